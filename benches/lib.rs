@@ -1,0 +1,1 @@
+//! Benchmarks of Taproof; see the files under `benches/`.

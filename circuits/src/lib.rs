@@ -1,0 +1,2 @@
+//! Circuits, native rules and the state tree of Taproof.
+#![forbid(unsafe_code)]

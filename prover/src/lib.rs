@@ -1,0 +1,2 @@
+//! The prover of Taproof: keys, proofs, batches, the ledger and anchors on Bitcoin.
+#![forbid(unsafe_code)]

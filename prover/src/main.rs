@@ -1,0 +1,3 @@
+//! The command line of Taproof.
+#![forbid(unsafe_code)]
+fn main() {}

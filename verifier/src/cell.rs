@@ -1,0 +1,287 @@
+//! The state: a sparse Merkle tree of arity 8 whose leaves are typed cells.
+
+use crate::{
+    baby_jubjub::PublicKey,
+    field::{self, NotCanonical},
+    poseidon2::{WIDTH, compress},
+};
+use alloc::vec::Vec;
+use ark_bn254::Fr;
+use ark_ff::{AdditiveGroup, Zero};
+
+/// Children of a node.
+pub const ARITY: usize = 8;
+/// Bits of a cell's index that one level of the tree consumes.
+pub const BITS_PER_LEVEL: u32 = 3;
+
+/// The number of levels of the tree, 1 to 10: a tree of depth d has 8^d cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Depth(u8);
+
+impl Depth {
+    /// The deepest tree: 2^30 cells.
+    pub const MAX: Self = Self(10);
+
+    /// Checks a number of levels; `None` unless it is 1 to 10.
+    pub fn new(levels: u8) -> Option<Self> {
+        (1..=Self::MAX.0).contains(&levels).then_some(Self(levels))
+    }
+
+    /// The number of levels.
+    pub fn levels(self) -> u8 {
+        self.0
+    }
+
+    /// The number of cells of the tree, 8^depth.
+    pub fn cell_count(self) -> u32 {
+        1 << self.index_bits()
+    }
+
+    /// The bits of an index into the tree, 3 for each level.
+    pub fn index_bits(self) -> u32 {
+        u32::from(self.0) * BITS_PER_LEVEL
+    }
+
+    /// Whether a cell lies in the tree.
+    pub fn contains(self, index: CellIndex) -> bool {
+        index.0 < self.cell_count()
+    }
+}
+
+/// The position of a cell, below 2^30. Its lowest three bits choose among the children of the leaf's parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellIndex(u32);
+
+impl CellIndex {
+    /// Checks a position; `None` if it is 2^30 or more.
+    pub fn new(index: u32) -> Option<Self> {
+        (index < Depth::MAX.cell_count()).then_some(Self(index))
+    }
+
+    /// The position as an integer.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The position among its siblings of the ancestor at `height` levels above the cells, 0 for the cell itself.
+    pub fn child_position(self, height: u8) -> usize {
+        (self.0 >> (u32::from(height) * BITS_PER_LEVEL)) as usize % ARITY
+    }
+}
+
+impl core::fmt::Display for CellIndex {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Tells one rollup from another, so that nothing signed or proven for one means anything on the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChainId(pub u32);
+
+/// What an account holds; token 0 is bitcoin, counted in satoshi.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u32);
+
+impl Token {
+    /// Bitcoin; amounts are satoshi.
+    pub const BITCOIN: Self = Self(0);
+}
+
+/// One leaf of the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cell {
+    /// Nothing: eight zeros.
+    #[default]
+    Empty,
+    /// One owner's holding of one token.
+    Account(Account),
+}
+
+/// One owner's holding of one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What the balance counts.
+    pub token: Token,
+    /// How many transactions the owner has sent from this cell.
+    pub nonce: u32,
+    /// The holding, in the token's smallest unit.
+    pub balance: u64,
+    /// Who may spend it.
+    pub owner: PublicKey,
+}
+
+impl Account {
+    /// The first field of an account's cell.
+    pub const KIND: u8 = 1;
+}
+
+impl Cell {
+    /// The cell as field elements: kind, token, nonce, balance, owner x, owner y, 0, 0. The empty cell is zeros.
+    pub fn fields(&self) -> [Fr; WIDTH] {
+        match self {
+            Self::Empty => [Fr::ZERO; WIDTH],
+            Self::Account(account) => [
+                Fr::from(Account::KIND),
+                Fr::from(account.token.0),
+                Fr::from(account.nonce),
+                Fr::from(account.balance),
+                account.owner.x(),
+                account.owner.y(),
+                Fr::ZERO,
+                Fr::ZERO,
+            ],
+        }
+    }
+
+    /// The leaf of the tree that stands for this cell.
+    pub fn hash(&self) -> Fr {
+        compress(&self.fields())
+    }
+}
+
+/// The root of a subtree of empty cells, `levels` levels high; 0 is one empty cell.
+pub fn empty_root(levels: u8) -> Fr {
+    (0..levels).fold(Cell::Empty.hash(), |child, _| compress(&[child; ARITY]))
+}
+
+/// The root of the tree one level deeper that holds the same cells: the old tree becomes the first of eight children.
+pub fn grown_root(root: Fr, depth: Depth) -> Fr {
+    let mut children = [empty_root(depth.levels()); ARITY];
+    children[0] = root;
+    compress(&children)
+}
+
+/// The siblings on the way from a cell to the root: a proof that the cell is in the state.
+///
+/// Level 0 holds the cell's own siblings; each level lists the seven siblings in the order of their positions, the
+/// path's own position left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MerklePath {
+    levels: Vec<[Fr; ARITY - 1]>,
+}
+
+impl MerklePath {
+    /// Takes the siblings of each level, lowest first; `None` unless there are 1 to 10 levels.
+    pub fn new(levels: Vec<[Fr; ARITY - 1]>) -> Option<Self> {
+        Depth::new(u8::try_from(levels.len()).ok()?)?;
+        Some(Self { levels })
+    }
+
+    /// The siblings of each level, lowest first.
+    pub fn levels(&self) -> &[[Fr; ARITY - 1]] {
+        &self.levels
+    }
+
+    /// The depth of the tree that this is a path of.
+    pub fn depth(&self) -> Depth {
+        Depth(self.levels.len() as u8)
+    }
+
+    /// The root of the tree that has `leaf` at `index`; `None` if the index is outside the tree.
+    pub fn root(&self, index: CellIndex, leaf: Fr) -> Option<Fr> {
+        if !self.depth().contains(index) {
+            return None;
+        }
+        let climb = |node: Fr, (siblings, height): (&[Fr; ARITY - 1], u8)| {
+            let position = index.child_position(height);
+            let mut children = [node; ARITY];
+            children[..position].copy_from_slice(&siblings[..position]);
+            children[position + 1..].copy_from_slice(&siblings[position..]);
+            compress(&children)
+        };
+        Some(self.levels.iter().zip(0u8..).fold(leaf, climb))
+    }
+
+    /// Encodes the path: one byte for the number of levels, then 7 elements a level, 32 bytes each, little-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = alloc::vec![self.levels.len() as u8];
+        bytes.extend(self.levels.iter().flatten().flat_map(field::to_bytes));
+        bytes
+    }
+
+    /// Decodes what [`MerklePath::to_bytes`] encodes.
+    ///
+    /// # Errors
+    /// [`PathError`] for a wrong length or an element that is not canonical.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PathError> {
+        let (&count, elements) = bytes.split_first().ok_or(PathError::Length)?;
+        let depth = Depth::new(count).ok_or(PathError::Length)?;
+        let (elements, rest) = elements.as_chunks::<32>();
+        if !rest.is_empty() || elements.len() != usize::from(depth.levels()) * (ARITY - 1) {
+            return Err(PathError::Length);
+        }
+        let mut levels = Vec::with_capacity(usize::from(count));
+        for chunk in elements.chunks_exact(ARITY - 1) {
+            let mut siblings = [Fr::zero(); ARITY - 1];
+            for (sibling, bytes) in siblings.iter_mut().zip(chunk) {
+                *sibling = field::from_bytes(bytes)?;
+            }
+            levels.push(siblings);
+        }
+        Ok(Self { levels })
+    }
+}
+
+/// Why bytes are no [`MerklePath`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// The length is not that of a path of 1 to 10 levels.
+    #[error("the length is not that of a path of 1 to 10 levels")]
+    Length,
+    /// A sibling is not canonical.
+    #[error(transparent)]
+    NotCanonical(#[from] NotCanonical),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(levels: u64) -> MerklePath {
+        let siblings = |level: u64| core::array::from_fn(|i| Fr::from(level * 100 + i as u64));
+        MerklePath::new((0..levels).map(siblings).collect()).expect("1 to 10 levels")
+    }
+
+    #[test]
+    fn depth_and_index_have_bounds() {
+        assert_eq!(Depth::new(0), None);
+        assert_eq!(Depth::new(11), None);
+        assert_eq!(Depth::MAX.cell_count(), 1 << 30);
+        assert_eq!(CellIndex::new(1 << 30), None);
+        let last = CellIndex::new((1 << 30) - 1).expect("the last cell");
+        assert!(Depth::MAX.contains(last) && !Depth::new(9).expect("nine levels").contains(last));
+    }
+
+    #[test]
+    fn growing_keeps_paths_valid() {
+        let depth = Depth::new(3).expect("three levels");
+        assert_eq!(grown_root(empty_root(3), depth), empty_root(4));
+        let index = CellIndex::new(77).expect("a small index");
+        let leaf = Fr::from(9u64);
+        let root = path(3).root(index, leaf).expect("77 lies within 512 cells");
+        let mut levels = path(3).levels().to_vec();
+        levels.push([empty_root(3); 7]);
+        let grown = MerklePath::new(levels).expect("four levels");
+        assert_eq!(grown.root(index, leaf), Some(grown_root(root, depth)));
+    }
+
+    #[test]
+    fn a_path_refuses_indices_outside_its_tree() {
+        let outside = CellIndex::new(64).expect("a small index");
+        assert_eq!(path(2).root(outside, Fr::ZERO), None);
+    }
+
+    #[test]
+    fn path_bytes_round_trip_and_are_exact() {
+        let bytes = path(4).to_bytes();
+        assert_eq!(MerklePath::from_bytes(&bytes), Ok(path(4)));
+        assert_eq!(MerklePath::from_bytes(&bytes[..bytes.len() - 1]), Err(PathError::Length));
+        assert_eq!(MerklePath::from_bytes(&[bytes.as_slice(), &[0]].concat()), Err(PathError::Length));
+        let mut altered = bytes;
+        altered[1..33].fill(0xff);
+        assert_eq!(MerklePath::from_bytes(&altered), Err(PathError::NotCanonical(NotCanonical)));
+    }
+}

@@ -1,0 +1,23 @@
+//! The verifier of Taproof, a zk-rollup on Bitcoin.
+//!
+//! Everything that must be agreed between a circuit, the prover and whoever checks them lives here, once: the
+//! hash ([`poseidon2`]), the cells of the state ([`cell`]), the public records of each kind of transition
+//! ([`record`]) and the statement that a proof proves ([`statement`]).
+//!
+//! The crate is `no_std` with `alloc` when its default feature `std` is off, does no input or output, and
+//! panics on no input. The byte formats are specified in `docs/protocol.md`.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod baby_jubjub;
+pub mod cell;
+pub mod field;
+pub mod poseidon2;
+pub mod record;
+pub mod statement;
+
+pub use ark_bn254;
+pub use bitcoin;

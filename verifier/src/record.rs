@@ -1,0 +1,341 @@
+//! Public records: what a transition posts, one type for each kind.
+//!
+//! A record holds all that a reader needs to replay the transition. In a proof it stands as field elements, the
+//! first of which packs an active bit and the record's integers, lowest first; a padding slot is zeros, so
+//! the active bit tells it from every record.
+
+use crate::{
+    baby_jubjub::PublicKey,
+    cell::CellIndex,
+    field::{from_short_bytes, pack},
+    poseidon2::{Domain, hash},
+};
+use alloc::vec::Vec;
+use ark_bn254::Fr;
+use ark_ff::AdditiveGroup;
+
+/// A kind of transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Credits a deposit on Bitcoin to an empty cell or to one of the same owner.
+    Deposit = 1,
+    /// Pays from one account to another.
+    Transfer = 2,
+    /// Pays from an account into an empty cell, which becomes the account of a named owner.
+    Open = 3,
+    /// Pays from an account to an output on Bitcoin.
+    Withdraw = 4,
+}
+
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Deposit, Self::Transfer, Self::Open, Self::Withdraw];
+
+    /// The kind of that number, if there is one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// The kind's name, lower-case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deposit => "deposit",
+            Self::Transfer => "transfer",
+            Self::Open => "open",
+            Self::Withdraw => "withdraw",
+        }
+    }
+
+    /// How many field elements a record of this kind is in a proof.
+    pub fn elements_per_record(self) -> usize {
+        match self {
+            Self::Transfer => 1,
+            Self::Deposit | Self::Open => 2,
+            Self::Withdraw => 3,
+        }
+    }
+
+    /// Whether slots of this kind pay a fee, which the chunk credits to the operator's cell.
+    pub fn pays_fee(self) -> bool {
+        self != Self::Deposit
+    }
+}
+
+impl core::fmt::Display for Kind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A deposit on Bitcoin, credited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DepositRecord {
+    /// The cell that is credited: empty, or an account of `owner` in bitcoin.
+    pub to: CellIndex,
+    /// The amount, in satoshi.
+    pub amount_sat: u64,
+    /// The key that the deposit named.
+    pub owner: PublicKey,
+}
+
+/// A payment from one account to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferRecord {
+    /// The account that pays.
+    pub from: CellIndex,
+    /// The account that is paid.
+    pub to: CellIndex,
+    /// The amount paid, in the token's smallest unit.
+    pub amount: u64,
+    /// The fee for the operator, in the same unit, on top of the amount.
+    pub fee: u64,
+}
+
+/// A payment that opens an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenRecord {
+    /// The account that pays.
+    pub from: CellIndex,
+    /// The empty cell that becomes an account.
+    pub to: CellIndex,
+    /// The new account's first balance.
+    pub amount: u64,
+    /// The fee for the operator.
+    pub fee: u64,
+    /// The new account's owner.
+    pub owner: PublicKey,
+}
+
+/// A payment to an output on Bitcoin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WithdrawRecord {
+    /// The account that pays.
+    pub from: CellIndex,
+    /// The amount to be paid out.
+    pub amount: u64,
+    /// The fee for the operator.
+    pub fee: u64,
+    /// Where on Bitcoin it is to be paid.
+    pub destination: Destination,
+}
+
+/// A witness program (BIP-141, BIP-341) that a withdrawal pays to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Destination {
+    /// Version 0, 20 bytes: a key hash.
+    P2wpkh([u8; 20]),
+    /// Version 0, 32 bytes: a script hash.
+    P2wsh([u8; 32]),
+    /// Version 1, 32 bytes: an output key.
+    P2tr([u8; 32]),
+}
+
+impl Destination {
+    /// The type's number: 0, 1 and 2 in the order of the variants.
+    pub fn number(&self) -> u8 {
+        match self {
+            Self::P2wpkh(_) => 0,
+            Self::P2wsh(_) => 1,
+            Self::P2tr(_) => 2,
+        }
+    }
+
+    /// The witness program, 20 or 32 bytes.
+    pub fn program(&self) -> &[u8] {
+        match self {
+            Self::P2wpkh(program) => program,
+            Self::P2wsh(program) | Self::P2tr(program) => program,
+        }
+    }
+
+    /// The program as elements: its first 20 bytes and its last 12, zeros where there are none, each a little-endian integer.
+    pub fn elements(&self) -> [Fr; 2] {
+        let (head, tail) = self.program().split_at(20);
+        [from_short_bytes(head), from_short_bytes(tail)]
+    }
+
+    /// The output script that a payout must carry.
+    pub fn script_pubkey(&self) -> bitcoin::ScriptBuf {
+        let version = match self {
+            Self::P2wpkh(_) | Self::P2wsh(_) => 0x00,
+            Self::P2tr(_) => 0x51,
+        };
+        let program = self.program();
+        let mut script = Vec::with_capacity(2 + program.len());
+        script.extend([version, program.len() as u8]);
+        script.extend(program);
+        script.into()
+    }
+}
+
+/// A record as it stands in a proof.
+pub trait Record: Copy + core::fmt::Debug + PartialEq {
+    /// The kind of transition.
+    const KIND: Kind;
+
+    /// Appends the record's [`Kind::elements_per_record`] elements.
+    fn write_elements(&self, out: &mut Vec<Fr>);
+}
+
+impl Record for DepositRecord {
+    const KIND: Kind = Kind::Deposit;
+
+    /// Packs 1 (1 bit), to (32), amount (64); then the owner's x.
+    fn write_elements(&self, out: &mut Vec<Fr>) {
+        out.extend([pack([(1, 1), (self.to.get().into(), 32), (self.amount_sat, 64)]), self.owner.x()]);
+    }
+}
+
+impl Record for TransferRecord {
+    const KIND: Kind = Kind::Transfer;
+
+    /// Packs 1 (1 bit), from (32), to (32), amount (64), fee (64).
+    fn write_elements(&self, out: &mut Vec<Fr>) {
+        out.push(pack_payment(self.from, self.to, self.amount, self.fee));
+    }
+}
+
+impl Record for OpenRecord {
+    const KIND: Kind = Kind::Open;
+
+    /// Packs 1 (1 bit), from (32), to (32), amount (64), fee (64); then the owner's x.
+    fn write_elements(&self, out: &mut Vec<Fr>) {
+        out.extend([pack_payment(self.from, self.to, self.amount, self.fee), self.owner.x()]);
+    }
+}
+
+impl Record for WithdrawRecord {
+    const KIND: Kind = Kind::Withdraw;
+
+    /// Packs 1 (1 bit), from (32), the destination's number (32), amount (64), fee (64); then [`Destination::elements`].
+    fn write_elements(&self, out: &mut Vec<Fr>) {
+        let number = self.destination.number();
+        let parts = [(1, 1), (self.from.get().into(), 32), (number.into(), 32), (self.amount, 64), (self.fee, 64)];
+        out.push(pack(parts));
+        out.extend(self.destination.elements());
+    }
+}
+
+fn pack_payment(from: CellIndex, to: CellIndex, amount: u64, fee: u64) -> Fr {
+    pack([(1, 1), (from.get().into(), 32), (to.get().into(), 32), (amount, 64), (fee, 64)])
+}
+
+/// The records of one chunk: all of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Records {
+    /// Deposits.
+    Deposit(Vec<DepositRecord>),
+    /// Transfers.
+    Transfer(Vec<TransferRecord>),
+    /// Openings.
+    Open(Vec<OpenRecord>),
+    /// Withdrawals.
+    Withdraw(Vec<WithdrawRecord>),
+}
+
+impl Records {
+    /// The kind of all these records.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Deposit(_) => Kind::Deposit,
+            Self::Transfer(_) => Kind::Transfer,
+            Self::Open(_) => Kind::Open,
+            Self::Withdraw(_) => Kind::Withdraw,
+        }
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Deposit(records) => records.len(),
+            Self::Transfer(records) => records.len(),
+            Self::Open(records) => records.len(),
+            Self::Withdraw(records) => records.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The digest that a chunk of `slots` slots proves: [`hash`] in [`Domain::Data`] of the elements of all slots, those
+    /// of padding slots zero. `None` if there are more records than slots.
+    pub fn digest(&self, slots: u16) -> Option<Fr> {
+        if self.len() > usize::from(slots) {
+            return None;
+        }
+        let length = usize::from(slots) * self.kind().elements_per_record();
+        let mut elements = Vec::with_capacity(length);
+        match self {
+            Self::Deposit(records) => write_all(records, &mut elements),
+            Self::Transfer(records) => write_all(records, &mut elements),
+            Self::Open(records) => write_all(records, &mut elements),
+            Self::Withdraw(records) => write_all(records, &mut elements),
+        }
+        elements.resize(length, Fr::ZERO);
+        Some(hash(Domain::Data, &elements))
+    }
+}
+
+fn write_all<R: Record>(records: &[R], out: &mut Vec<Fr>) {
+    records.iter().for_each(|record| record.write_elements(out));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baby_jubjub::Point;
+    use ark_ec::AffineRepr;
+
+    fn transfer(amount: u64) -> TransferRecord {
+        let index = |i| CellIndex::new(i).expect("a small index");
+        TransferRecord { from: index(3), to: index(4), amount, fee: 1 }
+    }
+
+    #[test]
+    fn elements_match_their_announced_number() {
+        let owner = PublicKey::new(Point::generator()).expect("the generator is a key");
+        let (to, amount, fee) = (CellIndex::default(), 7, 1);
+        let destination = Destination::P2wpkh([9; 20]);
+        let mut out = Vec::new();
+        let mut count = |write: &dyn Fn(&mut Vec<Fr>)| {
+            out.clear();
+            write(&mut out);
+            out.len()
+        };
+        assert_eq!(count(&|out| DepositRecord { to, amount_sat: 7, owner }.write_elements(out)), 2);
+        assert_eq!(count(&|out| transfer(1).write_elements(out)), 1);
+        assert_eq!(count(&|out| OpenRecord { from: to, to, amount, fee, owner }.write_elements(out)), 2);
+        assert_eq!(count(&|out| WithdrawRecord { from: to, amount, fee, destination }.write_elements(out)), 3);
+    }
+
+    #[test]
+    fn digest_tells_padding_from_an_empty_record() {
+        let zero = CellIndex::default();
+        let all_zero = TransferRecord { from: zero, to: zero, amount: 0, fee: 0 };
+        let padded = Records::Transfer(Vec::new()).digest(2);
+        let recorded = Records::Transfer(alloc::vec![all_zero]).digest(2);
+        assert_ne!(padded, recorded);
+    }
+
+    #[test]
+    fn digest_binds_the_number_of_slots_and_refuses_too_many_records() {
+        let records = Records::Transfer(alloc::vec![transfer(1), transfer(2)]);
+        assert_eq!(records.digest(1), None);
+        assert_ne!(records.digest(2), records.digest(3));
+    }
+
+    #[test]
+    fn destinations_become_standard_scripts() {
+        use bitcoin::hex::DisplayHex;
+        assert!(Destination::P2wpkh([1; 20]).script_pubkey().is_p2wpkh());
+        assert!(Destination::P2wsh([1; 32]).script_pubkey().is_p2wsh());
+        assert!(Destination::P2tr([1; 32]).script_pubkey().is_p2tr());
+        let script = Destination::P2tr([0xab; 32]).script_pubkey();
+        assert_eq!(script.as_bytes()[..3].to_lower_hex_string(), "5120ab");
+    }
+}
