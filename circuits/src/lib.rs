@@ -1,2 +1,4 @@
 //! Circuits, native rules and the state tree of Taproof.
 #![forbid(unsafe_code)]
+
+pub mod cs;
