@@ -1,4 +1,11 @@
-//! Circuits, native rules and the state tree of Taproof.
+//! State transitions of Taproof, a zk-rollup on Bitcoin.
+//!
+//! A transition is written twice: as a native rule on plain integers, which is its specification, and as a circuit that
+//! proves it. Both build on the definitions of [`taproof_verifier`].
+
 #![forbid(unsafe_code)]
 
 pub mod cs;
+pub mod schnorr;
+
+pub use taproof_verifier;
