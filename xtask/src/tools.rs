@@ -1,0 +1,66 @@
+//! What the tests need beside a Rust toolchain: found, or installed where that can be done, or named.
+
+use crate::run;
+use anyhow::{Context, bail, ensure};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+const CARGO_FUZZ_VERSION: &str = "0.13.2";
+
+/// Ensures a C and a C++ compiler, for Bitcoin's script code and its curve library.
+pub(crate) fn ensure_native_compiler() -> anyhow::Result<()> {
+    if works("cc", &["--version"]) && works("c++", &["--version"]) {
+        return Ok(());
+    }
+    install_debian(&["build-essential"], "a C and a C++ compiler")
+}
+
+/// Ensures a subcommand of cargo that comes as a component of the toolchain.
+pub(crate) fn ensure_component(subcommand: &str, component: &str) -> anyhow::Result<()> {
+    if works(env!("CARGO"), &[subcommand, "--version"]) {
+        return Ok(());
+    }
+    run(Command::new("rustup").args(["component", "add", component]))
+        .with_context(|| format!("`cargo {subcommand}` is missing: install the toolchain's component {component}"))
+}
+
+/// Ensures snarkjs in the pinned version, for the tests that let it check our proofs and prove with our keys.
+pub(crate) fn ensure_snarkjs(root: &Path) -> anyhow::Result<()> {
+    if !(works("node", &["--version"]) && works("npm", &["--version"])) {
+        install_debian(&["nodejs", "npm"], "Node.js and npm")?;
+    }
+    run(Command::new("npm")
+        .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+        .current_dir(root.join("prover/tests/snarkjs")))
+}
+
+/// Ensures cargo-fuzz below the target folder and tells where it is.
+pub(crate) fn ensure_cargo_fuzz(root: &Path) -> anyhow::Result<PathBuf> {
+    let tools = root.join("target/tools");
+    let program = tools.join("bin/cargo-fuzz");
+    if !works(program.as_os_str(), &["--version"]) {
+        run(Command::new(env!("CARGO"))
+            .args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ_VERSION, "--root"])
+            .arg(&tools))?;
+    }
+    Ok(program)
+}
+
+fn works(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> bool {
+    let quiet = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+/// Installs Debian packages as root, and otherwise says what to install.
+fn install_debian(packages: &[&str], what: &str) -> anyhow::Result<()> {
+    let names = packages.join(" ");
+    if !works("apt-get", &["--version"]) {
+        bail!("{what} is missing: install it with your system's package manager");
+    }
+    let user = Command::new("id").arg("-u").output().context("`id` could not be started")?;
+    ensure!(user.stdout.trim_ascii() == b"0", "{what} is missing: run `sudo apt-get install {names}`");
+    run(Command::new("apt-get").arg("update"))?;
+    run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends"]).args(packages))
+}
