@@ -2,7 +2,8 @@
 //!
 //! Everything that must be agreed between a circuit, the prover and whoever checks them lives here, once: the
 //! hash ([`poseidon2`]), the cells of the state ([`cell`]), the public records of each kind of transition
-//! ([`record`]) and the statement that a proof proves ([`statement`]).
+//! ([`record`]) and the statement that a proof proves ([`statement`]). On these stand the checks of proofs
+//! ([`groth16`], [`program`]) and the bytes that are anchored in Bitcoin ([`codec`], [`payload`]).
 //!
 //! The crate is `no_std` with `alloc` when its default feature `std` is off, does no input or output, and
 //! panics on no input. The byte formats are specified in `docs/protocol.md`.
@@ -14,8 +15,12 @@ extern crate alloc;
 
 pub mod baby_jubjub;
 pub mod cell;
+pub mod codec;
 pub mod field;
+pub mod groth16;
+pub mod payload;
 pub mod poseidon2;
+pub mod program;
 pub mod record;
 pub mod statement;
 

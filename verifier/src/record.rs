@@ -262,6 +262,19 @@ impl Records {
         self.len() == 0
     }
 
+    /// Every cell that a record names, in order.
+    pub fn cells(&self) -> impl Iterator<Item = CellIndex> + '_ {
+        (0..self.len()).flat_map(|i| {
+            let (first, second) = match self {
+                Self::Deposit(records) => (records[i].to, None),
+                Self::Transfer(records) => (records[i].from, Some(records[i].to)),
+                Self::Open(records) => (records[i].from, Some(records[i].to)),
+                Self::Withdraw(records) => (records[i].from, None),
+            };
+            core::iter::once(first).chain(second)
+        })
+    }
+
     /// The digest that a chunk of `slots` slots proves: [`hash`] in [`Domain::Data`] of the elements of all slots, those
     /// of padding slots zero. `None` if there are more records than slots.
     pub fn digest(&self, slots: u16) -> Option<Fr> {

@@ -1,0 +1,462 @@
+//! What an anchor carries: the header, the chunks with their proofs, and the public records, compressed.
+//!
+//! A payload alone shows which statements are to be checked and holds all that a reader needs to replay the batch.
+//! Whether it follows the tip, consumes the right deposits and proves what it states is for [`crate::program`] and
+//! for whoever follows the chain.
+
+use crate::{
+    cell::{CellIndex, ChainId, Depth, Token},
+    codec::{self, CodecError},
+    field,
+    groth16::{PointError, Proof},
+    program::ProgramId,
+    record::{Kind, Records},
+    statement::{CircuitId, Context, Statement},
+};
+use alloc::vec::Vec;
+use ark_bn254::Fr;
+use bitcoin::{
+    BlockHash,
+    hashes::{Hash, sha256},
+};
+
+/// The most bytes that a payload can have: what one reveal transaction carries.
+pub const PAYLOAD_LENGTH_MAX: usize = 390_000;
+/// The most slots that the chunks of one payload can have together; it bounds the work of hashing them.
+pub const SLOTS_MAX: usize = 1 << 17;
+/// Bytes of an encoded header, with the counts that follow it.
+pub const HEADER_LENGTH: usize = 1 + 4 + 8 + 32 + 32 + 32 + 1 + 4 + 32 + 8 + 32 + COUNTS_LENGTH;
+/// Bytes of a chunk's header.
+pub const CHUNK_HEADER_LENGTH: usize = 1 + 2 + 2 + 4 + 4 + 32;
+
+const VERSION: u8 = 1;
+const COUNTS_LENGTH: usize = 2 + 4 + 4;
+
+/// The SHA-256 of an encoded payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PayloadHash([u8; 32]);
+
+impl PayloadHash {
+    /// What the first batch names as the hash of the payload before it.
+    pub const NONE: Self = Self([0; 32]);
+
+    /// Hashes an encoded payload.
+    pub fn of(payload: &[u8]) -> Self {
+        Self(sha256::Hash::hash(payload).to_byte_array())
+    }
+
+    /// Takes the hash's bytes.
+    pub fn from_byte_array(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash's bytes.
+    pub fn to_byte_array(self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl core::fmt::Display for PayloadHash {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What a payload says about its batch as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The rollup.
+    pub chain_id: ChainId,
+    /// The number of the batch; the first is 0.
+    pub batch: u64,
+    /// The hash of the payload before, [`PayloadHash::NONE`] for the first.
+    pub previous_payload_hash: PayloadHash,
+    /// The root before the batch, in a tree of `depth`.
+    pub root_before: Fr,
+    /// The root after the last chunk.
+    pub root_after: Fr,
+    /// The depth of the tree throughout the batch.
+    pub depth: Depth,
+    /// The height of the Bitcoin block that the batch refers to.
+    pub reference_height: u32,
+    /// The hash of that block.
+    pub reference_hash: BlockHash,
+    /// How many deposits the rollup has credited up to and including this batch.
+    pub deposits_consumed: u64,
+    /// The program that the proofs are for.
+    pub program_id: ProgramId,
+}
+
+/// One chunk of a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The slots of the circuit.
+    pub slots: u16,
+    /// The token that every slot moves; bitcoin in a chunk of deposits.
+    pub token: Token,
+    /// The cell that receives the fees; 0 in a chunk of deposits.
+    pub operator: CellIndex,
+    /// The root after the chunk.
+    pub root_after: Fr,
+    /// What the chunk's used slots post; the rest of the slots are padding.
+    pub records: Records,
+    /// The proof of the chunk's statement.
+    pub proof: Proof,
+}
+
+/// Why parts or bytes are no [`Payload`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The payload exceeds what a reveal carries.
+    #[error("{0} bytes, more than the {PAYLOAD_LENGTH_MAX} of the longest payload")]
+    TooLong(usize),
+    /// The bytes end early or go on.
+    #[error("the length is not the announced one")]
+    Length,
+    /// The payload is of a version that this verifier does not know.
+    #[error("version {0}, where {VERSION} is known")]
+    Version(u8),
+    /// A root is not below the order of the field.
+    #[error(transparent)]
+    Root(#[from] field::NotCanonical),
+    /// The depth is outside 1 to 10.
+    #[error("a tree of {0} levels, where it has 1 to 10")]
+    Depth(u8),
+    /// A payload without chunks, or with more than 65,535.
+    #[error("{0} chunks, where a payload has 1 to 65535")]
+    ChunkCount(usize),
+    /// The chunks have too many slots together.
+    #[error("{0} slots, more than {SLOTS_MAX} in one payload")]
+    TooManySlots(usize),
+    /// The last chunk's root is not the one of the header.
+    #[error("the last chunk's root is not the header's root after")]
+    RootAfter,
+    /// No kind of transition has this number.
+    #[error("chunk {chunk}: no kind of transition has number {number}")]
+    Kind {
+        /// The position of the chunk.
+        chunk: usize,
+        /// The number found.
+        number: u8,
+    },
+    /// A chunk has more records than slots.
+    #[error("chunk {chunk}: {records} records for {slots} slots")]
+    RecordCount {
+        /// The position of the chunk.
+        chunk: usize,
+        /// Its records.
+        records: usize,
+        /// Its slots.
+        slots: u16,
+    },
+    /// A chunk has no slots.
+    #[error("chunk {chunk} has no slots")]
+    NoSlots {
+        /// The position of the chunk.
+        chunk: usize,
+    },
+    /// A cell lies outside the tree.
+    #[error("chunk {chunk}: cell {index} lies outside the tree")]
+    IndexOutsideTree {
+        /// The position of the chunk.
+        chunk: usize,
+        /// The index found.
+        index: u32,
+    },
+    /// A chunk of deposits names another token than bitcoin or an operator.
+    #[error("chunk {chunk}: deposits with a token or an operator")]
+    DepositContext {
+        /// The position of the chunk.
+        chunk: usize,
+    },
+    /// A proof does not decode.
+    #[error("chunk {chunk}: a point of the proof: {source}")]
+    Proof {
+        /// The position of the chunk.
+        chunk: usize,
+        /// Why.
+        source: PointError,
+    },
+    /// The records do not decode.
+    #[error(transparent)]
+    Records(#[from] CodecError),
+}
+
+/// A well-formed payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    header: Header,
+    chunks: Vec<Chunk>,
+}
+
+impl Payload {
+    /// Puts a payload together.
+    ///
+    /// # Errors
+    /// [`PayloadError`] for chunks that contradict the header or the limits.
+    pub fn new(header: Header, chunks: Vec<Chunk>) -> Result<Self, PayloadError> {
+        check_chunk_count(chunks.len())?;
+        check_slots(chunks.iter().map(|chunk| chunk.slots))?;
+        for (position, chunk) in chunks.iter().enumerate() {
+            let header = ChunkHeader::of(chunk, position)?;
+            header.check(position)?;
+        }
+        check_cells(&header, &chunks)?;
+        if chunks.last().map(|chunk| chunk.root_after) != Some(header.root_after) {
+            return Err(PayloadError::RootAfter);
+        }
+        Ok(Self { header, chunks })
+    }
+
+    /// What the payload says about the batch as a whole.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The chunks, in the order in which their roots join up; there is at least one.
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
+    /// What the proofs must prove, chunk by chunk: the first from the header's root before, each next one from the
+    /// root after the one before.
+    ///
+    /// Hashing the records takes time in proportion to the slots, so check first that the program has the circuits.
+    pub fn statements(&self) -> Vec<Statement> {
+        let mut root_before = self.header.root_before;
+        let statement = |chunk: &Chunk| {
+            let statement = Statement {
+                chain_id: self.header.chain_id,
+                circuit: CircuitId::new(chunk.records.kind(), self.header.depth, chunk.slots),
+                root_before,
+                root_after: chunk.root_after,
+                data_digest: chunk.records.digest(chunk.slots).expect("a payload has no more records than slots"),
+                context: Context {
+                    height_blocks: self.header.reference_height,
+                    token: chunk.token,
+                    operator: chunk.operator,
+                },
+            };
+            root_before = chunk.root_after;
+            statement
+        };
+        self.chunks.iter().map(statement).collect()
+    }
+
+    /// Encodes the payload; `docs/protocol.md` gives every byte.
+    ///
+    /// Compression leaves a choice, so another encoder may write other bytes that decode to the same payload: a
+    /// payload is named by the hash of the bytes that were posted.
+    ///
+    /// # Errors
+    /// [`PayloadError::TooLong`], and [`PayloadError::Records`] for records of more than
+    /// [`codec::COLUMNS_LENGTH_MAX`] bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, PayloadError> {
+        let records: Vec<_> = self.chunks.iter().map(|chunk| &chunk.records).collect();
+        let columns = codec::columns(&records);
+        if columns.len() > codec::COLUMNS_LENGTH_MAX {
+            return Err(CodecError::TooLong(columns.len()).into());
+        }
+        let compressed = codec::deflate(&columns);
+        let length = HEADER_LENGTH + self.chunks.len() * (CHUNK_HEADER_LENGTH + Proof::LENGTH) + compressed.len();
+        if length > PAYLOAD_LENGTH_MAX {
+            return Err(PayloadError::TooLong(length));
+        }
+        let mut bytes = Vec::with_capacity(length);
+        self.header.write(&mut bytes);
+        bytes.extend((self.chunks.len() as u16).to_le_bytes());
+        bytes.extend((columns.len() as u32).to_le_bytes());
+        bytes.extend((compressed.len() as u32).to_le_bytes());
+        for (position, chunk) in self.chunks.iter().enumerate() {
+            ChunkHeader::of(chunk, position)?.write(&mut bytes);
+        }
+        self.chunks.iter().for_each(|chunk| bytes.extend(chunk.proof.to_bytes()));
+        bytes.extend(compressed);
+        Ok(bytes)
+    }
+
+    /// Decodes a payload. Every length is checked before anything is allocated for it.
+    ///
+    /// # Errors
+    /// Each of [`PayloadError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, PayloadError> {
+        if bytes.len() > PAYLOAD_LENGTH_MAX {
+            return Err(PayloadError::TooLong(bytes.len()));
+        }
+        let mut reader = Reader(bytes);
+        let header = Header::read(&mut reader)?;
+        let chunk_count = usize::from(u16::from_le_bytes(reader.array()?));
+        let columns_length = u32::from_le_bytes(reader.array()?) as usize;
+        let compressed_length = u32::from_le_bytes(reader.array()?) as usize;
+        check_chunk_count(chunk_count)?;
+        let lengths = chunk_count * (CHUNK_HEADER_LENGTH + Proof::LENGTH);
+        if reader.0.len().checked_sub(lengths) != Some(compressed_length) {
+            return Err(PayloadError::Length);
+        }
+        let chunk_headers = (0..chunk_count)
+            .map(|position| ChunkHeader::read(&mut reader, position))
+            .collect::<Result<Vec<_>, PayloadError>>()?;
+        check_slots(chunk_headers.iter().map(|chunk| chunk.slots))?;
+        let mut proofs = Vec::with_capacity(chunk_count);
+        for chunk in 0..chunk_count {
+            let proof = Proof::from_bytes(&reader.array()?);
+            proofs.push(proof.map_err(|source| PayloadError::Proof { chunk, source })?);
+        }
+        let columns = codec::inflate(reader.0, columns_length)?;
+        let counts: Vec<_> = chunk_headers.iter().map(|chunk| (chunk.kind, chunk.record_count)).collect();
+        let records = codec::from_columns(&counts, &columns)?;
+        let chunk = |((header, records), proof): ((ChunkHeader, Records), Proof)| Chunk {
+            slots: header.slots,
+            token: header.token,
+            operator: header.operator,
+            root_after: header.root_after,
+            records,
+            proof,
+        };
+        Self::new(header, chunk_headers.into_iter().zip(records).zip(proofs).map(chunk).collect())
+    }
+}
+
+impl Header {
+    /// Reads the header of an encoded payload and nothing else of it: enough to see whether it can follow the tip.
+    ///
+    /// # Errors
+    /// [`PayloadError`] for a header that [`Payload::decode`] refuses.
+    pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
+        Self::read(&mut Reader(payload))
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        out.extend(self.chain_id.0.to_le_bytes());
+        out.extend(self.batch.to_le_bytes());
+        out.extend(self.previous_payload_hash.0);
+        out.extend(field::to_bytes(&self.root_before));
+        out.extend(field::to_bytes(&self.root_after));
+        out.push(self.depth.levels());
+        out.extend(self.reference_height.to_le_bytes());
+        out.extend(self.reference_hash.to_byte_array());
+        out.extend(self.deposits_consumed.to_le_bytes());
+        out.extend(self.program_id.to_byte_array());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, PayloadError> {
+        let [version] = reader.array()?;
+        if version != VERSION {
+            return Err(PayloadError::Version(version));
+        }
+        Ok(Self {
+            chain_id: ChainId(u32::from_le_bytes(reader.array()?)),
+            batch: u64::from_le_bytes(reader.array()?),
+            previous_payload_hash: PayloadHash(reader.array()?),
+            root_before: field::from_bytes(&reader.array()?)?,
+            root_after: field::from_bytes(&reader.array()?)?,
+            depth: {
+                let [levels] = reader.array()?;
+                Depth::new(levels).ok_or(PayloadError::Depth(levels))?
+            },
+            reference_height: u32::from_le_bytes(reader.array()?),
+            reference_hash: BlockHash::from_byte_array(reader.array()?),
+            deposits_consumed: u64::from_le_bytes(reader.array()?),
+            program_id: ProgramId::from_byte_array(reader.array()?),
+        })
+    }
+}
+
+/// A chunk without its records and proof.
+struct ChunkHeader {
+    kind: Kind,
+    slots: u16,
+    record_count: u16,
+    token: Token,
+    operator: CellIndex,
+    root_after: Fr,
+}
+
+impl ChunkHeader {
+    fn of(chunk: &Chunk, position: usize) -> Result<Self, PayloadError> {
+        let records = chunk.records.len();
+        let record_count = u16::try_from(records).map_err(|_| PayloadError::RecordCount {
+            chunk: position,
+            records,
+            slots: chunk.slots,
+        })?;
+        Ok(Self {
+            kind: chunk.records.kind(),
+            slots: chunk.slots,
+            record_count,
+            token: chunk.token,
+            operator: chunk.operator,
+            root_after: chunk.root_after,
+        })
+    }
+
+    fn check(&self, chunk: usize) -> Result<(), PayloadError> {
+        if self.slots == 0 {
+            return Err(PayloadError::NoSlots { chunk });
+        }
+        if self.record_count > self.slots {
+            return Err(PayloadError::RecordCount { chunk, records: self.record_count.into(), slots: self.slots });
+        }
+        if !self.kind.pays_fee() && (self.token != Token::BITCOIN || self.operator != CellIndex::default()) {
+            return Err(PayloadError::DepositContext { chunk });
+        }
+        Ok(())
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.kind as u8);
+        out.extend(self.slots.to_le_bytes());
+        out.extend(self.record_count.to_le_bytes());
+        out.extend(self.token.0.to_le_bytes());
+        out.extend(self.operator.get().to_le_bytes());
+        out.extend(field::to_bytes(&self.root_after));
+    }
+
+    fn read(reader: &mut Reader<'_>, chunk: usize) -> Result<Self, PayloadError> {
+        let [number] = reader.array()?;
+        let kind = Kind::from_number(number).ok_or(PayloadError::Kind { chunk, number })?;
+        let slots = u16::from_le_bytes(reader.array()?);
+        let record_count = u16::from_le_bytes(reader.array()?);
+        let token = Token(u32::from_le_bytes(reader.array()?));
+        let index = u32::from_le_bytes(reader.array()?);
+        let operator = CellIndex::new(index).ok_or(PayloadError::IndexOutsideTree { chunk, index })?;
+        let root_after = field::from_bytes(&reader.array()?)?;
+        let header = Self { kind, slots, record_count, token, operator, root_after };
+        header.check(chunk)?;
+        Ok(header)
+    }
+}
+
+fn check_chunk_count(count: usize) -> Result<(), PayloadError> {
+    if (1..=usize::from(u16::MAX)).contains(&count) { Ok(()) } else { Err(PayloadError::ChunkCount(count)) }
+}
+
+fn check_slots(slots: impl Iterator<Item = u16>) -> Result<(), PayloadError> {
+    let sum = slots.map(usize::from).sum();
+    if sum > SLOTS_MAX { Err(PayloadError::TooManySlots(sum)) } else { Ok(()) }
+}
+
+/// Checks that every cell that a chunk names lies in the tree.
+fn check_cells(header: &Header, chunks: &[Chunk]) -> Result<(), PayloadError> {
+    for (position, chunk) in chunks.iter().enumerate() {
+        let outside = |index: &CellIndex| !header.depth.contains(*index);
+        let found = core::iter::once(chunk.operator).chain(chunk.records.cells()).find(outside);
+        if let Some(index) = found {
+            return Err(PayloadError::IndexOutsideTree { chunk: position, index: index.get() });
+        }
+    }
+    Ok(())
+}
+
+/// What is left of a payload.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], PayloadError> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(PayloadError::Length)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+}

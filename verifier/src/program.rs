@@ -1,0 +1,232 @@
+//! The program of a rollup: the set of circuits whose proofs it accepts, each with its verifying key.
+
+use crate::{
+    cell::Depth,
+    groth16::{self, BatchItem, KeyError, PreparedVerifyingKey, Proof, Rejected, Verified, VerifyingKey},
+    record::Kind,
+    statement::{CircuitId, Statement},
+};
+use alloc::{collections::BTreeMap, vec::Vec};
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+
+/// The most circuits that a program can have.
+pub const CIRCUITS_MAX: usize = 256;
+
+/// What the hash of a program's encoding begins with, so that no other hash can be taken for a program's id.
+const ID_TAG: &[u8] = b"taproof/program/v1";
+/// Bytes of an encoded circuit and its key.
+const ENTRY_LENGTH: usize = 6 + VerifyingKey::LENGTH;
+
+/// The SHA-256 of a program's encoding behind a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProgramId([u8; 32]);
+
+impl ProgramId {
+    /// Takes the id's bytes.
+    pub fn from_byte_array(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The id's bytes.
+    pub fn to_byte_array(self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl core::fmt::Display for ProgramId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why circuits and keys are no [`Program`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgramError {
+    /// A program has 1 to 256 circuits.
+    #[error("{0} circuits, where a program has 1 to 256")]
+    CircuitCount(usize),
+    /// The bytes end early or go on.
+    #[error("the length is not that of as many circuits as announced")]
+    Length,
+    /// A circuit occurs twice.
+    #[error("circuit {0} occurs twice")]
+    Duplicate(CircuitId),
+    /// The encoding does not list the circuits in ascending order.
+    #[error("circuit {0} is out of order")]
+    Order(CircuitId),
+    /// No kind of transition has this number.
+    #[error("no kind of transition has number {0}")]
+    Kind(u8),
+    /// A depth is outside 1 to 10.
+    #[error("a tree of {0} levels, where it has 1 to 10")]
+    Depth(u8),
+    /// A circuit without slots proves nothing.
+    #[error("circuit {0} has no slots")]
+    NoSlots(CircuitId),
+    /// The circuit is of a version whose records this verifier does not know.
+    #[error("circuit {0} is not of version {known}", known = CircuitId::VERSION)]
+    Version(CircuitId),
+    /// A verifying key is invalid.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// Why a statement does not follow from a proof under a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The program has no such circuit.
+    #[error("circuit {0} is not part of the program")]
+    UnknownCircuit(CircuitId),
+    /// The proof is wrong.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+}
+
+/// A set of circuits and their verifying keys, sorted by circuit.
+#[derive(Clone, Debug)]
+pub struct Program {
+    keys: BTreeMap<CircuitId, PreparedVerifyingKey>,
+    id: ProgramId,
+}
+
+impl Program {
+    /// Makes a program of circuits and keys, in any order.
+    ///
+    /// # Errors
+    /// [`ProgramError::CircuitCount`], [`ProgramError::Duplicate`], [`ProgramError::NoSlots`] and
+    /// [`ProgramError::Version`].
+    pub fn new(circuits: impl IntoIterator<Item = (CircuitId, VerifyingKey)>) -> Result<Self, ProgramError> {
+        let mut keys = BTreeMap::new();
+        for (circuit, key) in circuits {
+            check_circuit(circuit)?;
+            if keys.insert(circuit, key.prepare()).is_some() {
+                return Err(ProgramError::Duplicate(circuit));
+            }
+            if keys.len() > CIRCUITS_MAX {
+                return Err(ProgramError::CircuitCount(keys.len()));
+            }
+        }
+        if keys.is_empty() {
+            return Err(ProgramError::CircuitCount(0));
+        }
+        let mut engine = sha256::Hash::engine();
+        engine.input(ID_TAG);
+        engine.input(&encode(&keys));
+        let id = ProgramId(sha256::Hash::from_engine(engine).to_byte_array());
+        Ok(Self { keys, id })
+    }
+
+    /// What anchors name the program by.
+    pub fn id(&self) -> ProgramId {
+        self.id
+    }
+
+    /// The key of a circuit, if the circuit is part of the program.
+    pub fn key(&self, circuit: CircuitId) -> Option<&PreparedVerifyingKey> {
+        self.keys.get(&circuit)
+    }
+
+    /// The circuits and their keys, in ascending order.
+    pub fn circuits(&self) -> impl ExactSizeIterator<Item = (CircuitId, &PreparedVerifyingKey)> {
+        self.keys.iter().map(|(circuit, key)| (*circuit, key))
+    }
+
+    /// Encodes the number of circuits as 2 bytes, then for each, in ascending order of (kind, depth, slots,
+    /// version): kind (1 byte), depth (1), slots (2), version (2), verifying key (296). Integers are little-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(&self.keys)
+    }
+
+    /// Decodes what [`Program::to_bytes`] encodes; every program has one encoding.
+    ///
+    /// # Errors
+    /// Each of [`ProgramError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ProgramError> {
+        let (count, entries) = bytes.split_first_chunk::<2>().ok_or(ProgramError::Length)?;
+        let count = usize::from(u16::from_le_bytes(*count));
+        if !(1..=CIRCUITS_MAX).contains(&count) {
+            return Err(ProgramError::CircuitCount(count));
+        }
+        let (entries, rest) = entries.as_chunks::<ENTRY_LENGTH>();
+        if entries.len() != count || !rest.is_empty() {
+            return Err(ProgramError::Length);
+        }
+        let mut circuits = Vec::<(CircuitId, VerifyingKey)>::with_capacity(count);
+        for entry in entries {
+            let [kind, depth, slots_0, slots_1, version_0, version_1, key @ ..] = entry;
+            let circuit = CircuitId {
+                kind: Kind::from_number(*kind).ok_or(ProgramError::Kind(*kind))?,
+                depth: Depth::new(*depth).ok_or(ProgramError::Depth(*depth))?,
+                slots: u16::from_le_bytes([*slots_0, *slots_1]),
+                version: u16::from_le_bytes([*version_0, *version_1]),
+            };
+            check_circuit(circuit)?;
+            if circuits.last().is_some_and(|(previous, _)| *previous >= circuit) {
+                return Err(ProgramError::Order(circuit));
+            }
+            circuits.push((circuit, VerifyingKey::from_bytes(key)?));
+        }
+        Self::new(circuits)
+    }
+
+    /// Checks one proof with the key of the statement's circuit.
+    ///
+    /// # Errors
+    /// Each of [`VerifyError`].
+    pub fn verify(&self, statement: &Statement, proof: &Proof) -> Result<Verified, VerifyError> {
+        Ok(self.known_key(statement.circuit)?.verify(statement, proof)?)
+    }
+
+    /// Checks many proofs together, each with the key of its statement's circuit.
+    ///
+    /// # Errors
+    /// [`VerifyError::UnknownCircuit`] for the first circuit that is not part of the program, and
+    /// [`VerifyError::Rejected`] if any proof does not prove its statement; which one is not told.
+    pub fn verify_batch<'a>(
+        &self,
+        proofs: impl IntoIterator<Item = (&'a Statement, &'a Proof)>,
+    ) -> Result<Vec<Verified>, VerifyError> {
+        let item = |(statement, proof): (&'a Statement, &'a Proof)| {
+            let key = self.known_key(statement.circuit)?;
+            Ok(BatchItem { key, statement, proof })
+        };
+        let items = proofs.into_iter().map(item).collect::<Result<Vec<_>, VerifyError>>()?;
+        Ok(groth16::verify_batch(&items)?)
+    }
+
+    fn known_key(&self, circuit: CircuitId) -> Result<&PreparedVerifyingKey, VerifyError> {
+        self.key(circuit).ok_or(VerifyError::UnknownCircuit(circuit))
+    }
+}
+
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Program {}
+
+fn check_circuit(circuit: CircuitId) -> Result<(), ProgramError> {
+    if circuit.version != CircuitId::VERSION {
+        return Err(ProgramError::Version(circuit));
+    }
+    if circuit.slots == 0 {
+        return Err(ProgramError::NoSlots(circuit));
+    }
+    Ok(())
+}
+
+fn encode(keys: &BTreeMap<CircuitId, PreparedVerifyingKey>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(2 + keys.len() * ENTRY_LENGTH);
+    bytes.extend((keys.len() as u16).to_le_bytes());
+    for (circuit, key) in keys {
+        bytes.extend([circuit.kind as u8, circuit.depth.levels()]);
+        bytes.extend(circuit.slots.to_le_bytes());
+        bytes.extend(circuit.version.to_le_bytes());
+        bytes.extend(key.key().to_bytes());
+    }
+    bytes
+}
