@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cs;
+pub mod gadgets;
 pub mod schnorr;
 
 pub use taproof_verifier;
