@@ -1,0 +1,36 @@
+//! Fixed encodings: whatever decodes must encode to the very bytes it came from.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproof_verifier::{
+    baby_jubjub::PublicKey,
+    cell::MerklePath,
+    field,
+    groth16::{Proof, VerifyingKey},
+    program::Program,
+};
+
+fuzz_target!(|input: &[u8]| {
+    if let Some(bytes) = input.first_chunk::<32>() {
+        if let Ok(element) = field::from_bytes(bytes) {
+            assert_eq!(field::to_bytes(&element), *bytes);
+        }
+        if let Ok(key) = PublicKey::from_bytes(bytes) {
+            assert_eq!(key.to_bytes(), *bytes);
+        }
+    }
+    if let Some(bytes) = input.first_chunk::<{ Proof::LENGTH }>()
+        && let Ok(proof) = Proof::from_bytes(bytes)
+    {
+        assert_eq!(proof.to_bytes(), *bytes);
+    }
+    if let Ok(path) = MerklePath::from_bytes(input) {
+        assert_eq!(path.to_bytes(), input);
+    }
+    if let Ok(key) = VerifyingKey::from_bytes(input) {
+        assert_eq!(key.to_bytes().as_slice(), input);
+    }
+    if let Ok(program) = Program::from_bytes(input) {
+        assert_eq!(program.to_bytes(), input);
+    }
+});
