@@ -8,5 +8,7 @@
 pub mod cs;
 pub mod gadgets;
 pub mod schnorr;
+#[cfg(test)]
+mod testing;
 
 pub use taproof_verifier;

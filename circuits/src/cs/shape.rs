@@ -1,6 +1,6 @@
 //! The shape of a circuit: the sparse rows of its matrices, one slot recorded once.
 
-use super::{ConstraintSystem, Variable};
+use super::{ConstraintSystem, Variable, outline::relation_of};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field, Zero};
 use core::ops::{Add, AddAssign, Mul, Neg, Sub};
@@ -153,8 +153,7 @@ impl SegmentShape {
 
     /// The name of the relation that a row belongs to.
     pub fn relation_of(&self, row: usize) -> &'static str {
-        let after = self.relations.partition_point(|(start, _)| *start <= row);
-        after.checked_sub(1).map_or("unnamed relation", |last| self.relations[last].1)
+        relation_of(&self.relations, row)
     }
 }
 

@@ -1,5 +1,7 @@
-//! Parts that circuits are made of, each written once for both back ends of [`crate::cs`].
+//! Parts that circuits are made of, each written once for all back ends of [`crate::cs`].
 
 pub mod bits;
 pub mod merkle;
 pub mod poseidon2;
+#[cfg(test)]
+mod tests;
