@@ -1,2 +1,4 @@
 //! The prover of Taproof: keys, proofs, batches, the ledger and anchors on Bitcoin.
 #![forbid(unsafe_code)]
+
+pub mod regtest;
