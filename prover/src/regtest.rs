@@ -16,8 +16,8 @@ mod policy;
 mod tests;
 
 use bitcoin::{
-    Amount, Block, BlockHash, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn,
-    TxMerkleNode, TxOut, Txid, Weight, Witness,
+    Amount, Block, BlockHash, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut,
+    Txid, Weight, Witness,
     absolute::LockTime,
     block::{Header, Version},
     constants::genesis_block,
@@ -343,9 +343,8 @@ impl RegtestChain {
         reward_to: &Script,
     ) -> Result<(), ReorganiseError> {
         let tip_height = self.height();
-        let replaced = tip_height
-            .checked_sub(fork_height)
-            .ok_or(ReorganiseError::AboveTip { fork_height, tip_height })? as usize;
+        let replaced =
+            tip_height.checked_sub(fork_height).ok_or(ReorganiseError::AboveTip { fork_height, tip_height })? as usize;
         if branch.len() <= replaced {
             return Err(ReorganiseError::NotHeavier { branch: branch.len(), replaced });
         }
@@ -407,8 +406,7 @@ impl RegtestChain {
     /// The median time of the eleven blocks that end at a height of the chain (BIP 113).
     fn median_time(&self, height: u32) -> u32 {
         let first = (height + 1).saturating_sub(MEDIAN_TIME_SPAN) as usize;
-        let mut times: Vec<u32> =
-            self.blocks[first..=height as usize].iter().map(|block| block.header.time).collect();
+        let mut times: Vec<u32> = self.blocks[first..=height as usize].iter().map(|block| block.header.time).collect();
         times.sort_unstable();
         times[times.len() / 2]
     }

@@ -105,20 +105,15 @@ impl<'a> View<'a> {
     }
 
     /// Checks a transaction against the coins and removes what it spends; the result is its fee.
-    pub(super) fn spend(
-        &mut self,
-        transaction: &Transaction,
-        moment: &Moment<'_>,
-    ) -> Result<Amount, TransactionError> {
+    pub(super) fn spend(&mut self, transaction: &Transaction, moment: &Moment<'_>) -> Result<Amount, TransactionError> {
         check_form(transaction)?;
         let coins = self.spent_coins(transaction, moment)?;
         check_locks(transaction, &coins, moment)?;
         let outputs = output_value(transaction)?;
         let inputs = sum_values(coins.iter().map(|coin| coin.output.value))?;
-        let fee = inputs.checked_sub(outputs).ok_or(TransactionError::Overspent {
-            inputs_sat: inputs.to_sat(),
-            outputs_sat: outputs.to_sat(),
-        })?;
+        let fee = inputs
+            .checked_sub(outputs)
+            .ok_or(TransactionError::Overspent { inputs_sat: inputs.to_sat(), outputs_sat: outputs.to_sat() })?;
         check_scripts(transaction, &coins)?;
         self.changes.extend(transaction.input.iter().map(|input| (input.previous_output, None)));
         Ok(fee)

@@ -180,7 +180,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RegtestChain, ChainFileError> {
 }
 
 fn decode_record(bytes: &[u8], offset: usize) -> Result<(Block, &[u8]), ChainFileError> {
-    let (header, rest) = bytes.split_first_chunk::<RECORD_HEADER_BYTES>().ok_or(ChainFileError::Truncated { offset })?;
+    let (header, rest) =
+        bytes.split_first_chunk::<RECORD_HEADER_BYTES>().ok_or(ChainFileError::Truncated { offset })?;
     let (magic, length) = header.split_at(4);
     if magic != Network::Regtest.magic().to_bytes() {
         return Err(ChainFileError::Magic { offset });

@@ -5,7 +5,7 @@
 use bitcoin::{Amount, Transaction, Txid};
 
 /// The heaviest transaction that is relayed, in weight units.
-pub const MAX_RELAY_WEIGHT_WU: u64 = 400_000;
+pub(super) const MAX_RELAY_WEIGHT_WU: u64 = 400_000;
 /// The longest OP_RETURN script that every policy relays.
 const MAX_DATA_SCRIPT_BYTES: usize = 83;
 /// The smallest transaction that is relayed, without witnesses; 64 bytes could pass for an inner node of a merkle tree.
@@ -127,8 +127,11 @@ fn check_outputs(transaction: &Transaction) -> Result<(), NonStandard> {
             }
             continue;
         }
-        let has_template =
-            script.is_witness_program() || script.is_p2pkh() || script.is_p2sh() || script.is_p2pk() || script.is_multisig();
+        let has_template = script.is_witness_program()
+            || script.is_p2pkh()
+            || script.is_p2sh()
+            || script.is_p2pk()
+            || script.is_multisig();
         if !has_template {
             return Err(NonStandard::OutputScript(position));
         }

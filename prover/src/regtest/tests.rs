@@ -237,7 +237,7 @@ fn blocks_that_break_a_rule_are_refused() {
     let reward = connect(&greedy).expect_err("a satoshi too much");
     assert!(matches!(reward, BlockError::Reward { claimed_sat: 5_000_001_001, allowed_sat: 5_000_001_000 }));
     let heavy = |b: &mut Block| {
-        b.txdata[0].output.push(TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from(vec![0x6a; 999_000]) });
+        b.txdata[0].output.push(TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from(vec![0x6a; 1_000_000]) });
         b.txdata[0].output.swap(1, 2);
         seal(b);
     };
@@ -314,14 +314,16 @@ fn relay_rules_are_reported_and_do_not_bind_the_chain() {
     assert_eq!(facts_of(&chain, &|t| t.output[0].value = Amount::from_sat(329)), Some(NonStandard::Dust(0)));
     assert_eq!(facts_of(&chain, &|t| t.output[0].value = Amount::from_sat(330)), None);
     assert_eq!(facts_of(&chain, &|t| t.version.0 = 4), Some(NonStandard::Version(4)));
-    let plain = ScriptBuf::from(vec![0x51]);
+    let plain = ScriptBuf::from(vec![0x51; 10]);
     assert_eq!(facts_of(&chain, &|t| t.output[0].script_pubkey = plain.clone()), Some(NonStandard::OutputScript(0)));
     let whole = |t: &mut Transaction| t.output[0].value = Amount::from_sat(5_000_000_000);
     assert!(matches!(facts_of(&chain, &whole), Some(NonStandard::Fee { fee_sat: 0, .. })));
-    let bulky = |t: &mut Transaction| t.output.extend(vec![t.output[0].clone(); 2_400].into_iter().map(|mut o| {
-        o.value = Amount::from_sat(330);
-        o
-    }));
+    let bulky = |t: &mut Transaction| {
+        t.output.extend(vec![t.output[0].clone(); 2_400].into_iter().map(|mut o| {
+            o.value = Amount::from_sat(330);
+            o
+        }))
+    };
     assert!(matches!(facts_of(&chain, &bulky), Some(NonStandard::Weight(_))));
     let odd = alice.pay(&coins, &plain, 1_000);
     chain.mine(&[odd], &bob.script).expect("blocks may hold what is not relayed");
