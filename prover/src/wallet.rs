@@ -1,0 +1,406 @@
+//! Keys from a mnemonic: an owner's keys on the rollup and the poster's keys on Bitcoin.
+//!
+//! The words of BIP-39 give the seed of BIP-32. From its master key descend
+//!
+//! - an owner's key: `m/29808'/coin'/account'/index'`, every step hardened; the 32 bytes of the derived private key are
+//!   the seed of [`SecretKey::from_seed`], which hashes them to a scalar of Baby Jubjub. 29808 is `tp` in ASCII;
+//! - the poster's key: `m/86'/coin'/0'/0/index`, a single-key taproot address of BIP-86, and, for coins that are still
+//!   at older addresses, the same key as a version 0 witness key hash.
+//!
+//! `coin` is 0 on mainnet and 1 on test networks (SLIP-44), so that no key is used on both.
+
+use bip39::Mnemonic;
+use bitcoin::{
+    Address, CompressedPublicKey, KnownHrp, Network, NetworkKind, ScriptBuf, XOnlyPublicKey,
+    bip32::{ChildNumber, Xpriv},
+    key::{Keypair, Secp256k1},
+};
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+use taproof_circuits::schnorr::SecretKey;
+use zeroize::{Zeroize, Zeroizing};
+
+/// The first step to owners' keys: `tp` in ASCII.
+const OWNER_PURPOSE: u32 = 0x7470;
+/// The first step to the poster's keys: BIP-86.
+const POSTER_PURPOSE: u32 = 86;
+/// Bytes of randomness behind a new mnemonic of 24 words.
+const ENTROPY_BYTES: usize = 32;
+/// The longest mnemonic file: 24 words of at most eight letters are shorter by far.
+const MAX_FILE_BYTES: u64 = 1_024;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalletError {
+    /// The words are no mnemonic of BIP-39 in English.
+    #[error("the words are no BIP-39 mnemonic: {0}")]
+    Mnemonic(#[from] bip39::Error),
+    /// The seed's length is not that of BIP-32.
+    #[error("a seed has 16 to 64 bytes, not {0}")]
+    SeedLength(usize),
+    /// An account or index is 2^31 or more.
+    #[error("key number {0} is not below 2^31")]
+    KeyNumber(u32),
+    /// A derived number is no private key, which happens to nobody by chance.
+    #[error("the derivation gives no key: {0}")]
+    Derivation(bitcoin::bip32::Error),
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no randomness: {0}")]
+    Randomness(rand::Error),
+    /// The file that should be created is there already.
+    #[error("{} exists and is not overwritten", .0.display())]
+    Exists(PathBuf),
+    /// Others than its owner can read the file.
+    #[error("others can read {}: make it private (chmod 600)", .0.display())]
+    Permissions(PathBuf),
+    /// The file is longer than any mnemonic.
+    #[error("{} is longer than a mnemonic", .0.display())]
+    FileLength(PathBuf),
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// The words that every key descends from. They are wiped from memory when dropped and never printed by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Phrase(Mnemonic);
+
+impl Phrase {
+    /// Makes 24 new words from the operating system's randomness.
+    ///
+    /// # Errors
+    /// [`WalletError::Randomness`].
+    pub fn generate() -> Result<Self, WalletError> {
+        let mut entropy = Zeroizing::new([0u8; ENTROPY_BYTES]);
+        rand::RngCore::try_fill_bytes(&mut rand::rngs::OsRng, entropy.as_mut_slice())
+            .map_err(WalletError::Randomness)?;
+        Ok(Self(Mnemonic::from_entropy(entropy.as_slice())?))
+    }
+
+    /// Checks words, separated by white space, in English.
+    ///
+    /// # Errors
+    /// [`WalletError::Mnemonic`] for an unknown word, a wrong count or a wrong checksum.
+    pub fn parse(words: &str) -> Result<Self, WalletError> {
+        Ok(Self(Mnemonic::parse_in(bip39::Language::English, words)?))
+    }
+
+    /// The words, separated by spaces: who sees them has every key.
+    pub fn reveal(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.to_string())
+    }
+
+    /// Writes the words to a new file that only its owner may read, and makes it durable.
+    ///
+    /// # Errors
+    /// [`WalletError::Exists`]; [`WalletError::Io`], after which there is no file.
+    pub fn create_file(&self, path: &Path) -> Result<(), WalletError> {
+        let io_error = |source| WalletError::Io { action: "create", path: path.to_owned(), source };
+        let mut file = private_options().create_new(true).open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => WalletError::Exists(path.to_owned()),
+            _ => io_error(source),
+        })?;
+        let mut line = self.reveal();
+        line.push('\n');
+        let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_all());
+        written.map_err(|source| {
+            // A file that holds half a mnemonic is worse than none; the first error is the one to report.
+            let _ = fs::remove_file(path);
+            io_error(source)
+        })
+    }
+
+    /// Reads the words of a file.
+    ///
+    /// # Errors
+    /// [`WalletError::Permissions`] if others can read it, [`WalletError::FileLength`], [`WalletError::Mnemonic`] and
+    /// [`WalletError::Io`].
+    pub fn read_file(path: &Path) -> Result<Self, WalletError> {
+        let io_error = |source| WalletError::Io { action: "read", path: path.to_owned(), source };
+        let file = File::open(path).map_err(io_error)?;
+        if is_readable_by_others(&file).map_err(io_error)? {
+            return Err(WalletError::Permissions(path.to_owned()));
+        }
+        // The capacity is never exceeded, so no copy of the words is left behind by growing.
+        let mut words = Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize + 1));
+        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut words).map_err(io_error)?;
+        if words.len() as u64 > MAX_FILE_BYTES {
+            return Err(WalletError::FileLength(path.to_owned()));
+        }
+        Self::parse(&words)
+    }
+}
+
+impl fmt::Debug for Phrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Phrase({} words)", self.0.word_count())
+    }
+}
+
+#[cfg(unix)]
+fn private_options() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+#[cfg(unix)]
+fn is_readable_by_others(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(file.metadata()?.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn private_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    options
+}
+
+/// Elsewhere than on Unix a new file inherits the access rules of its folder, which are not looked at.
+#[cfg(not(unix))]
+fn is_readable_by_others(_: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// All keys of one seed on one network.
+#[derive(Clone)]
+pub struct Wallet {
+    seed: Zeroizing<Vec<u8>>,
+    network: Network,
+}
+
+impl Wallet {
+    /// The wallet of a mnemonic and its optional passphrase, empty for none.
+    pub fn new(phrase: &Phrase, passphrase: &str, network: Network) -> Self {
+        let mut seed = phrase.0.to_seed(passphrase);
+        let wallet = Self { seed: Zeroizing::new(seed.to_vec()), network };
+        seed.zeroize();
+        wallet
+    }
+
+    /// The wallet of a BIP-32 seed.
+    ///
+    /// # Errors
+    /// [`WalletError::SeedLength`].
+    pub fn from_seed(seed: &[u8], network: Network) -> Result<Self, WalletError> {
+        if !(16..=64).contains(&seed.len()) {
+            return Err(WalletError::SeedLength(seed.len()));
+        }
+        Ok(Self { seed: Zeroizing::new(seed.to_vec()), network })
+    }
+
+    /// The network whose keys these are.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    /// The key of an owner on the rollup.
+    ///
+    /// # Errors
+    /// [`WalletError::KeyNumber`] and [`WalletError::Derivation`].
+    pub fn owner_key(&self, account: u32, index: u32) -> Result<SecretKey, WalletError> {
+        let path = [hardened(OWNER_PURPOSE)?, hardened(self.coin())?, hardened(account)?, hardened(index)?];
+        let mut key = self.derive(&path)?;
+        let seed = Zeroizing::new(key.private_key.secret_bytes());
+        key.private_key.non_secure_erase();
+        Ok(SecretKey::from_seed(&seed))
+    }
+
+    /// The key that posts anchors and pays for them.
+    ///
+    /// # Errors
+    /// [`WalletError::KeyNumber`] and [`WalletError::Derivation`].
+    pub fn poster_key(&self, index: u32) -> Result<PosterKey, WalletError> {
+        let last = ChildNumber::from_normal_idx(index).map_err(|_| WalletError::KeyNumber(index))?;
+        let receiving = ChildNumber::Normal { index: 0 };
+        let path = [hardened(POSTER_PURPOSE)?, hardened(self.coin())?, hardened(0)?, receiving, last];
+        let mut key = self.derive(&path)?;
+        let pair = Keypair::from_secret_key(&Secp256k1::signing_only(), &key.private_key);
+        key.private_key.non_secure_erase();
+        Ok(PosterKey { pair, network: self.network })
+    }
+
+    fn coin(&self) -> u32 {
+        u32::from(self.network != Network::Bitcoin)
+    }
+
+    fn derive(&self, path: &[ChildNumber]) -> Result<Xpriv, WalletError> {
+        let master = Xpriv::new_master(NetworkKind::from(self.network), &self.seed).map_err(WalletError::Derivation)?;
+        master.derive_priv(&Secp256k1::new(), &path).map_err(WalletError::Derivation)
+    }
+}
+
+impl fmt::Debug for Wallet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wallet").field("network", &self.network).finish_non_exhaustive()
+    }
+}
+
+fn hardened(number: u32) -> Result<ChildNumber, WalletError> {
+    ChildNumber::from_hardened_idx(number).map_err(|_| WalletError::KeyNumber(number))
+}
+
+/// The key that funds, signs and sweeps anchors. It is wiped from memory when dropped and never printed.
+#[derive(Clone)]
+pub struct PosterKey {
+    pair: Keypair,
+    network: Network,
+}
+
+impl PosterKey {
+    /// The key that verifies the signature in an anchor's leaf, and the internal key of the poster's addresses.
+    pub fn public(&self) -> XOnlyPublicKey {
+        self.pair.x_only_public_key().0
+    }
+
+    /// The network whose coins it spends.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    /// The poster's address: taproot with this key and no script (BIP-86).
+    pub fn address(&self) -> Address {
+        Address::p2tr(&Secp256k1::verification_only(), self.public(), None, KnownHrp::from(self.network))
+    }
+
+    /// The script of [`PosterKey::address`].
+    pub fn script_pubkey(&self) -> ScriptBuf {
+        self.address().script_pubkey()
+    }
+
+    /// The script of the same key as a version 0 witness key hash.
+    pub fn witness_v0_script_pubkey(&self) -> ScriptBuf {
+        ScriptBuf::new_p2wpkh(&CompressedPublicKey(self.pair.public_key()).wpubkey_hash())
+    }
+
+    /// The key pair itself, for signing.
+    pub(crate) fn pair(&self) -> &Keypair {
+        &self.pair
+    }
+}
+
+impl Drop for PosterKey {
+    fn drop(&mut self) {
+        self.pair.non_secure_erase();
+    }
+}
+
+impl fmt::Debug for PosterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PosterKey(of {})", self.public())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: &str = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
+
+    fn wallet(network: Network) -> Wallet {
+        Wallet::new(&Phrase::parse(WORDS).expect("a valid mnemonic"), "", network)
+    }
+
+    #[test]
+    fn poster_addresses_are_those_of_bip_86() {
+        let wallet = wallet(Network::Bitcoin);
+        let expected = [
+            "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr",
+            "bc1p4qhjn9zdvkux4e44uhx8tc55attvtyu358kutcqkudyccelu0was9fqzwh",
+        ];
+        for (index, address) in (0..).zip(expected) {
+            let key = wallet.poster_key(index).expect("a small number");
+            assert_eq!(key.address().to_string(), address);
+        }
+        let key = wallet.poster_key(0).expect("a small number");
+        assert_eq!(key.public().to_string(), "cc8a4bc64d897bddc5fbc2f670f7a8ba0b386779106cf1223c6fc5d7cd6fc115");
+    }
+
+    #[test]
+    fn keys_differ_by_account_index_network_and_passphrase() {
+        let regtest = wallet(Network::Regtest);
+        let phrase = Phrase::parse(WORDS).expect("a valid mnemonic");
+        let wallets = [wallet(Network::Bitcoin), regtest.clone(), Wallet::new(&phrase, "salt", Network::Regtest)];
+        let mut keys = Vec::new();
+        for wallet in &wallets {
+            for (account, index) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                keys.push(*wallet.owner_key(account, index).expect("small numbers").public());
+            }
+        }
+        let distinct: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+        assert_eq!(*regtest.owner_key(1, 0).expect("small numbers").public(), keys[6]);
+        assert_eq!(
+            wallet(Network::Testnet).poster_key(0).expect("small").public(),
+            regtest.poster_key(0).expect("small").public()
+        );
+    }
+
+    #[test]
+    fn numbers_and_seeds_have_bounds() {
+        let wallet = wallet(Network::Regtest);
+        let over = 1 << 31;
+        assert!(wallet.owner_key(over - 1, over - 1).is_ok());
+        assert!(matches!(wallet.owner_key(over, 0), Err(WalletError::KeyNumber(n)) if n == over));
+        assert!(matches!(wallet.owner_key(0, over), Err(WalletError::KeyNumber(_))));
+        assert!(matches!(wallet.poster_key(over), Err(WalletError::KeyNumber(_))));
+        assert!(matches!(Wallet::from_seed(&[1; 15], Network::Regtest), Err(WalletError::SeedLength(15))));
+        assert!(matches!(Wallet::from_seed(&[1; 65], Network::Regtest), Err(WalletError::SeedLength(65))));
+        assert!(Wallet::from_seed(&[1; 16], Network::Regtest).is_ok());
+    }
+
+    #[test]
+    fn a_mnemonic_file_is_private_and_never_overwritten() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("words");
+        let phrase = Phrase::generate().expect("the system has randomness");
+        assert_eq!(phrase.reveal().split(' ').count(), 24);
+        assert_ne!(phrase, Phrase::generate().expect("the system has randomness"));
+        phrase.create_file(&path).expect("a new file");
+        assert_eq!(Phrase::read_file(&path).expect("just written"), phrase);
+        let other = Phrase::parse(WORDS).expect("a valid mnemonic");
+        assert!(matches!(other.create_file(&path), Err(WalletError::Exists(_))));
+        assert_eq!(Phrase::read_file(&path).expect("unchanged"), phrase);
+        assert!(matches!(Phrase::read_file(&folder.path().join("none")), Err(WalletError::Io { .. })));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("our file");
+            assert!(matches!(Phrase::read_file(&path), Err(WalletError::Permissions(_))));
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our file");
+        }
+        fs::write(&path, "abandon ".repeat(12)).expect("our file");
+        assert!(matches!(Phrase::read_file(&path), Err(WalletError::Mnemonic(_))));
+        fs::write(&path, "abandon ".repeat(200)).expect("our file");
+        assert!(matches!(Phrase::read_file(&path), Err(WalletError::FileLength(_))));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let phrase = Phrase::parse(WORDS).expect("a valid mnemonic");
+        let wallet = wallet(Network::Regtest);
+        let poster = wallet.poster_key(0).expect("a small number");
+        let secret = hex::encode(poster.pair().secret_bytes());
+        let printed = format!("{phrase:?} {wallet:?} {poster:?}");
+        assert_eq!(
+            printed,
+            format!("Phrase(12 words) Wallet {{ network: Regtest, .. }} PosterKey(of {})", poster.public())
+        );
+        assert!(!printed.contains("abandon") && !printed.contains(&secret));
+    }
+}
