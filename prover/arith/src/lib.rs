@@ -1,1 +1,21 @@
 //! Kernels of the prover behind one interface: transforms, multi-scalar multiplication, batch inversion, mapped files.
+//!
+//! Whoever needs field or curve arithmetic in bulk calls this crate and never arkworks itself, so that what computes it
+//! can be replaced here without a change elsewhere. Vectors of scalars are [`ark_bn254::Fr`]; points are the
+//! plain-data types of [`point`], which is also how key files store them.
+
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
+
+pub mod domain;
+pub mod fixed_base;
+pub mod inverse;
+pub mod mapped;
+pub mod msm;
+pub mod point;
+
+pub use domain::Domain;
+pub use fixed_base::FixedBase;
+pub use inverse::{batch_inverse, batch_inverse_serial};
+pub use mapped::MappedFile;
+pub use msm::{Scalars, msm};
+pub use point::{G1, G2, Point};
