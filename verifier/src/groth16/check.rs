@@ -1,0 +1,182 @@
+//! The checks themselves: one proof, and many together.
+
+use super::{
+    PreparedVerifyingKey, Proof, Rejected, Verified,
+    pairing::{Lines, is_one, miller_loop},
+};
+use crate::{field, statement::Statement};
+use alloc::{collections::BTreeMap, vec::Vec};
+use ark_bn254::{Fr, G1Affine, G1Projective};
+use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM, scalar_mul::glv::GLVConfig};
+use ark_ff::{AdditiveGroup, Zero};
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+
+/// What the hash that the weights are drawn from begins with.
+const WEIGHTS_TAG: &[u8] = b"taproof/batch/v1";
+
+/// One proof of a batch, with what it is to be checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchItem<'a> {
+    /// The key of the statement's circuit.
+    pub key: &'a PreparedVerifyingKey,
+    /// What the proof is to prove.
+    pub statement: &'a Statement,
+    /// The proof.
+    pub proof: &'a Proof,
+}
+
+impl PreparedVerifyingKey {
+    /// Checks one proof.
+    ///
+    /// The key is not bound to the statement's circuit here: [`crate::program::Program`] looks the key up by it.
+    ///
+    /// # Errors
+    /// [`Rejected`].
+    pub fn verify(&self, statement: &Statement, proof: &Proof) -> Result<Verified, Rejected> {
+        let [ic_0, ic_1] = self.key.ic;
+        let inputs = -(ic_1 * statement.digest() + ic_0);
+        let mut pairs = Pairs::default();
+        pairs.push(proof.a.into(), &proof.b.lines);
+        pairs.push(inputs, &self.key.gamma.lines);
+        pairs.push((-proof.c).into(), &self.key.delta.lines);
+        if is_one(pairs.miller_loop() * self.alpha_beta) { Ok(Verified(*statement)) } else { Err(Rejected) }
+    }
+}
+
+/// Checks many proofs, with as many keys as need be: one equation, in which each proof's own equation is raised to
+/// a random weight of 128 bits.
+///
+/// The weights come from a hash over everything that is checked, so whoever makes the proofs cannot know them
+/// beforehand, and a batch with a wrong proof passes with a chance of 2^-128 for each try.
+///
+/// # Errors
+/// [`Rejected`] if any proof does not prove its statement; which one is not told.
+pub fn verify_batch(items: &[BatchItem<'_>]) -> Result<Vec<Verified>, Rejected> {
+    let inputs: Vec<_> = items.iter().map(|item| item.statement.digest()).collect();
+    let weights = Weight::draw(items, &inputs);
+    let mut pairs = Pairs::default();
+    for (a, item) in weighted_points(items, &weights).into_iter().zip(items) {
+        pairs.push(a, &item.proof.b.lines);
+    }
+    let mut groups = BTreeMap::<_, Group>::new();
+    for ((item, input), weight) in items.iter().zip(&inputs).zip(&weights) {
+        groups.entry(item.key.id).or_insert_with(|| Group::new(item.key)).add(item.proof, input, weight);
+    }
+    groups.values().for_each(|group| group.push_pairs(&mut pairs));
+    if !is_one(pairs.miller_loop()) {
+        return Err(Rejected);
+    }
+    Ok(items.iter().map(|item| Verified(*item.statement)).collect())
+}
+
+/// A weight a + b lambda, lambda being the eigenvalue of G1's endomorphism: different (a, b) are different scalars,
+/// because no combination of 1 and lambda with coefficients below 2^64 vanishes modulo r.
+struct Weight {
+    a: u64,
+    b: u64,
+}
+
+impl Weight {
+    fn draw(items: &[BatchItem<'_>], inputs: &[Fr]) -> Vec<Self> {
+        let mut engine = sha256::Hash::engine();
+        engine.input(WEIGHTS_TAG);
+        for (item, input) in items.iter().zip(inputs) {
+            engine.input(&item.key.id);
+            engine.input(&field::to_bytes(input));
+            engine.input(&item.proof.to_bytes());
+        }
+        let seed = sha256::Hash::from_engine(engine).to_byte_array();
+        let weight = |position: u64| {
+            let mut engine = sha256::Hash::engine();
+            engine.input(&seed);
+            engine.input(&position.to_le_bytes());
+            let hash = sha256::Hash::from_engine(engine).to_byte_array();
+            let half = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+            let (words, _) = hash.as_chunks::<8>();
+            Self { a: half(&words[0]), b: half(&words[1]) }
+        };
+        (0..items.len() as u64).map(weight).collect()
+    }
+
+    fn scalar(&self) -> Fr {
+        Fr::from(self.a) + Fr::from(self.b) * ark_bn254::g1::Config::LAMBDA
+    }
+}
+
+fn endomorphism(point: &G1Affine) -> G1Affine {
+    ark_bn254::g1::Config::endomorphism_affine(point)
+}
+
+/// Each proof's A times its weight: a point and its image share one chain of doublings.
+fn weighted_points(items: &[BatchItem<'_>], weights: &[Weight]) -> Vec<G1Projective> {
+    let images: Vec<_> = items.iter().map(|item| endomorphism(&item.proof.a)).collect();
+    let sums: Vec<_> = items.iter().zip(&images).map(|(item, image)| item.proof.a + image).collect();
+    let sums = G1Projective::normalize_batch(&sums);
+    let multiply = |(((item, image), sum), weight): (((&BatchItem<'_>, &G1Affine), &G1Affine), &Weight)| {
+        let mut product = G1Projective::zero();
+        for bit in (0..u64::BITS).rev() {
+            product.double_in_place();
+            match (weight.a >> bit & 1, weight.b >> bit & 1) {
+                (1, 1) => product += sum,
+                (1, _) => product += item.proof.a,
+                (_, 1) => product += image,
+                _ => {}
+            }
+        }
+        product
+    };
+    items.iter().zip(&images).zip(&sums).zip(weights).map(multiply).collect()
+}
+
+/// What the proofs of one key add up to.
+struct Group<'a> {
+    key: &'a PreparedVerifyingKey,
+    weight: Fr,
+    weighted_input: Fr,
+    c_points: Vec<G1Affine>,
+    c_scalars: Vec<u64>,
+}
+
+impl<'a> Group<'a> {
+    fn new(key: &'a PreparedVerifyingKey) -> Self {
+        Self { key, weight: Fr::ZERO, weighted_input: Fr::ZERO, c_points: Vec::new(), c_scalars: Vec::new() }
+    }
+
+    fn add(&mut self, proof: &Proof, input: &Fr, weight: &Weight) {
+        let scalar = weight.scalar();
+        self.weight += scalar;
+        self.weighted_input += scalar * input;
+        self.c_points.extend([proof.c, endomorphism(&proof.c)]);
+        self.c_scalars.extend([weight.a, weight.b]);
+    }
+
+    fn push_pairs(&self, pairs: &mut Pairs<'a>) {
+        let key = &self.key.key;
+        let [ic_0, ic_1] = key.ic;
+        let c = G1Projective::msm_u64(&self.c_points, &self.c_scalars);
+        pairs.push(-(key.alpha * self.weight), &key.beta.lines);
+        pairs.push(-(ic_0 * self.weight + ic_1 * self.weighted_input), &key.gamma.lines);
+        pairs.push(-c, &key.delta.lines);
+    }
+}
+
+/// Pairs whose Miller loops are to be multiplied.
+#[derive(Default)]
+struct Pairs<'a> {
+    points: Vec<G1Projective>,
+    lines: Vec<&'a Lines>,
+}
+
+impl<'a> Pairs<'a> {
+    fn push(&mut self, point: G1Projective, lines: &'a Lines) {
+        self.points.push(point);
+        self.lines.push(lines);
+    }
+
+    /// The product of all pairs; those with the point at infinity contribute a one.
+    fn miller_loop(self) -> ark_bn254::Fq12 {
+        let points = G1Projective::normalize_batch(&self.points);
+        let pairs: Vec<_> = points.into_iter().zip(self.lines).filter(|(point, _)| !point.is_zero()).collect();
+        miller_loop(&pairs)
+    }
+}
