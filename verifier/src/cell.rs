@@ -77,10 +77,14 @@ impl core::fmt::Display for CellIndex {
 
 /// Tells one rollup from another, so that nothing signed or proven for one means anything on the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct ChainId(pub u32);
 
 /// What an account holds; token 0 is bitcoin, counted in satoshi.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Token(pub u32);
 
 impl Token {
@@ -90,6 +94,8 @@ impl Token {
 
 /// One leaf of the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Cell {
     /// Nothing: eight zeros.
@@ -101,6 +107,8 @@ pub enum Cell {
 
 /// One owner's holding of one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Account {
     /// What the balance counts.
     pub token: Token,

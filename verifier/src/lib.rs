@@ -22,6 +22,8 @@ pub mod payload;
 pub mod poseidon2;
 pub mod program;
 pub mod record;
+#[cfg(feature = "serde")]
+pub mod serde_form;
 pub mod statement;
 
 pub use ark_bn254;

@@ -71,6 +71,8 @@ impl core::fmt::Display for Kind {
 
 /// A deposit on Bitcoin, credited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct DepositRecord {
     /// The cell that is credited: empty, or an account of `owner` in bitcoin.
     pub to: CellIndex,
@@ -82,6 +84,8 @@ pub struct DepositRecord {
 
 /// A payment from one account to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct TransferRecord {
     /// The account that pays.
     pub from: CellIndex,
@@ -95,6 +99,8 @@ pub struct TransferRecord {
 
 /// A payment that opens an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct OpenRecord {
     /// The account that pays.
     pub from: CellIndex,
@@ -110,6 +116,8 @@ pub struct OpenRecord {
 
 /// A payment to an output on Bitcoin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct WithdrawRecord {
     /// The account that pays.
     pub from: CellIndex,
@@ -123,13 +131,15 @@ pub struct WithdrawRecord {
 
 /// A witness program (BIP-141, BIP-341) that a withdrawal pays to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Destination {
     /// Version 0, 20 bytes: a key hash.
-    P2wpkh([u8; 20]),
+    P2wpkh(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; 20]),
     /// Version 0, 32 bytes: a script hash.
-    P2wsh([u8; 32]),
+    P2wsh(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; 32]),
     /// Version 1, 32 bytes: an output key.
-    P2tr([u8; 32]),
+    P2tr(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; 32]),
 }
 
 impl Destination {
@@ -224,6 +234,8 @@ fn pack_payment(from: CellIndex, to: CellIndex, amount: u64, fee: u64) -> Fr {
 
 /// The records of one chunk: all of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Records {
     /// Deposits.

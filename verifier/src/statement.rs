@@ -12,6 +12,8 @@ use ark_bn254::Fr;
 ///
 /// Never the hash of a key: the key is made from the circuit, so the circuit cannot contain it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct CircuitId {
     /// The kind of all slots.
     pub kind: Kind,
@@ -47,6 +49,8 @@ impl core::fmt::Display for CircuitId {
 
 /// What slots read beside the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Context {
     /// The height of the Bitcoin block that the batch refers to.
     pub height_blocks: u32,
@@ -58,16 +62,21 @@ pub struct Context {
 
 /// What one proof proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Statement {
     /// The rollup.
     pub chain_id: ChainId,
     /// The circuit.
     pub circuit: CircuitId,
     /// The root of the state before the chunk.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_form::element"))]
     pub root_before: Fr,
     /// The root of the state after the chunk.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_form::element"))]
     pub root_after: Fr,
     /// The digest of the chunk's records: [`crate::record::Records::digest`].
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_form::element"))]
     pub data_digest: Fr,
     /// What slots read beside the state.
     pub context: Context,
