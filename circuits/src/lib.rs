@@ -5,10 +5,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account;
+pub mod chunk;
 pub mod cs;
+pub mod deposit;
 pub mod gadgets;
+pub mod open;
 pub mod schnorr;
 #[cfg(test)]
 mod testing;
+pub mod transaction;
+pub mod transfer;
+pub mod withdraw;
 
 pub use taproof_verifier;

@@ -15,10 +15,12 @@
 use ark_bn254::Fr;
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{BigInt, PrimeField, Zero};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use taproof_verifier::{
     baby_jubjub::{KeyError, Point, PublicKey, Scalar},
     field,
     poseidon2::{self, Domain},
+    serde_form::{deserialize_array, serialize_bytes},
 };
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -149,6 +151,19 @@ impl core::fmt::Display for Signature {
 impl core::fmt::Debug for Signature {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Signature({self})")
+    }
+}
+
+/// The encoding: hexadecimal digits to a format for people, bytes to any other.
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_bytes(&self.to_bytes(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_bytes(&deserialize_array(deserializer)?).map_err(D::Error::custom)
     }
 }
 

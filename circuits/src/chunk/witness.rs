@@ -1,0 +1,149 @@
+//! What a chunk's circuit is given: the statement, and for each slot the transition and the cells it changes.
+//!
+//! Witnesses are claims, made by the native rules and checked by the circuit; their fields are public so that tests can
+//! falsify them one by one.
+
+use serde::{Deserialize, Serialize};
+use taproof_verifier::{
+    cell::{Cell, CellIndex, MerklePath},
+    record::{DepositRecord, Kind, OpenRecord, Records, TransferRecord, WithdrawRecord},
+    statement::Statement,
+};
+
+use crate::schnorr::Signature;
+
+/// The change of one cell. The path is that of the tree in which the cell still is `before`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellUpdate {
+    /// Where the cell is.
+    pub index: CellIndex,
+    /// The cell before.
+    pub before: Cell,
+    /// The cell after.
+    pub after: Cell,
+    /// The siblings, which the update leaves as they are.
+    pub path: MerklePath,
+}
+
+/// One slot of a deposit chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepositWitness {
+    /// What is posted.
+    pub record: DepositRecord,
+    /// The cell that is credited.
+    pub to: CellUpdate,
+}
+
+/// One slot of a transfer chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferWitness {
+    /// What is posted.
+    pub record: TransferRecord,
+    /// The payer's nonce before, which the signature covers.
+    pub nonce: u32,
+    /// The payer's signature.
+    pub signature: Signature,
+    /// The account that pays, updated first.
+    pub from: CellUpdate,
+    /// The account that is paid. If it is the one that pays, `before` is that account as just updated.
+    pub to: CellUpdate,
+}
+
+/// One slot of an open chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenWitness {
+    /// What is posted.
+    pub record: OpenRecord,
+    /// The payer's nonce before, which the signature covers.
+    pub nonce: u32,
+    /// The payer's signature.
+    pub signature: Signature,
+    /// The account that pays, updated first.
+    pub from: CellUpdate,
+    /// The cell that becomes an account.
+    pub to: CellUpdate,
+}
+
+/// One slot of a withdraw chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawWitness {
+    /// What is posted.
+    pub record: WithdrawRecord,
+    /// The payer's nonce before, which the signature covers.
+    pub nonce: u32,
+    /// The payer's signature.
+    pub signature: Signature,
+    /// The account that pays.
+    pub from: CellUpdate,
+}
+
+/// The slots of one chunk that hold a transition; the circuit's other slots are padding and follow them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SlotWitnesses {
+    /// Deposits.
+    Deposit(Vec<DepositWitness>),
+    /// Transfers.
+    Transfer(Vec<TransferWitness>),
+    /// Openings.
+    Open(Vec<OpenWitness>),
+    /// Withdrawals.
+    Withdraw(Vec<WithdrawWitness>),
+}
+
+impl SlotWitnesses {
+    /// The kind of all slots.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Deposit(_) => Kind::Deposit,
+            Self::Transfer(_) => Kind::Transfer,
+            Self::Open(_) => Kind::Open,
+            Self::Withdraw(_) => Kind::Withdraw,
+        }
+    }
+
+    /// How many slots hold a transition.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Deposit(slots) => slots.len(),
+            Self::Transfer(slots) => slots.len(),
+            Self::Open(slots) => slots.len(),
+            Self::Withdraw(slots) => slots.len(),
+        }
+    }
+
+    /// Whether all slots are padding.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is posted.
+    pub fn records(&self) -> Records {
+        match self {
+            Self::Deposit(slots) => Records::Deposit(slots.iter().map(|slot| slot.record).collect()),
+            Self::Transfer(slots) => Records::Transfer(slots.iter().map(|slot| slot.record).collect()),
+            Self::Open(slots) => Records::Open(slots.iter().map(|slot| slot.record).collect()),
+            Self::Withdraw(slots) => Records::Withdraw(slots.iter().map(|slot| slot.record).collect()),
+        }
+    }
+}
+
+/// All that the circuit of one chunk is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkWitness {
+    /// What is proven; it names the circuit.
+    pub statement: Statement,
+    /// The transitions, in order.
+    pub slots: SlotWitnesses,
+    /// The credit of all fees to the operator's cell after the last slot; `None` for a kind without fees. Where the
+    /// fees sum to zero, the cell stays as it is, whatever it is.
+    pub operator: Option<CellUpdate>,
+}
+
+impl ChunkWitness {
+    /// What is posted.
+    pub fn records(&self) -> Records {
+        self.slots.records()
+    }
+}

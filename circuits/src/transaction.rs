@@ -1,0 +1,305 @@
+//! What owners sign.
+//!
+//! A transaction is a body and the payer's signature of its message, four elements:
+//!
+//! - m0 packs chain id (32 bits), kind (8), token (32), from (32), nonce (32), the chain id lowest,
+//! - m1 packs to (32), amount (64), fee (64), where a withdrawal has the number of its destination's type for `to`,
+//! - m2 and m3 are zeros for a transfer, the new owner's x and zero for an opening,
+//!   [`Destination::elements`] for a withdrawal.
+//!
+//! Deposits are not signed: they come from Bitcoin.
+
+mod codec;
+
+use crate::schnorr::{Message, SecretKey, Signature, SignatureError};
+use ark_bn254::Fr;
+use ark_ff::AdditiveGroup;
+use serde::{Deserialize, Serialize};
+use taproof_verifier::{
+    baby_jubjub::PublicKey,
+    cell::{CellIndex, ChainId, Token},
+    field::pack,
+    record::{Destination, Kind, OpenRecord, Record, TransferRecord, WithdrawRecord},
+};
+
+pub use codec::{TRANSACTION_LENGTH_MAX, TransactionFormatError};
+
+/// A deposit on Bitcoin, as a scan of its blocks finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deposit {
+    /// The amount, in satoshi.
+    pub amount_sat: u64,
+    /// The key that is to be credited.
+    pub owner: PublicKey,
+}
+
+/// What every body says about who pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// The rollup that the transaction is for.
+    pub chain_id: ChainId,
+    /// The token that is paid.
+    pub token: Token,
+    /// The account that pays.
+    pub from: CellIndex,
+    /// That account's nonce.
+    pub nonce: u32,
+    /// The amount, in the token's smallest unit.
+    pub amount: u64,
+    /// The fee for the operator, in the same unit, on top of the amount.
+    pub fee: u64,
+}
+
+/// A kind of transaction that its payer signs.
+pub trait Body: Copy + core::fmt::Debug + PartialEq {
+    /// What is posted of it.
+    type Record: Record;
+
+    /// Who pays, and how much.
+    fn payment(&self) -> Payment;
+
+    /// What is posted of it.
+    fn record(&self) -> Self::Record;
+
+    /// What is signed.
+    fn message(&self) -> Message;
+}
+
+/// A payment from one account to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    /// The rollup that the transaction is for.
+    pub chain_id: ChainId,
+    /// The token that is paid.
+    pub token: Token,
+    /// The account that pays.
+    pub from: CellIndex,
+    /// That account's nonce.
+    pub nonce: u32,
+    /// The account that is paid.
+    pub to: CellIndex,
+    /// The amount, in the token's smallest unit.
+    pub amount: u64,
+    /// The fee for the operator.
+    pub fee: u64,
+}
+
+/// A payment into an empty cell, which becomes an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Open {
+    /// The rollup that the transaction is for.
+    pub chain_id: ChainId,
+    /// The token that is paid.
+    pub token: Token,
+    /// The account that pays.
+    pub from: CellIndex,
+    /// That account's nonce.
+    pub nonce: u32,
+    /// The empty cell.
+    pub to: CellIndex,
+    /// The new account's first balance.
+    pub amount: u64,
+    /// The fee for the operator.
+    pub fee: u64,
+    /// The new account's owner.
+    pub owner: PublicKey,
+}
+
+/// A payment to an output on Bitcoin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withdraw {
+    /// The rollup that the transaction is for.
+    pub chain_id: ChainId,
+    /// The token that is paid: bitcoin.
+    pub token: Token,
+    /// The account that pays.
+    pub from: CellIndex,
+    /// That account's nonce.
+    pub nonce: u32,
+    /// The amount to be paid out.
+    pub amount: u64,
+    /// The fee for the operator.
+    pub fee: u64,
+    /// Where on Bitcoin it is to be paid.
+    pub destination: Destination,
+}
+
+impl Body for Transfer {
+    type Record = TransferRecord;
+
+    fn payment(&self) -> Payment {
+        let Self { chain_id, token, from, nonce, amount, fee, .. } = *self;
+        Payment { chain_id, token, from, nonce, amount, fee }
+    }
+
+    fn record(&self) -> TransferRecord {
+        TransferRecord { from: self.from, to: self.to, amount: self.amount, fee: self.fee }
+    }
+
+    fn message(&self) -> Message {
+        message(Kind::Transfer, &self.payment(), self.to.get(), [Fr::ZERO; 2])
+    }
+}
+
+impl Body for Open {
+    type Record = OpenRecord;
+
+    fn payment(&self) -> Payment {
+        let Self { chain_id, token, from, nonce, amount, fee, .. } = *self;
+        Payment { chain_id, token, from, nonce, amount, fee }
+    }
+
+    fn record(&self) -> OpenRecord {
+        OpenRecord { from: self.from, to: self.to, amount: self.amount, fee: self.fee, owner: self.owner }
+    }
+
+    fn message(&self) -> Message {
+        message(Kind::Open, &self.payment(), self.to.get(), [self.owner.x(), Fr::ZERO])
+    }
+}
+
+impl Body for Withdraw {
+    type Record = WithdrawRecord;
+
+    fn payment(&self) -> Payment {
+        let Self { chain_id, token, from, nonce, amount, fee, .. } = *self;
+        Payment { chain_id, token, from, nonce, amount, fee }
+    }
+
+    fn record(&self) -> WithdrawRecord {
+        WithdrawRecord { from: self.from, amount: self.amount, fee: self.fee, destination: self.destination }
+    }
+
+    fn message(&self) -> Message {
+        let number = self.destination.number();
+        message(Kind::Withdraw, &self.payment(), number.into(), self.destination.elements())
+    }
+}
+
+fn message(kind: Kind, payment: &Payment, to: u32, rest: [Fr; 2]) -> Message {
+    let Payment { chain_id, token, from, nonce, amount, fee } = *payment;
+    let parts =
+        [(chain_id.0.into(), 32), (kind as u64, 8), (token.0.into(), 32), (from.get().into(), 32), (nonce.into(), 32)];
+    let [m2, m3] = rest;
+    [pack(parts), pack([(to.into(), 32), (amount, 64), (fee, 64)]), m2, m3]
+}
+
+/// A body with a signature, which may or may not be its payer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed<B> {
+    body: B,
+    signature: Signature,
+}
+
+impl<B: Body> Signed<B> {
+    /// Joins a body and a signature.
+    pub fn new(body: B, signature: Signature) -> Self {
+        Self { body, signature }
+    }
+
+    /// Signs a body.
+    pub fn sign(body: B, key: &SecretKey) -> Self {
+        Self { body, signature: key.sign(&body.message()) }
+    }
+
+    /// What is signed.
+    pub fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Checks that the holder of `owner` signed the body.
+    ///
+    /// # Errors
+    /// As [`Signature::verify`].
+    pub fn verify(&self, owner: &PublicKey) -> Result<(), SignatureError> {
+        self.signature.verify(owner, &self.body.message())
+    }
+}
+
+/// A body of any kind, not signed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UnsignedTransaction {
+    /// Pays from one account to another.
+    Transfer(Transfer),
+    /// Pays into an empty cell.
+    Open(Open),
+    /// Pays to an output on Bitcoin.
+    Withdraw(Withdraw),
+}
+
+impl UnsignedTransaction {
+    /// Signs it.
+    pub fn sign(self, key: &SecretKey) -> Transaction {
+        match self {
+            Self::Transfer(body) => Transaction::Transfer(Signed::sign(body, key)),
+            Self::Open(body) => Transaction::Open(Signed::sign(body, key)),
+            Self::Withdraw(body) => Transaction::Withdraw(Signed::sign(body, key)),
+        }
+    }
+}
+
+/// A transaction of any kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Transaction {
+    /// Pays from one account to another.
+    Transfer(Signed<Transfer>),
+    /// Pays into an empty cell.
+    Open(Signed<Open>),
+    /// Pays to an output on Bitcoin.
+    Withdraw(Signed<Withdraw>),
+}
+
+impl Transaction {
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Transfer(_) => Kind::Transfer,
+            Self::Open(_) => Kind::Open,
+            Self::Withdraw(_) => Kind::Withdraw,
+        }
+    }
+
+    /// Who pays, and how much.
+    pub fn payment(&self) -> Payment {
+        match self {
+            Self::Transfer(signed) => signed.body.payment(),
+            Self::Open(signed) => signed.body.payment(),
+            Self::Withdraw(signed) => signed.body.payment(),
+        }
+    }
+
+    /// What the payer signed.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Transfer(signed) => signed.body.message(),
+            Self::Open(signed) => signed.body.message(),
+            Self::Withdraw(signed) => signed.body.message(),
+        }
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &Signature {
+        match self {
+            Self::Transfer(signed) => &signed.signature,
+            Self::Open(signed) => &signed.signature,
+            Self::Withdraw(signed) => &signed.signature,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::HashSet;
+
+fn index(i: u32) -> CellIndex {
+    CellIndex::new(i).expect("below 2^30")
+}
+
+fn key() -> SecretKey {
+    SecretKey::from_seed(&[1; 32])
+}
+
+fn any_index() -> impl Strategy<Value = CellIndex> {
+    (0u32..1 << 30).prop_map(index)
+}
+
+fn any_destination() -> impl Strategy<Value = Destination> {
+    prop_oneof![
+        any::<[u8; 20]>().prop_map(Destination::P2wpkh),
+        any::<[u8; 32]>().prop_map(Destination::P2wsh),
+        any::<[u8; 32]>().prop_map(Destination::P2tr),
+    ]
+}
+
+fn any_unsigned() -> impl Strategy<Value = UnsignedTransaction> {
+    let fields = (any::<u32>(), any::<u32>(), any_index(), any::<u32>(), any_index(), any::<u64>(), any::<u64>());
+    (fields, 0..3, any_destination()).prop_map(
+        |((chain_id, token, from, nonce, to, amount, fee), kind, destination)| {
+            let (chain_id, token, owner) = (ChainId(chain_id), Token(token), *key().public());
+            match kind {
+                0 => UnsignedTransaction::Transfer(Transfer { chain_id, token, from, nonce, to, amount, fee }),
+                1 => UnsignedTransaction::Open(Open { chain_id, token, from, nonce, to, amount, fee, owner }),
+                _ => UnsignedTransaction::Withdraw(Withdraw { chain_id, token, from, nonce, amount, fee, destination }),
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn bytes_and_json_round_trip(unsigned in any_unsigned()) {
+        let transaction = unsigned.sign(&key());
+        let bytes = transaction.to_bytes();
+        prop_assert!(bytes.len() <= TRANSACTION_LENGTH_MAX);
+        prop_assert_eq!(Transaction::from_bytes(&bytes), Ok(transaction));
+        let json = serde_json::to_string(&transaction).expect("every transaction has a JSON form");
+        prop_assert_eq!(serde_json::from_str::<Transaction>(&json).expect("what was written"), transaction);
+        let packed = postcard::to_stdvec(&transaction).expect("every transaction has a binary form");
+        prop_assert_eq!(postcard::from_bytes::<Transaction>(&packed).expect("what was written"), transaction);
+    }
+
+    #[test]
+    fn truncated_and_extended_bytes_are_refused(unsigned in any_unsigned(), cut in any::<prop::sample::Index>()) {
+        let mut bytes = unsigned.sign(&key()).to_bytes();
+        let shorter = &bytes[..cut.index(bytes.len())];
+        prop_assert_eq!(Transaction::from_bytes(shorter), Err(TransactionFormatError::Truncated));
+        bytes.push(0);
+        prop_assert_eq!(Transaction::from_bytes(&bytes), Err(TransactionFormatError::TrailingBytes(1)));
+    }
+
+    #[test]
+    fn altered_bytes_are_refused_or_break_the_signature(unsigned in any_unsigned(), bit in any::<prop::sample::Index>()) {
+        let mut bytes = unsigned.sign(&key()).to_bytes();
+        let bit = bit.index(bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(altered) = Transaction::from_bytes(&bytes) {
+            prop_assert_eq!(altered.to_bytes(), bytes);
+            let verdict = altered.signature().verify(key().public(), &altered.message());
+            prop_assert!(verdict.is_err());
+        }
+    }
+
+    #[test]
+    fn decoding_survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(transaction) = Transaction::from_bytes(&bytes) {
+            prop_assert_eq!(transaction.to_bytes(), bytes);
+        }
+    }
+}
+
+#[test]
+fn every_field_changes_the_message() {
+    let chain_id = ChainId(1);
+    let base = Transfer { chain_id, token: Token(2), from: index(3), nonce: 4, to: index(5), amount: 6, fee: 7 };
+    let open = Open {
+        chain_id,
+        token: Token(2),
+        from: index(3),
+        nonce: 4,
+        to: index(5),
+        amount: 6,
+        fee: 7,
+        owner: *key().public(),
+    };
+    let other_owner = *SecretKey::from_seed(&[2; 32]).public();
+    let destination = Destination::P2wsh([9; 32]);
+    let withdraw = Withdraw { chain_id, token: Token(2), from: index(3), nonce: 4, amount: 6, fee: 7, destination };
+    let messages = [
+        base.message(),
+        Transfer { chain_id: ChainId(9), ..base }.message(),
+        Transfer { token: Token(9), ..base }.message(),
+        Transfer { from: index(9), ..base }.message(),
+        Transfer { nonce: 9, ..base }.message(),
+        Transfer { to: index(9), ..base }.message(),
+        Transfer { amount: 9, ..base }.message(),
+        Transfer { fee: 9, ..base }.message(),
+        open.message(),
+        Open { owner: other_owner, ..open }.message(),
+        withdraw.message(),
+        Withdraw { destination: Destination::P2tr([9; 32]), ..withdraw }.message(),
+        Withdraw { destination: Destination::P2wsh([8; 32]), ..withdraw }.message(),
+    ];
+    let distinct: HashSet<_> = messages.iter().collect();
+    assert_eq!(distinct.len(), messages.len());
+}
+
+#[test]
+fn message_packs_fields_from_the_low_end() {
+    let body =
+        Transfer { chain_id: ChainId(1), token: Token(2), from: index(3), nonce: 4, to: index(5), amount: 6, fee: 7 };
+    let two = |exponent: u64| ark_ff::Field::pow(&Fr::from(2u64), [exponent]);
+    let m0 = Fr::from(1u64)
+        + Fr::from(2u64) * two(32)
+        + Fr::from(2u64) * two(40)
+        + Fr::from(3u64) * two(72)
+        + Fr::from(4u64) * two(104);
+    let m1 = Fr::from(5u64) + Fr::from(6u64) * two(32) + Fr::from(7u64) * two(96);
+    assert_eq!(body.message(), [m0, m1, Fr::ZERO, Fr::ZERO]);
+}
+
+#[test]
+fn foreign_formats_are_refused_by_name() {
+    let body =
+        Transfer { chain_id: ChainId(1), token: Token(2), from: index(3), nonce: 4, to: index(5), amount: 6, fee: 7 };
+    let bytes = UnsignedTransaction::Transfer(body).sign(&key()).to_bytes();
+    let altered = |position: usize, value: u8| {
+        let mut bytes = bytes.clone();
+        bytes[position] = value;
+        Transaction::from_bytes(&bytes)
+    };
+    assert_eq!(altered(0, 2), Err(TransactionFormatError::Version(2)));
+    assert_eq!(altered(1, 1), Err(TransactionFormatError::Kind(1)), "deposits are not signed");
+    assert_eq!(altered(1, 77), Err(TransactionFormatError::Kind(77)));
+    assert_eq!(altered(13, 0xff), Err(TransactionFormatError::Index(0xff00_0003)));
+    assert!(serde_json::from_str::<Transaction>(r#"{"transfer":{}}"#).is_err());
+}
