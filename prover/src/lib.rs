@@ -1,5 +1,6 @@
 //! The prover of Taproof: keys, proofs, batches, the ledger and anchors on Bitcoin.
 #![forbid(unsafe_code)]
 
+pub mod node;
 pub mod regtest;
 pub mod wallet;
