@@ -18,6 +18,7 @@ pub mod cell;
 pub mod codec;
 pub mod field;
 pub mod groth16;
+pub mod headers;
 pub mod payload;
 pub mod poseidon2;
 pub mod program;
@@ -25,6 +26,9 @@ pub mod record;
 #[cfg(feature = "serde")]
 pub mod serde_form;
 pub mod statement;
+
+#[cfg(test)]
+mod toy_chain;
 
 pub use ark_bn254;
 pub use bitcoin;
