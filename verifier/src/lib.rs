@@ -16,6 +16,8 @@ extern crate alloc;
 pub mod baby_jubjub;
 pub mod cell;
 pub mod codec;
+pub mod deposit;
+pub mod envelope;
 pub mod field;
 pub mod groth16;
 pub mod headers;
