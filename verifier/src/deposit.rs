@@ -26,7 +26,8 @@ pub struct Deposit {
 impl Deposit {
     /// The two outputs, which must stand next to each other in this order.
     pub fn outputs(&self, bridge: &Script, magic: Magic) -> [TxOut; 2] {
-        let payment = TxOut { value: Amount::from_sat(self.amount_sat), script_pubkey: bridge.to_owned() };
+        let payment =
+            TxOut { value: Amount::from_sat(self.amount_sat), script_pubkey: ScriptBuf::from_bytes(bridge.to_bytes()) };
         [payment, TxOut { value: Amount::ZERO, script_pubkey: tag_script(&self.owner, magic) }]
     }
 
