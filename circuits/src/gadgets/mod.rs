@@ -1,5 +1,6 @@
 //! Parts that circuits are made of, each written once for all back ends of [`crate::cs`].
 
+pub mod baby_jubjub;
 pub mod bits;
 pub mod merkle;
 pub mod poseidon2;
