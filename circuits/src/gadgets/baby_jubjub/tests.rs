@@ -3,7 +3,7 @@
 use super::{base, *};
 use crate::testing::{Piece, assert_refused, assert_sound, run};
 use ark_ec::{AffineRepr, CurveGroup, PrimeGroup};
-use ark_ff::{BigInt, BigInteger, LegendreSymbol, PrimeField, UniformRand};
+use ark_ff::{BigInt, LegendreSymbol, PrimeField, UniformRand, Zero};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
