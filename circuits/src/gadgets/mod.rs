@@ -4,5 +4,6 @@ pub mod baby_jubjub;
 pub mod bits;
 pub mod merkle;
 pub mod poseidon2;
+pub mod schnorr;
 #[cfg(test)]
 mod tests;
