@@ -3,18 +3,19 @@
 //! With B the base point of prime order l and A = a B the signer's key, a signature of four elements m is (R, S) with
 //!
 //! - h = [`poseidon2::hash`] in [`Domain::Challenge`] of (R.x, R.y, A.x, m0, m1, m2, m3), one permutation,
-//! - c = the low 128 bits of h,
-//! - S B = R + c A, S below [`SCALAR_BOUND`] and h below [`CHALLENGE_BOUND`].
+//! - c = the low 128 bits of h, and e = 2^128 + 2 c + 1,
+//! - S B = R + e A, S below l and h below [`CHALLENGE_BOUND`].
 //!
 //! A.x stands for A, since x determines a point of the subgroup. A challenge of 128 bits gives the security that the
-//! curve has: forging means to find a preimage of c, and the sponge's other bits are never used. The two bounds lie just
-//! below the orders l and r and end in zero bits, so that a circuit compares 64 bits instead of 254; a signer meets
-//! each with probability 1 - 2^-62 or better and otherwise takes its next nonce. They also leave one representation
-//! of S and of h, as bits, for each value.
+//! curve has: forging means to find a preimage of c, and the sponge's other bits are never used. No two challenges have the
+//! same e, which is what a ladder of 128 steps without a zero digit computes: it adds A or -A at each bit, and as its
+//! sums start at 2 A none of them is an exception of the curve's cheap addition. With c itself a circuit would need 256
+//! rows more. The bound lies just below the order r and ends in 128 zero bits, so that no comparison keeps a circuit from
+//! reading h + r for h; a signer meets it with probability 1 - 2^-125 and otherwise takes its next nonce.
 
 use ark_bn254::Fr;
 use ark_ec::{AffineRepr, CurveGroup};
-use ark_ff::{BigInt, PrimeField, Zero};
+use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField, Zero};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use taproof_verifier::{
     baby_jubjub::{KeyError, Point, PublicKey, Scalar},
@@ -30,17 +31,8 @@ pub type Message = [Fr; 4];
 /// Bits of the challenge.
 pub const CHALLENGE_BITS: u32 = 128;
 
-/// S must be below this: (l >> 187) << 187, l the order of the subgroup.
-pub const SCALAR_BOUND: BigInt<4> = clear_low_bits(Scalar::MODULUS, 187);
-
-/// The hash that the challenge is cut from must be below this: (r >> 190) << 190, r the order of the scalar field.
-pub const CHALLENGE_BOUND: BigInt<4> = clear_low_bits(Fr::MODULUS, 190);
-
-/// Clears the low `count` bits, which must be 128 to 191.
-const fn clear_low_bits(integer: BigInt<4>, count: u32) -> BigInt<4> {
-    let kept = integer.0[2] >> (count - 128) << (count - 128);
-    BigInt::new([0, 0, kept, integer.0[3]])
-}
+/// The hash that the challenge is cut from must be below this: (r >> 128) << 128, r the order of the scalar field.
+pub const CHALLENGE_BOUND: BigInt<4> = BigInt::new([0, 0, Fr::MODULUS.0[2], Fr::MODULUS.0[3]]);
 
 /// A signature: the commitment R and the response S.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,8 +48,8 @@ pub enum SignatureFormatError {
     /// R is no point of the subgroup other than the identity.
     #[error("the commitment: {0}")]
     Commitment(#[from] KeyError),
-    /// S is not below [`SCALAR_BOUND`], so it might have a second form, or none in a circuit.
-    #[error("the response is not below its bound")]
+    /// S is not below l, the order of the subgroup, and would be a second form of a smaller one.
+    #[error("the response is not below the order of the subgroup")]
     ResponseTooLarge,
 }
 
@@ -77,15 +69,9 @@ impl Signature {
     /// The bytes of an encoded signature.
     pub const SIZE_BYTES: usize = 64;
 
-    /// Checks the parts.
-    ///
-    /// # Errors
-    /// [`SignatureFormatError::ResponseTooLarge`].
-    pub fn new(commitment: PublicKey, response: Scalar) -> Result<Self, SignatureFormatError> {
-        if response.into_bigint() >= SCALAR_BOUND {
-            return Err(SignatureFormatError::ResponseTooLarge);
-        }
-        Ok(Self { commitment, response })
+    /// Joins the parts.
+    pub fn new(commitment: PublicKey, response: Scalar) -> Self {
+        Self { commitment, response }
     }
 
     /// The commitment R.
@@ -118,9 +104,7 @@ impl Signature {
         for (limb, word) in limbs.iter_mut().zip(&words[4..]) {
             *limb = u64::from_le_bytes(*word);
         }
-        // The bound is below l, so the integer that passes is the one that the scalar stands for.
-        let response = Some(BigInt::new(limbs)).filter(|integer| *integer < SCALAR_BOUND).and_then(Scalar::from_bigint);
-        let response = response.ok_or(SignatureFormatError::ResponseTooLarge)?;
+        let response = Scalar::from_bigint(BigInt::new(limbs)).ok_or(SignatureFormatError::ResponseTooLarge)?;
         let mut commitment = [0; 32];
         commitment.copy_from_slice(&bytes[..32]);
         Ok(Self { commitment: PublicKey::from_bytes(&commitment)?, response })
@@ -132,8 +116,8 @@ impl Signature {
     /// Each of [`SignatureError`].
     pub fn verify(&self, key: &PublicKey, message: &Message) -> Result<(), SignatureError> {
         let challenge = challenge(&self.commitment, key, message).ok_or(SignatureError::ChallengeTooLarge)?;
-        let challenge_times_key = key.point().mul_bigint([challenge as u64, (challenge >> 64) as u64]);
-        if Point::generator() * self.response == challenge_times_key + self.commitment.point() {
+        let multiple = *key.point() * multiplier(challenge);
+        if Point::generator() * self.response == multiple + self.commitment.point() {
             Ok(())
         } else {
             Err(SignatureError::Mismatch)
@@ -177,6 +161,11 @@ pub fn challenge_hash(commitment: &PublicKey, key: &PublicKey, message: &Message
 pub fn challenge(commitment: &PublicKey, key: &PublicKey, message: &Message) -> Option<u128> {
     let hash = challenge_hash(commitment, key, message).into_bigint();
     (hash < CHALLENGE_BOUND).then_some(u128::from(hash.0[0]) | u128::from(hash.0[1]) << 64)
+}
+
+/// What a challenge c multiplies the key by: e = 2^128 + 2 c + 1.
+fn multiplier(challenge: u128) -> Scalar {
+    Scalar::from(challenge).double() + Scalar::ONE + Scalar::from_bigint(BigInt::new([0, 0, 1, 0])).expect("2^128 < l")
 }
 
 /// What an owner signs with: the scalar a, and a key for deriving nonces.
@@ -223,7 +212,7 @@ impl SecretKey {
         }
     }
 
-    /// Signs with the nonce of one counter; `None` in the rare case that a bound refuses it.
+    /// Signs with the nonce of one counter; `None` in the rare case that the bound refuses it.
     fn sign_with_counter(&self, message: &Message, counter: u64) -> Option<Signature> {
         let mut hasher = blake3::Hasher::new_keyed(&self.nonce_key);
         hasher.update(&self.public.to_bytes());
@@ -238,7 +227,7 @@ impl SecretKey {
         }
         let commitment = PublicKey::new((Point::generator() * *nonce).into_affine()).ok()?;
         let challenge = challenge(&commitment, &self.public, message)?;
-        Signature::new(commitment, *nonce + self.scalar * Scalar::from(challenge)).ok()
+        Some(Signature::new(commitment, *nonce + self.scalar * multiplier(challenge)))
     }
 }
 

@@ -67,8 +67,7 @@ impl<V: Variable> EdwardsPoint<V> {
     pub fn add<CS: ConstraintSystem<Var = V>>(&self, cs: &mut CS, other: &Self) -> Self {
         let beta = cs.product(&self.x, &other.y);
         let gamma = cs.product(&self.y, &other.x);
-        let delta =
-            cs.product(&(self.y.clone() - self.x.clone() * EDWARDS_A), &(other.x.clone() + other.y.clone()));
+        let delta = cs.product(&(self.y.clone() - self.x.clone() * EDWARDS_A), &(other.x.clone() + other.y.clone()));
         let tau = cs.product(&beta, &gamma) * EDWARDS_D;
         // delta = y1 y2 - a x1 x2 - a x1 y2 + y1 x2.
         let x = quotient(cs, &(beta.clone() + gamma.clone()), &(V::one() + tau.clone()));

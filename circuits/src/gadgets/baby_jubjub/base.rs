@@ -84,7 +84,8 @@ impl Digits {
         if last {
             low.sub_with_borrow(&last_weight());
         }
-        let window = |i: usize| (0..3).rev().fold(0, |digit, bit| 2 * digit + usize::from(low.get_bit(1 + 3 * i + bit)));
+        let window =
+            |i: usize| (0..3).rev().fold(0, |digit, bit| 2 * digit + usize::from(low.get_bit(1 + 3 * i + bit)));
         let signed = |digit: usize| if digit >= 4 { (true, digit - 4) } else { (false, 3 - digit) };
         Self { first: low.get_bit(0), windows: core::array::from_fn(|i| signed(window(i))), last }
     }

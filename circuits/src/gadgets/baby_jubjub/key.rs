@@ -12,10 +12,7 @@
 //! leaves a slope open; A must have order l, which the cells of the state guarantee.
 
 use super::{EdwardsPoint, MontgomeryPoint, base::sign, invert_all, third_u, to_montgomery_values};
-use crate::{
-    cs::ConstraintSystem,
-    gadgets::bits::Bit,
-};
+use crate::{cs::ConstraintSystem, gadgets::bits::Bit};
 use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;
 use taproof_verifier::baby_jubjub::{Point, PointProjective};

@@ -117,8 +117,7 @@ fn montgomery_forms_add_and_double_as_the_curve_does() {
 #[test]
 fn hints_for_montgomery_forms_lie_on_the_curve() {
     let mut rng = rng();
-    let points: Vec<PointProjective> =
-        (0..5).map(|_| PointProjective::generator() * Scalar::rand(&mut rng)).collect();
+    let points: Vec<PointProjective> = (0..5).map(|_| PointProjective::generator() * Scalar::rand(&mut rng)).collect();
     for MontgomeryPoint { u, v } in to_montgomery_values(&points) {
         assert_eq!(v.square(), u.square() * (u + MONTGOMERY_A) + u);
     }
