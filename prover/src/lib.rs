@@ -4,3 +4,4 @@
 pub mod node;
 pub mod regtest;
 pub mod wallet;
+pub mod artefact;
