@@ -5,3 +5,4 @@ pub mod node;
 pub mod regtest;
 pub mod wallet;
 pub mod artefact;
+pub mod workload;
