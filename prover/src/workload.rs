@@ -5,6 +5,7 @@
 //! are named by scripts; where an input does not show the script that it spends and the block does not hold it either, the
 //! spent outpoint names the holder. Change is a payment to oneself, as on Bitcoin.
 
+mod existing;
 mod holder;
 
 pub use holder::Holder;

@@ -1,0 +1,67 @@
+//! What commands print: reports on standard output, progress on standard error.
+
+use super::failure::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    time::Duration,
+};
+
+/// Where and how a command prints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Console {
+    json: bool,
+    quiet: bool,
+}
+
+impl Console {
+    /// Prints reports as JSON if `json`, and no progress if `quiet`.
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// Whether reports are JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints a report: one line of JSON, or the text that `text` makes of it.
+    pub(crate) fn report<R: Serialize, T: Display>(self, report: &R, text: impl FnOnce(&R) -> T) -> Result {
+        if self.json { self.print(serde_json::to_string(report)?) } else { self.print(text(report)) }
+    }
+
+    /// Prints one line, or several in one string, to standard output.
+    pub(crate) fn print(self, text: impl Display) -> Result {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{text}")?;
+        Ok(stdout.flush()?)
+    }
+
+    /// A bar on standard error over `length` steps; nothing where that is no terminal.
+    pub(crate) fn bar(self, length: u64, message: impl Into<String>) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(length), self.draw_target());
+        let style = ProgressStyle::with_template("{msg:28} {bar:32} {pos}/{len} {elapsed}");
+        bar.set_style(style.expect("the template is well-formed"));
+        bar.set_message(message.into());
+        bar.enable_steady_tick(TICK);
+        bar
+    }
+
+    /// A spinner on standard error for work of unknown length.
+    pub(crate) fn spinner(self, message: impl Into<String>) -> ProgressBar {
+        let spinner = ProgressBar::with_draw_target(None, self.draw_target());
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+        spinner.set_style(style.expect("the template is well-formed"));
+        spinner.set_message(message.into());
+        spinner.enable_steady_tick(TICK);
+        spinner
+    }
+
+    fn draw_target(self) -> ProgressDrawTarget {
+        if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
+    }
+}
+
+const TICK: Duration = Duration::from_millis(200);

@@ -1,0 +1,134 @@
+//! How a command fails: an error for people, and an exit code for scripts.
+
+use std::{fmt, io, process::ExitCode};
+
+/// The exit codes, for the help.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed for another reason than these: a disk, a node, a limit
+  2  the command line itself is wrong
+  3  a file or value that was given is damaged, of another kind or version, or does not belong here
+  4  something was checked and does not hold: a proof, an anchor, a state
+  5  another process has the ledger open";
+
+/// What kind of failure: the process's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Anything that has no code of its own.
+    Failed = 1,
+    /// A file or value that was given is not what it must be.
+    Input = 3,
+    /// Something was checked and does not hold.
+    Refuted = 4,
+    /// Another process holds what this one needs.
+    Busy = 5,
+}
+
+/// A command's failure.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+    advice: Option<String>,
+}
+
+/// What commands return.
+pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// A failure that is described here for the first time.
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, error: anyhow::Error::msg(message.to_string()), advice: None }
+    }
+
+    /// Adds what the user can do about it.
+    pub(crate) fn advise(mut self, advice: impl fmt::Display) -> Self {
+        self.advice = Some(advice.to_string());
+        self
+    }
+
+    /// Whether this is no failure at all but the reader of the output having gone away.
+    fn is_broken_pipe(&self) -> bool {
+        let mut causes = self.error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+        causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Reports the failure on standard error and gives the exit code.
+    pub(crate) fn report(&self, json: bool) -> ExitCode {
+        if self.is_broken_pipe() {
+            return ExitCode::SUCCESS;
+        }
+        let causes: Vec<String> = self.error.chain().map(ToString::to_string).collect();
+        let message = without_repeats(&causes);
+        // Nobody is left to tell if standard error is gone as well.
+        let mut stderr = io::stderr().lock();
+        if json {
+            let value = serde_json::json!({ "error": message, "advice": self.advice, "exit_code": self.exit as u8 });
+            let _ = io::Write::write_fmt(&mut stderr, format_args!("{value}\n"));
+        } else {
+            let _ = io::Write::write_fmt(&mut stderr, format_args!("error: {message}\n"));
+            if let Some(advice) = &self.advice {
+                let _ = io::Write::write_fmt(&mut stderr, format_args!("  help: {advice}\n"));
+            }
+        }
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+/// Joins an error with its causes, leaving out those that the message before them already ends with.
+fn without_repeats(causes: &[String]) -> String {
+    let mut message = String::new();
+    for cause in causes {
+        if message.is_empty() {
+            message.clone_from(cause);
+        } else if !message.ends_with(cause.as_str()) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
+/// Any error fails a command; those that have a code of their own say so with [`Fallible::or_exit`].
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { exit: Exit::Failed, error: error.into(), advice: None }
+    }
+}
+
+/// Turns results of libraries into those of commands.
+pub(crate) trait Fallible<T> {
+    /// Gives the error an exit code.
+    fn or_exit(self, exit: Exit) -> Result<T>;
+
+    /// Gives the error an exit code and says what was being done.
+    fn or_exit_while(self, exit: Exit, doing: impl fmt::Display + Send + Sync + 'static) -> Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Fallible<T> for std::result::Result<T, E> {
+    fn or_exit(self, exit: Exit) -> Result<T> {
+        self.map_err(|error| Failure { exit, error: error.into(), advice: None })
+    }
+
+    fn or_exit_while(self, exit: Exit, doing: impl fmt::Display + Send + Sync + 'static) -> Result<T> {
+        self.map_err(|error| Failure { exit, error: error.into().context(doing.to_string()), advice: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_not_told_twice() {
+        let causes = ["a.batch: truncated".to_owned(), "truncated".to_owned(), "why".to_owned()];
+        assert_eq!(without_repeats(&causes), "a.batch: truncated: why");
+    }
+
+    #[test]
+    fn a_reader_that_leaves_is_no_failure() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(failure.is_broken_pipe());
+        assert!(!Failure::new(Exit::Failed, "broken pipe").is_broken_pipe());
+    }
+}

@@ -1,0 +1,81 @@
+//! The commands: each parses its arguments, calls the library and reports.
+
+mod completions;
+mod console;
+mod failure;
+
+use clap::{Args, Parser, Subcommand};
+use console::Console;
+use failure::EXIT_CODES;
+use std::{path::PathBuf, process::ExitCode};
+
+/// A zk-rollup prover pipeline for Bitcoin.
+///
+/// Circuits encode state transitions, a parallel prover turns batches of transactions into Groth16 proofs, and anyone who has
+/// Bitcoin's blocks can check every state root and rebuild the whole state.
+#[derive(Debug, Parser)]
+#[command(name = "taproof", version, after_long_help = EXIT_CODES, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The folder that holds the rollup's parameters, keys, ledger, batches, proofs and anchors.
+    #[arg(long, global = true, env = "TAPROOF_DIR", value_name = "DIR", default_value = ".taproof")]
+    dir: PathBuf,
+    /// Reports as JSON, one line, on standard output; errors as JSON on standard error.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Shows no progress.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+impl Global {
+    fn console(&self) -> Console {
+        Console::new(self.json, self.quiet)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Completions(completions::Completions),
+}
+
+/// Parses the command line, runs the command and reports a failure.
+pub(crate) fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let result = match command {
+        Command::Completions(command) => command.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(global.json),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example_and_the_exit_codes_are_documented() {
+        let mut cli = Cli::command();
+        assert!(cli.render_long_help().to_string().contains("Exit codes:"));
+        for command in cli.get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("taproof "), "`{}` shows no example", command.get_name());
+        }
+    }
+}
