@@ -7,8 +7,10 @@
 
 mod existing;
 mod holder;
+mod plan;
 
 pub use holder::Holder;
+pub use plan::{OPERATOR_DEPOSIT_SAT, PlanError, PlanParameters, PlannedAccount, Workload};
 
 use bitcoin::{Amount, Block, BlockHash, OutPoint, ScriptBuf, Transaction, key::Secp256k1};
 use std::collections::HashMap;
