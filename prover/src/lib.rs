@@ -1,8 +1,8 @@
 //! The prover of Taproof: keys, proofs, batches, the ledger and anchors on Bitcoin.
 #![forbid(unsafe_code)]
 
+pub mod artefact;
 pub mod node;
 pub mod regtest;
 pub mod wallet;
-pub mod artefact;
 pub mod workload;

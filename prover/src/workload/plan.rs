@@ -94,8 +94,7 @@ impl BlockPayments {
         if needed > parameters.depth.cell_count() as usize {
             return Err(PlanError::TreeTooSmall { needed, depth: parameters.depth });
         }
-        let keys: Vec<SecretKey> =
-            self.holders.par_iter().map(|holder| parameters.secret_key(holder)).collect();
+        let keys: Vec<SecretKey> = self.holders.par_iter().map(|holder| parameters.secret_key(holder)).collect();
         let spent_sat = self.spent_sat(parameters.fee_sat)?;
         let mut planner = Planner::new(parameters, &self.holders, &keys);
         planner.deposit(&spent_sat);
