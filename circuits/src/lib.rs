@@ -16,6 +16,7 @@ pub mod schnorr;
 mod testing;
 pub mod transaction;
 pub mod transfer;
+pub mod tree;
 pub mod withdraw;
 
 pub use taproof_verifier;
