@@ -11,6 +11,7 @@ pub mod cs;
 pub mod deposit;
 pub mod gadgets;
 pub mod open;
+mod payer;
 pub mod schnorr;
 #[cfg(test)]
 mod testing;

@@ -17,4 +17,5 @@
 //!
 //! That a deposit was made on Bitcoin is not proven here: the verifier compares the records with its own scan.
 
+pub(crate) mod circuit;
 pub mod rule;

@@ -2,6 +2,7 @@
 
 pub mod baby_jubjub;
 pub mod bits;
+pub mod cell;
 pub mod merkle;
 pub mod poseidon2;
 pub mod schnorr;

@@ -1,5 +1,7 @@
 //! What the tests of every circuit share: both back ends on one execution, and the search for wires that nothing holds.
 
+pub(crate) mod state;
+
 use crate::cs::{Assignment, ConstraintSystem, Outline, Segment, SegmentShape, Shape, Trace};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field, UniformRand};

@@ -20,4 +20,5 @@
 //!
 //! - R12: the record's element is zero, the root and the sum of fees stay.
 
+pub(crate) mod circuit;
 pub mod rule;

@@ -1,0 +1,186 @@
+//! The matrices and sizes of the circuits.
+
+use super::segments::{CARRY_WIRES, Carry, Globals, HEAD_WIRES, SlotCircuit, blank_operator, head, slot, tail};
+use crate::{
+    cs::{ConstraintSystem, Nothing, Outline, Segment, SegmentShape, Shape},
+    deposit::circuit::DepositCircuit,
+    transfer::circuit::TransferCircuit,
+};
+use ark_bn254::Fr;
+use ark_ff::AdditiveGroup;
+use serde::Serialize;
+use taproof_verifier::{
+    cell::{CellIndex, ChainId, Depth, Token},
+    record::Kind,
+    statement::{CircuitId, Context, Statement},
+};
+
+/// There is no circuit of that identity: its kind or version is unknown here, or it has no slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no circuit {0}")]
+pub struct NoCircuit(pub CircuitId);
+
+/// Calls a function that is generic over the slot's circuit with the circuit of a kind.
+macro_rules! for_kind {
+    ($kind:expr, $circuit:ident => $call:expr, else $other:expr) => {
+        match $kind {
+            Kind::Deposit => {
+                type $circuit = DepositCircuit;
+                $call
+            }
+            Kind::Transfer => {
+                type $circuit = TransferCircuit;
+                $call
+            }
+            _ => $other,
+        }
+    };
+}
+
+/// The matrices of a circuit.
+///
+/// # Errors
+/// [`NoCircuit`].
+pub fn shape(circuit: CircuitId) -> Result<Shape, NoCircuit> {
+    expect_circuit(circuit)?;
+    for_kind!(circuit.kind, S => Ok(shape_of::<S>(circuit)), else Err(NoCircuit(circuit)))
+}
+
+/// Checks what does not depend on the kind.
+pub(super) fn expect_circuit(circuit: CircuitId) -> Result<(), NoCircuit> {
+    let known = circuit.version == CircuitId::VERSION && circuit.slots > 0;
+    if known { Ok(()) } else { Err(NoCircuit(circuit)) }
+}
+
+fn shape_of<S: SlotCircuit>(circuit: CircuitId) -> Shape {
+    let statement = blank_statement(circuit);
+    let slots = usize::from(circuit.slots);
+    let globals = Globals::at(circuit.depth, SegmentShape::wire_at);
+    let carry_at = |end: usize| {
+        let [root, fee_sum] = [2, 1].map(|back| SegmentShape::wire_at(end - back));
+        Carry { root, fee_sum }
+    };
+    let mut head_shape = SegmentShape::new(0);
+    head(&mut head_shape, &statement, Fr::ZERO);
+    let mut slot_shape = SegmentShape::new(HEAD_WIRES);
+    slot::<S, _>(&mut slot_shape, &globals, false, &S::padding(&statement), |_| carry_at(HEAD_WIRES));
+    let after_slot = |slot: usize| HEAD_WIRES + (slot + 1) * slot_shape.wire_count();
+    let element_count = S::KIND.elements_per_record();
+    let elements: Vec<_> = (0..slots)
+        .flat_map(|slot| {
+            let end = after_slot(slot) - CARRY_WIRES;
+            (end - element_count..end).map(SegmentShape::wire_at)
+        })
+        .collect();
+    let end = after_slot(slots - 1);
+    let operator = S::KIND.pays_fee().then(|| blank_operator(circuit.depth));
+    let mut tail_shape = SegmentShape::new(end);
+    let digest = tail(&mut tail_shape, circuit, &globals, &elements, &carry_at(end), operator.as_ref());
+    tail_shape.enforce_equal(&digest, &SegmentShape::wire_at(1));
+    Shape::new(head_shape, slot_shape, tail_shape, slots, CARRY_WIRES)
+}
+
+/// A statement of a circuit without values.
+fn blank_statement(circuit: CircuitId) -> Statement {
+    let context = Context { height_blocks: 0, token: Token::BITCOIN, operator: CellIndex::default() };
+    let (root_before, root_after, data_digest) = (Fr::ZERO, Fr::ZERO, Fr::ZERO);
+    Statement { chain_id: ChainId(0), circuit, root_before, root_after, data_digest, context }
+}
+
+/// The sizes of a circuit's segments.
+pub(super) struct Layout {
+    pub(super) head: Outline,
+    pub(super) slot: Outline,
+    pub(super) tail: Outline,
+    pub(super) slots: usize,
+}
+
+impl Layout {
+    pub(super) fn of<S: SlotCircuit>(circuit: CircuitId) -> Self {
+        let statement = blank_statement(circuit);
+        let slots = usize::from(circuit.slots);
+        let globals = Globals::at(circuit.depth, |_| Nothing);
+        let carry = Carry { root: Nothing, fee_sum: Nothing };
+        let [mut head_outline, mut slot_outline, mut tail_outline] = core::array::from_fn(|_| Outline::default());
+        head(&mut head_outline, &statement, Fr::ZERO);
+        slot::<S, _>(&mut slot_outline, &globals, false, &S::padding(&statement), |_| carry.clone());
+        let elements = vec![Nothing; slots * S::KIND.elements_per_record()];
+        let operator = S::KIND.pays_fee().then(|| blank_operator(circuit.depth));
+        let digest = tail(&mut tail_outline, circuit, &globals, &elements, &carry, operator.as_ref());
+        tail_outline.enforce_equal(&digest, &Nothing);
+        Self { head: head_outline, slot: slot_outline, tail: tail_outline, slots }
+    }
+
+    pub(super) fn wire_count(&self) -> usize {
+        self.head.wire_count() + self.slots * self.slot.wire_count() + self.tail.wire_count()
+    }
+
+    pub(super) fn row_count(&self) -> usize {
+        self.head.row_count() + self.slots * self.slot.row_count() + self.tail.row_count()
+    }
+
+    /// The segment and the relation of a row.
+    pub(super) fn relation_of(&self, row: usize) -> (Segment, &'static str) {
+        let Some(after_head) = row.checked_sub(self.head.row_count()) else {
+            return (Segment::Head, self.head.relation_of(row));
+        };
+        match after_head.checked_sub(self.slots * self.slot.row_count()) {
+            Some(tail_row) => (Segment::Tail, self.tail.relation_of(tail_row)),
+            None => {
+                let rows = self.slot.row_count();
+                (Segment::Slot(after_head / rows), self.slot.relation_of(after_head % rows))
+            }
+        }
+    }
+}
+
+/// The size and identity of a circuit's matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CircuitCount {
+    /// The kind of transition.
+    #[serde(serialize_with = "kind_name")]
+    pub kind: Kind,
+    /// The depth of the tree.
+    pub depth: u8,
+    /// The number of slots.
+    pub slots: u16,
+    /// The rows of one slot.
+    pub constraints_per_slot: usize,
+    /// The rows of the circuit.
+    pub constraints: usize,
+    /// [`Shape::matrix_hash`], in JSON as hexadecimal digits.
+    #[serde(serialize_with = "hash_digits")]
+    pub matrix_hash: [u8; 32],
+}
+
+fn kind_name<S: serde::Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.name())
+}
+
+fn hash_digits<S: serde::Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&blake3::Hash::from(*hash))
+}
+
+/// Counts one circuit.
+///
+/// # Errors
+/// [`NoCircuit`].
+pub fn count(circuit: CircuitId) -> Result<CircuitCount, NoCircuit> {
+    let shape = shape(circuit)?;
+    Ok(CircuitCount {
+        kind: circuit.kind,
+        depth: circuit.depth.levels(),
+        slots: circuit.slots,
+        constraints_per_slot: shape.slot().rows().len(),
+        constraints: shape.row_count(),
+        matrix_hash: shape.matrix_hash(),
+    })
+}
+
+/// Counts the circuits of all kinds at a depth.
+///
+/// # Errors
+/// [`NoCircuit`] if `slots` is zero.
+pub fn counts(depth: Depth, slots: u16) -> Result<Vec<CircuitCount>, NoCircuit> {
+    Kind::ALL.into_iter().map(|kind| count(CircuitId::new(kind, depth, slots))).collect()
+}

@@ -1,0 +1,152 @@
+//! A small state, and chunks of valid transitions on it.
+
+use crate::{
+    account::Rollup,
+    chunk::witness::{CellUpdate, ChunkWitness, DepositWitness, SlotWitnesses, TransferWitness},
+    deposit,
+    schnorr::SecretKey,
+    transaction::{Body, Signed, Transfer},
+    transfer,
+};
+use ark_bn254::Fr;
+use std::collections::BTreeMap;
+use taproof_verifier::{
+    cell::{Account, Cell, CellIndex, ChainId, Depth, MerklePath, Token, empty_root},
+    poseidon2::compress,
+    record::DepositRecord,
+    statement::{CircuitId, Context, Statement},
+};
+
+/// The rollup of the tests.
+pub(crate) const CHAIN_ID: ChainId = ChainId(0x7a70);
+/// The operator's cell in the tests.
+pub(crate) const OPERATOR: u32 = 5;
+
+/// A state whose tree is computed anew for each question.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) depth: Depth,
+    pub(crate) token: Token,
+    cells: BTreeMap<u32, Cell>,
+}
+
+/// The key of a small number.
+pub(crate) fn secret(number: u8) -> SecretKey {
+    SecretKey::from_seed(&[number; 32])
+}
+
+/// A cell's index.
+pub(crate) fn index(number: u32) -> CellIndex {
+    CellIndex::new(number).expect("a small index")
+}
+
+impl State {
+    /// Accounts in cells 1 to `accounts`, each with the key of its cell's number and 1,000,000 units, the operator's among them.
+    pub(crate) fn new(levels: u8, token: Token, accounts: u8) -> Self {
+        let depth = Depth::new(levels).expect("1 to 10 levels");
+        let mut state = Self { depth, token, cells: BTreeMap::new() };
+        for number in 1..=accounts {
+            let account = Account { token, nonce: 7, balance: 1_000_000, owner: *secret(number).public() };
+            state.cells.insert(number.into(), Cell::Account(account));
+        }
+        state
+    }
+
+    /// The cell at an index.
+    pub(crate) fn cell(&self, index: u32) -> Cell {
+        self.cells.get(&index).copied().unwrap_or_default()
+    }
+
+    /// Puts a cell, without a witness.
+    pub(crate) fn set(&mut self, index: u32, cell: Cell) {
+        self.cells.insert(index, cell);
+    }
+
+    /// The account at an index.
+    pub(crate) fn account(&self, index: u32) -> Account {
+        match self.cell(index) {
+            Cell::Account(account) => account,
+            other => panic!("cell {index} is {other:?}"),
+        }
+    }
+
+    /// The root of the subtree `height` levels high that is the `position`th of its height.
+    fn node(&self, height: u8, position: u32) -> Fr {
+        let shift = 3 * u32::from(height);
+        if self.cells.range(position << shift..(position + 1) << shift).next().is_none() {
+            return empty_root(height);
+        }
+        match height.checked_sub(1) {
+            None => self.cell(position).hash(),
+            Some(below) => compress(&core::array::from_fn(|child| self.node(below, 8 * position + child as u32))),
+        }
+    }
+
+    /// The root of the whole tree.
+    pub(crate) fn root(&self) -> Fr {
+        self.node(self.depth.levels(), 0)
+    }
+
+    /// The siblings on the way from a cell to the root.
+    pub(crate) fn path(&self, index: u32) -> MerklePath {
+        let siblings = |height: u8| {
+            let position = index >> (3 * u32::from(height));
+            let children = (0..8).map(|child| position & !7 | child).filter(|sibling| *sibling != position);
+            let nodes: Vec<_> = children.map(|sibling| self.node(height, sibling)).collect();
+            nodes.try_into().expect("seven siblings")
+        };
+        MerklePath::new((0..self.depth.levels()).map(siblings).collect()).expect("1 to 10 levels")
+    }
+
+    /// Replaces a cell.
+    pub(crate) fn update(&mut self, at: u32, after: Cell) -> CellUpdate {
+        let update = CellUpdate { index: index(at), before: self.cell(at), after, path: self.path(at) };
+        self.cells.insert(at, after);
+        update
+    }
+
+    /// Credits a deposit to a cell.
+    pub(crate) fn deposit(&mut self, to: u32, amount_sat: u64, owner: u8) -> DepositWitness {
+        let record = DepositRecord { to: index(to), amount_sat, owner: *secret(owner).public() };
+        let after = deposit::rule::apply(self.depth, &record, &self.cell(to)).expect("a valid deposit");
+        DepositWitness { record, to: self.update(to, after) }
+    }
+
+    /// Pays from one account to another, signed with the key of the payer's cell.
+    pub(crate) fn transfer(&mut self, from: u32, to: u32, amount: u64, fee: u64) -> TransferWitness {
+        let nonce = self.account(from).nonce;
+        let (from_index, to_index) = (index(from), index(to));
+        let body =
+            Transfer { chain_id: CHAIN_ID, token: self.token, from: from_index, nonce, to: to_index, amount, fee };
+        let signed = Signed::sign(body, &secret(from as u8));
+        let rollup = Rollup { chain_id: CHAIN_ID, depth: self.depth };
+        let effect =
+            transfer::rule::apply(&rollup, &signed, &self.cell(from), &self.cell(to)).expect("a valid transfer");
+        let from = self.update(from, effect.from_after);
+        let to = self.update(to, effect.to_after);
+        TransferWitness { record: body.record(), nonce, signature: *signed.signature(), from, to }
+    }
+
+    /// The chunk of `slots` slots that runs from `root_before` to this state, with the fees credited to [`OPERATOR`].
+    pub(crate) fn chunk(&mut self, root_before: Fr, slots: u16, witnesses: SlotWitnesses) -> ChunkWitness {
+        let kind = witnesses.kind();
+        let fees: u64 = match &witnesses {
+            SlotWitnesses::Transfer(slots) => slots.iter().map(|slot| slot.record.fee).sum(),
+            SlotWitnesses::Open(slots) => slots.iter().map(|slot| slot.record.fee).sum(),
+            SlotWitnesses::Withdraw(slots) => slots.iter().map(|slot| slot.record.fee).sum(),
+            _ => 0,
+        };
+        let credited = match self.cell(OPERATOR) {
+            Cell::Account(account) => Cell::Account(Account { balance: account.balance + fees, ..account }),
+            empty => empty,
+        };
+        let operator = kind.pays_fee().then(|| self.update(OPERATOR, credited));
+        let operator_index = if kind.pays_fee() { index(OPERATOR) } else { CellIndex::default() };
+        let context = Context { height_blocks: 800_000, token: self.token, operator: operator_index };
+        let data_digest = witnesses.records().digest(slots).expect("no more records than slots");
+        let circuit = CircuitId::new(kind, self.depth, slots);
+        let root_after = self.root();
+        let statement = Statement { chain_id: CHAIN_ID, circuit, root_before, root_after, data_digest, context };
+        ChunkWitness { statement, slots: witnesses, operator }
+    }
+}
