@@ -1,6 +1,7 @@
 //! The prover of Taproof: keys, proofs, batches, the ledger and anchors on Bitcoin.
 #![forbid(unsafe_code)]
 
+pub mod anchor;
 pub mod artefact;
 pub mod node;
 pub mod regtest;

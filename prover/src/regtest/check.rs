@@ -1,7 +1,7 @@
 //! What a transaction must obey to be in the next block.
 
 use super::{COINBASE_MATURITY_BLOCKS, Coin, RegtestChain};
-use bitcoin::{Amount, OutPoint, Sequence, Transaction, Weight, absolute, consensus::serialize, relative, transaction};
+use bitcoin::{Amount, OutPoint, Sequence, Transaction, TxOut, Weight, absolute, consensus::serialize, relative, transaction};
 use bitcoinconsensus::{Utxo, VERIFY_ALL_PRE_TAPROOT, VERIFY_TAPROOT};
 use std::collections::{HashMap, HashSet};
 
@@ -114,7 +114,8 @@ impl<'a> View<'a> {
         let fee = inputs
             .checked_sub(outputs)
             .ok_or(TransactionError::Overspent { inputs_sat: inputs.to_sat(), outputs_sat: outputs.to_sat() })?;
-        check_scripts(transaction, &coins)?;
+        let spent: Vec<TxOut> = coins.into_iter().map(|coin| coin.output).collect();
+        check_scripts(transaction, &spent)?;
         self.changes.extend(transaction.input.iter().map(|input| (input.previous_output, None)));
         Ok(fee)
     }
@@ -195,21 +196,22 @@ fn is_relative_lock_past(sequence: Sequence, coin: &Coin, moment: &Moment<'_>) -
     }
 }
 
-/// Runs every input's script in Bitcoin's own code, with all soft forks to taproot in force.
-fn check_scripts(transaction: &Transaction, coins: &[Coin]) -> Result<(), TransactionError> {
+/// Runs every input's script in Bitcoin's own code, with all soft forks to taproot in force; `spent` holds the output that
+/// each input spends.
+pub(crate) fn check_scripts(transaction: &Transaction, spent: &[TxOut]) -> Result<(), TransactionError> {
     let bytes = serialize(transaction);
-    let spent_outputs: Vec<Utxo> = coins
-        .iter()
-        .map(|coin| Utxo {
-            script_pubkey: coin.output.script_pubkey.as_bytes().as_ptr(),
-            script_pubkey_len: u32::try_from(coin.output.script_pubkey.len()).expect("a script fits a block"),
-            value: i64::try_from(coin.output.value.to_sat()).expect("values are within the supply"),
-        })
-        .collect();
-    for (input, coin) in coins.iter().enumerate() {
+    let mut spent_outputs = Vec::with_capacity(spent.len());
+    for output in spent {
+        spent_outputs.push(Utxo {
+            script_pubkey: output.script_pubkey.as_bytes().as_ptr(),
+            script_pubkey_len: u32::try_from(output.script_pubkey.len()).map_err(|_| TransactionError::ValueRange)?,
+            value: i64::try_from(output.value.to_sat()).map_err(|_| TransactionError::ValueRange)?,
+        });
+    }
+    for (input, output) in spent.iter().enumerate() {
         bitcoinconsensus::verify_with_flags(
-            coin.output.script_pubkey.as_bytes(),
-            coin.output.value.to_sat(),
+            output.script_pubkey.as_bytes(),
+            output.value.to_sat(),
             &bytes,
             Some(&spent_outputs),
             input,

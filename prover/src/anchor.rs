@@ -1,0 +1,344 @@
+//! Builds the two transactions of an anchor, signed: a commit that locks coins to the envelope's leaf, and the reveal that
+//! spends it and so shows the payload.
+//!
+//! The commit spends coins of the poster (taproot without script, or version 0 key hash), pays output 0 to the leaf and
+//! returns the rest. The reveal's output 0 announces the anchor; its output 1 returns what is left to the poster: the
+//! headroom, from which a replacement of the reveal can later pay a higher fee. Both signal replaceability. Taproot
+//! signatures have one length, so fees are computed on the sizes that result. If the reveal is not wanted any more,
+//! [`AnchorArtefact::sweep`] takes the commit's output back by the poster's key alone.
+
+mod artefact;
+mod fee_rate;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    regtest::{self, TransactionError},
+    wallet::PosterKey,
+};
+use bitcoin::{
+    Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut, Witness,
+    absolute::LockTime,
+    ecdsa,
+    hashes::Hash,
+    key::{Keypair, Secp256k1, TapTweak},
+    secp256k1::{All, Message},
+    sighash::{Prevouts, SighashCache},
+    taproot,
+    transaction::Version,
+};
+use std::collections::HashSet;
+use taproof_verifier::envelope::{Envelope, EnvelopeError, Magic};
+
+pub use artefact::{AnchorArtefact, AnchorFileError, TransactionFigures};
+pub use fee_rate::{FeeRate, FeeRateError};
+
+/// The largest package of commit and reveal that nodes relay, in virtual bytes.
+pub const MAX_PACKAGE_VSIZE_VB: u64 = 101_000;
+/// The heaviest package of commit and reveal that nodes relay, in weight units.
+pub const MAX_PACKAGE_WEIGHT_WU: u64 = 404_000;
+/// The heaviest single transaction that nodes relay, in weight units.
+pub const MAX_RELAY_WEIGHT_WU: u64 = 400_000;
+
+/// An unspent output of the poster's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Funding {
+    /// Where it is.
+    pub outpoint: OutPoint,
+    /// Its value and script.
+    pub output: TxOut,
+}
+
+/// What an anchor is built from.
+#[derive(Clone, Debug)]
+pub struct AnchorRequest<'a> {
+    /// The encoded payload.
+    pub payload: &'a [u8],
+    /// The bytes by which the rollup's outputs are found.
+    pub magic: Magic,
+    /// What commit and reveal each pay for their size.
+    pub fee_rate: FeeRate,
+    /// What the reveal returns to the poster: the most that replacing it can add to its fee, less the dust limit.
+    pub headroom: Amount,
+    /// Coins to take from, as few of the largest as suffice.
+    pub funding: &'a [Funding],
+}
+
+/// Why an anchor, or its sweep, was not built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnchorError {
+    /// The payload does not fit an envelope.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// A coin is not the poster's, or not at an address that is known.
+    #[error("the output {0} is not at an address of the poster")]
+    ForeignFunding(OutPoint),
+    /// A coin is given twice.
+    #[error("the output {0} is given twice")]
+    DuplicateFunding(OutPoint),
+    /// The coins do not suffice.
+    #[error("the anchor needs {needed_sat} sat, and the coins given are worth {available_sat} sat")]
+    InsufficientFunds {
+        /// Outputs and fees, if all coins are spent.
+        needed_sat: u64,
+        /// The sum of all coins.
+        available_sat: u64,
+    },
+    /// The headroom is too little for an output that is relayed.
+    #[error("a headroom of {headroom_sat} sat is below the dust limit of {dust_sat} sat")]
+    Headroom {
+        /// The headroom.
+        headroom_sat: u64,
+        /// The least that is relayed.
+        dust_sat: u64,
+    },
+    /// Values exceed the supply of bitcoin.
+    #[error("the values exceed the supply of bitcoin")]
+    ValueRange,
+    /// Commit and reveal are too large together, as with a great many coins.
+    #[error("{vsize_vb} vB and {weight_wu} WU, where a package has at most {MAX_PACKAGE_VSIZE_VB} vB and {MAX_PACKAGE_WEIGHT_WU} WU")]
+    PackageSize {
+        /// The sum of virtual sizes.
+        vsize_vb: u64,
+        /// The sum of weights.
+        weight_wu: u64,
+    },
+    /// One transaction is too heavy.
+    #[error("a transaction of {0} WU, where nodes relay {MAX_RELAY_WEIGHT_WU} WU")]
+    TransactionWeight(u64),
+    /// The key is not the one that the anchor was built with.
+    #[error("the anchor was built with another poster's key")]
+    NotPoster,
+    /// Nothing worth an output would be left of a commit.
+    #[error("the commit's {value_sat} sat do not pay a fee of {fee_sat} sat and leave more than dust")]
+    NothingToSweep {
+        /// The commit's output.
+        value_sat: u64,
+        /// The fee for sweeping it.
+        fee_sat: u64,
+    },
+    /// Bitcoin's script code refuses what was built.
+    #[error("the transaction does not hold: {0}")]
+    Script(#[from] TransactionError),
+}
+
+/// Builds and signs an anchor.
+///
+/// # Errors
+/// Each of [`AnchorError`] but those of sweeping.
+pub fn build(request: &AnchorRequest<'_>, poster: &PosterKey) -> Result<AnchorArtefact, AnchorError> {
+    let secp = Secp256k1::new();
+    let envelope = Envelope::new(poster.public(), request.payload)?;
+    let change_script = poster.script_pubkey();
+    let dust = change_script.minimal_non_dust();
+    if request.headroom < dust {
+        let (headroom_sat, dust_sat) = (request.headroom.to_sat(), dust.to_sat());
+        return Err(AnchorError::Headroom { headroom_sat, dust_sat });
+    }
+    let change = TxOut { value: request.headroom, script_pubkey: change_script };
+    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change, request.magic);
+    let locked = request.headroom.checked_add(reveal_fee(&secp, &envelope, &reveal, request.fee_rate));
+    let locked = locked.filter(|value| *value <= Amount::MAX_MONEY).ok_or(AnchorError::ValueRange)?;
+
+    let commit_output = TxOut { value: locked, script_pubkey: envelope.commit_script_pubkey(&secp) };
+    let (mut commit, coins) = fund(commit_output.clone(), request, poster)?;
+    sign_funding(&secp, &mut commit, &coins, poster);
+    reveal.input[0].previous_output = OutPoint { txid: commit.compute_txid(), vout: 0 };
+    sign_reveal(&secp, &mut reveal, &commit_output, &envelope, poster);
+
+    check_sizes(&commit, &reveal)?;
+    regtest::check_scripts(&commit, &coins.iter().map(|coin| coin.output.clone()).collect::<Vec<_>>())?;
+    regtest::check_scripts(&reveal, &[commit_output])?;
+    let network = poster.network();
+    Ok(AnchorArtefact::from_parts(network, request.magic, envelope.announcement(), commit, reveal, coins))
+}
+
+/// The fee of a reveal, which does not depend on what it spends.
+fn reveal_fee(secp: &Secp256k1<All>, envelope: &Envelope, reveal: &Transaction, fee_rate: FeeRate) -> Amount {
+    let mut sized = reveal.clone();
+    sized.input[0].witness = placeholder_witness(FundingKind::TaprootKey);
+    // The leaf and the control block come from the envelope, which writes them after any signature.
+    let signature = taproot::Signature::from_slice(&sized.input[0].witness[0]).expect("64 bytes are a signature");
+    sized.input[0].witness = envelope.witness(secp, &signature);
+    fee_rate.fee(sized.weight())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FundingKind {
+    TaprootKey,
+    WitnessV0KeyHash,
+}
+
+fn funding_kind(coin: &Funding, poster: &PosterKey) -> Result<FundingKind, AnchorError> {
+    match &coin.output.script_pubkey {
+        script if *script == poster.script_pubkey() => Ok(FundingKind::TaprootKey),
+        script if *script == poster.witness_v0_script_pubkey() => Ok(FundingKind::WitnessV0KeyHash),
+        _ => Err(AnchorError::ForeignFunding(coin.outpoint)),
+    }
+}
+
+/// A witness as long as the signed one can get.
+fn placeholder_witness(kind: FundingKind) -> Witness {
+    match kind {
+        FundingKind::TaprootKey => Witness::from_slice(&[[1u8; 64]]),
+        // A signature in DER with a low R and a low S has at most 70 bytes, and one more names what is signed.
+        FundingKind::WitnessV0KeyHash => Witness::from_slice(&[[0u8; 71].as_slice(), &[0u8; 33]]),
+    }
+}
+
+/// Chooses coins for a commit that pays `output`, and returns the rest to the poster unless it would be dust.
+fn fund(
+    output: TxOut,
+    request: &AnchorRequest<'_>,
+    poster: &PosterKey,
+) -> Result<(Transaction, Vec<Funding>), AnchorError> {
+    let mut seen = HashSet::new();
+    let mut coins = Vec::with_capacity(request.funding.len());
+    for coin in request.funding {
+        if !seen.insert(coin.outpoint) {
+            return Err(AnchorError::DuplicateFunding(coin.outpoint));
+        }
+        coins.push((funding_kind(coin, poster)?, coin));
+    }
+    coins.sort_by_key(|(_, coin)| (std::cmp::Reverse(coin.output.value), coin.outpoint));
+
+    let locked = output.value;
+    let change_script = poster.script_pubkey();
+    let dust = change_script.minimal_non_dust();
+    let mut commit =
+        Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: Vec::new(), output: vec![output] };
+    let mut with_change = commit.clone();
+    with_change.output.push(TxOut { value: Amount::ZERO, script_pubkey: change_script });
+    let (mut available, mut needed) = (Amount::ZERO, locked);
+    for (position, (kind, coin)) in coins.iter().enumerate() {
+        let input = TxIn {
+            previous_output: coin.outpoint,
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+            witness: placeholder_witness(*kind),
+        };
+        commit.input.push(input.clone());
+        with_change.input.push(input);
+        available = add(available, coin.output.value)?;
+        needed = add(locked, request.fee_rate.fee(commit.weight()))?;
+        let needed_with_change = add(locked, request.fee_rate.fee(with_change.weight()))?;
+        let chosen = || coins[..=position].iter().map(|(_, coin)| (*coin).clone()).collect();
+        if let Some(change) = available.checked_sub(needed_with_change).filter(|change| *change >= dust) {
+            with_change.output[1].value = change;
+            return Ok((with_change, chosen()));
+        }
+        if available >= needed {
+            return Ok((commit, chosen()));
+        }
+    }
+    Err(AnchorError::InsufficientFunds { needed_sat: needed.to_sat(), available_sat: available.to_sat() })
+}
+
+fn add(a: Amount, b: Amount) -> Result<Amount, AnchorError> {
+    a.checked_add(b).filter(|sum| *sum <= Amount::MAX_MONEY).ok_or(AnchorError::ValueRange)
+}
+
+fn sign_funding(secp: &Secp256k1<All>, commit: &mut Transaction, coins: &[Funding], poster: &PosterKey) {
+    let outputs: Vec<TxOut> = coins.iter().map(|coin| coin.output.clone()).collect();
+    for (input, output) in outputs.iter().enumerate() {
+        let witness = if output.script_pubkey.is_p2tr() {
+            let pair = poster.pair().tap_tweak(secp, None).to_keypair();
+            taproot_key_witness(secp, commit, input, &outputs, &pair)
+        } else {
+            let sighash = SighashCache::new(&*commit)
+                .p2wpkh_signature_hash(input, &output.script_pubkey, output.value, EcdsaSighashType::All)
+                .expect("fund takes key hashes only");
+            let message = Message::from_digest(sighash.to_byte_array());
+            let signature = ecdsa::Signature {
+                signature: secp.sign_ecdsa_low_r(&message, &poster.pair().secret_key()),
+                sighash_type: EcdsaSighashType::All,
+            };
+            Witness::p2wpkh(&signature, &poster.pair().public_key())
+        };
+        commit.input[input].witness = witness;
+    }
+}
+
+fn taproot_key_witness(
+    secp: &Secp256k1<All>,
+    transaction: &Transaction,
+    input: usize,
+    outputs: &[TxOut],
+    pair: &Keypair,
+) -> Witness {
+    let sighash = SighashCache::new(transaction)
+        .taproot_key_spend_signature_hash(input, &Prevouts::All(outputs), TapSighashType::Default)
+        .expect("every spent output is given");
+    let signature = secp.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), pair);
+    Witness::p2tr_key_spend(&taproot::Signature { signature, sighash_type: TapSighashType::Default })
+}
+
+fn sign_reveal(
+    secp: &Secp256k1<All>,
+    reveal: &mut Transaction,
+    commit_output: &TxOut,
+    envelope: &Envelope,
+    poster: &PosterKey,
+) {
+    let spent = [commit_output];
+    let sighash = SighashCache::new(&*reveal)
+        .taproot_script_spend_signature_hash(0, &Prevouts::All(&spent), envelope.leaf_hash(), TapSighashType::Default)
+        .expect("the spent output is given");
+    let message = Message::from_digest(sighash.to_byte_array());
+    let signature = secp.sign_schnorr_no_aux_rand(&message, poster.pair());
+    let signature = taproot::Signature { signature, sighash_type: TapSighashType::Default };
+    reveal.input[0].witness = envelope.witness(secp, &signature);
+}
+
+fn check_sizes(commit: &Transaction, reveal: &Transaction) -> Result<(), AnchorError> {
+    let weights = [commit, reveal].map(|transaction| transaction.weight().to_wu());
+    if let Some(weight) = weights.iter().find(|weight| **weight > MAX_RELAY_WEIGHT_WU) {
+        return Err(AnchorError::TransactionWeight(*weight));
+    }
+    let weight_wu = weights.iter().sum();
+    let vsize_vb = weights.iter().map(|weight| weight.div_ceil(4)).sum();
+    if vsize_vb > MAX_PACKAGE_VSIZE_VB || weight_wu > MAX_PACKAGE_WEIGHT_WU {
+        return Err(AnchorError::PackageSize { vsize_vb, weight_wu });
+    }
+    Ok(())
+}
+
+impl AnchorArtefact {
+    /// Builds a transaction that takes the commit's output back to the poster, by the key alone. It conflicts with the
+    /// reveal: where that waits already, it must pay more than the reveal to replace it.
+    ///
+    /// # Errors
+    /// [`AnchorError::NotPoster`] and [`AnchorError::NothingToSweep`].
+    pub fn sweep(&self, poster: &PosterKey, fee_rate: FeeRate) -> Result<Transaction, AnchorError> {
+        if self.poster() != poster.public() || self.network() != poster.network() {
+            return Err(AnchorError::NotPoster);
+        }
+        let secp = Secp256k1::new();
+        let spent = self.commit().output[0].clone();
+        let input = TxIn {
+            previous_output: self.reveal().input[0].previous_output,
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+            witness: placeholder_witness(FundingKind::TaprootKey),
+        };
+        let output = TxOut { value: Amount::ZERO, script_pubkey: poster.script_pubkey() };
+        let mut sweep = Transaction {
+            version: Version::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![input],
+            output: vec![output],
+        };
+        let fee = fee_rate.fee(sweep.weight());
+        let dust = sweep.output[0].script_pubkey.minimal_non_dust();
+        let rest = spent.value.checked_sub(fee).filter(|rest| *rest >= dust);
+        sweep.output[0].value =
+            rest.ok_or(AnchorError::NothingToSweep { value_sat: spent.value.to_sat(), fee_sat: fee.to_sat() })?;
+        let envelope = Envelope::new(poster.public(), self.payload())?;
+        let pair = poster.pair().tap_tweak(&secp, envelope.spend_info(&secp).merkle_root()).to_keypair();
+        sweep.input[0].witness = taproot_key_witness(&secp, &sweep, 0, std::slice::from_ref(&spent), &pair);
+        regtest::check_scripts(&sweep, &[spent])?;
+        Ok(sweep)
+    }
+}
