@@ -98,7 +98,9 @@ pub enum AnchorError {
     #[error("the values exceed the supply of bitcoin")]
     ValueRange,
     /// Commit and reveal are too large together, as with a great many coins.
-    #[error("{vsize_vb} vB and {weight_wu} WU, where a package has at most {MAX_PACKAGE_VSIZE_VB} vB and {MAX_PACKAGE_WEIGHT_WU} WU")]
+    #[error(
+        "{vsize_vb} vB and {weight_wu} WU, where a package has at most {MAX_PACKAGE_VSIZE_VB} vB and {MAX_PACKAGE_WEIGHT_WU} WU"
+    )]
     PackageSize {
         /// The sum of virtual sizes.
         vsize_vb: u64,
@@ -324,12 +326,8 @@ impl AnchorArtefact {
             witness: placeholder_witness(FundingKind::TaprootKey),
         };
         let output = TxOut { value: Amount::ZERO, script_pubkey: poster.script_pubkey() };
-        let mut sweep = Transaction {
-            version: Version::TWO,
-            lock_time: LockTime::ZERO,
-            input: vec![input],
-            output: vec![output],
-        };
+        let mut sweep =
+            Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![input], output: vec![output] };
         let fee = fee_rate.fee(sweep.weight());
         let dust = sweep.output[0].script_pubkey.minimal_non_dust();
         let rest = spent.value.checked_sub(fee).filter(|rest| *rest >= dust);

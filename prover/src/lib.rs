@@ -3,6 +3,7 @@
 
 pub mod anchor;
 pub mod artefact;
+pub mod layer1;
 pub mod node;
 pub mod regtest;
 pub mod wallet;

@@ -151,7 +151,8 @@ impl AnchorArtefact {
 
     /// What the reveal costs.
     pub fn reveal_figures(&self) -> TransactionFigures {
-        figures(&self.reveal, self.commit.output[0].value.to_sat()).expect("a checked reveal spends what the commit locks")
+        figures(&self.reveal, self.commit.output[0].value.to_sat())
+            .expect("a checked reveal spends what the commit locks")
     }
 
     /// Writes JSON: amounts in satoshi, transactions in hexadecimal.

@@ -1,7 +1,9 @@
 //! What a transaction must obey to be in the next block.
 
 use super::{COINBASE_MATURITY_BLOCKS, Coin, RegtestChain};
-use bitcoin::{Amount, OutPoint, Sequence, Transaction, TxOut, Weight, absolute, consensus::serialize, relative, transaction};
+use bitcoin::{
+    Amount, OutPoint, Sequence, Transaction, TxOut, Weight, absolute, consensus::serialize, relative, transaction,
+};
 use bitcoinconsensus::{Utxo, VERIFY_ALL_PRE_TAPROOT, VERIFY_TAPROOT};
 use std::collections::{HashMap, HashSet};
 
