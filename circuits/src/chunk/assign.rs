@@ -8,7 +8,9 @@ use super::{
 use crate::{
     cs::{Assignment, ConstraintSystem, Segment, Trace},
     deposit::circuit::DepositCircuit,
+    open::circuit::OpenCircuit,
     transfer::circuit::TransferCircuit,
+    withdraw::circuit::WithdrawCircuit,
 };
 use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;
@@ -96,7 +98,8 @@ pub(crate) fn trace(witness: &ChunkWitness) -> Result<Traced, AssignError> {
     match &witness.slots {
         SlotWitnesses::Deposit(slots) => trace_kind::<DepositCircuit>(witness, slots),
         SlotWitnesses::Transfer(slots) => trace_kind::<TransferCircuit>(witness, slots),
-        _ => Err(NoCircuit(circuit).into()),
+        SlotWitnesses::Open(slots) => trace_kind::<OpenCircuit>(witness, slots),
+        SlotWitnesses::Withdraw(slots) => trace_kind::<WithdrawCircuit>(witness, slots),
     }
 }
 

@@ -4,7 +4,9 @@ use super::segments::{CARRY_WIRES, Carry, Globals, HEAD_WIRES, SlotCircuit, blan
 use crate::{
     cs::{ConstraintSystem, Nothing, Outline, Segment, SegmentShape, Shape},
     deposit::circuit::DepositCircuit,
+    open::circuit::OpenCircuit,
     transfer::circuit::TransferCircuit,
+    withdraw::circuit::WithdrawCircuit,
 };
 use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;
@@ -30,6 +32,14 @@ macro_rules! for_kind {
             }
             Kind::Transfer => {
                 type $circuit = TransferCircuit;
+                $call
+            }
+            Kind::Open => {
+                type $circuit = OpenCircuit;
+                $call
+            }
+            Kind::Withdraw => {
+                type $circuit = WithdrawCircuit;
                 $call
             }
             _ => $other,

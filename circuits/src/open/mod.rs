@@ -22,4 +22,5 @@
 //!
 //! - R12: the record's elements are zero, the root and the sum of fees stay.
 
+pub(crate) mod circuit;
 pub mod rule;

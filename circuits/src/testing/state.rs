@@ -2,18 +2,20 @@
 
 use crate::{
     account::Rollup,
-    chunk::witness::{CellUpdate, ChunkWitness, DepositWitness, SlotWitnesses, TransferWitness},
-    deposit,
+    chunk::witness::{
+        CellUpdate, ChunkWitness, DepositWitness, OpenWitness, SlotWitnesses, TransferWitness, WithdrawWitness,
+    },
+    deposit, open,
     schnorr::SecretKey,
-    transaction::{Body, Signed, Transfer},
-    transfer,
+    transaction::{Body, Open, Signed, Transfer, Withdraw},
+    transfer, withdraw,
 };
 use ark_bn254::Fr;
 use std::collections::BTreeMap;
 use taproof_verifier::{
     cell::{Account, Cell, CellIndex, ChainId, Depth, MerklePath, Token, empty_root},
     poseidon2::compress,
-    record::DepositRecord,
+    record::{DepositRecord, Destination},
     statement::{CircuitId, Context, Statement},
 };
 
@@ -125,6 +127,37 @@ impl State {
         let from = self.update(from, effect.from_after);
         let to = self.update(to, effect.to_after);
         TransferWitness { record: body.record(), nonce, signature: *signed.signature(), from, to }
+    }
+
+    /// Pays from an account into an empty cell for the key of a small number, signed with the key of the payer's cell.
+    pub(crate) fn open(&mut self, from: u32, to: u32, [amount, fee]: [u64; 2], owner: u8) -> OpenWitness {
+        let body = Open {
+            chain_id: CHAIN_ID,
+            token: self.token,
+            from: index(from),
+            nonce: self.account(from).nonce,
+            to: index(to),
+            amount,
+            fee,
+            owner: *secret(owner).public(),
+        };
+        let signed = Signed::sign(body, &secret(from as u8));
+        let rollup = Rollup { chain_id: CHAIN_ID, depth: self.depth };
+        let effect = open::rule::apply(&rollup, &signed, &self.cell(from), &self.cell(to)).expect("a valid opening");
+        let from = self.update(from, effect.from_after);
+        let to = self.update(to, effect.to_after);
+        OpenWitness { record: body.record(), nonce: body.nonce, signature: *signed.signature(), from, to }
+    }
+
+    /// Pays from an account to a destination, signed with the key of the payer's cell.
+    pub(crate) fn withdraw(&mut self, from: u32, [amount, fee]: [u64; 2], destination: Destination) -> WithdrawWitness {
+        let (nonce, token) = (self.account(from).nonce, self.token);
+        let body = Withdraw { chain_id: CHAIN_ID, token, from: index(from), nonce, amount, fee, destination };
+        let signed = Signed::sign(body, &secret(from as u8));
+        let rollup = Rollup { chain_id: CHAIN_ID, depth: self.depth };
+        let after = withdraw::rule::apply(&rollup, &signed, &self.cell(from)).expect("a valid withdrawal");
+        let from = self.update(from, after);
+        WithdrawWitness { record: body.record(), nonce, signature: *signed.signature(), from }
     }
 
     /// The chunk of `slots` slots that runs from `root_before` to this state, with the fees credited to [`OPERATOR`].

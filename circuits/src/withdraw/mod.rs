@@ -19,4 +19,5 @@
 //!
 //! - R11: the record's elements are zero, the root and the sum of fees stay.
 
+pub(crate) mod circuit;
 pub mod rule;
