@@ -1,7 +1,13 @@
 //! The public records of a batch as bytes: column by column, then one raw DEFLATE stream.
 //!
-//! All records of a kind share their columns, whatever chunk they are in, because values of one column resemble
-//! each other more than the values of one record do. The kinds follow each other in the order of their numbers.
+//! All records of a kind share their columns, whatever chunk they are in, and the kinds follow each other in the
+//! order of their numbers. A column of integers is stored in planes: the lowest byte of every value, then the second
+//! byte of every value, and so on. The upper planes are nearly constant and cost almost nothing once compressed,
+//! while the lower ones hold little but what is really random. Accounts that pay stand as differences, because one
+//! account's payments tend to follow each other; an operator may order transfers by payer to make more of it.
+//!
+//! Every value has a fixed width, so the numbers of records determine the length of the columns, and every list of
+//! records has exactly one encoding before compression.
 
 use crate::{
     baby_jubjub::{KeyError, PublicKey},
@@ -17,48 +23,61 @@ use miniz_oxide::{
     },
 };
 
-/// The most bytes that the columns of one payload can have.
-pub const COLUMNS_LENGTH_MAX: usize = 1 << 23;
 /// How hard the encoder compresses; a decoder accepts any stream.
 const COMPRESSION_LEVEL: u8 = 10;
+/// The part of a witness program that every destination has; only some go on.
+const PROGRAM_HEAD_LENGTH: usize = 20;
+/// The part of a witness program beyond the head, zeros where there is none.
+const PROGRAM_TAIL_LENGTH: usize = 12;
 
 /// Why bytes are no columns of the announced records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// The columns end early.
-    #[error("the columns end early")]
-    Truncated,
-    /// The columns go on after the last value.
-    #[error("{0} bytes follow the last column")]
-    TrailingBytes(usize),
-    /// An integer has leading zero groups, so that it has a shorter encoding, or more than 64 bits.
-    #[error("an integer is not encoded in the one shortest way")]
-    Integer,
+    /// The columns have another length than their records need.
+    #[error("{found} bytes of columns, where the records need {expected}")]
+    Length {
+        /// The length found or announced.
+        found: usize,
+        /// The length that the records need.
+        expected: usize,
+    },
     /// A cell's index is 2^30 or more.
     #[error("cell index {0} is not below 2^30")]
-    Index(u64),
+    Index(u32),
     /// An owner's key is invalid.
     #[error("an owner's key: {0}")]
     Owner(#[from] KeyError),
     /// No type of destination has this number.
     #[error("no type of destination has number {0}")]
     Destination(u8),
-    /// The columns are longer than a payload may hold.
-    #[error("{0} bytes of columns, more than {COLUMNS_LENGTH_MAX}")]
-    TooLong(usize),
+    /// A destination of 20 bytes is followed by others than zeros.
+    #[error("a witness program of 20 bytes is not followed by zeros")]
+    DestinationPadding,
     /// The compressed stream is malformed, holds another number of bytes than announced, or is followed by others.
     #[error("the compressed stream does not hold exactly the announced number of bytes")]
     Stream,
 }
 
+/// The bytes that a record of a kind takes in the columns.
+pub fn record_length(kind: Kind) -> usize {
+    match kind {
+        Kind::Deposit => 4 + 8 + 32,
+        Kind::Transfer => 4 + 4 + 8 + 8,
+        Kind::Open => 4 + 4 + 8 + 8 + 32,
+        Kind::Withdraw => 4 + 8 + 8 + 1 + PROGRAM_HEAD_LENGTH + PROGRAM_TAIL_LENGTH,
+    }
+}
+
+/// The length of the columns of chunks of these kinds and numbers of records.
+pub fn columns_length(chunks: &[(Kind, u16)]) -> usize {
+    chunks.iter().map(|(kind, count)| record_length(*kind) * usize::from(*count)).sum()
+}
+
 /// Writes the columns of all chunks' records.
 pub fn columns(chunks: &[&Records]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut deposits = Vec::new();
-    let mut transfers = Vec::new();
-    let mut opens = Vec::new();
-    let mut withdraws = Vec::new();
+    let (mut deposits, mut transfers) = (Vec::new(), Vec::new());
+    let (mut opens, mut withdraws) = (Vec::new(), Vec::new());
     for records in chunks {
         match records {
             Records::Deposit(records) => deposits.extend(records),
@@ -67,6 +86,7 @@ pub fn columns(chunks: &[&Records]) -> Vec<u8> {
             Records::Withdraw(records) => withdraws.extend(records),
         }
     }
+    let mut out = Vec::new();
     write_deposits(&deposits, &mut out);
     write_transfers(&transfers, &mut out);
     write_opens(&opens, &mut out);
@@ -77,17 +97,15 @@ pub fn columns(chunks: &[&Records]) -> Vec<u8> {
 /// Reads what [`columns`] writes, given the kind and the number of records of every chunk.
 ///
 /// # Errors
-/// Each of [`CodecError`] but [`CodecError::TooLong`] and [`CodecError::Stream`].
+/// Each of [`CodecError`] but [`CodecError::Stream`].
 pub fn from_columns(chunks: &[(Kind, u16)], bytes: &[u8]) -> Result<Vec<Records>, CodecError> {
+    check_length(chunks, bytes.len())?;
     let mut reader = Reader { bytes };
-    let count = |kind| chunks.iter().filter(|(k, _)| *k == kind).map(|(_, count)| usize::from(*count)).sum::<usize>();
+    let count = |kind| chunks.iter().filter(|(k, _)| *k == kind).map(|(_, count)| usize::from(*count)).sum();
     let mut deposits = read_deposits(count(Kind::Deposit), &mut reader)?.into_iter();
     let mut transfers = read_transfers(count(Kind::Transfer), &mut reader)?.into_iter();
     let mut opens = read_opens(count(Kind::Open), &mut reader)?.into_iter();
     let mut withdraws = read_withdraws(count(Kind::Withdraw), &mut reader)?.into_iter();
-    if !reader.bytes.is_empty() {
-        return Err(CodecError::TrailingBytes(reader.bytes.len()));
-    }
     let records = |&(kind, count): &(Kind, u16)| match kind {
         Kind::Deposit => Records::Deposit(deposits.by_ref().take(count.into()).collect()),
         Kind::Transfer => Records::Transfer(transfers.by_ref().take(count.into()).collect()),
@@ -97,19 +115,26 @@ pub fn from_columns(chunks: &[(Kind, u16)], bytes: &[u8]) -> Result<Vec<Records>
     Ok(chunks.iter().map(records).collect())
 }
 
+/// Checks that columns have the length that their records need.
+///
+/// # Errors
+/// [`CodecError::Length`].
+pub fn check_length(chunks: &[(Kind, u16)], found: usize) -> Result<(), CodecError> {
+    let expected = columns_length(chunks);
+    if found == expected { Ok(()) } else { Err(CodecError::Length { found, expected }) }
+}
+
 /// Compresses columns to a raw DEFLATE stream (RFC 1951).
 pub fn deflate(columns: &[u8]) -> Vec<u8> {
     compress_to_vec(columns, COMPRESSION_LEVEL)
 }
 
-/// Decompresses a stream that must hold exactly `length` bytes and nothing after its last block.
+/// Decompresses a stream that must hold exactly `length` bytes and nothing after its last block. No more than
+/// `length` bytes are ever written, so the caller's bound on `length` is a bound on what the stream can do.
 ///
 /// # Errors
-/// [`CodecError::TooLong`] and [`CodecError::Stream`].
+/// [`CodecError::Stream`].
 pub fn inflate(stream: &[u8], length: usize) -> Result<Vec<u8>, CodecError> {
-    if length > COLUMNS_LENGTH_MAX {
-        return Err(CodecError::TooLong(length));
-    }
     let mut out = alloc::vec![0; length];
     let mut state = Box::<DecompressorOxide>::default();
     let (status, read, written) = decompress(&mut state, stream, &mut out, 0, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF);
@@ -120,135 +145,164 @@ pub fn inflate(stream: &[u8], length: usize) -> Result<Vec<u8>, CodecError> {
 }
 
 fn write_deposits(records: &[DepositRecord], out: &mut Vec<u8>) {
-    records.iter().for_each(|record| write_integer(record.to.get().into(), out));
-    records.iter().for_each(|record| write_integer(record.amount_sat, out));
+    write_planes(records, |record| record.to.get().to_le_bytes(), out);
+    write_planes(records, |record| record.amount_sat.to_le_bytes(), out);
     records.iter().for_each(|record| out.extend(record.owner.to_bytes()));
 }
 
 fn read_deposits(count: usize, reader: &mut Reader<'_>) -> Result<Vec<DepositRecord>, CodecError> {
-    let to = reader.column(count, Reader::index)?;
-    let amount = reader.column(count, Reader::integer)?;
-    let owner = reader.column(count, Reader::owner)?;
+    let to = reader.indices(count)?;
+    let amount = reader.amounts(count);
+    let owner = reader.owners(count)?;
     let record = |i: usize| DepositRecord { to: to[i], amount_sat: amount[i], owner: owner[i] };
     Ok((0..count).map(record).collect())
 }
 
 fn write_transfers(records: &[TransferRecord], out: &mut Vec<u8>) {
-    records.iter().for_each(|record| write_integer(record.from.get().into(), out));
-    records.iter().for_each(|record| write_integer(record.to.get().into(), out));
-    records.iter().for_each(|record| write_integer(record.amount, out));
-    records.iter().for_each(|record| write_integer(record.fee, out));
+    write_planes(&differences(records.iter().map(|record| record.from)), |difference| *difference, out);
+    write_planes(records, |record| record.to.get().to_le_bytes(), out);
+    write_planes(records, |record| record.amount.to_le_bytes(), out);
+    write_planes(records, |record| record.fee.to_le_bytes(), out);
 }
 
 fn read_transfers(count: usize, reader: &mut Reader<'_>) -> Result<Vec<TransferRecord>, CodecError> {
-    let from = reader.column(count, Reader::index)?;
-    let to = reader.column(count, Reader::index)?;
-    let amount = reader.column(count, Reader::integer)?;
-    let fee = reader.column(count, Reader::integer)?;
+    let from = reader.payers(count)?;
+    let to = reader.indices(count)?;
+    let (amount, fee) = (reader.amounts(count), reader.amounts(count));
     let record = |i: usize| TransferRecord { from: from[i], to: to[i], amount: amount[i], fee: fee[i] };
     Ok((0..count).map(record).collect())
 }
 
 fn write_opens(records: &[OpenRecord], out: &mut Vec<u8>) {
-    records.iter().for_each(|record| write_integer(record.from.get().into(), out));
-    records.iter().for_each(|record| write_integer(record.to.get().into(), out));
-    records.iter().for_each(|record| write_integer(record.amount, out));
-    records.iter().for_each(|record| write_integer(record.fee, out));
+    write_planes(&differences(records.iter().map(|record| record.from)), |difference| *difference, out);
+    write_planes(records, |record| record.to.get().to_le_bytes(), out);
+    write_planes(records, |record| record.amount.to_le_bytes(), out);
+    write_planes(records, |record| record.fee.to_le_bytes(), out);
     records.iter().for_each(|record| out.extend(record.owner.to_bytes()));
 }
 
 fn read_opens(count: usize, reader: &mut Reader<'_>) -> Result<Vec<OpenRecord>, CodecError> {
-    let from = reader.column(count, Reader::index)?;
-    let to = reader.column(count, Reader::index)?;
-    let amount = reader.column(count, Reader::integer)?;
-    let fee = reader.column(count, Reader::integer)?;
-    let owner = reader.column(count, Reader::owner)?;
+    let from = reader.payers(count)?;
+    let to = reader.indices(count)?;
+    let (amount, fee) = (reader.amounts(count), reader.amounts(count));
+    let owner = reader.owners(count)?;
     let record = |i: usize| OpenRecord { from: from[i], to: to[i], amount: amount[i], fee: fee[i], owner: owner[i] };
     Ok((0..count).map(record).collect())
 }
 
 fn write_withdraws(records: &[WithdrawRecord], out: &mut Vec<u8>) {
-    records.iter().for_each(|record| write_integer(record.from.get().into(), out));
-    records.iter().for_each(|record| write_integer(record.amount, out));
-    records.iter().for_each(|record| write_integer(record.fee, out));
+    write_planes(&differences(records.iter().map(|record| record.from)), |difference| *difference, out);
+    write_planes(records, |record| record.amount.to_le_bytes(), out);
+    write_planes(records, |record| record.fee.to_le_bytes(), out);
     records.iter().for_each(|record| out.push(record.destination.number()));
-    records.iter().for_each(|record| out.extend(record.destination.program()));
+    records.iter().for_each(|record| out.extend(&record.destination.program()[..PROGRAM_HEAD_LENGTH]));
+    for record in records {
+        let mut tail = [0; PROGRAM_TAIL_LENGTH];
+        let program_tail = &record.destination.program()[PROGRAM_HEAD_LENGTH..];
+        tail[..program_tail.len()].copy_from_slice(program_tail);
+        out.extend(tail);
+    }
 }
 
 fn read_withdraws(count: usize, reader: &mut Reader<'_>) -> Result<Vec<WithdrawRecord>, CodecError> {
-    let from = reader.column(count, Reader::index)?;
-    let amount = reader.column(count, Reader::integer)?;
-    let fee = reader.column(count, Reader::integer)?;
-    let numbers = reader.column(count, |reader| Ok(reader.array::<1>()?[0]))?;
-    let mut destinations = Vec::with_capacity(count);
-    for number in numbers {
-        destinations.push(match number {
-            0 => Destination::P2wpkh(*reader.array()?),
-            1 => Destination::P2wsh(*reader.array()?),
-            2 => Destination::P2tr(*reader.array()?),
-            _ => return Err(CodecError::Destination(number)),
-        });
-    }
-    let record =
-        |i: usize| WithdrawRecord { from: from[i], amount: amount[i], fee: fee[i], destination: destinations[i] };
-    Ok((0..count).map(record).collect())
+    let from = reader.payers(count)?;
+    let (amount, fee) = (reader.amounts(count), reader.amounts(count));
+    let numbers = reader.rows::<1>(count);
+    let heads = reader.rows::<PROGRAM_HEAD_LENGTH>(count);
+    let tails = reader.rows::<PROGRAM_TAIL_LENGTH>(count);
+    let record = |i: usize| {
+        let destination = read_destination(numbers[i][0], &heads[i], &tails[i])?;
+        Ok(WithdrawRecord { from: from[i], amount: amount[i], fee: fee[i], destination })
+    };
+    (0..count).map(record).collect()
 }
 
-/// Writes seven bits a byte, the lowest first, with the top bit set on every byte but the last.
-fn write_integer(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+fn read_destination(
+    number: u8,
+    head: &[u8; PROGRAM_HEAD_LENGTH],
+    tail: &[u8; PROGRAM_TAIL_LENGTH],
+) -> Result<Destination, CodecError> {
+    let mut program = [0; PROGRAM_HEAD_LENGTH + PROGRAM_TAIL_LENGTH];
+    program[..PROGRAM_HEAD_LENGTH].copy_from_slice(head);
+    program[PROGRAM_HEAD_LENGTH..].copy_from_slice(tail);
+    match number {
+        0 if *tail != [0; PROGRAM_TAIL_LENGTH] => Err(CodecError::DestinationPadding),
+        0 => Ok(Destination::P2wpkh(*head)),
+        1 => Ok(Destination::P2wsh(program)),
+        2 => Ok(Destination::P2tr(program)),
+        _ => Err(CodecError::Destination(number)),
     }
-    out.push(value as u8);
 }
 
-/// What is left of the columns.
+/// Writes the first byte of every value, then the second byte of every value, and so on.
+fn write_planes<T, const N: usize>(values: &[T], bytes: impl Fn(&T) -> [u8; N], out: &mut Vec<u8>) {
+    for plane in 0..N {
+        out.extend(values.iter().map(|value| bytes(value)[plane]));
+    }
+}
+
+/// Each index less the one before it, the first less zero, modulo 2^32; folded so that small differences of either
+/// sign are small integers: d to 2 d, and -d to 2 d - 1.
+fn differences(indices: impl Iterator<Item = CellIndex>) -> Vec<[u8; 4]> {
+    let mut previous = 0u32;
+    let difference = |index: CellIndex| {
+        let difference = index.get().wrapping_sub(previous) as i32;
+        previous = index.get();
+        ((difference << 1) ^ (difference >> 31)).to_le_bytes()
+    };
+    indices.map(difference).collect()
+}
+
+/// What is left of columns whose length has been found right.
 struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `count` values, each of at least one byte: so the bytes bound what is allocated.
-    fn column<T>(
-        &mut self,
-        count: usize,
-        mut read: impl FnMut(&mut Self) -> Result<T, CodecError>,
-    ) -> Result<Vec<T>, CodecError> {
-        if count > self.bytes.len() {
-            return Err(CodecError::Truncated);
-        }
-        (0..count).map(|_| read(self)).collect()
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], CodecError> {
-        let (array, rest) = self.bytes.split_first_chunk().ok_or(CodecError::Truncated)?;
+    fn rows<const N: usize>(&mut self, count: usize) -> &'a [[u8; N]] {
+        let (rows, rest) = self.bytes.split_at(count * N);
         self.bytes = rest;
-        Ok(array)
+        rows.as_chunks().0
     }
 
-    fn integer(&mut self) -> Result<u64, CodecError> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.array::<1>()?[0];
-            let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits {
-                return Err(CodecError::Integer);
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return if byte == 0 && shift > 0 { Err(CodecError::Integer) } else { Ok(value) };
+    fn planes<const N: usize>(&mut self, count: usize) -> Vec<[u8; N]> {
+        let mut values = alloc::vec![[0; N]; count];
+        for plane in 0..N {
+            for (value, [byte]) in values.iter_mut().zip(self.rows(count)) {
+                value[plane] = *byte;
             }
         }
-        Err(CodecError::Integer)
+        values
     }
 
-    fn index(&mut self) -> Result<CellIndex, CodecError> {
-        let index = self.integer()?;
-        u32::try_from(index).ok().and_then(CellIndex::new).ok_or(CodecError::Index(index))
+    fn amounts(&mut self, count: usize) -> Vec<u64> {
+        self.planes(count).into_iter().map(u64::from_le_bytes).collect()
     }
 
-    fn owner(&mut self) -> Result<PublicKey, CodecError> {
-        Ok(PublicKey::from_bytes(self.array()?)?)
+    fn indices(&mut self, count: usize) -> Result<Vec<CellIndex>, CodecError> {
+        self.planes(count).into_iter().map(|bytes| read_index(u32::from_le_bytes(bytes))).collect()
+    }
+
+    /// Reads what [`differences`] returns.
+    fn payers(&mut self, count: usize) -> Result<Vec<CellIndex>, CodecError> {
+        let mut previous = 0u32;
+        let payer = |bytes: [u8; 4]| {
+            let folded = u32::from_le_bytes(bytes);
+            let difference = (folded >> 1) ^ (folded & 1).wrapping_neg();
+            previous = previous.wrapping_add(difference);
+            read_index(previous)
+        };
+        self.planes(count).into_iter().map(payer).collect()
+    }
+
+    fn owners(&mut self, count: usize) -> Result<Vec<PublicKey>, CodecError> {
+        self.rows(count).iter().map(|bytes| Ok(PublicKey::from_bytes(bytes)?)).collect()
     }
 }
+
+fn read_index(index: u32) -> Result<CellIndex, CodecError> {
+    CellIndex::new(index).ok_or(CodecError::Index(index))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -264,4 +264,6 @@ impl PreparedVerifyingKey {
 }
 
 #[cfg(test)]
+pub(crate) mod simulate;
+#[cfg(test)]
 mod tests;

@@ -250,14 +250,10 @@ impl Payload {
     /// payload is named by the hash of the bytes that were posted.
     ///
     /// # Errors
-    /// [`PayloadError::TooLong`], and [`PayloadError::Records`] for records of more than
-    /// [`codec::COLUMNS_LENGTH_MAX`] bytes.
+    /// [`PayloadError::TooLong`].
     pub fn encode(&self) -> Result<Vec<u8>, PayloadError> {
         let records: Vec<_> = self.chunks.iter().map(|chunk| &chunk.records).collect();
         let columns = codec::columns(&records);
-        if columns.len() > codec::COLUMNS_LENGTH_MAX {
-            return Err(CodecError::TooLong(columns.len()).into());
-        }
         let compressed = codec::deflate(&columns);
         let length = HEADER_LENGTH + self.chunks.len() * (CHUNK_HEADER_LENGTH + Proof::LENGTH) + compressed.len();
         if length > PAYLOAD_LENGTH_MAX {
@@ -298,13 +294,14 @@ impl Payload {
             .map(|position| ChunkHeader::read(&mut reader, position))
             .collect::<Result<Vec<_>, PayloadError>>()?;
         check_slots(chunk_headers.iter().map(|chunk| chunk.slots))?;
+        let counts: Vec<_> = chunk_headers.iter().map(|chunk| (chunk.kind, chunk.record_count)).collect();
+        codec::check_length(&counts, columns_length)?;
+        let encoded = (0..chunk_count).map(|_| reader.array()).collect::<Result<Vec<_>, _>>()?;
         let mut proofs = Vec::with_capacity(chunk_count);
-        for chunk in 0..chunk_count {
-            let proof = Proof::from_bytes(&reader.array()?);
+        for (chunk, proof) in Proof::from_bytes_all(&encoded).into_iter().enumerate() {
             proofs.push(proof.map_err(|source| PayloadError::Proof { chunk, source })?);
         }
         let columns = codec::inflate(reader.0, columns_length)?;
-        let counts: Vec<_> = chunk_headers.iter().map(|chunk| (chunk.kind, chunk.record_count)).collect();
         let records = codec::from_columns(&counts, &columns)?;
         let chunk = |((header, records), proof): ((ChunkHeader, Records), Proof)| Chunk {
             slots: header.slots,
@@ -460,3 +457,6 @@ impl Reader<'_> {
         Ok(*array)
     }
 }
+
+#[cfg(test)]
+mod tests;

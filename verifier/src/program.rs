@@ -230,3 +230,96 @@ fn encode(keys: &BTreeMap<CircuitId, PreparedVerifyingKey>) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::groth16::{PointError, simulate::Trapdoor};
+
+    fn circuit(kind: Kind, slots: u16) -> CircuitId {
+        CircuitId::new(kind, Depth::MAX, slots)
+    }
+
+    fn key(seed: u64) -> VerifyingKey {
+        Trapdoor::new(seed).key()
+    }
+
+    fn circuits() -> [(CircuitId, VerifyingKey); 3] {
+        [(circuit(Kind::Open, 8), key(1)), (circuit(Kind::Transfer, 64), key(2)), (circuit(Kind::Transfer, 8), key(3))]
+    }
+
+    #[test]
+    fn bytes_round_trip_and_order_of_circuits_does_not_matter() {
+        let program = Program::new(circuits()).expect("the program is valid");
+        let mut reversed = circuits();
+        reversed.reverse();
+        assert_eq!(Program::new(reversed).map(|program| program.id()), Ok(program.id()));
+        let bytes = program.to_bytes();
+        assert_eq!(bytes.len(), 2 + 3 * 302);
+        assert_eq!(Program::from_bytes(&bytes).map(|decoded| decoded.to_bytes()), Ok(bytes));
+        let sorted: Vec<_> = program.circuits().map(|(circuit, _)| circuit).collect();
+        assert_eq!(sorted, [circuit(Kind::Transfer, 8), circuit(Kind::Transfer, 64), circuit(Kind::Open, 8)]);
+        assert_eq!(program.key(sorted[1]).map(PreparedVerifyingKey::key), Some(&key(2)));
+        assert!(program.key(circuit(Kind::Deposit, 8)).is_none());
+    }
+
+    #[test]
+    fn id_binds_circuits_and_keys() {
+        let id = |circuits: &[(CircuitId, VerifyingKey)]| Program::new(circuits.to_vec()).map(|program| program.id());
+        let base = circuits();
+        let mut swapped = circuits();
+        swapped[0].1 = key(2);
+        swapped[1].1 = key(1);
+        let mut other_slots = circuits();
+        other_slots[0].0.slots = 9;
+        let ids = [id(&base), id(&base[..2]), id(&swapped), id(&other_slots)];
+        let distinct: std::collections::HashSet<_> = ids.into_iter().map(|id| id.expect("valid programs")).collect();
+        assert_eq!(distinct.len(), 4);
+    }
+
+    #[test]
+    fn id_is_the_hash_of_tag_and_encoding() {
+        let program = Program::new(circuits()).expect("the program is valid");
+        let input = [b"taproof/program/v1".as_slice(), &program.to_bytes()].concat();
+        assert_eq!(program.id().to_byte_array(), sha256::Hash::hash(&input).to_byte_array());
+    }
+
+    #[test]
+    fn invalid_sets_are_refused() {
+        assert_eq!(Program::new([]), Err(ProgramError::CircuitCount(0)));
+        let twice = circuit(Kind::Transfer, 8);
+        assert_eq!(Program::new([(twice, key(1)), (twice, key(2))]), Err(ProgramError::Duplicate(twice)));
+        let empty = circuit(Kind::Transfer, 0);
+        assert_eq!(Program::new([(empty, key(1))]), Err(ProgramError::NoSlots(empty)));
+        let foreign = CircuitId { version: 2, ..twice };
+        assert_eq!(Program::new([(foreign, key(1))]), Err(ProgramError::Version(foreign)));
+        let many = (1..=257).map(|slots| (circuit(Kind::Transfer, slots), key(1)));
+        assert_eq!(Program::new(many), Err(ProgramError::CircuitCount(257)));
+    }
+
+    #[test]
+    fn encodings_that_are_not_canonical_are_refused() {
+        let bytes = Program::new(circuits()).expect("the program is valid").to_bytes();
+        for length in 0..bytes.len() {
+            assert!(Program::from_bytes(&bytes[..length]).is_err());
+        }
+        assert_eq!(Program::from_bytes(&[bytes.as_slice(), &[0]].concat()), Err(ProgramError::Length));
+        let with = |offset: usize, replacement: &[u8]| {
+            let mut altered = bytes.clone();
+            altered[offset..offset + replacement.len()].copy_from_slice(replacement);
+            Program::from_bytes(&altered)
+        };
+        assert_eq!(with(0, &[0, 0]), Err(ProgramError::CircuitCount(0)));
+        assert_eq!(with(0, &[1, 1]), Err(ProgramError::CircuitCount(257)));
+        assert_eq!(with(0, &[2, 0]), Err(ProgramError::Length));
+        assert_eq!(with(2, &[9]), Err(ProgramError::Kind(9)));
+        assert_eq!(with(3, &[11]), Err(ProgramError::Depth(11)));
+        assert_eq!(with(4, &[0, 0]), Err(ProgramError::NoSlots(circuit(Kind::Transfer, 0))));
+        let foreign = CircuitId { version: 2, ..circuit(Kind::Transfer, 8) };
+        assert_eq!(with(6, &[2, 0]), Err(ProgramError::Version(foreign)));
+        assert_eq!(with(4, &[65, 0]), Err(ProgramError::Order(circuit(Kind::Transfer, 64))));
+        assert_eq!(with(4, &[64, 0]), Err(ProgramError::Order(circuit(Kind::Transfer, 64))));
+        let point = ProgramError::Key(KeyError::Point(PointError::NotCanonical));
+        assert_eq!(with(8, &[0x3f; 32]), Err(point));
+    }
+}

@@ -13,20 +13,23 @@
 use alloc::vec::Vec;
 use ark_bn254::{Bn254, Config, Fq, Fq2, Fq12, Fq12Config, G1Affine, G2Affine};
 use ark_ec::{
-    bn::BnConfig,
+    bn::{BnConfig, G2Prepared},
     pairing::{MillerLoopOutput, Pairing},
 };
 use ark_ff::{AdditiveGroup, Field, Fp12Config, batch_inversion};
 
+/// The number of points from which on it pays to share the inversions of each step.
+const SHARED_INVERSIONS_MIN: usize = 6;
+
 /// A line y = slope x - intercept through points of the twist.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Line {
     slope: Fq2,
     intercept: Fq2,
 }
 
 /// The lines of one point, in the order of the Miller loop.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Lines(Vec<Line>);
 
 /// What a step of the Miller loop adds to the running point.
@@ -83,6 +86,17 @@ impl Walk {
         }
     }
 
+    /// What the slope of a step's line is divided into.
+    fn numerator(&self, step: Step) -> Fq2 {
+        match self.addend(step) {
+            None => {
+                let x_squared = self.x.square();
+                x_squared.double() + x_squared
+            }
+            Some((_, y)) => self.y - y,
+        }
+    }
+
     /// What the slope of a step's line is divided by.
     fn denominator(&self, step: Step) -> Fq2 {
         match self.addend(step) {
@@ -91,16 +105,9 @@ impl Walk {
         }
     }
 
-    fn advance(&mut self, step: Step, denominator_inverse: &Fq2) {
-        self.regular &= *denominator_inverse != Fq2::ZERO;
-        let (numerator, other_x) = match self.addend(step) {
-            None => {
-                let x_squared = self.x.square();
-                (x_squared.double() + x_squared, self.x)
-            }
-            Some((x, y)) => (self.y - y, x),
-        };
-        let slope = numerator * denominator_inverse;
+    /// Goes along a line to the third point that it meets, and to the inverse of that.
+    fn advance(&mut self, step: Step, slope: Fq2) {
+        let other_x = self.addend(step).map_or(self.x, |(x, _)| x);
         let intercept = slope * self.x - self.y;
         self.lines.push(Line { slope, intercept });
         self.x = slope.square() - self.x - other_x;
@@ -127,15 +134,32 @@ impl Lines {
     /// A step's denominator is never zero for a point of the subgroup. Where it is, the inverse is taken as zero
     /// and the walk goes on with meaningless points, to be refused at its end.
     pub(super) fn of_all(points: &[G2Affine]) -> Vec<Option<Self>> {
+        if points.len() < SHARED_INVERSIONS_MIN {
+            return points.iter().map(Self::of_one).collect();
+        }
         let mut walks: Vec<_> = points.iter().map(Walk::new).collect();
         for step in steps() {
             let mut inverses: Vec<_> = walks.iter().map(|walk| walk.denominator(step)).collect();
             batch_inversion(&mut inverses);
             for (walk, inverse) in walks.iter_mut().zip(&inverses) {
-                walk.advance(step, inverse);
+                walk.regular &= *inverse != Fq2::ZERO;
+                walk.advance(step, walk.numerator(step) * inverse);
             }
         }
         walks.into_iter().map(Walk::finish).collect()
+    }
+
+    /// As [`Lines::of_all`], with the slopes from projective points, so that one inversion serves all steps.
+    fn of_one(point: &G2Affine) -> Option<Self> {
+        let projective = G2Prepared::<Config>::from(point).ell_coeffs;
+        let mut inverses: Vec<_> = projective.iter().map(|(of_y, ..)| *of_y).collect();
+        batch_inversion(&mut inverses);
+        let mut walk = Walk::new(point);
+        for ((step, (_, of_x, _)), inverse) in steps().zip(&projective).zip(&inverses) {
+            walk.regular &= *inverse != Fq2::ZERO;
+            walk.advance(step, -(*of_x * inverse));
+        }
+        walk.finish()
     }
 }
 

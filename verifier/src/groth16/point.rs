@@ -30,7 +30,7 @@ const FLAG_LARGER: u8 = 0x80;
 const FLAG_INFINITY: u8 = 0x40;
 
 /// A point of G2 and the lines of its pairings, which are also what shows that it is in the subgroup.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct PointG2 {
     pub(super) point: G2Affine,
     pub(super) lines: Lines,
@@ -43,6 +43,12 @@ impl PartialEq for PointG2 {
 }
 
 impl Eq for PointG2 {}
+
+impl core::fmt::Debug for PointG2 {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Debug::fmt(&self.point, f)
+    }
+}
 
 /// Checks that a point is on the curve, which on G1 is all of the subgroup.
 pub(super) fn check_g1(point: &G1Affine) -> Result<(), PointError> {

@@ -212,13 +212,16 @@ fn errors_that_cancel_and_swapped_statements_are_rejected() {
 #[test]
 fn miller_loop_agrees_with_arkworks() {
     let mut rng = ChaCha20Rng::seed_from_u64(8);
-    let points: Vec<_> = (0..5).map(|_| (other_g1(&mut rng), other_g2(&mut rng))).collect();
-    let twists: Vec<_> = points.iter().map(|(_, q)| *q).collect();
-    let lines: Vec<_> = Lines::of_all(&twists).into_iter().map(|lines| lines.expect("in the subgroup")).collect();
-    let pairs: Vec<_> = points.iter().zip(&lines).map(|((p, _), lines)| (*p, lines)).collect();
-    let product = ark_ec::pairing::MillerLoopOutput(pairing::miller_loop(&pairs));
-    let expected = Bn254::multi_pairing(points.iter().map(|(p, _)| *p), twists);
-    assert_eq!(Bn254::final_exponentiation(product), Some(expected));
+    for count in [1, 3, 9] {
+        let points: Vec<_> = (0..count).map(|_| (other_g1(&mut rng), other_g2(&mut rng))).collect();
+        let twists: Vec<_> = points.iter().map(|(_, q)| *q).collect();
+        let lines: Vec<_> = Lines::of_all(&twists).into_iter().flatten().collect();
+        assert_eq!(lines.len(), count);
+        let pairs: Vec<_> = points.iter().zip(&lines).map(|((p, _), lines)| (*p, lines)).collect();
+        let product = ark_ec::pairing::MillerLoopOutput(pairing::miller_loop(&pairs));
+        let expected = Bn254::multi_pairing(points.iter().map(|(p, _)| *p), twists);
+        assert_eq!(Bn254::final_exponentiation(product), Some(expected));
+    }
 }
 
 #[test]
@@ -229,10 +232,13 @@ fn subgroup_check_agrees_with_multiplication_by_the_order() {
         let inside = outside.clear_cofactor();
         let torsion = outside.mul_bigint(Fr::MODULUS).into_affine();
         let mixed = (inside + torsion).into_affine();
-        let found = Lines::of_all(&[outside, inside, torsion, mixed]);
-        let expected = [outside, inside, torsion, mixed].map(|point| point.mul_bigint(Fr::MODULUS).is_zero());
-        assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), expected);
+        let points = [outside, inside, torsion, mixed];
+        let expected = points.map(|point| point.mul_bigint(Fr::MODULUS).is_zero());
         assert_eq!(expected, [false, true, false, false]);
+        let together = Lines::of_all(&points.repeat(3));
+        assert_eq!(together.iter().map(Option::is_some).collect::<Vec<_>>(), expected.repeat(3));
+        let alone: Vec<_> = points.iter().map(|point| Lines::of_all(&[*point])[0].is_some()).collect();
+        assert_eq!(alone, expected);
     }
 }
 
@@ -258,8 +264,11 @@ fn points_of_small_order_are_refused() {
         let point = torsion.mul_bigint(divide(ark_bn254::g2::Config::COFACTOR, factor)).into_affine();
         assert!(!point.is_zero() && point.mul_bigint([factor]).is_zero());
         let good = other_g2(&mut rng);
-        let found: Vec<_> = Lines::of_all(&[good, point, good]).iter().map(Option::is_some).collect();
-        assert_eq!(found, [true, false, true]);
+        for repeats in [1, 4] {
+            let found = Lines::of_all(&[good, point, good].repeat(repeats));
+            let found: Vec<_> = found.iter().map(Option::is_some).collect();
+            assert_eq!(found, [true, false, true].repeat(repeats));
+        }
         let (g1, mixed) = (other_g1(&mut rng), (good + point).into_affine());
         assert_eq!(Proof::new(g1, point, g1), Err(PointError::NotInSubgroup));
         assert_eq!(Proof::new(g1, mixed, g1), Err(PointError::NotInSubgroup));

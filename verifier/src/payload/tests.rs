@@ -1,0 +1,271 @@
+use super::*;
+use crate::{
+    codec,
+    groth16::{VerifyingKey, simulate::Trapdoor},
+    program::{Program, VerifyError},
+    record::TransferRecord,
+};
+use proptest::{collection::vec, prelude::*};
+use std::sync::LazyLock;
+
+static TRAPDOOR: LazyLock<Trapdoor> = LazyLock::new(|| Trapdoor::new(20));
+static PROOF: LazyLock<Proof> = LazyLock::new(|| TRAPDOOR.prove(Fr::from(1u64), 1));
+
+fn depth() -> Depth {
+    Depth::MAX
+}
+
+fn index(i: u32) -> CellIndex {
+    CellIndex::new(i).expect("below 2^30")
+}
+
+fn header(root_after: Fr) -> Header {
+    Header {
+        chain_id: ChainId(7),
+        batch: 3,
+        previous_payload_hash: PayloadHash::from_byte_array([5; 32]),
+        root_before: Fr::from(100u64),
+        root_after,
+        depth: depth(),
+        reference_height: 800_000,
+        reference_hash: BlockHash::from_byte_array([6; 32]),
+        deposits_consumed: 12,
+        program_id: ProgramId::from_byte_array([8; 32]),
+    }
+}
+
+fn chunk(records: Records, root: u64) -> Chunk {
+    let pays_fee = records.kind().pays_fee();
+    let (token, operator) = if pays_fee { (Token(4), index(9)) } else { (Token::BITCOIN, index(0)) };
+    let slots = records.len() as u16 + 1;
+    Chunk { slots, token, operator, root_after: Fr::from(root), records, proof: PROOF.clone() }
+}
+
+fn transfers(count: u32) -> Records {
+    let transfer = |i| TransferRecord { from: index(i), to: index(i + 1), amount: u64::from(i) << 20, fee: 10 };
+    Records::Transfer((0..count).map(transfer).collect())
+}
+
+fn payload_of(chunks: Vec<Chunk>) -> Result<Payload, PayloadError> {
+    let root_after = chunks.last().map_or(Fr::from(1u64), |chunk| chunk.root_after);
+    Payload::new(header(root_after), chunks)
+}
+
+fn payload() -> Payload {
+    let opens = Records::Open(Vec::new());
+    payload_of(vec![chunk(transfers(3), 1), chunk(opens, 2), chunk(transfers(5), 3)]).expect("the payload is valid")
+}
+
+fn any_payload() -> impl Strategy<Value = Payload> {
+    vec(codec::tests::records(0..6), 1..5).prop_map(|chunks| {
+        let chunks = chunks.into_iter().zip(1..).map(|(records, root)| chunk(records, root)).collect();
+        payload_of(chunks).expect("the payload is valid")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn payloads_round_trip(payload in any_payload()) {
+        let bytes = payload.encode().expect("a short payload");
+        prop_assert_eq!(Header::decode(&bytes), Ok(*payload.header()));
+        prop_assert_eq!(Payload::decode(&bytes), Ok(payload));
+    }
+
+    #[test]
+    fn altered_payloads_are_refused_or_others(
+        payload in any_payload(),
+        position in any::<proptest::sample::Index>(),
+        flip in 1u8..,
+    ) {
+        let mut bytes = payload.encode().expect("a short payload");
+        let position = position.index(bytes.len());
+        bytes[position] ^= flip;
+        if let Ok(altered) = Payload::decode(&bytes) {
+            // Only the compressed records have more than one encoding.
+            let fixed = HEADER_LENGTH + payload.chunks().len() * (CHUNK_HEADER_LENGTH + Proof::LENGTH);
+            prop_assert!(altered != payload || position >= fixed);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_handled(bytes in vec(any::<u8>(), 0..600)) {
+        let mut with_version = bytes;
+        if let Some(version) = with_version.first_mut() {
+            *version = VERSION;
+        }
+        prop_assert!(Payload::decode(&with_version).is_err());
+    }
+}
+
+#[test]
+fn every_altered_bit_of_the_fixed_part_is_refused_or_seen() {
+    let payload = payload();
+    let bytes = payload.encode().expect("a short payload");
+    let proofs_start = HEADER_LENGTH + payload.chunks().len() * CHUNK_HEADER_LENGTH;
+    for bit in 0..proofs_start * 8 {
+        let mut altered = bytes.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        assert_ne!(Payload::decode(&altered).as_ref(), Ok(&payload), "bit {bit}");
+    }
+}
+
+#[test]
+fn truncated_and_longer_payloads_are_refused() {
+    let bytes = payload().encode().expect("a short payload");
+    for length in 0..bytes.len() {
+        assert!(Payload::decode(&bytes[..length]).is_err());
+    }
+    assert_eq!(Payload::decode(&[bytes.as_slice(), &[0]].concat()), Err(PayloadError::Length));
+    let oversize = [bytes, vec![0; PAYLOAD_LENGTH_MAX]].concat();
+    assert_eq!(Payload::decode(&oversize), Err(PayloadError::TooLong(oversize.len())));
+}
+
+/// The offsets that docs/protocol.md gives.
+#[test]
+fn fields_lie_where_the_protocol_says() {
+    let payload = payload();
+    let bytes = payload.encode().expect("a short payload");
+    assert_eq!((HEADER_LENGTH, CHUNK_HEADER_LENGTH), (196, 45));
+    assert_eq!(bytes[0], 1);
+    assert_eq!(bytes[1..5], 7u32.to_le_bytes());
+    assert_eq!(bytes[5..13], 3u64.to_le_bytes());
+    assert_eq!(bytes[13..45], [5; 32]);
+    assert_eq!(bytes[45..77], field::to_bytes(&Fr::from(100u64)));
+    assert_eq!(bytes[77..109], field::to_bytes(&Fr::from(3u64)));
+    assert_eq!(bytes[109], 10);
+    assert_eq!(bytes[110..114], 800_000u32.to_le_bytes());
+    assert_eq!(bytes[114..146], [6; 32]);
+    assert_eq!(bytes[146..154], 12u64.to_le_bytes());
+    assert_eq!(bytes[154..186], [8; 32]);
+    assert_eq!(bytes[186..188], 3u16.to_le_bytes());
+    assert_eq!(bytes[188..192], (8 * 24u32).to_le_bytes());
+    let compressed_length = bytes.len() - 196 - 3 * (45 + 128);
+    assert_eq!(bytes[192..196], (compressed_length as u32).to_le_bytes());
+    let first_chunk = &bytes[196..241];
+    assert_eq!(first_chunk[0], 2);
+    assert_eq!(first_chunk[1..3], 4u16.to_le_bytes());
+    assert_eq!(first_chunk[3..5], 3u16.to_le_bytes());
+    assert_eq!(first_chunk[5..9], 4u32.to_le_bytes());
+    assert_eq!(first_chunk[9..13], 9u32.to_le_bytes());
+    assert_eq!(first_chunk[13..45], field::to_bytes(&Fr::from(1u64)));
+    assert_eq!(bytes[196 + 3 * 45..][..128], PROOF.to_bytes());
+}
+
+#[test]
+fn foreign_versions_and_false_lengths_are_refused() {
+    let bytes = payload().encode().expect("a short payload");
+    let with = |offset: usize, replacement: &[u8]| {
+        let mut altered = bytes.clone();
+        altered[offset..offset + replacement.len()].copy_from_slice(replacement);
+        Payload::decode(&altered)
+    };
+    assert_eq!(with(0, &[2]), Err(PayloadError::Version(2)));
+    assert_eq!(with(109, &[0]), Err(PayloadError::Depth(0)));
+    assert_eq!(with(109, &[11]), Err(PayloadError::Depth(11)));
+    assert_eq!(with(45, &[0xff; 32]), Err(PayloadError::Root(field::NotCanonical)));
+    assert_eq!(with(186, &[0, 0]), Err(PayloadError::ChunkCount(0)));
+    assert_eq!(with(186, &[0xff, 0xff]), Err(PayloadError::Length));
+    let announced = CodecError::Length { found: u32::MAX as usize, expected: 192 };
+    assert_eq!(with(188, &[0xff; 4]), Err(PayloadError::Records(announced)));
+    assert_eq!(with(192, &[0xff; 4]), Err(PayloadError::Length));
+    assert_eq!(with(196, &[5]), Err(PayloadError::Kind { chunk: 0, number: 5 }));
+    assert_eq!(with(197, &[0, 0]), Err(PayloadError::NoSlots { chunk: 0 }));
+    assert_eq!(with(199, &[5, 0]), Err(PayloadError::RecordCount { chunk: 0, records: 5, slots: 4 }));
+    assert_eq!(with(205, &[0xff; 4]), Err(PayloadError::IndexOutsideTree { chunk: 0, index: u32::MAX }));
+    assert_eq!(with(196 + 45, &[1]), Err(PayloadError::DepositContext { chunk: 1 }));
+    let proof = PayloadError::Proof { chunk: 1, source: PointError::NotCanonical };
+    assert_eq!(with(196 + 3 * 45 + 128, &[0x3f; 32]), Err(proof));
+}
+
+#[test]
+fn contradictory_parts_are_refused() {
+    let with = |change: &dyn Fn(&mut Chunk)| {
+        let mut chunks = vec![chunk(transfers(3), 1), chunk(transfers(2), 2)];
+        change(&mut chunks[1]);
+        Payload::new(header(Fr::from(2u64)), chunks)
+    };
+    assert!(with(&|_| ()).is_ok());
+    assert_eq!(payload_of(Vec::new()), Err(PayloadError::ChunkCount(0)));
+    assert_eq!(with(&|chunk| chunk.root_after = Fr::from(3u64)), Err(PayloadError::RootAfter));
+    assert_eq!(with(&|chunk| chunk.slots = 0), Err(PayloadError::NoSlots { chunk: 1 }));
+    let too_many = PayloadError::RecordCount { chunk: 1, records: 2, slots: 1 };
+    assert_eq!(with(&|chunk| chunk.slots = 1), Err(too_many));
+    let beyond_u16 = PayloadError::RecordCount { chunk: 1, records: 65_536, slots: 3 };
+    assert_eq!(with(&|chunk| chunk.records = transfers(65_536)), Err(beyond_u16));
+    assert!(with(&|chunk| chunk.records = Records::Deposit(Vec::new())).is_err());
+    let chunks = vec![chunk(Records::Deposit(Vec::new()), 1)];
+    assert!(payload_of(chunks.clone()).is_ok());
+    for change in [|chunk: &mut Chunk| chunk.token = Token(1), |chunk: &mut Chunk| chunk.operator = index(1)] {
+        let mut chunks = chunks.clone();
+        change(&mut chunks[0]);
+        assert_eq!(payload_of(chunks), Err(PayloadError::DepositContext { chunk: 0 }));
+    }
+    let wide = |chunk: &mut Chunk| chunk.slots = u16::MAX;
+    let mut chunks = vec![chunk(transfers(1), 1); 3];
+    chunks.iter_mut().for_each(wide);
+    assert_eq!(payload_of(chunks), Err(PayloadError::TooManySlots(3 * 65_535)));
+}
+
+#[test]
+fn cells_outside_the_tree_are_refused() {
+    let shallow = Header { depth: Depth::new(2).expect("two levels"), ..header(Fr::from(1u64)) };
+    let new = |chunk: Chunk| Payload::new(shallow, vec![chunk]);
+    let records = |from, to| Records::Transfer(vec![TransferRecord { from, to, amount: 1, fee: 1 }]);
+    assert!(new(chunk(records(index(63), index(63)), 1)).is_ok());
+    let outside = Err(PayloadError::IndexOutsideTree { chunk: 0, index: 64 });
+    assert_eq!(new(chunk(records(index(64), index(1)), 1)), outside);
+    assert_eq!(new(chunk(records(index(1), index(64)), 1)), outside);
+    assert_eq!(new(Chunk { operator: index(64), ..chunk(records(index(1), index(1)), 1) }), outside);
+}
+
+#[test]
+fn a_payload_that_no_reveal_carries_is_not_encoded() {
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state ^ (state >> 29)
+    };
+    let mut transfer =
+        |_| TransferRecord { from: index(1), to: index(random() as u32 >> 2), amount: random(), fee: random() };
+    let records = Records::Transfer((0..30_000).map(&mut transfer).collect());
+    let payload = payload_of(vec![chunk(records, 1)]).expect("30,000 records fit");
+    assert!(matches!(payload.encode(), Err(PayloadError::TooLong(_))));
+}
+
+#[test]
+fn statements_join_up_and_carry_the_context() {
+    let payload = payload();
+    let statements = payload.statements();
+    let roots: Vec<_> = statements.iter().map(|statement| (statement.root_before, statement.root_after)).collect();
+    let root = |i: u64| Fr::from(i);
+    assert_eq!(roots, [(root(100), root(1)), (root(1), root(2)), (root(2), root(3))]);
+    for (statement, chunk) in statements.iter().zip(payload.chunks()) {
+        assert_eq!(statement.chain_id, ChainId(7));
+        assert_eq!(statement.circuit, CircuitId::new(chunk.records.kind(), depth(), chunk.slots));
+        assert_eq!(Some(statement.data_digest), chunk.records.digest(chunk.slots));
+        let context = Context { height_blocks: 800_000, token: Token(4), operator: index(9) };
+        assert_eq!(statement.context, context);
+    }
+}
+
+#[test]
+fn a_program_checks_all_statements_of_a_payload() {
+    let key = |_| VerifyingKey::from_bytes(&TRAPDOOR.key().to_bytes()).expect("the key round-trips");
+    let circuits = [(Kind::Transfer, 4), (Kind::Open, 1), (Kind::Transfer, 6)];
+    let circuits = circuits.map(|(kind, slots)| CircuitId::new(kind, depth(), slots));
+    let program = Program::new(circuits.map(|circuit| (circuit, key(circuit)))).expect("the program is valid");
+    let mut chunks = payload().chunks().to_vec();
+    for (chunk, statement) in chunks.iter_mut().zip(payload().statements()) {
+        chunk.proof = TRAPDOOR.prove(statement.digest(), 5);
+    }
+    let payload = Payload::new(*payload().header(), chunks).expect("the payload is valid");
+    let statements = payload.statements();
+    let proofs = || statements.iter().zip(payload.chunks().iter().map(|chunk| &chunk.proof));
+    assert_eq!(program.verify_batch(proofs()).map(|verified| verified.len()), Ok(3));
+    assert!(program.verify(&statements[0], &payload.chunks()[0].proof).is_ok());
+    assert!(matches!(program.verify(&statements[0], &payload.chunks()[1].proof), Err(VerifyError::Rejected(_))));
+    let smaller = Program::new([(circuits[0], key(circuits[0]))]).expect("the program is valid");
+    assert_eq!(smaller.verify_batch(proofs()), Err(VerifyError::UnknownCircuit(circuits[1])));
+}
