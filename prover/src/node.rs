@@ -9,7 +9,7 @@ mod rpc;
 #[cfg(test)]
 mod tests;
 
-use bitcoin::{Block, BlockHash, Network, Transaction, Txid};
+use bitcoin::{Block, BlockHash, Network, Transaction, Txid, block::Header};
 use std::{io, path::PathBuf};
 
 pub use embedded::EmbeddedNode;
@@ -31,6 +31,12 @@ pub trait ChainSource {
     /// # Errors
     /// [`NodeError`].
     fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError>;
+
+    /// The header of the block of this hash.
+    ///
+    /// # Errors
+    /// [`NodeError::Block`] if the source has none; otherwise [`NodeError`].
+    fn header(&self, hash: &BlockHash) -> Result<Header, NodeError>;
 
     /// A block of this hash.
     ///

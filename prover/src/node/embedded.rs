@@ -2,7 +2,7 @@
 
 use super::{Acceptance, ChainSource, NodeError};
 use crate::regtest::{BlockError, ChainFile, ChainFileError, RegtestChain};
-use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid};
+use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid, block::Header};
 use std::path::Path;
 
 /// A regtest chain, the transactions that wait for its next block, and the file that processes share, if any.
@@ -61,6 +61,11 @@ impl EmbeddedNode {
         self.file.as_ref().map_or(Ok(()), |file| file.save(&self.chain))
     }
 
+    fn find(&self, hash: &BlockHash) -> Result<&Block, NodeError> {
+        let height = self.chain.height_of(hash);
+        height.and_then(|height| self.chain.block_at(height)).ok_or(NodeError::Block(*hash))
+    }
+
     fn is_known(&self, transaction: &Transaction) -> bool {
         let txid = transaction.compute_txid();
         let mut outputs = (0u32..).zip(&transaction.output).map(|(vout, _)| OutPoint { txid, vout });
@@ -94,9 +99,12 @@ impl ChainSource for EmbeddedNode {
         Ok(self.chain.block_at(height).map(Block::block_hash))
     }
 
+    fn header(&self, hash: &BlockHash) -> Result<Header, NodeError> {
+        Ok(self.find(hash)?.header)
+    }
+
     fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
-        let height = self.chain.height_of(hash);
-        height.and_then(|height| self.chain.block_at(height)).cloned().ok_or(NodeError::Block(*hash))
+        self.find(hash).cloned()
     }
 
     fn test_accept(&self, transactions: &[Transaction]) -> Result<Vec<Acceptance>, NodeError> {

@@ -1,7 +1,11 @@
 //! A bitcoind, asked by JSON-RPC over plain HTTP.
 
 use super::{Acceptance, ChainSource, NodeError};
-use bitcoin::{Block, BlockHash, Network, Transaction, Txid, consensus::encode};
+use bitcoin::{
+    Block, BlockHash, Network, Transaction, Txid,
+    block::Header,
+    consensus::{Decodable, encode},
+};
 use jsonrpc::bitreq_http::{self, BitreqHttpTransport};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
@@ -103,6 +107,15 @@ impl RpcNode {
         self.client.call(method, Some(&arguments)).map_err(|error| self.describe(method, error))
     }
 
+    /// A block, or a part of it, that the node gives in hexadecimal.
+    fn fetch<T: Decodable>(&self, method: &'static str, hash: &BlockHash, arguments: Value) -> Result<T, NodeError> {
+        let text: String = self.call(method, arguments).map_err(|error| match error {
+            NodeError::Rpc { code: RPC_INVALID_ADDRESS_OR_KEY, .. } => NodeError::Block(*hash),
+            error => error,
+        })?;
+        encode::deserialize_hex(&text).map_err(|error| NodeError::Answer { method, reason: error.to_string() })
+    }
+
     fn describe(&self, method: &'static str, error: jsonrpc::Error) -> NodeError {
         let url = self.url.clone();
         match error {
@@ -118,6 +131,13 @@ impl RpcNode {
             error => NodeError::Answer { method, reason: error.to_string() },
         }
     }
+}
+
+fn expect_hash(method: &'static str, found: BlockHash, expected: &BlockHash) -> Result<(), NodeError> {
+    if found == *expected {
+        return Ok(());
+    }
+    Err(NodeError::Answer { method, reason: format!("block {found} instead of {expected}") })
 }
 
 fn read_cookie(path: &Path) -> Result<Zeroizing<String>, NodeError> {
@@ -142,18 +162,17 @@ impl ChainSource for RpcNode {
         }
     }
 
+    fn header(&self, hash: &BlockHash) -> Result<Header, NodeError> {
+        let method = "getblockheader";
+        let header: Header = self.fetch(method, hash, json!([hash, false]))?;
+        expect_hash(method, header.block_hash(), hash)?;
+        Ok(header)
+    }
+
     fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
         let method = "getblock";
-        let text: String = self.call(method, json!([hash, 0])).map_err(|error| match error {
-            NodeError::Rpc { code: RPC_INVALID_ADDRESS_OR_KEY, .. } => NodeError::Block(*hash),
-            error => error,
-        })?;
-        let block: Block =
-            encode::deserialize_hex(&text).map_err(|error| NodeError::Answer { method, reason: error.to_string() })?;
-        if block.block_hash() != *hash {
-            let reason = format!("block {} instead of {hash}", block.block_hash());
-            return Err(NodeError::Answer { method, reason });
-        }
+        let block: Block = self.fetch(method, hash, json!([hash, 0]))?;
+        expect_hash(method, block.block_hash(), hash)?;
         Ok(block)
     }
 

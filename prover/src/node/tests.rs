@@ -79,6 +79,12 @@ fn bitcoind(node: Arc<Mutex<EmbeddedNode>>) -> Handler {
                 let hash = node.block_hash(height).expect("in memory");
                 hash.map(|hash| json!(hash)).ok_or((-8, "Block height out of range".to_owned()))
             }
+            "getblockheader" => {
+                assert_eq!(parameters[1], json!(false));
+                let hash = serde_json::from_value(parameters[0].clone()).expect("a hash");
+                let header = node.header(&hash).map_err(|_| (-5, "Block not found".to_owned()))?;
+                Ok(json!(encode::serialize_hex(&header)))
+            }
             "getblock" => {
                 assert_eq!(parameters[1], json!(0));
                 let hash = serde_json::from_value(parameters[0].clone()).expect("a hash");
@@ -163,11 +169,13 @@ fn blocks_come_through_unaltered() {
     for height in [0, 1, chain.height()] {
         let hash = remote.block_hash(height).expect("answers").expect("in the chain");
         assert_eq!(Some(&remote.block(&hash).expect("in the chain")), chain.block_at(height));
+        assert_eq!(remote.header(&hash).expect("in the chain").block_hash(), hash);
     }
     assert_eq!(remote.block_hash(chain.height() + 1).expect("answers"), None);
     let nowhere = spend(OutPoint::null(), 1).compute_wtxid();
     let unknown: BlockHash = nowhere.to_string().parse().expect("32 bytes");
     assert!(matches!(remote.block(&unknown), Err(NodeError::Block(hash)) if hash == unknown));
+    assert!(matches!(remote.header(&unknown), Err(NodeError::Block(hash)) if hash == unknown));
 }
 
 #[test]
@@ -282,12 +290,14 @@ fn answers_that_do_not_fit_the_question_are_refused() {
     let other = node.chain().block_at(1).expect("mined").clone();
     let handler: Handler = Box::new(move |method, _| match method {
         "getblock" => Ok(json!(encode::serialize_hex(&other))),
+        "getblockheader" => Ok(json!(encode::serialize_hex(&other.header))),
         "testmempoolaccept" => Ok(json!([])),
         _ => Ok(json!({ "chain": "regtest" })),
     });
     let remote = connect(handler).expect("regtest");
     let tip = node.chain().tip_hash();
     assert!(matches!(remote.block(&tip), Err(NodeError::Answer { method: "getblock", .. })));
+    assert!(matches!(remote.header(&tip), Err(NodeError::Answer { method: "getblockheader", .. })));
     assert!(matches!(remote.test_accept(&[parent]), Err(NodeError::Answer { method: "testmempoolaccept", .. })));
     assert!(matches!(remote.tip_height(), Err(NodeError::Answer { method: "getblockcount", .. })));
 }
