@@ -75,35 +75,22 @@ pub enum AssignError {
 /// # Errors
 /// Each of [`AssignError`].
 pub fn assign(witness: &ChunkWitness) -> Result<Assignment, AssignError> {
-    let traced = trace(witness)?;
-    match traced.violation {
-        Some((segment, relation)) => Err(AssignError::Unsatisfied { segment, relation }),
-        None if traced.assignment.wires[1] != witness.statement.digest() => Err(AssignError::StatementMismatch),
-        None => Ok(traced.assignment),
-    }
-}
-
-/// A traced witness, whether or not it satisfies the circuit.
-pub(crate) struct Traced {
-    /// The wires and rows. The rows take each slot to start from the root that its own path gives.
-    pub(crate) assignment: Assignment,
-    /// The first relation found not to hold.
-    pub(crate) violation: Option<(Segment, &'static str)>,
-}
-
-/// Traces a witness of the right form.
-pub(crate) fn trace(witness: &ChunkWitness) -> Result<Traced, AssignError> {
     let circuit = witness.statement.circuit;
     expect_circuit(circuit)?;
-    match &witness.slots {
-        SlotWitnesses::Deposit(slots) => trace_kind::<DepositCircuit>(witness, slots),
-        SlotWitnesses::Transfer(slots) => trace_kind::<TransferCircuit>(witness, slots),
-        SlotWitnesses::Open(slots) => trace_kind::<OpenCircuit>(witness, slots),
-        SlotWitnesses::Withdraw(slots) => trace_kind::<WithdrawCircuit>(witness, slots),
+    let assignment = match &witness.slots {
+        SlotWitnesses::Deposit(slots) => trace::<DepositCircuit>(witness, slots),
+        SlotWitnesses::Transfer(slots) => trace::<TransferCircuit>(witness, slots),
+        SlotWitnesses::Open(slots) => trace::<OpenCircuit>(witness, slots),
+        SlotWitnesses::Withdraw(slots) => trace::<WithdrawCircuit>(witness, slots),
+    }?;
+    if assignment.wires[1] != witness.statement.digest() {
+        return Err(AssignError::StatementMismatch);
     }
+    Ok(assignment)
 }
 
-fn trace_kind<S: SlotCircuit>(witness: &ChunkWitness, slots: &[S::Witness]) -> Result<Traced, AssignError> {
+/// Traces a chunk of one kind and checks its rows.
+fn trace<S: SlotCircuit>(witness: &ChunkWitness, slots: &[S::Witness]) -> Result<Assignment, AssignError> {
     check_form::<S>(&witness.statement.circuit, slots, witness.operator.as_ref())?;
     let layout = Layout::of::<S>(witness.statement.circuit);
     let zeros = |length| vec![Fr::ZERO; length];
@@ -112,10 +99,13 @@ fn trace_kind<S: SlotCircuit>(witness: &ChunkWitness, slots: &[S::Witness]) -> R
     let mut parts = Parts::split(&layout, &mut assignment);
     let broken_carry = trace_slots::<S>(&witness.statement, slots, &layout, &mut parts);
     trace_ends::<S>(witness, &layout, parts);
-    let violation = first_violation(&layout, &assignment);
-    // A slot that starts from another root violates one row only, which the trace took for satisfied.
-    let broken_carry = broken_carry.map(|slot| (Segment::Slot(slot), S::RELATIONS.root_before));
-    Ok(Traced { assignment, violation: violation.or(broken_carry) })
+    // A slot that does not start from the carried root violates one row only, which the trace took for satisfied.
+    let broken_carry = broken_carry.map(|slot| layout.root_before_row::<S>(slot));
+    let broken = first_violation(&assignment).into_iter().chain(broken_carry).min();
+    match broken.map(|row| layout.relation_of(row)) {
+        Some((segment, relation)) => Err(AssignError::Unsatisfied { segment, relation }),
+        None => Ok(assignment),
+    }
 }
 
 /// Checks what the witness's types leave open.
@@ -270,7 +260,7 @@ fn globals(statement: &Statement) -> Globals<Fr> {
 }
 
 /// The first row that does not hold.
-fn first_violation(layout: &Layout, assignment: &Assignment) -> Option<(Segment, &'static str)> {
+fn first_violation(assignment: &Assignment) -> Option<usize> {
     /// Rows that one task checks.
     const ROWS_PER_TASK: usize = 4096;
     let Assignment { a, b, c, .. } = assignment;
@@ -279,5 +269,5 @@ fn first_violation(layout: &Layout, assignment: &Assignment) -> Option<(Segment,
         let broken = a.iter().zip(b).zip(c).position(|((a, b), c)| *a * b != *c)?;
         Some(task * ROWS_PER_TASK + broken)
     });
-    first.min().map(|row| layout.relation_of(row))
+    first.min()
 }

@@ -129,6 +129,12 @@ impl Layout {
         self.head.row_count() + self.slots * self.slot.row_count() + self.tail.row_count()
     }
 
+    /// The row that holds a slot to start from the carried root: after it come the record's elements and the carry.
+    pub(super) fn root_before_row<S: SlotCircuit>(&self, slot: usize) -> usize {
+        let after_it = S::KIND.elements_per_record() + CARRY_WIRES;
+        self.head.row_count() + (slot + 1) * self.slot.row_count() - after_it - 1
+    }
+
     /// The segment and the relation of a row.
     pub(super) fn relation_of(&self, row: usize) -> (Segment, &'static str) {
         let Some(after_head) = row.checked_sub(self.head.row_count()) else {

@@ -35,6 +35,8 @@ pub mod witness;
 
 pub use assign::{AssignError, assign};
 pub use circuit::{CircuitCount, NoCircuit, count, counts, shape};
+#[cfg(test)]
+pub(crate) use segments::{Carry, slot};
 pub(crate) use segments::{Globals, SlotCircuit, SlotParts, SlotRelations, blank_path};
 #[cfg(test)]
 mod tests;

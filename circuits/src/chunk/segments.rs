@@ -133,7 +133,7 @@ pub(super) fn head<CS: ConstraintSystem>(cs: &mut CS, statement: &Statement, dig
 ///
 /// `carry_in` gets the value of the root that the transition starts from, which a trace takes for the carried one until
 /// all slots are traced and compared.
-pub(super) fn slot<S: SlotCircuit, CS: ConstraintSystem>(
+pub(crate) fn slot<S: SlotCircuit, CS: ConstraintSystem>(
     cs: &mut CS,
     globals: &Globals<CS::Var>,
     active: bool,

@@ -1,46 +1,217 @@
-//! Chunks of every kind: what is legal, what padding may not do, and what the chunk's own relations refuse.
+//! Chunks as such: full, partly filled and empty ones, and what head, tail and carry refuse.
 
-use super::{assign, shape, witness::SlotWitnesses};
-use crate::testing::{assert_conformance, state::State};
-use taproof_verifier::{cell::Token, record::Destination};
+use super::{
+    AssignError, NoCircuit, assign, count, counts, shape,
+    witness::{ChunkWitness, SlotWitnesses},
+};
+use crate::{
+    cs::Segment,
+    testing::{
+        assert_chunk_sound,
+        state::{OPERATOR, State, index},
+    },
+};
+use ark_bn254::Fr;
+use ark_ff::Field;
+use taproof_verifier::{
+    cell::{Account, Cell, Depth, MerklePath, Token},
+    record::{Destination, Kind},
+    statement::CircuitId,
+};
 
-#[test]
-fn transfers_fill_a_chunk_in_part() {
-    let mut state = State::new(2, Token(3), 6);
+const TOKEN: Token = Token(3);
+
+/// Two transfers in three slots.
+fn transfers() -> ChunkWitness {
+    let mut state = State::new(2, TOKEN, 6);
     let root = state.root();
     let slots = vec![state.transfer(1, 2, 500, 3), state.transfer(2, 2, 7, 1)];
-    let chunk = state.chunk(root, 4, SlotWitnesses::Transfer(slots));
-    let assignment = assign(&chunk).expect("valid transfers");
-    assert_conformance(&shape(chunk.statement.circuit).expect("a circuit"), &assignment);
+    state.chunk(root, 3, SlotWitnesses::Transfer(slots))
+}
+
+fn assert_violates(chunk: &ChunkWitness, segment: Segment, relation: &str) {
+    match assign(chunk) {
+        Err(AssignError::Unsatisfied { segment: found, relation: named }) => {
+            assert_eq!((found, named), (segment, relation));
+        }
+        other => panic!("not the error that names {relation}: {:?}", other.err()),
+    }
 }
 
 #[test]
-fn deposits_fill_a_chunk_in_part() {
-    let mut state = State::new(2, Token::BITCOIN, 6);
+fn chunks_with_padding_hold_every_wire() {
+    assert_chunk_sound(&transfers());
+    let mut state = State::new(1, Token::BITCOIN, 6);
     let root = state.root();
-    let slots = vec![state.deposit(1, 500, 1), state.deposit(9, 7, 9), state.deposit(9, 0, 9)];
-    let chunk = state.chunk(root, 4, SlotWitnesses::Deposit(slots));
-    let assignment = assign(&chunk).expect("valid deposits");
-    assert_conformance(&shape(chunk.statement.circuit).expect("a circuit"), &assignment);
-}
+    let slots = vec![state.deposit(1, 500, 1), state.deposit(7, 7, 7), state.deposit(7, 0, 7)];
+    assert_chunk_sound(&state.chunk(root, 4, SlotWitnesses::Deposit(slots)));
 
-#[test]
-fn openings_fill_a_chunk_in_part() {
-    let mut state = State::new(2, Token(3), 6);
+    let mut state = State::new(2, TOKEN, 6);
     let root = state.root();
-    let slots = vec![state.open(1, 9, [500, 3], 9), state.open(9, 10, [499, 0], 1), state.open(2, 11, [0, 1], 2)];
-    let chunk = state.chunk(root, 4, SlotWitnesses::Open(slots));
-    let assignment = assign(&chunk).expect("valid openings");
-    assert_conformance(&shape(chunk.statement.circuit).expect("a circuit"), &assignment);
-}
+    let slots = vec![state.open(1, 9, [500, 3], 9), state.open(9, 10, [499, 0], 1)];
+    assert_chunk_sound(&state.chunk(root, 3, SlotWitnesses::Open(slots)));
 
-#[test]
-fn withdrawals_fill_a_chunk_in_part() {
-    let mut state = State::new(2, Token::BITCOIN, 6);
+    let mut state = State::new(1, Token::BITCOIN, 6);
     let root = state.root();
     let destinations = [Destination::P2wpkh([1; 20]), Destination::P2wsh([2; 32]), Destination::P2tr([0xff; 32])];
     let slots = (1..).zip(destinations).map(|(from, to)| state.withdraw(from, [500, 3], to)).collect();
-    let chunk = state.chunk(root, 4, SlotWitnesses::Withdraw(slots));
-    let assignment = assign(&chunk).expect("valid withdrawals");
-    assert_conformance(&shape(chunk.statement.circuit).expect("a circuit"), &assignment);
+    assert_chunk_sound(&state.chunk(root, 4, SlotWitnesses::Withdraw(slots)));
+}
+
+#[test]
+fn empty_chunks_change_nothing() {
+    let mut state = State::new(1, TOKEN, 0);
+    let root = state.root();
+    // Without fees, the operator's cell may be empty.
+    let chunk = state.chunk(root, 2, SlotWitnesses::Transfer(Vec::new()));
+    assert_eq!(chunk.statement.root_after, root);
+    assert_chunk_sound(&chunk);
+    let mut altered = chunk.clone();
+    altered.statement.root_after += Fr::ONE;
+    assert_eq!(assign(&altered), Err(AssignError::StatementMismatch));
+    state.token = Token::BITCOIN;
+    let chunk = state.chunk(root, 1, SlotWitnesses::Deposit(Vec::new()));
+    assert_chunk_sound(&chunk);
+    state.token = TOKEN;
+    let chunk = state.chunk(root, 1, SlotWitnesses::Deposit(Vec::new()));
+    assert_violates(&chunk, Segment::Slot(0), "R4, cell before");
+}
+
+#[test]
+fn a_cell_may_change_twice_in_a_chunk_and_stale_paths_are_refused() {
+    let mut state = State::new(2, TOKEN, 6);
+    let root = state.root();
+    let mut stale = state.clone();
+    let first = state.transfer(1, 2, 500, 3);
+    let slots = vec![first.clone(), state.transfer(1, 2, 500, 3), state.transfer(2, 1, 9, 0)];
+    let slots = [slots, vec![state.transfer(OPERATOR, 1, 4, 2)]].concat();
+    assert_chunk_sound(&state.chunk(root, 4, SlotWitnesses::Transfer(slots)));
+
+    let replay = stale.transfer(1, 2, 500, 3);
+    let slots = vec![first, replay];
+    let chunk = stale.chunk(root, 2, SlotWitnesses::Transfer(slots));
+    assert_violates(&chunk, Segment::Slot(1), "R2, payer's cell in the state");
+}
+
+#[test]
+fn transitions_must_be_those_of_the_statement() {
+    let chunk = transfers();
+    let mut altered = chunk.clone();
+    altered.statement.data_digest += Fr::ONE;
+    assert_eq!(assign(&altered), Err(AssignError::StatementMismatch));
+    let mut altered = chunk.clone();
+    altered.statement.context.height_blocks += 1;
+    assert!(assign(&altered).is_ok(), "no transition reads the height");
+    let mut altered = chunk;
+    altered.statement.chain_id.0 += 1;
+    assert_violates(&altered, Segment::Slot(0), "R4, signature");
+}
+
+#[test]
+fn the_operator_is_credited_once_and_exactly() {
+    let chunk = transfers();
+    let operator = chunk.operator.clone().expect("transfers pay fees");
+    let alter = |change: &dyn Fn(&mut ChunkWitness)| {
+        let mut altered = chunk.clone();
+        change(&mut altered);
+        altered
+    };
+    let in_state = "T5, operator's cell in the state";
+    assert_violates(&alter(&|chunk| chunk.statement.context.operator = index(OPERATOR + 1)), Segment::Tail, in_state);
+    assert_violates(
+        &alter(&|chunk| chunk.statement.context.operator = index(OPERATOR + 64)),
+        Segment::Tail,
+        "T2, operator's index",
+    );
+    let mut levels = operator.path.levels().to_vec();
+    levels[1][0] += Fr::ONE;
+    let path = MerklePath::new(levels).expect("two levels");
+    assert_violates(
+        &alter(&|chunk| chunk.operator.as_mut().expect("transfers pay fees").path = path.clone()),
+        Segment::Tail,
+        in_state,
+    );
+    assert_eq!(assign(&alter(&|chunk| chunk.operator = None)), Err(AssignError::OperatorMismatch));
+}
+
+/// A chunk of one transfer with a fee, for an operator whose cell is `cell`.
+fn paid_to(cell: Cell, fee: u64) -> ChunkWitness {
+    let mut state = State::new(1, TOKEN, 4);
+    state.set(OPERATOR, cell);
+    let root = state.root();
+    let slots = vec![state.transfer(1, 2, 500, fee)];
+    state.chunk(root, 1, SlotWitnesses::Transfer(slots))
+}
+
+#[test]
+fn fees_need_an_account_of_the_token_that_can_hold_them() {
+    let account = State::new(1, TOKEN, 6).account(OPERATOR);
+    let cell = |token, balance| Cell::Account(Account { token, balance, ..account });
+    let full = u64::MAX;
+    for (operator, fee, violated) in [
+        (cell(TOKEN, full - 3), 3, None),
+        (cell(TOKEN, full - 3), 4, Some("T4, operator's balance")),
+        (cell(Token(4), 0), 0, None),
+        (cell(Token(4), 0), 1, Some("T3, operator's account")),
+        (Cell::Empty, 0, None),
+        (Cell::Empty, 1, Some("T3, operator's account")),
+    ] {
+        let chunk = paid_to(operator, fee);
+        match violated {
+            None => assert_chunk_sound(&chunk),
+            Some(relation) => assert_violates(&chunk, Segment::Tail, relation),
+        }
+    }
+}
+
+#[test]
+fn witnesses_of_another_form_are_refused() {
+    let chunk = transfers();
+    let with_circuit = |kind, levels, slots| {
+        let depth = Depth::new(levels).expect("1 to 10 levels");
+        let mut altered = chunk.clone();
+        altered.statement.circuit = CircuitId::new(kind, depth, slots);
+        assign(&altered).expect_err("another circuit")
+    };
+    let mismatch = AssignError::KindMismatch { circuit: Kind::Deposit, witness: Kind::Transfer };
+    assert_eq!(with_circuit(Kind::Deposit, 2, 3), mismatch);
+    assert_eq!(with_circuit(Kind::Transfer, 2, 1), AssignError::TooManyTransitions { slots: 1, found: 2 });
+    assert!(matches!(with_circuit(Kind::Transfer, 2, 0), AssignError::NoCircuit(_)));
+    let deeper = with_circuit(Kind::Transfer, 3, 3);
+    assert!(matches!(deeper, AssignError::DepthMismatch { segment: Segment::Slot(0), .. }));
+    let mut foreign = chunk.clone();
+    foreign.statement.circuit.version += 1;
+    let circuit = foreign.statement.circuit;
+    assert_eq!(assign(&foreign), Err(NoCircuit(circuit).into()));
+    assert_eq!(shape(circuit), Err(NoCircuit(circuit)));
+}
+
+/// Sizes and hashes of every circuit, as the file beside the crate has them. To change them is to change every key:
+/// `TAPROOF_REPIN=1 cargo test -p taproof-circuits pinned` writes the file anew, and the commit says why.
+#[test]
+fn pinned_circuits_are_unchanged() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/pins.txt");
+    let mut lines = vec!["kind depth slots constraints_per_slot constraints matrix_hash".to_owned()];
+    for (levels, slots) in [(4, 3), (10, 1), (10, 12)] {
+        let depth = Depth::new(levels).expect("1 to 10 levels");
+        for found in counts(depth, slots).expect("circuits with slots") {
+            let hash = blake3::Hash::from(found.matrix_hash);
+            let (kind, per_slot, all) = (found.kind, found.constraints_per_slot, found.constraints);
+            lines.push(format!("{kind} {levels} {slots} {per_slot} {all} {hash}"));
+        }
+    }
+    let text = lines.join("\n") + "\n";
+    if std::env::var_os("TAPROOF_REPIN").is_some() {
+        std::fs::write(path, &text).expect("the crate's folder can be written");
+    }
+    assert_eq!(std::fs::read_to_string(path).expect("pins.txt is part of the crate"), text);
+}
+
+#[test]
+fn circuits_stay_within_their_budgets() {
+    let budgets = [(Kind::Deposit, 9_000), (Kind::Transfer, 20_000), (Kind::Open, 20_500), (Kind::Withdraw, 12_500)];
+    for (kind, budget) in budgets {
+        let found = count(CircuitId::new(kind, Depth::MAX, 1)).expect("a circuit").constraints_per_slot;
+        assert!(found <= budget, "{kind} takes {found} constraints a slot");
+    }
 }

@@ -1,8 +1,12 @@
 //! What the tests of every circuit share: both back ends on one execution, and the search for wires that nothing holds.
 
+mod forge;
+mod slots;
 pub(crate) mod state;
 
-use crate::cs::{Assignment, ConstraintSystem, Outline, Segment, SegmentShape, Shape, Trace};
+pub(crate) use slots::{assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks};
+
+use crate::cs::{Assignment, ConstraintSystem, Outline, SegmentShape, Shape, Trace};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field, UniformRand};
 use rand::SeedableRng;
@@ -60,20 +64,10 @@ pub(crate) fn assert_conformance(shape: &Shape, assignment: &Assignment) {
     }
 }
 
-/// The relations that some row violates.
-pub(crate) fn unsatisfied(shape: &Shape, assignment: &Assignment) -> BTreeSet<(usize, &'static str)> {
-    let Assignment { a, b, c, .. } = assignment;
-    let broken = (0..shape.row_count()).filter(|row| a[*row] * b[*row] != c[*row]);
-    broken.map(|row| shape.relation_of(row)).map(|(segment, name)| (segment_order(shape, segment), name)).collect()
-}
-
-/// Segments as numbers: the head 0, slots from 1, then the tail.
-pub(crate) fn segment_order(shape: &Shape, segment: Segment) -> usize {
-    match segment {
-        Segment::Head => 0,
-        Segment::Slot(slot) => slot + 1,
-        Segment::Tail => shape.slot_count() + 1,
-    }
+/// The relations that some row violates, by the matrices.
+pub(crate) fn unsatisfied(shape: &Shape, assignment: &Assignment) -> BTreeSet<&'static str> {
+    let broken = shape.rows().enumerate().filter(|(_, row)| !row.is_satisfied(&assignment.wires));
+    broken.map(|(number, _)| shape.relation_of(number).1).collect()
 }
 
 /// The wires that can change alone, by one or by a random amount, with every row still satisfied.

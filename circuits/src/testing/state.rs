@@ -170,7 +170,7 @@ impl State {
             _ => 0,
         };
         let credited = match self.cell(OPERATOR) {
-            Cell::Account(account) => Cell::Account(Account { balance: account.balance + fees, ..account }),
+            Cell::Account(account) => Cell::Account(Account { balance: account.balance.wrapping_add(fees), ..account }),
             empty => empty,
         };
         let operator = kind.pays_fee().then(|| self.update(OPERATOR, credited));
