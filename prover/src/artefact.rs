@@ -1,10 +1,12 @@
-//! Files that stages hand to one another: one container for batches, proofs, anchors and whatever else is not text.
+//! Files that stages hand to one another: one container for batches, proofs and whatever else is not text.
 //!
 //! A container is, integers little-endian: the magic `taproof\0` (8 bytes), the kind (1), the version of that kind's body (1),
 //! the body's length (8), the BLAKE3 checksum of everything before it and of the body (32), then the body and nothing
 //! else. A body is the [postcard] encoding of the kind's type and has one form: what decodes to a value but would not be
 //! encoded from it again is refused. The checksum finds accidents; it authenticates nothing, so whoever reads a
 //! container still verifies what it holds.
+
+pub mod transactions;
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -31,17 +33,13 @@ pub enum ArtefactKind {
     Batch = 1,
     /// The proofs of a batch.
     Proofs = 2,
-    /// An anchor: a commit and a reveal transaction.
-    Anchor = 3,
     /// A cell with its path to a root.
-    StateProof = 4,
-    /// A program: the verifying keys of a set of circuits.
-    Program = 5,
+    StateProof = 3,
 }
 
 impl ArtefactKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Batch, Self::Proofs, Self::Anchor, Self::StateProof, Self::Program];
+    pub const ALL: [Self; 3] = [Self::Batch, Self::Proofs, Self::StateProof];
 
     /// The kind of that number, if there is one.
     pub fn from_number(number: u8) -> Option<Self> {
@@ -53,9 +51,7 @@ impl ArtefactKind {
         match self {
             Self::Batch => "batch",
             Self::Proofs => "proofs",
-            Self::Anchor => "anchor",
             Self::StateProof => "state proof",
-            Self::Program => "program",
         }
     }
 }
@@ -323,7 +319,7 @@ mod tests {
     struct Other(u64);
 
     impl Artefact for Other {
-        const KIND: ArtefactKind = ArtefactKind::Anchor;
+        const KIND: ArtefactKind = ArtefactKind::Proofs;
         const VERSION: u8 = 3;
         const LENGTH_MAX: u64 = 100;
     }
@@ -357,7 +353,7 @@ mod tests {
 
     #[test]
     fn foreign_kinds_and_versions_are_named() {
-        let expected = ArtefactKind::Anchor;
+        let expected = ArtefactKind::Proofs;
         assert_eq!(decode::<Other>(&encode(&sample())), Err(ArtefactError::Kind { expected, found: Sample::KIND }));
         assert_eq!(decode::<Sample>(&container(200, 3, &[])), Err(ArtefactError::UnknownKind(200)));
         let version = ArtefactError::Version { kind: Sample::KIND, expected: 3, found: 4 };

@@ -1,0 +1,180 @@
+//! Files of transactions: JSON, for people and other programs to read and write.
+//!
+//! `{"format": "taproof-transactions", "version": 1, "deposits": [...], "transactions": [...]}`. Deposits say which cell the
+//! operator should credit when it meets a deposit on Bitcoin by that owner. What one transaction gets wrong is the
+//! matter of that one: the rest of the file is still read.
+
+use super::{FileError, write_atomically};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{fs::File, io::Read, path::Path};
+use taproof_circuits::transaction::Transaction;
+use taproof_verifier::record::DepositRecord;
+
+/// The name of the format.
+const FORMAT: &str = "taproof-transactions";
+/// The version of the format.
+const VERSION: u32 = 1;
+/// The longest text that is read, in bytes: half a million transactions.
+const TEXT_LENGTH_MAX: u64 = 256 << 20;
+
+/// Deposits that are expected, and transactions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransactionFile {
+    /// The cells that the operator should credit, in the order of the deposits on Bitcoin.
+    pub deposits: Vec<DepositRecord>,
+    /// The transactions, in order; an entry that is none keeps its place.
+    pub transactions: Vec<Result<Transaction, MalformedTransaction>>,
+}
+
+/// An entry of a file of transactions that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("entry {position} is no transaction: {reason}")]
+pub struct MalformedTransaction {
+    /// The entry's place, from 0.
+    pub position: usize,
+    /// What the decoder says.
+    pub reason: String,
+}
+
+/// Why a text is no file of transactions.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionFileError {
+    /// The file system failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The text is longer than is read.
+    #[error("more than {TEXT_LENGTH_MAX} bytes of transactions")]
+    Oversized,
+    /// The text is not JSON of this form.
+    #[error("not a file of transactions: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The text is of another format.
+    #[error("format \"{0}\", where \"{FORMAT}\" is wanted")]
+    Format(String),
+    /// The text is of a version that is not known.
+    #[error("version {0}, where version {VERSION} is known")]
+    Version(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text<T> {
+    format: String,
+    version: u32,
+    #[serde(default)]
+    deposits: Vec<DepositRecord>,
+    transactions: Vec<T>,
+}
+
+impl TransactionFile {
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// Each of [`TransactionFileError`] but [`TransactionFileError::File`].
+    pub fn from_json(text: &str) -> Result<Self, TransactionFileError> {
+        if text.len() as u64 > TEXT_LENGTH_MAX {
+            return Err(TransactionFileError::Oversized);
+        }
+        let Text { format, version, deposits, transactions } = serde_json::from_str::<Text<Value>>(text)?;
+        if format != FORMAT {
+            return Err(TransactionFileError::Format(format));
+        }
+        if version != VERSION {
+            return Err(TransactionFileError::Version(version));
+        }
+        let entry = |(position, value)| {
+            serde_json::from_value(value).map_err(|error| MalformedTransaction { position, reason: error.to_string() })
+        };
+        Ok(Self { deposits, transactions: transactions.into_iter().enumerate().map(entry).collect() })
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Each of [`TransactionFileError`].
+    pub fn read(path: &Path) -> Result<Self, TransactionFileError> {
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(TEXT_LENGTH_MAX + 1).read_to_string(&mut text));
+        read.map_err(|source| FileError::Io { path: path.to_owned(), source })?;
+        Self::from_json(&text)
+    }
+
+    /// The transactions that are well-formed.
+    pub fn well_formed(&self) -> impl Iterator<Item = &Transaction> {
+        self.transactions.iter().flatten()
+    }
+}
+
+/// Writes deposits and transactions as a text that [`TransactionFile::from_json`] reads.
+pub fn to_json(deposits: &[DepositRecord], transactions: &[Transaction]) -> String {
+    let (format, version) = (FORMAT.to_owned(), VERSION);
+    let text = Text { format, version, deposits: deposits.to_vec(), transactions: transactions.to_vec() };
+    let mut json = serde_json::to_string_pretty(&text).expect("keys are strings and numbers are integers");
+    json.push('\n');
+    json
+}
+
+/// Writes a file of transactions, whole or not at all.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn write(path: &Path, deposits: &[DepositRecord], transactions: &[Transaction]) -> Result<(), FileError> {
+    let written = write_atomically(path, to_json(deposits, transactions).as_bytes());
+    written.map_err(|source| FileError::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taproof_circuits::{
+        schnorr::SecretKey,
+        transaction::{Transfer, UnsignedTransaction},
+    };
+    use taproof_verifier::cell::{CellIndex, ChainId, Token};
+
+    fn transaction() -> Transaction {
+        let (from, to) = (CellIndex::default(), CellIndex::new(9).unwrap());
+        let body = Transfer { chain_id: ChainId(1), token: Token(0), from, nonce: 0, to, amount: 5, fee: 1 };
+        UnsignedTransaction::Transfer(body).sign(&SecretKey::from_seed(&[1; 32]))
+    }
+
+    fn deposit() -> DepositRecord {
+        DepositRecord { to: CellIndex::default(), amount_sat: 7, owner: *SecretKey::from_seed(&[1; 32]).public() }
+    }
+
+    #[test]
+    fn files_round_trip() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("transactions.json");
+        write(&path, &[deposit()], &[transaction(), transaction()]).unwrap();
+        let file = TransactionFile::read(&path).unwrap();
+        assert_eq!(file.deposits, [deposit()]);
+        assert_eq!(file.transactions, [Ok(transaction()), Ok(transaction())]);
+        assert!(matches!(TransactionFile::read(&directory.path().join("none")), Err(TransactionFileError::File(_))));
+    }
+
+    #[test]
+    fn a_malformed_entry_does_not_spoil_the_others() {
+        let json = to_json(&[], &[transaction(), transaction(), transaction()]);
+        let mut value: Value = serde_json::from_str(&json).unwrap();
+        value["transactions"][1]["transfer"]["body"]["to"] = (1u64 << 30).into();
+        let file = TransactionFile::from_json(&value.to_string()).unwrap();
+        assert_eq!(file.well_formed().count(), 2);
+        let Err(malformed) = &file.transactions[1] else { panic!("the index is out of range") };
+        assert!(malformed.position == 1 && malformed.reason.contains("2^30"), "{malformed}");
+    }
+
+    #[test]
+    fn foreign_texts_are_named() {
+        let json = to_json(&[], &[]);
+        let other = |from: &str, to: &str| TransactionFile::from_json(&json.replace(from, to));
+        assert!(matches!(other("taproof-t", "other-t"), Err(TransactionFileError::Format(_))));
+        assert!(matches!(other("1", "2"), Err(TransactionFileError::Version(2))));
+        assert!(matches!(other("deposits", "more"), Err(TransactionFileError::Json(_))));
+        for length in 0..json.trim_end().len() {
+            assert!(TransactionFile::from_json(&json[..length]).is_err(), "{length} bytes");
+        }
+    }
+}
