@@ -166,6 +166,17 @@ impl Destination {
         [from_short_bytes(head), from_short_bytes(tail)]
     }
 
+    /// The destination that an output script pays to, if it is one of these.
+    pub fn from_script_pubkey(script: &bitcoin::Script) -> Option<Self> {
+        let (version, program) = script.as_bytes().split_first_chunk::<2>()?;
+        match version {
+            [0x00, 20] => program.try_into().ok().map(Self::P2wpkh),
+            [0x00, 32] => program.try_into().ok().map(Self::P2wsh),
+            [0x51, 32] => program.try_into().ok().map(Self::P2tr),
+            _ => None,
+        }
+    }
+
     /// The output script that a payout must carry.
     pub fn script_pubkey(&self) -> bitcoin::ScriptBuf {
         let version = match self {
@@ -362,5 +373,18 @@ mod tests {
         assert!(Destination::P2tr([1; 32]).script_pubkey().is_p2tr());
         let script = Destination::P2tr([0xab; 32]).script_pubkey();
         assert_eq!(script.as_bytes()[..3].to_lower_hex_string(), "5120ab");
+    }
+
+    #[test]
+    fn destinations_are_read_from_their_scripts_alone() {
+        for destination in [Destination::P2wpkh([1; 20]), Destination::P2wsh([2; 32]), Destination::P2tr([3; 32])] {
+            let script = destination.script_pubkey();
+            assert_eq!(Destination::from_script_pubkey(&script), Some(destination));
+            let longer = bitcoin::ScriptBuf::from([script.as_bytes(), &[0x51]].concat());
+            assert_eq!(Destination::from_script_pubkey(&longer), None);
+            assert_eq!(Destination::from_script_pubkey(bitcoin::Script::from_bytes(&script.as_bytes()[..21])), None);
+        }
+        let later = bitcoin::ScriptBuf::from([&[0x52, 32][..], &[0; 32]].concat());
+        assert_eq!(Destination::from_script_pubkey(&later), None);
     }
 }

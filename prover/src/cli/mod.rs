@@ -2,10 +2,16 @@
 
 mod completions;
 mod console;
+mod data_dir;
 mod failure;
+mod import_block;
+mod inspect;
+mod tx;
+mod wallet;
 
 use clap::{Args, Parser, Subcommand};
 use console::Console;
+use data_dir::DataDir;
 use failure::EXIT_CODES;
 use std::{path::PathBuf, process::ExitCode};
 
@@ -40,10 +46,18 @@ impl Global {
     fn console(&self) -> Console {
         Console::new(self.json, self.quiet)
     }
+
+    fn data_dir(&self) -> DataDir {
+        DataDir::new(self.dir.clone())
+    }
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Wallet(wallet::WalletCommand),
+    Tx(tx::TxCommand),
+    Inspect(inspect::Inspect),
+    ImportBlock(import_block::ImportBlock),
     Completions(completions::Completions),
 }
 
@@ -51,6 +65,10 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
+        Command::Wallet(command) => command.run(&global),
+        Command::Tx(command) => command.run(&global),
+        Command::Inspect(command) => command.run(&global),
+        Command::ImportBlock(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     };
     match result {

@@ -240,18 +240,11 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The witness program of a holder's script, if it has one that a withdrawal can pay to.
+/// Where on Bitcoin a holder can be paid, if that is a witness program.
 fn destination(holder: &Holder) -> Option<Destination> {
-    let Holder::Script(script) = holder else { return None };
-    let program = script.as_bytes().get(2..)?;
-    if script.is_p2wpkh() {
-        program.try_into().ok().map(Destination::P2wpkh)
-    } else if script.is_p2wsh() {
-        program.try_into().ok().map(Destination::P2wsh)
-    } else if script.is_p2tr() {
-        program.try_into().ok().map(Destination::P2tr)
-    } else {
-        None
+    match holder {
+        Holder::Script(script) => Destination::from_script_pubkey(script),
+        _ => None,
     }
 }
 
