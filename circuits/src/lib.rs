@@ -13,6 +13,7 @@ pub mod gadgets;
 pub mod open;
 mod payer;
 pub mod schnorr;
+pub mod state;
 #[cfg(test)]
 mod testing;
 pub mod transaction;

@@ -1,0 +1,440 @@
+//! Cutting deposits and transactions into chunks.
+//!
+//! Deposits come first, in their order on Bitcoin. Then rounds over openings, transfers and withdrawals follow, each kind
+//! token by token. A transaction that may pass later, because a nonce before its own, an account or funds are missing,
+//! waits for the next pass; what waits when nothing moves any more is rejected with the reason it had last.
+
+use super::{FeeError, Refusal, State, slot::SlotKind};
+use crate::{
+    account::{Rollup, credit},
+    chunk::witness::{CellUpdate, ChunkWitness, DepositWitness, SlotWitnesses},
+    deposit::rule as deposit,
+    transaction::{Body, Deposit, Open, Signed, Transaction, Transfer, Withdraw},
+    tree::Tree,
+};
+use ark_bn254::Fr;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    num::NonZeroU16,
+};
+use taproof_verifier::{
+    baby_jubjub::PublicKey,
+    cell::{Cell, CellIndex, Depth, Token},
+    record::{DepositRecord, Kind},
+    statement::{CircuitId, Context, Statement},
+};
+
+/// The most rounds over the kinds, and the most passes over one kind in a round. What they leave waits for the next batch,
+/// so that no order of transactions costs more than this many looks at each.
+const ROUNDS_MAX: usize = 16;
+
+/// The number of slots of the circuit of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slots {
+    /// Slots of a deposit chunk.
+    pub deposit: NonZeroU16,
+    /// Slots of a transfer chunk.
+    pub transfer: NonZeroU16,
+    /// Slots of an open chunk.
+    pub open: NonZeroU16,
+    /// Slots of a withdraw chunk.
+    pub withdraw: NonZeroU16,
+}
+
+impl Slots {
+    /// The slots of a chunk of a kind.
+    pub fn of(&self, kind: Kind) -> NonZeroU16 {
+        match kind {
+            Kind::Transfer => self.transfer,
+            Kind::Open => self.open,
+            Kind::Withdraw => self.withdraw,
+            _ => self.deposit,
+        }
+    }
+}
+
+/// How a batch is cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The height of the Bitcoin block that the batch refers to.
+    pub height_blocks: u32,
+    /// The slots of each kind's circuit.
+    pub slots: Slots,
+    /// The accounts that receive the fees, by token. Where there is none, a transaction must offer no fee.
+    pub operators: BTreeMap<Token, CellIndex>,
+    /// The most chunks.
+    pub chunks_max: usize,
+}
+
+/// Why a plan cannot be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// An operator's account would be outside the tree.
+    #[error("operator's cell {index} is outside a tree of {} levels", depth.levels())]
+    OperatorOutOfRange {
+        /// The cell.
+        index: CellIndex,
+        /// The depth of the tree.
+        depth: Depth,
+    },
+}
+
+/// A transaction that is not in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its position among the transactions given.
+    pub position: usize,
+    /// Why. [`Refusal::may_pass`] says whether to offer it again with the next batch.
+    pub reason: Refusal,
+}
+
+/// Why not all deposits are in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DepositStop {
+    /// No cell is empty: the tree must grow first.
+    #[error("no cell is left for a new account, the tree must grow")]
+    TreeFull,
+    /// The plan allows no more chunks.
+    #[error("the batch has as many chunks as it may")]
+    ChunksMax,
+}
+
+/// Chunks whose roots join up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The depth of the tree.
+    pub depth: Depth,
+    /// The root before the first chunk.
+    pub root_before: Fr,
+    /// The root after the last chunk.
+    pub root_after: Fr,
+    /// The chunks, in order.
+    pub chunks: Vec<ChunkWitness>,
+    /// How many deposits, from the first on, are credited.
+    pub deposits_applied: usize,
+    /// Why that is not all of them.
+    pub deposit_stop: Option<DepositStop>,
+    /// The positions of the transactions that are applied, in the order of their slots.
+    pub applied: Vec<usize>,
+    /// The transactions that are refused, in the order of their positions.
+    pub rejected: Vec<Rejected>,
+    /// The positions of the transactions that the batch had no room for.
+    pub left_over: Vec<usize>,
+}
+
+impl State {
+    /// Applies deposits and transactions and cuts them into chunks.
+    ///
+    /// Whatever the transactions are, every chunk can be proven.
+    ///
+    /// # Errors
+    /// [`PlanError`]; then nothing is applied.
+    pub fn apply(
+        &mut self,
+        plan: &Plan,
+        deposits: &[Deposit],
+        transactions: &[Transaction],
+    ) -> Result<Batch, PlanError> {
+        let depth = self.depth();
+        if let Some(index) = plan.operators.values().copied().find(|index| !depth.contains(*index)) {
+            return Err(PlanError::OperatorOutOfRange { index, depth });
+        }
+        let root_before = self.root();
+        let mut cutter = Cutter {
+            rollup: self.rollup(),
+            plan,
+            tree: &mut self.tree,
+            chunks: Vec::new(),
+            applied: Vec::new(),
+            rejected: Vec::new(),
+            reasons: HashMap::new(),
+        };
+        let (deposits_applied, deposit_stop) = cutter.credit_deposits(deposits);
+        let left_over = cutter.apply_all(transactions);
+        let Cutter { chunks, applied, mut rejected, .. } = cutter;
+        rejected.sort_by_key(|rejected| rejected.position);
+        let root_after = self.root();
+        Ok(Batch {
+            depth,
+            root_before,
+            root_after,
+            chunks,
+            deposits_applied,
+            deposit_stop,
+            applied,
+            rejected,
+            left_over,
+        })
+    }
+}
+
+/// Transactions of one kind that wait, by token, each with its position.
+type Queues<'a, B> = BTreeMap<Token, VecDeque<(usize, &'a Signed<B>)>>;
+
+struct Cutter<'a> {
+    rollup: Rollup,
+    plan: &'a Plan,
+    tree: &'a mut Tree,
+    chunks: Vec<ChunkWitness>,
+    applied: Vec<usize>,
+    rejected: Vec<Rejected>,
+    /// Why a transaction that waits was refused last.
+    reasons: HashMap<usize, Refusal>,
+}
+
+/// A chunk that is being filled.
+struct Filling<W> {
+    root_before: Fr,
+    slots: Vec<W>,
+    fees: u64,
+}
+
+impl<W> Filling<W> {
+    fn new(tree: &Tree) -> Self {
+        Self { root_before: tree.root(), slots: Vec::new(), fees: 0 }
+    }
+}
+
+impl Cutter<'_> {
+    /// Credits deposits in their order; gives how many, and why not all.
+    fn credit_deposits(&mut self, deposits: &[Deposit]) -> (usize, Option<DepositStop>) {
+        if deposits.is_empty() {
+            return (0, None);
+        }
+        let mut accounts = HashMap::new();
+        for (index, cell) in self.tree.cells() {
+            if let Cell::Account(account) = cell
+                && account.token == Token::BITCOIN
+            {
+                accounts.entry(account.owner).or_insert(index);
+            }
+        }
+        let mut vacant = CellIndex::default();
+        let mut filling = Filling::new(self.tree);
+        let mut stop = None;
+        let mut count = 0;
+        for deposit in deposits {
+            if filling.slots.is_empty() && self.is_full() {
+                stop = Some(DepositStop::ChunksMax);
+                break;
+            }
+            let Some(slot) = self.credit_deposit(deposit, &mut accounts, &mut vacant) else {
+                stop = Some(DepositStop::TreeFull);
+                break;
+            };
+            filling.slots.push(slot);
+            count += 1;
+            if filling.slots.len() == usize::from(self.plan.slots.deposit.get()) {
+                self.close_deposits(&mut filling);
+            }
+        }
+        self.close_deposits(&mut filling);
+        (count, stop)
+    }
+
+    /// Credits one deposit to the first account of its owner or else to a new one; `None` if no cell is left.
+    fn credit_deposit(
+        &mut self,
+        deposit: &Deposit,
+        accounts: &mut HashMap<PublicKey, CellIndex>,
+        vacant: &mut CellIndex,
+    ) -> Option<DepositWitness> {
+        let Deposit { amount_sat, owner } = *deposit;
+        let depth = self.rollup.depth;
+        let try_credit = |tree: &Tree, to: CellIndex| {
+            let record = DepositRecord { to, amount_sat, owner };
+            deposit::apply(depth, &record, &tree.get(to)).ok().map(|after| (record, after))
+        };
+        let known = accounts.get(&owner).and_then(|to| try_credit(self.tree, *to));
+        let (record, after) = match known {
+            Some(credited) => credited,
+            None => {
+                *vacant = self.tree.vacant_from(*vacant)?;
+                accounts.insert(owner, *vacant);
+                try_credit(self.tree, *vacant)?
+            }
+        };
+        let to = self.tree.update(record.to, after).expect("the rule checked the index");
+        Some(DepositWitness { record, to })
+    }
+
+    fn close_deposits(&mut self, filling: &mut Filling<DepositWitness>) {
+        let Filling { root_before, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
+        if !slots.is_empty() {
+            self.close(root_before, Token::BITCOIN, CellIndex::default(), SlotWitnesses::Deposit(slots), None);
+        }
+    }
+
+    /// Applies what can be applied; gives the positions that the batch had no room for.
+    fn apply_all(&mut self, transactions: &[Transaction]) -> Vec<usize> {
+        let mut opens: Queues<'_, Open> = BTreeMap::new();
+        let mut transfers: Queues<'_, Transfer> = BTreeMap::new();
+        let mut withdraws: Queues<'_, Withdraw> = BTreeMap::new();
+        for (position, transaction) in transactions.iter().enumerate() {
+            let token = transaction.payment().token;
+            match transaction {
+                Transaction::Open(signed) => opens.entry(token).or_default().push_back((position, signed)),
+                Transaction::Transfer(signed) => transfers.entry(token).or_default().push_back((position, signed)),
+                Transaction::Withdraw(signed) => withdraws.entry(token).or_default().push_back((position, signed)),
+            }
+        }
+        order_by_nonce(&mut opens);
+        order_by_nonce(&mut transfers);
+        order_by_nonce(&mut withdraws);
+        let mut is_moving = true;
+        for _ in 0..ROUNDS_MAX {
+            let applied_before = self.applied.len();
+            self.run_queues(&mut opens);
+            self.run_queues(&mut transfers);
+            self.run_queues(&mut withdraws);
+            is_moving = self.applied.len() > applied_before;
+            if !is_moving {
+                break;
+            }
+        }
+        let waiting = positions(&opens).chain(positions(&transfers)).chain(positions(&withdraws));
+        let mut left_over = Vec::new();
+        for position in waiting {
+            match self.reasons.get(&position) {
+                Some(reason) if !is_moving => self.rejected.push(Rejected { position, reason: *reason }),
+                _ => left_over.push(position),
+            }
+        }
+        left_over.sort_unstable();
+        left_over
+    }
+
+    fn run_queues<K: SlotKind>(&mut self, queues: &mut Queues<'_, K>) {
+        for (token, queue) in queues {
+            self.run_queue(*token, queue);
+        }
+    }
+
+    /// Passes over one queue until nothing moves, filling chunk after chunk.
+    fn run_queue<K: SlotKind>(&mut self, token: Token, queue: &mut VecDeque<(usize, &Signed<K>)>) {
+        let mut filling = Filling::new(self.tree);
+        for _ in 0..ROUNDS_MAX {
+            let applied_before = self.applied.len();
+            for _ in 0..queue.len() {
+                let Some((position, signed)) = queue.pop_front() else { break };
+                if filling.slots.is_empty() && self.is_full() {
+                    // It had its turn in no chunk, so nothing is known against it.
+                    self.reasons.remove(&position);
+                    queue.push_back((position, signed));
+                    continue;
+                }
+                match self.fill(&mut filling, token, signed) {
+                    Ok(()) => self.applied.push(position),
+                    Err(reason @ Refusal::Fee(_)) => self.rejected.push(Rejected { position, reason }),
+                    Err(reason) if reason.may_pass() => {
+                        self.reasons.insert(position, reason);
+                        queue.push_back((position, signed));
+                    }
+                    Err(reason) => self.rejected.push(Rejected { position, reason }),
+                }
+                if filling.slots.len() == usize::from(self.plan.slots.of(K::KIND).get()) {
+                    self.close_paid::<K>(token, &mut filling);
+                }
+            }
+            if self.applied.len() == applied_before {
+                break;
+            }
+        }
+        self.close_paid::<K>(token, &mut filling);
+    }
+
+    /// Applies one transaction to the next slot, provided that the operator can still be credited afterwards.
+    fn fill<K: SlotKind>(
+        &mut self,
+        filling: &mut Filling<K::Witness>,
+        token: Token,
+        signed: &Signed<K>,
+    ) -> Result<(), Refusal> {
+        let cells = K::cells_after(&self.rollup, signed, self.tree)?;
+        let fees = filling.fees.checked_add(signed.body().payment().fee).ok_or(FeeError::SumOverflow)?;
+        if fees > 0 {
+            let operator = *self.plan.operators.get(&token).ok_or(FeeError::NoOperator(token))?;
+            let changed = cells.iter().rev().find(|(index, _)| *index == operator);
+            let cell = changed.map_or_else(|| self.tree.get(operator), |(_, cell)| *cell);
+            credit(operator, &cell, token, fees).map_err(FeeError::from)?;
+        }
+        let mut cells = cells.into_iter();
+        filling.slots.push(K::witness(signed, || {
+            let (index, after) = cells.next().expect("a kind has as many updates as cells");
+            self.tree.update(index, after).expect("the rule checked the index")
+        }));
+        filling.fees = fees;
+        Ok(())
+    }
+
+    fn close_paid<K: SlotKind>(&mut self, token: Token, filling: &mut Filling<K::Witness>) {
+        if filling.slots.is_empty() {
+            return;
+        }
+        let index = self.plan.operators.get(&token).copied().unwrap_or_default();
+        let before = self.tree.get(index);
+        let after = match filling.fees {
+            0 => before,
+            fees => {
+                let credited = credit(index, &before, token, fees);
+                Cell::Account(credited.expect("each slot was filled only if the operator could be credited"))
+            }
+        };
+        let operator = self.tree.update(index, after).expect("the plan's operators lie in the tree");
+        let Filling { root_before, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
+        self.close(root_before, token, index, K::slots(slots), Some(operator));
+    }
+
+    fn close(
+        &mut self,
+        root_before: Fr,
+        token: Token,
+        operator: CellIndex,
+        slots: SlotWitnesses,
+        operator_update: Option<CellUpdate>,
+    ) {
+        let count = self.plan.slots.of(slots.kind()).get();
+        let statement = Statement {
+            chain_id: self.rollup.chain_id,
+            circuit: CircuitId::new(slots.kind(), self.rollup.depth, count),
+            root_before,
+            root_after: self.tree.root(),
+            data_digest: slots.records().digest(count).expect("a chunk is closed when its slots are full"),
+            context: Context { height_blocks: self.plan.height_blocks, token, operator },
+        };
+        self.chunks.push(ChunkWitness { statement, slots, operator: operator_update });
+    }
+
+    fn is_full(&self) -> bool {
+        self.chunks.len() >= self.plan.chunks_max
+    }
+}
+
+fn positions<B>(queues: &Queues<'_, B>) -> impl Iterator<Item = usize> {
+    queues.values().flatten().map(|(position, _)| *position)
+}
+
+/// Puts each payer's transactions in the order of their nonces, on the places that they have together.
+fn order_by_nonce<B: Body>(queues: &mut Queues<'_, B>) {
+    for queue in queues.values_mut() {
+        let mut by_payer: HashMap<CellIndex, Vec<(usize, &Signed<B>)>> = HashMap::new();
+        for entry in queue.iter() {
+            by_payer.entry(entry.1.body().payment().from).or_default().push(*entry);
+        }
+        // Sorted from the last to the first, so that each place takes the next one off the end. The sort is stable, and of
+        // two with one nonce the earlier goes first.
+        for entries in by_payer.values_mut() {
+            entries.reverse();
+            entries.sort_by_key(|(_, signed)| std::cmp::Reverse(signed.body().payment().nonce));
+        }
+        for place in queue.iter_mut() {
+            let payer = place.1.body().payment().from;
+            *place = by_payer.get_mut(&payer).and_then(Vec::pop).expect("one entry for each place of this payer");
+        }
+    }
+}
