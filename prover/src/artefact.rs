@@ -8,10 +8,11 @@
 
 pub mod transactions;
 
+use crate::atomic_file;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -288,13 +289,7 @@ pub fn read<A: Artefact>(path: &Path) -> Result<A, FileError> {
 /// # Errors
 /// Whatever the file system reports; the file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    // The rename itself is durable once the directory is.
-    File::open(directory)?.sync_all()
+    atomic_file::write_atomically(path, |file| file.write_all(bytes))
 }
 
 #[cfg(test)]

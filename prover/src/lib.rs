@@ -3,8 +3,15 @@
 
 pub mod anchor;
 pub mod artefact;
+pub mod atomic_file;
+pub mod key_file;
 pub mod layer1;
 pub mod node;
+pub mod progress;
+pub mod prove;
 pub mod regtest;
+pub mod setup;
+#[cfg(test)]
+mod toy;
 pub mod wallet;
 pub mod workload;

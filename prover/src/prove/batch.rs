@@ -1,0 +1,56 @@
+//! Many proofs, several at a time.
+
+use super::{Blinding, ProveError, Proven, prove_chunk};
+use crate::{key_file::Key, progress::Progress};
+use rayon::prelude::*;
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+use taproof_circuits::chunk::witness::ChunkWitness;
+use taproof_verifier::statement::CircuitId;
+
+/// Proves chunks, at most `at_once` at a time, which bounds the memory; results are in the chunks' order.
+///
+/// `key_of` finds the key of a circuit. One failure does not stop the others. Each proof uses all threads, so
+/// that two or three at once keep them busy.
+pub fn prove_batch<'k>(
+    chunks: &[ChunkWitness],
+    key_of: impl Fn(CircuitId) -> Option<&'k Key> + Sync,
+    at_once: NonZeroUsize,
+    progress: &dyn Progress,
+) -> Vec<Result<Proven, ProveError>> {
+    prove_all(chunks, at_once, progress, |chunk| {
+        let circuit = chunk.statement.circuit;
+        let key = key_of(circuit).ok_or(ProveError::NoKey(circuit))?;
+        prove_chunk(key, chunk, &Blinding::fresh())
+    })
+}
+
+/// Runs `prove` on every item, at most `at_once` at a time; results are in the items' order.
+pub(super) fn prove_all<T: Sync>(
+    items: &[T],
+    at_once: NonZeroUsize,
+    progress: &dyn Progress,
+    prove: impl Fn(&T) -> Result<Proven, ProveError> + Sync,
+) -> Vec<Result<Proven, ProveError>> {
+    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let slots: Vec<Mutex<Option<_>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    progress.report(0, items.len() as u64);
+    let worker = || {
+        while let Some((item, slot)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            items.get(index).zip(slots.get(index))
+        } {
+            let result = prove(item);
+            *slot.lock().expect("a worker stores without panicking") = Some(result);
+            progress.report(done.fetch_add(1, Ordering::Relaxed) + 1, items.len() as u64);
+        }
+    };
+    (0..at_once.get().min(items.len())).into_par_iter().with_max_len(1).for_each(|_| worker());
+    let results = slots.into_iter().map(|slot| slot.into_inner().expect("a worker stores without panicking"));
+    results.map(|result| result.expect("the workers took every item")).collect()
+}
