@@ -34,7 +34,7 @@ impl PreparedVerifyingKey {
     /// [`Rejected`].
     pub fn verify(&self, statement: &Statement, proof: &Proof) -> Result<Verified, Rejected> {
         let [ic_0, ic_1] = self.key.ic;
-        let inputs = -(ic_1 * statement.digest() + ic_0);
+        let inputs = -(times(&ic_1, &statement.digest()) + ic_0);
         let mut pairs = Pairs::default();
         pairs.push(proof.a.into(), &proof.b.lines);
         pairs.push(inputs, &self.key.gamma.lines);
@@ -107,6 +107,11 @@ fn endomorphism(point: &G1Affine) -> G1Affine {
     ark_bn254::g1::Config::endomorphism_affine(point)
 }
 
+/// Multiplies by way of the endomorphism, which arkworks uses for projective points only.
+fn times(point: &G1Affine, scalar: &Fr) -> G1Projective {
+    point.into_group() * scalar
+}
+
 /// Each proof's A times its weight: a point and its image share one chain of doublings.
 fn weighted_points(items: &[BatchItem<'_>], weights: &[Weight]) -> Vec<G1Projective> {
     let images: Vec<_> = items.iter().map(|item| endomorphism(&item.proof.a)).collect();
@@ -154,8 +159,8 @@ impl<'a> Group<'a> {
         let key = &self.key.key;
         let [ic_0, ic_1] = key.ic;
         let c = G1Projective::msm_u64(&self.c_points, &self.c_scalars);
-        pairs.push(-(key.alpha * self.weight), &key.beta.lines);
-        pairs.push(-(ic_0 * self.weight + ic_1 * self.weighted_input), &key.gamma.lines);
+        pairs.push(-times(&key.alpha, &self.weight), &key.beta.lines);
+        pairs.push(-(times(&ic_0, &self.weight) + times(&ic_1, &self.weighted_input)), &key.gamma.lines);
         pairs.push(-c, &key.delta.lines);
     }
 }
