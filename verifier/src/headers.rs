@@ -163,7 +163,9 @@ pub struct HeaderChain {
     final_depth_blocks: u32,
     start: BlockId,
     first_retarget_exact: bool,
+    /// The hashes of the best chain, from the first leading header on.
     best: Vec<BlockHash>,
+    base_height: u32,
     final_height: u32,
     unsettled: BTreeMap<BlockHash, ValidatedHeader>,
 }
@@ -192,8 +194,8 @@ impl HeaderChain {
         }
         let count = u32::try_from(rest.len()).map_err(|_| length_error())?;
         let first_height = start.height.checked_sub(count).ok_or_else(length_error)?;
-        let first = ValidatedHeader::first(*first, first_height, params)?;
-        let root = rest.iter().try_fold(first, |parent, header| parent.child(*header, params))?;
+        let trusted = ValidatedHeader::first(*first, first_height, params)?;
+        let root = rest.iter().try_fold(trusted, |parent, header| parent.child(*header, params))?;
         if !root.knows_ordinary_bits(params) {
             return Err(HeaderError::LeadTooShort);
         }
@@ -202,7 +204,8 @@ impl HeaderChain {
             final_depth_blocks,
             start,
             first_retarget_exact: root.knows_period_start() || params.no_pow_retargeting,
-            best: alloc::vec![start.hash],
+            best: lead.iter().map(Header::block_hash).collect(),
+            base_height: first_height,
             final_height: start.height,
             unsettled: BTreeMap::from([(start.hash, root)]),
         })
@@ -235,16 +238,16 @@ impl HeaderChain {
 
     /// The highest final block: the best chain up to it cannot change any more.
     pub fn final_block(&self) -> BlockId {
-        BlockId { height: self.final_height, hash: self.best[(self.final_height - self.start.height) as usize] }
+        BlockId { height: self.final_height, hash: self.best[(self.final_height - self.base_height) as usize] }
     }
 
-    /// The block of the best chain at a height; `None` below the start and above the tip.
+    /// The block of the best chain at a height; `None` below the first leading header and above the tip.
     pub fn at(&self, height: u32) -> Option<BlockId> {
-        let hash = *self.best.get(height.checked_sub(self.start.height)? as usize)?;
+        let hash = *self.best.get(height.checked_sub(self.base_height)? as usize)?;
         Some(BlockId { height, hash })
     }
 
-    /// Whether a block is in the best chain, from the start on.
+    /// Whether a block is in the best chain, from the first leading header on.
     pub fn contains(&self, block: BlockId) -> bool {
         self.at(block.height) == Some(block)
     }
@@ -255,11 +258,12 @@ impl HeaderChain {
     }
 
     /// Hashes from which a node finds where its chain leaves this one: the tip, then further and further back, the
-    /// start last.
+    /// the start last.
     pub fn locator(&self) -> Vec<BlockHash> {
         let mut hashes = Vec::new();
+        let start = (self.start.height - self.base_height) as usize;
         let (mut index, mut step) = (self.best.len() - 1, 1);
-        while index > 0 {
+        while index > start {
             hashes.push(self.best[index]);
             if hashes.len() >= 10 {
                 step *= 2;
@@ -325,7 +329,7 @@ impl HeaderChain {
     /// Looks among recent final headers only: what lies deeper is as good as unknown.
     fn is_settled(&self, hash: &BlockHash) -> bool {
         const SEARCHED_BLOCKS: usize = 4_032;
-        let final_count = (self.final_height - self.start.height) as usize;
+        let final_count = (self.final_height - self.base_height) as usize;
         self.best[..final_count].iter().rev().take(SEARCHED_BLOCKS).any(|settled| settled == hash)
     }
 
@@ -338,7 +342,7 @@ impl HeaderChain {
             let parent = self.unsettled[&block.hash].header().prev_blockhash;
             block = BlockId { height: block.height - 1, hash: parent };
         }
-        self.best.truncate((block.height - self.start.height) as usize + 1);
+        self.best.truncate((block.height - self.base_height) as usize + 1);
         self.best.extend(branch.into_iter().rev());
         block
     }
@@ -351,7 +355,7 @@ impl HeaderChain {
         }
         let has_branches = self.side_count() > 0;
         for height in self.final_height..final_height {
-            let hash = self.best[(height - self.start.height) as usize];
+            let hash = self.best[(height - self.base_height) as usize];
             self.unsettled.remove(&hash);
         }
         self.final_height = final_height;

@@ -14,11 +14,13 @@
 extern crate alloc;
 
 pub mod baby_jubjub;
+pub mod block;
 pub mod cell;
 pub mod codec;
 pub mod deposit;
 pub mod envelope;
 pub mod field;
+pub mod follow;
 pub mod groth16;
 pub mod headers;
 pub mod payload;

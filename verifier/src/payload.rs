@@ -34,7 +34,8 @@ const COUNTS_LENGTH: usize = 2 + 4 + 4;
 
 /// The SHA-256 of an encoded payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PayloadHash([u8; 32]);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PayloadHash(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; 32]);
 
 impl PayloadHash {
     /// What the first batch names as the hash of the payload before it.

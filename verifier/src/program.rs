@@ -19,7 +19,8 @@ const ENTRY_LENGTH: usize = 6 + VerifyingKey::LENGTH;
 
 /// The SHA-256 of a program's encoding behind a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProgramId([u8; 32]);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ProgramId(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; 32]);
 
 impl ProgramId {
     /// Takes the id's bytes.

@@ -2,9 +2,12 @@
 
 use alloc::vec::Vec;
 use bitcoin::{
-    CompactTarget, Network, TxMerkleNode,
+    Amount, Block, CompactTarget, Network, OutPoint, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Txid, Witness,
+    WitnessMerkleNode, Wtxid,
+    absolute::LockTime,
     block::{Header, Version},
     hashes::Hash,
+    merkle_tree, transaction,
 };
 
 pub(crate) const REGTEST_BITS: u32 = 0x207f_ffff;
@@ -43,4 +46,40 @@ pub(crate) fn regtest_headers(parent: &Header, count: usize, tag: u32) -> Vec<He
         Some(*parent)
     };
     (0..count).scan(*parent, step).collect()
+}
+
+/// A coinbase that commits to the witnesses; the tag tells branches apart.
+fn coinbase(height: u32, tag: u32, transactions: &[Transaction]) -> Transaction {
+    let hashes = transactions.iter().map(|transaction| transaction.compute_wtxid().to_raw_hash());
+    let root = merkle_tree::calculate_root(core::iter::once(Wtxid::all_zeros().to_raw_hash()).chain(hashes));
+    let root = WitnessMerkleNode::from_raw_hash(root.expect("the coinbase is there"));
+    let reserved = [0; 32];
+    let commitment = Block::compute_witness_commitment(&root, &reserved);
+    let script = [[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed].as_slice(), commitment.as_byte_array()].concat();
+    Transaction {
+        version: transaction::Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: alloc::vec![TxIn {
+            previous_output: OutPoint::null(),
+            script_sig: [height.to_le_bytes(), tag.to_le_bytes()].concat().into(),
+            sequence: Sequence::MAX,
+            witness: Witness::from_slice(&[reserved]),
+        }],
+        output: alloc::vec![TxOut { value: Amount::ZERO, script_pubkey: script.into() }],
+    }
+}
+
+/// A block on top of another.
+pub(crate) fn mine_block(parent: &Header, height: u32, tag: u32, transactions: Vec<Transaction>) -> Block {
+    let mut txdata = alloc::vec![coinbase(height, tag, &transactions)];
+    txdata.extend(transactions);
+    let hashes = txdata.iter().map(|transaction| transaction.compute_txid().to_raw_hash());
+    let root = merkle_tree::calculate_root(hashes).expect("the coinbase is there");
+    Block { header: next_header(parent, TxMerkleNode::from_raw_hash(root)), txdata }
+}
+
+/// A transaction with some outputs that spends an output which exists nowhere; the tag makes it unique.
+pub(crate) fn pay(tag: u32, output: Vec<TxOut>) -> Transaction {
+    let input = TxIn { previous_output: OutPoint::new(Txid::all_zeros(), tag), ..TxIn::default() };
+    Transaction { version: transaction::Version::TWO, lock_time: LockTime::ZERO, input: alloc::vec![input], output }
 }

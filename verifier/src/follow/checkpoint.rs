@@ -1,0 +1,236 @@
+//! A follower's state at a final block, to go on from after a restart.
+
+use super::{Follower, Params, ScannedDeposit, StartError, Tip, check_program};
+use crate::{
+    baby_jubjub::{KeyError, PublicKey},
+    cell::{ChainId, Depth},
+    deposit::Deposit,
+    field,
+    headers::{BlockId, HeaderChain},
+    payload::PayloadHash,
+    program::{Program, ProgramId},
+};
+use alloc::{collections::VecDeque, vec::Vec};
+use bitcoin::{BlockHash, Txid, block::Header, hashes::Hash};
+
+const VERSION: u8 = 1;
+const FIXED_LENGTH: usize = 1 + 4 + 32 + BLOCK_LENGTH + TIP_LENGTH + 8 + 4;
+const BLOCK_LENGTH: usize = 4 + 32;
+const TIP_LENGTH: usize = 8 + 32 + 32 + 1 + 8 + BLOCK_LENGTH;
+const DEPOSIT_LENGTH: usize = 4 + 32 + 4 + 8 + 32;
+
+/// All that following needs of the past of a final block. Every payout of the anchors up to that block has come out.
+///
+/// It is trusted as much as the place that it is kept in: nothing in it can be checked without the blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    chain_id: ChainId,
+    program_id: ProgramId,
+    block: BlockId,
+    tip: Tip,
+    /// How many deposits the chain has up to the block.
+    deposits_scanned: u64,
+    /// The last of them, those that are not credited.
+    deposits: Vec<ScannedDeposit>,
+}
+
+/// Why bytes are no [`Checkpoint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The bytes end early or go on.
+    #[error("the length is not the announced one")]
+    Length,
+    /// The checkpoint is of a version that this verifier does not know.
+    #[error("version {0}, where {VERSION} is known")]
+    Version(u8),
+    /// The root is not below the order of the field.
+    #[error(transparent)]
+    Root(#[from] field::NotCanonical),
+    /// The depth is outside 1 to 10.
+    #[error("a tree of {0} levels, where it has 1 to 10")]
+    Depth(u8),
+    /// A deposit's owner is no key.
+    #[error(transparent)]
+    Owner(#[from] KeyError),
+    /// The counts of deposits contradict each other, or their order or the heights do.
+    #[error("the counts and heights contradict each other")]
+    Inconsistent,
+}
+
+impl Checkpoint {
+    /// The final block.
+    pub fn block(&self) -> BlockId {
+        self.block
+    }
+
+    /// The state of the rollup after it.
+    pub fn tip(&self) -> &Tip {
+        &self.tip
+    }
+
+    /// Encodes the checkpoint: version 1 (1 byte), chain id (4), program id (32); the block; the tip: batches (8),
+    /// payload hash (32), root (32), depth (1), deposits credited (8), the block referred to; deposits scanned (8),
+    /// number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8), owner (32).
+    /// A block is its height (4) and hash (32). Integers are little-endian, hashes in their internal order.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(FIXED_LENGTH + self.deposits.len() * DEPOSIT_LENGTH);
+        bytes.push(VERSION);
+        bytes.extend(self.chain_id.0.to_le_bytes());
+        bytes.extend(self.program_id.to_byte_array());
+        write_block(&self.block, &mut bytes);
+        bytes.extend(self.tip.batches.to_le_bytes());
+        bytes.extend(self.tip.payload_hash.to_byte_array());
+        bytes.extend(field::to_bytes(&self.tip.root));
+        bytes.push(self.tip.depth.levels());
+        bytes.extend(self.tip.deposits_consumed.to_le_bytes());
+        write_block(&self.tip.reference, &mut bytes);
+        bytes.extend(self.deposits_scanned.to_le_bytes());
+        bytes.extend((self.deposits.len() as u32).to_le_bytes());
+        for ScannedDeposit { height, txid, vout, deposit, .. } in &self.deposits {
+            bytes.extend(height.to_le_bytes());
+            bytes.extend(txid.to_byte_array());
+            bytes.extend(vout.to_le_bytes());
+            bytes.extend(deposit.amount_sat.to_le_bytes());
+            bytes.extend(deposit.owner.to_bytes());
+        }
+        bytes
+    }
+
+    /// Decodes what [`Checkpoint::to_bytes`] encodes.
+    ///
+    /// # Errors
+    /// Each of [`CheckpointError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let mut reader = Reader(bytes);
+        let [version] = reader.array()?;
+        if version != VERSION {
+            return Err(CheckpointError::Version(version));
+        }
+        let chain_id = ChainId(u32::from_le_bytes(reader.array()?));
+        let program_id = ProgramId::from_byte_array(reader.array()?);
+        let block = reader.block()?;
+        let tip = reader.tip()?;
+        let deposits_scanned = u64::from_le_bytes(reader.array()?);
+        let count = u32::from_le_bytes(reader.array()?);
+        if Some(reader.0.len()) != (count as usize).checked_mul(DEPOSIT_LENGTH) {
+            return Err(CheckpointError::Length);
+        }
+        let is_consistent = tip.deposits_consumed.checked_add(count.into()) == Some(deposits_scanned);
+        if !is_consistent || tip.reference.height > block.height {
+            return Err(CheckpointError::Inconsistent);
+        }
+        let deposits = (tip.deposits_consumed..deposits_scanned)
+            .map(|index| reader.deposit(index))
+            .collect::<Result<Vec<_>, _>>()?;
+        let heights = deposits.iter().map(|deposit| deposit.height).chain([block.height]);
+        if !heights.is_sorted() {
+            return Err(CheckpointError::Inconsistent);
+        }
+        Ok(Self { chain_id, program_id, block, tip, deposits_scanned, deposits })
+    }
+}
+
+impl Follower {
+    /// The state at the last final block that was scanned. `None` if only an excerpt was seen of a block.
+    ///
+    /// Store it no earlier than the events up to now: those of final blocks do not come again.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        if !self.is_complete() {
+            return None;
+        }
+        let final_height = (self.scanned.height + 1).saturating_sub(self.params.final_depth_blocks);
+        let block = self.headers.at(final_height.max(self.headers.start().height))?;
+        let tip = *self.final_tip();
+        let is_final = |deposit: &&ScannedDeposit| deposit.height <= block.height;
+        let deposits: Vec<_> = self.deposits.iter().take_while(is_final).copied().collect();
+        let deposits_scanned = tip.deposits_consumed + deposits.len() as u64;
+        let (chain_id, program_id) = (self.params.chain_id, self.params.program_id);
+        Some(Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits })
+    }
+
+    /// Goes on from a checkpoint. `lead` are headers of which the last is the checkpoint's block and the first no later
+    /// than the block that the last batch refers to.
+    ///
+    /// # Errors
+    /// Each of [`StartError`].
+    pub fn resume(
+        params: Params,
+        program: Program,
+        checkpoint: Checkpoint,
+        lead: &[Header],
+    ) -> Result<Self, StartError> {
+        check_program(&params, &program)?;
+        let Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits } = checkpoint;
+        if (chain_id, program_id) != (params.chain_id, params.program_id) || block.height < params.start.height {
+            return Err(StartError::Checkpoint);
+        }
+        let headers = HeaderChain::new(params.network, block, lead, params.final_depth_blocks)?;
+        if headers.at(tip.reference.height).is_none() {
+            return Err(StartError::LeadTooShort { reference_height: tip.reference.height });
+        }
+        let start_differs = headers.at(params.start.height).is_some_and(|start| start != params.start);
+        if start_differs || !headers.contains(tip.reference) {
+            return Err(StartError::Checkpoint);
+        }
+        Ok(Self {
+            params,
+            program,
+            headers,
+            scanned: block,
+            tip,
+            history: VecDeque::new(),
+            deposits: deposits.into(),
+            deposits_scanned,
+            payouts: VecDeque::new(),
+            first_excerpt: None,
+        })
+    }
+}
+
+fn write_block(block: &BlockId, out: &mut Vec<u8>) {
+    out.extend(block.height.to_le_bytes());
+    out.extend(block.hash.to_byte_array());
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CheckpointError> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(CheckpointError::Length)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn block(&mut self) -> Result<BlockId, CheckpointError> {
+        let height = u32::from_le_bytes(self.array()?);
+        Ok(BlockId { height, hash: BlockHash::from_byte_array(self.array()?) })
+    }
+
+    fn tip(&mut self) -> Result<Tip, CheckpointError> {
+        Ok(Tip {
+            batches: u64::from_le_bytes(self.array()?),
+            payload_hash: PayloadHash::from_byte_array(self.array()?),
+            root: field::from_bytes(&self.array()?)?,
+            depth: {
+                let [levels] = self.array()?;
+                Depth::new(levels).ok_or(CheckpointError::Depth(levels))?
+            },
+            deposits_consumed: u64::from_le_bytes(self.array()?),
+            reference: self.block()?,
+        })
+    }
+
+    fn deposit(&mut self, index: u64) -> Result<ScannedDeposit, CheckpointError> {
+        Ok(ScannedDeposit {
+            index,
+            height: u32::from_le_bytes(self.array()?),
+            txid: Txid::from_byte_array(self.array()?),
+            vout: u32::from_le_bytes(self.array()?),
+            deposit: Deposit {
+                amount_sat: u64::from_le_bytes(self.array()?),
+                owner: PublicKey::from_bytes(&self.array()?)?,
+            },
+        })
+    }
+}

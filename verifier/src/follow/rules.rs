@@ -1,0 +1,232 @@
+//! The rules that an anchor must keep.
+
+use super::{Follower, Tip, VerifiedBatch};
+use crate::{
+    cell::{ChainId, Depth},
+    envelope::{Announcement, EnvelopeError, Reveal},
+    headers::BlockId,
+    payload::{Header, Payload, PayloadError, PayloadHash},
+    program::{ProgramId, VerifyError},
+    record::{DepositRecord, Records},
+    statement::CircuitId,
+};
+use bitcoin::Txid;
+
+/// A batch that credits this many deposits may leave others that wait for a later batch.
+pub const DEPOSITS_ENOUGH: usize = 4_096;
+
+/// Which rule an anchor breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The transaction is no reveal.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The payload does not decode.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The anchor is another rollup's.
+    #[error("the anchor is of rollup {}, not {}", found.0, expected.0)]
+    ChainId {
+        /// This rollup.
+        expected: ChainId,
+        /// The rollup that the payload names.
+        found: ChainId,
+    },
+    /// Another batch comes next.
+    #[error("the anchor is of batch {found}, where batch {expected} comes next")]
+    Batch {
+        /// The number of the next batch.
+        expected: u64,
+        /// The number that the payload names.
+        found: u64,
+    },
+    /// The batch follows another payload.
+    #[error("the anchor follows payload {found}, where the last is {expected}")]
+    PreviousPayload {
+        /// The hash of the last payload.
+        expected: PayloadHash,
+        /// The hash that the payload names.
+        found: PayloadHash,
+    },
+    /// Output 0 and payload disagree.
+    #[error("output 0 announces another batch or root than the payload has")]
+    Announcement,
+    /// The proofs are for another program.
+    #[error("the anchor is for program {found}, where {expected} is in force")]
+    Program {
+        /// The program in force.
+        expected: ProgramId,
+        /// The program that the payload names.
+        found: ProgramId,
+    },
+    /// The tree would shrink.
+    #[error("the tree has {} levels and cannot shrink to {}", tip.levels(), found.levels())]
+    Depth {
+        /// The depth of the tip.
+        tip: Depth,
+        /// The depth that the payload names.
+        found: Depth,
+    },
+    /// The batch starts from another state.
+    #[error("the anchor starts from another state than the tip's")]
+    RootBefore,
+    /// The block that the batch refers to is no ancestor of the anchor's.
+    #[error("the anchor refers to block {0}, which is not one of its ancestors")]
+    ReferenceUnknown(BlockId),
+    /// The block that the batch refers to lies before that of the batch before.
+    #[error("the anchor refers to height {found}, where the batch before referred to {tip}")]
+    ReferenceGoesBack {
+        /// The height that the batch before referred to.
+        tip: u32,
+        /// The height that the payload names.
+        found: u32,
+    },
+    /// The count of credited deposits does not add up.
+    #[error("the anchor counts {found} credited deposits, where its records make it {expected}")]
+    DepositCount {
+        /// The count by the records.
+        expected: u64,
+        /// The count that the payload names.
+        found: u64,
+    },
+    /// A credit that no deposit at or below the reference stands behind.
+    #[error("the anchor credits deposit {index}, which is not there up to the block that it refers to")]
+    DepositMissing {
+        /// The deposit's number in the order of the chain.
+        index: u64,
+    },
+    /// A credit that differs from the deposit behind it.
+    #[error("the anchor credits deposit {index} with another amount or owner")]
+    DepositDiffers {
+        /// The deposit's number in the order of the chain.
+        index: u64,
+    },
+    /// A deposit up to the reference is left out.
+    #[error("the anchor leaves out deposit {index}")]
+    DepositLeftOut {
+        /// The deposit's number in the order of the chain.
+        index: u64,
+    },
+    /// A proof is wrong, or for a circuit that is not part of the program.
+    #[error(transparent)]
+    Proof(#[from] VerifyError),
+}
+
+impl Follower {
+    /// Checks an anchor in a block whose ancestors are all scanned. What is cheap is checked first.
+    pub(super) fn check(&self, block: BlockId, txid: Txid, reveal: Reveal) -> Result<VerifiedBatch, Refusal> {
+        let announcement = reveal.announcement();
+        let bytes = reveal.into_payload();
+        let header = Header::decode(&bytes)?;
+        self.check_place(&header)?;
+        check_announcement(&announcement, &header)?;
+        self.check_root_before(&header)?;
+        let reference = BlockId { height: header.reference_height, hash: header.reference_hash };
+        self.check_reference(block, reference)?;
+        let payload = Payload::decode(&bytes)?;
+        self.check_deposits(&payload)?;
+        self.check_proofs(&payload)?;
+        let after = Tip {
+            batches: self.tip.batches + 1,
+            payload_hash: announcement.payload_hash,
+            root: header.root_after,
+            depth: header.depth,
+            deposits_consumed: header.deposits_consumed,
+            reference,
+        };
+        let payload_hash = announcement.payload_hash;
+        Ok(VerifiedBatch { block, txid, payload, payload_hash, before: self.tip, after })
+    }
+
+    fn check_place(&self, header: &Header) -> Result<(), Refusal> {
+        let (expected, found) = (self.params.chain_id, header.chain_id);
+        if found != expected {
+            return Err(Refusal::ChainId { expected, found });
+        }
+        let (expected, found) = (self.tip.batches, header.batch);
+        if found != expected {
+            return Err(Refusal::Batch { expected, found });
+        }
+        let (expected, found) = (self.tip.payload_hash, header.previous_payload_hash);
+        if found != expected {
+            return Err(Refusal::PreviousPayload { expected, found });
+        }
+        let (expected, found) = (self.params.program_id, header.program_id);
+        if found != expected {
+            return Err(Refusal::Program { expected, found });
+        }
+        Ok(())
+    }
+
+    fn check_root_before(&self, header: &Header) -> Result<(), Refusal> {
+        let (tip, found) = (self.tip.depth, header.depth);
+        let root = self.tip.root_at(found).ok_or(Refusal::Depth { tip, found })?;
+        if header.root_before != root {
+            return Err(Refusal::RootBefore);
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_reference(&self, block: BlockId, reference: BlockId) -> Result<(), Refusal> {
+        let (tip, found) = (self.tip.reference.height, reference.height);
+        if found < tip {
+            return Err(Refusal::ReferenceGoesBack { tip, found });
+        }
+        if found >= block.height || !self.headers.contains(reference) {
+            return Err(Refusal::ReferenceUnknown(reference));
+        }
+        Ok(())
+    }
+
+    /// The batch's deposits are the next ones of the chain, in order, up to the reference; none of those is left out
+    /// unless the batch credits many.
+    fn check_deposits(&self, payload: &Payload) -> Result<(), Refusal> {
+        let header = payload.header();
+        let mut waiting = self.pending_deposits().take_while(|deposit| deposit.height <= header.reference_height);
+        let mut index = self.tip.deposits_consumed;
+        let mut count = 0;
+        for record in deposit_records(payload) {
+            let deposit = waiting.next().ok_or(Refusal::DepositMissing { index })?.deposit;
+            if (record.amount_sat, record.owner) != (deposit.amount_sat, deposit.owner) {
+                return Err(Refusal::DepositDiffers { index });
+            }
+            index += 1;
+            count += 1;
+        }
+        if header.deposits_consumed != index {
+            return Err(Refusal::DepositCount { expected: index, found: header.deposits_consumed });
+        }
+        if count < DEPOSITS_ENOUGH && waiting.next().is_some() {
+            return Err(Refusal::DepositLeftOut { index });
+        }
+        Ok(())
+    }
+
+    /// Looks for unknown circuits before anything is hashed.
+    fn check_proofs(&self, payload: &Payload) -> Result<(), Refusal> {
+        for chunk in payload.chunks() {
+            let circuit = CircuitId::new(chunk.records.kind(), payload.header().depth, chunk.slots);
+            if self.program.key(circuit).is_none() {
+                return Err(VerifyError::UnknownCircuit(circuit).into());
+            }
+        }
+        let statements = payload.statements();
+        self.program.verify_batch(statements.iter().zip(payload.chunks().iter().map(|chunk| &chunk.proof)))?;
+        Ok(())
+    }
+}
+
+fn check_announcement(announcement: &Announcement, header: &Header) -> Result<(), Refusal> {
+    if (announcement.batch, announcement.root_after) != (header.batch, header.root_after) {
+        return Err(Refusal::Announcement);
+    }
+    Ok(())
+}
+
+fn deposit_records(payload: &Payload) -> impl Iterator<Item = &DepositRecord> {
+    payload.chunks().iter().flat_map(|chunk| match &chunk.records {
+        Records::Deposit(records) => records.as_slice(),
+        _ => &[],
+    })
+}

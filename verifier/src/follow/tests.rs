@@ -1,0 +1,209 @@
+use super::*;
+use crate::toy_chain::pay;
+use bitcoin::{Amount, TxOut};
+use rig::*;
+
+mod chain;
+mod excerpts;
+mod rig;
+mod table;
+
+fn verified(events: &[Event]) -> Vec<u64> {
+    let batch = |event: &Event| match event {
+        Event::Verified(batch) => Some(batch.batch()),
+        _ => None,
+    };
+    events.iter().filter_map(batch).collect()
+}
+
+fn due(events: &[Event]) -> Vec<(u64, u32, u64)> {
+    let payout = |event: &Event| match event {
+        Event::Due(payout) => Some((payout.batch, payout.position, payout.amount_sat)),
+        _ => None,
+    };
+    events.iter().filter_map(payout).collect()
+}
+
+fn refusals(events: &[Event]) -> Vec<Refusal> {
+    let refusal = |event: &Event| match event {
+        Event::Ignored { refusal, .. } => Some(*refusal),
+        _ => None,
+    };
+    events.iter().filter_map(refusal).collect()
+}
+
+#[test]
+fn the_tip_grows_level_by_level() {
+    let tip = Branch::new().follower.tip;
+    let depth = |levels| Depth::new(levels).expect("1 to 10 levels");
+    assert_eq!(tip.root_at(depth(2)), Some(empty_root(2)));
+    assert_eq!(tip.root_at(depth(5)), Some(empty_root(5)));
+    assert_eq!(tip.root_at(depth(1)), None);
+}
+
+#[test]
+fn a_follower_starts_with_its_own_program_and_block() {
+    let lead = [crate::toy_chain::regtest_genesis()];
+    let other = ProgramId::from_byte_array([1; 32]);
+    let renamed = Params { program_id: other, ..params() };
+    let error = StartError::Program { expected: other, found: program().id() };
+    assert_eq!(Follower::new(renamed, program(), &lead).expect_err("another program"), error);
+    let start = BlockId { height: 1, hash: lead[0].block_hash() };
+    let raised = Params { start, ..params() };
+    assert!(Follower::new(raised, program(), &lead).is_ok(), "the height is trusted with the hash");
+    let start = BlockId { height: 0, hash: bitcoin::hashes::Hash::all_zeros() };
+    let elsewhere = Params { start, ..params() };
+    assert!(matches!(Follower::new(elsewhere, program(), &lead), Err(StartError::Headers(_))));
+}
+
+#[test]
+fn batches_follow_one_another_within_and_across_blocks() {
+    let mut branch = Branch::new();
+    let first = branch.batch();
+    let payload = payload_of(&first, |_, _| ());
+    let second = Batch { tip: first.tip_after(&payload), ..branch.batch() };
+    let events = branch.mine(alloc::vec![reveal_of(&payload), branch.anchor(&second)]);
+    assert_eq!(verified(&events), [0, 1]);
+    assert_eq!(branch.follower.tip.batches, 2);
+    let third = branch.batch();
+    let events = branch.mine(alloc::vec![branch.anchor(&third)]);
+    let Some(Event::Verified(batch)) = events.first() else { panic!("{events:?}") };
+    assert_eq!((batch.batch(), batch.root(), batch.block()), (2, third.root_after(), branch.follower.scanned));
+    assert_eq!(batch.after(), &branch.follower.tip);
+    assert_eq!(batch.payload().header().batch, 2);
+    assert!(branch.mine(Vec::new()).is_empty());
+}
+
+#[test]
+fn a_block_that_is_not_what_its_header_says_changes_nothing() {
+    let mut branch = Branch::new();
+    let batch = branch.batch();
+    let block = branch.next_block(alloc::vec![branch.anchor(&batch)]);
+    let mut unannounced = branch.follower.clone();
+    assert_eq!(unannounced.connect(block.clone()), Err(BlockError::NothingExpected));
+    assert_eq!(branch.follower.accept_header(block.header), Ok(None));
+    let before = state(&branch.follower);
+    let mut stripped = block.clone();
+    stripped.txdata[1].input[0].witness.clear();
+    assert_eq!(branch.follower.connect(stripped), Err(BlockError::WitnessCommitment));
+    let mut emptied = block.clone();
+    emptied.txdata.truncate(1);
+    assert_eq!(branch.follower.connect(emptied), Err(BlockError::MerkleRoot));
+    let other = Branch::tagged(9).next_block(Vec::new());
+    assert!(matches!(branch.follower.connect(other), Err(BlockError::NotExpected { .. })));
+    assert_eq!(state(&branch.follower), before);
+    let events = branch.follower.connect(block).expect("the block itself");
+    assert_eq!(verified(&events), [0]);
+}
+
+#[test]
+fn a_batch_in_a_deeper_tree_starts_from_the_grown_root() {
+    let mut branch = Branch::new();
+    let grown = Batch { depth: depth(3), ..branch.batch() };
+    let from_ungrown = anchor_of(&grown, |header, _| header.root_before = empty_root(2));
+    let events = branch.mine(alloc::vec![from_ungrown, branch.anchor(&grown)]);
+    assert_eq!((verified(&events), refusals(&events)), (alloc::vec![0], alloc::vec![Refusal::RootBefore]));
+    assert_eq!(branch.follower.tip.depth, depth(3));
+    let shrunk = Batch { depth: depth(2), ..branch.batch() };
+    let events = branch.mine(alloc::vec![branch.anchor(&shrunk)]);
+    assert_eq!(refusals(&events), [Refusal::Depth { tip: depth(3), found: depth(2) }]);
+}
+
+#[test]
+fn the_first_valid_anchor_wins_and_copies_are_ignored() {
+    let mut branch = Branch::new();
+    let batch = branch.batch();
+    let rival = Batch { root_seed: 99, ..branch.batch() };
+    // The same statements with proofs made anew: other bytes, another payload, the same batch.
+    let (first, again) = (branch.anchor(&batch), branch.anchor(&batch));
+    assert_ne!(first.compute_txid(), again.compute_txid());
+    let events = branch.mine(alloc::vec![first.clone(), again.clone(), branch.anchor(&rival)]);
+    assert_eq!(verified(&events), [0]);
+    assert_eq!(refusals(&events), [Refusal::Batch { expected: 1, found: 0 }; 2]);
+    let events = branch.mine(alloc::vec![again, first]);
+    assert_eq!(refusals(&events), [Refusal::Batch { expected: 1, found: 0 }; 2]);
+    assert_eq!(branch.follower.tip.root, batch.root_after());
+}
+
+#[test]
+fn deposits_are_credited_in_order_and_none_is_left_out() {
+    let mut branch = Branch::new();
+    branch.mine(alloc::vec![deposit_transaction(1, &[10, 20]), deposit_transaction(2, &[30])]);
+    let early = branch.follower.scanned;
+    branch.mine(alloc::vec![deposit_transaction(3, &[40])]);
+    let batch = Batch { reference: early, ..branch.batch() };
+    assert_eq!(batch.deposits.len(), 4);
+    let all: Vec<_> = batch.deposits.clone();
+    let with = |deposits: &[Deposit]| Batch { deposits: deposits.to_vec(), ..batch.clone() };
+    let late = with(&all);
+    let censored = with(&all[..2]);
+    let none = with(&[]);
+    let swapped = with(&[all[1], all[0], all[2]]);
+    let skipped = with(&[all[0], all[2]]);
+    let dearer = with(&[all[0], Deposit { amount_sat: 21, ..all[1] }, all[2]]);
+    let stolen = with(&[all[0], all[1], Deposit { owner: key(5), ..all[2] }]);
+    let anchors = [&late, &censored, &none, &swapped, &skipped, &dearer, &stolen, &with(&all[..3])];
+    let events = branch.mine(anchors.map(|batch| branch.anchor(batch)).to_vec());
+    let expected = [
+        Refusal::DepositMissing { index: 3 },
+        Refusal::DepositLeftOut { index: 2 },
+        Refusal::DepositLeftOut { index: 0 },
+        Refusal::DepositDiffers { index: 0 },
+        Refusal::DepositDiffers { index: 1 },
+        Refusal::DepositDiffers { index: 1 },
+        Refusal::DepositDiffers { index: 2 },
+    ];
+    assert_eq!((refusals(&events), verified(&events)), (expected.to_vec(), alloc::vec![0]));
+    assert_eq!(branch.follower.pending_deposits().map(|deposit| deposit.index).collect::<Vec<_>>(), [3]);
+    let rest = branch.batch();
+    let events = branch.mine(alloc::vec![branch.anchor(&rest)]);
+    assert_eq!(verified(&events), [1]);
+    assert_eq!((branch.follower.tip.deposits_consumed, branch.follower.pending_deposits().count()), (4, 0));
+    let twice = Batch { deposits: alloc::vec![all[3]], ..branch.batch() };
+    let events = branch.mine(alloc::vec![branch.anchor(&twice)]);
+    assert_eq!(refusals(&events), [Refusal::DepositMissing { index: 4 }]);
+}
+
+#[test]
+fn a_batch_with_enough_deposits_may_leave_others() {
+    let mut branch = Branch::new();
+    let amounts: Vec<u64> = (1..=DEPOSITS_ENOUGH as u64 + 1).collect();
+    for (tag, amounts) in (0..).zip(amounts.chunks(1_000)) {
+        branch.mine(alloc::vec![deposit_transaction(tag, amounts)]);
+    }
+    let all = branch.batch();
+    let few = Batch { deposits: all.deposits[..DEPOSITS_ENOUGH - 1].to_vec(), ..all.clone() };
+    let enough = Batch { deposits: all.deposits[..DEPOSITS_ENOUGH].to_vec(), ..all.clone() };
+    let events = branch.mine(alloc::vec![branch.anchor(&few), branch.anchor(&enough)]);
+    assert_eq!(refusals(&events), [Refusal::DepositLeftOut { index: DEPOSITS_ENOUGH as u64 - 1 }]);
+    assert_eq!((verified(&events), branch.follower.pending_deposits().count()), (alloc::vec![0], 1));
+}
+
+#[test]
+fn a_payout_is_due_once_its_anchor_is_final() {
+    let mut branch = Branch::new();
+    let batch = Batch { withdrawals: alloc::vec![7, 0, 9], ..branch.batch() };
+    assert!(due(&branch.mine(alloc::vec![branch.anchor(&batch)])).is_empty());
+    let other = Batch { withdrawals: alloc::vec![11], token: Token(3), ..branch.batch() };
+    assert_eq!(verified(&branch.mine(alloc::vec![branch.anchor(&other)])), [1]);
+    assert_eq!(branch.follower.pending_payouts().count(), 3, "only bitcoin can be paid out");
+    for _ in 2..FINAL_DEPTH_BLOCKS - 1 {
+        assert!(due(&branch.mine(Vec::new())).is_empty());
+    }
+    let events = branch.mine(Vec::new());
+    assert_eq!(due(&events), [(0, 0, 7), (0, 1, 0), (0, 2, 9)]);
+    let Some(Event::Due(payout)) = events.first() else { panic!("{events:?}") };
+    assert_eq!((payout.anchor.height, payout.destination), (1, destination(0)));
+    for _ in 0..FINAL_DEPTH_BLOCKS {
+        assert!(due(&branch.mine(Vec::new())).is_empty());
+    }
+    assert_eq!((branch.follower.history.len(), branch.follower.payouts.len()), (0, 0));
+}
+
+#[test]
+fn outputs_that_are_no_pair_credit_nothing() {
+    let mut branch = Branch::new();
+    let bare = TxOut { value: Amount::from_sat(5), script_pubkey: params().bridge };
+    branch.mine(alloc::vec![pay(1, alloc::vec![bare])]);
+    assert_eq!(branch.follower.pending_deposits().count(), 0);
+}

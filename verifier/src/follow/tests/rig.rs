@@ -1,0 +1,280 @@
+//! A toy rollup on a toy chain: its circuits prove anything, so that each rule can be broken by itself.
+
+use super::*;
+use crate::{
+    baby_jubjub::{Point, PublicKey, Scalar},
+    cell::CellIndex,
+    envelope::Envelope,
+    groth16::{Proof, VerifyingKey},
+    payload::{self, Chunk},
+    record::{DepositRecord, Kind, WithdrawRecord},
+    statement::CircuitId,
+    toy_chain::{mine_block, regtest_genesis},
+};
+use ark_bn254::Bn254;
+use ark_ec::{AffineRepr, CurveGroup};
+use ark_groth16::Groth16;
+use ark_relations::{
+    gr1cs::{ConstraintSynthesizer, ConstraintSystemRef, SynthesisError, Variable},
+    lc,
+};
+use ark_snark::SNARK;
+use bitcoin::{
+    OutPoint,
+    secp256k1::{Keypair, Secp256k1},
+    taproot,
+};
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+use std::sync::{LazyLock, Mutex};
+
+pub(super) const FINAL_DEPTH_BLOCKS: u32 = 11;
+const MAGIC: Magic = Magic(*b"toyr");
+const DEPOSIT_MAGIC: Magic = Magic(*b"toyd");
+/// Slots of every toy circuit but the large one.
+const SLOTS: u16 = 8;
+/// Slots of the circuit for deposits in bulk.
+const SLOTS_LARGE: u16 = 4_200;
+
+/// A circuit that holds for every public input.
+struct Anything(Fr);
+
+impl ConstraintSynthesizer<Fr> for Anything {
+    fn generate_constraints(self, cs: ConstraintSystemRef<Fr>) -> Result<(), SynthesisError> {
+        let input = cs.new_input_variable(|| Ok(self.0))?;
+        let copy = cs.new_witness_variable(|| Ok(self.0))?;
+        cs.enforce_r1cs_constraint(|| lc!() + copy, || lc!() + Variable::One, || lc!() + input)
+    }
+}
+
+struct Toy {
+    proving: ark_groth16::ProvingKey<Bn254>,
+    program: Program,
+    rng: Mutex<ChaCha20Rng>,
+}
+
+static TOY: LazyLock<Toy> = LazyLock::new(|| {
+    let mut rng = ChaCha20Rng::seed_from_u64(11);
+    let (proving, _) =
+        Groth16::<Bn254>::circuit_specific_setup(Anything(Fr::from(1u64)), &mut rng).expect("the circuit has a setup");
+    let vk = &proving.vk;
+    let key = VerifyingKey::new(vk.alpha_g1, vk.beta_g2, vk.gamma_g2, vk.delta_g2, &vk.gamma_abc_g1);
+    let key = key.expect("arkworks makes valid keys");
+    let circuit = |kind, levels, slots| (CircuitId::new(kind, depth(levels), slots), key.clone());
+    let kinds = [Kind::Deposit, Kind::Transfer, Kind::Withdraw];
+    let small = kinds.into_iter().flat_map(|kind| [circuit(kind, 2, SLOTS), circuit(kind, 3, SLOTS)]);
+    let circuits = small.chain([circuit(Kind::Deposit, 2, SLOTS_LARGE)]);
+    let program = Program::new(circuits).expect("each circuit is there once");
+    Toy { proving, program, rng: Mutex::new(rng) }
+});
+
+fn prove(input: Fr) -> Proof {
+    let mut rng = TOY.rng.lock().expect("no test panics while proving");
+    let proof = Groth16::<Bn254>::prove(&TOY.proving, Anything(input), &mut *rng).expect("any input is provable");
+    Proof::new(proof.a, proof.b, proof.c).expect("the points are valid")
+}
+
+pub(super) fn program() -> Program {
+    TOY.program.clone()
+}
+
+pub(super) fn depth(levels: u8) -> Depth {
+    Depth::new(levels).expect("1 to 10 levels")
+}
+
+pub(super) fn key(secret: u64) -> PublicKey {
+    PublicKey::new((Point::generator() * Scalar::from(secret)).into_affine()).expect("a multiple of the generator")
+}
+
+pub(super) fn destination(position: usize) -> Destination {
+    Destination::P2wpkh([position as u8; 20])
+}
+
+pub(super) fn params() -> Params {
+    Params {
+        network: Network::Regtest,
+        chain_id: ChainId(7),
+        magic: MAGIC,
+        deposit_magic: DEPOSIT_MAGIC,
+        genesis_depth: depth(2),
+        bridge: ScriptBuf::from([[0x51, 0x20].as_slice(), &[7; 32]].concat()),
+        start: BlockId { height: 0, hash: regtest_genesis().block_hash() },
+        final_depth_blocks: FINAL_DEPTH_BLOCKS,
+        program_id: TOY.program.id(),
+    }
+}
+
+/// A transaction with a deposit of each amount.
+pub(super) fn deposit_transaction(tag: u32, amounts: &[u64]) -> Transaction {
+    let outputs =
+        |amount_sat: &u64| Deposit { amount_sat: *amount_sat, owner: key(1) }.outputs(&params().bridge, DEPOSIT_MAGIC);
+    pay(tag, amounts.iter().flat_map(outputs).collect())
+}
+
+/// What a toy batch does.
+#[derive(Clone)]
+pub(super) struct Batch {
+    pub(super) tip: Tip,
+    pub(super) depth: Depth,
+    pub(super) reference: BlockId,
+    pub(super) deposits: Vec<Deposit>,
+    pub(super) withdrawals: Vec<u64>,
+    pub(super) token: Token,
+    pub(super) root_seed: u64,
+}
+
+impl Batch {
+    pub(super) fn root_after(&self) -> Fr {
+        Fr::from(1_000 * (self.tip.batches + 1) + self.root_seed)
+    }
+
+    /// The tip that the batch makes when it is anchored with this payload.
+    pub(super) fn tip_after(&self, payload: &[u8]) -> Tip {
+        Tip {
+            batches: self.tip.batches + 1,
+            payload_hash: PayloadHash::of(payload),
+            root: self.root_after(),
+            depth: self.depth,
+            deposits_consumed: self.tip.deposits_consumed + self.deposits.len() as u64,
+            reference: self.reference,
+        }
+    }
+
+    fn header(&self) -> payload::Header {
+        payload::Header {
+            chain_id: params().chain_id,
+            batch: self.tip.batches,
+            previous_payload_hash: self.tip.payload_hash,
+            root_before: self.tip.root_at(self.depth).unwrap_or(self.tip.root),
+            root_after: self.root_after(),
+            depth: self.depth,
+            reference_height: self.reference.height,
+            reference_hash: self.reference.hash,
+            deposits_consumed: self.tip.deposits_consumed + self.deposits.len() as u64,
+            program_id: TOY.program.id(),
+        }
+    }
+
+    fn chunks(&self) -> Vec<Chunk> {
+        let cell = CellIndex::new(3).expect("a small index");
+        let chunk = |slots, token, records| Chunk {
+            slots,
+            token,
+            operator: CellIndex::default(),
+            root_after: self.root_after(),
+            records,
+            proof: prove(Fr::from(0u64)),
+        };
+        let credit =
+            |deposit: &Deposit| DepositRecord { to: cell, amount_sat: deposit.amount_sat, owner: deposit.owner };
+        let credits: Vec<_> = self.deposits.iter().map(credit).collect();
+        let slots = if credits.len() > usize::from(SLOTS) { SLOTS_LARGE } else { SLOTS };
+        let withdrawal = |(position, amount): (usize, &u64)| WithdrawRecord {
+            from: cell,
+            amount: *amount,
+            fee: 1,
+            destination: destination(position),
+        };
+        let withdrawals = self.withdrawals.iter().enumerate().map(withdrawal).collect();
+        alloc::vec![
+            chunk(slots, Token::BITCOIN, Records::Deposit(credits)),
+            chunk(SLOTS, self.token, Records::Transfer(Vec::new())),
+            chunk(SLOTS, self.token, Records::Withdraw(withdrawals)),
+        ]
+    }
+}
+
+/// Encodes a batch, altered before it is proven.
+pub(super) fn payload_of(batch: &Batch, alter: impl FnOnce(&mut payload::Header, &mut Vec<Chunk>)) -> Vec<u8> {
+    let (mut header, mut chunks) = (batch.header(), batch.chunks());
+    alter(&mut header, &mut chunks);
+    let unproven = Payload::new(header, chunks.clone()).expect("well-formed");
+    for (chunk, statement) in chunks.iter_mut().zip(unproven.statements()) {
+        chunk.proof = prove(statement.digest());
+    }
+    Payload::new(header, chunks).and_then(|payload| payload.encode()).expect("short")
+}
+
+/// Wraps a payload in a reveal transaction.
+pub(super) fn reveal_of(payload: &[u8]) -> Transaction {
+    let secp = Secp256k1::new();
+    let poster = Keypair::from_seckey_slice(&secp, &[5; 32]).expect("a small secret key").x_only_public_key().0;
+    let envelope = Envelope::new(poster, payload).expect("the payload has a header");
+    let change = TxOut { value: Amount::from_sat(4_000), script_pubkey: ScriptBuf::new() };
+    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change, MAGIC);
+    reveal.input[0].previous_output.vout = 0;
+    let signature = taproot::Signature::from_slice(&[1; 64]).expect("64 bytes");
+    reveal.input[0].witness = envelope.witness(&secp, &signature);
+    reveal
+}
+
+/// The reveal of an altered batch.
+pub(super) fn anchor_of(batch: &Batch, alter: impl FnOnce(&mut payload::Header, &mut Vec<Chunk>)) -> Transaction {
+    reveal_of(&payload_of(batch, alter))
+}
+
+/// A branch of the chain and a follower that has seen nothing else.
+#[derive(Clone)]
+pub(super) struct Branch {
+    pub(super) follower: Follower,
+    header: Header,
+    tag: u32,
+}
+
+impl Branch {
+    pub(super) fn new() -> Self {
+        Self::tagged(0)
+    }
+
+    pub(super) fn tagged(tag: u32) -> Self {
+        let header = regtest_genesis();
+        let follower = Follower::new(params(), program(), &[header]).expect("the genesis block is the start");
+        Self { follower, header, tag }
+    }
+
+    /// The same branch, to go on differently.
+    pub(super) fn fork(&self, tag: u32) -> Self {
+        Self { tag, ..self.clone() }
+    }
+
+    /// An empty batch that follows the tip and credits every deposit that waits.
+    pub(super) fn batch(&self) -> Batch {
+        Batch {
+            tip: self.follower.tip,
+            depth: self.follower.tip.depth,
+            reference: self.follower.scanned,
+            deposits: self.follower.pending_deposits().map(|deposit| deposit.deposit).collect(),
+            withdrawals: Vec::new(),
+            token: Token::BITCOIN,
+            root_seed: 0,
+        }
+    }
+
+    pub(super) fn anchor(&self, batch: &Batch) -> Transaction {
+        anchor_of(batch, |_, _| ())
+    }
+
+    pub(super) fn next_block(&self, transactions: Vec<Transaction>) -> Block {
+        mine_block(&self.header, self.follower.scanned.height + 1, self.tag, transactions)
+    }
+
+    /// Mines a block and follows it.
+    pub(super) fn mine(&mut self, transactions: Vec<Transaction>) -> Vec<Event> {
+        let block = self.next_block(transactions);
+        self.follow(block)
+    }
+
+    pub(super) fn follow(&mut self, block: Block) -> Vec<Event> {
+        self.header = block.header;
+        assert_eq!(self.follower.accept_header(block.header), Ok(None));
+        self.follower.connect(block).expect("mined by the rules")
+    }
+}
+
+/// All of a follower's state that the best chain determines.
+pub(super) fn state(follower: &Follower) -> impl PartialEq + core::fmt::Debug + use<> {
+    (
+        (follower.scanned, follower.tip, follower.headers.tip(), follower.first_excerpt),
+        (follower.history.clone(), follower.deposits.clone(), follower.deposits_scanned, follower.payouts.clone()),
+    )
+}

@@ -1,0 +1,142 @@
+//! Each rule broken alone: the anchor is ignored with its reason, and the good one behind it in the same block is not.
+
+use super::*;
+use crate::{
+    cell::CellIndex,
+    envelope::{Announcement, EnvelopeError},
+    groth16::Rejected,
+    payload::{self, Chunk, PayloadError},
+    program::VerifyError,
+    record::{Kind, TransferRecord},
+    statement::CircuitId,
+};
+
+/// A branch with one batch, whose reference is block 1, and three blocks.
+fn branch() -> Branch {
+    let mut branch = Branch::new();
+    branch.mine(alloc::vec![deposit_transaction(1, &[10])]);
+    let batch = branch.batch();
+    branch.mine(alloc::vec![branch.anchor(&batch)]);
+    branch.mine(alloc::vec![deposit_transaction(2, &[20])]);
+    branch
+}
+
+fn assert_ignored(branch: &Branch, broken: Transaction, expected: Refusal) {
+    let mut branch = branch.clone();
+    let good = branch.anchor(&branch.batch());
+    let events = branch.mine(alloc::vec![broken, good]);
+    assert_eq!((refusals(&events), verified(&events)), (alloc::vec![expected], alloc::vec![1]));
+}
+
+#[test]
+fn each_field_of_the_header_is_compared() {
+    type Alter = fn(&mut payload::Header);
+    let branch = branch();
+    let tip = branch.follower.tip;
+    let other_program = ProgramId::from_byte_array([1; 32]);
+    let at = |height| branch.follower.headers.at(height).expect("mined");
+    let zeros = bitcoin::hashes::Hash::all_zeros();
+    let next = tip.batches;
+    let cases: [(Alter, Refusal); 13] = [
+        (|h| h.chain_id = ChainId(8), Refusal::ChainId { expected: ChainId(7), found: ChainId(8) }),
+        (|h| h.batch += 1, Refusal::Batch { expected: next, found: next + 1 }),
+        (|h| h.batch -= 1, Refusal::Batch { expected: next, found: next - 1 }),
+        (
+            |h| h.previous_payload_hash = PayloadHash::NONE,
+            Refusal::PreviousPayload { expected: tip.payload_hash, found: PayloadHash::NONE },
+        ),
+        (
+            |h| h.program_id = ProgramId::from_byte_array([1; 32]),
+            Refusal::Program { expected: program().id(), found: other_program },
+        ),
+        (|h| h.root_before += Fr::from(1u64), Refusal::RootBefore),
+        (|h| h.depth = depth(3), Refusal::RootBefore),
+        (|h| h.depth = depth(1), Refusal::Depth { tip: depth(2), found: depth(1) }),
+        (
+            |h| h.reference_hash = bitcoin::hashes::Hash::all_zeros(),
+            Refusal::ReferenceUnknown(BlockId { height: 3, hash: zeros }),
+        ),
+        (|h| h.reference_height = 2, Refusal::ReferenceUnknown(BlockId { height: 2, hash: at(3).hash })),
+        (|h| h.reference_height = 4, Refusal::ReferenceUnknown(BlockId { height: 4, hash: at(3).hash })),
+        (|h| h.deposits_consumed += 1, Refusal::DepositCount { expected: 2, found: 3 }),
+        (|h| h.deposits_consumed -= 1, Refusal::DepositCount { expected: 2, found: 1 }),
+    ];
+    for (alter, expected) in cases {
+        let broken = anchor_of(&branch.batch(), |header, _| alter(header));
+        assert_ignored(&branch, broken, expected);
+    }
+}
+
+#[test]
+fn the_reference_does_not_go_back_and_not_ahead() {
+    let branch = branch();
+    let at = |height| branch.follower.headers.at(height).expect("mined");
+    let back = Batch { reference: at(0), deposits: Vec::new(), ..branch.batch() };
+    assert_ignored(&branch, branch.anchor(&back), Refusal::ReferenceGoesBack { tip: 1, found: 0 });
+    let same = Batch { reference: at(1), deposits: Vec::new(), ..branch.batch() };
+    let mut accepted = branch.clone();
+    assert_eq!(verified(&accepted.mine(alloc::vec![branch.anchor(&same)])), [1]);
+    // The anchor's own block is known when headers come before blocks, yet it is no ancestor of itself.
+    let mut ahead = branch.clone();
+    let block = ahead.next_block(Vec::new());
+    assert_eq!(ahead.follower.accept_header(block.header), Ok(None));
+    let id = ahead.follower.next_block().expect("its header is known");
+    let own = ahead.follower.check_reference(id, id);
+    assert_eq!(own, Err(Refusal::ReferenceUnknown(id)));
+}
+
+#[test]
+fn output_0_and_payload_agree() {
+    let branch = branch();
+    let payload = payload_of(&branch.batch(), |_, _| ());
+    let header = payload::Header::decode(&payload).expect("well-formed");
+    let payload_hash = PayloadHash::of(&payload);
+    let announcement = Announcement { batch: header.batch, payload_hash, root_after: header.root_after };
+    let with = |announcement: Announcement| {
+        let mut reveal = reveal_of(&payload);
+        reveal.output[0].script_pubkey = announcement.script_pubkey(params().magic);
+        reveal
+    };
+    assert_eq!(with(announcement), reveal_of(&payload));
+    let other_batch = Announcement { batch: 2, ..announcement };
+    assert_ignored(&branch, with(other_batch), Refusal::Announcement);
+    let other_root = Announcement { root_after: Fr::from(1u64), ..announcement };
+    assert_ignored(&branch, with(other_root), Refusal::Announcement);
+    let other_hash = Announcement { payload_hash: PayloadHash::NONE, ..announcement };
+    assert_ignored(&branch, with(other_hash), Refusal::Envelope(EnvelopeError::PayloadHash));
+}
+
+#[test]
+fn payloads_decode_and_proofs_prove() {
+    let branch = branch();
+    let payload = payload_of(&branch.batch(), |_, _| ());
+    let longer = [payload.as_slice(), &[0]].concat();
+    assert_ignored(&branch, reveal_of(&longer), Refusal::Payload(PayloadError::Length));
+    let rejected = Refusal::Proof(VerifyError::Rejected(Rejected));
+    type Alter = fn(&mut Vec<Chunk>);
+    let after_proving: [Alter; 5] = [
+        |chunks| chunks[1].operator = CellIndex::new(1).expect("a small index"),
+        |chunks| chunks[1].token = Token(1),
+        |chunks| chunks[0].root_after = Fr::from(5u64),
+        |chunks| {
+            let (first, second) = (chunks[0].proof.clone(), chunks[1].proof.clone());
+            (chunks[0].proof, chunks[1].proof) = (second, first);
+        },
+        |chunks| {
+            let cell = CellIndex::new(1).expect("a small index");
+            chunks[1].records =
+                Records::Transfer(alloc::vec![TransferRecord { from: cell, to: cell, amount: 0, fee: 0 }]);
+        },
+    ];
+    let decoded = Payload::decode(&payload).expect("well-formed");
+    for alter in after_proving {
+        let mut chunks = decoded.chunks().to_vec();
+        alter(&mut chunks);
+        let altered =
+            Payload::new(*decoded.header(), chunks).and_then(|payload| payload.encode()).expect("well-formed");
+        assert_ignored(&branch, reveal_of(&altered), rejected);
+    }
+    let unknown = anchor_of(&branch.batch(), |_, chunks| chunks[1].slots = 3);
+    let circuit = CircuitId::new(Kind::Transfer, depth(2), 3);
+    assert_ignored(&branch, unknown, Refusal::Proof(VerifyError::UnknownCircuit(circuit)));
+}
