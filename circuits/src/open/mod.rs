@@ -24,3 +24,5 @@
 
 pub(crate) mod circuit;
 pub mod rule;
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::{
     payer::{self, PayerRelations, Payment},
     transaction::{Body, Withdraw},
 };
+use ark_bn254::Fr;
 use taproof_verifier::{
     cell::{CellIndex, MerklePath, Token},
     record::{Destination, Kind},
@@ -67,7 +68,7 @@ impl SlotCircuit for WithdrawCircuit {
         witness: &WithdrawWitness,
     ) -> SlotParts<CS::Var> {
         let WithdrawWitness { record, signature, from, .. } = witness;
-        let (number, program) = destination(cs, &record.destination);
+        let (number, program) = destination(cs, record.destination.number(), record.destination.elements());
         cs.relation("R1, widths of the record");
         let amounts = [record.amount, record.fee];
         let payment = Payment::witness(cs, globals, record.from, number, amounts, program.clone());
@@ -80,13 +81,17 @@ impl SlotCircuit for WithdrawCircuit {
 }
 
 /// R2 and R3: the number and the two elements of a destination.
-fn destination<CS: ConstraintSystem>(cs: &mut CS, destination: &Destination) -> (CS::Var, [CS::Var; 2]) {
+pub(super) fn destination<CS: ConstraintSystem>(
+    cs: &mut CS,
+    number: u8,
+    elements: [Fr; 2],
+) -> (CS::Var, [CS::Var; 2]) {
     cs.relation("R2, destination's number");
-    let number_bits = bits::witness_bits(cs, destination.number().into(), NUMBER_BITS);
+    let number_bits = bits::witness_bits(cs, number.into(), NUMBER_BITS);
     let [low, high] = [&number_bits[0], &number_bits[1]].map(Bit::var);
     cs.enforce(low, high, &CS::Var::zero());
     cs.relation("R3, destination's program");
-    let [head, tail] = destination.elements().map(|element| cs.witness(element));
+    let [head, tail] = elements.map(|element| cs.witness(element));
     bits::enforce_width(cs, &head, HEAD_BITS);
     bits::enforce_width(cs, &tail, TAIL_BITS);
     let is_short = CS::Var::one() - low.clone() - high.clone();

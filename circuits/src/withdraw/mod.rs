@@ -21,3 +21,5 @@
 
 pub(crate) mod circuit;
 pub mod rule;
+#[cfg(test)]
+mod tests;
