@@ -4,7 +4,7 @@ mod forge;
 mod slots;
 pub(crate) mod state;
 
-pub(crate) use slots::{assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks};
+pub(crate) use slots::{assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_padding_holds};
 
 use crate::cs::{Assignment, ConstraintSystem, Outline, SegmentShape, Shape, Trace};
 use ark_bn254::Fr;

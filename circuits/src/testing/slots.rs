@@ -6,6 +6,7 @@ use crate::{
     cs::{ConstraintSystem, Segment},
 };
 use ark_bn254::Fr;
+use ark_ff::{AdditiveGroup, Field};
 use std::collections::BTreeSet;
 
 /// The first slot of a chunk by itself, its globals and carry held to the statement.
@@ -68,4 +69,25 @@ pub(crate) fn assert_chunk_sound(chunk: &ChunkWitness) {
     assert_eq!(shape.first_unsatisfied(&assignment.wires), None);
     let free = free_wires(&shape, &assignment);
     assert_eq!(free, Vec::<usize>::new(), "wires that nothing holds");
+}
+
+/// Checks that the last slot of a valid chunk, a padding slot, has zeros for its `N` - 2 elements and hands on what it is
+/// handed; gives the relations that hold those elements, the root after and the sum of fees, each changed alone.
+pub(crate) fn assert_padding_holds<const N: usize>(chunk: &ChunkWitness) -> [&'static str; N] {
+    let assignment = assign(chunk).expect("a valid chunk");
+    let shape = shape(chunk.statement.circuit).expect("a circuit");
+    let end = shape.wire_count() - shape.tail().wire_count();
+    let carried = end - shape.carry_count()..end;
+    let before = carried.clone().map(|wire| wire - shape.slot().wire_count());
+    assert!(before.zip(carried).all(|(before, after)| assignment.wires[before] == assignment.wires[after]));
+    let elements = end - N..end - shape.carry_count();
+    assert!(assignment.wires[elements].iter().all(|element| *element == Fr::ZERO));
+    core::array::from_fn(|position| {
+        let mut altered = assignment.clone();
+        altered.wires[end - N + position] += Fr::ONE;
+        let first = shape.first_unsatisfied(&altered.wires).expect("a row holds the wire");
+        let (segment, relation) = shape.relation_of(first);
+        assert_eq!(segment, Segment::Slot(shape.slot_count() - 1));
+        relation
+    })
 }

@@ -81,11 +81,7 @@ impl SlotCircuit for WithdrawCircuit {
 }
 
 /// R2 and R3: the number and the two elements of a destination.
-pub(super) fn destination<CS: ConstraintSystem>(
-    cs: &mut CS,
-    number: u8,
-    elements: [Fr; 2],
-) -> (CS::Var, [CS::Var; 2]) {
+pub(super) fn destination<CS: ConstraintSystem>(cs: &mut CS, number: u8, elements: [Fr; 2]) -> (CS::Var, [CS::Var; 2]) {
     cs.relation("R2, destination's number");
     let number_bits = bits::witness_bits(cs, number.into(), NUMBER_BITS);
     let [low, high] = [&number_bits[0], &number_bits[1]].map(Bit::var);

@@ -7,14 +7,13 @@ use super::{
 use crate::{
     account::{AccountError, PayerError, Rollup},
     chunk::{
-        AssignError, assign, count,
+        AssignError, assign,
         witness::{CellUpdate, ChunkWitness, SlotWitnesses, WithdrawWitness},
     },
     cs::ConstraintSystem,
     schnorr::SignatureError,
     testing::{
-        Piece, assert_sound, run,
-        slots::{assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks},
+        Piece, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_padding_holds, assert_sound, run,
         state::{CHAIN_ID, State, index, secret},
         unsatisfied,
     },
@@ -26,8 +25,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use taproof_verifier::{
     cell::{Account, Cell, ChainId, Depth, Token},
-    record::{Destination, Kind, Record},
-    statement::CircuitId,
+    record::{Destination, Record},
 };
 
 const TOKEN: Token = Token::BITCOIN;
@@ -325,10 +323,14 @@ fn r10_the_fee_is_counted() {
 }
 
 #[test]
-fn the_circuit_keeps_within_its_budget() {
-    let circuit = CircuitId::new(Kind::Withdraw, Depth::MAX, 1);
-    let rows = count(circuit).expect("a circuit").constraints_per_slot;
-    assert!(rows <= 12_500, "{rows}");
+fn r11_padding_posts_and_changes_nothing() {
+    let mut state = State::new(2, TOKEN, 6);
+    let root = state.root();
+    let slots = vec![state.withdraw(1, [500, 3], Destination::P2wsh([9; 32]))];
+    let chunk = state.chunk(root, 2, SlotWitnesses::Withdraw(slots));
+    let [elements @ .., root_after, fee_sum] = assert_padding_holds::<5>(&chunk);
+    assert_eq!(elements, ["R1 or R11, record"; 3]);
+    assert_eq!([root_after, fee_sum], ["R9 or R11, root after", "R10 or R11, sum of fees"]);
 }
 
 fn destinations() -> impl Strategy<Value = Destination> {
