@@ -185,6 +185,23 @@ impl Program {
     /// # Errors
     /// [`VerifyError::UnknownCircuit`] for the first circuit that is not part of the program, and
     /// [`VerifyError::Rejected`] if any proof does not prove its statement; which one is not told.
+    ///
+    /// # Examples
+    /// Every proof of a payload:
+    ///
+    /// ```
+    /// use taproof_verifier::{
+    ///     payload::Payload,
+    ///     program::{Program, VerifyError},
+    /// };
+    ///
+    /// fn check(program: &Program, payload: &Payload) -> Result<(), VerifyError> {
+    ///     let statements = payload.statements();
+    ///     let proofs = payload.chunks().iter().map(|chunk| &chunk.proof);
+    ///     program.verify_batch(statements.iter().zip(proofs))?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn verify_batch<'a>(
         &self,
         proofs: impl IntoIterator<Item = (&'a Statement, &'a Proof)>,

@@ -98,6 +98,21 @@ impl Weight {
         (0..items.len() as u64).map(weight).collect()
     }
 
+    /// Multiplies a point, given its image under the endomorphism and the sum of both.
+    fn multiply(&self, point: &G1Affine, image: &G1Affine, sum: &G1Affine) -> G1Projective {
+        let mut product = G1Projective::zero();
+        for bit in (0..u64::BITS).rev() {
+            product.double_in_place();
+            match (self.a >> bit & 1, self.b >> bit & 1) {
+                (1, 1) => product += sum,
+                (1, _) => product += point,
+                (_, 1) => product += image,
+                _ => {}
+            }
+        }
+        product
+    }
+
     fn scalar(&self) -> Fr {
         Fr::from(self.a) + Fr::from(self.b) * ark_bn254::g1::Config::LAMBDA
     }
@@ -117,20 +132,8 @@ fn weighted_points(items: &[BatchItem<'_>], weights: &[Weight]) -> Vec<G1Project
     let images: Vec<_> = items.iter().map(|item| endomorphism(&item.proof.a)).collect();
     let sums: Vec<_> = items.iter().zip(&images).map(|(item, image)| item.proof.a + image).collect();
     let sums = G1Projective::normalize_batch(&sums);
-    let multiply = |(((item, image), sum), weight): (((&BatchItem<'_>, &G1Affine), &G1Affine), &Weight)| {
-        let mut product = G1Projective::zero();
-        for bit in (0..u64::BITS).rev() {
-            product.double_in_place();
-            match (weight.a >> bit & 1, weight.b >> bit & 1) {
-                (1, 1) => product += sum,
-                (1, _) => product += item.proof.a,
-                (_, 1) => product += image,
-                _ => {}
-            }
-        }
-        product
-    };
-    items.iter().zip(&images).zip(&sums).zip(weights).map(multiply).collect()
+    let points = items.iter().zip(&images).zip(&sums).zip(weights);
+    points.map(|(((item, image), sum), weight)| weight.multiply(&item.proof.a, image, sum)).collect()
 }
 
 /// What the proofs of one key add up to.
@@ -183,5 +186,60 @@ impl<'a> Pairs<'a> {
         let points = G1Projective::normalize_batch(&self.points);
         let pairs: Vec<_> = points.into_iter().zip(self.lines).filter(|(point, _)| !point.is_zero()).collect();
         miller_loop(&pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::groth16::simulate::Trapdoor;
+    use ark_ff::Field;
+
+    /// The weights of two proofs, of which the second has this key, input and proof.
+    fn weights(key: &PreparedVerifyingKey, input: Fr, proof: &Proof) -> Vec<(u64, u64)> {
+        let first_key = Trapdoor::new(1).key().prepare();
+        let first_proof = Trapdoor::new(1).prove(Fr::ONE, 1);
+        let statement = Statement {
+            chain_id: crate::cell::ChainId(1),
+            circuit: crate::statement::CircuitId::new(crate::record::Kind::Transfer, crate::cell::Depth::MAX, 1),
+            root_before: Fr::ZERO,
+            root_after: Fr::ZERO,
+            data_digest: Fr::ZERO,
+            context: crate::statement::Context {
+                height_blocks: 0,
+                token: crate::cell::Token::BITCOIN,
+                operator: crate::cell::CellIndex::default(),
+            },
+        };
+        let item = |key, proof| BatchItem { key, statement: &statement, proof };
+        let items = [item(&first_key, &first_proof), item(key, proof)];
+        Weight::draw(&items, &[Fr::ONE, input]).iter().map(|weight| (weight.a, weight.b)).collect()
+    }
+
+    #[test]
+    fn every_weight_depends_on_every_key_input_and_proof() {
+        let (key, other_key) = (Trapdoor::new(2).key().prepare(), Trapdoor::new(3).key().prepare());
+        let (proof, other_proof) = (Trapdoor::new(2).prove(Fr::ONE, 2), Trapdoor::new(2).prove(Fr::ONE, 3));
+        let two = Fr::from(2u64);
+        let draws = [
+            weights(&key, Fr::ONE, &proof),
+            weights(&other_key, Fr::ONE, &proof),
+            weights(&key, two, &proof),
+            weights(&key, Fr::ONE, &other_proof),
+        ];
+        let distinct: std::collections::HashSet<_> = draws.iter().flatten().collect();
+        assert_eq!(distinct.len(), 8);
+        assert_eq!(weights(&key, Fr::ONE, &proof), draws[0]);
+    }
+
+    #[test]
+    fn weighted_points_are_multiples_by_the_weight() {
+        let proof = Trapdoor::new(2).prove(Fr::ONE, 2);
+        let image = endomorphism(&proof.a);
+        assert_eq!(image, proof.a * ark_bn254::g1::Config::LAMBDA);
+        for (a, b) in [(0, 0), (1, 0), (0, 1), (u64::MAX, u64::MAX), (1 << 63, 12345)] {
+            let weight = Weight { a, b };
+            assert_eq!(weight.multiply(&proof.a, &image, &(proof.a + image).into()), proof.a * weight.scalar());
+        }
     }
 }
