@@ -1,0 +1,76 @@
+//! What comes from Bitcoin: blocks, headers, reveals, deposits, and the follower's checkpoint. Nothing panics, and what
+//! is read as a leaf is written again to the same bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproof_verifier::{
+    bitcoin::{
+        Amount, Network, ScriptBuf, Transaction, TxIn, TxOut, Witness, absolute::LockTime, consensus::deserialize,
+        constants::genesis_block, transaction::Version,
+    },
+    block::{ValidatedBlock, decode_block},
+    deposit::Deposit,
+    envelope::{Announcement, Envelope, Magic, Reveal},
+    follow::Checkpoint,
+    headers::{BlockId, HeaderChain},
+    payload::{Header, PayloadHash},
+};
+
+const MAGIC: Magic = Magic(*b"fuzz");
+
+fuzz_target!(|input: &[u8]| {
+    if let Ok(block) = decode_block(input) {
+        let id = BlockId { height: 1, hash: block.block_hash() };
+        block.txdata.iter().for_each(scan);
+        let _ = ValidatedBlock::new(block, id);
+    }
+    if let Ok(transaction) = deserialize::<Transaction>(input) {
+        scan(&transaction);
+    }
+    if let Ok(checkpoint) = Checkpoint::from_bytes(input) {
+        assert_eq!(checkpoint.to_bytes(), input);
+    }
+    read_headers(input);
+    read_leaf(input);
+});
+
+fn scan(transaction: &Transaction) {
+    let _ = Reveal::parse(transaction, MAGIC);
+    for output in &transaction.output {
+        Deposit::scan(transaction, &output.script_pubkey, MAGIC);
+    }
+}
+
+fn read_headers(input: &[u8]) {
+    let genesis = genesis_block(Network::Regtest).header;
+    let start = BlockId { height: 0, hash: genesis.block_hash() };
+    let mut chain = HeaderChain::new(Network::Regtest, start, &[genesis], 3).expect("the genesis block");
+    for bytes in input.chunks_exact(80) {
+        let mut header: taproof_verifier::bitcoin::block::Header = deserialize(bytes).expect("80 bytes are a header");
+        let _ = chain.accept(header);
+        header.prev_blockhash = chain.tip().hash;
+        let _ = chain.accept(header);
+    }
+}
+
+/// Takes the input as a leaf, behind an announcement of the payload that follows the leaf's key.
+fn read_leaf(leaf: &[u8]) {
+    let Some(key) = leaf.get(1..33) else { return };
+    let Some(payload) = leaf.get(36..leaf.len().saturating_sub(2)) else { return };
+    let Ok(header) = Header::decode(payload) else { return };
+    let payload_hash = PayloadHash::of(payload);
+    let announcement = Announcement { batch: header.batch, payload_hash, root_after: header.root_after };
+    let control = [&[0xc0], key].concat();
+    let witness = Witness::from_slice(&[[0; 64].as_slice(), leaf, &control]);
+    let change = TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new() };
+    let transaction = Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn { witness, ..TxIn::default() }],
+        output: vec![TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(MAGIC) }, change],
+    };
+    if let Ok(Some(reveal)) = Reveal::parse(&transaction, MAGIC) {
+        let envelope = Envelope::new(reveal.poster(), reveal.payload()).expect("the payload has a header");
+        assert_eq!(envelope.leaf().as_bytes(), leaf);
+    }
+}
