@@ -9,6 +9,7 @@
 pub mod transactions;
 
 use crate::atomic_file;
+use crate::atomic_file::write_atomically;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::File,
@@ -264,7 +265,8 @@ fn checksum(header: &[u8], body: &[u8]) -> [u8; 32] {
 /// # Errors
 /// [`FileError::Io`], on a full disk among others; an older file of that name then stands unchanged.
 pub fn write<A: Artefact>(path: &Path, artefact: &A) -> Result<(), FileError> {
-    write_atomically(path, &encode(artefact)).map_err(|source| FileError::Io { path: path.to_owned(), source })
+    let bytes = encode(artefact);
+    write_atomically(path, |file| file.write_all(&bytes)).map_err(|source| FileError::Io { path: path.to_owned(), source })
 }
 
 /// Reads a container from a file.
@@ -282,14 +284,6 @@ pub fn read<A: Artefact>(path: &Path) -> Result<A, FileError> {
     // One byte more than the longest body tells a file with trailing bytes from one without.
     file.take(A::LENGTH_MAX + 1).read_to_end(&mut bytes).map_err(io_error)?;
     decode(&bytes).map_err(artefact_error)
-}
-
-/// Replaces a file by these bytes so that after a crash at any moment it holds either the old bytes or the new.
-///
-/// # Errors
-/// Whatever the file system reports; the file is then unchanged.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    atomic_file::write_atomically(path, |file| file.write_all(bytes))
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 pub mod anchor;
 pub mod artefact;
 pub mod atomic_file;
+pub mod demo;
 pub mod key_file;
+pub mod key_ring;
 pub mod layer1;
 pub mod node;
 pub mod progress;

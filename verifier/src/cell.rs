@@ -23,8 +23,8 @@ impl Depth {
     pub const MAX: Self = Self(10);
 
     /// Checks a number of levels; `None` unless it is 1 to 10.
-    pub fn new(levels: u8) -> Option<Self> {
-        (1..=Self::MAX.0).contains(&levels).then_some(Self(levels))
+    pub const fn new(levels: u8) -> Option<Self> {
+        if levels >= 1 && levels <= Self::MAX.0 { Some(Self(levels)) } else { None }
     }
 
     /// The number of levels.

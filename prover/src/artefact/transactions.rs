@@ -4,7 +4,8 @@
 //! operator should credit when it meets a deposit on Bitcoin by that owner. What one transaction gets wrong is the
 //! matter of that one: the rest of the file is still read.
 
-use super::{FileError, write_atomically};
+use super::FileError;
+use crate::atomic_file::write_atomically;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fs::File, io::Read, path::Path};
@@ -121,7 +122,8 @@ pub fn to_json(deposits: &[DepositRecord], transactions: &[Transaction]) -> Stri
 /// # Errors
 /// [`FileError::Io`].
 pub fn write(path: &Path, deposits: &[DepositRecord], transactions: &[Transaction]) -> Result<(), FileError> {
-    let written = write_atomically(path, to_json(deposits, transactions).as_bytes());
+    let json = to_json(deposits, transactions);
+    let written = write_atomically(path, |file| file.write_all(json.as_bytes()));
     written.map_err(|source| FileError::Io { path: path.to_owned(), source })
 }
 

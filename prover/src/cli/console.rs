@@ -2,6 +2,7 @@
 
 use super::failure::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use taproof::progress::Progress;
 use serde::Serialize;
 use std::{
     fmt::Display,
@@ -22,11 +23,6 @@ impl Console {
         Self { json, quiet }
     }
 
-    /// Whether reports are JSON.
-    pub(crate) fn is_json(self) -> bool {
-        self.json
-    }
-
     /// Prints a report: one line of JSON, or the text that `text` makes of it.
     pub(crate) fn report<R: Serialize, T: Display>(self, report: &R, text: impl FnOnce(&R) -> T) -> Result {
         if self.json { self.print(serde_json::to_string(report)?) } else { self.print(text(report)) }
@@ -37,16 +33,6 @@ impl Console {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{text}")?;
         Ok(stdout.flush()?)
-    }
-
-    /// A bar on standard error over `length` steps; nothing where that is no terminal.
-    pub(crate) fn bar(self, length: u64, message: impl Into<String>) -> ProgressBar {
-        let bar = ProgressBar::with_draw_target(Some(length), self.draw_target());
-        let style = ProgressStyle::with_template("{msg:28} {bar:32} {pos}/{len} {elapsed}");
-        bar.set_style(style.expect("the template is well-formed"));
-        bar.set_message(message.into());
-        bar.enable_steady_tick(TICK);
-        bar
     }
 
     /// A spinner on standard error for work of unknown length.
@@ -65,3 +51,31 @@ impl Console {
 }
 
 const TICK: Duration = Duration::from_millis(200);
+
+/// A stage's bar on standard error: a spinner until the length of the stage is known. It vanishes when dropped.
+#[derive(Clone)]
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    /// Shows a stage; nothing where standard error is no terminal.
+    pub(crate) fn new(console: Console, stage: &str) -> Self {
+        Self(console.spinner(stage.to_owned()))
+    }
+}
+
+impl Progress for Bar {
+    fn report(&self, done: u64, total: u64) {
+        if self.0.length() != Some(total) {
+            let style = ProgressStyle::with_template("{spinner} {msg} {bar:32} {percent:>3} % {elapsed}");
+            self.0.set_style(style.expect("the template is well-formed"));
+            self.0.set_length(total);
+        }
+        self.0.set_position(done);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

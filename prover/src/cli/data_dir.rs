@@ -2,7 +2,7 @@
 
 use super::failure::{Exit, Failure, Fallible, Result};
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -31,6 +31,16 @@ impl DataDir {
         let Some(parent) = path.parent() else { return Ok(()) };
         fs::create_dir_all(parent).or_exit_while(Exit::Failed, format!("cannot create {}", parent.display()))
     }
+}
+
+/// The folder for what can be made anew: `taproof` in the user's cache.
+pub(crate) fn cache_dir() -> Result<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = set("XDG_CACHE_HOME")
+        .or_else(|| set("LOCALAPPDATA"))
+        .or_else(|| Some(set("HOME")?.join(".cache")));
+    let cache = cache.ok_or_else(|| Failure::new(Exit::Failed, "neither XDG_CACHE_HOME nor HOME is set"));
+    Ok(cache.map_err(|failure| failure.advise("set one of them, or name a folder"))?.join("taproof"))
 }
 
 /// Fails if a file that would be written exists.

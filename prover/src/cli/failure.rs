@@ -8,7 +8,7 @@ Exit codes:
   0  done
   1  failed for another reason than these: a disk, a node, a limit
   2  the command line itself is wrong
-  3  a file or value that was given is damaged, of another kind or version, or does not belong here
+  3  a file or value that was given is missing, damaged, of another kind or version, or does not belong here
   4  something was checked and does not hold: a proof, an anchor, a state
   5  another process has the ledger open";
 
@@ -40,6 +40,11 @@ impl Failure {
     /// A failure that is described here for the first time.
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Self { exit, error: anyhow::Error::msg(message.to_string()), advice: None }
+    }
+
+    /// A library's error.
+    pub(crate) fn of(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into(), advice: None }
     }
 
     /// Adds what the user can do about it.

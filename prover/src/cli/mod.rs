@@ -3,6 +3,7 @@
 mod completions;
 mod console;
 mod data_dir;
+mod demo;
 mod failure;
 mod import_block;
 mod inspect;
@@ -54,6 +55,7 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Wallet(wallet::WalletCommand),
     Tx(tx::TxCommand),
     Inspect(inspect::Inspect),
@@ -65,6 +67,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
+        Command::Demo(command) => command.run(&global),
         Command::Wallet(command) => command.run(&global),
         Command::Tx(command) => command.run(&global),
         Command::Inspect(command) => command.run(&global),

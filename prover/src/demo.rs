@@ -1,0 +1,265 @@
+//! The whole journey in one process: real payments in, a verified root on an embedded Bitcoin chain out.
+//!
+//! Payments of a Bitcoin block become deposits and transactions; these are applied, cut into chunks and proven in parallel;
+//! the batch is anchored by a commit and a reveal on a regtest chain that checks every spend; the verifier follows that
+//! chain; and the state is rebuilt from the chain alone. Nothing is made up on the way: the verifier is given the
+//! rollup's parameters, the program and blocks.
+
+mod report;
+mod rollup;
+
+pub use report::{ChunkFigures, DemoReport, Seconds};
+
+use crate::{
+    anchor::{AnchorError, FeeRate},
+    follow::FollowError,
+    key_ring::{self, KeyRing, KeyRingError},
+    node::{MineError, NodeError},
+    progress::Progress,
+    prove::{ProveError, Proven, prove_batch},
+    rebuild::{RebuildError, rebuild},
+    regtest::BlockError as ChainError,
+    setup::{Randomness, SetupOptions},
+    wallet::WalletError,
+    workload::{BlockError, BlockPayments, PlanError, PlanParameters, Workload},
+};
+use bitcoin::Network;
+use rollup::Rollup;
+use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
+use taproof_circuits::state::{Batch, Plan, PlanError as CutError, Refusal, Slots, State};
+use taproof_verifier::{
+    cell::{CellIndex, ChainId, Depth, Token},
+    follow::Refusal as AnchorRefusal,
+    payload::PayloadError,
+    program::ProgramError,
+};
+use zeroize::Zeroizing;
+
+/// The rollup of the demo.
+const CHAIN_ID: ChainId = ChainId(1);
+/// Chunks that one payload can carry.
+const CHUNKS_MAX: usize = 1 << 12;
+
+/// What the demo does.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// The most payments of the block that are made.
+    pub payments_max: usize,
+    /// How many accounts withdraw afterwards.
+    pub withdrawals_max: usize,
+    /// The fee of every transaction on the rollup.
+    pub fee_sat: u64,
+    /// The depth of the tree.
+    pub depth: Depth,
+    /// The slots of each kind's circuit.
+    pub slots: Slots,
+    /// The folder of the keys, which are made if they are not there.
+    pub keys: PathBuf,
+    /// The rate of fees on Bitcoin.
+    pub fee_rate: FeeRate,
+    /// How many chunks are proven at a time.
+    pub proofs_at_once: NonZeroUsize,
+}
+
+/// Watches the demo's stages.
+pub trait Observer {
+    /// A stage begins; its progress, if it has any, is reported to what this gives.
+    fn begin(&self, stage: &str) -> Box<dyn Progress>;
+}
+
+/// Why the demo did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemoError {
+    /// The block.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// The block has no payments, or none were asked for.
+    #[error("there are no payments to make")]
+    NoPayments,
+    /// The payments.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyRingError),
+    /// The keys make no program.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The wallet.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The embedded chain cannot mine as many coins as the payments need.
+    #[error("the payments take {needed_sat} sat, and a regtest chain mines no more than about {mined_sat} sat")]
+    TooMuchMoney {
+        /// Deposits and fees.
+        needed_sat: u128,
+        /// What was mined.
+        mined_sat: u64,
+    },
+    /// The embedded chain refuses a block.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The embedded chain refuses a block.
+    #[error(transparent)]
+    Mine(#[from] MineError),
+    /// The embedded chain refuses a transaction.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Following the chain.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// How the batch is cut.
+    #[error(transparent)]
+    Cut(#[from] CutError),
+    /// A transaction of the plan is refused.
+    #[error("transaction {position} of the plan is refused: {reason}")]
+    Rejected {
+        /// Its position.
+        position: usize,
+        /// Why.
+        reason: Refusal,
+    },
+    /// The batch has no room for all deposits and transactions.
+    #[error("one batch has no room for all deposits and transactions")]
+    BatchFull,
+    /// A chunk is not proven.
+    #[error("chunk {chunk} is not proven")]
+    Prove {
+        /// The chunk, from 0.
+        chunk: usize,
+        /// Why.
+        source: ProveError,
+    },
+    /// The payload.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The deposits or the anchor are not built.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// The verifier ignores the anchor.
+    #[error("the verifier ignores the anchor: {0}")]
+    Ignored(AnchorRefusal),
+    /// The verifier does not find the anchor.
+    #[error("the verifier found no anchor in the blocks")]
+    NotFound,
+    /// The state is not rebuilt.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+}
+
+impl DemoOptions {
+    fn plan_parameters(&self) -> PlanParameters {
+        PlanParameters {
+            chain_id: CHAIN_ID,
+            depth: self.depth,
+            fee_sat: self.fee_sat,
+            seed: Zeroizing::new(blake3::derive_key("taproof v1 demo", b"holders")),
+            withdrawals_max: self.withdrawals_max,
+        }
+    }
+}
+
+/// Runs the demo over a consensus-encoded block.
+///
+/// # Errors
+/// Each of [`DemoError`].
+pub fn run(block: &[u8], options: &DemoOptions, observer: &dyn Observer) -> Result<DemoReport, DemoError> {
+    let started = Instant::now();
+    let mut seconds = Seconds::default();
+    observer.begin("reading the block, signing transactions");
+    let payments = BlockPayments::from_block(block, options.payments_max)?;
+    if payments.payments().is_empty() {
+        return Err(DemoError::NoPayments);
+    }
+    let workload = payments.plan(&options.plan_parameters())?;
+
+    let ring = timed(&mut seconds.keys, || open_keys(options, observer))?;
+    let progress = observer.begin("mining coins, depositing");
+    let mut rollup = timed(&mut seconds.chain, || Rollup::found(ring.program()?, &workload, options, &*progress))?;
+    drop(progress);
+
+    observer.begin("applying transactions");
+    let (state, batch) = timed(&mut seconds.apply, || apply(&mut rollup, &workload, options))?;
+    let progress = observer.begin("proving chunks");
+    let proven = timed(&mut seconds.prove, || prove(&batch, &ring, options, &*progress))?;
+    drop(progress);
+
+    observer.begin("anchoring: commit and reveal");
+    let anchor = timed(&mut seconds.anchor, || rollup.anchor(&batch, &proven, options))?;
+    observer.begin("following the chain");
+    let verified = timed(&mut seconds.follow, || rollup.follow())?;
+    observer.begin("rebuilding the state from the chain alone");
+    let rebuilt = timed(&mut seconds.rebuild, || {
+        let (params, program) = (rollup.follower.params().clone(), rollup.follower.program().clone());
+        rebuild(&rollup.node, params, program, |_| ()).map_err(DemoError::from)
+    })?
+    .1;
+    seconds.total = started.elapsed().as_secs_f64();
+    Ok(report::Journey {
+        options,
+        payments: &payments,
+        workload: &workload,
+        ring: &ring,
+        state: &state,
+        batch: &batch,
+        anchor: &anchor,
+        deposits_vsize_vb: rollup.deposits_vsize_vb,
+        verified: &verified,
+        rebuilt: &rebuilt,
+        seconds,
+        all_payments: BlockPayments::from_block(block, usize::MAX)?,
+    }
+    .report())
+}
+
+fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> Result<T, DemoError>) -> Result<T, DemoError> {
+    let started = Instant::now();
+    let result = work();
+    *seconds = started.elapsed().as_secs_f64();
+    result
+}
+
+fn open_keys(options: &DemoOptions, observer: &dyn Observer) -> Result<KeyRing, DemoError> {
+    let circuits = key_ring::circuits(options.depth, &options.slots);
+    let setup =
+        SetupOptions { network: Network::Regtest, allow_outside_test_networks: false, randomness: Randomness::Os };
+    observer.begin("opening keys");
+    let ring = KeyRing::open_or_make(&options.keys, &circuits, &setup, |circuit| {
+        observer.begin(&format!("making the key of {circuit}"))
+    })?;
+    Ok(ring)
+}
+
+fn apply(rollup: &mut Rollup, workload: &Workload, options: &DemoOptions) -> Result<(State, Batch), DemoError> {
+    let plan = Plan {
+        height_blocks: rollup.follower.scanned().height,
+        slots: options.slots,
+        operators: [(Token::BITCOIN, CellIndex::default())].into(),
+        chunks_max: CHUNKS_MAX,
+    };
+    let mut state = State::new(CHAIN_ID, options.depth);
+    let deposits: Vec<_> = rollup.pending_deposits().collect();
+    let batch = state.apply(&plan, &deposits, &workload.transactions)?;
+    if let Some(rejected) = batch.rejected.first() {
+        return Err(DemoError::Rejected { position: rejected.position, reason: rejected.reason });
+    }
+    if !batch.left_over.is_empty() || batch.deposits_applied < deposits.len() {
+        return Err(DemoError::BatchFull);
+    }
+    state.commit();
+    Ok((state, batch))
+}
+
+fn prove(
+    batch: &Batch,
+    ring: &KeyRing,
+    options: &DemoOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<Proven>, DemoError> {
+    let results = prove_batch(&batch.chunks, |circuit| ring.key(circuit), options.proofs_at_once, progress);
+    let prove_error = |(chunk, result): (usize, Result<Proven, ProveError>)| {
+        result.map_err(|source| DemoError::Prove { chunk, source })
+    };
+    results.into_iter().enumerate().map(prove_error).collect()
+}

@@ -1,0 +1,193 @@
+//! The demo's rollup: its chain, its wallet and its follower.
+
+use super::{CHAIN_ID, DemoError, DemoOptions};
+use crate::{
+    anchor::{self, AnchorArtefact, AnchorRequest, Funding},
+    follow::{catch_up, start},
+    node::{ChainSource, EmbeddedNode},
+    progress::Progress,
+    prove::Proven,
+    regtest::RegtestChain,
+    wallet::{PosterKey, Wallet},
+    workload::Workload,
+};
+use bitcoin::{Amount, Network};
+use taproof_circuits::{state::Batch, transaction::Deposit as Credit};
+use taproof_verifier::{
+    deposit::Deposit,
+    envelope::Magic,
+    follow::{Event, Follower, Params, VerifiedBatch},
+    headers::BlockId,
+    payload::{Chunk, Header, Payload},
+    program::Program,
+    record::DepositRecord,
+};
+
+/// Blocks that make a block final.
+const FINAL_DEPTH_BLOCKS: u32 = 6;
+/// What the wallet needs beside the deposits: fees and the reveal's headroom.
+const SPARE: Amount = Amount::from_sat(100_000_000);
+/// The reveal's change, for raising its fee.
+const HEADROOM: Amount = Amount::from_sat(100_000);
+/// Blocks after which a regtest chain has no subsidy worth mining for.
+const HEIGHT_MAX: u32 = 3_000;
+/// Blocks that are mined between two looks at the wallet.
+const BLOCKS_PER_STEP: u32 = 20;
+/// Deposits of one transaction: two outputs each, well below what nodes relay.
+const DEPOSITS_PER_TRANSACTION_MAX: usize = 500;
+
+/// The demo's rollup.
+pub(super) struct Rollup {
+    pub(super) node: EmbeddedNode,
+    pub(super) follower: Follower,
+    /// The virtual size of the transactions that made the deposits.
+    pub(super) deposits_vsize_vb: u64,
+    wallet: PosterKey,
+}
+
+impl Rollup {
+    /// Mines a chain, makes the workload's deposits on it, and follows it to its tip.
+    pub(super) fn found(
+        program: Program,
+        workload: &Workload,
+        options: &DemoOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self, DemoError> {
+        let wallet = Wallet::from_seed(&blake3::derive_key("taproof v1 demo", b"wallet"), Network::Regtest)?;
+        let (bridge, wallet) = (wallet.poster_key(1)?, wallet.poster_key(0)?);
+        let chain = RegtestChain::new();
+        let params = Params {
+            network: Network::Regtest,
+            chain_id: CHAIN_ID,
+            magic: Magic(*b"tpdm"),
+            deposit_magic: Magic(*b"tpdd"),
+            genesis_depth: options.depth,
+            bridge: bridge.script_pubkey(),
+            start: BlockId { height: 0, hash: chain.tip_hash() },
+            final_depth_blocks: FINAL_DEPTH_BLOCKS,
+            program_id: program.id(),
+        };
+        let mut node = EmbeddedNode::new(chain, wallet.script_pubkey());
+        let needed_sat: u128 = workload.deposits.iter().map(|deposit| u128::from(deposit.amount_sat)).sum();
+        mine_coins(&mut node, &wallet, needed_sat + u128::from(SPARE.to_sat()), progress)?;
+        let mut deposits_vsize_vb = 0;
+        for part in workload.deposits.chunks(DEPOSITS_PER_TRANSACTION_MAX) {
+            let outputs = part.iter().flat_map(|planned| {
+                let DepositRecord { amount_sat, owner, .. } = *planned;
+                Deposit { amount_sat, owner }.outputs(&params.bridge, params.deposit_magic)
+            });
+            let transaction = anchor::pay(outputs.collect(), options.fee_rate, &coins(&node, &wallet), &wallet)?;
+            deposits_vsize_vb += transaction.vsize() as u64;
+            node.send(&transaction)?;
+            node.mine(1)?;
+        }
+        let follower = start(&node, params, program)?;
+        let mut rollup = Self { node, follower, deposits_vsize_vb, wallet };
+        rollup.catch_up()?;
+        Ok(rollup)
+    }
+
+    /// The deposits that the verifier has found and the next batch must credit.
+    pub(super) fn pending_deposits(&self) -> impl Iterator<Item = Credit> {
+        self.follower.pending_deposits().map(|scanned| {
+            let Deposit { amount_sat, owner } = scanned.deposit;
+            Credit { amount_sat, owner }
+        })
+    }
+
+    /// Builds the anchor of a batch, publishes it and mines it.
+    pub(super) fn anchor(
+        &mut self,
+        batch: &Batch,
+        proven: &[Proven],
+        options: &DemoOptions,
+    ) -> Result<AnchorArtefact, DemoError> {
+        let payload = self.payload(batch, proven)?.encode()?;
+        let funding = coins(&self.node, &self.wallet);
+        let request = AnchorRequest {
+            payload: &payload,
+            magic: self.follower.params().magic,
+            fee_rate: options.fee_rate,
+            headroom: HEADROOM,
+            funding: &funding,
+        };
+        let anchor = anchor::build(&request, &self.wallet)?;
+        crate::node::publish(&mut self.node, anchor.commit(), anchor.reveal())?;
+        self.node.mine(FINAL_DEPTH_BLOCKS)?;
+        Ok(anchor)
+    }
+
+    fn payload(&self, batch: &Batch, proven: &[Proven]) -> Result<Payload, DemoError> {
+        let (tip, reference) = (self.follower.tip(), self.follower.scanned());
+        let header = Header {
+            chain_id: CHAIN_ID,
+            batch: tip.batches,
+            previous_payload_hash: tip.payload_hash,
+            root_before: batch.root_before,
+            root_after: batch.root_after,
+            depth: batch.depth,
+            reference_height: reference.height,
+            reference_hash: reference.hash,
+            deposits_consumed: tip.deposits_consumed + batch.deposits_applied as u64,
+            program_id: self.follower.program().id(),
+        };
+        let chunk = |(witness, proven): (&taproof_circuits::chunk::witness::ChunkWitness, &Proven)| Chunk {
+            slots: witness.statement.circuit.slots,
+            token: witness.statement.context.token,
+            operator: witness.statement.context.operator,
+            root_after: witness.statement.root_after,
+            records: witness.records(),
+            proof: *proven.proof(),
+        };
+        Ok(Payload::new(header, batch.chunks.iter().zip(proven).map(chunk).collect())?)
+    }
+
+    /// Follows the chain to its tip and gives the one batch that was anchored.
+    pub(super) fn follow(&mut self) -> Result<VerifiedBatch, DemoError> {
+        let mut verified = None;
+        for event in self.catch_up()? {
+            match event {
+                Event::Verified(batch) => verified = Some(*batch),
+                Event::Ignored { refusal, .. } => return Err(DemoError::Ignored(refusal)),
+                _ => {}
+            }
+        }
+        verified.ok_or(DemoError::NotFound)
+    }
+
+    fn catch_up(&mut self) -> Result<Vec<Event>, DemoError> {
+        let mut events = Vec::new();
+        catch_up(&self.node, &mut self.follower, |_, event| {
+            events.extend(event);
+            Ok::<(), DemoError>(())
+        })?;
+        Ok(events)
+    }
+}
+
+/// Mines until the wallet can spend as much as is needed.
+fn mine_coins(
+    node: &mut EmbeddedNode,
+    wallet: &PosterKey,
+    needed_sat: u128,
+    progress: &dyn Progress,
+) -> Result<(), DemoError> {
+    loop {
+        let coins = coins(node, wallet);
+        let mined_sat: u64 = coins.iter().map(|coin| coin.output.value.to_sat()).sum();
+        let total = u64::try_from(needed_sat).unwrap_or(u64::MAX);
+        progress.report(mined_sat.min(total), total);
+        if u128::from(mined_sat) >= needed_sat {
+            return Ok(());
+        }
+        if node.chain().height() >= HEIGHT_MAX {
+            return Err(DemoError::TooMuchMoney { needed_sat, mined_sat });
+        }
+        node.mine(BLOCKS_PER_STEP)?;
+    }
+}
+
+fn coins(node: &EmbeddedNode, wallet: &PosterKey) -> Vec<Funding> {
+    let coins = node.chain().spendable_coins(&wallet.script_pubkey()).into_iter();
+    coins.map(|(outpoint, coin)| Funding { outpoint, output: coin.output }).collect()
+}
