@@ -145,7 +145,7 @@ pub fn build(request: &AnchorRequest<'_>, poster: &PosterKey) -> Result<AnchorAr
     let locked = locked.filter(|value| *value <= Amount::MAX_MONEY).ok_or(AnchorError::ValueRange)?;
 
     let commit_output = TxOut { value: locked, script_pubkey: envelope.commit_script_pubkey(&secp) };
-    let (mut commit, coins) = fund(commit_output.clone(), request, poster)?;
+    let (mut commit, coins) = fund(vec![commit_output.clone()], request.fee_rate, request.funding, poster)?;
     sign_funding(&secp, &mut commit, &coins, poster);
     reveal.input[0].previous_output = OutPoint { txid: commit.compute_txid(), vout: 0 };
     sign_reveal(&secp, &mut reveal, &commit_output, &envelope, poster);
@@ -155,6 +155,27 @@ pub fn build(request: &AnchorRequest<'_>, poster: &PosterKey) -> Result<AnchorAr
     regtest::check_scripts(&reveal, &[commit_output])?;
     let network = poster.network();
     Ok(AnchorArtefact::from_parts(network, request.magic, envelope.announcement(), commit, reveal, coins))
+}
+
+/// Builds and signs a payment from the poster's coins, as for a deposit; the change comes after the outputs given, unless it
+/// would be dust.
+///
+/// # Errors
+/// [`AnchorError`] for coins that are not the poster's or do not suffice, and for a transaction that is too heavy.
+pub fn pay(
+    outputs: Vec<TxOut>,
+    fee_rate: FeeRate,
+    funding: &[Funding],
+    poster: &PosterKey,
+) -> Result<Transaction, AnchorError> {
+    let (mut transaction, coins) = fund(outputs, fee_rate, funding, poster)?;
+    sign_funding(&Secp256k1::new(), &mut transaction, &coins, poster);
+    let weight = transaction.weight().to_wu();
+    if weight > MAX_RELAY_WEIGHT_WU {
+        return Err(AnchorError::TransactionWeight(weight));
+    }
+    regtest::check_scripts(&transaction, &coins.into_iter().map(|coin| coin.output).collect::<Vec<_>>())?;
+    Ok(transaction)
 }
 
 /// The fee of a reveal, which does not depend on what it spends.
@@ -190,30 +211,22 @@ fn placeholder_witness(kind: FundingKind) -> Witness {
     }
 }
 
-/// Chooses coins for a commit that pays `output`, and returns the rest to the poster unless it would be dust.
+/// Chooses coins for a transaction that pays `outputs`, and returns the rest to the poster unless it would be dust.
 fn fund(
-    output: TxOut,
-    request: &AnchorRequest<'_>,
+    outputs: Vec<TxOut>,
+    fee_rate: FeeRate,
+    funding: &[Funding],
     poster: &PosterKey,
 ) -> Result<(Transaction, Vec<Funding>), AnchorError> {
-    let mut seen = HashSet::new();
-    let mut coins = Vec::with_capacity(request.funding.len());
-    for coin in request.funding {
-        if !seen.insert(coin.outpoint) {
-            return Err(AnchorError::DuplicateFunding(coin.outpoint));
-        }
-        coins.push((funding_kind(coin, poster)?, coin));
-    }
-    coins.sort_by_key(|(_, coin)| (std::cmp::Reverse(coin.output.value), coin.outpoint));
-
-    let locked = output.value;
+    let coins = largest_first(funding, poster)?;
+    let paid = outputs.iter().try_fold(Amount::ZERO, |sum, output| add(sum, output.value))?;
     let change_script = poster.script_pubkey();
     let dust = change_script.minimal_non_dust();
-    let mut commit =
-        Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: Vec::new(), output: vec![output] };
-    let mut with_change = commit.clone();
+    let mut exact =
+        Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: Vec::new(), output: outputs };
+    let mut with_change = exact.clone();
     with_change.output.push(TxOut { value: Amount::ZERO, script_pubkey: change_script });
-    let (mut available, mut needed) = (Amount::ZERO, locked);
+    let (mut available, mut needed) = (Amount::ZERO, paid);
     for (position, (kind, coin)) in coins.iter().enumerate() {
         let input = TxIn {
             previous_output: coin.outpoint,
@@ -221,21 +234,38 @@ fn fund(
             sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
             witness: placeholder_witness(*kind),
         };
-        commit.input.push(input.clone());
+        exact.input.push(input.clone());
         with_change.input.push(input);
         available = add(available, coin.output.value)?;
-        needed = add(locked, request.fee_rate.fee(commit.weight()))?;
-        let needed_with_change = add(locked, request.fee_rate.fee(with_change.weight()))?;
+        needed = add(paid, fee_rate.fee(exact.weight()))?;
+        let needed_with_change = add(paid, fee_rate.fee(with_change.weight()))?;
         let chosen = || coins[..=position].iter().map(|(_, coin)| (*coin).clone()).collect();
         if let Some(change) = available.checked_sub(needed_with_change).filter(|change| *change >= dust) {
-            with_change.output[1].value = change;
+            with_change.output.last_mut().expect("the change was pushed").value = change;
             return Ok((with_change, chosen()));
         }
         if available >= needed {
-            return Ok((commit, chosen()));
+            return Ok((exact, chosen()));
         }
     }
     Err(AnchorError::InsufficientFunds { needed_sat: needed.to_sat(), available_sat: available.to_sat() })
+}
+
+/// The coins with their kinds, in an order that does not depend on the one given.
+fn largest_first<'a>(
+    funding: &'a [Funding],
+    poster: &PosterKey,
+) -> Result<Vec<(FundingKind, &'a Funding)>, AnchorError> {
+    let mut seen = HashSet::new();
+    let mut coins = Vec::with_capacity(funding.len());
+    for coin in funding {
+        if !seen.insert(coin.outpoint) {
+            return Err(AnchorError::DuplicateFunding(coin.outpoint));
+        }
+        coins.push((funding_kind(coin, poster)?, coin));
+    }
+    coins.sort_by_key(|(_, coin)| (std::cmp::Reverse(coin.output.value), coin.outpoint));
+    Ok(coins)
 }
 
 fn add(a: Amount, b: Amount) -> Result<Amount, AnchorError> {

@@ -5,15 +5,19 @@ pub mod anchor;
 pub mod artefact;
 pub mod atomic_file;
 pub mod demo;
+pub mod follow;
 pub mod key_file;
 pub mod key_ring;
 pub mod layer1;
 pub mod node;
 pub mod progress;
 pub mod prove;
+pub mod rebuild;
 pub mod regtest;
 pub mod setup;
 #[cfg(test)]
 mod toy;
+#[cfg(test)]
+mod toy_rollup;
 pub mod wallet;
 pub mod workload;

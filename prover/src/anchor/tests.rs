@@ -263,7 +263,7 @@ fn a_leaf_that_negates_the_signature_is_spendable_but_no_anchor() {
     let root: Option<TapNodeHash> = info.merkle_root();
     let output =
         TxOut { value: Amount::from_sat(50_000), script_pubkey: ScriptBuf::new_p2tr(&secp, victim.public(), root) };
-    let (mut commit, coins) = fund(output, &request(&payload, rate("1"), &funding), &forger).expect("enough coins");
+    let (mut commit, coins) = fund(vec![output], rate("1"), &funding, &forger).expect("enough coins");
     sign_funding(&secp, &mut commit, &coins, &forger);
     let outpoint = OutPoint { txid: commit.compute_txid(), vout: 0 };
     let change = TxOut { value: Amount::from_sat(10_000), script_pubkey: forger.script_pubkey() };
@@ -275,6 +275,25 @@ fn a_leaf_that_negates_the_signature_is_spendable_but_no_anchor() {
     assert_eq!(Reveal::parse(&reveal, MAGIC), Err(EnvelopeError::SignatureLength(0)));
     reveal.input[0].witness = Witness::from_slice(&[vec![1; 64], forged.to_bytes(), control.serialize()]);
     assert_eq!(Reveal::parse(&reveal, MAGIC), Err(EnvelopeError::Leaf));
+}
+
+#[test]
+fn payments_spend_the_posters_coins() {
+    let key = poster(0);
+    let mut chain = chain_paying(&key.script_pubkey(), 1);
+    let funding = funding(&chain, &key.script_pubkey());
+    let outputs: Vec<TxOut> =
+        (0..3).map(|number| TxOut { value: Amount::from_sat(1_000_000 + number), script_pubkey: miner() }).collect();
+    let payment = pay(outputs.clone(), rate("7.5"), &funding, &key).expect("enough coins");
+    assert_eq!(payment.output[..3], outputs);
+    assert_eq!(payment.output[3].script_pubkey, key.script_pubkey());
+    let facts = chain.check_transactions(std::slice::from_ref(&payment)).expect("valid")[0];
+    assert_eq!((facts.nonstandard, facts.fee_sat), (None, rate("7.5").fee(payment.weight()).to_sat()));
+    chain.mine(&[payment], &miner()).expect("valid");
+    let heavy = vec![outputs[0].clone(); 3_000];
+    assert!(matches!(pay(heavy, rate("1"), &funding, &key), Err(AnchorError::TransactionWeight(_))));
+    let much = TxOut { value: Amount::from_sat(5_000_000_000), script_pubkey: miner() };
+    assert!(matches!(pay(vec![much], rate("1"), &funding, &key), Err(AnchorError::InsufficientFunds { .. })));
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! Drives the verifier's follower with what a [`ChainSource`] has.
+//!
+//! The follower decides; here is only the reading. [`sync_headers`] brings its header chain up to the source's tip,
+//! [`scan_next`] gives it the next block, and a driver alternates the two for as long as it likes. A source may
+//! reorganise between two calls or in the middle of one: nothing read from it is believed for longer than the call.
+
+use crate::node::{ChainSource, NodeError};
+use bitcoin::{Network, block::Header};
+use taproof_verifier::{
+    block::BlockError,
+    follow::{Checkpoint, Event, Follower, Params, StartError},
+    headers::{BlockId, HeaderError},
+    program::Program,
+};
+
+/// How often a source may reorganise while its headers are read before that counts as a fault of the source.
+const ATTEMPTS_MAX: usize = 16;
+/// Headers whose median bounds the time of the next.
+const MEDIAN_TIME_SPAN: u32 = 11;
+
+/// Why following stopped. What was scanned before stays scanned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// The source did not answer.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The follower does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A header breaks a rule, or its branch leaves the chain below the final block.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A block is not what its header commits to.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// The source follows another network.
+    #[error("the source follows {found}, the rollup lives on {expected}")]
+    Network {
+        /// The rollup's network.
+        expected: Network,
+        /// The source's.
+        found: Network,
+    },
+    /// The source has no block at a height that the rollup needs.
+    #[error("the source has no block at height {0} yet")]
+    TooShort(u32),
+    /// The source reorganises faster than its headers can be read.
+    #[error("the source's chain changed {ATTEMPTS_MAX} times while it was read")]
+    Unsteady,
+}
+
+impl FollowError {
+    /// Whether trying again later may help with nothing changed here.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Node(NodeError::Block(_)) | Self::TooShort(_) | Self::Unsteady => true,
+            Self::Node(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+}
+
+/// Starts a follower before the rollup's first batch, with the headers before its start block from the source.
+///
+/// # Errors
+/// [`FollowError`].
+pub fn start(source: &dyn ChainSource, params: Params, program: Program) -> Result<Follower, FollowError> {
+    expect_network(source, params.network)?;
+    let lead = read_lead(source, params.network, params.start.height, params.start.height)?;
+    Ok(Follower::new(params, program, &lead)?)
+}
+
+/// Goes on from a checkpoint, with the headers that it needs from the source.
+///
+/// # Errors
+/// [`FollowError`].
+pub fn resume(
+    source: &dyn ChainSource,
+    params: Params,
+    program: Program,
+    checkpoint: Checkpoint,
+) -> Result<Follower, FollowError> {
+    expect_network(source, params.network)?;
+    let height = checkpoint.block().height;
+    let lead = read_lead(source, params.network, height, checkpoint.tip().reference.height)?;
+    Ok(Follower::resume(params, program, checkpoint, &lead)?)
+}
+
+/// Reads headers until the follower's best chain is the source's, or has as much work. Gives the rewinds that this
+/// brought about.
+///
+/// # Errors
+/// [`FollowError`].
+pub fn sync_headers(source: &dyn ChainSource, follower: &mut Follower) -> Result<Vec<Event>, FollowError> {
+    let mut events = Vec::new();
+    for _ in 0..ATTEMPTS_MAX {
+        if read_branch(source, follower, &mut events)? {
+            return Ok(events);
+        }
+    }
+    Err(FollowError::Unsteady)
+}
+
+/// Scans the next block of the follower's best chain; `None` if all are scanned.
+///
+/// # Errors
+/// [`FollowError`]; a block that the source no longer has is transient, and [`sync_headers`] is the way on.
+pub fn scan_next(source: &dyn ChainSource, follower: &mut Follower) -> Result<Option<Vec<Event>>, FollowError> {
+    let Some(next) = follower.next_block() else { return Ok(None) };
+    let block = source.block(&next.hash)?;
+    Ok(Some(follower.connect(block)?))
+}
+
+/// Reads and scans all that the source has, giving each event to `observe` as it comes, with the follower as it is then.
+///
+/// # Errors
+/// [`FollowError`], or what `observe` fails with.
+pub fn catch_up<E: From<FollowError>>(
+    source: &dyn ChainSource,
+    follower: &mut Follower,
+    mut observe: impl FnMut(&Follower, Option<Event>) -> Result<(), E>,
+) -> Result<(), E> {
+    for _ in 0..ATTEMPTS_MAX {
+        for event in sync_headers(source, follower)? {
+            observe(follower, Some(event))?;
+        }
+        loop {
+            match scan_next(source, follower) {
+                Ok(Some(events)) => {
+                    events.into_iter().try_for_each(|event| observe(follower, Some(event)))?;
+                    observe(follower, None)?;
+                }
+                Ok(None) => return Ok(()),
+                // The block has left the source's chain since its header was read.
+                Err(FollowError::Node(NodeError::Block(_))) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Err(FollowError::Unsteady.into())
+}
+
+fn expect_network(source: &dyn ChainSource, expected: Network) -> Result<(), FollowError> {
+    let found = source.network();
+    if found == expected { Ok(()) } else { Err(FollowError::Network { expected, found }) }
+}
+
+/// The headers up to `height`, from the start of its period of difficulty on and far enough back for median times and for
+/// the block at `needed_height`.
+fn read_lead(
+    source: &dyn ChainSource,
+    network: Network,
+    height: u32,
+    needed_height: u32,
+) -> Result<Vec<Header>, FollowError> {
+    let interval = u32::try_from(network.params().difficulty_adjustment_interval()).expect("a period has 2,016 blocks");
+    let period_start = height - height % interval;
+    let first = period_start.min(height.saturating_sub(MEDIAN_TIME_SPAN - 1)).min(needed_height);
+    (first..=height)
+        .map(|height| {
+            let hash = source.block_hash(height)?.ok_or(FollowError::TooShort(height))?;
+            Ok(source.header(&hash)?)
+        })
+        .collect()
+}
+
+/// Reads the source's headers above the last block that both chains have; `false` if its chain changed meanwhile.
+fn read_branch(
+    source: &dyn ChainSource,
+    follower: &mut Follower,
+    events: &mut Vec<Event>,
+) -> Result<bool, FollowError> {
+    let tip_height = source.tip_height()?;
+    let mut height = common_height(source, follower, tip_height)?;
+    while height < tip_height {
+        height += 1;
+        let Some(hash) = source.block_hash(height)? else { return Ok(false) };
+        let header = match source.header(&hash) {
+            Err(NodeError::Block(_)) => return Ok(false),
+            header => header?,
+        };
+        match follower.accept_header(header) {
+            Ok(event) => events.extend(event),
+            Err(HeaderError::ParentUnknown { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
+
+/// The height of the last block that both chains have.
+fn common_height(source: &dyn ChainSource, follower: &Follower, tip_height: u32) -> Result<u32, FollowError> {
+    let headers = follower.headers();
+    let final_height = headers.final_block().height;
+    if tip_height < final_height {
+        return Err(FollowError::TooShort(final_height));
+    }
+    let mut height = headers.tip().height.min(tip_height);
+    loop {
+        let hash = source.block_hash(height)?.ok_or(FollowError::TooShort(height))?;
+        if headers.contains(BlockId { height, hash }) {
+            return Ok(height);
+        }
+        if height == final_height {
+            return Err(HeaderError::ForksBelowFinal { hash, final_height }.into());
+        }
+        height -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! A rollup on the embedded chain whose proofs are made from the keys' trapdoor, so that anything can be proven at once.
+
+use crate::{
+    anchor::{AnchorArtefact, AnchorRequest, FeeRate, Funding, build, pay},
+    node::{ChainSource, EmbeddedNode},
+    regtest::{COINBASE_MATURITY_BLOCKS, RegtestChain},
+    wallet::{PosterKey, Wallet},
+};
+use ark_bn254::{Fr, G1Projective, G2Projective};
+use ark_ec::{CurveGroup, PrimeGroup};
+use ark_ff::Field;
+use bitcoin::{Amount, Network, ScriptBuf, Transaction, TxOut};
+use std::collections::BTreeMap;
+use taproof_circuits::{
+    schnorr::SecretKey,
+    state::{Batch, Plan, Slots, State},
+    transaction as rollup,
+};
+use taproof_verifier::{
+    cell::{CellIndex, ChainId, Depth, Token},
+    deposit::Deposit,
+    envelope::Magic,
+    follow::{Params, Tip},
+    groth16::{Proof, VerifyingKey},
+    headers::BlockId,
+    payload::{Chunk, Header, Payload, PayloadHash},
+    program::Program,
+    record::{Destination, Kind},
+    statement::{CircuitId, Statement},
+};
+
+const CHAIN_ID: ChainId = ChainId(7);
+const SLOTS: u16 = 4;
+/// The number of blocks that make one final.
+pub(crate) const FINAL_DEPTH_BLOCKS: u32 = 4;
+
+/// The secrets behind the one key that serves all circuits.
+const ALPHA: u64 = 3;
+const BETA: u64 = 5;
+const GAMMA: u64 = 7;
+const DELTA: u64 = 11;
+const IC: [u64; 2] = [13, 17];
+
+fn g1(scalar: Fr) -> ark_bn254::G1Affine {
+    (G1Projective::generator() * scalar).into_affine()
+}
+
+fn g2(scalar: Fr) -> ark_bn254::G2Affine {
+    (G2Projective::generator() * scalar).into_affine()
+}
+
+fn program() -> Program {
+    let [alpha, ic_0, ic_1] = [ALPHA, IC[0], IC[1]].map(|scalar| g1(Fr::from(scalar)));
+    let [beta, gamma, delta] = [BETA, GAMMA, DELTA].map(|scalar| g2(Fr::from(scalar)));
+    let key = VerifyingKey::new(alpha, beta, gamma, delta, &[ic_0, ic_1]).expect("points of the groups");
+    let kinds = [Kind::Deposit, Kind::Transfer, Kind::Open, Kind::Withdraw];
+    let circuits = [2, 3].into_iter().flat_map(|levels| {
+        let depth = Depth::new(levels).expect("a few levels");
+        kinds.map(|kind| CircuitId::new(kind, depth, SLOTS))
+    });
+    Program::new(circuits.map(|circuit| (circuit, key.clone()))).expect("known kinds and slots")
+}
+
+/// Proves any statement: C is solved for, since every secret is known.
+pub(crate) fn forge(statement: &Statement) -> Proof {
+    let [a, b] = [Fr::from(19u64), Fr::from(23u64)];
+    let input = Fr::from(IC[0]) + statement.digest() * Fr::from(IC[1]);
+    let rest = a * b - Fr::from(ALPHA * BETA) - input * Fr::from(GAMMA);
+    let c = rest * Fr::from(DELTA).inverse().expect("not zero");
+    Proof::new(g1(a), g2(b), g1(c)).expect("points of the groups")
+}
+
+/// A rollup, its poster, and the chain that it is anchored on.
+pub(crate) struct ToyRollup {
+    pub(crate) node: EmbeddedNode,
+    pub(crate) params: Params,
+    pub(crate) program: Program,
+    pub(crate) state: State,
+    pub(crate) tip: Tip,
+    pub(crate) poster: PosterKey,
+    wallet: Wallet,
+}
+
+impl ToyRollup {
+    /// A rollup that starts at the tip of a chain on which the poster has coins.
+    pub(crate) fn new() -> Self {
+        let wallet = Wallet::from_seed(&[3; 32], Network::Regtest).expect("32 bytes");
+        let poster = wallet.poster_key(0).expect("a small number");
+        let mut chain = RegtestChain::new();
+        let script = poster.script_pubkey();
+        chain.mine_empty(COINBASE_MATURITY_BLOCKS + 20, &script).expect("empty blocks are valid");
+        let start = BlockId { height: chain.height(), hash: chain.tip_hash() };
+        let program = program();
+        let params = Params {
+            network: Network::Regtest,
+            chain_id: CHAIN_ID,
+            magic: Magic(*b"tpr0"),
+            deposit_magic: Magic(*b"tpd0"),
+            genesis_depth: Depth::new(2).expect("a few levels"),
+            bridge: wallet.poster_key(1).expect("a small number").script_pubkey(),
+            start,
+            final_depth_blocks: FINAL_DEPTH_BLOCKS,
+            program_id: program.id(),
+        };
+        let state = State::new(CHAIN_ID, params.genesis_depth);
+        let tip = Tip::genesis(&params);
+        Self { node: EmbeddedNode::new(chain, script), params, program, state, tip, poster, wallet }
+    }
+
+    /// The key of an owner.
+    pub(crate) fn owner(&self, index: u32) -> SecretKey {
+        self.wallet.owner_key(0, index).expect("a small number")
+    }
+
+    fn funding(&self) -> Vec<Funding> {
+        let coins = self.node.chain().spendable_coins(&self.poster.script_pubkey());
+        coins.into_iter().map(|(outpoint, coin)| Funding { outpoint, output: coin.output }).collect()
+    }
+
+    /// Pays deposits on Bitcoin, each in a block of its own; gives them as the rollup credits them.
+    pub(crate) fn deposit(&mut self, deposits: &[(u32, u64)]) -> Vec<rollup::Deposit> {
+        let mut credited = Vec::new();
+        for (owner, amount_sat) in deposits {
+            let deposit = Deposit { amount_sat: *amount_sat, owner: *self.owner(*owner).public() };
+            let outputs: Vec<TxOut> = deposit.outputs(&self.params.bridge, self.params.deposit_magic).into();
+            let payment = pay(outputs, rate(), &self.funding(), &self.poster).expect("enough coins");
+            self.node.send(&payment).expect("standard");
+            self.node.mine(1).expect("valid");
+            credited.push(rollup::Deposit { amount_sat: *amount_sat, owner: deposit.owner });
+        }
+        credited
+    }
+
+    /// Applies a batch to the state that refers to the chain's tip, and proves it.
+    pub(crate) fn batch(&mut self, deposits: &[rollup::Deposit], transactions: &[rollup::Transaction]) -> Payload {
+        let chain = self.node.chain();
+        let slots = std::num::NonZeroU16::new(SLOTS).expect("not zero");
+        let plan = Plan {
+            height_blocks: chain.height(),
+            slots: Slots { deposit: slots, transfer: slots, open: slots, withdraw: slots },
+            operators: BTreeMap::from([(Token::BITCOIN, CellIndex::default())]),
+            chunks_max: 100,
+        };
+        let batch = self.state.apply(&plan, deposits, transactions).expect("the operator lies in the tree");
+        assert!(batch.rejected.is_empty() && batch.deposit_stop.is_none(), "{:?}", batch.rejected);
+        self.state.commit();
+        let payload = self.payload(&batch, deposits.len());
+        let statements: Vec<Statement> = batch.chunks.iter().map(|chunk| chunk.statement).collect();
+        assert_eq!(payload.statements(), statements, "the prover and the verifier prove the same");
+        payload
+    }
+
+    fn payload(&self, batch: &Batch, deposits: usize) -> Payload {
+        let chain = self.node.chain();
+        let header = Header {
+            chain_id: CHAIN_ID,
+            batch: self.tip.batches,
+            previous_payload_hash: self.tip.payload_hash,
+            root_before: batch.root_before,
+            root_after: batch.root_after,
+            depth: batch.depth,
+            reference_height: chain.height(),
+            reference_hash: chain.tip_hash(),
+            deposits_consumed: self.tip.deposits_consumed + deposits as u64,
+            program_id: self.params.program_id,
+        };
+        let chunk = |witness: &taproof_circuits::chunk::witness::ChunkWitness| Chunk {
+            slots: witness.statement.circuit.slots,
+            token: witness.statement.context.token,
+            operator: witness.statement.context.operator,
+            root_after: witness.statement.root_after,
+            records: witness.records(),
+            proof: forge(&witness.statement),
+        };
+        Payload::new(header, batch.chunks.iter().map(chunk).collect()).expect("a batch with chunks")
+    }
+
+    /// Anchors a payload and mines it; the tip moves on.
+    pub(crate) fn anchor(&mut self, payload: &Payload) -> AnchorArtefact {
+        let anchor = self.build_anchor(payload);
+        self.mine(&[anchor.commit().clone(), anchor.reveal().clone()]);
+        let header = payload.header();
+        self.tip = Tip {
+            batches: header.batch + 1,
+            payload_hash: PayloadHash::of(anchor.payload()),
+            root: header.root_after,
+            depth: header.depth,
+            deposits_consumed: header.deposits_consumed,
+            reference: BlockId { height: header.reference_height, hash: header.reference_hash },
+        };
+        anchor
+    }
+
+    /// Builds an anchor and sends nothing.
+    pub(crate) fn build_anchor(&self, payload: &Payload) -> AnchorArtefact {
+        let encoded = payload.encode().expect("short");
+        let request = AnchorRequest {
+            payload: &encoded,
+            magic: self.params.magic,
+            fee_rate: rate(),
+            headroom: Amount::from_sat(5_000),
+            funding: &self.funding(),
+        };
+        build(&request, &self.poster).expect("enough coins")
+    }
+
+    /// Sends transactions and mines them.
+    pub(crate) fn mine(&mut self, transactions: &[Transaction]) {
+        for transaction in transactions {
+            self.node.send(transaction).expect("standard");
+        }
+        self.node.mine(1).expect("valid");
+    }
+
+    /// The cell of an owner's account.
+    pub(crate) fn cell(&self, owner: u32) -> CellIndex {
+        self.state.accounts_of(self.owner(owner).public()).next().expect("an account").0
+    }
+
+    /// A signed payment of bitcoin from one owner's account to another's.
+    pub(crate) fn transfer(&self, from: u32, to: u32, amount: u64, fee: u64) -> rollup::Transaction {
+        let (from, nonce, key) = self.payer(from);
+        let (chain_id, token, to) = (CHAIN_ID, Token::BITCOIN, self.cell(to));
+        let body = rollup::Transfer { chain_id, token, from, nonce, to, amount, fee };
+        rollup::UnsignedTransaction::Transfer(body).sign(&key)
+    }
+
+    /// A signed payment into an empty cell for a new owner.
+    pub(crate) fn open(&self, from: u32, to: CellIndex, owner: u32, amount: u64, fee: u64) -> rollup::Transaction {
+        let (from, nonce, key) = self.payer(from);
+        let (chain_id, token, owner) = (CHAIN_ID, Token::BITCOIN, *self.owner(owner).public());
+        let body = rollup::Open { chain_id, token, from, nonce, to, amount, fee, owner };
+        rollup::UnsignedTransaction::Open(body).sign(&key)
+    }
+
+    /// A signed withdrawal.
+    pub(crate) fn withdraw(&self, from: u32, destination: Destination, amount: u64) -> rollup::Transaction {
+        let (from, nonce, key) = self.payer(from);
+        let (chain_id, token, fee) = (CHAIN_ID, Token::BITCOIN, 0);
+        let body = rollup::Withdraw { chain_id, token, from, nonce, amount, fee, destination };
+        rollup::UnsignedTransaction::Withdraw(body).sign(&key)
+    }
+
+    fn payer(&self, owner: u32) -> (CellIndex, u32, SecretKey) {
+        let key = self.owner(owner);
+        let (from, account) = self.state.accounts_of(key.public()).next().expect("an account");
+        (from, account.nonce, key)
+    }
+
+    /// Two anchored batches: deposits for owners 0 to 2, then, in a deeper tree, every other kind of transition.
+    pub(crate) fn with_two_batches() -> (Self, [AnchorArtefact; 2]) {
+        let mut toy = Self::new();
+        let deposits = toy.deposit(&[(0, 50_000), (1, 70_000), (2, 90_000), (1, 5_000), (0, 1)]);
+        let payload = toy.batch(&deposits, &[]);
+        let first = toy.anchor(&payload);
+        toy.state.grow().expect("not the deepest");
+        let outside_the_old_tree = CellIndex::new(100).expect("a small index");
+        let transactions = [
+            toy.transfer(1, 2, 10_000, 7),
+            toy.open(2, outside_the_old_tree, 3, 20_000, 9),
+            toy.withdraw(0, Destination::P2wpkh([8; 20]), 30_000),
+        ];
+        let payload = toy.batch(&[], &transactions);
+        let second = toy.anchor(&payload);
+        (toy, [first, second])
+    }
+}
+
+fn rate() -> FeeRate {
+    "2".parse().expect("a rate")
+}
+
+/// A script that nobody in these tests spends.
+pub(crate) fn elsewhere() -> ScriptBuf {
+    ScriptBuf::from([[0x51, 0x20].as_slice(), &[9; 32]].concat())
+}
