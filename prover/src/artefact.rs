@@ -8,7 +8,6 @@
 
 pub mod transactions;
 
-use crate::atomic_file;
 use crate::atomic_file::write_atomically;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -266,7 +265,8 @@ fn checksum(header: &[u8], body: &[u8]) -> [u8; 32] {
 /// [`FileError::Io`], on a full disk among others; an older file of that name then stands unchanged.
 pub fn write<A: Artefact>(path: &Path, artefact: &A) -> Result<(), FileError> {
     let bytes = encode(artefact);
-    write_atomically(path, |file| file.write_all(&bytes)).map_err(|source| FileError::Io { path: path.to_owned(), source })
+    write_atomically(path, |file| file.write_all(&bytes))
+        .map_err(|source| FileError::Io { path: path.to_owned(), source })
 }
 
 /// Reads a container from a file.

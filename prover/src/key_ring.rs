@@ -87,15 +87,15 @@ impl KeyRing {
     ///
     /// # Errors
     /// Each of [`KeyRingError`] but [`KeyRingError::Program`].
-    pub fn open_or_make<P: Progress>(
+    pub fn open_or_make(
         folder: &Path,
         circuits: &[CircuitId],
         options: &SetupOptions,
-        mut observe: impl FnMut(CircuitId) -> P,
+        mut observe: impl FnMut(CircuitId) -> Box<dyn Progress>,
     ) -> Result<Self, KeyRingError> {
         for circuit in circuits {
             if Self::open(folder, &[*circuit]).is_err() {
-                make(folder, *circuit, options, &observe(*circuit))?;
+                make(folder, *circuit, options, &*observe(*circuit))?;
             }
         }
         Self::open(folder, circuits)
@@ -174,7 +174,7 @@ mod tests {
         let mut open = |circuits: &[CircuitId]| {
             KeyRing::open_or_make(folder.path(), circuits, &options(), |_| {
                 made += 1;
-                Silent
+                Box::new(Silent)
             })
             .unwrap()
             .program()

@@ -12,7 +12,7 @@ mod tests;
 use bitcoin::{Block, BlockHash, Network, Transaction, Txid, block::Header};
 use std::{io, path::PathBuf};
 
-pub use embedded::EmbeddedNode;
+pub use embedded::{EmbeddedNode, MineError};
 pub use rpc::{RpcAuth, RpcNode};
 
 /// The latest blocks and a way to publish transactions.

@@ -2,13 +2,13 @@
 
 use super::failure::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use taproof::progress::Progress;
 use serde::Serialize;
 use std::{
     fmt::Display,
     io::{self, Write},
     time::Duration,
 };
+use taproof::progress::Progress;
 
 /// Where and how a command prints.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ impl Console {
 
 const TICK: Duration = Duration::from_millis(200);
 
-/// A stage's bar on standard error: a spinner until the length of the stage is known. It vanishes when dropped.
+/// A stage's bar on standard error: a spinner until the length of the stage is known.
 #[derive(Clone)]
 pub(crate) struct Bar(ProgressBar);
 
@@ -60,6 +60,11 @@ impl Bar {
     /// Shows a stage; nothing where standard error is no terminal.
     pub(crate) fn new(console: Console, stage: &str) -> Self {
         Self(console.spinner(stage.to_owned()))
+    }
+
+    /// Ends the stage: the bar vanishes.
+    pub(crate) fn end(&self) {
+        self.0.finish_and_clear();
     }
 }
 
@@ -71,11 +76,5 @@ impl Progress for Bar {
             self.0.set_length(total);
         }
         self.0.set_position(done);
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
     }
 }

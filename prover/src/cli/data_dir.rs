@@ -36,9 +36,7 @@ impl DataDir {
 /// The folder for what can be made anew: `taproof` in the user's cache.
 pub(crate) fn cache_dir() -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = set("XDG_CACHE_HOME")
-        .or_else(|| set("LOCALAPPDATA"))
-        .or_else(|| Some(set("HOME")?.join(".cache")));
+    let cache = set("XDG_CACHE_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| Some(set("HOME")?.join(".cache")));
     let cache = cache.ok_or_else(|| Failure::new(Exit::Failed, "neither XDG_CACHE_HOME nor HOME is set"));
     Ok(cache.map_err(|failure| failure.advise("set one of them, or name a folder"))?.join("taproof"))
 }

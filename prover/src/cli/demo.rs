@@ -7,7 +7,7 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
 };
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::{
     fs,
     num::{NonZeroU16, NonZeroUsize},
@@ -16,7 +16,7 @@ use std::{
 };
 use taproof::{
     anchor::FeeRate,
-    demo::{self, DemoError, DemoOptions, DemoReport, Observer},
+    demo::{self, DemoError, DemoOptions, DemoReport, Observer, Seconds},
     progress::Progress,
 };
 use taproof_circuits::state::Slots;
@@ -93,7 +93,8 @@ impl Demo {
         stages.end();
         if !report.roots_agree() {
             let DemoReport { root_proven, root_verified, root_rebuilt, .. } = &report;
-            let message = format!("the roots differ: proven {root_proven}, verified {root_verified}, rebuilt {root_rebuilt}");
+            let message =
+                format!("the roots differ: proven {root_proven}, verified {root_verified}, rebuilt {root_rebuilt}");
             return Err(Failure::new(Exit::Refuted, message));
         }
         global.console().report(&report, text)
@@ -127,21 +128,28 @@ struct Stages {
 
 impl Stages {
     fn end(&self) {
-        self.bar.lock().expect("no stage panics while it is named").take();
+        self.show(None);
+    }
+
+    fn show(&self, next: Option<Bar>) {
+        let last = std::mem::replace(&mut *self.bar.lock().expect("no stage panics while it is named"), next);
+        if let Some(last) = last {
+            last.end();
+        }
     }
 }
 
 impl Observer for Stages {
     fn begin(&self, stage: &str) -> Box<dyn Progress> {
         let bar = Bar::new(self.console, stage);
-        *self.bar.lock().expect("no stage panics while it is named") = Some(bar.clone());
+        self.show(Some(bar.clone()));
         Box::new(bar)
     }
 }
 
 fn text(report: &DemoReport) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(NOTHING);
     table.set_header(["kind", "records", "chunks", "slots", "constraints", "posted bytes a record"]);
     for kind in &report.kinds {
         table.add_row([
@@ -162,7 +170,8 @@ fn text(report: &DemoReport) -> String {
         String::new(),
     ]);
     (1..6).for_each(|column| align_right(&mut table, column));
-    format!("{}\n{table}\n{}", header(report), figures(report))
+    let (payments, seconds) = (payment_figures(report), seconds(report));
+    [header(report), table.to_string(), payments, totals(report), seconds, roots(report)].join("\n\n")
 }
 
 fn align_right(table: &mut Table, column: usize) {
@@ -173,50 +182,57 @@ fn align_right(table: &mut Table, column: usize) {
 
 fn header(report: &DemoReport) -> String {
     format!(
-        "{} payments of block {}\nfunded by {} deposits; {} withdrawals after them; {} accounts",
+        "{} payments of block {}\n{} deposits fund them, {} withdrawals follow; {} accounts",
         report.payments, report.block, report.deposits, report.withdrawals, report.accounts
     )
 }
 
-fn figures(report: &DemoReport) -> Table {
+fn payment_figures(report: &DemoReport) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(NOTHING);
     table.set_header(["a payment", "Taproof", "layer 1"]);
     let rate = report.fee_rate_sat_per_kvb as f64 / 1_000.0;
-    let mut row = |name: String, here: String, there: String| {
-        table.add_row([name, here, there]);
-    };
-    let none = String::new;
-    row("posted bytes, records only".into(), format!("{:.1}", report.posted_bytes_per_payment), none());
-    row("posted bytes, proofs and all".into(), format!("{:.1}", report.posted_bytes_per_payment_all_in), none());
-    row(
-        "posted bytes of a transfer between existing accounts".into(),
-        format!("{:.2}", report.posted_bytes_per_transfer_between_existing_accounts),
-        none(),
-    );
-    let (here, there) = (report.vbytes_per_payment, report.layer_1_vbytes_per_payment);
-    row("virtual bytes".into(), format!("{here:.1}"), format!("{there:.1}"));
-    let (here, there) = (report.fee_sat_per_payment, report.layer_1_fee_sat_per_payment);
-    row(format!("fee in sat at {rate} sat/vB"), format!("{here:.0}"), format!("{there:.0}"));
-    (1..3).for_each(|column| align_right(&mut table, column));
-    table.add_row(["proofs".to_owned(), format!("{} of {} bytes in all", report.proofs, report.proof_bytes), none()]);
-    table.add_row(["payload".to_owned(), format!("{} bytes", report.payload_bytes), none()]);
-    table.add_row(["commit and reveal".to_owned(), format!("{} vB", report.anchor_vsize_vb), none()]);
-    table.add_row(["deposits, once".to_owned(), format!("{} vB", report.deposits_vsize_vb), none()]);
-    let seconds = &report.seconds;
-    for (name, seconds) in [
-        ("keys", seconds.keys),
-        ("embedded chain", seconds.chain),
-        ("apply", seconds.apply),
-        ("prove", seconds.prove),
-        ("anchor", seconds.anchor),
-        ("follow", seconds.follow),
-        ("rebuild", seconds.rebuild),
-        ("all", seconds.total),
-    ] {
-        table.add_row([format!("seconds: {name}"), format!("{seconds:.2}"), none()]);
+    let between_existing = report.posted_bytes_per_transfer_between_existing_accounts;
+    let rows = [
+        ("posted bytes, records only".to_owned(), format!("{:.1}", report.posted_bytes_per_payment), None),
+        ("posted bytes, proofs and all".to_owned(), format!("{:.1}", report.posted_bytes_per_payment_all_in), None),
+        ("posted bytes, if all accounts existed".to_owned(), format!("{between_existing:.2}"), None),
+        (
+            "virtual bytes".to_owned(),
+            format!("{:.1}", report.vbytes_per_payment),
+            Some(format!("{:.1}", report.layer_1_vbytes_per_payment)),
+        ),
+        (
+            format!("fee in sat at {rate} sat/vB"),
+            format!("{:.0}", report.fee_sat_per_payment),
+            Some(format!("{:.0}", report.layer_1_fee_sat_per_payment)),
+        ),
+    ];
+    for (name, here, there) in rows {
+        table.add_row([name, here, there.unwrap_or_default()]);
     }
-    table.add_row(["root verified".to_owned(), report.root_verified.clone(), none()]);
-    table.add_row(["root rebuilt".to_owned(), report.root_rebuilt.clone(), none()]);
-    table
+    (1..3).for_each(|column| align_right(&mut table, column));
+    table.to_string()
+}
+
+fn totals(report: &DemoReport) -> String {
+    format!(
+        "{} proofs of {} bytes in all; payload of {} bytes; commit and reveal of {} vB; deposits of {} vB, once",
+        report.proofs, report.proof_bytes, report.payload_bytes, report.anchor_vsize_vb, report.deposits_vsize_vb
+    )
+}
+
+fn seconds(report: &DemoReport) -> String {
+    let Seconds { keys, chain, apply, prove, anchor, follow, rebuild, total } = report.seconds;
+    format!(
+        "{total:.1} s: keys {keys:.1}, embedded chain {chain:.1}, apply {apply:.1}, prove {prove:.1}, \
+         anchor {anchor:.1}, follow {follow:.1}, rebuild {rebuild:.1}"
+    )
+}
+
+fn roots(report: &DemoReport) -> String {
+    format!(
+        "root proven    {}\nroot verified  {}\nroot rebuilt   {}",
+        report.root_proven, report.root_verified, report.root_rebuilt
+    )
 }

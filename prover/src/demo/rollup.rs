@@ -33,8 +33,6 @@ const HEADROOM: Amount = Amount::from_sat(100_000);
 const HEIGHT_MAX: u32 = 3_000;
 /// Blocks that are mined between two looks at the wallet.
 const BLOCKS_PER_STEP: u32 = 20;
-/// Deposits of one transaction: two outputs each, well below what nodes relay.
-const DEPOSITS_PER_TRANSACTION_MAX: usize = 500;
 
 /// The demo's rollup.
 pub(super) struct Rollup {
@@ -71,13 +69,13 @@ impl Rollup {
         let needed_sat: u128 = workload.deposits.iter().map(|deposit| u128::from(deposit.amount_sat)).sum();
         mine_coins(&mut node, &wallet, needed_sat + u128::from(SPARE.to_sat()), progress)?;
         let mut deposits_vsize_vb = 0;
-        for part in workload.deposits.chunks(DEPOSITS_PER_TRANSACTION_MAX) {
-            let outputs = part.iter().flat_map(|planned| {
-                let DepositRecord { amount_sat, owner, .. } = *planned;
-                Deposit { amount_sat, owner }.outputs(&params.bridge, params.deposit_magic)
-            });
-            let transaction = anchor::pay(outputs.collect(), options.fee_rate, &coins(&node, &wallet), &wallet)?;
+        for planned in &workload.deposits {
+            let DepositRecord { amount_sat, owner, .. } = *planned;
+            let outputs = Deposit { amount_sat, owner }.outputs(&params.bridge, params.deposit_magic);
+            let transaction = anchor::pay(outputs.into(), options.fee_rate, &coins(&node, &wallet), &wallet)?;
             deposits_vsize_vb += transaction.vsize() as u64;
+            // Each deposit has a transaction of its own, as its owner would make it, and nodes relay no more than one or
+            // two outputs of data in one.
             node.send(&transaction)?;
             node.mine(1)?;
         }
@@ -137,7 +135,7 @@ impl Rollup {
             operator: witness.statement.context.operator,
             root_after: witness.statement.root_after,
             records: witness.records(),
-            proof: *proven.proof(),
+            proof: proven.proof().clone(),
         };
         Ok(Payload::new(header, batch.chunks.iter().zip(proven).map(chunk).collect())?)
     }
