@@ -9,6 +9,7 @@ pub mod follow;
 pub mod key_file;
 pub mod key_ring;
 pub mod layer1;
+pub mod ledger;
 pub mod node;
 pub mod progress;
 pub mod prove;

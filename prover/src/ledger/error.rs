@@ -1,0 +1,169 @@
+//! Why a ledger cannot do what it is asked.
+
+use crate::artefact::ArtefactError;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use taproof_circuits::state::{DepositStop, PlanError};
+use taproof_verifier::cell::{ChainId, Depth};
+
+/// Why a ledger cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// There is no such file.
+    #[error("there is no ledger at {}", .0.display())]
+    NotFound(PathBuf),
+    /// A new ledger would replace a file.
+    #[error("{} exists already", .0.display())]
+    AlreadyExists(PathBuf),
+    /// Another process has it open.
+    #[error("another process has the ledger {} open", .0.display())]
+    AlreadyOpen(PathBuf),
+    /// The file is something else.
+    #[error("{} is no ledger", .0.display())]
+    NotALedger(PathBuf),
+    /// The file is of another format.
+    #[error("the ledger is of version {found}, where this release reads version {expected}")]
+    Version {
+        /// The version that this release reads.
+        expected: u32,
+        /// The file's version.
+        found: u32,
+    },
+    /// The file is of another rollup.
+    #[error("the ledger is one of chain {}, not of chain {}", found.0, expected.0)]
+    WrongChain {
+        /// The rollup that was asked for.
+        expected: ChainId,
+        /// The ledger's.
+        found: ChainId,
+    },
+    /// The file was truncated or altered. The state can be rebuilt from Bitcoin.
+    #[error("the ledger is damaged: {0}")]
+    Corrupted(String),
+    /// The disk, or what this process may use of it, is full.
+    #[error("the disk is full")]
+    DiskFull(#[source] io::Error),
+    /// The disk fails otherwise.
+    #[error("the ledger cannot be read or written")]
+    Io(#[source] io::Error),
+    /// The store fails otherwise.
+    #[error("the ledger's store")]
+    Store(#[source] Box<redb::Error>),
+    /// An earlier write failed, so the file may be as before or after it. Opening it again settles which.
+    #[error("an earlier write failed: the ledger {} must be opened again", .0.display())]
+    MustReopen(PathBuf),
+    /// Too many transactions or deposits wait.
+    #[error("at most {count_max} {what} may wait")]
+    TooMany {
+        /// What waits.
+        what: &'static str,
+        /// How many may.
+        count_max: u64,
+    },
+    /// Deposits do not join those that are known.
+    #[error("deposits from number {first} on, where {consumed} are consumed and {known} known")]
+    DepositsApart {
+        /// The number of the first one given.
+        first: u64,
+        /// How many are consumed.
+        consumed: u64,
+        /// How many are known.
+        known: u64,
+    },
+    /// A batch must hold all deposits that are due, and these do not fit.
+    #[error("not all deposits that are due fit into a batch: {stop}")]
+    DepositsDoNotFit {
+        /// What stops them.
+        stop: DepositStop,
+    },
+    /// A batch cannot be of a shallower tree.
+    #[error("a batch of {} levels, where the tree has {}", found.levels(), expected.levels())]
+    Depth {
+        /// The tree's depth.
+        expected: Depth,
+        /// The depth that was asked for.
+        found: Depth,
+    },
+    /// The plan does not suit the state.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// There is no batch of that number.
+    #[error("there is no batch {0}")]
+    NoSuchBatch(u64),
+    /// A stored artefact does not decode.
+    #[error("a stored artefact: {0}")]
+    Artefact(#[from] ArtefactError),
+}
+
+impl LedgerError {
+    /// Whether the store failed, rather than refused what it was asked.
+    pub(super) fn is_of_the_store(&self) -> bool {
+        matches!(self, Self::DiskFull(_) | Self::Io(_) | Self::Store(_) | Self::Corrupted(_))
+    }
+
+    pub(super) fn from_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull(error)
+            }
+            _ => Self::Io(error),
+        }
+    }
+
+    /// Sorts an error of opening a file.
+    pub(super) fn from_redb(error: redb::DatabaseError, path: &Path) -> Self {
+        match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => Self::AlreadyOpen(path.to_owned()),
+            redb::DatabaseError::Storage(redb::StorageError::Io(error)) if is_foreign(&error) => {
+                Self::NotALedger(path.to_owned())
+            }
+            error => redb::Error::from(error).into(),
+        }
+    }
+
+    /// Names the file where that was not known.
+    pub(super) fn at(self, path: &Path) -> Self {
+        match self {
+            Self::NotALedger(_) => Self::NotALedger(path.to_owned()),
+            other => other,
+        }
+    }
+}
+
+/// Whether the store refused a file for its first bytes, or because it ends too early.
+fn is_foreign(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+impl From<redb::Error> for LedgerError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(error) => Self::from_io(error),
+            redb::Error::Corrupted(what) => Self::Corrupted(what),
+            redb::Error::UpgradeRequired(version) => {
+                Self::Corrupted(format!("the store is of foreign version {version}"))
+            }
+            redb::Error::RepairAborted => Self::Corrupted("it cannot be repaired".into()),
+            error @ (redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableDoesNotExist(_)) => Self::Corrupted(error.to_string()),
+            error => Self::Store(Box::new(error)),
+        }
+    }
+}
+
+macro_rules! from_store_errors {
+    ($($error:ty),*) => {$(
+        impl From<$error> for LedgerError {
+            fn from(error: $error) -> Self {
+                redb::Error::from(error).into()
+            }
+        }
+    )*};
+}
+
+from_store_errors!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);

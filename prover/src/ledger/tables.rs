@@ -1,0 +1,106 @@
+//! The tables of a ledger's file.
+
+use super::{LedgerError, ScannedDeposit};
+use ark_bn254::Fr;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use taproof_circuits::{state::State, tree::ChangeSet};
+use taproof_verifier::{
+    cell::{Cell, CellIndex, ChainId, Depth},
+    serde_form::element,
+};
+
+/// The version of all tables together.
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// The version. It stands alone in its table, whose form never changes.
+pub(super) const FORMAT: TableDefinition<'_, (), u32> = TableDefinition::new("taproof ledger format");
+/// The [`Head`].
+pub(super) const HEAD: TableDefinition<'_, (), &[u8]> = TableDefinition::new("head");
+/// The cells that are not empty, by index.
+pub(super) const CELLS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("cells");
+/// The transactions that wait, as their own bytes, in the order they came.
+pub(super) const TRANSACTIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("transactions");
+/// The deposits that are not consumed, by their number on the chain.
+pub(super) const DEPOSITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deposits");
+/// The artefacts of batches, by batch and kind.
+pub(super) const ARTEFACTS: TableDefinition<'_, (u64, u8), &[u8]> = TableDefinition::new("artefacts");
+
+/// Where the ledger stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) chain_id: ChainId,
+    pub(super) depth: Depth,
+    #[serde(with = "element")]
+    pub(super) root: Fr,
+    pub(super) next_batch: u64,
+    pub(super) deposits_consumed: u64,
+    pub(super) next_transaction: u64,
+}
+
+impl Head {
+    pub(super) fn new(state: &State) -> Self {
+        Self {
+            chain_id: state.chain_id(),
+            depth: state.depth(),
+            root: state.root(),
+            next_batch: 0,
+            deposits_consumed: 0,
+            next_transaction: 0,
+        }
+    }
+
+    pub(super) fn put(&self, transaction: &WriteTransaction) -> Result<(), LedgerError> {
+        transaction.open_table(HEAD)?.insert((), encode(self).as_slice())?;
+        Ok(())
+    }
+}
+
+/// Encodes a value of a table.
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("memory takes any value of a table")
+}
+
+/// Decodes what [`encode`] encodes.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, LedgerError> {
+    let corrupted = |error: postcard::Error| LedgerError::Corrupted(error.to_string());
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(corrupted)?;
+    if rest.is_empty() { Ok(value) } else { Err(LedgerError::Corrupted("bytes follow a value".into())) }
+}
+
+/// Reads the head and the cells, after the version, and looks through what waits.
+pub(super) fn read_all(database: &Database) -> Result<(Head, ChangeSet), LedgerError> {
+    let transaction = database.begin_read()?;
+    let format = match transaction.open_table(FORMAT) {
+        Err(TableError::TableDoesNotExist(_)) => return Err(LedgerError::NotALedger(Default::default())),
+        table => table?,
+    };
+    let version = format.get(())?.map(|version| version.value());
+    match version {
+        Some(FORMAT_VERSION) => {}
+        Some(found) => return Err(LedgerError::Version { expected: FORMAT_VERSION, found }),
+        None => return Err(LedgerError::Corrupted("the version is missing".into())),
+    }
+    let head = transaction.open_table(HEAD)?;
+    let head = head.get(())?.ok_or_else(|| LedgerError::Corrupted("the head is missing".into()))?;
+    let head: Head = decode(head.value())?;
+    let cells = transaction
+        .open_table(CELLS)?
+        .iter()?
+        .map(|entry| {
+            let (index, cell) = entry?;
+            let out_of_range = || LedgerError::Corrupted(format!("cell index {} is not below 2^30", index.value()));
+            Ok((CellIndex::new(index.value()).ok_or_else(out_of_range)?, decode::<Cell>(cell.value())?))
+        })
+        .collect::<Result<Vec<_>, LedgerError>>()?;
+    for (expected, entry) in (head.deposits_consumed..).zip(transaction.open_table(DEPOSITS)?.iter()?) {
+        let (number, deposit) = entry?;
+        decode::<ScannedDeposit>(deposit.value())?;
+        if number.value() != expected {
+            return Err(LedgerError::Corrupted(format!("deposit {expected} is missing")));
+        }
+    }
+    transaction.open_table(TRANSACTIONS)?;
+    transaction.open_table(ARTEFACTS)?;
+    Ok((head, ChangeSet { depth: head.depth, root: head.root, cells }))
+}
