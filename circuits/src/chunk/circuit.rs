@@ -22,38 +22,19 @@ use taproof_verifier::{
 #[error("there is no circuit {0}")]
 pub struct NoCircuit(pub CircuitId);
 
-/// Calls a function that is generic over the slot's circuit with the circuit of a kind.
-macro_rules! for_kind {
-    ($kind:expr, $circuit:ident => $call:expr, else $other:expr) => {
-        match $kind {
-            Kind::Deposit => {
-                type $circuit = DepositCircuit;
-                $call
-            }
-            Kind::Transfer => {
-                type $circuit = TransferCircuit;
-                $call
-            }
-            Kind::Open => {
-                type $circuit = OpenCircuit;
-                $call
-            }
-            Kind::Withdraw => {
-                type $circuit = WithdrawCircuit;
-                $call
-            }
-            _ => $other,
-        }
-    };
-}
-
 /// The matrices of a circuit.
 ///
 /// # Errors
 /// [`NoCircuit`].
 pub fn shape(circuit: CircuitId) -> Result<Shape, NoCircuit> {
     expect_circuit(circuit)?;
-    for_kind!(circuit.kind, S => Ok(shape_of::<S>(circuit)), else Err(NoCircuit(circuit)))
+    match circuit.kind {
+        Kind::Deposit => Ok(shape_of::<DepositCircuit>(circuit)),
+        Kind::Transfer => Ok(shape_of::<TransferCircuit>(circuit)),
+        Kind::Open => Ok(shape_of::<OpenCircuit>(circuit)),
+        Kind::Withdraw => Ok(shape_of::<WithdrawCircuit>(circuit)),
+        _ => Err(NoCircuit(circuit)),
+    }
 }
 
 /// Checks what does not depend on the kind.
