@@ -10,6 +10,7 @@ pub mod chunk;
 pub mod cs;
 pub mod deposit;
 pub mod gadgets;
+pub mod iden3;
 pub mod open;
 mod payer;
 pub mod schnorr;

@@ -22,3 +22,4 @@ mod toy;
 mod toy_rollup;
 pub mod wallet;
 pub mod workload;
+pub mod zkey;
