@@ -212,3 +212,39 @@ fn check_version(height: u32, header: &Header, params: &Params) -> Result<(), He
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcoin::constants::genesis_block;
+
+    /// The last header of a period that took `span_seconds`, its own difficulty eased.
+    fn last_of_period(span_seconds: i64, first_bits: u32) -> (ValidatedHeader, PeriodStart) {
+        let header = genesis_block(Network::Bitcoin).header;
+        let last = ValidatedHeader::first(header, 2_015, Network::Bitcoin.params()).expect("a real header");
+        let time = (i64::from(header.time) - span_seconds) as u32;
+        (last, PeriodStart { time, bits: CompactTarget::from_consensus(first_bits) })
+    }
+
+    fn retargeted(span_seconds: i64, first_bits: u32, network: Network) -> u32 {
+        let (last, start) = last_of_period(span_seconds, first_bits);
+        last.retargeted_bits(start, network.params()).to_consensus()
+    }
+
+    #[test]
+    fn testnet4_retargets_from_the_first_header_and_others_from_the_last() {
+        const TWO_WEEKS_SECONDS: i64 = 14 * 24 * 60 * 60;
+        let (hard, limit) = (0x1c00_ffff, 0x1d00_ffff);
+        assert_eq!(retargeted(TWO_WEEKS_SECONDS, hard, Network::Testnet4), hard);
+        assert_eq!(retargeted(TWO_WEEKS_SECONDS, hard, Network::Testnet), limit);
+        assert_eq!(retargeted(TWO_WEEKS_SECONDS / 2, limit, Network::Bitcoin), 0x1c7f_ff80);
+    }
+
+    #[test]
+    fn a_retarget_is_held_to_a_factor_of_four_even_if_time_runs_backwards() {
+        let quarter = 0x1c3f_ffc0;
+        assert_eq!(retargeted(0, 0x1d00_ffff, Network::Bitcoin), quarter);
+        assert_eq!(retargeted(-1_000, 0x1d00_ffff, Network::Bitcoin), quarter);
+        assert_eq!(retargeted(1_000_000_000, 0x1c00_ffff, Network::Testnet4), 0x1c03_fffc);
+    }
+}
