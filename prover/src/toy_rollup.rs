@@ -32,7 +32,7 @@ use taproof_verifier::{
 const CHAIN_ID: ChainId = ChainId(7);
 const SLOTS: u16 = 4;
 /// The number of blocks that make one final.
-pub(crate) const FINAL_DEPTH_BLOCKS: u32 = 4;
+pub(crate) const FINAL_DEPTH_BLOCKS: u32 = 6;
 
 /// The secrets behind the one key that serves all circuits.
 const ALPHA: u64 = 3;
@@ -78,6 +78,8 @@ pub(crate) struct ToyRollup {
     pub(crate) state: State,
     pub(crate) tip: Tip,
     pub(crate) poster: PosterKey,
+    /// The block of the last deposit, which batches refer to.
+    reference: BlockId,
     wallet: Wallet,
 }
 
@@ -104,7 +106,7 @@ impl ToyRollup {
         };
         let state = State::new(CHAIN_ID, params.genesis_depth);
         let tip = Tip::genesis(&params);
-        Self { node: EmbeddedNode::new(chain, script), params, program, state, tip, poster, wallet }
+        Self { node: EmbeddedNode::new(chain, script), params, program, state, tip, poster, reference: start, wallet }
     }
 
     /// The key of an owner.
@@ -126,17 +128,18 @@ impl ToyRollup {
             let payment = pay(outputs, rate(), &self.funding(), &self.poster).expect("enough coins");
             self.node.send(&payment).expect("standard");
             self.node.mine(1).expect("valid");
+            let chain = self.node.chain();
+            self.reference = BlockId { height: chain.height(), hash: chain.tip_hash() };
             credited.push(rollup::Deposit { amount_sat: *amount_sat, owner: deposit.owner });
         }
         credited
     }
 
-    /// Applies a batch to the state that refers to the chain's tip, and proves it.
+    /// Applies a batch to the state that refers to the last deposit's block, and proves it.
     pub(crate) fn batch(&mut self, deposits: &[rollup::Deposit], transactions: &[rollup::Transaction]) -> Payload {
-        let chain = self.node.chain();
         let slots = std::num::NonZeroU16::new(SLOTS).expect("not zero");
         let plan = Plan {
-            height_blocks: chain.height(),
+            height_blocks: self.reference.height,
             slots: Slots { deposit: slots, transfer: slots, open: slots, withdraw: slots },
             operators: BTreeMap::from([(Token::BITCOIN, CellIndex::default())]),
             chunks_max: 100,
@@ -151,7 +154,6 @@ impl ToyRollup {
     }
 
     fn payload(&self, batch: &Batch, deposits: usize) -> Payload {
-        let chain = self.node.chain();
         let header = Header {
             chain_id: CHAIN_ID,
             batch: self.tip.batches,
@@ -159,8 +161,8 @@ impl ToyRollup {
             root_before: batch.root_before,
             root_after: batch.root_after,
             depth: batch.depth,
-            reference_height: chain.height(),
-            reference_hash: chain.tip_hash(),
+            reference_height: self.reference.height,
+            reference_hash: self.reference.hash,
             deposits_consumed: self.tip.deposits_consumed + deposits as u64,
             program_id: self.params.program_id,
         };
@@ -250,7 +252,7 @@ impl ToyRollup {
     /// Two anchored batches: deposits for owners 0 to 2, then, in a deeper tree, every other kind of transition.
     pub(crate) fn with_two_batches() -> (Self, [AnchorArtefact; 2]) {
         let mut toy = Self::new();
-        let deposits = toy.deposit(&[(0, 50_000), (1, 70_000), (2, 90_000), (1, 5_000), (0, 1)]);
+        let deposits = toy.deposit(&[(0, 50_000), (1, 70_000), (2, 90_000), (1, 5_000), (0, 400)]);
         let payload = toy.batch(&deposits, &[]);
         let first = toy.anchor(&payload);
         toy.state.grow().expect("not the deepest");

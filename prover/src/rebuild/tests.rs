@@ -26,7 +26,7 @@ fn the_state_is_rebuilt_from_the_chain_alone() {
     assert!(cells(&state).len() > 3);
 
     toy.node.mine(2 * FINAL_DEPTH_BLOCKS).expect("valid");
-    let deposits = toy.deposit(&[(4, 11)]);
+    let deposits = toy.deposit(&[(4, 600)]);
     let payload = toy.batch(&deposits, &[]);
     toy.anchor(&payload);
     let (_, state) = whole(&toy).expect("posted whole");
