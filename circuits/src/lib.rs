@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod ark;
 pub mod chunk;
 pub mod cs;
 pub mod deposit;

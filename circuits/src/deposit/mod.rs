@@ -19,3 +19,5 @@
 
 pub(crate) mod circuit;
 pub mod rule;
+#[cfg(test)]
+mod tests;

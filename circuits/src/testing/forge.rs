@@ -3,21 +3,43 @@
 use crate::cs::{ConstraintSystem, Variable};
 use ark_bn254::Fr;
 
+/// One wire and what it is made to hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lie {
+    /// A wire by its place.
+    At {
+        /// The relation after whose heading the wire is added.
+        relation: &'static str,
+        /// Which wire of those after the heading, from 0.
+        wire: usize,
+        /// What it holds.
+        forged: Fr,
+    },
+    /// The first wire that would hold a value.
+    First {
+        /// What it would hold.
+        honest: Fr,
+        /// What it holds.
+        forged: Fr,
+    },
+}
+
 /// Runs on another back end and replaces what some wires hold.
 pub(super) struct Forge<'a, CS> {
     inner: &'a mut CS,
-    /// An honest value and the one that replaces it at the first wire that would hold it.
-    lie: Option<(Fr, Fr)>,
+    lies: Vec<Lie>,
+    relation: &'static str,
+    wires: usize,
 }
 
 impl<'a, CS> Forge<'a, CS> {
-    pub(super) fn new(inner: &'a mut CS, lie: Option<(Fr, Fr)>) -> Self {
-        Self { inner, lie }
+    pub(super) fn new(inner: &'a mut CS, lies: &[Lie]) -> Self {
+        Self { inner, lies: lies.to_vec(), relation: "", wires: 0 }
     }
 
-    /// Whether some wire held the honest value.
-    pub(super) fn told(&self) -> bool {
-        self.lie.is_none()
+    /// Checks that every lie found its wire.
+    pub(super) fn finish(self) {
+        assert!(self.lies.is_empty(), "no wire for {:?}", self.lies);
     }
 }
 
@@ -25,13 +47,16 @@ impl<V: Variable, CS: ConstraintSystem<Var = V>> ConstraintSystem for Forge<'_, 
     type Var = V;
 
     fn witness(&mut self, value: Fr) -> V {
-        match self.lie {
-            Some((honest, forged)) if honest == value => {
-                self.lie = None;
-                self.inner.witness(forged)
-            }
-            _ => self.inner.witness(value),
-        }
+        let here = |lie: &Lie| match lie {
+            Lie::At { relation, wire, .. } => (*relation, *wire) == (self.relation, self.wires),
+            Lie::First { honest, .. } => *honest == value,
+        };
+        let told = self.lies.iter().position(here).map(|lie| self.lies.swap_remove(lie));
+        self.wires += 1;
+        self.inner.witness(match told {
+            Some(Lie::At { forged, .. } | Lie::First { forged, .. }) => forged,
+            None => value,
+        })
     }
 
     fn value(&self, var: &V) -> Fr {
@@ -43,6 +68,7 @@ impl<V: Variable, CS: ConstraintSystem<Var = V>> ConstraintSystem for Forge<'_, 
     }
 
     fn relation(&mut self, name: &'static str) {
+        (self.relation, self.wires) = (name, 0);
         self.inner.relation(name);
     }
 }

@@ -4,7 +4,11 @@ mod forge;
 mod slots;
 pub(crate) mod state;
 
-pub(crate) use slots::{assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_padding_holds};
+pub(crate) use forge::Lie;
+pub(crate) use slots::{
+    assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_lies_break, assert_padding_holds,
+    assert_padding_is_inert,
+};
 
 use crate::cs::{Assignment, ConstraintSystem, Outline, SegmentShape, Shape, Trace};
 use ark_bn254::Fr;

@@ -1,47 +1,71 @@
 //! Slots and chunks under test: sound ones, and ones in which a single relation is broken.
 
-use super::{Piece, assert_conformance, forge::Forge, free_wires, run, unsatisfied};
+use super::{Lie, assert_conformance, forge::Forge, free_wires, unsatisfied};
 use crate::{
     chunk::{AssignError, Carry, Globals, SlotCircuit, assign, shape, slot, witness::ChunkWitness},
-    cs::{ConstraintSystem, Segment},
+    cs::{Assignment, ConstraintSystem, Segment, SegmentShape, Shape, Trace},
 };
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
-use std::collections::BTreeSet;
+use std::{cell::Cell, collections::BTreeSet};
+use taproof_verifier::statement::Statement;
 
-/// The first slot of a chunk by itself, its globals and carry held to the statement.
-struct FirstSlot<'a, S: SlotCircuit> {
-    chunk: &'a ChunkWitness,
+/// A slot by itself, its globals and the carried root held to given values.
+struct OneSlot<'a, S: SlotCircuit> {
+    statement: &'a Statement,
+    root: Fr,
+    active: bool,
     witness: &'a S::Witness,
-    lie: Option<(Fr, Fr)>,
+    lies: &'a [Lie],
+    /// The root that the transition starts from, as the last run had it.
+    root_found: Cell<Fr>,
 }
 
-impl<S: SlotCircuit> Piece for FirstSlot<'_, S> {
+impl<S: SlotCircuit> OneSlot<'_, S> {
+    /// Runs the slot: the shape honestly, the trace with the lies.
+    fn run(&self) -> (Shape, Assignment) {
+        let mut head = SegmentShape::new(0);
+        self.synthesize(&mut head);
+        let zeros = |length| vec![Fr::ZERO; length];
+        let (wires, rows) = (head.wire_count(), head.rows().len());
+        let mut assignment = Assignment { wires: zeros(wires), a: zeros(rows), b: zeros(rows), c: zeros(rows) };
+        let Assignment { wires, a, b, c } = &mut assignment;
+        let mut trace = Trace::new(wires, a, b, c);
+        let mut forge = Forge::new(&mut trace, self.lies);
+        self.synthesize(&mut forge);
+        forge.finish();
+        trace.finish();
+        let end = head.wire_count();
+        let shape = Shape::new(head, SegmentShape::new(end), SegmentShape::new(end), 0, 0);
+        assert_conformance(&shape, &assignment);
+        (shape, assignment)
+    }
+
     fn synthesize<CS: ConstraintSystem>(&self, cs: &mut CS) {
-        let statement = &self.chunk.statement;
-        let context = &statement.context;
+        cs.witness(Fr::ONE);
+        let context = &self.statement.context;
         let fixed = |number: u32| Fr::from(number).into();
         let globals: Globals<CS::Var> = Globals {
-            chain_id: fixed(statement.chain_id.0),
+            chain_id: fixed(self.statement.chain_id.0),
             height_blocks: fixed(context.height_blocks),
             token: fixed(context.token.0),
             operator: fixed(context.operator.get()),
-            root_before: statement.root_before.into(),
-            depth: statement.circuit.depth,
+            root_before: self.root.into(),
+            depth: self.statement.circuit.depth,
         };
-        let carry = Carry { root: statement.root_before.into(), fee_sum: fixed(0) };
-        let mut forge = Forge::new(cs, self.lie);
-        slot::<S, _>(&mut forge, &globals, true, self.witness, |_| carry);
-        assert!(
-            forge.told() || self.lie.is_some_and(|(honest, _)| cs.value(&honest.into()) != honest),
-            "no such value"
-        );
+        let carry = Carry { root: self.root.into(), fee_sum: fixed(0) };
+        slot::<S, _>(cs, &globals, self.active, self.witness, |root| {
+            self.root_found.set(root);
+            carry
+        });
     }
 }
 
-/// Checks that `relation` and no other is violated in the first slot, and that the prover's own check names it.
+/// Checks that `relation` and no other is violated in a chunk's first slot, and that the prover's own check names it.
 pub(crate) fn assert_breaks_alone<S: SlotCircuit>(chunk: &ChunkWitness, witness: &S::Witness, relation: &str) {
-    let (shape, assignment) = run(&FirstSlot::<S> { chunk, witness, lie: None });
+    let (statement, root) = (&chunk.statement, chunk.statement.root_before);
+    let slot = OneSlot::<S> { statement, root, active: true, witness, lies: &[], root_found: Cell::default() };
+    let (shape, assignment) = slot.run();
     assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]));
     match assign(chunk) {
         Err(AssignError::Unsatisfied { segment: Segment::Slot(0), relation: named }) => assert_eq!(named, relation),
@@ -49,7 +73,23 @@ pub(crate) fn assert_breaks_alone<S: SlotCircuit>(chunk: &ChunkWitness, witness:
     }
 }
 
-/// Checks that `relation` and no other is violated in the first slot when the first wire that holds `honest` holds
+/// Checks that `relation` and no other is violated in a slot that tells lies, in the state that the lies suit.
+pub(crate) fn assert_lies_break<S: SlotCircuit>(
+    statement: &Statement,
+    active: bool,
+    witness: &S::Witness,
+    lies: &[Lie],
+    relation: &str,
+) {
+    let mut slot =
+        OneSlot::<S> { statement, root: statement.root_before, active, witness, lies, root_found: Cell::default() };
+    slot.run();
+    slot.root = slot.root_found.get();
+    let (shape, assignment) = slot.run();
+    assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]), "{lies:?}");
+}
+
+/// Checks that `relation` and no other is violated in a chunk's first slot when the first wire that holds `honest` holds
 /// `forged` instead and all that follows is computed from it.
 pub(crate) fn assert_forgery_breaks<S: SlotCircuit>(
     chunk: &ChunkWitness,
@@ -57,8 +97,24 @@ pub(crate) fn assert_forgery_breaks<S: SlotCircuit>(
     [honest, forged]: [Fr; 2],
     relation: &str,
 ) {
-    let (shape, assignment) = run(&FirstSlot::<S> { chunk, witness, lie: Some((honest, forged)) });
-    assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]));
+    let (statement, root) = (&chunk.statement, chunk.statement.root_before);
+    let lies = &[Lie::First { honest, forged }];
+    let slot = OneSlot::<S> { statement, root, active: true, witness, lies, root_found: Cell::default() };
+    let (shape, assignment) = slot.run();
+    assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]), "{lies:?}");
+}
+
+/// Checks that a padding slot cannot post a record, move the root or count a fee.
+pub(crate) fn assert_padding_is_inert<S: SlotCircuit>(statement: &Statement) {
+    let names = S::RELATIONS;
+    let witness = S::padding(statement);
+    let elements = (0..S::KIND.elements_per_record()).map(|wire| (names.record, wire));
+    for (relation, wire) in elements.chain([(names.root_after, 0), (names.fee, 0)]) {
+        let lie = Lie::At { relation, wire, forged: Fr::from(77u64) };
+        assert_lies_break::<S>(statement, false, &witness, &[lie], relation);
+    }
+    let lie = Lie::At { relation: "S1, active bit", wire: 0, forged: Fr::from(2u64) };
+    assert_lies_break::<S>(statement, false, &witness, &[lie], "S1, active bit");
 }
 
 /// Checks a valid chunk: the circuit accepts it, both back ends agree on it, and no wire can change alone.

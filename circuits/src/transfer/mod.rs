@@ -22,3 +22,5 @@
 
 pub(crate) mod circuit;
 pub mod rule;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Each relation of a deposit, broken alone, is refused by rule and circuit; what is legal is accepted by both.
+
+use super::{
+    circuit::DepositCircuit,
+    rule::{DepositError, apply},
+};
+use crate::{
+    account::AccountError,
+    chunk::{
+        AssignError, SlotCircuit, assign,
+        witness::{CellUpdate, ChunkWitness, DepositWitness, SlotWitnesses},
+    },
+    testing::{
+        Lie, assert_breaks_alone, assert_lies_break, assert_padding_is_inert,
+        state::{State, index, secret},
+    },
+};
+use ark_bn254::Fr;
+use ark_ff::{AdditiveGroup, Field};
+use proptest::prelude::*;
+use taproof_verifier::{
+    cell::{Account, Cell, MerklePath, Token},
+    record::DepositRecord,
+};
+
+const CELL_BEFORE: &str = "R4, cell before";
+/// Wires after the heading of R4: the fields of the cell before, then of the cell after.
+const KIND_BEFORE: usize = 0;
+const REST_BEFORE: usize = 6;
+const BALANCE_AFTER: usize = 11;
+const REST_AFTER: usize = 14;
+
+fn state() -> State {
+    State::new(2, Token::BITCOIN, 4)
+}
+
+/// A deposit that claims what it likes of the cell after.
+fn claim(state: &mut State, record: DepositRecord, after: Cell) -> (ChunkWitness, DepositWitness) {
+    let root = state.root();
+    let witness = DepositWitness { record, to: state.update(record.to.get(), after) };
+    (state.chunk(root, 1, SlotWitnesses::Deposit(vec![witness.clone()])), witness)
+}
+
+fn record(to: u32, amount_sat: u64, owner: u8) -> DepositRecord {
+    DepositRecord { to: index(to), amount_sat, owner: *secret(owner).public() }
+}
+
+/// The cell that a valid deposit of 500 to account 1 makes, altered.
+fn altered(state: &State, alter: impl FnOnce(&mut Account)) -> Cell {
+    let mut account = state.account(1);
+    account.balance += 500;
+    alter(&mut account);
+    Cell::Account(account)
+}
+
+#[test]
+fn r1_an_index_outside_the_tree_proves_another_record() {
+    let mut state = state();
+    let root = state.root();
+    let mut witness = state.deposit(9, 500, 9);
+    witness.record.to = index(9 + 64);
+    let error = apply(state.depth, &witness.record, &Cell::Empty).expect_err("outside the tree");
+    assert!(matches!(error, DepositError::Account(AccountError::IndexOutOfRange { .. })));
+    let chunk = state.chunk(root, 1, SlotWitnesses::Deposit(vec![witness]));
+    assert_eq!(assign(&chunk), Err(AssignError::StatementMismatch));
+}
+
+#[test]
+fn r3_the_cell_before_is_that_of_the_state() {
+    let mut state = state();
+    let real = state.clone();
+    let rich = Account { balance: u64::MAX - 500, ..state.account(1) };
+    state.set(1, Cell::Account(rich));
+    let mut witness = state.deposit(1, 500, 1);
+    let mut chunk = state.chunk(real.root(), 1, SlotWitnesses::Deposit(vec![witness.clone()]));
+    assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R3, cell before in the state");
+
+    let (mut state, root) = (real.clone(), real.root());
+    witness = state.deposit(1, 500, 1);
+    let mut levels = witness.to.path.levels().to_vec();
+    levels[1][3] += Fr::ONE;
+    witness.to.path = MerklePath::new(levels).expect("two levels");
+    chunk = state.chunk(root, 1, SlotWitnesses::Deposit(vec![witness.clone()]));
+    assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R3, cell before in the state");
+}
+
+#[test]
+fn r4_an_account_of_another_owner_or_token_is_not_credited() {
+    let mut state = state();
+    let taken = record(1, 500, 2);
+    let error = apply(state.depth, &taken, &state.cell(1)).expect_err("somebody else's");
+    assert_eq!(error, DepositError::OwnerMismatch { index: index(1) });
+    let after = altered(&state, |account| account.owner = taken.owner);
+    let (chunk, witness) = claim(&mut state, taken, after);
+    assert_breaks_alone::<DepositCircuit>(&chunk, &witness, CELL_BEFORE);
+
+    let mut state = self::state();
+    let foreign = Account { token: Token(4), ..state.account(1) };
+    state.set(1, Cell::Account(foreign));
+    let error = apply(state.depth, &record(1, 500, 1), &state.cell(1)).expect_err("another token");
+    assert!(matches!(error, DepositError::Account(AccountError::WrongToken { .. })));
+    let after = altered(&state, |account| account.token = Token::BITCOIN);
+    let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
+    assert_breaks_alone::<DepositCircuit>(&chunk, &witness, CELL_BEFORE);
+}
+
+#[test]
+fn r4_an_empty_cell_holds_nothing_and_an_account_nothing_else() {
+    let mut state = state();
+    let after = altered(&state, |_| ());
+    let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
+    for (wire, forged) in [(KIND_BEFORE, Fr::ZERO), (KIND_BEFORE, Fr::from(2u64)), (REST_BEFORE, Fr::ONE)] {
+        let lie = Lie::At { relation: CELL_BEFORE, wire, forged };
+        assert_lies_break::<DepositCircuit>(&chunk.statement, true, &witness, &[lie], CELL_BEFORE);
+    }
+}
+
+#[test]
+fn r5_the_balance_grows_by_the_amount() {
+    for wrong in [-1i64, 1] {
+        let mut state = state();
+        let after = altered(&state, |account| account.balance = account.balance.wrapping_add_signed(wrong));
+        assert_ne!(apply(state.depth, &record(1, 500, 1), &state.cell(1)), Ok(after));
+        let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
+        assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R5, balance after");
+    }
+}
+
+#[test]
+fn r5_the_balance_stays_below_64_bits() {
+    let mut state = state();
+    state.set(1, Cell::Account(Account { balance: u64::MAX - 499, ..state.account(1) }));
+    let error = apply(state.depth, &record(1, 500, 1), &state.cell(1)).expect_err("too much");
+    assert!(matches!(error, DepositError::Account(AccountError::BalanceOverflow { .. })));
+    let after = Cell::Account(Account { balance: 0, ..state.account(1) });
+    let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
+    let forged = Fr::from(u64::MAX) + Fr::ONE;
+    let lie = Lie::At { relation: CELL_BEFORE, wire: BALANCE_AFTER, forged };
+    assert_lies_break::<DepositCircuit>(&chunk.statement, true, &witness, &[lie], "R5, balance after");
+}
+
+#[test]
+fn r6_all_else_stays() {
+    let alterations: [fn(&mut Account); 3] = [
+        |account| account.nonce = 0,
+        |account| account.token = Token(4),
+        |account| account.owner = *secret(3).public(),
+    ];
+    for alter in alterations {
+        let mut state = state();
+        let after = altered(&state, alter);
+        assert_ne!(apply(state.depth, &record(1, 500, 1), &state.cell(1)), Ok(after));
+        let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
+        assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R6, cell after");
+    }
+    let mut state = state();
+    let after = altered(&state, |_| ());
+    let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
+    let lie = Lie::At { relation: CELL_BEFORE, wire: REST_AFTER, forged: Fr::ONE };
+    assert_lies_break::<DepositCircuit>(&chunk.statement, true, &witness, &[lie], "R6, cell after");
+}
+
+#[test]
+fn r7_the_root_after_is_that_of_the_cell_after() {
+    let mut state = state();
+    let after = altered(&state, |_| ());
+    let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
+    let relation = DepositCircuit::RELATIONS.root_after;
+    for forged in [chunk.statement.root_before, Fr::ZERO] {
+        let lie = Lie::At { relation, wire: 0, forged };
+        assert_lies_break::<DepositCircuit>(&chunk.statement, true, &witness, &[lie], relation);
+    }
+}
+
+#[test]
+fn r8_padding_is_inert() {
+    let mut state = state();
+    let root = state.root();
+    let chunk = state.chunk(root, 1, SlotWitnesses::Deposit(Vec::new()));
+    assert_padding_is_inert::<DepositCircuit>(&chunk.statement);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The circuit accepts what the rule accepts: any cell, owner and amount, the claims made without checks.
+    #[test]
+    fn twins_agree(
+        to in 0u32..8,
+        owner in 1u8..4,
+        held in prop::option::of((0u32..2, prop_oneof![Just(0), Just(u64::MAX), any::<u64>()], 1u8..4)),
+        amount in prop_oneof![Just(0), Just(u64::MAX), any::<u64>()],
+    ) {
+        let mut state = State::new(1, Token::BITCOIN, 0);
+        if let Some((token, balance, owner)) = held {
+            let owner = *secret(owner).public();
+            state.set(to, Cell::Account(Account { token: Token(token), nonce: 5, balance, owner }));
+        }
+        let record = record(to, amount, owner);
+        let before = state.cell(to);
+        let (nonce, balance) = match before {
+            Cell::Account(account) => (account.nonce, account.balance),
+            _ => (0, 0),
+        };
+        let balance = balance.wrapping_add(amount);
+        let claimed = Cell::Account(Account { token: Token::BITCOIN, nonce, balance, owner: record.owner });
+        let native = apply(state.depth, &record, &before);
+        let (chunk, DepositWitness { to: CellUpdate { after, .. }, .. }) = claim(&mut state, record, claimed);
+        prop_assert_eq!(assign(&chunk).is_ok(), native.is_ok());
+        if let Ok(expected) = native {
+            prop_assert_eq!(after, expected);
+        }
+    }
+}
