@@ -1,10 +1,12 @@
-//! Prints, as one line of JSON, what a chunk of transfers takes: setup and key loading, witness generation on one thread,
-//! and the proof with its peak of anonymous memory, which is all memory but the mapped key.
+//! Prints, as two lines of JSON, what a chunk of transfers takes: setup; key loading, witness generation on one thread,
+//! and the proof with the peak of anonymous memory, which is all memory of the process but the mapped key.
 //!
 //! `cargo run --release -p taproof-benches --example prove_memory -- [SLOTS] [DEPTH]`
 
 use std::{
     fs,
+    path::Path,
+    process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -14,7 +16,7 @@ use taproof::{
     prove::{Blinding, prove},
 };
 use taproof_benches::{key, transfer_chunk};
-use taproof_circuits::chunk::{assign, shape};
+use taproof_circuits::chunk::{assign, shape, witness::ChunkWitness};
 use taproof_verifier::cell::Depth;
 
 /// The process's anonymous memory in bytes, as Linux tells it.
@@ -25,9 +27,16 @@ fn anonymous_bytes() -> u64 {
     kib * 1024
 }
 
-/// Runs `work` and gives its result, its seconds and the greatest growth of anonymous memory while it ran.
-fn measured<T>(work: impl FnOnce() -> T) -> (T, f64, u64) {
-    let (before, peak, done) = (anonymous_bytes(), AtomicU64::new(0), AtomicBool::new(false));
+/// Runs `work` and gives its result and its seconds.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed().as_secs_f64())
+}
+
+/// Runs `work` and gives the greatest anonymous memory of the process while it ran.
+fn peak_bytes_of(work: impl FnOnce()) -> u64 {
+    let (peak, done) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
@@ -35,12 +44,10 @@ fn measured<T>(work: impl FnOnce() -> T) -> (T, f64, u64) {
                 thread::sleep(Duration::from_millis(1));
             }
         });
-        let start = Instant::now();
-        let result = work();
-        let seconds = start.elapsed().as_secs_f64();
+        work();
         done.store(true, Ordering::Relaxed);
-        (result, seconds, peak.load(Ordering::Relaxed).saturating_sub(before))
-    })
+    });
+    peak.into_inner()
 }
 
 fn main() {
@@ -49,37 +56,46 @@ fn main() {
     let (slots, levels) = (argument(12), argument(10));
     let depth = u8::try_from(levels).ok().and_then(Depth::new).expect("1 to 10 levels");
     let chunk = transfer_chunk(depth, slots);
+    match arguments.next() {
+        None => {
+            // The proof is made in a process of its own, in which nothing that the setup freed is counted or used again.
+            let folder = tempfile::tempdir().expect("a scratch folder");
+            let (shape, shape_s) = timed(|| shape(chunk.statement.circuit).expect("a circuit"));
+            let (_, setup_s) = timed(|| key(&shape, chunk.statement.circuit, folder.path()));
+            println!("{}", serde_json::json!({ "shape_seconds": shape_s, "setup_seconds": setup_s }));
+            let program = std::env::current_exe().expect("this program has a path");
+            let sizes = [slots.to_string(), levels.to_string()];
+            let status = Command::new(program).args(sizes).arg(folder.path().join("key")).status();
+            assert!(status.expect("this program starts again").success(), "the proof failed");
+        }
+        Some(path) => println!("{}", report(&chunk, Path::new(&path))),
+    }
+}
+
+fn report(chunk: &ChunkWitness, path: &Path) -> serde_json::Value {
     let circuit = chunk.statement.circuit;
-    let (shape, shape_s, _) = measured(|| shape(circuit).expect("a circuit"));
-    let folder = tempfile::tempdir().expect("a scratch folder");
-    let (made, setup_s, _) = measured(|| key(&shape, circuit, folder.path()));
-    let (rows, matrix_hash) = (shape.row_count() as f64, shape.matrix_hash());
-    let key_bytes = made.header().file_length();
-    drop((made, shape));
-    let path = folder.path().join("key");
-    let (key, load_s, _) = measured(|| Key::open(&path, circuit, matrix_hash).expect("just written"));
-    let (_, digests_s, _) = measured(|| key.sections().is_ok());
-    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
-    let (_, witness_s, _) = measured(|| one_thread.install(|| assign(&chunk).map(drop)));
-    let (assignment, _, assignment_bytes) = measured(|| assign(&chunk).expect("valid transfers"));
-    let (proven, prove_s, prove_bytes) =
-        measured(|| prove(&key, &chunk.statement, assignment, &Blinding::fresh()).expect("valid transfers"));
-    assert_eq!(*proven.statement(), chunk.statement);
-    println!(
-        "{}",
-        serde_json::json!({
-            "circuit": circuit.to_string(),
-            "constraints": rows,
-            "threads": rayon::current_num_threads(),
-            "shape_seconds": shape_s,
-            "setup_seconds": setup_s,
-            "key_bytes": key_bytes,
-            "key_load_seconds": load_s,
-            "key_digests_seconds": digests_s,
-            "witness_microseconds_per_constraint_one_thread": witness_s * 1e6 / rows,
-            "prove_seconds": prove_s,
-            "prove_microseconds_per_constraint": prove_s * 1e6 / rows,
-            "peak_bytes_per_constraint": (assignment_bytes + prove_bytes) as f64 / rows,
-        })
-    );
+    let (key, load_s) = timed(|| Key::open_any(path).expect("just written"));
+    let (_, digests_s) = timed(|| key.sections().is_ok());
+    let rows = key.header().row_count() as f64;
+    let (mut witness_s, mut prove_s) = (0.0, 0.0);
+    let peak_bytes = peak_bytes_of(|| {
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+        let assignment;
+        (assignment, witness_s) = timed(|| one_thread.install(|| assign(chunk).expect("valid transfers")));
+        let proven;
+        (proven, prove_s) = timed(|| prove(&key, &chunk.statement, assignment, &Blinding::fresh()));
+        assert_eq!(*proven.expect("valid transfers").statement(), chunk.statement);
+    });
+    serde_json::json!({
+        "circuit": circuit.to_string(),
+        "constraints": rows,
+        "threads": rayon::current_num_threads(),
+        "key_bytes": key.header().file_length(),
+        "key_load_seconds": load_s,
+        "key_digests_seconds": digests_s,
+        "witness_microseconds_per_constraint_one_thread": witness_s * 1e6 / rows,
+        "prove_seconds": prove_s,
+        "prove_microseconds_per_constraint": prove_s * 1e6 / rows,
+        "peak_bytes_per_constraint": peak_bytes as f64 / rows,
+    })
 }

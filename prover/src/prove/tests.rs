@@ -12,9 +12,19 @@ use ark_relations::{
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use std::{num::NonZeroUsize, sync::Mutex};
+use std::{
+    num::{NonZeroU16, NonZeroUsize},
+    sync::Mutex,
+};
 use taproof_arith::{G1, G2};
-use taproof_circuits::cs::Shape;
+use taproof_circuits::{
+    chunk::witness::SlotWitnesses,
+    cs::{Segment, Shape},
+    schnorr::SecretKey,
+    state::{Plan, Slots, State},
+    transaction::Deposit,
+};
+use taproof_verifier::cell::{ChainId, Depth};
 
 const TOY: Toy = Toy { seed: 1, head_rows: 5, slot_rows: 6, slots: 3, tail_rows: 4 };
 
@@ -259,4 +269,35 @@ fn batches_keep_their_order_and_their_bound() {
     reports.sort_unstable();
     assert_eq!(reports, (0..=9).map(|done| (done, 9)).collect::<Vec<_>>());
     assert!(prove_all(&[(); 0], at_once, &Silent, |()| unreachable!("there is no item")).is_empty());
+}
+
+/// A chunk of two slots, one deposit among them.
+fn deposit_chunk() -> ChunkWitness {
+    let mut state = State::new(ChainId(7), Depth::new(1).expect("a legal depth"));
+    let two = NonZeroU16::new(2).expect("not zero");
+    let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
+    let plan = Plan { height_blocks: 100, slots, operators: Default::default(), chunks_max: 1 };
+    let deposit = Deposit { amount_sat: 5000, owner: *SecretKey::from_seed(&[1; 32]).public() };
+    let batch = state.apply(&plan, &[deposit], &[]).expect("a plan without operators");
+    batch.chunks.into_iter().next().expect("one chunk for the deposit")
+}
+
+#[test]
+fn a_failed_chunk_is_named_and_the_others_go_on() {
+    let key = TOY.key(&TOY.shape());
+    let chunk = deposit_chunk();
+    let circuit = chunk.statement.circuit;
+    let mut broken = chunk.clone();
+    let SlotWitnesses::Deposit(slots) = &mut broken.slots else { unreachable!("a deposit was made") };
+    slots[0].record.amount_sat += 1;
+    let at_once = NonZeroUsize::new(2).expect("not zero");
+    let chunks = [broken, chunk];
+    let results = prove_batch(&chunks, |_| Some(&key), at_once, &Silent);
+    let unsatisfied = |result: &_| {
+        matches!(result, Err(ProveError::Chunk(AssignError::Unsatisfied { segment: Segment::Slot(0), .. })))
+    };
+    assert!(unsatisfied(&results[0]), "{:?}", results[0]);
+    assert!(matches!(&results[1], Err(ProveError::OtherCircuit { statement, .. }) if *statement == circuit));
+    let results = prove_batch(&chunks[1..], |_| None, at_once, &Silent);
+    assert!(matches!(&results[..], [Err(ProveError::NoKey(missing))] if *missing == circuit));
 }
