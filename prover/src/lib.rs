@@ -4,6 +4,7 @@
 pub mod anchor;
 pub mod artefact;
 pub mod atomic_file;
+pub mod batch;
 pub mod demo;
 pub mod follow;
 pub mod key_file;
@@ -16,6 +17,7 @@ pub mod prove;
 pub mod rebuild;
 pub mod regtest;
 pub mod setup;
+pub mod state_proof;
 #[cfg(test)]
 mod toy;
 #[cfg(test)]

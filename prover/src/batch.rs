@@ -1,0 +1,196 @@
+//! A batch on its way: applied and to be proven ([`BatchFile`]), then proven and to be anchored ([`ProvenBatch`]).
+
+use crate::{
+    artefact::{Artefact, ArtefactKind},
+    prove::Proven,
+};
+use ark_bn254::Fr;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use taproof_circuits::chunk::witness::ChunkWitness;
+use taproof_verifier::{
+    cell::{ChainId, Depth},
+    headers::BlockId,
+    payload::{Chunk, Header, PAYLOAD_LENGTH_MAX, Payload, PayloadError, PayloadHash},
+    program::ProgramId,
+    serde_form,
+};
+
+/// What a batch says of itself before it has a predecessor's payload to name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchHeader {
+    /// The rollup.
+    pub chain_id: ChainId,
+    /// The number of the batch; the first is 0.
+    pub number: u64,
+    /// The depth of the tree.
+    pub depth: Depth,
+    /// The root before the first chunk, in a tree of that depth.
+    #[serde(with = "serde_form::element")]
+    pub root_before: Fr,
+    /// The root after the last chunk.
+    #[serde(with = "serde_form::element")]
+    pub root_after: Fr,
+    /// The Bitcoin block up to which deposits are taken into account.
+    pub reference: BlockId,
+    /// How many deposits are consumed after the batch.
+    pub deposits_consumed: u64,
+    /// The program that the proofs are for.
+    pub program_id: ProgramId,
+}
+
+/// A batch that is applied: its chunks with their witnesses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BatchFile {
+    header: BatchHeader,
+    chunks: Vec<ChunkWitness>,
+}
+
+/// Why chunks are not those of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// There are no chunks.
+    #[error("a batch has at least one chunk")]
+    Empty,
+    /// A chunk starts from another root than the one before it ends at, or the last ends at another than the batch.
+    #[error("the roots do not join up at chunk {0}")]
+    Roots(usize),
+    /// A chunk is of another rollup, depth or height.
+    #[error("chunk {0} is of another rollup, depth or height than the batch")]
+    Foreign(usize),
+}
+
+impl BatchFile {
+    /// Checks that the chunks are those of the batch.
+    ///
+    /// # Errors
+    /// Each of [`BatchError`].
+    pub fn new(header: BatchHeader, chunks: Vec<ChunkWitness>) -> Result<Self, BatchError> {
+        if chunks.is_empty() {
+            return Err(BatchError::Empty);
+        }
+        let mut root = header.root_before;
+        for (position, statement) in chunks.iter().map(|chunk| &chunk.statement).enumerate() {
+            let of_the_batch = statement.chain_id == header.chain_id
+                && statement.circuit.depth == header.depth
+                && statement.context.height_blocks == header.reference.height;
+            if !of_the_batch {
+                return Err(BatchError::Foreign(position));
+            }
+            if statement.root_before != root {
+                return Err(BatchError::Roots(position));
+            }
+            root = statement.root_after;
+        }
+        if root != header.root_after {
+            return Err(BatchError::Roots(chunks.len()));
+        }
+        Ok(Self { header, chunks })
+    }
+
+    /// What the batch says of itself.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The chunks, in order.
+    pub fn chunks(&self) -> &[ChunkWitness] {
+        &self.chunks
+    }
+
+    /// Joins the batch with the proofs of its chunks, in order.
+    ///
+    /// # Errors
+    /// [`PayloadError`], if the batch is too large for one payload among others.
+    ///
+    /// # Panics
+    /// If the proofs are not those of the chunks, which is a mistake of the caller.
+    pub fn with_proofs(&self, proven: &[Proven]) -> Result<ProvenBatch, PayloadError> {
+        let statements = self.chunks.iter().map(|chunk| &chunk.statement);
+        assert!(statements.eq(proven.iter().map(Proven::statement)), "one proof for each chunk, in order");
+        let chunk = |(witness, proven): (&ChunkWitness, &Proven)| Chunk {
+            slots: witness.statement.circuit.slots,
+            token: witness.statement.context.token,
+            operator: witness.statement.context.operator,
+            root_after: witness.statement.root_after,
+            records: witness.records(),
+            proof: proven.proof().clone(),
+        };
+        let header = Header {
+            chain_id: self.header.chain_id,
+            batch: self.header.number,
+            previous_payload_hash: PayloadHash::NONE,
+            root_before: self.header.root_before,
+            root_after: self.header.root_after,
+            depth: self.header.depth,
+            reference_height: self.header.reference.height,
+            reference_hash: self.header.reference.hash,
+            deposits_consumed: self.header.deposits_consumed,
+            program_id: self.header.program_id,
+        };
+        ProvenBatch::new(Payload::new(header, self.chunks.iter().zip(proven).map(chunk).collect())?)
+    }
+}
+
+impl<'de> Deserialize<'de> for BatchFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (header, chunks) = Deserialize::deserialize(deserializer)?;
+        Self::new(header, chunks).map_err(D::Error::custom)
+    }
+}
+
+impl Artefact for BatchFile {
+    const KIND: ArtefactKind = ArtefactKind::Batch;
+    const VERSION: u8 = 1;
+    const LENGTH_MAX: u64 = 1 << 31;
+}
+
+/// A batch with its proofs: a payload that does not name its predecessor yet, which is known when it is anchored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenBatch {
+    payload: Payload,
+    encoded: Vec<u8>,
+}
+
+impl ProvenBatch {
+    fn new(payload: Payload) -> Result<Self, PayloadError> {
+        let encoded = payload.encode()?;
+        Ok(Self { payload, encoded })
+    }
+
+    /// The batch's payload, which names no predecessor.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The payload to be anchored behind one of that hash.
+    ///
+    /// # Errors
+    /// [`PayloadError`] if the payload is too long, which the hash does not bring about.
+    pub fn payload_after(&self, previous_payload_hash: PayloadHash) -> Result<Vec<u8>, PayloadError> {
+        let header = Header { previous_payload_hash, ..self.payload.header().clone() };
+        Payload::new(header, self.payload.chunks().to_vec())?.encode()
+    }
+}
+
+impl Serialize for ProvenBatch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_form::serialize_bytes(&self.encoded, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProvenBatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let payload = Payload::decode(&serde_form::deserialize_bytes(deserializer)?).map_err(D::Error::custom)?;
+        if payload.header().previous_payload_hash != PayloadHash::NONE {
+            return Err(D::Error::custom("a batch that is not anchored names no predecessor"));
+        }
+        Self::new(payload).map_err(D::Error::custom)
+    }
+}
+
+impl Artefact for ProvenBatch {
+    const KIND: ArtefactKind = ArtefactKind::Proofs;
+    const VERSION: u8 = 1;
+    const LENGTH_MAX: u64 = PAYLOAD_LENGTH_MAX as u64 + 8;
+}
