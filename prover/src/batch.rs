@@ -39,7 +39,7 @@ pub struct BatchHeader {
 }
 
 /// A batch that is applied: its chunks with their witnesses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchFile {
     header: BatchHeader,
     chunks: Vec<ChunkWitness>,
@@ -132,6 +132,12 @@ impl BatchFile {
     }
 }
 
+impl Serialize for BatchFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.header, &self.chunks).serialize(serializer)
+    }
+}
+
 impl<'de> Deserialize<'de> for BatchFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (header, chunks) = Deserialize::deserialize(deserializer)?;
@@ -168,7 +174,7 @@ impl ProvenBatch {
     /// # Errors
     /// [`PayloadError`] if the payload is too long, which the hash does not bring about.
     pub fn payload_after(&self, previous_payload_hash: PayloadHash) -> Result<Vec<u8>, PayloadError> {
-        let header = Header { previous_payload_hash, ..self.payload.header().clone() };
+        let header = Header { previous_payload_hash, ..*self.payload.header() };
         Payload::new(header, self.payload.chunks().to_vec())?.encode()
     }
 }

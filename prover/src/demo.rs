@@ -12,6 +12,7 @@ pub use report::{ChunkFigures, DemoReport, Seconds};
 
 use crate::{
     anchor::{AnchorError, FeeRate},
+    batch::BatchError,
     follow::FollowError,
     key_ring::{self, KeyRing, KeyRingError},
     node::{MineError, NodeError},
@@ -131,6 +132,9 @@ pub enum DemoError {
         /// Why.
         source: ProveError,
     },
+    /// The chunks are no batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The payload.
     #[error(transparent)]
     Payload(#[from] PayloadError),

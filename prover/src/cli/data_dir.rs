@@ -26,6 +26,46 @@ impl DataDir {
         &self.0
     }
 
+    /// The parameters of the rollup.
+    pub(crate) fn params(&self) -> PathBuf {
+        self.0.join("params.json")
+    }
+
+    /// The program of the rollup.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.0.join("program.bin")
+    }
+
+    /// The ledger.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.0.join("ledger.redb")
+    }
+
+    /// The embedded chain.
+    pub(crate) fn chain(&self) -> PathBuf {
+        self.0.join("regtest.chain")
+    }
+
+    /// The folder of the keys.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    /// The file of a batch.
+    pub(crate) fn batch(&self, number: u64) -> PathBuf {
+        self.0.join("batches").join(format!("{number}.batch"))
+    }
+
+    /// The file of a batch's proofs.
+    pub(crate) fn proofs(&self, number: u64) -> PathBuf {
+        self.0.join("proofs").join(format!("{number}.proofs"))
+    }
+
+    /// The file of a batch's anchor.
+    pub(crate) fn anchor(&self, number: u64) -> PathBuf {
+        self.0.join("anchors").join(format!("{number}.json"))
+    }
+
     /// Creates the folder of a file that is to be written.
     pub(crate) fn create_parent(path: &Path) -> Result {
         let Some(parent) = path.parent() else { return Ok(()) };

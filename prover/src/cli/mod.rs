@@ -1,12 +1,20 @@
 //! The commands: each parses its arguments, calls the library and reports.
 
+mod account;
+mod anchor;
+mod batch;
 mod completions;
 mod console;
 mod data_dir;
 mod demo;
 mod failure;
+mod follow;
 mod import_block;
 mod inspect;
+mod prove;
+mod regtest;
+mod session;
+mod setup;
 mod tx;
 mod wallet;
 
@@ -57,10 +65,25 @@ impl Global {
 enum Command {
     Demo(demo::Demo),
     Wallet(wallet::WalletCommand),
+    Setup(Box<setup::Setup>),
     Tx(tx::TxCommand),
+    Batch(batch::BatchCommand),
+    Prove(prove::Prove),
+    Verify(prove::Verify),
+    Anchor(Box<anchor::Anchor>),
+    Follow(follow::Follow),
+    Rebuild(follow::Rebuild),
+    ProveAccount(account::ProveAccount),
+    VerifyAccount(account::VerifyAccount),
     Inspect(inspect::Inspect),
     ImportBlock(import_block::ImportBlock),
+    Regtest(regtest::Regtest),
     Completions(completions::Completions),
+}
+
+/// An element as the reports write it: its 32 bytes, little-endian, in hexadecimal.
+fn element_text(element: &ark_bn254::Fr) -> String {
+    hex::encode(taproof_verifier::field::to_bytes(element))
 }
 
 /// Parses the command line, runs the command and reports a failure.
@@ -69,9 +92,19 @@ pub(crate) fn main() -> ExitCode {
     let result = match command {
         Command::Demo(command) => command.run(&global),
         Command::Wallet(command) => command.run(&global),
+        Command::Setup(command) => command.run(&global),
         Command::Tx(command) => command.run(&global),
+        Command::Batch(command) => command.run(&global),
+        Command::Prove(command) => command.run(&global),
+        Command::Verify(command) => command.run(&global),
+        Command::Anchor(command) => command.run(&global),
+        Command::Follow(command) => command.run(&global),
+        Command::Rebuild(command) => command.run(&global),
+        Command::ProveAccount(command) => command.run(&global),
+        Command::VerifyAccount(command) => command.run(&global),
         Command::Inspect(command) => command.run(&global),
         Command::ImportBlock(command) => command.run(&global),
+        Command::Regtest(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     };
     match result {

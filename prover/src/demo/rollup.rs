@@ -3,6 +3,7 @@
 use super::{CHAIN_ID, DemoError, DemoOptions};
 use crate::{
     anchor::{self, AnchorArtefact, AnchorRequest, Funding},
+    batch::{BatchFile, BatchHeader},
     follow::{catch_up, start},
     node::{ChainSource, EmbeddedNode},
     progress::Progress,
@@ -18,7 +19,6 @@ use taproof_verifier::{
     envelope::Magic,
     follow::{Event, Follower, Params, VerifiedBatch},
     headers::BlockId,
-    payload::{Chunk, Header, Payload},
     program::Program,
     record::DepositRecord,
 };
@@ -100,7 +100,7 @@ impl Rollup {
         proven: &[Proven],
         options: &DemoOptions,
     ) -> Result<AnchorArtefact, DemoError> {
-        let payload = self.payload(batch, proven)?.encode()?;
+        let payload = self.payload(batch, proven)?;
         let funding = coins(&self.node, &self.wallet);
         let request = AnchorRequest {
             payload: &payload,
@@ -115,29 +115,20 @@ impl Rollup {
         Ok(anchor)
     }
 
-    fn payload(&self, batch: &Batch, proven: &[Proven]) -> Result<Payload, DemoError> {
-        let (tip, reference) = (self.follower.tip(), self.follower.scanned());
-        let header = Header {
+    fn payload(&self, batch: &Batch, proven: &[Proven]) -> Result<Vec<u8>, DemoError> {
+        let tip = self.follower.tip();
+        let header = BatchHeader {
             chain_id: CHAIN_ID,
-            batch: tip.batches,
-            previous_payload_hash: tip.payload_hash,
+            number: tip.batches,
+            depth: batch.depth,
             root_before: batch.root_before,
             root_after: batch.root_after,
-            depth: batch.depth,
-            reference_height: reference.height,
-            reference_hash: reference.hash,
+            reference: self.follower.scanned(),
             deposits_consumed: tip.deposits_consumed + batch.deposits_applied as u64,
             program_id: self.follower.program().id(),
         };
-        let chunk = |(witness, proven): (&taproof_circuits::chunk::witness::ChunkWitness, &Proven)| Chunk {
-            slots: witness.statement.circuit.slots,
-            token: witness.statement.context.token,
-            operator: witness.statement.context.operator,
-            root_after: witness.statement.root_after,
-            records: witness.records(),
-            proof: proven.proof().clone(),
-        };
-        Ok(Payload::new(header, batch.chunks.iter().zip(proven).map(chunk).collect())?)
+        let file = BatchFile::new(header, batch.chunks.clone())?;
+        Ok(file.with_proofs(proven)?.payload_after(tip.payload_hash)?)
     }
 
     /// Follows the chain to its tip and gives the one batch that was anchored.

@@ -1,0 +1,194 @@
+//! `taproof batch`.
+
+use super::{
+    Global,
+    data_dir::DataDir,
+    failure::{Exit, Fallible, Result},
+    session::{NodeOptions, Session, ledger_failure},
+    tx::cell,
+};
+use clap::Args;
+use serde::Serialize;
+use std::{fmt, path::PathBuf};
+use taproof::{
+    artefact::{self, transactions::TransactionFile},
+    batch::{BatchFile, BatchHeader},
+    ledger::{AppliedBatch, Ledger, ScannedDeposit},
+};
+use taproof_circuits::{
+    state::Plan,
+    transaction::{Deposit, Transaction},
+};
+use taproof_verifier::{
+    cell::{CellIndex, Token},
+    follow::Follower,
+    headers::BlockId,
+};
+
+/// Applies deposits and transactions, and cuts them into the chunks of the next batch.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Deposits come from the chain. A transaction that is refused is listed with its reason and the batch goes on.
+
+Example:
+  taproof batch payments.json more.json")]
+pub(crate) struct BatchCommand {
+    /// Files of transactions, as `taproof tx` and `taproof import-block` write them.
+    transactions: Vec<PathBuf>,
+    /// The account that collects the fees in bitcoin.
+    #[arg(long, default_value = "0", value_parser = cell, value_name = "CELL")]
+    operator: CellIndex,
+    /// The most chunks of the batch.
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    chunks_max: usize,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+#[derive(Serialize)]
+struct Rejection {
+    transaction: Option<Transaction>,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct ChunkReport {
+    circuit: String,
+    records: usize,
+}
+
+#[derive(Serialize)]
+struct Report {
+    batch: Option<u64>,
+    file: Option<PathBuf>,
+    deposits: usize,
+    applied: usize,
+    rejected: Vec<Rejection>,
+    waiting: usize,
+    chunks: Vec<ChunkReport>,
+    root_after: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for rejection in &self.rejected {
+            match &rejection.transaction {
+                Some(transaction) => {
+                    let payment = transaction.payment();
+                    let kind = transaction.kind();
+                    write!(f, "rejected: {kind} of {} from cell {}", payment.amount, payment.from)?;
+                    writeln!(f, ", nonce {}: {}", payment.nonce, rejection.reason)?;
+                }
+                None => writeln!(f, "rejected: {}", rejection.reason)?,
+            }
+        }
+        let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {
+            return write!(f, "nothing to apply, so there is no batch");
+        };
+        writeln!(f, "batch      {number} in {}", file.display())?;
+        write!(f, "applied    {} deposits, {} transactions", self.deposits, self.applied)?;
+        writeln!(f, "; {} rejected, {} waiting", self.rejected.len(), self.waiting)?;
+        let chunks: Vec<String> =
+            self.chunks.iter().map(|chunk| format!("{} ({})", chunk.circuit, chunk.records)).collect();
+        writeln!(f, "chunks     {}", chunks.join(", "))?;
+        write!(f, "root after {}", self.root_after)
+    }
+}
+
+impl BatchCommand {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        let mut ledger = session.ledger()?;
+        let mut rejected = Vec::new();
+        let mut transactions = Vec::new();
+        for path in &self.transactions {
+            let file = TransactionFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?;
+            for entry in file.transactions {
+                match entry {
+                    Ok(transaction) => transactions.push(transaction),
+                    Err(malformed) => {
+                        rejected
+                            .push(Rejection { transaction: None, reason: format!("{}: {malformed}", path.display()) });
+                    }
+                }
+            }
+        }
+        let spinner = global.console().spinner("following the chain");
+        let source = session.source(&self.node)?;
+        let follower = session.follow(&source, |_| ())?;
+        take_deposits(&mut ledger, &follower)?;
+        ledger.add_transactions(&transactions).map_err(ledger_failure)?;
+        spinner.set_message("applying transactions");
+        let depth = ledger.state().depth();
+        let plan = Plan {
+            height_blocks: follower.scanned().height,
+            slots: session.slots(depth)?,
+            operators: [(Token::BITCOIN, self.operator)].into(),
+            chunks_max: self.chunks_max,
+        };
+        let reference = follower.scanned();
+        let applied = ledger.apply(&plan, depth, |applied| batch_file(&session, applied, reference));
+        let applied = applied.map_err(ledger_failure)?;
+        rejected.extend(
+            applied
+                .rejected()
+                .map(|(transaction, reason)| Rejection { transaction: Some(*transaction), reason: reason.to_string() }),
+        );
+        let made = !applied.batch.chunks.is_empty();
+        let file = if made { Some(write(&session, &ledger, applied.number)?) } else { None };
+        spinner.finish_and_clear();
+        let chunk = |chunk: &taproof_circuits::chunk::witness::ChunkWitness| ChunkReport {
+            circuit: chunk.statement.circuit.to_string(),
+            records: chunk.slots.len(),
+        };
+        let report = Report {
+            batch: made.then_some(applied.number),
+            file,
+            deposits: applied.batch.deposits_applied,
+            applied: applied.batch.applied.len(),
+            rejected,
+            waiting: applied.batch.left_over.len(),
+            chunks: applied.batch.chunks.iter().map(chunk).collect(),
+            root_after: super::element_text(&applied.batch.root_after),
+        };
+        global.console().report(&report, ToString::to_string)
+    }
+}
+
+/// Brings the ledger's deposits up to those that the follower has found.
+fn take_deposits(ledger: &mut Ledger, follower: &Follower) -> Result {
+    let first = ledger.deposits_consumed();
+    let pending: Vec<ScannedDeposit> = follower
+        .pending_deposits()
+        .filter(|scanned| scanned.index >= first)
+        .map(|scanned| {
+            let (amount_sat, owner) = (scanned.deposit.amount_sat, scanned.deposit.owner);
+            ScannedDeposit { deposit: Deposit { amount_sat, owner }, height_blocks: scanned.height }
+        })
+        .collect();
+    ledger.set_deposits(first, &pending).map_err(ledger_failure)
+}
+
+fn batch_file(session: &Session, applied: &AppliedBatch, reference: BlockId) -> BatchFile {
+    let header = BatchHeader {
+        chain_id: session.params.chain_id,
+        number: applied.number,
+        depth: applied.batch.depth,
+        root_before: applied.batch.root_before,
+        root_after: applied.batch.root_after,
+        reference,
+        deposits_consumed: applied.deposits_consumed,
+        program_id: session.params.program_id,
+    };
+    BatchFile::new(header, applied.batch.chunks.clone()).expect("the state's chunks join up")
+}
+
+/// Writes a batch's file from the ledger, which has it whatever becomes of the file.
+pub(super) fn write(session: &Session, ledger: &Ledger, number: u64) -> Result<PathBuf> {
+    let batch = ledger.artefact::<BatchFile>(number).map_err(ledger_failure)?;
+    let batch = batch.expect("the ledger keeps each batch that it applies");
+    let path = session.dir.batch(number);
+    DataDir::create_parent(&path)?;
+    artefact::write(&path, &batch)?;
+    Ok(path)
+}

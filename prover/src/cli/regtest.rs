@@ -1,0 +1,120 @@
+//! `taproof regtest`.
+
+use super::{
+    Global,
+    anchor::{explain, wallet_coins},
+    failure::{Exit, Failure, Fallible, Result},
+    session::Session,
+    tx::owner,
+    wallet::WalletOptions,
+};
+use bitcoin::Network;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use taproof::{
+    anchor::{FeeRate, pay},
+    artefact::transactions::TransactionFile,
+    node::{ChainSource, EmbeddedNode},
+    wallet::PosterKey,
+};
+use taproof_verifier::{baby_jubjub::PublicKey, deposit::Deposit};
+
+/// Mines and deposits on the embedded regtest chain of the data directory, without any node.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taproof regtest mine 101
+  taproof regtest deposit --owner $KEY --amount 100000
+  taproof regtest deposit --from payments.json")]
+pub(crate) struct Regtest {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Mines blocks that pay to the wallet; a reward can be spent 100 blocks later.
+    Mine {
+        /// How many blocks.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        blocks: u32,
+        #[command(flatten)]
+        wallet: WalletOptions,
+    },
+    /// Pays deposits from the wallet's coins, each in a transaction and a block of its own.
+    Deposit {
+        #[command(flatten)]
+        wallet: WalletOptions,
+        /// The owner who is credited: 64 hexadecimal digits.
+        #[arg(long, value_parser = owner, value_name = "KEY", requires = "amount")]
+        owner: Option<PublicKey>,
+        /// The amount, in satoshi.
+        #[arg(long, value_name = "SAT", requires = "owner")]
+        amount: Option<u64>,
+        /// Pays the deposits that a file of transactions lists.
+        #[arg(long, value_name = "FILE", conflicts_with = "owner", required_unless_present = "owner")]
+        from: Option<PathBuf>,
+    },
+}
+
+impl Regtest {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        match self.action {
+            Action::Mine { blocks, wallet } => {
+                let poster = poster(&wallet, global)?;
+                let dir = global.data_dir();
+                super::data_dir::DataDir::create_parent(&dir.chain())?;
+                let spinner = global.console().spinner("mining");
+                let mut node = EmbeddedNode::open(&dir.chain(), poster.script_pubkey())?;
+                node.mine(blocks)?;
+                spinner.finish_and_clear();
+                report(&node, 0, global)
+            }
+            Action::Deposit { wallet, owner, amount, from } => {
+                let deposits = match (owner.zip(amount), from) {
+                    (Some((owner, amount_sat)), _) => vec![Deposit { amount_sat, owner }],
+                    (None, Some(path)) => listed(&path)?,
+                    (None, None) => Vec::new(),
+                };
+                deposit(&deposits, &poster(&wallet, global)?, global)
+            }
+        }
+    }
+}
+
+fn poster(wallet: &WalletOptions, global: &Global) -> Result<PosterKey> {
+    if wallet.network() != Network::Regtest {
+        return Err(Failure::new(Exit::Input, "the embedded chain is regtest").advise("leave out --network"));
+    }
+    Ok(wallet.open(global)?.poster_key(0)?)
+}
+
+fn listed(path: &std::path::Path) -> Result<Vec<Deposit>> {
+    let file = TransactionFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?;
+    let deposit = |record: &taproof_verifier::record::DepositRecord| Deposit {
+        amount_sat: record.amount_sat,
+        owner: record.owner,
+    };
+    Ok(file.deposits.iter().map(deposit).collect())
+}
+
+fn deposit(deposits: &[Deposit], poster: &PosterKey, global: &Global) -> Result {
+    let session = Session::open(global)?;
+    let mut node = EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?;
+    let spinner = global.console().spinner("depositing");
+    for deposit in deposits {
+        let outputs = deposit.outputs(&session.params.bridge, session.params.deposit_magic);
+        let coins = wallet_coins(&node, poster);
+        let transaction = pay(outputs.into(), FeeRate::MIN, &coins, poster).map_err(|error| explain(error, poster))?;
+        node.send(&transaction)?;
+        node.mine(1)?;
+    }
+    spinner.finish_and_clear();
+    report(&node, deposits.len(), global)
+}
+
+fn report(node: &EmbeddedNode, deposits: usize, global: &Global) -> Result {
+    let (height, tip) = (node.chain().height(), node.chain().tip_hash());
+    let report = serde_json::json!({ "height": height, "tip": tip.to_string(), "deposits": deposits });
+    global.console().report(&report, |_| format!("{deposits} deposits; tip {tip} at height {height}"))
+}

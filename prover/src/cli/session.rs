@@ -1,0 +1,196 @@
+//! What most commands need: the rollup's parameters, its program, and where its chain is read.
+
+use super::{
+    Global,
+    data_dir::DataDir,
+    failure::{Exit, Failure, Fallible, Result},
+};
+use bitcoin::{Network, ScriptBuf};
+use clap::Args;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use taproof::{
+    follow,
+    ledger::{Ledger, LedgerError},
+    node::{ChainSource, EmbeddedNode, RpcAuth, RpcNode},
+};
+use taproof_circuits::state::Slots;
+use taproof_verifier::{
+    cell::Depth,
+    follow::{Event, Follower, Params},
+    program::Program,
+    record::Kind,
+    statement::CircuitId,
+};
+use zeroize::Zeroizing;
+
+/// Where the chain is read and transactions go.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NodeOptions {
+    /// The address of a bitcoind, http://host:port; without it, the embedded regtest chain of the data directory.
+    #[arg(long, env = "TAPROOF_NODE", value_name = "URL")]
+    node: Option<String>,
+    /// The node's cookie file.
+    #[arg(long, value_name = "FILE", requires = "node")]
+    cookie: Option<PathBuf>,
+    /// The user for the node, where it has no cookie.
+    #[arg(long, env = "TAPROOF_NODE_USER", value_name = "NAME", requires = "node", conflicts_with = "cookie")]
+    node_user: Option<String>,
+    /// The password for the node.
+    #[arg(
+        long,
+        env = "TAPROOF_NODE_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD",
+        requires = "node_user"
+    )]
+    node_password: Option<String>,
+}
+
+/// A chain that is read and may be written: a node's, or the embedded one.
+pub(crate) enum Source {
+    /// The embedded regtest chain.
+    Embedded(EmbeddedNode),
+    /// A bitcoind.
+    Rpc(RpcNode),
+}
+
+impl Source {
+    /// The chain as commands read it.
+    pub(crate) fn chain(&self) -> &dyn ChainSource {
+        match self {
+            Self::Embedded(node) => node,
+            Self::Rpc(node) => node,
+        }
+    }
+
+    /// The chain as commands write it.
+    pub(crate) fn chain_mut(&mut self) -> &mut dyn ChainSource {
+        match self {
+            Self::Embedded(node) => node,
+            Self::Rpc(node) => node,
+        }
+    }
+}
+
+impl NodeOptions {
+    /// Opens the chain; blocks that the embedded one mines pay to `reward_to`.
+    pub(crate) fn open(&self, dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
+        let Some(url) = &self.node else {
+            if network != Network::Regtest {
+                let failure = Failure::new(Exit::Input, format!("the rollup lives on {network}, not on regtest"));
+                return Err(failure.advise("name a bitcoind with --node URL"));
+            }
+            DataDir::create_parent(&dir.chain())?;
+            return Ok(Source::Embedded(EmbeddedNode::open(&dir.chain(), reward_to).or_exit(Exit::Failed)?));
+        };
+        let auth = match (&self.cookie, &self.node_user) {
+            (Some(cookie), _) => RpcAuth::CookieFile(cookie.clone()),
+            (None, Some(user)) => RpcAuth::UserPassword {
+                user: user.clone(),
+                password: Zeroizing::new(self.node_password.clone().unwrap_or_default()),
+            },
+            (None, None) => {
+                let failure = Failure::new(Exit::Input, "the node wants to know who calls");
+                return Err(failure.advise("give --cookie FILE, or --node-user and --node-password"));
+            }
+        };
+        Ok(Source::Rpc(RpcNode::connect(url, &auth, network)?))
+    }
+}
+
+/// One rollup, as the data directory has it.
+pub(crate) struct Session {
+    pub(crate) dir: DataDir,
+    pub(crate) params: Params,
+    pub(crate) program: Program,
+}
+
+impl Session {
+    /// Reads the parameters and the program.
+    pub(crate) fn open(global: &Global) -> Result<Self> {
+        let dir = global.data_dir();
+        let params = read_params(&dir.params())?;
+        let bytes = fs::read(dir.program()).or_exit_while(Exit::Input, dir.program().display().to_string())?;
+        let program = Program::from_bytes(&bytes).or_exit_while(Exit::Input, dir.program().display().to_string())?;
+        if program.id() != params.program_id {
+            let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
+            return Err(Failure::new(Exit::Input, message).advise("restore program.bin from where params.json is from"));
+        }
+        Ok(Self { dir, params, program })
+    }
+
+    /// Opens the chain without the wallet, for reading.
+    pub(crate) fn source(&self, node: &NodeOptions) -> Result<Source> {
+        node.open(&self.dir, self.params.network, ScriptBuf::new())
+    }
+
+    /// Follows the chain from the rollup's start to its tip; events go to `observe`.
+    pub(crate) fn follow(&self, source: &Source, mut observe: impl FnMut(Event)) -> Result<Follower> {
+        let started = follow::start(source.chain(), self.params.clone(), self.program.clone());
+        let mut follower = started.map_err(not_followed)?;
+        let followed = follow::catch_up(source.chain(), &mut follower, |_, event| {
+            if let Some(event) = event {
+                observe(event);
+            }
+            Ok::<(), follow::FollowError>(())
+        });
+        followed.map_err(not_followed)?;
+        Ok(follower)
+    }
+
+    /// Opens the ledger.
+    pub(crate) fn ledger(&self) -> Result<Ledger> {
+        Ledger::open(&self.dir.ledger(), self.params.chain_id).map_err(ledger_failure)
+    }
+
+    /// The slots of the program's circuits at a depth.
+    pub(crate) fn slots(&self, depth: Depth) -> Result<Slots> {
+        let circuits: Vec<CircuitId> = self.program.circuits().map(|(circuit, _)| circuit).collect();
+        let slots = |kind: Kind| {
+            let of_kind = circuits.iter().filter(|circuit| circuit.kind == kind && circuit.depth == depth);
+            let slots = of_kind.filter_map(|circuit| std::num::NonZeroU16::new(circuit.slots)).max();
+            let missing = format!("the program has no {kind} circuit for a tree of {} levels", depth.levels());
+            slots.ok_or_else(|| Failure::new(Exit::Input, missing))
+        };
+        Ok(Slots {
+            deposit: slots(Kind::Deposit)?,
+            transfer: slots(Kind::Transfer)?,
+            open: slots(Kind::Open)?,
+            withdraw: slots(Kind::Withdraw)?,
+        })
+    }
+}
+
+/// Reads the parameters of a rollup.
+pub(crate) fn read_params(path: &Path) -> Result<Params> {
+    let text = fs::read_to_string(path).or_exit_while(Exit::Input, path.display().to_string());
+    let text = text.map_err(|failure| {
+        if path.exists() { failure } else { failure.advise("make a rollup with `taproof setup`, or name its --dir") }
+    })?;
+    serde_json::from_str(&text).or_exit_while(Exit::Input, path.display().to_string())
+}
+
+fn not_followed(error: follow::FollowError) -> Failure {
+    let transient = error.is_transient();
+    let failure = Failure::of(Exit::Failed, error);
+    if transient { failure.advise("try again in a moment") } else { failure }
+}
+
+/// Gives an error of the ledger its exit code.
+pub(crate) fn ledger_failure(error: LedgerError) -> Failure {
+    let (exit, advice) = match &error {
+        LedgerError::AlreadyOpen(_) => (Exit::Busy, "wait until the other command is done"),
+        LedgerError::NotFound(_) => (Exit::Input, "make a rollup with `taproof setup`"),
+        LedgerError::NotALedger(_) | LedgerError::Corrupted(_) => {
+            (Exit::Input, "move it away and rebuild it from Bitcoin with `taproof rebuild`")
+        }
+        LedgerError::WrongChain { .. } | LedgerError::Version { .. } => (Exit::Input, "name its rollup's --dir"),
+        LedgerError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
+        _ => (Exit::Failed, ""),
+    };
+    let failure = Failure::of(exit, error);
+    if advice.is_empty() { failure } else { failure.advise(advice) }
+}

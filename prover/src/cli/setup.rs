@@ -1,0 +1,193 @@
+//! `taproof setup`.
+
+use super::{
+    Global,
+    console::Bar,
+    data_dir::expect_absent,
+    failure::{Exit, Failure, Fallible, Result},
+    session::{NodeOptions, ledger_failure},
+    wallet::WalletOptions,
+};
+use bitcoin::{Address, Network, address::NetworkUnchecked};
+use clap::Args;
+use serde::Serialize;
+use std::{fs, num::NonZeroU16};
+use taproof::{
+    atomic_file::write_atomically,
+    key_ring::{self, KeyRing, KeyRingError},
+    ledger::Ledger,
+    setup::{Randomness, SetupError, SetupOptions},
+};
+use taproof_circuits::state::Slots;
+use taproof_verifier::{
+    cell::{ChainId, Depth},
+    envelope::Magic,
+    follow::Params,
+    headers::BlockId,
+};
+
+/// Founds a rollup: makes development keys, the parameters and an empty ledger in the data directory.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The keys are made by this machine alone: whoever controlled it could forge proofs. They are refused on mainnet unless you insist.
+
+Examples:
+  taproof wallet new && taproof setup --depth 4 --slots 2
+  taproof setup --network signet --node http://127.0.0.1:38332 --cookie ~/.bitcoin/signet/.cookie --bridge tb1p...")]
+pub(crate) struct Setup {
+    #[command(flatten)]
+    wallet: WalletOptions,
+    #[command(flatten)]
+    node: NodeOptions,
+    /// The rollup's number, which tells it from all others.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    chain_id: u32,
+    /// The depth of the tree: 8^LEVELS cells.
+    #[arg(long, default_value_t = 7, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
+    depth: u8,
+    /// The slots of a transfer or open chunk.
+    #[arg(long, default_value = "8", value_name = "N")]
+    slots: NonZeroU16,
+    /// The slots of a deposit chunk.
+    #[arg(long, default_value = "18", value_name = "N")]
+    deposit_slots: NonZeroU16,
+    /// The slots of a withdraw chunk.
+    #[arg(long, default_value = "4", value_name = "N")]
+    withdraw_slots: NonZeroU16,
+    /// The address that deposits are paid to; on regtest, one of the wallet's if not given.
+    #[arg(long, value_name = "ADDRESS")]
+    bridge: Option<Address<NetworkUnchecked>>,
+    /// Marks the outputs that announce anchors: four bytes in hexadecimal.
+    #[arg(long, default_value = "74707266", value_parser = magic, value_name = "HEX")]
+    magic: Magic,
+    /// Marks the outputs that name a deposit's owner.
+    #[arg(long, default_value = "74706470", value_parser = magic, value_name = "HEX")]
+    deposit_magic: Magic,
+    /// The height of the block after which the rollup starts; the tip if not given.
+    #[arg(long, value_name = "HEIGHT")]
+    start: Option<u32>,
+    /// The number of blocks that make a block final.
+    #[arg(long, default_value_t = 6, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..=2016))]
+    final_depth: u32,
+    /// Makes the keys from this seed, 64 hexadecimal digits, instead of the system's randomness: for tests.
+    #[arg(long, value_parser = seed, value_name = "HEX")]
+    seed: Option<[u8; 32]>,
+    /// Makes keys outside test networks, too, though their maker could forge proofs.
+    #[arg(long)]
+    allow_outside_test_networks: bool,
+}
+
+fn magic(text: &str) -> std::result::Result<Magic, String> {
+    let mut bytes = [0; 4];
+    hex::decode_to_slice(text, &mut bytes).map_err(|error| error.to_string())?;
+    Ok(Magic(bytes))
+}
+
+fn seed(text: &str) -> std::result::Result<[u8; 32], String> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+#[derive(Serialize)]
+struct Report {
+    program_id: String,
+    chain_id: u32,
+    network: Network,
+    depth: u8,
+    bridge: String,
+    start: BlockId,
+    circuits: Vec<String>,
+}
+
+impl Setup {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        let dir = global.data_dir();
+        [dir.params(), dir.program(), dir.ledger()].iter().try_for_each(|path| expect_absent(path))?;
+        let network = self.wallet.network();
+        let wallet = self.wallet.open(global)?;
+        let bridge = match &self.bridge {
+            Some(address) => address.clone().require_network(network).or_exit(Exit::Input)?.script_pubkey(),
+            None if network == Network::Regtest => wallet.poster_key(1)?.script_pubkey(),
+            None => {
+                let failure = Failure::new(Exit::Input, "outside regtest the bridge has no default address");
+                return Err(failure.advise("give the address of the bridge's signers with --bridge ADDRESS"));
+            }
+        };
+        let source = self.node.open(&dir, network, wallet.poster_key(0)?.script_pubkey())?;
+        let height = self.start.map_or_else(|| source.chain().tip_height(), Ok)?;
+        let hash = source.chain().block_hash(height)?;
+        let hash =
+            hash.ok_or_else(|| Failure::new(Exit::Input, format!("the chain has no block at height {height}")))?;
+
+        let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
+        let ring = self.keys(global, depth, network)?;
+        let program = ring.program()?;
+        let params = Params {
+            network,
+            chain_id: ChainId(self.chain_id),
+            magic: self.magic,
+            deposit_magic: self.deposit_magic,
+            genesis_depth: depth,
+            bridge,
+            start: BlockId { height, hash },
+            final_depth_blocks: self.final_depth,
+            program_id: program.id(),
+        };
+        fs::create_dir_all(dir.path())?;
+        write_atomically(&dir.program(), |file| file.write_all(&program.to_bytes()))?;
+        Ledger::create(&dir.ledger(), params.chain_id, depth).map_err(ledger_failure)?;
+        // The parameters come last: where they are, the rest is.
+        let text = serde_json::to_string_pretty(&params)?;
+        write_atomically(&dir.params(), |file| writeln!(file, "{text}"))?;
+        let report = Report {
+            program_id: params.program_id.to_string(),
+            chain_id: self.chain_id,
+            network,
+            depth: self.depth,
+            bridge: params.bridge.to_hex_string(),
+            start: params.start,
+            circuits: ring.keys().map(|(circuit, _)| circuit.to_string()).collect(),
+        };
+        global.console().report(&report, |report| {
+            format!(
+                "rollup {} on {network}, starting after block {}\nprogram {}\nkeys    {}",
+                report.chain_id,
+                report.start,
+                report.program_id,
+                report.circuits.join(", ")
+            )
+        })
+    }
+
+    fn keys(&self, global: &Global, depth: Depth, network: Network) -> Result<KeyRing> {
+        let slots = Slots {
+            deposit: self.deposit_slots,
+            transfer: self.slots,
+            open: self.slots,
+            withdraw: self.withdraw_slots,
+        };
+        let options = SetupOptions {
+            network,
+            allow_outside_test_networks: self.allow_outside_test_networks,
+            randomness: self.seed.map_or(Randomness::Os, Randomness::Seed),
+        };
+        let console = global.console();
+        let circuits = key_ring::circuits(depth, &slots);
+        let mut last: Option<Bar> = None;
+        let ring = KeyRing::open_or_make(&global.data_dir().keys(), &circuits, &options, |circuit| {
+            last.take().iter().for_each(Bar::end);
+            let bar = Bar::new(console, &format!("making the key of {circuit}"));
+            last = Some(bar.clone());
+            Box::new(bar)
+        });
+        last.iter().for_each(Bar::end);
+        ring.map_err(|error| match &error {
+            KeyRingError::Setup { source: SetupError::NotATestNetwork(_), .. } => {
+                Failure::of(Exit::Input, error).advise("on a network with real money, keys should come from a ceremony")
+            }
+            KeyRingError::Setup { .. } => Failure::of(Exit::Input, error),
+            _ => Failure::of(Exit::Failed, error),
+        })
+    }
+}
