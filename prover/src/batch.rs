@@ -159,7 +159,13 @@ pub struct ProvenBatch {
 }
 
 impl ProvenBatch {
-    fn new(payload: Payload) -> Result<Self, PayloadError> {
+    /// Takes a payload, whatever predecessor it names.
+    ///
+    /// # Errors
+    /// [`PayloadError`] if it is too long.
+    pub fn new(payload: Payload) -> Result<Self, PayloadError> {
+        let header = Header { previous_payload_hash: PayloadHash::NONE, ..*payload.header() };
+        let payload = Payload::new(header, payload.chunks().to_vec())?;
         let encoded = payload.encode()?;
         Ok(Self { payload, encoded })
     }

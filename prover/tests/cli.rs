@@ -1,0 +1,350 @@
+//! The command line as a user meets it: one small rollup from words to a rebuilt state, and what goes wrong on the way.
+
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+use tempfile::TempDir;
+
+/// A data directory of its own.
+struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a scratch folder") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
+        command.arg("--dir").arg(self.path("rollup")).args(arguments).current_dir(self.folder.path());
+        command.env_remove("TAPROOF_DIR").env_remove("TAPROOF_NODE").env_remove("TAPROOF_PASSPHRASE");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().expect("the binary starts")
+    }
+
+    /// Runs a command that must succeed, and gives its report.
+    fn report(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[&["--json"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(text.trim_end().lines().count(), 1, "a report is one line: {text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Runs a command that must fail with this exit code, and gives the error.
+    fn failure(&self, exit_code: i32, arguments: &[&str]) -> String {
+        let output = self.run(&[&["--json"], arguments].concat());
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "a failed command reports nothing");
+        let error: Value = serde_json::from_str(&stderr).expect("errors are JSON, too");
+        assert_eq!(error["exit_code"], exit_code);
+        error["error"].as_str().expect("a message").to_owned()
+    }
+
+    fn owner(&self, index: &str) -> String {
+        let keys = self.report(&["wallet", "keys", "--index", index]);
+        keys["owners"][0]["owner"].as_str().expect("a key").to_owned()
+    }
+
+    /// A rollup of 64 cells whose first owner has deposited 50,000 satoshi, and whose second has deposited 7,000.
+    fn funded() -> Self {
+        let scene = Self::new();
+        scene.report(&["wallet", "new"]);
+        scene.report(&["regtest", "mine", "105"]);
+        let seed = "11".repeat(32);
+        let slots = ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"];
+        let setup = scene.report(&[&["setup", "--seed", &seed], slots.as_slice()].concat());
+        assert_eq!(setup["circuits"].as_array().map(Vec::len), Some(4));
+        for (index, amount) in [("0", "50000"), ("1", "7000")] {
+            scene.report(&["regtest", "deposit", "--owner", &scene.owner(index), "--amount", amount]);
+        }
+        scene
+    }
+}
+
+/// Changes one byte of a file.
+fn alter(path: &Path, position: usize) {
+    let mut bytes = fs::read(path).expect("the file is there");
+    bytes[position] ^= 1;
+    fs::write(path, bytes).expect("the file is ours");
+}
+
+#[test]
+fn the_whole_journey_and_what_is_refused_on_the_way() {
+    let scene = Scene::funded();
+    pay(&scene);
+    let batch = scene.report(&["batch", "txs.json"]);
+    assert_eq!((&batch["batch"], &batch["deposits"], &batch["applied"]), (&0.into(), &2.into(), &3.into()));
+    let reasons: Vec<&str> =
+        batch["rejected"].as_array().expect("a list").iter().filter_map(|entry| entry["reason"].as_str()).collect();
+    for expected in ["signature", "chain 9", "does not cover", "outside a tree", "no transaction", "is used"] {
+        assert!(reasons.iter().any(|reason| reason.contains(expected)), "{expected}: {reasons:?}");
+    }
+    assert_eq!(reasons.len(), 6, "{reasons:?}");
+    assert_eq!(scene.report(&["batch"])["batch"], Value::Null, "nothing waits");
+
+    broken_batches(&scene);
+    let proofs = scene.report(&["prove", "rollup/batches/0.batch"]);
+    assert_eq!(proofs["proofs"], 4);
+    broken_proofs(&scene);
+    assert_eq!(scene.report(&["verify", "rollup/proofs/0.proofs"])["proofs"], 4);
+
+    let unsent = scene.report(&["anchor", "rollup/proofs/0.proofs"]);
+    assert_eq!(unsent["sent"], false);
+    assert_eq!(scene.report(&["follow"])["batches"], 0);
+    let anchor = scene.report(&["anchor", "rollup/proofs/0.proofs", "--send"]);
+    assert_eq!(anchor["sent"], true);
+    let error = scene.failure(4, &["anchor", "rollup/proofs/0.proofs", "--send"]);
+    assert!(error.contains("does not follow"), "{error}");
+
+    let followed = scene.report(&["follow"]);
+    assert_eq!(followed["batches"], 1);
+    assert_eq!(followed["root_verified"], batch["root_after"]);
+    assert_eq!(followed["payouts_pending"], 1);
+    scene.report(&["regtest", "mine", "6"]);
+    let events = scene.report(&["follow"])["events"].to_string();
+    assert!(events.contains("\"due\"") && events.contains("\"amount_sat\":3000"), "{events}");
+
+    let rebuilt = scene.report(&["rebuild", "--out", "state.json"]);
+    assert_eq!(rebuilt["root_rebuilt"], followed["root_verified"]);
+    assert_eq!((&rebuilt["accounts"], &rebuilt["balance_sat"]), (&3.into(), &54_000.into()));
+    accounts(&scene, followed["root_verified"].as_str().expect("a root"));
+    inspect(&scene);
+
+    // A second batch goes on from the first, and credits a deposit that came between.
+    scene.report(&["regtest", "deposit", "--owner", &scene.owner("2"), "--amount", "900"]);
+    assert_eq!(scene.report(&["batch"])["batch"], 1);
+    scene.report(&["prove", "rollup/batches/1.batch"]);
+    scene.report(&["anchor", "rollup/proofs/1.proofs", "--send"]);
+    let rebuilt = scene.report(&["rebuild"]);
+    assert_eq!((&rebuilt["batches"], &rebuilt["balance_sat"]), (&2.into(), &54_900.into()));
+}
+
+/// Signs an opening, a transfer and a withdrawal that hold, and six transactions that do not.
+fn pay(scene: &Scene) {
+    let new_owner = scene.owner("2");
+    let poster = scene.report(&["wallet", "keys"])["poster_address"].as_str().expect("an address").to_owned();
+    let tx = |arguments: &[&str]| scene.report(&[&["tx"], arguments, &["--add-to", "txs.json"]].concat());
+    let from_first = ["--from", "0", "--index", "0"];
+    let open = ["open", "--nonce", "0", "--to", "5", "--owner", &new_owner, "--amount", "10000", "--fee", "10"];
+    tx(&[open.as_slice(), &from_first].concat());
+    let transfer = ["transfer", "--nonce", "1", "--to", "1", "--amount", "2000", "--fee", "10"];
+    tx(&[transfer.as_slice(), &from_first].concat());
+    tx(&["withdraw", "--from", "1", "--index", "1", "--nonce", "0", "--address", &poster, "--amount", "3000"]);
+
+    let transfer = |arguments: &[&str]| tx(&[&["transfer", "--amount", "1", "--to", "1"], arguments].concat());
+    transfer(&["--from", "0", "--index", "1", "--nonce", "2"]);
+    transfer(&["--from", "0", "--nonce", "2", "--chain-id", "9"]);
+    transfer(&["--from", "0", "--nonce", "2", "--fee", "60000"]);
+    tx(&["transfer", "--amount", "1", "--from", "0", "--nonce", "2", "--to", "64"]);
+    transfer(&["--from", "0", "--nonce", "0"]);
+    // What `tx` refuses to sign, another program may still write.
+    let mut file: Value = serde_json::from_str(&fs::read_to_string(scene.path("txs.json")).unwrap()).unwrap();
+    let mut malformed = file["transactions"][1].clone();
+    malformed["transfer"]["body"]["to"] = (1u64 << 30).into();
+    file["transactions"].as_array_mut().unwrap().push(malformed);
+    fs::write(scene.path("txs.json"), file.to_string()).unwrap();
+}
+
+fn broken_batches(scene: &Scene) {
+    let bytes = fs::read(scene.path("rollup/batches/0.batch")).unwrap();
+    fs::write(scene.path("short.batch"), &bytes[..bytes.len() - 9]).unwrap();
+    assert!(scene.failure(3, &["prove", "short.batch"]).contains("truncated"));
+    fs::write(scene.path("altered.batch"), &bytes).unwrap();
+    alter(&scene.path("altered.batch"), bytes.len() / 2);
+    assert!(scene.failure(3, &["prove", "altered.batch"]).contains("checksum"));
+    assert!(scene.failure(3, &["verify", "rollup/batches/0.batch"]).contains("this is a batch"));
+    assert!(scene.failure(3, &["prove", "none.batch"]).contains("none.batch"));
+    assert!(scene.failure(3, &["prove", "txs.json"]).contains("magic"));
+
+    // A key that is damaged, another circuit's, or missing.
+    let keys = scene.path("rollup/keys");
+    let name = |kind: &str, slots| format!("{kind}-d2-n{slots}-v1.key");
+    let (transfer, open) = (keys.join(name("transfer", 2)), keys.join(name("open", 2)));
+    let kept = scene.path("kept.key");
+    fs::rename(&open, &kept).unwrap();
+    assert!(scene.failure(3, &["prove", "rollup/batches/0.batch"]).contains("open-d2-n2-v1"));
+    fs::copy(&transfer, &open).unwrap();
+    assert!(scene.failure(3, &["prove", "rollup/batches/0.batch"]).contains("belongs to circuit transfer"));
+    fs::copy(&kept, &open).unwrap();
+    let length = fs::metadata(&open).unwrap().len() as usize;
+    alter(&open, length - 100);
+    assert!(scene.failure(3, &["prove", "rollup/batches/0.batch"]).contains("altered"));
+    fs::rename(&kept, &open).unwrap();
+}
+
+fn broken_proofs(scene: &Scene) {
+    let bytes = fs::read(scene.path("rollup/proofs/0.proofs")).unwrap();
+    fs::write(scene.path("altered.proofs"), &bytes).unwrap();
+    alter(&scene.path("altered.proofs"), bytes.len() - 1);
+    assert!(scene.failure(3, &["verify", "altered.proofs"]).contains("checksum"));
+    // Proofs that are well-formed and of other statements: each proof stands for the next chunk.
+    let proven: taproof::batch::ProvenBatch = taproof::artefact::decode(&bytes).unwrap();
+    let payload = proven.payload();
+    let mut chunks = payload.chunks().to_vec();
+    let proofs: Vec<_> = chunks.iter().map(|chunk| chunk.proof.clone()).collect();
+    let count = chunks.len();
+    chunks.iter_mut().enumerate().for_each(|(i, chunk)| chunk.proof = proofs[(i + 1) % count].clone());
+    let forged = taproof_verifier::payload::Payload::new(*payload.header(), chunks).unwrap();
+    let forged = taproof::batch::ProvenBatch::new(forged).unwrap();
+    taproof::artefact::write(&scene.path("forged.proofs"), &forged).unwrap();
+    scene.failure(4, &["verify", "forged.proofs"]);
+    // Anchored all the same, they are ignored by whoever follows.
+    scene.report(&["anchor", "forged.proofs", "--send"]);
+    let followed = scene.report(&["follow"]);
+    assert_eq!(followed["batches"], 0);
+    assert_eq!(followed["events"][0]["event"], "ignored");
+}
+
+fn accounts(scene: &Scene, root: &str) {
+    let proven = scene.report(&["prove-account", "5", "--out", "5.account"]);
+    assert_eq!(proven["cell"]["account"]["balance"], 10_000);
+    assert_eq!(scene.report(&["verify-account", "5.account"])["cell"], proven["cell"]);
+    assert_eq!(scene.report(&["verify-account", "5.account", "--root", root])["cell"], proven["cell"]);
+    let other = "00".repeat(32);
+    assert!(scene.failure(4, &["verify-account", "5.account", "--root", &other]).contains("does not lead"));
+    scene.failure(3, &["prove-account", "64", "--out", "64.account"]);
+    alter(&scene.path("5.account"), 60);
+    assert!(scene.failure(3, &["verify-account", "5.account"]).contains("checksum"));
+}
+
+fn inspect(scene: &Scene) {
+    let formats = [
+        ("rollup/batches/0.batch", "batch"),
+        ("rollup/proofs/0.proofs", "proofs"),
+        ("rollup/anchors/0.json", "anchor"),
+        ("rollup/params.json", "parameters"),
+        ("rollup/program.bin", "program"),
+        ("rollup/keys/transfer-d2-n2-v1.key", "proving key"),
+        ("rollup/regtest.chain", "regtest chain"),
+        ("rollup/ledger.redb", "ledger"),
+        ("txs.json", "transactions"),
+    ];
+    for (file, format) in formats {
+        assert_eq!(scene.report(&["inspect", file])["format"], format, "{file}");
+    }
+    fs::write(scene.path("noise"), b"no format of ours").unwrap();
+    assert!(scene.failure(3, &["inspect", "noise"]).contains("no format"));
+}
+
+#[test]
+fn circuits_are_listed_with_their_counts() {
+    let circuits = Scene::new().report(&["inspect", "circuits", "--depth", "10"]);
+    let circuits = circuits.as_array().expect("a list");
+    for (kind, most) in [("transfer", 20_000), ("deposit", 9_000), ("open", 20_500), ("withdraw", 12_500)] {
+        let circuit = circuits.iter().find(|circuit| circuit["kind"] == kind).expect("each kind is listed");
+        assert_eq!(circuit["depth"], 10);
+        assert!(circuit["constraints_per_slot"].as_u64().is_some_and(|count| count <= most), "{circuit}");
+        assert!(circuit["constraints"].as_u64() > circuit["constraints_per_slot"].as_u64());
+        assert_eq!(circuit["matrix_hash"].as_str().map(str::len), Some(64));
+        assert!(circuit["slots"].is_u64());
+    }
+}
+
+#[test]
+fn a_block_becomes_a_workload() {
+    let scene = Scene::new();
+    fs::write(scene.path("block.raw"), taproof_fixtures::MAINNET_BLOCK_702861).unwrap();
+    let arguments = ["import-block", "block.raw", "--payments", "60", "--out", "payments.json"];
+    let report = scene.report(&arguments);
+    assert_eq!(report["payments"], 60);
+    assert_eq!(report["opens"].as_u64().zip(report["transfers"].as_u64()).map(|(a, b)| a + b), Some(60));
+    assert_eq!(scene.report(&["inspect", "payments.json"])["transactions"], 60);
+    assert!(scene.failure(1, &arguments).contains("not overwritten"));
+    let whole = scene.report(&["import-block", "block.raw"]);
+    let posted = whole["posted_bytes_per_transfer_between_existing_accounts"].as_f64().expect("a number");
+    assert!(posted <= 9.0, "{posted}");
+    fs::write(scene.path("short.raw"), &taproof_fixtures::MAINNET_BLOCK_702861[..5_000]).unwrap();
+    scene.failure(3, &["import-block", "short.raw"]);
+    scene.failure(3, &["import-block", "none.raw"]);
+    scene.failure(3, &["import-block", "block.raw", "--depth", "2"]);
+}
+
+#[test]
+fn a_second_process_on_the_ledger_is_told_to_wait() {
+    let scene = Scene::funded();
+    let ledger = scene.path("rollup/ledger.redb");
+    let _open = taproof::ledger::Ledger::open(&ledger, taproof_verifier::cell::ChainId(1)).unwrap();
+    assert!(scene.failure(5, &["batch"]).contains("open"));
+}
+
+#[test]
+fn help_usage_and_missing_files() {
+    let scene = Scene::new();
+    let help = scene.run(&["--help"]);
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands = ["demo", "setup", "wallet", "tx", "batch", "prove", "anchor", "follow", "verify", "rebuild"];
+    let more = ["inspect", "prove-account", "verify-account", "export", "import-block", "completions"];
+    for command in commands.iter().chain(&more) {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} is listed");
+        let help = scene.run(&[command, "--help"]);
+        assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("Example"), "{command}");
+    }
+    assert!(help.contains("Exit codes:"));
+    assert_eq!(scene.run(&[]).status.code(), Some(2));
+    assert_eq!(scene.run(&["frobnicate"]).status.code(), Some(2));
+    assert_eq!(scene.run(&["tx", "transfer", "--from", "1073741824"]).status.code(), Some(2));
+    assert!(scene.failure(3, &["follow"]).contains("params.json"));
+    assert!(scene.failure(3, &["wallet", "keys"]).contains("wallet.words"));
+    let advice = String::from_utf8(scene.run(&["wallet", "keys"]).stderr).unwrap();
+    assert!(advice.contains("help: ") && advice.contains("taproof wallet new"), "{advice}");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(!scene.run(&["completions", shell]).stdout.is_empty());
+    }
+    let refused = scene.failure(3, &["setup", "--network", "bitcoin"]);
+    assert!(refused.contains("wallet.words"), "{refused}");
+}
+
+#[test]
+fn mainnet_keys_are_refused_without_the_flag() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    assert!(scene.failure(3, &["wallet", "import"]).contains("mnemonic"));
+    let error = scene.failure(3, &["setup", "--network", "bitcoin"]);
+    assert!(error.contains("no default address"), "{error}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let scene = Scene::new();
+    let mut child = scene
+        .command(&["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_demo_ends_with_equal_roots() {
+    let scene = Scene::new();
+    let slots = ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"];
+    let demo = ["demo", "--payments", "4", "--withdrawals", "1", "--keys", "keys"];
+    let report = scene.report(&[demo.as_slice(), &slots].concat());
+    assert_eq!(report["payments"], 4);
+    assert_eq!(report["root_verified"], report["root_rebuilt"]);
+    assert_eq!(report["proofs"], report["chunks"]);
+    for key in ["posted_bytes_per_payment", "constraints", "seconds_total"] {
+        assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{key}");
+    }
+    fs::write(scene.path("block.raw"), b"no block").unwrap();
+    scene.failure(3, &["demo", "--block", "block.raw"]);
+    scene.failure(3, &["demo", "--payments", "0"]);
+}
