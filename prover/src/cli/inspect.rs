@@ -1,6 +1,7 @@
 //! `taproof inspect`.
 
 mod circuits;
+mod rollup;
 
 use super::{
     Global,
@@ -16,9 +17,10 @@ use std::{
 };
 use taproof::{
     anchor::AnchorArtefact,
-    artefact::transactions::TransactionFile,
+    artefact::{self, transactions::TransactionFile},
     regtest::{ChainFile, RegtestChain},
 };
+use taproof_verifier::program::Program;
 
 /// Says what a file is and what it holds, or counts the circuits.
 #[derive(Debug, Args)]
@@ -91,8 +93,24 @@ fn inspect(path: &Path) -> Result<Finding> {
     if start.starts_with(&bitcoin::Network::Regtest.magic().to_bytes()) {
         return chain(&ChainFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?);
     }
+    if start.starts_with(b"taproofk") {
+        return rollup::key(path);
+    }
+    if start.starts_with(b"redb") {
+        return Finding::new(
+            "ledger",
+            &serde_json::json!({}),
+            vec![("holds", "the state; see `taproof rebuild`".into())],
+        );
+    }
     let mut bytes = Vec::new();
     read(&mut bytes)?;
+    if start.starts_with(&artefact::MAGIC) {
+        return rollup::artefact(path, &bytes);
+    }
+    if let Ok(program) = Program::from_bytes(&bytes) {
+        return rollup::program(&program);
+    }
     if start.trim_ascii_start().starts_with(b"{") {
         let text = String::from_utf8(bytes).or_exit_while(Exit::Input, path.display().to_string())?;
         return json(&text, path);
@@ -116,6 +134,9 @@ fn json(text: &str, path: &Path) -> Result<Finding> {
     }
     if value.get("reveal").is_some() {
         return anchor(&AnchorArtefact::from_json(text).or_exit_while(Exit::Input, path.display().to_string())?);
+    }
+    if value.get("program_id").is_some() {
+        return rollup::params(&super::session::read_params(path)?);
     }
     Err(unknown(path))
 }

@@ -7,6 +7,7 @@ mod completions;
 mod console;
 mod data_dir;
 mod demo;
+mod export;
 mod failure;
 mod follow;
 mod import_block;
@@ -75,6 +76,7 @@ enum Command {
     Rebuild(follow::Rebuild),
     ProveAccount(account::ProveAccount),
     VerifyAccount(account::VerifyAccount),
+    Export(export::Export),
     Inspect(inspect::Inspect),
     ImportBlock(import_block::ImportBlock),
     Regtest(regtest::Regtest),
@@ -102,6 +104,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Rebuild(command) => command.run(&global),
         Command::ProveAccount(command) => command.run(&global),
         Command::VerifyAccount(command) => command.run(&global),
+        Command::Export(command) => command.run(&global),
         Command::Inspect(command) => command.run(&global),
         Command::ImportBlock(command) => command.run(&global),
         Command::Regtest(command) => command.run(&global),

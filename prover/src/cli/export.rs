@@ -1,0 +1,117 @@
+//! `taproof export`.
+
+use super::{
+    Global,
+    failure::{Exit, Failure, Fallible, Result},
+    session::Session,
+};
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+use taproof::{
+    artefact,
+    atomic_file::write_atomically,
+    batch::{BatchFile, ProvenBatch},
+    key_file::Key,
+    key_ring::key_path,
+    zkey,
+};
+use taproof_circuits::{
+    chunk,
+    iden3::{
+        json::{ProofJson, PublicJson, VerifyingKeyJson},
+        write_r1cs, write_wtns,
+    },
+};
+
+/// Writes a chunk's circuit, witness and key, and its proof, in the formats of iden3, for snarkjs and rapidsnark.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  taproof export .taproof/batches/0.batch --chunk 0 --proofs .taproof/proofs/0.proofs --out iden3
+  snarkjs groth16 verify iden3/verification_key.json iden3/public.json iden3/proof.json")]
+pub(crate) struct Export {
+    /// The batch, as `taproof batch` writes it.
+    batch: PathBuf,
+    /// The chunk, from 0.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    chunk: usize,
+    /// The batch's proofs, as `taproof prove` writes them.
+    #[arg(long, value_name = "FILE")]
+    proofs: Option<PathBuf>,
+    /// The folder to write to, made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Report {
+    circuit: String,
+    out: PathBuf,
+    files: Vec<&'static str>,
+}
+
+impl Export {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        let batch: BatchFile = artefact::read(&self.batch).or_exit(Exit::Input)?;
+        let count = batch.chunks().len();
+        let missing = || Failure::new(Exit::Input, format!("chunk {} of a batch of {count} chunks", self.chunk));
+        let witness = batch.chunks().get(self.chunk).ok_or_else(missing)?;
+        let circuit = witness.statement.circuit;
+        let proof = match &self.proofs {
+            Some(path) => Some(self.proof(&artefact::read(path).or_exit(Exit::Input)?, witness.statement)?),
+            None => None,
+        };
+        let spinner = global.console().spinner(format!("exporting {circuit}"));
+        let shape = chunk::shape(circuit).or_exit(Exit::Input)?;
+        let path = key_path(&session.dir.keys(), circuit);
+        let key =
+            Key::open(&path, circuit, shape.matrix_hash()).or_exit_while(Exit::Input, path.display().to_string())?;
+        let wires = chunk::assign(witness).or_exit(Exit::Input)?.wires;
+        fs::create_dir_all(&self.out).or_exit_while(Exit::Failed, self.out.display().to_string())?;
+
+        let mut files = vec!["circuit.r1cs", "witness.wtns", "circuit.zkey", "verification_key.json", "public.json"];
+        self.write(files[0], |out| write_r1cs(&shape, out))?;
+        self.write(files[1], |out| write_wtns(&wires, out))?;
+        self.write(files[2], |out| zkey::write(&key, &shape, out).map_err(io::Error::other))?;
+        self.write_json(files[3], &VerifyingKeyJson::from(key.header().verifying_key()))?;
+        self.write_json(files[4], &PublicJson::new(&witness.statement.digest()))?;
+        if let Some(proof) = proof {
+            files.push("proof.json");
+            self.write_json("proof.json", &proof)?;
+        }
+        spinner.finish_and_clear();
+        let report = Report { circuit: circuit.to_string(), out: self.out, files };
+        global.console().report(&report, |report| {
+            format!("{} in {}: {}", report.circuit, report.out.display(), report.files.join(", "))
+        })
+    }
+
+    /// The chunk's proof, if the proofs are those of the batch.
+    fn proof(&self, proven: &ProvenBatch, statement: taproof_verifier::statement::Statement) -> Result<ProofJson> {
+        let payload = proven.payload();
+        let proof =
+            payload.chunks().get(self.chunk).filter(|_| payload.statements().get(self.chunk) == Some(&statement));
+        let proof = proof.ok_or_else(|| Failure::new(Exit::Input, "the proofs are those of another batch"))?;
+        Ok(ProofJson::from(&proof.proof))
+    }
+
+    fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result {
+        write_at(&self.out.join(name), write)
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result {
+        let json = serde_json::to_string_pretty(value)?;
+        self.write(name, |out| writeln!(out, "{json}"))
+    }
+}
+
+fn write_at(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result {
+    Ok(write_atomically(path, write).with_context(|| path.display().to_string())?)
+}

@@ -1,0 +1,158 @@
+//! What the files of a rollup hold.
+
+use super::Finding;
+use crate::cli::{
+    element_text,
+    failure::{Exit, Fallible, Result},
+};
+use serde::Serialize;
+use serde_json::json;
+use std::path::Path;
+use taproof::{
+    artefact::{self, ArtefactKind, Header},
+    batch::{BatchFile, ProvenBatch},
+    key_file::Key,
+    state_proof::StateProof,
+};
+use taproof_verifier::{codec, follow::Params, program::Program, record::Records, statement::Statement};
+
+/// A container, by the kind in its header.
+pub(super) fn artefact(path: &Path, bytes: &[u8]) -> Result<Finding> {
+    match Header::decode(bytes).or_exit_while(Exit::Input, path.display().to_string())?.kind {
+        ArtefactKind::Batch => batch(&artefact::read(path).or_exit(Exit::Input)?),
+        ArtefactKind::Proofs => proofs(&artefact::read(path).or_exit(Exit::Input)?),
+        _ => state_proof(&artefact::read(path).or_exit(Exit::Input)?),
+    }
+}
+
+#[derive(Serialize)]
+struct ChunkReport {
+    circuit: String,
+    records: usize,
+    token: u32,
+    operator: u32,
+    root_after: String,
+}
+
+impl ChunkReport {
+    fn new(statement: &Statement, records: usize) -> Self {
+        Self {
+            circuit: statement.circuit.to_string(),
+            records,
+            token: statement.context.token.0,
+            operator: statement.context.operator.get(),
+            root_after: element_text(&statement.root_after),
+        }
+    }
+
+    fn line(&self) -> (&'static str, String) {
+        ("chunk", format!("{}, {} records, root after {}", self.circuit, self.records, self.root_after))
+    }
+}
+
+fn batch(batch: &BatchFile) -> Result<Finding> {
+    let header = batch.header();
+    let reports: Vec<ChunkReport> =
+        batch.chunks().iter().map(|chunk| ChunkReport::new(&chunk.statement, chunk.slots.len())).collect();
+    let mut lines = vec![
+        ("chain id", header.chain_id.0.to_string()),
+        ("batch", header.number.to_string()),
+        ("reference", header.reference.to_string()),
+        ("program", header.program_id.to_string()),
+        ("root before", element_text(&header.root_before)),
+    ];
+    lines.extend(reports.iter().map(ChunkReport::line));
+    Finding::new("batch", &json!({ "header": header, "chunks": reports }), lines)
+}
+
+fn proofs(proven: &ProvenBatch) -> Result<Finding> {
+    let payload = proven.payload();
+    let header = payload.header();
+    let statements = payload.statements();
+    let chunks = statements.iter().zip(payload.chunks());
+    let reports: Vec<ChunkReport> =
+        chunks.map(|(statement, chunk)| ChunkReport::new(statement, chunk.records.len())).collect();
+    let records: Vec<&Records> = payload.chunks().iter().map(|chunk| &chunk.records).collect();
+    let records_bytes = codec::deflate(&codec::columns(&records)).len();
+    let mut lines = vec![
+        ("chain id", header.chain_id.0.to_string()),
+        ("batch", header.batch.to_string()),
+        ("program", header.program_id.to_string()),
+        ("proofs", reports.len().to_string()),
+        ("records", format!("{records_bytes} bytes when posted")),
+        ("root before", element_text(&header.root_before)),
+    ];
+    lines.extend(reports.iter().map(ChunkReport::line));
+    let report = json!({
+        "chain_id": header.chain_id.0,
+        "batch": header.batch,
+        "program_id": header.program_id.to_string(),
+        "root_before": element_text(&header.root_before),
+        "root_after": element_text(&header.root_after),
+        "records_bytes": records_bytes,
+        "chunks": reports,
+    });
+    Finding::new("proofs", &report, lines)
+}
+
+fn state_proof(proof: &StateProof) -> Result<Finding> {
+    let cell = *proof.verify(proof.root()).or_exit(Exit::Refuted)?;
+    let lines = vec![
+        ("chain id", proof.chain_id().0.to_string()),
+        ("cell", proof.index().to_string()),
+        ("holds", serde_json::to_string(&cell)?),
+        ("batches", proof.batches().to_string()),
+        ("root", format!("{}, which this file claims and does not prove", element_text(&proof.root()))),
+    ];
+    let report = json!({
+        "chain_id": proof.chain_id().0,
+        "index": proof.index(),
+        "cell": cell,
+        "batches": proof.batches(),
+        "root": element_text(&proof.root()),
+    });
+    Finding::new("state proof", &report, lines)
+}
+
+/// The header of a proving key.
+pub(super) fn key(path: &Path) -> Result<Finding> {
+    let key = Key::open_any(path).or_exit_while(Exit::Input, path.display().to_string())?;
+    let header = key.header();
+    let report = json!({
+        "circuit": header.circuit().to_string(),
+        "matrix_hash": hex::encode(header.matrix_hash()),
+        "constraints": header.row_count(),
+        "wires": header.wire_count(),
+        "bytes": header.file_length(),
+    });
+    let lines = vec![
+        ("circuit", header.circuit().to_string()),
+        ("matrix hash", hex::encode(header.matrix_hash())),
+        ("constraints", header.row_count().to_string()),
+        ("wires", header.wire_count().to_string()),
+        ("length", format!("{} bytes", header.file_length())),
+    ];
+    Finding::new("proving key", &report, lines)
+}
+
+/// The parameters of a rollup.
+pub(super) fn params(params: &Params) -> Result<Finding> {
+    let lines = vec![
+        ("network", params.network.to_string()),
+        ("chain id", params.chain_id.0.to_string()),
+        ("genesis depth", params.genesis_depth.levels().to_string()),
+        ("bridge", params.bridge.to_hex_string()),
+        ("start", params.start.to_string()),
+        ("final after", format!("{} blocks", params.final_depth_blocks)),
+        ("program", params.program_id.to_string()),
+    ];
+    Finding::new("parameters", params, lines)
+}
+
+/// A program.
+pub(super) fn program(program: &Program) -> Result<Finding> {
+    let circuits: Vec<String> = program.circuits().map(|(circuit, _)| circuit.to_string()).collect();
+    let mut lines = vec![("id", program.id().to_string())];
+    lines.extend(circuits.iter().map(|circuit| ("circuit", circuit.clone())));
+    Finding::new("program", &json!({ "program_id": program.id().to_string(), "circuits": circuits }), lines)
+}
