@@ -54,10 +54,10 @@ pub(crate) struct Demo {
     #[arg(long, default_value = "8", value_name = "N")]
     slots: NonZeroU16,
     /// The slots of a deposit chunk.
-    #[arg(long, default_value = "18", value_name = "N")]
+    #[arg(long, default_value = "20", value_name = "N")]
     deposit_slots: NonZeroU16,
     /// The slots of a withdraw chunk.
-    #[arg(long, default_value = "4", value_name = "N")]
+    #[arg(long, default_value = "6", value_name = "N")]
     withdraw_slots: NonZeroU16,
     /// The folder of the keys; one in the user's cache if not given.
     #[arg(long, value_name = "DIR")]

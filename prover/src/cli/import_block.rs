@@ -94,7 +94,7 @@ impl ImportBlock {
             expect_absent(out)?;
         }
         let spinner = global.console().spinner("planning and signing");
-        let bytes = fs::read(&self.block).or_exit_while(Exit::Failed, self.block.display().to_string())?;
+        let bytes = fs::read(&self.block).or_exit_while(Exit::Input, self.block.display().to_string())?;
         let payments = BlockPayments::from_block(&bytes, self.payments.unwrap_or(usize::MAX));
         let payments = payments.or_exit_while(Exit::Input, self.block.display().to_string())?;
         let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");

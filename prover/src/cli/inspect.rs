@@ -83,11 +83,11 @@ fn text(lines: &[Line]) -> String {
 
 /// Tells a file's format by its first bytes.
 fn inspect(path: &Path) -> Result<Finding> {
-    let open = || File::open(path).or_exit_while(Exit::Failed, path.display().to_string());
+    let open = || File::open(path).or_exit_while(Exit::Input, path.display().to_string());
     let mut start = Vec::new();
-    open()?.take(16).read_to_end(&mut start).or_exit_while(Exit::Failed, path.display().to_string())?;
+    open()?.take(16).read_to_end(&mut start).or_exit_while(Exit::Input, path.display().to_string())?;
     let read = |bytes: &mut Vec<u8>| -> Result {
-        open()?.take(TEXT_LENGTH_MAX).read_to_end(bytes).or_exit_while(Exit::Failed, path.display().to_string())?;
+        open()?.take(TEXT_LENGTH_MAX).read_to_end(bytes).or_exit_while(Exit::Input, path.display().to_string())?;
         Ok(())
     };
     if start.starts_with(&bitcoin::Network::Regtest.magic().to_bytes()) {

@@ -101,6 +101,7 @@ fn listed(path: &std::path::Path) -> Result<Vec<Deposit>> {
 fn deposit(deposits: &[Deposit], poster: &PosterKey, global: &Global) -> Result {
     let session = Session::open(global)?;
     let mut node = EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?;
+    let fee_rate = FeeRate::from_sat_per_kvb(1_000)?;
     let spinner = global.console().spinner("depositing");
     for deposit in deposits {
         let outputs = deposit.outputs(&session.params.bridge, session.params.deposit_magic);

@@ -49,10 +49,10 @@ pub(crate) struct Setup {
     #[arg(long, default_value = "8", value_name = "N")]
     slots: NonZeroU16,
     /// The slots of a deposit chunk.
-    #[arg(long, default_value = "18", value_name = "N")]
+    #[arg(long, default_value = "20", value_name = "N")]
     deposit_slots: NonZeroU16,
     /// The slots of a withdraw chunk.
-    #[arg(long, default_value = "4", value_name = "N")]
+    #[arg(long, default_value = "6", value_name = "N")]
     withdraw_slots: NonZeroU16,
     /// The address that deposits are paid to; on regtest, one of the wallet's if not given.
     #[arg(long, value_name = "ADDRESS")]
