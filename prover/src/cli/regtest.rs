@@ -106,7 +106,7 @@ fn deposit(deposits: &[Deposit], poster: &PosterKey, global: &Global) -> Result 
     for deposit in deposits {
         let outputs = deposit.outputs(&session.params.bridge, session.params.deposit_magic);
         let coins = wallet_coins(&node, poster);
-        let transaction = pay(outputs.into(), FeeRate::MIN, &coins, poster).map_err(|error| explain(error, poster))?;
+        let transaction = pay(outputs.into(), fee_rate, &coins, poster).map_err(|error| explain(error, poster))?;
         node.send(&transaction)?;
         node.mine(1)?;
     }
