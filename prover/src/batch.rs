@@ -206,3 +206,70 @@ impl Artefact for ProvenBatch {
     const VERSION: u8 = 1;
     const LENGTH_MAX: u64 = PAYLOAD_LENGTH_MAX as u64 + 8;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artefact::{ArtefactError, decode, encode};
+    use bitcoin::{BlockHash, hashes::Hash};
+    use std::num::NonZeroU16;
+    use taproof_circuits::{
+        schnorr::SecretKey,
+        state::{Plan, Slots, State},
+        transaction::Deposit,
+    };
+
+    /// A batch of three deposits in two chunks.
+    fn parts() -> (BatchHeader, Vec<ChunkWitness>) {
+        let mut state = State::new(ChainId(7), Depth::new(2).unwrap());
+        let two = NonZeroU16::new(2).unwrap();
+        let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
+        let plan = Plan { height_blocks: 9, slots, operators: Default::default(), chunks_max: 8 };
+        let deposit = |seed| Deposit { amount_sat: 5, owner: *SecretKey::from_seed(&[seed; 32]).public() };
+        let batch = state.apply(&plan, &[1, 2, 3].map(deposit), &[]).unwrap();
+        let header = BatchHeader {
+            chain_id: ChainId(7),
+            number: 0,
+            depth: batch.depth,
+            root_before: batch.root_before,
+            root_after: batch.root_after,
+            reference: BlockId { height: 9, hash: BlockHash::all_zeros() },
+            deposits_consumed: 3,
+            program_id: ProgramId::from_byte_array([1; 32]),
+        };
+        (header, batch.chunks)
+    }
+
+    #[test]
+    fn batches_round_trip_and_truncated_or_altered_ones_are_refused() {
+        let (header, chunks) = parts();
+        let file = BatchFile::new(header, chunks).unwrap();
+        let bytes = encode(&file);
+        assert_eq!(decode::<BatchFile>(&bytes), Ok(file));
+        for length in (0..bytes.len()).step_by(97) {
+            assert!(decode::<BatchFile>(&bytes[..length]).is_err());
+        }
+        for position in (0..bytes.len()).step_by(97) {
+            let mut altered = bytes.clone();
+            altered[position] ^= 0x10;
+            assert!(decode::<BatchFile>(&altered).is_err());
+        }
+        assert!(matches!(decode::<ProvenBatch>(&bytes), Err(ArtefactError::Kind { .. })));
+    }
+
+    #[test]
+    fn chunks_of_another_batch_are_refused() {
+        let (header, chunks) = parts();
+        assert_eq!(chunks.len(), 2);
+        assert_eq!(BatchFile::new(header, Vec::new()), Err(BatchError::Empty));
+        let swapped = chunks.iter().rev().cloned().collect();
+        assert_eq!(BatchFile::new(header, swapped), Err(BatchError::Roots(0)));
+        assert_eq!(BatchFile::new(header, chunks[..1].to_vec()), Err(BatchError::Roots(1)));
+        let other_chain = BatchHeader { chain_id: ChainId(8), ..header };
+        assert_eq!(BatchFile::new(other_chain, chunks.clone()), Err(BatchError::Foreign(0)));
+        let reference = BlockId { height: 10, ..header.reference };
+        assert_eq!(BatchFile::new(BatchHeader { reference, ..header }, chunks.clone()), Err(BatchError::Foreign(0)));
+        let deeper = BatchHeader { depth: Depth::MAX, ..header };
+        assert_eq!(BatchFile::new(deeper, chunks), Err(BatchError::Foreign(0)));
+    }
+}

@@ -9,7 +9,6 @@ pub mod demo;
 pub mod follow;
 pub mod key_file;
 pub mod key_ring;
-pub mod layer1;
 pub mod ledger;
 pub mod node;
 pub mod progress;

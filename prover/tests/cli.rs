@@ -151,18 +151,19 @@ fn pay(scene: &Scene) {
     tx(&["transfer", "--amount", "1", "--from", "0", "--nonce", "2", "--to", "64"]);
     transfer(&["--from", "0", "--nonce", "0"]);
     // What `tx` refuses to sign, another program may still write.
-    let mut file: Value = serde_json::from_str(&fs::read_to_string(scene.path("txs.json")).unwrap()).unwrap();
+    let mut file: Value =
+        serde_json::from_str(&fs::read_to_string(scene.path("txs.json")).expect("the file is ours")).expect("JSON");
     let mut malformed = file["transactions"][1].clone();
     malformed["transfer"]["body"]["to"] = (1u64 << 30).into();
-    file["transactions"].as_array_mut().unwrap().push(malformed);
-    fs::write(scene.path("txs.json"), file.to_string()).unwrap();
+    file["transactions"].as_array_mut().expect("a list").push(malformed);
+    fs::write(scene.path("txs.json"), file.to_string()).expect("the file is ours");
 }
 
 fn broken_batches(scene: &Scene) {
-    let bytes = fs::read(scene.path("rollup/batches/0.batch")).unwrap();
-    fs::write(scene.path("short.batch"), &bytes[..bytes.len() - 9]).unwrap();
+    let bytes = fs::read(scene.path("rollup/batches/0.batch")).expect("the file is ours");
+    fs::write(scene.path("short.batch"), &bytes[..bytes.len() - 9]).expect("the file is ours");
     assert!(scene.failure(3, &["prove", "short.batch"]).contains("truncated"));
-    fs::write(scene.path("altered.batch"), &bytes).unwrap();
+    fs::write(scene.path("altered.batch"), &bytes).expect("the file is ours");
     alter(&scene.path("altered.batch"), bytes.len() / 2);
     assert!(scene.failure(3, &["prove", "altered.batch"]).contains("checksum"));
     assert!(scene.failure(3, &["verify", "rollup/batches/0.batch"]).contains("this is a batch"));
@@ -174,32 +175,33 @@ fn broken_batches(scene: &Scene) {
     let name = |kind: &str, slots| format!("{kind}-d2-n{slots}-v1.key");
     let (transfer, open) = (keys.join(name("transfer", 2)), keys.join(name("open", 2)));
     let kept = scene.path("kept.key");
-    fs::rename(&open, &kept).unwrap();
+    fs::rename(&open, &kept).expect("the file is ours");
     assert!(scene.failure(3, &["prove", "rollup/batches/0.batch"]).contains("open-d2-n2-v1"));
-    fs::copy(&transfer, &open).unwrap();
+    fs::copy(&transfer, &open).expect("the file is ours");
     assert!(scene.failure(3, &["prove", "rollup/batches/0.batch"]).contains("belongs to circuit transfer"));
-    fs::copy(&kept, &open).unwrap();
-    let length = fs::metadata(&open).unwrap().len() as usize;
+    fs::copy(&kept, &open).expect("the file is ours");
+    let length = fs::metadata(&open).expect("the file is ours").len() as usize;
     alter(&open, length - 100);
     assert!(scene.failure(3, &["prove", "rollup/batches/0.batch"]).contains("altered"));
-    fs::rename(&kept, &open).unwrap();
+    fs::rename(&kept, &open).expect("the file is ours");
 }
 
 fn broken_proofs(scene: &Scene) {
-    let bytes = fs::read(scene.path("rollup/proofs/0.proofs")).unwrap();
-    fs::write(scene.path("altered.proofs"), &bytes).unwrap();
+    let bytes = fs::read(scene.path("rollup/proofs/0.proofs")).expect("the file is ours");
+    fs::write(scene.path("altered.proofs"), &bytes).expect("the file is ours");
     alter(&scene.path("altered.proofs"), bytes.len() - 1);
     assert!(scene.failure(3, &["verify", "altered.proofs"]).contains("checksum"));
     // Proofs that are well-formed and of other statements: each proof stands for the next chunk.
-    let proven: taproof::batch::ProvenBatch = taproof::artefact::decode(&bytes).unwrap();
+    let proven: taproof::batch::ProvenBatch = taproof::artefact::decode(&bytes).expect("just proven");
     let payload = proven.payload();
     let mut chunks = payload.chunks().to_vec();
     let proofs: Vec<_> = chunks.iter().map(|chunk| chunk.proof.clone()).collect();
     let count = chunks.len();
     chunks.iter_mut().enumerate().for_each(|(i, chunk)| chunk.proof = proofs[(i + 1) % count].clone());
-    let forged = taproof_verifier::payload::Payload::new(*payload.header(), chunks).unwrap();
-    let forged = taproof::batch::ProvenBatch::new(forged).unwrap();
-    taproof::artefact::write(&scene.path("forged.proofs"), &forged).unwrap();
+    let forged =
+        taproof_verifier::payload::Payload::new(*payload.header(), chunks).expect("a payload of the same form");
+    let forged = taproof::batch::ProvenBatch::new(forged).expect("of the same length");
+    taproof::artefact::write(&scene.path("forged.proofs"), &forged).expect("the file is ours");
     scene.failure(4, &["verify", "forged.proofs"]);
     // Anchored all the same, they are ignored by whoever follows.
     scene.report(&["anchor", "forged.proofs", "--send"]);
@@ -235,7 +237,7 @@ fn inspect(scene: &Scene) {
     for (file, format) in formats {
         assert_eq!(scene.report(&["inspect", file])["format"], format, "{file}");
     }
-    fs::write(scene.path("noise"), b"no format of ours").unwrap();
+    fs::write(scene.path("noise"), b"no format of ours").expect("the file is ours");
     assert!(scene.failure(3, &["inspect", "noise"]).contains("no format"));
 }
 
@@ -256,7 +258,7 @@ fn circuits_are_listed_with_their_counts() {
 #[test]
 fn a_block_becomes_a_workload() {
     let scene = Scene::new();
-    fs::write(scene.path("block.raw"), taproof_fixtures::MAINNET_BLOCK_702861).unwrap();
+    fs::write(scene.path("block.raw"), taproof_fixtures::MAINNET_BLOCK_702861).expect("the file is ours");
     let arguments = ["import-block", "block.raw", "--payments", "60", "--out", "payments.json"];
     let report = scene.report(&arguments);
     assert_eq!(report["payments"], 60);
@@ -266,7 +268,7 @@ fn a_block_becomes_a_workload() {
     let whole = scene.report(&["import-block", "block.raw"]);
     let posted = whole["posted_bytes_per_transfer_between_existing_accounts"].as_f64().expect("a number");
     assert!(posted <= 9.0, "{posted}");
-    fs::write(scene.path("short.raw"), &taproof_fixtures::MAINNET_BLOCK_702861[..5_000]).unwrap();
+    fs::write(scene.path("short.raw"), &taproof_fixtures::MAINNET_BLOCK_702861[..5_000]).expect("the file is ours");
     scene.failure(3, &["import-block", "short.raw"]);
     scene.failure(3, &["import-block", "none.raw"]);
     scene.failure(3, &["import-block", "block.raw", "--depth", "2"]);
@@ -276,7 +278,7 @@ fn a_block_becomes_a_workload() {
 fn a_second_process_on_the_ledger_is_told_to_wait() {
     let scene = Scene::funded();
     let ledger = scene.path("rollup/ledger.redb");
-    let _open = taproof::ledger::Ledger::open(&ledger, taproof_verifier::cell::ChainId(1)).unwrap();
+    let _open = taproof::ledger::Ledger::open(&ledger, taproof_verifier::cell::ChainId(1)).expect("the file is ours");
     assert!(scene.failure(5, &["batch"]).contains("open"));
 }
 
@@ -285,13 +287,16 @@ fn help_usage_and_missing_files() {
     let scene = Scene::new();
     let help = scene.run(&["--help"]);
     assert!(help.status.success());
-    let help = String::from_utf8(help.stdout).unwrap();
+    let help = String::from_utf8(help.stdout).expect("UTF-8");
     let commands = ["demo", "setup", "wallet", "tx", "batch", "prove", "anchor", "follow", "verify", "rebuild"];
     let more = ["inspect", "prove-account", "verify-account", "export", "import-block", "completions"];
     for command in commands.iter().chain(&more) {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is listed");
         let help = scene.run(&[command, "--help"]);
-        assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("Example"), "{command}");
+        assert!(
+            help.status.success() && String::from_utf8(help.stdout).expect("UTF-8").contains("Example"),
+            "{command}"
+        );
     }
     assert!(help.contains("Exit codes:"));
     assert_eq!(scene.run(&[]).status.code(), Some(2));
@@ -299,7 +304,7 @@ fn help_usage_and_missing_files() {
     assert_eq!(scene.run(&["tx", "transfer", "--from", "1073741824"]).status.code(), Some(2));
     assert!(scene.failure(3, &["follow"]).contains("params.json"));
     assert!(scene.failure(3, &["wallet", "keys"]).contains("wallet.words"));
-    let advice = String::from_utf8(scene.run(&["wallet", "keys"]).stderr).unwrap();
+    let advice = String::from_utf8(scene.run(&["wallet", "keys"]).stderr).expect("UTF-8");
     assert!(advice.contains("help: ") && advice.contains("taproof wallet new"), "{advice}");
     for shell in ["bash", "zsh", "fish"] {
         assert!(!scene.run(&["completions", shell]).stdout.is_empty());
@@ -344,7 +349,7 @@ fn the_demo_ends_with_equal_roots() {
     for key in ["posted_bytes_per_payment", "constraints", "seconds_total"] {
         assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{key}");
     }
-    fs::write(scene.path("block.raw"), b"no block").unwrap();
+    fs::write(scene.path("block.raw"), b"no block").expect("the file is ours");
     scene.failure(3, &["demo", "--block", "block.raw"]);
     scene.failure(3, &["demo", "--payments", "0"]);
 }

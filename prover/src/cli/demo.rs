@@ -36,7 +36,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "FILE")]
     block: Option<PathBuf>,
     /// How many of its payments to make.
-    #[arg(long, default_value_t = 40, value_name = "N")]
+    #[arg(long, default_value_t = 32, value_name = "N")]
     payments: usize,
     /// How many accounts withdraw afterwards.
     #[arg(long, default_value_t = 4, value_name = "N")]
@@ -194,8 +194,8 @@ fn payment_figures(report: &DemoReport) -> String {
     let rate = report.fee_rate_sat_per_kvb as f64 / 1_000.0;
     let between_existing = report.posted_bytes_per_transfer_between_existing_accounts;
     let rows = [
-        ("posted bytes, records only".to_owned(), format!("{:.1}", report.posted_bytes_per_payment), None),
-        ("posted bytes, proofs and all".to_owned(), format!("{:.1}", report.posted_bytes_per_payment_all_in), None),
+        ("posted bytes, its record only".to_owned(), format!("{:.1}", report.posted_bytes_per_payment), None),
+        ("posted bytes, all in".to_owned(), format!("{:.1}", report.posted_bytes_per_payment_all_in), None),
         ("posted bytes, if all accounts existed".to_owned(), format!("{between_existing:.2}"), None),
         (
             "virtual bytes".to_owned(),

@@ -90,9 +90,9 @@ pub struct DemoReport {
     pub records_bytes: usize,
     /// The bytes of the payload: header, chunks, proofs and records.
     pub payload_bytes: usize,
-    /// [`DemoReport::records_bytes`] over the payments.
+    /// The bytes of the payments' own records as posted, openings and transfers, over the payments.
     pub posted_bytes_per_payment: f64,
-    /// [`DemoReport::payload_bytes`] over the payments.
+    /// [`DemoReport::payload_bytes`] over the payments: with deposits, withdrawals, proofs and headers.
     pub posted_bytes_per_payment_all_in: f64,
     /// The posted bytes of a transfer if all payments of the whole block were between accounts that exist already, scattered
     /// over a tree of seven levels.
@@ -155,6 +155,8 @@ impl Journey<'_> {
         let chunks = self.batch.chunks.len();
         let records: Vec<Records> = self.batch.chunks.iter().map(|chunk| chunk.records()).collect();
         let records_bytes = posted_bytes(&records);
+        let payment_bytes =
+            posted_bytes(&records.iter().filter(|records| is_payment(records)).cloned().collect::<Vec<_>>());
         let anchor_vsize_vb = self.anchor.commit_figures().vsize_vb + self.anchor.reveal_figures().vsize_vb;
         let rate = self.options.fee_rate;
         let fee = |vsize_vb: u64| rate.fee(Weight::from_vb_unchecked(vsize_vb)).to_sat() as f64;
@@ -172,7 +174,7 @@ impl Journey<'_> {
             proof_bytes: chunks * Proof::LENGTH,
             records_bytes,
             payload_bytes: self.anchor.payload().len(),
-            posted_bytes_per_payment: per_payment(records_bytes as f64),
+            posted_bytes_per_payment: per_payment(payment_bytes as f64),
             posted_bytes_per_payment_all_in: per_payment(self.anchor.payload().len() as f64),
             posted_bytes_per_transfer_between_existing_accounts: self.bytes_per_transfer_between_existing(),
             anchor_vsize_vb,
@@ -212,6 +214,10 @@ impl Journey<'_> {
         let count = records.len();
         posted_bytes(&[Records::Transfer(records)]) as f64 / count as f64
     }
+}
+
+fn is_payment(records: &Records) -> bool {
+    matches!(records.kind(), Kind::Open | Kind::Transfer)
 }
 
 fn posted_bytes(records: &[Records]) -> usize {
