@@ -200,11 +200,16 @@ impl Header {
 pub fn encode<A: Artefact>(artefact: &A) -> Vec<u8> {
     let body = encode_body(artefact);
     assert!(body.len() as u64 <= A::LENGTH_MAX, "a value within its type's bounds fits its longest body");
+    seal(A::KIND, A::VERSION, &body)
+}
+
+/// Puts a body that is encoded already into a container.
+pub fn seal(kind: ArtefactKind, version: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_LENGTH + body.len());
     bytes.extend(MAGIC);
-    bytes.extend([A::KIND as u8, A::VERSION]);
+    bytes.extend([kind as u8, version]);
     bytes.extend((body.len() as u64).to_le_bytes());
-    let checksum = checksum(&bytes, &body);
+    let checksum = checksum(&bytes, body);
     bytes.extend(checksum);
     bytes.extend(body);
     bytes

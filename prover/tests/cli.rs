@@ -1,5 +1,7 @@
 //! The command line as a user meets it: one small rollup from words to a rebuilt state, and what goes wrong on the way.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 use serde_json::Value;
 use std::{
     fs,

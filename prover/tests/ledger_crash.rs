@@ -134,8 +134,9 @@ fn command(test: &str, path: &Path) -> Command {
 fn reported(written: &str, before: u64) -> u64 {
     // A kill may cut the last line, so only what ends in a line break counts.
     let lines = written.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-    let numbers = lines.filter_map(|line| line.split_once("batch ").and_then(|(_, number)| number.parse::<u64>().ok()));
-    numbers.last().map_or(before, |last| last + 1)
+    let mut numbers =
+        lines.filter_map(|line| line.split_once("batch ").and_then(|(_, number)| number.parse::<u64>().ok()));
+    numbers.next_back().map_or(before, |last| last + 1)
 }
 
 #[test]
