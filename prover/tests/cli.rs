@@ -351,6 +351,7 @@ fn the_demo_ends_with_equal_roots() {
     for key in ["posted_bytes_per_payment", "constraints", "seconds_total"] {
         assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{key}");
     }
+    assert!(report["posted_bytes_per_payment"].as_f64().is_some_and(|bytes| bytes <= 9.0));
     fs::write(scene.path("block.raw"), b"no block").expect("the file is ours");
     scene.failure(3, &["demo", "--block", "block.raw"]);
     scene.failure(3, &["demo", "--payments", "0"]);

@@ -90,13 +90,13 @@ pub struct DemoReport {
     pub records_bytes: usize,
     /// The bytes of the payload: header, chunks, proofs and records.
     pub payload_bytes: usize,
-    /// The bytes of the payments' own records as posted, openings and transfers, over the payments.
+    /// The bytes of a payment's own record as posted, for payments between accounts that exist already: all payments of the
+    /// whole block as transfers, the accounts scattered over a tree of seven levels.
     pub posted_bytes_per_payment: f64,
+    /// The bytes of this batch's openings and transfers as posted, over its payments: most of them open an account.
+    pub posted_bytes_per_payment_with_openings: f64,
     /// [`DemoReport::payload_bytes`] over the payments: with deposits, withdrawals, proofs and headers.
     pub posted_bytes_per_payment_all_in: f64,
-    /// The posted bytes of a transfer if all payments of the whole block were between accounts that exist already, scattered
-    /// over a tree of seven levels.
-    pub posted_bytes_per_transfer_between_existing_accounts: f64,
     /// The virtual bytes of commit and reveal.
     pub anchor_vsize_vb: u64,
     /// The virtual bytes of commit and reveal over the payments.
@@ -174,9 +174,9 @@ impl Journey<'_> {
             proof_bytes: chunks * Proof::LENGTH,
             records_bytes,
             payload_bytes: self.anchor.payload().len(),
-            posted_bytes_per_payment: per_payment(payment_bytes as f64),
+            posted_bytes_per_payment: self.bytes_per_transfer_between_existing(),
+            posted_bytes_per_payment_with_openings: per_payment(payment_bytes as f64),
             posted_bytes_per_payment_all_in: per_payment(self.anchor.payload().len() as f64),
-            posted_bytes_per_transfer_between_existing_accounts: self.bytes_per_transfer_between_existing(),
             anchor_vsize_vb,
             vbytes_per_payment: per_payment(anchor_vsize_vb as f64),
             layer_1_vbytes_per_payment: per_payment(self.payments.virtual_bytes() as f64),
