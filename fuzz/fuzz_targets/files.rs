@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, sync::LazyLock};
 use taproof::{
     artefact::{self, Artefact},
     batch::{BatchFile, ProvenBatch},
-    key_file::KeyFile,
+    key_file::Key,
     regtest::ChainFile,
     state_proof::StateProof,
     workload::BlockPayments,
@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = BlockPayments::from_block(input, 100);
     let _ = read_wtns(input);
     fs::write(&*FILE, input).expect("the folder for temporary files can be written");
-    let _ = KeyFile::open_any(&FILE);
+    let _ = Key::open_any(&FILE);
     let _ = ChainFile::read(&FILE);
 });
 
