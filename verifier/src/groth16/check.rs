@@ -2,13 +2,13 @@
 
 use super::{
     PreparedVerifyingKey, Proof, Rejected, Verified,
-    pairing::{Lines, is_one, miller_loop},
+    pairing::{Lines, batch_inverse, is_one, miller_loop},
 };
 use crate::{field, statement::Statement};
 use alloc::{collections::BTreeMap, vec::Vec};
-use ark_bn254::{Fr, G1Affine, G1Projective};
-use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM, scalar_mul::glv::GLVConfig};
-use ark_ff::{AdditiveGroup, Zero};
+use ark_bn254::{Fq, Fr, G1Affine, G1Projective};
+use ark_ec::{AffineRepr, VariableBaseMSM, scalar_mul::glv::GLVConfig};
+use ark_ff::{AdditiveGroup, Field, Zero};
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 
 /// What the hash that the weights are drawn from begins with.
@@ -127,11 +127,25 @@ fn times(point: &G1Affine, scalar: &Fr) -> G1Projective {
     point.into_group() * scalar
 }
 
+/// Points in affine form, with one inversion.
+fn normalize(points: &[G1Projective]) -> Vec<G1Affine> {
+    let mut inverses: Vec<_> = points.iter().map(|point| point.z).collect();
+    batch_inverse(&mut inverses);
+    let affine = |(point, inverse): (&G1Projective, Fq)| {
+        if point.is_zero() {
+            return G1Affine::zero();
+        }
+        let square = inverse.square();
+        G1Affine::new_unchecked(point.x * square, point.y * square * inverse)
+    };
+    points.iter().zip(inverses).map(affine).collect()
+}
+
 /// Each proof's A times its weight: a point and its image share one chain of doublings.
 fn weighted_points(items: &[BatchItem<'_>], weights: &[Weight]) -> Vec<G1Projective> {
     let images: Vec<_> = items.iter().map(|item| endomorphism(&item.proof.a)).collect();
     let sums: Vec<_> = items.iter().zip(&images).map(|(item, image)| item.proof.a + image).collect();
-    let sums = G1Projective::normalize_batch(&sums);
+    let sums = normalize(&sums);
     let points = items.iter().zip(&images).zip(&sums).zip(weights);
     points.map(|(((item, image), sum), weight)| weight.multiply(&item.proof.a, image, sum)).collect()
 }
@@ -183,7 +197,7 @@ impl<'a> Pairs<'a> {
 
     /// The product of all pairs; those with the point at infinity contribute a one.
     fn miller_loop(self) -> ark_bn254::Fq12 {
-        let points = G1Projective::normalize_batch(&self.points);
+        let points = normalize(&self.points);
         let pairs: Vec<_> = points.into_iter().zip(self.lines).filter(|(point, _)| !point.is_zero()).collect();
         miller_loop(&pairs)
     }
@@ -193,7 +207,6 @@ impl<'a> Pairs<'a> {
 mod tests {
     use super::*;
     use crate::groth16::simulate::Trapdoor;
-    use ark_ff::Field;
 
     /// The weights of two proofs, of which the second has this key, input and proof.
     fn weights(key: &PreparedVerifyingKey, input: Fr, proof: &Proof) -> Vec<(u64, u64)> {

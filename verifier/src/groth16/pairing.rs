@@ -16,7 +16,15 @@ use ark_ec::{
     bn::{BnConfig, G2Prepared},
     pairing::{MillerLoopOutput, Pairing},
 };
-use ark_ff::{AdditiveGroup, Field, Fp12Config, batch_inversion};
+use ark_ff::{AdditiveGroup, Field, Fp12Config};
+
+/// Replaces every element by its inverse; zeros stay zeros.
+///
+/// On the calling thread: with its feature `parallel`, arkworks' `batch_inversion` and all that stands on it hand even a few elements
+/// to a pool of threads, which takes longer than inverting them.
+pub(super) fn batch_inverse<F: Field>(elements: &mut [F]) {
+    ark_ff::serial_batch_inversion_and_mul(elements, &F::ONE);
+}
 
 /// The number of points from which on it pays to share the inversions of each step.
 const SHARED_INVERSIONS_MIN: usize = 6;
@@ -140,7 +148,7 @@ impl Lines {
         let mut walks: Vec<_> = points.iter().map(Walk::new).collect();
         for step in steps() {
             let mut inverses: Vec<_> = walks.iter().map(|walk| walk.denominator(step)).collect();
-            batch_inversion(&mut inverses);
+            batch_inverse(&mut inverses);
             for (walk, inverse) in walks.iter_mut().zip(&inverses) {
                 walk.regular &= *inverse != Fq2::ZERO;
                 walk.advance(step, walk.numerator(step) * inverse);
@@ -153,7 +161,7 @@ impl Lines {
     fn of_one(point: &G2Affine) -> Option<Self> {
         let projective = G2Prepared::<Config>::from(point).ell_coeffs;
         let mut inverses: Vec<_> = projective.iter().map(|(of_y, ..)| *of_y).collect();
-        batch_inversion(&mut inverses);
+        batch_inverse(&mut inverses);
         let mut walk = Walk::new(point);
         for ((step, (_, of_x, _)), inverse) in steps().zip(&projective).zip(&inverses) {
             walk.regular &= *inverse != Fq2::ZERO;
@@ -175,7 +183,7 @@ struct Evaluation {
 /// No point may be at infinity; a sum that happens to be leaves its pair out.
 pub(super) fn miller_loop(pairs: &[(G1Affine, &Lines)]) -> Fq12 {
     let mut inverses: Vec<_> = pairs.iter().map(|(point, _)| point.y).collect();
-    batch_inversion(&mut inverses);
+    batch_inverse(&mut inverses);
     let evaluations: Vec<_> = pairs
         .iter()
         .zip(inverses)
