@@ -179,6 +179,9 @@ impl ConstraintSystem for SegmentShape {
     }
 }
 
+/// How many rows are encoded at a time to be hashed, which bounds the memory for it.
+const ROWS_PER_PIECE: usize = 1 << 12;
+
 /// The matrices of a whole circuit: a head, `slots` copies of one slot, a tail.
 ///
 /// Wires are numbered head first, then slot after slot, then the tail. The last `carry_count` wires of the head and of
@@ -307,16 +310,22 @@ impl Shape {
     /// wires, then for the head, the recorded slot and the tail the number of wires and rows and each row's
     /// three lists of terms, each list preceded by its length. Integers are 32 bits, elements 32 bytes, little-endian.
     pub fn matrix_hash(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key("taproof circuit matrices v1");
         let count = |n: usize| u32::try_from(n).expect("a circuit has fewer than 2^32 rows and wires").to_le_bytes();
+        let mut hasher = blake3::Hasher::new_derive_key("taproof circuit matrices v1");
         hasher.update(&count(self.slots)).update(&count(self.carry_count));
         for segment in [&self.head, &self.slot, &self.tail] {
             hasher.update(&count(segment.wire_count())).update(&count(segment.rows.len()));
-            for side in segment.rows.iter().flat_map(|row| [&row.a, &row.b, &row.c]) {
-                hasher.update(&count(side.0.len()));
-                for (wire, coefficient) in &side.0 {
-                    hasher.update(&wire.to_le_bytes()).update(&field::to_bytes(coefficient));
+            // Long pieces, because the hash runs on several lanes and threads only within one.
+            for rows in segment.rows.chunks(ROWS_PER_PIECE) {
+                let mut bytes = Vec::new();
+                for side in rows.iter().flat_map(|row| [&row.a, &row.b, &row.c]) {
+                    bytes.extend(count(side.0.len()));
+                    for (wire, coefficient) in &side.0 {
+                        bytes.extend(wire.to_le_bytes());
+                        bytes.extend(field::to_bytes(coefficient));
+                    }
                 }
+                hasher.update_rayon(&bytes);
             }
         }
         *hasher.finalize().as_bytes()
