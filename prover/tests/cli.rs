@@ -127,7 +127,14 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
 
     // A second batch goes on from the first, and credits a deposit that came between.
     scene.report(&["regtest", "deposit", "--owner", &scene.owner("2"), "--amount", "900"]);
-    assert_eq!(scene.report(&["batch"])["batch"], 1);
+    // Nonces go on from the ledger's and the file's.
+    for _ in 0..2 {
+        scene.report(&["tx", "transfer", "--from", "0", "--to", "1", "--amount", "1", "--add-to", "more.json"]);
+    }
+    let error = scene.failure(3, &["tx", "transfer", "--from", "9", "--to", "1", "--amount", "1"]);
+    assert!(error.contains("no account yet"), "{error}");
+    let batch = scene.report(&["batch", "more.json"]);
+    assert_eq!((&batch["batch"], &batch["applied"], &batch["waiting"]), (&1.into(), &2.into(), &0.into()));
     scene.report(&["prove", "rollup/batches/1.batch"]);
     scene.report(&["anchor", "rollup/proofs/1.proofs", "--send"]);
     let rebuilt = scene.report(&["rebuild"]);

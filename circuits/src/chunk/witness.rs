@@ -39,8 +39,6 @@ pub struct DepositWitness {
 pub struct TransferWitness {
     /// What is posted.
     pub record: TransferRecord,
-    /// The payer's nonce before, which the signature covers.
-    pub nonce: u32,
     /// The payer's signature.
     pub signature: Signature,
     /// The account that pays, updated first.
@@ -54,8 +52,6 @@ pub struct TransferWitness {
 pub struct OpenWitness {
     /// What is posted.
     pub record: OpenRecord,
-    /// The payer's nonce before, which the signature covers.
-    pub nonce: u32,
     /// The payer's signature.
     pub signature: Signature,
     /// The account that pays, updated first.
@@ -69,8 +65,6 @@ pub struct OpenWitness {
 pub struct WithdrawWitness {
     /// What is posted.
     pub record: WithdrawRecord,
-    /// The payer's nonce before, which the signature covers.
-    pub nonce: u32,
     /// The payer's signature.
     pub signature: Signature,
     /// The account that pays.

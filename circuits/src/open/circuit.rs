@@ -47,7 +47,6 @@ impl SlotCircuit for OpenCircuit {
         let path = blank_path(circuit.depth);
         OpenWitness {
             record: body.record(),
-            nonce: body.nonce,
             signature: payer.signature,
             to: CellUpdate { index, before: Cell::Empty, after: opened, path: path.clone() },
             from: CellUpdate { index, before: payer.before, after: payer.after, path },

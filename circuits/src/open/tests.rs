@@ -95,7 +95,7 @@ impl Draft {
         let from = CellUpdate { before: Cell::Account(self.from_before), ..from };
         let to = state.update(self.posted.to.get(), Cell::Account(self.to_after));
         let record = self.posted.record();
-        let witness = OpenWitness { record, nonce: self.posted.nonce, signature: *self.signed.signature(), from, to };
+        let witness = OpenWitness { record, signature: *self.signed.signature(), from, to };
         (state.chunk(root, 1, SlotWitnesses::Open(vec![witness.clone()])), witness)
     }
 

@@ -89,7 +89,7 @@ impl SlotKind for Transfer {
     fn witness(signed: &Signed<Self>, mut update: impl FnMut() -> CellUpdate) -> TransferWitness {
         let body = signed.body();
         let (from, to) = (update(), update());
-        TransferWitness { record: body.record(), nonce: body.nonce, signature: *signed.signature(), from, to }
+        TransferWitness { record: body.record(), signature: *signed.signature(), from, to }
     }
 
     fn slots(witnesses: Vec<TransferWitness>) -> SlotWitnesses {
@@ -109,7 +109,7 @@ impl SlotKind for Open {
     fn witness(signed: &Signed<Self>, mut update: impl FnMut() -> CellUpdate) -> OpenWitness {
         let body = signed.body();
         let (from, to) = (update(), update());
-        OpenWitness { record: body.record(), nonce: body.nonce, signature: *signed.signature(), from, to }
+        OpenWitness { record: body.record(), signature: *signed.signature(), from, to }
     }
 
     fn slots(witnesses: Vec<OpenWitness>) -> SlotWitnesses {
@@ -127,7 +127,7 @@ impl SlotKind for Withdraw {
 
     fn witness(signed: &Signed<Self>, mut update: impl FnMut() -> CellUpdate) -> WithdrawWitness {
         let body = signed.body();
-        WithdrawWitness { record: body.record(), nonce: body.nonce, signature: *signed.signature(), from: update() }
+        WithdrawWitness { record: body.record(), signature: *signed.signature(), from: update() }
     }
 
     fn slots(witnesses: Vec<WithdrawWitness>) -> SlotWitnesses {

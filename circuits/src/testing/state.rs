@@ -126,7 +126,7 @@ impl State {
             transfer::rule::apply(&rollup, &signed, &self.cell(from), &self.cell(to)).expect("a valid transfer");
         let from = self.update(from, effect.from_after);
         let to = self.update(to, effect.to_after);
-        TransferWitness { record: body.record(), nonce, signature: *signed.signature(), from, to }
+        TransferWitness { record: body.record(), signature: *signed.signature(), from, to }
     }
 
     /// Pays from an account into an empty cell for the key of a small number, signed with the key of the payer's cell.
@@ -146,7 +146,7 @@ impl State {
         let effect = open::rule::apply(&rollup, &signed, &self.cell(from), &self.cell(to)).expect("a valid opening");
         let from = self.update(from, effect.from_after);
         let to = self.update(to, effect.to_after);
-        OpenWitness { record: body.record(), nonce: body.nonce, signature: *signed.signature(), from, to }
+        OpenWitness { record: body.record(), signature: *signed.signature(), from, to }
     }
 
     /// Pays from an account to a destination, signed with the key of the payer's cell.
@@ -157,7 +157,7 @@ impl State {
         let rollup = Rollup { chain_id: CHAIN_ID, depth: self.depth };
         let after = withdraw::rule::apply(&rollup, &signed, &self.cell(from)).expect("a valid withdrawal");
         let from = self.update(from, after);
-        WithdrawWitness { record: body.record(), nonce, signature: *signed.signature(), from }
+        WithdrawWitness { record: body.record(), signature: *signed.signature(), from }
     }
 
     /// The chunk of `slots` slots that runs from `root_before` to this state, with the fees credited to [`OPERATOR`].

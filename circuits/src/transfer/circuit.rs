@@ -42,7 +42,6 @@ impl SlotCircuit for TransferCircuit {
         let path = blank_path(circuit.depth);
         TransferWitness {
             record: body.record(),
-            nonce: body.nonce,
             signature: payer.signature,
             to: CellUpdate { index, before: payer.after, after: payer.after, path: path.clone() },
             from: CellUpdate { index, before: payer.before, after: payer.after, path },

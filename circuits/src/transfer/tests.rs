@@ -93,14 +93,14 @@ impl Scene {
     }
 
     fn witness(&self, state: &mut State) -> TransferWitness {
-        let Transfer { from, to, nonce, .. } = self.body;
+        let Transfer { from, to, .. } = self.body;
         let from = state.update(from.get(), self.from_after);
         if self.to_before != state.cell(to.get()) {
             state.set(to.get(), self.to_before);
         }
         let to = state.update(to.get(), self.to_after);
         let signature = self.signer.sign(&self.body.message());
-        TransferWitness { record: self.body.record(), nonce, signature, from, to }
+        TransferWitness { record: self.body.record(), signature, from, to }
     }
 
     /// The chunk of this transfer alone.

@@ -47,7 +47,6 @@ impl SlotCircuit for WithdrawCircuit {
         let path = blank_path(circuit.depth);
         WithdrawWitness {
             record: body.record(),
-            nonce: body.nonce,
             signature: payer.signature,
             from: CellUpdate { index: from, before: payer.before, after: payer.after, path },
         }

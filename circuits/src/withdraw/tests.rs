@@ -84,7 +84,7 @@ impl Draft {
         let from = state.update(self.posted.from.get(), Cell::Account(self.after));
         let from = CellUpdate { before: Cell::Account(self.before), ..from };
         let record = self.posted.record();
-        let witness = WithdrawWitness { record, nonce: self.posted.nonce, signature: *self.signed.signature(), from };
+        let witness = WithdrawWitness { record, signature: *self.signed.signature(), from };
         (state.chunk(root, 1, SlotWitnesses::Withdraw(vec![witness.clone()])), witness)
     }
 

@@ -4,26 +4,30 @@ use super::{
     Global,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    session::{ledger_failure, read_params},
     wallet::{KeyNumber, WalletOptions},
 };
 use bitcoin::{Address, address::NetworkUnchecked};
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
-use taproof::artefact::transactions::{self, TransactionFile};
+use taproof::{
+    artefact::transactions::{self, TransactionFile},
+    ledger::Ledger,
+};
 use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId, Token},
-    record::Destination,
+    record::{DepositRecord, Destination},
 };
 
 /// Makes and signs one transaction, and prints it or adds it to a file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  taproof tx transfer --from 1 --nonce 0 --to 2 --amount 5000 --fee 10
-  taproof tx open --from 1 --nonce 1 --to 3 --owner $KEY --amount 7000 --add-to txs.json
-  taproof tx withdraw --from 2 --nonce 0 --address bcrt1q... --amount 4000 --add-to txs.json")]
+  taproof tx transfer --from 1 --to 2 --amount 5000 --fee 10
+  taproof tx open --from 1 --to 3 --owner $KEY --amount 7000 --add-to txs.json
+  taproof tx withdraw --from 2 --nonce 0 --chain-id 1 --address bcrt1q... --amount 4000 --add-to txs.json")]
 pub(crate) struct TxCommand {
     #[command(subcommand)]
     body: BodyArgs,
@@ -69,9 +73,10 @@ struct PaymentArgs {
     /// The account that pays.
     #[arg(long, value_parser = cell, value_name = "CELL")]
     from: CellIndex,
-    /// How many transactions that account has sent.
+    /// How many transactions that account has sent; without it, counted from the ledger and from the file that is added
+    /// to.
     #[arg(long, value_name = "N")]
-    nonce: u32,
+    nonce: Option<u32>,
     /// The amount, in satoshi or the token's smallest unit.
     #[arg(long, value_name = "SAT")]
     amount: u64,
@@ -81,9 +86,9 @@ struct PaymentArgs {
     /// The token that is paid; 0 is bitcoin.
     #[arg(long, default_value_t = 0, value_name = "N")]
     token: u32,
-    /// The rollup that the transaction is for.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    chain_id: u32,
+    /// The rollup that the transaction is for; without it, the data directory's.
+    #[arg(long, value_name = "N")]
+    chain_id: Option<u32>,
     /// Adds the transaction to this file instead of printing it.
     #[arg(long, value_name = "FILE")]
     add_to: Option<PathBuf>,
@@ -104,56 +109,97 @@ pub(crate) fn owner(text: &str) -> std::result::Result<PublicKey, String> {
 
 impl TxCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
-        let (unsigned, payment) = self.body.unsigned()?;
+        let payment = self.body.payment();
         let wallet = payment.wallet.open(global)?;
-        let transaction = unsigned.sign(&payment.key.secret_key(&wallet)?);
-        match &payment.add_to {
-            Some(path) => add(path, transaction, global),
+        let file = payment.add_to.as_deref().map(Addition::read).transpose()?;
+        let chain_id = match payment.chain_id {
+            Some(chain_id) => ChainId(chain_id),
+            None => {
+                read_params(&global.data_dir().params())
+                    .map_err(|failure| failure.advise("name the rollup with --chain-id"))?
+                    .chain_id
+            }
+        };
+        let nonce = match payment.nonce {
+            Some(nonce) => nonce,
+            None => next_nonce(global, chain_id, payment.from, file.as_ref())?,
+        };
+        let transaction = self.body.unsigned(chain_id, nonce)?.sign(&payment.key.secret_key(&wallet)?);
+        match file {
+            Some(file) => file.add(transaction, global),
             None => global.console().print(serde_json::to_string(&transaction)?),
         }
     }
 }
 
+/// The nonce that a payer's next transaction has: after what the ledger has applied, and what waits in the ledger or the file.
+fn next_nonce(global: &Global, chain_id: ChainId, from: CellIndex, file: Option<&Addition>) -> Result<u32> {
+    let advise =
+        |failure: Failure| failure.advise("give --nonce, the number of transactions that the account has sent");
+    let ledger = Ledger::open(&global.data_dir().ledger(), chain_id).map_err(ledger_failure).map_err(advise)?;
+    let account = ledger.state().account(from);
+    let account = account.ok_or_else(|| advise(Failure::new(Exit::Input, format!("cell {from} is no account yet"))))?;
+    let waiting = ledger.transactions().map_err(ledger_failure)?;
+    let later = waiting.iter().chain(file.into_iter().flat_map(|file| &file.transactions)).filter(|transaction| {
+        let payment = transaction.payment();
+        payment.chain_id == chain_id && payment.from == from && payment.nonce >= account.nonce
+    });
+    let next = later.map(|transaction| transaction.payment().nonce.saturating_add(1)).max();
+    Ok(next.unwrap_or(account.nonce))
+}
+
 impl BodyArgs {
-    fn unsigned(self) -> Result<(UnsignedTransaction, PaymentArgs)> {
+    fn payment(&self) -> &PaymentArgs {
+        match self {
+            Self::Transfer { payment, .. } | Self::Open { payment, .. } | Self::Withdraw { payment, .. } => payment,
+        }
+    }
+
+    fn unsigned(&self, chain_id: ChainId, nonce: u32) -> Result<UnsignedTransaction> {
+        let PaymentArgs { from, amount, fee, token, .. } = *self.payment();
+        let token = Token(token);
         Ok(match self {
-            Self::Transfer { payment, to } => {
-                let PaymentArgs { from, nonce, amount, fee, .. } = payment;
-                let (chain_id, token) = (ChainId(payment.chain_id), Token(payment.token));
-                (UnsignedTransaction::Transfer(Transfer { chain_id, token, from, nonce, to, amount, fee }), payment)
+            Self::Transfer { to, .. } => {
+                UnsignedTransaction::Transfer(Transfer { chain_id, token, from, nonce, to: *to, amount, fee })
             }
-            Self::Open { payment, to, owner } => {
-                let PaymentArgs { from, nonce, amount, fee, .. } = payment;
-                let (chain_id, token) = (ChainId(payment.chain_id), Token(payment.token));
-                (UnsignedTransaction::Open(Open { chain_id, token, from, nonce, to, amount, fee, owner }), payment)
+            Self::Open { to, owner, .. } => {
+                UnsignedTransaction::Open(Open { chain_id, token, from, nonce, to: *to, amount, fee, owner: *owner })
             }
             Self::Withdraw { payment, address } => {
-                let network = payment.wallet.network();
-                let address = address.require_network(network).or_exit(Exit::Input)?;
+                let address = address.clone().require_network(payment.wallet.network()).or_exit(Exit::Input)?;
                 let destination = Destination::from_script_pubkey(&address.script_pubkey()).ok_or_else(|| {
                     let failure =
                         Failure::new(Exit::Input, format!("{address} is no witness program of version 0 or 1"));
                     failure.advise("give an address that begins with bc1q, bc1p, or the like of the network")
                 })?;
-                let PaymentArgs { from, nonce, amount, fee, .. } = payment;
-                let (chain_id, token) = (ChainId(payment.chain_id), Token(payment.token));
-                let body = Withdraw { chain_id, token, from, nonce, amount, fee, destination };
-                (UnsignedTransaction::Withdraw(body), payment)
+                UnsignedTransaction::Withdraw(Withdraw { chain_id, token, from, nonce, amount, fee, destination })
             }
         })
     }
 }
 
-/// Adds a transaction to a file, which is made if it does not exist.
-fn add(path: &Path, transaction: Transaction, global: &Global) -> Result {
-    let TransactionFile { deposits, transactions: entries } =
-        if path.exists() { TransactionFile::read(path).or_exit(Exit::Input)? } else { TransactionFile::default() };
-    // A malformed entry would be lost by writing the file again.
-    let mut entries: Vec<Transaction> =
-        entries.into_iter().collect::<std::result::Result<_, _>>().or_exit(Exit::Input)?;
-    entries.push(transaction);
-    DataDir::create_parent(path)?;
-    transactions::write(path, &deposits, &entries)?;
-    let report = serde_json::json!({ "file": path, "transactions": entries.len() });
-    global.console().report(&report, |_| format!("{}: {} transactions", path.display(), entries.len()))
+/// A file that a transaction is added to, made if it does not exist.
+struct Addition {
+    path: PathBuf,
+    deposits: Vec<DepositRecord>,
+    transactions: Vec<Transaction>,
+}
+
+impl Addition {
+    fn read(path: &Path) -> Result<Self> {
+        let TransactionFile { deposits, transactions } =
+            if path.exists() { TransactionFile::read(path).or_exit(Exit::Input)? } else { TransactionFile::default() };
+        // A malformed entry would be lost by writing the file again.
+        let transactions = transactions.into_iter().collect::<std::result::Result<_, _>>().or_exit(Exit::Input)?;
+        Ok(Self { path: path.to_owned(), deposits, transactions })
+    }
+
+    fn add(mut self, transaction: Transaction, global: &Global) -> Result {
+        self.transactions.push(transaction);
+        DataDir::create_parent(&self.path)?;
+        transactions::write(&self.path, &self.deposits, &self.transactions)?;
+        let report = serde_json::json!({ "file": self.path, "transactions": self.transactions.len() });
+        let text = || format!("{}: {} transactions", self.path.display(), self.transactions.len());
+        global.console().report(&report, |_| text())
+    }
 }
