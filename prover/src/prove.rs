@@ -178,9 +178,7 @@ fn quotient_values(domain: &Domain, public: &[Fr], mut a: Vec<Fr>, mut b: Vec<Fr
         values.reserve_exact(domain.size() - values.len());
     }
     a.extend(public);
-    for values in [&mut a, &mut b, &mut c] {
-        domain.to_odd_coset(values);
-    }
+    domain.to_odd_coset([&mut a, &mut b, &mut c]);
     a.par_iter_mut().zip(&b).zip(&c).for_each(|((a, b), c)| *a = *a * b - c);
     a
 }

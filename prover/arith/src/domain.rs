@@ -1,19 +1,17 @@
-//! Number-theoretic transforms over the roots of unity of order 2^k.
+//! The roots of unity of order 2^k and the polynomials over them.
 
-use crate::batch_inverse;
+use crate::{batch_inverse, transform::ToOddCoset};
 use ark_bn254::Fr;
-use ark_ff::{FftField, Field, One, Zero};
-use ark_poly::{EvaluationDomain, Radix2EvaluationDomain};
+use ark_ff::{AdditiveGroup, FftField, Field, One, Zero};
 use rayon::prelude::*;
 
-/// The roots of unity of order n = 2^k, on which vectors of n values are transformed in place and in natural order.
+/// The roots of unity of order n = 2^k.
 ///
 /// The *odd coset* are the n odd powers of the root of order 2n that squares to this domain's generator: together with the
 /// domain they are the domain of twice the size.
 #[derive(Clone, Copy, Debug)]
 pub struct Domain {
-    roots: Radix2EvaluationDomain<Fr>,
-    odd_coset: Radix2EvaluationDomain<Fr>,
+    log_size: u32,
 }
 
 impl Domain {
@@ -22,50 +20,32 @@ impl Domain {
 
     /// The smallest domain of at least `size_min` roots, or `None` if the field has too few.
     pub fn new(size_min: usize) -> Option<Self> {
-        let size = size_min.checked_next_power_of_two()?;
-        if size.ilog2() > Self::LOG_SIZE_MAX {
-            return None;
-        }
-        let roots = Radix2EvaluationDomain::new(size)?;
-        let root_of_double = Fr::get_root_of_unity(2 * size as u64)?;
-        Some(Self { roots, odd_coset: roots.get_coset(root_of_double)? })
+        let log_size = size_min.checked_next_power_of_two()?.ilog2();
+        (log_size <= Self::LOG_SIZE_MAX).then_some(Self { log_size })
     }
 
     /// The number of roots.
     pub fn size(&self) -> usize {
-        self.roots.size()
+        1 << self.log_size
     }
 
     /// The binary logarithm of the number of roots.
     pub fn log_size(&self) -> u32 {
-        self.roots.log_size_of_group
+        self.log_size
     }
 
-    /// From coefficients to values on the domain. A shorter vector is filled with zeros.
+    /// Takes vectors of values on the domain, in natural order, to those of the same polynomials on the odd coset. A shorter
+    /// vector is filled with zeros.
     ///
     /// # Panics
-    /// If the vector is longer than the domain, as all transforms do.
-    pub fn forward(&self, values: &mut Vec<Fr>) {
-        self.assert_fits(values);
-        self.roots.fft_in_place(values);
-    }
-
-    /// From values on the domain to coefficients.
-    ///
-    /// # Panics
-    /// As [`Domain::forward`].
-    pub fn inverse(&self, values: &mut Vec<Fr>) {
-        self.assert_fits(values);
-        self.roots.ifft_in_place(values);
-    }
-
-    /// From values on the domain to those of the same polynomial on the odd coset.
-    ///
-    /// # Panics
-    /// As [`Domain::forward`].
-    pub fn to_odd_coset(&self, values: &mut Vec<Fr>) {
-        self.inverse(values);
-        self.odd_coset.fft_in_place(values);
+    /// If a vector is longer than the domain.
+    pub fn to_odd_coset<const N: usize>(&self, vectors: [&mut Vec<Fr>; N]) {
+        let transform = ToOddCoset::new(self.size());
+        vectors.into_par_iter().for_each(|values| {
+            assert!(values.len() <= self.size(), "{} values for a domain of {}", values.len(), self.size());
+            values.resize(self.size(), Fr::ZERO);
+            transform.apply(values);
+        });
     }
 
     /// The values at `point` of the domain's Lagrange polynomials, or `None` if the point is a root of the domain.
@@ -77,10 +57,6 @@ impl Domain {
     /// coset, or `None` if the point is a root of that domain.
     pub fn odd_lagrange_at(&self, point: Fr) -> Option<Vec<Fr>> {
         Self::lagrange(2 * self.size(), 2, point)
-    }
-
-    fn assert_fits(&self, values: &[Fr]) {
-        assert!(values.len() <= self.size(), "{} values for a domain of {}", values.len(), self.size());
     }
 
     /// L_i(x) = (x^n - 1) w^i / (n (x - w^i)) on n roots: every i, or with a step of 2 the odd ones.
@@ -114,7 +90,7 @@ const BLOCK: usize = 1 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ark_ff::{AdditiveGroup, UniformRand};
+    use ark_ff::UniformRand;
     use rand::SeedableRng;
 
     fn rng() -> rand_chacha::ChaCha20Rng {
@@ -126,34 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn transforms_agree_with_evaluation() {
-        let mut rng = rng();
-        for size in [1, 2, 8, 64] {
-            let domain = Domain::new(size).expect("a small domain");
-            let coefficients: Vec<Fr> = (0..size).map(|_| Fr::rand(&mut rng)).collect();
-            let root = Fr::get_root_of_unity(2 * size as u64).expect("a small order");
-            let mut values = coefficients.clone();
-            domain.forward(&mut values);
-            for (i, value) in values.iter().enumerate() {
-                assert_eq!(*value, evaluate(&coefficients, root.pow([2 * i as u64])));
-            }
-            let mut back = values.clone();
-            domain.inverse(&mut back);
-            assert_eq!(back, coefficients);
-            domain.to_odd_coset(&mut values);
-            for (i, value) in values.iter().enumerate() {
-                assert_eq!(*value, evaluate(&coefficients, root.pow([2 * i as u64 + 1])));
-            }
-        }
-    }
-
-    #[test]
     fn short_vectors_are_filled_with_zeros() {
         let domain = Domain::new(5).expect("a small domain");
         assert_eq!((domain.size(), domain.log_size()), (8, 3));
-        let mut values = vec![Fr::one()];
-        domain.forward(&mut values);
-        assert_eq!(values, vec![Fr::one(); 8]);
+        let (mut short, mut long) = (vec![Fr::one(); 5], [vec![Fr::one(); 5], vec![Fr::ZERO; 3]].concat());
+        domain.to_odd_coset([&mut short, &mut long]);
+        assert_eq!((short.len(), &short), (8, &long));
     }
 
     #[test]
@@ -163,14 +117,14 @@ mod tests {
             let domain = Domain::new(size).expect("a small domain");
             let coefficients: Vec<Fr> = (0..size).map(|_| Fr::rand(&mut rng)).collect();
             let point = Fr::rand(&mut rng);
-            let mut values = coefficients.clone();
-            domain.forward(&mut values);
+            let root = Fr::get_root_of_unity(size as u64).expect("a small order");
+            let mut values: Vec<Fr> = (0..size).map(|i| evaluate(&coefficients, root.pow([i as u64]))).collect();
             let dot = |left: &[Fr], right: &[Fr]| left.iter().zip(right).map(|(l, r)| *l * r).sum::<Fr>();
             let lagrange = domain.lagrange_at(point).expect("a random point is no root");
             assert_eq!(dot(&lagrange, &values), evaluate(&coefficients, point));
 
             // A multiple of the vanishing polynomial is known by its values on the odd coset alone.
-            domain.to_odd_coset(&mut values);
+            domain.to_odd_coset([&mut values]);
             let multiple: Vec<Fr> = values.iter().map(|value| -value.double()).collect();
             let odd = domain.odd_lagrange_at(point).expect("a random point is no root");
             let vanishing = point.pow([size as u64]) - Fr::one();

@@ -4,24 +4,28 @@
 //! addition. Additions are affine: a block of sums is advanced together and shares one inversion, about six
 //! multiplications a point where a projective sum takes eleven, and the results are affine without a last step.
 
-use crate::{Point, batch_inverse_serial};
+use crate::{
+    Point,
+    affine::{Block, Xy},
+    point::Field,
+};
 use ark_bn254::Fr;
 use ark_ec::{
-    AffineRepr, CurveConfig, CurveGroup,
-    short_weierstrass::{Affine, Projective, SWCurveConfig},
+    AffineRepr, CurveGroup,
+    short_weierstrass::{Affine, Projective},
 };
-use ark_ff::{AdditiveGroup, BigInteger, Field, PrimeField, Zero};
+use ark_ff::{AdditiveGroup, BigInteger, PrimeField};
 use rayon::prelude::*;
 
 /// How many sums share an inversion: enough to make it cheap, few enough to stay in the cache.
-const BLOCK: usize = 1 << 10;
+const BLOCK: usize = Block::<Fr>::ADDITIONS;
 
 /// The table of multiples of one base.
 #[derive(Debug)]
 pub struct FixedBase<P: Point> {
     window_bits: u32,
     /// For each window w, the multiples 1 to 2^(window_bits - 1) of 2^(w * window_bits) times the base.
-    windows: Vec<Vec<Affine<P::Config>>>,
+    windows: Vec<Vec<Xy<Field<P>>>>,
 }
 
 impl<P: Point> FixedBase<P> {
@@ -38,7 +42,8 @@ impl<P: Point> FixedBase<P> {
         let firsts = Projective::normalize_batch(&firsts.take(window_count as usize).collect::<Vec<_>>());
         let windows = firsts.par_iter().map(|first| {
             let multiples = core::iter::successors(Some(first.into_group()), |multiple| Some(*multiple + first));
-            Projective::normalize_batch(&multiples.take(1 << (window_bits - 1)).collect::<Vec<_>>())
+            let multiples = multiples.take(1 << (window_bits - 1)).collect::<Vec<_>>();
+            Projective::normalize_batch(&multiples).iter().map(Xy::from_affine).collect()
         });
         Self { window_bits, windows: windows.collect() }
     }
@@ -50,7 +55,9 @@ impl<P: Point> FixedBase<P> {
 
     fn multiply_block(&self, scalars: &[Fr]) -> impl Iterator<Item = P> + use<P> {
         let mut rests: Vec<_> = scalars.iter().map(|scalar| (scalar.into_bigint(), 0u64)).collect();
-        let mut sums = Sums::new(scalars.len());
+        let mut sums = vec![Xy::INFINITY; scalars.len()];
+        let mut block = Block::new();
+        let mut summands = Vec::with_capacity(scalars.len());
         for multiples in &self.windows {
             for (index, (rest, carry)) in rests.iter_mut().enumerate() {
                 // The digit from -2^(bits - 1) to 2^(bits - 1) - 1 that is equal modulo 2^bits to what is left.
@@ -58,74 +65,23 @@ impl<P: Point> FixedBase<P> {
                 *rest >>= self.window_bits;
                 let half = 1u64 << (self.window_bits - 1);
                 *carry = u64::from(low >= half);
-                match low {
-                    0 => {}
-                    low if low < half => sums.add(index, multiples[low as usize - 1]),
-                    low if low == 2 * half => {}
-                    low => sums.add(index, -multiples[(2 * half - low) as usize - 1]),
-                }
+                let summand = match low {
+                    0 => continue,
+                    low if low < half => multiples[low as usize - 1],
+                    low if low == 2 * half => continue,
+                    low => -multiples[(2 * half - low) as usize - 1],
+                };
+                block.announce(&sums[index], &summand);
+                summands.push((index, summand));
             }
-            sums.finish_round();
+            let mut additions = block.invert();
+            for (index, summand) in summands.drain(..) {
+                sums[index] = additions.next(&sums[index], &summand);
+            }
+            block.clear();
         }
         debug_assert!(rests.iter().all(|(rest, carry)| rest.is_zero() && *carry == 0), "every bit was used");
-        sums.sums.into_iter().map(|sum| P::from_affine(&sum))
-    }
-}
-
-/// Affine sums that advance together: each takes at most one summand a round, and a round shares one inversion.
-struct Sums<C: SWCurveConfig> {
-    sums: Vec<Affine<C>>,
-    pending: Vec<Pending<C>>,
-    denominators: Vec<C::BaseField>,
-    running: Vec<C::BaseField>,
-}
-
-/// A sum whose slope still lacks its denominator.
-struct Pending<C: CurveConfig> {
-    index: usize,
-    numerator: C::BaseField,
-    summand_x: C::BaseField,
-}
-
-impl<C: SWCurveConfig> Sums<C> {
-    fn new(count: usize) -> Self {
-        debug_assert!(C::COEFF_A.is_zero(), "the slope of the tangent below is that of a curve with a = 0");
-        let (pending, denominators, running) =
-            (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
-        Self { sums: vec![Affine::zero(); count], pending, denominators, running }
-    }
-
-    fn add(&mut self, index: usize, summand: Affine<C>) {
-        let sum = self.sums[index];
-        if summand.is_zero() {
-            return;
-        }
-        if sum.is_zero() {
-            self.sums[index] = summand;
-            return;
-        }
-        let (numerator, denominator) = if sum.x != summand.x {
-            (summand.y - sum.y, summand.x - sum.x)
-        } else if sum.y == summand.y {
-            let x_squared = sum.x.square();
-            (x_squared.double() + x_squared, sum.y.double())
-        } else {
-            self.sums[index] = Affine::zero();
-            return;
-        };
-        self.pending.push(Pending { index, numerator, summand_x: summand.x });
-        self.denominators.push(denominator);
-    }
-
-    fn finish_round(&mut self) {
-        batch_inverse_serial(&mut self.denominators, &mut self.running);
-        for (pending, inverse) in self.pending.drain(..).zip(self.denominators.drain(..)) {
-            let sum = &mut self.sums[pending.index];
-            let slope = pending.numerator * inverse;
-            let x = slope.square() - sum.x - pending.summand_x;
-            sum.y = slope * (sum.x - x) - sum.y;
-            sum.x = x;
-        }
+        sums.into_iter().map(|sum| P::from_affine(&sum.to_affine()))
     }
 }
 
@@ -133,8 +89,8 @@ impl<C: SWCurveConfig> Sums<C> {
 mod tests {
     use super::*;
     use crate::{G1, G2};
-    use ark_bn254::{G1Affine, G2Affine, g1};
-    use ark_ff::UniformRand;
+    use ark_bn254::{G1Affine, G2Affine};
+    use ark_ff::{Field as _, UniformRand};
     use rand::SeedableRng;
 
     fn scalars(count: usize) -> Vec<Fr> {
@@ -156,20 +112,6 @@ mod tests {
         let products = FixedBase::<G2>::new(&G2Affine::generator(), 100).multiply(&scalars[..100]);
         for (product, scalar) in products.iter().zip(&scalars) {
             assert_eq!(product.to_affine(), (G2Affine::generator() * scalar).into_affine());
-        }
-    }
-
-    #[test]
-    fn sums_of_equal_and_opposite_points() {
-        let (p, q) = (G1Affine::generator(), (G1Affine::generator() * Fr::from(9u64)).into_affine());
-        let cases = [(p, q), (p, p), (p, -p), (p, G1Affine::zero()), (G1Affine::zero(), q)];
-        let mut sums = Sums::<g1::Config>::new(cases.len());
-        cases.iter().enumerate().for_each(|(i, (left, _))| sums.add(i, *left));
-        sums.finish_round();
-        cases.iter().enumerate().for_each(|(i, (_, right))| sums.add(i, *right));
-        sums.finish_round();
-        for (sum, (left, right)) in sums.sums.iter().zip(cases) {
-            assert_eq!(*sum, (left + right).into_affine());
         }
     }
 }

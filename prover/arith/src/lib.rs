@@ -6,16 +6,18 @@
 
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 
+mod affine;
 pub mod domain;
 pub mod fixed_base;
 pub mod inverse;
 pub mod mapped;
 pub mod msm;
 pub mod point;
+mod transform;
 
 pub use domain::Domain;
 pub use fixed_base::FixedBase;
-pub use inverse::{batch_inverse, batch_inverse_serial};
+pub use inverse::batch_inverse;
 pub use mapped::MappedFile;
 pub use msm::{Scalars, msm};
 pub use point::{G1, G2, Point};

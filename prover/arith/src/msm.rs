@@ -1,16 +1,13 @@
 //! Sums of points times scalars.
 
+mod window;
+
 use crate::Point;
 use ark_bn254::Fr;
-use ark_ec::{
-    VariableBaseMSM,
-    short_weierstrass::{Affine, Projective},
-};
-use ark_ff::{PrimeField, Zero};
+use ark_ec::short_weierstrass::Projective;
+use ark_ff::{AdditiveGroup, BigInteger, PrimeField, Zero};
 use rayon::prelude::*;
-
-/// How many points are converted and summed at a time, which bounds the memory beside the bases.
-const PIECE: usize = 1 << 16;
+use window::Workspace;
 
 /// One scalar for each base: a vector as it stands, or picked from one by index.
 #[derive(Clone, Copy, Debug)]
@@ -50,36 +47,104 @@ impl<'a> Scalars<'a> {
 
 /// The sum of the bases, each times its scalar, on all threads.
 ///
-/// The bases may lie in a mapped file: they are read piece by piece. Terms whose scalar is 0 are skipped, and those whose
-/// scalar is 1 cost one addition; many wires of a circuit are bits. The time depends on the scalars: neither this nor
-/// anything else in the prover hides them from someone who can time it.
+/// Scalars are cut into signed digits of c bits, and each window of digits is a task. Digits of zero cost nothing, so neither do
+/// zero scalars nor the upper windows of short ones. The bases may lie in a mapped file. The time depends on
+/// the scalars: neither this nor anything else in the prover hides them from someone who can time it.
 ///
 /// # Panics
-/// If there is not one scalar for each base, or an index of a picked scalar is out of range.
+/// If there is not one scalar for each base, or an index of a picked scalar is out of range, or there are 2^31 bases or more.
 pub fn msm<P: Point>(bases: &[P], scalars: Scalars<'_>) -> Projective<P::Config> {
     assert_eq!(bases.len(), scalars.len(), "one scalar for each base");
-    let mut sum = Projective::zero();
-    for (piece, bases) in bases.chunks(PIECE).enumerate() {
-        let first = piece * PIECE;
-        let (points, factors): (Vec<Affine<P::Config>>, Vec<_>) = bases
-            .par_iter()
-            .enumerate()
-            .map(|(i, base)| (base, scalars.get(first + i)))
-            .filter(|(base, scalar)| !scalar.is_zero() && !base.is_infinity())
-            .map(|(base, scalar)| (base.to_affine(), scalar.into_bigint()))
-            .unzip();
-        sum += Projective::msm_bigint(&points, &factors);
+    assert!(bases.len() <= window::POINTS_MAX, "an index of a base fits 31 bits");
+    if bases.is_empty() {
+        return Projective::zero();
     }
-    sum
+    let windows = Windows::for_length(bases.len());
+    let shifted: Vec<BigInt> = (0..scalars.len()).into_par_iter().map(|i| windows.shift(scalars.get(i))).collect();
+    let sum = |workspace: &mut Workspace<P>, position: u32| {
+        workspace.sum(bases, || windows.digits(position, &shifted), windows.digit_max())
+    };
+    let sums: Vec<_> = (0..windows.count).into_par_iter().map_init(Workspace::new, sum).collect();
+    let double = |point: Projective<P::Config>| (0..windows.bits).fold(point, |point, _| point.double());
+    sums.into_iter().rev().fold(Projective::zero(), |total, sum| double(total) + sum)
 }
+
+type BigInt = <Fr as PrimeField>::BigInt;
+
+/// How scalars are cut: `count` digits of `bits` bits, from -2^(bits - 1) to 2^(bits - 1).
+///
+/// Scalars are stored with 2^(bits - 1) added to every digit but the highest, so that each digit can be read alone, without
+/// the carry from below.
+struct Windows {
+    bits: u32,
+    count: u32,
+    offset: BigInt,
+}
+
+impl Windows {
+    /// The width that takes the fewest multiplications for a number of bases.
+    fn for_length(length: usize) -> Self {
+        let bits = (2..=WINDOW_BITS_MAX).min_by_key(|bits| Self::cost(length as u64, *bits));
+        Self::new(bits.expect("there are widths to choose from"))
+    }
+
+    fn new(bits: u32) -> Self {
+        let count = Self::count(bits);
+        let mut offset = BigInt::zero();
+        for window in 0..count - 1 {
+            let bit = window * bits + bits - 1;
+            offset.0[(bit / 64) as usize] |= 1 << (bit % 64);
+        }
+        Self { bits, count, offset }
+    }
+
+    /// One bit beyond the scalars' takes the carry into the highest digit.
+    fn count(bits: u32) -> u32 {
+        (Fr::MODULUS_BIT_SIZE + 1).div_ceil(bits)
+    }
+
+    /// Multiplications in the field: an affine addition for each point and window, two and a share of the last sums for each
+    /// bucket.
+    fn cost(length: u64, bits: u32) -> u64 {
+        u64::from(Self::count(bits)) * (length * 7 + (16 << (bits - 1)))
+    }
+
+    fn digit_max(&self) -> u32 {
+        1 << (self.bits - 1)
+    }
+
+    /// A scalar with what makes its digits readable.
+    fn shift(&self, scalar: &Fr) -> BigInt {
+        let mut shifted = scalar.into_bigint();
+        let carry = shifted.add_with_carry(&self.offset);
+        debug_assert!(!carry, "a scalar and the offset lie below 2^255");
+        shifted
+    }
+
+    /// The digits of one window.
+    fn digits<'a>(&self, window: u32, shifted: &'a [BigInt]) -> impl Iterator<Item = i32> + use<'a> {
+        let first_bit = window * self.bits;
+        let (limb, shift) = ((first_bit / 64) as usize, first_bit % 64);
+        let mask = (1u64 << self.bits) - 1;
+        let half = if window + 1 == self.count { 0 } else { self.digit_max() as i32 };
+        shifted.iter().map(move |scalar| {
+            let low = scalar.0[limb] >> shift;
+            let high = scalar.0.get(limb + 1).map_or(0, |next| (next << 1) << (63 - shift));
+            ((low | high) & mask) as i32 - half
+        })
+    }
+}
+
+/// Wider windows have more buckets than a core's cache holds.
+const WINDOW_BITS_MAX: u32 = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{FixedBase, G1, G2};
     use ark_bn254::{g1, g2};
-    use ark_ec::{AffineRepr, CurveConfig};
-    use ark_ff::{AdditiveGroup, Field, UniformRand};
+    use ark_ec::{AffineRepr, CurveConfig, short_weierstrass::Affine};
+    use ark_ff::{Field, UniformRand};
     use rand::{Rng, SeedableRng};
 
     /// Bases with infinities and repetitions, and scalars of every sort, with their logarithms' sum of products.
@@ -118,7 +183,7 @@ mod tests {
             sums_agree::<G1>(len, seed);
             sums_agree::<G2>(len, seed);
         }
-        sums_agree::<G1>(PIECE + 3, 6);
+        sums_agree::<G1>(1 << 14, 6);
     }
 
     #[test]

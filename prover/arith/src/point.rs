@@ -4,9 +4,10 @@
 //! patterns, so a slice of them can be a view of a mapped file; whether the bytes are points of the curve is for the
 //! file's digests to say.
 
+use crate::affine::Xy;
 use ark_bn254::{Fq, Fq2, Fr, g1, g2};
 use ark_ec::{
-    AffineRepr,
+    AffineRepr, CurveConfig,
     short_weierstrass::{Affine, SWCurveConfig},
 };
 use ark_ff::{AdditiveGroup, BigInt};
@@ -33,8 +34,14 @@ pub trait Point: Pod + PartialEq + Send + Sync + core::fmt::Debug {
     /// The curve.
     type Config: SWCurveConfig<ScalarField = Fr>;
 
+    /// The coordinates, zeros for infinity.
+    #[doc(hidden)]
+    fn xy(&self) -> Xy<Field<Self>>;
+
     /// The point as arkworks has it.
-    fn to_affine(&self) -> Affine<Self::Config>;
+    fn to_affine(&self) -> Affine<Self::Config> {
+        self.xy().to_affine()
+    }
 
     /// The point as plain data.
     fn from_affine(affine: &Affine<Self::Config>) -> Self;
@@ -44,6 +51,9 @@ pub trait Point: Pod + PartialEq + Send + Sync + core::fmt::Debug {
         *self == Self::zeroed()
     }
 }
+
+/// The field of a point's coordinates.
+pub(crate) type Field<P> = <<P as Point>::Config as CurveConfig>::BaseField;
 
 fn element(limbs: [u64; 4]) -> Fq {
     Fq::new_unchecked(BigInt::new(limbs))
@@ -60,8 +70,9 @@ fn limbs2(element: Fq2) -> [[u64; 4]; 2] {
 impl Point for G1 {
     type Config = g1::Config;
 
-    fn to_affine(&self) -> Affine<g1::Config> {
-        if self.is_infinity() { Affine::zero() } else { Affine::new_unchecked(element(self.x), element(self.y)) }
+    #[inline(always)]
+    fn xy(&self) -> Xy<Fq> {
+        Xy { x: element(self.x), y: element(self.y) }
     }
 
     fn from_affine(affine: &Affine<g1::Config>) -> Self {
@@ -73,8 +84,9 @@ impl Point for G1 {
 impl Point for G2 {
     type Config = g2::Config;
 
-    fn to_affine(&self) -> Affine<g2::Config> {
-        if self.is_infinity() { Affine::zero() } else { Affine::new_unchecked(element2(self.x), element2(self.y)) }
+    #[inline(always)]
+    fn xy(&self) -> Xy<Fq2> {
+        Xy { x: element2(self.x), y: element2(self.y) }
     }
 
     fn from_affine(affine: &Affine<g2::Config>) -> Self {
