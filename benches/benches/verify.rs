@@ -4,12 +4,13 @@
 use ark_bn254::{Bn254, Fr, G1Projective, G2Projective};
 use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::{Field, UniformRand};
-use ark_groth16::{Groth16, PreparedVerifyingKey as ArkKey, VerifyingKey as ArkVerifyingKey, prepare_verifying_key};
+use ark_groth16::{Groth16, PreparedVerifyingKey as ArkKey, prepare_verifying_key};
 use ark_serialize::CanonicalDeserialize;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use std::{hint::black_box, time::Duration};
+use taproof::against_ark;
 use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth, Token},
     groth16::{BatchItem, PreparedVerifyingKey, Proof, VerifyingKey, verify_batch},
@@ -79,16 +80,6 @@ fn decode_all(encoded: &[[u8; Proof::LENGTH]]) -> Vec<Proof> {
     Proof::from_bytes_all(encoded).into_iter().map(|proof| proof.expect("the bytes are a proof")).collect()
 }
 
-fn ark_key(key: &VerifyingKey) -> ArkKey<Bn254> {
-    prepare_verifying_key(&ArkVerifyingKey {
-        alpha_g1: *key.alpha(),
-        beta_g2: *key.beta(),
-        gamma_g2: *key.gamma(),
-        delta_g2: *key.delta(),
-        gamma_abc_g1: key.ic().to_vec(),
-    })
-}
-
 fn ark_decode(encoded: &[u8; Proof::LENGTH]) -> ark_groth16::Proof<Bn254> {
     CanonicalDeserialize::deserialize_compressed(&encoded[..]).expect("the bytes are a proof")
 }
@@ -115,7 +106,8 @@ fn verify(criterion: &mut Criterion) {
     group.bench_function("64, from bytes", |b| {
         b.iter(|| check_all(&key, &statements, &decode_all(black_box(&encoded))))
     });
-    let (ark_key, input, ark_proof) = (ark_key(key.key()), statements[0].digest(), ark_decode(&encoded[0]));
+    let ark_key = prepare_verifying_key(&against_ark::verifying_key(key.key()));
+    let (input, ark_proof) = (statements[0].digest(), ark_decode(&encoded[0]));
     group.bench_function("ark-groth16: one, decoded", |b| b.iter(|| ark_check(&ark_key, input, &ark_proof)));
     group.bench_function("ark-groth16: one, from bytes", |b| {
         b.iter(|| ark_check(&ark_key, input, &ark_decode(black_box(&encoded[0]))))

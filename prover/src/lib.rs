@@ -1,10 +1,12 @@
 //! The prover of Taproof: keys, proofs, batches, the ledger and anchors on Bitcoin.
 #![forbid(unsafe_code)]
 
+pub mod against_ark;
 pub mod anchor;
 pub mod artefact;
 pub mod atomic_file;
 pub mod batch;
+pub mod bench;
 pub mod demo;
 pub mod follow;
 pub mod key_file;

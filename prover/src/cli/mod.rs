@@ -3,6 +3,7 @@
 mod account;
 mod anchor;
 mod batch;
+mod bench;
 mod completions;
 mod console;
 mod data_dir;
@@ -80,6 +81,7 @@ enum Command {
     Inspect(inspect::Inspect),
     ImportBlock(import_block::ImportBlock),
     Regtest(regtest::Regtest),
+    Bench(bench::Bench),
     Completions(completions::Completions),
 }
 
@@ -108,6 +110,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Inspect(command) => command.run(&global),
         Command::ImportBlock(command) => command.run(&global),
         Command::Regtest(command) => command.run(&global),
+        Command::Bench(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     };
     match result {

@@ -1,14 +1,12 @@
 use super::*;
-use crate::{progress::Silent, setup::ProvingKey, toy::Toy};
-use ark_bn254::{Bn254, G1Affine, G2Affine};
-use ark_ec::AffineRepr;
-use ark_ff::{AdditiveGroup, PrimeField};
-use ark_groth16::{Groth16, r1cs_to_qap::R1CSToQAP};
-use ark_poly::EvaluationDomain;
-use ark_relations::{
-    gr1cs::{ConstraintSystemRef, Result as R1csResult, SynthesisError},
-    utils::matrix::Matrix,
+use crate::{
+    against_ark::{self, ArkProver},
+    progress::Silent,
+    toy::Toy,
 };
+use ark_bn254::Bn254;
+use ark_ff::AdditiveGroup;
+use ark_groth16::Groth16;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -16,10 +14,9 @@ use std::{
     num::{NonZeroU16, NonZeroUsize},
     sync::Mutex,
 };
-use taproof_arith::{G1, G2};
 use taproof_circuits::{
     chunk::witness::SlotWitnesses,
-    cs::{Segment, Shape},
+    cs::Segment,
     schnorr::SecretKey,
     state::{Plan, Slots, State},
     transaction::Deposit,
@@ -32,105 +29,20 @@ fn blinding(seed: u64) -> Blinding {
     Blinding::from_rng(&mut ChaCha20Rng::seed_from_u64(seed))
 }
 
-/// The reduction of circom and snarkjs for ark-groth16's prover, from the matrices.
-struct OddCosetReduction;
-
-impl R1CSToQAP for OddCosetReduction {
-    fn instance_map_with_evaluation<F: PrimeField, D: EvaluationDomain<F>>(
-        _: ConstraintSystemRef<F>,
-        _: &F,
-    ) -> R1csResult<(Vec<F>, Vec<F>, Vec<F>, F, usize, usize)> {
-        unreachable!("the keys are ours")
-    }
-
-    fn witness_map_from_matrices<F: PrimeField, D: EvaluationDomain<F>>(
-        matrices: &[Matrix<F>],
-        num_inputs: usize,
-        num_constraints: usize,
-        full_assignment: &[F],
-    ) -> R1csResult<Vec<F>> {
-        let domain = D::new(num_constraints + num_inputs).ok_or(SynthesisError::PolynomialDegreeTooLarge)?;
-        let root = F::get_root_of_unity(2 * domain.size() as u64).expect("a small domain");
-        let coset = domain.get_coset(root).expect("the root is not zero");
-        let [mut a, b, c] = [0, 1, 2].map(|side| -> Vec<F> {
-            let dot = |row: &Vec<(F, usize)>| row.iter().map(|(k, wire)| full_assignment[*wire] * k).sum();
-            matrices[side].iter().map(dot).collect()
-        });
-        a.extend(&full_assignment[..num_inputs]);
-        let [a, b, c] = [a, b, c].map(|values| coset.fft(&domain.ifft(&values)));
-        Ok(a.iter().zip(b).zip(c).map(|((a, b), c)| *a * b - c).collect())
-    }
-
-    fn h_query_scalars<F: PrimeField, D: EvaluationDomain<F>>(_: usize, _: F, _: F, _: F) -> R1csResult<Vec<F>> {
-        unreachable!("the keys are ours")
-    }
-}
-
-fn ark_verifying_key(key: &ProvingKey) -> ark_groth16::VerifyingKey<Bn254> {
-    let key = key.verifying_key();
-    ark_groth16::VerifyingKey {
-        alpha_g1: *key.alpha(),
-        beta_g2: *key.beta(),
-        gamma_g2: *key.gamma(),
-        delta_g2: *key.delta(),
-        gamma_abc_g1: key.ic().to_vec(),
-    }
-}
-
-fn ark_proving_key(key: &ProvingKey) -> ark_groth16::ProvingKey<Bn254> {
-    let g1 = |points: &[G1]| points.iter().map(G1::to_affine).collect::<Vec<_>>();
-    let mut a_query = vec![G1Affine::zero(); key.wire_count as usize];
-    let (mut b_g1_query, mut b_g2_query) = (a_query.clone(), vec![G2Affine::zero(); a_query.len()]);
-    for (wire, point) in key.a_wires.iter().zip(&key.a) {
-        a_query[*wire as usize] = point.to_affine();
-    }
-    for (wire, (in_g1, in_g2)) in key.b_wires.iter().zip(key.b_g1.iter().zip(&key.b_g2)) {
-        b_g1_query[*wire as usize] = in_g1.to_affine();
-        b_g2_query[*wire as usize] = G2::to_affine(in_g2);
-    }
-    ark_groth16::ProvingKey {
-        vk: ark_verifying_key(key),
-        beta_g1: key.beta_g1.to_affine(),
-        delta_g1: key.delta_g1.to_affine(),
-        a_query,
-        b_g1_query,
-        b_g2_query,
-        h_query: g1(&key.h),
-        l_query: g1(&key.l),
-    }
-}
-
-fn matrices(shape: &Shape) -> Vec<Matrix<Fr>> {
-    let rows = |side: fn(taproof_circuits::cs::RowView<'_>) -> Vec<(Fr, usize)>| shape.rows().map(side).collect();
-    vec![
-        rows(|row| row.a().map(|(wire, k)| (*k, wire)).collect()),
-        rows(|row| row.b().map(|(wire, k)| (*k, wire)).collect()),
-        rows(|row| row.c().map(|(wire, k)| (*k, wire)).collect()),
-    ]
-}
-
 /// Our proof and that of ark-groth16 with the same key and blinding are the same points, and ark-groth16 accepts them.
 fn assert_agrees_with_ark(toy: &Toy) {
     let shape = toy.shape();
-    let (proving_key, key) = (toy.proving_key(&shape), toy.key(&shape));
+    let key = toy.key(&shape);
     let assignment = toy.assignment(&shape);
     assert_eq!(shape.first_unsatisfied(&assignment.wires), None, "the toy's trace follows its shape");
     let (statement, blinding) = (toy.statement(), blinding(toy.seed));
-    let expected = Groth16::<Bn254, OddCosetReduction>::create_proof_with_reduction_and_matrices(
-        &ark_proving_key(&proving_key),
-        blinding.r,
-        blinding.s,
-        &matrices(&shape),
-        PUBLIC_WIRES,
-        shape.row_count(),
-        &assignment.wires,
-    )
-    .expect("the assignment is satisfied");
+    let ark = ArkProver::new(&key, &shape).expect("the key was just written");
+    let expected = ark.prove(&assignment.wires, blinding.r, blinding.s).expect("the assignment is satisfied");
     let proven = prove(&key, &statement, assignment, &blinding).expect("the assignment is satisfied");
     let proof = proven.proof();
     assert_eq!((proof.a(), proof.b(), proof.c()), (&expected.a, &expected.b, &expected.c));
     assert_eq!(*proven.statement(), statement);
-    let prepared = ark_groth16::prepare_verifying_key(&ark_verifying_key(&proving_key));
+    let prepared = ark_groth16::prepare_verifying_key(&against_ark::verifying_key(key.header().verifying_key()));
     let verify = |input| Groth16::<Bn254>::verify_proof(&prepared, &expected, &[input]).expect("one input");
     assert!(verify(statement.digest()));
     assert!(!verify(statement.digest() + Fr::one()));
