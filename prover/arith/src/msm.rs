@@ -195,6 +195,64 @@ mod tests {
         assert_eq!(msm(&bases[..4], Scalars::picked(&scalars, &indices)), expected);
     }
 
+    /// Bases whose logarithms make every round meet equal, opposite and infinite summands, under scalars that fill one
+    /// bucket, every bucket in order, and the edges of the digits.
+    fn edges_agree<P: Point>() {
+        const LEN: usize = 700;
+        let logs: [fn(u64) -> Fr; 4] = [
+            |_| Fr::ONE,
+            |i| if i.is_multiple_of(2) { Fr::ONE } else { -Fr::ONE },
+            |i| Fr::from(i / 3 % 2),
+            |i| Fr::from(i % 5) - Fr::from(2u64),
+        ];
+        let half = Fr::from(2u64).pow([253]);
+        let scalars: [fn(u64) -> Fr; 6] = [
+            |_| Fr::ONE,
+            |_| -Fr::ONE,
+            |_| Fr::from(u64::MAX),
+            |i| Fr::from(i),
+            |i| -Fr::from(i),
+            |i| Fr::from(2u64).pow([i % 254]),
+        ];
+        let table = FixedBase::<P>::new(&Affine::generator(), LEN);
+        for logs in logs {
+            let logs: Vec<Fr> = (0..LEN as u64).map(logs).collect();
+            let bases = table.multiply(&logs);
+            let equal = vec![half; LEN];
+            let cases = scalars.iter().map(|scalar| (0..LEN as u64).map(scalar).collect()).chain([equal]);
+            for (case, scalars) in cases.enumerate() {
+                let log: Fr = logs.iter().zip(&scalars).map(|(log, scalar): (&Fr, &Fr)| *log * scalar).sum();
+                let sum = msm(&bases, Scalars::all(&scalars));
+                assert_eq!(sum, Affine::<P::Config>::generator() * log, "case {case}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_opposite_and_infinite_points_meet_in_buckets() {
+        edges_agree::<G1>();
+        edges_agree::<G2>();
+    }
+
+    #[test]
+    fn every_width_of_windows_gives_back_the_scalar() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(9);
+        for bits in 2..=WINDOW_BITS_MAX {
+            let windows = Windows::new(bits);
+            let mut scalars = vec![Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::from(2u64).pow([253])];
+            scalars.extend((0..20).map(|_| Fr::rand(&mut rng)));
+            let shifted: Vec<BigInt> = scalars.iter().map(|scalar| windows.shift(scalar)).collect();
+            let mut sums = vec![Fr::ZERO; scalars.len()];
+            for window in (0..windows.count).rev() {
+                for (sum, digit) in sums.iter_mut().zip(windows.digits(window, &shifted)) {
+                    assert!(digit.unsigned_abs() <= windows.digit_max(), "width {bits}");
+                    *sum = *sum * Fr::from(1u64 << bits) + Fr::from(digit);
+                }
+            }
+            assert_eq!(sums, scalars, "width {bits}");
+        }
+    }
+
     #[test]
     fn of_zeros_alone_is_infinity() {
         let (bases, scalars, _) = case::<G2>(40, 8);
