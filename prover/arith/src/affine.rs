@@ -1,5 +1,6 @@
 //! Affine additions that share inversions: about six multiplications a sum, where a mixed addition takes eleven.
 
+use crate::multiply::Multiply;
 use ark_ec::{
     AffineRepr,
     short_weierstrass::{Affine, SWCurveConfig},
@@ -62,9 +63,9 @@ pub(crate) struct Block<F> {
     products: Vec<F>,
 }
 
-impl<F: Field> Block<F> {
+impl<F: Multiply> Block<F> {
     /// How many additions to share an inversion: enough to make it cheap, few enough to stay in a core's cache.
-    pub(crate) const ADDITIONS: usize = 1 << 8;
+    pub(crate) const ADDITIONS: usize = 1 << 9;
 
     pub(crate) fn new() -> Self {
         let room = || Vec::with_capacity(Self::ADDITIONS);
@@ -114,7 +115,7 @@ pub(crate) struct Sums<'a, F> {
     inverses: core::slice::Iter<'a, F>,
 }
 
-impl<F: Field> Sums<'_, F> {
+impl<F: Multiply> Sums<'_, F> {
     /// The sum of the next addition's summands.
     ///
     /// # Panics
@@ -124,31 +125,31 @@ impl<F: Field> Sums<'_, F> {
         let numerator = match self.cases.next().expect("the addition was announced") {
             Case::Chord => right.y - left.y,
             Case::Tangent => {
-                let square = left.x.square();
+                let square = left.x.squared();
                 square.double() + square
             }
             Case::Left => return *left,
             Case::Right => return *right,
             Case::Cancel => return Xy::INFINITY,
         };
-        let slope = numerator * self.inverses.next().expect("a chord or tangent announced its denominator");
-        let x = slope.square() - left.x - right.x;
-        Xy { x, y: slope * (left.x - x) - left.y }
+        let slope = numerator.times(self.inverses.next().expect("a chord or tangent announced its denominator"));
+        let x = slope.squared() - left.x - right.x;
+        Xy { x, y: slope.times(&(left.x - x)) - left.y }
     }
 }
 
 /// Replaces every element by its inverse; none may be zero. `products` is scratch.
-fn invert_all<F: Field>(elements: &mut [F], products: &mut Vec<F>) {
+fn invert_all<F: Multiply>(elements: &mut [F], products: &mut Vec<F>) {
     products.clear();
     let mut product = F::ONE;
     for element in elements.iter() {
         products.push(product);
-        product *= element;
+        product = product.times(element);
     }
     let mut inverse = product.inverse().expect("a product of elements that are not zero is not zero");
     for (element, before) in elements.iter_mut().zip(products.iter()).rev() {
-        let inverse_before = inverse * *element;
-        *element = inverse * before;
+        let inverse_before = inverse.times(element);
+        *element = inverse.times(before);
         inverse = inverse_before;
     }
 }

@@ -12,6 +12,7 @@ pub mod fixed_base;
 pub mod inverse;
 pub mod mapped;
 pub mod msm;
+mod multiply;
 pub mod point;
 mod transform;
 

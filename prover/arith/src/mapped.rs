@@ -1,4 +1,4 @@
-//! Files mapped into memory: the one place of this crate that needs `unsafe`.
+//! Files mapped into memory.
 
 use memmap2::Mmap;
 use std::{
@@ -21,7 +21,7 @@ impl MappedFile {
     /// # Errors
     /// Those of opening and mapping; [`io::ErrorKind::WouldBlock`] if another process holds the file locked for
     /// writing.
-    #[allow(unsafe_code, reason = "mapping a file is unsafe by its nature; this is the one place that does it")]
+    #[allow(unsafe_code, reason = "mapping a file is unsafe by its nature")]
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         file.try_lock_shared().map_err(|error| match error {

@@ -4,7 +4,7 @@
 //! patterns, so a slice of them can be a view of a mapped file; whether the bytes are points of the curve is for the
 //! file's digests to say.
 
-use crate::affine::Xy;
+use crate::{affine::Xy, multiply::Multiply};
 use ark_bn254::{Fq, Fq2, Fr, g1, g2};
 use ark_ec::{
     AffineRepr, CurveConfig,
@@ -32,7 +32,7 @@ pub struct G2 {
 /// What both groups' points can do.
 pub trait Point: Pod + PartialEq + Send + Sync + core::fmt::Debug {
     /// The curve.
-    type Config: SWCurveConfig<ScalarField = Fr>;
+    type Config: SWCurveConfig<ScalarField = Fr, BaseField: Multiply>;
 
     /// The coordinates, zeros for infinity.
     #[doc(hidden)]

@@ -11,6 +11,7 @@
 //! powers of step 2 are these factors continued: one table of n powers serves all three. Blocks are split depth first, so that
 //! all but the first layers run in a core's cache.
 
+use crate::multiply::Multiply;
 use ark_bn254::Fr;
 use ark_ff::{FftField, Field};
 use rayon::prelude::*;
@@ -80,7 +81,7 @@ impl ToOddCoset {
             (length, first) = (length / 2, 2 * first);
         }
         let powers = &self.powers[first..][..values.len()];
-        values.iter_mut().zip(powers).for_each(|(value, power)| *value *= self.size_inverse * power);
+        values.iter_mut().zip(powers).for_each(|(value, power)| *value = value.times(&self.size_inverse.times(power)));
     }
 
     /// Joins block `block` of its layer.
@@ -129,7 +130,7 @@ fn split(low: &mut [Fr], high: &mut [Fr], twiddle: &Fr, block: usize) {
         return;
     }
     for (low, high) in low.iter_mut().zip(high) {
-        let product = *high * twiddle;
+        let product = high.times(twiddle);
         *high = *low + product;
         *low -= product;
     }
@@ -140,7 +141,7 @@ fn join(low: &mut [Fr], high: &mut [Fr], twiddle: &Fr) {
     for (low, high) in low.iter_mut().zip(high) {
         let difference = *low - *high;
         *low += *high;
-        *high = difference * twiddle;
+        *high = difference.times(twiddle);
     }
 }
 

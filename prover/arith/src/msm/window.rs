@@ -5,6 +5,7 @@
 use crate::{
     Point,
     affine::{Block, Xy},
+    multiply::Multiply,
     point::Field,
 };
 use ark_ec::short_weierstrass::Projective;
@@ -167,7 +168,7 @@ impl<P: Point> Workspace<P> {
 }
 
 /// Adds a summand to each sum, in one block.
-fn add_each<'a, F: ark_ff::Field>(
+fn add_each<'a, F: Multiply>(
     block: &mut Block<F>,
     sums: &mut [Xy<F>],
     summands: impl Iterator<Item = &'a Xy<F>> + Clone,
