@@ -19,13 +19,15 @@ macro_rules! prime_field {
     ($field:ty) => {
         impl Multiply for $field {
             #[inline(always)]
+            #[allow(unsafe_code)]
             fn times(&self, other: &Self) -> Self {
                 #[cfg(target_arch = "x86_64")]
                 if carry_chains::are_there() {
                     use ark_ff::{BigInt, MontConfig, PrimeField};
                     const MODULUS: [u64; 4] = <$field as PrimeField>::MODULUS.0;
                     const INVERSE: u64 = <carry_chains::ConfigOf<$field> as MontConfig<4>>::INV;
-                    let product = carry_chains::multiply(&self.0.0, &other.0.0, &MODULUS, INVERSE);
+                    // SAFETY: the processor has the instructions.
+                    let product = unsafe { carry_chains::multiply(&self.0.0, &other.0.0, &MODULUS, INVERSE) };
                     return Self::new_unchecked(BigInt::new(product));
                 }
                 *self * other
@@ -129,14 +131,15 @@ mod carry_chains {
     /// x y / 2^256 modulo `modulus`, for x and y below it, where the modulus is below 2^255 and `inverse` is -1 over its lowest
     /// limb: Montgomery's method limb by limb, in which no sum exceeds five limbs (gnark's no-carry variant).
     ///
-    /// Only to be called where [`are_there`].
+    /// # Safety
+    /// The processor must have the instructions: [`are_there`].
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(super) fn multiply(x: &[u64; 4], y: &[u64; 4], modulus: &[u64; 4], inverse: u64) -> [u64; 4] {
+    pub(super) unsafe fn multiply(x: &[u64; 4], y: &[u64; 4], modulus: &[u64; 4], inverse: u64) -> [u64; 4] {
         debug_assert!(are_there() && modulus[3] >> 63 == 0);
         let (mut t0, mut t1, mut t2, mut t3): (u64, u64, u64, u64);
-        // SAFETY: the code reads the four limbs behind each of three pointers to arrays of four limbs, writes no memory,
-        // leaves the stack alone, and its callers have made sure of the instructions.
+        // SAFETY: the code reads the four limbs behind each of three pointers to arrays of four limbs, writes no memory and
+        // leaves the stack alone; the caller has made sure of the instructions.
         unsafe {
             asm!(
                 "mov rdx, [{y}]",
