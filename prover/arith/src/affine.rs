@@ -55,7 +55,7 @@ enum Case {
 
 /// A block of additions that share one inversion. Buffers are kept from block to block.
 ///
-/// Each addition is announced by [`Block::announce`], and after [`Block::invert`] finished by [`Block::finish`] with the same
+/// Each addition is announced by [`Block::announce`], and after [`Block::invert`] finished by [`Sums::next`] with the same
 /// summands, in the same order.
 pub(crate) struct Block<F> {
     cases: Vec<Case>,
