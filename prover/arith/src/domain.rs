@@ -1,6 +1,6 @@
 //! The roots of unity of order 2^k and the polynomials over them.
 
-use crate::{batch_inverse, transform::ToOddCoset};
+use crate::{Backend, batch_inverse, transform::ToOddCoset};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, FftField, Field, One, Zero};
 use rayon::prelude::*;
@@ -40,7 +40,7 @@ impl Domain {
     /// # Panics
     /// If a vector is longer than the domain.
     pub fn to_odd_coset<const N: usize>(&self, vectors: [&mut Vec<Fr>; N]) {
-        let transform = ToOddCoset::new(self.size());
+        let transform = ToOddCoset::new(Backend::current(), self.size());
         vectors.into_par_iter().for_each(|values| {
             assert!(values.len() <= self.size(), "{} values for a domain of {}", values.len(), self.size());
             values.resize(self.size(), Fr::ZERO);

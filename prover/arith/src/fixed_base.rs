@@ -5,9 +5,9 @@
 //! multiplications a point where a projective sum takes eleven, and the results are affine without a last step.
 
 use crate::{
-    Point,
-    affine::{Block, Xy},
-    point::Field,
+    Backend, Point,
+    affine::{Adder, Addition, PortableAdder, Summands},
+    point::{Field, InLanes},
 };
 use ark_bn254::Fr;
 use ark_ec::{
@@ -17,15 +17,12 @@ use ark_ec::{
 use ark_ff::{AdditiveGroup, BigInteger, PrimeField};
 use rayon::prelude::*;
 
-/// How many sums share an inversion: enough to make it cheap, few enough to stay in the cache.
-const BLOCK: usize = Block::<Fr>::ADDITIONS;
-
 /// The table of multiples of one base.
 #[derive(Debug)]
 pub struct FixedBase<P: Point> {
     window_bits: u32,
     /// For each window w, the multiples 1 to 2^(window_bits - 1) of 2^(w * window_bits) times the base.
-    windows: Vec<Vec<Xy<Field<P>>>>,
+    windows: Vec<Vec<P>>,
 }
 
 impl<P: Point> FixedBase<P> {
@@ -43,45 +40,66 @@ impl<P: Point> FixedBase<P> {
         let windows = firsts.par_iter().map(|first| {
             let multiples = core::iter::successors(Some(first.into_group()), |multiple| Some(*multiple + first));
             let multiples = multiples.take(1 << (window_bits - 1)).collect::<Vec<_>>();
-            Projective::normalize_batch(&multiples).iter().map(Xy::from_affine).collect()
+            Projective::normalize_batch(&multiples).iter().map(P::from_affine).collect()
         });
         Self { window_bits, windows: windows.collect() }
     }
 
     /// The base times each scalar.
     pub fn multiply(&self, scalars: &[Fr]) -> Vec<P> {
-        scalars.par_chunks(BLOCK).flat_map_iter(|block| self.multiply_block(block)).collect()
+        P::multiply(Backend::current(), self, scalars)
     }
 
-    fn multiply_block(&self, scalars: &[Fr]) -> impl Iterator<Item = P> + use<P> {
+    pub(crate) fn multiply_on(&self, backend: Backend, scalars: &[Fr]) -> Vec<P>
+    where
+        P: InLanes,
+    {
+        match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Ifma => self.multiply_by::<P::Adder<crate::lanes::Ifma>>(scalars),
+            #[cfg(test)]
+            Backend::Emulated => self.multiply_by::<P::Adder<crate::lanes::Emulated>>(scalars),
+            _ => self.multiply_by::<PortableAdder<Field<P>>>(scalars),
+        }
+    }
+
+    fn multiply_by<A: Adder<P>>(&self, scalars: &[Fr]) -> Vec<P> {
+        let mut windows = Vec::with_capacity(self.windows.len());
+        let lift = |multiple: &P| A::lift(multiple, false);
+        self.windows.par_iter().map(|multiples| multiples.iter().map(lift).collect()).collect_into_vec(&mut windows);
+        let mut products = vec![P::INFINITY; scalars.len()];
+        let blocks = products.par_chunks_mut(A::BLOCK).zip(scalars.par_chunks(A::BLOCK));
+        blocks.for_each_init(A::new, |adder, (products, scalars)| {
+            self.multiply_block(adder, &windows, scalars, products)
+        });
+        products
+    }
+
+    fn multiply_block<A: Adder<P>>(&self, adder: &mut A, windows: &[Vec<A::Sum>], scalars: &[Fr], products: &mut [P]) {
         let mut rests: Vec<_> = scalars.iter().map(|scalar| (scalar.into_bigint(), 0u64)).collect();
-        let mut sums = vec![Xy::INFINITY; scalars.len()];
-        let mut block = Block::new();
-        let mut summands = Vec::with_capacity(scalars.len());
-        for multiples in &self.windows {
+        let mut sums = vec![A::INFINITY; scalars.len()];
+        let mut next = sums.clone();
+        for multiples in windows {
+            let mut additions = Vec::with_capacity(scalars.len());
             for (index, (rest, carry)) in rests.iter_mut().enumerate() {
                 // The digit from -2^(bits - 1) to 2^(bits - 1) - 1 that is equal modulo 2^bits to what is left.
                 let low = (rest.as_ref()[0] & ((1 << self.window_bits) - 1)) + *carry;
                 *rest >>= self.window_bits;
                 let half = 1u64 << (self.window_bits - 1);
                 *carry = u64::from(low >= half);
-                let summand = match low {
-                    0 => continue,
-                    low if low < half => multiples[low as usize - 1],
-                    low if low == 2 * half => continue,
-                    low => -multiples[(2 * half - low) as usize - 1],
-                };
-                block.announce(&sums[index], &summand);
-                summands.push((index, summand));
+                let (amount, right_negated) = if low < half { (low, false) } else { (2 * half - low, true) };
+                if amount == 0 {
+                    next[index] = sums[index];
+                    continue;
+                }
+                let (left, right) = (A::of_sum(&sums[index]), A::of_sum(&multiples[amount as usize - 1]));
+                additions.push(Addition { left, right, left_negated: false, right_negated, to: index as u32 });
             }
-            let mut additions = block.invert();
-            for (index, summand) in summands.drain(..) {
-                sums[index] = additions.next(&sums[index], &summand);
-            }
-            block.clear();
+            adder.add(Summands::Sums, &additions, &mut next);
+            core::mem::swap(&mut sums, &mut next);
         }
         debug_assert!(rests.iter().all(|(rest, carry)| rest.is_zero() && *carry == 0), "every bit was used");
-        sums.into_iter().map(|sum| P::from_affine(&sum.to_affine()))
+        products.iter_mut().zip(&sums).for_each(|(product, sum)| *product = P::from_xy(&A::lower(sum)));
     }
 }
 
@@ -103,15 +121,24 @@ mod tests {
     #[test]
     fn agrees_with_multiplication_at_every_window_size() {
         let base = (G1Affine::generator() * Fr::from(5u64)).into_affine();
-        let scalars = scalars(BLOCK + 30);
+        let scalars = scalars(2100);
         let expected: Vec<G1Affine> = scalars.iter().map(|scalar| (base * scalar).into_affine()).collect();
         for count in [0, 1 << 8, 1 << 11, 1 << 14, 1 << 30] {
-            let products = FixedBase::<G1>::new(&base, count).multiply(&scalars);
-            assert!(products.iter().map(G1::to_affine).eq(expected.iter().copied()), "table for {count}");
+            let table = FixedBase::<G1>::new(&base, count);
+            for backend in Backend::available() {
+                let products = Point::multiply(backend, &table, &scalars);
+                assert!(
+                    products.iter().map(G1::to_affine).eq(expected.iter().copied()),
+                    "{backend}, table for {count}"
+                );
+            }
         }
-        let products = FixedBase::<G2>::new(&G2Affine::generator(), 100).multiply(&scalars[..100]);
-        for (product, scalar) in products.iter().zip(&scalars) {
-            assert_eq!(product.to_affine(), (G2Affine::generator() * scalar).into_affine());
+        let table = FixedBase::<G2>::new(&G2Affine::generator(), 100);
+        for backend in Backend::available() {
+            let products = Point::multiply(backend, &table, &scalars[..100]);
+            for (product, scalar) in products.iter().zip(&scalars) {
+                assert_eq!(product.to_affine(), (G2Affine::generator() * scalar).into_affine(), "{backend}");
+            }
         }
     }
 }

@@ -7,15 +7,18 @@
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 mod affine;
+mod backend;
 pub mod domain;
 pub mod fixed_base;
 pub mod inverse;
+mod lanes;
 pub mod mapped;
 pub mod msm;
 mod multiply;
 pub mod point;
 mod transform;
 
+pub use backend::{Backend, UnavailableBackend, UnknownBackend};
 pub use domain::Domain;
 pub use fixed_base::FixedBase;
 pub use inverse::batch_inverse;

@@ -2,11 +2,16 @@
 
 mod window;
 
-use crate::Point;
+use crate::{
+    Backend, Point,
+    affine::{Adder, PortableAdder},
+    point::{Field, InLanes},
+};
 use ark_bn254::Fr;
 use ark_ec::short_weierstrass::Projective;
 use ark_ff::{AdditiveGroup, BigInteger, PrimeField, Zero};
 use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 use window::Workspace;
 
 /// One scalar for each base: a vector as it stands, or picked from one by index.
@@ -54,6 +59,21 @@ impl<'a> Scalars<'a> {
 /// # Panics
 /// If there is not one scalar for each base, or an index of a picked scalar is out of range, or there are 2^31 bases or more.
 pub fn msm<P: Point>(bases: &[P], scalars: Scalars<'_>) -> Projective<P::Config> {
+    P::msm(Backend::current(), bases, scalars)
+}
+
+/// The same on one back end.
+pub(crate) fn msm_on<P: InLanes>(backend: Backend, bases: &[P], scalars: Scalars<'_>) -> Projective<P::Config> {
+    match backend {
+        #[cfg(target_arch = "x86_64")]
+        Backend::Ifma => msm_by::<P, P::Adder<crate::lanes::Ifma>>(bases, scalars),
+        #[cfg(test)]
+        Backend::Emulated => msm_by::<P, P::Adder<crate::lanes::Emulated>>(bases, scalars),
+        _ => msm_by::<P, PortableAdder<Field<P>>>(bases, scalars),
+    }
+}
+
+fn msm_by<P: Point, A: Adder<P>>(bases: &[P], scalars: Scalars<'_>) -> Projective<P::Config> {
     assert_eq!(bases.len(), scalars.len(), "one scalar for each base");
     assert!(bases.len() <= window::POINTS_MAX, "an index of a base fits 31 bits");
     if bases.is_empty() {
@@ -61,10 +81,16 @@ pub fn msm<P: Point>(bases: &[P], scalars: Scalars<'_>) -> Projective<P::Config>
     }
     let windows = Windows::for_length(bases.len());
     let shifted: Vec<BigInt> = (0..scalars.len()).into_par_iter().map(|i| windows.shift(scalars.get(i))).collect();
-    let sum = |workspace: &mut Workspace<P>, position: u32| {
-        workspace.sum(bases, || windows.digits(position, &shifted), windows.digit_max())
+    // Workspaces are large, so no more are made than there are windows in work at a time.
+    let idle = Mutex::new(Vec::new());
+    let workspaces = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+    let sum = |position: u32| {
+        let mut workspace = workspaces().pop().unwrap_or_else(Workspace::<P, A>::new);
+        let sum = workspace.sum(bases, windows.digits(position, &shifted), windows.digit_max());
+        workspaces().push(workspace);
+        sum
     };
-    let sums: Vec<_> = (0..windows.count).into_par_iter().map_init(Workspace::new, sum).collect();
+    let sums: Vec<_> = (0..windows.count).into_par_iter().with_max_len(1).map(sum).collect();
     let double = |point: Projective<P::Config>| (0..windows.bits).fold(point, |point, _| point.double());
     sums.into_iter().rev().fold(Projective::zero(), |total, sum| double(total) + sum)
 }
@@ -174,7 +200,10 @@ mod tests {
         P::Config: CurveConfig<ScalarField = Fr>,
     {
         let (bases, scalars, log) = case::<P>(len, seed);
-        assert_eq!(msm(&bases, Scalars::all(&scalars)), Affine::<P::Config>::generator() * log);
+        for backend in Backend::available() {
+            let sum = P::msm(backend, &bases, Scalars::all(&scalars));
+            assert_eq!(sum, Affine::<P::Config>::generator() * log, "{backend}, {len}");
+        }
     }
 
     #[test]
@@ -222,8 +251,10 @@ mod tests {
             let cases = scalars.iter().map(|scalar| (0..LEN as u64).map(scalar).collect()).chain([equal]);
             for (case, scalars) in cases.enumerate() {
                 let log: Fr = logs.iter().zip(&scalars).map(|(log, scalar): (&Fr, &Fr)| *log * scalar).sum();
-                let sum = msm(&bases, Scalars::all(&scalars));
-                assert_eq!(sum, Affine::<P::Config>::generator() * log, "case {case}");
+                for backend in Backend::available() {
+                    let sum = P::msm(backend, &bases, Scalars::all(&scalars));
+                    assert_eq!(sum, Affine::<P::Config>::generator() * log, "{backend}, case {case}");
+                }
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Products of field elements: by `mulx` and two carry chains (`adcx`, `adox`) on x86-64 processors that have them, by
 //! ark-ff elsewhere. Both give the reduced product in Montgomery form.
 
+use crate::inverse::inverse_modulo;
 use ark_bn254::{Fq, Fq2, Fr};
-use ark_ff::Field;
+use ark_ff::{AdditiveGroup, Field};
 
 /// A field whose elements are multiplied in bulk.
 pub trait Multiply: Field {
@@ -13,6 +14,9 @@ pub trait Multiply: Field {
     fn squared(&self) -> Self {
         self.times(self)
     }
+
+    /// The inverse, or `None` for zero.
+    fn inverted(&self) -> Option<Self>;
 }
 
 macro_rules! prime_field {
@@ -31,6 +35,16 @@ macro_rules! prime_field {
                     return Self::new_unchecked(BigInt::new(product));
                 }
                 *self * other
+            }
+
+            fn inverted(&self) -> Option<Self> {
+                if *self == <Self as AdditiveGroup>::ZERO {
+                    return None;
+                }
+                // The words are those of x R, so the inverse's of 1 / (x R), which as an element is 1 / (x R^2).
+                let inverse = inverse_modulo(&self.0.0, &<$field as ark_ff::PrimeField>::MODULUS.0);
+                let radix = Self::new_unchecked(<$field>::R2);
+                Some(Self::new_unchecked(ark_ff::BigInt::new(inverse)).times(&radix).times(&radix))
             }
         }
     };
@@ -53,6 +67,12 @@ impl Multiply for Fq2 {
         let low = (self.c0 + self.c1).times(&(self.c0 - self.c1));
         let half = self.c0.times(&self.c1);
         Self::new(low, half + half)
+    }
+
+    /// The conjugate over the norm.
+    fn inverted(&self) -> Option<Self> {
+        let norm = (self.c0.squared() + self.c1.squared()).inverted()?;
+        Some(Self::new(self.c0.times(&norm), -self.c1.times(&norm)))
     }
 }
 
@@ -209,6 +229,7 @@ mod tests {
         elements.extend((0..200).map(|_| F::rand(&mut rng)));
         for left in &elements {
             assert_eq!(left.squared(), left.square());
+            assert_eq!(left.inverted(), left.inverse());
             for right in &elements {
                 assert_eq!(left.times(right), *left * right, "{left} times {right}");
             }

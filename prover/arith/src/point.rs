@@ -4,13 +4,19 @@
 //! patterns, so a slice of them can be a view of a mapped file; whether the bytes are points of the curve is for the
 //! file's digests to say.
 
-use crate::{affine::Xy, multiply::Multiply};
+use crate::{
+    Backend, FixedBase, Scalars,
+    affine::{Adder, Xy},
+    lanes::{Pair, Unit, additions::LaneAdder},
+    msm,
+    multiply::Multiply,
+};
 use ark_bn254::{Fq, Fq2, Fr, g1, g2};
 use ark_ec::{
-    AffineRepr, CurveConfig,
-    short_weierstrass::{Affine, SWCurveConfig},
+    CurveConfig,
+    short_weierstrass::{Affine, Projective, SWCurveConfig},
 };
-use ark_ff::{AdditiveGroup, BigInt};
+use ark_ff::BigInt;
 use bytemuck::{Pod, Zeroable};
 
 /// A point of G1: 64 bytes, x then y.
@@ -32,7 +38,10 @@ pub struct G2 {
 /// What both groups' points can do.
 pub trait Point: Pod + PartialEq + Send + Sync + core::fmt::Debug {
     /// The curve.
-    type Config: SWCurveConfig<ScalarField = Fr, BaseField: Multiply>;
+    type Config: SWCurveConfig<ScalarField = Fr, BaseField: Coordinate>;
+
+    /// The point at infinity.
+    const INFINITY: Self;
 
     /// The coordinates, zeros for infinity.
     #[doc(hidden)]
@@ -43,55 +52,131 @@ pub trait Point: Pod + PartialEq + Send + Sync + core::fmt::Debug {
         self.xy().to_affine()
     }
 
+    /// The point of the coordinates.
+    #[doc(hidden)]
+    fn from_xy(xy: &Xy<Field<Self>>) -> Self;
+
+    /// [`crate::msm`] on a back end.
+    #[doc(hidden)]
+    fn msm(backend: Backend, bases: &[Self], scalars: Scalars<'_>) -> Projective<Self::Config>;
+
+    /// [`FixedBase::multiply`] on a back end.
+    #[doc(hidden)]
+    fn multiply(backend: Backend, table: &FixedBase<Self>, scalars: &[Fr]) -> Vec<Self>;
+
     /// The point as plain data.
-    fn from_affine(affine: &Affine<Self::Config>) -> Self;
+    fn from_affine(affine: &Affine<Self::Config>) -> Self {
+        Self::from_xy(&Xy::from_affine(affine))
+    }
 
     /// Whether this is the point at infinity.
     fn is_infinity(&self) -> bool {
-        *self == Self::zeroed()
+        *self == Self::INFINITY
     }
+}
+
+/// What adds a group's points in lanes. The kernels are generic over it, and compiled here, for both groups.
+pub(crate) trait InLanes: Point {
+    /// The adder on a unit.
+    type Adder<U: Unit>: Adder<Self>;
+}
+
+/// Sixteen at a time: an addition of coordinates of one component keeps fewer than half the registers busy.
+impl InLanes for G1 {
+    type Adder<U: Unit> = LaneAdder<U, Pair<U::Vector>, 1>;
+}
+
+impl InLanes for G2 {
+    type Adder<U: Unit> = LaneAdder<U, U::Vector, 2>;
 }
 
 /// The field of a point's coordinates.
 pub(crate) type Field<P> = <<P as Point>::Config as CurveConfig>::BaseField;
 
-fn element(limbs: [u64; 4]) -> Fq {
-    Fq::new_unchecked(BigInt::new(limbs))
+/// A field of coordinates, as words: of each component the Montgomery form's four, the lowest first.
+pub trait Coordinate: Multiply {
+    /// How many components an element has.
+    #[doc(hidden)]
+    const COMPONENTS: usize;
+
+    /// The element of the components' words, each a number below p.
+    #[doc(hidden)]
+    fn from_words(component: impl Fn(usize) -> [u64; 4]) -> Self;
+
+    /// The words of a component.
+    #[doc(hidden)]
+    fn words(&self, component: usize) -> [u64; 4];
 }
 
-fn element2(limbs: [[u64; 4]; 2]) -> Fq2 {
-    Fq2::new(element(limbs[0]), element(limbs[1]))
+impl Coordinate for Fq {
+    const COMPONENTS: usize = 1;
+
+    #[inline(always)]
+    fn from_words(component: impl Fn(usize) -> [u64; 4]) -> Self {
+        Self::new_unchecked(BigInt::new(component(0)))
+    }
+
+    #[inline(always)]
+    fn words(&self, _: usize) -> [u64; 4] {
+        self.0.0
+    }
 }
 
-fn limbs2(element: Fq2) -> [[u64; 4]; 2] {
-    [element.c0.0.0, element.c1.0.0]
+impl Coordinate for Fq2 {
+    const COMPONENTS: usize = 2;
+
+    #[inline(always)]
+    fn from_words(component: impl Fn(usize) -> [u64; 4]) -> Self {
+        Self::new(Fq::from_words(|_| component(0)), Fq::from_words(|_| component(1)))
+    }
+
+    #[inline(always)]
+    fn words(&self, component: usize) -> [u64; 4] {
+        [self.c0, self.c1][component].words(0)
+    }
 }
 
 impl Point for G1 {
     type Config = g1::Config;
+    const INFINITY: Self = Self { x: [0; 4], y: [0; 4] };
 
     #[inline(always)]
     fn xy(&self) -> Xy<Fq> {
-        Xy { x: element(self.x), y: element(self.y) }
+        Xy { x: Fq::from_words(|_| self.x), y: Fq::from_words(|_| self.y) }
     }
 
-    fn from_affine(affine: &Affine<g1::Config>) -> Self {
-        let (x, y) = affine.xy().unwrap_or((Fq::ZERO, Fq::ZERO));
-        Self { x: x.0.0, y: y.0.0 }
+    fn msm(backend: Backend, bases: &[Self], scalars: Scalars<'_>) -> Projective<g1::Config> {
+        msm::msm_on(backend, bases, scalars)
+    }
+
+    fn multiply(backend: Backend, table: &FixedBase<Self>, scalars: &[Fr]) -> Vec<Self> {
+        table.multiply_on(backend, scalars)
+    }
+
+    fn from_xy(xy: &Xy<Fq>) -> Self {
+        Self { x: xy.x.words(0), y: xy.y.words(0) }
     }
 }
 
 impl Point for G2 {
     type Config = g2::Config;
+    const INFINITY: Self = Self { x: [[0; 4]; 2], y: [[0; 4]; 2] };
 
     #[inline(always)]
     fn xy(&self) -> Xy<Fq2> {
-        Xy { x: element2(self.x), y: element2(self.y) }
+        Xy { x: Fq2::from_words(|i| self.x[i]), y: Fq2::from_words(|i| self.y[i]) }
     }
 
-    fn from_affine(affine: &Affine<g2::Config>) -> Self {
-        let (x, y) = affine.xy().unwrap_or((Fq2::ZERO, Fq2::ZERO));
-        Self { x: limbs2(x), y: limbs2(y) }
+    fn msm(backend: Backend, bases: &[Self], scalars: Scalars<'_>) -> Projective<g2::Config> {
+        msm::msm_on(backend, bases, scalars)
+    }
+
+    fn multiply(backend: Backend, table: &FixedBase<Self>, scalars: &[Fr]) -> Vec<Self> {
+        table.multiply_on(backend, scalars)
+    }
+
+    fn from_xy(xy: &Xy<Fq2>) -> Self {
+        Self { x: [0, 1].map(|i| xy.x.words(i)), y: [0, 1].map(|i| xy.y.words(i)) }
     }
 }
 
@@ -99,7 +184,7 @@ impl Point for G2 {
 mod tests {
     use super::*;
     use ark_bn254::{G1Affine, G2Affine};
-    use ark_ec::CurveGroup;
+    use ark_ec::{AffineRepr, CurveGroup};
     use ark_ff::{Field, PrimeField};
 
     #[test]

@@ -11,7 +11,9 @@
 //! powers of step 2 are these factors continued: one table of n powers serves all three. Blocks are split depth first, so that
 //! all but the first layers run in a core's cache.
 
-use crate::multiply::Multiply;
+#[cfg(any(test, target_arch = "x86_64"))]
+use crate::lanes::transform as lanes;
+use crate::{Backend, multiply::Multiply};
 use ark_bn254::Fr;
 use ark_ff::{FftField, Field};
 use rayon::prelude::*;
@@ -23,33 +25,24 @@ const LEAF: usize = 1 << 11;
 const PIECE: usize = 1 << 10;
 
 /// The transform of one size.
-pub(crate) struct ToOddCoset {
-    /// p^brv(i) for i below n. The first half are also the twiddle factors.
-    powers: Vec<Fr>,
-    size_inverse: Fr,
+pub(crate) enum ToOddCoset {
+    /// One value at a time.
+    Portable(Powers),
+    /// In lanes.
+    #[cfg(any(test, target_arch = "x86_64"))]
+    Lanes(LaneFactors),
 }
 
 impl ToOddCoset {
     /// # Panics
     /// If `size` is no power of two or the field has no roots of order 2 * `size`.
-    pub(crate) fn new(size: usize) -> Self {
-        assert!(size.is_power_of_two(), "a domain's size is a power of two");
-        let mut power = Fr::get_root_of_unity(2 * size as u64).expect("the field has roots of twice the order");
-        // The highest bit of i adds the lowest power: p^(n / 2) for i = 1, and down to p itself.
-        let steps: Vec<Fr> = (0..size.ilog2())
-            .map(|_| {
-                let step = power;
-                power.square_in_place();
-                step
-            })
-            .collect();
-        let mut powers = Vec::with_capacity(size);
-        powers.push(Fr::ONE);
-        for step in steps.iter().rev() {
-            powers.par_extend(powers.clone().into_par_iter().map(|power| power * step));
+    pub(crate) fn new(backend: Backend, size: usize) -> Self {
+        #[cfg(any(test, target_arch = "x86_64"))]
+        if backend != Backend::Portable && size >= lanes::SIZE_MIN {
+            return Self::Lanes(LaneFactors::new(backend, size));
         }
-        let size_inverse = Fr::from(size as u64).inverse().expect("a power of two is not zero in the field");
-        Self { powers, size_inverse }
+        let _ = backend;
+        Self::Portable(Powers::new(size))
     }
 
     /// Replaces values on the domain by those of the same polynomial on the odd coset.
@@ -57,6 +50,97 @@ impl ToOddCoset {
     /// # Panics
     /// If the number of values is not the domain's size.
     pub(crate) fn apply(&self, values: &mut [Fr]) {
+        match self {
+            Self::Portable(powers) => powers.apply(values),
+            #[cfg(any(test, target_arch = "x86_64"))]
+            Self::Lanes(factors) => factors.apply(values),
+        }
+    }
+}
+
+/// `first` times p^brv(i) for i below n.
+fn powers(first: Fr, size: usize) -> Vec<Fr> {
+    assert!(size.is_power_of_two(), "a domain's size is a power of two");
+    let mut power = Fr::get_root_of_unity(2 * size as u64).expect("the field has roots of twice the order");
+    // The highest bit of i adds the lowest power: p^(n / 2) for i = 1, and down to p itself.
+    let steps: Vec<Fr> = (0..size.ilog2())
+        .map(|_| {
+            let step = power;
+            power.square_in_place();
+            step
+        })
+        .collect();
+    let mut powers = Vec::with_capacity(size);
+    powers.push(first);
+    for step in steps.iter().rev() {
+        powers.par_extend(powers.clone().into_par_iter().map(|power| power.times(step)));
+    }
+    powers
+}
+
+fn inverse(size: usize) -> Fr {
+    Fr::from(size as u64).inverse().expect("a power of two is not zero in the field")
+}
+
+/// Where in a table of the twiddle factors the inverse of a block's is found, but for its sign: the inverse is the negative, for all
+/// blocks but the first, whose factor is one.
+///
+/// w^(n / 2) = -1, so the inverse of w^e is -w^(n / 2 - e), and the reversal of n / 2 - e is the block with the bits below its highest
+/// flipped.
+fn negative_inverse(block: usize) -> usize {
+    let below_highest = block.checked_ilog2().map_or(0, |highest| (1 << highest) - 1);
+    block ^ below_highest
+}
+
+/// The factors of the transform in lanes, all times 16.
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(crate) struct LaneFactors {
+    backend: Backend,
+    twiddles: Vec<Fr>,
+    inverses: Vec<Fr>,
+    scales: Vec<Fr>,
+}
+
+#[cfg(any(test, target_arch = "x86_64"))]
+impl LaneFactors {
+    fn new(backend: Backend, size: usize) -> Self {
+        let mut scales = powers(Fr::from(16u64), size);
+        let twiddles = scales[..size / 2].to_vec();
+        let inverse_of = |block: usize| if block == 0 { twiddles[0] } else { -twiddles[negative_inverse(block)] };
+        let inverses = (0..size / 2).into_par_iter().map(inverse_of).collect();
+        let size_inverse = inverse(size);
+        scales.par_iter_mut().for_each(|scale| *scale = scale.times(&size_inverse));
+        Self { backend, twiddles, inverses, scales }
+    }
+
+    fn apply(&self, values: &mut [Fr]) {
+        let Self { twiddles, inverses, scales, .. } = self;
+        let factors = lanes::Factors16 { twiddles, inverses, scales };
+        match self.backend {
+            Backend::Portable => unreachable!("the portable transform has its own factors"),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Ifma => lanes::to_odd_coset::<crate::lanes::Ifma>(values, factors),
+            #[cfg(not(target_arch = "x86_64"))]
+            Backend::Ifma => unreachable!("no processor of this architecture has it"),
+            #[cfg(test)]
+            Backend::Emulated => lanes::to_odd_coset::<crate::lanes::Emulated>(values, factors),
+        }
+    }
+}
+
+/// The factors of the transform of one value at a time.
+pub(crate) struct Powers {
+    /// p^brv(i) for i below n. The first half are also the twiddle factors.
+    powers: Vec<Fr>,
+    size_inverse: Fr,
+}
+
+impl Powers {
+    fn new(size: usize) -> Self {
+        Self { powers: powers(Fr::ONE, size), size_inverse: inverse(size) }
+    }
+
+    fn apply(&self, values: &mut [Fr]) {
         assert_eq!(values.len(), self.powers.len(), "one value for each root");
         self.to_coefficients(values, 0);
         self.to_values(values, 0);
@@ -105,12 +189,8 @@ impl ToOddCoset {
     }
 
     /// The inverse of a block's twiddle factor, up to the sign that [`split`] gives it.
-    ///
-    /// w^(n / 2) = -1, so the inverse of w^e is -w^(n / 2 - e), and the reversal of n / 2 - e is the block with the bits below its highest
-    /// flipped. Block 0 has the factor one.
     fn twiddle(&self, block: usize) -> Fr {
-        let below_highest = block.checked_ilog2().map_or(0, |highest| (1 << highest) - 1);
-        self.powers[block ^ below_highest]
+        self.powers[negative_inverse(block)]
     }
 }
 
@@ -155,23 +235,25 @@ mod tests {
     #[test]
     fn agrees_with_evaluation() {
         let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(7);
-        for size in [1, 2, 4, 8, 64] {
+        for size in [1, 2, 4, 8, 64, 128] {
             let coefficients: Vec<Fr> = (0..size).map(|_| Fr::rand(&mut rng)).collect();
             let root = Fr::get_root_of_unity(2 * size as u64).expect("a small order");
             let at = |exponent: usize| {
                 let point = root.pow([exponent as u64]);
                 coefficients.iter().rev().fold(Fr::ZERO, |sum, coefficient| sum * point + coefficient)
             };
-            let mut values: Vec<Fr> = (0..size).map(|i| at(2 * i)).collect();
-            ToOddCoset::new(size).apply(&mut values);
-            assert!((0..size).map(|i| at(2 * i + 1)).eq(values), "size {size}");
+            for backend in Backend::available() {
+                let mut values: Vec<Fr> = (0..size).map(|i| at(2 * i)).collect();
+                ToOddCoset::new(backend, size).apply(&mut values);
+                assert!((0..size).map(|i| at(2 * i + 1)).eq(values), "{backend}, size {size}");
+            }
         }
     }
 
     #[test]
     fn agrees_with_an_independent_implementation_across_tasks() {
         let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(8);
-        for size in [LEAF, 2 * LEAF, 8 * LEAF] {
+        for size in [1 << 8, 1 << 9, 1 << 10, LEAF, 2 * LEAF, 8 * LEAF] {
             let domain = Radix2EvaluationDomain::<Fr>::new(size).expect("a legal size");
             let root = Fr::get_root_of_unity(2 * size as u64).expect("a legal order");
             let coset = domain.get_coset(root).expect("a root is not zero");
@@ -179,8 +261,11 @@ mod tests {
                 let mut values: Vec<Fr> = (0..fill).map(|_| Fr::rand(&mut rng)).collect();
                 values.resize(size, Fr::ZERO);
                 let expected = coset.fft(&domain.ifft(&values));
-                ToOddCoset::new(size).apply(&mut values);
-                assert_eq!(values, expected, "size {size}");
+                for backend in Backend::available() {
+                    let mut values = values.clone();
+                    ToOddCoset::new(backend, size).apply(&mut values);
+                    assert_eq!(values, expected, "{backend}, size {size}");
+                }
             }
         }
     }

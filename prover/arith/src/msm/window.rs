@@ -1,65 +1,78 @@
-//! One window of a multi-scalar multiplication: the points are sorted by their digit, and each bucket is summed by halving
-//! it round after round. All additions of a round are independent, so they share inversions, and no two of them
-//! ever meet in one bucket.
+//! The sum of one window: each base times a small digit.
 
 use crate::{
     Point,
-    affine::{Block, Xy},
-    multiply::Multiply,
-    point::Field,
+    affine::{Adder, Addition, Summands},
 };
-use ark_ec::short_weierstrass::Projective;
+use ark_ec::short_weierstrass::{Affine, Projective};
 use ark_ff::{AdditiveGroup, Zero};
 
-/// Set in an entry of the order where the point's digit is negative.
+/// The bit of an entry that says that a base is to be negated.
 const NEGATIVE: u32 = 1 << 31;
 
-/// The most points that one multiplication takes: an index and a sign fit 32 bits.
-pub(super) const POINTS_MAX: usize = NEGATIVE as usize;
+/// An index and a sign share 32 bits.
+pub(super) const POINTS_MAX: usize = 1 << 31;
 
-/// What the windows that one thread works on use after one another.
-pub(super) struct Workspace<P: Point> {
-    /// The points whose digit is not zero, by the digit's size.
+/// What a thread needs for one window after another.
+///
+/// Bases are sorted by the amount of their digit, and the points of each *bucket* added up in rounds, each of which halves the buckets. All
+/// additions of a round are independent, so they share inversions and no two of them meet in one bucket.
+pub(super) struct Workspace<P: Point, A: Adder<P>> {
+    adder: A,
+    /// For each base whose digit is not zero, its index and sign; sorted by the digit's amount.
     order: Vec<u32>,
-    /// What is left of each bucket, one bucket after the other.
-    sums: Vec<Xy<Field<P>>>,
-    /// How many points or sums are left of each bucket.
+    /// The digit of each base: its amount and sign.
+    digits: Vec<u32>,
+    /// The length of each bucket.
     lengths: Vec<u32>,
-    steps: Vec<Step>,
-    block: Block<Field<P>>,
+    /// The sums of this round, bucket after bucket, and those of the next one.
+    sums: Vec<A::Sum>,
+    next: Vec<A::Sum>,
+    /// Whether there is a sum at each position, once the buckets are weighed.
+    present: Vec<bool>,
 }
 
-impl<P: Point> Workspace<P> {
+impl<P: Point, A: Adder<P>> Workspace<P, A> {
     pub(super) fn new() -> Self {
-        Self { order: Vec::new(), sums: Vec::new(), lengths: Vec::new(), steps: Vec::new(), block: Block::new() }
+        Self {
+            adder: A::new(),
+            order: Vec::new(),
+            digits: Vec::new(),
+            lengths: Vec::new(),
+            sums: Vec::new(),
+            next: Vec::new(),
+            present: Vec::new(),
+        }
     }
 
-    /// Sums each point times its digit, given as the digits' iterator, which is run twice; digits go up to `digit_max` in size.
-    pub(super) fn sum<D: Iterator<Item = i32>>(
+    /// The sum of the bases, each times its digit, whose amount is `digit_max` at most, a power of two.
+    pub(super) fn sum(
         &mut self,
         bases: &[P],
-        digits: impl Fn() -> D,
+        digits: impl Iterator<Item = i32>,
         digit_max: u32,
     ) -> Projective<P::Config> {
         self.sort(digits, digit_max);
-        let sums: usize = self.lengths.iter().map(|length| length.div_ceil(2) as usize).sum();
-        self.sums.clear();
-        self.sums.resize(sums, Xy::INFINITY);
-        self.halve::<true>(bases);
+        if self.order.is_empty() {
+            return Projective::zero();
+        }
+        self.halve_bases(bases);
         while self.lengths.iter().any(|length| *length > 1) {
-            self.halve::<false>(bases);
+            self.halve_sums();
         }
         self.spread();
         self.weigh()
     }
 
     /// Finds the order and the lengths.
-    fn sort<D: Iterator<Item = i32>>(&mut self, digits: impl Fn() -> D, digit_max: u32) {
-        let Self { order, lengths, .. } = self;
+    fn sort(&mut self, digits: impl Iterator<Item = i32>, digit_max: u32) {
+        let Self { order, digits: signed, lengths, .. } = self;
         lengths.clear();
         lengths.resize(digit_max as usize, 0);
-        for digit in digits().filter(|digit| *digit != 0) {
-            lengths[digit.unsigned_abs() as usize - 1] += 1;
+        signed.clear();
+        signed.extend(digits.map(|digit| digit.unsigned_abs() | if digit < 0 { NEGATIVE } else { 0 }));
+        for digit in signed.iter().filter(|digit| **digit != 0) {
+            lengths[(digit & !NEGATIVE) as usize - 1] += 1;
         }
         let mut total = 0;
         let start = |length: &u32| {
@@ -69,154 +82,136 @@ impl<P: Point> Workspace<P> {
         let mut ends: Vec<u32> = lengths.iter().map(start).collect();
         order.clear();
         order.resize(total as usize, 0);
-        for (index, digit) in digits().enumerate().filter(|(_, digit)| *digit != 0) {
-            let end = &mut ends[digit.unsigned_abs() as usize - 1];
-            order[*end as usize] = index as u32 | if digit < 0 { NEGATIVE } else { 0 };
+        for (index, digit) in signed.iter().enumerate().filter(|(_, digit)| **digit != 0) {
+            let end = &mut ends[(digit & !NEGATIVE) as usize - 1];
+            order[*end as usize] = index as u32 | digit & NEGATIVE;
             *end += 1;
         }
     }
 
-    /// Adds the points of each bucket in pairs; a last one without partner stays. The first round reads the bases, later ones
-    /// work in place: what is written never lies behind what is still to be read.
-    fn halve<const FIRST: bool>(&mut self, bases: &[P]) {
-        let (mut from, mut to) = (0, 0);
-        for bucket in 0..self.lengths.len() {
-            let pairs = self.lengths[bucket] / 2;
-            for _ in 0..pairs {
-                if FIRST {
-                    prefetch_base(bases, &self.order, from as usize + PREFETCH_AHEAD);
-                    prefetch_base(bases, &self.order, from as usize + PREFETCH_AHEAD + 1);
-                }
-                let [left, right] = [from, from + 1].map(|at| read::<P, FIRST>(bases, &self.order, &self.sums, at));
-                self.block.announce(&left, &right);
-                self.steps.push(Step { from, is_pair: true });
-                from += 2;
-                if self.block.len() == Block::<Field<P>>::ADDITIONS {
-                    to = self.run::<FIRST>(bases, to);
-                }
-            }
-            if self.lengths[bucket] % 2 == 1 {
-                self.steps.push(Step { from, is_pair: false });
-                from += 1;
-            }
-            self.lengths[bucket] -= pairs;
-        }
-        to = self.run::<FIRST>(bases, to);
-        self.sums.truncate(to);
+    /// Adds the bases of each bucket in pairs; a last one without partner stays.
+    fn halve_bases(&mut self, bases: &[P]) {
+        let Self { adder, order, lengths, sums, .. } = self;
+        let base = |position: usize| {
+            let entry = order[position];
+            (&bases[(entry & !NEGATIVE) as usize], entry & NEGATIVE != 0)
+        };
+        let pair = |from: usize, to: u32| {
+            let [(left, left_negated), (right, right_negated)] = [base(from), base(from + 1)];
+            Addition { left: A::of_point(left), right: A::of_point(right), left_negated, right_negated, to }
+        };
+        let lone = |from: usize| {
+            let (base, negated) = base(from);
+            A::lift(base, negated)
+        };
+        halve(adder, Summands::Points, lengths, sums, pair, lone);
     }
 
-    /// Carries out the steps, writing from `to` on; gives where the next ones write.
-    fn run<const FIRST: bool>(&mut self, bases: &[P], mut to: usize) -> usize {
-        let mut additions = self.block.invert();
-        for Step { from, is_pair } in self.steps.drain(..) {
-            let left = read::<P, FIRST>(bases, &self.order, &self.sums, from);
-            self.sums[to] = if is_pair {
-                let right = read::<P, FIRST>(bases, &self.order, &self.sums, from + 1);
-                additions.next(&left, &right)
-            } else {
-                left
-            };
-            to += 1;
-        }
-        self.block.clear();
-        to
+    /// Adds the sums of each bucket in pairs.
+    fn halve_sums(&mut self) {
+        let Self { adder, lengths, sums, next, .. } = self;
+        let pair = |from: usize, to: u32| Addition::plain(A::of_sum(&sums[from]), A::of_sum(&sums[from + 1]), to);
+        halve(adder, Summands::Sums, lengths, next, pair, |from| sums[from]);
+        core::mem::swap(sums, next);
     }
 
-    /// Puts each bucket's sum to its place among all buckets, infinity where there is none.
+    /// Puts each bucket's sum to its place among all buckets, and says for each whether it has one.
     fn spread(&mut self) {
-        let mut from = self.sums.len();
-        self.sums.resize(self.lengths.len(), Xy::INFINITY);
+        let mut from: usize = self.lengths.iter().filter(|length| **length > 0).count();
+        self.sums.resize(self.lengths.len().max(from), A::INFINITY);
         for (bucket, length) in self.lengths.iter().enumerate().rev() {
             self.sums[bucket] = match length {
-                0 => Xy::INFINITY,
+                0 => A::INFINITY,
                 _ => {
                     from -= 1;
                     self.sums[from]
                 }
             };
         }
+        self.present.clear();
+        self.present.extend(self.lengths.iter().map(|length| *length > 0));
     }
 
     /// The sum of the buckets, each times its digit, which is one more than its place.
     ///
-    /// The buckets are cut into stretches of equal length, whose sums are found side by side, so that they share inversions:
-    /// adding a stretch from its end up to a running sum, and each running sum to a total, counts each bucket once for each
-    /// place up to its own. The running sums then stand for the places before the stretch.
+    /// For each bit of the places there is a list of the buckets that have it, which is summed up in rounds, beside the list of all
+    /// buckets: a round adds the neighbours of that list, and the second of each two, which have the round's bit, make up the next list. So 2^k
+    /// buckets take about 2^(k + 1) additions, a round's all independent.
     fn weigh(&mut self) -> Projective<P::Config> {
-        let stretches = self.sums.len().min(Block::<Field<P>>::ADDITIONS);
-        let length = self.sums.len() / stretches;
-        let mut running = vec![Xy::INFINITY; stretches];
-        let mut totals = running.clone();
-        for place in (0..length).rev() {
-            let buckets = self.sums.iter().skip(place).step_by(length);
-            add_each(&mut self.block, &mut running, buckets);
-            add_each(&mut self.block, &mut totals, running.iter());
+        let rounds = self.lengths.len().ilog2();
+        // The list of all buckets comes first, then those of the bits, the highest first.
+        let mut lists = vec![self.lengths.len()];
+        for _ in 0..rounds {
+            let all = lists[0];
+            let pairs = (0..all / 2).map(|i| [2 * i, 2 * i + 1]);
+            let seconds = (0..all.div_ceil(4)).map(|i| [4 * i + 1, (4 * i + 3).min(all - 1)]);
+            let mut start = all;
+            let others = lists[1..].iter().flat_map(|length| {
+                let first = start;
+                start += length;
+                (0..length.div_ceil(2)).map(move |i| [first + 2 * i, first + (2 * i + 1).min(length - 1)])
+            });
+            let additions: Vec<[usize; 2]> = pairs.chain(seconds).chain(others).collect();
+            self.add_present(&additions);
+            lists[0] /= 2;
+            lists[1..].iter_mut().for_each(|length| *length = length.div_ceil(2));
+            lists.insert(1, all.div_ceil(4));
         }
-        let (mut sum, mut before) = (Projective::zero(), Projective::zero());
-        let mut running_sum = Projective::zero();
-        for (running, total) in running.iter().zip(&totals).skip(1).rev() {
-            sum += total.to_affine::<P::Config>();
-            running_sum += running.to_affine::<P::Config>();
-            before += running_sum;
+        let point = |sum: &A::Sum| -> Affine<P::Config> { A::lower(sum).to_affine() };
+        let bits = self.sums[1..=rounds as usize].iter().fold(Projective::zero(), |sum, bit| sum.double() + point(bit));
+        bits + point(&self.sums[0])
+    }
+
+    /// Replaces the sums by those at each two positions; two equal positions stand for one sum alone.
+    fn add_present(&mut self, positions: &[[usize; 2]]) {
+        let Self { adder, sums, next, present, .. } = self;
+        next.resize(next.len().max(positions.len()), A::INFINITY);
+        let mut additions = Vec::with_capacity(positions.len());
+        let mut presents = Vec::with_capacity(positions.len());
+        for (to, [left, right]) in positions.iter().enumerate() {
+            match (present[*left], present[*right]) {
+                (true, true) if left != right => {
+                    additions.push(Addition::plain(A::of_sum(&sums[*left]), A::of_sum(&sums[*right]), to as u32));
+                }
+                (true, _) => next[to] = sums[*left],
+                (false, _) => next[to] = sums[*right],
+            }
+            presents.push(present[*left] || present[*right]);
         }
-        sum += totals[0].to_affine::<P::Config>();
-        (0..length.ilog2()).for_each(|_| {
-            before.double_in_place();
-        });
-        sum + before
+        adder.add(Summands::Sums, &additions, next);
+        core::mem::swap(sums, next);
+        *present = presents;
     }
 }
 
-/// Adds a summand to each sum, in one block.
-fn add_each<'a, F: Multiply>(
-    block: &mut Block<F>,
-    sums: &mut [Xy<F>],
-    summands: impl Iterator<Item = &'a Xy<F>> + Clone,
+/// Halves buckets of the given lengths, bucket after bucket: adds each two neighbours, which `pair` makes an addition of, and keeps
+/// what has no neighbour, as `lone` gives it.
+fn halve<'a, P: Point, A: Adder<P>>(
+    adder: &mut A,
+    summands: Summands,
+    lengths: &mut [u32],
+    sums: &mut Vec<A::Sum>,
+    pair: impl Fn(usize, u32) -> Addition<'a, A::Summand>,
+    lone: impl Fn(usize) -> A::Sum,
 ) {
-    sums.iter().zip(summands.clone()).for_each(|(sum, summand)| block.announce(sum, summand));
-    let mut additions = block.invert();
-    sums.iter_mut().zip(summands).for_each(|(sum, summand)| *sum = additions.next(sum, summand));
-    block.clear();
-}
-
-/// How many entries of the order before its turn a base is asked for.
-const PREFETCH_AHEAD: usize = 24;
-
-fn prefetch_base<P: Point>(bases: &[P], order: &[u32], position: usize) {
-    if let Some(entry) = order.get(position) {
-        prefetch(&bases[(entry & !NEGATIVE) as usize]);
+    let total: usize = lengths.iter().map(|length| length.div_ceil(2) as usize).sum();
+    sums.resize(sums.len().max(total), A::INFINITY);
+    let mut additions = Vec::with_capacity(A::BLOCK);
+    let (mut from, mut to) = (0, 0);
+    for length in lengths {
+        for _ in 0..*length / 2 {
+            additions.push(pair(from, to));
+            (from, to) = (from + 2, to + 1);
+            if additions.len() == A::BLOCK {
+                adder.add(summands, &additions, sums);
+                additions.clear();
+            }
+        }
+        if *length % 2 == 1 {
+            sums[to as usize] = lone(from);
+            (from, to) = (from + 1, to + 1);
+        }
+        *length = length.div_ceil(2);
     }
-}
-
-/// Asks for the cache line of a value that is to be read soon.
-#[inline(always)]
-#[allow(unsafe_code)]
-fn prefetch<T>(value: &T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let line = core::ptr::from_ref(value).cast::<i8>();
-        // SAFETY: a prefetch reads nothing that the program sees and faults at no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
-}
-
-/// Where a round takes one sum from, or the pair that makes it, and where it puts it.
-#[derive(Clone, Copy)]
-struct Step {
-    from: u32,
-    is_pair: bool,
-}
-
-/// Where a round's points are read: the first takes them from the bases, later ones from the sums of the one before.
-#[inline(always)]
-fn read<P: Point, const FIRST: bool>(bases: &[P], order: &[u32], sums: &[Xy<Field<P>>], position: u32) -> Xy<Field<P>> {
-    if !FIRST {
-        return sums[position as usize];
-    }
-    let entry = order[position as usize];
-    let point = bases[(entry & !NEGATIVE) as usize].xy();
-    if entry & NEGATIVE == 0 { point } else { -point }
+    adder.add(summands, &additions, sums);
 }
