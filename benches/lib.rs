@@ -1,50 +1,36 @@
 //! Benchmarks of Taproof: what they share. See the files under `benches/` and `examples/`.
 #![forbid(unsafe_code)]
 
-use std::{num::NonZeroU16, path::Path};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use std::{path::Path, time::Duration};
 use taproof::{
+    bench::{Prepared, Subject, prepare},
     key_file::{self, Key},
     progress::Silent,
     setup::{self, Randomness, SetupOptions},
 };
-use taproof_circuits::{
-    chunk::witness::ChunkWitness,
-    cs::Shape,
-    schnorr::SecretKey,
-    state::{Plan, Slots, State},
-    transaction::{Deposit, Transfer, UnsignedTransaction},
-};
-use taproof_verifier::{
-    bitcoin::Network,
-    cell::{CellIndex, ChainId, Depth, Token},
-    statement::CircuitId,
-};
+use taproof_circuits::cs::Shape;
+use taproof_verifier::{bitcoin::Network, statement::CircuitId};
 
-/// A full chunk of transfers between two accounts, each signed.
+/// Measures a subject at several sizes, as [`Subject::sizes`] has them, ours and arkworks' where there is one.
 ///
 /// # Panics
-/// If `slots` is zero.
-pub fn transfer_chunk(depth: Depth, slots: u16) -> ChunkWitness {
-    let chain_id = ChainId(1);
-    let keys = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]));
-    let mut state = State::new(chain_id, depth);
-    let count = NonZeroU16::new(slots).expect("a chunk has slots");
-    let slots_of_kinds = Slots { deposit: count, transfer: count, open: count, withdraw: count };
-    let plan = Plan { height_blocks: 1, slots: slots_of_kinds, operators: Default::default(), chunks_max: 10 };
-    let deposits = [0, 1].map(|i: usize| Deposit { amount_sat: 1 << 40, owner: *keys[i].public() });
-    state.apply(&plan, &deposits, &[]).expect("a plan without operators");
-    let cells: [CellIndex; 2] =
-        [0, 1].map(|i: usize| state.accounts_of(keys[i].public()).next().expect("a deposit made the account").0);
-    let transfers: Vec<_> = (0..u32::from(slots))
-        .map(|nonce| {
-            let (from, to, amount, fee) = (cells[0], cells[1], u64::from(nonce) * 7919, 0);
-            let body = Transfer { chain_id, token: Token::BITCOIN, from, nonce, to, amount, fee };
-            UnsignedTransaction::Transfer(body).sign(&keys[0])
-        })
-        .collect();
-    let batch = state.apply(&plan, &[], &transfers).expect("a plan without operators");
-    let [chunk] = batch.chunks.try_into().expect("the transfers fill one chunk");
-    chunk
+/// If a size is out of range, or a program fails.
+pub fn compare(criterion: &mut Criterion, subject: Subject, log_sizes: &[u32]) {
+    let mut group = criterion.benchmark_group(format!("{subject:?}"));
+    group.sample_size(10).measurement_time(Duration::from_secs(4));
+    for log_size in log_sizes {
+        let Prepared { count, ours, ark } = prepare(subject, *log_size, true, &Silent).expect("the size is in range");
+        group.throughput(Throughput::Elements(count as u64));
+        for (name, program) in [("taproof", Some(ours)), ("arkworks", ark)] {
+            let Some(mut program) = program else { continue };
+            let mut run = || program().expect("a program that ran once runs again");
+            group.bench_function(BenchmarkId::new(name, log_size), |bencher| {
+                bencher.iter_custom(|rounds| (0..rounds).map(|_| run()).sum());
+            });
+        }
+    }
+    group.finish();
 }
 
 /// Makes a circuit's key with fixed secrets in a folder and opens it.

@@ -12,10 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 use taproof::{
+    bench::transfer_chunk,
     key_file::Key,
     prove::{Blinding, prove},
 };
-use taproof_benches::{key, transfer_chunk};
+use taproof_benches::key;
 use taproof_circuits::chunk::{assign, shape, witness::ChunkWitness};
 use taproof_verifier::cell::Depth;
 

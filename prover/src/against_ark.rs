@@ -1,5 +1,5 @@
-//! The same proof by ark-groth16: our keys and matrices as its prover takes them. It is the oracle of the tests and what the
-//! benchmarks compare with; no proof that leaves this crate comes from it.
+//! The same keys and proofs by ark-groth16: our matrices, keys and proofs as it takes them. It is the oracle of the tests and what the
+//! benchmarks compare with; no key or proof that leaves this crate comes from it.
 
 use crate::{
     key_file::{Key, KeyFileError},
@@ -17,10 +17,14 @@ use ark_relations::{
     gr1cs::{ConstraintSystemRef, Result as R1csResult, SynthesisError},
     utils::matrix::Matrix,
 };
+use rand::RngCore;
 use rayon::prelude::*;
 use taproof_arith::Point;
-use taproof_circuits::cs::{RowView, Shape};
-use taproof_verifier::groth16::VerifyingKey;
+use taproof_circuits::{
+    ark::Synthesis,
+    cs::{RowView, Shape},
+};
+use taproof_verifier::groth16::{Proof, VerifyingKey};
 
 /// The reduction of circom and snarkjs, which our keys are made for, over arkworks' domains.
 struct OddCosetReduction;
@@ -100,6 +104,19 @@ fn matrices(shape: &Shape) -> Vec<Matrix<Fr>> {
         side(|row| row.b().map(|(wire, coefficient)| (*coefficient, wire)).collect()),
         side(|row| row.c().map(|(wire, coefficient)| (*coefficient, wire)).collect()),
     ]
+}
+
+/// A key of a circuit by ark-groth16's generator, by its own reduction: another key than ours, of the same number of points.
+///
+/// # Errors
+/// If the field has no domain for the rows.
+pub fn generate(shape: &Shape, rng: &mut impl RngCore) -> R1csResult<ark_groth16::ProvingKey<Bn254>> {
+    Groth16::<Bn254>::generate_random_parameters_with_reduction(Synthesis::for_setup(shape), rng)
+}
+
+/// A proof as ark-groth16 has it.
+pub fn proof(proof: &Proof) -> ark_groth16::Proof<Bn254> {
+    ark_groth16::Proof { a: *proof.a(), b: *proof.b(), c: *proof.c() }
 }
 
 /// A verifying key as ark-groth16 has it.

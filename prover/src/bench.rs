@@ -3,57 +3,101 @@
 //! Absolute times swing with the machine and its neighbours; ratios of two programs that are measured in turn do so far less. So a
 //! comparison with stored measurements compares ratios wherever both have arkworks beside them.
 
+mod baseline;
 mod chain;
+mod chunk;
+mod kernels;
+mod stages;
+mod trapdoor;
 
-use crate::{
-    against_ark::ArkProver,
-    key_file::{self, Key, KeyFileError},
-    progress::Progress,
-    prove::{Blinding, ProveError, prove},
-    setup::{self, Randomness, SetupError, SetupOptions},
-};
-use ark_bn254::Fr;
-use ark_ec::{
-    AffineRepr, VariableBaseMSM,
-    short_weierstrass::{Affine, Projective},
-};
-use ark_ff::{FftField, UniformRand};
-use ark_poly::{EvaluationDomain, Radix2EvaluationDomain};
-use bitcoin::Network;
+pub use baseline::{merge, slowdown};
+pub use chunk::transfer_chunk;
+pub use trapdoor::Trapdoor;
+
+use crate::{key_file::KeyFileError, progress::Progress, prove::ProveError, setup::SetupError};
 use chain::Chain;
-use rand::SeedableRng;
-use rand_chacha::ChaCha20Rng;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::{
     hint::black_box,
     io,
     num::NonZeroUsize,
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
-use taproof_arith::{Domain, FixedBase, G1, G2, Point, Scalars, msm};
+use taproof_arith::{G1, G2};
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
-    /// From an assignment in memory to a proof; ours checks every row and verifies the proof, ark-groth16 does neither.
+    /// From an assignment in memory to a verified proof, of 2^SIZE constraints, 12 to 24; ark-groth16 neither checks the rows nor verifies
     Prove,
-    /// A sum of points of G1 times random scalars.
+    /// From a circuit of 2^SIZE constraints, 12 to 24, to a key in memory
+    Setup,
+    /// 2^SIZE proofs checked together, 0 to 10, decoded already; ark-groth16, its key prepared, checks one after the other
+    Verify,
+    /// From a chunk's witness to its wires and rows: as many transfers as fit 2^SIZE constraints, 15 to 20; no counterpart of arkworks
+    Witness,
+    /// The sum of 2^SIZE points of G1, 1 to 26, times random scalars
     MsmG1,
-    /// The same in G2.
+    /// The sum of 2^SIZE points of G2, 1 to 26, times random scalars
     MsmG2,
-    /// From values on a domain to those on its odd coset.
+    /// From 2^SIZE values on a domain, 1 to 26, to those on its odd coset
     Transform,
+    /// Permutations of 2^SIZE states of Poseidon2, 0 to 22, beside those of the crate taceo-poseidon2
+    Hash,
+}
+
+impl Subject {
+    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, points, values or states.
+    pub fn sizes(self) -> RangeInclusive<u32> {
+        match self {
+            Self::Prove | Self::Setup => Chain::LOG_SIZE_MIN..=Chain::LOG_SIZE_MAX,
+            Self::Verify => 0..=10,
+            Self::Witness => chunk::LOG_SIZE_MIN..=chunk::LOG_SIZE_MAX,
+            Self::MsmG1 | Self::MsmG2 | Self::Transform => 1..=26,
+            Self::Hash => 0..=22,
+        }
+    }
+
+    /// The size that is measured if none is asked for.
+    pub fn size_default(self) -> u32 {
+        match self {
+            Self::Prove | Self::MsmG1 | Self::Transform | Self::Witness => 16,
+            Self::Setup | Self::MsmG2 => 14,
+            Self::Verify => 0,
+            Self::Hash => 10,
+        }
+    }
 }
 
 /// Whose code ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
+    /// Ours, with vectors of eight lanes: AVX-512 IFMA.
+    Ifma,
     /// Ours, for every processor.
     Portable,
-    /// arkworks: ark-groth16 with matrices built beforehand, ark-ec, ark-poly.
+    /// arkworks: ark-groth16, with matrices built and keys prepared beforehand, ark-ec, ark-poly; for hashes taceo-poseidon2.
     Ark,
+}
+
+impl Backend {
+    /// What our kernels run on in this process.
+    pub fn ours() -> Self {
+        Self::Portable
+    }
+
+    /// The name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ifma => "ifma",
+            Self::Portable => "portable",
+            Self::Ark => "ark",
+        }
+    }
 }
 
 /// What to measure, and how.
@@ -61,11 +105,11 @@ pub enum Backend {
 pub struct Request {
     /// What.
     pub subject: Subject,
-    /// The binary logarithm of the domain's size or of the number of points.
+    /// The binary logarithm of the size: see [`Subject::sizes`].
     pub log_size: u32,
     /// How often each program runs.
     pub rounds: NonZeroUsize,
-    /// Whether arkworks runs, too.
+    /// Whether arkworks runs, too, where it has a counterpart.
     pub against_ark: bool,
 }
 
@@ -79,13 +123,13 @@ pub struct Measurement {
     pub backend: Backend,
     /// The binary logarithm of the size.
     pub size: u32,
-    /// The constraints, or the points or values.
+    /// The constraints, or the proofs, points, values or states.
     pub constraints: u64,
     /// The threads that it could use.
     pub threads: usize,
     /// How often it ran.
     pub rounds: usize,
-    /// The median over the rounds, in microseconds a constraint (or point, or value).
+    /// The median over the rounds, in microseconds a constraint (or proof, point, value, state).
     pub median_us_per_constraint: f64,
     /// The fastest round.
     pub min_us_per_constraint: f64,
@@ -125,136 +169,71 @@ pub enum BenchError {
     Prove(#[from] ProveError),
 }
 
-/// Runs each program once to warm up and then in turn, and reports the rounds that are done.
+/// Runs a program once and tells how long it took, its preparation left out.
+pub type Program = Box<dyn FnMut() -> Result<Duration, BenchError>>;
+
+/// A subject with its inputs made, ready to run as often as needed. Inputs depend on subject and size alone.
+pub struct Prepared {
+    /// The constraints, or the proofs, points, values or states.
+    pub count: usize,
+    /// Ours.
+    pub ours: Program,
+    /// That of arkworks on the same input, where there is one and it was asked for.
+    pub ark: Option<Program>,
+}
+
+/// Makes a subject's inputs.
+///
+/// # Errors
+/// Each of [`BenchError`].
+pub fn prepare(
+    subject: Subject,
+    log_size: u32,
+    against_ark: bool,
+    progress: &dyn Progress,
+) -> Result<Prepared, BenchError> {
+    let sizes = subject.sizes();
+    if !sizes.contains(&log_size) {
+        return Err(BenchError::Size { subject, found: log_size, min: *sizes.start(), max: *sizes.end() });
+    }
+    match subject {
+        Subject::Prove => stages::prove(log_size, against_ark, progress),
+        Subject::Setup => Ok(stages::setup(log_size, against_ark)),
+        Subject::Verify => Ok(stages::verify(log_size, against_ark)),
+        Subject::Witness => Ok(stages::witness(log_size)),
+        Subject::MsmG1 => Ok(kernels::msm::<G1>(log_size, against_ark)),
+        Subject::MsmG2 => Ok(kernels::msm::<G2>(log_size, against_ark)),
+        Subject::Transform => Ok(kernels::transform(log_size, against_ark)),
+        Subject::Hash => Ok(kernels::hash(log_size, against_ark)),
+    }
+}
+
+/// Runs each program once to warm up and then in turn, and reports the rounds that are done. Ours comes first.
 ///
 /// # Errors
 /// Each of [`BenchError`].
 pub fn run(request: &Request, progress: &dyn Progress) -> Result<Vec<Measurement>, BenchError> {
-    let (min, max) = match request.subject {
-        Subject::Prove => (Chain::LOG_SIZE_MIN, Chain::LOG_SIZE_MAX),
-        _ => (1, 26),
-    };
-    if !(min..=max).contains(&request.log_size) {
-        return Err(BenchError::Size { subject: request.subject, found: request.log_size, min, max });
-    }
-    match request.subject {
-        Subject::Prove => run_prove(request, progress),
-        Subject::MsmG1 => run_msm::<G1>(request, progress),
-        Subject::MsmG2 => run_msm::<G2>(request, progress),
-        Subject::Transform => run_transform(request, progress),
-    }
-}
-
-fn run_prove(request: &Request, progress: &dyn Progress) -> Result<Vec<Measurement>, BenchError> {
-    let chain = Chain::new(request.log_size);
-    let (shape, statement) = (chain.shape(), chain.statement());
-    let key = key(&chain, &shape, progress)?;
-    key.sections()?;
-    let assignment = chain.assignment(&shape);
-    let ours = || {
-        let given = assignment.clone();
-        let start = Instant::now();
-        let proven = prove(&key, &statement, given, &Blinding::fresh())?;
-        let elapsed = start.elapsed();
-        black_box(proven.proof());
-        Ok(elapsed)
-    };
-    if !request.against_ark {
-        return measure(request, chain.row_count(), progress, ours, None);
-    }
-    let ark = ArkProver::new(&key, &shape)?;
-    let mut rng = ChaCha20Rng::seed_from_u64(1);
-    let arks = || {
-        let (r, s) = (Fr::rand(&mut rng), Fr::rand(&mut rng));
-        Ok(timed(|| ark.prove(&assignment.wires, r, s).expect("the key was made for this domain")))
-    };
-    measure(request, chain.row_count(), progress, ours, Some(Box::new(arks)))
-}
-
-/// A key with fixed secrets, which is fit for nothing else.
-fn key(chain: &Chain, shape: &taproof_circuits::cs::Shape, progress: &dyn Progress) -> Result<Key, BenchError> {
-    let (network, randomness) = (Network::Regtest, Randomness::Seed([1; 32]));
-    let options = SetupOptions { network, allow_outside_test_networks: false, randomness };
-    let circuit = chain.statement().circuit;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("key");
-    key_file::write(&setup::generate(shape, circuit, &options, progress)?, &path)?;
-    Ok(Key::open(&path, circuit, shape.matrix_hash())?)
-}
-
-fn run_msm<P: Point>(request: &Request, progress: &dyn Progress) -> Result<Vec<Measurement>, BenchError> {
-    let scalars = scalars(request.log_size);
-    let points = FixedBase::<P>::new(&Affine::generator(), scalars.len()).multiply(&scalars);
-    let ours = || Ok(timed(|| msm(black_box(&points), Scalars::all(&scalars))));
-    if !request.against_ark {
-        return measure(request, scalars.len(), progress, ours, None);
-    }
-    let ark_points: Vec<Affine<P::Config>> = points.iter().map(Point::to_affine).collect();
-    let arks = || Ok(timed(|| Projective::msm(black_box(&ark_points), &scalars).expect("one scalar a point")));
-    measure(request, scalars.len(), progress, ours, Some(Box::new(arks)))
-}
-
-fn run_transform(request: &Request, progress: &dyn Progress) -> Result<Vec<Measurement>, BenchError> {
-    let values = scalars(request.log_size);
-    let domain = Domain::new(values.len()).expect("the size is in range");
-    let ours = || {
-        let mut values = values.clone();
-        Ok(timed(|| domain.to_odd_coset([black_box(&mut values)])))
-    };
-    let ark_domain = Radix2EvaluationDomain::<Fr>::new(values.len()).expect("the size is in range");
-    let root = Fr::get_root_of_unity(2 * values.len() as u64).expect("the size is in range");
-    let coset = ark_domain.get_coset(root).expect("a root is not zero");
-    let arks = || {
-        let mut values = values.clone();
-        Ok(timed(|| {
-            ark_domain.ifft_in_place(black_box(&mut values));
-            coset.fft_in_place(&mut values);
-        }))
-    };
-    measure(request, values.len(), progress, ours, request.against_ark.then(|| Box::new(arks) as Run<'_>))
-}
-
-fn scalars(log_size: u32) -> Vec<Fr> {
-    let mut rng = ChaCha20Rng::seed_from_u64(1);
-    (0..1usize << log_size).map(|_| Fr::rand(&mut rng)).collect()
-}
-
-fn timed<T>(work: impl FnOnce() -> T) -> Duration {
-    let start = Instant::now();
-    black_box(work());
-    start.elapsed()
-}
-
-/// Runs a program once and tells how long it took.
-type Run<'a> = Box<dyn FnMut() -> Result<Duration, BenchError> + 'a>;
-
-fn measure<'a>(
-    request: &Request,
-    count: usize,
-    progress: &dyn Progress,
-    ours: impl FnMut() -> Result<Duration, BenchError> + 'a,
-    arks: Option<Run<'a>>,
-) -> Result<Vec<Measurement>, BenchError> {
-    let ours: Run<'a> = Box::new(ours);
-    let mut runs = vec![(Backend::Portable, ours, Vec::new())];
-    runs.extend(arks.map(|run| (Backend::Ark, run, Vec::new())));
-    for (_, run, _) in &mut runs {
-        run()?;
+    let Request { subject, log_size, .. } = *request;
+    let Prepared { count, ours, ark } = prepare(subject, log_size, request.against_ark, progress)?;
+    let mut runs = vec![(Backend::ours(), ours, Vec::new())];
+    runs.extend(ark.map(|program| (Backend::Ark, program, Vec::new())));
+    for (_, program, _) in &mut runs {
+        program()?;
     }
     let rounds = request.rounds.get();
     for round in 0..rounds {
         progress.report(round as u64, rounds as u64);
-        for (_, run, times) in &mut runs {
-            times.push(run()?);
+        for (_, program, times) in &mut runs {
+            times.push(program()?);
         }
     }
-    let measurement = |(backend, _, mut times): (Backend, Run<'_>, Vec<Duration>)| {
+    let measurement = |(backend, _, mut times): (Backend, Program, Vec<Duration>)| {
         times.sort_unstable();
         let us = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
         Measurement {
-            bench: request.subject,
+            bench: subject,
             backend,
-            size: request.log_size,
+            size: log_size,
             constraints: count as u64,
             threads: rayon::current_num_threads(),
             rounds,
@@ -267,27 +246,17 @@ fn measure<'a>(
     Ok(runs.into_iter().map(measurement).collect())
 }
 
+fn timed<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = Instant::now();
+    black_box(work());
+    start.elapsed()
+}
+
 /// The processor's name, where the system tells it, and its architecture.
 fn machine() -> String {
     let cpu_info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpu_info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1).map(str::to_owned));
     format!("{} ({})", name.unwrap_or_else(|| "unknown processor".into()), std::env::consts::ARCH)
-}
-
-/// How much slower a measurement is than a stored one: 1 for equally fast, 1.1 for a tenth slower. Where both runs have arkworks beside ours,
-/// ours is taken relative to it. `None` if there is no stored measurement of the same subject, size and threads.
-pub fn slowdown(now: &[Measurement], stored: &[Measurement]) -> Option<f64> {
-    let ours = now.iter().find(|measurement| measurement.backend != Backend::Ark)?;
-    let same = |other: &&Measurement| (other.bench, other.size, other.threads) == (ours.bench, ours.size, ours.threads);
-    let median = |of: &[Measurement], is_ark: bool| {
-        let mut all = of.iter().filter(same).filter(|other| (other.backend == Backend::Ark) == is_ark);
-        all.next().map(|measurement| measurement.median_us_per_constraint)
-    };
-    let ratio = median(now, false)? / median(stored, false)?;
-    match (median(now, true), median(stored, true)) {
-        (Some(ark_now), Some(ark_stored)) => Some(ratio * ark_stored / ark_now),
-        _ => Some(ratio),
-    }
 }
 
 #[cfg(test)]
@@ -300,14 +269,17 @@ mod tests {
     }
 
     #[test]
-    fn every_subject_is_measured_beside_arkworks() {
-        for subject in [Subject::Prove, Subject::MsmG1, Subject::MsmG2, Subject::Transform] {
-            let log_size = if subject == Subject::Prove { Chain::LOG_SIZE_MIN } else { 5 };
-            let measurements = run(&request(subject, log_size, true), &Silent).unwrap();
+    fn every_subject_is_measured_at_its_least_size() {
+        for subject in Subject::value_variants() {
+            let log_size = *subject.sizes().start();
+            let measurements = run(&request(*subject, log_size, true), &Silent).unwrap();
             let backends: Vec<_> = measurements.iter().map(|measurement| measurement.backend).collect();
-            assert_eq!(backends, [Backend::Portable, Backend::Ark]);
+            match subject {
+                Subject::Witness => assert_eq!(backends, [Backend::ours()]),
+                _ => assert_eq!(backends, [Backend::ours(), Backend::Ark]),
+            }
             for m in measurements {
-                assert_eq!((m.bench, m.size, m.rounds), (subject, log_size, 2));
+                assert_eq!((m.bench, m.size, m.rounds), (*subject, log_size, 2));
                 assert!(0.0 < m.min_us_per_constraint && m.min_us_per_constraint <= m.median_us_per_constraint);
                 assert!(m.median_us_per_constraint <= m.max_us_per_constraint);
             }
@@ -317,30 +289,22 @@ mod tests {
 
     #[test]
     fn sizes_out_of_range_are_refused() {
-        for (subject, size) in [(Subject::Prove, 11), (Subject::Prove, 25), (Subject::MsmG1, 0), (Subject::MsmG2, 27)] {
-            assert!(matches!(run(&request(subject, size, false), &Silent), Err(BenchError::Size { .. })));
+        for subject in Subject::value_variants() {
+            assert!(subject.sizes().contains(&subject.size_default()));
+            for size in [subject.sizes().start().wrapping_sub(1), subject.sizes().end() + 1] {
+                assert!(matches!(prepare(*subject, size, false, &Silent), Err(BenchError::Size { .. })));
+            }
         }
     }
 
     #[test]
-    fn slowdowns_are_relative_to_arkworks_where_both_have_it() {
-        let of = |backend, size, median| Measurement {
-            bench: Subject::Prove,
-            backend,
-            size,
-            constraints: 1,
-            threads: 2,
-            rounds: 1,
-            median_us_per_constraint: median,
-            min_us_per_constraint: median,
-            max_us_per_constraint: median,
-            machine: String::new(),
-        };
-        let stored = [of(Backend::Portable, 12, 2.0), of(Backend::Ark, 12, 6.0)];
-        let slower_machine = [of(Backend::Portable, 12, 4.0), of(Backend::Ark, 12, 12.0)];
-        assert_eq!(slowdown(&slower_machine, &stored), Some(1.0));
-        assert_eq!(slowdown(&slower_machine[..1], &stored), Some(2.0));
-        assert_eq!(slowdown(&[of(Backend::Portable, 13, 2.0)], &stored), None);
-        assert_eq!(slowdown(&stored, &[]), None);
+    fn subjects_and_back_ends_have_one_name() {
+        for subject in Subject::value_variants() {
+            let name = subject.to_possible_value().expect("no subject is hidden");
+            assert_eq!(serde_json::to_value(subject).unwrap(), name.get_name());
+        }
+        for backend in [Backend::Ifma, Backend::Portable, Backend::Ark] {
+            assert_eq!(serde_json::to_value(backend).unwrap(), backend.name());
+        }
     }
 }

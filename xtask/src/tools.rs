@@ -36,9 +36,22 @@ pub(crate) fn ensure_snarkjs(root: &Path) -> anyhow::Result<()> {
         .current_dir(root.join("prover/tests/snarkjs")))
 }
 
+/// Ensures valgrind, which counts instructions.
+pub(crate) fn ensure_valgrind() -> anyhow::Result<()> {
+    if works("valgrind", &["--version"]) {
+        return Ok(());
+    }
+    install_debian(&["valgrind"], "valgrind")
+}
+
+/// Where cargo builds.
+pub(crate) fn target_folder(root: &Path) -> PathBuf {
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
 /// Ensures cargo-fuzz below the target folder and tells where it is.
 pub(crate) fn ensure_cargo_fuzz(root: &Path) -> anyhow::Result<PathBuf> {
-    let tools = root.join("target/tools");
+    let tools = target_folder(root).join("tools");
     let program = tools.join("bin/cargo-fuzz");
     if !works(program.as_os_str(), &["--version"]) {
         run(Command::new(env!("CARGO"))

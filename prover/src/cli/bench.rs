@@ -6,37 +6,45 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
 };
 use clap::{Args, ValueEnum};
-use std::{fmt, fs, num::NonZeroUsize, path::PathBuf};
+use std::{
+    fmt, fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 use taproof::{
     atomic_file::write_atomically,
     bench::{self, Backend, BenchError, Measurement, Request, Subject},
 };
 
-/// Measures the prover or one of its kernels, beside arkworks if asked, in turn in one run.
+/// Measures the prover, the verifier or a kernel, beside arkworks if asked, in turn in one run.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 `prove` makes a key for the size first, which takes longer than a proof. A stored run is compared by the ratio to arkworks where
-both have it, so that another machine's speed makes no difference.
+both have it, so that another machine's speed makes no difference. With a baseline and no subject, all that it holds is measured
+again, on as many threads as then.
 Examples:
   taproof bench prove --size 18 --against ark --json
-  taproof bench msm-g1 --size 16 --against ark --save msm.json
-  taproof bench msm-g1 --size 16 --against ark --baseline msm.json --regression 10")]
+  taproof bench msm-g1 --size 16 --threads 2 --against ark --save baseline.json
+  taproof bench transform --size 16 --threads 2 --against ark --save baseline.json
+  taproof bench --baseline baseline.json --regression 15")]
 pub(crate) struct Bench {
     /// What to measure.
-    subject: SubjectArg,
-    /// The binary logarithm of the number of constraints, points or values.
-    #[arg(long, default_value_t = 16, value_name = "LOG2")]
-    size: u32,
+    #[arg(required_unless_present = "baseline")]
+    subject: Option<Subject>,
+    /// The binary logarithm of the number of constraints, proofs, points, values or states; if not given 16, for setup and msm-g2 14, for
+    /// hash 10, for verify 0.
+    #[arg(long, value_name = "LOG2", requires = "subject")]
+    size: Option<u32>,
     /// What to measure beside.
     #[arg(long, value_name = "PROVER")]
     against: Option<Against>,
     /// How often each program runs.
     #[arg(long, default_value = "5", value_name = "N")]
     rounds: NonZeroUsize,
-    /// How many threads to use; all processors if not given.
+    /// How many threads to use; all processors if not given, or what the baseline used.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Writes the measurements to a file.
+    /// Puts the measurements into a file, in place of those of the same subject, size, threads and back end.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// Compares with measurements that were saved, and fails if this run is slower than allowed.
@@ -48,96 +56,127 @@ pub(crate) struct Bench {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum SubjectArg {
-    /// From an assignment in memory to a verified proof.
-    Prove,
-    /// A sum of points of G1 times scalars.
-    MsmG1,
-    /// A sum of points of G2 times scalars.
-    MsmG2,
-    /// Values on a domain to values on its odd coset.
-    Transform,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Against {
-    /// arkworks: ark-groth16 with matrices built beforehand, ark-ec, ark-poly.
+    /// arkworks: ark-groth16 with matrices built and keys prepared beforehand, ark-ec, ark-poly; for hashes taceo-poseidon2
     Ark,
 }
 
 impl Bench {
     pub(crate) fn run(self, global: &Global) -> Result {
-        let subject = match self.subject {
-            SubjectArg::Prove => Subject::Prove,
-            SubjectArg::MsmG1 => Subject::MsmG1,
-            SubjectArg::MsmG2 => Subject::MsmG2,
-            SubjectArg::Transform => Subject::Transform,
+        let stored = self.baseline.as_deref().map(read).transpose()?;
+        let mut saved = match &self.save {
+            Some(path) if path.exists() => read(path)?,
+            _ => Vec::new(),
         };
-        let stored = self.baseline.as_ref().map(|path| -> Result<Vec<Measurement>> {
-            let text = fs::read_to_string(path).or_exit_while(Exit::Input, path.display().to_string())?;
-            serde_json::from_str(&text).or_exit_while(Exit::Input, path.display().to_string())
-        });
-        let stored = stored.transpose()?;
-        let request = Request {
-            subject,
-            log_size: self.size,
-            rounds: self.rounds,
-            against_ark: matches!(self.against, Some(Against::Ark)),
-        };
-        let threads = self.threads.map_or(0, NonZeroUsize::get);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().or_exit(Exit::Failed)?;
-        let bar = Bar::new(global.console(), "measuring");
-        let measured = pool.install(|| bench::run(&request, &bar));
-        bar.end();
-        let measurements = measured.map_err(|error| match error {
-            BenchError::Size { .. } => Failure::of(Exit::Input, error),
-            error => Failure::of(Exit::Failed, error),
-        })?;
+        let mut measurements = Vec::new();
+        let mut slowdowns = Vec::new();
+        for (request, threads) in self.requests(stored.as_deref().unwrap_or_default())? {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().or_exit(Exit::Failed)?;
+            let bar = Bar::new(global.console(), &format!("measuring {:?}", request.subject));
+            let measured = pool.install(|| bench::run(&request, &bar));
+            bar.end();
+            let measured = measured.map_err(|error| match error {
+                BenchError::Size { .. } => Failure::of(Exit::Input, error),
+                error => Failure::of(Exit::Failed, error),
+            })?;
+            if let Some(stored) = &stored {
+                let slowdown = bench::slowdown(&measured, stored).ok_or_else(|| {
+                    let missing = "the baseline has no measurement of this subject, size, threads and back end";
+                    Failure::new(Exit::Input, missing).advise("save one with --save")
+                })?;
+                slowdowns.push((request, slowdown));
+            }
+            measurements.extend(measured);
+        }
         if let Some(path) = &self.save {
-            let json = serde_json::to_vec_pretty(&measurements)?;
+            bench::merge(&mut saved, &measurements);
+            let json = serde_json::to_vec_pretty(&saved)?;
             write_atomically(path, |file| std::io::Write::write_all(file, &json))?;
         }
-        global.console().report(&measurements, |measurements| Text(measurements).to_string())?;
-        match stored {
-            Some(stored) => self.compare(&measurements, &stored),
-            None => Ok(()),
-        }
+        global
+            .console()
+            .report(&measurements, |measurements| Text { measurements, slowdowns: &slowdowns }.to_string())?;
+        self.refuse(&slowdowns)
     }
 
-    fn compare(&self, measurements: &[Measurement], stored: &[Measurement]) -> Result {
-        let slowdown = bench::slowdown(measurements, stored).ok_or_else(|| {
-            let failure =
-                Failure::new(Exit::Input, "the baseline has no measurement of this subject, size and threads");
-            failure.advise("save one with --save")
-        })?;
-        if slowdown > 1.0 + self.regression / 100.0 {
-            let percent = 100.0 * (slowdown - 1.0);
-            let message = format!("{percent:.1} % slower than the baseline, where {} % are allowed", self.regression);
-            return Err(Failure::new(Exit::Refuted, message));
+    /// What is to be measured, and on how many threads, 0 for all processors.
+    fn requests(&self, stored: &[Measurement]) -> Result<Vec<(Request, usize)>> {
+        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        let asked_for_ark = self.against.is_some();
+        let request = |subject, log_size, against_ark| Request { subject, log_size, rounds: self.rounds, against_ark };
+        if let Some(subject) = self.subject {
+            let size = self.size.unwrap_or_else(|| subject.size_default());
+            return Ok(vec![(request(subject, size, asked_for_ark), threads)]);
         }
-        Ok(())
+        let of_ours = stored.iter().filter(|measurement| measurement.backend == Backend::ours());
+        let requests = of_ours.map(|ours| {
+            let is_of_ark = |other: &&Measurement| other.backend == Backend::Ark && other.is_same_run(ours);
+            let against_ark = asked_for_ark || stored.iter().any(|other| is_of_ark(&other));
+            (request(ours.bench, ours.size, against_ark), self.threads.map_or(ours.threads, NonZeroUsize::get))
+        });
+        let requests: Vec<_> = requests.collect();
+        if requests.is_empty() {
+            let name = Backend::ours().name();
+            return Err(Failure::new(Exit::Input, format!("the baseline has no measurement of the back end {name}")));
+        }
+        Ok(requests)
+    }
+
+    fn refuse(&self, slowdowns: &[(Request, f64)]) -> Result {
+        let is_too_slow = |(_, slowdown): &&(Request, f64)| *slowdown > 1.0 + self.regression / 100.0;
+        let too_slow: Vec<_> =
+            slowdowns.iter().filter(is_too_slow).map(|slowdown| Verdict(slowdown).to_string()).collect();
+        if too_slow.is_empty() {
+            return Ok(());
+        }
+        let message = format!("{}, where {} % are allowed", too_slow.join("; "), self.regression);
+        Err(Failure::new(Exit::Refuted, message))
     }
 }
 
-/// Measurements as a table, with the ratio to arkworks.
-struct Text<'a>(&'a [Measurement]);
+fn read(path: &Path) -> Result<Vec<Measurement>> {
+    let text = fs::read_to_string(path).or_exit_while(Exit::Input, path.display().to_string())?;
+    serde_json::from_str(&text).or_exit_while(Exit::Input, path.display().to_string())
+}
+
+/// How a measurement compares with the stored one.
+struct Verdict<'a>(&'a (Request, f64));
+
+impl fmt::Display for Verdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self((request, slowdown)) = self;
+        let percent = 100.0 * (slowdown - 1.0);
+        let (percent, word) = if percent < 0.0 { (-percent, "faster") } else { (percent, "slower") };
+        write!(f, "{:?} of 2^{}: {percent:.1} % {word} than the baseline", request.subject, request.log_size)
+    }
+}
+
+/// Measurements as a table, with the ratio to arkworks and to the baseline.
+struct Text<'a> {
+    measurements: &'a [Measurement],
+    slowdowns: &'a [(Request, f64)],
+}
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(first) = self.0.first() else { return Ok(()) };
-        write!(f, "{} constraints or values, {} threads, {}", first.constraints, first.threads, first.machine)?;
-        for m in self.0 {
-            let backend = match m.backend {
-                Backend::Portable => "portable",
-                Backend::Ark => "ark",
-            };
-            let (median, min, max) = (m.median_us_per_constraint, m.min_us_per_constraint, m.max_us_per_constraint);
-            write!(f, "\n{backend:<10}{median:>9.3} us each, {min:.3} to {max:.3} over {} rounds", m.rounds)?;
+        for (number, run) in self.measurements.chunk_by(Measurement::is_same_run).enumerate() {
+            let separator = if number == 0 { "" } else { "\n" };
+            let first = &run[0];
+            write!(
+                f,
+                "{separator}{:?} of {}, {} threads, {}",
+                first.bench, first.constraints, first.threads, first.machine
+            )?;
+            for m in run {
+                let (median, min, max) = (m.median_us_per_constraint, m.min_us_per_constraint, m.max_us_per_constraint);
+                let name = m.backend.name();
+                write!(f, "\n{name:<10}{median:>9.3} us each, {min:.3} to {max:.3} over {} rounds", m.rounds)?;
+            }
+            if let [ours, ark] = run {
+                let ratio = ark.median_us_per_constraint / ours.median_us_per_constraint;
+                write!(f, "\narkworks takes {ratio:.2} times as long")?;
+            }
         }
-        if let [ours, ark] = self.0 {
-            let ratio = ark.median_us_per_constraint / ours.median_us_per_constraint;
-            write!(f, "\narkworks takes {ratio:.2} times as long")?;
-        }
-        Ok(())
+        self.slowdowns.iter().try_for_each(|slowdown| write!(f, "\n{}", Verdict(slowdown)))
     }
 }

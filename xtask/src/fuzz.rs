@@ -1,0 +1,70 @@
+//! Runs the fuzz targets: briefly with the tests' own dependencies, or at length with everything instrumented by cargo-fuzz.
+//!
+//! No sanitizer is on: the targets are safe Rust and look for panics, broken round trips and unbounded allocation.
+
+use crate::{cargo, root, run, tools};
+use anyhow::{Context, ensure};
+use std::{fs, process::Command};
+
+/// Runs every target for so many seconds, with coverage of the workspace's own code. Dependencies are those of the tests, whose
+/// build takes most of the time.
+pub(crate) fn run_briefly(seconds: u32) -> anyhow::Result<()> {
+    let (root, targets) = (root(), targets()?);
+    let binaries = targets.iter().flat_map(|target| ["--bin", target]);
+    // The workspace's other packages choose the dependencies' features: without them all dependencies would be built again.
+    let mut build = cargo();
+    build.args(["build", "--workspace"]).args(binaries);
+    run(build.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrumented-rustc")))?;
+    let programs = tools::target_folder(&root).join("debug");
+    for target in &targets {
+        let (corpus, artifacts) = (folder("corpus", target)?, folder("artifacts", target)?);
+        run(Command::new(programs.join(target))
+            .arg(corpus)
+            .arg(format!("-artifact_prefix={artifacts}/"))
+            .args(limits(seconds)))?;
+    }
+    Ok(())
+}
+
+/// Runs all targets, or the one that is named, built by cargo-fuzz with coverage of the dependencies' code, too.
+pub(crate) fn run_at_length(target: Option<&str>, seconds: u32) -> anyhow::Result<()> {
+    let cargo_fuzz = tools::ensure_cargo_fuzz(&root())?;
+    let targets = match target {
+        Some(target) => vec![target.to_owned()],
+        None => targets()?,
+    };
+    for target in targets {
+        // The development profile optimises what is worth it.
+        run(Command::new(&cargo_fuzz)
+            .args(["run", "--dev", "--sanitizer", "none", &target, "--"])
+            .args(limits(seconds))
+            .current_dir(root())
+            .env("CARGO", env!("CARGO")))?;
+    }
+    Ok(())
+}
+
+fn limits(seconds: u32) -> [String; 3] {
+    [format!("-max_total_time={seconds}"), "-rss_limit_mb=2048".into(), "-print_final_stats=0".into()]
+}
+
+/// A target's folder of one kind, as cargo-fuzz has it.
+fn folder(kind: &str, target: &str) -> anyhow::Result<String> {
+    let folder = format!("{}/fuzz/{kind}/{target}", root().display());
+    fs::create_dir_all(&folder).with_context(|| format!("{folder} cannot be made"))?;
+    Ok(folder)
+}
+
+fn targets() -> anyhow::Result<Vec<String>> {
+    let folder = root().join("fuzz/fuzz_targets");
+    let mut targets = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be listed", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            targets.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
+        }
+    }
+    targets.sort();
+    ensure!(!targets.is_empty(), "{} holds no fuzz target", folder.display());
+    Ok(targets)
+}
