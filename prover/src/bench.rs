@@ -87,7 +87,10 @@ pub enum Backend {
 impl Backend {
     /// What our kernels run on in this process.
     pub fn ours() -> Self {
-        Self::Portable
+        match taproof_arith::Backend::current() {
+            taproof_arith::Backend::Ifma => Self::Ifma,
+            _ => Self::Portable,
+        }
     }
 
     /// The name, as JSON has it.

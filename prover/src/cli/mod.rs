@@ -23,8 +23,9 @@ mod wallet;
 use clap::{Args, Parser, Subcommand};
 use console::Console;
 use data_dir::DataDir;
-use failure::EXIT_CODES;
+use failure::{EXIT_CODES, Exit, Failure};
 use std::{path::PathBuf, process::ExitCode};
+use taproof_arith::Backend;
 
 /// A zk-rollup prover pipeline for Bitcoin.
 ///
@@ -51,9 +52,20 @@ pub(crate) struct Global {
     /// Shows no progress.
     #[arg(long, short, global = true)]
     quiet: bool,
+    /// The instructions that proving and setup use, portable or ifma; the fastest that the processor has if not given.
+    #[arg(long, global = true, env = Backend::VARIABLE, value_name = "NAME", hide_env_values = true)]
+    backend: Option<Backend>,
 }
 
 impl Global {
+    /// Makes the process use the back end that was named.
+    fn force_backend(&self) -> failure::Result {
+        let forced = self.backend.map_or(Ok(()), Backend::force);
+        forced.map_err(|error| {
+            Failure::of(Exit::Input, error).advise("name portable, or none to use the fastest there is")
+        })
+    }
+
     fn console(&self) -> Console {
         Console::new(self.json, self.quiet)
     }
@@ -93,7 +105,7 @@ fn element_text(element: &ark_bn254::Fr) -> String {
 /// Parses the command line, runs the command and reports a failure.
 pub(crate) fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
-    let result = match command {
+    let run = || match command {
         Command::Demo(command) => command.run(&global),
         Command::Wallet(command) => command.run(&global),
         Command::Setup(command) => command.run(&global),
@@ -113,7 +125,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Bench(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     };
-    match result {
+    match global.force_backend().and_then(|()| run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(global.json),
     }
