@@ -74,7 +74,7 @@ impl Scene {
         scene.write("circuit.zkey", |out| zkey::write(&scene.key, &scene.shape, out).map_err(io::Error::other));
         let verifying_key = VerifyingKeyJson::from(scene.key.header().verifying_key());
         scene.write("verification_key.json", |out| Ok(serde_json::to_writer(out, &verifying_key)?));
-        let public = PublicJson::new(&scene.chunk.statement.digest());
+        let public = PublicJson::new(&[scene.chunk.statement.digest()]);
         scene.write("public.json", |out| Ok(serde_json::to_writer(out, &public)?));
         scene
     }
@@ -127,7 +127,7 @@ fn snarkjs_accepts_our_proof_and_no_other_statement() {
     let proven = prove_chunk(&scene.key, &scene.chunk, &blinding).expect("a valid deposit");
     scene.write("proof.json", |out| Ok(serde_json::to_writer(out, &ProofJson::from(proven.proof()))?));
     scene.assert_snarkjs("groth16 verify verification_key.json public.json proof.json", "OK!");
-    let other = PublicJson::new(&(scene.chunk.statement.digest() + Fr::one()));
+    let other = PublicJson::new(&[scene.chunk.statement.digest() + Fr::one()]);
     scene.write("other.json", |out| Ok(serde_json::to_writer(out, &other)?));
     scene.assert_snarkjs_refuses("groth16 verify verification_key.json other.json proof.json");
 }
@@ -152,7 +152,7 @@ fn snarkjs_proves_with_our_key() {
     scene.assert_snarkjs("groth16 prove circuit.zkey witness.wtns made.json public_made.json", "");
     let proof = Proof::try_from(&scene.json::<ProofJson>("made.json")).expect("points of the groups");
     let statement = &scene.chunk.statement;
-    assert_eq!(scene.json::<PublicJson>("public_made.json").digest(), Ok(statement.digest()));
+    assert_eq!(scene.json::<PublicJson>("public_made.json").inputs(), Ok(vec![statement.digest()]));
     let verified = scene.key.prepared_verifying_key().verify(statement, &proof).expect("a valid proof");
     assert_eq!(verified.statement(), statement);
 
