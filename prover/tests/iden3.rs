@@ -72,7 +72,7 @@ impl Scene {
         scene.write("circuit.r1cs", |out| write_r1cs(&scene.shape, out));
         scene.write("witness.wtns", |out| write_wtns(&scene.wires(), out));
         scene.write("circuit.zkey", |out| zkey::write(&scene.key, &scene.shape, out).map_err(io::Error::other));
-        let verifying_key = VerifyingKeyJson::from(scene.key.header().verifying_key());
+        let verifying_key = VerifyingKeyJson::from(scene.key.verifying_key());
         scene.write("verification_key.json", |out| Ok(serde_json::to_writer(out, &verifying_key)?));
         let public = PublicJson::new(&[scene.chunk.statement.digest()]);
         scene.write("public.json", |out| Ok(serde_json::to_writer(out, &public)?));
