@@ -75,7 +75,7 @@ fn mapped(circuit: &Circuit) -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn proofs_at_the_boundaries_of_domains() {
     let mut seed = 0;
-    for power in [2, 8, 32] {
+    for power in [2, 8, 16] {
         for total in power - 1..=power + 1 {
             for public_wires in [1, 2, 4].into_iter().filter(|public| *public <= total) {
                 for values in [Values::Zeros, Values::Ones, Values::Random] {

@@ -8,6 +8,7 @@ use ark_ff::{AdditiveGroup, Field, PrimeField, UniformRand};
 use bytemuck::bytes_of;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
+use std::sync::OnceLock;
 use taproof_arith::{Domain, G1, G2, Point};
 use taproof_circuits::iden3::{BinaryFile, prime_bytes};
 
@@ -32,6 +33,7 @@ pub(super) struct Circuit {
     matrices: [Vec<Terms>; 3],
     /// tau, alpha, beta, gamma, delta.
     secrets: [Fr; 5],
+    key: OnceLock<ark_groth16::ProvingKey<Bn254>>,
 }
 
 impl Circuit {
@@ -63,7 +65,7 @@ impl Circuit {
             c.push((value(&a[row]) * value(&b[row]) - value(c), 0));
         }
         let secrets = [(); 5].map(|()| Fr::rand(&mut rng));
-        Self { public_wires, witness, matrices: [a, b, c], secrets }
+        Self { public_wires, witness, matrices: [a, b, c], secrets, key: OnceLock::new() }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -104,7 +106,11 @@ impl Circuit {
     }
 
     /// The key as ark-groth16 has it.
-    pub(super) fn key(&self) -> ark_groth16::ProvingKey<Bn254> {
+    pub(super) fn key(&self) -> &ark_groth16::ProvingKey<Bn254> {
+        self.key.get_or_init(|| self.make_key())
+    }
+
+    fn make_key(&self) -> ark_groth16::ProvingKey<Bn254> {
         let [tau, alpha, beta, gamma, delta] = self.secrets;
         let [a, b, c] = self.columns();
         let joined = |wire: usize| beta * a[wire] + alpha * b[wire] + c[wire];
@@ -131,7 +137,7 @@ impl Circuit {
 
     /// ark-groth16's prover for the circuit.
     pub(super) fn ark(&self) -> ArkProver {
-        ArkProver::from_parts(self.key(), self.matrices.to_vec(), self.public_wires)
+        ArkProver::from_parts(self.key().clone(), self.matrices.to_vec(), self.public_wires)
     }
 
     /// The key as a .zkey file.
