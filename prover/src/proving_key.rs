@@ -71,7 +71,7 @@ impl Counts {
     /// The four numbers, 4 bytes each, little-endian.
     pub(crate) fn to_bytes(self) -> [u8; 16] {
         let numbers = [self.wires, self.public_wires, self.rows, self.log_domain_size].map(u32::to_le_bytes);
-        *numbers.as_flattened().as_array().expect("four times four bytes")
+        numbers.as_flattened().try_into().expect("four times four bytes")
     }
 
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {

@@ -343,7 +343,7 @@ fn write_small_circuit(scene: &Scene) {
     head.wire(&(x + y * Fr::from(3u64)));
     let end = head.wire_count();
     let shape = Shape::new(head, SegmentShape::new(end), SegmentShape::new(end), 0, 0);
-    let (randomness, network) = (Randomness::Seed([1; 32]), taproof_verifier::bitcoin::Network::Regtest);
+    let (randomness, network) = (Randomness::Seed([1; 32]), bitcoin::Network::Regtest);
     let options = SetupOptions { network, allow_outside_test_networks: false, randomness };
     let key = setup::generate(&shape, circuit, &options, &Silent).unwrap();
     key_file::write(&key, &scene.path("own.key")).unwrap();

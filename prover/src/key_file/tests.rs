@@ -117,7 +117,7 @@ fn points_that_are_none_are_refused_even_if_the_checksum_holds() {
         assert_eq!(fault(&vec![0; length]), PointError::Infinity);
     }
     // Gamma in the place of delta.
-    let same = open(&resealed(528, &BYTES[400..528].to_vec()));
+    let same = open(&resealed(528, &BYTES[400..528]));
     assert!(matches!(same, Err(KeyFileError::VerifyingKey(groth16::KeyError::GammaIsDelta))));
     let ic = with_section(0, |bytes| bytes[64..].fill(1));
     assert!(matches!(open(&ic), Err(KeyFileError::IcPoint { index: 1, source: PointError::NotOnCurve })));

@@ -23,7 +23,7 @@ pub(super) fn rows(parts: &Parts<'_>) -> u64 {
 
 /// The three transforms.
 pub(super) fn transforms(parts: &Parts<'_>) -> u64 {
-    3 * TRANSFORM << parts.counts.log_domain_size()
+    (3 * TRANSFORM) << parts.counts.log_domain_size()
 }
 
 /// A sum over points.

@@ -240,7 +240,7 @@ fn read_matrices<R: Read + Seek>(
 ) -> Result<(MatricesBuf, u32), ReadError> {
     const SECTION: u32 = 4;
     let start = file.start(SECTION, 4)?;
-    let count = start.as_array().map_or(0, |count| u32::from_le_bytes(*count));
+    let count = start.first_chunk().map_or(0, |count| u32::from_le_bytes(*count));
     let mut contents = file.section(SECTION, 4 + u64::from(count) * COEFFICIENT_LENGTH as u64)?;
     value::<u32>(&mut contents)?;
     let mut builder = Builder::new();

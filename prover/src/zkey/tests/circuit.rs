@@ -144,8 +144,8 @@ impl Circuit {
     pub(super) fn zkey(&self) -> Zkey {
         let key = self.key();
         let vk = &key.vk;
-        let g1s = |points: &[G1Affine]| points.iter().flat_map(|point| bytes1(point)).collect::<Vec<u8>>();
-        let g2s = |points: &[G2Affine]| points.iter().flat_map(|point| bytes2(point)).collect::<Vec<u8>>();
+        let g1s = |points: &[G1Affine]| points.iter().flat_map(bytes1).collect::<Vec<u8>>();
+        let g2s = |points: &[G2Affine]| points.iter().flat_map(bytes2).collect::<Vec<u8>>();
         let mut parameters = [prime_bytes::<Fq>(), prime_bytes::<Fr>()].concat();
         for count in [self.witness.len(), self.public_wires - 1, self.domain().size()] {
             parameters.extend((count as u32).to_le_bytes());
