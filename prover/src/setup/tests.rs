@@ -102,6 +102,8 @@ fn the_two_groups_hold_the_same_secrets() {
     assert_eq!(pair(points.delta_g1, one_g2), pair(one_g1, points.delta));
     assert!(!points.are_forgeable());
     assert!(FixedPoints { gamma: points.delta, ..*points }.are_forgeable());
+    let negative = G2::from_affine(&-points.delta.to_affine());
+    assert!(FixedPoints { gamma: negative, ..*points }.are_forgeable());
 }
 
 #[test]
