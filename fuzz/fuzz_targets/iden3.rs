@@ -1,5 +1,5 @@
 //! Other people's files: .zkey, .wtns and the mapped key that a .zkey is made into. The input is read as each of them, and as edits of
-//! well-formed ones whose digests are made to hold, so that the fuzzer gets past magic and checksums. Nothing panics, and whatever
+//! a well-formed one whose digests are made to hold, so that the fuzzer gets past magic and checksums. Nothing panics, and whatever
 //! is proven verifies.
 #![no_main]
 
@@ -54,15 +54,23 @@ static SEEDS: LazyLock<Seeds> = LazyLock::new(|| {
 fuzz_target!(|input: &[u8]| {
     let _ = read_wtns(Cursor::new(input));
     let _ = zkey::read(Cursor::new(input));
-    let _ = read_wtns(Cursor::new(edited(&SEEDS.wtns, input)));
-    if let Ok(key) = zkey::read(Cursor::new(edited(&SEEDS.zkey, input))) {
-        prove(&ForeignKey::new(key).expect("a .zkey's circuit is foreign"));
+    // One well-formed file an input, for what gets as far as a proof takes a thousand times as long as what does not.
+    match input.split_first() {
+        Some((0, edits)) => {
+            let _ = read_wtns(Cursor::new(edited(&SEEDS.wtns, edits)));
+        }
+        Some((1, edits)) => {
+            if let Ok(key) = zkey::read(Cursor::new(edited(&SEEDS.zkey, edits))) {
+                prove(&ForeignKey::new(key).expect("a .zkey's circuit is foreign"));
+            }
+        }
+        Some((2, edits)) => {
+            let mut bytes = edited(&SEEDS.key, edits);
+            seal(&mut bytes);
+            open(&bytes);
+        }
+        _ => open(input),
     }
-    open(input);
-    let mut bytes = edited(&SEEDS.key, input);
-    open(&bytes);
-    seal(&mut bytes);
-    open(&bytes);
 });
 
 /// Takes the input as edits: where (4 bytes) and what to put there (1 byte). A rest cuts the file.
@@ -108,7 +116,6 @@ fn seal(bytes: &mut [u8]) {
 
 fn open(bytes: &[u8]) {
     fs::write(&SEEDS.path, bytes).expect("the folder for temporary files can be written");
-    let _ = Key::open_any(&SEEDS.path);
     if let Ok(key) = ForeignKey::open(&SEEDS.path) {
         prove(&key);
     }

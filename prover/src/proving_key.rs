@@ -92,7 +92,7 @@ pub(crate) struct FixedPoints {
     pub(crate) delta: G2,
 }
 
-/// What is wrong with one of a key's [`FixedPoints`].
+/// What is wrong with one of the points of which a key has one each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key's point {name}: {source}")]
 pub struct FixedPointError {
