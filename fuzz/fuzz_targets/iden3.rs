@@ -73,15 +73,15 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Takes the input as edits: where (4 bytes) and what to put there (1 byte). A rest cuts the file.
+/// Takes the input as edits: where (2 bytes) and what to put there (1 byte). A rest of 2 bytes cuts the file.
 fn edited(seed: &[u8], input: &[u8]) -> Vec<u8> {
     let mut bytes = seed.to_vec();
-    let (edits, rest) = input.as_chunks::<5>();
-    for [a, b, c, d, value] in edits {
-        let at = u32::from_le_bytes([*a, *b, *c, *d]) as usize % bytes.len();
+    let (edits, rest) = input.as_chunks::<3>();
+    for [low, high, value] in edits {
+        let at = usize::from(u16::from_le_bytes([*low, *high])) % bytes.len();
         bytes[at] = *value;
     }
-    if let [low, high, ..] = rest {
+    if let [low, high] = rest {
         bytes.truncate(usize::from(u16::from_le_bytes([*low, *high])));
     }
     bytes
