@@ -1,10 +1,12 @@
-//! Export to the formats of iden3's tools, so that snarkjs and rapidsnark can check and prove the same circuits.
+//! The formats of iden3's tools: what Taproof writes, snarkjs and rapidsnark can check and prove, and what circom and snarkjs
+//! write, Taproof can prove.
 //!
-//! [`write_r1cs`] writes the matrices, [`write_wtns`] a witness, [`json`] proofs, verifying keys and public inputs. The
-//! proving key (.zkey) is written where the keys are, in the prover, with [`BinaryFile`]. All formats are those of BN254,
-//! which iden3's tools call bn128.
+//! [`write_r1cs`] writes the matrices, [`write_wtns`] and [`read_wtns`] are for witnesses, [`json`] for proofs, verifying keys and
+//! public inputs. The proving key (.zkey) is written and read where the keys are, in the prover, with [`BinaryFile`] and
+//! [`Container`]. All formats are those of BN254, which iden3's tools call bn128.
 
 mod binary;
+mod container;
 pub mod json;
 mod r1cs;
 #[cfg(test)]
@@ -12,5 +14,6 @@ mod tests;
 mod wtns;
 
 pub use binary::BinaryFile;
+pub use container::{Container, ContainerError, expect_prime, prime_bytes};
 pub use r1cs::write_r1cs;
 pub use wtns::{WtnsError, read_wtns, write_wtns};

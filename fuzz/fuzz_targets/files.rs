@@ -1,4 +1,4 @@
-//! Files of the prover: containers whose checksum is made to hold, raw blocks for a workload, keys, chains, witnesses.
+//! Files of the prover: containers whose checksum is made to hold, raw blocks for a workload, keys, chains.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +11,6 @@ use taproof::{
     state_proof::StateProof,
     workload::BlockPayments,
 };
-use taproof_circuits::iden3::read_wtns;
 
 /// A file that the readers of paths are given.
 static FILE: LazyLock<PathBuf> =
@@ -23,7 +22,6 @@ fuzz_target!(|input: &[u8]| {
     container::<StateProof>(input);
     let _ = artefact::Header::decode(input);
     let _ = BlockPayments::from_block(input, 100);
-    let _ = read_wtns(input);
     fs::write(&*FILE, input).expect("the folder for temporary files can be written");
     let _ = Key::open_any(&FILE);
     let _ = ChainFile::read(&FILE);

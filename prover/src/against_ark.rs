@@ -68,7 +68,7 @@ impl R1CSToQAP for OddCosetReduction {
 pub struct ArkProver {
     key: ark_groth16::ProvingKey<Bn254>,
     matrices: Vec<Matrix<Fr>>,
-    row_count: usize,
+    public_wires: usize,
 }
 
 impl ArkProver {
@@ -77,7 +77,16 @@ impl ArkProver {
     /// # Errors
     /// As [`Key::sections`].
     pub fn new(key: &Key, shape: &Shape) -> Result<Self, KeyFileError> {
-        Ok(Self { key: proving_key(key)?, matrices: matrices(shape), row_count: shape.row_count() })
+        Ok(Self::from_parts(proving_key(key)?, matrices(shape), PUBLIC_WIRES))
+    }
+
+    /// Takes a key in the reduction of circom and snarkjs, with the matrices A, B and C of its circuit.
+    pub(crate) fn from_parts(
+        key: ark_groth16::ProvingKey<Bn254>,
+        matrices: Vec<Matrix<Fr>>,
+        public_wires: usize,
+    ) -> Self {
+        Self { key, matrices, public_wires }
     }
 
     /// Proves an assignment with the blinding r and s, without looking whether the rows hold.
@@ -90,8 +99,8 @@ impl ArkProver {
             r,
             s,
             &self.matrices,
-            PUBLIC_WIRES,
-            self.row_count,
+            self.public_wires,
+            self.matrices[0].len(),
             wires,
         )
     }
@@ -142,9 +151,9 @@ fn proving_key(key: &Key) -> Result<ark_groth16::ProvingKey<Bn254>, KeyFileError
         (b_g1_query[*wire as usize], b_g2_query[*wire as usize]) = (in_g1.to_affine(), in_g2.to_affine());
     }
     Ok(ark_groth16::ProvingKey {
-        vk: verifying_key(header.verifying_key()),
-        beta_g1: header.beta_g1.to_affine(),
-        delta_g1: header.delta_g1.to_affine(),
+        vk: verifying_key(key.verifying_key()),
+        beta_g1: header.points.beta_g1.to_affine(),
+        delta_g1: header.points.delta_g1.to_affine(),
         a_query,
         b_g1_query,
         b_g2_query,

@@ -1,8 +1,12 @@
 //! The proving key as a file that is mapped into memory and used in place.
 //!
 //! A header of fixed length names the circuit and says where each section lies; the sections hold points as
-//! [`taproof_arith`] computes with them, aligned to cache lines. Opening reads the header alone, so it takes no longer for
-//! a key of a gigabyte. The sections are read through once, on all threads, before the first proof.
+//! [`taproof_arith`] computes with them, aligned to cache lines, and for a foreign circuit its matrices. Opening reads the header and the IC
+//! points alone, so it takes no longer for a key of a gigabyte. The sections are read through once, on all threads, before the
+//! first proof.
+//!
+//! [`KeyFile`] is a key of whatever circuit; [`Key`] is one of Taproof's own circuits, [`ForeignKey`](crate::foreign_key::ForeignKey)
+//! one of anyone's.
 
 mod header;
 #[cfg(test)]
@@ -10,17 +14,23 @@ mod tests;
 
 pub use header::KeyHeader;
 
-use crate::{atomic_file::write_atomically, setup::ProvingKey};
+use crate::{
+    atomic_file::write_atomically,
+    matrices::{Matrices, Matrix},
+    proving_key::{
+        Circuit, FixedPointError, POINT_SECTION_COUNT, Parts, ProvingKey, SECTION_NAMES, Sections, check_point, digest,
+    },
+};
 use bytemuck::AnyBitPattern;
-use header::{ALIGNMENT, SECTION_COUNT, Section, layout};
+use header::{ALIGNMENT, Section, layout};
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::OnceLock,
 };
-use taproof_arith::{G1, G2, MappedFile};
+use taproof_arith::{G1, MappedFile, Point};
 use taproof_verifier::{
-    groth16::{self, PreparedVerifyingKey},
+    groth16::{self, PointError, PreparedVerifyingKey, VerifyingKey},
     statement::CircuitId,
 };
 
@@ -83,17 +93,34 @@ pub enum KeyFileError {
     /// The header contradicts itself or the length of the file.
     #[error("the key's header is inconsistent")]
     Inconsistent,
-    /// The verifying key in the header is none.
-    #[error("the verifying key in the key's header: {0}")]
+    /// A point of the header is no member of its group.
+    #[error(transparent)]
+    Point(#[from] FixedPointError),
+    /// A point of the section IC is none.
+    #[error("the key's IC point {index}: {source}")]
+    IcPoint {
+        /// The public wire.
+        index: usize,
+        /// What is wrong with its point.
+        source: PointError,
+    },
+    /// The verifying key of one of Taproof's circuits is none.
+    #[error("the key's verifying key: {0}")]
     VerifyingKey(groth16::KeyError),
     /// The key is another circuit's.
-    #[error("the key belongs to circuit {found}, not to {expected}")]
+    #[error("the key belongs to {found}, not to {expected}")]
     OtherCircuit {
         /// The circuit that was asked for.
         expected: CircuitId,
         /// The key's.
-        found: CircuitId,
+        found: Circuit,
     },
+    /// The key is a foreign circuit's.
+    #[error("the key belongs to a foreign circuit, where one of Taproof's is wanted")]
+    ForeignCircuit,
+    /// The key is one of Taproof's circuits, so it holds no matrices.
+    #[error("the key belongs to circuit {0} of Taproof, whose proofs are made from batches, not from witnesses")]
+    OwnCircuit(CircuitId),
     /// The circuit has the same name but other matrices, so it changed after the key was made.
     #[error("the key belongs to other matrices of circuit {0}: make the key anew")]
     OtherMatrices(CircuitId),
@@ -101,19 +128,15 @@ pub enum KeyFileError {
     #[error("the key was altered in its section {0}")]
     SectionAltered(&'static str),
     /// A section that hashes as it should holds what no key holds.
-    #[error("the key's section {0} holds wires out of range or out of order")]
+    #[error("the key's section {0} holds values out of range or out of order")]
     SectionInvalid(&'static str),
 }
 
-/// The sections' names, in order.
-const NAMES: [&str; SECTION_COUNT] = ["A wires", "A", "B wires", "B in G1", "B in G2", "L", "H"];
-
-/// A mapped proving key, its header checked.
+/// A mapped key of whatever circuit, its header and IC points checked.
 #[derive(Debug)]
-pub struct Key {
+pub struct KeyFile {
     file: MappedFile,
     header: KeyHeader,
-    prepared: PreparedVerifyingKey,
     /// What is wrong with the sections, once they have been read through.
     sections_checked: OnceLock<Result<(), SectionFault>>,
 }
@@ -125,39 +148,176 @@ enum SectionFault {
     Invalid(&'static str),
 }
 
+impl From<SectionFault> for KeyFileError {
+    fn from(fault: SectionFault) -> Self {
+        match fault {
+            SectionFault::Altered(name) => Self::SectionAltered(name),
+            SectionFault::Invalid(name) => Self::SectionInvalid(name),
+        }
+    }
+}
+
+impl KeyFile {
+    /// Maps a key and checks its header and the section of the IC points, which proofs are checked with.
+    ///
+    /// # Errors
+    /// Any of [`KeyFileError`] that does not concern another section or what the caller wants.
+    pub fn open(path: &Path) -> Result<Self, KeyFileError> {
+        let file = MappedFile::open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => KeyFileError::Locked(path.to_owned()),
+            _ => KeyFileError::Read { path: path.to_owned(), source },
+        })?;
+        let header = KeyHeader::decode(file.bytes())?;
+        let key = Self { file, header, sections_checked: OnceLock::new() };
+        key.check_digest(0)?;
+        for (index, point) in key.ic().iter().enumerate() {
+            check_point(point).map_err(|source| KeyFileError::IcPoint { index, source })?;
+        }
+        Ok(key)
+    }
+
+    /// What the header says.
+    pub fn header(&self) -> &KeyHeader {
+        &self.header
+    }
+
+    /// A point for each public wire.
+    pub(crate) fn ic(&self) -> &[G1] {
+        self.sections_unchecked().ic
+    }
+
+    /// Reads all sections through and compares their digests, the first time it is called.
+    ///
+    /// # Errors
+    /// [`KeyFileError::SectionAltered`], [`KeyFileError::SectionInvalid`].
+    pub fn sections(&self) -> Result<Sections<'_>, KeyFileError> {
+        (*self.sections_checked.get_or_init(|| self.check_sections()))?;
+        Ok(self.sections_unchecked())
+    }
+
+    /// What a proof is made with.
+    ///
+    /// # Errors
+    /// As [`KeyFile::sections`].
+    pub(crate) fn parts(&self) -> Result<Parts<'_>, KeyFileError> {
+        Ok(Parts { counts: self.header.counts, points: &self.header.points, sections: self.sections()? })
+    }
+
+    fn check_digest(&self, section: usize) -> Result<(), SectionFault> {
+        let found = &self.header.sections[section];
+        if digest(self.bytes_of(found)) == found.digest {
+            Ok(())
+        } else {
+            Err(SectionFault::Altered(SECTION_NAMES[section]))
+        }
+    }
+
+    fn check_sections(&self) -> Result<(), SectionFault> {
+        (0..SECTION_NAMES.len()).try_for_each(|section| self.check_digest(section))?;
+        let (sections, wire_count) = (self.sections_unchecked(), self.header.wire_count());
+        for (wires, name) in [(sections.a_wires, SECTION_NAMES[1]), (sections.b_wires, SECTION_NAMES[3])] {
+            let in_range = wires.last().is_none_or(|last| (*last as usize) < wire_count);
+            if !in_range || !wires.is_sorted_by(|left, right| left < right) {
+                return Err(SectionFault::Invalid(name));
+            }
+        }
+        let invalid = match self.header.circuit {
+            Circuit::Own(_) => None,
+            Circuit::Foreign => sections.matrices.first_invalid(wire_count),
+        };
+        invalid.map_or(Ok(()), |section| Err(SectionFault::Invalid(SECTION_NAMES[POINT_SECTION_COUNT + section])))
+    }
+
+    fn bytes_of(&self, section: &Section) -> &[u8] {
+        // The header was checked against the file's length, which a mapping fixes.
+        &self.file.bytes()[section.offset as usize..][..section.length as usize]
+    }
+
+    fn sections_unchecked(&self) -> Sections<'_> {
+        let [ic, a_wires, a, b_wires, b_g1, b_g2, l, h, a_ends, a_terms, b_ends, b_terms, coefficients] =
+            self.header.sections.each_ref().map(|section| self.bytes_of(section));
+        Sections {
+            ic: cast(ic),
+            a_wires: cast(a_wires),
+            a: cast(a),
+            b_wires: cast(b_wires),
+            b_g1: cast(b_g1),
+            b_g2: cast(b_g2),
+            l: cast(l),
+            h: cast(h),
+            matrices: Matrices {
+                a: Matrix { row_ends: cast(a_ends), terms: cast(a_terms) },
+                b: Matrix { row_ends: cast(b_ends), terms: cast(b_terms) },
+                coefficients: cast(coefficients),
+            },
+        }
+    }
+}
+
+/// A section as its values. Its offset and length fit the type: the header's check saw to it.
+fn cast<T: AnyBitPattern>(bytes: &[u8]) -> &[T] {
+    bytemuck::try_cast_slice(bytes).expect("sections are aligned and hold whole values")
+}
+
+/// A mapped key of one of Taproof's circuits, with its verifying key, which has exactly one public input.
+#[derive(Debug)]
+pub struct Key {
+    file: KeyFile,
+    circuit: CircuitId,
+    prepared: PreparedVerifyingKey,
+}
+
 impl Key {
     /// Maps the key of a circuit and checks its header.
     ///
     /// # Errors
     /// Any of [`KeyFileError`] that reading a header can show.
     pub fn open(path: &Path, circuit: CircuitId, matrix_hash: [u8; 32]) -> Result<Self, KeyFileError> {
-        let key = Self::open_any(path)?;
-        if key.header.circuit != circuit {
-            return Err(KeyFileError::OtherCircuit { expected: circuit, found: key.header.circuit });
+        let file = KeyFile::open(path)?;
+        let found = file.header.circuit;
+        if found != Circuit::Own(circuit) {
+            return Err(KeyFileError::OtherCircuit { expected: circuit, found });
         }
-        if key.header.matrix_hash != matrix_hash {
+        if file.header.matrix_hash != matrix_hash {
             return Err(KeyFileError::OtherMatrices(circuit));
         }
-        Ok(key)
+        Self::new(file, circuit)
     }
 
-    /// Maps a key of whatever circuit, to report on it.
+    /// Maps a key of whichever of Taproof's circuits.
     ///
     /// # Errors
-    /// As [`Key::open`].
+    /// As [`Key::open`], and [`KeyFileError::ForeignCircuit`].
     pub fn open_any(path: &Path) -> Result<Self, KeyFileError> {
-        let file = MappedFile::open(path).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => KeyFileError::Locked(path.to_owned()),
-            _ => KeyFileError::Read { path: path.to_owned(), source },
-        })?;
-        let header = KeyHeader::decode(file.bytes())?;
-        let prepared = header.verifying_key.prepare();
-        Ok(Self { file, header, prepared, sections_checked: OnceLock::new() })
+        let file = KeyFile::open(path)?;
+        match file.header.circuit {
+            Circuit::Own(circuit) => Self::new(file, circuit),
+            Circuit::Foreign => Err(KeyFileError::ForeignCircuit),
+        }
+    }
+
+    fn new(file: KeyFile, circuit: CircuitId) -> Result<Self, KeyFileError> {
+        let points = &file.header.points;
+        let [beta, gamma, delta] = [points.beta, points.gamma, points.delta].map(|point| point.to_affine());
+        let ic: Vec<_> = file.ic().iter().map(Point::to_affine).collect();
+        let key = VerifyingKey::new(points.alpha.to_affine(), beta, gamma, delta, &ic);
+        let prepared = key.map_err(KeyFileError::VerifyingKey)?.prepare();
+        Ok(Self { file, circuit, prepared })
+    }
+
+    /// The circuit that the key belongs to.
+    pub fn circuit(&self) -> CircuitId {
+        self.circuit
     }
 
     /// What the header says.
     pub fn header(&self) -> &KeyHeader {
-        &self.header
+        &self.file.header
+    }
+
+    /// The key that proofs are checked with.
+    pub fn verifying_key(&self) -> &VerifyingKey {
+        self.prepared.key()
     }
 
     /// The verifying key, prepared.
@@ -170,72 +330,13 @@ impl Key {
     /// # Errors
     /// [`KeyFileError::SectionAltered`], [`KeyFileError::SectionInvalid`].
     pub fn sections(&self) -> Result<Sections<'_>, KeyFileError> {
-        self.sections_checked.get_or_init(|| self.check_sections()).map_err(|fault| match fault {
-            SectionFault::Altered(name) => KeyFileError::SectionAltered(name),
-            SectionFault::Invalid(name) => KeyFileError::SectionInvalid(name),
-        })?;
-        Ok(self.sections_unchecked())
+        self.file.sections()
     }
 
-    fn check_sections(&self) -> Result<(), SectionFault> {
-        for (section, name) in self.header.sections.iter().zip(NAMES) {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_rayon(self.bytes_of(section));
-            if hasher.finalize() != section.digest {
-                return Err(SectionFault::Altered(name));
-            }
-        }
-        let sections = self.sections_unchecked();
-        for (wires, name) in [(sections.a_wires, NAMES[0]), (sections.b_wires, NAMES[2])] {
-            let in_range = wires.last().is_none_or(|last| *last < self.header.wire_count);
-            if !in_range || !wires.is_sorted_by(|left, right| left < right) {
-                return Err(SectionFault::Invalid(name));
-            }
-        }
-        Ok(())
+    /// What a proof is made with.
+    pub(crate) fn parts(&self) -> Result<Parts<'_>, KeyFileError> {
+        self.file.parts()
     }
-
-    fn bytes_of(&self, section: &Section) -> &[u8] {
-        // The header was checked against the file's length, which a mapping fixes.
-        &self.file.bytes()[section.offset as usize..][..section.length as usize]
-    }
-
-    fn sections_unchecked(&self) -> Sections<'_> {
-        let [a_wires, a, b_wires, b_g1, b_g2, l, h] = self.header.sections.each_ref().map(|s| self.bytes_of(s));
-        Sections {
-            a_wires: cast(a_wires),
-            a: cast(a),
-            b_wires: cast(b_wires),
-            b_g1: cast(b_g1),
-            b_g2: cast(b_g2),
-            l: cast(l),
-            h: cast(h),
-        }
-    }
-}
-
-/// A section as its values. Its offset and length fit the type: the header's check saw to it.
-fn cast<T: AnyBitPattern>(bytes: &[u8]) -> &[T] {
-    bytemuck::try_cast_slice(bytes).expect("sections are aligned and hold whole values")
-}
-
-/// The sections of a key.
-#[derive(Clone, Copy, Debug)]
-pub struct Sections<'a> {
-    /// The wires that occur in A, rising.
-    pub a_wires: &'a [u32],
-    /// For each of them, its point.
-    pub a: &'a [G1],
-    /// The wires that occur in B, rising.
-    pub b_wires: &'a [u32],
-    /// For each of them, its point in G1.
-    pub b_g1: &'a [G1],
-    /// For each of them, its point in G2.
-    pub b_g2: &'a [G2],
-    /// A point for each wire but the public ones.
-    pub l: &'a [G1],
-    /// A point for each root of the odd coset.
-    pub h: &'a [G1],
 }
 
 /// Writes a key file, whole or not at all.
@@ -243,28 +344,17 @@ pub struct Sections<'a> {
 /// # Errors
 /// [`KeyFileError::DiskFull`], [`KeyFileError::Write`].
 pub fn write(key: &ProvingKey, path: &Path) -> Result<(), KeyFileError> {
-    let sections: [&[u8]; SECTION_COUNT] = [
-        bytemuck::cast_slice(&key.a_wires),
-        bytemuck::cast_slice(&key.a),
-        bytemuck::cast_slice(&key.b_wires),
-        bytemuck::cast_slice(&key.b_g1),
-        bytemuck::cast_slice(&key.b_g2),
-        bytemuck::cast_slice(&key.l),
-        bytemuck::cast_slice(&key.h),
-    ];
+    let sections = key.sections().to_bytes();
     let offsets = layout(sections.map(|bytes| bytes.len() as u64));
     let header = KeyHeader {
         circuit: key.circuit,
         matrix_hash: key.matrix_hash,
-        wire_count: key.wire_count,
-        row_count: key.row_count,
-        verifying_key: key.verifying_key.clone(),
-        beta_g1: key.beta_g1,
-        delta_g1: key.delta_g1,
+        counts: key.counts,
+        points: key.points,
         sections: core::array::from_fn(|i| Section {
             offset: offsets[i],
             length: sections[i].len() as u64,
-            digest: *blake3::Hasher::new().update_rayon(sections[i]).finalize().as_bytes(),
+            digest: digest(sections[i]),
         }),
     };
     let contents = |file: &mut dyn Write| {

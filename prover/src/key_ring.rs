@@ -116,7 +116,7 @@ impl KeyRing {
     /// # Errors
     /// [`ProgramError`].
     pub fn program(&self) -> Result<Program, ProgramError> {
-        Program::new(self.keys.iter().map(|(circuit, key)| (*circuit, key.header().verifying_key().clone())))
+        Program::new(self.keys.iter().map(|(circuit, key)| (*circuit, key.verifying_key().clone())))
     }
 }
 

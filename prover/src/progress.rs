@@ -1,5 +1,7 @@
 //! How a long task tells how far it is.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// Told how much of a task is done; called from any thread, and often.
 pub trait Progress: Sync {
     /// `done` of `total` units are done.
@@ -18,4 +20,71 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn report(&self, _: u64, _: u64) {}
+}
+
+/// A task of a total that is known beforehand, of which several threads do parts.
+pub(crate) struct Work<'p> {
+    done: AtomicU64,
+    total: u64,
+    progress: &'p dyn Progress,
+}
+
+impl<'p> Work<'p> {
+    /// Starts a task, and reports that nothing is done.
+    pub(crate) fn new(total: u64, progress: &'p dyn Progress) -> Self {
+        progress.report(0, total);
+        Self { done: AtomicU64::new(0), total, progress }
+    }
+
+    /// Reports that so many more units are done.
+    pub(crate) fn advance(&self, units: u64) {
+        let done = self.done.fetch_add(units, Ordering::Relaxed) + units;
+        self.progress.report(done, self.total);
+    }
+
+    /// A part of the task.
+    pub(crate) fn part(&self, units: u64) -> Part<'_> {
+        Part { work: self, units_left: units }
+    }
+}
+
+/// A part of a task. What is left of it when it is dropped counts as done, so that the total is reached even if the part fails.
+pub(crate) struct Part<'w> {
+    work: &'w Work<'w>,
+    units_left: u64,
+}
+
+impl Part<'_> {
+    /// Reports that so many more units of the part are done.
+    pub(crate) fn advance(&mut self, units: u64) {
+        let units = units.min(self.units_left);
+        self.units_left -= units;
+        self.work.advance(units);
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        if self.units_left > 0 {
+            self.work.advance(self.units_left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn parts_add_up_to_the_total_even_if_they_end_early() {
+        let reports = Mutex::new(Vec::new());
+        let progress = |done: u64, total: u64| reports.lock().expect("no panic").push((done, total));
+        let work = Work::new(10, &progress);
+        let (mut first, mut second) = (work.part(6), work.part(4));
+        first.advance(2);
+        second.advance(9);
+        drop((first, second));
+        assert_eq!(*reports.lock().expect("no panic"), [(0, 10), (2, 10), (6, 10), (10, 10)]);
+    }
 }

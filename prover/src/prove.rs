@@ -1,4 +1,7 @@
-//! Proofs from an execution's trace: transforms and sums of points, no matrices.
+//! Proofs: transforms and sums of points.
+//!
+//! The values of every row come from an execution's trace for Taproof's circuits, which need no matrices ([`prove`]), and from the matrices
+//! in the key for anyone's ([`prove_foreign`]). From there on there is one path.
 //!
 //! For wires z and the values a, b, c of every row, with blinding r and s and the key's queries (see [`crate::setup`]):
 //!
@@ -8,19 +11,24 @@
 //! where h_j are the values of a b - c on the odd coset. Every proof is verified before it is returned.
 
 mod batch;
+mod cost;
+mod foreign;
 #[cfg(test)]
 mod tests;
 
 #[cfg(test)]
 use batch::prove_all;
 pub use batch::prove_batch;
+pub use foreign::{ForeignProof, ForeignProveError, prove_foreign};
 
 use crate::{
-    key_file::{Key, KeyFileError, Sections},
-    setup::{PUBLIC_WIRES, domain_for},
+    key_file::{Key, KeyFileError},
+    progress::{Part, Silent, Work},
+    proving_key::Parts,
+    setup::PUBLIC_WIRES,
 };
-use ark_bn254::{Fr, G1Projective, G2Projective};
-use ark_ec::CurveGroup;
+use ark_bn254::Fr;
+use ark_ec::{CurveGroup, short_weierstrass::Projective};
 use ark_ff::{One, UniformRand};
 use rand::{CryptoRng, RngCore, rngs::OsRng};
 use rayon::prelude::*;
@@ -139,20 +147,30 @@ pub fn prove(
     assignment: Assignment,
     blinding: &Blinding,
 ) -> Result<Proven, ProveError> {
+    let work = Work::new(0, &Silent);
+    prove_part(key, statement, assignment, blinding, &mut work.part(0))
+}
+
+fn prove_part(
+    key: &Key,
+    statement: &Statement,
+    assignment: Assignment,
+    blinding: &Blinding,
+    part: &mut Part<'_>,
+) -> Result<Proven, ProveError> {
     check(key, statement, &assignment)?;
-    let sections = key.sections()?;
+    let parts = key.parts()?;
     let Assignment { wires, a, b, c } = assignment;
-    let domain = domain_for(key.header().row_count()).expect("the header's check made this domain");
-    let h = quotient_values(&domain, &wires[..PUBLIC_WIRES], a, b, c);
-    let proof = assemble(key, &sections, &wires, &h, blinding).ok_or(ProveError::Rejected)?;
+    part.advance(cost::rows(&parts));
+    let proof = make(&parts, &wires, [a, b, c], blinding, part).ok_or(ProveError::Rejected)?;
     let verified = key.prepared_verifying_key().verify(statement, &proof).map_err(|_| ProveError::Rejected)?;
     Ok(Proven { proof, verified })
 }
 
 fn check(key: &Key, statement: &Statement, assignment: &Assignment) -> Result<(), ProveError> {
     let header = key.header();
-    if statement.circuit != header.circuit() {
-        return Err(ProveError::OtherCircuit { statement: statement.circuit, key: header.circuit() });
+    if statement.circuit != key.circuit() {
+        return Err(ProveError::OtherCircuit { statement: statement.circuit, key: key.circuit() });
     }
     let Assignment { wires, a, b, c } = assignment;
     if wires.len() != header.wire_count() || [a.len(), b.len(), c.len()] != [header.row_count(); 3] {
@@ -172,8 +190,22 @@ fn check(key: &Key, statement: &Statement, assignment: &Assignment) -> Result<()
     }
 }
 
+/// Makes a proof from the wires and the values of every row, without looking whether they hold; `None` if one of its points is at
+/// infinity, which a random blinding makes impossible in practice.
+fn make(
+    parts: &Parts<'_>,
+    wires: &[Fr],
+    rows: [Vec<Fr>; 3],
+    blinding: &Blinding,
+    part: &mut Part<'_>,
+) -> Option<Proof> {
+    let h = quotient_values(&parts.counts.domain(), &wires[..parts.counts.public_wires()], rows);
+    part.advance(cost::transforms(parts));
+    assemble(parts, wires, &h, blinding, part)
+}
+
 /// The values of a b - c on the odd coset, from those of a, b and c on the domain.
-fn quotient_values(domain: &Domain, public: &[Fr], mut a: Vec<Fr>, mut b: Vec<Fr>, mut c: Vec<Fr>) -> Vec<Fr> {
+fn quotient_values(domain: &Domain, public: &[Fr], [mut a, mut b, mut c]: [Vec<Fr>; 3]) -> Vec<Fr> {
     for values in [&mut a, &mut b, &mut c] {
         values.reserve_exact(domain.size() - values.len());
     }
@@ -183,19 +215,24 @@ fn quotient_values(domain: &Domain, public: &[Fr], mut a: Vec<Fr>, mut b: Vec<Fr
     a
 }
 
-/// The three points, or `None` if one is at infinity, which a random blinding makes impossible in practice.
-fn assemble(key: &Key, sections: &Sections<'_>, wires: &[Fr], h: &[Fr], blinding: &Blinding) -> Option<Proof> {
+fn assemble(parts: &Parts<'_>, wires: &[Fr], h: &[Fr], blinding: &Blinding, part: &mut Part<'_>) -> Option<Proof> {
     let Blinding { r, s } = blinding;
-    let header = key.header();
-    let verifying_key = header.verifying_key();
-    let delta_g1 = header.delta_g1.to_affine();
+    let Parts { counts, points, sections } = parts;
+    let delta_g1 = points.delta_g1.to_affine();
     let a_scalars = Scalars::picked(wires, sections.a_wires);
     let b_scalars = Scalars::picked(wires, sections.b_wires);
-    let a: G1Projective = msm(sections.a, a_scalars) + verifying_key.alpha() + delta_g1 * r;
-    let b_g1: G1Projective = msm(sections.b_g1, b_scalars) + header.beta_g1.to_affine() + delta_g1 * s;
-    let b_g2: G2Projective = msm(sections.b_g2, b_scalars) + verifying_key.beta() + *verifying_key.delta() * s;
-    let l = msm(sections.l, Scalars::all(&wires[PUBLIC_WIRES..]));
-    let h = msm(sections.h, Scalars::all(h));
+    let a = sum(sections.a, a_scalars, part) + points.alpha.to_affine() + delta_g1 * r;
+    let b_g1 = sum(sections.b_g1, b_scalars, part) + points.beta_g1.to_affine() + delta_g1 * s;
+    let b_g2 = sum(sections.b_g2, b_scalars, part) + points.beta.to_affine() + points.delta.to_affine() * s;
+    let l = sum(sections.l, Scalars::all(&wires[counts.public_wires()..]), part);
+    let h = sum(sections.h, Scalars::all(h), part);
     let c = l + h + a * s + b_g1 * r - delta_g1 * (*r * s);
     Proof::new(a.into_affine(), b_g2.into_affine(), c.into_affine()).ok()
+}
+
+/// A sum of points, which is counted when it is done.
+fn sum<P: Point>(points: &[P], scalars: Scalars<'_>, part: &mut Part<'_>) -> Projective<P::Config> {
+    let sum = msm(points, scalars);
+    part.advance(cost::sum(points));
+    sum
 }

@@ -14,14 +14,17 @@ mod qap;
 #[cfg(test)]
 mod tests;
 
-use crate::progress::Progress;
+use crate::{
+    matrices::MatricesBuf,
+    progress::{Progress, Work},
+    proving_key::{Circuit, Counts, FixedPoints, ProvingKey},
+};
 use ark_bn254::{Fr, G1Affine, G2Affine};
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{Field, One, UniformRand, Zero};
 use bitcoin::Network;
 use rand::{CryptoRng, RngCore, SeedableRng, rngs::OsRng};
 use rand_chacha::ChaCha20Rng;
-use std::sync::atomic::{AtomicU64, Ordering};
 use taproof_arith::{Domain, FixedBase, G1, G2, Point};
 use taproof_circuits::cs::Shape;
 use taproof_verifier::{
@@ -71,32 +74,6 @@ pub enum SetupError {
     /// The verifying key is degenerate, which no circuit of ours and no random trapdoor brings about.
     #[error("the verifying key is unusable: {0}")]
     VerifyingKey(#[from] KeyError),
-}
-
-/// All that a key file holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvingKey {
-    pub(crate) circuit: CircuitId,
-    pub(crate) matrix_hash: [u8; 32],
-    pub(crate) wire_count: u32,
-    pub(crate) row_count: u32,
-    pub(crate) verifying_key: VerifyingKey,
-    pub(crate) beta_g1: G1,
-    pub(crate) delta_g1: G1,
-    pub(crate) a_wires: Vec<u32>,
-    pub(crate) a: Vec<G1>,
-    pub(crate) b_wires: Vec<u32>,
-    pub(crate) b_g1: Vec<G1>,
-    pub(crate) b_g2: Vec<G2>,
-    pub(crate) l: Vec<G1>,
-    pub(crate) h: Vec<G1>,
-}
-
-impl ProvingKey {
-    /// The key that proofs are checked with.
-    pub fn verifying_key(&self) -> &VerifyingKey {
-        &self.verifying_key
-    }
 }
 
 /// The wires whose queries IC, not L, holds: the constant one and the public input.
@@ -198,29 +175,33 @@ fn generate_with(
     let in_g1 = |scalar: Fr| (G1Affine::generator() * scalar).into_affine();
     let in_g2 = |scalar: Fr| (G2Affine::generator() * scalar).into_affine();
     let ic: Vec<G1Affine> = public.iter().map(|scalar| in_g1(*scalar)).collect();
-    let verifying_key = VerifyingKey::new(
-        in_g1(trapdoor.alpha),
-        in_g2(trapdoor.beta),
-        in_g2(trapdoor.gamma),
-        in_g2(trapdoor.delta),
-        &ic,
-    )?;
+    let [alpha, beta_g1, delta_g1] = [trapdoor.alpha, trapdoor.beta, trapdoor.delta].map(in_g1);
+    let [beta, gamma, delta] = [trapdoor.beta, trapdoor.gamma, trapdoor.delta].map(in_g2);
+    VerifyingKey::new(alpha, beta, gamma, delta, &ic)?;
     let count = |n: usize| u32::try_from(n).expect("a circuit has fewer than 2^32 wires and rows");
+    let [wires, rows] = [shape.wire_count(), shape.row_count()].map(count);
     Ok(ProvingKey {
-        circuit,
+        circuit: Circuit::Own(circuit),
         matrix_hash: shape.matrix_hash(),
-        wire_count: count(shape.wire_count()),
-        row_count: count(shape.row_count()),
-        verifying_key,
-        beta_g1: G1::from_affine(&in_g1(trapdoor.beta)),
-        delta_g1: G1::from_affine(&in_g1(trapdoor.delta)),
+        counts: Counts::new(wires, PUBLIC_WIRES as u32, rows, domain.log_size())
+            .expect("the domain is one for the circuit's rows and public wires"),
+        points: FixedPoints {
+            alpha: G1::from_affine(&alpha),
+            beta_g1: G1::from_affine(&beta_g1),
+            delta_g1: G1::from_affine(&delta_g1),
+            beta: G2::from_affine(&beta),
+            gamma: G2::from_affine(&gamma),
+            delta: G2::from_affine(&delta),
+        },
+        ic: ic.iter().map(G1::from_affine).collect(),
         a_wires,
-        a: work.multiply(&g1, &a, 1),
+        a: multiply(&work, &g1, &a, 1),
         b_wires,
-        b_g1: work.multiply(&g1, &b, 1),
-        b_g2: work.multiply(&g2, &b, G2_COST),
-        l: work.multiply(&g1, private, 1),
-        h: work.multiply(&g1, &h, 1),
+        b_g1: multiply(&work, &g1, &b, 1),
+        b_g2: multiply(&work, &g2, &b, G2_COST),
+        l: multiply(&work, &g1, private, 1),
+        h: multiply(&work, &g1, &h, 1),
+        matrices: MatricesBuf::default(),
     })
 }
 
@@ -234,29 +215,14 @@ impl Trapdoor {
 /// How much longer a point of G2 takes than one of G1, for the progress.
 const G2_COST: u64 = 3;
 
-/// Counts what is done and reports it.
-struct Work<'a> {
-    done: AtomicU64,
-    total: u64,
-    progress: &'a dyn Progress,
-}
+/// How many points are computed between two reports.
+const PIECE: usize = 1 << 14;
 
-impl<'a> Work<'a> {
-    /// How many points are computed between two reports.
-    const PIECE: usize = 1 << 14;
-
-    fn new(total: u64, progress: &'a dyn Progress) -> Self {
-        progress.report(0, total);
-        Self { done: AtomicU64::new(0), total, progress }
+fn multiply<P: Point>(work: &Work<'_>, base: &FixedBase<P>, scalars: &[Fr], cost: u64) -> Vec<P> {
+    let mut points = Vec::with_capacity(scalars.len());
+    for piece in scalars.chunks(PIECE) {
+        points.extend(base.multiply(piece));
+        work.advance(cost * piece.len() as u64);
     }
-
-    fn multiply<P: Point>(&self, base: &FixedBase<P>, scalars: &[Fr], cost: u64) -> Vec<P> {
-        let mut points = Vec::with_capacity(scalars.len());
-        for piece in scalars.chunks(Self::PIECE) {
-            points.extend(base.multiply(piece));
-            let cost = cost * piece.len() as u64;
-            self.progress.report(self.done.fetch_add(cost, Ordering::Relaxed) + cost, self.total);
-        }
-        points
-    }
+    points
 }

@@ -1,7 +1,11 @@
 //! Random circuits for the tests of keys and proofs: a head, a repeated slot and a tail of random rows.
 
-use crate::setup::{self, ProvingKey, Randomness, SetupOptions};
-use crate::{key_file::Key, progress::Silent};
+use crate::{
+    key_file::Key,
+    progress::Silent,
+    proving_key::ProvingKey,
+    setup::{self, Randomness, SetupOptions},
+};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field, UniformRand};
 use bitcoin::Network;

@@ -2,12 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+use ark_bn254::Fr;
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
+use taproof::{
+    key_file::{self, Key},
+    progress::Silent,
+    setup::{self, Randomness, SetupOptions},
+    zkey,
+};
+use taproof_circuits::{
+    cs::{ConstraintSystem, SegmentShape, Shape},
+    iden3::write_wtns,
+};
+use taproof_verifier::{cell::Depth, record::Kind, statement::CircuitId};
 use tempfile::TempDir;
 
 /// A data directory of its own.
@@ -298,7 +310,7 @@ fn help_usage_and_missing_files() {
     assert!(help.status.success());
     let help = String::from_utf8(help.stdout).expect("UTF-8");
     let commands = ["demo", "setup", "wallet", "tx", "batch", "prove", "anchor", "follow", "verify", "rebuild"];
-    let more = ["inspect", "prove-account", "verify-account", "export", "import-block", "completions"];
+    let more = ["import-zkey", "inspect", "prove-account", "verify-account", "export", "import-block", "completions"];
     for command in commands.iter().chain(&more) {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is listed");
         let help = scene.run(&[command, "--help"]);
@@ -320,6 +332,106 @@ fn help_usage_and_missing_files() {
     }
     let refused = scene.failure(3, &["setup", "--network", "bitcoin"]);
     assert!(refused.contains("wallet.words"), "{refused}");
+}
+
+/// The circuit x y = public, x + 3 y = z, with its key and a witness in the scene's folder: small.zkey, small.wtns.
+fn write_small_circuit(scene: &Scene) {
+    let circuit = CircuitId::new(Kind::Open, Depth::new(1).unwrap(), 0);
+    let mut head = SegmentShape::new(0);
+    let [_, public, x, y] = [(); 4].map(|()| head.witness(Fr::from(0u64)));
+    head.enforce(&x, &y, &public);
+    head.wire(&(x + y * Fr::from(3u64)));
+    let end = head.wire_count();
+    let shape = Shape::new(head, SegmentShape::new(end), SegmentShape::new(end), 0, 0);
+    let (randomness, network) = (Randomness::Seed([1; 32]), bitcoin::Network::Regtest);
+    let options = SetupOptions { network, allow_outside_test_networks: false, randomness };
+    let key = setup::generate(&shape, circuit, &options, &Silent).unwrap();
+    key_file::write(&key, &scene.path("own.key")).unwrap();
+    let key = Key::open(&scene.path("own.key"), circuit, shape.matrix_hash()).unwrap();
+    zkey::write(&key, &shape, &mut fs::File::create(scene.path("small.zkey")).unwrap()).unwrap();
+    write_witness(scene, "small.wtns", &[1, 35, 5, 7, 26]);
+}
+
+fn write_witness(scene: &Scene, name: &str, wires: &[u64]) {
+    let wires: Vec<Fr> = wires.iter().map(|wire| Fr::from(*wire)).collect();
+    write_wtns(&wires, &mut fs::File::create(scene.path(name)).unwrap()).unwrap();
+}
+
+#[test]
+fn other_peoples_circuits_are_proven_without_a_rollup() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    let report = scene.report(&["prove", "--zkey", "small.zkey", "--witness", "small.wtns"]);
+    assert_eq!((&report["constraints"], &report["public_inputs"]), (&2.into(), &1.into()));
+    assert_eq!(
+        fs::read_to_string(scene.path("public.json")).unwrap().split_whitespace().collect::<String>(),
+        "[\"35\"]"
+    );
+    let proof: Value = serde_json::from_str(&fs::read_to_string(scene.path("proof.json")).unwrap()).unwrap();
+    assert_eq!((&proof["protocol"], &proof["curve"]), (&"groth16".into(), &"bn128".into()));
+    let imported = scene.report(&["import-zkey", "small.zkey"]);
+    assert_eq!((&imported["out"], &imported["wires"]), (&"small.key".into(), &5.into()));
+    assert!(scene.failure(1, &["import-zkey", "small.zkey"]).contains("not overwritten"));
+    let from_key = ["prove", "--key", "small.key", "--witness", "small.wtns", "--proof", "out/p.json"];
+    assert_eq!(scene.report(&from_key)["matrix_hash"], report["matrix_hash"]);
+    assert!(scene.path("out/p.json").is_file());
+    let inspected = scene.report(&["inspect", "small.key"]);
+    assert_eq!((&inspected["circuit"], &inspected["constraints"]), (&"a foreign circuit".into(), &2.into()));
+    assert!(!scene.path("rollup").exists(), "no data directory is made");
+}
+
+#[test]
+fn other_peoples_files_are_refused_with_their_fault() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    scene.report(&["import-zkey", "small.zkey", "--out", "small.key"]);
+    let prove = |key: [&str; 2], witness: &str| {
+        [["prove", key[0], key[1]], ["--witness", witness, "--quiet"]].concat().into_iter().map(str::to_owned).collect()
+    };
+    let refused = |exit_code, arguments: Vec<String>, expected: &str| {
+        let error = scene.failure(exit_code, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(error.contains(expected), "{error}");
+    };
+    let (zkey, key) = (["--zkey", "small.zkey"], ["--key", "small.key"]);
+    write_witness(&scene, "wrong.wtns", &[1, 36, 5, 7, 26]);
+    write_witness(&scene, "short.wtns", &[1, 35, 5, 7]);
+    write_witness(&scene, "two.wtns", &[2, 35, 5, 7, 26]);
+    for key in [zkey, key] {
+        refused(4, prove(key, "wrong.wtns"), "does not satisfy");
+        refused(3, prove(key, "short.wtns"), "4 values and the key's circuit 5 wires");
+        refused(3, prove(key, "two.wtns"), "not one");
+        refused(3, prove(key, "none.wtns"), "none.wtns");
+        refused(3, prove(key, "small.zkey"), "this is no .wtns file");
+    }
+    refused(3, prove(["--zkey", "small.key"], "small.wtns"), "this is no .zkey file");
+    refused(3, prove(["--zkey", "small.wtns"], "small.wtns"), "this is no .zkey file");
+    refused(3, prove(["--key", "small.zkey"], "small.wtns"), "not a proving key");
+    refused(3, prove(["--key", "own.key"], "small.wtns"), "made from batches");
+    refused(3, prove(["--zkey", "none.zkey"], "small.wtns"), "none.zkey");
+    for (name, length) in [("small.zkey", 500), ("small.wtns", 100)] {
+        let bytes = fs::read(scene.path(name)).unwrap();
+        fs::write(scene.path("cut"), &bytes[..length]).unwrap();
+        let arguments = if length == 500 { prove(["--zkey", "cut"], "small.wtns") } else { prove(zkey, "cut") };
+        refused(3, arguments, "truncated");
+    }
+    assert!(scene.failure(3, &["import-zkey", "small.wtns", "--out", "no.key"]).contains("no .zkey file"));
+    assert!(!scene.path("no.key").exists());
+    alter(&scene.path("small.key"), fs::metadata(scene.path("small.key")).unwrap().len() as usize - 1);
+    refused(3, prove(key, "small.wtns"), "altered in its section coefficients");
+    assert!(!scene.path("proof.json").exists(), "what fails writes nothing");
+
+    // What belongs to one way of proving is no option of the other.
+    for arguments in [
+        &["prove"][..],
+        &["prove", "0.batch", "--zkey", "small.zkey", "--witness", "small.wtns"],
+        &["prove", "--zkey", "small.zkey", "--key", "small.key", "--witness", "small.wtns"],
+        &["prove", "--zkey", "small.zkey"],
+        &["prove", "--witness", "small.wtns"],
+        &["prove", "0.batch", "--proof", "proof.json"],
+        &["prove", "--zkey", "small.zkey", "--witness", "small.wtns", "--at-once", "2"],
+    ] {
+        assert_eq!(scene.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
 }
 
 #[test]

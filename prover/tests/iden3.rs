@@ -1,4 +1,4 @@
-//! snarkjs, an independent implementation, checks our witness and proof and proves with our key.
+//! snarkjs, an independent implementation, checks our witness and proof, proves with our key, and makes a key that we prove with.
 
 use ark_bn254::Fr;
 use ark_ff::One;
@@ -21,8 +21,9 @@ use taproof_circuits::{
     chunk::{self, witness::ChunkWitness},
     cs::Shape,
     iden3::{
+        BinaryFile,
         json::{ProofJson, PublicJson, VerifyingKeyJson},
-        write_r1cs, write_wtns,
+        prime_bytes, write_r1cs, write_wtns,
     },
     schnorr::SecretKey,
     state::{Plan, Slots, State},
@@ -72,9 +73,9 @@ impl Scene {
         scene.write("circuit.r1cs", |out| write_r1cs(&scene.shape, out));
         scene.write("witness.wtns", |out| write_wtns(&scene.wires(), out));
         scene.write("circuit.zkey", |out| zkey::write(&scene.key, &scene.shape, out).map_err(io::Error::other));
-        let verifying_key = VerifyingKeyJson::from(scene.key.header().verifying_key());
+        let verifying_key = VerifyingKeyJson::from(scene.key.verifying_key());
         scene.write("verification_key.json", |out| Ok(serde_json::to_writer(out, &verifying_key)?));
-        let public = PublicJson::new(&scene.chunk.statement.digest());
+        let public = PublicJson::new(&[scene.chunk.statement.digest()]);
         scene.write("public.json", |out| Ok(serde_json::to_writer(out, &public)?));
         scene
     }
@@ -97,20 +98,12 @@ impl Scene {
         serde_json::from_slice(&fs::read(self.path(name)).expect("the file is there")).expect("JSON of its sort")
     }
 
-    /// Runs snarkjs in the folder.
     fn snarkjs(&self, arguments: &str) -> Output {
-        let tooling = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snarkjs");
-        let program = tooling.join("node_modules/snarkjs/build/cli.cjs");
-        let missing = "run `cargo xtask test`, or `npm ci` in prover/tests/snarkjs";
-        assert!(program.is_file(), "snarkjs is not installed: {missing}");
-        let command = Command::new("node").arg(program).args(arguments.split(' ')).current_dir(&self.folder).output();
-        command.unwrap_or_else(|error| panic!("node does not start ({error}): {missing}"))
+        snarkjs(self.folder.path(), arguments)
     }
 
     fn assert_snarkjs(&self, arguments: &str, expected: &str) {
-        let output = self.snarkjs(arguments);
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains(expected), "snarkjs {arguments}: {text}");
+        assert_snarkjs(self.folder.path(), arguments, expected);
     }
 
     fn assert_snarkjs_refuses(&self, arguments: &str) {
@@ -120,6 +113,27 @@ impl Scene {
     }
 }
 
+/// Runs snarkjs in a folder.
+fn snarkjs(folder: &Path, arguments: &str) -> Output {
+    node(folder, "node_modules/snarkjs/build/cli.cjs", arguments)
+}
+
+/// Runs a program of `tests/snarkjs` in a folder.
+fn node(folder: &Path, program: &str, arguments: &str) -> Output {
+    let tooling = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snarkjs");
+    let missing = "run `cargo xtask test`, or `npm ci` in prover/tests/snarkjs";
+    assert!(tooling.join("node_modules/snarkjs").is_dir(), "snarkjs is not installed: {missing}");
+    let mut command = Command::new("node");
+    command.arg(tooling.join(program)).args(arguments.split_whitespace()).current_dir(folder);
+    command.output().unwrap_or_else(|error| panic!("node does not start ({error}): {missing}"))
+}
+
+fn assert_snarkjs(folder: &Path, arguments: &str, expected: &str) {
+    let output = snarkjs(folder, arguments);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains(expected), "snarkjs {arguments}: {text}");
+}
+
 #[test]
 fn snarkjs_accepts_our_proof_and_no_other_statement() {
     let scene = Scene::new();
@@ -127,7 +141,7 @@ fn snarkjs_accepts_our_proof_and_no_other_statement() {
     let proven = prove_chunk(&scene.key, &scene.chunk, &blinding).expect("a valid deposit");
     scene.write("proof.json", |out| Ok(serde_json::to_writer(out, &ProofJson::from(proven.proof()))?));
     scene.assert_snarkjs("groth16 verify verification_key.json public.json proof.json", "OK!");
-    let other = PublicJson::new(&(scene.chunk.statement.digest() + Fr::one()));
+    let other = PublicJson::new(&[scene.chunk.statement.digest() + Fr::one()]);
     scene.write("other.json", |out| Ok(serde_json::to_writer(out, &other)?));
     scene.assert_snarkjs_refuses("groth16 verify verification_key.json other.json proof.json");
 }
@@ -152,7 +166,7 @@ fn snarkjs_proves_with_our_key() {
     scene.assert_snarkjs("groth16 prove circuit.zkey witness.wtns made.json public_made.json", "");
     let proof = Proof::try_from(&scene.json::<ProofJson>("made.json")).expect("points of the groups");
     let statement = &scene.chunk.statement;
-    assert_eq!(scene.json::<PublicJson>("public_made.json").digest(), Ok(statement.digest()));
+    assert_eq!(scene.json::<PublicJson>("public_made.json").inputs(), Ok(vec![statement.digest()]));
     let verified = scene.key.prepared_verifying_key().verify(statement, &proof).expect("a valid proof");
     assert_eq!(verified.statement(), statement);
 
@@ -160,4 +174,86 @@ fn snarkjs_proves_with_our_key() {
     let mut exported: serde_json::Value = scene.json("exported.json");
     exported.as_object_mut().expect("an object").remove("vk_alphabeta_12");
     assert_eq!(exported, scene.json::<serde_json::Value>("verification_key.json"));
+}
+
+/// The terms of a row of A, B and C.
+type Row = [&'static [(u32, i64)]; 3];
+
+/// Wires: one, the outputs `product` and `mixed`, the inputs x and y, the private z, then x z and x + 2 y - z.
+const ROWS: [Row; 4] = [
+    [&[(3, 1)], &[(4, 1)], &[(1, 1)]],
+    [&[(3, 1)], &[(5, 1)], &[(6, 1)]],
+    [&[(6, 1)], &[(4, 1), (0, -5)], &[(2, 1), (3, -3)]],
+    [&[(3, 1), (4, 2), (5, -1)], &[(0, 1)], &[(7, 1)]],
+];
+
+fn witness([x, y, z]: [i64; 3]) -> Vec<Fr> {
+    [1, x * y, x * z * (y - 5) + 3 * x, x, y, z, x * z, x + 2 * y - z].map(Fr::from).to_vec()
+}
+
+/// Writes the rows as circom would: two outputs, two public inputs, one private.
+fn write_circuit(out: &mut dyn Write) -> io::Result<()> {
+    let mut rows = Vec::new();
+    for terms in ROWS.as_flattened() {
+        rows.extend((terms.len() as u32).to_le_bytes());
+        for (wire, coefficient) in *terms {
+            rows.extend(wire.to_le_bytes());
+            rows.extend(taproof_verifier::field::to_bytes(&Fr::from(*coefficient)));
+        }
+    }
+    let mut file = BinaryFile::start(out, *b"r1cs", 1, 3)?;
+    file.section(1, 36 + 4 * 4 + 8 + 4, |out| {
+        out.write_all(&prime_bytes::<Fr>())?;
+        [8u32, 2, 2, 1].iter().try_for_each(|count| out.write_all(&count.to_le_bytes()))?;
+        out.write_all(&8u64.to_le_bytes())?;
+        out.write_all(&(ROWS.len() as u32).to_le_bytes())
+    })?;
+    file.section(2, rows.len() as u64, |out| out.write_all(&rows))?;
+    file.section(3, 8 * 8, |out| (0..8u64).try_for_each(|label| out.write_all(&label.to_le_bytes())))?;
+    file.finish();
+    Ok(())
+}
+
+/// Runs taproof in a folder that holds no rollup.
+fn taproof(folder: &Path, arguments: &str) -> serde_json::Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
+    let output = command.args(arguments.split(' ')).arg("--json").current_dir(folder).output();
+    let output = output.expect("the binary starts");
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("a report")
+}
+
+#[test]
+fn snarkjs_accepts_proofs_for_a_key_that_snarkjs_made() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let folder = scratch.path();
+    let write = |name: &str, write: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
+        let mut bytes = Vec::new();
+        write(&mut bytes).expect("memory");
+        fs::write(folder.join(name), bytes).expect("the folder is ours");
+    };
+    write("circuit.r1cs", &write_circuit);
+    write("witness.wtns", &|out| write_wtns(&witness([7, 11, 13]), out));
+    let ceremony = node(folder, "ceremony.cjs", "");
+    assert!(ceremony.status.success(), "{}", String::from_utf8_lossy(&ceremony.stdout));
+
+    let report = taproof(folder, "prove --zkey circuit.zkey --witness witness.wtns");
+    assert_eq!((&report["constraints"], &report["public_inputs"]), (&4.into(), &4.into()));
+    assert_eq!(report["forgeable"], false);
+    assert_snarkjs(folder, "groth16 verify vk.json public.json proof.json", "OK!");
+    let public = fs::read_to_string(folder.join("public.json")).expect("just written");
+    let public: Vec<String> = serde_json::from_str(&public).expect("a list of numbers");
+    assert_eq!(public, ["77", "567", "7", "11"]);
+
+    let imported = taproof(folder, "import-zkey circuit.zkey --out made/circuit.key");
+    assert_eq!(imported["matrix_hash"], report["matrix_hash"]);
+    write("other.wtns", &|out| write_wtns(&witness([-1, 0, 99]), out));
+    taproof(folder, "prove --key made/circuit.key --witness other.wtns --proof other.json --public inputs.json");
+    assert_snarkjs(folder, "groth16 verify vk.json inputs.json other.json", "OK!");
+    let output = snarkjs(folder, "groth16 verify vk.json public.json other.json");
+    assert!(!output.status.success(), "a proof of other inputs");
+
+    // Before anyone contributes, gamma is delta: proofs are made, and the report says what they are worth.
+    let report = taproof(folder, "prove --zkey first.zkey --witness witness.wtns --proof first.json");
+    assert_eq!(report["forgeable"], true);
 }

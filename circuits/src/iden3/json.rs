@@ -100,20 +100,17 @@ impl From<&VerifyingKey> for VerifyingKeyJson {
 pub struct PublicJson(Vec<String>);
 
 impl PublicJson {
-    /// The one public input, a statement's digest.
-    pub fn new(digest: &Fr) -> Self {
-        Self(vec![decimal(*digest)])
+    /// Public inputs, in the order of their wires.
+    pub fn new(inputs: &[Fr]) -> Self {
+        Self(inputs.iter().map(|input| decimal(*input)).collect())
     }
 
-    /// The one public input.
+    /// The public inputs, in the order of their wires.
     ///
     /// # Errors
-    /// [`JsonError::Number`] if there is not exactly one, or it is no element.
-    pub fn digest(&self) -> Result<Fr, JsonError> {
-        match &self.0[..] {
-            [digest] => element(digest),
-            _ => Err(JsonError::Number),
-        }
+    /// [`JsonError::Number`] if one is no element.
+    pub fn inputs(&self) -> Result<Vec<Fr>, JsonError> {
+        self.0.iter().map(|input| element(input)).collect()
     }
 }
 
@@ -191,14 +188,13 @@ mod tests {
     #[test]
     fn numbers_are_canonical_decimals_below_the_order() {
         for number in [Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::from(u64::MAX)] {
-            assert_eq!(PublicJson::new(&number).digest(), Ok(number));
+            assert_eq!(PublicJson::new(&[number, Fr::ONE]).inputs(), Ok(vec![number, Fr::ONE]));
         }
         let order = Fr::MODULUS.to_string();
         for text in ["", "00", "01", "-1", "+1", "1 ", "0x1", "1e3", &order, &"9".repeat(77), &"9".repeat(78)] {
-            assert_eq!(PublicJson(vec![text.into()]).digest(), Err(JsonError::Number), "{text:?}");
+            assert_eq!(PublicJson(vec!["1".into(), text.into()]).inputs(), Err(JsonError::Number), "{text:?}");
         }
-        assert_eq!(PublicJson(vec![]).digest(), Err(JsonError::Number));
-        assert_eq!(PublicJson(vec!["1".into(), "1".into()]).digest(), Err(JsonError::Number));
+        assert_eq!(PublicJson::new(&[]).inputs(), Ok(vec![]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Matrices as a .r1cs file, version 1.
 
-use super::BinaryFile;
+use super::{BinaryFile, prime_bytes};
 use crate::cs::Shape;
 use ark_bn254::Fr;
 use std::io::{self, Write};
@@ -19,8 +19,7 @@ pub fn write_r1cs(shape: &Shape, out: &mut dyn Write) -> io::Result<()> {
     let terms: usize = shape.rows().map(|row| row.a().count() + row.b().count() + row.c().count()).sum();
     let mut file = BinaryFile::start(out, *b"r1cs", 1, 3)?;
     file.section(1, 4 + 32 + 4 * 4 + 8 + 4, |out| {
-        out.write_all(&32u32.to_le_bytes())?;
-        out.write_all(&super::wtns::modulus_bytes::<Fr>())?;
+        out.write_all(&prime_bytes::<Fr>())?;
         out.write_all(&count(wires))?;
         // Public outputs, public inputs, private inputs.
         out.write_all(&count(0))?;

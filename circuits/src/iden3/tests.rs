@@ -3,6 +3,7 @@ use crate::cs::{ConstraintSystem, SegmentShape, Shape};
 use ark_bn254::Fr;
 use ark_ff::Field;
 use proptest::prelude::*;
+use std::io::Cursor;
 
 /// Head: x y = public; slots: square the carry; tail: carry + 3 = one more wire.
 fn shape(slots: usize) -> Shape {
@@ -31,7 +32,7 @@ fn read_r1cs(bytes: &[u8]) -> (usize, Vec<Row>) {
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
     assert_eq!((take(4), number(&take(4)), number(&take(4))), (b"r1cs".to_vec(), 1, 3));
     assert_eq!((number(&take(4)), number(&take(8)), number(&take(4))), (1, 64, 32));
-    assert_eq!(take(32), wtns::modulus_bytes::<Fr>());
+    assert_eq!(take(32), prime_bytes::<Fr>()[4..]);
     let wires = number(&take(4));
     assert_eq!((number(&take(4)), number(&take(4)), number(&take(4))), (0, 1, 0), "outputs, public, private");
     assert_eq!(number(&take(8)), wires, "labels");
@@ -78,19 +79,36 @@ proptest! {
         let wires: Vec<Fr> = values.iter().map(|value| Fr::from(*value).inverse().unwrap_or(Fr::ONE)).collect();
         let mut bytes = Vec::new();
         write_wtns(&wires, &mut bytes).expect("memory");
-        prop_assert_eq!(read_wtns(&bytes), Ok(wires.clone()));
+        let read = |bytes: &[u8]| read_wtns(Cursor::new(bytes));
+        prop_assert_eq!(&*read(&bytes).expect("just written"), &wires);
         let at = at.index(bytes.len());
-        prop_assert!(read_wtns(&bytes[..at]).is_err());
+        prop_assert!(read(&bytes[..at]).is_err());
         let mut altered = bytes.clone();
         altered[at] ^= 1 << bit;
-        prop_assert_ne!(read_wtns(&altered), Ok(wires));
-        if at < 76 {
-            prop_assert_eq!(read_wtns(&altered), Err(WtnsError::Layout));
+        match read(&altered) {
+            Ok(found) => prop_assert!(at >= 76 && *found != wires),
+            Err(WtnsError::NotCanonical(wire)) => prop_assert_eq!(wire, (at - 76) / 32),
+            Err(_) => prop_assert!(at < 76),
         }
         bytes.push(0);
-        prop_assert_eq!(read_wtns(&bytes), Err(WtnsError::Layout));
-        let mut above = bytes[..76].to_vec();
-        above.extend([0xff; 32]);
-        prop_assert_eq!(read_wtns(&above), Err(WtnsError::NotCanonical(0)));
+        prop_assert!(matches!(read(&bytes), Err(WtnsError::Container(ContainerError::Trailing(1)))));
     }
+}
+
+#[test]
+fn values_at_and_above_the_order_and_other_fields_are_refused() {
+    let mut bytes = Vec::new();
+    write_wtns(&vec![-Fr::ONE; 1500], &mut bytes).expect("memory");
+    let read = |bytes: &[u8]| read_wtns(Cursor::new(bytes));
+    assert_eq!(read(&bytes).expect("the greatest value").len(), 1500);
+    let at = bytes.len() - 64;
+    bytes[at] += 1;
+    assert!(matches!(read(&bytes), Err(WtnsError::NotCanonical(1498))), "the order itself");
+    bytes[24] = 8;
+    let other = read(&bytes);
+    assert!(matches!(other, Err(WtnsError::Container(ContainerError::OtherField { section: 1, .. }))));
+    let mut file = Vec::new();
+    let mut container = BinaryFile::start(&mut file, *b"wtns", 2, 1).expect("memory");
+    container.section(2, 0, |_| Ok(())).expect("memory");
+    assert!(matches!(read(&file), Err(WtnsError::Container(ContainerError::MissingSection(1)))));
 }

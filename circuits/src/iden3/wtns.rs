@@ -1,30 +1,30 @@
 //! Witnesses as .wtns files, version 2.
 
-use super::BinaryFile;
+use super::{
+    BinaryFile, Container, ContainerError,
+    container::{PRIME_LENGTH, expect_prime, prime_bytes},
+};
 use ark_bn254::Fr;
-use ark_ff::PrimeField;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use taproof_verifier::field;
+use zeroize::Zeroizing;
 
 /// Why bytes are no witness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WtnsError {
-    /// Not the layout that [`write_wtns`] writes, or another field.
-    #[error("the bytes are not a witness over the scalar field of BN254 in the format wtns 2")]
-    Layout,
+    /// The container is not one, or lacks what a witness has.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// A value is not below the order of the field.
     #[error("the value of wire {0} is not below the order of the field")]
     NotCanonical(usize),
 }
 
-/// The order of a field of 254 bits, 32 bytes, little-endian.
-pub(super) fn modulus_bytes<F: PrimeField>() -> [u8; 32] {
-    let mut bytes = [0; 32];
-    for (out, limb) in bytes.chunks_exact_mut(8).zip(F::MODULUS.as_ref()) {
-        out.copy_from_slice(&limb.to_le_bytes());
+impl From<io::Error> for WtnsError {
+    fn from(error: io::Error) -> Self {
+        Self::Container(error.into())
     }
-    bytes
 }
 
 /// Writes the values of all wires.
@@ -34,9 +34,8 @@ pub(super) fn modulus_bytes<F: PrimeField>() -> [u8; 32] {
 pub fn write_wtns(wires: &[Fr], out: &mut dyn Write) -> io::Result<()> {
     let count = u32::try_from(wires.len()).expect("a circuit has fewer than 2^32 wires");
     let mut file = BinaryFile::start(out, *b"wtns", 2, 2)?;
-    file.section(1, 4 + 32 + 4, |out| {
-        out.write_all(&32u32.to_le_bytes())?;
-        out.write_all(&modulus_bytes::<Fr>())?;
+    file.section(1, PRIME_LENGTH as u64 + 4, |out| {
+        out.write_all(&prime_bytes::<Fr>())?;
         out.write_all(&count.to_le_bytes())
     })?;
     file.section(2, 32 * u64::from(count), |out| {
@@ -46,27 +45,34 @@ pub fn write_wtns(wires: &[Fr], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads what [`write_wtns`] writes, and nothing else.
+/// Reads the values of all wires of a circuit over the scalar field of BN254, as [`write_wtns`] and the witness calculators of
+/// circom write them.
 ///
 /// # Errors
 /// Each of [`WtnsError`].
-pub fn read_wtns(bytes: &[u8]) -> Result<Vec<Fr>, WtnsError> {
-    /// The container's start, the first section and the head of the second.
-    const HEADER: usize = 12 + 12 + 40 + 12;
-    let (header, values) = bytes.split_at_checked(HEADER).ok_or(WtnsError::Layout)?;
-    let values: Vec<Fr> = match values.as_chunks::<32>() {
-        (values, []) => values
-            .iter()
-            .enumerate()
-            .map(|(wire, value)| field::from_bytes(value).map_err(|_| WtnsError::NotCanonical(wire)))
-            .collect::<Result<_, _>>()?,
-        _ => return Err(WtnsError::Layout),
-    };
-    if u32::try_from(values.len()).is_err() {
-        return Err(WtnsError::Layout);
+pub fn read_wtns(reader: impl Read + Seek) -> Result<Zeroizing<Vec<Fr>>, WtnsError> {
+    const HEADER_LENGTH: u64 = PRIME_LENGTH as u64 + 4;
+    let mut file = Container::open(reader, "wtns", 2)?;
+    let header = file.start(1, HEADER_LENGTH)?;
+    let count = expect_prime::<Fr>(&header, 1, "scalar field")?;
+    file.section(1, HEADER_LENGTH)?;
+    let count = u32::from_le_bytes(count.try_into().expect("the section has the length of a field and a count"));
+
+    let mut values = file.section(2, 32 * u64::from(count))?;
+    // As long as the section, which lies within the file: no more is allocated than there is, and nothing grows, which would leave
+    // copies of the witness behind.
+    let mut wires = Zeroizing::new(Vec::with_capacity(count as usize));
+    let mut piece = Zeroizing::new([0; 32 * PIECE]);
+    while wires.len() < count as usize {
+        let piece = &mut piece[..32 * PIECE.min(count as usize - wires.len())];
+        values.read_exact(piece)?;
+        for value in piece.as_chunks::<32>().0 {
+            let wire = field::from_bytes(value).map_err(|_| WtnsError::NotCanonical(wires.len()))?;
+            wires.push(wire);
+        }
     }
-    // The header is a function of the number of values.
-    let mut expected = Vec::with_capacity(bytes.len());
-    write_wtns(&values, &mut expected).map_err(|_| WtnsError::Layout)?;
-    if expected[..HEADER] == *header { Ok(values) } else { Err(WtnsError::Layout) }
+    Ok(wires)
 }
+
+/// How many values are read at a time.
+const PIECE: usize = 1 << 10;

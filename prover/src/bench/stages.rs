@@ -6,7 +6,8 @@ use crate::{
     key_file::{self, Key},
     progress::{Progress, Silent},
     prove::{self, Blinding},
-    setup::{self, ProvingKey, Randomness, SetupError, SetupOptions},
+    proving_key::ProvingKey,
+    setup::{self, Randomness, SetupError, SetupOptions},
 };
 use ark_bn254::{Bn254, Fr};
 use ark_ff::UniformRand;

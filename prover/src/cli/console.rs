@@ -71,7 +71,7 @@ impl Bar {
 impl Progress for Bar {
     fn report(&self, done: u64, total: u64) {
         if self.0.length() != Some(total) {
-            let style = ProgressStyle::with_template("{spinner} {msg} {bar:32} {percent:>3} % {elapsed}");
+            let style = ProgressStyle::with_template("{spinner} {msg} {bar:32} {percent:>3} % {elapsed}, {eta} left");
             self.0.set_style(style.expect("the template is well-formed"));
             self.0.set_length(total);
         }

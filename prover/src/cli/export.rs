@@ -80,8 +80,8 @@ impl Export {
         self.write(files[0], |out| write_r1cs(&shape, out))?;
         self.write(files[1], |out| write_wtns(&wires, out))?;
         self.write(files[2], |out| zkey::write(&key, &shape, out).map_err(io::Error::other))?;
-        self.write_json(files[3], &VerifyingKeyJson::from(key.header().verifying_key()))?;
-        self.write_json(files[4], &PublicJson::new(&witness.statement.digest()))?;
+        self.write_json(files[3], &VerifyingKeyJson::from(key.verifying_key()))?;
+        self.write_json(files[4], &PublicJson::new(&[witness.statement.digest()]))?;
         if let Some(proof) = proof {
             files.push("proof.json");
             self.write_json("proof.json", &proof)?;

@@ -11,6 +11,7 @@ mod demo;
 mod export;
 mod failure;
 mod follow;
+mod foreign;
 mod import_block;
 mod inspect;
 mod prove;
@@ -82,7 +83,7 @@ enum Command {
     Setup(Box<setup::Setup>),
     Tx(tx::TxCommand),
     Batch(batch::BatchCommand),
-    Prove(prove::Prove),
+    Prove(Box<prove::Prove>),
     Verify(prove::Verify),
     Anchor(Box<anchor::Anchor>),
     Follow(follow::Follow),
@@ -92,6 +93,7 @@ enum Command {
     Export(export::Export),
     Inspect(inspect::Inspect),
     ImportBlock(import_block::ImportBlock),
+    ImportZkey(foreign::ImportZkey),
     Regtest(regtest::Regtest),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -121,6 +123,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Export(command) => command.run(&global),
         Command::Inspect(command) => command.run(&global),
         Command::ImportBlock(command) => command.run(&global),
+        Command::ImportZkey(command) => command.run(&global),
         Command::Regtest(command) => command.run(&global),
         Command::Bench(command) => command.run(&global),
         Command::Completions(command) => command.run(),

@@ -1,36 +1,51 @@
-//! The first 896 bytes of a key file. Integers are little-endian.
+//! The first 1344 bytes of a key file. Integers are little-endian, points as the sections store them.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | `taproofk` |
 //! | 8 | 4 | byte order: 0x01020304 as the writing machine stores it |
-//! | 12 | 4 | version of the layout: 1 |
+//! | 12 | 4 | version of the layout: 2 |
 //! | 16 | 8 | length of the file |
-//! | 24 | 8 | circuit: kind (1), depth (1), slots (2), version (2), zero (2) |
+//! | 24 | 8 | one of Taproof's circuits: kind (1), depth (1), slots (2), version (2), zero (2); a foreign circuit: zero |
 //! | 32 | 32 | hash of the circuit's matrices |
-//! | 64 | 12 | wires, rows, binary logarithm of the domain's size (4 each) |
-//! | 76 | 4 | zero |
-//! | 80 | 296 | verifying key, as [`VerifyingKey::to_bytes`] encodes it |
-//! | 376 | 128 | beta and delta in G1, as the sections store points |
-//! | 504 | 336 | for each of the 7 sections: offset (8), length (8), BLAKE3 (32) |
-//! | 840 | 24 | zero |
-//! | 864 | 32 | BLAKE3 of the 864 bytes before |
+//! | 64 | 16 | wires, public wires, rows, binary logarithm of the domain's size (4 each) |
+//! | 80 | 192 | alpha, beta and delta in G1 (64 each) |
+//! | 272 | 384 | beta, gamma and delta in G2 (128 each) |
+//! | 656 | 624 | for each of the 13 sections: offset (8), length (8), BLAKE3 (32) |
+//! | 1280 | 32 | zero |
+//! | 1312 | 32 | BLAKE3 of the 1312 bytes before |
+//!
+//! | section | values |
+//! |---|---|
+//! | IC | a point of G1 for each public wire |
+//! | A wires, A | the wires that occur in A, rising (4 bytes each), and a point of G1 for each |
+//! | B wires, B in G1, B in G2 | the wires that occur in B, rising, and for each a point of G1 and one of G2 |
+//! | L | a point of G1 for each wire but the public ones |
+//! | H | a point of G1 for each root of the odd coset |
+//! | row ends of A, terms of A, the same of B | for each row where its terms end (4 bytes); a wire and the index of a coefficient (4 each) |
+//! | coefficients | 1, -1, then the others by rising limbs: Montgomery limbs (32 bytes each) |
+//!
+//! Points are Montgomery limbs, x then y, zeros for infinity. One of Taproof's circuits has two public wires, the smallest domain and none
+//! of the last five sections. A foreign circuit's hash is BLAKE3 over `taproof/foreign-matrices/v1`, the 16 bytes of its counts and the digests of
+//! the last five sections.
 
 use super::KeyFileError;
-use crate::setup;
-use taproof_arith::G1;
-use taproof_verifier::{cell::Depth, groth16::VerifyingKey, record::Kind, statement::CircuitId};
+use crate::{
+    proving_key::{Circuit, Counts, FixedPoints, POINT_SECTION_COUNT, SECTION_COUNT, foreign_matrix_hash},
+    setup,
+};
+use bytemuck::{AnyBitPattern, bytes_of, pod_read_unaligned};
+use taproof_verifier::{cell::Depth, record::Kind, statement::CircuitId};
 
-pub(super) const LENGTH: usize = 896;
-pub(super) const SECTION_COUNT: usize = 7;
+pub(super) const LENGTH: usize = 1344;
 /// Sections start at multiples of this, a cache line.
 pub(super) const ALIGNMENT: usize = 64;
 
 const MAGIC: [u8; 8] = *b"taproofk";
 const BYTE_ORDER: u32 = 0x0102_0304;
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 const CHECKSUM_AT: usize = LENGTH - 32;
-const SECTIONS_AT: usize = 504;
+const SECTIONS_AT: usize = 656;
 
 /// Where a section lies and what its bytes hash to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,40 +58,38 @@ pub(super) struct Section {
 /// What the header says, checked to be consistent in itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyHeader {
-    pub(super) circuit: CircuitId,
+    pub(super) circuit: Circuit,
     pub(super) matrix_hash: [u8; 32],
-    pub(super) wire_count: u32,
-    pub(super) row_count: u32,
-    pub(super) verifying_key: VerifyingKey,
-    pub(crate) beta_g1: G1,
-    pub(crate) delta_g1: G1,
+    pub(super) counts: Counts,
+    pub(crate) points: FixedPoints,
     pub(super) sections: [Section; SECTION_COUNT],
 }
 
 impl KeyHeader {
     /// The circuit that the key belongs to.
-    pub fn circuit(&self) -> CircuitId {
+    pub fn circuit(&self) -> Circuit {
         self.circuit
     }
 
-    /// The hash of the circuit's matrices, [`taproof_circuits::cs::Shape::matrix_hash`].
+    /// The hash of the circuit's matrices: [`taproof_circuits::cs::Shape::matrix_hash`] of one of Taproof's circuits, and for a foreign
+    /// circuit what the table above says.
     pub fn matrix_hash(&self) -> [u8; 32] {
         self.matrix_hash
     }
 
+    /// The circuit's sizes.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// The number of the circuit's wires.
     pub fn wire_count(&self) -> usize {
-        self.wire_count as usize
+        self.counts.wires()
     }
 
     /// The number of the circuit's rows.
     pub fn row_count(&self) -> usize {
-        self.row_count as usize
-    }
-
-    /// The key that proofs are checked with.
-    pub fn verifying_key(&self) -> &VerifyingKey {
-        &self.verifying_key
+        self.counts.rows()
     }
 
     /// The length of the file, in bytes.
@@ -91,18 +104,20 @@ impl KeyHeader {
         out.extend(BYTE_ORDER.to_le_bytes());
         out.extend(LAYOUT_VERSION.to_le_bytes());
         out.extend(self.file_length().to_le_bytes());
-        out.extend([self.circuit.kind as u8, self.circuit.depth.levels()]);
-        out.extend(self.circuit.slots.to_le_bytes());
-        out.extend(self.circuit.version.to_le_bytes());
-        out.extend([0; 2]);
+        match self.circuit {
+            Circuit::Own(CircuitId { kind, depth, slots, version }) => {
+                out.extend([kind as u8, depth.levels()]);
+                out.extend(slots.to_le_bytes());
+                out.extend(version.to_le_bytes());
+                out.extend([0; 2]);
+            }
+            Circuit::Foreign => out.extend([0; 8]),
+        }
         out.extend(self.matrix_hash);
-        out.extend(self.wire_count.to_le_bytes());
-        out.extend(self.row_count.to_le_bytes());
-        out.extend(log_domain_size(self.row_count).expect("the key was made over this domain").to_le_bytes());
-        out.extend([0; 4]);
-        out.extend(self.verifying_key.to_bytes());
-        out.extend(bytemuck::bytes_of(&self.beta_g1));
-        out.extend(bytemuck::bytes_of(&self.delta_g1));
+        out.extend(self.counts.to_bytes());
+        let FixedPoints { alpha, beta_g1, delta_g1, beta, gamma, delta } = &self.points;
+        [alpha, beta_g1, delta_g1].iter().for_each(|point| out.extend(bytes_of(*point)));
+        [beta, gamma, delta].iter().for_each(|point| out.extend(bytes_of(*point)));
         for section in &self.sections {
             out.extend(section.offset.to_le_bytes());
             out.extend(section.length.to_le_bytes());
@@ -147,46 +162,57 @@ impl KeyHeader {
 
     /// Decodes what follows the file's length.
     fn decode_fields(fields: &mut Fields<'_>) -> Result<Self, KeyFileError> {
-        let kind = Kind::from_number(fields.u8()).ok_or(KeyFileError::Inconsistent)?;
-        let depth = Depth::new(fields.u8()).ok_or(KeyFileError::Inconsistent)?;
-        let circuit = CircuitId { kind, depth, slots: fields.u16(), version: fields.u16() };
-        fields.u16();
+        let circuit = fields.circuit().ok_or(KeyFileError::Inconsistent)?;
         let matrix_hash = fields.take();
-        let (wire_count, row_count) = (fields.u32(), fields.u32());
-        let log_size = fields.u32();
-        fields.u32();
-        let verifying_key =
-            VerifyingKey::from_bytes(&fields.take::<{ VerifyingKey::LENGTH }>()).map_err(KeyFileError::VerifyingKey)?;
-        let (beta_g1, delta_g1) = (fields.point(), fields.point());
+        let counts = Counts::from_bytes(fields.take()).ok_or(KeyFileError::Inconsistent)?;
+        let [alpha, beta_g1, delta_g1] = [(); 3].map(|()| fields.value::<_, 64>());
+        let [beta, gamma, delta] = [(); 3].map(|()| fields.value::<_, 128>());
+        let points = FixedPoints { alpha, beta_g1, delta_g1, beta, gamma, delta };
         let sections =
             core::array::from_fn(|_| Section { offset: fields.u64(), length: fields.u64(), digest: fields.take() });
-        let header = Self { circuit, matrix_hash, wire_count, row_count, verifying_key, beta_g1, delta_g1, sections };
-        if log_domain_size(row_count) != Some(log_size) || !header.sections_fit() {
+        let header = Self { circuit, matrix_hash, counts, points, sections };
+        if !header.is_of_its_kind() || !header.sections_fit() {
             return Err(KeyFileError::Inconsistent);
         }
+        points.check()?;
         Ok(header)
+    }
+
+    /// Whether the counts and the hash are such as the circuit's kind has.
+    fn is_of_its_kind(&self) -> bool {
+        match self.circuit {
+            Circuit::Own(_) => {
+                let domain = setup::domain_for(self.counts.rows());
+                self.counts.public_wires() == setup::PUBLIC_WIRES
+                    && domain.is_some_and(|domain| domain.log_size() == self.counts.log_domain_size())
+            }
+            Circuit::Foreign => {
+                let digests = self.sections[POINT_SECTION_COUNT..].iter().map(|section| &section.digest);
+                self.matrix_hash == foreign_matrix_hash(self.counts, digests)
+            }
+        }
     }
 
     /// Whether the sections follow one another without gaps beyond alignment and have the lengths that the counts ask for.
     fn sections_fit(&self) -> bool {
-        let [a_wires, a, b_wires, b_g1, b_g2, l, h] = self.sections.map(|section| section.length);
-        let Some(private) = (self.wire_count as u64).checked_sub(setup::PUBLIC_WIRES as u64) else { return false };
-        let Some(domain) = setup::domain_for(self.row_count as usize) else { return false };
-        let counts = [a_wires / 4, b_wires / 4];
-        // Bounded first, so that no product below can overflow.
-        if counts.iter().any(|count| *count > self.wire_count.into()) {
+        let lengths = self.sections.map(|section| section.length);
+        // Bounded first, so that neither a product below nor the layout's sum can overflow.
+        if lengths.iter().any(|length| *length > 1 << 48) {
             return false;
         }
-        let lengths = [
-            counts[0] * 4,
-            counts[0] * 64,
-            counts[1] * 4,
-            counts[1] * 64,
-            counts[1] * 128,
-            private * 64,
-            domain.size() as u64 * 64,
-        ];
-        lengths == [a_wires, a, b_wires, b_g1, b_g2, l, h]
+        let [_, a_wires, _, b_wires, _, _, _, _, _, a_terms, _, b_terms, coefficients] = lengths;
+        let (a, b) = (a_wires / 4, b_wires / 4);
+        let [wires, public] = [self.counts.wires(), self.counts.public_wires()].map(|count| count as u64);
+        let (rows, roots) = (self.counts.rows() as u64, 1 << self.counts.log_domain_size());
+        let points = [public * 64, a * 4, a * 64, b * 4, b * 64, b * 128, (wires - public) * 64, roots * 64];
+        let matrices = match self.circuit {
+            Circuit::Own(_) => [0; SECTION_COUNT - POINT_SECTION_COUNT],
+            Circuit::Foreign => [rows * 4, a_terms / 8 * 8, rows * 4, b_terms / 8 * 8, coefficients / 32 * 32],
+        };
+        a <= wires
+            && b <= wires
+            && lengths[..POINT_SECTION_COUNT] == points
+            && lengths[POINT_SECTION_COUNT..] == matrices
             && layout(lengths) == self.sections.map(|section| section.offset)
     }
 }
@@ -201,10 +227,6 @@ pub(super) fn layout(lengths: [u64; SECTION_COUNT]) -> [u64; SECTION_COUNT] {
     })
 }
 
-fn log_domain_size(row_count: u32) -> Option<u32> {
-    setup::domain_for(row_count as usize).map(|domain| domain.log_size())
-}
-
 /// The rest of a header that is long enough for every field taken from it.
 struct Fields<'a>(&'a [u8]);
 
@@ -215,14 +237,6 @@ impl Fields<'_> {
         *taken
     }
 
-    fn u8(&mut self) -> u8 {
-        u8::from_le_bytes(self.take())
-    }
-
-    fn u16(&mut self) -> u16 {
-        u16::from_le_bytes(self.take())
-    }
-
     fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
@@ -231,10 +245,25 @@ impl Fields<'_> {
         u64::from_le_bytes(self.take())
     }
 
-    fn point(&mut self) -> G1 {
-        bytemuck::pod_read_unaligned(&self.take::<64>())
+    /// The circuit. Whatever bytes it does not take into account are zero in the one encoding of each header.
+    fn circuit(&mut self) -> Option<Circuit> {
+        let [kind, depth, slots @ .., _, _] = self.take::<8>();
+        if kind == 0 {
+            return Some(Circuit::Foreign);
+        }
+        let [slots_low, slots_high, version_low, version_high] = slots;
+        Some(Circuit::Own(CircuitId {
+            kind: Kind::from_number(kind)?,
+            depth: Depth::new(depth)?,
+            slots: u16::from_le_bytes([slots_low, slots_high]),
+            version: u16::from_le_bytes([version_low, version_high]),
+        }))
+    }
+
+    fn value<T: AnyBitPattern, const N: usize>(&mut self) -> T {
+        pod_read_unaligned(&self.take::<N>())
     }
 }
 
 const _: () =
-    assert!(SECTIONS_AT + SECTION_COUNT * 48 + 24 == CHECKSUM_AT, "the table and padding end at the checksum");
+    assert!(SECTIONS_AT + SECTION_COUNT * 48 + 32 == CHECKSUM_AT, "the table and padding end at the checksum");

@@ -4,6 +4,10 @@ use proptest::prelude::*;
 use std::{fs, sync::LazyLock};
 use taproof_circuits::cs::Shape;
 
+/// Where the header's checksum and its table of sections begin.
+const CHECKSUM_AT: usize = header::LENGTH - 32;
+const SECTIONS_AT: usize = 656;
+
 const TOY: Toy = Toy { seed: 1, head_rows: 5, slot_rows: 6, slots: 3, tail_rows: 4 };
 
 static SHAPE: LazyLock<Shape> = LazyLock::new(|| TOY.shape());
@@ -25,23 +29,21 @@ fn open(bytes: &[u8]) -> Result<Key, KeyFileError> {
 fn resealed(offset: usize, replacement: &[u8]) -> Vec<u8> {
     let mut bytes = BYTES.clone();
     bytes[offset..offset + replacement.len()].copy_from_slice(replacement);
-    let checksum = blake3::hash(&bytes[..864]);
-    bytes[864..896].copy_from_slice(checksum.as_bytes());
+    let checksum = blake3::hash(&bytes[..CHECKSUM_AT]);
+    bytes[CHECKSUM_AT..header::LENGTH].copy_from_slice(checksum.as_bytes());
     bytes
 }
 
 #[test]
 fn what_is_written_is_read_back() {
     let key = open(&BYTES).expect("a good key");
-    let sections = key.sections().expect("good sections");
-    assert_eq!((sections.a_wires, sections.a), (&KEY.a_wires[..], &KEY.a[..]));
-    assert_eq!((sections.b_wires, sections.b_g1, sections.b_g2), (&KEY.b_wires[..], &KEY.b_g1[..], &KEY.b_g2[..]));
-    assert_eq!((sections.l, sections.h), (&KEY.l[..], &KEY.h[..]));
-    let header = key.header();
-    assert_eq!((header.circuit(), header.matrix_hash()), (TOY.circuit(), SHAPE.matrix_hash()));
+    let (sections, header) = (key.sections().expect("good sections"), key.header());
+    assert_eq!(sections.to_bytes(), KEY.sections().to_bytes());
+    assert_eq!((key.circuit(), header.circuit()), (TOY.circuit(), Circuit::Own(TOY.circuit())));
+    assert_eq!((header.matrix_hash(), header.counts(), header.points), (KEY.matrix_hash, KEY.counts, KEY.points));
     assert_eq!((header.wire_count(), header.row_count()), (SHAPE.wire_count(), SHAPE.row_count()));
-    assert_eq!(header.verifying_key(), KEY.verifying_key());
-    assert_eq!((header.beta_g1, header.delta_g1), (KEY.beta_g1, KEY.delta_g1));
+    let ic: Vec<_> = KEY.ic.iter().map(Point::to_affine).collect();
+    assert_eq!((key.verifying_key().alpha(), &key.verifying_key().ic()[..]), (&KEY.points.alpha.to_affine(), &ic[..]));
     assert_eq!(header.file_length(), BYTES.len() as u64);
     assert_eq!(KeyHeader::decode(&BYTES).expect("a good header"), *header);
     for section in header.sections {
@@ -61,15 +63,17 @@ fn what_is_no_key_is_refused() {
 #[test]
 fn foreign_byte_orders_and_versions_are_named() {
     assert!(matches!(open(&resealed(8, &0x0102_0304u32.to_be_bytes())), Err(KeyFileError::ForeignByteOrder)));
-    let foreign = open(&resealed(12, &2u32.to_le_bytes()));
-    assert!(matches!(foreign, Err(KeyFileError::ForeignVersion { found: 2, known: 1 })));
+    let foreign = open(&resealed(12, &1u32.to_le_bytes()));
+    assert!(matches!(foreign, Err(KeyFileError::ForeignVersion { found: 1, known: 2 })));
 }
 
 #[test]
 fn keys_of_other_circuits_are_refused() {
     let other_slots = TOY.circuit().slots + 1;
     let other = open(&resealed(26, &other_slots.to_le_bytes()));
-    assert!(matches!(other, Err(KeyFileError::OtherCircuit { found, .. }) if found.slots == other_slots));
+    assert!(
+        matches!(other, Err(KeyFileError::OtherCircuit { found: Circuit::Own(found), .. }) if found.slots == other_slots)
+    );
     assert!(matches!(open(&resealed(32, &[7; 32])), Err(KeyFileError::OtherMatrices(_))));
 }
 
@@ -83,36 +87,65 @@ fn headers_that_contradict_themselves_are_refused() {
         ("reserved", 24, [2, 1, 3, 0, 1, 0, 1, 0]),
         ("wires", 64, [255; 8]),
         ("no wires", 64, [0; 8]),
-        ("domain", 72, [9, 0, 0, 0, 0, 0, 0, 0]),
-        ("more reserved", 72, [5, 0, 0, 0, 1, 0, 0, 0]),
-        ("first offset", 504, 960u64.to_le_bytes()),
-        ("first length", 512, u64::MAX.to_le_bytes()),
-        ("last length", 512 + 6 * 48, u64::MAX.to_le_bytes()),
-        ("padding", 850, [1; 8]),
+        ("one public wire", 68, [1, 0, 0, 0, 0, 0, 0, 0]),
+        ("a larger domain", 76, [6, 0, 0, 0, 0, 0, 0, 0]),
+        ("a foreign circuit's", 24, [0; 8]),
+        ("first offset", SECTIONS_AT, (header::LENGTH as u64 + 64).to_le_bytes()),
+        ("first length", SECTIONS_AT + 8, u64::MAX.to_le_bytes()),
+        ("length of H", SECTIONS_AT + 7 * 48 + 8, u64::MAX.to_le_bytes()),
+        ("last length", SECTIONS_AT + 12 * 48 + 8, 32u64.to_le_bytes()),
+        ("padding", 1290, [1; 8]),
     ] {
         assert!(matches!(open(&resealed(offset, &replacement)), Err(KeyFileError::Inconsistent)), "{what}");
     }
     let mut longer = BYTES.clone();
     longer.push(0);
     assert!(matches!(open(&longer), Err(KeyFileError::Inconsistent)));
-    assert!(matches!(open(&resealed(80, &[255; 64])), Err(KeyFileError::VerifyingKey(_))));
+}
+
+#[test]
+fn points_that_are_none_are_refused_even_if_the_checksum_holds() {
+    for (offset, length, expected) in
+        [(80, 64, "alpha"), (208, 64, "delta in G1"), (272, 128, "beta in G2"), (528, 128, "delta in G2")]
+    {
+        let fault = |replacement: &[u8]| match open(&resealed(offset, replacement)) {
+            Err(KeyFileError::Point(fault)) if fault.name == expected => fault.source,
+            other => panic!("{expected}: {other:?}"),
+        };
+        assert_eq!(fault(&vec![255; length]), PointError::NotCanonical);
+        assert_eq!(fault(&vec![1; length]), PointError::NotOnCurve);
+        assert_eq!(fault(&vec![0; length]), PointError::Infinity);
+    }
+    // Gamma in the place of delta.
+    let same = open(&resealed(528, &BYTES[400..528]));
+    assert!(matches!(same, Err(KeyFileError::VerifyingKey(groth16::KeyError::GammaIsDelta))));
+    let ic = with_section(0, |bytes| bytes[64..].fill(1));
+    assert!(matches!(open(&ic), Err(KeyFileError::IcPoint { index: 1, source: PointError::NotOnCurve })));
+    let infinite = with_section(0, |bytes| bytes.fill(0));
+    assert!(matches!(open(&infinite), Err(KeyFileError::VerifyingKey(groth16::KeyError::Point(_)))));
+}
+
+/// The bytes with a section altered and both its digest and the checksum made to match.
+fn with_section(section: usize, alter: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let Section { offset, length, .. } = KeyHeader::decode(&BYTES).expect("a good header").sections[section];
+    let mut bytes = BYTES.clone();
+    let contents = &mut bytes[offset as usize..][..length as usize];
+    alter(contents);
+    let digest = digest(contents);
+    bytes[SECTIONS_AT + section * 48 + 16..][..32].copy_from_slice(&digest);
+    let checksum = blake3::hash(&bytes[..CHECKSUM_AT]);
+    bytes[CHECKSUM_AT..header::LENGTH].copy_from_slice(checksum.as_bytes());
+    bytes
 }
 
 #[test]
 fn wires_out_of_range_or_order_are_refused_even_if_they_hash_well() {
-    for (section, name) in [(0, "A wires"), (2, "B wires")] {
-        let header = KeyHeader::decode(&BYTES).expect("a good header");
-        let Section { offset, length, .. } = header.sections[section];
+    for (section, name) in [(1, "A wires"), (3, "B wires")] {
         for wires in [vec![u32::MAX; 1], vec![5, 5], vec![6, 5]] {
-            let mut bytes = BYTES.clone();
-            let section_bytes = &mut bytes[offset as usize..][..length as usize];
-            let start = section_bytes.len() - 4 * wires.len();
-            section_bytes[start..].copy_from_slice(bytemuck::cast_slice(&wires));
-            let digest = blake3::hash(section_bytes);
-            let table = 504 + section * 48 + 16;
-            bytes[table..table + 32].copy_from_slice(digest.as_bytes());
-            let checksum = blake3::hash(&bytes[..864]);
-            bytes[864..896].copy_from_slice(checksum.as_bytes());
+            let bytes = with_section(section, |bytes| {
+                let start = bytes.len() - 4 * wires.len();
+                bytes[start..].copy_from_slice(bytemuck::cast_slice(&wires));
+            });
             let key = open(&bytes).expect("the header is good");
             assert!(matches!(key.sections(), Err(KeyFileError::SectionInvalid(found)) if found == name));
         }
@@ -151,10 +184,11 @@ proptest! {
         let lies_in = |s: &Section| (s.offset..s.offset + s.length).contains(&(position as u64));
         let in_section = header.sections.iter().any(lies_in);
         match open(&bytes) {
-            Err(_) => prop_assert!(position < 896),
+            // The IC points, the first section, are read with the header.
+            Err(_) => prop_assert!(position < header::LENGTH + 128),
             Ok(key) => {
                 // Gaps between sections belong to nothing and are never read.
-                prop_assert!(position >= 896);
+                prop_assert!(position >= header::LENGTH + 128);
                 prop_assert_eq!(key.sections().is_err(), in_section);
                 prop_assert_eq!(key.sections().is_err(), in_section, "the answer is kept");
             }

@@ -1,32 +1,38 @@
 //! Many proofs, several at a time.
 
-use super::{Blinding, ProveError, Proven, prove_chunk};
-use crate::{key_file::Key, progress::Progress};
+use super::{Blinding, ProveError, Proven, cost, prove_part};
+use crate::{
+    key_file::Key,
+    progress::{Progress, Work},
+};
 use rayon::prelude::*;
 use std::{
     num::NonZeroUsize,
     sync::{
         Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
-use taproof_circuits::chunk::witness::ChunkWitness;
+use taproof_circuits::chunk::{assign, witness::ChunkWitness};
 use taproof_verifier::statement::CircuitId;
 
 /// Proves chunks, at most `at_once` at a time, which bounds the memory; results are in the chunks' order.
 ///
 /// `key_of` finds the key of a circuit. One failure does not stop the others. Each proof uses all threads, so
-/// that two or three at once keep them busy.
+/// that two or three at once keep them busy. Progress is counted in the work of the proofs' stages.
 pub fn prove_batch<'k>(
     chunks: &[ChunkWitness],
     key_of: impl Fn(CircuitId) -> Option<&'k Key> + Sync,
     at_once: NonZeroUsize,
     progress: &dyn Progress,
 ) -> Vec<Result<Proven, ProveError>> {
-    prove_all(chunks, at_once, progress, |chunk| {
+    let cost_of = |chunk: &ChunkWitness| key_of(chunk.statement.circuit).map_or(0, cost::proof_with);
+    let work = Work::new(chunks.iter().map(cost_of).sum(), progress);
+    prove_all(chunks, at_once, |chunk| {
+        let mut part = work.part(cost_of(chunk));
         let circuit = chunk.statement.circuit;
         let key = key_of(circuit).ok_or(ProveError::NoKey(circuit))?;
-        prove_chunk(key, chunk, &Blinding::fresh())
+        prove_part(key, &chunk.statement, assign(chunk)?, &Blinding::fresh(), &mut part)
     })
 }
 
@@ -34,12 +40,10 @@ pub fn prove_batch<'k>(
 pub(super) fn prove_all<T: Sync>(
     items: &[T],
     at_once: NonZeroUsize,
-    progress: &dyn Progress,
     prove: impl Fn(&T) -> Result<Proven, ProveError> + Sync,
 ) -> Vec<Result<Proven, ProveError>> {
-    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let next = AtomicUsize::new(0);
     let slots: Vec<Mutex<Option<_>>> = items.iter().map(|_| Mutex::new(None)).collect();
-    progress.report(0, items.len() as u64);
     let worker = || {
         while let Some((item, slot)) = {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -47,7 +51,6 @@ pub(super) fn prove_all<T: Sync>(
         } {
             let result = prove(item);
             *slot.lock().expect("a worker stores without panicking") = Some(result);
-            progress.report(done.fetch_add(1, Ordering::Relaxed) + 1, items.len() as u64);
         }
     };
     (0..at_once.get().min(items.len())).into_par_iter().with_max_len(1).for_each(|_| worker());

@@ -65,7 +65,7 @@ fn queries_are_the_columns_at_the_trapdoors() {
             }
             let joined = trapdoor.beta * a + trapdoor.alpha * b + c;
             if wire < 2 {
-                assert_eq!(G1::from_affine(&key.verifying_key.ic()[wire]), g1(joined / trapdoor.gamma));
+                assert_eq!(key.ic[wire], g1(joined / trapdoor.gamma));
             } else {
                 assert_eq!(key.l[wire - 2], g1(joined / trapdoor.delta), "L of wire {wire}");
             }
@@ -78,7 +78,16 @@ fn queries_are_the_columns_at_the_trapdoors() {
             unit[2 * i + 1] = Fr::one();
             assert_eq!(*point, g1(interpolate(&unit, trapdoor.tau) / trapdoor.delta), "H of root {i}");
         }
-        assert_eq!((key.beta_g1, key.delta_g1), (g1(trapdoor.beta), g1(trapdoor.delta)));
+        let points = FixedPoints {
+            alpha: g1(trapdoor.alpha),
+            beta_g1: g1(trapdoor.beta),
+            delta_g1: g1(trapdoor.delta),
+            beta: g2(trapdoor.beta),
+            gamma: g2(trapdoor.gamma),
+            delta: g2(trapdoor.delta),
+        };
+        assert_eq!(key.points, points);
+        assert_eq!((key.ic.len(), key.matrices.view().term_count()), (2, 0));
     }
 }
 
@@ -86,11 +95,15 @@ fn queries_are_the_columns_at_the_trapdoors() {
 fn the_two_groups_hold_the_same_secrets() {
     let toy = Toy::of_rows(20, 4);
     let key = toy.proving_key(&toy.shape());
-    let pair = |left: G1, right: &G2Affine| Bn254::pairing(left.to_affine(), *right);
-    let (one_g1, one_g2) = (G1::from_affine(&G1Affine::generator()), G2Affine::generator());
-    assert_eq!(pair(key.beta_g1, &one_g2), pair(one_g1, key.verifying_key.beta()));
-    assert_eq!(pair(key.delta_g1, &one_g2), pair(one_g1, key.verifying_key.delta()));
-    assert_ne!(key.verifying_key.gamma(), key.verifying_key.delta());
+    let points = &key.points;
+    let pair = |left: G1, right: G2| Bn254::pairing(left.to_affine(), right.to_affine());
+    let (one_g1, one_g2) = (G1::from_affine(&G1Affine::generator()), G2::from_affine(&G2Affine::generator()));
+    assert_eq!(pair(points.beta_g1, one_g2), pair(one_g1, points.beta));
+    assert_eq!(pair(points.delta_g1, one_g2), pair(one_g1, points.delta));
+    assert!(!points.are_forgeable());
+    assert!(FixedPoints { gamma: points.delta, ..*points }.are_forgeable());
+    let negative = G2::from_affine(&-points.delta.to_affine());
+    assert!(FixedPoints { gamma: negative, ..*points }.are_forgeable());
 }
 
 #[test]
@@ -118,7 +131,7 @@ fn a_seed_fixes_the_keys_and_the_system_does_not() {
     };
     assert_eq!(run(Randomness::Seed([1; 32])), run(Randomness::Seed([1; 32])));
     assert_ne!(run(Randomness::Seed([1; 32])), run(Randomness::Seed([2; 32])));
-    assert_ne!(run(Randomness::Os).verifying_key, run(Randomness::Os).verifying_key);
+    assert_ne!(run(Randomness::Os).points, run(Randomness::Os).points);
 }
 
 #[test]

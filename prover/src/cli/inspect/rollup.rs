@@ -11,7 +11,7 @@ use std::path::Path;
 use taproof::{
     artefact::{self, ArtefactKind, Header},
     batch::{BatchFile, ProvenBatch},
-    key_file::Key,
+    key_file::KeyFile,
     state_proof::StateProof,
 };
 use taproof_verifier::{codec, follow::Params, program::Program, record::Records, statement::Statement};
@@ -116,12 +116,13 @@ fn state_proof(proof: &StateProof) -> Result<Finding> {
 
 /// The header of a proving key.
 pub(super) fn key(path: &Path) -> Result<Finding> {
-    let key = Key::open_any(path).or_exit_while(Exit::Input, path.display().to_string())?;
+    let key = KeyFile::open(path).or_exit_while(Exit::Input, path.display().to_string())?;
     let header = key.header();
     let report = json!({
         "circuit": header.circuit().to_string(),
         "matrix_hash": hex::encode(header.matrix_hash()),
         "constraints": header.row_count(),
+        "public_inputs": header.counts().public_wires() - 1,
         "wires": header.wire_count(),
         "bytes": header.file_length(),
     });
@@ -129,6 +130,7 @@ pub(super) fn key(path: &Path) -> Result<Finding> {
         ("circuit", header.circuit().to_string()),
         ("matrix hash", hex::encode(header.matrix_hash())),
         ("constraints", header.row_count().to_string()),
+        ("public inputs", (header.counts().public_wires() - 1).to_string()),
         ("wires", header.wire_count().to_string()),
         ("length", format!("{} bytes", header.file_length())),
     ];

@@ -1,0 +1,24 @@
+// Makes first.zkey, to which nobody has contributed, circuit.zkey, to which somebody has, and vk.json, the verifying key of the
+// latter, from circuit.r1cs in the current folder: what `snarkjs powersoftau` and `snarkjs zkey` do, in one process.
+const fs = require("fs");
+const { curves, powersOfTau, zKey } = require("snarkjs");
+
+const POWER = 4;
+
+async function main() {
+    const curve = await curves.getCurveFromName("bn128");
+    await powersOfTau.newAccumulator(curve, POWER, "new.ptau");
+    await powersOfTau.contribute("new.ptau", "tau.ptau", "test", "entropy");
+    await powersOfTau.preparePhase2("tau.ptau", "final.ptau");
+    await zKey.newZKey("circuit.r1cs", "final.ptau", "first.zkey");
+    await zKey.contribute("first.zkey", "circuit.zkey", "test", "entropy");
+    fs.writeFileSync("vk.json", JSON.stringify(await zKey.exportVerificationKey("circuit.zkey")));
+}
+
+main().then(
+    () => process.exit(0),
+    (error) => {
+        console.log(error);
+        process.exit(1);
+    },
+);
