@@ -44,29 +44,30 @@ impl<'p> Work<'p> {
 
     /// A part of the task.
     pub(crate) fn part(&self, units: u64) -> Part<'_> {
-        Part { work: self, units_left: units }
+        Part { work: self, units_left: AtomicU64::new(units) }
     }
 }
 
 /// A part of a task. What is left of it when it is dropped counts as done, so that the total is reached even if the part fails.
 pub(crate) struct Part<'w> {
     work: &'w Work<'w>,
-    units_left: u64,
+    units_left: AtomicU64,
 }
 
 impl Part<'_> {
-    /// Reports that so many more units of the part are done.
-    pub(crate) fn advance(&mut self, units: u64) {
-        let units = units.min(self.units_left);
-        self.units_left -= units;
-        self.work.advance(units);
+    /// Reports that so many more units of the part are done, by whatever thread.
+    pub(crate) fn advance(&self, units: u64) {
+        let take = |left: u64| Some(left - units.min(left));
+        let left = self.units_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).unwrap_or_default();
+        self.work.advance(units.min(left));
     }
 }
 
 impl Drop for Part<'_> {
     fn drop(&mut self) {
-        if self.units_left > 0 {
-            self.work.advance(self.units_left);
+        let left = *self.units_left.get_mut();
+        if left > 0 {
+            self.work.advance(left);
         }
     }
 }
@@ -81,7 +82,7 @@ mod tests {
         let reports = Mutex::new(Vec::new());
         let progress = |done: u64, total: u64| reports.lock().expect("no panic").push((done, total));
         let work = Work::new(10, &progress);
-        let (mut first, mut second) = (work.part(6), work.part(4));
+        let (first, second) = (work.part(6), work.part(4));
         first.advance(2);
         second.advance(9);
         drop((first, second));

@@ -148,7 +148,7 @@ pub fn prove(
     blinding: &Blinding,
 ) -> Result<Proven, ProveError> {
     let work = Work::new(0, &Silent);
-    prove_part(key, statement, assignment, blinding, &mut work.part(0))
+    prove_part(key, statement, assignment, blinding, &work.part(0))
 }
 
 fn prove_part(
@@ -156,7 +156,7 @@ fn prove_part(
     statement: &Statement,
     assignment: Assignment,
     blinding: &Blinding,
-    part: &mut Part<'_>,
+    part: &Part<'_>,
 ) -> Result<Proven, ProveError> {
     check(key, statement, &assignment)?;
     let parts = key.parts()?;
@@ -192,16 +192,32 @@ fn check(key: &Key, statement: &Statement, assignment: &Assignment) -> Result<()
 
 /// Makes a proof from the wires and the values of every row, without looking whether they hold; `None` if one of its points is at
 /// infinity, which a random blinding makes impossible in practice.
-fn make(
-    parts: &Parts<'_>,
-    wires: &[Fr],
-    rows: [Vec<Fr>; 3],
-    blinding: &Blinding,
-    part: &mut Part<'_>,
-) -> Option<Proof> {
-    let h = quotient_values(&parts.counts.domain(), &wires[..parts.counts.public_wires()], rows);
-    part.advance(cost::transforms(parts));
-    assemble(parts, wires, &h, blinding, part)
+///
+/// The five sums and the transforms that one of them waits for are all open to every thread at a time, so that none is left
+/// without work before the end; the longest, that in G2, comes first.
+fn make(parts: &Parts<'_>, wires: &[Fr], rows: [Vec<Fr>; 3], blinding: &Blinding, part: &Part<'_>) -> Option<Proof> {
+    let Blinding { r, s } = blinding;
+    let Parts { counts, points, sections } = parts;
+    let (public, private) = wires.split_at(counts.public_wires());
+    let delta_g1 = points.delta_g1.to_affine();
+    let a_scalars = Scalars::picked(wires, sections.a_wires);
+    let b_scalars = Scalars::picked(wires, sections.b_wires);
+    let quotient = || {
+        let h = quotient_values(&counts.domain(), public, rows);
+        part.advance(cost::transforms(parts));
+        sum(sections.h, Scalars::all(&h), part)
+    };
+    let in_g2 = || sum(sections.b_g2, b_scalars, part);
+    let in_g1 = || rayon::join(|| sum(sections.a, a_scalars, part), || sum(sections.b_g1, b_scalars, part));
+    let ((b_g2, h), ((a, b_g1), l)) = rayon::join(
+        || rayon::join(in_g2, quotient),
+        || rayon::join(in_g1, || sum(sections.l, Scalars::all(private), part)),
+    );
+    let a = a + points.alpha.to_affine() + delta_g1 * r;
+    let b_g1 = b_g1 + points.beta_g1.to_affine() + delta_g1 * s;
+    let b_g2 = b_g2 + points.beta.to_affine() + points.delta.to_affine() * s;
+    let c = l + h + a * s + b_g1 * r - delta_g1 * (*r * s);
+    Proof::new(a.into_affine(), b_g2.into_affine(), c.into_affine()).ok()
 }
 
 /// The values of a b - c on the odd coset, from those of a, b and c on the domain.
@@ -215,23 +231,8 @@ fn quotient_values(domain: &Domain, public: &[Fr], [mut a, mut b, mut c]: [Vec<F
     a
 }
 
-fn assemble(parts: &Parts<'_>, wires: &[Fr], h: &[Fr], blinding: &Blinding, part: &mut Part<'_>) -> Option<Proof> {
-    let Blinding { r, s } = blinding;
-    let Parts { counts, points, sections } = parts;
-    let delta_g1 = points.delta_g1.to_affine();
-    let a_scalars = Scalars::picked(wires, sections.a_wires);
-    let b_scalars = Scalars::picked(wires, sections.b_wires);
-    let a = sum(sections.a, a_scalars, part) + points.alpha.to_affine() + delta_g1 * r;
-    let b_g1 = sum(sections.b_g1, b_scalars, part) + points.beta_g1.to_affine() + delta_g1 * s;
-    let b_g2 = sum(sections.b_g2, b_scalars, part) + points.beta.to_affine() + points.delta.to_affine() * s;
-    let l = sum(sections.l, Scalars::all(&wires[counts.public_wires()..]), part);
-    let h = sum(sections.h, Scalars::all(h), part);
-    let c = l + h + a * s + b_g1 * r - delta_g1 * (*r * s);
-    Proof::new(a.into_affine(), b_g2.into_affine(), c.into_affine()).ok()
-}
-
 /// A sum of points, which is counted when it is done.
-fn sum<P: Point>(points: &[P], scalars: Scalars<'_>, part: &mut Part<'_>) -> Projective<P::Config> {
+fn sum<P: Point>(points: &[P], scalars: Scalars<'_>, part: &Part<'_>) -> Projective<P::Config> {
     let sum = msm(points, scalars);
     part.advance(cost::sum(points));
     sum

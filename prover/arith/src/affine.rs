@@ -258,6 +258,7 @@ pub(crate) mod tests {
     /// several blocks.
     fn adds_every_pair<P: Point, A: Adder<P>>(pairs: usize) {
         let logs: Vec<i64> = [-2, -1, 0, 1, 2].into_iter().chain(3..30).collect();
+        let multiple = multiples::<P>();
         let points: Vec<P> = logs.iter().map(|log| multiple(*log)).collect();
         let few = (0..5).flat_map(|left| (0..5).map(move |right| (left, right)));
         let many = (0..).map(|i| (i * 7 % 27 + 5, i * 11 % 26 + 5));
@@ -313,8 +314,13 @@ pub(crate) mod tests {
         }
     }
 
-    fn multiple<P: Point>(log: i64) -> P {
-        P::from_affine(&(Affine::<P::Config>::generator() * Fr::from(log)).into_affine())
+    /// The multiples of the generator by -128 to 128.
+    fn multiples<P: Point>() -> impl Fn(i64) -> P {
+        let generator = Affine::<P::Config>::generator();
+        let first = generator * -Fr::from(128u64);
+        let multiples = core::iter::successors(Some(first), |multiple| Some(*multiple + generator));
+        let multiples: Vec<P> = multiples.take(257).map(|multiple| P::from_affine(&multiple.into_affine())).collect();
+        move |log| multiples[(log + 128) as usize]
     }
 
     #[test]

@@ -29,10 +29,10 @@ pub fn prove_batch<'k>(
     let cost_of = |chunk: &ChunkWitness| key_of(chunk.statement.circuit).map_or(0, cost::proof_with);
     let work = Work::new(chunks.iter().map(cost_of).sum(), progress);
     prove_all(chunks, at_once, |chunk| {
-        let mut part = work.part(cost_of(chunk));
+        let part = work.part(cost_of(chunk));
         let circuit = chunk.statement.circuit;
         let key = key_of(circuit).ok_or(ProveError::NoKey(circuit))?;
-        prove_part(key, &chunk.statement, assign(chunk)?, &Blinding::fresh(), &mut part)
+        prove_part(key, &chunk.statement, assign(chunk)?, &Blinding::fresh(), &part)
     })
 }
 

@@ -78,13 +78,13 @@ pub fn prove_foreign(
     }
     let parts = key.parts()?;
     let work = Work::new(cost::proof(&parts), progress);
-    let mut part = work.part(cost::proof(&parts));
+    let part = work.part(cost::proof(&parts));
     let capacity = counts.domain().size();
     let [a, b] = parts.sections.matrices.multiply(witness, capacity);
     let mut c = Vec::with_capacity(capacity);
     c.par_extend(a.par_iter().zip(&b).map(|(a, b)| *a * b));
     part.advance(cost::rows(&parts));
-    let proof = make(&parts, witness, [a, b, c], blinding, &mut part).ok_or(ForeignProveError::Unsatisfied)?;
+    let proof = make(&parts, witness, [a, b, c], blinding, &part).ok_or(ForeignProveError::Unsatisfied)?;
     let public_inputs = witness[1..counts.public_wires()].to_vec();
     if key.verifies(&public_inputs, &proof) {
         Ok(ForeignProof { proof, public_inputs })
