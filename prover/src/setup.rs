@@ -215,8 +215,8 @@ impl Trapdoor {
 /// How much longer a point of G2 takes than one of G1, for the progress.
 const G2_COST: u64 = 3;
 
-/// How many points are computed between two reports.
-const PIECE: usize = 1 << 14;
+/// How many points are computed between two reports: enough for the table to be prepared for each piece.
+const PIECE: usize = 1 << 17;
 
 fn multiply<P: Point>(work: &Work<'_>, base: &FixedBase<P>, scalars: &[Fr], cost: u64) -> Vec<P> {
     let mut points = Vec::with_capacity(scalars.len());

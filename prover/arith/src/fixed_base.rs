@@ -17,6 +17,20 @@ use ark_ec::{
 use ark_ff::{AdditiveGroup, BigInteger, PrimeField};
 use rayon::prelude::*;
 
+/// Wider windows have tables that hardly fit a core's caches.
+const WINDOW_BITS_MAX: u32 = 15;
+
+/// One bit beyond the scalars' takes the last window's carry.
+fn window_count(window_bits: u32) -> u32 {
+    (Fr::MODULUS_BIT_SIZE + 1).div_ceil(window_bits)
+}
+
+/// Additions for so many scalars: one each a window, and for each entry of the table a projective one and its share of the way to affine
+/// coordinates, which take as long as three.
+fn cost(count: u64, window_bits: u32) -> u64 {
+    u64::from(window_count(window_bits)).saturating_mul(count.saturating_add(3 << (window_bits - 1)))
+}
+
 /// The table of multiples of one base.
 #[derive(Debug)]
 pub struct FixedBase<P: Point> {
@@ -28,11 +42,9 @@ pub struct FixedBase<P: Point> {
 impl<P: Point> FixedBase<P> {
     /// Makes the table, sized for multiplying about `count` scalars.
     pub fn new(base: &Affine<P::Config>, count: usize) -> Self {
-        // The table costs 2^(window_bits - 1) additions a window, each scalar one: balanced when the former is a small part of
-        // the latter. Above 13 bits, one window's table no longer fits in a core's cache.
-        let window_bits = (usize::BITS - count.leading_zeros()).saturating_sub(4).clamp(3, 13);
-        // One bit beyond the scalars' takes the last window's carry.
-        let window_count = (Fr::MODULUS_BIT_SIZE + 1).div_ceil(window_bits);
+        let window_bits = (3..=WINDOW_BITS_MAX).min_by_key(|bits| cost(count as u64, *bits));
+        let window_bits = window_bits.expect("there are widths to choose from");
+        let window_count = window_count(window_bits);
         let firsts = core::iter::successors(Some(base.into_group()), |first| {
             Some((0..window_bits).fold(*first, |power, _| power.double()))
         });
