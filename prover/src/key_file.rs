@@ -19,10 +19,12 @@ use crate::{
     matrices::{Matrices, Matrix},
     proving_key::{
         Circuit, FixedPointError, POINT_SECTION_COUNT, Parts, ProvingKey, SECTION_NAMES, Sections, check_point, digest,
+        is_coordinate,
     },
 };
-use bytemuck::AnyBitPattern;
+use bytemuck::{AnyBitPattern, cast_slice};
 use header::{ALIGNMENT, Section, layout};
+use rayon::prelude::*;
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
@@ -219,6 +221,14 @@ impl KeyFile {
             let in_range = wires.last().is_none_or(|last| (*last as usize) < wire_count);
             if !in_range || !wires.is_sorted_by(|left, right| left < right) {
                 return Err(SectionFault::Invalid(name));
+            }
+        }
+        // Sums take coordinates below the field's order for granted. Whether the points are the circuit's shows in the proof.
+        let g1 = [sections.a, sections.b_g1, sections.l, sections.h].map(cast_slice::<_, [u64; 4]>);
+        let points = g1.into_iter().zip([2, 4, 6, 7]).chain([(cast_slice(sections.b_g2), 5)]);
+        for (coordinates, section) in points {
+            if !coordinates.par_iter().all(is_coordinate) {
+                return Err(SectionFault::Invalid(SECTION_NAMES[section]));
             }
         }
         let invalid = match self.header.circuit {

@@ -121,11 +121,14 @@ impl FixedPoints {
     }
 }
 
+/// Whether limbs are those of a component of a coordinate: a number below the field's order.
+pub(crate) fn is_coordinate(limbs: &[u64; 4]) -> bool {
+    limbs.iter().rev().lt(ark_bn254::Fq::MODULUS.0.iter().rev())
+}
+
 /// Checks that coordinates are below the field's order and that the point is at infinity or on the curve.
 pub(crate) fn check_point<P: Point>(point: &P) -> Result<(), PointError> {
-    let limbs: &[[u64; 4]] = cast_slice(core::slice::from_ref(point));
-    let canonical = |limbs: &[u64; 4]| limbs.iter().rev().lt(ark_bn254::Fq::MODULUS.0.iter().rev());
-    if !limbs.iter().all(canonical) {
+    if !cast_slice(core::slice::from_ref(point)).iter().all(is_coordinate) {
         return Err(PointError::NotCanonical);
     }
     if point.to_affine().is_on_curve() { Ok(()) } else { Err(PointError::NotOnCurve) }

@@ -144,11 +144,24 @@ fn wires_out_of_range_or_order_are_refused_even_if_they_hash_well() {
         for wires in [vec![u32::MAX; 1], vec![5, 5], vec![6, 5]] {
             let bytes = with_section(section, |bytes| {
                 let start = bytes.len() - 4 * wires.len();
-                bytes[start..].copy_from_slice(bytemuck::cast_slice(&wires));
+                bytes[start..].copy_from_slice(cast_slice(&wires));
             });
             let key = open(&bytes).expect("the header is good");
             assert!(matches!(key.sections(), Err(KeyFileError::SectionInvalid(found)) if found == name));
         }
+    }
+}
+
+#[test]
+fn coordinates_that_are_none_are_refused_even_if_they_hash_well() {
+    for (section, name) in [(2, "A"), (4, "B in G1"), (5, "B in G2"), (6, "L"), (7, "H")] {
+        let bytes = with_section(section, |bytes| {
+            let start = bytes.len() - 32;
+            let modulus = <ark_bn254::Fq as ark_ff::PrimeField>::MODULUS.0;
+            bytes[start..].copy_from_slice(cast_slice(&modulus));
+        });
+        let key = open(&bytes).expect("the header is good");
+        assert!(matches!(key.sections(), Err(KeyFileError::SectionInvalid(found)) if found == name));
     }
 }
 
