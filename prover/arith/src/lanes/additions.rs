@@ -15,11 +15,11 @@ use crate::{
     point::{Coordinate, Field},
 };
 use ark_ff::{AdditiveGroup, BigInt, BigInteger};
-use bytemuck::{Pod, TransparentWrapper, Zeroable};
+use bytemuck::{Pod, Zeroable};
 use core::marker::PhantomData;
 
 /// A point on the isomorphic curve: each component of its coordinates below p + 2^254, zeros for infinity.
-#[derive(Clone, Copy, Debug, Pod, Zeroable, TransparentWrapper)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(transparent)]
 pub(crate) struct Scaled<P>(P);
 
@@ -38,7 +38,6 @@ struct Group<W, const N: usize> {
 }
 
 /// The lanes of a group in which the sum is not that of a chord.
-#[derive(Clone, Copy, Default)]
 struct Special {
     group: usize,
     left_infinite: Mask,
@@ -68,8 +67,7 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
     fn announce(&mut self, summands: affine::Summands, block: &[Addition<'_, N>]) -> Reduced<W, BaseModulus, N> {
         self.groups.clear();
         self.specials.clear();
-        let mut before = Loose::one();
-        let mut product = None;
+        let mut product = Loose::one();
         for (index, group) in block.chunks(W::LANES).enumerate() {
             let later = block.iter().skip((index + PREFETCH_AHEAD) * W::LANES).take(W::LANES);
             later.for_each(|addition| {
@@ -86,12 +84,10 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
                 denominator = denominator.replaced(special.tangent, twice).replaced(none, Loose::one());
                 self.specials.push(special);
             }
-            self.groups.push(Group { denominator, before });
-            let next = before.times(denominator);
-            before = next.loose();
-            product = Some(next);
+            self.groups.push(Group { denominator, before: product });
+            product = product.times(denominator).loose();
         }
-        product.expect("blocks have additions")
+        product.reduced()
     }
 
     /// Finds the sums of a block, from the last group to the first.
