@@ -14,7 +14,7 @@ use std::{
 use taproof::{
     follow,
     ledger::{Ledger, LedgerError},
-    node::{ChainSource, EmbeddedNode, RpcAuth, RpcNode},
+    node::{ChainSource, EmbeddedNode, Node, RpcAuth, RpcNode},
 };
 use taproof_circuits::state::Slots;
 use taproof_verifier::{
@@ -67,7 +67,7 @@ impl Source {
     }
 
     /// The chain as commands write it.
-    pub(crate) fn chain_mut(&mut self) -> &mut dyn ChainSource {
+    pub(crate) fn node(&self) -> &dyn Node {
         match self {
             Self::Embedded(node) => node,
             Self::Rpc(node) => node,

@@ -1,13 +1,23 @@
 //! A bitcoind, asked by JSON-RPC over plain HTTP.
 
-use super::{Acceptance, ChainSource, NodeError};
+mod answers;
+
+use super::{
+    Acceptance, ChainSource, CoinScan, FeeFloors, Node, NodeError, PoolEntry, Sent, SyncState, Unspent,
+    reject::classify,
+};
+use crate::anchor::FeeRate;
+use answers::{
+    BlockchainInfo, ChainName, FeeEstimate, MempoolEntry, MempoolInfo, ScanAnswer, Spending, TestAcceptance,
+    TxOutAnswer, fee_rate,
+};
 use bitcoin::{
-    Block, BlockHash, Network, Transaction, Txid,
+    Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid,
     block::Header,
     consensus::{Decodable, encode},
 };
 use jsonrpc::bitreq_http::{self, BitreqHttpTransport};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json, value::RawValue};
 use std::{
     fmt, fs,
@@ -22,12 +32,16 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const RPC_INVALID_PARAMETER: i32 = -8;
 /// bitcoind's code for an unknown block or transaction.
 const RPC_INVALID_ADDRESS_OR_KEY: i32 = -5;
+/// What bitcoind says where two would search its coins at once.
+const SCAN_RUNS: &str = "Scan already in progress";
+/// bitcoind refuses by default what pays more than 0.1 bitcoin a thousand virtual bytes; our fees have limits of their own.
+const NO_FEE_LIMIT: u8 = 0;
 /// bitcoind's codes for a transaction that it refuses: bad, rejected.
 const RPC_VERIFY_ERRORS: [i32; 3] = [-22, -25, -26];
 /// bitcoind's code for a transaction that is in a block already.
 const RPC_VERIFY_ALREADY_IN_UTXO_SET: i32 = -27;
-/// bitcoind's reasons for not testing what it has.
-const KNOWN_REASONS: [&str; 2] = ["txn-already-in-mempool", "txn-already-known"];
+/// The highest number of blocks that bitcoind estimates fees for.
+const ESTIMATE_TARGET_BLOCKS_MAX: u16 = 1_008;
 
 /// How to prove to a node that one may call it.
 #[derive(Clone)]
@@ -60,21 +74,6 @@ pub struct RpcNode {
     network: Network,
 }
 
-#[derive(Deserialize)]
-struct BlockchainInfo {
-    chain: String,
-}
-
-#[derive(Deserialize)]
-struct TestAcceptance {
-    txid: Txid,
-    allowed: Option<bool>,
-    #[serde(rename = "reject-reason")]
-    reject_reason: Option<String>,
-    #[serde(rename = "package-error")]
-    package_error: Option<String>,
-}
-
 impl RpcNode {
     /// Connects to the node at `http://host:port` and asks which network it follows.
     ///
@@ -95,7 +94,7 @@ impl RpcNode {
         };
         let client = jsonrpc::Client::with_transport(transport.build());
         let node = Self { client, url: url.to_owned(), network };
-        let info: BlockchainInfo = node.call("getblockchaininfo", json!([]))?;
+        let info: ChainName = node.call("getblockchaininfo", json!([]))?;
         if Network::from_core_arg(&info.chain) != Ok(network) {
             return Err(NodeError::Network { expected: network, found: info.chain });
         }
@@ -175,11 +174,13 @@ impl ChainSource for RpcNode {
         expect_hash(method, block.block_hash(), hash)?;
         Ok(block)
     }
+}
 
+impl Node for RpcNode {
     fn test_accept(&self, transactions: &[Transaction]) -> Result<Vec<Acceptance>, NodeError> {
         let method = "testmempoolaccept";
         let raw: Vec<String> = transactions.iter().map(encode::serialize_hex).collect();
-        let answers: Vec<TestAcceptance> = self.call(method, json!([raw]))?;
+        let answers: Vec<TestAcceptance> = self.call(method, json!([raw, NO_FEE_LIMIT]))?;
         let txids = transactions.iter().map(Transaction::compute_txid);
         if !answers.iter().map(|answer| answer.txid).eq(txids) {
             return Err(NodeError::Answer { method, reason: "verdicts on other transactions".to_owned() });
@@ -187,26 +188,68 @@ impl ChainSource for RpcNode {
         Ok(answers.into_iter().map(Acceptance::from).collect())
     }
 
-    fn send(&mut self, transaction: &Transaction) -> Result<Txid, NodeError> {
+    fn send(&self, transaction: &Transaction) -> Result<Sent, NodeError> {
         let txid = transaction.compute_txid();
-        match self.call::<Txid>("sendrawtransaction", json!([encode::serialize_hex(transaction)])) {
-            Ok(_) | Err(NodeError::Rpc { code: RPC_VERIFY_ALREADY_IN_UTXO_SET, .. }) => Ok(txid),
+        // bitcoind does not tell whether what it took was new.
+        let sent = if self.pool_entry(&txid)?.is_some() { Sent::AlreadyInPool } else { Sent::Accepted };
+        let raw = encode::serialize_hex(transaction);
+        match self.call::<Txid>("sendrawtransaction", json!([raw, NO_FEE_LIMIT])) {
+            Ok(_) => Ok(sent),
+            Err(NodeError::Rpc { code: RPC_VERIFY_ALREADY_IN_UTXO_SET, .. }) => Ok(Sent::AlreadyInChain),
             Err(NodeError::Rpc { code, message, .. }) if RPC_VERIFY_ERRORS.contains(&code) => {
-                Err(NodeError::Rejected { txid, reason: message })
+                Err(NodeError::Rejected { txid, rejection: classify(message) })
             }
             Err(error) => Err(error),
         }
     }
-}
 
-impl From<TestAcceptance> for Acceptance {
-    fn from(answer: TestAcceptance) -> Self {
-        let reason = answer.reject_reason.unwrap_or_default();
-        match answer.allowed {
-            Some(true) => Self::Accepted,
-            _ if KNOWN_REASONS.contains(&reason.as_str()) => Self::AlreadyKnown,
-            Some(false) => Self::Rejected(reason),
-            None => answer.package_error.map_or(Self::NotJudged, Self::Rejected),
+    fn pool_entry(&self, txid: &Txid) -> Result<Option<PoolEntry>, NodeError> {
+        match self.call::<MempoolEntry>("getmempoolentry", json!([txid])) {
+            Ok(entry) => Ok(Some(entry.into())),
+            Err(NodeError::Rpc { code: RPC_INVALID_ADDRESS_OR_KEY, .. }) => Ok(None),
+            Err(error) => Err(error),
         }
+    }
+
+    fn pool_spender(&self, outpoint: &OutPoint) -> Result<Option<Txid>, NodeError> {
+        let method = "gettxspendingprevout";
+        let answers: Vec<Spending> = self.call(method, json!([[{ "txid": outpoint.txid, "vout": outpoint.vout }]]))?;
+        match answers.as_slice() {
+            [answer] if answer.outpoint() == *outpoint => Ok(answer.spendingtxid),
+            _ => Err(NodeError::Answer { method, reason: "an answer on other outputs".to_owned() }),
+        }
+    }
+
+    fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, NodeError> {
+        let answer: Option<TxOutAnswer> = self.call("gettxout", json!([outpoint.txid, outpoint.vout, false]))?;
+        Ok(answer.map(Unspent::from))
+    }
+
+    fn coins(&self, scripts: &[ScriptBuf]) -> Result<CoinScan, NodeError> {
+        let method = "scantxoutset";
+        let descriptors: Vec<String> = scripts.iter().map(|script| format!("raw({script:x})")).collect();
+        let answer: ScanAnswer = self.call(method, json!(["start", descriptors])).map_err(|error| match error {
+            NodeError::Rpc { code: RPC_INVALID_PARAMETER, message, .. } if message.starts_with(SCAN_RUNS) => {
+                NodeError::Busy { method }
+            }
+            error => error,
+        })?;
+        answer.into_scan(scripts).map_err(|reason| NodeError::Answer { method, reason })
+    }
+
+    fn fee_estimate(&self, target_blocks: u16) -> Result<Option<FeeRate>, NodeError> {
+        let target_blocks = target_blocks.clamp(1, ESTIMATE_TARGET_BLOCKS_MAX);
+        let answer: FeeEstimate = self.call("estimatesmartfee", json!([target_blocks, "economical"]))?;
+        Ok(answer.feerate.map(fee_rate))
+    }
+
+    fn fee_floors(&self) -> Result<FeeFloors, NodeError> {
+        let info: MempoolInfo = self.call("getmempoolinfo", json!([]))?;
+        Ok(info.into())
+    }
+
+    fn sync_state(&self) -> Result<SyncState, NodeError> {
+        let info: BlockchainInfo = self.call("getblockchaininfo", json!([]))?;
+        Ok(SyncState { initial_download: info.initialblockdownload, headers: info.headers, blocks: info.blocks })
     }
 }

@@ -70,7 +70,7 @@ fn read_request(stream: &mut TcpStream) -> Option<(bool, Value)> {
 fn bitcoind(node: Arc<Mutex<EmbeddedNode>>) -> Handler {
     let decode = |value: &Value| encode::deserialize_hex(value.as_str().expect("hexadecimal")).expect("a transaction");
     Box::new(move |method, parameters| {
-        let mut node = node.lock().expect("no handler panics");
+        let node = node.lock().expect("no handler panics");
         match method {
             "getblockchaininfo" => Ok(json!({ "chain": "regtest", "blocks": node.chain().height() })),
             "getblockcount" => Ok(json!(node.chain().height())),
@@ -99,11 +99,14 @@ fn bitcoind(node: Arc<Mutex<EmbeddedNode>>) -> Handler {
                     let txid = transaction.compute_txid();
                     match verdict {
                         Acceptance::Accepted => json!({ "txid": txid, "allowed": true }),
-                        Acceptance::AlreadyKnown => {
+                        Acceptance::AlreadyInPool => {
                             json!({ "txid": txid, "allowed": false, "reject-reason": "txn-already-in-mempool" })
                         }
-                        Acceptance::Rejected(reason) => {
-                            json!({ "txid": txid, "allowed": false, "reject-reason": reason })
+                        Acceptance::AlreadyInChain => {
+                            json!({ "txid": txid, "allowed": false, "reject-reason": "txn-already-known" })
+                        }
+                        Acceptance::Rejected(rejection) => {
+                            json!({ "txid": txid, "allowed": false, "reject-reason": rejection.reason })
                         }
                         Acceptance::NotJudged => json!({ "txid": txid }),
                     }
@@ -112,8 +115,10 @@ fn bitcoind(node: Arc<Mutex<EmbeddedNode>>) -> Handler {
             }
             "sendrawtransaction" => {
                 let transaction: Transaction = decode(&parameters[0]);
-                node.send(&transaction).map(|txid| json!(txid)).map_err(|error| (-26, error.to_string()))
+                node.send(&transaction).map_err(|error| (-26, error.to_string()))?;
+                Ok(json!(transaction.compute_txid()))
             }
+            "getmempoolentry" => Err((-5, "Transaction not in mempool".to_owned())),
             other => Err((-32601, format!("no method {other}"))),
         }
     })
@@ -183,9 +188,9 @@ fn a_package_is_tested_then_sent_and_sending_again_does_no_harm() {
     let (node, coins) = funded();
     let (parent, child) = package(&coins);
     let shared = Arc::new(Mutex::new(node));
-    let mut remote = connect(bitcoind(shared.clone())).expect("regtest");
+    let remote = connect(bitcoind(shared.clone())).expect("regtest");
     for _ in 0..2 {
-        publish(&mut remote, &parent, &child).expect("valid");
+        publish(&remote, &parent, &child).expect("valid");
     }
     shared.lock().expect("no handler panics").mine(1).expect("valid");
     let node = shared.lock().expect("no handler panics");
@@ -198,8 +203,8 @@ fn nothing_is_sent_of_a_package_with_a_bad_reveal() {
     let (parent, mut child) = package(&coins);
     child.output[0].value = Amount::from_sat(4_999_000_001);
     let shared = Arc::new(Mutex::new(node));
-    let mut remote = connect(bitcoind(shared.clone())).expect("regtest");
-    let error = publish(&mut remote, &parent, &child).expect_err("spends more than there is");
+    let remote = connect(bitcoind(shared.clone())).expect("regtest");
+    let error = publish(&remote, &parent, &child).expect_err("spends more than there is");
     assert!(matches!(error, NodeError::Rejected { txid, .. } if txid == child.compute_txid()));
     assert!(!error.is_transient());
     let mut node = shared.lock().expect("no handler panics");
@@ -214,7 +219,7 @@ fn remote_send(
     shared: &Arc<Mutex<EmbeddedNode>>,
     held: std::sync::MutexGuard<'_, EmbeddedNode>,
     transaction: &Transaction,
-) -> Result<Txid, NodeError> {
+) -> Result<Sent, NodeError> {
     drop(held);
     connect(bitcoind(shared.clone())).expect("regtest").send(transaction)
 }
@@ -234,7 +239,7 @@ fn a_known_commit_does_not_hide_the_verdict_on_its_reveal() {
         }
         Ok(answer)
     });
-    publish(&mut connect(handler).expect("regtest"), &parent, &child).expect("valid");
+    publish(&connect(handler).expect("regtest"), &parent, &child).expect("valid");
     shared.lock().expect("no handler panics").mine(1).expect("valid");
     assert_eq!(shared.lock().expect("no handler panics").chain().tip().txdata.len(), 3);
 }
@@ -243,11 +248,12 @@ fn a_known_commit_does_not_hide_the_verdict_on_its_reveal() {
 fn a_transaction_in_a_block_counts_as_sent() {
     let handler: Handler = Box::new(|method, _| match method {
         "sendrawtransaction" => Err((-27, "Transaction outputs already in utxo set".to_owned())),
+        "getmempoolentry" => Err((-5, "Transaction not in mempool".to_owned())),
         _ => Ok(json!({ "chain": "regtest" })),
     });
     let transaction = spend(OutPoint::null(), 1);
     let sent = connect(handler).expect("regtest").send(&transaction);
-    assert_eq!(sent.expect("known"), transaction.compute_txid());
+    assert_eq!(sent.expect("known"), Sent::AlreadyInChain);
 }
 
 #[test]
