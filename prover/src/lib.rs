@@ -1,8 +1,13 @@
 //! The prover of Taproof: keys, proofs, batches, the ledger and anchors on Bitcoin.
 #![forbid(unsafe_code)]
 
+// The tests of this crate share a harness with its integration tests, which name the crate.
+#[cfg(test)]
+extern crate self as taproof;
+
 pub mod against_ark;
 pub mod anchor;
+pub mod anchoring;
 pub mod artefact;
 pub mod atomic_file;
 pub mod batch;

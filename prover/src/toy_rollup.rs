@@ -79,7 +79,7 @@ pub(crate) struct ToyRollup {
     pub(crate) tip: Tip,
     pub(crate) poster: PosterKey,
     /// The block of the last deposit, which batches refer to.
-    reference: BlockId,
+    pub(crate) reference: BlockId,
     wallet: Wallet,
 }
 

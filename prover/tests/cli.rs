@@ -115,12 +115,12 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     broken_proofs(&scene);
     assert_eq!(scene.report(&["verify", "rollup/proofs/0.proofs"])["proofs"], 4);
 
-    let unsent = scene.report(&["anchor", "rollup/proofs/0.proofs"]);
+    let unsent = scene.report(&["anchor", "build", "rollup/proofs/0.proofs"]);
     assert_eq!(unsent["sent"], false);
     assert_eq!(scene.report(&["follow"])["batches"], 0);
-    let anchor = scene.report(&["anchor", "rollup/proofs/0.proofs", "--send"]);
+    let anchor = scene.report(&["anchor", "build", "rollup/proofs/0.proofs", "--send"]);
     assert_eq!(anchor["sent"], true);
-    let error = scene.failure(4, &["anchor", "rollup/proofs/0.proofs", "--send"]);
+    let error = scene.failure(4, &["anchor", "build", "rollup/proofs/0.proofs", "--send"]);
     assert!(error.contains("does not follow"), "{error}");
 
     let followed = scene.report(&["follow"]);
@@ -148,9 +148,33 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     let batch = scene.report(&["batch", "more.json"]);
     assert_eq!((&batch["batch"], &batch["applied"], &batch["waiting"]), (&1.into(), &2.into(), &0.into()));
     scene.report(&["prove", "rollup/batches/1.batch"]);
-    scene.report(&["anchor", "rollup/proofs/1.proofs", "--send"]);
+    anchored_by_the_service(&scene);
     let rebuilt = scene.report(&["rebuild"]);
     assert_eq!((&rebuilt["batches"], &rebuilt["balance_sat"]), (&2.into(), &54_900.into()));
+}
+
+/// The service brings the second batch into the chain, and on until it is final.
+fn anchored_by_the_service(scene: &Scene) {
+    assert!(scene.failure(3, &["anchor", "status"]).contains("nothing was anchored"));
+    assert!(scene.failure(3, &["anchor", "run"]).contains("embedded chain"));
+    assert!(
+        scene.failure(3, &["anchor", "run", "--once", "--fee-floor", "9", "--fee-cap", "8"]).contains("above the cap")
+    );
+    let ran = scene.report(&["anchor", "run", "--once"]);
+    assert_eq!(
+        (&ran["batches"], &ran["jobs"][0]["batch"], &ran["jobs"][0]["state"]),
+        (&2.into(), &1.into(), &"in block".into())
+    );
+    assert_eq!(scene.report(&["anchor", "bump", "--batch", "1"])["ordered"], true);
+    assert!(scene.failure(3, &["anchor", "abandon", "--batch", "7"]).contains("no anchor here"));
+    scene.report(&["regtest", "mine", "6"]);
+    let ran = scene.report(&["anchor", "run", "--once"]);
+    assert_eq!(ran["jobs"][0]["state"], "final");
+    let status = scene.report(&["anchor", "status", "--batch", "1"]);
+    let states: Vec<&str> =
+        status["history"].as_array().expect("a list").iter().filter_map(|change| change["to"].as_str()).collect();
+    assert_eq!(states, ["Signed", "CommitSent", "RevealSent", "InBlock", "Final"]);
+    assert_eq!(status["jobs"][0]["closed"], true);
 }
 
 /// Signs an opening, a transfer and a withdrawal that hold, and six transactions that do not.
@@ -225,7 +249,7 @@ fn broken_proofs(scene: &Scene) {
     taproof::artefact::write(&scene.path("forged.proofs"), &forged).expect("the file is ours");
     scene.failure(4, &["verify", "forged.proofs"]);
     // Anchored all the same, they are ignored by whoever follows.
-    scene.report(&["anchor", "forged.proofs", "--send"]);
+    scene.report(&["anchor", "build", "forged.proofs", "--send"]);
     let followed = scene.report(&["follow"]);
     assert_eq!(followed["batches"], 0);
     assert_eq!(followed["events"][0]["event"], "ignored");

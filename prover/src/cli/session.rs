@@ -127,6 +127,11 @@ impl Session {
         node.open(&self.dir, self.params.network, ScriptBuf::new())
     }
 
+    /// A follower before the blocks that can still be reorganised, for whoever follows the chain itself.
+    pub(crate) fn follower(&self, source: &Source) -> Result<Follower> {
+        follow::start(source.chain(), self.params.clone(), self.program.clone()).map_err(not_followed)
+    }
+
     /// Follows the chain from the rollup's start to its tip; events go to `observe`.
     pub(crate) fn follow(&self, source: &Source, mut observe: impl FnMut(Event)) -> Result<Follower> {
         let started = follow::start(source.chain(), self.params.clone(), self.program.clone());
