@@ -193,6 +193,7 @@ impl ToyRollup {
             root: header.root_after,
             depth: header.depth,
             deposits_consumed: header.deposits_consumed,
+            payouts: self.tip.payouts + payouts(payload),
             reference: BlockId { height: header.reference_height, hash: header.reference_hash },
         };
         anchor
@@ -271,6 +272,12 @@ impl ToyRollup {
         let second = toy.anchor(&payload);
         (toy, [first, second])
     }
+}
+
+/// How many withdrawals of bitcoin a payload has.
+fn payouts(payload: &Payload) -> u64 {
+    let withdrawals = payload.chunks().iter().filter(|chunk| chunk.records.kind() == Kind::Withdraw);
+    withdrawals.filter(|chunk| chunk.token == Token::BITCOIN).map(|chunk| chunk.records.len() as u64).sum()
 }
 
 fn rate() -> FeeRate {
