@@ -15,10 +15,12 @@ extern crate alloc;
 
 pub mod baby_jubjub;
 pub mod block;
+pub mod bridge;
 pub mod cell;
 pub mod codec;
 pub mod deposit;
 pub mod envelope;
+pub mod exit;
 pub mod field;
 pub mod follow;
 pub mod groth16;
@@ -27,6 +29,7 @@ pub mod payload;
 pub mod poseidon2;
 pub mod program;
 pub mod record;
+pub mod schnorr;
 #[cfg(feature = "serde")]
 pub mod serde_form;
 pub mod statement;
