@@ -385,6 +385,14 @@ impl Follower {
         Ok(self.scan(excerpt.id(), excerpt.transactions()))
     }
 
+    /// Passes over the next block, of which nothing is shown; `None` if all are scanned. It is as an excerpt without
+    /// transactions.
+    pub fn skip_block(&mut self) -> Option<Vec<Event>> {
+        let block = self.next_block()?;
+        self.first_excerpt.get_or_insert(block.height);
+        Some(self.scan(block, &[]))
+    }
+
     fn scan(&mut self, block: BlockId, transactions: &[(Txid, Transaction)]) -> Vec<Event> {
         let mut events = Vec::new();
         for (txid, transaction) in transactions {

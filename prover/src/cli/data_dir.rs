@@ -41,6 +41,11 @@ impl DataDir {
         self.0.join("ledger.redb")
     }
 
+    /// What a follower keeps.
+    pub(crate) fn chain_store(&self) -> PathBuf {
+        self.0.join("chain.redb")
+    }
+
     /// The embedded chain.
     pub(crate) fn chain(&self) -> PathBuf {
         self.0.join("regtest.chain")
