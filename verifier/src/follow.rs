@@ -22,8 +22,8 @@
 //! block. What they credit and what they anchor is checked all the same, but that nothing was left out, neither an
 //! earlier anchor nor a deposit, is the word of who made them. So anchors from the first excerpt on make nothing due.
 //!
-//! Memory: 32 bytes a block since the start, the deposits not yet credited, and what the blocks that are not final
-//! hold.
+//! Memory: 32 bytes a block since the last final batch's reference, the deposits not yet credited, and what the blocks
+//! that are not final hold.
 
 use crate::{
     block::{BlockError, Excerpt, ValidatedBlock, ValidatedExcerpt},
@@ -447,6 +447,8 @@ impl Follower {
         while self.deposits.front().is_some_and(|deposit| deposit.index < consumed) {
             self.deposits.pop_front();
         }
+        // References do not go back.
+        self.headers.forget_below(self.final_tip().reference.height);
     }
 
     /// The tip after the last final block.

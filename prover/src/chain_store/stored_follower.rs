@@ -263,11 +263,6 @@ impl StoredFollower {
         })
     }
 
-    /// The follower, to be given blocks or excerpts by hand; every event must then be given to [`StoredFollower::take`].
-    pub(crate) fn follower_mut(&mut self) -> &mut Follower {
-        &mut self.follower
-    }
-
     /// Remembers what is to be written once it is final.
     fn take(&mut self, event: &Event, header: &Header, facts: &BTreeMap<Txid, Facts>) {
         let event = match event {

@@ -124,9 +124,11 @@ impl Follower {
         self.check_root_before(&header)?;
         let reference = BlockId { height: header.reference_height, hash: header.reference_hash };
         self.check_reference(block, reference)?;
-        let payload = Payload::decode(&bytes)?;
+        let mut payload = Payload::decode(&bytes)?;
         self.check_deposits(&payload)?;
         self.check_proofs(&payload)?;
+        // Events may pile up; nobody checks the proofs again.
+        payload.release_lines();
         let after = Tip {
             batches: self.tip.batches + 1,
             payload_hash: announcement.payload_hash,
