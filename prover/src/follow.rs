@@ -6,6 +6,7 @@
 
 use crate::{
     chain_store::ChainStoreError,
+    light::ExcerptError,
     node::{ChainSource, NodeError},
 };
 use bitcoin::{Block, Network, block::Header};
@@ -42,6 +43,9 @@ pub enum FollowError {
     /// What was found cannot be kept, or what was kept cannot be read.
     #[error(transparent)]
     Store(#[from] ChainStoreError),
+    /// What a light follower needs is not to be had.
+    #[error(transparent)]
+    Excerpt(#[from] ExcerptError),
     /// The source follows another network.
     #[error("the source follows {found}, the rollup lives on {expected}")]
     Network {
@@ -65,6 +69,7 @@ impl FollowError {
             Self::Node(NodeError::Block(_)) | Self::TooShort(_) | Self::Unsteady => true,
             Self::Node(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
+            Self::Excerpt(ExcerptError::Node(error)) => error.is_transient(),
             _ => false,
         }
     }

@@ -14,6 +14,7 @@ pub mod foreign_key;
 pub mod key_file;
 pub mod key_ring;
 pub mod ledger;
+pub mod light;
 pub mod matrices;
 pub mod node;
 pub mod progress;

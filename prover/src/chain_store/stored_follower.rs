@@ -3,14 +3,16 @@
 use super::{ChainStore, ChainStoreError, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, View};
 use crate::{
     follow::{self, FollowError, lead_first, next_block, read_lead, sync_headers_with},
+    light::{ExcerptError, ExcerptSource},
     node::{ChainSource, NodeError},
 };
-use bitcoin::{Block, BlockHash, Transaction, Txid, Work, block::Header};
+use bitcoin::{BlockHash, Transaction, Txid, Work, block::Header};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
 };
 use taproof_verifier::{
+    block::Excerpt,
     follow::{Checkpoint, Event, Follower, Params, VerifiedBatch},
     headers::BlockId,
     program::Program,
@@ -231,7 +233,7 @@ impl StoredFollower {
                     Err(FollowError::Node(NodeError::Block(_))) => break,
                     Err(error) => return Err(error.into()),
                 };
-                let (header, facts) = (block.header, anchor_facts(&block, self.follower.params()));
+                let (header, facts) = (block.header, anchor_facts(&block.txdata, self.follower.params()));
                 for event in self.follower.connect(block).map_err(FollowError::from)? {
                     self.take(&event, &header, &facts);
                     observe(&self.follower, &event)?;
@@ -240,6 +242,50 @@ impl StoredFollower {
             }
         }
         Err(FollowError::Unsteady.into())
+    }
+
+    /// As [`StoredFollower::catch_up`], with headers from `source` and of the blocks what `excerpts` shows.
+    ///
+    /// A block whose excerpt is not valid is an error: a light follower must not pass over what it was shown.
+    ///
+    /// # Errors
+    /// [`FollowError`], or what `observe` fails with.
+    pub fn catch_up_light<E: From<FollowError>>(
+        &mut self,
+        source: &dyn ChainSource,
+        excerpts: &dyn ExcerptSource,
+        mut observe: impl FnMut(&Follower, &Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for _ in 0..follow::ATTEMPTS_MAX {
+            self.sync_headers(source, &mut observe)?;
+            loop {
+                let Some(next) = self.follower.next_block() else { return Ok(self.write(source)?) };
+                match excerpts.excerpt(next) {
+                    Ok(None) => drop(self.follower.skip_block()),
+                    Ok(Some(excerpt)) => self.take_excerpt(excerpt, &mut observe)?,
+                    // The block has left the source's chain since its header was read.
+                    Err(ExcerptError::Node(NodeError::Block(_))) => break,
+                    Err(error) => return Err(FollowError::from(error).into()),
+                }
+                self.write_if_much(source)?;
+            }
+        }
+        Err(FollowError::Unsteady.into())
+    }
+
+    fn take_excerpt<E: From<FollowError>>(
+        &mut self,
+        excerpt: Excerpt,
+        observe: &mut dyn FnMut(&Follower, &Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let header = excerpt.header;
+        let transactions: Vec<_> = excerpt.transactions.iter().map(|shown| shown.transaction.clone()).collect();
+        let facts = anchor_facts(&transactions, self.follower.params());
+        for event in self.follower.connect_excerpt(excerpt).map_err(FollowError::from)? {
+            self.take(&event, &header, &facts);
+            observe(&self.follower, &event)?;
+        }
+        Ok(())
     }
 
     /// Brings the header chain up to the source's tip, and gives the rewinds that this brings about to `observe`.
@@ -365,12 +411,12 @@ fn final_anchor(batch: &VerifiedBatch, header: &Header, facts: Option<Facts>) ->
 }
 
 /// Sizes and fees of the transactions that could be anchors; few have their prefix.
-fn anchor_facts(block: &Block, params: &Params) -> BTreeMap<Txid, Facts> {
+fn anchor_facts(transactions: &[Transaction], params: &Params) -> BTreeMap<Txid, Facts> {
     let could_be = |transaction: &&Transaction| super::announces(transaction, params);
     let facts = |transaction: &Transaction| {
         let spent = transaction.input.first().map(|input| input.previous_output);
         let commit = spent.and_then(|spent| {
-            let commit = block.txdata.iter().find(|other| other.compute_txid() == spent.txid)?;
+            let commit = transactions.iter().find(|other| other.compute_txid() == spent.txid)?;
             commit.output.get(spent.vout as usize).map(|output| output.value.to_sat())
         });
         let paid = transaction.output.iter().try_fold(0u64, |sum, output| sum.checked_add(output.value.to_sat()));
@@ -381,7 +427,7 @@ fn anchor_facts(block: &Block, params: &Params) -> BTreeMap<Txid, Facts> {
         };
         (transaction.compute_txid(), facts)
     };
-    block.txdata.iter().filter(could_be).map(facts).collect()
+    transactions.iter().filter(could_be).map(facts).collect()
 }
 
 /// The height of the last stored header that the source's chain has, if that chain has more work than the stored one above.

@@ -4,16 +4,23 @@ use super::{
     Global,
     data_dir::expect_absent,
     failure::{Exit, Failure, Result},
-    session::{NodeOptions, Session, not_followed, store_failure},
+    light::{CAVEATS, LightOptions},
+    session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
-use taproof::{atomic_file::write_atomically, chain_store::FinalEvent, follow::FollowError, rebuild};
+use taproof::{
+    atomic_file::write_atomically,
+    chain_store::{FinalEvent, StoredFollower},
+    follow::FollowError,
+    rebuild,
+};
 use taproof_circuits::state::State;
 use taproof_verifier::{
     cell::Cell,
     follow::{Event, Follower},
+    headers::BlockId,
 };
 
 /// Follows the chain with the verifier: checks every anchor and proof, and tells the verified root.
@@ -26,6 +33,8 @@ use taproof_verifier::{
 Examples:
   taproof follow
   taproof follow --all
+  taproof follow --export-excerpts excerpts
+  taproof follow --headers-only --excerpts excerpts
   taproof follow --node http://127.0.0.1:38332 --cookie .cookie --json")]
 pub(crate) struct Follow {
     #[command(flatten)]
@@ -33,6 +42,8 @@ pub(crate) struct Follow {
     /// Lists every final event from the rollup's start on, not only those that are new.
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    light: LightOptions,
 }
 
 #[derive(Serialize)]
@@ -67,6 +78,12 @@ struct TipReport {
 
 #[derive(Serialize)]
 struct FollowReport {
+    /// Whether whole blocks were seen.
+    complete: bool,
+    /// What a follower of excerpts cannot know.
+    caveats: &'static [&'static str],
+    /// How many excerpts were written, if any were to be.
+    excerpts: Option<usize>,
     events: Vec<EventReport>,
     #[serde(flatten)]
     tip: TipReport,
@@ -150,15 +167,15 @@ impl Follow {
         let session = Session::open(global)?;
         let source = session.source(&self.node)?;
         let spinner = global.console().spinner("following the chain");
-        let mut stored = session.stored_follower(&source)?;
         let mut events = Vec::new();
-        let followed = stored.catch_up(source.chain(), |_, event| {
-            if let Event::Rewound { to, .. } = event {
-                events.push(EventReport { number: None, what: What::Rewound { height: to.height } });
-            }
-            Ok::<(), FollowError>(())
-        });
-        followed.map_err(not_followed)?;
+        let mut rewound =
+            |to: BlockId| events.push(EventReport { number: None, what: What::Rewound { height: to.height } });
+        let stored = if self.light.is_light() {
+            self.light.follow(&session, &source, &mut rewound)?
+        } else {
+            follow_whole(&session, &source, &mut rewound)?
+        };
+        let excerpts = self.light.export(&session, &source)?;
         spinner.finish_and_clear();
         let store = stored.store();
         let first = if self.all { 0 } else { store.first_untold().map_err(store_failure)? };
@@ -166,14 +183,34 @@ impl Follow {
         let next = first + settled.len() as u64;
         events.extend(settled.iter().map(|(number, event)| EventReport::new(Some(*number), event)));
         events.extend(stored.unsettled().map(|event| EventReport::new(None, event)));
-        let report = FollowReport { events, tip: TipReport::new(stored.follower()) };
+        let caveats: &[&str] = if self.light.is_light() { &CAVEATS } else { &[] };
+        let tip = TipReport::new(stored.follower());
+        let report = FollowReport { complete: !self.light.is_light(), caveats, excerpts, events, tip };
         global.console().report(&report, |report| {
-            let events: String = report.events.iter().map(|event| format!("{event}\n")).collect();
-            format!("{events}{}", report.tip)
+            let mut text: String = report.events.iter().map(|event| format!("{event}\n")).collect();
+            text += &report.tip.to_string();
+            if let Some(count) = report.excerpts {
+                text += &format!("\nexcerpts       {count} written");
+            }
+            report.caveats.iter().for_each(|caveat| text += &format!("\nnot seen       {caveat}"));
+            text
         })?;
         // Only now: who is interrupted before is told again.
         store.set_told(next).map_err(store_failure)
     }
+}
+
+/// Follows whole blocks to the tip; rewinds go to `rewound`.
+fn follow_whole(session: &Session, source: &Source, rewound: &mut dyn FnMut(BlockId)) -> Result<StoredFollower> {
+    let mut stored = session.stored_follower(source)?;
+    let followed = stored.catch_up(source.chain(), |_, event| {
+        if let Event::Rewound { to, .. } = event {
+            rewound(*to);
+        }
+        Ok::<(), FollowError>(())
+    });
+    followed.map_err(not_followed)?;
+    Ok(stored)
 }
 
 /// Rebuilds the whole state from the chain alone, and compares its root with the verified one.

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof::{
-    chain_store::{ChainStore, ChainStoreError, StoredFollower, View},
+    chain_store::{ChainStore, ChainStoreError, Origin, StoredFollower, View},
     follow::FollowError,
     ledger::{Ledger, LedgerError},
     node::{ChainSource, EmbeddedNode, Node, RpcAuth, RpcNode},
@@ -149,10 +149,15 @@ impl Session {
         let (params, program) = (self.params.clone(), self.program.clone());
         let stored = StoredFollower::open(self.chain_store(), source.chain(), params, program);
         let stored = stored.map_err(not_followed)?;
-        if stored.origin().is_fallback() {
-            eprintln!("warning: {}", stored.origin());
-        }
+        self.warn_of(stored.origin());
         Ok(stored)
+    }
+
+    /// Says on standard error if a follower could not go on from its store.
+    pub(crate) fn warn_of(&self, origin: &Origin) {
+        if origin.is_fallback() {
+            eprintln!("warning: {origin}");
+        }
     }
 
     /// Opens the ledger.
