@@ -406,3 +406,25 @@ fn stored_headers_are_those_of_the_chain() {
     let follower = start(&scene.toy.node, scene.toy.params.clone(), scene.toy.program.clone()).expect("the start");
     assert!(follower.is_complete());
 }
+
+/// A year of headers, as many as come in it, written as they are when a follower catches up and then block by block.
+#[test]
+fn a_year_of_headers_takes_few_megabytes() {
+    const YEAR_BLOCKS: usize = 52_560;
+    let chain = crate::bench::FullBlocks::new(YEAR_BLOCKS);
+    let params = chain.follower().params().clone();
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let store = ChainStore::new(folder.path().join("year.redb"), &params, View::Light);
+    let (most, last) = chain.headers().split_at(YEAR_BLOCKS - 300);
+    let mut next = 1;
+    for headers in most.chunks(4_096).chain(last.chunks(1)) {
+        let progress = Progress { checkpoint: None, events: &[], headers_first: next, headers };
+        store.append(&progress).expect("room");
+        next += headers.len() as u32;
+    }
+    assert_eq!(store.header_heights().expect("sound"), Some(1..=YEAR_BLOCKS as u32));
+    assert_eq!(store.headers(1, u32::MAX).expect("sound"), chain.headers());
+    let length = std::fs::metadata(store.path()).expect("it is there").len();
+    println!("{YEAR_BLOCKS} headers in {length} bytes");
+    assert!(length < 5_000_000, "{length} bytes");
+}
