@@ -1,4 +1,4 @@
-//! What comes from Bitcoin: blocks, headers, reveals, deposits, and the follower's checkpoint. Nothing panics, and what
+//! What comes from Bitcoin: blocks, excerpts of them, headers, reveals, deposits, and the follower's checkpoint. Nothing panics, and what
 //! is read as a leaf is written again to the same bytes.
 #![no_main]
 
@@ -8,7 +8,7 @@ use taproof_verifier::{
         Amount, Network, ScriptBuf, Transaction, TxIn, TxOut, Witness, absolute::LockTime, consensus::deserialize,
         constants::genesis_block, transaction::Version,
     },
-    block::{ValidatedBlock, decode_block},
+    block::{Excerpt, ValidatedBlock, ValidatedExcerpt, decode_block},
     bridge::{Bridge, unspendable_key},
     deposit::Deposit,
     envelope::{Announcement, Envelope, Magic, Reveal},
@@ -30,6 +30,11 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(checkpoint) = Checkpoint::from_bytes(input) {
         assert_eq!(checkpoint.to_bytes(), input);
+    }
+    if let Ok(excerpt) = Excerpt::from_bytes(input) {
+        assert_eq!(excerpt.to_bytes(), input);
+        let id = BlockId { height: 1, hash: excerpt.header.block_hash() };
+        let _ = ValidatedExcerpt::new(excerpt, id);
     }
     read_headers(input);
     read_leaf(input);

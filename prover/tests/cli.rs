@@ -130,6 +130,9 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     scene.report(&["regtest", "mine", "6"]);
     let events = scene.report(&["follow"])["events"].to_string();
     assert!(events.contains("\"due\"") && events.contains("\"amount_sat\":3000"), "{events}");
+    assert_eq!(scene.report(&["follow"])["events"], serde_json::json!([]), "all of it has been told");
+    let events = scene.report(&["follow", "--all"])["events"].to_string();
+    assert!(events.contains("\"verified\"") && events.contains("\"number\":1"), "{events}");
 
     let rebuilt = scene.report(&["rebuild", "--out", "state.json"]);
     assert_eq!(rebuilt["root_rebuilt"], followed["root_verified"]);

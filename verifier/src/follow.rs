@@ -22,8 +22,8 @@
 //! block. What they credit and what they anchor is checked all the same, but that nothing was left out, neither an
 //! earlier anchor nor a deposit, is the word of who made them. So anchors from the first excerpt on make nothing due.
 //!
-//! Memory: 32 bytes a block since the start, the deposits not yet credited, at most [`EXITS_WAITING_MAX`] exit requests that
-//! wait, and what the blocks that are not final hold.
+//! Memory: 32 bytes a block since the last final batch's reference, the deposits not yet credited, at most
+//! [`EXITS_WAITING_MAX`] exit requests that wait, and what the blocks that are not final hold.
 
 use crate::{
     block::{BlockError, Excerpt, ValidatedBlock, ValidatedExcerpt},
@@ -229,6 +229,14 @@ impl Follower {
         Ok(self.scan(excerpt.id(), excerpt.transactions()))
     }
 
+    /// Passes over the next block, of which nothing is shown; `None` if all are scanned. It is as an excerpt without
+    /// transactions.
+    pub fn skip_block(&mut self) -> Option<Vec<Event>> {
+        let block = self.next_block()?;
+        self.first_excerpt.get_or_insert(block.height);
+        Some(self.scan(block, &[]))
+    }
+
     fn scan(&mut self, block: BlockId, transactions: &[(Txid, Transaction)]) -> Vec<Event> {
         let mut events = Vec::new();
         for (txid, transaction) in transactions {
@@ -313,6 +321,8 @@ impl Follower {
         while self.deposits.front().is_some_and(|deposit| deposit.index < consumed) {
             self.deposits.pop_front();
         }
+        // References do not go back.
+        self.headers.forget_below(self.final_tip().reference.height);
     }
 
     /// The tip after the last final block.

@@ -11,6 +11,7 @@ use crate::{
     exit::{EXITS_ENOUGH, Refutation},
     field,
     groth16::Proof,
+    parallel,
     program::ProgramId,
     record::{Kind, Records},
     statement::{CircuitId, Context, Statement},
@@ -169,19 +170,26 @@ impl Payload {
         &self.refutations
     }
 
+    /// Gives back the memory that only checking the proofs needs, some 11 kilobytes a proof; see [`Proof::release_lines`].
+    pub fn release_lines(&mut self) {
+        self.chunks.iter_mut().for_each(|chunk| chunk.proof.release_lines());
+    }
+
     /// What the proofs must prove, chunk by chunk: the first from the header's root before, each next one from the
     /// root after the one before.
     ///
     /// Hashing the records takes time in proportion to the slots, so check first that the program has the circuits.
     pub fn statements(&self) -> Vec<Statement> {
+        let digest = |chunk: &Chunk| chunk.records.digest(chunk.slots);
+        let digests = parallel::map(&self.chunks, 1, digest);
         let mut root_before = self.header.root_before;
-        let statement = |chunk: &Chunk| {
+        let statement = |(chunk, digest): (&Chunk, Option<Fr>)| {
             let statement = Statement {
                 chain_id: self.header.chain_id,
                 circuit: CircuitId::new(chunk.records.kind(), self.header.depth, chunk.slots),
                 root_before,
                 root_after: chunk.root_after,
-                data_digest: chunk.records.digest(chunk.slots).expect("a payload has no more records than slots"),
+                data_digest: digest.expect("a payload has no more records than slots"),
                 context: Context {
                     height_blocks: self.header.reference_height,
                     token: chunk.token,
@@ -191,7 +199,7 @@ impl Payload {
             root_before = chunk.root_after;
             statement
         };
-        self.chunks.iter().map(statement).collect()
+        self.chunks.iter().zip(digests).map(statement).collect()
     }
 
     /// Encodes the payload; `docs/protocol.md` gives every byte.

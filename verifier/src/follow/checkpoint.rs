@@ -173,9 +173,12 @@ impl Follower {
     ///
     /// Store it no earlier than the events up to now: those of final blocks do not come again.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        if !self.is_complete() {
-            return None;
-        }
+        if self.is_complete() { self.light_checkpoint() } else { None }
+    }
+
+    /// The state at the last final block that was scanned, as far as blocks and excerpts have shown it. It is for
+    /// [`Follower::resume_light`] only.
+    pub fn light_checkpoint(&self) -> Option<Checkpoint> {
         let final_height = (self.scanned.height + 1).saturating_sub(self.params.final_depth_blocks);
         let block = self.headers.at(final_height.max(self.headers.start().height))?;
         let tip = *self.final_tip();
@@ -191,6 +194,22 @@ impl Follower {
         exits.truncate(first_later);
         let (chain_id, program_id) = (self.params.chain_id, self.params.program_id);
         Some(Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits })
+    }
+
+    /// Goes on from a checkpoint of a follower that saw excerpts, or skipped blocks. As if the checkpoint's block had been
+    /// skipped, the follower is not complete.
+    ///
+    /// # Errors
+    /// As [`Follower::resume`].
+    pub fn resume_light(
+        params: Params,
+        program: Program,
+        checkpoint: Checkpoint,
+        lead: &[Header],
+    ) -> Result<Self, StartError> {
+        let height = checkpoint.block.height;
+        // Rewinds end at the checkpoint's block, which is final, so the mark stays.
+        Ok(Self { first_excerpt: Some(height), ..Self::resume(params, program, checkpoint, lead)? })
     }
 
     /// Goes on from a checkpoint. `lead` are headers of which the last is the checkpoint's block and the first no later
