@@ -15,6 +15,7 @@ pub use chunk::transfer_chunk;
 pub use trapdoor::Trapdoor;
 
 use crate::{key_file::KeyFileError, progress::Progress, prove::ProveError, setup::SetupError};
+use ark_bn254::{Fq, Fr};
 use chain::Chain;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,10 @@ pub enum Subject {
     MsmG2,
     /// From 2^SIZE values on a domain, 1 to 26, to those on its odd coset
     Transform,
+    /// 2^SIZE products in the field of scalars, 1 to 26, less an element each, as a quotient takes them
+    ProductsFr,
+    /// The same in the field of coordinates
+    ProductsFq,
     /// Permutations of 2^SIZE states of Poseidon2, 0 to 22, beside those of the crate taceo-poseidon2
     Hash,
 }
@@ -56,7 +61,7 @@ impl Subject {
             Self::Prove | Self::Setup => Chain::LOG_SIZE_MIN..=Chain::LOG_SIZE_MAX,
             Self::Verify => 0..=10,
             Self::Witness => chunk::LOG_SIZE_MIN..=chunk::LOG_SIZE_MAX,
-            Self::MsmG1 | Self::MsmG2 | Self::Transform => 1..=26,
+            Self::MsmG1 | Self::MsmG2 | Self::Transform | Self::ProductsFr | Self::ProductsFq => 1..=26,
             Self::Hash => 0..=22,
         }
     }
@@ -64,7 +69,7 @@ impl Subject {
     /// The size that is measured if none is asked for.
     pub fn size_default(self) -> u32 {
         match self {
-            Self::Prove | Self::MsmG1 | Self::Transform | Self::Witness => 16,
+            Self::Prove | Self::MsmG1 | Self::Transform | Self::ProductsFr | Self::ProductsFq | Self::Witness => 16,
             Self::Setup | Self::MsmG2 => 14,
             Self::Verify => 0,
             Self::Hash => 10,
@@ -207,6 +212,8 @@ pub fn prepare(
         Subject::MsmG1 => Ok(kernels::msm::<G1>(log_size, against_ark)),
         Subject::MsmG2 => Ok(kernels::msm::<G2>(log_size, against_ark)),
         Subject::Transform => Ok(kernels::transform(log_size, against_ark)),
+        Subject::ProductsFr => Ok(kernels::products::<Fr>(log_size, against_ark)),
+        Subject::ProductsFq => Ok(kernels::products::<Fq>(log_size, against_ark)),
         Subject::Hash => Ok(kernels::hash(log_size, against_ark)),
     }
 }

@@ -219,6 +219,11 @@ impl RegtestChain {
         self.coins.get(outpoint)
     }
 
+    /// All unspent outputs, in no order.
+    pub fn coins(&self) -> impl Iterator<Item = (&OutPoint, &Coin)> {
+        self.coins.iter()
+    }
+
     /// The outputs that pay to a script and that the next block may spend, in a fixed order.
     pub fn spendable_coins(&self, script: &Script) -> Vec<(OutPoint, Coin)> {
         let height = self.height() + 1;

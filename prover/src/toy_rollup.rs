@@ -2,7 +2,7 @@
 
 use crate::{
     anchor::{AnchorArtefact, AnchorRequest, FeeRate, Funding, build, pay},
-    node::{ChainSource, EmbeddedNode},
+    node::{EmbeddedNode, Node},
     regtest::{COINBASE_MATURITY_BLOCKS, RegtestChain},
     wallet::{PosterKey, Wallet},
 };

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use taproof::{
     anchor::{FeeRate, pay},
     artefact::transactions::TransactionFile,
-    node::{ChainSource, EmbeddedNode},
+    node::{EmbeddedNode, Node},
     wallet::PosterKey,
 };
 use taproof_verifier::{baby_jubjub::PublicKey, deposit::Deposit};

@@ -5,7 +5,7 @@ use crate::{
     anchor::{self, AnchorArtefact, AnchorRequest, Funding},
     batch::{BatchFile, BatchHeader},
     follow::{catch_up, start},
-    node::{ChainSource, EmbeddedNode},
+    node::{EmbeddedNode, Node},
     progress::Progress,
     prove::Proven,
     regtest::RegtestChain,
@@ -116,7 +116,7 @@ impl Rollup {
             funding: &funding,
         };
         let anchor = anchor::build(&request, &self.wallet)?;
-        crate::node::publish(&mut self.node, anchor.commit(), anchor.reveal())?;
+        crate::node::publish(&self.node, anchor.commit(), anchor.reveal())?;
         self.node.mine(FINAL_DEPTH_BLOCKS)?;
         Ok(anchor)
     }

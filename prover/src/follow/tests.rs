@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
     anchor::AnchorArtefact,
-    node::{Acceptance, EmbeddedNode},
+    node::EmbeddedNode,
     regtest::RegtestChain,
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
 };
-use bitcoin::{Block, BlockHash, Transaction, Txid};
+use bitcoin::{Block, BlockHash, Transaction};
 use std::cell::Cell;
 use taproof_verifier::record::Destination;
 
@@ -190,14 +190,6 @@ impl ChainSource for Fickle<'_> {
 
     fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
         self.now().block(hash)
-    }
-
-    fn test_accept(&self, transactions: &[Transaction]) -> Result<Vec<Acceptance>, NodeError> {
-        self.now().test_accept(transactions)
-    }
-
-    fn send(&mut self, transaction: &Transaction) -> Result<Txid, NodeError> {
-        Err(NodeError::Rejected { txid: transaction.compute_txid(), reason: "read only".to_owned() })
     }
 }
 

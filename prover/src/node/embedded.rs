@@ -1,15 +1,25 @@
 //! The embedded regtest chain as a node: it keeps what it is sent until a block is mined.
 
-use super::{Acceptance, ChainSource, NodeError};
-use crate::regtest::{BlockError, ChainFile, ChainFileError, RegtestChain};
+use super::{
+    Acceptance, ChainSource, Coin, CoinScan, FeeFloors, Node, NodeError, PoolEntry, Sent, SyncState, Unspent,
+    pool::Pool,
+};
+use crate::{
+    anchor::FeeRate,
+    regtest::{BlockError, ChainFile, ChainFileError, RegtestChain},
+};
 use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid, block::Header};
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use taproof_verifier::headers::BlockId;
 
 /// A regtest chain, the transactions that wait for its next block, and the file that processes share, if any.
 #[derive(Debug)]
 pub struct EmbeddedNode {
     chain: RegtestChain,
-    waiting: Vec<Transaction>,
+    pool: Mutex<Pool>,
     reward_to: ScriptBuf,
     file: Option<ChainFile>,
 }
@@ -17,7 +27,7 @@ pub struct EmbeddedNode {
 impl EmbeddedNode {
     /// A node in memory whose blocks pay `reward_to`.
     pub fn new(chain: RegtestChain, reward_to: ScriptBuf) -> Self {
-        Self { chain, waiting: Vec::new(), reward_to, file: None }
+        Self { chain, pool: Mutex::default(), reward_to, file: None }
     }
 
     /// A node whose chain is kept in a file, which no other process can write meanwhile.
@@ -26,7 +36,7 @@ impl EmbeddedNode {
     /// As [`ChainFile::open`].
     pub fn open(path: &Path, reward_to: ScriptBuf) -> Result<Self, ChainFileError> {
         let (file, chain) = ChainFile::open(path)?;
-        Ok(Self { chain, waiting: Vec::new(), reward_to, file: Some(file) })
+        Ok(Self { chain, pool: Mutex::default(), reward_to, file: Some(file) })
     }
 
     /// The chain.
@@ -39,7 +49,7 @@ impl EmbeddedNode {
         &mut self.chain
     }
 
-    /// Mines the waiting transactions and then as many empty blocks as it takes to have mined `blocks`.
+    /// Mines the waiting transactions that are still valid and then as many empty blocks as it takes to have mined `blocks`.
     ///
     /// # Errors
     /// [`MineError`]; what the chain file does not hold is not mined for others.
@@ -47,8 +57,8 @@ impl EmbeddedNode {
         if blocks == 0 {
             return Ok(());
         }
-        self.chain.mine(&self.waiting, &self.reward_to)?;
-        self.waiting.clear();
+        let waiting = self.pool().take(&self.chain);
+        self.chain.mine(&waiting, &self.reward_to)?;
         self.chain.mine_empty(blocks - 1, &self.reward_to)?;
         Ok(self.save()?)
     }
@@ -66,11 +76,9 @@ impl EmbeddedNode {
         height.and_then(|height| self.chain.block_at(height)).ok_or(NodeError::Block(*hash))
     }
 
-    fn is_known(&self, transaction: &Transaction) -> bool {
-        let txid = transaction.compute_txid();
-        let mut outputs = (0u32..).zip(&transaction.output).map(|(vout, _)| OutPoint { txid, vout });
-        self.waiting.iter().any(|waiting| waiting.compute_txid() == txid)
-            || outputs.any(|outpoint| self.chain.coin(&outpoint).is_some())
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        // A pool is replaced as a whole, so a panic elsewhere leaves none half changed.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,37 +114,62 @@ impl ChainSource for EmbeddedNode {
     fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
         self.find(hash).cloned()
     }
+}
 
+impl Node for EmbeddedNode {
     fn test_accept(&self, transactions: &[Transaction]) -> Result<Vec<Acceptance>, NodeError> {
-        let mut pool = self.waiting.clone();
-        let mut verdicts = Vec::with_capacity(transactions.len());
-        for transaction in transactions {
-            if self.is_known(transaction) {
-                verdicts.push(Acceptance::AlreadyKnown);
-                continue;
-            }
-            pool.push(transaction.clone());
-            let verdict = match self.chain.check_transactions(&pool) {
-                Ok(facts) => facts.last().and_then(|facts| facts.nonstandard).map(|rule| rule.to_string()),
-                Err((_, error)) => Some(error.to_string()),
-            };
-            if verdict.is_some() {
-                pool.pop();
-            }
-            verdicts.push(verdict.map_or(Acceptance::Accepted, Acceptance::Rejected));
-        }
-        Ok(verdicts)
+        let mut pool = self.pool().clone();
+        Ok(transactions.iter().map(|transaction| pool.add(&self.chain, transaction)).collect())
     }
 
-    fn send(&mut self, transaction: &Transaction) -> Result<Txid, NodeError> {
-        let txid = transaction.compute_txid();
-        match self.test_accept(std::slice::from_ref(transaction))?.pop() {
-            Some(Acceptance::Rejected(reason)) => Err(NodeError::Rejected { txid, reason }),
-            Some(Acceptance::Accepted) => {
-                self.waiting.push(transaction.clone());
-                Ok(txid)
-            }
-            _ => Ok(txid),
+    fn send(&self, transaction: &Transaction) -> Result<Sent, NodeError> {
+        match self.pool().add(&self.chain, transaction) {
+            Acceptance::AlreadyInPool => Ok(Sent::AlreadyInPool),
+            Acceptance::AlreadyInChain => Ok(Sent::AlreadyInChain),
+            Acceptance::Rejected(rejection) => Err(NodeError::Rejected { txid: transaction.compute_txid(), rejection }),
+            Acceptance::Accepted | Acceptance::NotJudged => Ok(Sent::Accepted),
         }
+    }
+
+    fn pool_entry(&self, txid: &Txid) -> Result<Option<PoolEntry>, NodeError> {
+        Ok(self.pool().entry(&self.chain, txid))
+    }
+
+    fn pool_spender(&self, outpoint: &OutPoint) -> Result<Option<Txid>, NodeError> {
+        Ok(self.pool().spender(&self.chain, outpoint))
+    }
+
+    fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, NodeError> {
+        Ok(self.chain.coin(outpoint).map(|coin| Unspent {
+            output: coin.output.clone(),
+            confirmations: self.chain.height() - coin.height + 1,
+            is_coinbase: coin.coinbase,
+        }))
+    }
+
+    fn coins(&self, scripts: &[ScriptBuf]) -> Result<CoinScan, NodeError> {
+        let coins = self.chain.coins().filter(|(_, coin)| scripts.contains(&coin.output.script_pubkey));
+        let mut coins: Vec<Coin> = coins
+            .map(|(outpoint, coin)| Coin {
+                outpoint: *outpoint,
+                output: coin.output.clone(),
+                height: coin.height,
+                is_coinbase: coin.coinbase,
+            })
+            .collect();
+        coins.sort_by_key(|coin| (coin.height, coin.outpoint));
+        Ok(CoinScan { block: BlockId { height: self.chain.height(), hash: self.chain.tip_hash() }, coins })
+    }
+
+    fn fee_estimate(&self, _: u16) -> Result<Option<FeeRate>, NodeError> {
+        Ok(None)
+    }
+
+    fn fee_floors(&self) -> Result<FeeFloors, NodeError> {
+        Ok(FeeFloors { min_pool: FeeRate::MIN, incremental: FeeRate::MIN })
+    }
+
+    fn sync_state(&self) -> Result<SyncState, NodeError> {
+        Ok(SyncState { initial_download: false, headers: self.chain.height(), blocks: self.chain.height() })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A block may hold what no node relays, so none of this decides what the chain accepts.
 
+use crate::anchor::FeeRate;
 use bitcoin::{Amount, Transaction, Txid};
 
 /// The heaviest transaction that is relayed, in weight units.
@@ -43,8 +44,8 @@ pub enum NonStandard {
     /// There is more than one OP_RETURN output, or it is too long.
     #[error("output {0} carries more data than is relayed")]
     Data(usize),
-    /// The fee is below one satoshi a virtual byte.
-    #[error("the fee of {fee_sat} sat is below one satoshi for each of {vsize_vb} virtual bytes")]
+    /// The fee is below the lowest rate that nodes relay.
+    #[error("the fee of {fee_sat} sat is below {} sat/vB for {vsize_vb} virtual bytes", FeeRate::MIN)]
     Fee {
         /// The fee.
         fee_sat: u64,
@@ -97,7 +98,7 @@ fn check(transaction: &Transaction, fee_sat: u64) -> Result<(), NonStandard> {
     })?;
     check_outputs(transaction)?;
     let vsize_vb = weight_wu.div_ceil(4);
-    if fee_sat < vsize_vb {
+    if fee_sat < FeeRate::MIN.fee(transaction.weight()).to_sat() {
         return Err(NonStandard::Fee { fee_sat, vsize_vb });
     }
     Ok(())

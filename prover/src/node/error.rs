@@ -1,0 +1,190 @@
+//! How a node fails, and what kind of failure that is.
+
+use super::http::HttpError;
+use bitcoin::{BlockHash, Network, Txid};
+use std::{fmt, io, path::PathBuf};
+
+/// Why a node does not relay a transaction, by what can be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectClass {
+    /// An input is not to be found: its transaction was not sent, is in no block, or the output is spent in a block.
+    MissingInputs,
+    /// The pool holds another spend of an input and would not give it up at any fee.
+    Conflict,
+    /// The fee is below what the pool asks for, or too small for a replacement.
+    FeeTooLow,
+    /// The pool holds too many or too large transactions that depend on each other.
+    PackageLimit,
+    /// It may be sent later: a lock has not passed, or a reward is not mature.
+    TooEarly,
+    /// Nodes of this node's kind do not relay the like, though a block might hold it.
+    Policy,
+    /// No block may hold it.
+    Consensus,
+}
+
+/// A node's refusal of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The kind of reason.
+    pub class: RejectClass,
+    /// The node's words.
+    pub reason: String,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// What to do about a [`NodeError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// Call again later: the node is down, starting or busy.
+    Retry,
+    /// The node judged a transaction and refused it.
+    Rejected(RejectClass),
+    /// Calling again brings the same: somebody has to change something first.
+    Fatal,
+}
+
+/// Why a node did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The address is not of the form that is understood.
+    #[error("{0} is no address: write http://host:port or https://host, and the user and password separately")]
+    Url(String),
+    /// The cookie file cannot be read.
+    #[error("cannot read the cookie {}", path.display())]
+    Cookie {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Nobody answers.
+    #[error("the node at {url} does not answer: {reason}")]
+    Unreachable {
+        /// The node's address.
+        url: String,
+        /// What the transport reports.
+        reason: String,
+    },
+    /// The answer does not come in time.
+    #[error("the node at {url} does not answer within {seconds} s")]
+    Timeout {
+        /// The node's address.
+        url: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The server does not prove to be who the address says, or no encryption was agreed on.
+    #[error("no secure connection to {url}: {reason}")]
+    Tls {
+        /// The server's address.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// User and password, or the cookie, are not the node's.
+    #[error("the node at {url} refuses the user and password")]
+    Unauthorized {
+        /// The node's address.
+        url: String,
+    },
+    /// The node answers by an HTTP status instead of JSON.
+    #[error("the node at {url} answers with HTTP status {status}")]
+    Http {
+        /// The node's address.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// The node answers a call with an error of its own.
+    #[error("{method} fails with code {code}: {message}")]
+    Rpc {
+        /// The call.
+        method: &'static str,
+        /// The code; those of bitcoind are negative.
+        code: i32,
+        /// The node's words.
+        message: String,
+    },
+    /// An answer has not the form that the call has.
+    #[error("the answer to {method} is not understood: {reason}")]
+    Answer {
+        /// The call.
+        method: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The node follows another network.
+    #[error("the node follows {found}, not {expected}")]
+    Network {
+        /// The network that was asked for.
+        expected: Network,
+        /// The node's, in its own words.
+        found: String,
+    },
+    /// The source has no block of this hash.
+    #[error("there is no block {0}")]
+    Block(BlockHash),
+    /// A transaction is not relayed.
+    #[error("transaction {txid} is refused: {rejection}")]
+    Rejected {
+        /// The transaction.
+        txid: Txid,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// The node does the like already and cannot do two at once.
+    #[error("the node is busy with another {method}")]
+    Busy {
+        /// The call.
+        method: &'static str,
+    },
+    /// The file of the embedded chain was not written.
+    #[error(transparent)]
+    ChainFile(#[from] crate::regtest::ChainFileError),
+}
+
+/// The code of bitcoind for a call during its start.
+const RPC_IN_WARMUP: i32 = -28;
+
+impl NodeError {
+    /// What to do about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::Busy { .. }
+            | Self::Http { status: 429 | 502..=504, .. }
+            | Self::Rpc { code: RPC_IN_WARMUP, .. } => ErrorClass::Retry,
+            // bitcoind removes its cookie when it stops.
+            Self::Cookie { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorClass::Retry,
+            Self::Rejected { rejection, .. } => ErrorClass::Rejected(rejection.class),
+            _ => ErrorClass::Fatal,
+        }
+    }
+
+    /// The failure of a request to `url`, made for a call.
+    pub(super) fn from_http(error: HttpError, url: &str, method: &'static str) -> Self {
+        let url = url.to_owned();
+        match error {
+            HttpError::Address => Self::Url(url),
+            HttpError::Io(_) | HttpError::Ended => Self::Unreachable { url, reason: error.to_string() },
+            HttpError::Timeout(timeout) => Self::Timeout { url, seconds: timeout.as_secs() },
+            HttpError::Tls(reason) => Self::Tls { url, reason },
+            HttpError::Malformed(_) | HttpError::TooLong(_) => Self::Answer { method, reason: error.to_string() },
+        }
+    }
+
+    /// Whether the same call may succeed later with nothing changed here: the node is down, starting or busy.
+    pub fn is_transient(&self) -> bool {
+        self.class() == ErrorClass::Retry
+    }
+}
