@@ -140,6 +140,13 @@ impl ToyRollup {
         credited
     }
 
+    /// Pays outputs on Bitcoin that no policy need relay, in a block of their own.
+    pub(crate) fn mine_outputs(&mut self, outputs: Vec<TxOut>) {
+        let payment = pay(outputs, rate(), &self.funding(), &self.poster).expect("enough coins");
+        let script = self.poster.script_pubkey();
+        self.node.chain_mut().mine(&[payment], &script).expect("valid");
+    }
+
     /// Applies a batch to the state that refers to the last deposit's block, and proves it.
     pub(crate) fn batch(&mut self, deposits: &[rollup::Deposit], transactions: &[rollup::Transaction]) -> Payload {
         let slots = std::num::NonZeroU16::new(SLOTS).expect("not zero");

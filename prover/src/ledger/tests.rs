@@ -11,6 +11,7 @@ use taproof_circuits::{
 use taproof_verifier::cell::{CellIndex, Token};
 use tempfile::TempDir;
 
+mod anchored;
 mod exits;
 mod rewind;
 

@@ -30,7 +30,7 @@ pub struct Params {
     pub bridge: Bridge,
     /// How many blocks below its own an anchor may refer to: so long can a deposit or an exit request be left waiting.
     pub deposit_window_blocks: u32,
-    /// A deposit cannot be credited in a block so many above its own: from then on it is the depositor's to take back.
+    /// A deposit cannot be credited in a block more than so many above its own: then it is the depositor's to take back.
     /// More than the window, and less than the refund's delay.
     pub deposit_expiry_blocks: u32,
     /// A block before the first anchor and the first deposit: blocks are read from the one after it.

@@ -72,7 +72,7 @@ fn requests_are_served_or_refuted_ahead_of_transactions() {
     assert_eq!(waiting(&ledger), [0, 1, 2, 3, 4, 5, 6]);
     assert_eq!(ledger.transactions().expect("readable"), [transfer(2, 0, 1, 1), transfer(0, 0, 1, 1)]);
     let applied = ledger.apply(&later, depth(2), 0, note).expect("a disk with room");
-    assert_eq!(settled(&applied).len(), 6, "the last one is refuted no more, but waits behind none");
+    assert_eq!(settled(&applied).len(), 6, "the last one can be served now");
 }
 
 #[test]
