@@ -9,6 +9,7 @@ use taproof_verifier::{
         constants::genesis_block, transaction::Version,
     },
     block::{ValidatedBlock, decode_block},
+    bridge::{Bridge, unspendable_key},
     deposit::Deposit,
     envelope::{Announcement, Envelope, Magic, Reveal},
     follow::Checkpoint,
@@ -36,8 +37,11 @@ fuzz_target!(|input: &[u8]| {
 
 fn scan(transaction: &Transaction) {
     let _ = Reveal::parse(transaction, MAGIC);
-    for output in &transaction.output {
-        Deposit::scan(transaction, &output.script_pubkey, MAGIC);
+    let bridge = Bridge::new(1, vec![unspendable_key()], 100).expect("one key");
+    for (vout, deposit) in Deposit::scan(transaction, &bridge, MAGIC) {
+        let vout = vout as usize;
+        let scripts = |outputs: &[TxOut]| outputs.iter().map(|output| output.script_pubkey.clone()).collect::<Vec<_>>();
+        assert_eq!(scripts(&deposit.outputs(&bridge, MAGIC)), scripts(&transaction.output[vout..vout + 2]));
     }
 }
 

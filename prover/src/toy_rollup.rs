@@ -17,6 +17,7 @@ use taproof_circuits::{
     transaction as rollup,
 };
 use taproof_verifier::{
+    bridge::Bridge,
     cell::{CellIndex, ChainId, Depth, Token},
     deposit::Deposit,
     envelope::Magic,
@@ -93,13 +94,16 @@ impl ToyRollup {
         chain.mine_empty(COINBASE_MATURITY_BLOCKS + 20, &script).expect("empty blocks are valid");
         let start = BlockId { height: chain.height(), hash: chain.tip_hash() };
         let program = program();
+        let signers = [0, 1, 2].map(|index| wallet.signer_key(index).expect("a small number").public());
         let params = Params {
             network: Network::Regtest,
             chain_id: CHAIN_ID,
             magic: Magic(*b"tpr0"),
             deposit_magic: Magic(*b"tpd0"),
             genesis_depth: Depth::new(2).expect("a few levels"),
-            bridge: wallet.poster_key(1).expect("a small number").script_pubkey(),
+            bridge: Bridge::new(2, signers.to_vec(), 1_000).expect("three keys"),
+            deposit_window_blocks: 100,
+            deposit_expiry_blocks: 500,
             start,
             final_depth_blocks: FINAL_DEPTH_BLOCKS,
             program_id: program.id(),
@@ -123,7 +127,8 @@ impl ToyRollup {
     pub(crate) fn deposit(&mut self, deposits: &[(u32, u64)]) -> Vec<rollup::Deposit> {
         let mut credited = Vec::new();
         for (owner, amount_sat) in deposits {
-            let deposit = Deposit { amount_sat: *amount_sat, owner: *self.owner(*owner).public() };
+            let refund = self.wallet.refund_key(*owner).expect("a small number").public();
+            let deposit = Deposit { amount_sat: *amount_sat, owner: *self.owner(*owner).public(), refund };
             let outputs: Vec<TxOut> = deposit.outputs(&self.params.bridge, self.params.deposit_magic).into();
             let payment = pay(outputs, rate(), &self.funding(), &self.poster).expect("enough coins");
             self.node.send(&payment).expect("standard");

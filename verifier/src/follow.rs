@@ -27,6 +27,7 @@
 
 use crate::{
     block::{BlockError, Excerpt, ValidatedBlock, ValidatedExcerpt},
+    bridge::Bridge,
     cell::{ChainId, Depth, Token, empty_root, grown_root},
     deposit::Deposit,
     envelope::{Magic, Reveal},
@@ -37,7 +38,7 @@ use crate::{
 };
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use ark_bn254::Fr;
-use bitcoin::{Block, Network, ScriptBuf, Transaction, Txid, block::Header};
+use bitcoin::{Block, Network, Transaction, Txid, block::Header};
 
 mod checkpoint;
 mod rules;
@@ -62,14 +63,35 @@ pub struct Params {
     pub deposit_magic: Magic,
     /// The depth of the empty tree before the first batch.
     pub genesis_depth: Depth,
-    /// The script that deposits pay to.
-    pub bridge: ScriptBuf,
+    /// Who holds what is deposited, and how long a depositor waits for a refund.
+    pub bridge: Bridge,
+    /// How old a block an anchor may refer to: so long can a deposit or an exit request be left waiting.
+    pub deposit_window_blocks: u32,
+    /// A deposit cannot be credited in a block so many above its own: from then on it is the depositor's to take back.
+    /// More than the window, and less than the refund's delay.
+    pub deposit_expiry_blocks: u32,
     /// A block before the first anchor and the first deposit: blocks are read from the one after it.
     pub start: BlockId,
     /// How many blocks, its own included, make a block final.
     pub final_depth_blocks: u32,
     /// The program that proofs are for.
     pub program_id: ProgramId,
+}
+
+impl Params {
+    /// Checks that the deposits' deadlines leave each party its time: the poster to credit, the federation to move what
+    /// is credited.
+    ///
+    /// # Errors
+    /// [`StartError::Deadlines`].
+    pub fn check(&self) -> Result<(), StartError> {
+        let (window_blocks, expiry_blocks) = (self.deposit_window_blocks, self.deposit_expiry_blocks);
+        let refund_blocks = self.bridge.refund_delay_blocks();
+        if 0 < window_blocks && window_blocks < expiry_blocks && expiry_blocks < refund_blocks.into() {
+            return Ok(());
+        }
+        Err(StartError::Deadlines { window_blocks, expiry_blocks, refund_blocks })
+    }
 }
 
 /// The state of the rollup after a batch.
@@ -251,6 +273,18 @@ pub enum StartError {
         /// The program given.
         found: ProgramId,
     },
+    /// The times that deposits have do not follow one another.
+    #[error(
+        "a window of {window_blocks} blocks, expiry after {expiry_blocks}, a refund after {refund_blocks}: each must exceed the one before, and the first 0"
+    )]
+    Deadlines {
+        /// The window.
+        window_blocks: u32,
+        /// The expiry.
+        expiry_blocks: u32,
+        /// The refund's delay.
+        refund_blocks: u16,
+    },
     /// The checkpoint is of another rollup.
     #[error("the checkpoint is of another rollup")]
     Checkpoint,
@@ -289,7 +323,7 @@ impl Follower {
     /// # Errors
     /// [`StartError::Headers`] and [`StartError::Program`].
     pub fn new(params: Params, program: Program, lead: &[Header]) -> Result<Self, StartError> {
-        check_program(&params, &program)?;
+        check_params(&params, &program)?;
         let headers = HeaderChain::new(params.network, params.start, lead, params.final_depth_blocks)?;
         Ok(Self {
             tip: Tip::genesis(&params),
@@ -464,7 +498,8 @@ impl Follower {
     }
 }
 
-fn check_program(params: &Params, program: &Program) -> Result<(), StartError> {
+fn check_params(params: &Params, program: &Program) -> Result<(), StartError> {
+    params.check()?;
     if program.id() != params.program_id {
         return Err(StartError::Program { expected: params.program_id, found: program.id() });
     }

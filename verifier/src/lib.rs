@@ -15,6 +15,7 @@ extern crate alloc;
 
 pub mod baby_jubjub;
 pub mod block;
+pub mod bridge;
 pub mod cell;
 pub mod codec;
 pub mod deposit;

@@ -37,12 +37,10 @@ fn a_real_block_is_valid_and_holds_nothing_of_a_rollup() {
     let id = BlockId { height: 702_861, hash: block.block_hash() };
     let validated = ValidatedBlock::decode(MAINNET_BLOCK_702861, id).expect("a real block");
     assert_eq!((validated.id(), validated.transactions().len()), (id, 2_500));
-    let magic = Magic(*b"tpr0");
+    let (bridge, magic) = (crate::bridge::tests::bridge(), Magic(*b"tpr0"));
     for (_, transaction) in validated.transactions() {
         assert_eq!(Reveal::parse(transaction, magic), Ok(None));
-        for output in &transaction.output {
-            assert!(Deposit::scan(transaction, &output.script_pubkey, magic).is_empty());
-        }
+        assert!(Deposit::scan(transaction, &bridge, magic).is_empty());
     }
 }
 

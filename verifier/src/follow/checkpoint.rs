@@ -1,6 +1,6 @@
 //! A follower's state at a final block, to go on from after a restart.
 
-use super::{Follower, Params, ScannedDeposit, StartError, Tip, check_program};
+use super::{Follower, Params, ScannedDeposit, StartError, Tip, check_params};
 use crate::{
     baby_jubjub::{KeyError, PublicKey},
     cell::{ChainId, Depth},
@@ -11,13 +11,13 @@ use crate::{
     program::{Program, ProgramId},
 };
 use alloc::{collections::VecDeque, vec::Vec};
-use bitcoin::{BlockHash, Txid, block::Header, hashes::Hash};
+use bitcoin::{BlockHash, Txid, XOnlyPublicKey, block::Header, hashes::Hash};
 
 const VERSION: u8 = 1;
 const FIXED_LENGTH: usize = 1 + 4 + 32 + BLOCK_LENGTH + TIP_LENGTH + 8 + 4;
 const BLOCK_LENGTH: usize = 4 + 32;
 const TIP_LENGTH: usize = 8 + 32 + 32 + 1 + 8 + BLOCK_LENGTH;
-const DEPOSIT_LENGTH: usize = 4 + 32 + 4 + 8 + 32;
+const DEPOSIT_LENGTH: usize = 4 + 32 + 4 + 8 + 32 + 32;
 
 /// All that following needs of the past of a final block. Every payout of the anchors up to that block has come out.
 ///
@@ -53,6 +53,9 @@ pub enum CheckpointError {
     /// A deposit's owner is no key.
     #[error(transparent)]
     Owner(#[from] KeyError),
+    /// A deposit's refund key is no key.
+    #[error("a refund key is no point of the curve")]
+    Refund,
     /// The counts of deposits contradict each other, or their order or the heights do.
     #[error("the counts and heights contradict each other")]
     Inconsistent,
@@ -71,7 +74,7 @@ impl Checkpoint {
 
     /// Encodes the checkpoint: version 1 (1 byte), chain id (4), program id (32); the block; the tip: batches (8),
     /// payload hash (32), root (32), depth (1), deposits credited (8), the block referred to; deposits scanned (8),
-    /// number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8), owner (32).
+    /// number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8), owner (32), refund key (32).
     /// A block is its height (4) and hash (32). Integers are little-endian, hashes in their internal order.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FIXED_LENGTH + self.deposits.len() * DEPOSIT_LENGTH);
@@ -93,6 +96,7 @@ impl Checkpoint {
             bytes.extend(vout.to_le_bytes());
             bytes.extend(deposit.amount_sat.to_le_bytes());
             bytes.extend(deposit.owner.to_bytes());
+            bytes.extend(deposit.refund.serialize());
         }
         bytes
     }
@@ -160,7 +164,7 @@ impl Follower {
         checkpoint: Checkpoint,
         lead: &[Header],
     ) -> Result<Self, StartError> {
-        check_program(&params, &program)?;
+        check_params(&params, &program)?;
         let Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits } = checkpoint;
         if (chain_id, program_id) != (params.chain_id, params.program_id) || block.height < params.start.height {
             return Err(StartError::Checkpoint);
@@ -230,6 +234,7 @@ impl Reader<'_> {
             deposit: Deposit {
                 amount_sat: u64::from_le_bytes(self.array()?),
                 owner: PublicKey::from_bytes(&self.array()?)?,
+                refund: XOnlyPublicKey::from_slice(&self.array::<32>()?).map_err(|_| CheckpointError::Refund)?,
             },
         })
     }

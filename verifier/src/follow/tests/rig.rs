@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
+    bridge::tests::signer,
     cell::CellIndex,
     envelope::Envelope,
     groth16::{Proof, VerifyingKey},
@@ -20,7 +21,7 @@ use ark_relations::{
 };
 use ark_snark::SNARK;
 use bitcoin::{
-    OutPoint,
+    OutPoint, ScriptBuf,
     secp256k1::{Keypair, Secp256k1},
     taproot,
 };
@@ -29,6 +30,8 @@ use rand_chacha::ChaCha20Rng;
 use std::sync::{LazyLock, Mutex};
 
 pub(super) const FINAL_DEPTH_BLOCKS: u32 = 11;
+pub(super) const WINDOW_BLOCKS: u32 = 30;
+pub(super) const EXPIRY_BLOCKS: u32 = 70;
 const MAGIC: Magic = Magic(*b"toyr");
 const DEPOSIT_MAGIC: Magic = Magic(*b"toyd");
 /// Slots of every toy circuit but the large one.
@@ -97,7 +100,9 @@ pub(super) fn params() -> Params {
         magic: MAGIC,
         deposit_magic: DEPOSIT_MAGIC,
         genesis_depth: depth(2),
-        bridge: ScriptBuf::from([[0x51, 0x20].as_slice(), &[7; 32]].concat()),
+        bridge: crate::bridge::tests::bridge(),
+        deposit_window_blocks: WINDOW_BLOCKS,
+        deposit_expiry_blocks: EXPIRY_BLOCKS,
         start: BlockId { height: 0, hash: regtest_genesis().block_hash() },
         final_depth_blocks: FINAL_DEPTH_BLOCKS,
         program_id: TOY.program.id(),
@@ -106,9 +111,14 @@ pub(super) fn params() -> Params {
 
 /// A transaction with a deposit of each amount.
 pub(super) fn deposit_transaction(tag: u32, amounts: &[u64]) -> Transaction {
+    let bridge = params().bridge;
+    // All have one script: to find it anew for each would take most of a test's time.
     let outputs =
-        |amount_sat: &u64| Deposit { amount_sat: *amount_sat, owner: key(1) }.outputs(&params().bridge, DEPOSIT_MAGIC);
-    pay(tag, amounts.iter().flat_map(outputs).collect())
+        |amount_sat: u64| Deposit { amount_sat, owner: key(1), refund: signer(9) }.outputs(&bridge, DEPOSIT_MAGIC);
+    let [payment, tag_output] = outputs(0);
+    let pair =
+        |amount_sat: &u64| [TxOut { value: Amount::from_sat(*amount_sat), ..payment.clone() }, tag_output.clone()];
+    pay(tag, amounts.iter().flat_map(pair).collect())
 }
 
 /// What a toy batch does.
