@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask test` runs everything that CI runs.
 #![forbid(unsafe_code)]
 
+mod bitcoind;
 mod count;
 mod fuzz;
 mod tools;
@@ -22,6 +23,8 @@ enum Task {
         #[arg(long, default_value_t = 5, value_name = "SECONDS")]
         fuzz_s: u32,
     },
+    /// Prints the executable of a bitcoind for the tests, after building it once if there is none.
+    Bitcoind,
     /// Runs the fuzz targets, or the one that is named, dependencies instrumented as well.
     Fuzz {
         /// The target; all of them if left out.
@@ -43,6 +46,10 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Test { fuzz_s } => test(fuzz_s),
+        Task::Bitcoind => {
+            println!("{}", bitcoind::ensure()?.display());
+            Ok(())
+        }
         Task::Fuzz { target, seconds } => fuzz::run_at_length(target.as_deref(), seconds),
         Task::Count { pin } => count::count(pin),
         Task::Pin => run(cargo().args(["test", "-p", "taproof-circuits", "pinned"]).env("TAPROOF_REPIN", "1")),
@@ -57,7 +64,7 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo().args(["check", "-p", "taproof-verifier", "--no-default-features"]))?;
-    run(cargo().args(["test", "--workspace"]))?;
+    run(cargo().args(["test", "--workspace"]).env("BITCOIND_EXE", bitcoind::ensure()?))?;
     count::count(false)?;
     fuzz::run_briefly(fuzz_s)
 }

@@ -3,6 +3,7 @@
 use crate::run;
 use anyhow::{Context, bail, ensure};
 use std::{
+    io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -61,19 +62,23 @@ pub(crate) fn ensure_cargo_fuzz(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-fn works(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> bool {
+/// Whether a program can be started and is content with the arguments.
+pub(crate) fn works(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> bool {
     let quiet = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     quiet.is_ok_and(|status| status.success())
 }
 
 /// Installs Debian packages as root, and otherwise says what to install.
-fn install_debian(packages: &[&str], what: &str) -> anyhow::Result<()> {
+pub(crate) fn install_debian(packages: &[&str], what: &str) -> anyhow::Result<()> {
     let names = packages.join(" ");
     if !works("apt-get", &["--version"]) {
         bail!("{what} is missing: install it with your system's package manager");
     }
     let user = Command::new("id").arg("-u").output().context("`id` could not be started")?;
     ensure!(user.stdout.trim_ascii() == b"0", "{what} is missing: run `sudo apt-get install {names}`");
-    run(Command::new("apt-get").arg("update"))?;
-    run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends"]).args(packages))
+    run(Command::new("apt-get").arg("update").stdout(io::stderr()))?;
+    run(Command::new("apt-get")
+        .args(["install", "--yes", "--no-install-recommends"])
+        .args(packages)
+        .stdout(io::stderr()))
 }

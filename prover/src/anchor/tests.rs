@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    regtest::{BlockError, COINBASE_MATURITY_BLOCKS, NonStandard, RegtestChain},
+    regtest::{BlockError, COINBASE_MATURITY_BLOCKS, RegtestChain},
     wallet::Wallet,
 };
 use bitcoin::{
@@ -109,7 +109,7 @@ fn anchors_of_every_rate_and_size_are_mined_and_read_back() {
 }
 
 #[test]
-fn rates_below_one_are_kept_though_old_nodes_do_not_relay_them() {
+fn rates_below_one_satoshi_a_virtual_byte_are_kept() {
     let key = poster(0);
     let chain = chain_paying(&key.script_pubkey(), 1);
     let funding = funding(&chain, &key.script_pubkey());
@@ -117,7 +117,7 @@ fn rates_below_one_are_kept_though_old_nodes_do_not_relay_them() {
     let anchor = build(&request(&payload, rate("0.1"), &funding), &key).expect("enough coins");
     let facts = chain.check_transactions(&[anchor.commit().clone(), anchor.reveal().clone()]).expect("valid");
     assert_eq!(facts[1].fee_sat, facts[1].vsize_vb.div_ceil(10));
-    assert!(matches!(facts[1].nonstandard, Some(NonStandard::Fee { .. })));
+    assert_eq!(facts[1].nonstandard, None);
 }
 
 #[test]

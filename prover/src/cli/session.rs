@@ -14,7 +14,7 @@ use std::{
 use taproof::{
     follow,
     ledger::{Ledger, LedgerError},
-    node::{ChainSource, EmbeddedNode, Node, RpcAuth, RpcNode},
+    node::{ChainSource, EmbeddedNode, EsploraNode, Node, RpcAuth, RpcNode},
 };
 use taproof_circuits::state::Slots;
 use taproof_verifier::{
@@ -32,6 +32,9 @@ pub(crate) struct NodeOptions {
     /// The address of a bitcoind, http://host:port; without it, the embedded regtest chain of the data directory.
     #[arg(long, env = "TAPROOF_NODE", value_name = "URL")]
     node: Option<String>,
+    /// The address of an Esplora server to read the chain from, like https://blockstream.info/api; nothing it says is believed.
+    #[arg(long, env = "TAPROOF_ESPLORA", value_name = "URL", conflicts_with = "node")]
+    esplora: Option<String>,
     /// The node's cookie file.
     #[arg(long, value_name = "FILE", requires = "node")]
     cookie: Option<PathBuf>,
@@ -55,6 +58,8 @@ pub(crate) enum Source {
     Embedded(EmbeddedNode),
     /// A bitcoind.
     Rpc(RpcNode),
+    /// An Esplora server, which is only read.
+    Esplora(EsploraNode),
 }
 
 impl Source {
@@ -63,14 +68,19 @@ impl Source {
         match self {
             Self::Embedded(node) => node,
             Self::Rpc(node) => node,
+            Self::Esplora(node) => node,
         }
     }
 
-    /// The chain as commands write it.
-    pub(crate) fn node(&self) -> &dyn Node {
+    /// The chain as commands write it, with its pool and its coins.
+    pub(crate) fn node(&self) -> Result<&dyn Node> {
         match self {
-            Self::Embedded(node) => node,
-            Self::Rpc(node) => node,
+            Self::Embedded(node) => Ok(node),
+            Self::Rpc(node) => Ok(node),
+            Self::Esplora(_) => {
+                let failure = Failure::new(Exit::Input, "an Esplora server's word on coins and fees cannot be checked");
+                Err(failure.advise("name a bitcoind with --node URL"))
+            }
         }
     }
 }
@@ -78,10 +88,13 @@ impl Source {
 impl NodeOptions {
     /// Opens the chain; blocks that the embedded one mines pay to `reward_to`.
     pub(crate) fn open(&self, dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
+        if let Some(url) = &self.esplora {
+            return Ok(Source::Esplora(EsploraNode::connect(url, network)?));
+        }
         let Some(url) = &self.node else {
             if network != Network::Regtest {
                 let failure = Failure::new(Exit::Input, format!("the rollup lives on {network}, not on regtest"));
-                return Err(failure.advise("name a bitcoind with --node URL"));
+                return Err(failure.advise("name a bitcoind with --node URL, or an Esplora server with --esplora URL"));
             }
             DataDir::create_parent(&dir.chain())?;
             return Ok(Source::Embedded(EmbeddedNode::open(&dir.chain(), reward_to).or_exit(Exit::Failed)?));
