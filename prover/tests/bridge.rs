@@ -167,7 +167,10 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     assert_eq!(scene.status("bob")["unpaid_sat"], 30_000);
 
     let planned = scene.on_chain("op", &["bridge", "payout", "--out", "link.psbt"]);
-    assert_eq!((&planned["payouts"], &planned["paid_sat"], &planned["deposits"]), (&1.into(), &30_000.into(), &2.into()));
+    assert_eq!(
+        (&planned["payouts"], &planned["paid_sat"], &planned["deposits"]),
+        (&1.into(), &30_000.into(), &2.into())
+    );
     lies_are_refused(&scene);
     scene.on_chain("carol", &["bridge", "check", "link.psbt"]);
     scene.on_chain("alice", &["bridge", "sign", "link.psbt", "--out", "alice.psbt"]);
@@ -260,7 +263,10 @@ fn a_deposit_that_nobody_credits_comes_back_after_its_delay() {
     // Forced past our own check, it is refused by the node.
     let early = forced(&scene, output);
     let verdicts = scene.bitcoind.node().test_accept(std::slice::from_ref(&early)).unwrap();
-    assert!(matches!(&verdicts[..], [Acceptance::Rejected(rejection)] if rejection.reason.contains("BIP68")), "{verdicts:?}");
+    assert!(
+        matches!(&verdicts[..], [Acceptance::Rejected(rejection)] if rejection.reason.contains("BIP68")),
+        "{verdicts:?}"
+    );
     scene.mine(1);
     let taken = scene.on_chain("op", &[refund.as_slice(), &["--send"]].concat());
     scene.mine(1);
@@ -276,7 +282,6 @@ fn forced(scene: &Scene, output: OutPoint) -> Transaction {
     let key = Wallet::new(&phrase, "", params.network).refund_key(0).unwrap();
     let unspent = scene.bitcoind.node().unspent(&output).unwrap().unwrap();
     let unspent = Unspent { confirmations: REFUND_DELAY_BLOCKS, ..unspent };
-    let transaction =
-        deposit::refund(&params, output, &unspent, &key, scene.poster(), "2".parse().unwrap()).unwrap();
+    let transaction = deposit::refund(&params, output, &unspent, &key, scene.poster(), "2".parse().unwrap()).unwrap();
     encode::deserialize(&encode::serialize(&transaction)).unwrap()
 }
