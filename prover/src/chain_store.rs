@@ -150,7 +150,7 @@ impl FinalEvent {
 #[derive(Debug)]
 struct Progress<'a> {
     checkpoint: Option<&'a Checkpoint>,
-    /// In the order of the chain, none above the checkpoint. Payouts are numbered as they are written.
+    /// In the order of the chain, none above the checkpoint.
     events: &'a [FinalEvent],
     /// Final headers that follow on those that are stored, and the height of the first; they may overlap.
     headers_first: u32,
@@ -434,22 +434,18 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
     let mut anchors = transaction.open_table(ANCHORS)?;
     let mut payouts = transaction.open_table(PAYOUTS)?;
     let is_new = |event: &&FinalEvent| head.logged_height.is_none_or(|logged| event.height() > logged);
-    for event in events.iter().filter(is_new).cloned().collect::<Vec<_>>() {
-        let event = match event {
-            FinalEvent::Payout(payout) => FinalEvent::Payout(DuePayout { index: head.payouts, ..payout }),
-            event => event,
-        };
-        match &event {
+    for event in events.iter().filter(is_new).collect::<Vec<_>>() {
+        match event {
             FinalEvent::Anchor(anchor) => {
                 anchors.insert(anchor.batch, head.events)?;
             }
-            FinalEvent::Payout(_) => {
-                payouts.insert(head.payouts, head.events)?;
-                head.payouts += 1;
+            FinalEvent::Payout(payout) => {
+                payouts.insert(payout.index, head.events)?;
+                head.payouts = payout.index + 1;
             }
             FinalEvent::Refused(_) => {}
         }
-        log.insert(head.events, tables::encode(&event).as_slice())?;
+        log.insert(head.events, tables::encode(event).as_slice())?;
         head.events += 1;
     }
     Ok(())

@@ -7,6 +7,7 @@ pub mod artefact;
 pub mod atomic_file;
 pub mod batch;
 pub mod bench;
+pub mod bridge;
 pub mod chain_store;
 pub mod demo;
 pub mod follow;
