@@ -1,4 +1,4 @@
-//! Where blocks come from and transactions go: a bitcoind by JSON-RPC, or the embedded regtest chain.
+//! Where blocks come from and transactions go: a bitcoind by JSON-RPC, an Esplora server, or the embedded regtest chain.
 //!
 //! [`ChainSource`] is all that following asks: blocks of the best chain. [`Node`] is a source that also has a pool, coins and
 //! an opinion on fees, as whoever sends transactions needs it. A source is trusted for nothing but being there:
@@ -7,7 +7,9 @@
 
 mod embedded;
 mod error;
+mod esplora;
 mod facts;
+mod http;
 mod pool;
 mod reject;
 mod rpc;
@@ -20,6 +22,7 @@ use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid,
 
 pub use embedded::{EmbeddedNode, MineError};
 pub use error::{ErrorClass, NodeError, RejectClass, Rejection};
+pub use esplora::{EsploraNode, HistoryEntry, Located};
 pub use facts::{Acceptance, Coin, CoinScan, FeeFloors, PoolEntry, Sent, SyncState, Unspent};
 pub use rpc::{RpcAuth, RpcNode};
 

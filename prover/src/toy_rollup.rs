@@ -17,6 +17,7 @@ use taproof_circuits::{
     transaction as rollup,
 };
 use taproof_verifier::{
+    bridge::Bridge,
     cell::{CellIndex, ChainId, Depth, Token},
     deposit::Deposit,
     envelope::Magic,
@@ -93,13 +94,16 @@ impl ToyRollup {
         chain.mine_empty(COINBASE_MATURITY_BLOCKS + 20, &script).expect("empty blocks are valid");
         let start = BlockId { height: chain.height(), hash: chain.tip_hash() };
         let program = program();
+        let signers = [0, 1, 2].map(|index| wallet.signer_key(index).expect("a small number").public());
         let params = Params {
             network: Network::Regtest,
             chain_id: CHAIN_ID,
             magic: Magic(*b"tpr0"),
             deposit_magic: Magic(*b"tpd0"),
             genesis_depth: Depth::new(2).expect("a few levels"),
-            bridge: wallet.poster_key(1).expect("a small number").script_pubkey(),
+            bridge: Bridge::new(2, signers.to_vec(), 1_000).expect("three keys"),
+            deposit_window_blocks: 100,
+            deposit_expiry_blocks: 500,
             start,
             final_depth_blocks: FINAL_DEPTH_BLOCKS,
             program_id: program.id(),
@@ -123,7 +127,8 @@ impl ToyRollup {
     pub(crate) fn deposit(&mut self, deposits: &[(u32, u64)]) -> Vec<rollup::Deposit> {
         let mut credited = Vec::new();
         for (owner, amount_sat) in deposits {
-            let deposit = Deposit { amount_sat: *amount_sat, owner: *self.owner(*owner).public() };
+            let refund = self.wallet.refund_key(*owner).expect("a small number").public();
+            let deposit = Deposit { amount_sat: *amount_sat, owner: *self.owner(*owner).public(), refund };
             let outputs: Vec<TxOut> = deposit.outputs(&self.params.bridge, self.params.deposit_magic).into();
             let payment = pay(outputs, rate(), &self.funding(), &self.poster).expect("enough coins");
             self.node.send(&payment).expect("standard");
@@ -133,6 +138,13 @@ impl ToyRollup {
             credited.push(rollup::Deposit { amount_sat: *amount_sat, owner: deposit.owner });
         }
         credited
+    }
+
+    /// Pays outputs on Bitcoin that no policy need relay, in a block of their own.
+    pub(crate) fn mine_outputs(&mut self, outputs: Vec<TxOut>) {
+        let payment = pay(outputs, rate(), &self.funding(), &self.poster).expect("enough coins");
+        let script = self.poster.script_pubkey();
+        self.node.chain_mut().mine(&[payment], &script).expect("valid");
     }
 
     /// Applies a batch to the state that refers to the last deposit's block, and proves it.
@@ -188,6 +200,7 @@ impl ToyRollup {
             root: header.root_after,
             depth: header.depth,
             deposits_consumed: header.deposits_consumed,
+            payouts: self.tip.payouts + payouts(payload),
             reference: BlockId { height: header.reference_height, hash: header.reference_hash },
         };
         anchor
@@ -266,6 +279,12 @@ impl ToyRollup {
         let second = toy.anchor(&payload);
         (toy, [first, second])
     }
+}
+
+/// How many withdrawals of bitcoin a payload has.
+fn payouts(payload: &Payload) -> u64 {
+    let withdrawals = payload.chunks().iter().filter(|chunk| chunk.records.kind() == Kind::Withdraw);
+    withdrawals.filter(|chunk| chunk.token == Token::BITCOIN).map(|chunk| chunk.records.len() as u64).sum()
 }
 
 fn rate() -> FeeRate {

@@ -5,7 +5,8 @@
 //! - an owner's key: `m/29808'/coin'/account'/index'`, every step hardened; the 32 bytes of the derived private key are
 //!   the seed of [`SecretKey::from_seed`], which hashes them to a scalar of Baby Jubjub. 29808 is `tp` in ASCII;
 //! - the poster's key: `m/86'/coin'/0'/0/index`, a single-key taproot address of BIP-86, and, for coins that are still
-//!   at older addresses, the same key as a version 0 witness key hash.
+//!   at older addresses, the same key as a version 0 witness key hash;
+//! - a bridge signer's key: `m/86'/coin'/1'/0/index`, and the key of a depositor's refund: `m/86'/coin'/2'/0/index`.
 //!
 //! `coin` is 0 on mainnet and 1 on test networks (SLIP-44), so that no key is used on both.
 
@@ -225,9 +226,29 @@ impl Wallet {
     /// # Errors
     /// [`WalletError::KeyNumber`] and [`WalletError::Derivation`].
     pub fn poster_key(&self, index: u32) -> Result<PosterKey, WalletError> {
+        self.taproot_key(0, index)
+    }
+
+    /// The key by which a signer of the bridge takes part in its federation.
+    ///
+    /// # Errors
+    /// [`WalletError::KeyNumber`] and [`WalletError::Derivation`].
+    pub fn signer_key(&self, index: u32) -> Result<PosterKey, WalletError> {
+        self.taproot_key(1, index)
+    }
+
+    /// The key by which a depositor takes a deposit back.
+    ///
+    /// # Errors
+    /// [`WalletError::KeyNumber`] and [`WalletError::Derivation`].
+    pub fn refund_key(&self, index: u32) -> Result<PosterKey, WalletError> {
+        self.taproot_key(2, index)
+    }
+
+    fn taproot_key(&self, account: u32, index: u32) -> Result<PosterKey, WalletError> {
         let last = ChildNumber::from_normal_idx(index).map_err(|_| WalletError::KeyNumber(index))?;
         let receiving = ChildNumber::Normal { index: 0 };
-        let path = [hardened(POSTER_PURPOSE)?, hardened(self.coin())?, hardened(0)?, receiving, last];
+        let path = [hardened(POSTER_PURPOSE)?, hardened(self.coin())?, hardened(account)?, receiving, last];
         let mut key = self.derive(&path)?;
         let pair = Keypair::from_secret_key(&Secp256k1::signing_only(), &key.private_key);
         key.private_key.non_secure_erase();
@@ -382,6 +403,9 @@ mod tests {
         }
         let key = wallet.poster_key(0).expect("a small number");
         assert_eq!(key.public().to_string(), "cc8a4bc64d897bddc5fbc2f670f7a8ba0b386779106cf1223c6fc5d7cd6fc115");
+        let others = [wallet.signer_key(0), wallet.signer_key(1), wallet.refund_key(0)];
+        let others = others.map(|key| key.expect("a small number").public());
+        assert!(!others.contains(&key.public()) && others[0] != others[1] && others[0] != others[2]);
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn alter(path: &Path, position: usize) {
 fn the_whole_journey_and_what_is_refused_on_the_way() {
     let scene = Scene::funded();
     pay(&scene);
-    let batch = scene.report(&["batch", "txs.json"]);
+    let batch = scene.report(&["batch", "--reference-depth", "1", "txs.json"]);
     assert_eq!((&batch["batch"], &batch["deposits"], &batch["applied"]), (&0.into(), &2.into(), &3.into()));
     let reasons: Vec<&str> =
         batch["rejected"].as_array().expect("a list").iter().filter_map(|entry| entry["reason"].as_str()).collect();
@@ -107,7 +107,7 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
         assert!(reasons.iter().any(|reason| reason.contains(expected)), "{expected}: {reasons:?}");
     }
     assert_eq!(reasons.len(), 6, "{reasons:?}");
-    assert_eq!(scene.report(&["batch"])["batch"], Value::Null, "nothing waits");
+    assert_eq!(scene.report(&["batch", "--reference-depth", "1"])["batch"], Value::Null, "nothing waits");
 
     broken_batches(&scene);
     let proofs = scene.report(&["prove", "rollup/batches/0.batch"]);
@@ -130,6 +130,9 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     scene.report(&["regtest", "mine", "6"]);
     let events = scene.report(&["follow"])["events"].to_string();
     assert!(events.contains("\"due\"") && events.contains("\"amount_sat\":3000"), "{events}");
+    assert_eq!(scene.report(&["follow"])["events"], serde_json::json!([]), "all of it has been told");
+    let events = scene.report(&["follow", "--all"])["events"].to_string();
+    assert!(events.contains("\"verified\"") && events.contains("\"number\":1"), "{events}");
 
     let rebuilt = scene.report(&["rebuild", "--out", "state.json"]);
     assert_eq!(rebuilt["root_rebuilt"], followed["root_verified"]);
@@ -145,7 +148,7 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     }
     let error = scene.failure(3, &["tx", "transfer", "--from", "9", "--to", "1", "--amount", "1"]);
     assert!(error.contains("no account yet"), "{error}");
-    let batch = scene.report(&["batch", "more.json"]);
+    let batch = scene.report(&["batch", "--reference-depth", "1", "more.json"]);
     assert_eq!((&batch["batch"], &batch["applied"], &batch["waiting"]), (&1.into(), &2.into(), &0.into()));
     scene.report(&["prove", "rollup/batches/1.batch"]);
     anchored_by_the_service(&scene);

@@ -1,18 +1,22 @@
 //! Deposits: outputs to the bridge that name who is credited on the rollup.
 //!
-//! A deposit is a pair of adjacent outputs of one transaction: the first pays the bridge's script, the second is
-//! `OP_RETURN` with one push of 36 bytes, the deposit magic and the owner's key. Any other form is no deposit; nothing
-//! on the rollup then stands for the money. Deposits are ordered by block, transaction and output.
+//! A deposit is a pair of adjacent outputs of one transaction: the first pays to [`Bridge::deposit_script_pubkey`] of a
+//! refund key, the second is `OP_RETURN` with one push of 69 bytes: the deposit magic (4), the tag 1, the owner's key (32)
+//! and the refund key (32). Any other form is no deposit; nothing on the rollup then stands for the money. Deposits are
+//! ordered by block, transaction and output.
 
-use crate::{baby_jubjub::PublicKey, envelope::Magic};
+use crate::{baby_jubjub::PublicKey, bridge::Bridge, envelope::Magic};
 use alloc::vec::Vec;
 use bitcoin::{
-    Amount, Script, ScriptBuf, Transaction, TxOut,
-    opcodes::all::{OP_PUSHBYTES_36, OP_RETURN},
+    Amount, Script, ScriptBuf, Transaction, TxOut, XOnlyPublicKey,
+    opcodes::all::{OP_PUSHBYTES_69, OP_RETURN},
 };
 
 /// Bytes that the second output pushes.
-pub const TAG_LENGTH: usize = 4 + 32;
+pub const TAG_LENGTH: usize = 4 + 1 + 32 + 32;
+
+/// What follows the magic in a deposit's second output.
+const TAG: u8 = 1;
 
 /// A payment to the bridge for an owner on the rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,49 +25,58 @@ pub struct Deposit {
     pub amount_sat: u64,
     /// Who is to be credited.
     pub owner: PublicKey,
+    /// The key that takes the money back on Bitcoin when the refund's delay is over.
+    pub refund: XOnlyPublicKey,
 }
 
 impl Deposit {
     /// The two outputs, which must stand next to each other in this order.
-    pub fn outputs(&self, bridge: &Script, magic: Magic) -> [TxOut; 2] {
-        let payment =
-            TxOut { value: Amount::from_sat(self.amount_sat), script_pubkey: ScriptBuf::from_bytes(bridge.to_bytes()) };
-        [payment, TxOut { value: Amount::ZERO, script_pubkey: tag_script(&self.owner, magic) }]
+    pub fn outputs(&self, bridge: &Bridge, magic: Magic) -> [TxOut; 2] {
+        let script_pubkey = bridge.deposit_script_pubkey(self.refund);
+        let payment = TxOut { value: Amount::from_sat(self.amount_sat), script_pubkey };
+        [payment, TxOut { value: Amount::ZERO, script_pubkey: tag_script(&self.owner, &self.refund, magic) }]
     }
 
     /// Finds a transaction's deposits, each with the position of the output that pays the bridge, in ascending order.
-    pub fn scan(transaction: &Transaction, bridge: &Script, magic: Magic) -> Vec<(u32, Self)> {
+    pub fn scan(transaction: &Transaction, bridge: &Bridge, magic: Magic) -> Vec<(u32, Self)> {
         let deposit = |(vout, pair): (u32, &[TxOut])| {
             let [payment, tag] = pair else { return None };
-            if *payment.script_pubkey != *bridge {
-                return None;
-            }
-            let owner = parse_tag(&tag.script_pubkey, magic)?;
-            Some((vout, Self { amount_sat: payment.value.to_sat(), owner }))
+            // Cheap comparisons come first: only what has the form of a deposit costs operations on curves.
+            let keys = tag_keys(&tag.script_pubkey, magic).filter(|_| payment.script_pubkey.is_p2tr())?;
+            let owner = PublicKey::from_bytes(keys.0).ok()?;
+            let refund = XOnlyPublicKey::from_slice(keys.1).ok()?;
+            let is_to_bridge = payment.script_pubkey == bridge.deposit_script_pubkey(refund);
+            is_to_bridge.then_some((vout, Self { amount_sat: payment.value.to_sat(), owner, refund }))
         };
         (0..).zip(transaction.output.windows(2)).filter_map(deposit).collect()
     }
 }
 
-/// `OP_RETURN`, then one push of the magic (4 bytes) and [`PublicKey::to_bytes`] (32).
-fn tag_script(owner: &PublicKey, Magic(magic): Magic) -> ScriptBuf {
+/// `OP_RETURN`, then one push: the magic (4 bytes), [`TAG`], [`PublicKey::to_bytes`] (32), the refund key (32).
+fn tag_script(owner: &PublicKey, refund: &XOnlyPublicKey, Magic(magic): Magic) -> ScriptBuf {
     let mut script = Vec::with_capacity(2 + TAG_LENGTH);
-    script.extend([OP_RETURN.to_u8(), OP_PUSHBYTES_36.to_u8()]);
+    script.extend([OP_RETURN.to_u8(), OP_PUSHBYTES_69.to_u8()]);
     script.extend(magic);
+    script.push(TAG);
     script.extend(owner.to_bytes());
+    script.extend(refund.serialize());
     script.into()
 }
 
-fn parse_tag(script: &Script, Magic(magic): Magic) -> Option<PublicKey> {
-    let push = script.as_bytes().strip_prefix(&[OP_RETURN.to_u8(), OP_PUSHBYTES_36.to_u8()])?;
-    let key = push.strip_prefix(&magic)?.try_into().ok()?;
-    PublicKey::from_bytes(key).ok()
+/// The owner's key and the refund key of a second output, unchecked.
+fn tag_keys(script: &Script, Magic(magic): Magic) -> Option<(&[u8; 32], &[u8; 32])> {
+    let push = script.as_bytes().strip_prefix(&[OP_RETURN.to_u8(), OP_PUSHBYTES_69.to_u8()])?;
+    let (owner, rest) = push.strip_prefix(&magic)?.strip_prefix(&[TAG])?.split_first_chunk()?;
+    Some((owner, rest.try_into().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::baby_jubjub::{Point, Scalar};
+    use crate::{
+        baby_jubjub::{Point, Scalar},
+        bridge::tests::{bridge, signer},
+    };
     use ark_ec::{AffineRepr, CurveGroup};
     use bitcoin::{absolute::LockTime, transaction::Version};
     use proptest::prelude::*;
@@ -73,10 +86,6 @@ mod tests {
     fn key(secret: u64) -> PublicKey {
         let point = (Point::generator() * Scalar::from(secret)).into_affine();
         PublicKey::new(point).expect("a small multiple of the generator")
-    }
-
-    fn bridge() -> ScriptBuf {
-        [[0x51, 0x20].as_slice(), &[7; 32]].concat().into()
     }
 
     fn transaction(output: Vec<TxOut>) -> Transaction {
@@ -89,13 +98,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_pair_is_found_in_its_place(amounts in prop::collection::vec((any::<u64>(), 1u64.., any::<bool>()), 0..5)) {
+        fn every_pair_is_found_in_its_place(
+            amounts in prop::collection::vec((any::<u64>(), 1u64.., 1u8..4, any::<bool>()), 0..5),
+        ) {
             let (mut outputs, mut expected) = (Vec::new(), Vec::new());
-            for (amount_sat, secret, gap) in amounts {
+            for (amount_sat, secret, refund, gap) in amounts {
+                let refund = signer(refund);
                 if gap {
-                    outputs.push(TxOut { value: Amount::ONE_BTC, script_pubkey: bridge() });
+                    let script_pubkey = bridge().deposit_script_pubkey(refund);
+                    outputs.push(TxOut { value: Amount::ONE_BTC, script_pubkey });
                 }
-                let deposit = Deposit { amount_sat, owner: key(secret) };
+                let deposit = Deposit { amount_sat, owner: key(secret), refund };
                 expected.push((outputs.len() as u32, deposit));
                 outputs.extend(deposit.outputs(&bridge(), MAGIC));
             }
@@ -105,29 +118,39 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_deposit() {
-        let deposit = Deposit { amount_sat: 5, owner: key(1) };
+        let deposit = Deposit { amount_sat: 5, owner: key(1), refund: signer(9) };
         let [payment, tag] = deposit.outputs(&bridge(), MAGIC);
         let with_tag =
             |script: Vec<u8>| alloc::vec![payment.clone(), TxOut { script_pubkey: script.into(), ..tag.clone() }];
         let bytes = tag.script_pubkey.to_bytes();
+        assert_eq!(bytes.len(), 2 + TAG_LENGTH);
         assert_eq!(scan(with_tag(bytes.clone())), [(0, deposit)]);
         assert!(scan(alloc::vec![payment.clone()]).is_empty());
         assert!(scan(alloc::vec![tag.clone(), payment.clone()]).is_empty());
         let between = TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new() };
         assert!(scan(alloc::vec![payment.clone(), between, tag.clone()]).is_empty());
-        let elsewhere = TxOut { script_pubkey: ScriptBuf::new(), ..payment.clone() };
-        assert!(scan(alloc::vec![elsewhere, tag.clone()]).is_empty());
+        let others = [ScriptBuf::new(), bridge().script_pubkey(), bridge().deposit_script_pubkey(signer(8))];
+        for script_pubkey in others {
+            let elsewhere = TxOut { script_pubkey, ..payment.clone() };
+            assert!(scan(alloc::vec![elsewhere, tag.clone()]).is_empty());
+        }
+        let slower = Bridge::new(2, bridge().keys().to_vec(), 145).expect("three keys");
+        assert!(Deposit::scan(&transaction(with_tag(bytes.clone())), &slower, MAGIC).is_empty());
         assert!(Deposit::scan(&transaction(with_tag(bytes.clone())), &bridge(), Magic(*b"tpd1")).is_empty());
         assert!(scan(with_tag([bytes.as_slice(), &[0]].concat())).is_empty());
         assert!(scan(with_tag(bytes[..bytes.len() - 1].to_vec())).is_empty());
-        let mut pushdata = alloc::vec![0x6a, 0x4c, 36];
+        let mut pushdata = alloc::vec![0x6a, 0x4c, 69];
         pushdata.extend(&bytes[2..]);
         assert!(scan(with_tag(pushdata)).is_empty(), "the push must be minimal");
-        let mut outside_subgroup = bytes.clone();
-        outside_subgroup[6..].fill(0);
-        assert!(scan(with_tag(outside_subgroup)).is_empty());
-        let mut not_canonical = bytes;
-        not_canonical[6..].fill(0xff);
-        assert!(scan(with_tag(not_canonical)).is_empty());
+        let altered = |range: core::ops::Range<usize>, byte: u8| {
+            let mut altered = bytes.clone();
+            altered[range].fill(byte);
+            scan(with_tag(altered))
+        };
+        assert!(altered(6..7, 2).is_empty(), "another tag");
+        assert!(altered(7..39, 0).is_empty(), "the owner's key is outside the subgroup");
+        assert!(altered(7..39, 0xff).is_empty(), "the owner's key is not canonical");
+        assert!(altered(39..71, 0).is_empty(), "the refund key is not on the curve");
+        assert!(altered(39..71, 0xff).is_empty(), "the refund key is not canonical");
     }
 }

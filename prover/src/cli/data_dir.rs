@@ -41,6 +41,16 @@ impl DataDir {
         self.0.join("ledger.redb")
     }
 
+    /// What a follower keeps.
+    pub(crate) fn chain_store(&self) -> PathBuf {
+        self.0.join("chain.redb")
+    }
+
+    /// What a follower of headers and excerpts keeps.
+    pub(crate) fn light_store(&self) -> PathBuf {
+        self.0.join("light.redb")
+    }
+
     /// The embedded chain.
     pub(crate) fn chain(&self) -> PathBuf {
         self.0.join("regtest.chain")

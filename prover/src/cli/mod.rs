@@ -4,6 +4,7 @@ mod account;
 mod anchor;
 mod batch;
 mod bench;
+mod bridge;
 mod completions;
 mod console;
 mod data_dir;
@@ -14,6 +15,7 @@ mod follow;
 mod foreign;
 mod import_block;
 mod inspect;
+mod light;
 mod prove;
 mod regtest;
 mod session;
@@ -95,6 +97,7 @@ enum Command {
     ImportBlock(import_block::ImportBlock),
     ImportZkey(foreign::ImportZkey),
     Regtest(regtest::Regtest),
+    Bridge(bridge::BridgeCommand),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -125,6 +128,7 @@ pub(crate) fn main() -> ExitCode {
         Command::ImportBlock(command) => command.run(&global),
         Command::ImportZkey(command) => command.run(&global),
         Command::Regtest(command) => command.run(&global),
+        Command::Bridge(command) => command.run(&global),
         Command::Bench(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     };

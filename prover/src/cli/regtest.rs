@@ -8,7 +8,7 @@ use super::{
     tx::owner,
     wallet::WalletOptions,
 };
-use bitcoin::Network;
+use bitcoin::{Network, XOnlyPublicKey};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use taproof::{
@@ -71,12 +71,14 @@ impl Regtest {
                 report(&node, 0, global)
             }
             Action::Deposit { wallet, owner, amount, from } => {
+                let poster = poster(&wallet, global)?;
+                let refund = wallet.open(global)?.refund_key(0)?.public();
                 let deposits = match (owner.zip(amount), from) {
-                    (Some((owner, amount_sat)), _) => vec![Deposit { amount_sat, owner }],
-                    (None, Some(path)) => listed(&path)?,
+                    (Some((owner, amount_sat)), _) => vec![Deposit { amount_sat, owner, refund }],
+                    (None, Some(path)) => listed(&path, refund)?,
                     (None, None) => Vec::new(),
                 };
-                deposit(&deposits, &poster(&wallet, global)?, global)
+                deposit(&deposits, &poster, global)
             }
         }
     }
@@ -89,11 +91,12 @@ fn poster(wallet: &WalletOptions, global: &Global) -> Result<PosterKey> {
     Ok(wallet.open(global)?.poster_key(0)?)
 }
 
-fn listed(path: &std::path::Path) -> Result<Vec<Deposit>> {
+fn listed(path: &std::path::Path, refund: XOnlyPublicKey) -> Result<Vec<Deposit>> {
     let file = TransactionFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?;
     let deposit = |record: &taproof_verifier::record::DepositRecord| Deposit {
         amount_sat: record.amount_sat,
         owner: record.owner,
+        refund,
     };
     Ok(file.deposits.iter().map(deposit).collect())
 }

@@ -8,7 +8,7 @@ use super::{
     session::{NodeOptions, ledger_failure},
     wallet::WalletOptions,
 };
-use bitcoin::{Address, Network, address::NetworkUnchecked};
+use bitcoin::{Network, XOnlyPublicKey};
 use clap::Args;
 use serde::Serialize;
 use std::{fs, num::NonZeroU16};
@@ -17,9 +17,11 @@ use taproof::{
     key_ring::{self, KeyRing, KeyRingError},
     ledger::Ledger,
     setup::{Randomness, SetupError, SetupOptions},
+    wallet::{Wallet, WalletError},
 };
 use taproof_circuits::state::Slots;
 use taproof_verifier::{
+    bridge::Bridge,
     cell::{ChainId, Depth},
     envelope::Magic,
     follow::Params,
@@ -33,7 +35,8 @@ The keys are made by this machine alone: whoever controlled it could forge proof
 
 Examples:
   taproof wallet new && taproof setup --depth 4 --slots 2
-  taproof setup --network signet --node http://127.0.0.1:38332 --cookie ~/.bitcoin/signet/.cookie --bridge tb1p...")]
+  taproof setup --network signet --node http://127.0.0.1:38332 --cookie ~/.bitcoin/signet/.cookie \\
+    --bridge-threshold 2 --bridge-key $KEY1 --bridge-key $KEY2 --bridge-key $KEY3")]
 pub(crate) struct Setup {
     #[command(flatten)]
     wallet: WalletOptions,
@@ -54,9 +57,8 @@ pub(crate) struct Setup {
     /// The slots of a withdraw chunk.
     #[arg(long, default_value = "6", value_name = "N")]
     withdraw_slots: NonZeroU16,
-    /// The address that deposits are paid to; on regtest, one of the wallet's if not given.
-    #[arg(long, value_name = "ADDRESS")]
-    bridge: Option<Address<NetworkUnchecked>>,
+    #[command(flatten)]
+    bridge: BridgeOptions,
     /// Marks the outputs that announce anchors: four bytes in hexadecimal.
     #[arg(long, default_value = "74707266", value_parser = magic, value_name = "HEX")]
     magic: Magic,
@@ -75,6 +77,49 @@ pub(crate) struct Setup {
     /// Makes keys outside test networks, too, though their maker could forge proofs.
     #[arg(long)]
     allow_outside_test_networks: bool,
+}
+
+/// Who holds deposits, and what deadlines these have.
+#[derive(Debug, Args)]
+struct BridgeOptions {
+    /// The key of a signer of the bridge, x-only: 64 hexadecimal digits; once for each signer. On regtest, three keys of
+    /// the wallet if not given.
+    #[arg(long = "bridge-key", value_name = "KEY")]
+    keys: Vec<XOnlyPublicKey>,
+    /// How many of the signers spend together; on regtest, 2 if not given.
+    #[arg(long = "bridge-threshold", value_name = "N", requires = "keys")]
+    threshold: Option<u8>,
+    /// How deep a deposit must be until its depositor can take it back, if nobody has moved it.
+    #[arg(long, default_value_t = 2016, value_name = "BLOCKS")]
+    refund_delay: u16,
+    /// How old a block an anchor may refer to: within that time deposits and exit requests are served.
+    #[arg(long, default_value_t = 144, value_name = "BLOCKS")]
+    deposit_window: u32,
+    /// The age from which a deposit is credited no more; the signers have from then until the refund's delay is over to
+    /// move what was credited.
+    #[arg(long, default_value_t = 1008, value_name = "BLOCKS")]
+    deposit_expiry: u32,
+}
+
+impl BridgeOptions {
+    fn bridge(&self, wallet: &Wallet) -> Result<Bridge> {
+        let (threshold, keys) = match self.threshold {
+            Some(threshold) => (threshold, self.keys.clone()),
+            None if !self.keys.is_empty() => {
+                let failure = Failure::new(Exit::Input, "the bridge has keys and no threshold");
+                return Err(failure.advise("say with --bridge-threshold how many of the keys spend together"));
+            }
+            None if wallet.network() == Network::Regtest => {
+                let keys = (0..3).map(|index| Ok(wallet.signer_key(index)?.public()));
+                (2, keys.collect::<std::result::Result<_, WalletError>>()?)
+            }
+            None => {
+                let failure = Failure::new(Exit::Input, "outside regtest the bridge has no default signers");
+                return Err(failure.advise("give --bridge-threshold, and each signer's key with --bridge-key"));
+            }
+        };
+        Bridge::new(threshold, keys, self.refund_delay).or_exit(Exit::Input)
+    }
 }
 
 fn magic(text: &str) -> std::result::Result<Magic, String> {
@@ -106,14 +151,7 @@ impl Setup {
         [dir.params(), dir.program(), dir.ledger()].iter().try_for_each(|path| expect_absent(path))?;
         let network = self.wallet.network();
         let wallet = self.wallet.open(global)?;
-        let bridge = match &self.bridge {
-            Some(address) => address.clone().require_network(network).or_exit(Exit::Input)?.script_pubkey(),
-            None if network == Network::Regtest => wallet.poster_key(1)?.script_pubkey(),
-            None => {
-                let failure = Failure::new(Exit::Input, "outside regtest the bridge has no default address");
-                return Err(failure.advise("give the address of the bridge's signers with --bridge ADDRESS"));
-            }
-        };
+        let bridge = self.bridge.bridge(&wallet)?;
         let source = self.node.open(&dir, network, wallet.poster_key(0)?.script_pubkey())?;
         let height = self.start.map_or_else(|| source.chain().tip_height(), Ok)?;
         let hash = source.chain().block_hash(height)?;
@@ -130,10 +168,13 @@ impl Setup {
             deposit_magic: self.deposit_magic,
             genesis_depth: depth,
             bridge,
+            deposit_window_blocks: self.bridge.deposit_window,
+            deposit_expiry_blocks: self.bridge.deposit_expiry,
             start: BlockId { height, hash },
             final_depth_blocks: self.final_depth,
             program_id: program.id(),
         };
+        params.check().or_exit(Exit::Input)?;
         fs::create_dir_all(dir.path())?;
         write_atomically(&dir.program(), |file| file.write_all(&program.to_bytes()))?;
         Ledger::create(&dir.ledger(), params.chain_id, depth).map_err(ledger_failure)?;
@@ -145,7 +186,7 @@ impl Setup {
             chain_id: self.chain_id,
             network,
             depth: self.depth,
-            bridge: params.bridge.to_hex_string(),
+            bridge: params.bridge.script_pubkey().to_hex_string(),
             start: params.start,
             circuits: ring.keys().map(|(circuit, _)| circuit.to_string()).collect(),
         };

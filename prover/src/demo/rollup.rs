@@ -9,12 +9,13 @@ use crate::{
     progress::Progress,
     prove::Proven,
     regtest::RegtestChain,
-    wallet::{PosterKey, Wallet},
+    wallet::{PosterKey, Wallet, WalletError},
     workload::Workload,
 };
 use bitcoin::{Amount, Network};
 use taproof_circuits::{state::Batch, transaction::Deposit as Credit};
 use taproof_verifier::{
+    bridge::Bridge,
     deposit::Deposit,
     envelope::Magic,
     follow::{Event, Follower, Params, VerifiedBatch},
@@ -31,6 +32,8 @@ const SPARE: Amount = Amount::from_sat(100_000_000);
 const HEADROOM: Amount = Amount::from_sat(100_000);
 /// Blocks after which a regtest chain has no subsidy worth mining for.
 const HEIGHT_MAX: u32 = 3_000;
+/// Blocks after which a depositor could take a deposit back: more than the demo mines.
+const REFUND_DELAY_BLOCKS: u16 = 10_000;
 /// Blocks that are mined between two looks at the wallet.
 const BLOCKS_PER_STEP: u32 = 20;
 
@@ -52,7 +55,8 @@ impl Rollup {
         progress: &dyn Progress,
     ) -> Result<Self, DemoError> {
         let wallet = Wallet::from_seed(&blake3::derive_key("taproof v1 demo", b"wallet"), Network::Regtest)?;
-        let (bridge, wallet) = (wallet.poster_key(1)?, wallet.poster_key(0)?);
+        let signers = (0..3).map(|index| Ok(wallet.signer_key(index)?.public())).collect::<Result<_, WalletError>>()?;
+        let (refund, wallet) = (wallet.refund_key(0)?.public(), wallet.poster_key(0)?);
         let chain = RegtestChain::new();
         let params = Params {
             network: Network::Regtest,
@@ -60,7 +64,9 @@ impl Rollup {
             magic: Magic(*b"tpdm"),
             deposit_magic: Magic(*b"tpdd"),
             genesis_depth: options.depth,
-            bridge: bridge.script_pubkey(),
+            bridge: Bridge::new(2, signers, REFUND_DELAY_BLOCKS).expect("the wallet's keys differ"),
+            deposit_window_blocks: HEIGHT_MAX,
+            deposit_expiry_blocks: 2 * HEIGHT_MAX,
             start: BlockId { height: 0, hash: chain.tip_hash() },
             final_depth_blocks: FINAL_DEPTH_BLOCKS,
             program_id: program.id(),
@@ -71,7 +77,7 @@ impl Rollup {
         let mut deposits_vsize_vb = 0;
         for planned in &workload.deposits {
             let DepositRecord { amount_sat, owner, .. } = *planned;
-            let outputs = Deposit { amount_sat, owner }.outputs(&params.bridge, params.deposit_magic);
+            let outputs = Deposit { amount_sat, owner, refund }.outputs(&params.bridge, params.deposit_magic);
             let transaction = anchor::pay(outputs.into(), options.fee_rate, &coins(&node, &wallet), &wallet)?;
             deposits_vsize_vb += transaction.vsize() as u64;
             // Each deposit has a transaction of its own, as its owner would make it, and nodes relay no more than one or
@@ -88,7 +94,7 @@ impl Rollup {
     /// The deposits that the verifier has found and the next batch must credit.
     pub(super) fn pending_deposits(&self) -> impl Iterator<Item = Credit> {
         self.follower.pending_deposits().map(|scanned| {
-            let Deposit { amount_sat, owner } = scanned.deposit;
+            let Deposit { amount_sat, owner, .. } = scanned.deposit;
             Credit { amount_sat, owner }
         })
     }

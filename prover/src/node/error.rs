@@ -1,5 +1,6 @@
 //! How a node fails, and what kind of failure that is.
 
+use super::http::HttpError;
 use bitcoin::{BlockHash, Network, Txid};
 use std::{fmt, io, path::PathBuf};
 
@@ -55,7 +56,7 @@ pub enum ErrorClass {
 #[non_exhaustive]
 pub enum NodeError {
     /// The address is not of the form that is understood.
-    #[error("{0} is no address of a node: write http://host:port, and the user and password separately")]
+    #[error("{0} is no address: write http://host:port or https://host, and the user and password separately")]
     Url(String),
     /// The cookie file cannot be read.
     #[error("cannot read the cookie {}", path.display())]
@@ -73,6 +74,22 @@ pub enum NodeError {
         /// What the transport reports.
         reason: String,
     },
+    /// The answer does not come in time.
+    #[error("the node at {url} does not answer within {seconds} s")]
+    Timeout {
+        /// The node's address.
+        url: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The server does not prove to be who the address says, or no encryption was agreed on.
+    #[error("no secure connection to {url}: {reason}")]
+    Tls {
+        /// The server's address.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// User and password, or the cookie, are not the node's.
     #[error("the node at {url} refuses the user and password")]
     Unauthorized {
@@ -85,7 +102,7 @@ pub enum NodeError {
         /// The node's address.
         url: String,
         /// The status.
-        status: i32,
+        status: u16,
     },
     /// The node answers a call with an error of its own.
     #[error("{method} fails with code {code}: {message}")]
@@ -143,11 +160,26 @@ impl NodeError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Unreachable { .. }
+            | Self::Timeout { .. }
             | Self::Busy { .. }
-            | Self::Http { status: 503, .. }
+            | Self::Http { status: 429 | 502..=504, .. }
             | Self::Rpc { code: RPC_IN_WARMUP, .. } => ErrorClass::Retry,
+            // bitcoind removes its cookie when it stops.
+            Self::Cookie { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorClass::Retry,
             Self::Rejected { rejection, .. } => ErrorClass::Rejected(rejection.class),
             _ => ErrorClass::Fatal,
+        }
+    }
+
+    /// The failure of a request to `url`, made for a call.
+    pub(super) fn from_http(error: HttpError, url: &str, method: &'static str) -> Self {
+        let url = url.to_owned();
+        match error {
+            HttpError::Address => Self::Url(url),
+            HttpError::Io(_) | HttpError::Ended => Self::Unreachable { url, reason: error.to_string() },
+            HttpError::Timeout(timeout) => Self::Timeout { url, seconds: timeout.as_secs() },
+            HttpError::Tls(reason) => Self::Tls { url, reason },
+            HttpError::Malformed(_) | HttpError::TooLong(_) => Self::Answer { method, reason: error.to_string() },
         }
     }
 

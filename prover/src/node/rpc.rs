@@ -1,6 +1,7 @@
-//! A bitcoind, asked by JSON-RPC over plain HTTP.
+//! A bitcoind, asked by JSON-RPC.
 
 mod answers;
+mod transport;
 
 use super::{
     Acceptance, ChainSource, CoinScan, FeeFloors, Node, NodeError, PoolEntry, Sent, SyncState, Unspent,
@@ -16,18 +17,19 @@ use bitcoin::{
     block::Header,
     consensus::{Decodable, encode},
 };
-use jsonrpc::bitreq_http::{self, BitreqHttpTransport};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json, value::RawValue};
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-use zeroize::Zeroizing;
+use serde_json::{Value, json};
+use std::time::Duration;
+use transport::Transport;
+
+pub use transport::RpcAuth;
 
 /// How long a call may take: a full block travels and a package is judged well within it.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a search of all coins may take; on mainnet it takes minutes.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(1_800);
+/// Headers that one batch of calls asks for.
+const HEADERS_BATCH: u32 = 500;
 /// bitcoind's code for a height above its tip.
 const RPC_INVALID_PARAMETER: i32 = -8;
 /// bitcoind's code for an unknown block or transaction.
@@ -43,35 +45,15 @@ const RPC_VERIFY_ALREADY_IN_UTXO_SET: i32 = -27;
 /// The highest number of blocks that bitcoind estimates fees for.
 const ESTIMATE_TARGET_BLOCKS_MAX: u16 = 1_008;
 
-/// How to prove to a node that one may call it.
-#[derive(Clone)]
-pub enum RpcAuth {
-    /// The user and password of the node's configuration.
-    UserPassword {
-        /// The user.
-        user: String,
-        /// The password.
-        password: Zeroizing<String>,
-    },
-    /// The file that the node writes at each start; read when connecting.
-    CookieFile(PathBuf),
-}
-
-impl fmt::Debug for RpcAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UserPassword { user, .. } => write!(f, "UserPassword({user})"),
-            Self::CookieFile(path) => write!(f, "CookieFile({})", path.display()),
-        }
-    }
-}
-
 /// A connection to a bitcoind that follows the network it should.
+///
+/// It outlives the node's restarts: a cookie that the node does not know any more is read again once, and then the network is
+/// checked again.
 #[derive(Debug)]
 pub struct RpcNode {
-    client: jsonrpc::Client,
-    url: String,
+    transport: Transport,
     network: Network,
+    timeout: Duration,
 }
 
 impl RpcNode {
@@ -80,30 +62,58 @@ impl RpcNode {
     /// # Errors
     /// [`NodeError::Url`], [`NodeError::Cookie`], [`NodeError::Network`], and whatever a call may meet.
     pub fn connect(url: &str, auth: &RpcAuth, network: Network) -> Result<Self, NodeError> {
-        // A password inside the address would end up in error messages.
-        if !url.starts_with("http://") || url.contains('@') {
-            return Err(NodeError::Url(url.split('@').next_back().unwrap_or_default().to_owned()));
-        }
-        let builder = BitreqHttpTransport::builder().timeout(TIMEOUT);
-        let builder = builder.url(url).map_err(|_| NodeError::Url(url.to_owned()))?;
-        let transport = match auth {
-            RpcAuth::UserPassword { user, password } => {
-                builder.basic_auth(user.clone(), Some(password.as_str().to_owned()))
-            }
-            RpcAuth::CookieFile(path) => builder.cookie_auth(read_cookie(path)?.trim_end()),
-        };
-        let client = jsonrpc::Client::with_transport(transport.build());
-        let node = Self { client, url: url.to_owned(), network };
-        let info: ChainName = node.call("getblockchaininfo", json!([]))?;
-        if Network::from_core_arg(&info.chain) != Ok(network) {
-            return Err(NodeError::Network { expected: network, found: info.chain });
-        }
+        Self::connect_within(url, auth, network, TIMEOUT)
+    }
+
+    /// Connects to a node whose every answer has to come within a time; searches for coins have theirs.
+    ///
+    /// # Errors
+    /// As [`RpcNode::connect`].
+    pub fn connect_within(url: &str, auth: &RpcAuth, network: Network, timeout: Duration) -> Result<Self, NodeError> {
+        let node = Self { transport: Transport::new(url, auth.clone())?, network, timeout };
+        node.check_network()?;
         Ok(node)
     }
 
+    fn check_network(&self) -> Result<(), NodeError> {
+        let info: ChainName = self.transport.call("getblockchaininfo", &json!([]), self.timeout)?;
+        if Network::from_core_arg(&info.chain) != Ok(self.network) {
+            return Err(NodeError::Network { expected: self.network, found: info.chain });
+        }
+        Ok(())
+    }
+
     fn call<T: DeserializeOwned>(&self, method: &'static str, arguments: Value) -> Result<T, NodeError> {
-        let arguments = RawValue::from_string(arguments.to_string()).expect("JSON that was just written");
-        self.client.call(method, Some(&arguments)).map_err(|error| self.describe(method, error))
+        self.call_within(method, &arguments, self.timeout)
+    }
+
+    fn call_within<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        arguments: &Value,
+        timeout: Duration,
+    ) -> Result<T, NodeError> {
+        self.with_fresh_cookie(|| self.transport.call(method, arguments, timeout))
+    }
+
+    fn batch<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        arguments: &[Value],
+    ) -> Result<Vec<Result<T, NodeError>>, NodeError> {
+        self.with_fresh_cookie(|| self.transport.batch(method, arguments, self.timeout))
+    }
+
+    /// Does something again if the node does not know the cookie and has written another.
+    fn with_fresh_cookie<T>(&self, what: impl Fn() -> Result<T, NodeError>) -> Result<T, NodeError> {
+        match what() {
+            Err(NodeError::Unauthorized { .. }) if self.transport.read_cookie_again()? => {
+                // Who answers now need not be who answered before.
+                self.check_network()?;
+                what()
+            }
+            answer => answer,
+        }
     }
 
     /// A block, or a part of it, that the node gives in hexadecimal.
@@ -112,24 +122,12 @@ impl RpcNode {
             NodeError::Rpc { code: RPC_INVALID_ADDRESS_OR_KEY, .. } => NodeError::Block(*hash),
             error => error,
         })?;
-        encode::deserialize_hex(&text).map_err(|error| NodeError::Answer { method, reason: error.to_string() })
+        decode_hex(method, &text)
     }
+}
 
-    fn describe(&self, method: &'static str, error: jsonrpc::Error) -> NodeError {
-        let url = self.url.clone();
-        match error {
-            jsonrpc::Error::Rpc(error) => NodeError::Rpc { method, code: error.code, message: error.message },
-            jsonrpc::Error::Transport(error) => match error.downcast_ref::<bitreq_http::Error>() {
-                Some(bitreq_http::Error::Http(http)) => match http.status_code {
-                    401 | 403 => NodeError::Unauthorized { url },
-                    status => NodeError::Http { url, status },
-                },
-                Some(bitreq_http::Error::Json(error)) => NodeError::Answer { method, reason: error.to_string() },
-                _ => NodeError::Unreachable { url, reason: error.to_string() },
-            },
-            error => NodeError::Answer { method, reason: error.to_string() },
-        }
-    }
+fn decode_hex<T: Decodable>(method: &'static str, text: &str) -> Result<T, NodeError> {
+    encode::deserialize_hex(text).map_err(|error| NodeError::Answer { method, reason: error.to_string() })
 }
 
 fn expect_hash(method: &'static str, found: BlockHash, expected: &BlockHash) -> Result<(), NodeError> {
@@ -137,11 +135,6 @@ fn expect_hash(method: &'static str, found: BlockHash, expected: &BlockHash) -> 
         return Ok(());
     }
     Err(NodeError::Answer { method, reason: format!("block {found} instead of {expected}") })
-}
-
-fn read_cookie(path: &Path) -> Result<Zeroizing<String>, NodeError> {
-    let cookie = fs::read_to_string(path).map_err(|source| NodeError::Cookie { path: path.to_owned(), source })?;
-    Ok(Zeroizing::new(cookie))
 }
 
 impl ChainSource for RpcNode {
@@ -173,6 +166,33 @@ impl ChainSource for RpcNode {
         let block: Block = self.fetch(method, hash, json!([hash, 0]))?;
         expect_hash(method, block.block_hash(), hash)?;
         Ok(block)
+    }
+
+    fn headers(&self, first_height: u32, count_max: u32) -> Result<Vec<Header>, NodeError> {
+        let tip_height = self.tip_height()?;
+        let end = first_height.saturating_add(count_max.min(HEADERS_BATCH)).min(tip_height.saturating_add(1));
+        let heights: Vec<Value> = (first_height..end).map(|height| json!([height])).collect();
+        let mut hashes: Vec<BlockHash> = Vec::with_capacity(heights.len());
+        for answer in self.batch("getblockhash", &heights)? {
+            match answer {
+                Ok(hash) => hashes.push(hash),
+                // The chain has become shorter meanwhile.
+                Err(NodeError::Rpc { code: RPC_INVALID_PARAMETER, .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let method = "getblockheader";
+        let arguments: Vec<Value> = hashes.iter().map(|hash| json!([hash, false])).collect();
+        let mut headers: Vec<Header> = Vec::with_capacity(hashes.len());
+        for (answer, hash) in self.batch::<String>(method, &arguments)?.into_iter().zip(&hashes) {
+            let header: Header = decode_hex(method, &answer?)?;
+            expect_hash(method, header.block_hash(), hash)?;
+            if headers.last().is_some_and(|parent| parent.block_hash() != header.prev_blockhash) {
+                break;
+            }
+            headers.push(header);
+        }
+        Ok(headers)
     }
 }
 
@@ -228,7 +248,8 @@ impl Node for RpcNode {
     fn coins(&self, scripts: &[ScriptBuf]) -> Result<CoinScan, NodeError> {
         let method = "scantxoutset";
         let descriptors: Vec<String> = scripts.iter().map(|script| format!("raw({script:x})")).collect();
-        let answer: ScanAnswer = self.call(method, json!(["start", descriptors])).map_err(|error| match error {
+        let answer = self.call_within(method, &json!(["start", descriptors]), SCAN_TIMEOUT.max(self.timeout));
+        let answer: ScanAnswer = answer.map_err(|error| match error {
             NodeError::Rpc { code: RPC_INVALID_PARAMETER, message, .. } if message.starts_with(SCAN_RUNS) => {
                 NodeError::Busy { method }
             }

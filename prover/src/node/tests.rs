@@ -1,7 +1,8 @@
 use super::*;
 use crate::regtest::{COINBASE_MATURITY_BLOCKS, Coin, RegtestChain};
 use bitcoin::{
-    Amount, OutPoint, ScriptBuf, Sequence, TxIn, TxOut, absolute::LockTime, consensus::encode, transaction::Version,
+    Amount, OutPoint, ScriptBuf, Sequence, TxIn, TxOut, absolute::LockTime, consensus::encode, hashes::Hash,
+    transaction::Version,
 };
 use serde_json::{Value, json};
 use std::{
@@ -27,24 +28,36 @@ fn serve(mut handler: Handler) -> String {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
             let Some((authorized, request)) = read_request(&mut stream) else { continue };
-            let (status, body) = if authorized {
-                let parameters = request["params"].as_array().cloned().unwrap_or_default();
-                let method = request["method"].as_str().expect("a method").to_owned();
-                let (status, result, error) = match handler(&method, &parameters) {
-                    Ok(result) => ("200 OK", result, Value::Null),
-                    Err((503, _)) => ("503 Busy", Value::Null, Value::Null),
-                    Err((code, message)) => ("500 Error", Value::Null, json!({ "code": code, "message": message })),
-                };
-                let body = json!({ "result": result, "error": error, "id": request["id"] }).to_string();
-                (status, if status.starts_with("503") { String::new() } else { body })
-            } else {
-                ("401 Unauthorized", String::new())
+            let (status, body) = match (authorized, &request) {
+                (false, _) => ("401 Unauthorized", String::new()),
+                (true, Value::Array(calls)) => {
+                    // bitcoind may answer in any order.
+                    let answers = calls.iter().rev().map(|call| respond(&mut handler, call));
+                    let answers: Result<Vec<Value>, ()> = answers.collect();
+                    answers.map_or(("503 Busy", String::new()), |answers| ("200 OK", json!(answers).to_string()))
+                }
+                (true, call) => match respond(&mut handler, call) {
+                    Ok(answer) if answer["error"].is_null() => ("200 OK", answer.to_string()),
+                    Ok(answer) => ("500 Error", answer.to_string()),
+                    Err(()) => ("503 Busy", String::new()),
+                },
             };
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).expect("a reader");
         }
     });
     format!("http://{address}")
+}
+
+/// The answer to a call; nothing where the node is busy.
+fn respond(handler: &mut Handler, call: &Value) -> Result<Value, ()> {
+    let parameters = call["params"].as_array().cloned().unwrap_or_default();
+    let (result, error) = match handler(call["method"].as_str().expect("a method"), &parameters) {
+        Ok(result) => (result, Value::Null),
+        Err((503, _)) => return Err(()),
+        Err((code, message)) => (Value::Null, json!({ "code": code, "message": message })),
+    };
+    Ok(json!({ "result": result, "error": error, "id": call["id"] }))
 }
 
 fn read_request(stream: &mut TcpStream) -> Option<(bool, Value)> {
@@ -177,6 +190,9 @@ fn blocks_come_through_unaltered() {
         assert_eq!(remote.header(&hash).expect("in the chain").block_hash(), hash);
     }
     assert_eq!(remote.block_hash(chain.height() + 1).expect("answers"), None);
+    let headers = remote.headers(2, 50).expect("answers");
+    let expected: Vec<_> = (2..52).map(|height| chain.block_at(height).expect("mined").header).collect();
+    assert_eq!(headers, expected);
     let nowhere = spend(OutPoint::null(), 1).compute_wtxid();
     let unknown: BlockHash = nowhere.to_string().parse().expect("32 bytes");
     assert!(matches!(remote.block(&unknown), Err(NodeError::Block(hash)) if hash == unknown));
@@ -283,7 +299,7 @@ fn failures_have_types() {
     let closed = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
     let down = RpcNode::connect(&format!("http://{closed}"), &right, Network::Regtest).expect_err("nobody listens");
     assert!(down.is_transient() && matches!(down, NodeError::Unreachable { .. }), "{down:?}");
-    for url in ["https://127.0.0.1:1", "127.0.0.1:1", "http://me:secret@127.0.0.1:1"] {
+    for url in ["ftp://127.0.0.1:1", "127.0.0.1:1", "http://me:secret@127.0.0.1:1", "http://host:port", "http://"] {
         let error = RpcNode::connect(url, &right, Network::Regtest).expect_err("no plain address");
         assert!(matches!(error, NodeError::Url(_)) && !error.to_string().contains("secret"));
     }
@@ -322,4 +338,164 @@ fn two_processes_share_a_chain_by_its_file() {
     drop(node);
     let node = EmbeddedNode::open(&path, script).expect("the lock is free");
     assert_eq!(node.chain().tip_hash(), tip);
+}
+
+#[test]
+fn embedded_replacements_pay_for_what_they_evict() {
+    let (node, coins) = funded();
+    let value_sat = 5_000_000_000;
+    let (parent, child) = (spend(coins[0].0, value_sat - 1_000), spend(coins[1].0, value_sat - 1_000));
+    let grandchild = spend(OutPoint { txid: parent.compute_txid(), vout: 0 }, value_sat - 3_000);
+    for transaction in [&parent, &child, &grandchild] {
+        assert_eq!(node.send(transaction).expect("valid"), Sent::Accepted);
+        assert_eq!(node.send(transaction).expect("known"), Sent::AlreadyInPool);
+    }
+    let vsize_vb = parent.weight().to_wu().div_ceil(4);
+    let entry = node.pool_entry(&parent.compute_txid()).expect("in memory").expect("waits");
+    assert_eq!((entry.fee_sat, entry.vsize_vb, entry.descendant_count), (1_000, vsize_vb, 2));
+    assert_eq!((entry.descendant_fee_sat, entry.descendant_vsize_vb), (3_000, 2 * vsize_vb));
+    assert_eq!((entry.ancestor_fee_sat, entry.ancestor_vsize_vb, entry.ancestor_count), (1_000, vsize_vb, 1));
+    let entry = node.pool_entry(&grandchild.compute_txid()).expect("in memory").expect("waits");
+    assert_eq!((entry.ancestor_fee_sat, entry.ancestor_count, entry.descendant_count), (3_000, 2, 1));
+    assert_eq!(node.pool_spender(&coins[0].0).expect("in memory"), Some(parent.compute_txid()));
+
+    // It evicts two that pay 3,000 together, and has to pay for itself beyond that.
+    let needed_sat = 3_000 + vsize_vb.div_ceil(10);
+    let too_low = node.send(&spend(coins[0].0, value_sat - needed_sat + 1)).expect_err("pays too little");
+    assert_eq!(too_low.class(), ErrorClass::Rejected(RejectClass::FeeTooLow));
+    let replacement = spend(coins[0].0, value_sat - needed_sat);
+    assert_eq!(node.send(&replacement).expect("pays"), Sent::Accepted);
+    for gone in [&parent, &grandchild] {
+        assert_eq!(node.pool_entry(&gone.compute_txid()).expect("in memory"), None);
+    }
+    assert!(node.pool_entry(&child.compute_txid()).expect("in memory").is_some());
+    assert_eq!(node.pool_spender(&coins[0].0).expect("in memory"), Some(replacement.compute_txid()));
+    let orphan = node.send(&grandchild).expect_err("its parent was evicted");
+    assert_eq!(orphan.class(), ErrorClass::Rejected(RejectClass::MissingInputs));
+}
+
+#[test]
+fn the_embedded_node_tells_of_its_coins_and_drops_what_the_chain_made_invalid() {
+    let (mut node, coins) = funded();
+    let script = coins[0].1.output.script_pubkey.clone();
+    let scan = node.coins(&[script.clone(), ScriptBuf::new()]).expect("in memory");
+    assert_eq!(scan.block.hash, node.chain().tip_hash());
+    assert_eq!(scan.coins.len(), COINBASE_MATURITY_BLOCKS as usize + 2);
+    assert_eq!((scan.coins[0].outpoint, scan.coins[0].is_coinbase, scan.coins[0].height), (coins[0].0, true, 1));
+    let unspent = node.unspent(&coins[0].0).expect("in memory").expect("unspent");
+    assert_eq!((unspent.confirmations, unspent.is_coinbase), (COINBASE_MATURITY_BLOCKS + 2, true));
+    assert_eq!(node.unspent(&OutPoint::null()).expect("in memory"), None);
+    let early = spend(scan.coins.last().expect("not empty").outpoint, 1_000_000);
+    let early = node.send(&early).expect_err("not mature");
+    assert_eq!(early.class(), ErrorClass::Rejected(RejectClass::TooEarly));
+
+    let (first, second) = (spend(coins[0].0, 4_999_000_000), spend(coins[0].0, 4_998_000_000));
+    node.send(&first).expect("valid");
+    let reward_to = ScriptBuf::new_p2wsh(&anyone().wscript_hash());
+    node.chain_mut().mine(std::slice::from_ref(&second), &reward_to).expect("valid");
+    assert_eq!(node.pool_entry(&first.compute_txid()).expect("in memory"), None);
+    assert_eq!(node.send(&second).expect("known"), Sent::AlreadyInChain);
+    node.mine(1).expect("nothing waits");
+    assert_eq!(node.chain().tip().txdata.len(), 1);
+    let headers = node.headers(3, 5).expect("in memory");
+    let expected: Vec<_> = (3..8).map(|height| node.chain().block_at(height).expect("mined").header).collect();
+    assert_eq!(headers, expected);
+    assert_eq!(node.headers(node.chain().height(), 5).expect("in memory").len(), 1);
+    assert!(node.headers(node.chain().height() + 1, 5).expect("in memory").is_empty());
+}
+
+/// Calls everything; what comes back does not matter.
+fn ask_everything(node: &RpcNode, transaction: &Transaction) -> Vec<NodeError> {
+    let (txid, outpoint) = (transaction.compute_txid(), transaction.input[0].previous_output);
+    let hash = BlockHash::all_zeros();
+    let answers = [
+        node.tip_height().err(),
+        node.block_hash(7).err(),
+        node.header(&hash).err(),
+        node.block(&hash).err(),
+        node.headers(0, 3).err(),
+        node.test_accept(std::slice::from_ref(transaction)).err(),
+        node.send(transaction).err(),
+        node.pool_entry(&txid).err(),
+        node.pool_spender(&outpoint).err(),
+        node.coins(&[anyone()]).err(),
+        node.fee_floors().err(),
+        node.sync_state().err(),
+    ];
+    // These have answers that mean that there is nothing.
+    let _ = (node.unspent(&outpoint), node.fee_estimate(6));
+    answers.into_iter().flatten().collect()
+}
+
+#[test]
+fn answers_of_another_shape_are_errors() {
+    let transaction = spend(OutPoint::null(), 1);
+    let shapes = [
+        json!(null),
+        json!(-1),
+        json!(1e300),
+        json!(""),
+        json!("zz"),
+        json!([]),
+        json!([null]),
+        json!([{}]),
+        json!({}),
+        json!({ "chain": 7, "blocks": -1, "headers": 4_294_967_296u64 }),
+        json!({ "vsize": "1", "fees": { "base": -1, "ancestor": 1e18, "descendant": "0.1" } }),
+        json!({ "success": true, "height": 1, "bestblock": "00", "unspents": [{ "amount": 21e9 }] }),
+        json!({ "mempoolminfee": -0.1, "minrelaytxfee": 1e-9, "incrementalrelayfee": 0 }),
+    ];
+    for shape in shapes {
+        let (answer, connected) = (shape.clone(), Arc::new(Mutex::new(false)));
+        let first = connected.clone();
+        let handler: Handler = Box::new(move |_, _| {
+            let mut connected = first.lock().expect("no holder panics");
+            Ok(if std::mem::replace(&mut connected, true) { answer.clone() } else { json!({ "chain": "regtest" }) })
+        });
+        let errors = ask_everything(&connect(handler).expect("regtest"), &transaction);
+        for error in &errors {
+            let method = |error: &NodeError| matches!(error, NodeError::Answer { .. });
+            assert!(method(error) && !error.is_transient(), "{shape}: {error:?}");
+        }
+        assert!(errors.len() >= 11, "{shape}: {errors:?}");
+    }
+}
+
+#[test]
+fn one_search_for_coins_at_a_time() {
+    let handler: Handler = Box::new(|method, _| match method {
+        "scantxoutset" => Err((-8, "Scan already in progress, use action \"abort\" or \"status\"".to_owned())),
+        _ => Ok(json!({ "chain": "regtest" })),
+    });
+    let busy = connect(handler).expect("regtest").coins(&[anyone()]).expect_err("another runs");
+    assert!(matches!(busy, NodeError::Busy { method: "scantxoutset" }) && busy.is_transient());
+    let script = anyone();
+    let handler: Handler = Box::new(move |method, _| match method {
+        "scantxoutset" => {
+            let other = json!({ "txid": Txid::all_zeros(), "vout": 0, "scriptPubKey": "51ff", "desc": "",
+                "amount": 1, "coinbase": false, "height": 1 });
+            Ok(json!({ "success": true, "height": 1, "bestblock": BlockHash::all_zeros(), "unspents": [other] }))
+        }
+        _ => Ok(json!({ "chain": "regtest" })),
+    });
+    let other = connect(handler).expect("regtest").coins(&[script]);
+    assert!(matches!(other, Err(NodeError::Answer { .. })), "a coin of somebody else");
+}
+
+#[test]
+fn estimates_keep_the_nodes_precision_within_the_range_of_rates() {
+    let estimate = |answer: Value| {
+        let handler: Handler = Box::new(move |method, _| match method {
+            "estimatesmartfee" => Ok(answer.clone()),
+            _ => Ok(json!({ "chain": "regtest" })),
+        });
+        connect(handler).expect("regtest").fee_estimate(6)
+    };
+    let rate = |answer| estimate(answer).expect("an answer").map(FeeRate::sat_per_kvb);
+    assert_eq!(rate(json!({ "errors": ["Insufficient data or no feerate found"], "blocks": 2 })), None);
+    assert_eq!(rate(json!({ "feerate": 0.00001234, "blocks": 6 })), Some(1_234));
+    assert_eq!(rate(json!({ "feerate": 0.00000099, "blocks": 6 })), Some(100));
+    assert_eq!(rate(json!({ "feerate": 0, "blocks": 6 })), Some(100));
+    assert_eq!(rate(json!({ "feerate": 20, "blocks": 6 })), Some(10_000_000));
+    assert!(estimate(json!({ "feerate": -1, "blocks": 6 })).is_err());
 }

@@ -1,10 +1,17 @@
 use super::*;
-use crate::toy_chain::pay;
+use crate::{
+    cell::{Depth, Token, empty_root},
+    payload::PayloadHash,
+    program::ProgramId,
+    toy_chain::pay,
+};
 use bitcoin::{Amount, TxOut};
 use rig::*;
 
 mod chain;
+mod deadlines;
 mod excerpts;
+mod exits;
 mod rig;
 mod table;
 
@@ -54,6 +61,20 @@ fn a_follower_starts_with_its_own_program_and_block() {
     let start = BlockId { height: 0, hash: bitcoin::hashes::Hash::all_zeros() };
     let elsewhere = Params { start, ..params() };
     assert!(matches!(Follower::new(elsewhere, program(), &lead), Err(StartError::Headers(_))));
+}
+
+#[test]
+fn each_deadline_of_deposits_lies_behind_the_one_before() {
+    let start = |window_blocks: u32, expiry_blocks: u32| {
+        let times = Params { deposit_window_blocks: window_blocks, deposit_expiry_blocks: expiry_blocks, ..params() };
+        Follower::new(times, program(), &[crate::toy_chain::regtest_genesis()]).map(drop)
+    };
+    let refund_blocks = params().bridge.refund_delay_blocks();
+    let error = |window_blocks, expiry_blocks| StartError::Deadlines { window_blocks, expiry_blocks, refund_blocks };
+    assert_eq!((start(1, 2), start(142, 143)), (Ok(()), Ok(())));
+    for (window_blocks, expiry_blocks) in [(0, 5), (5, 5), (6, 5), (5, 144), (5, u32::MAX)] {
+        assert_eq!(start(window_blocks, expiry_blocks), Err(error(window_blocks, expiry_blocks)));
+    }
 }
 
 #[test]
@@ -203,7 +224,7 @@ fn a_payout_is_due_once_its_anchor_is_final() {
 #[test]
 fn outputs_that_are_no_pair_credit_nothing() {
     let mut branch = Branch::new();
-    let bare = TxOut { value: Amount::from_sat(5), script_pubkey: params().bridge };
+    let bare = TxOut { value: Amount::from_sat(5), script_pubkey: params().bridge.script_pubkey() };
     branch.mine(alloc::vec![pay(1, alloc::vec![bare])]);
     assert_eq!(branch.follower.pending_deposits().count(), 0);
 }

@@ -156,6 +156,8 @@ fn advice(refusal: &Refusal) -> String {
         | Refusal::DepositDiffers { .. }
         | Refusal::DepositLeftOut { .. }
         | Refusal::DepositCount { .. }
+        | Refusal::ExitLeftOut(_)
+        | Refusal::ReferenceTooOld { .. }
         | Refusal::RootBefore
         | Refusal::ReferenceGoesBack { .. } => {
             format!("{refusal}: rewind the ledger to this batch and prove it again")

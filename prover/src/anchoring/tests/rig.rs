@@ -233,6 +233,7 @@ pub(super) fn advance(toy: &mut ToyRollup, payload: &Payload) {
         root: header.root_after,
         depth: header.depth,
         deposits_consumed: header.deposits_consumed,
+        payouts: 0,
         reference: BlockId { height: header.reference_height, hash: header.reference_hash },
     };
 }

@@ -109,7 +109,7 @@ impl Build {
         write_atomically(&path, |file| file.write_all(json.as_bytes()))?;
         if self.send {
             spinner.set_message("sending");
-            publish(source.node(), built.commit(), built.reveal())?;
+            publish(source.node()?, built.commit(), built.reveal())?;
             if let Source::Embedded(node) = &mut source {
                 node.mine(1)?;
             }

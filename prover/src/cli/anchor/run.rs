@@ -177,7 +177,7 @@ impl Run {
         ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
         let mut journal =
             Journal { console: global.console(), json: global.json, is_silent: self.once || global.quiet, stop };
-        let follower = session.follower(&source)?;
+        let follower = session.stored_follower(&source)?.into_follower();
         let batches = ProofFolder::new(session.dir.proofs_folder());
         let mut service = Service::new(store, signer, config, follower, batches).map_err(service_failure)?;
         let done = if self.once {
@@ -228,7 +228,7 @@ impl Run {
         let pause = Duration::from_secs(self.every);
         let mut failures = 0u32;
         while !journal.stop.load(Ordering::Relaxed) {
-            match service.tick(source.node(), journal) {
+            match service.tick(source.node()?, journal) {
                 Ok(_) => failures = 0,
                 Err(ServiceError::Stopped) => break,
                 Err(error) if error.is_transient() => {
@@ -251,7 +251,7 @@ impl Run {
 
 /// One look; on the embedded chain as many as it takes to mine what was sent.
 fn once(service: &mut Service<ProofFolder>, source: &mut Source, journal: &mut Journal) -> Result<TickReport> {
-    let mut report = service.tick(source.node(), journal).map_err(service_failure)?;
+    let mut report = service.tick(source.node()?, journal).map_err(service_failure)?;
     let Source::Embedded(node) = source else { return Ok(report) };
     for _ in 0..EMBEDDED_BLOCKS_MAX {
         let is_sent = |state| matches!(state, State::CommitSent | State::RevealSent | State::Bumped);

@@ -143,7 +143,13 @@ pub(super) fn params(params: &Params) -> Result<Finding> {
         ("network", params.network.to_string()),
         ("chain id", params.chain_id.0.to_string()),
         ("genesis depth", params.genesis_depth.levels().to_string()),
-        ("bridge", params.bridge.to_hex_string()),
+        ("bridge", format!("{} of {} keys", params.bridge.threshold(), params.bridge.keys().len())),
+        ("bridge script", params.bridge.script_pubkey().to_hex_string()),
+        ("deposits", {
+            let [window, expiry] = [params.deposit_window_blocks, params.deposit_expiry_blocks];
+            let refund = params.bridge.refund_delay_blocks();
+            format!("credited within {window} blocks, void after {expiry}, back to the depositor after {refund}")
+        }),
         ("start", params.start.to_string()),
         ("final after", format!("{} blocks", params.final_depth_blocks)),
         ("program", params.program_id.to_string()),

@@ -1,0 +1,418 @@
+use super::*;
+use crate::{
+    node::{EmbeddedNode, ErrorClass, RejectClass},
+    regtest::{COINBASE_MATURITY_BLOCKS, RegtestChain},
+};
+use bitcoin::{
+    Amount, OutPoint, ScriptBuf, Sequence, TxIn, TxMerkleNode, TxOut, Witness, absolute::LockTime, transaction::Version,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    thread,
+};
+use taproof_verifier::block::{ValidatedBlock, ValidatedExcerpt};
+
+/// A status and a body.
+type Reply = (u16, Vec<u8>);
+
+/// Changes replies to requests of a path that begins so.
+type Lie = (&'static str, Box<dyn FnMut(Reply) -> Reply + Send>);
+
+/// Transactions on a page of a history; servers have 25.
+const PAGE: usize = 4;
+
+/// A server of the embedded chain that speaks as much of Esplora's interface as the client; it serves until the process ends.
+struct Server {
+    url: String,
+    node: Arc<Mutex<EmbeddedNode>>,
+    lies: Arc<Mutex<Vec<Lie>>>,
+}
+
+impl Server {
+    fn start(node: EmbeddedNode) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/api", listener.local_addr().expect("bound"));
+        let (node, lies) = (Arc::new(Mutex::new(node)), Arc::new(Mutex::new(Vec::new())));
+        let server = Self { url, node: node.clone(), lies: lies.clone() };
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (node, lies) = (node.clone(), lies.clone());
+                thread::spawn(move || {
+                    let mut reader = BufReader::new(stream);
+                    while let Some((path, body)) = read_request(&mut reader) {
+                        let mut reply = reply(&node.lock().expect("no holder panics"), &path, &body);
+                        let mut lies = lies.lock().expect("no holder panics");
+                        let lies: &mut Vec<Lie> = &mut lies;
+                        for (beginning, lie) in lies {
+                            if path.starts_with(*beginning) {
+                                reply = lie(reply);
+                            }
+                        }
+                        let head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n\r\n", reply.0, reply.1.len());
+                        if reader.get_mut().write_all(&[head.as_bytes(), &reply.1].concat()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        server
+    }
+
+    fn connect(&self) -> EsploraNode {
+        EsploraNode::connect(&self.url, Network::Regtest).expect("regtest")
+    }
+
+    /// From now on, replies to paths that begin so are changed.
+    fn lie(&self, path: &'static str, lie: impl FnMut(Reply) -> Reply + Send + 'static) {
+        *self.lies.lock().expect("no holder panics") = vec![(path, Box::new(lie))];
+    }
+
+    fn chain(&self) -> RegtestChain {
+        self.node.lock().expect("no holder panics").chain().clone()
+    }
+}
+
+fn read_request(reader: &mut BufReader<std::net::TcpStream>) -> Option<(String, Vec<u8>)> {
+    let (mut first, mut length) = (String::new(), 0);
+    reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        if let Some(value) = line.strip_prefix("Content-Length: ") {
+            length = value.trim().parse().ok()?;
+        }
+        if line.trim_end().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let path = first.split(' ').nth(1)?.strip_prefix("/api")?.to_owned();
+    Some((path, body))
+}
+
+/// What an honest server says.
+fn reply(node: &EmbeddedNode, path: &str, body: &[u8]) -> Reply {
+    let found = answer(node, path, body);
+    found.unwrap_or_else(|| (404, b"Not found".to_vec()))
+}
+
+fn answer(node: &EmbeddedNode, path: &str, body: &[u8]) -> Option<Reply> {
+    let chain = node.chain();
+    let text = |text: String| Some((200, text.into_bytes()));
+    let value = |value: Value| Some((200, value.to_string().into_bytes()));
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let block_of = |hash: &str| chain.block_at(chain.height_of(&hash.parse().ok()?)?);
+    match parts[..] {
+        ["tx"] => {
+            let transaction = encode::deserialize_hex(str::from_utf8(body).ok()?).ok()?;
+            match crate::node::Node::send(node, &transaction) {
+                Ok(_) => text(transaction.compute_txid().to_string()),
+                Err(_) => {
+                    let error = json!({ "code": -25, "message": "bad-txns-inputs-missingorspent" });
+                    Some((400, format!("sendrawtransaction RPC error: {error}").into_bytes()))
+                }
+            }
+        }
+        ["blocks", "tip", "height"] => text(chain.height().to_string()),
+        ["blocks", height] => {
+            let last: u32 = height.parse().ok().filter(|height| *height <= chain.height())?;
+            let heights = (last.saturating_sub(9)..=last).rev();
+            value(heights.map(|height| summary(chain.block_at(height).expect("mined"), height)).collect())
+        }
+        ["block-height", height] => text(chain.block_at(height.parse().ok()?)?.block_hash().to_string()),
+        ["block", hash, "header"] => text(encode::serialize_hex(&block_of(hash)?.header)),
+        ["block", hash, "raw"] => Some((200, encode::serialize(block_of(hash)?))),
+        ["block", hash, "txid", index] => {
+            text(block_of(hash)?.txdata.get(index.parse::<usize>().ok()?)?.compute_txid().to_string())
+        }
+        ["tx", txid, "raw"] => {
+            let (_, block, position) = find(chain, &txid.parse().ok()?)?;
+            Some((200, encode::serialize(&block.txdata[position])))
+        }
+        ["tx", txid, "merkle-proof"] => {
+            let (height, block, position) = find(chain, &txid.parse().ok()?)?;
+            let excerpt = Excerpt::of(block, &[u32::try_from(position).ok()?]).ok()?;
+            let branch = if position == 0 { excerpt.coinbase.branch } else { excerpt.transactions[0].branch.clone() };
+            value(json!({ "block_height": height, "merkle": branch, "pos": position }))
+        }
+        ["scripthash", hash, "txs", "chain"] => value(history(chain, hash, None)),
+        ["scripthash", hash, "txs", "chain", last] => value(history(chain, hash, Some(last.parse().ok()?))),
+        _ => None,
+    }
+}
+
+fn summary(block: &Block, height: u32) -> Value {
+    let parent = (height > 0).then_some(block.header.prev_blockhash);
+    json!({
+        "id": block.block_hash(), "height": height, "version": block.header.version.to_consensus(),
+        "timestamp": block.header.time, "bits": block.header.bits.to_consensus(), "nonce": block.header.nonce,
+        "merkle_root": block.header.merkle_root, "previousblockhash": parent, "tx_count": block.txdata.len(),
+    })
+}
+
+fn find<'a>(chain: &'a RegtestChain, txid: &Txid) -> Option<(u32, &'a Block, usize)> {
+    (0..).zip(chain.blocks()).find_map(|(height, block)| {
+        let position = block.txdata.iter().position(|transaction| transaction.compute_txid() == *txid)?;
+        Some((height, block, position))
+    })
+}
+
+/// A page: the newest first, after the last that was seen.
+fn history(chain: &RegtestChain, script_hash: &str, last: Option<Txid>) -> Value {
+    let mut items = Vec::new();
+    for (height, block) in (0..).zip(chain.blocks()) {
+        for transaction in &block.txdata {
+            let pays = |output: &TxOut| sha256::Hash::hash(output.script_pubkey.as_bytes()).to_string() == script_hash;
+            if transaction.output.iter().any(pays) {
+                let status = json!({ "confirmed": true, "block_height": height, "block_hash": block.block_hash() });
+                items.push((transaction.compute_txid(), status));
+            }
+        }
+    }
+    items.reverse();
+    let start = last.map_or(0, |last| items.iter().position(|(txid, _)| *txid == last).expect("seen") + 1);
+    items[start..]
+        .iter()
+        .take(PAGE)
+        .map(|(txid, status)| json!({ "txid": txid, "status": status, "vin": [] }))
+        .collect()
+}
+
+fn anyone() -> ScriptBuf {
+    ScriptBuf::new_p2wsh(&ScriptBuf::from(vec![0x51]).wscript_hash())
+}
+
+fn spend(outpoint: OutPoint, value_sat: u64) -> Transaction {
+    let mut witness = Witness::new();
+    witness.push([0x51]);
+    let input = TxIn { previous_output: outpoint, sequence: Sequence::MAX, witness, ..TxIn::default() };
+    let output = TxOut { value: Amount::from_sat(value_sat), script_pubkey: anyone() };
+    Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![input], output: vec![output] }
+}
+
+/// A chain whose last block holds three payments beside its coinbase.
+fn server() -> (Server, Vec<Txid>) {
+    let elsewhere = ScriptBuf::new_op_return([]);
+    let mut chain = RegtestChain::new();
+    chain.mine_empty(6, &anyone()).expect("empty blocks are valid");
+    chain.mine_empty(COINBASE_MATURITY_BLOCKS, &elsewhere).expect("empty blocks are valid");
+    let coins = chain.spendable_coins(&anyone());
+    let payments: Vec<Transaction> = coins[..3].iter().map(|(outpoint, _)| spend(*outpoint, 1_000_000)).collect();
+    chain.mine(&payments, &elsewhere).expect("valid");
+    let txids = payments.iter().map(Transaction::compute_txid).collect();
+    (Server::start(EmbeddedNode::new(chain, elsewhere)), txids)
+}
+
+fn is_answer_error<T>(result: Result<T, NodeError>) -> bool {
+    matches!(result, Err(NodeError::Answer { .. }))
+}
+
+#[test]
+fn an_honest_server_gives_the_chain() {
+    let (server, txids) = server();
+    let (node, chain) = (server.connect(), server.chain());
+    assert_eq!((node.network(), node.tip_height().expect("answers")), (Network::Regtest, chain.height()));
+    let tip = node.block_hash(chain.height()).expect("answers").expect("mined");
+    assert_eq!(tip, chain.tip_hash());
+    assert_eq!(node.block_hash(chain.height() + 1).expect("answers"), None);
+    assert_eq!(node.block(&tip).expect("mined"), *chain.tip());
+    assert_eq!(node.header(&tip).expect("mined"), chain.tip().header);
+    let nowhere = BlockHash::all_zeros();
+    assert!(matches!(node.block(&nowhere), Err(NodeError::Block(hash)) if hash == nowhere));
+    assert!(matches!(node.header(&nowhere), Err(NodeError::Block(hash)) if hash == nowhere));
+    for (first, count) in
+        [(0, 1), (0, 500), (3, 25), (chain.height() - 4, 5), (chain.height(), 9), (chain.height() + 1, 9)]
+    {
+        let end = (first + count).min(chain.height() + 1);
+        let expected: Vec<_> = (first..end).map(|height| chain.block_at(height).expect("mined").header).collect();
+        assert_eq!(node.headers(first, count).expect("answers"), expected, "{count} from {first}");
+    }
+
+    // The rewards of six blocks and three payments, over pages of four.
+    let history = node.history(&anyone()).expect("answers");
+    assert_eq!(history.len(), 9);
+    assert!(history.is_sorted() && history[..6].iter().zip(1..).all(|(entry, height)| entry.block.height == height));
+    let block = BlockId { height: chain.height(), hash: tip };
+    assert!(txids.iter().all(|txid| history.contains(&HistoryEntry { block, txid: *txid })));
+    assert!(node.history(&ScriptBuf::from(vec![0x52])).expect("answers").is_empty());
+
+    let located = node.inclusion(&txids[1]).expect("answers").expect("mined");
+    assert_eq!((located.height, located.inclusion.position), (chain.height(), 2));
+    assert_eq!(node.inclusion(&Txid::all_zeros()).expect("answers"), None);
+    let excerpt = node.excerpt(&block, &[txids[2], txids[0]]).expect("answers");
+    let checked = ValidatedExcerpt::new(excerpt, block).expect("included");
+    let found: Vec<Txid> = checked.transactions().iter().map(|(txid, _)| *txid).collect();
+    assert!(found.contains(&txids[0]) && found.contains(&txids[2]) && !found.contains(&txids[1]));
+    let elsewhere = BlockId { height: 1, hash: chain.block_at(1).expect("mined").block_hash() };
+    assert!(matches!(node.excerpt(&elsewhere, &txids[..1]), Err(NodeError::Block(_))));
+}
+
+#[test]
+fn transactions_are_handed_on_or_refused_by_class() {
+    let (server, _) = server();
+    let node = server.connect();
+    let coin = server.chain().spendable_coins(&anyone())[0].0;
+    assert_eq!(node.send(&spend(coin, 1_000_000)).expect("valid"), Sent::Accepted);
+    let missing = node.send(&spend(OutPoint::new(Txid::all_zeros(), 7), 1_000)).expect_err("no such coin");
+    assert_eq!(missing.class(), ErrorClass::Rejected(RejectClass::MissingInputs));
+    assert!(missing.to_string().ends_with("is refused: bad-txns-inputs-missingorspent"), "{missing}");
+    let says = |text: &str| Refusal::read(text.as_bytes()).sent();
+    assert_eq!(says(r#"x {"code":-27,"message":"Transaction outputs already in utxo set"}"#), Ok(Sent::AlreadyInChain));
+    assert_eq!(says(r#"{"code":-26,"message":"txn-already-in-mempool"}"#), Ok(Sent::AlreadyInPool));
+    assert_eq!(says("} no JSON {"), Err("} no JSON {".to_owned()));
+    assert_eq!(says(&"a\n".repeat(10_000)).expect_err("a reason").len(), REASON_CHARS);
+    server.lie("/tx", |_| (503, Vec::new()));
+    assert!(node.send(&spend(coin, 900_000)).expect_err("busy").is_transient());
+}
+
+/// As many characters of a reason as are kept.
+const REASON_CHARS: usize = 200;
+
+#[test]
+fn a_server_of_another_network_is_refused() {
+    let (server, _) = server();
+    for network in [Network::Bitcoin, Network::Testnet4, Network::Signet] {
+        let refused = EsploraNode::connect(&server.url, network);
+        assert!(matches!(refused, Err(NodeError::Network { expected, .. }) if expected == network));
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
+    let down = EsploraNode::connect(&format!("http://{closed}"), Network::Regtest).expect_err("nobody listens");
+    assert!(down.is_transient());
+    let wrong = EsploraNode::connect("http://me:secret@host", Network::Regtest).expect_err("no plain address");
+    assert!(matches!(wrong, NodeError::Url(_)) && !wrong.to_string().contains("secret"));
+}
+
+#[test]
+fn lies_about_blocks_and_transactions_are_noticed() {
+    let (server, txids) = server();
+    let (node, chain) = (server.connect(), server.chain());
+    let tip = chain.tip_hash();
+    let other = chain.block_at(3).expect("mined").clone();
+    let raw = encode::serialize(&other);
+    server.lie("/block/", move |_| (200, raw.clone()));
+    assert!(is_answer_error(node.block(&tip)), "another block");
+    let header = encode::serialize_hex(&other.header);
+    server.lie("/block/", move |_| (200, header.clone().into_bytes()));
+    assert!(is_answer_error(node.header(&tip)), "another header");
+    let raw = encode::serialize(&other.txdata[0]);
+    server.lie("/tx/", move |_| (200, raw.clone()));
+    assert!(is_answer_error(node.transaction(&txids[0])), "another transaction");
+
+    // The hash of a block says nothing of its transactions by itself: the check of its contents does.
+    let mut emptied = chain.tip().clone();
+    emptied.txdata.truncate(1);
+    let raw = encode::serialize(&emptied);
+    server.lie("/block/", move |_| (200, raw.clone()));
+    let block = node.block(&tip).expect("its header has the hash");
+    let id = BlockId { height: chain.height(), hash: tip };
+    assert!(ValidatedBlock::new(block, id).is_err());
+
+    // A branch that leads elsewhere is one that the check of an excerpt refuses.
+    server.lie("/tx/", |(status, body)| match serde_json::from_slice::<Value>(&body) {
+        Ok(mut proof) => {
+            proof["merkle"][0] = json!(TxMerkleNode::all_zeros());
+            (status, proof.to_string().into_bytes())
+        }
+        Err(_) => (status, body),
+    });
+    let excerpt = node.excerpt(&id, &txids[..1]).expect("well-formed");
+    assert!(ValidatedExcerpt::new(excerpt, id).is_err());
+}
+
+#[test]
+fn lies_about_headers_and_histories_end_the_list() {
+    let (server, _) = server();
+    let (node, chain) = (server.connect(), server.chain());
+    server.lie("/blocks/1", |(status, body)| {
+        let mut page: Value = serde_json::from_slice(&body).expect("a page");
+        page[2]["nonce"] = json!(7_777_777);
+        (status, page.to_string().into_bytes())
+    });
+    assert!(is_answer_error(node.headers(5, 10)), "a header that has not its hash");
+    let parent = chain.block_at(40).expect("mined").clone();
+    server.lie("/blocks/1", move |(status, body)| {
+        let mut page: Value = serde_json::from_slice(&body).expect("a page");
+        page[2] = summary(&parent, 12);
+        (status, page.to_string().into_bytes())
+    });
+    let headers = node.headers(5, 10).expect("well-formed");
+    let expected: Vec<_> = (5..12).map(|height| chain.block_at(height).expect("mined").header).collect();
+    assert_eq!(headers, expected, "up to the block that is not the child of the one before");
+
+    // A server that gives the same page for ever, and one that gives new ones for ever.
+    server.lie("/scripthash/", {
+        let mut first = None;
+        move |reply| first.get_or_insert(reply).clone()
+    });
+    assert_eq!(node.history(&anyone()).expect("it ends").len(), PAGE);
+    server.lie("/scripthash/", {
+        let mut count = 0u32;
+        move |_| {
+            let txid = |index: u32| Txid::hash(&index.to_le_bytes());
+            let page: Value = (count..count + 20_000)
+                .map(|index| json!({ "txid": txid(index), "status": { "confirmed": false } }))
+                .collect();
+            count += 20_000;
+            (200, page.to_string().into_bytes())
+        }
+    });
+    assert!(is_answer_error(node.history(&anyone())), "a history without end");
+}
+
+/// Calls everything that reads; what comes back does not matter.
+fn ask_everything(node: &EsploraNode, block: BlockId, txid: Txid) {
+    let _ = node.tip_height();
+    let _ = node.block_hash(block.height);
+    let _ = node.header(&block.hash);
+    let _ = node.block(&block.hash);
+    let _ = node.headers(0, 15);
+    let _ = node.history(&anyone());
+    let _ = node.inclusion(&txid);
+    let _ = node.excerpt(&block, &[txid]);
+}
+
+#[test]
+fn no_reply_makes_the_client_panic() {
+    let (server, txids) = server();
+    let (node, chain) = (server.connect(), server.chain());
+    let id = BlockId { height: chain.height(), hash: chain.tip_hash() };
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let bodies = ["", "null", "-1", "4294967296", "{}", "[]", "[null]", "\"\"", "\u{feff}1", "NaN", &deep];
+    for (status, body) in bodies.iter().flat_map(|body| [200, 204, 301, 404, 429, 500].map(|status| (status, *body))) {
+        let body = body.as_bytes().to_vec();
+        server.lie("", move |_| (status, body.clone()));
+        ask_everything(&node, id, txids[0]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_altered_reply_makes_the_client_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        static SERVER: std::sync::OnceLock<(Server, Vec<Txid>)> = std::sync::OnceLock::new();
+        let (server, txids) = SERVER.get_or_init(server);
+        server.lies.lock().expect("no holder panics").clear();
+        let (node, chain) = (server.connect(), server.chain());
+        server.lie("", move |(status, mut body)| {
+            if !body.is_empty() {
+                for (index, byte) in &changes {
+                    let index = index.index(body.len());
+                    body[index] = *byte;
+                }
+                body.truncate(cut.map_or(body.len(), |cut| cut.index(body.len())));
+            }
+            (status, body)
+        });
+        ask_everything(&node, BlockId { height: chain.height(), hash: chain.tip_hash() }, txids[0]);
+    }
+}
