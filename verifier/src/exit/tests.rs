@@ -108,8 +108,8 @@ fn the_grammar_of_requests_is_exact() {
         parse(&altered)
     };
     // Opcode, push, length, magic, tag; then signature, owner, from, nonce, amount, fee, number.
-    for position in 0..8 {
-        assert_eq!(altered(position, &[script[position] ^ 1]), None, "byte {position}");
+    for (position, byte) in script[..8].iter().enumerate() {
+        assert_eq!(altered(position, &[byte ^ 1]), None, "byte {position}");
     }
     let (signature, owner) = (8, 8 + 64);
     assert_eq!(altered(signature + 32, &[0xff; 32]), None, "the response is not below the order");
@@ -205,7 +205,7 @@ fn of_several_requests_on_one_account_the_first_is_served_and_the_rest_wait() {
     let before = show(1, Cell::Account(account(3, 2, 100)));
     assert_eq!(outcomes(&[first, rival, next], &[first], &[]), Ok([(0, Served)].to_vec()));
     assert_eq!(
-        outcomes(&[first, rival, next], &[first], &[before.clone()]),
+        outcomes(&[first, rival, next], &[first], core::slice::from_ref(&before)),
         Ok([(0, Served)].to_vec()),
         "what waits behind a request that is served is not refuted by the state before"
     );
@@ -214,7 +214,10 @@ fn of_several_requests_on_one_account_the_first_is_served_and_the_rest_wait() {
     assert_eq!(outcomes(&[next, first], &[first], &[before]), Ok([(0, Refuted), (1, Served)].to_vec()));
     // The batch after: the account stands at nonce 3.
     let after = show(1, Cell::Account(account(3, 3, 95)));
-    assert_eq!(outcomes(&[rival, next], &[next], &[after.clone()]), Ok([(0, Refuted), (1, Served)].to_vec()));
+    assert_eq!(
+        outcomes(&[rival, next], &[next], core::slice::from_ref(&after)),
+        Ok([(0, Refuted), (1, Served)].to_vec())
+    );
     assert_eq!(outcomes(&[rival, next], &[], &[after]), Err(1));
     // Two requests whose records are the same need two records; one takes the older one and lets the other wait.
     let twin = request(3, 1, 3, 5);
