@@ -150,7 +150,7 @@ impl FinalEvent {
 #[derive(Debug)]
 struct Progress<'a> {
     checkpoint: Option<&'a Checkpoint>,
-    /// In the order of the chain, none above the checkpoint. Payouts are numbered as they are written.
+    /// In the order of the chain, none above the checkpoint.
     events: &'a [FinalEvent],
     /// Final headers that follow on those that are stored, and the height of the first; they may overlap.
     headers_first: u32,
@@ -435,13 +435,13 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
     let mut payouts = transaction.open_table(PAYOUTS)?;
     let is_new = |event: &&FinalEvent| head.logged_height.is_none_or(|logged| event.height() > logged);
     for event in events.iter().filter(is_new).cloned().collect::<Vec<_>>() {
-        let event = match event {
-            FinalEvent::Payout(payout) => FinalEvent::Payout(DuePayout { index: head.payouts, ..payout }),
-            event => event,
-        };
         match &event {
             FinalEvent::Anchor(anchor) => {
                 anchors.insert(anchor.batch, head.events)?;
+            }
+            FinalEvent::Payout(payout) if payout.index != head.payouts => {
+                let (found, expected) = (payout.index, head.payouts);
+                return Err(ChainStoreError::Corrupted(format!("payout {found} comes where {expected} is next")));
             }
             FinalEvent::Payout(_) => {
                 payouts.insert(head.payouts, head.events)?;

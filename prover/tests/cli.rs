@@ -131,6 +131,13 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     let events = scene.report(&["follow"])["events"].to_string();
     assert!(events.contains("\"due\"") && events.contains("\"amount_sat\":3000"), "{events}");
     assert_eq!(scene.report(&["follow"])["events"], serde_json::json!([]), "all of it has been told");
+    let exported = scene.report(&["follow", "--export-excerpts", "excerpts"]);
+    assert_eq!(exported["excerpts"], 3, "two deposits and an anchor");
+    for source in [&[][..], &["--excerpts", "excerpts", "--rescan"]] {
+        let light = scene.report(&[&["follow", "--headers-only"], source].concat());
+        assert_eq!((&light["root_verified"], &light["complete"]), (&followed["root_verified"], &Value::Bool(false)));
+        assert!(light["caveats"].to_string().contains("left out"));
+    }
     let events = scene.report(&["follow", "--all"])["events"].to_string();
     assert!(events.contains("\"verified\"") && events.contains("\"number\":1"), "{events}");
 

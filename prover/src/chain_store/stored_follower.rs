@@ -319,7 +319,7 @@ impl StoredFollower {
                 FinalEvent::Refused(RefusedAnchor { block: *block, txid: *txid, reason: refusal.to_string() })
             }
             Event::Due(payout) => FinalEvent::Payout(DuePayout {
-                index: 0,
+                index: payout.index,
                 batch: payout.batch,
                 position: payout.position,
                 amount_sat: payout.amount_sat,
