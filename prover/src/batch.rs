@@ -5,6 +5,7 @@ use crate::{
     prove::Proven,
 };
 use ark_bn254::Fr;
+use bitcoin::BlockHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use taproof_circuits::chunk::witness::ChunkWitness;
 use taproof_verifier::{
@@ -207,7 +208,20 @@ impl ProvenBatch {
     /// # Errors
     /// [`PayloadError`] if the payload is too long, which the hash does not bring about.
     pub fn payload_after(&self, previous_payload_hash: PayloadHash) -> Result<Vec<u8>, PayloadError> {
-        let header = Header { previous_payload_hash, ..*self.payload.header() };
+        self.payload_on(previous_payload_hash, self.payload.header().reference_hash)
+    }
+
+    /// The payload to be anchored behind one of that hash, where another block stands at the reference's height now. The
+    /// proofs hold for it as well: a statement names the height alone.
+    ///
+    /// # Errors
+    /// As [`ProvenBatch::payload_after`].
+    pub fn payload_on(
+        &self,
+        previous_payload_hash: PayloadHash,
+        reference_hash: BlockHash,
+    ) -> Result<Vec<u8>, PayloadError> {
+        let header = Header { previous_payload_hash, reference_hash, ..*self.payload.header() };
         with_header(&self.payload, header)?.encode()
     }
 }
@@ -242,7 +256,7 @@ impl Artefact for ProvenBatch {
 mod tests {
     use super::*;
     use crate::artefact::{ArtefactError, decode, encode};
-    use bitcoin::{BlockHash, hashes::Hash};
+    use bitcoin::hashes::Hash;
     use std::num::NonZeroU16;
     use taproof_circuits::{
         schnorr::SecretKey,

@@ -434,8 +434,8 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
     let mut anchors = transaction.open_table(ANCHORS)?;
     let mut payouts = transaction.open_table(PAYOUTS)?;
     let is_new = |event: &&FinalEvent| head.logged_height.is_none_or(|logged| event.height() > logged);
-    for event in events.iter().filter(is_new).cloned().collect::<Vec<_>>() {
-        match &event {
+    for event in events.iter().filter(is_new).collect::<Vec<_>>() {
+        match event {
             FinalEvent::Anchor(anchor) => {
                 anchors.insert(anchor.batch, head.events)?;
             }
@@ -443,13 +443,13 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
                 let (found, expected) = (payout.index, head.payouts);
                 return Err(ChainStoreError::Corrupted(format!("payout {found} comes where {expected} is next")));
             }
-            FinalEvent::Payout(_) => {
-                payouts.insert(head.payouts, head.events)?;
+            FinalEvent::Payout(payout) => {
+                payouts.insert(payout.index, head.events)?;
                 head.payouts += 1;
             }
             FinalEvent::Refused(_) => {}
         }
-        log.insert(head.events, tables::encode(&event).as_slice())?;
+        log.insert(head.events, tables::encode(event).as_slice())?;
         head.events += 1;
     }
     Ok(())

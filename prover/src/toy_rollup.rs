@@ -80,7 +80,7 @@ pub(crate) struct ToyRollup {
     pub(crate) tip: Tip,
     pub(crate) poster: PosterKey,
     /// The block of the last deposit, which batches refer to.
-    reference: BlockId,
+    pub(crate) reference: BlockId,
     wallet: Wallet,
 }
 
@@ -138,6 +138,13 @@ impl ToyRollup {
             credited.push(rollup::Deposit { amount_sat: *amount_sat, owner: deposit.owner });
         }
         credited
+    }
+
+    /// Pays outputs on Bitcoin that no policy need relay, in a block of their own.
+    pub(crate) fn mine_outputs(&mut self, outputs: Vec<TxOut>) {
+        let payment = pay(outputs, rate(), &self.funding(), &self.poster).expect("enough coins");
+        let script = self.poster.script_pubkey();
+        self.node.chain_mut().mine(&[payment], &script).expect("valid");
     }
 
     /// Applies a batch to the state that refers to the last deposit's block, and proves it.

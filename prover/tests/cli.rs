@@ -19,7 +19,13 @@ use taproof_circuits::{
     cs::{ConstraintSystem, SegmentShape, Shape},
     iden3::write_wtns,
 };
-use taproof_verifier::{cell::Depth, record::Kind, statement::CircuitId};
+use taproof_verifier::{
+    cell::{ChainId, Depth},
+    envelope::Magic,
+    exit::ExitRequest,
+    record::Kind,
+    statement::CircuitId,
+};
 use tempfile::TempDir;
 
 /// A data directory of its own.
@@ -115,12 +121,12 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     broken_proofs(&scene);
     assert_eq!(scene.report(&["verify", "rollup/proofs/0.proofs"])["proofs"], 4);
 
-    let unsent = scene.report(&["anchor", "rollup/proofs/0.proofs"]);
+    let unsent = scene.report(&["anchor", "build", "rollup/proofs/0.proofs"]);
     assert_eq!(unsent["sent"], false);
     assert_eq!(scene.report(&["follow"])["batches"], 0);
-    let anchor = scene.report(&["anchor", "rollup/proofs/0.proofs", "--send"]);
+    let anchor = scene.report(&["anchor", "build", "rollup/proofs/0.proofs", "--send"]);
     assert_eq!(anchor["sent"], true);
-    let error = scene.failure(4, &["anchor", "rollup/proofs/0.proofs", "--send"]);
+    let error = scene.failure(4, &["anchor", "build", "rollup/proofs/0.proofs", "--send"]);
     assert!(error.contains("does not follow"), "{error}");
 
     let followed = scene.report(&["follow"]);
@@ -158,9 +164,65 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     let batch = scene.report(&["batch", "--reference-depth", "1", "more.json"]);
     assert_eq!((&batch["batch"], &batch["applied"], &batch["waiting"]), (&1.into(), &2.into(), &0.into()));
     scene.report(&["prove", "rollup/batches/1.batch"]);
-    scene.report(&["anchor", "rollup/proofs/1.proofs", "--send"]);
+    anchored_by_the_service(&scene);
     let rebuilt = scene.report(&["rebuild"]);
     assert_eq!((&rebuilt["batches"], &rebuilt["balance_sat"]), (&2.into(), &54_900.into()));
+    exit_requests(&scene);
+}
+
+/// An owner demands a withdrawal by an output on Bitcoin.
+fn exit_requests(scene: &Scene) {
+    let address = scene.report(&["wallet", "keys"])["poster_address"].as_str().expect("an address").to_owned();
+    let exit = ["tx", "exit", "--from", "0", "--amount", "5000", "--address", &address];
+    let output = scene.report(&exit);
+    let script = hex::decode(output["script_pubkey"].as_str().expect("a script")).expect("digits");
+    let script = bitcoin::ScriptBuf::from(script);
+    let request = ExitRequest::parse(&script, Magic(*b"tpdp")).expect("a request");
+    assert_eq!(request.verify(ChainId(1)), Ok(()));
+    assert_eq!((request.from().get(), request.record().amount), (0, 5_000));
+    let error = scene.failure(3, &[&exit[..], &["--add-to", "txs.json"]].concat());
+    assert!(error.contains("--add-to"), "{error}");
+    let error = scene.failure(3, &[&exit[..], &["--token", "1"]].concat());
+    assert!(error.contains("not bitcoin"), "{error}");
+}
+
+#[test]
+fn a_bridge_has_keys_a_threshold_and_deadlines_in_order() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    let key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+    let small = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+    let failure = |options: &[&str]| scene.failure(3, &[&small, options].concat());
+    assert!(failure(&["--network", "signet"]).contains("--bridge-threshold"));
+    assert!(failure(&["--bridge-key", key]).contains("--bridge-threshold"));
+    assert!(failure(&["--bridge-key", key, "--bridge-threshold", "2"]).contains("2 signatures of 1 keys"));
+    assert!(failure(&["--bridge-key", key, "--bridge-key", key, "--bridge-threshold", "2"]).contains("twice"));
+    assert!(failure(&["--refund-delay", "1008"]).contains("a refund after 1008"));
+    assert!(failure(&["--deposit-window", "0"]).contains("a window of 0"));
+}
+
+/// The service brings the second batch into the chain, and on until it is final.
+fn anchored_by_the_service(scene: &Scene) {
+    assert!(scene.failure(3, &["anchor", "status"]).contains("nothing was anchored"));
+    assert!(scene.failure(3, &["anchor", "run"]).contains("embedded chain"));
+    assert!(
+        scene.failure(3, &["anchor", "run", "--once", "--fee-floor", "9", "--fee-cap", "8"]).contains("above the cap")
+    );
+    let ran = scene.report(&["anchor", "run", "--once"]);
+    assert_eq!(
+        (&ran["batches"], &ran["jobs"][0]["batch"], &ran["jobs"][0]["state"]),
+        (&2.into(), &1.into(), &"in block".into())
+    );
+    assert_eq!(scene.report(&["anchor", "bump", "--batch", "1"])["ordered"], true);
+    assert!(scene.failure(3, &["anchor", "abandon", "--batch", "7"]).contains("no anchor here"));
+    scene.report(&["regtest", "mine", "6"]);
+    let ran = scene.report(&["anchor", "run", "--once"]);
+    assert_eq!(ran["jobs"][0]["state"], "final");
+    let status = scene.report(&["anchor", "status", "--batch", "1"]);
+    let states: Vec<&str> =
+        status["history"].as_array().expect("a list").iter().filter_map(|change| change["to"].as_str()).collect();
+    assert_eq!(states, ["Signed", "CommitSent", "RevealSent", "InBlock", "Final"]);
+    assert_eq!(status["jobs"][0]["closed"], true);
 }
 
 /// Signs an opening, a transfer and a withdrawal that hold, and six transactions that do not.
@@ -235,7 +297,7 @@ fn broken_proofs(scene: &Scene) {
     taproof::artefact::write(&scene.path("forged.proofs"), &forged).expect("the file is ours");
     scene.failure(4, &["verify", "forged.proofs"]);
     // Anchored all the same, they are ignored by whoever follows.
-    scene.report(&["anchor", "forged.proofs", "--send"]);
+    scene.report(&["anchor", "build", "forged.proofs", "--send"]);
     let followed = scene.report(&["follow"]);
     assert_eq!(followed["batches"], 0);
     assert_eq!(followed["events"][0]["event"], "ignored");
@@ -309,7 +371,7 @@ fn a_block_becomes_a_workload() {
 fn a_second_process_on_the_ledger_is_told_to_wait() {
     let scene = Scene::funded();
     let ledger = scene.path("rollup/ledger.redb");
-    let _open = taproof::ledger::Ledger::open(&ledger, taproof_verifier::cell::ChainId(1)).expect("the file is ours");
+    let _open = taproof::ledger::Ledger::open(&ledger, ChainId(1)).expect("the file is ours");
     assert!(scene.failure(5, &["batch"]).contains("open"));
 }
 
@@ -450,7 +512,7 @@ fn mainnet_keys_are_refused_without_the_flag() {
     scene.report(&["wallet", "new"]);
     assert!(scene.failure(3, &["wallet", "import"]).contains("mnemonic"));
     let error = scene.failure(3, &["setup", "--network", "bitcoin"]);
-    assert!(error.contains("no default address"), "{error}");
+    assert!(error.contains("no default signers"), "{error}");
 }
 
 #[test]

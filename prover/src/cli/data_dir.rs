@@ -71,6 +71,21 @@ impl DataDir {
         self.0.join("proofs").join(format!("{number}.proofs"))
     }
 
+    /// The store of the anchoring service.
+    pub(crate) fn anchoring(&self) -> PathBuf {
+        self.0.join("anchoring.redb")
+    }
+
+    /// The file that a running anchoring service has locked.
+    pub(crate) fn anchoring_lock(&self) -> PathBuf {
+        self.0.join("anchoring.lock")
+    }
+
+    /// The folder of the proofs.
+    pub(crate) fn proofs_folder(&self) -> PathBuf {
+        self.0.join("proofs")
+    }
+
     /// The file of a batch's anchor.
     pub(crate) fn anchor(&self, number: u64) -> PathBuf {
         self.0.join("anchors").join(format!("{number}.json"))

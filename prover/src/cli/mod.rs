@@ -4,6 +4,7 @@ mod account;
 mod anchor;
 mod batch;
 mod bench;
+mod bridge;
 mod completions;
 mod console;
 mod data_dir;
@@ -15,6 +16,7 @@ mod foreign;
 mod import_block;
 mod inspect;
 mod light;
+mod overview;
 mod prove;
 mod regtest;
 mod session;
@@ -88,6 +90,8 @@ enum Command {
     Verify(prove::Verify),
     Anchor(Box<anchor::Anchor>),
     Follow(follow::Follow),
+    Status(overview::Status),
+    Report(overview::Report),
     Rebuild(follow::Rebuild),
     ProveAccount(account::ProveAccount),
     VerifyAccount(account::VerifyAccount),
@@ -96,6 +100,7 @@ enum Command {
     ImportBlock(import_block::ImportBlock),
     ImportZkey(foreign::ImportZkey),
     Regtest(regtest::Regtest),
+    Bridge(bridge::BridgeCommand),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -118,6 +123,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Verify(command) => command.run(&global),
         Command::Anchor(command) => command.run(&global),
         Command::Follow(command) => command.run(&global),
+        Command::Status(command) => command.run(&global),
+        Command::Report(command) => command.run(&global),
         Command::Rebuild(command) => command.run(&global),
         Command::ProveAccount(command) => command.run(&global),
         Command::VerifyAccount(command) => command.run(&global),
@@ -126,6 +133,7 @@ pub(crate) fn main() -> ExitCode {
         Command::ImportBlock(command) => command.run(&global),
         Command::ImportZkey(command) => command.run(&global),
         Command::Regtest(command) => command.run(&global),
+        Command::Bridge(command) => command.run(&global),
         Command::Bench(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     };

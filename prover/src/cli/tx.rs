@@ -13,6 +13,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use taproof::{
     artefact::transactions::{self, TransactionFile},
+    bridge::link::MIN_PAYOUT_SAT,
     ledger::Ledger,
 };
 use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw};
@@ -190,6 +191,12 @@ impl BodyArgs {
                 UnsignedTransaction::Open(Open { chain_id, token, from, nonce, to: *to, amount, fee, owner: *owner })
             }
             Self::Exit { payment, address } | Self::Withdraw { payment, address } => {
+                if token == Token::BITCOIN && amount < MIN_PAYOUT_SAT {
+                    let message = format!("the bridge pays out {MIN_PAYOUT_SAT} sat at least: less would be lost");
+                    return Err(
+                        Failure::new(Exit::Input, message).advise("withdraw more, or pay it to somebody on the rollup")
+                    );
+                }
                 let address = address.clone().require_network(payment.wallet.network()).or_exit(Exit::Input)?;
                 let destination = Destination::from_script_pubkey(&address.script_pubkey()).ok_or_else(|| {
                     let failure =

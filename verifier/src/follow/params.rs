@@ -30,7 +30,7 @@ pub struct Params {
     pub bridge: Bridge,
     /// How many blocks below its own an anchor may refer to: so long can a deposit or an exit request be left waiting.
     pub deposit_window_blocks: u32,
-    /// A deposit cannot be credited in a block so many above its own: from then on it is the depositor's to take back.
+    /// A deposit cannot be credited in a block more than so many above its own: then it is the depositor's to take back.
     /// More than the window, and less than the refund's delay.
     pub deposit_expiry_blocks: u32,
     /// A block before the first anchor and the first deposit: blocks are read from the one after it.
@@ -42,14 +42,21 @@ pub struct Params {
 }
 
 impl Params {
+    /// Checks what the fields demand of one another.
+    ///
+    /// # Errors
+    /// As [`Params::check_deadlines`].
+    pub fn check(&self) -> Result<(), StartError> {
+        Self::check_deadlines(&self.bridge, self.deposit_window_blocks, self.deposit_expiry_blocks)
+    }
+
     /// Checks that the deposits' deadlines leave each party its time: the poster to credit, the federation to move what
     /// is credited.
     ///
     /// # Errors
     /// [`StartError::Deadlines`].
-    pub fn check(&self) -> Result<(), StartError> {
-        let (window_blocks, expiry_blocks) = (self.deposit_window_blocks, self.deposit_expiry_blocks);
-        let refund_blocks = self.bridge.refund_delay_blocks();
+    pub fn check_deadlines(bridge: &Bridge, window_blocks: u32, expiry_blocks: u32) -> Result<(), StartError> {
+        let refund_blocks = bridge.refund_delay_blocks();
         if 0 < window_blocks && window_blocks < expiry_blocks && expiry_blocks < refund_blocks.into() {
             return Ok(());
         }

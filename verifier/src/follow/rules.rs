@@ -12,7 +12,7 @@ use crate::{
     statement::CircuitId,
 };
 use alloc::vec::Vec;
-use bitcoin::Txid;
+use bitcoin::{BlockHash, Txid, hashes::Hash};
 
 /// A batch that credits this many deposits may leave others that wait for a later batch.
 pub const DEPOSITS_ENOUGH: usize = 4_096;
@@ -127,17 +127,40 @@ pub enum Refusal {
 }
 
 impl Follower {
-    /// Checks an anchor in a block whose ancestors are all scanned. What is cheap is checked first.
+    /// Says whether an anchor with this payload would be accepted in the block after the last one that was scanned, if that
+    /// block brought nothing else: what whoever posts an anchor asks just before.
+    ///
+    /// # Errors
+    /// The first rule that the anchor would break.
+    pub fn preview(&self, payload: &[u8]) -> Result<(), Refusal> {
+        let header = Header::decode(payload)?;
+        let (batch, root_after) = (header.batch, header.root_after);
+        let announcement = Announcement { batch, payload_hash: PayloadHash::of(payload), root_after };
+        let block = BlockId { height: self.scanned.height.saturating_add(1), hash: BlockHash::all_zeros() };
+        self.check_payload(block, Txid::all_zeros(), announcement, payload).map(drop)
+    }
+
+    /// Checks an anchor in a block whose ancestors are all scanned.
     pub(super) fn check(&self, block: BlockId, txid: Txid, reveal: Reveal) -> Result<VerifiedBatch, Refusal> {
         let announcement = reveal.announcement();
-        let bytes = reveal.into_payload();
-        let header = Header::decode(&bytes)?;
+        self.check_payload(block, txid, announcement, &reveal.into_payload())
+    }
+
+    /// What is cheap is checked first.
+    fn check_payload(
+        &self,
+        block: BlockId,
+        txid: Txid,
+        announcement: Announcement,
+        bytes: &[u8],
+    ) -> Result<VerifiedBatch, Refusal> {
+        let header = Header::decode(bytes)?;
         self.check_place(&header)?;
         check_announcement(&announcement, &header)?;
         self.check_root_before(&header)?;
         let reference = BlockId { height: header.reference_height, hash: header.reference_hash };
         self.check_reference(block, reference)?;
-        let mut payload = Payload::decode(&bytes)?;
+        let mut payload = Payload::decode(bytes)?;
         self.check_deposits(&payload)?;
         let settled = self.check_exits(&payload)?;
         self.check_proofs(&payload)?;

@@ -1,0 +1,450 @@
+//! What a signer checks before it signs: everything, from its own chain.
+//!
+//! [`CheckedLink::check`] takes a PSBT from whoever coordinates, believes nothing in it, and compares each part with the signer's own
+//! [`BridgeScan`] and with what the signer's own node says of the coins that pay the fee. A [`CheckedLink`] is the only thing that can be
+//! signed. The rules, in the order of checking:
+//!
+//! 1. the transaction has version 2, no lock time, and replaceable inputs without relative locks, each once;
+//! 2. the chain is without fault, and input 0 spends its head;
+//! 3. output 0 binds the link to the payouts that come next, each of them due, in order; a link that settles none moves a deposit;
+//! 4. output 1 goes to the bridge's own script; the payouts follow, each exact; at most one output more, to a witness program;
+//! 5. each input is a coin that the federation may spend, as the scan knows it, or a confirmed coin of somebody else who pays the fee;
+//! 6. the bridge loses nothing but the payouts: output 1 and the payouts are worth at least the bridge's inputs;
+//! 7. the PSBT offers the federation's leaf for each of the bridge's inputs and no other way, with a signature over everything;
+//! 8. weight and fee are within bounds.
+//!
+//! With them, the worst that a coordinator can do is nothing: no payout, or payouts in links that he does not send.
+
+use super::{
+    descriptor::{BridgeOutput, Leaf},
+    link::{BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, MIN_PAYOUT_SAT},
+    scan::{BridgeCoin, BridgeScan, Credit, Head, HeadError, Origin},
+    weight::signed_weight_wu,
+};
+use crate::anchor::FeeRate;
+use bitcoin::{
+    OutPoint, Psbt, Sequence, TapSighashType, Transaction, TxOut, absolute::LockTime, psbt, transaction::Version,
+};
+use std::collections::{HashMap, HashSet};
+
+/// The fee rates between which a signer signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeeBounds {
+    /// The least: a link that pays less would not be relayed.
+    pub min: FeeRate,
+    /// The most: above it somebody has made a mistake.
+    pub max: FeeRate,
+}
+
+/// What a signer knows by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct SignerView<'a> {
+    /// The bridge, by the signer's own follower.
+    pub scan: &'a BridgeScan,
+    /// The coins that are to pay the fee, as the signer's own node knows them: confirmed and unspent.
+    pub fee_coins: &'a HashMap<OutPoint, TxOut>,
+    /// The signer's bounds.
+    pub fee_bounds: FeeBounds,
+}
+
+/// Why a signer does not sign.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The version is not 2.
+    #[error("the transaction has version {0}, not 2")]
+    Version(i32),
+    /// There is a lock time.
+    #[error("the transaction is locked until {0}")]
+    LockTime(LockTime),
+    /// An input's sequence is not the one of replaceable inputs.
+    #[error("input {0} has a sequence that locks it or keeps it from being replaced")]
+    Sequence(usize),
+    /// There is no input, or a coin is spent twice.
+    #[error("input {0} is missing or spends what another input spends")]
+    Inputs(usize),
+    /// There is no place for a link.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// Input 0 is not the head of the payout chain.
+    #[error("input 0 spends {found}, where the payout chain goes on from {expected}")]
+    NotTheHead {
+        /// The head.
+        expected: OutPoint,
+        /// What input 0 spends.
+        found: OutPoint,
+    },
+    /// Output 0 is not the binding.
+    #[error("output 0 does not bind the transaction to payouts of this rollup")]
+    Binding,
+    /// The link does not begin where the one before ends.
+    #[error("the link begins with payout {found}, where {expected} comes next")]
+    FirstIndex {
+        /// The first payout that is not paid.
+        expected: u64,
+        /// The one that the link names.
+        found: u64,
+    },
+    /// The link settles more payouts than a link may.
+    #[error("the link settles {0} payouts, where {MAX_PAYOUTS} is the most")]
+    TooManyPayouts(u32),
+    /// A payout is not due.
+    #[error("payout {index} is not due: {due} are, by this follower")]
+    NotDue {
+        /// The first one that is not.
+        index: u64,
+        /// How many are.
+        due: u64,
+    },
+    /// The link neither pays nor moves a deposit.
+    #[error("the link neither pays anything nor moves a deposit")]
+    Idle,
+    /// Output 1 does not go to the bridge.
+    #[error("output 1 does not go to the bridge's own script")]
+    Change,
+    /// Output 1 is dust.
+    #[error("output 1 is worth {0} sat, which is not relayed")]
+    ChangeDust(u64),
+    /// A payout is missing, in another place, or of another amount or script.
+    #[error("the output of payout {index} is not what is due")]
+    Payout {
+        /// The payout.
+        index: u64,
+    },
+    /// There is an output that nothing explains.
+    #[error("output {0} is neither a payout nor the change of who pays the fee")]
+    UnknownOutput(usize),
+    /// An input is neither a coin of the bridge nor a coin that this signer's node knows as confirmed and unspent.
+    #[error("input {0} spends something that is not confirmed and unspent")]
+    UnknownInput(usize),
+    /// The deposit is not credited.
+    #[error("input {input} spends deposit {index}, which is its depositor's: it is not credited")]
+    NotCredited {
+        /// The input.
+        input: usize,
+        /// The deposit.
+        index: u64,
+    },
+    /// The deposit's credit can still be undone.
+    #[error("input {input} spends deposit {index}, whose credit is not final")]
+    CreditNotFinal {
+        /// The input.
+        input: usize,
+        /// The deposit.
+        index: u64,
+    },
+    /// A coin for the fee has no witness program, so that others could change the transaction's name.
+    #[error("input {0} pays the fee by a script without witness program")]
+    FeeScript(usize),
+    /// The PSBT tells another value or script than the chain.
+    #[error("the PSBT is wrong about the output that input {0} spends")]
+    SpentOutput(usize),
+    /// The bridge would lose money.
+    #[error("the bridge spends {spent_sat} sat and gets {change_sat} sat back, with payouts of {paid_sat} sat")]
+    BridgeLoses {
+        /// The bridge's inputs.
+        spent_sat: u64,
+        /// Output 1.
+        change_sat: u64,
+        /// The payouts.
+        paid_sat: u64,
+    },
+    /// The PSBT does not offer the federation's leaf, and it alone, for an input of the bridge.
+    #[error("the PSBT offers another way to spend input {0} than the federation's leaf")]
+    Leaf(usize),
+    /// The PSBT asks for a signature that does not cover the whole transaction.
+    #[error("the PSBT asks for a signature on input {0} that leaves something out")]
+    Sighash(usize),
+    /// The transaction would be too heavy.
+    #[error("the link would weigh {0} WU, where {MAX_LINK_WEIGHT_WU} are relayed")]
+    Weight(u64),
+    /// The outputs are worth more than the inputs.
+    #[error("the outputs are worth more than the inputs")]
+    Overspent,
+    /// The fee is below the signer's bound.
+    #[error("the fee of {fee_sat} sat is below {min} for {weight_wu} WU")]
+    FeeTooLow {
+        /// The fee.
+        fee_sat: u64,
+        /// The weight with all signatures.
+        weight_wu: u64,
+        /// The bound.
+        min: FeeRate,
+    },
+    /// The fee is above the signer's bound.
+    #[error("the fee of {fee_sat} sat is above {max} for {weight_wu} WU")]
+    FeeTooHigh {
+        /// The fee.
+        fee_sat: u64,
+        /// The weight with all signatures.
+        weight_wu: u64,
+        /// The bound.
+        max: FeeRate,
+    },
+}
+
+/// A PSBT that a signer has checked in every part; there is no other way to make one.
+#[derive(Clone, Debug)]
+pub struct CheckedLink {
+    psbt: Psbt,
+    spent: Vec<TxOut>,
+    leaves: Vec<Option<Leaf>>,
+    summary: Summary,
+}
+
+/// What a checked link does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Which payouts it settles.
+    pub binding: Binding,
+    /// What it pays out.
+    pub paid_sat: u64,
+    /// What stays with the bridge.
+    pub change_sat: u64,
+    /// How many deposits it moves to the bridge's own script.
+    pub deposits: usize,
+    /// What the miner gets.
+    pub fee_sat: u64,
+    /// The weight with all signatures.
+    pub weight_wu: u64,
+}
+
+impl CheckedLink {
+    /// Checks a PSBT.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the first rule that it breaks.
+    pub fn check(psbt: Psbt, view: &SignerView<'_>) -> Result<Self, Refusal> {
+        let transaction = &psbt.unsigned_tx;
+        check_form(transaction)?;
+        let head = check_head(transaction, view.scan)?;
+        let binding = check_binding(transaction, head, view.scan)?;
+        let change = check_change(transaction, view.scan)?;
+        let payouts = check_payouts(transaction, binding, view.scan)?;
+        let coins = check_inputs(&psbt, view)?;
+        if binding.count == 0 && !coins.iter().any(|coin| matches!(coin, Input::Bridge(coin) if is_deposit(coin))) {
+            return Err(Refusal::Idle);
+        }
+        let paid_sat: u64 = payouts.iter().map(|output| output.value.to_sat()).sum();
+        let spent_sat: u64 =
+            coins.iter().map(|coin| if let Input::Bridge(coin) = coin { sat(&coin.output) } else { 0 }).sum();
+        let change_sat = sat(change);
+        if u128::from(change_sat) + u128::from(paid_sat) < u128::from(spent_sat) {
+            return Err(Refusal::BridgeLoses { spent_sat, change_sat, paid_sat });
+        }
+        let mut leaves = Vec::with_capacity(coins.len());
+        for (position, coin) in coins.iter().enumerate() {
+            let Input::Bridge(coin) = coin else {
+                leaves.push(None);
+                continue;
+            };
+            leaves.push(Some(check_leaf(position, &psbt.inputs[position], coin, view.scan)?));
+        }
+        let spent: Vec<TxOut> = coins.iter().map(|coin| coin.output().clone()).collect();
+        let (fee_sat, weight_wu) = check_cost(&psbt, &spent, &leaves, view)?;
+        let deposits = coins.iter().filter(|coin| matches!(coin, Input::Bridge(coin) if is_deposit(coin))).count();
+        let summary = Summary { binding, paid_sat, change_sat, deposits, fee_sat, weight_wu };
+        Ok(Self { spent, leaves, summary, psbt })
+    }
+
+    /// What it does.
+    pub fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    /// The PSBT.
+    pub fn psbt(&self) -> &Psbt {
+        &self.psbt
+    }
+
+    /// The PSBT, to be signed.
+    pub(super) fn into_psbt(self) -> Psbt {
+        self.psbt
+    }
+
+    /// The outputs that the inputs spend.
+    pub(super) fn spent(&self) -> &[TxOut] {
+        &self.spent
+    }
+
+    /// For each input the leaf that the federation spends it by; `None` for those of others.
+    pub(super) fn leaves(&self) -> &[Option<Leaf>] {
+        &self.leaves
+    }
+}
+
+/// Whose coin an input spends.
+enum Input<'a> {
+    Bridge(&'a BridgeCoin),
+    Other(&'a TxOut),
+}
+
+impl Input<'_> {
+    fn output(&self) -> &TxOut {
+        match self {
+            Self::Bridge(coin) => &coin.output,
+            Self::Other(output) => output,
+        }
+    }
+}
+
+fn sat(output: &TxOut) -> u64 {
+    output.value.to_sat()
+}
+
+fn is_deposit(coin: &BridgeCoin) -> bool {
+    matches!(coin.origin, Origin::Deposit { .. })
+}
+
+fn check_form(transaction: &Transaction) -> Result<(), Refusal> {
+    if transaction.version != Version::TWO {
+        return Err(Refusal::Version(transaction.version.0));
+    }
+    if transaction.lock_time != LockTime::ZERO {
+        return Err(Refusal::LockTime(transaction.lock_time));
+    }
+    let mut seen = HashSet::with_capacity(transaction.input.len());
+    for (position, input) in transaction.input.iter().enumerate() {
+        if input.sequence != Sequence::ENABLE_RBF_NO_LOCKTIME {
+            return Err(Refusal::Sequence(position));
+        }
+        if !seen.insert(input.previous_output) {
+            return Err(Refusal::Inputs(position));
+        }
+    }
+    if seen.is_empty() { Err(Refusal::Inputs(0)) } else { Ok(()) }
+}
+
+fn check_head(transaction: &Transaction, scan: &BridgeScan) -> Result<Head, Refusal> {
+    let head = scan.head()?;
+    let (expected, found) = (head.outpoint, transaction.input[0].previous_output);
+    if found == expected { Ok(head) } else { Err(Refusal::NotTheHead { expected, found }) }
+}
+
+fn check_binding(transaction: &Transaction, head: Head, scan: &BridgeScan) -> Result<Binding, Refusal> {
+    let output = transaction.output.get(BINDING_VOUT).filter(|output| sat(output) == 0);
+    let binding = output.and_then(|output| Binding::parse(&output.script_pubkey, scan.params().deposit_magic));
+    let binding = binding.ok_or(Refusal::Binding)?;
+    if binding.first != head.next_index {
+        return Err(Refusal::FirstIndex { expected: head.next_index, found: binding.first });
+    }
+    if binding.count > MAX_PAYOUTS {
+        return Err(Refusal::TooManyPayouts(binding.count));
+    }
+    let due = scan.due_count();
+    if binding.end().is_none_or(|end| end > due) {
+        return Err(Refusal::NotDue { index: due, due });
+    }
+    Ok(binding)
+}
+
+fn check_change<'a>(transaction: &'a Transaction, scan: &BridgeScan) -> Result<&'a TxOut, Refusal> {
+    let own_script = scan.params().bridge.script_pubkey();
+    let change = transaction.output.get(CHANGE_VOUT as usize).filter(|output| output.script_pubkey == own_script);
+    let change = change.ok_or(Refusal::Change)?;
+    if sat(change) < MIN_PAYOUT_SAT { Err(Refusal::ChangeDust(sat(change))) } else { Ok(change) }
+}
+
+/// The outputs after the second are the payouts, exactly, and one more at most.
+fn check_payouts<'a>(
+    transaction: &'a Transaction,
+    binding: Binding,
+    scan: &BridgeScan,
+) -> Result<&'a [TxOut], Refusal> {
+    let outputs = &transaction.output[FIRST_PAYOUT_VOUT..];
+    let mut count = 0;
+    for due in scan.unpaid().take(binding.count as usize) {
+        let Some(expected) = due.output() else { continue };
+        if outputs.get(count) != Some(&expected) {
+            return Err(Refusal::Payout { index: due.index });
+        }
+        count += 1;
+    }
+    // Data after a payout to somebody's deposit address would make it a deposit for an owner of the coordinator's choice.
+    let fee_change = outputs.get(count).is_none_or(|output| output.script_pubkey.is_witness_program());
+    if !fee_change || outputs.len() > count + 1 {
+        return Err(Refusal::UnknownOutput(FIRST_PAYOUT_VOUT + outputs.len() - 1));
+    }
+    Ok(&outputs[..count])
+}
+
+fn check_inputs<'a>(psbt: &Psbt, view: &SignerView<'a>) -> Result<Vec<Input<'a>>, Refusal> {
+    let inputs = psbt.unsigned_tx.input.iter().zip(&psbt.inputs).enumerate();
+    inputs
+        .map(|(position, (input, fields))| {
+            let coin = match view.scan.coin(&input.previous_output) {
+                Some(coin) => check_spendable(position, coin, view.scan)?,
+                None => {
+                    let output = view.fee_coins.get(&input.previous_output).ok_or(Refusal::UnknownInput(position))?;
+                    if !output.script_pubkey.is_witness_program() {
+                        return Err(Refusal::FeeScript(position));
+                    }
+                    Input::Other(output)
+                }
+            };
+            if fields.witness_utxo.as_ref() != Some(coin.output()) {
+                return Err(Refusal::SpentOutput(position));
+            }
+            Ok(coin)
+        })
+        .collect()
+}
+
+fn check_spendable<'a>(input: usize, coin: &'a BridgeCoin, scan: &BridgeScan) -> Result<Input<'a>, Refusal> {
+    if scan.is_spendable(coin) {
+        return Ok(Input::Bridge(coin));
+    }
+    match coin.origin {
+        Origin::Deposit { index, credit: Credit::Credited { .. }, .. } => Err(Refusal::CreditNotFinal { input, index }),
+        Origin::Deposit { index, .. } => Err(Refusal::NotCredited { input, index }),
+        Origin::Own => Err(Refusal::UnknownInput(input)),
+    }
+}
+
+/// Hardware signers go by the PSBT's fields: they must offer nothing but the federation's leaf and a signature over all.
+fn check_leaf(position: usize, fields: &psbt::Input, coin: &BridgeCoin, scan: &BridgeScan) -> Result<Leaf, Refusal> {
+    let output = BridgeOutput::of_coin(&scan.params().bridge, coin.origin).map_err(|_| Refusal::Leaf(position))?;
+    let leaf = output.federation();
+    let hash = leaf.hash();
+    let only_leaf = fields.tap_scripts.len() == 1
+        && fields.tap_scripts.get(&leaf.control_block).is_some_and(|(script, _)| *script == leaf.script);
+    let only_signatures = fields.tap_script_sigs.keys().all(|(_, signed)| *signed == hash)
+        && fields.tap_key_origins.values().all(|(leaves, _)| leaves.iter().all(|named| *named == hash));
+    let internal = fields.tap_internal_key.is_none_or(|key| key == leaf.control_block.internal_key);
+    let root = fields.tap_merkle_root.is_none_or(|root| root == output.merkle_root());
+    let final_already = fields.final_script_witness.is_some() || fields.final_script_sig.is_some();
+    if !only_leaf || !only_signatures || !internal || !root || fields.tap_key_sig.is_some() || final_already {
+        return Err(Refusal::Leaf(position));
+    }
+    let sighash = fields.sighash_type.map_or(Ok(TapSighashType::Default), |sighash| sighash.taproot_hash_ty());
+    match sighash {
+        Ok(TapSighashType::Default | TapSighashType::All) => Ok(leaf.clone()),
+        _ => Err(Refusal::Sighash(position)),
+    }
+}
+
+/// The fee and the weight that the link will have.
+fn check_cost(
+    psbt: &Psbt,
+    spent: &[TxOut],
+    leaves: &[Option<Leaf>],
+    view: &SignerView<'_>,
+) -> Result<(u64, u64), Refusal> {
+    let threshold = view.scan.params().bridge.threshold();
+    let weight = signed_weight_wu(psbt, leaves, view.scan.params().bridge.keys().len(), threshold);
+    let weight_wu = weight.to_wu();
+    if weight_wu > MAX_LINK_WEIGHT_WU {
+        return Err(Refusal::Weight(weight_wu));
+    }
+    let total = |outputs: &[TxOut]| outputs.iter().map(|output| u128::from(sat(output))).sum::<u128>();
+    let fee = total(spent).checked_sub(total(&psbt.unsigned_tx.output)).ok_or(Refusal::Overspent)?;
+    let fee_sat = u64::try_from(fee).map_err(|_| Refusal::Overspent)?;
+    let FeeBounds { min, max } = view.fee_bounds;
+    if fee_sat < min.fee(weight).to_sat() {
+        return Err(Refusal::FeeTooLow { fee_sat, weight_wu, min });
+    }
+    if fee_sat > max.fee(weight).to_sat() {
+        return Err(Refusal::FeeTooHigh { fee_sat, weight_wu, max });
+    }
+    Ok((fee_sat, weight_wu))
+}

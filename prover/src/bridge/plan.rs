@@ -1,0 +1,270 @@
+//! Builds the next link of the payout chain: what the coordinator does, who may be anybody.
+//!
+//! The link spends the head of the chain, then the deposits that the federation may move, the oldest first, so that none is
+//! left to its depositor by the time the refund opens; it pays what is due, in order, as far as money, weight and count
+//! allow. The miner's fee comes from coins of whoever builds the link. They also lift the bridge's change to what is relayed,
+//! where the payouts take all but dust.
+
+use super::{
+    descriptor::{BridgeOutput, DescriptorError, Leaf},
+    link::{Binding, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, MIN_PAYOUT_SAT},
+    scan::{BridgeCoin, BridgeScan, HeadError, Origin},
+    weight::signed_weight_wu,
+};
+use crate::{
+    anchor::{FeeRate, Funding},
+    wallet::PosterKey,
+};
+use bitcoin::{
+    Amount, Psbt, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut, Weight, Witness, XOnlyPublicKey,
+    absolute::LockTime,
+    bip32::KeySource,
+    hashes::Hash,
+    key::{Secp256k1, TapTweak},
+    psbt,
+    secp256k1::Message,
+    sighash::{Prevouts, SighashCache},
+    taproot::{self, LeafVersion},
+    transaction::Version,
+};
+use std::collections::BTreeMap;
+
+/// Where signers' keys come from, for hardware that must find its own among the keys of a PSBT.
+pub type KeyOrigins = BTreeMap<XOnlyPublicKey, KeySource>;
+
+/// What a link is built from.
+#[derive(Clone, Debug)]
+pub struct PlanRequest<'a> {
+    /// The bridge, by the coordinator's follower.
+    pub scan: &'a BridgeScan,
+    /// The fee rate.
+    pub fee_rate: FeeRate,
+    /// Coins that pay the fee, all to witness programs, of which as few of the largest as suffice are taken.
+    pub funding: &'a [Funding],
+    /// Where the rest of these goes.
+    pub fee_change: ScriptBuf,
+    /// The most payouts, at most [`MAX_PAYOUTS`].
+    pub payouts_max: u32,
+    /// The most coins of the bridge beside the head.
+    pub coins_max: usize,
+    /// Whether to spend deposits, too, that their depositors can take back already: if they do, the link is void.
+    pub exposed: bool,
+    /// Origins of signers' keys.
+    pub origins: KeyOrigins,
+}
+
+/// A link without signatures.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The link.
+    pub psbt: Psbt,
+    /// Which payouts it settles.
+    pub binding: Binding,
+    /// What it pays out.
+    pub paid_sat: u64,
+    /// How many deposits it moves.
+    pub deposits: usize,
+    /// The fee.
+    pub fee_sat: u64,
+    /// What the coins of who builds it add to the bridge's change.
+    pub top_up_sat: u64,
+    /// The weight with all signatures.
+    pub weight_wu: u64,
+}
+
+/// Why there is no link to build.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// There is no place for a link.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// Nothing is due, and no deposit waits to be moved.
+    #[error("nothing is due and no deposit waits to be moved")]
+    Nothing,
+    /// The bridge's coins do not cover the next payout.
+    #[error("the next payout is of {next_sat} sat, and the coins that may be spent are worth {available_sat} sat")]
+    Short {
+        /// The payout.
+        next_sat: u64,
+        /// The coins.
+        available_sat: u64,
+    },
+    /// The coins for the fee do not suffice.
+    #[error(
+        "the link needs {needed_sat} sat beside the bridge's own, and the coins given are worth {available_sat} sat"
+    )]
+    Funding {
+        /// What is needed.
+        needed_sat: u64,
+        /// What there is.
+        available_sat: u64,
+    },
+    /// A coin for the fee is not at a witness program, or is a coin of the bridge.
+    #[error("the coin {0} cannot pay the fee")]
+    FundingCoin(bitcoin::OutPoint),
+    /// A coin of the bridge has no descriptor.
+    #[error(transparent)]
+    Descriptor(#[from] DescriptorError),
+}
+
+/// Builds the next link.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
+    let scan = request.scan;
+    let head = scan.head()?;
+    let coins = choose_coins(request, head.outpoint);
+    let available_sat: u64 = coins.iter().map(|coin| coin.output.value.to_sat()).sum();
+    let deposits = coins.iter().filter(|coin| matches!(coin.origin, Origin::Deposit { .. })).count();
+
+    let params = scan.params();
+    let outputs = coins.iter().map(|coin| BridgeOutput::of_coin(&params.bridge, coin.origin));
+    let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+    let mut binding = Binding { first: head.next_index, count: 0 };
+    let change = |value| TxOut { value: Amount::from_sat(value), script_pubkey: params.bridge.script_pubkey() };
+    let transaction = Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: coins.iter().map(|coin| input(coin.outpoint)).collect(),
+        output: vec![binding.output(params.deposit_magic), change(available_sat)],
+    };
+    let mut psbt = Psbt::from_unsigned_tx(transaction).expect("the inputs have no scripts yet");
+    psbt.inputs = coins.iter().zip(&outputs).map(|(coin, output)| bridge_input(coin, output, request)).collect();
+    let leaves: Vec<Option<Leaf>> = outputs.iter().map(|output| Some(output.federation().clone())).collect();
+
+    let (payouts, count, paid_sat) = choose_payouts(request, available_sat, weight(request, &psbt, &leaves));
+    binding.count = count;
+    if count == 0 && deposits == 0 {
+        let next = scan.unpaid().next().map(|due| due.payout.amount_sat);
+        return Err(next.map_or(PlanError::Nothing, |next_sat| PlanError::Short { next_sat, available_sat }));
+    }
+    let top_up_sat = MIN_PAYOUT_SAT.saturating_sub(available_sat - paid_sat);
+    psbt.unsigned_tx.output = vec![binding.output(params.deposit_magic), change(available_sat - paid_sat + top_up_sat)];
+    psbt.unsigned_tx.output.extend(payouts);
+    psbt.outputs = vec![psbt::Output::default(); psbt.unsigned_tx.output.len()];
+    let (fee_sat, weight_wu) = pay_fee(request, &mut psbt, leaves, top_up_sat)?;
+    Ok(Plan { psbt, binding, paid_sat, deposits, fee_sat, top_up_sat, weight_wu })
+}
+
+fn input(previous_output: bitcoin::OutPoint) -> TxIn {
+    let sequence = Sequence::ENABLE_RBF_NO_LOCKTIME;
+    TxIn { previous_output, script_sig: ScriptBuf::new(), sequence, witness: Witness::new() }
+}
+
+/// The head, then the oldest coins.
+fn choose_coins<'a>(request: &PlanRequest<'a>, head: bitcoin::OutPoint) -> Vec<&'a BridgeCoin> {
+    let scan = request.scan;
+    let next_height = scan.scanned().height + 1;
+    let is_exposed = |coin: &BridgeCoin| scan.refund_height(coin).is_some_and(|height| height <= next_height);
+    let others = scan
+        .coins()
+        .into_iter()
+        .filter(|coin| coin.outpoint != head && scan.is_spendable(coin) && (request.exposed || !is_exposed(coin)));
+    let head = scan.coin(&head).expect("the head is unspent");
+    std::iter::once(head).chain(others.take(request.coins_max)).collect()
+}
+
+fn bridge_input(coin: &BridgeCoin, output: &BridgeOutput, request: &PlanRequest<'_>) -> psbt::Input {
+    let leaf = output.federation();
+    let origin = |key: &XOnlyPublicKey| {
+        let source = request.origins.get(key)?.clone();
+        Some((*key, (vec![leaf.hash()], source)))
+    };
+    psbt::Input {
+        witness_utxo: Some(coin.output.clone()),
+        tap_internal_key: Some(leaf.control_block.internal_key),
+        tap_merkle_root: Some(output.merkle_root()),
+        tap_scripts: BTreeMap::from([(leaf.control_block.clone(), (leaf.script.clone(), LeafVersion::TapScript))]),
+        tap_key_origins: request.scan.params().bridge.keys().iter().filter_map(origin).collect(),
+        ..psbt::Input::default()
+    }
+}
+
+fn weight(request: &PlanRequest<'_>, psbt: &Psbt, leaves: &[Option<Leaf>]) -> Weight {
+    let bridge = &request.scan.params().bridge;
+    signed_weight_wu(psbt, leaves, bridge.keys().len(), bridge.threshold())
+}
+
+/// Weight units that are kept for the coins that pay the fee, their change, and longer counts.
+const RESERVE_WU: u64 = 8_000;
+
+/// The outputs of the payouts that fit, how many indices they settle, and what they pay.
+fn choose_payouts(request: &PlanRequest<'_>, available_sat: u64, base: Weight) -> (Vec<TxOut>, u32, u64) {
+    let (mut outputs, mut count, mut paid_sat) = (Vec::new(), 0, 0u64);
+    let mut weight_wu = base.to_wu() + RESERVE_WU;
+    for due in request.scan.unpaid().take(request.payouts_max.min(MAX_PAYOUTS) as usize) {
+        if let Some(output) = due.output() {
+            let paid = paid_sat.checked_add(due.payout.amount_sat).filter(|paid| *paid <= available_sat);
+            let Some(paid) = paid else { break };
+            weight_wu += output.weight().to_wu();
+            if weight_wu > MAX_LINK_WEIGHT_WU {
+                break;
+            }
+            paid_sat = paid;
+            outputs.push(output);
+        }
+        count += 1;
+    }
+    (outputs, count, paid_sat)
+}
+
+/// Adds coins for the fee and the bridge's top-up, and their change unless it is dust. Gives the fee and the weight.
+fn pay_fee(
+    request: &PlanRequest<'_>,
+    psbt: &mut Psbt,
+    mut leaves: Vec<Option<Leaf>>,
+    top_up_sat: u64,
+) -> Result<(u64, u64), PlanError> {
+    let mut funding: Vec<&Funding> = request.funding.iter().collect();
+    funding.sort_by_key(|coin| (std::cmp::Reverse(coin.output.value), coin.outpoint));
+    let (mut available_sat, mut needed_sat) = (0u64, top_up_sat);
+    let change = TxOut { value: Amount::ZERO, script_pubkey: request.fee_change.clone() };
+    for coin in funding {
+        if !coin.output.script_pubkey.is_witness_program() || request.scan.coin(&coin.outpoint).is_some() {
+            return Err(PlanError::FundingCoin(coin.outpoint));
+        }
+        psbt.unsigned_tx.input.push(input(coin.outpoint));
+        psbt.inputs.push(psbt::Input { witness_utxo: Some(coin.output.clone()), ..psbt::Input::default() });
+        leaves.push(None);
+        available_sat = available_sat.saturating_add(coin.output.value.to_sat());
+        let exact = weight(request, psbt, &leaves);
+        let with_change = exact + change.weight() + Weight::from_wu(8);
+        needed_sat = top_up_sat + request.fee_rate.fee(exact).to_sat();
+        let left = available_sat.saturating_sub(top_up_sat + request.fee_rate.fee(with_change).to_sat());
+        if left >= change.script_pubkey.minimal_non_dust().to_sat() {
+            psbt.unsigned_tx.output.push(TxOut { value: Amount::from_sat(left), ..change });
+            psbt.outputs.push(psbt::Output::default());
+            let weight = weight(request, psbt, &leaves);
+            return Ok((available_sat - top_up_sat - left, weight.to_wu()));
+        }
+        if available_sat >= needed_sat {
+            return Ok((available_sat - top_up_sat, exact.to_wu()));
+        }
+    }
+    Err(PlanError::Funding { needed_sat, available_sat })
+}
+
+/// Signs the inputs that spend the poster's taproot coins, and nothing else; gives how many.
+///
+/// The signature covers the whole link, so it is made when the link is built and needs no second look.
+pub fn sign_fee_inputs(psbt: &mut Psbt, poster: &PosterKey) -> usize {
+    let spent = psbt.inputs.iter().map(|input| input.witness_utxo.clone());
+    let Some(spent) = spent.collect::<Option<Vec<TxOut>>>() else { return 0 };
+    let secp = Secp256k1::new();
+    let pair = poster.pair().tap_tweak(&secp, None).to_keypair();
+    let own = poster.script_pubkey();
+    let mut signed = 0;
+    for (input, output) in spent.iter().enumerate().filter(|(_, output)| output.script_pubkey == own) {
+        debug_assert!(output.script_pubkey.is_p2tr());
+        let sighash = SighashCache::new(&psbt.unsigned_tx)
+            .taproot_key_spend_signature_hash(input, &Prevouts::All(&spent), TapSighashType::Default)
+            .expect("every spent output is given");
+        let signature = secp.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), &pair);
+        let signature = taproot::Signature { signature, sighash_type: TapSighashType::Default };
+        psbt.inputs[input].final_script_witness = Some(Witness::p2tr_key_spend(&signature));
+        signed += 1;
+    }
+    signed
+}

@@ -1,0 +1,468 @@
+//! What the chain says of the bridge: its coins, which of them are credited, the payout chain and its head, and what is paid.
+//!
+//! The scan runs beside a [`Follower`](taproof_verifier::follow::Follower): the same blocks, and what the follower makes of them. It does no
+//! input or output, and each thing it keeps carries its height, so a reorganisation is undone by dropping what lies above the fork. What is
+//! final and of no further use is forgotten.
+//!
+//! A link is recognised by the federation's own signatures: its input 0 spends the head of the chain through the federation's
+//! leaf. Nobody else can make a transaction that counts, whatever its outputs look like. What the federation signs beside the chain is a
+//! [`Fault`], and a chain with a fault is continued by nobody: people must look at it.
+
+use super::{
+    link::{BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, payout_output},
+    spends_by,
+};
+use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::Range,
+};
+use taproof_verifier::{
+    deposit::Deposit,
+    follow::{Event, Params, Payout},
+    headers::BlockId,
+};
+
+mod fault;
+
+pub use fault::{Fault, FaultKind, HeadError};
+
+/// An output that the federation can spend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeCoin {
+    /// Where it is.
+    pub outpoint: OutPoint,
+    /// Its value and script.
+    pub output: TxOut,
+    /// The height of its block.
+    pub height: u32,
+    /// How it came to the bridge.
+    pub origin: Origin,
+    spent: Option<Spend>,
+}
+
+/// How a coin came to the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// To the bridge's own script: the change of a link, or a gift.
+    Own,
+    /// By a deposit.
+    Deposit {
+        /// How many deposits came before it.
+        index: u64,
+        /// Who may take it back after the refund delay.
+        refund: XOnlyPublicKey,
+        /// What became of it on the rollup.
+        credit: Credit,
+    },
+}
+
+/// What became of a deposit on the rollup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credit {
+    /// No batch has come to it.
+    Waiting,
+    /// A batch credited it.
+    Credited {
+        /// The height of the batch's anchor.
+        anchor_height: u32,
+    },
+    /// It expired before a batch came to it: it is the depositor's.
+    Void {
+        /// The height of the anchor that passed over it.
+        anchor_height: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spend {
+    height: u32,
+}
+
+/// A payout transaction in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The transaction.
+    pub txid: Txid,
+    /// The height of its block.
+    pub height: u32,
+    /// Which payouts it settles.
+    pub binding: Binding,
+    /// Its outputs from the first payout on, until they are compared with what was due.
+    unaudited: Option<Vec<TxOut>>,
+}
+
+/// A payout that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// How many payouts of the rollup fell due before it: its name in the payout chain.
+    pub index: u64,
+    /// What is to be paid, and where.
+    pub payout: Payout,
+}
+
+/// Where the payout chain goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// What input 0 of the next link must spend.
+    pub outpoint: OutPoint,
+    /// The index of the first payout that is not paid.
+    pub next_index: u64,
+}
+
+/// The bridge's side of a chain up to a block.
+#[derive(Clone, Debug)]
+pub struct BridgeScan {
+    params: Params,
+    own_script: ScriptBuf,
+    federation_leaf: ScriptBuf,
+    scanned: BlockId,
+    deposits_scanned: u64,
+    coins: HashMap<OutPoint, BridgeCoin>,
+    /// The deposits among the coins, by index.
+    deposits: BTreeMap<u64, OutPoint>,
+    /// Spent coins, in the order of spending.
+    spent: VecDeque<OutPoint>,
+    /// The last final link, if any, and those after it.
+    links: VecDeque<Link>,
+    /// The payouts that are due and not paid by a final link, in order.
+    due: VecDeque<Due>,
+    due_count: u64,
+    faults: Vec<Fault>,
+}
+
+impl BridgeScan {
+    /// The bridge before the rollup's first block.
+    pub fn new(params: Params) -> Self {
+        Self {
+            own_script: params.bridge.script_pubkey(),
+            federation_leaf: params.bridge.federation_leaf(),
+            scanned: params.start,
+            params,
+            deposits_scanned: 0,
+            coins: HashMap::new(),
+            deposits: BTreeMap::new(),
+            spent: VecDeque::new(),
+            links: VecDeque::new(),
+            due: VecDeque::new(),
+            due_count: 0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// The rollup's parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The last block that was scanned.
+    pub fn scanned(&self) -> BlockId {
+        self.scanned
+    }
+
+    /// Scans the block after the last: its transactions, and the events that the follower reports for it.
+    ///
+    /// # Panics
+    /// If the block is not the next: the follower, which knows the chain, hands them out in order.
+    pub fn connect(&mut self, block: BlockId, transactions: &[Transaction], events: &[Event]) {
+        let credits = events.iter().filter_map(|event| match event {
+            Event::Verified(batch) => Some(batch.before().deposits_consumed..batch.after().deposits_consumed),
+            _ => None,
+        });
+        let due = events.iter().filter_map(|event| if let Event::Due(payout) = event { Some(*payout) } else { None });
+        self.connect_with(block, transactions, credits, due);
+    }
+
+    /// Scans a block whose anchors credit these deposits, and which makes these payouts due.
+    pub(super) fn connect_with(
+        &mut self,
+        block: BlockId,
+        transactions: &[Transaction],
+        credits: impl Iterator<Item = Range<u64>>,
+        due: impl Iterator<Item = Payout>,
+    ) {
+        assert_eq!(block.height, self.scanned.height + 1, "blocks come in order");
+        self.scanned = block;
+        transactions.iter().for_each(|transaction| self.scan(transaction));
+        credits.for_each(|deposits| self.credit(deposits));
+        due.for_each(|payout| self.fall_due(payout));
+        self.audit();
+        self.forget_final();
+    }
+
+    /// Undoes the blocks above one.
+    pub fn rewind(&mut self, to: BlockId) {
+        let stays = |height: u32| height <= to.height;
+        let before = self.deposits.len();
+        let coins = &mut self.coins;
+        self.deposits.retain(|_, outpoint| coins[outpoint].height <= to.height);
+        self.deposits_scanned -= (before - self.deposits.len()) as u64;
+        coins.retain(|_, coin| stays(coin.height));
+        for coin in coins.values_mut() {
+            coin.spent = coin.spent.filter(|spend| stays(spend.height));
+            if let Origin::Deposit { credit, .. } = &mut coin.origin {
+                credit.rewind(to.height);
+            }
+        }
+        self.spent.retain(|outpoint| coins.get(outpoint).is_some_and(|coin| coin.spent.is_some()));
+        while self.links.back().is_some_and(|link| !stays(link.height)) {
+            self.links.pop_back();
+        }
+        self.faults.retain(|fault| stays(fault.height));
+        self.scanned = to;
+    }
+
+    fn scan(&mut self, transaction: &Transaction) {
+        let spends: Vec<usize> = (0..transaction.input.len())
+            .filter(|input| self.coins.contains_key(&transaction.input[*input].previous_output))
+            .collect();
+        let (mut taken_out, mut txid) = (false, None);
+        for input in spends {
+            let txid = *txid.get_or_insert_with(|| transaction.compute_txid());
+            let by_federation = spends_by(&transaction.input[input].witness, &self.federation_leaf);
+            taken_out |= by_federation;
+            self.spend(transaction.input[input].previous_output, txid, by_federation);
+        }
+        if let Some(txid) = txid.filter(|_| taken_out) {
+            match self.link(transaction, txid) {
+                Ok(link) => self.links.push_back(link),
+                Err(kind) => self.faults.push(Fault { height: self.scanned.height, txid, kind }),
+            }
+        }
+        self.receive(transaction, txid);
+    }
+
+    fn spend(&mut self, outpoint: OutPoint, txid: Txid, by_federation: bool) {
+        let height = self.scanned.height;
+        let coin = self.coins.get_mut(&outpoint).expect("the caller looked it up");
+        coin.spent = Some(Spend { height });
+        self.spent.push_back(outpoint);
+        let Origin::Deposit { index, credit: Credit::Credited { .. }, .. } = coin.origin else { return };
+        if !by_federation {
+            let kind = FaultKind::TakenBack { index, amount_sat: coin.output.value.to_sat() };
+            self.faults.push(Fault { height, txid, kind });
+        }
+    }
+
+    /// Takes a transaction that the federation signed for a link, or says what it breaks.
+    fn link(&self, transaction: &Transaction, txid: Txid) -> Result<Link, FaultKind> {
+        let head = self.links.back().map(Link::change);
+        let first_input = transaction.input[0].previous_output;
+        // At the start of the chain any deposit may be the first coin: which one it must be is for signers to check.
+        let follows = match head {
+            Some(head) => head == first_input,
+            None => self.coins.contains_key(&first_input),
+        };
+        if !follows || !spends_by(&transaction.input[0].witness, &self.federation_leaf) {
+            return Err(FaultKind::BesideTheChain);
+        }
+        let binding = transaction.output.get(BINDING_VOUT).map(|output| &output.script_pubkey);
+        let binding = binding.and_then(|script| Binding::parse(script, self.params.deposit_magic));
+        let change = transaction.output.get(CHANGE_VOUT as usize);
+        let change = change.filter(|output| output.script_pubkey == self.own_script);
+        let (Some(binding), Some(_)) = (binding, change) else { return Err(FaultKind::NotALink) };
+        let expected = self.next_index();
+        if binding.first != expected || binding.end().is_none() {
+            return Err(FaultKind::OutOfOrder { expected, found: binding.first });
+        }
+        let unaudited = Some(transaction.output[FIRST_PAYOUT_VOUT..].to_vec());
+        Ok(Link { txid, height: self.scanned.height, binding, unaudited })
+    }
+
+    fn receive(&mut self, transaction: &Transaction, txid: Option<Txid>) {
+        let own = (0u32..).zip(&transaction.output).filter(|(_, output)| output.script_pubkey == self.own_script);
+        let mut received: Vec<(u32, Origin)> = own.map(|(vout, _)| (vout, Origin::Own)).collect();
+        for (vout, deposit) in Deposit::scan(transaction, &self.params.bridge, self.params.deposit_magic) {
+            let (index, refund) = (self.deposits_scanned, deposit.refund);
+            self.deposits_scanned += 1;
+            received.push((vout, Origin::Deposit { index, refund, credit: Credit::Waiting }));
+        }
+        if received.is_empty() {
+            return;
+        }
+        let txid = txid.unwrap_or_else(|| transaction.compute_txid());
+        for (vout, origin) in received {
+            let outpoint = OutPoint { txid, vout };
+            if let Origin::Deposit { index, .. } = origin {
+                self.deposits.insert(index, outpoint);
+            }
+            let output = transaction.output[vout as usize].clone();
+            let coin = BridgeCoin { outpoint, output, height: self.scanned.height, origin, spent: None };
+            self.coins.insert(outpoint, coin);
+        }
+    }
+
+    /// The deposits that a batch came to are credited, but for those that had expired.
+    fn credit(&mut self, deposits: Range<u64>) {
+        let anchor_height = self.scanned.height;
+        for (_, outpoint) in self.deposits.range(deposits) {
+            let coin = self.coins.get_mut(outpoint).expect("deposits are among the coins");
+            let expiry_height = coin.height.saturating_add(self.params.deposit_expiry_blocks);
+            if let Origin::Deposit { credit, .. } = &mut coin.origin {
+                *credit = if anchor_height < expiry_height {
+                    Credit::Credited { anchor_height }
+                } else {
+                    Credit::Void { anchor_height }
+                };
+            }
+        }
+    }
+
+    fn fall_due(&mut self, payout: Payout) {
+        self.due.push_back(Due { index: self.due_count, payout });
+        self.due_count += 1;
+    }
+
+    /// Compares what links pay with what is due, as far as that is known.
+    fn audit(&mut self) {
+        for position in 0..self.links.len() {
+            let Link { txid, height, binding, ref unaudited } = self.links[position];
+            let end = binding.first + u64::from(binding.count);
+            let Some(outputs) = unaudited.as_deref().filter(|_| end <= self.due_count) else { continue };
+            let expected: Vec<TxOut> =
+                self.due_from(binding.first).take(binding.count as usize).filter_map(Due::output).collect();
+            let paid = outputs.get(..expected.len()).is_some_and(|paid| paid == expected);
+            if !paid || outputs.len() > expected.len() + 1 {
+                self.faults.push(Fault { height, txid, kind: FaultKind::WrongPayouts });
+            }
+            self.links[position].unaudited = None;
+        }
+    }
+
+    fn forget_final(&mut self) {
+        let Some(final_height) = self.final_height() else { return };
+        while let Some(outpoint) = self.spent.front().copied() {
+            if self.coins[&outpoint].spent.is_none_or(|spend| spend.height > final_height) {
+                break;
+            }
+            self.spent.pop_front();
+            let coin = self.coins.remove(&outpoint).expect("spent coins are kept until here");
+            if let Origin::Deposit { index, .. } = coin.origin {
+                self.deposits.remove(&index);
+            }
+        }
+        while self.links.len() >= 2 && self.links[1].height <= final_height && self.links[0].unaudited.is_none() {
+            self.links.pop_front();
+        }
+        let first = self.links.front().filter(|link| link.height <= final_height && link.unaudited.is_none());
+        let paid = first.map_or(0, |link| link.binding.first + u64::from(link.binding.count));
+        while self.due.front().is_some_and(|due| due.index < paid) {
+            self.due.pop_front();
+        }
+    }
+
+    /// The height up to which blocks are final; `None` before there are any.
+    pub fn final_height(&self) -> Option<u32> {
+        (self.scanned.height + 1).checked_sub(self.params.final_depth_blocks)
+    }
+
+    /// The index of the first payout that is not paid.
+    pub fn next_index(&self) -> u64 {
+        self.links.back().map_or(0, |link| link.binding.first + u64::from(link.binding.count))
+    }
+
+    /// How many payouts have fallen due, paid or not.
+    pub fn due_count(&self) -> u64 {
+        self.due_count
+    }
+
+    /// The payouts that are due and not paid, in order.
+    pub fn unpaid(&self) -> impl Iterator<Item = &Due> {
+        self.due_from(self.next_index())
+    }
+
+    fn due_from(&self, index: u64) -> impl Iterator<Item = &Due> {
+        self.due.iter().skip_while(move |due| due.index < index)
+    }
+
+    /// The last final link, if any, and all after it.
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.iter()
+    }
+
+    /// What has gone wrong.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// A coin that is not spent.
+    pub fn coin(&self, outpoint: &OutPoint) -> Option<&BridgeCoin> {
+        self.coins.get(outpoint).filter(|coin| coin.spent.is_none())
+    }
+
+    /// The coins that are not spent, the oldest first.
+    pub fn coins(&self) -> Vec<&BridgeCoin> {
+        let mut coins: Vec<&BridgeCoin> = self.coins.values().filter(|coin| coin.spent.is_none()).collect();
+        coins.sort_by_key(|coin| (coin.height, coin.outpoint));
+        coins
+    }
+
+    /// Whether the federation may spend a coin: its own, or a deposit whose credit is final.
+    pub fn is_spendable(&self, coin: &BridgeCoin) -> bool {
+        match coin.origin {
+            Origin::Own => true,
+            Origin::Deposit { credit: Credit::Credited { anchor_height }, .. } => {
+                self.final_height().is_some_and(|height| anchor_height <= height)
+            }
+            Origin::Deposit { .. } => false,
+        }
+    }
+
+    /// The first height of an anchor that can no longer credit a deposit made at this height.
+    pub fn expiry_height(&self, coin: &BridgeCoin) -> u32 {
+        coin.height.saturating_add(self.params.deposit_expiry_blocks)
+    }
+
+    /// The first height of a block in which a depositor can take a coin back; `None` for the bridge's own.
+    pub fn refund_height(&self, coin: &BridgeCoin) -> Option<u32> {
+        let delay = u32::from(self.params.bridge.refund_delay_blocks());
+        matches!(coin.origin, Origin::Deposit { .. }).then(|| coin.height.saturating_add(delay))
+    }
+
+    /// Where the next link goes on.
+    ///
+    /// # Errors
+    /// [`HeadError`].
+    pub fn head(&self) -> Result<Head, HeadError> {
+        if let Some(fault) = self.faults.iter().find(|fault| fault.kind.stops_the_chain()) {
+            return Err(HeadError::Fault(*fault));
+        }
+        if let Some(link) = self.links.back() {
+            return Ok(Head { outpoint: link.change(), next_index: self.next_index() });
+        }
+        let credited =
+            |coin: &&BridgeCoin| matches!(coin.origin, Origin::Deposit { credit: Credit::Credited { .. }, .. });
+        let first = self.deposits.values().map(|outpoint| &self.coins[outpoint]).find(credited);
+        let first = first.filter(|coin| self.is_spendable(coin)).ok_or(HeadError::NothingCredited)?;
+        if first.spent.is_some() {
+            // A depositor took it back. Another start is safe when that cannot be undone any more.
+            return Err(HeadError::StartUnsettled(first.outpoint));
+        }
+        Ok(Head { outpoint: first.outpoint, next_index: 0 })
+    }
+}
+
+impl Due {
+    /// The output that pays it; `None` if the amount is too small to be relayed.
+    pub fn output(&self) -> Option<TxOut> {
+        payout_output(&self.payout)
+    }
+}
+
+impl Link {
+    /// The output that the next link spends.
+    pub fn change(&self) -> OutPoint {
+        OutPoint { txid: self.txid, vout: CHANGE_VOUT }
+    }
+}
+
+impl Credit {
+    fn rewind(&mut self, to_height: u32) {
+        match *self {
+            Self::Credited { anchor_height } | Self::Void { anchor_height } if anchor_height > to_height => {
+                *self = Self::Waiting;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The bridge on the embedded chain, where every spend is checked by Bitcoin's own code.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod descriptors;
+mod refunds;
+mod refusals;
+mod rig;
+mod storms;
+mod way;

@@ -1,0 +1,65 @@
+use super::rig::{REFUND_DELAY_BLOCKS, World};
+use crate::bridge::descriptor::{BridgeOutput, Leaf};
+use bitcoin::{Network, TapLeafHash, XOnlyPublicKey, taproot::LeafVersion};
+use miniscript::Descriptor;
+use std::str::FromStr;
+use taproof_verifier::bridge::{Bridge, unspendable_key};
+
+/// Holds a descriptor's output and leaves against the verifier's.
+fn compare(bridge: &Bridge, refund: XOnlyPublicKey) {
+    let own = BridgeOutput::own(bridge).unwrap();
+    assert_eq!(own.script_pubkey(), bridge.script_pubkey());
+    assert_eq!(Some(own.merkle_root()), bridge.spend_info().merkle_root());
+    assert!(own.refund().is_none());
+    let deposit = BridgeOutput::deposit(bridge, refund).unwrap();
+    assert_eq!(deposit.script_pubkey(), bridge.deposit_script_pubkey(refund));
+    let info = bridge.deposit_spend_info(refund);
+    assert_eq!(Some(deposit.merkle_root()), info.merkle_root());
+    let leaves: [(&Leaf, _, _); 3] = [
+        (own.federation(), bridge.federation_leaf(), bridge.spend_info()),
+        (deposit.federation(), bridge.federation_leaf(), info.clone()),
+        (deposit.refund().unwrap(), bridge.refund_leaf(refund), info),
+    ];
+    for (leaf, script, info) in leaves {
+        assert_eq!(leaf.script, script);
+        assert_eq!(leaf.hash(), TapLeafHash::from_script(&script, LeafVersion::TapScript));
+        assert_eq!(Some(&leaf.control_block), info.control_block(&(script, LeafVersion::TapScript)).as_ref());
+    }
+}
+
+#[test]
+fn descriptors_are_the_verifiers_scripts() {
+    let world = World::new();
+    let signers: Vec<XOnlyPublicKey> = (0..20).map(|index| world.signer(index).public()).collect();
+    let refund = world.refund_key(0).public();
+    for (threshold, count, delay) in [(1, 1, 1), (2, 3, 144), (3, 3, 16), (15, 20, 17), (17, 20, 65_535)] {
+        compare(&Bridge::new(threshold, signers[..count].to_vec(), delay).unwrap(), refund);
+    }
+}
+
+/// What the verifier takes for a deposit, the federation must be able to move.
+#[test]
+fn odd_refund_keys_have_descriptors() {
+    let world = World::new();
+    for refund in [world.params.bridge.keys()[0], unspendable_key()] {
+        compare(&world.params.bridge, refund);
+    }
+}
+
+#[test]
+fn descriptors_have_the_documented_form_and_are_read_back() {
+    let world = World::new();
+    let bridge = &world.params.bridge;
+    let [a, b, c] = [0, 1, 2].map(|i| bridge.keys()[i]);
+    let (internal, refund) = (unspendable_key(), world.refund_key(0).public());
+    let text = BridgeOutput::own(bridge).unwrap().descriptor().to_string();
+    assert_eq!(text.split('#').next(), Some(format!("tr({internal},multi_a(2,{a},{b},{c}))").as_str()));
+    let deposit = BridgeOutput::deposit(bridge, refund).unwrap();
+    let text = deposit.descriptor().to_string();
+    let federation = format!("multi_a(2,{a},{b},{c})");
+    let expected = format!("tr({internal},{{{federation},and_v(v:pk({refund}),older({REFUND_DELAY_BLOCKS}))}})");
+    assert_eq!(text.split('#').next(), Some(expected.as_str()));
+    let read = Descriptor::<XOnlyPublicKey>::from_str(&text).unwrap();
+    assert_eq!(read.script_pubkey(), deposit.script_pubkey());
+    assert!(deposit.address(Network::Regtest).to_string().starts_with("bcrt1p"));
+}

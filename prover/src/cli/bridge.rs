@@ -1,0 +1,220 @@
+//! `taproof bridge`.
+
+mod deposit;
+mod payout;
+mod signing;
+mod status;
+
+use super::{
+    Global,
+    failure::{Exit, Failure, Fallible, Result},
+    session::{NodeOptions, Session, Source},
+    wallet::WalletOptions,
+};
+use bitcoin::{Amount, OutPoint, Psbt, TxOut, XOnlyPublicKey};
+use clap::{Args, Subcommand};
+use std::{fs, path::Path};
+use taproof::{
+    anchor::Funding,
+    atomic_file::write_atomically,
+    bridge::{descriptor::BridgeOutput, watch::BridgeWatch},
+    node::Coin,
+    regtest::COINBASE_MATURITY_BLOCKS,
+    wallet::{PosterKey, Wallet},
+};
+
+/// Deposits, and pays out withdrawals by the signers of the bridge.
+///
+/// Deposits need nobody's leave. Payouts go from whoever runs `payout`, who is not trusted, to t signers, each of whom runs
+/// `sign` beside a node of its own, and back to `combine` and `send`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taproof bridge address --refund $REFUND_KEY
+  taproof bridge deposit --owner $KEY --amount 100000 --send
+  taproof bridge refund --output TXID:0 --to bcrt1q... --send
+  taproof bridge status
+  taproof bridge payout --out link.psbt
+  taproof bridge sign link.psbt --out signed-1.psbt
+  taproof bridge combine signed-1.psbt signed-2.psbt --out link.tx
+  taproof bridge send link.tx")]
+pub(crate) struct BridgeCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Shows a signer's or depositor's keys.
+    Keys(Keys),
+    /// Shows the bridge's address and descriptor, or those of a depositor.
+    #[command(alias = "descriptor")]
+    Address(Address),
+    /// Pays a deposit, or writes it for another wallet to pay.
+    Deposit(Box<deposit::Deposit>),
+    /// Takes back a deposit that was not credited, once its delay is over.
+    Refund(Box<deposit::Refund>),
+    /// Shows what the bridge holds and owes, and which deposits must be moved soon.
+    Status(status::Status),
+    /// Builds the next payout transaction, without the signers' signatures.
+    Payout(Box<payout::Payout>),
+    /// Checks a payout transaction from this machine's own node, and signs nothing.
+    Check(signing::Check),
+    /// Checks a payout transaction from this machine's own node, and signs it if nothing is wrong.
+    Sign(signing::Sign),
+    /// Joins signatures to the transaction.
+    Combine(signing::Combine),
+    /// Sends a transaction.
+    Send(signing::Send),
+}
+
+impl BridgeCommand {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        match self.action {
+            Action::Keys(command) => command.run(global),
+            Action::Address(command) => command.run(global),
+            Action::Deposit(command) => command.run(global),
+            Action::Refund(command) => command.run(global),
+            Action::Status(command) => command.run(global),
+            Action::Payout(command) => command.run(global),
+            Action::Check(command) => command.run(global),
+            Action::Sign(command) => command.run(global),
+            Action::Combine(command) => command.run(global),
+            Action::Send(command) => command.run(global),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Keys {
+    #[command(flatten)]
+    wallet: WalletOptions,
+    /// The number of the keys.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    index: u32,
+}
+
+impl Keys {
+    fn run(self, global: &Global) -> Result {
+        let wallet = self.wallet.open(global)?;
+        let signer = wallet.signer_key(self.index).or_exit(Exit::Input)?.public().to_string();
+        let refund = wallet.refund_key(self.index).or_exit(Exit::Input)?.public().to_string();
+        let report = serde_json::json!({ "index": self.index, "signer_key": signer, "refund_key": refund });
+        global.console().report(&report, |_| format!("signer key  {signer}\nrefund key  {refund}"))
+    }
+}
+
+#[derive(Debug, Args)]
+struct Address {
+    /// The refund key of a depositor; without it, the bridge's own address, which makes no deposit.
+    #[arg(long, value_name = "KEY")]
+    refund: Option<XOnlyPublicKey>,
+}
+
+impl Address {
+    fn run(self, global: &Global) -> Result {
+        let params = Session::open(global)?.params;
+        let output = match self.refund {
+            Some(refund) => BridgeOutput::deposit(&params.bridge, refund),
+            None => BridgeOutput::own(&params.bridge),
+        };
+        let output = output.or_exit(Exit::Input)?;
+        let (address, descriptor) = (output.address(params.network).to_string(), output.descriptor().to_string());
+        let report = serde_json::json!({ "address": address, "descriptor": descriptor });
+        global.console().report(&report, |_| {
+            let caution =
+                "a payment without a deposit's second output is credited to nobody: use `taproof bridge deposit`";
+            format!("address     {address}\ndescriptor  {descriptor}\n{caution}")
+        })
+    }
+}
+
+/// The wallet, if it is of the rollup's network.
+fn open_wallet(options: &WalletOptions, session: &Session, global: &Global) -> Result<Wallet> {
+    let wallet = options.open(global)?;
+    if wallet.network() != session.params.network {
+        let message = format!("the wallet is for {}, the rollup on {}", wallet.network(), session.params.network);
+        return Err(Failure::new(Exit::Input, message).advise("give --network"));
+    }
+    Ok(wallet)
+}
+
+/// The bridge up to the tip of a node that is not behind.
+fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWatch> {
+    let state = source.node()?.sync_state()?;
+    if state.initial_download || state.blocks < state.headers {
+        let failure = Failure::new(Exit::Failed, format!("the node has {} of {} blocks", state.blocks, state.headers));
+        return Err(failure.advise("wait until the node has caught up"));
+    }
+    let spinner = global.console().spinner("following the chain");
+    let mut watch = BridgeWatch::start(source.chain(), session.params.clone(), session.program.clone())?;
+    watch.catch_up(source.chain())?;
+    spinner.finish_and_clear();
+    Ok(watch)
+}
+
+/// Coins that are paid with: those that were named, or the poster's that the node finds.
+#[derive(Clone, Debug, Args)]
+struct FundingOptions {
+    /// A coin of the poster's taproot address to pay with; without any, the node looks for them, which may take minutes.
+    #[arg(long = "coin", value_name = "TXID:VOUT")]
+    coins: Vec<OutPoint>,
+}
+
+impl FundingOptions {
+    fn find(&self, source: &Source, poster: &PosterKey) -> Result<Vec<Funding>> {
+        if self.coins.is_empty() {
+            let scan = source.node()?.coins(&[poster.script_pubkey()])?;
+            let next_height = scan.block.height + 1;
+            let is_mature = |coin: &Coin| !coin.is_coinbase || next_height - coin.height >= COINBASE_MATURITY_BLOCKS;
+            let coins = scan.coins.into_iter().filter(is_mature);
+            return Ok(coins.map(|Coin { outpoint, output, .. }| Funding { outpoint, output }).collect());
+        }
+        let funding = |outpoint: &OutPoint| {
+            let unspent = source.node()?.unspent(outpoint)?;
+            let missing = || Failure::new(Exit::Input, format!("{outpoint} is not unspent in the best chain"));
+            Ok(Funding { outpoint: *outpoint, output: unspent.ok_or_else(missing)?.output })
+        };
+        self.coins.iter().map(funding).collect()
+    }
+}
+
+/// The longest file that is taken for a PSBT or a transaction.
+const MAX_FILE_BYTES: u64 = 8_000_000;
+
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let length = fs::metadata(path).or_exit_while(Exit::Input, path.display().to_string())?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(Failure::new(Exit::Input, format!("{} has {length} bytes, more than any PSBT", path.display())));
+    }
+    fs::read(path).or_exit_while(Exit::Input, path.display().to_string())
+}
+
+/// Reads a PSBT: its bytes, or the same in base64, as wallets write it.
+fn read_psbt(path: &Path) -> Result<Psbt> {
+    let bytes = read_file(path)?;
+    let doing = path.display().to_string();
+    match std::str::from_utf8(&bytes) {
+        Ok(text) if !bytes.starts_with(b"psbt") => text.trim().parse().or_exit_while(Exit::Input, doing),
+        _ => Psbt::deserialize(&bytes).or_exit_while(Exit::Input, doing),
+    }
+}
+
+fn write_psbt(path: &Path, psbt: &Psbt) -> Result {
+    super::data_dir::DataDir::create_parent(path)?;
+    let bytes = psbt.serialize();
+    Ok(write_atomically(path, |file| file.write_all(&bytes))?)
+}
+
+/// Sends a transaction if the node would relay it, and mines it where the chain is the embedded one.
+fn send(source: &mut Source, transaction: &bitcoin::Transaction) -> Result {
+    source.node()?.send(transaction)?;
+    if let Source::Embedded(node) = source {
+        node.mine(1)?;
+    }
+    Ok(())
+}
+
+fn total(outputs: impl Iterator<Item = TxOut>) -> Amount {
+    outputs.map(|output| output.value).sum()
+}

@@ -1,0 +1,217 @@
+//! `taproof bridge check`, `sign`, `combine` and `send`.
+
+use super::{
+    Exit, Fallible, Global, NodeOptions, Result, Session, Source, WalletOptions, open_wallet, read_file, read_psbt,
+    send, watch, write_psbt,
+};
+use crate::cli::{data_dir::expect_absent, failure::Failure};
+use bitcoin::{OutPoint, Psbt, Transaction, TxOut, consensus::encode};
+use clap::Args;
+use serde::Serialize;
+use std::{collections::HashMap, path::PathBuf};
+use taproof::{
+    anchor::FeeRate,
+    atomic_file::write_atomically,
+    bridge::{
+        check::{CheckedLink, FeeBounds, SignerView, Summary},
+        sign::{CombineError, combine},
+        watch::BridgeWatch,
+    },
+    node::Acceptance,
+};
+
+/// What is checked, and from where.
+#[derive(Debug, Args)]
+struct Checking {
+    /// The PSBT, binary or in base64.
+    psbt: PathBuf,
+    #[command(flatten)]
+    node: NodeOptions,
+    /// The lowest rate of fees that is signed, in satoshi a virtual byte.
+    #[arg(long, default_value = "1", value_name = "SAT/VB")]
+    fee_rate_min: FeeRate,
+    /// The highest rate of fees that is signed.
+    #[arg(long, default_value = "500", value_name = "SAT/VB")]
+    fee_rate_max: FeeRate,
+}
+
+impl Checking {
+    fn run(&self, session: &Session, global: &Global) -> Result<CheckedLink> {
+        let psbt = read_psbt(&self.psbt)?;
+        let source = session.source(&self.node)?;
+        let watch = watch(session, &source, global)?;
+        let fee_coins = fee_coins(&psbt, &source, &watch)?;
+        let fee_bounds = FeeBounds { min: self.fee_rate_min, max: self.fee_rate_max };
+        let view = SignerView { scan: watch.scan(), fee_coins: &fee_coins, fee_bounds };
+        CheckedLink::check(psbt, &view).map_err(|refusal| {
+            Failure::of(Exit::Refuted, refusal).advise("sign nothing of the kind; ask who made it for another")
+        })
+    }
+}
+
+/// What this machine's node says of the coins that are not the bridge's.
+fn fee_coins(psbt: &Psbt, source: &Source, watch: &BridgeWatch) -> Result<HashMap<OutPoint, TxOut>> {
+    let mut coins = HashMap::new();
+    for input in &psbt.unsigned_tx.input {
+        let outpoint = input.previous_output;
+        if watch.scan().coin(&outpoint).is_some() {
+            continue;
+        }
+        if let Some(unspent) = source.node()?.unspent(&outpoint)? {
+            coins.insert(outpoint, unspent.output);
+        }
+    }
+    Ok(coins)
+}
+
+#[derive(Serialize)]
+struct Report {
+    first: u64,
+    payouts: u32,
+    paid_sat: u64,
+    change_sat: u64,
+    deposits: usize,
+    fee_sat: u64,
+    weight_wu: u64,
+    signed: Option<PathBuf>,
+}
+
+impl Report {
+    fn new(summary: Summary, signed: Option<PathBuf>) -> Self {
+        let Summary { binding, paid_sat, change_sat, deposits, fee_sat, weight_wu } = summary;
+        Self {
+            first: binding.first,
+            payouts: binding.count,
+            paid_sat,
+            change_sat,
+            deposits,
+            fee_sat,
+            weight_wu,
+            signed,
+        }
+    }
+
+    fn print(&self, global: &Global) -> Result {
+        global.console().report(self, |report| {
+            let signed = report.signed.as_ref();
+            let signed = signed.map_or("nothing is wrong with it".to_owned(), |path| format!("signed: {}", path.display()));
+            format!(
+                "{} payouts from number {} on, {} sat; {} deposits moved; {} sat stay with the bridge; fee {} sat\n{signed}",
+                report.payouts, report.first, report.paid_sat, report.deposits, report.change_sat, report.fee_sat
+            )
+        })
+    }
+}
+
+/// Checks a payout transaction from this machine's own node, and signs nothing.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    checking: Checking,
+}
+
+impl Check {
+    pub(super) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        Report::new(self.checking.run(&session, global)?.summary(), None).print(global)
+    }
+}
+
+/// Checks a payout transaction from this machine's own node, and signs it if nothing is wrong.
+#[derive(Debug, Args)]
+pub(super) struct Sign {
+    #[command(flatten)]
+    checking: Checking,
+    #[command(flatten)]
+    wallet: WalletOptions,
+    /// The number of the signer's key in the wallet.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    index: u32,
+    /// The file of the signed PSBT.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Sign {
+    pub(super) fn run(self, global: &Global) -> Result {
+        expect_absent(&self.out)?;
+        let session = Session::open(global)?;
+        let key = open_wallet(&self.wallet, &session, global)?.signer_key(self.index).or_exit(Exit::Input)?;
+        let checked = self.checking.run(&session, global)?;
+        let summary = checked.summary();
+        let signed = checked.sign(&key, &session.params.bridge);
+        let signed =
+            signed.or_exit(Exit::Input).map_err(|failure| failure.advise("name the signer's key with --index"))?;
+        write_psbt(&self.out, &signed)?;
+        Report::new(summary, Some(self.out)).print(global)
+    }
+}
+
+/// Joins signatures to the transaction.
+#[derive(Debug, Args)]
+pub(super) struct Combine {
+    /// The signed PSBTs.
+    #[arg(required = true)]
+    psbts: Vec<PathBuf>,
+    /// The file of the transaction, in hexadecimal.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Combine {
+    pub(super) fn run(self, global: &Global) -> Result {
+        expect_absent(&self.out)?;
+        let session = Session::open(global)?;
+        let psbts = self.psbts.iter().map(|path| read_psbt(path)).collect::<Result<Vec<_>>>()?;
+        let (transaction, _) = combine(psbts, &session.params.bridge).map_err(|error| {
+            let too_few = matches!(error, CombineError::TooFew { .. });
+            let failure = Failure::of(Exit::Refuted, error);
+            if too_few { failure.advise("let another signer run `taproof bridge sign`") } else { failure }
+        })?;
+        let hex = encode::serialize_hex(&transaction);
+        super::super::data_dir::DataDir::create_parent(&self.out)?;
+        write_atomically(&self.out, |file| writeln!(file, "{hex}"))?;
+        let txid = transaction.compute_txid();
+        let report = serde_json::json!({ "txid": txid, "file": self.out });
+        global.console().report(&report, |_| {
+            format!("{txid} in {}; now: taproof bridge send {}", self.out.display(), self.out.display())
+        })
+    }
+}
+
+/// Sends a transaction.
+#[derive(Debug, Args)]
+pub(super) struct Send {
+    /// The transaction, in hexadecimal.
+    file: PathBuf,
+    #[command(flatten)]
+    wallet: WalletOptions,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+impl Send {
+    pub(super) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        let text =
+            String::from_utf8(read_file(&self.file)?).or_exit_while(Exit::Input, self.file.display().to_string())?;
+        let transaction: Transaction =
+            encode::deserialize_hex(text.trim()).or_exit_while(Exit::Input, self.file.display().to_string())?;
+        // Where the chain is the embedded one, the block that is mined pays the wallet.
+        let reward_to = match self.wallet.open(global) {
+            Ok(wallet) => wallet.poster_key(0)?.script_pubkey(),
+            Err(_) => bitcoin::ScriptBuf::new(),
+        };
+        let mut source = self.node.open(&session.dir, session.params.network, reward_to)?;
+        if let Some(Acceptance::Rejected(rejection)) =
+            source.node()?.test_accept(std::slice::from_ref(&transaction))?.first()
+        {
+            let failure = Failure::new(Exit::Refuted, format!("the node would refuse it: {}", rejection.reason));
+            return Err(failure.advise("if its inputs are spent or its fee is too low, build the payout anew"));
+        }
+        send(&mut source, &transaction)?;
+        let txid = transaction.compute_txid();
+        let report = serde_json::json!({ "txid": txid, "sent": true });
+        global.console().report(&report, |_| format!("{txid} sent"))
+    }
+}

@@ -1,0 +1,91 @@
+//! `taproof bridge status`.
+
+use super::{Global, NodeOptions, Result, Session, total, watch};
+use clap::Args;
+use serde::Serialize;
+use std::fmt;
+use taproof::bridge::scan::{BridgeCoin, BridgeScan};
+
+/// Shows what the bridge holds and owes, and which deposits must be moved soon.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    node: NodeOptions,
+    /// Deposits whose refund opens within so many blocks are told as urgent.
+    #[arg(long, default_value_t = 288, value_name = "BLOCKS")]
+    warn_within: u32,
+}
+
+#[derive(Serialize)]
+struct Urgent {
+    output: String,
+    amount_sat: u64,
+    refund_height: u32,
+}
+
+#[derive(Serialize)]
+struct Report {
+    height: u32,
+    held_sat: u64,
+    coins: usize,
+    due: u64,
+    unpaid: usize,
+    unpaid_sat: u64,
+    next_index: u64,
+    head: HeadText,
+    urgent: Vec<Urgent>,
+    faults: Vec<String>,
+}
+
+type HeadText = std::result::Result<String, String>;
+
+impl Report {
+    fn new(scan: &BridgeScan, warn_within: u32) -> Self {
+        let spendable: Vec<&BridgeCoin> = scan.coins().into_iter().filter(|coin| scan.is_spendable(coin)).collect();
+        let height = scan.scanned().height;
+        let urgent = spendable.iter().filter_map(|coin| {
+            let refund_height = scan.refund_height(coin)?;
+            let urgent = refund_height <= height.saturating_add(warn_within);
+            let (output, amount_sat) = (coin.outpoint.to_string(), coin.output.value.to_sat());
+            urgent.then_some(Urgent { output, amount_sat, refund_height })
+        });
+        Self {
+            urgent: urgent.collect(),
+            height,
+            held_sat: total(spendable.iter().map(|coin| coin.output.clone())).to_sat(),
+            coins: spendable.len(),
+            due: scan.due_count(),
+            unpaid: scan.unpaid().count(),
+            unpaid_sat: scan.unpaid().map(|due| due.payout.amount_sat).sum(),
+            next_index: scan.next_index(),
+            head: scan.head().map(|head| head.outpoint.to_string()).map_err(|error| error.to_string()),
+            faults: scan.faults().iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "height    {}", self.height)?;
+        writeln!(f, "held      {} sat in {} coins that the signers may spend", self.held_sat, self.coins)?;
+        writeln!(f, "payouts   {} due so far, {} unpaid, {} sat", self.due, self.unpaid, self.unpaid_sat)?;
+        let (Ok(head) | Err(head)) = &self.head;
+        write!(f, "chain     next is payout {}, from {head}", self.next_index)?;
+        for Urgent { output, amount_sat, refund_height } in &self.urgent {
+            write!(
+                f,
+                "\nurgent    {output}: its depositor can take {amount_sat} sat back from height {refund_height} on"
+            )?;
+        }
+        self.faults.iter().try_for_each(|fault| write!(f, "\nfault     {fault}"))
+    }
+}
+
+impl Status {
+    pub(super) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        let source = session.source(&self.node)?;
+        let watch = watch(&session, &source, global)?;
+        global.console().report(&Report::new(watch.scan(), self.warn_within), ToString::to_string)
+    }
+}

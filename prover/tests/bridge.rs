@@ -1,0 +1,287 @@
+//! The bridge from the command line, against a real bitcoind: three signers, each in a data directory of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod bitcoind;
+
+use bitcoin::{Address, Amount, OutPoint, Psbt, ScriptBuf, Sequence, Transaction, TxIn, consensus::encode};
+use bitcoind::Bitcoind;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+use taproof::{
+    bridge::deposit,
+    node::{Acceptance, Node, Unspent},
+    wallet::{Phrase, Wallet},
+};
+use taproof_verifier::follow::Params;
+use tempfile::TempDir;
+
+const FINAL_DEPTH_BLOCKS: u32 = 3;
+const REFUND_DELAY_BLOCKS: u32 = 40;
+
+/// A node, and data directories of people who use it.
+struct Scene {
+    bitcoind: Bitcoind,
+    folder: TempDir,
+}
+
+impl Scene {
+    /// A rollup whose coordinator has coins, and three signers who were given its parameters.
+    fn new() -> Self {
+        let scene = Self { bitcoind: Bitcoind::start(), folder: tempfile::tempdir().unwrap() };
+        let key = |name: &str| {
+            scene.report(name, &["wallet", "new"]);
+            scene.report(name, &["bridge", "keys"])["signer_key"].as_str().unwrap().to_owned()
+        };
+        let signers = ["alice", "bob", "carol"].map(key);
+        scene.report("op", &["wallet", "new"]);
+        scene.bitcoind.fund(8, &scene.poster());
+        let [final_depth, delay] = [FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS].map(|blocks| blocks.to_string());
+        let seed = "11".repeat(32);
+        let mut setup = vec!["setup", "--seed", &seed, "--depth", "2", "--slots", "1", "--deposit-slots", "2"];
+        setup.extend(["--withdraw-slots", "2", "--final-depth", &final_depth, "--refund-delay", &delay]);
+        setup.extend(["--deposit-window", "10", "--deposit-expiry", "20", "--bridge-threshold", "2"]);
+        signers.iter().for_each(|key| setup.extend(["--bridge-key", key]));
+        scene.on_chain("op", &setup);
+        for signer in ["alice", "bob", "carol"] {
+            for file in ["params.json", "program.bin"] {
+                fs::copy(scene.path("op").join(file), scene.path(signer).join(file)).unwrap();
+            }
+        }
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn poster(&self) -> ScriptBuf {
+        let keys = self.report("op", &["wallet", "keys"]);
+        let address: Address<_> = keys["poster_address"].as_str().unwrap().parse().unwrap();
+        address.assume_checked().script_pubkey()
+    }
+
+    fn run(&self, who: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
+        command.args(["--json", "--quiet", "--dir"]).arg(self.path(who)).args(arguments);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env_remove("TAPROOF_NODE").env_remove("TAPROOF_PASSPHRASE").env_remove("TAPROOF_DIR");
+        command.output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and gives its report.
+    fn report(&self, who: &str, arguments: &[&str]) -> Value {
+        let output = self.run(who, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// As [`Scene::report`], with the node.
+    fn on_chain(&self, who: &str, arguments: &[&str]) -> Value {
+        let (url, cookie) = (self.bitcoind.url(), self.bitcoind.cookie_file());
+        let node = ["--node", &url, "--cookie", cookie.to_str().unwrap()];
+        self.report(who, &[arguments, &node].concat())
+    }
+
+    /// Runs a command that must fail with this exit code, with the node, and gives the error.
+    fn failure(&self, exit_code: i32, who: &str, arguments: &[&str]) -> String {
+        let (url, cookie) = (self.bitcoind.url(), self.bitcoind.cookie_file());
+        let node = ["--node", &url, "--cookie", cookie.to_str().unwrap()];
+        let output = self.run(who, &[arguments, &node].concat());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}: {stderr}");
+        let error: Value = serde_json::from_str(stderr.trim().lines().last().unwrap()).unwrap();
+        error["error"].as_str().unwrap().to_owned()
+    }
+
+    fn mine(&self, blocks: u32) {
+        self.bitcoind.mine(blocks, &self.bitcoind.new_script());
+    }
+
+    fn owner(&self) -> String {
+        self.report("op", &["wallet", "keys"])["owners"][0]["owner"].as_str().unwrap().to_owned()
+    }
+
+    fn deposit(&self, amount: &str) -> OutPoint {
+        let report =
+            self.on_chain("op", &["bridge", "deposit", "--owner", &self.owner(), "--amount", amount, "--send"]);
+        self.mine(1);
+        serde_json::from_value(report["output"].clone()).unwrap()
+    }
+
+    /// Proves and anchors the next batch, and makes it final.
+    fn anchor(&self, batch: u64) {
+        let (batch_file, proofs) = (format!("op/batches/{batch}.batch"), format!("op/proofs/{batch}.proofs"));
+        self.report("op", &["prove", &batch_file]);
+        let coins = self.bitcoind.node().coins(&[self.poster()]).unwrap().coins;
+        let coin = coins.iter().max_by_key(|coin| coin.output.value).unwrap();
+        let coin = format!("{}:{}", coin.outpoint, coin.output.value.to_sat());
+        self.on_chain("op", &["anchor", &proofs, "--coin", &coin, "--send"]);
+        self.mine(FINAL_DEPTH_BLOCKS);
+    }
+
+    fn status(&self, who: &str) -> Value {
+        self.on_chain(who, &["bridge", "status"])
+    }
+}
+
+fn read(path: &Path) -> Psbt {
+    Psbt::deserialize(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The amount that a transaction of the chain pays to a script.
+fn paid(scene: &Scene, txid: &Value, script: &ScriptBuf) -> u64 {
+    let (_, tip) = scene.bitcoind.tip();
+    let block = scene.bitcoind.block(&tip);
+    let mined = block.txdata.iter().find(|transaction| transaction.compute_txid().to_string() == *txid);
+    let outputs = mined.expect("the transaction is in the tip").output.iter();
+    outputs.filter(|output| output.script_pubkey == *script).map(|output| output.value.to_sat()).sum()
+}
+
+#[test]
+fn two_of_three_signers_pay_a_withdrawal_once() {
+    let scene = Scene::new();
+    scene.deposit("50000");
+    scene.deposit("70000");
+    scene.on_chain("op", &["batch"]);
+    scene.anchor(0);
+    let state = scene.status("carol");
+    assert_eq!((&state["held_sat"], &state["unpaid"]), (&120_000.into(), &0.into()));
+
+    let to = ScriptBuf::new_p2wsh(&bitcoin::WScriptHash::from_raw_hash(bitcoin::hashes::Hash::hash(b"withdrawer")));
+    let address = Address::from_script(&to, bitcoin::Network::Regtest).unwrap().to_string();
+    for (amount, nonce) in [("30000", "0"), ("329", "1")] {
+        let withdraw = ["tx", "withdraw", "--from", "0", "--nonce", nonce, "--address", &address, "--amount", amount];
+        let arguments = [withdraw.as_slice(), &["--add-to", "txs.json"]].concat();
+        match amount {
+            "329" => assert!(scene.run("op", &arguments).status.code() == Some(3), "dust is not signed for"),
+            _ => drop(scene.report("op", &arguments)),
+        }
+    }
+    scene.on_chain("op", &["batch", "txs.json"]);
+    scene.anchor(1);
+    assert_eq!(scene.status("bob")["unpaid_sat"], 30_000);
+
+    let planned = scene.on_chain("op", &["bridge", "payout", "--out", "link.psbt"]);
+    assert_eq!(
+        (&planned["payouts"], &planned["paid_sat"], &planned["deposits"]),
+        (&1.into(), &30_000.into(), &2.into())
+    );
+    lies_are_refused(&scene);
+    scene.on_chain("carol", &["bridge", "check", "link.psbt"]);
+    scene.on_chain("alice", &["bridge", "sign", "link.psbt", "--out", "alice.psbt"]);
+    let alone = scene.run("op", &["bridge", "combine", "alice.psbt", "--out", "alone.tx"]);
+    assert_eq!(alone.status.code(), Some(4), "one signature does not do");
+    scene.on_chain("carol", &["bridge", "sign", "link.psbt", "--out", "carol.psbt"]);
+    let stranger = scene.failure(3, "op", &["bridge", "sign", "link.psbt", "--out", "op.psbt"]);
+    assert!(stranger.contains("none of the bridge's"), "{stranger}");
+    let link = scene.report("op", &["bridge", "combine", "alice.psbt", "carol.psbt", "--out", "link.tx"]);
+    scene.on_chain("op", &["bridge", "send", "link.tx"]);
+    scene.mine(1);
+    assert_eq!(paid(&scene, &link["txid"], &to), 30_000);
+    let state = scene.status("bob");
+    assert_eq!((&state["unpaid"], &state["next_index"], &state["held_sat"]), (&0.into(), &1.into(), &90_000.into()));
+    assert_eq!(state["faults"], json!([]));
+    // The same again is refused by everyone, as is a payout when nothing is due.
+    let again = scene.failure(4, "bob", &["bridge", "sign", "link.psbt", "--out", "bob.psbt"]);
+    assert!(again.contains("goes on from"), "{again}");
+    let nothing = scene.failure(1, "op", &["bridge", "payout", "--out", "none.psbt"]);
+    assert!(nothing.contains("nothing is due"), "{nothing}");
+
+    // A reorganisation takes the payment back: it is unpaid again, and the same transaction takes its place again.
+    scene.bitcoind.reorganise(1, 2);
+    let state = scene.status("bob");
+    assert_eq!((&state["unpaid"], &state["next_index"]), (&1.into(), &0.into()));
+    scene.on_chain("op", &["bridge", "send", "link.tx"]);
+    scene.mine(1);
+    assert_eq!(paid(&scene, &link["txid"], &to), 30_000);
+    assert_eq!(scene.status("alice")["unpaid"], 0);
+}
+
+/// What a coordinator may try with the PSBT in `link.psbt`, and why a signer refuses.
+fn lies_are_refused(scene: &Scene) {
+    let honest = read(&scene.path("link.psbt"));
+    let thief = scene.poster();
+    let lie = |alter: &dyn Fn(&mut Psbt), reason: &str| {
+        let mut psbt = honest.clone();
+        alter(&mut psbt);
+        fs::write(scene.path("lie.psbt"), psbt.serialize()).unwrap();
+        let error = scene.failure(4, "alice", &["bridge", "sign", "lie.psbt", "--out", "signed-lie.psbt"]);
+        assert!(error.contains(reason), "{error}, expected {reason}");
+        assert!(!scene.path("signed-lie.psbt").exists());
+    };
+    lie(&|psbt| psbt.unsigned_tx.output[2].script_pubkey = thief.clone(), "output of payout 0 is not what is due");
+    lie(&|psbt| psbt.unsigned_tx.output[2].value += Amount::ONE_SAT, "output of payout 0 is not what is due");
+    lie(&|psbt| psbt.unsigned_tx.output[1].script_pubkey = thief.clone(), "output 1 does not go to the bridge");
+    let short = |psbt: &mut Psbt| {
+        psbt.unsigned_tx.output[1].value -= Amount::from_sat(10_000);
+        psbt.unsigned_tx.output[3].value += Amount::from_sat(10_000);
+    };
+    lie(&short, "the bridge spends 120000 sat");
+    let elsewhere = |psbt: &mut Psbt| {
+        psbt.unsigned_tx.input.push(TxIn {
+            previous_output: OutPoint { txid: honest.unsigned_tx.compute_txid(), vout: 9 },
+            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+            ..TxIn::default()
+        });
+        psbt.inputs.push(Default::default());
+    };
+    lie(&elsewhere, "not confirmed and unspent");
+}
+
+#[test]
+fn a_deposit_that_nobody_credits_comes_back_after_its_delay() {
+    let scene = Scene::new();
+    let dust = scene.failure(3, "op", &["bridge", "deposit", "--owner", &scene.owner(), "--amount", "329"]);
+    assert!(dust.contains("330 sat at least"), "{dust}");
+    let no_key = scene.run("op", &["bridge", "deposit", "--owner", &"00".repeat(32), "--amount", "5000"]);
+    assert_eq!(no_key.status.code(), Some(2), "no owner's key");
+    let no_point = ["--refund", &"ff".repeat(32)];
+    let no_key = ["bridge", "deposit", "--owner", &scene.owner(), "--amount", "5000"];
+    assert_eq!(scene.run("op", &[no_key.as_slice(), &no_point].concat()).status.code(), Some(2), "no refund key");
+
+    // The address is the one that Bitcoin Core derives from the descriptor.
+    let refund_key = scene.report("op", &["bridge", "keys"])["refund_key"].as_str().unwrap().to_owned();
+    for arguments in [vec!["bridge", "address"], vec!["bridge", "address", "--refund", &refund_key]] {
+        let shown = scene.report("op", &arguments);
+        let derived = scene.bitcoind.call("deriveaddresses", json!([shown["descriptor"]]));
+        assert_eq!(derived, json!([shown["address"]]));
+    }
+
+    let output = scene.deposit("50000");
+    let (address, named) = ("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", output.to_string());
+    let refund = ["bridge", "refund", "--output", &named, "--to", address];
+    let error = scene.failure(4, "op", &refund);
+    assert!(error.contains("can still be credited"), "{error}");
+    scene.mine(REFUND_DELAY_BLOCKS - 2);
+    let error = scene.failure(4, "op", &refund);
+    assert!(error.contains("in 1 blocks"), "{error}");
+    // Forced past our own check, it is refused by the node.
+    let early = forced(&scene, output);
+    let verdicts = scene.bitcoind.node().test_accept(std::slice::from_ref(&early)).unwrap();
+    assert!(
+        matches!(&verdicts[..], [Acceptance::Rejected(rejection)] if rejection.reason.contains("BIP68")),
+        "{verdicts:?}"
+    );
+    scene.mine(1);
+    let taken = scene.on_chain("op", &[refund.as_slice(), &["--send"]].concat());
+    scene.mine(1);
+    let (_, tip) = scene.bitcoind.tip();
+    assert!(scene.bitcoind.block(&tip).txdata.iter().any(|mined| mined.compute_txid().to_string() == taken["txid"]));
+    assert_eq!(scene.status("alice")["faults"], json!([]));
+}
+
+/// A refund signed as if the delay were over.
+fn forced(scene: &Scene, output: OutPoint) -> Transaction {
+    let params: Params = serde_json::from_slice(&fs::read(scene.path("op").join("params.json")).unwrap()).unwrap();
+    let phrase = Phrase::read_file(&scene.path("op").join("wallet.words")).unwrap();
+    let key = Wallet::new(&phrase, "", params.network).refund_key(0).unwrap();
+    let unspent = scene.bitcoind.node().unspent(&output).unwrap().unwrap();
+    let unspent = Unspent { confirmations: REFUND_DELAY_BLOCKS, ..unspent };
+    let transaction = deposit::refund(&params, output, &unspent, &key, scene.poster(), "2".parse().unwrap()).unwrap();
+    encode::deserialize(&encode::serialize(&transaction)).unwrap()
+}
