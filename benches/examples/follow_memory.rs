@@ -20,9 +20,8 @@ fn anonymous_bytes() -> u64 {
     kib * 1024
 }
 
-/// Runs `work` and gives its result and by how much the anonymous memory grew at most while it ran.
-fn growth_of<T: Send>(work: impl FnOnce() -> T + Send) -> (T, u64) {
-    let before = anonymous_bytes();
+/// Runs `work` and gives its result and by how much the anonymous memory exceeded `before` at most while it ran.
+fn peak_above<T: Send>(before: u64, work: impl FnOnce() -> T + Send) -> (T, u64) {
     let (peak, done) = (AtomicU64::new(before), AtomicBool::new(false));
     let result = thread::scope(|scope| {
         scope.spawn(|| {
@@ -43,10 +42,13 @@ fn main() {
     let mut argument = |default: usize| arguments.next().map_or(default, |text| text.parse().expect("a number"));
     let (blocks, headers) = (argument(500), argument(900_000));
 
+    // Before anything was allocated: what is freed may stay with the process and be used again.
+    let before = anonymous_bytes();
+
     // Full blocks: what a source hands over, bytes and then a decoded block, is part of what following takes.
     let chain = FullBlocks::new(blocks);
     let start = Instant::now();
-    let (bytes, full_growth) = growth_of(|| {
+    let (bytes, full_growth) = peak_above(before, || {
         let mut follower = chain.follower();
         let mut bytes = 0;
         for header in chain.headers() {
@@ -63,7 +65,7 @@ fn main() {
     // Headers alone; those of the chain are made beforehand.
     let chain = FullBlocks::new(headers);
     let start = Instant::now();
-    let (kept, header_growth) = growth_of(|| {
+    let (kept, header_growth) = peak_above(anonymous_bytes(), || {
         let mut follower = chain.follower();
         for header in chain.headers() {
             follower.accept_header(*header).expect("valid headers");

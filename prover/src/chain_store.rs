@@ -439,9 +439,13 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
             FinalEvent::Anchor(anchor) => {
                 anchors.insert(anchor.batch, head.events)?;
             }
+            FinalEvent::Payout(payout) if payout.index != head.payouts => {
+                let (found, expected) = (payout.index, head.payouts);
+                return Err(ChainStoreError::Corrupted(format!("payout {found} comes where {expected} is next")));
+            }
             FinalEvent::Payout(payout) => {
                 payouts.insert(payout.index, head.events)?;
-                head.payouts = payout.index + 1;
+                head.payouts += 1;
             }
             FinalEvent::Refused(_) => {}
         }

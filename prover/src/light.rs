@@ -87,7 +87,8 @@ pub fn cut(block: &Block, params: &Params) -> Result<Option<Excerpt>, BlockError
     if positions.is_empty() { Ok(None) } else { Excerpt::of(block, &positions).map(Some) }
 }
 
-/// Fetches blocks and cuts them here, so that their source cannot show anything that is not in them.
+/// Fetches blocks and cuts them here, so that their source cannot show anything that is not in them. An Esplora server has no
+/// branches of witnesses to give, so the blocks that its index names are fetched whole.
 pub struct Cutter<'a> {
     source: &'a dyn ChainSource,
     params: &'a Params,

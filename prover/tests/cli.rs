@@ -137,6 +137,13 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     let events = scene.report(&["follow"])["events"].to_string();
     assert!(events.contains("\"due\"") && events.contains("\"amount_sat\":3000"), "{events}");
     assert_eq!(scene.report(&["follow"])["events"], serde_json::json!([]), "all of it has been told");
+    let exported = scene.report(&["follow", "--export-excerpts", "excerpts"]);
+    assert_eq!(exported["excerpts"], 3, "two deposits and an anchor");
+    for source in [&[][..], &["--excerpts", "excerpts", "--rescan"]] {
+        let light = scene.report(&[&["follow", "--headers-only"], source].concat());
+        assert_eq!((&light["root_verified"], &light["complete"]), (&followed["root_verified"], &Value::Bool(false)));
+        assert!(light["caveats"].to_string().contains("left out"));
+    }
     let events = scene.report(&["follow", "--all"])["events"].to_string();
     assert!(events.contains("\"verified\"") && events.contains("\"number\":1"), "{events}");
 
@@ -364,7 +371,7 @@ fn a_block_becomes_a_workload() {
 fn a_second_process_on_the_ledger_is_told_to_wait() {
     let scene = Scene::funded();
     let ledger = scene.path("rollup/ledger.redb");
-    let _open = taproof::ledger::Ledger::open(&ledger, taproof_verifier::cell::ChainId(1)).expect("the file is ours");
+    let _open = taproof::ledger::Ledger::open(&ledger, ChainId(1)).expect("the file is ours");
     assert!(scene.failure(5, &["batch"]).contains("open"));
 }
 

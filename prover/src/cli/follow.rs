@@ -35,6 +35,7 @@ Examples:
   taproof follow --all
   taproof follow --export-excerpts excerpts
   taproof follow --headers-only --excerpts excerpts
+  taproof follow --headers-only --esplora https://blockstream.info/api --poster bc1p...
   taproof follow --node http://127.0.0.1:38332 --cookie .cookie --json")]
 pub(crate) struct Follow {
     #[command(flatten)]

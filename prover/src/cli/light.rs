@@ -4,8 +4,9 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
     session::{Session, Source, not_followed},
 };
+use bitcoin::{Address, Txid, address::NetworkUnchecked};
 use clap::Args;
-use std::{fs, io, path::PathBuf};
+use std::{collections::BTreeSet, fs, io, path::PathBuf};
 use taproof::{
     chain_store::{ChainStore, StoredFollower, View},
     follow::{self, FollowError},
@@ -26,9 +27,15 @@ pub(crate) struct LightOptions {
     /// Reads headers, and of the blocks only excerpts; what it then cannot see, it says. Its store is `light.redb`.
     #[arg(long)]
     headers_only: bool,
-    /// The folder of excerpts, as `--export-excerpts` writes them; without it, the node's blocks are cut here.
+    /// The folder of excerpts, as `--export-excerpts` writes them; without it, blocks are fetched and cut here.
     #[arg(long, value_name = "DIR", requires = "headers_only")]
     excerpts: Option<PathBuf>,
+    /// A poster's address: of an Esplora server's blocks, those are fetched in which it paid or was paid.
+    #[arg(long = "poster", value_name = "ADDRESS", requires_all = ["headers_only", "esplora"])]
+    posters: Vec<Address<NetworkUnchecked>>,
+    /// A transaction with a deposit or a demand to exit, whose block is fetched, too.
+    #[arg(long = "txid", value_name = "TXID", requires_all = ["headers_only", "esplora"])]
+    txids: Vec<Txid>,
     /// Begins from the rollup's start again, because there are more excerpts now of blocks that were passed over.
     #[arg(long, requires = "headers_only")]
     rescan: bool,
@@ -68,7 +75,7 @@ impl LightOptions {
                 fs::read_dir(folder).or_exit_while(Exit::Input, folder.display().to_string())?;
                 Box::new(ExcerptFolder::new(folder.clone()))
             }
-            None => Box::new(Cutter::new(source.chain(), &session.params)),
+            None => Box::new(self.cutter(session, source)?),
         };
         let followed = stored.catch_up_light(source.chain(), excerpts.as_ref(), |_, event| {
             if let Event::Rewound { to, .. } = event {
@@ -78,6 +85,26 @@ impl LightOptions {
         });
         followed.map_err(not_followed)?;
         Ok(stored)
+    }
+
+    /// Cuts a node's blocks, or those of a server that its index names.
+    fn cutter<'a>(&self, session: &'a Session, source: &'a Source) -> Result<Cutter<'a>> {
+        let Source::Esplora(server) = source else { return Ok(Cutter::new(source.chain(), &session.params)) };
+        if self.posters.is_empty() {
+            let failure = Failure::new(Exit::Input, "without an address there is nothing to ask an Esplora server for");
+            return Err(failure.advise("give --poster ADDRESS, or --excerpts DIR"));
+        }
+        let mut heights = BTreeSet::new();
+        for poster in &self.posters {
+            let poster = poster.clone().require_network(session.params.network).or_exit(Exit::Input)?;
+            heights.extend(server.history(&poster.script_pubkey())?.iter().map(|entry| entry.block.height));
+        }
+        for txid in &self.txids {
+            let located = server.inclusion(txid)?;
+            let located = located.ok_or_else(|| Failure::new(Exit::Input, format!("{txid} is in no block")))?;
+            heights.insert(located.height);
+        }
+        Ok(Cutter::at_heights(source.chain(), &session.params, heights))
     }
 
     /// Writes the excerpts if asked, and gives how many there are. Blocks are validated as they are followed.
