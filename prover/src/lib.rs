@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod light;
 pub mod matrices;
 pub mod node;
+pub mod overview;
 pub mod progress;
 pub mod prove;
 pub mod proving_key;

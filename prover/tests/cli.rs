@@ -19,7 +19,13 @@ use taproof_circuits::{
     cs::{ConstraintSystem, SegmentShape, Shape},
     iden3::write_wtns,
 };
-use taproof_verifier::{cell::Depth, record::Kind, statement::CircuitId};
+use taproof_verifier::{
+    cell::{ChainId, Depth},
+    envelope::Magic,
+    exit::ExitRequest,
+    record::Kind,
+    statement::CircuitId,
+};
 use tempfile::TempDir;
 
 /// A data directory of its own.
@@ -154,6 +160,38 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     anchored_by_the_service(&scene);
     let rebuilt = scene.report(&["rebuild"]);
     assert_eq!((&rebuilt["batches"], &rebuilt["balance_sat"]), (&2.into(), &54_900.into()));
+    exit_requests(&scene);
+}
+
+/// An owner demands a withdrawal by an output on Bitcoin.
+fn exit_requests(scene: &Scene) {
+    let address = scene.report(&["wallet", "keys"])["poster_address"].as_str().expect("an address").to_owned();
+    let exit = ["tx", "exit", "--from", "0", "--amount", "5000", "--address", &address];
+    let output = scene.report(&exit);
+    let script = hex::decode(output["script_pubkey"].as_str().expect("a script")).expect("digits");
+    let script = bitcoin::ScriptBuf::from(script);
+    let request = ExitRequest::parse(&script, Magic(*b"tpdp")).expect("a request");
+    assert_eq!(request.verify(ChainId(1)), Ok(()));
+    assert_eq!((request.from().get(), request.record().amount), (0, 5_000));
+    let error = scene.failure(3, &[&exit[..], &["--add-to", "txs.json"]].concat());
+    assert!(error.contains("--add-to"), "{error}");
+    let error = scene.failure(3, &[&exit[..], &["--token", "1"]].concat());
+    assert!(error.contains("not bitcoin"), "{error}");
+}
+
+#[test]
+fn a_bridge_has_keys_a_threshold_and_deadlines_in_order() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    let key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+    let small = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+    let failure = |options: &[&str]| scene.failure(3, &[&small, options].concat());
+    assert!(failure(&["--network", "signet"]).contains("--bridge-threshold"));
+    assert!(failure(&["--bridge-key", key]).contains("--bridge-threshold"));
+    assert!(failure(&["--bridge-key", key, "--bridge-threshold", "2"]).contains("2 signatures of 1 keys"));
+    assert!(failure(&["--bridge-key", key, "--bridge-key", key, "--bridge-threshold", "2"]).contains("twice"));
+    assert!(failure(&["--refund-delay", "1008"]).contains("a refund after 1008"));
+    assert!(failure(&["--deposit-window", "0"]).contains("a window of 0"));
 }
 
 /// The service brings the second batch into the chain, and on until it is final.
@@ -468,7 +506,7 @@ fn mainnet_keys_are_refused_without_the_flag() {
     scene.report(&["wallet", "new"]);
     assert!(scene.failure(3, &["wallet", "import"]).contains("mnemonic"));
     let error = scene.failure(3, &["setup", "--network", "bitcoin"]);
-    assert!(error.contains("no default address"), "{error}");
+    assert!(error.contains("no default signers"), "{error}");
 }
 
 #[test]

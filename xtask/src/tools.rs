@@ -45,6 +45,15 @@ pub(crate) fn ensure_valgrind() -> anyhow::Result<()> {
     install_debian(&["valgrind"], "valgrind")
 }
 
+/// Ensures a headless Chromium, in which the report is looked at.
+pub(crate) fn ensure_chromium() -> anyhow::Result<()> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    if std::env::var_os("CHROMIUM").is_some() || names.iter().any(|name| works(name, &["--version"])) {
+        return Ok(());
+    }
+    install_debian(&["chromium"], "Chromium")
+}
+
 /// Where cargo builds.
 pub(crate) fn target_folder(root: &Path) -> PathBuf {
     root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))

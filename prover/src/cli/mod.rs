@@ -16,6 +16,7 @@ mod foreign;
 mod import_block;
 mod inspect;
 mod light;
+mod overview;
 mod prove;
 mod regtest;
 mod session;
@@ -89,6 +90,8 @@ enum Command {
     Verify(prove::Verify),
     Anchor(Box<anchor::Anchor>),
     Follow(follow::Follow),
+    Status(overview::Status),
+    Report(overview::Report),
     Rebuild(follow::Rebuild),
     ProveAccount(account::ProveAccount),
     VerifyAccount(account::VerifyAccount),
@@ -120,6 +123,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Verify(command) => command.run(&global),
         Command::Anchor(command) => command.run(&global),
         Command::Follow(command) => command.run(&global),
+        Command::Status(command) => command.run(&global),
+        Command::Report(command) => command.run(&global),
         Command::Rebuild(command) => command.run(&global),
         Command::ProveAccount(command) => command.run(&global),
         Command::VerifyAccount(command) => command.run(&global),

@@ -118,7 +118,9 @@ impl BridgeOptions {
                 return Err(failure.advise("give --bridge-threshold, and each signer's key with --bridge-key"));
             }
         };
-        Bridge::new(threshold, keys, self.refund_delay).or_exit(Exit::Input)
+        let bridge = Bridge::new(threshold, keys, self.refund_delay).or_exit(Exit::Input)?;
+        Params::check_deadlines(&bridge, self.deposit_window, self.deposit_expiry).or_exit(Exit::Input)?;
+        Ok(bridge)
     }
 }
 
@@ -174,7 +176,6 @@ impl Setup {
             final_depth_blocks: self.final_depth,
             program_id: program.id(),
         };
-        params.check().or_exit(Exit::Input)?;
         fs::create_dir_all(dir.path())?;
         write_atomically(&dir.program(), |file| file.write_all(&program.to_bytes()))?;
         Ledger::create(&dir.ledger(), params.chain_id, depth).map_err(ledger_failure)?;

@@ -42,14 +42,21 @@ pub struct Params {
 }
 
 impl Params {
+    /// Checks what the fields demand of one another.
+    ///
+    /// # Errors
+    /// As [`Params::check_deadlines`].
+    pub fn check(&self) -> Result<(), StartError> {
+        Self::check_deadlines(&self.bridge, self.deposit_window_blocks, self.deposit_expiry_blocks)
+    }
+
     /// Checks that the deposits' deadlines leave each party its time: the poster to credit, the federation to move what
     /// is credited.
     ///
     /// # Errors
     /// [`StartError::Deadlines`].
-    pub fn check(&self) -> Result<(), StartError> {
-        let (window_blocks, expiry_blocks) = (self.deposit_window_blocks, self.deposit_expiry_blocks);
-        let refund_blocks = self.bridge.refund_delay_blocks();
+    pub fn check_deadlines(bridge: &Bridge, window_blocks: u32, expiry_blocks: u32) -> Result<(), StartError> {
+        let refund_blocks = bridge.refund_delay_blocks();
         if 0 < window_blocks && window_blocks < expiry_blocks && expiry_blocks < refund_blocks.into() {
             return Ok(());
         }

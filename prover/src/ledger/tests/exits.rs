@@ -34,7 +34,7 @@ fn requests_are_served_or_refuted_ahead_of_transactions() {
         exit(0, 60, request(1, 1, 0, 60)),
         exit(1, 60, request(1, 1, 0, 61)),
         exit(2, 61, request(4, 2, 0, 5)),
-        exit(3, 61, request(2, 2, 1, 5)),
+        exit(3, 61, request(2, 2, 1, 6)),
         exit(4, 62, request(5, 40, 0, 5)),
         exit(5, 62, request(5, 64, 0, 5)),
         exit(6, 101, request(2, 2, 0, 5)),

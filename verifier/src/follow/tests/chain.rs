@@ -1,7 +1,7 @@
 //! Reorganisations, restarts, and the property that only the best chain counts.
 
 use super::*;
-use crate::cell::ChainId;
+use crate::{cell::ChainId, exit::tests::request};
 use proptest::prelude::*;
 
 /// A chain that a follower is fed: at each height the block and what a follower of this chain alone has become.
@@ -20,7 +20,7 @@ impl History {
         self.branches.last().expect("the start is there")
     }
 
-    /// A block with a deposit, and a batch that withdraws.
+    /// A block with a deposit, and a batch that withdraws and serves what waits; each fourth block has an exit request.
     fn mine(&mut self, what: u32, tag: u32) -> Vec<Event> {
         let mut branch = self.last().fork(tag);
         let height = branch.follower.scanned.height;
@@ -31,11 +31,16 @@ impl History {
         if what & 2 != 0 {
             let mut batch = branch.batch();
             batch.root_seed = tag.into();
+            batch.served = branch.follower.pending_exits().map(|exit| exit.request).collect();
             batch.withdrawals = alloc::vec![u64::from(height) + 1; (what >> 2) as usize % 3];
             transactions.push(branch.anchor(&batch));
         }
         if what & 4 != 0 {
             transactions.push(branch.anchor(&Batch { tip: Tip::genesis(&params()), ..branch.batch() }));
+        }
+        if height % 4 == 3 {
+            let exit = request(3, height % 7, height + 1_000 * tag, 5);
+            transactions.push(exit_transaction(height + 1_000 * tag + 500, &[exit]));
         }
         let block = branch.next_block(transactions);
         let events = branch.follow(block.clone());

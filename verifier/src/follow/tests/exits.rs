@@ -7,10 +7,6 @@ use crate::{
     payload::{Payload, PayloadError},
 };
 
-fn exit_transaction(tag: u32, requests: &[ExitRequest]) -> Transaction {
-    pay(tag, requests.iter().map(|request| request.output(DEPOSIT_MAGIC)).collect())
-}
-
 /// A branch with requests in block 1.
 fn branch_with(requests: &[ExitRequest]) -> Branch {
     let mut branch = Branch::new();

@@ -125,6 +125,11 @@ pub(super) fn deposit_transaction(tag: u32, amounts: &[u64]) -> Transaction {
     pay(tag, amounts.iter().flat_map(pair).collect())
 }
 
+/// A transaction with some exit requests.
+pub(super) fn exit_transaction(tag: u32, requests: &[ExitRequest]) -> Transaction {
+    pay(tag, requests.iter().map(|request| request.output(DEPOSIT_MAGIC)).collect())
+}
+
 /// What a toy batch does.
 #[derive(Clone)]
 pub(super) struct Batch {

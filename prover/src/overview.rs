@@ -1,0 +1,219 @@
+//! A rollup on one page: where its chain stands, what is anchored and what it cost, who waits for what.
+//!
+//! [`Overview`] is collected from a follower and its store, and from the anchoring service's jobs where there are some. It is data
+//! alone: commands print it, [`Overview::to_html`] makes a page of it.
+
+mod html;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    anchoring::{Job, State},
+    chain_store::{ChainStoreError, DuePayout, FinalAnchor, FinalEvent, StoredFollower, View},
+};
+use bitcoin::{BlockHash, Network, Txid};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use taproof_verifier::field;
+
+/// A rollup on one page.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Overview {
+    /// The Bitcoin network.
+    pub network: Network,
+    /// The rollup's number.
+    pub chain_id: u32,
+    /// Whether every block was seen whole.
+    pub is_complete: bool,
+    /// The height of the last block that was scanned.
+    pub height: u32,
+    /// That block.
+    pub block: BlockHash,
+    /// How many blocks, its own included, make a block final.
+    pub final_depth_blocks: u32,
+    /// How many batches are anchored.
+    pub batches: u64,
+    /// The verified root, 32 bytes, little-endian, in hexadecimal.
+    pub root_verified: String,
+    /// The levels of the tree.
+    pub tree_levels: u8,
+    /// How many deposits are credited.
+    pub deposits_credited: u64,
+    /// How many wait to be credited, and their sum.
+    pub deposits_waiting: u64,
+    /// What they add up to.
+    pub deposits_waiting_sat: u64,
+    /// How many payouts fell due since the start, paid or not.
+    pub payouts_due: u64,
+    /// What they add up to.
+    pub payouts_due_sat: u64,
+    /// Payouts of anchors that are not final.
+    pub payouts_waiting: u64,
+    /// What they add up to.
+    pub payouts_waiting_sat: u64,
+    /// The anchors, by batch.
+    pub anchors: Vec<AnchorRow>,
+    /// Transactions that announce an anchor and are none, in the order of the chain.
+    pub refused: Vec<RefusedRow>,
+}
+
+/// The anchor of a batch: in the chain, or on its way there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct AnchorRow {
+    /// The number of the batch.
+    pub batch: u64,
+    /// How far it is, in words.
+    pub state: String,
+    /// The height of its block.
+    pub height: Option<u32>,
+    /// The number of its confirmations.
+    pub depth_blocks: Option<u32>,
+    /// The time of its block's header, in seconds since 1970.
+    pub time_seconds: Option<u32>,
+    /// The reveal that is in the chain, or the latest that was handed to the node.
+    pub txid: Option<Txid>,
+    /// The root after the batch, as [`Overview::root_verified`].
+    pub root: Option<String>,
+    /// The chunks, each with a proof.
+    pub chunks: Option<u32>,
+    /// The length of the reveal, witness included.
+    pub reveal_bytes: Option<u32>,
+    /// The virtual size of what the fee pays for.
+    pub vsize_vb: Option<u64>,
+    /// The fee: of commit and reveal where they are ours, else of the reveal.
+    pub fee_sat: Option<u64>,
+    /// How many reveals were handed to the node.
+    pub attempts: Option<usize>,
+    /// Why it waits.
+    pub note: Option<String>,
+}
+
+/// A transaction that announces an anchor and is none.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RefusedRow {
+    /// The height of its block.
+    pub height: u32,
+    /// The transaction.
+    pub txid: Txid,
+    /// The rule that it breaks.
+    pub reason: String,
+}
+
+impl Overview {
+    /// Collects what a follower and its store know, and the jobs of the anchoring service.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`] if the store cannot be read.
+    pub fn new(stored: &StoredFollower, jobs: &[Job]) -> Result<Self, ChainStoreError> {
+        let follower = stored.follower();
+        let (params, tip, scanned) = (follower.params(), follower.tip(), follower.scanned());
+        let settled = stored.store().events(0, usize::MAX)?;
+        let settled = settled.into_iter().map(|(_, event)| (true, event));
+        let unsettled = stored.unsettled().map(|event| (false, event.clone()));
+        let mut overview = Self {
+            network: params.network,
+            chain_id: params.chain_id.0,
+            is_complete: stored.store().view() == View::Full,
+            height: scanned.height,
+            block: scanned.hash,
+            final_depth_blocks: params.final_depth_blocks,
+            batches: tip.batches,
+            root_verified: hex::encode(field::to_bytes(&tip.root)),
+            tree_levels: tip.depth.levels(),
+            deposits_credited: tip.deposits_consumed,
+            deposits_waiting: 0,
+            deposits_waiting_sat: 0,
+            payouts_due: 0,
+            payouts_due_sat: 0,
+            payouts_waiting: 0,
+            payouts_waiting_sat: 0,
+            anchors: Vec::new(),
+            refused: Vec::new(),
+        };
+        for deposit in follower.pending_deposits() {
+            overview.deposits_waiting += 1;
+            overview.deposits_waiting_sat += deposit.deposit.amount_sat;
+        }
+        let mut anchors = BTreeMap::new();
+        for (is_final, event) in settled.chain(unsettled) {
+            match event {
+                FinalEvent::Anchor(anchor) => {
+                    anchors.insert(anchor.batch, AnchorRow::in_chain(&anchor, is_final, scanned.height));
+                }
+                FinalEvent::Refused(refused) => {
+                    let (height, txid, reason) = (refused.block.height, refused.txid, refused.reason);
+                    overview.refused.push(RefusedRow { height, txid, reason });
+                }
+                FinalEvent::Payout(payout) => overview.add_payout(&payout, is_final),
+            }
+        }
+        for job in jobs {
+            anchors.entry(job.batch()).or_insert_with(|| AnchorRow::on_its_way(job)).add_job(job);
+        }
+        overview.anchors = anchors.into_values().collect();
+        Ok(overview)
+    }
+
+    fn add_payout(&mut self, payout: &DuePayout, is_final: bool) {
+        let (count, sum) = match is_final {
+            true => (&mut self.payouts_due, &mut self.payouts_due_sat),
+            false => (&mut self.payouts_waiting, &mut self.payouts_waiting_sat),
+        };
+        *count += 1;
+        *sum = sum.saturating_add(payout.amount_sat);
+    }
+
+    /// A self-contained page in HTML: no scripts, nothing that is loaded from elsewhere.
+    pub fn to_html(&self) -> String {
+        html::page(self)
+    }
+}
+
+impl AnchorRow {
+    /// The fee rate, in satoshi a virtual byte.
+    pub fn sat_per_vb(&self) -> Option<f64> {
+        let (fee, vsize) = self.fee_sat.zip(self.vsize_vb.filter(|vsize| *vsize > 0))?;
+        Some(fee as f64 / vsize as f64)
+    }
+
+    fn in_chain(anchor: &FinalAnchor, is_final: bool, scanned_height: u32) -> Self {
+        Self {
+            batch: anchor.batch,
+            state: if is_final { "final" } else { "in block" }.to_owned(),
+            height: Some(anchor.block.height),
+            depth_blocks: (scanned_height + 1).checked_sub(anchor.block.height),
+            time_seconds: Some(anchor.time_seconds),
+            txid: Some(anchor.txid),
+            root: Some(hex::encode(field::to_bytes(&anchor.root))),
+            chunks: Some(anchor.chunks),
+            reveal_bytes: Some(anchor.reveal_bytes),
+            vsize_vb: Some(anchor.reveal_vsize_vb.into()),
+            fee_sat: anchor.reveal_fee_sat,
+            attempts: None,
+            note: None,
+        }
+    }
+
+    fn on_its_way(job: &Job) -> Self {
+        Self { batch: job.batch(), state: job.state().name().to_owned(), ..Self::default() }
+    }
+
+    /// Adds what our own job knows: where the chain has the anchor, only if it is ours.
+    fn add_job(&mut self, job: &Job) {
+        let is_in_chain = self.height.is_some();
+        if !is_in_chain {
+            self.note = job.hold().map(ToString::to_string);
+        } else if job.state() == State::Safe {
+            job.state().name().clone_into(&mut self.state);
+        }
+        let Some(figures) = job.figures() else { return };
+        if is_in_chain && self.txid != Some(figures.reveal) {
+            return;
+        }
+        self.txid = Some(figures.reveal);
+        self.fee_sat = Some(figures.fee_sat);
+        self.vsize_vb = Some(figures.vsize_vb);
+        self.attempts = Some(figures.attempts);
+    }
+}

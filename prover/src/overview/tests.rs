@@ -1,0 +1,105 @@
+use super::*;
+use crate::{
+    chain_store::ChainStore,
+    follow::FollowError,
+    toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
+};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Follows a toy rollup to its tip, with the store in a folder.
+fn follow(toy: &ToyRollup, folder: &Path) -> StoredFollower {
+    let store = ChainStore::new(folder.join("chain.redb"), &toy.params, View::Full);
+    let opened = StoredFollower::open(store, &toy.node, toy.params.clone(), toy.program.clone());
+    let mut stored = opened.expect("the chain holds the start");
+    stored.catch_up(&toy.node, |_, _| Ok::<(), FollowError>(())).expect("a steady source");
+    stored
+}
+
+/// Two batches, of which `blocks_after` blocks more make the second deep, and a copy of the second that is refused.
+fn overview(blocks_after: u32) -> Overview {
+    let (mut toy, anchors) = ToyRollup::with_two_batches();
+    let payload = taproof_verifier::payload::Payload::decode(anchors[1].payload()).expect("just anchored");
+    let copy = toy.build_anchor(&payload);
+    toy.mine(&[copy.commit().clone(), copy.reveal().clone()]);
+    toy.node.mine(blocks_after).expect("valid");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    Overview::new(&follow(&toy, folder.path()), &[]).expect("a store that was just written")
+}
+
+#[test]
+fn an_overview_tells_what_is_final_and_what_is_not() {
+    let fresh = overview(0);
+    assert_eq!((fresh.batches, fresh.anchors.len(), fresh.refused.len()), (2, 2, 1));
+    let states: Vec<_> = fresh.anchors.iter().map(|row| (row.batch, row.state.as_str(), row.depth_blocks)).collect();
+    assert_eq!(states, [(0, "in block", Some(3)), (1, "in block", Some(2))]);
+    assert_eq!((fresh.payouts_due, fresh.payouts_waiting, fresh.payouts_waiting_sat), (0, 1, 30_000));
+    assert_eq!((fresh.deposits_credited, fresh.deposits_waiting), (5, 0));
+    assert_eq!(fresh.anchors[1].root.as_ref(), Some(&fresh.root_verified));
+
+    let settled = overview(FINAL_DEPTH_BLOCKS);
+    assert!(settled.anchors.iter().all(|row| row.state == "final"));
+    assert_eq!((settled.payouts_due, settled.payouts_due_sat, settled.payouts_waiting), (1, 30_000, 0));
+    assert_eq!(settled.refused.len(), 1);
+    let rate = settled.anchors[1].sat_per_vb().expect("the commit stands in the same block");
+    assert!((1.9..2.2).contains(&rate), "built at 2 sat/vB, shown at {rate}");
+}
+
+/// A browser, from `CHROMIUM` or the path.
+fn browser() -> PathBuf {
+    let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = || {
+        let names = ["chromium", "chromium-browser", "google-chrome"];
+        let candidates = std::env::split_paths(&folders).flat_map(|folder| names.map(|name| folder.join(name)));
+        candidates.into_iter().find(|candidate| candidate.is_file())
+    };
+    let found = named.or_else(on_path);
+    found.expect(
+        "no Chromium: install it, or name it by the environment variable CHROMIUM (`cargo xtask test` installs it)",
+    )
+}
+
+#[test]
+fn a_browser_shows_the_page_and_loads_nothing_else() {
+    let overview = overview(FINAL_DEPTH_BLOCKS);
+    let html = overview.to_html();
+    for reference in ["http:", "https:", "src=", "href=", "@import", "url(", "<script"] {
+        assert!(!html.contains(reference), "the page refers to something else: {reference}");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let page = folder.path().join("report.html");
+    std::fs::write(&page, &html).expect("room for a page");
+    let picture = folder.path().join("report.png");
+    let run = |arguments: &[String]| {
+        let mut command = Command::new(browser());
+        // Containers often run as root without the kernel's namespaces that the browser's sandbox wants.
+        command.args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--enable-logging=stderr",
+        ]);
+        command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
+        let output = command.args(arguments).arg(format!("file://{}", page.display())).output();
+        let output = output.expect("the browser starts");
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success(), "{stderr}");
+        assert!(!stderr.contains("CONSOLE"), "the page reports an error: {stderr}");
+        stdout
+    };
+    let dom = run(&["--dump-dom".to_owned()]);
+    let (_, anchors) = dom.split_once("id=\"anchors\"").expect("a table of anchors");
+    let (anchors, rest) = anchors.split_once("</table>").expect("the table ends");
+    assert_eq!(anchors.matches("<tr>").count(), 1 + overview.anchors.len());
+    assert!(dom.contains(&format!("<code id=\"root\">{}</code>", overview.root_verified)));
+    assert_eq!(dom.matches("<rect class=\"bar").count(), overview.anchors.len());
+    assert!(rest.contains(&overview.refused[0].reason));
+
+    run(&[format!("--screenshot={}", picture.display()), "--window-size=1200,900".to_owned()]);
+    let picture = std::fs::read(&picture).expect("the browser drew the page");
+    assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000, "a page with text on it");
+}
