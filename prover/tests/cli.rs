@@ -365,7 +365,7 @@ fn a_block_becomes_a_workload() {
 fn a_second_process_on_the_ledger_is_told_to_wait() {
     let scene = Scene::funded();
     let ledger = scene.path("rollup/ledger.redb");
-    let _open = taproof::ledger::Ledger::open(&ledger, taproof_verifier::cell::ChainId(1)).expect("the file is ours");
+    let _open = taproof::ledger::Ledger::open(&ledger, ChainId(1)).expect("the file is ours");
     assert!(scene.failure(5, &["batch"]).contains("open"));
 }
 
