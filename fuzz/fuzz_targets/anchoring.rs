@@ -1,14 +1,17 @@
 //! What the anchoring service reads back: stored jobs, whose payload follows in the input, and PSBTs of external signers.
 #![no_main]
 
-use bitcoin::{Network, Psbt};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use taproof::{
     anchoring::{Identity, Job, psbt},
     wallet::Wallet,
 };
-use taproof_verifier::{cell::ChainId, envelope::Magic};
+use taproof_verifier::{
+    bitcoin::{Network, Psbt},
+    cell::ChainId,
+    envelope::Magic,
+};
 
 /// Bytes that say how long the job is.
 const LENGTH_BYTES: usize = 2;

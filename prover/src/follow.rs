@@ -115,11 +115,14 @@ pub fn sync_headers(source: &dyn ChainSource, follower: &mut Follower) -> Result
     Ok(events)
 }
 
+/// What is told of each header that a follower took, with the rewind that it brought about.
+type OnHeader<'a, E> = dyn FnMut(&Follower, &Header, Option<Event>) -> Result<(), E> + 'a;
+
 /// As [`sync_headers`], giving each header that the follower took to `accepted`, with the rewind that it brought about.
 pub(crate) fn sync_headers_with<E: From<FollowError>>(
     source: &dyn ChainSource,
     follower: &mut Follower,
-    accepted: &mut dyn FnMut(&Follower, &Header, Option<Event>) -> Result<(), E>,
+    accepted: &mut OnHeader<'_, E>,
 ) -> Result<(), E> {
     for _ in 0..ATTEMPTS_MAX {
         if read_branch(source, follower, accepted)? {
@@ -211,7 +214,7 @@ pub(crate) fn read_lead(
 fn read_branch<E: From<FollowError>>(
     source: &dyn ChainSource,
     follower: &mut Follower,
-    accepted: &mut dyn FnMut(&Follower, &Header, Option<Event>) -> Result<(), E>,
+    accepted: &mut OnHeader<'_, E>,
 ) -> Result<bool, E> {
     let tip_height = source.tip_height().map_err(FollowError::from)?;
     let mut height = common_height(source, follower, tip_height)?;

@@ -223,6 +223,7 @@ fn anchored_by_the_service(scene: &Scene) {
         status["history"].as_array().expect("a list").iter().filter_map(|change| change["to"].as_str()).collect();
     assert_eq!(states, ["Signed", "CommitSent", "RevealSent", "InBlock", "Final"]);
     assert_eq!(status["jobs"][0]["closed"], true);
+    assert!(scene.failure(1, &["batch", "--take-back", "9"]).contains("no batch 9"));
 }
 
 /// Signs an opening, a transfer and a withdrawal that hold, and six transactions that do not.

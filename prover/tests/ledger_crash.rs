@@ -223,12 +223,12 @@ impl Counts {
     /// Reads the last whole line that the process wrote.
     fn read(written: &str, before: Self) -> Self {
         let lines = written.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        let counts = lines.filter_map(|line| {
+        let mut counts = lines.filter_map(|line| {
             let mut numbers = line.split_once("counts ")?.1.split(' ').map(|number| number.parse().ok());
             let mut next = || numbers.next().flatten();
             Some(Self { batches: next()?, deposits: next()?, transactions: next()? })
         });
-        counts.last().unwrap_or(before)
+        counts.next_back().unwrap_or(before)
     }
 }
 

@@ -157,10 +157,9 @@ impl ServiceError {
     /// Whether the same may work later with nothing changed here.
     pub fn is_transient(&self) -> bool {
         match self {
-            // A node that was started again has another cookie.
-            Self::Node(NodeError::Block(_) | NodeError::Unauthorized { .. } | NodeError::Cookie { .. }) => true,
+            // A node that is being started has not written its cookie.
+            Self::Node(NodeError::Block(_) | NodeError::Cookie { .. }) => true,
             Self::Node(error) => error.is_transient(),
-            Self::Follow(FollowError::Node(NodeError::Unauthorized { .. })) => true,
             Self::Follow(error) => error.is_transient(),
             Self::Store(StoreError::Busy(_) | StoreError::DiskFull(_)) => true,
             _ => false,

@@ -4,6 +4,7 @@ mod crashes;
 mod decisions;
 mod psbt;
 mod races;
+mod random;
 mod real;
 mod reorgs;
 mod rig;

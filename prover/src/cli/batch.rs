@@ -43,8 +43,12 @@ pub(crate) struct BatchCommand {
     /// The most chunks of the batch.
     #[arg(long, default_value_t = 256, value_name = "N")]
     chunks_max: usize,
-    /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip. If a reorganisation replaces that
-    /// block, the batch must be made and proven anew.
+    /// Takes this batch and all after it back first, as when a reorganisation moved its deposits: what they credited and applied
+    /// waits again. Final batches stay.
+    #[arg(long, value_name = "N")]
+    take_back: Option<u64>,
+    /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip. If a reorganisation moves deposits up to
+    /// that block, the batch must be taken back and proven anew.
     #[arg(long, default_value_t = 6, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..=100))]
     reference_depth: u32,
     #[command(flatten)]
@@ -116,6 +120,9 @@ impl BatchCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
         let mut ledger = session.ledger()?;
+        if let Some(batch) = self.take_back {
+            ledger.rewind_to(batch).map_err(ledger_failure)?;
+        }
         let mut rejected = Vec::new();
         let mut transactions = Vec::new();
         for path in &self.transactions {

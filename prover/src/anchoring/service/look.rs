@@ -160,7 +160,7 @@ fn advice(refusal: &Refusal) -> String {
         | Refusal::ReferenceTooOld { .. }
         | Refusal::RootBefore
         | Refusal::ReferenceGoesBack { .. } => {
-            format!("{refusal}: rewind the ledger to this batch and prove it again")
+            format!("{refusal}: take the batch back with `taproof batch --take-back`, and prove it again")
         }
         _ => refusal.to_string(),
     }

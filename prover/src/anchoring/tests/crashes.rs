@@ -61,6 +61,7 @@ fn a_crash_while_an_anchor_is_abandoned_changes_nothing() {
         rig.script.steps.clear();
         rig.script.stop_at = Some(stop_at);
         let stopped = tick(&mut rig);
+        rig.script.stop_at = None;
         rig.mine_and_tick(1);
         assert_eq!(rig.state(0), State::Swept, "step {stop_at}");
         assert_eq!(rig.job(0).generations()[0].sweeps().len(), 1, "step {stop_at}");

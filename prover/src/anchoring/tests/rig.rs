@@ -91,6 +91,8 @@ impl Rig {
     pub(super) fn with_final_depth(batches: u64, final_depth_blocks: u32) -> Self {
         let mut toy = ToyRollup::new();
         toy.params.final_depth_blocks = final_depth_blocks;
+        // The deepest reorganisation of these tests stays above the rollup's start.
+        toy.node.mine(6).expect("empty blocks are valid");
         let deposits = toy.deposit(&[(0, 50_000), (1, 70_000)]);
         // The reference lies above the deposits, so that it can vanish without them.
         toy.node.mine(5).expect("empty blocks are valid");
@@ -161,6 +163,11 @@ impl Rig {
 
     pub(super) fn tick(&mut self) -> TickReport {
         self.try_tick().expect("the toy's node answers")
+    }
+
+    /// All jobs of the running service.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.service.iter().flat_map(Service::jobs)
     }
 
     /// A job as the service has it, which is as the store has it.

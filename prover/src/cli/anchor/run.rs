@@ -183,7 +183,7 @@ impl Run {
         let done = if self.once {
             once(&mut service, &mut source, &mut journal).and_then(|report| report_on(&service, &report, global))
         } else {
-            self.keep_at_it(&mut service, &mut source, &mut journal, &session, global)
+            self.keep_at_it(&mut service, &source, &mut journal, global)
         };
         drop(lock);
         done
@@ -215,14 +215,12 @@ impl Run {
         Ok(Signer::Key(wallet.poster_key(0)?))
     }
 
-    /// Looks again and again until a signal comes. What a node does not answer now, it may answer later; a node that was
-    /// started again has another cookie, so each failure ends the connection.
+    /// Looks again and again until a signal comes. What a node does not answer now, it may answer later.
     fn keep_at_it(
         &self,
         service: &mut Service<ProofFolder>,
-        source: &mut Source,
+        source: &Source,
         journal: &mut Journal,
-        session: &Session,
         global: &Global,
     ) -> Result {
         let pause = Duration::from_secs(self.every);
@@ -238,12 +236,6 @@ impl Run {
                 Err(error) => return Err(service_failure(error)),
             }
             sleep(pause.saturating_mul(1 << failures.min(6)).min(PAUSE_MAX.max(pause)), &journal.stop);
-            if failures > 0 {
-                match self.node.open(&session.dir, session.params.network, ScriptBuf::new()) {
-                    Ok(opened) => *source = opened,
-                    Err(failure) => global.console().warn(failure),
-                }
-            }
         }
         Ok(())
     }
