@@ -13,6 +13,7 @@ use super::{
     spends_by,
 };
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     ops::Range,
@@ -24,11 +25,13 @@ use taproof_verifier::{
 };
 
 mod fault;
+mod snapshot;
 
 pub use fault::{Fault, FaultKind, HeadError};
+pub use snapshot::Snapshot;
 
 /// An output that the federation can spend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgeCoin {
     /// Where it is.
     pub outpoint: OutPoint,
@@ -42,7 +45,7 @@ pub struct BridgeCoin {
 }
 
 /// How a coin came to the bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// To the bridge's own script: the change of a link, or a gift.
     Own,
@@ -58,7 +61,7 @@ pub enum Origin {
 }
 
 /// What became of a deposit on the rollup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credit {
     /// No batch has come to it.
     Waiting,
@@ -74,13 +77,13 @@ pub enum Credit {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Spend {
     height: u32,
 }
 
 /// A payout transaction in its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The transaction.
     pub txid: Txid,
@@ -195,7 +198,7 @@ impl BridgeScan {
         let stays = |height: u32| height <= to.height;
         let before = self.deposits.len();
         let coins = &mut self.coins;
-        self.deposits.retain(|_, outpoint| coins[outpoint].height <= to.height);
+        self.deposits.retain(|_, outpoint| coins.get(outpoint).is_some_and(|coin| stays(coin.height)));
         self.deposits_scanned -= (before - self.deposits.len()) as u64;
         coins.retain(|_, coin| stays(coin.height));
         for coin in coins.values_mut() {
@@ -214,7 +217,7 @@ impl BridgeScan {
 
     fn scan(&mut self, transaction: &Transaction) {
         let spends: Vec<usize> = (0..transaction.input.len())
-            .filter(|input| self.coins.contains_key(&transaction.input[*input].previous_output))
+            .filter(|input| self.coin(&transaction.input[*input].previous_output).is_some())
             .collect();
         let (mut taken_out, mut txid) = (false, None);
         for input in spends {
@@ -234,7 +237,8 @@ impl BridgeScan {
 
     fn spend(&mut self, outpoint: OutPoint, txid: Txid, by_federation: bool) {
         let height = self.scanned.height;
-        let coin = self.coins.get_mut(&outpoint).expect("the caller looked it up");
+        // The node has checked the block; that nothing is spent twice is not taken for granted all the same.
+        let Some(coin) = self.coins.get_mut(&outpoint).filter(|coin| coin.spent.is_none()) else { return };
         coin.spent = Some(Spend { height });
         self.spent.push_back(outpoint);
         let Origin::Deposit { index, credit: Credit::Credited { .. }, .. } = coin.origin else { return };
@@ -288,7 +292,8 @@ impl BridgeScan {
             }
             let output = transaction.output[vout as usize].clone();
             let coin = BridgeCoin { outpoint, output, height: self.scanned.height, origin, spent: None };
-            self.coins.insert(outpoint, coin);
+            // A transaction is in a chain once (BIP-30).
+            self.coins.entry(outpoint).or_insert(coin);
         }
     }
 
@@ -296,7 +301,7 @@ impl BridgeScan {
     fn credit(&mut self, deposits: Range<u64>) {
         let anchor_height = self.scanned.height;
         for (_, outpoint) in self.deposits.range(deposits) {
-            let coin = self.coins.get_mut(outpoint).expect("deposits are among the coins");
+            let Some(coin) = self.coins.get_mut(outpoint) else { continue };
             let expiry_height = coin.height.saturating_add(self.params.deposit_expiry_blocks);
             if let Origin::Deposit { credit, .. } = &mut coin.origin {
                 *credit = if anchor_height < expiry_height {
@@ -332,12 +337,13 @@ impl BridgeScan {
     fn forget_final(&mut self) {
         let Some(final_height) = self.final_height() else { return };
         while let Some(outpoint) = self.spent.front().copied() {
-            if self.coins[&outpoint].spent.is_none_or(|spend| spend.height > final_height) {
+            let spend = self.coins.get(&outpoint).and_then(|coin| coin.spent);
+            if spend.is_some_and(|spend| spend.height > final_height) {
                 break;
             }
             self.spent.pop_front();
-            let coin = self.coins.remove(&outpoint).expect("spent coins are kept until here");
-            if let Origin::Deposit { index, .. } = coin.origin {
+            let coin = self.coins.remove(&outpoint);
+            if let Some(Origin::Deposit { index, .. }) = coin.map(|coin| coin.origin) {
                 self.deposits.remove(&index);
             }
         }
@@ -428,11 +434,13 @@ impl BridgeScan {
             return Err(HeadError::Fault(*fault));
         }
         if let Some(link) = self.links.back() {
-            return Ok(Head { outpoint: link.change(), next_index: self.next_index() });
+            let outpoint = link.change();
+            self.coin(&outpoint).ok_or(HeadError::Gone(outpoint))?;
+            return Ok(Head { outpoint, next_index: self.next_index() });
         }
         let credited =
             |coin: &&BridgeCoin| matches!(coin.origin, Origin::Deposit { credit: Credit::Credited { .. }, .. });
-        let first = self.deposits.values().map(|outpoint| &self.coins[outpoint]).find(credited);
+        let first = self.deposits.values().filter_map(|outpoint| self.coins.get(outpoint)).find(credited);
         let first = first.filter(|coin| self.is_spendable(coin)).ok_or(HeadError::NothingCredited)?;
         if first.spent.is_some() {
             // A depositor took it back. Another start is safe when that cannot be undone any more.
