@@ -1,10 +1,12 @@
-//! Prints, as two lines of JSON, what a chunk of transfers takes: setup; key loading, witness generation on one thread,
-//! and the proof with the peak of anonymous memory, which is all memory of the process but the mapped key.
+//! Prints, as lines of JSON, what a chunk of transfers takes: setup; then, each in a process of its own, key loading, witness
+//! generation on one thread and the proof with the peak of anonymous memory, which is all memory of the process but the mapped
+//! key; and the peak while several such chunks are proven at a time.
 //!
-//! `cargo run --release -p taproof-benches --example prove_memory -- [SLOTS] [DEPTH]`
+//! `cargo run --release -p taproof-benches --example prove_memory -- [SLOTS] [DEPTH] [AT_ONCE]`
 
 use std::{
     fs,
+    num::NonZeroUsize,
     path::Path,
     process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,7 +16,8 @@ use std::{
 use taproof::{
     bench::transfer_chunk,
     key_file::Key,
-    prove::{Blinding, prove},
+    progress::Silent,
+    prove::{Blinding, prove, prove_batch},
 };
 use taproof_benches::key;
 use taproof_circuits::chunk::{assign, shape, witness::ChunkWitness};
@@ -54,7 +57,7 @@ fn peak_bytes_of(work: impl FnOnce()) -> u64 {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: u16| arguments.next().map_or(default, |text| text.parse().expect("a number"));
-    let (slots, levels) = (argument(12), argument(10));
+    let (slots, levels, at_once) = (argument(12), argument(10), argument(2));
     let depth = u8::try_from(levels).ok().and_then(Depth::new).expect("1 to 10 levels");
     let chunk = transfer_chunk(depth, slots);
     match arguments.next() {
@@ -65,12 +68,34 @@ fn main() {
             let (_, setup_s) = timed(|| key(&shape, chunk.statement.circuit, folder.path()));
             println!("{}", serde_json::json!({ "shape_seconds": shape_s, "setup_seconds": setup_s }));
             let program = std::env::current_exe().expect("this program has a path");
-            let sizes = [slots.to_string(), levels.to_string()];
-            let status = Command::new(program).args(sizes).arg(folder.path().join("key")).status();
-            assert!(status.expect("this program starts again").success(), "the proof failed");
+            for at_once in [1, at_once] {
+                let sizes = [slots, levels, at_once].map(|size| size.to_string());
+                let status = Command::new(&program).args(sizes).arg(folder.path().join("key")).status();
+                assert!(status.expect("this program starts again").success(), "the proof failed");
+            }
         }
-        Some(path) => println!("{}", report(&chunk, Path::new(&path))),
+        Some(path) if at_once == 1 => println!("{}", report(&chunk, Path::new(&path))),
+        Some(path) => println!("{}", report_several(&chunk, Path::new(&path), usize::from(at_once))),
     }
+}
+
+fn report_several(chunk: &ChunkWitness, path: &Path, at_once: usize) -> serde_json::Value {
+    let key = Key::open_any(path).expect("just written");
+    let rows = key.header().row_count() as f64;
+    let chunks = vec![chunk.clone(); 2 * at_once];
+    let count = NonZeroUsize::new(at_once).expect("at least one chunk at a time");
+    let mut prove_s = 0.0;
+    let peak_bytes = peak_bytes_of(|| {
+        let results;
+        (results, prove_s) = timed(|| prove_batch(&chunks, |_| Some(&key), count, &Silent));
+        assert!(results.iter().all(Result::is_ok), "valid transfers");
+    });
+    serde_json::json!({
+        "at_once": at_once,
+        "threads": rayon::current_num_threads(),
+        "prove_microseconds_per_constraint": prove_s * 1e6 / (rows * chunks.len() as f64),
+        "peak_bytes_per_constraint_of_one": peak_bytes as f64 / rows,
+    })
 }
 
 fn report(chunk: &ChunkWitness, path: &Path) -> serde_json::Value {

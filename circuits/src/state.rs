@@ -21,7 +21,7 @@ use taproof_verifier::{
     cell::{Account, Cell, CellIndex, ChainId, Depth, Token},
 };
 
-pub use cut::{Batch, DepositStop, Plan, PlanError, Rejected, Slots};
+pub use cut::{Batch, DepositStop, ExitStop, Plan, PlanError, Rejected, Slots};
 pub use replay::{PostedChunk, ReplayError};
 
 /// The cells of one rollup.
@@ -141,6 +141,11 @@ impl State {
     /// What changed since the last commit.
     pub fn changes(&self) -> ChangeSet {
         self.tree.changes()
+    }
+
+    /// The cells that changed since the last commit, as they were then.
+    pub fn replaced(&self) -> impl Iterator<Item = (CellIndex, Cell)> {
+        self.tree.replaced()
     }
 
     /// Makes the changes since the last commit final; gives them.

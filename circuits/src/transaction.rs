@@ -1,11 +1,6 @@
 //! What owners sign.
 //!
-//! A transaction is a body and the payer's signature of its message, four elements:
-//!
-//! - m0 packs chain id (32 bits), kind (8), token (32), from (32), nonce (32), the chain id lowest,
-//! - m1 packs to (32), amount (64), fee (64), where a withdrawal has the number of its destination's type for `to`,
-//! - m2 and m3 are zeros for a transfer, the new owner's x and zero for an opening,
-//!   [`Destination::elements`] for a withdrawal.
+//! A transaction is a body and the payer's signature of its message: see [`taproof_verifier::schnorr::Signed`].
 //!
 //! Deposits are not signed: they come from Bitcoin.
 
@@ -18,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId, Token},
-    field::pack,
+    exit::{self, ExitError, ExitRequest},
     record::{Destination, Kind, OpenRecord, Record, TransferRecord, WithdrawRecord},
+    schnorr,
 };
 
 pub use codec::{TRANSACTION_LENGTH_MAX, TransactionFormatError};
@@ -128,6 +124,44 @@ pub struct Withdraw {
     pub destination: Destination,
 }
 
+impl Withdraw {
+    /// The withdrawal that a request on Bitcoin demands, with its signature.
+    pub fn demanded(request: &ExitRequest, chain_id: ChainId) -> Signed<Self> {
+        let WithdrawRecord { from, amount, fee, destination } = request.record();
+        let (token, nonce) = (Token::BITCOIN, request.nonce());
+        let body = Self { chain_id, token, from, nonce, amount, fee, destination };
+        Signed::new(body, *request.signature())
+    }
+}
+
+impl Signed<Withdraw> {
+    /// The request on Bitcoin that demands this withdrawal for the account's owner.
+    ///
+    /// # Errors
+    /// [`DemandError`].
+    pub fn demand(&self, owner: PublicKey) -> Result<ExitRequest, DemandError> {
+        let Withdraw { token, from, nonce, amount, fee, destination, .. } = self.body;
+        if token != Token::BITCOIN {
+            return Err(DemandError::NotBitcoin(token));
+        }
+        let signature = self.signature;
+        let fields = exit::Unchecked { from, nonce, amount_sat: amount, fee_sat: fee, destination, owner, signature };
+        Ok(fields.try_into()?)
+    }
+}
+
+/// Why a withdrawal cannot be demanded on Bitcoin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemandError {
+    /// Bitcoin pays out nothing but bitcoin.
+    #[error("token {} is not bitcoin", .0.0)]
+    NotBitcoin(Token),
+    /// No account could serve it.
+    #[error(transparent)]
+    Exit(#[from] ExitError),
+}
+
 impl Body for Transfer {
     type Record = TransferRecord;
 
@@ -180,12 +214,9 @@ impl Body for Withdraw {
     }
 }
 
-fn message(kind: Kind, payment: &Payment, to: u32, rest: [Fr; 2]) -> Message {
+fn message(kind: Kind, payment: &Payment, to: u32, details: [Fr; 2]) -> Message {
     let Payment { chain_id, token, from, nonce, amount, fee } = *payment;
-    let parts =
-        [(chain_id.0.into(), 32), (kind as u64, 8), (token.0.into(), 32), (from.get().into(), 32), (nonce.into(), 32)];
-    let [m2, m3] = rest;
-    [pack(parts), pack([(to.into(), 32), (amount, 64), (fee, 64)]), m2, m3]
+    schnorr::Signed { chain_id, kind, token, from, nonce, to, amount, fee, details }.message()
 }
 
 /// A body with a signature, which may or may not be its payer's.

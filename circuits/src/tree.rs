@@ -228,6 +228,11 @@ impl Tree {
         ChangeSet { depth: self.depth, root: self.root, cells }
     }
 
+    /// The cells that changed since the last commit, as they were then, in the order of their indices.
+    pub fn replaced(&self) -> impl Iterator<Item = (CellIndex, Cell)> {
+        self.replaced.iter().map(|(index, cell)| (*index, *cell))
+    }
+
     /// The whole tree, for [`Tree::load`].
     pub fn snapshot(&self) -> ChangeSet {
         let cells = self.cells.iter().map(|(index, cell)| (*index, *cell)).collect();

@@ -1,4 +1,4 @@
-//! What comes from Bitcoin: blocks, headers, reveals, deposits, and the follower's checkpoint. Nothing panics, and what
+//! What comes from Bitcoin: blocks, excerpts of them, headers, reveals, deposits, exit requests, and the follower's checkpoint. Nothing panics, and what
 //! is read as a leaf is written again to the same bytes.
 #![no_main]
 
@@ -8,10 +8,12 @@ use taproof_verifier::{
         Amount, Network, ScriptBuf, Transaction, TxIn, TxOut, Witness, absolute::LockTime, consensus::deserialize,
         constants::genesis_block, transaction::Version,
     },
-    block::{ValidatedBlock, decode_block},
+    block::{Excerpt, ValidatedBlock, ValidatedExcerpt, decode_block},
     bridge::{Bridge, unspendable_key},
+    cell::ChainId,
     deposit::Deposit,
     envelope::{Announcement, Envelope, Magic, Reveal},
+    exit::ExitRequest,
     follow::Checkpoint,
     headers::{BlockId, HeaderChain},
     payload::{Header, PayloadHash},
@@ -31,12 +33,27 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(checkpoint) = Checkpoint::from_bytes(input) {
         assert_eq!(checkpoint.to_bytes(), input);
     }
+    if let Ok(excerpt) = Excerpt::from_bytes(input) {
+        assert_eq!(excerpt.to_bytes(), input);
+        let id = BlockId { height: 1, hash: excerpt.header.block_hash() };
+        let _ = ValidatedExcerpt::new(excerpt, id);
+    }
+    if let Some(request) = ExitRequest::from_bytes(input) {
+        assert_eq!(request.to_bytes(), input);
+        assert_eq!(ExitRequest::parse(&request.output(MAGIC).script_pubkey, MAGIC), Some(request));
+        let _ = request.verify(ChainId(1));
+    }
     read_headers(input);
     read_leaf(input);
 });
 
 fn scan(transaction: &Transaction) {
     let _ = Reveal::parse(transaction, MAGIC);
+    for output in &transaction.output {
+        if let Some(request) = ExitRequest::parse(&output.script_pubkey, MAGIC) {
+            assert_eq!(request.output(MAGIC).script_pubkey, output.script_pubkey);
+        }
+    }
     let bridge = Bridge::new(1, vec![unspendable_key()], 100).expect("one key");
     for (vout, deposit) in Deposit::scan(transaction, &bridge, MAGIC) {
         let vout = vout as usize;

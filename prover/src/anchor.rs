@@ -8,6 +8,7 @@
 //! [`AnchorArtefact::sweep`] takes the commit's output back by the poster's key alone.
 
 mod artefact;
+mod commit_spends;
 mod fee_rate;
 
 #[cfg(test)]
@@ -15,10 +16,11 @@ mod tests;
 
 use crate::{
     regtest::{self, TransactionError},
-    wallet::PosterKey,
+    wallet::{PosterKey, PosterScripts},
 };
 use bitcoin::{
-    Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut, Witness,
+    Amount, EcdsaSighashType, Network, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut,
+    Witness,
     absolute::LockTime,
     ecdsa,
     hashes::Hash,
@@ -32,6 +34,7 @@ use std::collections::HashSet;
 use taproof_verifier::envelope::{Envelope, EnvelopeError, Magic};
 
 pub use artefact::{AnchorArtefact, AnchorFileError, TransactionFigures};
+pub(crate) use commit_spends::{sign_sweep, sweep_weight, unsigned_reveal, unsigned_sweep};
 pub use fee_rate::{FeeRate, FeeRateError};
 
 /// The largest package of commit and reveal that nodes relay, in virtual bytes.
@@ -131,6 +134,14 @@ pub enum AnchorError {
 /// # Errors
 /// Each of [`AnchorError`] but those of sweeping.
 pub fn build(request: &AnchorRequest<'_>, poster: &PosterKey) -> Result<AnchorArtefact, AnchorError> {
+    draft(request, &poster.scripts())?.sign(poster)
+}
+
+/// Builds an anchor and signs nothing: for this only public keys are needed.
+///
+/// # Errors
+/// As [`build`], but for signatures.
+pub fn draft(request: &AnchorRequest<'_>, poster: &PosterScripts) -> Result<AnchorDraft, AnchorError> {
     let secp = Secp256k1::new();
     let envelope = Envelope::new(poster.public(), request.payload)?;
     let change_script = poster.script_pubkey();
@@ -141,20 +152,69 @@ pub fn build(request: &AnchorRequest<'_>, poster: &PosterKey) -> Result<AnchorAr
     }
     let change = TxOut { value: request.headroom, script_pubkey: change_script };
     let mut reveal = envelope.reveal_transaction(OutPoint::null(), change, request.magic);
-    let locked = request.headroom.checked_add(reveal_fee(&secp, &envelope, &reveal, request.fee_rate));
+    let sized_reveal = with_placeholder(&secp, &envelope, &reveal);
+    let locked = request.headroom.checked_add(request.fee_rate.fee(sized_reveal.weight()));
     let locked = locked.filter(|value| *value <= Amount::MAX_MONEY).ok_or(AnchorError::ValueRange)?;
 
     let commit_output = TxOut { value: locked, script_pubkey: envelope.commit_script_pubkey(&secp) };
-    let (mut commit, coins) = fund(vec![commit_output.clone()], request.fee_rate, request.funding, poster)?;
-    sign_funding(&secp, &mut commit, &coins, poster);
+    let (mut commit, funding) = fund(vec![commit_output], request.fee_rate, request.funding, poster)?;
+    check_sizes(&commit, &sized_reveal)?;
+    commit.input.iter_mut().for_each(|input| input.witness.clear());
     reveal.input[0].previous_output = OutPoint { txid: commit.compute_txid(), vout: 0 };
-    sign_reveal(&secp, &mut reveal, &commit_output, &envelope, poster);
-
-    check_sizes(&commit, &reveal)?;
-    regtest::check_scripts(&commit, &coins.iter().map(|coin| coin.output.clone()).collect::<Vec<_>>())?;
-    regtest::check_scripts(&reveal, &[commit_output])?;
     let network = poster.network();
-    Ok(AnchorArtefact::from_parts(network, request.magic, envelope.announcement(), commit, reveal, coins))
+    Ok(AnchorDraft { network, magic: request.magic, envelope, commit, reveal, funding })
+}
+
+/// The two transactions of an anchor, without signatures. Signing changes no txid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnchorDraft {
+    network: Network,
+    magic: Magic,
+    envelope: Envelope,
+    commit: Transaction,
+    reveal: Transaction,
+    funding: Vec<Funding>,
+}
+
+impl AnchorDraft {
+    /// The commit.
+    pub fn commit(&self) -> &Transaction {
+        &self.commit
+    }
+
+    /// The reveal.
+    pub fn reveal(&self) -> &Transaction {
+        &self.reveal
+    }
+
+    /// The coins that the commit spends.
+    pub fn funding(&self) -> &[Funding] {
+        &self.funding
+    }
+
+    /// What the commit locks to, and what the reveal announces.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Signs both transactions.
+    ///
+    /// # Errors
+    /// [`AnchorError::NotPoster`], and [`AnchorError::Script`], which a draft of [`draft`] does not bring about.
+    pub fn sign(self, poster: &PosterKey) -> Result<AnchorArtefact, AnchorError> {
+        if self.envelope.poster() != poster.public() || self.network != poster.network() {
+            return Err(AnchorError::NotPoster);
+        }
+        let Self { network, magic, envelope, mut commit, mut reveal, funding } = self;
+        let secp = Secp256k1::new();
+        sign_funding(&secp, &mut commit, &funding, poster);
+        let commit_output = commit.output[0].clone();
+        sign_reveal(&secp, &mut reveal, &commit_output, &envelope, poster);
+        check_sizes(&commit, &reveal)?;
+        regtest::check_scripts(&commit, &funding.iter().map(|coin| coin.output.clone()).collect::<Vec<_>>())?;
+        regtest::check_scripts(&reveal, &[commit_output])?;
+        Ok(AnchorArtefact::from_parts(network, magic, envelope.announcement(), commit, reveal, funding))
+    }
 }
 
 /// Builds and signs a payment from the poster's coins, as for a deposit; the change comes after the outputs given, unless it
@@ -168,7 +228,7 @@ pub fn pay(
     funding: &[Funding],
     poster: &PosterKey,
 ) -> Result<Transaction, AnchorError> {
-    let (mut transaction, coins) = fund(outputs, fee_rate, funding, poster)?;
+    let (mut transaction, coins) = fund(outputs, fee_rate, funding, &poster.scripts())?;
     sign_funding(&Secp256k1::new(), &mut transaction, &coins, poster);
     let weight = transaction.weight().to_wu();
     if weight > MAX_RELAY_WEIGHT_WU {
@@ -178,14 +238,13 @@ pub fn pay(
     Ok(transaction)
 }
 
-/// The fee of a reveal, which does not depend on what it spends.
-fn reveal_fee(secp: &Secp256k1<All>, envelope: &Envelope, reveal: &Transaction, fee_rate: FeeRate) -> Amount {
+/// A reveal with a witness as long as the signed one's.
+fn with_placeholder(secp: &Secp256k1<All>, envelope: &Envelope, reveal: &Transaction) -> Transaction {
     let mut sized = reveal.clone();
-    sized.input[0].witness = placeholder_witness(FundingKind::TaprootKey);
     // The leaf and the control block come from the envelope, which writes them after any signature.
-    let signature = taproot::Signature::from_slice(&sized.input[0].witness[0]).expect("64 bytes are a signature");
+    let signature = taproot::Signature::from_slice(&[1; 64]).expect("64 bytes are a signature");
     sized.input[0].witness = envelope.witness(secp, &signature);
-    fee_rate.fee(sized.weight())
+    sized
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -194,10 +253,10 @@ enum FundingKind {
     WitnessV0KeyHash,
 }
 
-fn funding_kind(coin: &Funding, poster: &PosterKey) -> Result<FundingKind, AnchorError> {
+fn funding_kind(coin: &Funding, poster: &PosterScripts) -> Result<FundingKind, AnchorError> {
     match &coin.output.script_pubkey {
         script if *script == poster.script_pubkey() => Ok(FundingKind::TaprootKey),
-        script if *script == poster.witness_v0_script_pubkey() => Ok(FundingKind::WitnessV0KeyHash),
+        script if Some(script) == poster.witness_v0_script_pubkey() => Ok(FundingKind::WitnessV0KeyHash),
         _ => Err(AnchorError::ForeignFunding(coin.outpoint)),
     }
 }
@@ -216,7 +275,7 @@ fn fund(
     outputs: Vec<TxOut>,
     fee_rate: FeeRate,
     funding: &[Funding],
-    poster: &PosterKey,
+    poster: &PosterScripts,
 ) -> Result<(Transaction, Vec<Funding>), AnchorError> {
     let coins = largest_first(funding, poster)?;
     let paid = outputs.iter().try_fold(Amount::ZERO, |sum, output| add(sum, output.value))?;
@@ -254,7 +313,7 @@ fn fund(
 /// The coins with their kinds, in an order that does not depend on the one given.
 fn largest_first<'a>(
     funding: &'a [Funding],
-    poster: &PosterKey,
+    poster: &PosterScripts,
 ) -> Result<Vec<(FundingKind, &'a Funding)>, AnchorError> {
     let mut seen = HashSet::new();
     let mut coins = Vec::with_capacity(funding.len());
@@ -307,7 +366,7 @@ fn taproot_key_witness(
     Witness::p2tr_key_spend(&taproot::Signature { signature, sighash_type: TapSighashType::Default })
 }
 
-fn sign_reveal(
+pub(crate) fn sign_reveal(
     secp: &Secp256k1<All>,
     reveal: &mut Transaction,
     commit_output: &TxOut,
@@ -324,7 +383,7 @@ fn sign_reveal(
     reveal.input[0].witness = envelope.witness(secp, &signature);
 }
 
-fn check_sizes(commit: &Transaction, reveal: &Transaction) -> Result<(), AnchorError> {
+pub(crate) fn check_sizes(commit: &Transaction, reveal: &Transaction) -> Result<(), AnchorError> {
     let weights = [commit, reveal].map(|transaction| transaction.weight().to_wu());
     if let Some(weight) = weights.iter().find(|weight| **weight > MAX_RELAY_WEIGHT_WU) {
         return Err(AnchorError::TransactionWeight(*weight));
@@ -335,38 +394,4 @@ fn check_sizes(commit: &Transaction, reveal: &Transaction) -> Result<(), AnchorE
         return Err(AnchorError::PackageSize { vsize_vb, weight_wu });
     }
     Ok(())
-}
-
-impl AnchorArtefact {
-    /// Builds a transaction that takes the commit's output back to the poster, by the key alone. It conflicts with the
-    /// reveal: where that waits already, it must pay more than the reveal to replace it.
-    ///
-    /// # Errors
-    /// [`AnchorError::NotPoster`] and [`AnchorError::NothingToSweep`].
-    pub fn sweep(&self, poster: &PosterKey, fee_rate: FeeRate) -> Result<Transaction, AnchorError> {
-        if self.poster() != poster.public() || self.network() != poster.network() {
-            return Err(AnchorError::NotPoster);
-        }
-        let secp = Secp256k1::new();
-        let spent = self.commit().output[0].clone();
-        let input = TxIn {
-            previous_output: self.reveal().input[0].previous_output,
-            script_sig: ScriptBuf::new(),
-            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
-            witness: placeholder_witness(FundingKind::TaprootKey),
-        };
-        let output = TxOut { value: Amount::ZERO, script_pubkey: poster.script_pubkey() };
-        let mut sweep =
-            Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![input], output: vec![output] };
-        let fee = fee_rate.fee(sweep.weight());
-        let dust = sweep.output[0].script_pubkey.minimal_non_dust();
-        let rest = spent.value.checked_sub(fee).filter(|rest| *rest >= dust);
-        sweep.output[0].value =
-            rest.ok_or(AnchorError::NothingToSweep { value_sat: spent.value.to_sat(), fee_sat: fee.to_sat() })?;
-        let envelope = Envelope::new(poster.public(), self.payload())?;
-        let pair = poster.pair().tap_tweak(&secp, envelope.spend_info(&secp).merkle_root()).to_keypair();
-        sweep.input[0].witness = taproot_key_witness(&secp, &sweep, 0, std::slice::from_ref(&spent), &pair);
-        regtest::check_scripts(&sweep, &[spent])?;
-        Ok(sweep)
-    }
 }

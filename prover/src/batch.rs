@@ -5,10 +5,12 @@ use crate::{
     prove::Proven,
 };
 use ark_bn254::Fr;
+use bitcoin::BlockHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use taproof_circuits::chunk::witness::ChunkWitness;
 use taproof_verifier::{
     cell::{ChainId, Depth},
+    exit::Refutation,
     headers::BlockId,
     payload::{Chunk, Header, PAYLOAD_LENGTH_MAX, Payload, PayloadError, PayloadHash},
     program::ProgramId,
@@ -38,11 +40,12 @@ pub struct BatchHeader {
     pub program_id: ProgramId,
 }
 
-/// A batch that is applied: its chunks with their witnesses.
+/// A batch that is applied: its chunks with their witnesses, and the cells that refute exit requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchFile {
     header: BatchHeader,
     chunks: Vec<ChunkWitness>,
+    refutations: Vec<Refutation>,
 }
 
 /// Why chunks are not those of a batch.
@@ -55,17 +58,32 @@ pub enum BatchError {
     /// A chunk starts from another root than the one before it ends at, or the last ends at another than the batch.
     #[error("the roots do not join up at chunk {0}")]
     Roots(usize),
+    /// A cell that is to refute exit requests is not in the state before the batch.
+    #[error("refutation {0} is not of the state before the batch")]
+    Refutation(usize),
     /// A chunk is of another rollup, depth or height.
     #[error("chunk {0} is of another rollup, depth or height than the batch")]
     Foreign(usize),
 }
 
 impl BatchFile {
-    /// Checks that the chunks are those of the batch.
+    /// Checks that the chunks are those of a batch that refutes no exit request.
     ///
     /// # Errors
     /// Each of [`BatchError`].
     pub fn new(header: BatchHeader, chunks: Vec<ChunkWitness>) -> Result<Self, BatchError> {
+        Self::with_refutations(header, chunks, Vec::new())
+    }
+
+    /// Checks that the chunks are those of the batch and that the refutations lead to its root before.
+    ///
+    /// # Errors
+    /// Each of [`BatchError`].
+    pub fn with_refutations(
+        header: BatchHeader,
+        chunks: Vec<ChunkWitness>,
+        refutations: Vec<Refutation>,
+    ) -> Result<Self, BatchError> {
         if chunks.is_empty() {
             return Err(BatchError::Empty);
         }
@@ -85,7 +103,11 @@ impl BatchFile {
         if root != header.root_after {
             return Err(BatchError::Roots(chunks.len()));
         }
-        Ok(Self { header, chunks })
+        let is_true = |refutation: &Refutation| refutation.root() == Some(header.root_before);
+        if let Some(position) = refutations.iter().position(|refutation| !is_true(refutation)) {
+            return Err(BatchError::Refutation(position));
+        }
+        Ok(Self { header, chunks, refutations })
     }
 
     /// What the batch says of itself.
@@ -96,6 +118,11 @@ impl BatchFile {
     /// The chunks, in order.
     pub fn chunks(&self) -> &[ChunkWitness] {
         &self.chunks
+    }
+
+    /// The cells that refute exit requests.
+    pub fn refutations(&self) -> &[Refutation] {
+        &self.refutations
     }
 
     /// Joins the batch with the proofs of its chunks, in order.
@@ -128,26 +155,27 @@ impl BatchFile {
             deposits_consumed: self.header.deposits_consumed,
             program_id: self.header.program_id,
         };
-        ProvenBatch::new(Payload::new(header, self.chunks.iter().zip(proven).map(chunk).collect())?)
+        let chunks = self.chunks.iter().zip(proven).map(chunk).collect();
+        ProvenBatch::new(Payload::with_refutations(header, chunks, self.refutations.clone())?)
     }
 }
 
 impl Serialize for BatchFile {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.header, &self.chunks).serialize(serializer)
+        (&self.header, &self.chunks, &self.refutations).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for BatchFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (header, chunks) = Deserialize::deserialize(deserializer)?;
-        Self::new(header, chunks).map_err(D::Error::custom)
+        let (header, chunks, refutations) = Deserialize::deserialize(deserializer)?;
+        Self::with_refutations(header, chunks, refutations).map_err(D::Error::custom)
     }
 }
 
 impl Artefact for BatchFile {
     const KIND: ArtefactKind = ArtefactKind::Batch;
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     const LENGTH_MAX: u64 = 1 << 31;
 }
 
@@ -165,7 +193,7 @@ impl ProvenBatch {
     /// [`PayloadError`] if it is too long.
     pub fn new(payload: Payload) -> Result<Self, PayloadError> {
         let header = Header { previous_payload_hash: PayloadHash::NONE, ..*payload.header() };
-        let payload = Payload::new(header, payload.chunks().to_vec())?;
+        let payload = with_header(&payload, header)?;
         let encoded = payload.encode()?;
         Ok(Self { payload, encoded })
     }
@@ -180,9 +208,26 @@ impl ProvenBatch {
     /// # Errors
     /// [`PayloadError`] if the payload is too long, which the hash does not bring about.
     pub fn payload_after(&self, previous_payload_hash: PayloadHash) -> Result<Vec<u8>, PayloadError> {
-        let header = Header { previous_payload_hash, ..*self.payload.header() };
-        Payload::new(header, self.payload.chunks().to_vec())?.encode()
+        self.payload_on(previous_payload_hash, self.payload.header().reference_hash)
     }
+
+    /// The payload to be anchored behind one of that hash, where another block stands at the reference's height now. The
+    /// proofs hold for it as well: a statement names the height alone.
+    ///
+    /// # Errors
+    /// As [`ProvenBatch::payload_after`].
+    pub fn payload_on(
+        &self,
+        previous_payload_hash: PayloadHash,
+        reference_hash: BlockHash,
+    ) -> Result<Vec<u8>, PayloadError> {
+        let header = Header { previous_payload_hash, reference_hash, ..*self.payload.header() };
+        with_header(&self.payload, header)?.encode()
+    }
+}
+
+fn with_header(payload: &Payload, header: Header) -> Result<Payload, PayloadError> {
+    Payload::with_refutations(header, payload.chunks().to_vec(), payload.refutations().to_vec())
 }
 
 impl Serialize for ProvenBatch {
@@ -203,7 +248,7 @@ impl<'de> Deserialize<'de> for ProvenBatch {
 
 impl Artefact for ProvenBatch {
     const KIND: ArtefactKind = ArtefactKind::Proofs;
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     const LENGTH_MAX: u64 = PAYLOAD_LENGTH_MAX as u64 + 8;
 }
 
@@ -211,7 +256,7 @@ impl Artefact for ProvenBatch {
 mod tests {
     use super::*;
     use crate::artefact::{ArtefactError, decode, encode};
-    use bitcoin::{BlockHash, hashes::Hash};
+    use bitcoin::hashes::Hash;
     use std::num::NonZeroU16;
     use taproof_circuits::{
         schnorr::SecretKey,
@@ -269,6 +314,17 @@ mod tests {
         assert_eq!(BatchFile::new(other_chain, chunks.clone()), Err(BatchError::Foreign(0)));
         let reference = BlockId { height: 10, ..header.reference };
         assert_eq!(BatchFile::new(BatchHeader { reference, ..header }, chunks.clone()), Err(BatchError::Foreign(0)));
+        let mut state = State::new(ChainId(7), Depth::new(2).unwrap());
+        let refutation = |state: &State| {
+            let index = taproof_verifier::cell::CellIndex::new(5).unwrap();
+            Refutation { index, cell: state.tree().get(index), path: state.tree().path(index).unwrap() }
+        };
+        let before = refutation(&state);
+        let with = |refutations| BatchFile::with_refutations(header, chunks.clone(), refutations);
+        let file = with(vec![before.clone()]).unwrap();
+        assert_eq!(decode::<BatchFile>(&encode(&file)), Ok(file));
+        state.grow().unwrap();
+        assert_eq!(with(vec![before, refutation(&state)]), Err(BatchError::Refutation(1)));
         let deeper = BatchHeader { depth: Depth::MAX, ..header };
         assert_eq!(BatchFile::new(deeper, chunks), Err(BatchError::Foreign(0)));
     }

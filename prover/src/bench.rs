@@ -6,15 +6,18 @@
 mod baseline;
 mod chain;
 mod chunk;
+mod following;
 mod kernels;
 mod stages;
 mod trapdoor;
 
 pub use baseline::{merge, slowdown};
 pub use chunk::transfer_chunk;
+pub use following::FullBlocks;
 pub use trapdoor::Trapdoor;
 
 use crate::{key_file::KeyFileError, progress::Progress, prove::ProveError, setup::SetupError};
+use ark_bn254::{Fq, Fr};
 use chain::Chain;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -45,8 +48,18 @@ pub enum Subject {
     MsmG2,
     /// From 2^SIZE values on a domain, 1 to 26, to those on its odd coset
     Transform,
+    /// 2^SIZE products in the field of scalars, 1 to 26, less an element each, as a quotient takes them
+    ProductsFr,
+    /// The same in the field of coordinates
+    ProductsFq,
     /// Permutations of 2^SIZE states of Poseidon2, 0 to 22, beside those of the crate taceo-poseidon2
     Hash,
+    /// Mainnet block 702861, 2^SIZE times, 0 to 8, from bytes and looked through for anchors and deposits; by the kilobyte
+    Scan,
+    /// A chain of 2^SIZE blocks with the transactions of mainnet block 702861, 0 to 8, from bytes and followed; by the kilobyte
+    Follow,
+    /// 2^SIZE anchors of 16 proofs each, 0 to 12, one a block, followed and verified
+    Anchors,
 }
 
 impl Subject {
@@ -56,19 +69,28 @@ impl Subject {
             Self::Prove | Self::Setup => Chain::LOG_SIZE_MIN..=Chain::LOG_SIZE_MAX,
             Self::Verify => 0..=10,
             Self::Witness => chunk::LOG_SIZE_MIN..=chunk::LOG_SIZE_MAX,
-            Self::MsmG1 | Self::MsmG2 | Self::Transform => 1..=26,
+            Self::MsmG1 | Self::MsmG2 | Self::Transform | Self::ProductsFr | Self::ProductsFq => 1..=26,
             Self::Hash => 0..=22,
+            Self::Scan | Self::Follow => 0..=8,
+            Self::Anchors => 0..=12,
         }
     }
 
     /// The size that is measured if none is asked for.
     pub fn size_default(self) -> u32 {
         match self {
-            Self::Prove | Self::MsmG1 | Self::Transform | Self::Witness => 16,
+            Self::Prove | Self::MsmG1 | Self::Transform | Self::ProductsFr | Self::ProductsFq | Self::Witness => 16,
             Self::Setup | Self::MsmG2 => 14,
             Self::Verify => 0,
             Self::Hash => 10,
+            Self::Scan | Self::Follow => 5,
+            Self::Anchors => 6,
         }
+    }
+
+    /// Whether what is counted are kilobytes: 1,000 bytes each.
+    pub fn counts_kilobytes(self) -> bool {
+        matches!(self, Self::Scan | Self::Follow)
     }
 }
 
@@ -126,7 +148,7 @@ pub struct Measurement {
     pub backend: Backend,
     /// The binary logarithm of the size.
     pub size: u32,
-    /// The constraints, or the proofs, points, values or states.
+    /// The constraints, or the proofs, points, values, states, kilobytes or anchors.
     pub constraints: u64,
     /// The threads that it could use.
     pub threads: usize,
@@ -207,7 +229,12 @@ pub fn prepare(
         Subject::MsmG1 => Ok(kernels::msm::<G1>(log_size, against_ark)),
         Subject::MsmG2 => Ok(kernels::msm::<G2>(log_size, against_ark)),
         Subject::Transform => Ok(kernels::transform(log_size, against_ark)),
+        Subject::ProductsFr => Ok(kernels::products::<Fr>(log_size, against_ark)),
+        Subject::ProductsFq => Ok(kernels::products::<Fq>(log_size, against_ark)),
         Subject::Hash => Ok(kernels::hash(log_size, against_ark)),
+        Subject::Scan => Ok(following::scan(log_size)),
+        Subject::Follow => Ok(following::follow(log_size)),
+        Subject::Anchors => Ok(following::anchors(log_size)),
     }
 }
 
@@ -278,7 +305,9 @@ mod tests {
             let measurements = run(&request(*subject, log_size, true), &Silent).unwrap();
             let backends: Vec<_> = measurements.iter().map(|measurement| measurement.backend).collect();
             match subject {
-                Subject::Witness => assert_eq!(backends, [Backend::ours()]),
+                Subject::Witness | Subject::Scan | Subject::Follow | Subject::Anchors => {
+                    assert_eq!(backends, [Backend::ours()]);
+                }
                 _ => assert_eq!(backends, [Backend::ours(), Backend::Ark]),
             }
             for m in measurements {

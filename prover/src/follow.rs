@@ -4,8 +4,12 @@
 //! [`scan_next`] gives it the next block, and a driver alternates the two for as long as it likes. A source may
 //! reorganise between two calls or in the middle of one: nothing read from it is believed for longer than the call.
 
-use crate::node::{ChainSource, NodeError};
-use bitcoin::{Network, block::Header};
+use crate::{
+    chain_store::ChainStoreError,
+    light::ExcerptError,
+    node::{ChainSource, NodeError},
+};
+use bitcoin::{Block, Network, block::Header};
 use taproof_verifier::{
     block::BlockError,
     follow::{Checkpoint, Event, Follower, Params, StartError},
@@ -14,9 +18,11 @@ use taproof_verifier::{
 };
 
 /// How often a source may reorganise while its headers are read before that counts as a fault of the source.
-const ATTEMPTS_MAX: usize = 16;
+pub(crate) const ATTEMPTS_MAX: usize = 16;
 /// Headers whose median bounds the time of the next.
 const MEDIAN_TIME_SPAN: u32 = 11;
+/// How many headers are asked for at a time, which bounds what they take before they are checked.
+const HEADERS_AT_A_TIME: u32 = 2_000;
 
 /// Why following stopped. What was scanned before stays scanned.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,12 @@ pub enum FollowError {
     /// A block is not what its header commits to.
     #[error(transparent)]
     Block(#[from] BlockError),
+    /// What was found cannot be kept, or what was kept cannot be read.
+    #[error(transparent)]
+    Store(#[from] ChainStoreError),
+    /// What a light follower needs is not to be had.
+    #[error(transparent)]
+    Excerpt(#[from] ExcerptError),
     /// The source follows another network.
     #[error("the source follows {found}, the rollup lives on {expected}")]
     Network {
@@ -56,6 +68,8 @@ impl FollowError {
         match self {
             Self::Node(NodeError::Block(_)) | Self::TooShort(_) | Self::Unsteady => true,
             Self::Node(error) => error.is_transient(),
+            Self::Store(error) => error.is_transient(),
+            Self::Excerpt(ExcerptError::Node(error)) => error.is_transient(),
             _ => false,
         }
     }
@@ -94,12 +108,25 @@ pub fn resume(
 /// [`FollowError`].
 pub fn sync_headers(source: &dyn ChainSource, follower: &mut Follower) -> Result<Vec<Event>, FollowError> {
     let mut events = Vec::new();
+    sync_headers_with(source, follower, &mut |_, _, event| {
+        events.extend(event);
+        Ok::<(), FollowError>(())
+    })?;
+    Ok(events)
+}
+
+/// As [`sync_headers`], giving each header that the follower took to `accepted`, with the rewind that it brought about.
+pub(crate) fn sync_headers_with<E: From<FollowError>>(
+    source: &dyn ChainSource,
+    follower: &mut Follower,
+    accepted: &mut dyn FnMut(&Follower, &Header, Option<Event>) -> Result<(), E>,
+) -> Result<(), E> {
     for _ in 0..ATTEMPTS_MAX {
-        if read_branch(source, follower, &mut events)? {
-            return Ok(events);
+        if read_branch(source, follower, accepted)? {
+            return Ok(());
         }
     }
-    Err(FollowError::Unsteady)
+    Err(FollowError::Unsteady.into())
 }
 
 /// Scans the next block of the follower's best chain; `None` if all are scanned.
@@ -107,9 +134,14 @@ pub fn sync_headers(source: &dyn ChainSource, follower: &mut Follower) -> Result
 /// # Errors
 /// [`FollowError`]; a block that the source no longer has is transient, and [`sync_headers`] is the way on.
 pub fn scan_next(source: &dyn ChainSource, follower: &mut Follower) -> Result<Option<Vec<Event>>, FollowError> {
-    let Some(next) = follower.next_block() else { return Ok(None) };
-    let block = source.block(&next.hash)?;
+    let Some(block) = next_block(source, follower)? else { return Ok(None) };
     Ok(Some(follower.connect(block)?))
+}
+
+/// Reads the next block of the follower's best chain; `None` if all are scanned.
+pub(crate) fn next_block(source: &dyn ChainSource, follower: &Follower) -> Result<Option<Block>, FollowError> {
+    let Some(next) = follower.next_block() else { return Ok(None) };
+    Ok(Some(source.block(&next.hash)?))
 }
 
 /// Reads and scans all that the source has, giving each event to `observe` as it comes, with the follower as it is then.
@@ -122,9 +154,10 @@ pub fn catch_up<E: From<FollowError>>(
     mut observe: impl FnMut(&Follower, Option<Event>) -> Result<(), E>,
 ) -> Result<(), E> {
     for _ in 0..ATTEMPTS_MAX {
-        for event in sync_headers(source, follower)? {
-            observe(follower, Some(event))?;
-        }
+        sync_headers_with(source, follower, &mut |follower, _, event| match event {
+            Some(event) => observe(follower, Some(event)),
+            None => Ok(()),
+        })?;
         loop {
             match scan_next(source, follower) {
                 Ok(Some(events)) => {
@@ -141,49 +174,60 @@ pub fn catch_up<E: From<FollowError>>(
     Err(FollowError::Unsteady.into())
 }
 
-fn expect_network(source: &dyn ChainSource, expected: Network) -> Result<(), FollowError> {
+pub(crate) fn expect_network(source: &dyn ChainSource, expected: Network) -> Result<(), FollowError> {
     let found = source.network();
     if found == expected { Ok(()) } else { Err(FollowError::Network { expected, found }) }
 }
 
-/// The headers up to `height`, from the start of its period of difficulty on and far enough back for median times and for
-/// the block at `needed_height`.
-fn read_lead(
+/// The lowest height that headers which lead up to `height` should reach: the start of its period of difficulty, far enough
+/// back for median times and for the block at `needed_height`.
+pub(crate) fn lead_first(network: Network, height: u32, needed_height: u32) -> u32 {
+    let interval = u32::try_from(network.params().difficulty_adjustment_interval()).expect("a period has 2,016 blocks");
+    let period_start = height - height % interval;
+    period_start.min(height.saturating_sub(MEDIAN_TIME_SPAN - 1)).min(needed_height)
+}
+
+/// The headers from [`lead_first`] up to `height`.
+pub(crate) fn read_lead(
     source: &dyn ChainSource,
     network: Network,
     height: u32,
     needed_height: u32,
 ) -> Result<Vec<Header>, FollowError> {
-    let interval = u32::try_from(network.params().difficulty_adjustment_interval()).expect("a period has 2,016 blocks");
-    let period_start = height - height % interval;
-    let first = period_start.min(height.saturating_sub(MEDIAN_TIME_SPAN - 1)).min(needed_height);
-    (first..=height)
-        .map(|height| {
-            let hash = source.block_hash(height)?.ok_or(FollowError::TooShort(height))?;
-            Ok(source.header(&hash)?)
-        })
-        .collect()
+    let mut next = lead_first(network, height, needed_height);
+    let mut lead = Vec::with_capacity((height - next + 1) as usize);
+    while next <= height {
+        let headers = source.headers(next, HEADERS_AT_A_TIME.min(height - next + 1))?;
+        if headers.is_empty() {
+            return Err(FollowError::TooShort(next));
+        }
+        next += headers.len() as u32;
+        lead.extend(headers);
+    }
+    Ok(lead)
 }
 
 /// Reads the source's headers above the last block that both chains have; `false` if its chain changed meanwhile.
-fn read_branch(
+fn read_branch<E: From<FollowError>>(
     source: &dyn ChainSource,
     follower: &mut Follower,
-    events: &mut Vec<Event>,
-) -> Result<bool, FollowError> {
-    let tip_height = source.tip_height()?;
+    accepted: &mut dyn FnMut(&Follower, &Header, Option<Event>) -> Result<(), E>,
+) -> Result<bool, E> {
+    let tip_height = source.tip_height().map_err(FollowError::from)?;
     let mut height = common_height(source, follower, tip_height)?;
     while height < tip_height {
-        height += 1;
-        let Some(hash) = source.block_hash(height)? else { return Ok(false) };
-        let header = match source.header(&hash) {
-            Err(NodeError::Block(_)) => return Ok(false),
-            header => header?,
-        };
-        match follower.accept_header(header) {
-            Ok(event) => events.extend(event),
-            Err(HeaderError::ParentUnknown { .. }) => return Ok(false),
-            Err(error) => return Err(error.into()),
+        let headers = source.headers(height + 1, HEADERS_AT_A_TIME.min(tip_height - height));
+        let headers = headers.map_err(FollowError::from)?;
+        if headers.is_empty() {
+            return Ok(false);
+        }
+        height += headers.len() as u32;
+        for header in headers {
+            match follower.accept_header(header) {
+                Ok(event) => accepted(follower, &header, event)?,
+                Err(HeaderError::ParentUnknown { .. }) => return Ok(false),
+                Err(error) => return Err(FollowError::from(error).into()),
+            }
         }
     }
     Ok(true)

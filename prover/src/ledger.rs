@@ -3,9 +3,14 @@
 //! It is one [redb] file. Every change is one durable transaction, so that a crash at any moment leaves the ledger as it
 //! was before or after, never between. Opening it checks every page's checksum and computes the root anew from the cells.
 //! One process at a time has it open.
+//!
+//! A batch can be taken back until it is final ([`Ledger::rewind_to`], [`Ledger::forget_before`]): what undoes it is part of
+//! the transaction that stores it.
 
+mod apply;
 mod error;
 mod tables;
+mod undo;
 
 use crate::artefact::{self, Artefact};
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction, backends::FileBackend};
@@ -14,22 +19,29 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use tables::{ARTEFACTS, CELLS, DEPOSITS, FORMAT, Head, TRANSACTIONS};
+use tables::{ARTEFACTS, CELLS, DEPOSITS, EXITS, FORMAT, Head, TRANSACTIONS, UNDO};
 use taproof_circuits::{
-    state::{Batch, Plan, Refusal, State},
+    state::{Batch, Refusal, State},
     transaction::{Deposit, Transaction},
 };
-use taproof_verifier::cell::{Cell, ChainId, Depth};
+use taproof_verifier::{
+    cell::{ChainId, Depth},
+    exit::{Refutation, ScannedExit, SettledExit},
+    follow::{DEPOSITS_ENOUGH, EXITS_WAITING_MAX},
+};
 use tempfile::NamedTempFile;
+use undo::Undo;
 
 pub use error::LedgerError;
 
 /// The most transactions that wait.
 pub const TRANSACTIONS_MAX: u64 = 1 << 20;
+/// The most exit requests that wait; a follower has no more.
+pub const EXITS_MAX: u64 = EXITS_WAITING_MAX as u64;
 /// The most deposits that wait.
 pub const DEPOSITS_MAX: u64 = 1 << 20;
 /// A batch with this many deposits need not hold all that are due.
-pub const DEPOSITS_PER_BATCH_ENOUGH: usize = 4096;
+pub const DEPOSITS_PER_BATCH_ENOUGH: usize = DEPOSITS_ENOUGH;
 
 /// A deposit that a scan of Bitcoin's blocks found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -60,6 +72,10 @@ pub struct AppliedBatch {
     pub deposits_consumed: u64,
     /// The chunks, and what became of each transaction, by its position in `transactions`.
     pub batch: Batch,
+    /// The cells that refute exit requests, in ascending order.
+    pub refutations: Vec<Refutation>,
+    /// The exit requests that the batch serves or refutes.
+    pub settled: Vec<SettledExit>,
     /// All transactions that were waiting.
     pub transactions: Vec<Transaction>,
 }
@@ -92,6 +108,8 @@ impl Ledger {
             transaction.open_table(CELLS)?;
             transaction.open_table(TRANSACTIONS)?;
             transaction.open_table(DEPOSITS)?;
+            transaction.open_table(EXITS)?;
+            transaction.open_table(UNDO)?;
             transaction.open_table(ARTEFACTS)?;
             head.put(transaction)
         })?;
@@ -140,6 +158,11 @@ impl Ledger {
     /// How many deposits the batches have consumed.
     pub fn deposits_consumed(&self) -> u64 {
         self.head.deposits_consumed
+    }
+
+    /// The height of the Bitcoin block that the last batch refers to; 0 before the first. The next refers to none below.
+    pub fn reference_height(&self) -> u32 {
+        self.head.reference_height
     }
 
     /// Keeps transactions for the next batch, after those that already wait.
@@ -208,40 +231,38 @@ impl Ledger {
         table.iter()?.map(|entry| tables::decode(entry?.1.value())).collect()
     }
 
-    /// Makes a batch of what waits: grows the tree to `depth`, applies the deposits up to the plan's height and the
-    /// transactions, and stores the new state, what still waits, and the artefact that `record` makes of the batch.
-    ///
-    /// A transaction that is refused waits no longer and is in the result; one that found no room still waits. If nothing
-    /// could be applied, the result has no chunks and there is no batch of that number yet.
+    /// Replaces the exit requests by those that wait on the chain now, in their order.
     ///
     /// # Errors
-    /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::DepositsDoNotFit`], [`LedgerError::MustReopen`] and
-    /// those of the disk; then the ledger is as before.
-    pub fn apply<A: Artefact>(
-        &mut self,
-        plan: &Plan,
-        depth: Depth,
-        record: impl FnOnce(&AppliedBatch) -> A,
-    ) -> Result<AppliedBatch, LedgerError> {
-        let waiting = self.read_transactions()?;
-        let due = |scanned: &ScannedDeposit| scanned.height_blocks <= plan.height_blocks;
-        let deposits: Vec<_> = self.deposits()?.into_iter().take_while(due).map(|scanned| scanned.deposit).collect();
-        let (numbers, transactions) = waiting.into_iter().unzip::<u64, Transaction, Vec<_>, Vec<_>>();
-        let stored = self.try_apply(plan, depth, &deposits, transactions).and_then(|applied| {
-            let head = self.store(&applied, &numbers, record)?;
-            Ok((applied, head))
-        });
-        match stored {
-            Ok((applied, head)) if !applied.batch.chunks.is_empty() => {
-                self.state.commit();
-                self.head = head;
-                Ok(applied)
-            }
-            unchanged => {
-                self.state.rollback();
-                unchanged.map(|(applied, _)| applied)
-            }
+    /// [`LedgerError::TooMany`], [`LedgerError::MustReopen`] and those of the disk.
+    pub fn set_exits(&mut self, exits: &[ScannedExit]) -> Result<(), LedgerError> {
+        if exits.len() as u64 > EXITS_MAX {
+            return Err(LedgerError::TooMany { what: "exit requests", count_max: EXITS_MAX });
         }
+        self.write(|transaction| {
+            let mut table = transaction.open_table(EXITS)?;
+            table.retain(|_, _| false)?;
+            for exit in exits {
+                table.insert(exit.index, tables::encode(exit).as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The exit requests that wait and that no batch which may still be taken back has served or refuted, in their order.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupted`] and those of the disk.
+    pub fn exits(&self) -> Result<Vec<ScannedExit>, LedgerError> {
+        let transaction = self.database.begin_read()?;
+        let mut settled = Vec::new();
+        for entry in transaction.open_table(UNDO)?.iter()? {
+            settled.extend(tables::decode::<Undo>(entry?.1.value())?.exits);
+        }
+        let table = transaction.open_table(EXITS)?;
+        let waiting = table.iter()?.map(|entry| tables::decode(entry?.1.value()));
+        // Compared in full, as another request may have the number after a reorganisation.
+        waiting.filter(|exit| exit.as_ref().map_or(true, |exit| !settled.contains(exit))).collect()
     }
 
     /// Keeps an artefact of a batch, in the place of an older one of its kind.
@@ -270,31 +291,6 @@ impl Ledger {
             None => Ok(None),
         }
     }
-
-    /// Applies in memory only.
-    fn try_apply(
-        &mut self,
-        plan: &Plan,
-        depth: Depth,
-        deposits: &[Deposit],
-        transactions: Vec<Transaction>,
-    ) -> Result<AppliedBatch, LedgerError> {
-        if depth < self.state.depth() {
-            return Err(LedgerError::Depth { expected: self.state.depth(), found: depth });
-        }
-        while self.state.depth() < depth {
-            self.state.grow().map_err(|error| LedgerError::Corrupted(error.to_string()))?;
-        }
-        let batch = self.state.apply(plan, deposits, &transactions)?;
-        match batch.deposit_stop {
-            Some(stop) if batch.deposits_applied < DEPOSITS_PER_BATCH_ENOUGH => {
-                return Err(LedgerError::DepositsDoNotFit { stop });
-            }
-            _ => {}
-        }
-        let deposits_consumed = self.head.deposits_consumed + batch.deposits_applied as u64;
-        Ok(AppliedBatch { number: self.head.next_batch, deposits_consumed, batch, transactions })
-    }
 }
 
 impl Ledger {
@@ -310,51 +306,6 @@ impl Ledger {
                 Ok((number.value(), decode(bytes.value())?))
             })
             .collect()
-    }
-
-    /// Writes all that a batch changed; gives the head that is then on disk.
-    fn store<A: Artefact>(
-        &mut self,
-        applied: &AppliedBatch,
-        numbers: &[u64],
-        record: impl FnOnce(&AppliedBatch) -> A,
-    ) -> Result<Head, LedgerError> {
-        let batch = &applied.batch;
-        let (is_batch, number) = (!batch.chunks.is_empty(), applied.number);
-        let artefact = is_batch.then(|| artefact::encode(&record(applied)));
-        let head = Head {
-            depth: self.state.depth(),
-            root: self.state.root(),
-            next_batch: number + 1,
-            deposits_consumed: applied.deposits_consumed,
-            ..self.head
-        };
-        let done: Vec<u64> = batch
-            .applied
-            .iter()
-            .copied()
-            .chain(batch.rejected.iter().map(|rejected| rejected.position))
-            .map(|position| numbers[position])
-            .collect();
-        let changes = self.state.changes();
-        self.write(|transaction| {
-            let mut transactions = transaction.open_table(TRANSACTIONS)?;
-            for number in done {
-                transactions.remove(number)?;
-            }
-            let Some(artefact) = artefact else { return Ok(()) };
-            transaction.open_table(DEPOSITS)?.retain_in(..applied.deposits_consumed, |_, _| false)?;
-            transaction.open_table(ARTEFACTS)?.insert((number, A::KIND as u8), artefact.as_slice())?;
-            let mut cells = transaction.open_table(CELLS)?;
-            for (index, cell) in &changes.cells {
-                match cell {
-                    Cell::Empty => cells.remove(index.get())?,
-                    cell => cells.insert(index.get(), tables::encode(cell).as_slice())?,
-                };
-            }
-            head.put(transaction)
-        })?;
-        Ok(head)
     }
 
     /// Runs one durable transaction: all of `change`, or nothing.

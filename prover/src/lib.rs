@@ -1,19 +1,26 @@
 //! The prover of Taproof: keys, proofs, batches, the ledger and anchors on Bitcoin.
 #![forbid(unsafe_code)]
 
+// The tests of this crate share a harness with its integration tests, which name the crate.
+#[cfg(test)]
+extern crate self as taproof;
+
 pub mod against_ark;
 pub mod anchor;
+pub mod anchoring;
 pub mod artefact;
 pub mod atomic_file;
 pub mod batch;
 pub mod bench;
 pub mod bridge;
+pub mod chain_store;
 pub mod demo;
 pub mod follow;
 pub mod foreign_key;
 pub mod key_file;
 pub mod key_ring;
 pub mod ledger;
+pub mod light;
 pub mod matrices;
 pub mod node;
 pub mod progress;

@@ -31,8 +31,7 @@ use ark_bn254::Fr;
 use ark_ec::{CurveGroup, short_weierstrass::Projective};
 use ark_ff::{One, UniformRand};
 use rand::{CryptoRng, RngCore, rngs::OsRng};
-use rayon::prelude::*;
-use taproof_arith::{Domain, Point, Scalars, msm};
+use taproof_arith::{Domain, Integers, Point, Scalars, msm, vectors};
 use taproof_circuits::{
     chunk::{AssignError, assign, witness::ChunkWitness},
     cs::Assignment,
@@ -162,7 +161,10 @@ fn prove_part(
     let parts = key.parts()?;
     let Assignment { wires, a, b, c } = assignment;
     part.advance(cost::rows(&parts));
-    let proof = make(&parts, &wires, [a, b, c], blinding, part).ok_or(ProveError::Rejected)?;
+    let public = wires[..PUBLIC_WIRES].to_vec();
+    let integers = Integers::of(&wires);
+    drop(wires);
+    let proof = make(&parts, &public, &integers, [a, b, c], blinding, part).ok_or(ProveError::Rejected)?;
     let verified = key.prepared_verifying_key().verify(statement, &proof).map_err(|_| ProveError::Rejected)?;
     Ok(Proven { proof, verified })
 }
@@ -184,26 +186,32 @@ fn check(key: &Key, statement: &Statement, assignment: &Assignment) -> Result<()
     if wires[..PUBLIC_WIRES] != [Fr::one(), statement.digest()] {
         return Err(ProveError::OtherStatement);
     }
-    match (a, b, c).into_par_iter().position_first(|(a, b, c)| *a * b != *c) {
+    match vectors::first_other_product(a, b, c) {
         Some(row) => Err(ProveError::Unsatisfied { row }),
         None => Ok(()),
     }
 }
 
-/// Makes a proof from the wires and the values of every row, without looking whether they hold; `None` if one of its points is at
+/// Makes a proof from the wires, of which the first are `public`, and the values of every row, without looking whether they hold; `None` if one of its points is at
 /// infinity, which a random blinding makes impossible in practice.
 ///
 /// The five sums and the transforms that one of them waits for are all open to every thread at a time, so that none is left
 /// without work before the end; the longest, that in G2, comes first.
-fn make(parts: &Parts<'_>, wires: &[Fr], rows: [Vec<Fr>; 3], blinding: &Blinding, part: &Part<'_>) -> Option<Proof> {
+fn make(
+    parts: &Parts<'_>,
+    public: &[Fr],
+    wires: &Integers,
+    rows: [Vec<Fr>; 3],
+    blinding: &Blinding,
+    part: &Part<'_>,
+) -> Option<Proof> {
     let Blinding { r, s } = blinding;
     let Parts { counts, points, sections } = parts;
-    let (public, private) = wires.split_at(counts.public_wires());
     let delta_g1 = points.delta_g1.to_affine();
     let a_scalars = Scalars::picked(wires, sections.a_wires);
     let b_scalars = Scalars::picked(wires, sections.b_wires);
     let quotient = || {
-        let h = quotient_values(&counts.domain(), public, rows);
+        let h = Integers::of(&quotient_values(&counts.domain(), public, rows));
         part.advance(cost::transforms(parts));
         sum(sections.h, Scalars::all(&h), part)
     };
@@ -211,7 +219,7 @@ fn make(parts: &Parts<'_>, wires: &[Fr], rows: [Vec<Fr>; 3], blinding: &Blinding
     let in_g1 = || rayon::join(|| sum(sections.a, a_scalars, part), || sum(sections.b_g1, b_scalars, part));
     let ((b_g2, h), ((a, b_g1), l)) = rayon::join(
         || rayon::join(in_g2, quotient),
-        || rayon::join(in_g1, || sum(sections.l, Scalars::all(private), part)),
+        || rayon::join(in_g1, || sum(sections.l, Scalars::after(wires, public.len()), part)),
     );
     let a = a + points.alpha.to_affine() + delta_g1 * r;
     let b_g1 = b_g1 + points.beta_g1.to_affine() + delta_g1 * s;
@@ -227,7 +235,7 @@ fn quotient_values(domain: &Domain, public: &[Fr], [mut a, mut b, mut c]: [Vec<F
     }
     a.extend(public);
     domain.to_odd_coset([&mut a, &mut b, &mut c]);
-    a.par_iter_mut().zip(&b).zip(&c).for_each(|((a, b), c)| *a = *a * b - c);
+    vectors::multiply_subtract(&mut a, &b, &c);
     a
 }
 

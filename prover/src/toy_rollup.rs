@@ -80,7 +80,7 @@ pub(crate) struct ToyRollup {
     pub(crate) tip: Tip,
     pub(crate) poster: PosterKey,
     /// The block of the last deposit, which batches refer to.
-    reference: BlockId,
+    pub(crate) reference: BlockId,
     wallet: Wallet,
 }
 
@@ -140,6 +140,13 @@ impl ToyRollup {
         credited
     }
 
+    /// Pays outputs on Bitcoin that no policy need relay, in a block of their own.
+    pub(crate) fn mine_outputs(&mut self, outputs: Vec<TxOut>) {
+        let payment = pay(outputs, rate(), &self.funding(), &self.poster).expect("enough coins");
+        let script = self.poster.script_pubkey();
+        self.node.chain_mut().mine(&[payment], &script).expect("valid");
+    }
+
     /// Applies a batch to the state that refers to the last deposit's block, and proves it.
     pub(crate) fn batch(&mut self, deposits: &[rollup::Deposit], transactions: &[rollup::Transaction]) -> Payload {
         let slots = std::num::NonZeroU16::new(SLOTS).expect("not zero");
@@ -193,6 +200,7 @@ impl ToyRollup {
             root: header.root_after,
             depth: header.depth,
             deposits_consumed: header.deposits_consumed,
+            payouts: self.tip.payouts + payouts(payload),
             reference: BlockId { height: header.reference_height, hash: header.reference_hash },
         };
         anchor
@@ -271,6 +279,12 @@ impl ToyRollup {
         let second = toy.anchor(&payload);
         (toy, [first, second])
     }
+}
+
+/// How many withdrawals of bitcoin a payload has.
+fn payouts(payload: &Payload) -> u64 {
+    let withdrawals = payload.chunks().iter().filter(|chunk| chunk.records.kind() == Kind::Withdraw);
+    withdrawals.filter(|chunk| chunk.token == Token::BITCOIN).map(|chunk| chunk.records.len() as u64).sum()
 }
 
 fn rate() -> FeeRate {

@@ -308,9 +308,63 @@ impl PosterKey {
         ScriptBuf::new_p2wpkh(&CompressedPublicKey(self.pair.public_key()).wpubkey_hash())
     }
 
+    /// What is public of the poster.
+    pub fn scripts(&self) -> PosterScripts {
+        PosterScripts {
+            public: self.public(),
+            network: self.network,
+            witness_v0: Some(self.witness_v0_script_pubkey()),
+        }
+    }
+
     /// The key pair itself, for signing.
     pub(crate) fn pair(&self) -> &Keypair {
         &self.pair
+    }
+}
+
+/// What is public of a poster: enough to find its coins and to draft its transactions, with the key kept elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PosterScripts {
+    public: XOnlyPublicKey,
+    network: Network,
+    witness_v0: Option<ScriptBuf>,
+}
+
+impl PosterScripts {
+    /// The poster of a key that an external signer holds. Its coins are those of the key's taproot address without script.
+    pub fn watch_only(public: XOnlyPublicKey, network: Network) -> Self {
+        Self { public, network, witness_v0: None }
+    }
+
+    /// The internal key of the poster's addresses, which also signs reveals.
+    pub fn public(&self) -> XOnlyPublicKey {
+        self.public
+    }
+
+    /// The network whose coins it spends.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    /// The poster's address: taproot with this key and no script (BIP-86).
+    pub fn address(&self) -> Address {
+        Address::p2tr(&Secp256k1::verification_only(), self.public, None, KnownHrp::from(self.network))
+    }
+
+    /// The script of [`PosterScripts::address`].
+    pub fn script_pubkey(&self) -> ScriptBuf {
+        self.address().script_pubkey()
+    }
+
+    /// The script of the same key as a version 0 witness key hash, where the whole key is known.
+    pub fn witness_v0_script_pubkey(&self) -> Option<&ScriptBuf> {
+        self.witness_v0.as_ref()
+    }
+
+    /// Every script whose coins are the poster's.
+    pub fn all(&self) -> Vec<ScriptBuf> {
+        [self.script_pubkey()].into_iter().chain(self.witness_v0.clone()).collect()
     }
 }
 

@@ -99,7 +99,7 @@ fn alter(path: &Path, position: usize) {
 fn the_whole_journey_and_what_is_refused_on_the_way() {
     let scene = Scene::funded();
     pay(&scene);
-    let batch = scene.report(&["batch", "txs.json"]);
+    let batch = scene.report(&["batch", "--reference-depth", "1", "txs.json"]);
     assert_eq!((&batch["batch"], &batch["deposits"], &batch["applied"]), (&0.into(), &2.into(), &3.into()));
     let reasons: Vec<&str> =
         batch["rejected"].as_array().expect("a list").iter().filter_map(|entry| entry["reason"].as_str()).collect();
@@ -107,7 +107,7 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
         assert!(reasons.iter().any(|reason| reason.contains(expected)), "{expected}: {reasons:?}");
     }
     assert_eq!(reasons.len(), 6, "{reasons:?}");
-    assert_eq!(scene.report(&["batch"])["batch"], Value::Null, "nothing waits");
+    assert_eq!(scene.report(&["batch", "--reference-depth", "1"])["batch"], Value::Null, "nothing waits");
 
     broken_batches(&scene);
     let proofs = scene.report(&["prove", "rollup/batches/0.batch"]);
@@ -115,12 +115,12 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     broken_proofs(&scene);
     assert_eq!(scene.report(&["verify", "rollup/proofs/0.proofs"])["proofs"], 4);
 
-    let unsent = scene.report(&["anchor", "rollup/proofs/0.proofs"]);
+    let unsent = scene.report(&["anchor", "build", "rollup/proofs/0.proofs"]);
     assert_eq!(unsent["sent"], false);
     assert_eq!(scene.report(&["follow"])["batches"], 0);
-    let anchor = scene.report(&["anchor", "rollup/proofs/0.proofs", "--send"]);
+    let anchor = scene.report(&["anchor", "build", "rollup/proofs/0.proofs", "--send"]);
     assert_eq!(anchor["sent"], true);
-    let error = scene.failure(4, &["anchor", "rollup/proofs/0.proofs", "--send"]);
+    let error = scene.failure(4, &["anchor", "build", "rollup/proofs/0.proofs", "--send"]);
     assert!(error.contains("does not follow"), "{error}");
 
     let followed = scene.report(&["follow"]);
@@ -130,6 +130,9 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     scene.report(&["regtest", "mine", "6"]);
     let events = scene.report(&["follow"])["events"].to_string();
     assert!(events.contains("\"due\"") && events.contains("\"amount_sat\":3000"), "{events}");
+    assert_eq!(scene.report(&["follow"])["events"], serde_json::json!([]), "all of it has been told");
+    let events = scene.report(&["follow", "--all"])["events"].to_string();
+    assert!(events.contains("\"verified\"") && events.contains("\"number\":1"), "{events}");
 
     let rebuilt = scene.report(&["rebuild", "--out", "state.json"]);
     assert_eq!(rebuilt["root_rebuilt"], followed["root_verified"]);
@@ -145,12 +148,36 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     }
     let error = scene.failure(3, &["tx", "transfer", "--from", "9", "--to", "1", "--amount", "1"]);
     assert!(error.contains("no account yet"), "{error}");
-    let batch = scene.report(&["batch", "more.json"]);
+    let batch = scene.report(&["batch", "--reference-depth", "1", "more.json"]);
     assert_eq!((&batch["batch"], &batch["applied"], &batch["waiting"]), (&1.into(), &2.into(), &0.into()));
     scene.report(&["prove", "rollup/batches/1.batch"]);
-    scene.report(&["anchor", "rollup/proofs/1.proofs", "--send"]);
+    anchored_by_the_service(&scene);
     let rebuilt = scene.report(&["rebuild"]);
     assert_eq!((&rebuilt["batches"], &rebuilt["balance_sat"]), (&2.into(), &54_900.into()));
+}
+
+/// The service brings the second batch into the chain, and on until it is final.
+fn anchored_by_the_service(scene: &Scene) {
+    assert!(scene.failure(3, &["anchor", "status"]).contains("nothing was anchored"));
+    assert!(scene.failure(3, &["anchor", "run"]).contains("embedded chain"));
+    assert!(
+        scene.failure(3, &["anchor", "run", "--once", "--fee-floor", "9", "--fee-cap", "8"]).contains("above the cap")
+    );
+    let ran = scene.report(&["anchor", "run", "--once"]);
+    assert_eq!(
+        (&ran["batches"], &ran["jobs"][0]["batch"], &ran["jobs"][0]["state"]),
+        (&2.into(), &1.into(), &"in block".into())
+    );
+    assert_eq!(scene.report(&["anchor", "bump", "--batch", "1"])["ordered"], true);
+    assert!(scene.failure(3, &["anchor", "abandon", "--batch", "7"]).contains("no anchor here"));
+    scene.report(&["regtest", "mine", "6"]);
+    let ran = scene.report(&["anchor", "run", "--once"]);
+    assert_eq!(ran["jobs"][0]["state"], "final");
+    let status = scene.report(&["anchor", "status", "--batch", "1"]);
+    let states: Vec<&str> =
+        status["history"].as_array().expect("a list").iter().filter_map(|change| change["to"].as_str()).collect();
+    assert_eq!(states, ["Signed", "CommitSent", "RevealSent", "InBlock", "Final"]);
+    assert_eq!(status["jobs"][0]["closed"], true);
 }
 
 /// Signs an opening, a transfer and a withdrawal that hold, and six transactions that do not.
@@ -225,7 +252,7 @@ fn broken_proofs(scene: &Scene) {
     taproof::artefact::write(&scene.path("forged.proofs"), &forged).expect("the file is ours");
     scene.failure(4, &["verify", "forged.proofs"]);
     // Anchored all the same, they are ignored by whoever follows.
-    scene.report(&["anchor", "forged.proofs", "--send"]);
+    scene.report(&["anchor", "build", "forged.proofs", "--send"]);
     let followed = scene.report(&["follow"]);
     assert_eq!(followed["batches"], 0);
     assert_eq!(followed["events"][0]["event"], "ignored");

@@ -85,7 +85,7 @@ fn write_on(path: &Path) -> Result<(), LedgerError> {
             };
             ledger.add_transactions(&[Transaction::Transfer(Signed::sign(body, &key))])?;
         }
-        let applied = ledger.apply(&plan(), depth(), kept)?;
+        let applied = ledger.apply(&plan(), depth(), 0, kept)?;
         let mut out = std::io::stdout();
         writeln!(out, "batch {}", applied.number).and_then(|()| out.flush()).expect("the parent reads");
     }
@@ -197,6 +197,107 @@ fn a_full_disk_is_an_error_and_loses_nothing() {
     let waiting = ledger.deposits().expect("readable").len() as u64;
     let scanned = ScannedDeposit { deposit: Deposit { amount_sat: 1, owner: *key.public() }, height_blocks: 0 };
     ledger.set_deposits(ledger.deposits_consumed() + waiting, &[scanned]).expect("room");
-    ledger.apply(&plan(), depth(), kept).expect("room");
+    ledger.apply(&plan(), depth(), 0, kept).expect("room");
     assert_eq!(ledger.next_batch(), before + 1);
+}
+
+/// What a ledger has of each: batches, deposits ever found, transactions ever added that were applied or wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    batches: u64,
+    deposits: u64,
+    transactions: u64,
+}
+
+impl Counts {
+    fn of(ledger: &Ledger) -> Self {
+        let waiting = ledger.deposits().expect("readable").len() as u64;
+        let sent = ledger.state().account(CellIndex::default()).map_or(0, |account| account.nonce.into());
+        Self {
+            batches: ledger.next_batch(),
+            deposits: ledger.deposits_consumed() + waiting,
+            transactions: sent + ledger.transactions().expect("readable").len() as u64,
+        }
+    }
+
+    /// Reads the last whole line that the process wrote.
+    fn read(written: &str, before: Self) -> Self {
+        let lines = written.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        let counts = lines.filter_map(|line| {
+            let mut numbers = line.split_once("counts ")?.1.split(' ').map(|number| number.parse().ok());
+            let mut next = || numbers.next().flatten();
+            Some(Self { batches: next()?, deposits: next()?, transactions: next()? })
+        });
+        counts.last().unwrap_or(before)
+    }
+}
+
+/// Adds, applies, and takes the last two of each five batches back, reporting each step once it is stored.
+fn write_and_rewind(path: &Path) -> Result<(), LedgerError> {
+    let mut ledger = open_or_create(path)?;
+    let key = SecretKey::from_seed(&[1; 32]);
+    let report = |ledger: &Ledger| {
+        let Counts { batches, deposits, transactions } = Counts::of(ledger);
+        let mut out = std::io::stdout();
+        writeln!(out, "counts {batches} {deposits} {transactions}").and_then(|()| out.flush()).expect("it is read");
+    };
+    for step in 1u64.. {
+        let scanned = ScannedDeposit { deposit: Deposit { amount_sat: 1, owner: *key.public() }, height_blocks: 0 };
+        ledger.set_deposits(Counts::of(&ledger).deposits, &[scanned])?;
+        report(&ledger);
+        let from = CellIndex::default();
+        let nonce = Counts::of(&ledger).transactions as u32;
+        let body = Transfer { chain_id: CHAIN, token: Token::BITCOIN, from, nonce, to: from, amount: 1, fee: 0 };
+        ledger.add_transactions(&[Transaction::Transfer(Signed::sign(body, &key))])?;
+        report(&ledger);
+        ledger.apply(&plan(), depth(), 0, kept)?;
+        report(&ledger);
+        if step.is_multiple_of(5) {
+            ledger.rewind_to(ledger.next_batch() - 2)?;
+            report(&ledger);
+        }
+        ledger.forget_before(ledger.next_batch().saturating_sub(4))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_ledger_that_goes_back_survives_kills_at_any_moment() {
+    if let Some(path) = ledger_of_this_process() {
+        write_and_rewind(&path).expect("a disk with room");
+    }
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let path = folder.path().join("ledger");
+    let mut rng = StdRng::seed_from_u64(4);
+    let mut counts = Counts::default();
+    for round in 0..14 {
+        let mut process = command("a_ledger_that_goes_back_survives_kills_at_any_moment", &path)
+            .args(["-c", r#"exec "$TEST_EXECUTABLE" --exact "$TEST_NAME" --nocapture"#])
+            .spawn()
+            .expect("bash is there");
+        let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut written = String::new();
+        while !written.contains("counts") {
+            assert_ne!(stdout.read_line(&mut written).expect("readable"), 0, "it ended by itself");
+        }
+        std::thread::sleep(Duration::from_millis(rng.gen_range(0..300)));
+        process.kill().expect("it runs until it is killed");
+        stdout.read_to_string(&mut written).expect("readable");
+        process.wait().expect("it was killed");
+        let reported = Counts::read(&written, counts);
+        let found = Counts::of(&Ledger::open(&path, CHAIN).expect("a sound ledger"));
+        // At most one step was stored and not reported.
+        let Counts { batches, deposits, transactions } = reported;
+        let next = [
+            reported,
+            Counts { deposits: deposits + 1, ..reported },
+            Counts { transactions: transactions + 1, ..reported },
+            Counts { batches: batches + 1, ..reported },
+            Counts { batches: batches.saturating_sub(2), ..reported },
+        ];
+        assert!(next.contains(&found), "round {round}: {reported:?} reported, {found:?} found");
+        assert_sound(&path, found.batches);
+        counts = found;
+    }
+    assert!(counts.batches > 3 && counts.deposits > counts.batches, "{counts:?}: some batches were taken back");
 }

@@ -303,6 +303,8 @@ fn the_connection_outlives_the_node() {
     let (mut bitcoind, node, coins) = funded(1);
     let transaction = spend(&coins, COIN_SAT - 1_000);
     node.send(&transaction).unwrap();
+    bitcoind.flush();
+    let (height, _) = bitcoind.tip();
     bitcoind.kill9();
     let down = node.tip_height().expect_err("killed");
     assert!(matches!(down, NodeError::Unreachable { .. }) && down.is_transient(), "{down:?}");
@@ -325,19 +327,32 @@ fn the_connection_outlives_the_node() {
     }
     bitcoind.wait_until_ready();
     assert_ne!(std::fs::read_to_string(bitcoind.cookie_file()).unwrap(), cookie);
-    // The pool was in memory alone; the chain may have lost its last blocks, too.
+    // The chain was written, the pool was in memory alone.
+    assert_eq!(node.tip_height().unwrap(), height);
     assert_eq!(node.pool_entry(&transaction.compute_txid()).unwrap(), None);
-    bitcoind.mine_empty(bitcoind::MATURITY_BLOCKS);
-    if node.unspent(&coins[0]).unwrap().is_some() {
-        assert_eq!(node.send(&transaction).unwrap(), Sent::Accepted);
-        // A node that is stopped keeps its pool, and its cookie is gone.
-        bitcoind.stop();
-        assert!(!bitcoind.cookie_file().exists());
-        let absent = RpcNode::connect(&bitcoind.url(), &bitcoind.auth(), Network::Regtest).expect_err("no cookie");
-        assert!(matches!(absent, NodeError::Cookie { .. }) && absent.is_transient(), "{absent:?}");
-        bitcoind.restart();
-        bitcoind.wait_for("the pool", || node.pool_entry(&transaction.compute_txid()).unwrap().is_some());
-    }
+    assert_eq!(node.send(&transaction).unwrap(), Sent::Accepted);
+
+    // A node that is stopped keeps its pool, and its cookie is gone.
+    bitcoind.stop();
+    let absent = RpcNode::connect(&bitcoind.url(), &bitcoind.auth(), Network::Regtest).expect_err("no cookie");
+    assert!(matches!(absent, NodeError::Cookie { .. }) && absent.is_transient(), "{absent:?}");
+    bitcoind.restart();
+    bitcoind.wait_for("the pool", || node.pool_entry(&transaction.compute_txid()).unwrap().is_some());
+}
+
+#[test]
+fn a_node_that_lost_its_chain_has_a_shorter_one() {
+    let mut bitcoind = Bitcoind::start();
+    bitcoind.mine(5, &anyone());
+    bitcoind.flush();
+    bitcoind.mine(3, &anyone());
+    let node = bitcoind.node();
+    let lost = bitcoind.block_hash(8);
+    bitcoind.kill9();
+    bitcoind.restart();
+    assert_eq!((node.tip_height().unwrap(), node.block_hash(6).unwrap()), (5, None));
+    assert!(matches!(node.block(&lost), Err(NodeError::Block(hash)) if hash == lost));
+    assert_eq!(node.headers(4, 10).unwrap().len(), 2);
 }
 
 #[test]

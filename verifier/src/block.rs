@@ -8,6 +8,9 @@
 //! An excerpt is some transactions of a block, each with its Merkle branch. It proves that they are in the block, in
 //! this order; not that they are all that matters. The branch of the coinbase shows the tree's depth: inner nodes
 //! cannot pass for a coinbase, so a transaction of 64 bytes cannot pass for an inner node with another below it.
+//! Witnesses have a branch of their own, to what the coinbase commits to; without it a transaction is taken as if it had
+//! none. Otherwise who makes an excerpt could show a payload that was never in the block, in the place of a witness that
+//! reveals nothing.
 //!
 //! Scripts, amounts and signatures are not checked. Who follows a chain relies on its miners, or on the node that the
 //! blocks come from, for these.
@@ -37,6 +40,9 @@ pub enum BlockError {
     /// The bytes are no block, or go on after it.
     #[error("the bytes are not the encoding of a block")]
     Decode,
+    /// The bytes are no excerpt, or go on after it.
+    #[error("the bytes are not the encoding of an excerpt")]
+    DecodeExcerpt,
     /// The bytes exceed any block.
     #[error("{0} bytes, more than the {BLOCK_LENGTH_MAX} of the longest block")]
     TooLong(usize),
@@ -189,18 +195,21 @@ fn parent(left: TxMerkleNode, right: TxMerkleNode) -> TxMerkleNode {
 
 fn check_witness_commitment(transactions: &[Transaction]) -> Result<(), BlockError> {
     let [coinbase, others @ ..] = transactions else { return Err(BlockError::WitnessCommitment) };
-    let Some(commitment) = coinbase.output.iter().rev().find_map(|output| commitment(&output.script_pubkey)) else {
-        let has_witness = |transaction: &Transaction| transaction.input.iter().any(|input| !input.witness.is_empty());
+    if commitment_of(coinbase).is_none() {
         return if transactions.iter().any(has_witness) { Err(BlockError::WitnessCommitment) } else { Ok(()) };
-    };
+    }
+    let nodes = core::iter::once(coinbase_witness_node()).chain(others.iter().map(witness_node));
+    check_witness_root(coinbase, merkle_root(nodes.collect())?)
+}
+
+/// Checks that a coinbase commits to the root of the tree of witnesses.
+fn check_witness_root(coinbase: &Transaction, root: TxMerkleNode) -> Result<(), BlockError> {
+    let commitment = commitment_of(coinbase).ok_or(BlockError::WitnessCommitment)?;
     let input = coinbase.input.first().ok_or(BlockError::WitnessCommitment)?;
     let reserved = match input.witness.nth(0) {
         Some(reserved) if input.witness.len() == 1 && reserved.len() == 32 => reserved,
         _ => return Err(BlockError::WitnessCommitment),
     };
-    let hash = |transaction: &Transaction| TxMerkleNode::from_byte_array(transaction.compute_wtxid().to_byte_array());
-    let coinbase_hash = TxMerkleNode::from_byte_array(Wtxid::all_zeros().to_byte_array());
-    let root = merkle_root(core::iter::once(coinbase_hash).chain(others.iter().map(hash)).collect())?;
     let mut engine = sha256d::Hash::engine();
     engine.input(root.as_byte_array());
     engine.input(reserved);
@@ -208,6 +217,25 @@ fn check_witness_commitment(transactions: &[Transaction]) -> Result<(), BlockErr
         return Err(BlockError::WitnessCommitment);
     }
     Ok(())
+}
+
+fn has_witness(transaction: &Transaction) -> bool {
+    transaction.input.iter().any(|input| !input.witness.is_empty())
+}
+
+/// A transaction other than the coinbase in the tree of witnesses.
+fn witness_node(transaction: &Transaction) -> TxMerkleNode {
+    TxMerkleNode::from_byte_array(transaction.compute_wtxid().to_byte_array())
+}
+
+/// The coinbase's place in the tree of witnesses, whose root its own witness is hashed with.
+fn coinbase_witness_node() -> TxMerkleNode {
+    TxMerkleNode::from_byte_array(Wtxid::all_zeros().to_byte_array())
+}
+
+/// What the coinbase says of the witnesses, if anything: the last such output counts.
+fn commitment_of(coinbase: &Transaction) -> Option<&[u8; 32]> {
+    coinbase.output.iter().rev().find_map(|output| commitment(&output.script_pubkey))
 }
 
 fn commitment(script: &Script) -> Option<&[u8; 32]> {
@@ -226,14 +254,20 @@ pub struct Inclusion {
     pub transaction: Transaction,
     /// The siblings on the way to the root, lowest first.
     pub branch: Vec<TxMerkleNode>,
+    /// The siblings in the tree of witnesses, lowest first; without them nothing is taken from the witnesses.
+    pub witness_branch: Option<Vec<TxMerkleNode>>,
 }
 
 impl Inclusion {
     fn root(&self) -> Result<TxMerkleNode, BlockError> {
+        self.root_from(TxMerkleNode::from(self.transaction.compute_txid()), &self.branch)
+    }
+
+    /// The root that a branch leads to from a node at the transaction's position.
+    fn root_from(&self, mut node: TxMerkleNode, branch: &[TxMerkleNode]) -> Result<TxMerkleNode, BlockError> {
         let not_included = || BlockError::NotIncluded { position: self.position };
-        let mut node = TxMerkleNode::from(self.transaction.compute_txid());
         let mut position = self.position;
-        for sibling in &self.branch {
+        for sibling in branch {
             node = match position % 2 {
                 0 => parent(node, *sibling),
                 // A right child equal to its sibling is the repetition of the last node, not a transaction's place.
@@ -243,6 +277,24 @@ impl Inclusion {
             position /= 2;
         }
         if position == 0 { Ok(node) } else { Err(not_included()) }
+    }
+
+    /// The transaction, its witnesses checked, or taken off where nothing is said of them.
+    fn into_transaction(mut self, coinbase: &Transaction, depth: usize) -> Result<Transaction, BlockError> {
+        match &self.witness_branch {
+            None => self.transaction.input.iter_mut().for_each(|input| input.witness.clear()),
+            Some(branch) if branch.len() != depth => {
+                return Err(BlockError::BranchLength { expected: depth, found: branch.len() });
+            }
+            Some(branch) => {
+                let (coinbase, node) = match self.position {
+                    0 => (&self.transaction, coinbase_witness_node()),
+                    _ => (coinbase, witness_node(&self.transaction)),
+                };
+                check_witness_root(coinbase, self.root_from(node, branch)?)?;
+            }
+        }
+        Ok(self.transaction)
     }
 }
 
@@ -264,9 +316,16 @@ impl Excerpt {
     /// [`BlockError::Coinbase`] for a block without transactions.
     pub fn of(block: &Block, positions: &[u32]) -> Result<Self, BlockError> {
         let nodes: Vec<_> = block.txdata.iter().map(|tx| TxMerkleNode::from(tx.compute_txid())).collect();
+        let witness_nodes = block.txdata.split_first().filter(|(coinbase, _)| commitment_of(coinbase).is_some());
+        let witness_nodes = witness_nodes.map(|(_, others)| {
+            core::iter::once(coinbase_witness_node()).chain(others.iter().map(witness_node)).collect::<Vec<_>>()
+        });
         let inclusion = |position: u32| {
             let transaction = block.txdata.get(position as usize)?.clone();
-            Some(Inclusion { position, transaction, branch: branch(nodes.clone(), position as usize) })
+            let shown = witness_nodes.as_ref().filter(|_| has_witness(&transaction));
+            let witness_branch = shown.map(|nodes| branch(nodes.clone(), position as usize));
+            let branch = branch(nodes.clone(), position as usize);
+            Some(Inclusion { position, transaction, branch, witness_branch })
         };
         Ok(Self {
             header: block.header,
@@ -296,8 +355,8 @@ pub struct ValidatedExcerpt {
 impl ValidatedExcerpt {
     /// Checks an excerpt against the place in the chain where the block is expected.
     ///
-    /// A transaction's identity does not cover its witnesses, so these are only as good as what they are compared
-    /// with: the payload of an anchor is compared with the hash in an output.
+    /// A transaction's identity does not cover its witnesses, so they need branches of their own: without one, the
+    /// transaction comes out without witnesses.
     ///
     /// # Errors
     /// [`BlockError`].
@@ -328,7 +387,8 @@ impl ValidatedExcerpt {
                 return Err(BlockError::NotIncluded { position });
             }
             next_position = position + 1;
-            included.push((inclusion.transaction.compute_txid(), inclusion.transaction));
+            let txid = inclusion.transaction.compute_txid();
+            included.push((txid, inclusion.into_transaction(&coinbase.transaction, depth)?));
         }
         Ok(Self { id: expected, transactions: included })
     }
@@ -344,5 +404,8 @@ impl ValidatedExcerpt {
     }
 }
 
+mod codec;
 #[cfg(test)]
 mod tests;
+
+pub use codec::EXCERPT_LENGTH_MAX;

@@ -6,7 +6,7 @@
 //! start on, so followers that have seen the same chain agree, whatever they saw before.
 //!
 //! ```text
-//! headers -> best chain -> next block -> deposits queued
+//! headers -> best chain -> next block -> deposits and exit requests queued
 //!                                     -> reveals: rules -> verified batch -> payouts queued -> due when final
 //! ```
 //!
@@ -22,215 +22,35 @@
 //! block. What they credit and what they anchor is checked all the same, but that nothing was left out, neither an
 //! earlier anchor nor a deposit, is the word of who made them. So anchors from the first excerpt on make nothing due.
 //!
-//! Memory: 32 bytes a block since the start, the deposits not yet credited, and what the blocks that are not final
-//! hold.
+//! Memory: 32 bytes a block since the last final batch's reference, the deposits not yet credited, at most
+//! [`EXITS_WAITING_MAX`] exit requests that wait, and what the blocks that are not final hold.
 
 use crate::{
     block::{BlockError, Excerpt, ValidatedBlock, ValidatedExcerpt},
-    bridge::Bridge,
-    cell::{ChainId, Depth, Token, empty_root, grown_root},
     deposit::Deposit,
-    envelope::{Magic, Reveal},
+    envelope::Reveal,
+    exit::{ExitId, ExitRequest, ScannedExit},
     headers::{Accepted, BlockId, HeaderChain, HeaderError},
-    payload::{Payload, PayloadHash},
-    program::{Program, ProgramId},
-    record::{Destination, Records},
+    program::Program,
 };
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-use ark_bn254::Fr;
-use bitcoin::{Block, Network, Transaction, Txid, block::Header};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use bitcoin::{Block, Transaction, Txid, block::Header};
 
+mod batch;
 mod checkpoint;
+mod params;
 mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use batch::{Payout, ScannedDeposit, VerifiedBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use params::{Params, StartError, Tip};
 pub use rules::{DEPOSITS_ENOUGH, Refusal};
-
-/// What tells one rollup from another: everything that all who follow it must agree on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct Params {
-    /// The Bitcoin network.
-    pub network: Network,
-    /// The rollup's number, which statements and signatures name.
-    pub chain_id: ChainId,
-    /// Marks the outputs that announce anchors.
-    pub magic: Magic,
-    /// Marks the outputs that name a deposit's owner.
-    pub deposit_magic: Magic,
-    /// The depth of the empty tree before the first batch.
-    pub genesis_depth: Depth,
-    /// Who holds what is deposited, and how long a depositor waits for a refund.
-    pub bridge: Bridge,
-    /// How old a block an anchor may refer to: so long can a deposit or an exit request be left waiting.
-    pub deposit_window_blocks: u32,
-    /// A deposit cannot be credited in a block so many above its own: from then on it is the depositor's to take back.
-    /// More than the window, and less than the refund's delay.
-    pub deposit_expiry_blocks: u32,
-    /// A block before the first anchor and the first deposit: blocks are read from the one after it.
-    pub start: BlockId,
-    /// How many blocks, its own included, make a block final.
-    pub final_depth_blocks: u32,
-    /// The program that proofs are for.
-    pub program_id: ProgramId,
-}
-
-impl Params {
-    /// Checks that the deposits' deadlines leave each party its time: the poster to credit, the federation to move what
-    /// is credited.
-    ///
-    /// # Errors
-    /// [`StartError::Deadlines`].
-    pub fn check(&self) -> Result<(), StartError> {
-        let (window_blocks, expiry_blocks) = (self.deposit_window_blocks, self.deposit_expiry_blocks);
-        let refund_blocks = self.bridge.refund_delay_blocks();
-        if 0 < window_blocks && window_blocks < expiry_blocks && expiry_blocks < refund_blocks.into() {
-            return Ok(());
-        }
-        Err(StartError::Deadlines { window_blocks, expiry_blocks, refund_blocks })
-    }
-}
-
-/// The state of the rollup after a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tip {
-    /// How many batches there are: the number of the next.
-    pub batches: u64,
-    /// The hash of the last batch's payload.
-    pub payload_hash: PayloadHash,
-    /// The root of the state.
-    pub root: Fr,
-    /// The depth of the tree.
-    pub depth: Depth,
-    /// How many deposits are credited.
-    pub deposits_consumed: u64,
-    /// The Bitcoin block up to which deposits are taken into account.
-    pub reference: BlockId,
-}
-
-impl Tip {
-    /// The empty state.
-    pub fn genesis(params: &Params) -> Self {
-        Self {
-            batches: 0,
-            payload_hash: PayloadHash::NONE,
-            root: empty_root(params.genesis_depth.levels()),
-            depth: params.genesis_depth,
-            deposits_consumed: 0,
-            reference: params.start,
-        }
-    }
-
-    /// The root of the same state in a tree of that depth; `None` if the tree would shrink.
-    pub fn root_at(&self, depth: Depth) -> Option<Fr> {
-        let growths = depth.levels().checked_sub(self.depth.levels())?;
-        let grow = |root, level| Some(grown_root(root, Depth::new(level)?));
-        (self.depth.levels()..self.depth.levels() + growths).try_fold(self.root, grow)
-    }
-}
-
-/// A deposit in its place on Bitcoin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScannedDeposit {
-    /// How many deposits of the rollup came before it.
-    pub index: u64,
-    /// The height of its block.
-    pub height: u32,
-    /// Its transaction.
-    pub txid: Txid,
-    /// The output that pays the bridge.
-    pub vout: u32,
-    /// What it says.
-    pub deposit: Deposit,
-}
-
-/// A batch whose anchor keeps every rule; there is no other way to make one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedBatch {
-    block: BlockId,
-    txid: Txid,
-    payload: Payload,
-    payload_hash: PayloadHash,
-    before: Tip,
-    after: Tip,
-}
-
-impl VerifiedBatch {
-    /// The number of the batch.
-    pub fn batch(&self) -> u64 {
-        self.before.batches
-    }
-
-    /// The root after the batch.
-    pub fn root(&self) -> Fr {
-        self.after.root
-    }
-
-    /// The block of the anchor.
-    pub fn block(&self) -> BlockId {
-        self.block
-    }
-
-    /// The anchor's reveal transaction.
-    pub fn txid(&self) -> Txid {
-        self.txid
-    }
-
-    /// What the anchor carries.
-    pub fn payload(&self) -> &Payload {
-        &self.payload
-    }
-
-    /// The hash of the payload's bytes.
-    pub fn payload_hash(&self) -> PayloadHash {
-        self.payload_hash
-    }
-
-    /// The tip that the batch followed.
-    pub fn before(&self) -> &Tip {
-        &self.before
-    }
-
-    /// The tip that the batch makes.
-    pub fn after(&self) -> &Tip {
-        &self.after
-    }
-
-    /// What the batch's withdrawals demand of the bridge once the anchor is final. Only bitcoin can be paid out.
-    pub fn payouts(&self) -> impl Iterator<Item = Payout> {
-        let withdrawals = self.payload.chunks().iter().flat_map(|chunk| match &chunk.records {
-            Records::Withdraw(records) => records.iter().map(|record| (chunk.token, record)).collect(),
-            _ => Vec::new(),
-        });
-        (0..).zip(withdrawals).filter(|(_, (token, _))| *token == Token::BITCOIN).map(|(position, (_, record))| {
-            Payout {
-                batch: self.batch(),
-                position,
-                amount_sat: record.amount,
-                destination: record.destination,
-                anchor: self.block,
-            }
-        })
-    }
-}
-
-/// A payment that the bridge owes. `batch` and `position` name it for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Payout {
-    /// The batch of the withdrawal.
-    pub batch: u64,
-    /// The withdrawal's position among all those of the batch.
-    pub position: u32,
-    /// The amount.
-    pub amount_sat: u64,
-    /// Where it is to be paid.
-    pub destination: Destination,
-    /// The block of the batch's anchor.
-    pub anchor: BlockId,
-}
 
 /// What a header or block brought about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,42 +78,18 @@ pub enum Event {
     Due(Payout),
 }
 
-/// Why a follower cannot start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The headers do not lead up to the start.
-    #[error(transparent)]
-    Headers(#[from] HeaderError),
-    /// The program is not the one that the parameters name.
-    #[error("the rollup's program is {expected}, not {found}")]
-    Program {
-        /// The program of the parameters.
-        expected: ProgramId,
-        /// The program given.
-        found: ProgramId,
-    },
-    /// The times that deposits have do not follow one another.
-    #[error(
-        "a window of {window_blocks} blocks, expiry after {expiry_blocks}, a refund after {refund_blocks}: each must exceed the one before, and the first 0"
-    )]
-    Deadlines {
-        /// The window.
-        window_blocks: u32,
-        /// The expiry.
-        expiry_blocks: u32,
-        /// The refund's delay.
-        refund_blocks: u16,
-    },
-    /// The checkpoint is of another rollup.
-    #[error("the checkpoint is of another rollup")]
-    Checkpoint,
-    /// A checkpoint needs headers back to the last block that a batch referred to.
-    #[error("the headers must reach back to the block at height {reference_height}, which the last batch refers to")]
-    LeadTooShort {
-        /// The height that the headers must reach back to.
-        reference_height: u32,
-    },
+/// The most exit requests that wait; what comes while so many do is ignored, and can be asked again.
+pub const EXITS_WAITING_MAX: usize = 1 << 16;
+
+/// What undoes a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Undo {
+    /// The height of its anchor's block.
+    height: u32,
+    /// The tip before it.
+    before: Tip,
+    /// The exit requests that it settled.
+    exits: Vec<ScannedExit>,
 }
 
 /// Follows one rollup.
@@ -304,12 +100,18 @@ pub struct Follower {
     headers: HeaderChain,
     scanned: BlockId,
     tip: Tip,
-    /// For each batch whose anchor is not final: the height of its block and the tip before it.
-    history: VecDeque<(u32, Tip)>,
+    /// For each batch whose anchor is not final.
+    history: VecDeque<Undo>,
     /// The deposits that are not credited in a final block.
     deposits: VecDeque<ScannedDeposit>,
     /// How many deposits are scanned.
     deposits_scanned: u64,
+    /// The exit requests that wait, by number.
+    exits: BTreeMap<u64, ScannedExit>,
+    /// The names of those.
+    exit_ids: BTreeSet<ExitId>,
+    /// How many exit requests were queued.
+    exits_scanned: u64,
     /// The payouts whose anchors are not final.
     payouts: VecDeque<Payout>,
     /// The height of the first block of which only an excerpt was seen.
@@ -334,6 +136,9 @@ impl Follower {
             history: VecDeque::new(),
             deposits: VecDeque::new(),
             deposits_scanned: 0,
+            exits: BTreeMap::new(),
+            exit_ids: BTreeSet::new(),
+            exits_scanned: 0,
             payouts: VecDeque::new(),
             first_excerpt: None,
         })
@@ -372,6 +177,11 @@ impl Follower {
     /// The deposits that the next batches must credit, in order.
     pub fn pending_deposits(&self) -> impl Iterator<Item = &ScannedDeposit> {
         self.deposits.iter().skip_while(|deposit| deposit.index < self.tip.deposits_consumed)
+    }
+
+    /// The exit requests that wait, in the order of the chain.
+    pub fn pending_exits(&self) -> impl Iterator<Item = &ScannedExit> {
+        self.exits.values()
     }
 
     /// The payouts whose anchors are not final yet.
@@ -419,10 +229,19 @@ impl Follower {
         Ok(self.scan(excerpt.id(), excerpt.transactions()))
     }
 
+    /// Passes over the next block, of which nothing is shown; `None` if all are scanned. It is as an excerpt without
+    /// transactions.
+    pub fn skip_block(&mut self) -> Option<Vec<Event>> {
+        let block = self.next_block()?;
+        self.first_excerpt.get_or_insert(block.height);
+        Some(self.scan(block, &[]))
+    }
+
     fn scan(&mut self, block: BlockId, transactions: &[(Txid, Transaction)]) -> Vec<Event> {
         let mut events = Vec::new();
         for (txid, transaction) in transactions {
             self.scan_deposits(block, *txid, transaction);
+            self.scan_exits(block, *txid, transaction);
             let refusal = match Reveal::parse(transaction, self.params.magic) {
                 Ok(None) => continue,
                 Ok(Some(reveal)) => match self.check(block, *txid, reveal) {
@@ -450,8 +269,37 @@ impl Follower {
         }
     }
 
+    /// Queues the exit requests that are signed and do not wait already.
+    fn scan_exits(&mut self, block: BlockId, txid: Txid, transaction: &Transaction) {
+        for (vout, output) in (0..).zip(&transaction.output) {
+            let request = ExitRequest::parse(&output.script_pubkey, self.params.deposit_magic);
+            let Some(request) = request.filter(|_| self.exits.len() < EXITS_WAITING_MAX) else { continue };
+            let id = request.id();
+            // A signature costs most and is checked last.
+            if self.exit_ids.contains(&id) || request.verify(self.params.chain_id).is_err() {
+                continue;
+            }
+            let (index, height) = (self.exits_scanned, block.height);
+            self.queue_exit(ScannedExit { index, height, txid, vout, request });
+            self.exits_scanned += 1;
+        }
+    }
+
+    fn queue_exit(&mut self, exit: ScannedExit) {
+        self.exit_ids.insert(exit.request.id());
+        self.exits.insert(exit.index, exit);
+    }
+
+    fn unqueue_exit(&mut self, index: u64) {
+        if let Some(exit) = self.exits.remove(&index) {
+            self.exit_ids.remove(&exit.request.id());
+        }
+    }
+
     fn apply(&mut self, batch: &VerifiedBatch) {
-        self.history.push_back((batch.block.height, self.tip));
+        let exits: Vec<_> = batch.settled.iter().map(|settled| settled.exit).collect();
+        exits.iter().for_each(|exit| self.unqueue_exit(exit.index));
+        self.history.push_back(Undo { height: batch.block.height, before: self.tip, exits });
         self.tip = batch.after;
         if self.is_complete() {
             self.payouts.extend(batch.payouts());
@@ -466,24 +314,33 @@ impl Follower {
             self.payouts.pop_front();
             events.push(Event::Due(payout));
         }
-        while self.history.front().is_some_and(|(height, _)| is_final(*height)) {
+        while self.history.front().is_some_and(|undo| is_final(undo.height)) {
             self.history.pop_front();
         }
         let consumed = self.final_tip().deposits_consumed;
         while self.deposits.front().is_some_and(|deposit| deposit.index < consumed) {
             self.deposits.pop_front();
         }
+        // References do not go back.
+        self.headers.forget_below(self.final_tip().reference.height);
     }
 
     /// The tip after the last final block.
     fn final_tip(&self) -> &Tip {
-        self.history.front().map_or(&self.tip, |(_, before)| before)
+        self.history.front().map_or(&self.tip, |undo| &undo.before)
     }
 
     fn rewind(&mut self, to: BlockId) -> Event {
-        while let Some((_, before)) = self.history.back().copied().filter(|(height, _)| *height > to.height) {
-            self.history.pop_back();
-            self.tip = before;
+        while self.history.back().is_some_and(|undo| undo.height > to.height) {
+            let Some(undo) = self.history.pop_back() else { break };
+            self.tip = undo.before;
+            undo.exits.into_iter().for_each(|exit| self.queue_exit(exit));
+        }
+        // Those that a lost batch settled are back, so all that the lost blocks brought are here.
+        while let Some((index, _)) = self.exits.last_key_value().filter(|(_, exit)| exit.height > to.height) {
+            let index = *index;
+            self.unqueue_exit(index);
+            self.exits_scanned = index;
         }
         while self.deposits.back().is_some_and(|deposit| deposit.height > to.height) {
             self.deposits.pop_back();

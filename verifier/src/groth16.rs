@@ -11,7 +11,7 @@ mod check;
 mod pairing;
 mod point;
 
-use crate::statement::Statement;
+use crate::{parallel, statement::Statement};
 use alloc::vec::Vec;
 use ark_bn254::{Fq12, G1Affine, G2Affine};
 use bitcoin::hashes::{Hash, sha256};
@@ -23,7 +23,7 @@ pub use point::PointError;
 /// A proof: three points, checked to be on the curve and in the subgroup of prime order, none at infinity.
 ///
 /// Anyone can re-randomise a proof, so its bytes identify nothing. A proof holds the lines of B's pairing, some 11
-/// kilobytes, because checking B's subgroup computes them anyway.
+/// kilobytes, because checking B's subgroup computes them anyway; [`Proof::release_lines`] gives them back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     a: G1Affine,
@@ -61,6 +61,11 @@ impl Proof {
         &self.c
     }
 
+    /// Gives back the memory of B's lines. Another check would compute them anew.
+    pub fn release_lines(&mut self) {
+        self.b.release_lines();
+    }
+
     /// Encodes A (32 bytes), B (64), C (32), each compressed.
     pub fn to_bytes(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
@@ -80,13 +85,19 @@ impl Proof {
 
     /// Decodes many proofs together, which is faster than one by one: one result for each, in order.
     pub fn from_bytes_all(encoded: &[[u8; Self::LENGTH]]) -> Vec<Result<Self, PointError>> {
-        let b_points = PointG2::decode_all(encoded.iter().map(|bytes| part(bytes, 32)));
-        let proof = |(bytes, b): (&[u8; Self::LENGTH], Result<PointG2, PointError>)| {
-            Ok(Self { a: g1_from_bytes(part(bytes, 0))?, b: b?, c: g1_from_bytes(part(bytes, 96))? })
-        };
-        encoded.iter().zip(b_points).map(proof).collect()
+        let parts = parallel::by_parts(encoded, DECODED_MIN, |encoded| {
+            let b_points = PointG2::decode_all(encoded.iter().map(|bytes| part(bytes, 32)));
+            let proof = |(bytes, b): (&[u8; Self::LENGTH], Result<PointG2, PointError>)| {
+                Ok(Self { a: g1_from_bytes(part(bytes, 0))?, b: b?, c: g1_from_bytes(part(bytes, 96))? })
+            };
+            encoded.iter().zip(b_points).map(proof).collect::<Vec<_>>()
+        });
+        parts.into_iter().flatten().collect()
     }
 }
+
+/// Proofs that a thread decodes at least: as many share their inversions.
+const DECODED_MIN: usize = 6;
 
 /// The `N` bytes at an offset that lies at least `N` bytes before the end.
 fn part<const N: usize>(bytes: &[u8], offset: usize) -> &[u8; N] {
@@ -220,7 +231,7 @@ impl VerifyingKey {
         PreparedVerifyingKey {
             key: self.clone(),
             id: sha256::Hash::hash(&self.to_bytes()).to_byte_array(),
-            alpha_beta: pairing::miller_loop(&[(-self.alpha, &self.beta.lines)]),
+            alpha_beta: pairing::miller_loop(&[(-self.alpha, self.beta.lines())]),
         }
     }
 }

@@ -12,7 +12,8 @@
 //! times count as zero, so the median is a lower bound of the true one.
 //!
 //! Reorganisations are followed up to a bound: a block with `final_depth_blocks` confirmations is final, and branches
-//! that leave the chain below it are refused. What is stored of final headers is their hashes.
+//! that leave the chain below it are refused. What is stored of final headers is their hashes, 32 bytes each, until
+//! [`HeaderChain::forget_below`] says that nobody will ask for them.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use bitcoin::{BlockHash, CompactTarget, Network, Work, block::Header, consensus::Params};
@@ -25,6 +26,11 @@ pub use rules::ValidatedHeader;
 
 /// Headers kept beside the best chain. Each cost its miner the work of a block within the bound of reorganisations.
 pub const SIDE_HEADERS_MAX: usize = 4_096;
+
+/// How far below the final block hashes are kept at least: there a branch that comes too late is told from an unknown one.
+const RECENT_BLOCKS: usize = 4_032;
+/// How many hashes are forgotten at a time, so that the others are seldom moved.
+const FORGOTTEN_MIN: usize = 2_016;
 
 /// A block's place in the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -241,13 +247,13 @@ impl HeaderChain {
         BlockId { height: self.final_height, hash: self.best[(self.final_height - self.base_height) as usize] }
     }
 
-    /// The block of the best chain at a height; `None` below the first leading header and above the tip.
+    /// The block of the best chain at a height; `None` below the first hash that is kept and above the tip.
     pub fn at(&self, height: u32) -> Option<BlockId> {
         let hash = *self.best.get(height.checked_sub(self.base_height)? as usize)?;
         Some(BlockId { height, hash })
     }
 
-    /// Whether a block is in the best chain, from the first leading header on.
+    /// Whether a block is in the best chain, from the first hash that is kept on.
     pub fn contains(&self, block: BlockId) -> bool {
         self.at(block.height) == Some(block)
     }
@@ -261,7 +267,7 @@ impl HeaderChain {
     /// the start last.
     pub fn locator(&self) -> Vec<BlockHash> {
         let mut hashes = Vec::new();
-        let start = (self.start.height - self.base_height) as usize;
+        let start = self.start.height.saturating_sub(self.base_height) as usize;
         let (mut index, mut step) = (self.best.len() - 1, 1);
         while index > start {
             hashes.push(self.best[index]);
@@ -307,6 +313,19 @@ impl HeaderChain {
         Ok(accepted)
     }
 
+    /// Allows the hashes of blocks below a height to be forgotten, as far as they are final and not recent. Where they are
+    /// many, they are.
+    pub fn forget_below(&mut self, height: u32) {
+        let recent = (self.final_height - self.base_height) as usize + 1;
+        let wanted = height.saturating_sub(self.base_height) as usize;
+        let forgotten = wanted.min(recent.saturating_sub(RECENT_BLOCKS));
+        if forgotten >= FORGOTTEN_MIN {
+            self.best.drain(..forgotten);
+            self.best.shrink_to(self.best.len() + FORGOTTEN_MIN);
+            self.base_height += forgotten as u32;
+        }
+    }
+
     fn without_parent(&self, hash: BlockHash, parent: BlockHash) -> Result<Accepted, HeaderError> {
         if self.is_settled(&hash) {
             return Ok(Accepted::Known);
@@ -328,9 +347,8 @@ impl HeaderChain {
 
     /// Looks among recent final headers only: what lies deeper is as good as unknown.
     fn is_settled(&self, hash: &BlockHash) -> bool {
-        const SEARCHED_BLOCKS: usize = 4_032;
         let final_count = (self.final_height - self.base_height) as usize;
-        self.best[..final_count].iter().rev().take(SEARCHED_BLOCKS).any(|settled| settled == hash)
+        self.best[..final_count].iter().rev().take(RECENT_BLOCKS).any(|settled| settled == hash)
     }
 
     /// Makes the branch that ends in `tip` the best chain and returns the last block that it shares with the old one.

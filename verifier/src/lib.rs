@@ -6,7 +6,8 @@
 //! ([`groth16`], [`program`]) and the bytes that are anchored in Bitcoin ([`codec`], [`payload`]).
 //!
 //! The crate is `no_std` with `alloc` when its default feature `std` is off, does no input or output, and
-//! panics on no input. The byte formats are specified in `docs/protocol.md`.
+//! panics on no input. The byte formats are specified in `docs/protocol.md`. With the feature `parallel`, the proofs of a
+//! payload and the hashes of a block's transactions are worked on by several threads; results are the same.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -20,14 +21,17 @@ pub mod cell;
 pub mod codec;
 pub mod deposit;
 pub mod envelope;
+pub mod exit;
 pub mod field;
 pub mod follow;
 pub mod groth16;
 pub mod headers;
+mod parallel;
 pub mod payload;
 pub mod poseidon2;
 pub mod program;
 pub mod record;
+pub mod schnorr;
 #[cfg(feature = "serde")]
 pub mod serde_form;
 pub mod statement;

@@ -1,4 +1,5 @@
-//! What an anchor carries: the header, the chunks with their proofs, and the public records, compressed.
+//! What an anchor carries: the header, the chunks with their proofs, and, compressed together, the public records and the
+//! cells that refute exit requests.
 //!
 //! A payload alone shows which statements are to be checked and holds all that a reader needs to replay the batch.
 //! Whether it follows the tip, consumes the right deposits and proves what it states is for [`crate::program`] and
@@ -6,9 +7,11 @@
 
 use crate::{
     cell::{CellIndex, ChainId, Depth, Token},
-    codec::{self, CodecError},
+    codec,
+    exit::{EXITS_ENOUGH, Refutation},
     field,
-    groth16::{PointError, Proof},
+    groth16::Proof,
+    parallel,
     program::ProgramId,
     record::{Kind, Records},
     statement::{CircuitId, Context, Statement},
@@ -20,6 +23,10 @@ use bitcoin::{
     hashes::{Hash, sha256},
 };
 
+mod error;
+
+pub use error::PayloadError;
+
 /// The most bytes that a payload can have: what one reveal transaction carries.
 pub const PAYLOAD_LENGTH_MAX: usize = 390_000;
 /// The most slots that the chunks of one payload can have together; it bounds the work of hashing them.
@@ -29,8 +36,11 @@ pub const HEADER_LENGTH: usize = 1 + 4 + 8 + 32 + 32 + 32 + 1 + 4 + 32 + 8 + 32 
 /// Bytes of a chunk's header.
 pub const CHUNK_HEADER_LENGTH: usize = 1 + 2 + 2 + 4 + 4 + 32;
 
-const VERSION: u8 = 1;
-const COUNTS_LENGTH: usize = 2 + 4 + 4;
+/// The most cells that a payload can show to refute exit requests.
+pub const REFUTATIONS_MAX: usize = EXITS_ENOUGH;
+
+const VERSION: u8 = 2;
+const COUNTS_LENGTH: usize = 2 + 1 + 4 + 4;
 
 /// The SHA-256 of an encoded payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,98 +115,32 @@ pub struct Chunk {
     pub proof: Proof,
 }
 
-/// Why parts or bytes are no [`Payload`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PayloadError {
-    /// The payload exceeds what a reveal carries.
-    #[error("{0} bytes, more than the {PAYLOAD_LENGTH_MAX} of the longest payload")]
-    TooLong(usize),
-    /// The bytes end early or go on.
-    #[error("the length is not the announced one")]
-    Length,
-    /// The payload is of a version that this verifier does not know.
-    #[error("version {0}, where {VERSION} is known")]
-    Version(u8),
-    /// A root is not below the order of the field.
-    #[error(transparent)]
-    Root(#[from] field::NotCanonical),
-    /// The depth is outside 1 to 10.
-    #[error("a tree of {0} levels, where it has 1 to 10")]
-    Depth(u8),
-    /// A payload without chunks, or with more than 65,535.
-    #[error("{0} chunks, where a payload has 1 to 65535")]
-    ChunkCount(usize),
-    /// The chunks have too many slots together.
-    #[error("{0} slots, more than {SLOTS_MAX} in one payload")]
-    TooManySlots(usize),
-    /// The last chunk's root is not the one of the header.
-    #[error("the last chunk's root is not the header's root after")]
-    RootAfter,
-    /// No kind of transition has this number.
-    #[error("chunk {chunk}: no kind of transition has number {number}")]
-    Kind {
-        /// The position of the chunk.
-        chunk: usize,
-        /// The number found.
-        number: u8,
-    },
-    /// A chunk has more records than slots.
-    #[error("chunk {chunk}: {records} records for {slots} slots")]
-    RecordCount {
-        /// The position of the chunk.
-        chunk: usize,
-        /// Its records.
-        records: usize,
-        /// Its slots.
-        slots: u16,
-    },
-    /// A chunk has no slots.
-    #[error("chunk {chunk} has no slots")]
-    NoSlots {
-        /// The position of the chunk.
-        chunk: usize,
-    },
-    /// A cell lies outside the tree.
-    #[error("chunk {chunk}: cell {index} lies outside the tree")]
-    IndexOutsideTree {
-        /// The position of the chunk.
-        chunk: usize,
-        /// The index found.
-        index: u32,
-    },
-    /// A chunk of deposits names another token than bitcoin or an operator.
-    #[error("chunk {chunk}: deposits with a token or an operator")]
-    DepositContext {
-        /// The position of the chunk.
-        chunk: usize,
-    },
-    /// A proof does not decode.
-    #[error("chunk {chunk}: a point of the proof: {source}")]
-    Proof {
-        /// The position of the chunk.
-        chunk: usize,
-        /// Why.
-        source: PointError,
-    },
-    /// The records do not decode.
-    #[error(transparent)]
-    Records(#[from] CodecError),
-}
-
 /// A well-formed payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     header: Header,
     chunks: Vec<Chunk>,
+    refutations: Vec<Refutation>,
 }
 
 impl Payload {
-    /// Puts a payload together.
+    /// Puts a payload together that refutes no exit request.
     ///
     /// # Errors
     /// [`PayloadError`] for chunks that contradict the header or the limits.
     pub fn new(header: Header, chunks: Vec<Chunk>) -> Result<Self, PayloadError> {
+        Self::with_refutations(header, chunks, Vec::new())
+    }
+
+    /// Puts a payload together that shows cells, in ascending order, to refute exit requests.
+    ///
+    /// # Errors
+    /// [`PayloadError`] for chunks or refutations that contradict the header or the limits.
+    pub fn with_refutations(
+        header: Header,
+        chunks: Vec<Chunk>,
+        refutations: Vec<Refutation>,
+    ) -> Result<Self, PayloadError> {
         check_chunk_count(chunks.len())?;
         check_slots(chunks.iter().map(|chunk| chunk.slots))?;
         for (position, chunk) in chunks.iter().enumerate() {
@@ -207,7 +151,8 @@ impl Payload {
         if chunks.last().map(|chunk| chunk.root_after) != Some(header.root_after) {
             return Err(PayloadError::RootAfter);
         }
-        Ok(Self { header, chunks })
+        check_refutations(&header, &refutations)?;
+        Ok(Self { header, chunks, refutations })
     }
 
     /// What the payload says about the batch as a whole.
@@ -220,19 +165,31 @@ impl Payload {
         &self.chunks
     }
 
+    /// The cells shown to refute exit requests, in ascending order; each is in the state before the batch.
+    pub fn refutations(&self) -> &[Refutation] {
+        &self.refutations
+    }
+
+    /// Gives back the memory that only checking the proofs needs, some 11 kilobytes a proof; see [`Proof::release_lines`].
+    pub fn release_lines(&mut self) {
+        self.chunks.iter_mut().for_each(|chunk| chunk.proof.release_lines());
+    }
+
     /// What the proofs must prove, chunk by chunk: the first from the header's root before, each next one from the
     /// root after the one before.
     ///
     /// Hashing the records takes time in proportion to the slots, so check first that the program has the circuits.
     pub fn statements(&self) -> Vec<Statement> {
+        let digest = |chunk: &Chunk| chunk.records.digest(chunk.slots);
+        let digests = parallel::map(&self.chunks, 1, digest);
         let mut root_before = self.header.root_before;
-        let statement = |chunk: &Chunk| {
+        let statement = |(chunk, digest): (&Chunk, Option<Fr>)| {
             let statement = Statement {
                 chain_id: self.header.chain_id,
                 circuit: CircuitId::new(chunk.records.kind(), self.header.depth, chunk.slots),
                 root_before,
                 root_after: chunk.root_after,
-                data_digest: chunk.records.digest(chunk.slots).expect("a payload has no more records than slots"),
+                data_digest: digest.expect("a payload has no more records than slots"),
                 context: Context {
                     height_blocks: self.header.reference_height,
                     token: chunk.token,
@@ -242,7 +199,7 @@ impl Payload {
             root_before = chunk.root_after;
             statement
         };
-        self.chunks.iter().map(statement).collect()
+        self.chunks.iter().zip(digests).map(statement).collect()
     }
 
     /// Encodes the payload; `docs/protocol.md` gives every byte.
@@ -254,7 +211,8 @@ impl Payload {
     /// [`PayloadError::TooLong`].
     pub fn encode(&self) -> Result<Vec<u8>, PayloadError> {
         let records: Vec<_> = self.chunks.iter().map(|chunk| &chunk.records).collect();
-        let columns = codec::columns(&records);
+        let mut columns = codec::columns(&records);
+        self.refutations.iter().for_each(|refutation| refutation.write(&mut columns));
         let compressed = codec::deflate(&columns);
         let length = HEADER_LENGTH + self.chunks.len() * (CHUNK_HEADER_LENGTH + Proof::LENGTH) + compressed.len();
         if length > PAYLOAD_LENGTH_MAX {
@@ -263,6 +221,7 @@ impl Payload {
         let mut bytes = Vec::with_capacity(length);
         self.header.write(&mut bytes);
         bytes.extend((self.chunks.len() as u16).to_le_bytes());
+        bytes.push(self.refutations.len() as u8);
         bytes.extend((columns.len() as u32).to_le_bytes());
         bytes.extend((compressed.len() as u32).to_le_bytes());
         for (position, chunk) in self.chunks.iter().enumerate() {
@@ -284,9 +243,12 @@ impl Payload {
         let mut reader = Reader(bytes);
         let header = Header::read(&mut reader)?;
         let chunk_count = usize::from(u16::from_le_bytes(reader.array()?));
+        let [refutation_count] = reader.array()?;
+        let refutation_count = usize::from(refutation_count);
         let columns_length = u32::from_le_bytes(reader.array()?) as usize;
         let compressed_length = u32::from_le_bytes(reader.array()?) as usize;
         check_chunk_count(chunk_count)?;
+        check_refutation_count(refutation_count)?;
         let lengths = chunk_count * (CHUNK_HEADER_LENGTH + Proof::LENGTH);
         if reader.0.len().checked_sub(lengths) != Some(compressed_length) {
             return Err(PayloadError::Length);
@@ -296,14 +258,18 @@ impl Payload {
             .collect::<Result<Vec<_>, PayloadError>>()?;
         check_slots(chunk_headers.iter().map(|chunk| chunk.slots))?;
         let counts: Vec<_> = chunk_headers.iter().map(|chunk| (chunk.kind, chunk.record_count)).collect();
-        codec::check_length(&counts, columns_length)?;
+        let refutations_length = refutation_count * Refutation::length(header.depth);
+        let records_length = columns_length.checked_sub(refutations_length).ok_or(PayloadError::Length)?;
+        codec::check_length(&counts, records_length)?;
         let encoded = (0..chunk_count).map(|_| reader.array()).collect::<Result<Vec<_>, _>>()?;
         let mut proofs = Vec::with_capacity(chunk_count);
         for (chunk, proof) in Proof::from_bytes_all(&encoded).into_iter().enumerate() {
             proofs.push(proof.map_err(|source| PayloadError::Proof { chunk, source })?);
         }
         let columns = codec::inflate(reader.0, columns_length)?;
-        let records = codec::from_columns(&counts, &columns)?;
+        let (columns, shown) = columns.split_at(records_length);
+        let records = codec::from_columns(&counts, columns)?;
+        let refutations = read_refutations(shown, header.depth)?;
         let chunk = |((header, records), proof): ((ChunkHeader, Records), Proof)| Chunk {
             slots: header.slots,
             token: header.token,
@@ -312,7 +278,8 @@ impl Payload {
             records,
             proof,
         };
-        Self::new(header, chunk_headers.into_iter().zip(records).zip(proofs).map(chunk).collect())
+        let chunks = chunk_headers.into_iter().zip(records).zip(proofs).map(chunk).collect();
+        Self::with_refutations(header, chunks, refutations)
     }
 }
 
@@ -446,6 +413,32 @@ fn check_cells(header: &Header, chunks: &[Chunk]) -> Result<(), PayloadError> {
         }
     }
     Ok(())
+}
+
+fn check_refutation_count(count: usize) -> Result<(), PayloadError> {
+    if count <= REFUTATIONS_MAX { Ok(()) } else { Err(PayloadError::TooManyRefutations(count)) }
+}
+
+fn read_refutations(bytes: &[u8], depth: Depth) -> Result<Vec<Refutation>, PayloadError> {
+    let refutation = |(position, bytes)| {
+        Refutation::from_bytes(bytes, depth).map_err(|source| PayloadError::Refutation { position, source })
+    };
+    bytes.chunks(Refutation::length(depth)).enumerate().map(refutation).collect()
+}
+
+/// Checks that refutations are few, in order, and true of the state before the batch.
+fn check_refutations(header: &Header, refutations: &[Refutation]) -> Result<(), PayloadError> {
+    check_refutation_count(refutations.len())?;
+    if let Some(position) = refutations.windows(2).position(|pair| pair[0].index >= pair[1].index) {
+        return Err(PayloadError::RefutationOrder(position + 1));
+    }
+    let is_true = |refutation: &Refutation| {
+        refutation.path.depth() == header.depth && refutation.root() == Some(header.root_before)
+    };
+    match refutations.iter().position(|refutation| !is_true(refutation)) {
+        Some(position) => Err(PayloadError::RefutationRoot(position)),
+        None => Ok(()),
+    }
 }
 
 /// What is left of a payload.

@@ -4,6 +4,7 @@ use crate::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, Depth, MerklePath},
     record::Kind,
+    schnorr::Signature,
 };
 use alloc::{string::String, vec::Vec};
 use bitcoin::hex::{DisplayHex, FromHex};
@@ -115,6 +116,18 @@ impl Serialize for PublicKey {
 }
 
 impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_bytes(&deserialize_array(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_bytes(&self.to_bytes(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signature {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_bytes(&deserialize_array(deserializer)?).map_err(D::Error::custom)
     }

@@ -149,12 +149,12 @@ pub(crate) fn slot<S: SlotCircuit, CS: ConstraintSystem>(
     bits::enforce_equal_if(cs, &active, &roots.before, &carry.root);
     cs.relation(names.record);
     for element in &elements {
-        cs.product(active.var(), element);
+        cs.product(element, active.var());
     }
     let mut carry_on = |name: &'static str, old: CS::Var, change: CS::Var| {
         cs.relation(name);
         let new = cs.witness(cs.value(&old) + cs.value(active.var()) * cs.value(&change));
-        cs.enforce(active.var(), &change, &(new - old));
+        cs.enforce(&change, active.var(), &(new - old));
     };
     carry_on(names.root_after, carry.root.clone(), roots.after - carry.root);
     carry_on(names.fee, carry.fee_sum, fee);
@@ -206,7 +206,7 @@ fn credit_operator<CS: ConstraintSystem>(
     cs.relation("T4, operator's balance");
     let after = CellFields { balance: before.balance.clone() + carry.fee_sum.clone(), ..before.clone() };
     // Without fees the cell need not be an account, and its fourth field may be any element.
-    let balance = cs.product(has_fees.var(), &after.balance);
+    let balance = cs.product(&after.balance, has_fees.var());
     bits::enforce_width(cs, &balance, 64);
     let leaves = Roots { before: before.hash(cs), after: after.hash(cs) };
     cs.relation("T5, operator's cell in the state");

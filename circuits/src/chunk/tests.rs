@@ -13,6 +13,7 @@ use crate::{
 };
 use ark_bn254::Fr;
 use ark_ff::Field;
+use std::collections::HashSet;
 use taproof_verifier::{
     cell::{Account, Cell, Depth, MerklePath, Token},
     record::{Destination, Kind},
@@ -213,5 +214,23 @@ fn circuits_stay_within_their_budgets() {
     for (kind, budget) in budgets {
         let found = count(CircuitId::new(kind, Depth::MAX, 1)).expect("a circuit").constraints_per_slot;
         assert!(found <= budget, "{kind} takes {found} constraints a slot");
+    }
+}
+
+/// A wire that stands on both sides of a row is in B whatever the sides are; hardly another one should be, since a wire in
+/// B costs a multiplication in G2.
+#[test]
+fn b_holds_few_wires_that_no_row_forces_into_it() {
+    for kind in Kind::ALL {
+        let shape = shape(CircuitId::new(kind, Depth::MAX, 2)).unwrap();
+        let (mut in_b, mut forced) = (HashSet::new(), HashSet::<usize>::new());
+        for row in shape.rows() {
+            let a: HashSet<usize> = row.a().map(|(wire, _)| wire).collect();
+            let b: HashSet<usize> = row.b().map(|(wire, _)| wire).collect();
+            forced.extend(a.intersection(&b));
+            in_b.extend(b);
+        }
+        let (in_b, forced) = (in_b.len(), forced.len());
+        assert!(in_b <= forced + forced / 500, "{kind}: {in_b} wires in B, {forced} of them forced");
     }
 }

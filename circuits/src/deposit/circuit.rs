@@ -77,10 +77,10 @@ impl SlotCircuit for DepositCircuit {
         let exists = Bit::enforce(cs, before.kind.clone());
         let zero = CS::Var::zero();
         for (field, of_account) in [(&before.owner_x, &owner.x), (&before.owner_y, &owner.y)] {
-            cs.enforce(exists.var(), of_account, field);
+            cs.enforce(of_account, exists.var(), field);
         }
         for field in [&before.nonce, &before.balance] {
-            cs.enforce(exists.not().var(), field, &zero);
+            cs.enforce(field, exists.not().var(), &zero);
         }
         before.rest.iter().for_each(|field| cs.enforce_zero(field));
 

@@ -141,7 +141,7 @@ impl<V: Variable> MontgomeryPoint<V> {
     /// The sum of two points whose u differ, given the slope of the line through them; three rows.
     fn add<CS: ConstraintSystem<Var = V>>(&self, cs: &mut CS, other: &Self, slope: Fr) -> Self {
         let slope = cs.witness(slope);
-        cs.enforce(&slope, &(other.u.clone() - self.u.clone()), &(other.v.clone() - self.v.clone()));
+        cs.enforce(&(other.u.clone() - self.u.clone()), &slope, &(other.v.clone() - self.v.clone()));
         self.third(cs, &slope, &other.u)
     }
 
@@ -158,7 +158,7 @@ impl<V: Variable> MontgomeryPoint<V> {
         let u = third_u(cs, slope, &self.u, other_u);
         let slope_value = cs.value(slope);
         let v = cs.witness(slope_value * (cs.value(&self.u) - cs.value(&u)) - cs.value(&self.v));
-        cs.enforce(slope, &(self.u.clone() - u.clone()), &(v.clone() + self.v.clone()));
+        cs.enforce(&(self.u.clone() - u.clone()), slope, &(v.clone() + self.v.clone()));
         Self { u, v }
     }
 
@@ -182,7 +182,7 @@ fn third_u<CS: ConstraintSystem>(cs: &mut CS, slope: &CS::Var, u: &CS::Var, othe
 fn quotient<CS: ConstraintSystem>(cs: &mut CS, numerator: &CS::Var, denominator: &CS::Var) -> CS::Var {
     let inverse = cs.value(denominator).inverse().unwrap_or_default();
     let quotient = cs.witness(cs.value(numerator) * inverse);
-    cs.enforce(&quotient, denominator, numerator);
+    cs.enforce(denominator, &quotient, numerator);
     quotient
 }
 

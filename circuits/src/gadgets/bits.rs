@@ -46,7 +46,7 @@ impl<V: Variable> Bit<V> {
 
     /// `if_one` or `if_zero`, one row.
     pub fn select<CS: ConstraintSystem<Var = V>>(&self, cs: &mut CS, if_one: &V, if_zero: &V) -> V {
-        if_zero.clone() + cs.product(&self.0, &(if_one.clone() - if_zero.clone()))
+        if_zero.clone() + cs.product(&(if_one.clone() - if_zero.clone()), &self.0)
     }
 
     /// Whether the bit is one, for computing hints; false at setup.
@@ -108,7 +108,7 @@ pub fn is_zero<CS: ConstraintSystem>(cs: &mut CS, var: &CS::Var) -> Bit<CS::Var>
     cs.enforce(var, &inverse, &(CS::Var::one() - zero.clone()));
     cs.enforce(var, &zero, &CS::Var::zero());
     // Where var is zero, those rows leave the inverse open.
-    cs.enforce(&zero, &inverse, &CS::Var::zero());
+    cs.enforce(&inverse, &zero, &CS::Var::zero());
     Bit(zero)
 }
 
@@ -120,5 +120,5 @@ pub fn enforce_nonzero<CS: ConstraintSystem>(cs: &mut CS, var: &CS::Var) {
 
 /// Holds `left` and `right` equal where `condition` is one, one row.
 pub fn enforce_equal_if<CS: ConstraintSystem>(cs: &mut CS, condition: &Bit<CS::Var>, left: &CS::Var, right: &CS::Var) {
-    cs.enforce(&condition.0, &(left.clone() - right.clone()), &CS::Var::zero());
+    cs.enforce(&(left.clone() - right.clone()), &condition.0, &CS::Var::zero());
 }

@@ -71,7 +71,7 @@ fn enforce_chosen<CS: ConstraintSystem>(
 ) {
     let pairs: [CS::Var; 4] = core::array::from_fn(|i| low.select(cs, &children[2 * i + 1], &children[2 * i]));
     let [lower, upper] = core::array::from_fn(|i| middle.select(cs, &pairs[2 * i + 1], &pairs[2 * i]));
-    cs.enforce(high.var(), &(upper - lower.clone()), &(node.clone() - lower));
+    cs.enforce(&(upper - lower.clone()), high.var(), &(node.clone() - lower));
 }
 
 /// Eight variables: `change` at the position, zeros elsewhere; seven rows.
@@ -81,7 +81,7 @@ fn lead<CS: ConstraintSystem>(
     change: CS::Var,
 ) -> [CS::Var; ARITY] {
     let mut split = |bit: &Bit<CS::Var>, change: CS::Var| {
-        let upper = cs.product(bit.var(), &change);
+        let upper = cs.product(&change, bit.var());
         [change - upper.clone(), upper]
     };
     let [lower, upper] = split(high, change);

@@ -1,6 +1,8 @@
 use super::*;
-use ark_ff::BigInteger;
+use ark_bn254::Fr;
+use ark_ff::{AdditiveGroup, BigInt, BigInteger, Field};
 use proptest::prelude::*;
+use taproof_verifier::baby_jubjub::KeyError;
 
 fn message(first: u64) -> Message {
     [first, 2, 3, 4].map(Fr::from)

@@ -1,8 +1,11 @@
 //! Cutting deposits and transactions into chunks.
 //!
-//! Deposits come first, in their order on Bitcoin. Then rounds over openings, transfers and withdrawals follow, each kind
+//! Exits that were demanded on Bitcoin come first: the state before the batch must be able to serve them. Deposits follow, in
+//! their order on Bitcoin. Then rounds over openings, transfers and withdrawals follow, each kind
 //! token by token. A transaction that may pass later, because a nonce before its own, an account or funds are missing,
 //! waits for the next pass; what waits when nothing moves any more is rejected with the reason it had last.
+
+mod exits;
 
 use super::{FeeError, Refusal, State, slot::SlotKind};
 use crate::{
@@ -104,6 +107,18 @@ pub enum DepositStop {
     ChunksMax,
 }
 
+/// Why not all exits are in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExitStop {
+    /// The plan allows no more chunks.
+    #[error("the batch has as many chunks as it may")]
+    ChunksMax,
+    /// The state cannot serve it.
+    #[error(transparent)]
+    Refused(Refusal),
+}
+
 /// Chunks whose roots join up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -115,6 +130,10 @@ pub struct Batch {
     pub root_after: Fr,
     /// The chunks, in order.
     pub chunks: Vec<ChunkWitness>,
+    /// How many exits, from the first on, are served.
+    pub exits_applied: usize,
+    /// Why that is not all of them.
+    pub exit_stop: Option<ExitStop>,
     /// How many deposits, from the first on, are credited.
     pub deposits_applied: usize,
     /// Why that is not all of them.
@@ -140,6 +159,21 @@ impl State {
         deposits: &[Deposit],
         transactions: &[Transaction],
     ) -> Result<Batch, PlanError> {
+        self.apply_with_exits(plan, &[], deposits, transactions)
+    }
+
+    /// As [`State::apply`], with exits ahead of all else. Where the operator's account cannot take the fee of one, it goes
+    /// back to the payer.
+    ///
+    /// # Errors
+    /// [`PlanError`]; then nothing is applied.
+    pub fn apply_with_exits(
+        &mut self,
+        plan: &Plan,
+        exits: &[Signed<Withdraw>],
+        deposits: &[Deposit],
+        transactions: &[Transaction],
+    ) -> Result<Batch, PlanError> {
         let depth = self.depth();
         if let Some(index) = plan.operators.values().copied().find(|index| !depth.contains(*index)) {
             return Err(PlanError::OperatorOutOfRange { index, depth });
@@ -148,12 +182,14 @@ impl State {
         let mut cutter = Cutter {
             rollup: self.rollup(),
             plan,
+            operators: plan.operators.clone(),
             tree: &mut self.tree,
             chunks: Vec::new(),
             applied: Vec::new(),
             rejected: Vec::new(),
             reasons: HashMap::new(),
         };
+        let (exits_applied, exit_stop) = cutter.serve_exits(exits);
         let (deposits_applied, deposit_stop) = cutter.credit_deposits(deposits);
         let left_over = cutter.apply_all(transactions);
         let Cutter { chunks, applied, mut rejected, .. } = cutter;
@@ -164,6 +200,8 @@ impl State {
             root_before,
             root_after,
             chunks,
+            exits_applied,
+            exit_stop,
             deposits_applied,
             deposit_stop,
             applied,
@@ -179,6 +217,8 @@ type Queues<'a, B> = BTreeMap<Token, VecDeque<(usize, &'a Signed<B>)>>;
 struct Cutter<'a> {
     rollup: Rollup,
     plan: &'a Plan,
+    /// The plan's, but for an exit whose fee goes back.
+    operators: BTreeMap<Token, CellIndex>,
     tree: &'a mut Tree,
     chunks: Vec<ChunkWitness>,
     applied: Vec<usize>,
@@ -358,7 +398,7 @@ impl Cutter<'_> {
         let cells = K::cells_after(&self.rollup, signed, self.tree)?;
         let fees = filling.fees.checked_add(signed.body().payment().fee).ok_or(FeeError::SumOverflow)?;
         if fees > 0 {
-            let operator = *self.plan.operators.get(&token).ok_or(FeeError::NoOperator(token))?;
+            let operator = *self.operators.get(&token).ok_or(FeeError::NoOperator(token))?;
             let changed = cells.iter().rev().find(|(index, _)| *index == operator);
             let cell = changed.map_or_else(|| self.tree.get(operator), |(_, cell)| *cell);
             credit(operator, &cell, token, fees).map_err(FeeError::from)?;
@@ -376,7 +416,7 @@ impl Cutter<'_> {
         if filling.slots.is_empty() {
             return;
         }
-        let index = self.plan.operators.get(&token).copied().unwrap_or_default();
+        let index = self.operators.get(&token).copied().unwrap_or_default();
         let before = self.tree.get(index);
         let after = match filling.fees {
             0 => before,

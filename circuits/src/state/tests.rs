@@ -3,7 +3,7 @@ use crate::{
     account::PayerError,
     chunk::witness::{CellUpdate, ChunkWitness, SlotWitnesses},
     schnorr::{SecretKey, SignatureError},
-    transaction::{Deposit, Open, Signed, Transaction, Transfer, Withdraw},
+    transaction::{Body, DemandError, Deposit, Open, Signed, Transaction, Transfer, Withdraw},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{collections::BTreeMap, num::NonZeroU16};
@@ -480,4 +480,65 @@ fn chunks_have_binary_and_json_forms() {
     }
     let plan = serde_json::to_string(&plan()).expect("every plan has a JSON form");
     assert_eq!(serde_json::from_str::<Plan>(&plan).expect("what was written"), self::plan());
+}
+
+fn signed_withdraw(signer: u8, from: u32, nonce: u32, amount: u64, fee: u64) -> Signed<Withdraw> {
+    match withdraw(signer, from, nonce, amount, fee) {
+        Transaction::Withdraw(signed) => signed,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn exits_go_ahead_of_everything_else() {
+    let mut state = funded(&[0, 100, 50]);
+    let exits = [signed_withdraw(1, 1, 0, 60, 2), signed_withdraw(2, 2, 0, 10, 0)];
+    // Both payers have sent something that would spend the money or the nonce first.
+    let transactions = [transfer(1, 1, 0, 0, 90, 0), transfer(2, 2, 0, 0, 50, 0), transfer(1, 1, 1, 0, 38, 0)];
+    let batch = state.apply_with_exits(&plan(), &exits, &[deposit(9, 5)], &transactions).expect("a plan that fits");
+    assert_eq!((batch.exits_applied, batch.exit_stop, batch.deposits_applied), (2, None, 1));
+    assert!(matches!(batch.chunks[0].records(), Records::Withdraw(records) if records.len() == 2));
+    assert_eq!(batch.applied, [2]);
+    assert_eq!(batch.rejected.len(), 2);
+    let posted: Vec<_> = batch.chunks.iter().map(|chunk| (chunk.statement.context, chunk.records())).collect();
+    assert!(posted.iter().all(|(context, _)| context.height_blocks == plan().height_blocks));
+    assert_eq!(state.account(index(1)).map(|account| (account.nonce, account.balance)), Some((2, 0)));
+}
+
+#[test]
+fn the_fee_of_an_exit_that_no_operator_can_take_goes_back() {
+    for operators in [BTreeMap::new(), BTreeMap::from([(Token::BITCOIN, index(40))])] {
+        let mut state = funded(&[0, 100, 50, 30]);
+        let plan = Plan { operators, ..plan() };
+        let exits = [signed_withdraw(1, 1, 0, 60, 0), signed_withdraw(2, 2, 0, 10, 7), signed_withdraw(3, 3, 0, 30, 0)];
+        let batch = state.apply_with_exits(&plan, &exits, &[], &[]).expect("a plan that fits");
+        assert_eq!((batch.exits_applied, batch.exit_stop, batch.chunks.len()), (3, None, 3));
+        assert_eq!(batch.chunks[1].statement.context.operator, index(2));
+        let balances = [1, 2, 3].map(|cell| state.account(index(cell)).map(|account| account.balance));
+        assert_eq!(balances, [Some(40), Some(40), Some(0)]);
+    }
+}
+
+#[test]
+fn exits_that_cannot_be_served_are_reported() {
+    let mut state = funded(&[0, 100]);
+    let exits = [signed_withdraw(1, 1, 0, 60, 0), signed_withdraw(1, 1, 1, 60, 0)];
+    let batch = state.apply_with_exits(&plan(), &exits, &[], &[]).expect("a plan that fits");
+    assert_eq!(batch.exits_applied, 1);
+    assert!(matches!(batch.exit_stop, Some(ExitStop::Refused(Refusal::Withdraw(_)))));
+    state.rollback();
+    let none = Plan { chunks_max: 0, ..plan() };
+    let batch = state.apply_with_exits(&none, &exits, &[], &[]).expect("a plan that fits");
+    assert_eq!((batch.exits_applied, batch.exit_stop), (0, Some(ExitStop::ChunksMax)));
+}
+
+#[test]
+fn a_withdrawal_and_the_request_for_it_are_signed_alike() {
+    let signed = signed_withdraw(1, 1, 5, 60, 2);
+    let request = signed.demand(owner(1)).expect("bitcoin");
+    assert_eq!(request.verify(CHAIN), Ok(()));
+    assert_eq!(request.message(CHAIN), signed.body().message());
+    assert_eq!(Withdraw::demanded(&request, CHAIN), signed);
+    let foreign = Signed::new(Withdraw { token: Token(1), ..*signed.body() }, *signed.signature());
+    assert_eq!(foreign.demand(owner(1)), Err(DemandError::NotBitcoin(Token(1))));
 }

@@ -12,6 +12,7 @@ pub(crate) mod field;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod ifma;
 pub(crate) mod transform;
+pub(crate) mod vectors;
 
 #[cfg(test)]
 pub(crate) use emulated::Emulated;

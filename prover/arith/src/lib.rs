@@ -17,11 +17,12 @@ pub mod msm;
 mod multiply;
 pub mod point;
 mod transform;
+pub mod vectors;
 
 pub use backend::{Backend, UnavailableBackend, UnknownBackend};
 pub use domain::Domain;
 pub use fixed_base::FixedBase;
 pub use inverse::batch_inverse;
 pub use mapped::MappedFile;
-pub use msm::{Scalars, msm};
+pub use msm::{Integers, Scalars, msm};
 pub use point::{G1, G2, Point};

@@ -14,21 +14,40 @@ use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 use window::Workspace;
 
-/// One scalar for each base: a vector as it stands, or picked from one by index.
+/// Scalars as integers below the order, in which their digits are read. Any number of sums can share them.
+#[derive(Clone, Debug)]
+pub struct Integers(Vec<BigInt>);
+
+impl Integers {
+    /// The integers of elements, on all threads.
+    pub fn of(values: &[Fr]) -> Self {
+        Self(values.par_iter().map(|value| value.into_bigint()).collect())
+    }
+}
+
+/// One scalar for each base: a vector as it stands, a part of one, or picked from one by index.
 #[derive(Clone, Copy, Debug)]
 pub struct Scalars<'a> {
-    values: &'a [Fr],
+    values: &'a [BigInt],
     picked: Option<&'a [u32]>,
 }
 
 impl<'a> Scalars<'a> {
     /// All values in order.
-    pub fn all(values: &'a [Fr]) -> Self {
+    pub fn all(Integers(values): &'a Integers) -> Self {
         Self { values, picked: None }
     }
 
+    /// The values from that index on.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn after(Integers(values): &'a Integers, first: usize) -> Self {
+        Self { values: &values[first..], picked: None }
+    }
+
     /// The values at the given indices.
-    pub fn picked(values: &'a [Fr], indices: &'a [u32]) -> Self {
+    pub fn picked(Integers(values): &'a Integers, indices: &'a [u32]) -> Self {
         Self { values, picked: Some(indices) }
     }
 
@@ -42,7 +61,8 @@ impl<'a> Scalars<'a> {
         self.len() == 0
     }
 
-    fn get(&self, index: usize) -> &'a Fr {
+    #[inline(always)]
+    fn get(&self, index: usize) -> &'a BigInt {
         match self.picked {
             None => &self.values[index],
             Some(indices) => &self.values[indices[index] as usize],
@@ -80,13 +100,12 @@ fn msm_by<P: Point, A: Adder<P>>(bases: &[P], scalars: Scalars<'_>) -> Projectiv
         return Projective::zero();
     }
     let windows = Windows::for_length(bases.len());
-    let shifted: Vec<BigInt> = (0..scalars.len()).into_par_iter().map(|i| windows.shift(scalars.get(i))).collect();
     // Workspaces are large, so no more are made than there are windows in work at a time.
     let idle = Mutex::new(Vec::new());
     let workspaces = || idle.lock().unwrap_or_else(PoisonError::into_inner);
     let sum = |position: u32| {
         let mut workspace = workspaces().pop().unwrap_or_else(Workspace::<P, A>::new);
-        let sum = workspace.sum(bases, windows.digits(position, &shifted), windows.digit_max());
+        let sum = workspace.sum(bases, windows.digits(position, scalars), windows.digit_max());
         workspaces().push(workspace);
         sum
     };
@@ -99,8 +118,7 @@ type BigInt = <Fr as PrimeField>::BigInt;
 
 /// How scalars are cut: `count` digits of `bits` bits, from -2^(bits - 1) to 2^(bits - 1).
 ///
-/// Scalars are stored with 2^(bits - 1) added to every digit but the highest, so that each digit can be read alone, without
-/// the carry from below.
+/// Digits are read from scalars with 2^(bits - 1) added to every digit but the highest, which takes care of the carry from below.
 struct Windows {
     bits: u32,
     count: u32,
@@ -139,23 +157,19 @@ impl Windows {
         1 << (self.bits - 1)
     }
 
-    /// A scalar with what makes its digits readable.
-    fn shift(&self, scalar: &Fr) -> BigInt {
-        let mut shifted = scalar.into_bigint();
-        let carry = shifted.add_with_carry(&self.offset);
-        debug_assert!(!carry, "a scalar and the offset lie below 2^255");
-        shifted
-    }
-
     /// The digits of one window.
-    fn digits<'a>(&self, window: u32, shifted: &'a [BigInt]) -> impl Iterator<Item = i32> + use<'a> {
+    fn digits<'a>(&self, window: u32, scalars: Scalars<'a>) -> impl Iterator<Item = i32> + use<'a> {
         let first_bit = window * self.bits;
         let (limb, shift) = ((first_bit / 64) as usize, first_bit % 64);
         let mask = (1u64 << self.bits) - 1;
         let half = if window + 1 == self.count { 0 } else { self.digit_max() as i32 };
-        shifted.iter().map(move |scalar| {
-            let low = scalar.0[limb] >> shift;
-            let high = scalar.0.get(limb + 1).map_or(0, |next| (next << 1) << (63 - shift));
+        let offset = self.offset;
+        (0..scalars.len()).map(move |index| {
+            let mut shifted = *scalars.get(index);
+            let carry = shifted.add_with_carry(&offset);
+            debug_assert!(!carry, "a scalar and the offset lie below 2^255");
+            let low = shifted.0[limb] >> shift;
+            let high = shifted.0.get(limb + 1).map_or(0, |next| (next << 1) << (63 - shift));
             ((low | high) & mask) as i32 - half
         })
     }
@@ -201,7 +215,7 @@ mod tests {
     {
         let (bases, scalars, log) = case::<P>(len, seed);
         for backend in Backend::available() {
-            let sum = P::msm(backend, &bases, Scalars::all(&scalars));
+            let sum = P::msm(backend, &bases, Scalars::all(&Integers::of(&scalars)));
             assert_eq!(sum, Affine::<P::Config>::generator() * log, "{backend}, {len}");
         }
     }
@@ -221,7 +235,7 @@ mod tests {
         let indices = [9u32, 0, 3, 3];
         let expected: Projective<g1::Config> =
             bases.iter().zip(indices).map(|(base, i)| base.to_affine() * scalars[i as usize]).sum();
-        assert_eq!(msm(&bases[..4], Scalars::picked(&scalars, &indices)), expected);
+        assert_eq!(msm(&bases[..4], Scalars::picked(&Integers::of(&scalars), &indices)), expected);
     }
 
     /// Bases whose logarithms make every round meet equal, opposite and infinite summands, under scalars that fill one
@@ -252,7 +266,7 @@ mod tests {
             for (case, scalars) in cases.enumerate() {
                 let log: Fr = logs.iter().zip(&scalars).map(|(log, scalar): (&Fr, &Fr)| *log * scalar).sum();
                 for backend in Backend::available() {
-                    let sum = P::msm(backend, &bases, Scalars::all(&scalars));
+                    let sum = P::msm(backend, &bases, Scalars::all(&Integers::of(&scalars)));
                     assert_eq!(sum, Affine::<P::Config>::generator() * log, "{backend}, case {case}");
                 }
             }
@@ -272,10 +286,10 @@ mod tests {
             let windows = Windows::new(bits);
             let mut scalars = vec![Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::from(2u64).pow([253])];
             scalars.extend((0..20).map(|_| Fr::rand(&mut rng)));
-            let shifted: Vec<BigInt> = scalars.iter().map(|scalar| windows.shift(scalar)).collect();
+            let integers = Integers::of(&scalars);
             let mut sums = vec![Fr::ZERO; scalars.len()];
             for window in (0..windows.count).rev() {
-                for (sum, digit) in sums.iter_mut().zip(windows.digits(window, &shifted)) {
+                for (sum, digit) in sums.iter_mut().zip(windows.digits(window, Scalars::all(&integers))) {
                     assert!(digit.unsigned_abs() <= windows.digit_max(), "width {bits}");
                     *sum = *sum * Fr::from(1u64 << bits) + Fr::from(digit);
                 }
@@ -287,6 +301,9 @@ mod tests {
     #[test]
     fn of_zeros_alone_is_infinity() {
         let (bases, scalars, _) = case::<G2>(40, 8);
-        assert_eq!(msm(&bases, Scalars::all(&vec![Fr::ZERO; scalars.len()])), Projective::<g2::Config>::zero());
+        assert_eq!(
+            msm(&bases, Scalars::all(&Integers::of(&vec![Fr::ZERO; scalars.len()]))),
+            Projective::<g2::Config>::zero()
+        );
     }
 }

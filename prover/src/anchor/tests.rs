@@ -4,7 +4,7 @@ use crate::{
     wallet::Wallet,
 };
 use bitcoin::{
-    Network, Script, TapNodeHash,
+    Script, TapNodeHash,
     opcodes::all::{OP_CHECKSIG, OP_NOT, OP_PUSHNUM_1, OP_VERIFY},
     script::Builder,
     taproot::{LeafVersion, NodeInfo, TaprootSpendInfo},
@@ -263,7 +263,7 @@ fn a_leaf_that_negates_the_signature_is_spendable_but_no_anchor() {
     let root: Option<TapNodeHash> = info.merkle_root();
     let output =
         TxOut { value: Amount::from_sat(50_000), script_pubkey: ScriptBuf::new_p2tr(&secp, victim.public(), root) };
-    let (mut commit, coins) = fund(vec![output], rate("1"), &funding, &forger).expect("enough coins");
+    let (mut commit, coins) = fund(vec![output], rate("1"), &funding, &forger.scripts()).expect("enough coins");
     sign_funding(&secp, &mut commit, &coins, &forger);
     let outpoint = OutPoint { txid: commit.compute_txid(), vout: 0 };
     let change = TxOut { value: Amount::from_sat(10_000), script_pubkey: forger.script_pubkey() };

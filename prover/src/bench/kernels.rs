@@ -12,7 +12,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rayon::prelude::*;
 use std::{hint::black_box, sync::Arc};
-use taproof_arith::{Domain, FixedBase, Point, Scalars};
+use taproof_arith::{
+    Domain, FixedBase, Integers, Point, Scalars,
+    vectors::{self, Element},
+};
 use taproof_verifier::poseidon2;
 
 pub(super) fn msm<P: Point + 'static>(log_size: u32, against_ark: bool) -> Prepared {
@@ -25,7 +28,7 @@ pub(super) fn msm<P: Point + 'static>(log_size: u32, against_ark: bool) -> Prepa
         Box::new(move || Ok(timed(&run))) as Program
     });
     let count = scalars.len();
-    let run = move || taproof_arith::msm(black_box(&points), Scalars::all(&scalars));
+    let run = move || taproof_arith::msm(black_box(&points), Scalars::all(&Integers::of(&scalars)));
     Prepared { count, ours: Box::new(move || Ok(timed(&run))), ark }
 }
 
@@ -54,6 +57,22 @@ pub(super) fn transform(log_size: u32, against_ark: bool) -> Prepared {
     Prepared { count, ours: Box::new(ours), ark }
 }
 
+pub(super) fn products<F: Element>(log_size: u32, against_ark: bool) -> Prepared {
+    let count = 1 << log_size;
+    let [a, b, c]: [Arc<Vec<F>>; 3] = [1, 2, 3].map(|seed| Arc::new(elements(seed, count)));
+    let program = |multiply_subtract: fn(&mut [F], &[F], &[F])| {
+        let [a, b, c] = [&a, &b, &c].map(Arc::clone);
+        let run = move || {
+            let mut values = a.to_vec();
+            Ok(timed(|| multiply_subtract(black_box(&mut values), &b, &c)))
+        };
+        Box::new(run) as Program
+    };
+    let ark =
+        against_ark.then(|| program(|a, b, c| a.par_iter_mut().zip(b).zip(c).for_each(|((a, b), c)| *a = *a * b - c)));
+    Prepared { count, ours: program(vectors::multiply_subtract), ark }
+}
+
 pub(super) fn hash(log_size: u32, against_ark: bool) -> Prepared {
     let values = scalars(poseidon2::WIDTH << log_size);
     let (states, _) = values.as_chunks::<{ poseidon2::WIDTH }>();
@@ -66,6 +85,10 @@ pub(super) fn hash(log_size: u32, against_ark: bool) -> Prepared {
 }
 
 fn scalars(count: usize) -> Vec<Fr> {
-    let mut rng = ChaCha20Rng::seed_from_u64(1);
-    (0..count).map(|_| Fr::rand(&mut rng)).collect()
+    elements(1, count)
+}
+
+fn elements<F: UniformRand>(seed: u64, count: usize) -> Vec<F> {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    (0..count).map(|_| F::rand(&mut rng)).collect()
 }

@@ -20,8 +20,9 @@ use std::{
 };
 use taproof_verifier::{
     deposit::Deposit,
-    follow::{Event, Params, Payout},
+    follow::{Event, Params, Payout, VerifiedBatch},
     headers::BlockId,
+    record::Records,
 };
 
 mod fault;
@@ -77,6 +78,28 @@ pub enum Credit {
     },
 }
 
+/// The deposits that a batch came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// Their indices.
+    pub(super) deposits: Range<u64>,
+    /// The first of them that is credited: those before it are void.
+    pub(super) first_credited: u64,
+}
+
+impl Passed {
+    /// What a verified batch says: it has a record for each deposit that it credits, and passes over the others before these.
+    fn by(batch: &VerifiedBatch) -> Self {
+        let deposits = batch.before().deposits_consumed..batch.after().deposits_consumed;
+        let records = batch.payload().chunks().iter().map(|chunk| match &chunk.records {
+            Records::Deposit(records) => records.len() as u64,
+            _ => 0,
+        });
+        let credited: u64 = records.sum();
+        Self { first_credited: deposits.end - credited, deposits }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Spend {
     height: u32,
@@ -93,15 +116,6 @@ pub struct Link {
     pub binding: Binding,
     /// Its outputs from the first payout on, until they are compared with what was due.
     unaudited: Option<Vec<TxOut>>,
-}
-
-/// A payout that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// How many payouts of the rollup fell due before it: its name in the payout chain.
-    pub index: u64,
-    /// What is to be paid, and where.
-    pub payout: Payout,
 }
 
 /// Where the payout chain goes on.
@@ -129,7 +143,7 @@ pub struct BridgeScan {
     /// The last final link, if any, and those after it.
     links: VecDeque<Link>,
     /// The payouts that are due and not paid by a final link, in order.
-    due: VecDeque<Due>,
+    due: VecDeque<Payout>,
     due_count: u64,
     faults: Vec<Fault>,
 }
@@ -168,26 +182,26 @@ impl BridgeScan {
     /// # Panics
     /// If the block is not the next: the follower, which knows the chain, hands them out in order.
     pub fn connect(&mut self, block: BlockId, transactions: &[Transaction], events: &[Event]) {
-        let credits = events.iter().filter_map(|event| match event {
-            Event::Verified(batch) => Some(batch.before().deposits_consumed..batch.after().deposits_consumed),
+        let passed = events.iter().filter_map(|event| match event {
+            Event::Verified(batch) => Some(Passed::by(batch)),
             _ => None,
         });
         let due = events.iter().filter_map(|event| if let Event::Due(payout) = event { Some(*payout) } else { None });
-        self.connect_with(block, transactions, credits, due);
+        self.connect_with(block, transactions, passed, due);
     }
 
-    /// Scans a block whose anchors credit these deposits, and which makes these payouts due.
+    /// Scans a block whose anchors come to these deposits, and which makes these payouts due.
     pub(super) fn connect_with(
         &mut self,
         block: BlockId,
         transactions: &[Transaction],
-        credits: impl Iterator<Item = Range<u64>>,
+        passed: impl Iterator<Item = Passed>,
         due: impl Iterator<Item = Payout>,
     ) {
         assert_eq!(block.height, self.scanned.height + 1, "blocks come in order");
         self.scanned = block;
         transactions.iter().for_each(|transaction| self.scan(transaction));
-        credits.for_each(|deposits| self.credit(deposits));
+        passed.for_each(|passed| self.credit(&passed));
         due.for_each(|payout| self.fall_due(payout));
         self.audit();
         self.forget_final();
@@ -297,24 +311,24 @@ impl BridgeScan {
         }
     }
 
-    /// The deposits that a batch came to are credited, but for those that had expired.
-    fn credit(&mut self, deposits: Range<u64>) {
+    /// The deposits that a batch came to are credited, but for the void ones, which come first.
+    fn credit(&mut self, passed: &Passed) {
         let anchor_height = self.scanned.height;
-        for (_, outpoint) in self.deposits.range(deposits) {
+        for (index, outpoint) in self.deposits.range(passed.deposits.clone()) {
             let Some(coin) = self.coins.get_mut(outpoint) else { continue };
-            let expiry_height = coin.height.saturating_add(self.params.deposit_expiry_blocks);
             if let Origin::Deposit { credit, .. } = &mut coin.origin {
-                *credit = if anchor_height < expiry_height {
-                    Credit::Credited { anchor_height }
-                } else {
+                *credit = if *index < passed.first_credited {
                     Credit::Void { anchor_height }
+                } else {
+                    Credit::Credited { anchor_height }
                 };
             }
         }
     }
 
     fn fall_due(&mut self, payout: Payout) {
-        self.due.push_back(Due { index: self.due_count, payout });
+        assert_eq!(payout.index, self.due_count, "payouts fall due in order");
+        self.due.push_back(payout);
         self.due_count += 1;
     }
 
@@ -325,7 +339,7 @@ impl BridgeScan {
             let end = binding.first + u64::from(binding.count);
             let Some(outputs) = unaudited.as_deref().filter(|_| end <= self.due_count) else { continue };
             let expected: Vec<TxOut> =
-                self.due_from(binding.first).take(binding.count as usize).filter_map(Due::output).collect();
+                self.due_from(binding.first).take(binding.count as usize).filter_map(payout_output).collect();
             let paid = outputs.get(..expected.len()).is_some_and(|paid| paid == expected);
             if !paid || outputs.len() > expected.len() + 1 {
                 self.faults.push(Fault { height, txid, kind: FaultKind::WrongPayouts });
@@ -352,7 +366,7 @@ impl BridgeScan {
         }
         let first = self.links.front().filter(|link| link.height <= final_height && link.unaudited.is_none());
         let paid = first.map_or(0, |link| link.binding.first + u64::from(link.binding.count));
-        while self.due.front().is_some_and(|due| due.index < paid) {
+        while self.due.front().is_some_and(|payout| payout.index < paid) {
             self.due.pop_front();
         }
     }
@@ -373,12 +387,12 @@ impl BridgeScan {
     }
 
     /// The payouts that are due and not paid, in order.
-    pub fn unpaid(&self) -> impl Iterator<Item = &Due> {
+    pub fn unpaid(&self) -> impl Iterator<Item = &Payout> {
         self.due_from(self.next_index())
     }
 
-    fn due_from(&self, index: u64) -> impl Iterator<Item = &Due> {
-        self.due.iter().skip_while(move |due| due.index < index)
+    fn due_from(&self, index: u64) -> impl Iterator<Item = &Payout> {
+        self.due.iter().skip_while(move |payout| payout.index < index)
     }
 
     /// The last final link, if any, and all after it.
@@ -414,8 +428,8 @@ impl BridgeScan {
         }
     }
 
-    /// The first height of an anchor that can no longer credit a deposit made at this height.
-    pub fn expiry_height(&self, coin: &BridgeCoin) -> u32 {
+    /// The last height of an anchor that can credit a deposit.
+    pub fn last_credit_height(&self, coin: &BridgeCoin) -> u32 {
         coin.height.saturating_add(self.params.deposit_expiry_blocks)
     }
 
@@ -447,13 +461,6 @@ impl BridgeScan {
             return Err(HeadError::StartUnsettled(first.outpoint));
         }
         Ok(Head { outpoint: first.outpoint, next_index: 0 })
-    }
-}
-
-impl Due {
-    /// The output that pays it; `None` if the amount is too small to be relayed.
-    pub fn output(&self) -> Option<TxOut> {
-        payout_output(&self.payout)
     }
 }
 

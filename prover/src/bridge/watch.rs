@@ -37,6 +37,13 @@ pub struct BridgeState {
     scan: Snapshot,
 }
 
+impl BridgeState {
+    /// The bridge after the last final block.
+    pub fn scan(&self) -> &Snapshot {
+        &self.scan
+    }
+}
+
 impl Artefact for BridgeState {
     const KIND: ArtefactKind = ArtefactKind::BridgeState;
     const VERSION: u8 = 1;

@@ -1,174 +1,159 @@
 //! `taproof anchor`.
 
+mod build;
+mod orders;
+mod psbt;
+mod run;
+
 use super::{
     Global,
-    data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
-    session::{NodeOptions, Session, Source},
-    wallet::WalletOptions,
+    session::Session,
 };
-use bitcoin::{Amount, OutPoint, TxOut};
-use clap::Args;
+use bitcoin::{Network, XOnlyPublicKey};
+use clap::{Args, Subcommand};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::fmt;
 use taproof::{
-    anchor::{self, AnchorError, AnchorRequest, FeeRate, Funding},
-    artefact,
-    atomic_file::write_atomically,
-    batch::ProvenBatch,
-    node::{EmbeddedNode, publish},
-    wallet::PosterKey,
+    anchoring::{Identity, Job, ServiceError, Signer, Store, StoreError},
+    wallet::PosterScripts,
 };
 
-/// Builds the commit and the reveal that anchor a proven batch, keeps them, and sends them if asked.
+pub(super) use build::{explain, wallet_coins};
+
+/// Brings proven batches into Bitcoin's chain, and keeps at it until they are final.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-On the embedded chain the wallet's coins are found, and sending also mines a block. With a node, name the coins.
-
 Examples:
-  taproof anchor .taproof/proofs/0.proofs --send
-  taproof anchor 0.proofs --node http://127.0.0.1:38332 --cookie .cookie --coin TXID:VOUT:SAT --send")]
+  taproof anchor run --once
+  taproof anchor run --node http://127.0.0.1:38332 --cookie .cookie --fee-cap 50
+  taproof anchor bump --batch 3 --fee-rate 20
+  taproof anchor status")]
 pub(crate) struct Anchor {
-    /// The proofs, as `taproof prove` writes them.
-    proofs: PathBuf,
-    #[command(flatten)]
-    wallet: WalletOptions,
-    #[command(flatten)]
-    node: NodeOptions,
-    /// The rate of fees, in satoshi a virtual byte.
-    #[arg(long, default_value = "2", value_name = "SAT/VB")]
-    fee_rate: FeeRate,
-    /// What the reveal returns to the poster, from which its fee can be raised.
-    #[arg(long, default_value_t = 20_000, value_name = "SAT")]
-    headroom: u64,
-    /// A coin of the poster's address to pay with.
-    #[arg(long = "coin", value_parser = coin, value_name = "TXID:VOUT:SAT")]
-    coins: Vec<(OutPoint, Amount)>,
-    /// Sends both transactions.
-    #[arg(long)]
-    send: bool,
+    #[command(subcommand)]
+    action: Action,
 }
 
-fn coin(text: &str) -> std::result::Result<(OutPoint, Amount), String> {
-    let (outpoint, value) = text.rsplit_once(':').ok_or("a coin is TXID:VOUT:SAT")?;
-    let outpoint = outpoint.parse().map_err(|error: bitcoin::transaction::ParseOutPointError| error.to_string())?;
-    let value = value.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
-    Ok((outpoint, Amount::from_sat(value)))
-}
-
-#[derive(Serialize)]
-struct Report {
-    batch: u64,
-    payload_bytes: usize,
-    commit_txid: String,
-    reveal_txid: String,
-    vsize_vb: u64,
-    fee_sat: u64,
-    file: PathBuf,
-    sent: bool,
+#[derive(Debug, Subcommand)]
+enum Action {
+    Run(Box<run::Run>),
+    Status(orders::Status),
+    Bump(orders::Bump),
+    Abandon(orders::Abandon),
+    Psbt(psbt::PsbtCommand),
+    Build(Box<build::Build>),
 }
 
 impl Anchor {
     pub(crate) fn run(self, global: &Global) -> Result {
-        let session = Session::open(global)?;
-        let proven: ProvenBatch = artefact::read(&self.proofs).or_exit(Exit::Input)?;
-        let wallet = self.wallet.open(global)?;
-        if wallet.network() != session.params.network {
-            let message = format!("the wallet is for {}, the rollup on {}", wallet.network(), session.params.network);
-            return Err(Failure::new(Exit::Input, message).advise("give --network"));
-        }
-        let poster = wallet.poster_key(0)?;
-        let mut source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;
-        let spinner = global.console().spinner("following the chain");
-        let follower = session.follow(&source, |_| ())?;
-        let (tip, header) = (follower.tip(), proven.payload().header());
-        if header.program_id != session.params.program_id || header.chain_id != session.params.chain_id {
-            let failure = Failure::new(Exit::Input, "the batch is one of another rollup");
-            return Err(failure.advise("name its rollup's --dir"));
-        }
-        if header.batch != tip.batches || Some(header.root_before) != tip.root_at(header.depth) {
-            let message =
-                format!("batch {} does not follow the {} batches that are anchored", header.batch, tip.batches);
-            let failure = Failure::new(Exit::Refuted, message);
-            return Err(failure.advise("anchor batches in their order; one that is anchored already is done"));
-        }
-        let payload = proven.payload_after(tip.payload_hash).or_exit(Exit::Input)?;
-        let funding = self.funding(&source, &poster);
-        let request = AnchorRequest {
-            payload: &payload,
-            magic: session.params.magic,
-            fee_rate: self.fee_rate,
-            headroom: Amount::from_sat(self.headroom),
-            funding: &funding,
-        };
-        let built = anchor::build(&request, &poster).map_err(|error| explain(error, &poster))?;
-        let path = session.dir.anchor(header.batch);
-        DataDir::create_parent(&path)?;
-        // Both transactions are durable before either is sent.
-        let json = built.to_json();
-        write_atomically(&path, |file| file.write_all(json.as_bytes()))?;
-        if self.send {
-            spinner.set_message("sending");
-            publish(source.node()?, built.commit(), built.reveal())?;
-            if let Source::Embedded(node) = &mut source {
-                node.mine(1)?;
-            }
-        }
-        spinner.finish_and_clear();
-        let (commit, reveal) = (built.commit_figures(), built.reveal_figures());
-        let report = Report {
-            batch: header.batch,
-            payload_bytes: payload.len(),
-            commit_txid: commit.txid.to_string(),
-            reveal_txid: reveal.txid.to_string(),
-            vsize_vb: commit.vsize_vb + reveal.vsize_vb,
-            fee_sat: commit.fee_sat + reveal.fee_sat,
-            file: path,
-            sent: self.send,
-        };
-        global.console().report(&report, |report| {
-            format!(
-                "batch {}: payload of {} bytes, {} vB, fee {} sat, in {}\ncommit  {}\nreveal  {}\n{}",
-                report.batch,
-                report.payload_bytes,
-                report.vsize_vb,
-                report.fee_sat,
-                report.file.display(),
-                report.commit_txid,
-                report.reveal_txid,
-                if report.sent { "sent" } else { "not sent: run again with --send" }
-            )
-        })
-    }
-
-    fn funding(&self, source: &Source, poster: &PosterKey) -> Vec<Funding> {
-        match source {
-            Source::Embedded(node) if self.coins.is_empty() => wallet_coins(node, poster),
-            _ => {
-                let own = |(outpoint, value): &(OutPoint, Amount)| Funding {
-                    outpoint: *outpoint,
-                    output: TxOut { value: *value, script_pubkey: poster.script_pubkey() },
-                };
-                self.coins.iter().map(own).collect()
-            }
+        match self.action {
+            Action::Run(command) => command.run(global),
+            Action::Status(command) => command.run(global),
+            Action::Bump(command) => command.run(global),
+            Action::Abandon(command) => command.run(global),
+            Action::Psbt(command) => command.run(global),
+            Action::Build(command) => command.run(global),
         }
     }
 }
 
-/// The wallet's coins on the embedded chain.
-pub(super) fn wallet_coins(node: &EmbeddedNode, poster: &PosterKey) -> Vec<Funding> {
-    let coins = node.chain().spendable_coins(&poster.script_pubkey()).into_iter();
-    coins.map(|(outpoint, coin)| Funding { outpoint, output: coin.output }).collect()
+/// What is told of one batch's anchor.
+#[derive(Debug, Serialize)]
+struct JobReport {
+    batch: u64,
+    state: &'static str,
+    closed: bool,
+    commit_txid: Option<String>,
+    reveal_txid: Option<String>,
+    fee_sat: Option<u64>,
+    vsize_vb: Option<u64>,
+    payload_bytes: Option<usize>,
+    reveals_sent: usize,
+    commits: usize,
+    waits_for: Option<String>,
+    advice: Option<&'static str>,
 }
 
-/// Says what to do about an error.
-pub(super) fn explain(error: AnchorError, poster: &PosterKey) -> Failure {
-    let advice = match &error {
-        AnchorError::InsufficientFunds { .. } => {
-            format!("pay to {} and name the coin with --coin, or run `taproof regtest mine 101`", poster.address())
+impl JobReport {
+    fn new(job: &Job) -> Self {
+        let figures = job.figures();
+        Self {
+            batch: job.batch(),
+            state: job.state().name(),
+            closed: job.is_closed(),
+            commit_txid: figures.map(|figures| figures.commit.to_string()),
+            reveal_txid: figures.map(|figures| figures.reveal.to_string()),
+            fee_sat: figures.map(|figures| figures.fee_sat),
+            vsize_vb: figures.map(|figures| figures.vsize_vb),
+            payload_bytes: figures.map(|figures| figures.payload_bytes),
+            reveals_sent: figures.map_or(0, |figures| figures.attempts),
+            commits: job.generations().len(),
+            waits_for: job.hold().map(ToString::to_string),
+            advice: job.hold().and_then(|hold| hold.advice()),
         }
-        AnchorError::Headroom { .. } => "give a larger --headroom".to_owned(),
+    }
+}
+
+impl fmt::Display for JobReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "batch {:<6} {:<12}", self.batch, self.state)?;
+        if let (Some(fee_sat), Some(vsize_vb)) = (self.fee_sat, self.vsize_vb) {
+            write!(f, " {fee_sat} sat for {vsize_vb} vB, {} reveals sent", self.reveals_sent)?;
+        }
+        if let Some(waits_for) = &self.waits_for {
+            write!(f, "\n  waits: {waits_for}")?;
+        }
+        if let Some(advice) = self.advice {
+            write!(f, "\n  help: {advice}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The identity of the rollup's anchors by a poster.
+fn identity(session: &Session, poster: &PosterScripts) -> Identity {
+    Identity::new(session.params.chain_id, session.params.magic, poster)
+}
+
+/// The store that the service has made, whoever its poster is.
+fn existing_store(session: &Session) -> Result<Store> {
+    let store = Store::find(&session.dir.anchoring()).map_err(store_failure)?;
+    let missing = || Failure::new(Exit::Input, "nothing was anchored from here");
+    store.ok_or_else(|| missing().advise("run `taproof anchor run`"))
+}
+
+/// The poster of a key that is kept elsewhere.
+fn external(key: XOnlyPublicKey, network: Network) -> Signer {
+    Signer::External(PosterScripts::watch_only(key, network))
+}
+
+fn store_failure(error: StoreError) -> Failure {
+    let (exit, advice) = match &error {
+        StoreError::Busy(_) => (Exit::Busy, "wait until the other command is done"),
+        StoreError::NotAStore(_) | StoreError::Corrupted(_) | StoreError::Version { .. } => {
+            (Exit::Input, "move it away: what is in the chain is found again, and what was swept or waits is not")
+        }
+        StoreError::Foreign(_) => (Exit::Input, "name the --dir and the wallet that it was made with"),
+        StoreError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
         _ => return Failure::of(Exit::Failed, error),
     };
-    Failure::of(Exit::Failed, error).advise(advice)
+    Failure::of(exit, error).advise(advice)
+}
+
+fn service_failure(error: ServiceError) -> Failure {
+    match error {
+        ServiceError::Store(error) => store_failure(error),
+        ServiceError::Config(error) => Failure::of(Exit::Input, error),
+        ServiceError::Locked(path) => {
+            let failure = Failure::of(Exit::Busy, ServiceError::Locked(path));
+            failure.advise("one service a data directory is enough")
+        }
+        ServiceError::NoSuchBatch(_) => Failure::of(Exit::Input, error),
+        error => Failure::of(Exit::Failed, error),
+    }
+}
+
+/// Reads a file of a PSBT.
+fn read_file(path: &std::path::Path) -> Result<Vec<u8>> {
+    std::fs::read(path).or_exit_while(Exit::Input, path.display().to_string())
 }

@@ -3,7 +3,7 @@
 use super::{
     Global,
     data_dir::DataDir,
-    failure::{Exit, Fallible, Result},
+    failure::{Exit, Failure, Fallible, Result},
     session::{NodeOptions, Session, ledger_failure},
     tx::cell,
 };
@@ -21,17 +21,19 @@ use taproof_circuits::{
 };
 use taproof_verifier::{
     cell::{CellIndex, Token},
+    exit::Outcome,
     follow::Follower,
     headers::BlockId,
 };
 
-/// Applies deposits and transactions, and cuts them into the chunks of the next batch.
+/// Applies exits, deposits and transactions, and cuts them into the chunks of the next batch.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Deposits come from the chain. A transaction that is refused is listed with its reason and the batch goes on.
+Deposits and exit requests come from the chain. A transaction that is refused is listed with its reason and the batch goes on.
 
 Example:
-  taproof batch payments.json more.json")]
+  taproof batch payments.json more.json
+  taproof batch --reference-depth 1      # on a regtest chain that nobody reorganises")]
 pub(crate) struct BatchCommand {
     /// Files of transactions, as `taproof tx` and `taproof import-block` write them.
     transactions: Vec<PathBuf>,
@@ -41,6 +43,10 @@ pub(crate) struct BatchCommand {
     /// The most chunks of the batch.
     #[arg(long, default_value_t = 256, value_name = "N")]
     chunks_max: usize,
+    /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip. If a reorganisation replaces that
+    /// block, the batch must be made and proven anew.
+    #[arg(long, default_value_t = 6, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    reference_depth: u32,
     #[command(flatten)]
     node: NodeOptions,
 }
@@ -61,7 +67,11 @@ struct ChunkReport {
 struct Report {
     batch: Option<u64>,
     file: Option<PathBuf>,
+    reference: BlockId,
     deposits: usize,
+    void_deposits: u64,
+    exits_served: usize,
+    exits_refuted: usize,
     applied: usize,
     rejected: Vec<Rejection>,
     waiting: usize,
@@ -86,6 +96,13 @@ impl fmt::Display for Report {
             return write!(f, "nothing to apply, so there is no batch");
         };
         writeln!(f, "batch      {number} in {}", file.display())?;
+        writeln!(f, "refers to  {}", self.reference)?;
+        if self.exits_served + self.exits_refuted > 0 {
+            writeln!(f, "exits      {} served, {} refuted", self.exits_served, self.exits_refuted)?;
+        }
+        if self.void_deposits > 0 {
+            writeln!(f, "void       {} deposits, which their depositors can take back", self.void_deposits)?;
+        }
         write!(f, "applied    {} deposits, {} transactions", self.deposits, self.applied)?;
         writeln!(f, "; {} rejected, {} waiting", self.rejected.len(), self.waiting)?;
         let chunks: Vec<String> =
@@ -117,17 +134,21 @@ impl BatchCommand {
         let source = session.source(&self.node)?;
         let follower = session.follow(&source, |_| ())?;
         take_deposits(&mut ledger, &follower)?;
+        let exits: Vec<_> = follower.pending_exits().copied().collect();
+        ledger.set_exits(&exits).map_err(ledger_failure)?;
         ledger.add_transactions(&transactions).map_err(ledger_failure)?;
         spinner.set_message("applying transactions");
         let depth = ledger.state().depth();
+        let reference = reference(&follower, &ledger, self.reference_depth)?;
         let plan = Plan {
-            height_blocks: follower.scanned().height,
+            height_blocks: reference.height,
             slots: session.slots(depth)?,
             operators: [(Token::BITCOIN, self.operator)].into(),
             chunks_max: self.chunks_max,
         };
-        let reference = follower.scanned();
-        let applied = ledger.apply(&plan, depth, |applied| batch_file(&session, applied, reference));
+        let void_below = session.params.void_below(reference.height);
+        let consumed_before = ledger.deposits_consumed();
+        let applied = ledger.apply(&plan, depth, void_below, |applied| batch_file(&session, applied, reference));
         let applied = applied.map_err(ledger_failure)?;
         rejected.extend(
             applied
@@ -141,9 +162,15 @@ impl BatchCommand {
             circuit: chunk.statement.circuit.to_string(),
             records: chunk.slots.len(),
         };
+        let count = |outcome| applied.settled.iter().filter(|settled| settled.outcome == outcome).count();
+        let credited = applied.batch.deposits_applied as u64;
         let report = Report {
             batch: made.then_some(applied.number),
             file,
+            reference,
+            void_deposits: applied.deposits_consumed - consumed_before - credited,
+            exits_served: count(Outcome::Served),
+            exits_refuted: count(Outcome::Refuted),
             deposits: applied.batch.deposits_applied,
             applied: applied.batch.applied.len(),
             rejected,
@@ -153,6 +180,18 @@ impl BatchCommand {
         };
         global.console().report(&report, ToString::to_string)
     }
+}
+
+/// The block that the next batch refers to: so many confirmations deep, but never before that of the batch before.
+fn reference(follower: &Follower, ledger: &Ledger, depth_blocks: u32) -> Result<BlockId> {
+    let deep = (follower.scanned().height + 1).saturating_sub(depth_blocks);
+    let height = deep.max(follower.tip().reference.height).max(ledger.reference_height());
+    let block = follower.headers().at(height).filter(|block| block.height <= follower.scanned().height);
+    block.ok_or_else(|| {
+        let failure = Failure::new(Exit::Failed, format!("the chain has no block at height {height} now"));
+        failure
+            .advise("the last batch refers to a block that a reorganisation took away; follow the chain and try again")
+    })
 }
 
 /// Brings the ledger's deposits up to those that the follower has found.
@@ -180,7 +219,8 @@ fn batch_file(session: &Session, applied: &AppliedBatch, reference: BlockId) -> 
         deposits_consumed: applied.deposits_consumed,
         program_id: session.params.program_id,
     };
-    BatchFile::new(header, applied.batch.chunks.clone()).expect("the state's chunks join up")
+    let (chunks, refutations) = (applied.batch.chunks.clone(), applied.refutations.clone());
+    BatchFile::with_refutations(header, chunks, refutations).expect("the state's chunks join up")
 }
 
 /// Writes a batch's file from the ledger, which has it whatever becomes of the file.

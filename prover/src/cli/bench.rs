@@ -31,8 +31,8 @@ pub(crate) struct Bench {
     /// What to measure.
     #[arg(required_unless_present = "baseline")]
     subject: Option<Subject>,
-    /// The binary logarithm of the number of constraints, proofs, points, values or states; if not given 16, for setup and msm-g2 14, for
-    /// hash 10, for verify 0.
+    /// The binary logarithm of the number of constraints, proofs, points, values, states, blocks or anchors; if not given 16, for setup and msm-g2 14, for
+    /// hash 10, for verify 0, for scan and follow 5, for anchors 6.
     #[arg(long, value_name = "LOG2", requires = "subject")]
     size: Option<u32>,
     /// What to measure beside.
@@ -171,6 +171,9 @@ impl fmt::Display for Text<'_> {
                 let (median, min, max) = (m.median_us_per_constraint, m.min_us_per_constraint, m.max_us_per_constraint);
                 let name = m.backend.name();
                 write!(f, "\n{name:<10}{median:>9.3} us each, {min:.3} to {max:.3} over {} rounds", m.rounds)?;
+                if m.bench.counts_kilobytes() {
+                    write!(f, ": {:.0} MB/s, at best {:.0}", 1e3 / median, 1e3 / min)?;
+                }
             }
             if let [ours, ark] = run {
                 let ratio = ark.median_us_per_constraint / ours.median_us_per_constraint;

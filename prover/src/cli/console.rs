@@ -35,6 +35,14 @@ impl Console {
         Ok(stdout.flush()?)
     }
 
+    /// Prints a line to standard error that is no part of a report; nothing if quiet.
+    pub(crate) fn warn(self, text: impl Display) {
+        if !self.quiet {
+            // Nobody is left to tell if standard error is gone.
+            let _ = writeln!(io::stderr().lock(), "warning: {text}");
+        }
+    }
+
     /// A spinner on standard error for work of unknown length.
     pub(crate) fn spinner(self, message: impl Into<String>) -> ProgressBar {
         let spinner = ProgressBar::with_draw_target(None, self.draw_target());

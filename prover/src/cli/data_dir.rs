@@ -41,6 +41,21 @@ impl DataDir {
         self.0.join("ledger.redb")
     }
 
+    /// What a follower keeps.
+    pub(crate) fn chain_store(&self) -> PathBuf {
+        self.0.join("chain.redb")
+    }
+
+    /// What a follower of headers and excerpts keeps.
+    pub(crate) fn light_store(&self) -> PathBuf {
+        self.0.join("light.redb")
+    }
+
+    /// What a watch of the bridge keeps between two runs.
+    pub(crate) fn bridge_state(&self) -> PathBuf {
+        self.0.join("bridge.state")
+    }
+
     /// The embedded chain.
     pub(crate) fn chain(&self) -> PathBuf {
         self.0.join("regtest.chain")
@@ -59,6 +74,21 @@ impl DataDir {
     /// The file of a batch's proofs.
     pub(crate) fn proofs(&self, number: u64) -> PathBuf {
         self.0.join("proofs").join(format!("{number}.proofs"))
+    }
+
+    /// The store of the anchoring service.
+    pub(crate) fn anchoring(&self) -> PathBuf {
+        self.0.join("anchoring.redb")
+    }
+
+    /// The file that a running anchoring service has locked.
+    pub(crate) fn anchoring_lock(&self) -> PathBuf {
+        self.0.join("anchoring.lock")
+    }
+
+    /// The folder of the proofs.
+    pub(crate) fn proofs_folder(&self) -> PathBuf {
+        self.0.join("proofs")
     }
 
     /// The file of a batch's anchor.

@@ -81,6 +81,13 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let causes: Vec<String> = self.error.chain().map(ToString::to_string).collect();
+        f.write_str(&without_repeats(&causes))
+    }
+}
+
 /// Joins an error with its causes, leaving out those that the message before them already ends with.
 fn without_repeats(causes: &[String]) -> String {
     let mut message = String::new();

@@ -4,36 +4,64 @@ use super::{
     Global,
     data_dir::expect_absent,
     failure::{Exit, Failure, Result},
-    session::{NodeOptions, Session},
+    light::{CAVEATS, LightOptions},
+    session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
-use taproof::{atomic_file::write_atomically, rebuild};
+use taproof::{
+    atomic_file::write_atomically,
+    chain_store::{FinalEvent, StoredFollower},
+    follow::FollowError,
+    rebuild,
+};
 use taproof_circuits::state::State;
 use taproof_verifier::{
     cell::Cell,
     follow::{Event, Follower},
+    headers::BlockId,
 };
 
 /// Follows the chain with the verifier: checks every anchor and proof, and tells the verified root.
+///
+/// Following goes on from where the last command stopped, which `chain.redb` in the data directory remembers. Listed is what
+/// became final since the last `taproof follow`, each event once and with its number, and then what is not final yet and may
+/// change, every time. `--all` lists everything final from the rollup's start on.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   taproof follow
+  taproof follow --all
+  taproof follow --export-excerpts excerpts
+  taproof follow --headers-only --excerpts excerpts
   taproof follow --node http://127.0.0.1:38332 --cookie .cookie --json")]
 pub(crate) struct Follow {
     #[command(flatten)]
     node: NodeOptions,
+    /// Lists every final event from the rollup's start on, not only those that are new.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    light: LightOptions,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum EventReport {
-    Verified { batch: u64, txid: String, height: u32, root: String, chunks: usize },
+enum What {
+    Verified { batch: u64, txid: String, height: u32, root: String, chunks: u32 },
     Ignored { txid: String, height: u32, reason: String },
-    Due { batch: u64, position: u32, amount_sat: u64, script_pubkey: String },
+    Due { index: u64, batch: u64, position: u32, amount_sat: u64, script_pubkey: String },
     Rewound { height: u32 },
+}
+
+/// An event as it is told.
+#[derive(Serialize)]
+struct EventReport {
+    /// The event's number among all final ones; none if it is not final.
+    number: Option<u64>,
+    #[serde(flatten)]
+    what: What,
 }
 
 #[derive(Serialize)]
@@ -50,47 +78,60 @@ struct TipReport {
 
 #[derive(Serialize)]
 struct FollowReport {
+    /// Whether whole blocks were seen.
+    complete: bool,
+    /// What a follower of excerpts cannot know.
+    caveats: &'static [&'static str],
+    /// How many excerpts were written, if any were to be.
+    excerpts: Option<usize>,
     events: Vec<EventReport>,
     #[serde(flatten)]
     tip: TipReport,
 }
 
 impl EventReport {
-    fn new(event: &Event) -> Option<Self> {
-        Some(match event {
-            Event::Verified(batch) => Self::Verified {
-                batch: batch.batch(),
-                txid: batch.txid().to_string(),
-                height: batch.block().height,
-                root: super::element_text(&batch.root()),
-                chunks: batch.payload().chunks().len(),
+    fn new(number: Option<u64>, event: &FinalEvent) -> Self {
+        let what = match event {
+            FinalEvent::Anchor(anchor) => What::Verified {
+                batch: anchor.batch,
+                txid: anchor.txid.to_string(),
+                height: anchor.block.height,
+                root: super::element_text(&anchor.root),
+                chunks: anchor.chunks,
             },
-            Event::Ignored { block, txid, refusal } => {
-                Self::Ignored { txid: txid.to_string(), height: block.height, reason: refusal.to_string() }
-            }
-            Event::Due(payout) => Self::Due {
+            FinalEvent::Refused(refused) => What::Ignored {
+                txid: refused.txid.to_string(),
+                height: refused.block.height,
+                reason: refused.reason.clone(),
+            },
+            FinalEvent::Payout(payout) => What::Due {
+                index: payout.index,
                 batch: payout.batch,
                 position: payout.position,
                 amount_sat: payout.amount_sat,
                 script_pubkey: payout.destination.script_pubkey().to_hex_string(),
             },
-            Event::Rewound { to, .. } => Self::Rewound { height: to.height },
-            _ => return None,
-        })
+        };
+        Self { number, what }
     }
 }
 
 impl fmt::Display for EventReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Verified { batch, height, root, chunks, .. } => {
+        match &self.what {
+            What::Verified { batch, height, root, chunks, .. } => {
                 write!(f, "height {height}: batch {batch} of {chunks} chunks verified, root {root}")
             }
-            Self::Ignored { txid, height, reason } => write!(f, "height {height}: {txid} ignored: {reason}"),
-            Self::Due { batch, position, amount_sat, script_pubkey } => {
-                write!(f, "payout {position} of batch {batch} is due: {amount_sat} sat to {script_pubkey}")
+            What::Ignored { txid, height, reason } => write!(f, "height {height}: {txid} ignored: {reason}"),
+            What::Due { index, batch, position, amount_sat, script_pubkey } => {
+                write!(f, "payout {index}, of batch {batch} at {position}, is due: {amount_sat} sat to {script_pubkey}")
             }
-            Self::Rewound { height } => write!(f, "the chain was reorganised above height {height}"),
+            What::Rewound { height } => write!(f, "the chain was reorganised above height {height}"),
+        }?;
+        if self.number.is_none() && !matches!(self.what, What::Rewound { .. }) {
+            write!(f, " (not final)")
+        } else {
+            Ok(())
         }
     }
 }
@@ -127,14 +168,49 @@ impl Follow {
         let source = session.source(&self.node)?;
         let spinner = global.console().spinner("following the chain");
         let mut events = Vec::new();
-        let follower = session.follow(&source, |event| events.extend(EventReport::new(&event)))?;
+        let mut rewound =
+            |to: BlockId| events.push(EventReport { number: None, what: What::Rewound { height: to.height } });
+        let stored = if self.light.is_light() {
+            self.light.follow(&session, &source, &mut rewound)?
+        } else {
+            follow_whole(&session, &source, &mut rewound)?
+        };
+        let excerpts = self.light.export(&session, &source)?;
         spinner.finish_and_clear();
-        let report = FollowReport { events, tip: TipReport::new(&follower) };
+        let store = stored.store();
+        let first = if self.all { 0 } else { store.first_untold().map_err(store_failure)? };
+        let settled = store.events(first, usize::MAX).map_err(store_failure)?;
+        let next = first + settled.len() as u64;
+        events.extend(settled.iter().map(|(number, event)| EventReport::new(Some(*number), event)));
+        events.extend(stored.unsettled().map(|event| EventReport::new(None, event)));
+        let caveats: &[&str] = if self.light.is_light() { &CAVEATS } else { &[] };
+        let tip = TipReport::new(stored.follower());
+        let report = FollowReport { complete: !self.light.is_light(), caveats, excerpts, events, tip };
         global.console().report(&report, |report| {
-            let events: String = report.events.iter().map(|event| format!("{event}\n")).collect();
-            format!("{events}{}", report.tip)
-        })
+            let mut text: String = report.events.iter().map(|event| format!("{event}\n")).collect();
+            text += &report.tip.to_string();
+            if let Some(count) = report.excerpts {
+                text += &format!("\nexcerpts       {count} written");
+            }
+            report.caveats.iter().for_each(|caveat| text += &format!("\nnot seen       {caveat}"));
+            text
+        })?;
+        // Only now: who is interrupted before is told again.
+        store.set_told(next).map_err(store_failure)
     }
+}
+
+/// Follows whole blocks to the tip; rewinds go to `rewound`.
+fn follow_whole(session: &Session, source: &Source, rewound: &mut dyn FnMut(BlockId)) -> Result<StoredFollower> {
+    let mut stored = session.stored_follower(source)?;
+    let followed = stored.catch_up(source.chain(), |_, event| {
+        if let Event::Rewound { to, .. } = event {
+            rewound(*to);
+        }
+        Ok::<(), FollowError>(())
+    });
+    followed.map_err(not_followed)?;
+    Ok(stored)
 }
 
 /// Rebuilds the whole state from the chain alone, and compares its root with the verified one.

@@ -15,6 +15,7 @@ mod follow;
 mod foreign;
 mod import_block;
 mod inspect;
+mod light;
 mod prove;
 mod regtest;
 mod session;

@@ -12,7 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof::{
-    follow,
+    chain_store::{ChainStore, ChainStoreError, Origin, StoredFollower, View},
+    follow::FollowError,
     ledger::{Ledger, LedgerError},
     node::{ChainSource, EmbeddedNode, EsploraNode, Node, RpcAuth, RpcNode},
 };
@@ -140,18 +141,36 @@ impl Session {
         node.open(&self.dir, self.params.network, ScriptBuf::new())
     }
 
-    /// Follows the chain from the rollup's start to its tip; events go to `observe`.
-    pub(crate) fn follow(&self, source: &Source, mut observe: impl FnMut(Event)) -> Result<Follower> {
-        let started = follow::start(source.chain(), self.params.clone(), self.program.clone());
-        let mut follower = started.map_err(not_followed)?;
-        let followed = follow::catch_up(source.chain(), &mut follower, |_, event| {
-            if let Some(event) = event {
-                observe(event);
-            }
-            Ok::<(), follow::FollowError>(())
+    /// The store of what a follower of whole blocks has found.
+    pub(crate) fn chain_store(&self) -> ChainStore {
+        ChainStore::new(self.dir.chain_store(), &self.params, View::Full)
+    }
+
+    /// Follows the chain to its tip, from where the store ends; events of the blocks since then go to `observe`.
+    pub(crate) fn follow(&self, source: &Source, mut observe: impl FnMut(&Event)) -> Result<Follower> {
+        let mut stored = self.stored_follower(source)?;
+        let followed = stored.catch_up(source.chain(), |_, event| {
+            observe(event);
+            Ok::<(), FollowError>(())
         });
         followed.map_err(not_followed)?;
-        Ok(follower)
+        Ok(stored.into_follower())
+    }
+
+    /// A follower that goes on from where the store ends. If it cannot, that is said on standard error.
+    pub(crate) fn stored_follower(&self, source: &Source) -> Result<StoredFollower> {
+        let (params, program) = (self.params.clone(), self.program.clone());
+        let stored = StoredFollower::open(self.chain_store(), source.chain(), params, program);
+        let stored = stored.map_err(not_followed)?;
+        self.warn_of(stored.origin());
+        Ok(stored)
+    }
+
+    /// Says on standard error if a follower could not go on from its store.
+    pub(crate) fn warn_of(&self, origin: &Origin) {
+        if origin.is_fallback() {
+            eprintln!("warning: {origin}");
+        }
     }
 
     /// Opens the ledger.
@@ -186,10 +205,37 @@ pub(crate) fn read_params(path: &Path) -> Result<Params> {
     serde_json::from_str(&text).or_exit_while(Exit::Input, path.display().to_string())
 }
 
-fn not_followed(error: follow::FollowError) -> Failure {
+/// Gives an error of following its exit code.
+pub(crate) fn not_followed(error: FollowError) -> Failure {
     let transient = error.is_transient();
-    let failure = Failure::of(Exit::Failed, error);
-    if transient { failure.advise("try again in a moment") } else { failure }
+    let (exit, advice) = match &error {
+        FollowError::Store(error) => store_advice(error),
+        _ if transient => (Exit::Failed, "try again in a moment"),
+        _ => (Exit::Failed, ""),
+    };
+    let failure = Failure::of(exit, error);
+    if advice.is_empty() { failure } else { failure.advise(advice) }
+}
+
+/// Gives an error of the chain store its exit code.
+pub(crate) fn store_failure(error: ChainStoreError) -> Failure {
+    not_followed(error.into())
+}
+
+fn store_advice(error: &ChainStoreError) -> (Exit, &'static str) {
+    match error {
+        ChainStoreError::AlreadyOpen(_) => (Exit::Busy, "wait until the other command is done"),
+        ChainStoreError::NotAStore(_)
+        | ChainStoreError::Corrupted(_)
+        | ChainStoreError::Checkpoint(_)
+        | ChainStoreError::Version { .. }
+        | ChainStoreError::WrongRollup(_) => {
+            (Exit::Input, "move the file away: it is made anew by following from the rollup's start")
+        }
+        ChainStoreError::LessWork { .. } => (Exit::Failed, "wait for the node to catch up, or ask another one"),
+        ChainStoreError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
+        _ => (Exit::Failed, ""),
+    }
 }
 
 /// Gives an error of the ledger its exit code.

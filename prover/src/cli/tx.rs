@@ -9,6 +9,7 @@ use super::{
 };
 use bitcoin::{Address, address::NetworkUnchecked};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use taproof::{
     artefact::transactions::{self, TransactionFile},
@@ -19,6 +20,7 @@ use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransac
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId, Token},
+    exit::ExitRequest,
     record::{DepositRecord, Destination},
 };
 
@@ -28,7 +30,8 @@ use taproof_verifier::{
 Examples:
   taproof tx transfer --from 1 --to 2 --amount 5000 --fee 10
   taproof tx open --from 1 --to 3 --owner $KEY --amount 7000 --add-to txs.json
-  taproof tx withdraw --from 2 --nonce 0 --chain-id 1 --address bcrt1q... --amount 4000 --add-to txs.json")]
+  taproof tx withdraw --from 2 --nonce 0 --chain-id 1 --address bcrt1q... --amount 4000 --add-to txs.json
+  taproof tx exit --from 2 --amount 4000 --address bcrt1q...")]
 pub(crate) struct TxCommand {
     #[command(subcommand)]
     body: BodyArgs,
@@ -54,6 +57,15 @@ enum BodyArgs {
         /// The new account's owner: 64 hexadecimal digits.
         #[arg(long, value_parser = owner, value_name = "KEY")]
         owner: PublicKey,
+    },
+    /// Demands on Bitcoin to be paid to an address on Bitcoin, so that no poster can leave it out: prints the output that any
+    /// transaction may carry there. Within the rollup's window it is served, if the account is the key's and can pay.
+    Exit {
+        #[command(flatten)]
+        payment: PaymentArgs,
+        /// A native segwit or taproot address.
+        #[arg(long, value_name = "ADDRESS")]
+        address: Address<NetworkUnchecked>,
     },
     /// Pays to an address on Bitcoin.
     Withdraw {
@@ -111,6 +123,11 @@ pub(crate) fn owner(text: &str) -> std::result::Result<PublicKey, String> {
 impl TxCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
         let payment = self.body.payment();
+        let is_exit = matches!(self.body, BodyArgs::Exit { .. });
+        if is_exit && payment.add_to.is_some() {
+            let failure = Failure::new(Exit::Input, "an exit request goes to Bitcoin, not into a file of transactions");
+            return Err(failure.advise("leave out --add-to"));
+        }
         let wallet = payment.wallet.open(global)?;
         let file = payment.add_to.as_deref().map(Addition::read).transpose()?;
         let chain_id = match payment.chain_id {
@@ -125,7 +142,11 @@ impl TxCommand {
             Some(nonce) => nonce,
             None => next_nonce(global, chain_id, payment.from, file.as_ref())?,
         };
-        let transaction = self.body.unsigned(chain_id, nonce)?.sign(&payment.key.secret_key(&wallet)?);
+        let key = payment.key.secret_key(&wallet)?;
+        let transaction = self.body.unsigned(chain_id, nonce)?.sign(&key);
+        if is_exit {
+            return exit_output(&transaction, *key.public(), global);
+        }
         match file {
             Some(file) => file.add(transaction, global),
             None => global.console().print(serde_json::to_string(&transaction)?),
@@ -152,7 +173,10 @@ fn next_nonce(global: &Global, chain_id: ChainId, from: CellIndex, file: Option<
 impl BodyArgs {
     fn payment(&self) -> &PaymentArgs {
         match self {
-            Self::Transfer { payment, .. } | Self::Open { payment, .. } | Self::Withdraw { payment, .. } => payment,
+            Self::Transfer { payment, .. }
+            | Self::Open { payment, .. }
+            | Self::Exit { payment, .. }
+            | Self::Withdraw { payment, .. } => payment,
         }
     }
 
@@ -166,7 +190,7 @@ impl BodyArgs {
             Self::Open { to, owner, .. } => {
                 UnsignedTransaction::Open(Open { chain_id, token, from, nonce, to: *to, amount, fee, owner: *owner })
             }
-            Self::Withdraw { payment, address } => {
+            Self::Exit { payment, address } | Self::Withdraw { payment, address } => {
                 if token == Token::BITCOIN && amount < MIN_PAYOUT_SAT {
                     let message = format!("the bridge pays out {MIN_PAYOUT_SAT} sat at least: less would be lost");
                     return Err(
@@ -183,6 +207,35 @@ impl BodyArgs {
             }
         })
     }
+}
+
+/// Prints the output on Bitcoin that demands a withdrawal.
+fn exit_output(transaction: &Transaction, owner: PublicKey, global: &Global) -> Result {
+    let Transaction::Withdraw(signed) = transaction else { unreachable!("an exit is a withdrawal") };
+    let request = signed.demand(owner).or_exit(Exit::Input)?;
+    let magic = read_params(&global.data_dir().params())
+        .map_err(|failure| failure.advise("a request carries the rollup's magic, which its params.json has"))?
+        .deposit_magic;
+    let output = request.output(magic);
+    let report = ExitOutput {
+        request,
+        script_pubkey: output.script_pubkey.to_hex_string(),
+        value_sat: output.value.to_sat(),
+        output: bitcoin::consensus::encode::serialize_hex(&output),
+    };
+    global.console().report(&report, |report| {
+        format!("put this output into any transaction on Bitcoin:\n  value  0\n  script {}", report.script_pubkey)
+    })
+}
+
+#[derive(Serialize)]
+struct ExitOutput {
+    request: ExitRequest,
+    /// Hexadecimal digits.
+    script_pubkey: String,
+    value_sat: u64,
+    /// The output as Bitcoin serialises it, in hexadecimal digits.
+    output: String,
 }
 
 /// A file that a transaction is added to, made if it does not exist.

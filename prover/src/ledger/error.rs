@@ -5,7 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use taproof_circuits::state::{DepositStop, PlanError};
+use taproof_circuits::state::{DepositStop, ExitStop, PlanError};
 use taproof_verifier::cell::{ChainId, Depth};
 
 /// Why a ledger cannot do what it is asked.
@@ -79,6 +79,23 @@ pub enum LedgerError {
         /// What stops them.
         stop: DepositStop,
     },
+    /// A batch must serve or refute all exit requests that are due, and these do not fit.
+    #[error("not all exits that are due fit into a batch: {stop}")]
+    ExitsDoNotFit {
+        /// What stops them.
+        stop: ExitStop,
+    },
+    /// A batch cannot refer to a block before that of the batch before.
+    #[error("a batch that refers to height {found}, where the one before refers to {expected}")]
+    ReferenceGoesBack {
+        /// The height that the last batch refers to.
+        expected: u32,
+        /// The height that was asked for.
+        found: u32,
+    },
+    /// What undoes a batch is no longer kept, because the batch is final.
+    #[error("batch {0} is final and cannot be taken back")]
+    Final(u64),
     /// A batch cannot be of a shallower tree.
     #[error("a batch of {} levels, where the tree has {}", found.levels(), expected.levels())]
     Depth {

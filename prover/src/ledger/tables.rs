@@ -11,7 +11,7 @@ use taproof_verifier::{
 };
 
 /// The version of all tables together.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 /// The version. It stands alone in its table, whose form never changes.
 pub(super) const FORMAT: TableDefinition<'_, (), u32> = TableDefinition::new("taproof ledger format");
@@ -23,6 +23,10 @@ pub(super) const CELLS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("
 pub(super) const TRANSACTIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("transactions");
 /// The deposits that are not consumed, by their number on the chain.
 pub(super) const DEPOSITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deposits");
+/// The exit requests that wait on the chain, by their number on it.
+pub(super) const EXITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("exits");
+/// The [`Undo`](super::undo::Undo) of each batch that can be taken back.
+pub(super) const UNDO: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo");
 /// The artefacts of batches, by batch and kind.
 pub(super) const ARTEFACTS: TableDefinition<'_, (u64, u8), &[u8]> = TableDefinition::new("artefacts");
 
@@ -36,6 +40,8 @@ pub(super) struct Head {
     pub(super) next_batch: u64,
     pub(super) deposits_consumed: u64,
     pub(super) next_transaction: u64,
+    /// The height of the Bitcoin block that the last batch refers to.
+    pub(super) reference_height: u32,
 }
 
 impl Head {
@@ -47,6 +53,7 @@ impl Head {
             next_batch: 0,
             deposits_consumed: 0,
             next_transaction: 0,
+            reference_height: 0,
         }
     }
 
@@ -102,5 +109,7 @@ pub(super) fn read_all(database: &Database) -> Result<(Head, ChangeSet), LedgerE
     }
     transaction.open_table(TRANSACTIONS)?;
     transaction.open_table(ARTEFACTS)?;
+    transaction.open_table(EXITS)?;
+    transaction.open_table(UNDO)?;
     Ok((head, ChangeSet { depth: head.depth, root: head.root, cells }))
 }

@@ -5,11 +5,15 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, num::NonZeroU16};
 use taproof_circuits::{
     schnorr::SecretKey,
-    state::{DepositStop, PlanError, Slots},
+    state::{DepositStop, Plan, PlanError, Slots},
     transaction::{Signed, Transfer},
 };
 use taproof_verifier::cell::{CellIndex, Token};
 use tempfile::TempDir;
+
+mod anchored;
+mod exits;
+mod rewind;
 
 const CHAIN: ChainId = ChainId(7);
 
@@ -61,7 +65,7 @@ fn funded() -> (TempDir, PathBuf, Ledger) {
     let path = folder.path().join("ledger");
     let mut ledger = Ledger::create(&path, CHAIN, depth(2)).expect("a new file");
     ledger.set_deposits(0, &[0, 1, 2].map(|number| scanned(number, 100, 50))).expect("room");
-    let applied = ledger.apply(&plan(), depth(2), note).expect("a disk with room");
+    let applied = ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
     assert_eq!((applied.number, applied.deposits_consumed), (0, 3));
     (folder, path, ledger)
 }
@@ -80,7 +84,7 @@ fn everything_survives_a_restart() {
     assert_eq!(ledger.transactions().expect("readable").len(), 3);
     assert_eq!(ledger.deposits().expect("readable"), [scanned(4, 7, 60), scanned(5, 8, 200)]);
 
-    let applied = ledger.apply(&plan(), depth(3), note).expect("a disk with room");
+    let applied = ledger.apply(&plan(), depth(3), 0, note).expect("a disk with room");
     assert_eq!((applied.number, applied.deposits_consumed, applied.batch.applied.len()), (1, 4, 2));
     assert_eq!(applied.rejected().map(|(transaction, _)| *transaction).collect::<Vec<_>>(), [transfer(1, 9, 2, 10)]);
     let snapshot = ledger.state().tree().snapshot();
@@ -100,16 +104,16 @@ fn what_finds_no_room_waits_on_and_nothing_makes_no_batch() {
     let transactions: Vec<_> = (0..5).map(|nonce| transfer(1, nonce, 2, 1)).collect();
     ledger.add_transactions(&transactions).expect("room");
     let one = Plan { chunks_max: 1, ..plan() };
-    let applied = ledger.apply(&one, depth(2), note).expect("a disk with room");
+    let applied = ledger.apply(&one, depth(2), 0, note).expect("a disk with room");
     assert_eq!(applied.batch.left_over, [2, 3, 4]);
     let mut ledger = reopen(&path, ledger);
     assert_eq!(ledger.transactions().expect("readable"), transactions[2..]);
-    ledger.apply(&plan(), depth(2), note).expect("a disk with room");
+    ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
     assert_ne!(ledger.state().root(), root);
 
     ledger.add_transactions(&[transfer(1, 0, 2, 1)]).expect("room");
     let root = ledger.state().root();
-    let applied = ledger.apply(&plan(), depth(4), note).expect("a disk with room");
+    let applied = ledger.apply(&plan(), depth(4), 0, note).expect("a disk with room");
     assert_eq!((applied.batch.chunks.len(), applied.rejected().count()), (0, 1));
     assert_eq!((ledger.next_batch(), ledger.state().root(), ledger.state().depth()), (3, root, depth(2)));
     assert_eq!(ledger.transactions().expect("readable"), []);
@@ -123,18 +127,18 @@ fn what_cannot_be_applied_leaves_the_ledger_as_it_was() {
     ledger.set_deposits(3, &[scanned(4, 7, 60)]).expect("room");
     let snapshot = ledger.state().tree().snapshot();
     let no_chunks = Plan { chunks_max: 0, ..plan() };
-    let refused = ledger.apply(&no_chunks, depth(3), note);
+    let refused = ledger.apply(&no_chunks, depth(3), 0, note);
     assert!(matches!(refused, Err(LedgerError::DepositsDoNotFit { stop: DepositStop::ChunksMax })));
-    let refused = ledger.apply(&plan(), depth(1), note);
+    let refused = ledger.apply(&plan(), depth(1), 0, note);
     assert!(matches!(refused, Err(LedgerError::Depth { .. })));
     let astray = Plan { operators: BTreeMap::from([(Token::BITCOIN, index(64))]), ..plan() };
-    let refused = ledger.apply(&astray, depth(2), note);
+    let refused = ledger.apply(&astray, depth(2), 0, note);
     assert!(matches!(refused, Err(LedgerError::Plan(PlanError::OperatorOutOfRange { .. }))));
     assert!(matches!(ledger.put_artefact(1, &Note(vec![])), Err(LedgerError::NoSuchBatch(1))));
     assert_eq!(ledger.state().tree().snapshot(), snapshot);
     let mut ledger = reopen(&path, ledger);
     assert_eq!((ledger.state().tree().snapshot(), ledger.next_batch()), (snapshot, 1));
-    assert_eq!(ledger.apply(&plan(), depth(2), note).expect("a disk with room").batch.applied, [0]);
+    assert_eq!(ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room").batch.applied, [0]);
 }
 
 #[test]

@@ -169,8 +169,9 @@ impl EsploraNode {
         Ok(Some(transaction))
     }
 
-    /// What the light client reads of a block: its header, its coinbase and some of its transactions with their branches, to
-    /// be checked by [`ValidatedExcerpt`](taproof_verifier::block::ValidatedExcerpt).
+    /// A block's header, its coinbase and some of its transactions with their branches, to be checked by
+    /// [`ValidatedExcerpt`](taproof_verifier::block::ValidatedExcerpt). It shows outputs: deposits, exits, announcements. Servers
+    /// prove no witnesses, so the payload of an anchor takes the whole block.
     ///
     /// # Errors
     /// [`NodeError::Block`] if the server has no such block or places a transaction elsewhere; otherwise [`NodeError`].

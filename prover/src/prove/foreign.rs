@@ -9,6 +9,7 @@ use crate::{
 use ark_bn254::Fr;
 use ark_ff::One;
 use rayon::prelude::*;
+use taproof_arith::Integers;
 use taproof_verifier::groth16::Proof;
 
 /// Why there is no proof for a foreign circuit.
@@ -84,8 +85,10 @@ pub fn prove_foreign(
     let mut c = Vec::with_capacity(capacity);
     c.par_extend(a.par_iter().zip(&b).map(|(a, b)| *a * b));
     part.advance(cost::rows(&parts));
-    let proof = make(&parts, witness, [a, b, c], blinding, &part).ok_or(ForeignProveError::Unsatisfied)?;
-    let public_inputs = witness[1..counts.public_wires()].to_vec();
+    let public = &witness[..counts.public_wires()];
+    let proof = make(&parts, public, &Integers::of(witness), [a, b, c], blinding, &part);
+    let proof = proof.ok_or(ForeignProveError::Unsatisfied)?;
+    let public_inputs = public[1..].to_vec();
     if key.verifies(&public_inputs, &proof) {
         Ok(ForeignProof { proof, public_inputs })
     } else {

@@ -337,7 +337,13 @@ impl Bitcoind {
         format!("127.0.0.1:{}", self.peer_port)
     }
 
-    /// Kills the node as a power cut would: nothing that it holds in memory is written.
+    /// Has the node write its chain, which it otherwise does about once an hour.
+    pub fn flush(&self) {
+        self.call("gettxoutsetinfo", json!(["none"]));
+    }
+
+    /// Kills the node as a power cut would: nothing that it holds in memory is written. Its pool is lost, and so are the blocks
+    /// since the last [`Bitcoind::flush`], or all of them.
     pub fn kill9(&mut self) {
         let mut child = self.child.take().expect("the node runs");
         child.kill().expect("our child");

@@ -171,6 +171,41 @@ fn altered_excerpts_are_refused() {
     assert!(matches!(refused(&|excerpt| excerpt.header.time += 1), BlockError::NotExpected { .. }));
 }
 
+/// A transaction's identity does not cover its witnesses, so others could be shown in their place.
+#[test]
+fn witnesses_of_an_excerpt_are_those_of_the_block_or_none() {
+    let block = block(5);
+    let excerpt = Excerpt::of(&block, &[0, 2]).expect("the coinbase is there");
+    let taken = |excerpt: Excerpt| {
+        let validated = ValidatedExcerpt::new(excerpt, id(&block))?;
+        Ok::<_, BlockError>(validated.transactions()[1].1.clone())
+    };
+    assert_eq!(taken(excerpt.clone()).as_ref(), Ok(&block.txdata[2]));
+    let mut unproven = excerpt.clone();
+    unproven.transactions[1].witness_branch = None;
+    let stripped = taken(unproven).expect("the transaction is in the block");
+    assert_eq!(stripped.compute_txid(), block.txdata[2].compute_txid());
+    assert!(stripped.input.iter().all(|input| input.witness.is_empty()));
+    let refused = |alter: &dyn Fn(&mut Excerpt)| {
+        let mut altered = excerpt.clone();
+        alter(&mut altered);
+        ValidatedExcerpt::new(altered, id(&block)).expect_err("altered")
+    };
+    let commitment = BlockError::WitnessCommitment;
+    assert_eq!(refused(&|excerpt| excerpt.transactions[1].transaction.input[0].witness.push([1])), commitment);
+    assert_eq!(refused(&|excerpt| excerpt.transactions[1].transaction.input[0].witness.clear()), commitment);
+    assert_eq!(refused(&|excerpt| excerpt.coinbase.transaction.input[0].witness.clear()), commitment);
+    let other = excerpt.transactions[0].witness_branch.clone();
+    assert_eq!(refused(&|excerpt| excerpt.transactions[1].witness_branch = other.clone()), commitment);
+    let lengths = BlockError::BranchLength { expected: 3, found: 2 };
+    let cut = |excerpt: &mut Excerpt| {
+        excerpt.transactions[1].witness_branch = Some(other.clone().unwrap_or_default()[1..].to_vec())
+    };
+    assert_eq!(refused(&cut), lengths);
+    // The coinbase's own witness is what its commitment is made with.
+    assert_eq!(refused(&|excerpt| excerpt.transactions[0].transaction.input[0].witness.push([1])), commitment);
+}
+
 /// In a tree over an odd number of nodes the last is repeated; the repetition is no second place of the transaction.
 #[test]
 fn a_repeated_node_is_no_place() {

@@ -1,10 +1,11 @@
 //! A follower's state at a final block, to go on from after a restart.
 
-use super::{Follower, Params, ScannedDeposit, StartError, Tip, check_params};
+use super::{EXITS_WAITING_MAX, Follower, Params, ScannedDeposit, StartError, Tip, check_params};
 use crate::{
     baby_jubjub::{KeyError, PublicKey},
     cell::{ChainId, Depth},
     deposit::Deposit,
+    exit::{ExitRequest, ScannedExit},
     field,
     headers::{BlockId, HeaderChain},
     payload::PayloadHash,
@@ -13,10 +14,10 @@ use crate::{
 use alloc::{collections::VecDeque, vec::Vec};
 use bitcoin::{BlockHash, Txid, XOnlyPublicKey, block::Header, hashes::Hash};
 
-const VERSION: u8 = 1;
-const FIXED_LENGTH: usize = 1 + 4 + 32 + BLOCK_LENGTH + TIP_LENGTH + 8 + 4;
+const VERSION: u8 = 2;
+const FIXED_LENGTH: usize = 1 + 4 + 32 + BLOCK_LENGTH + TIP_LENGTH + 8 + 4 + 8 + 4;
 const BLOCK_LENGTH: usize = 4 + 32;
-const TIP_LENGTH: usize = 8 + 32 + 32 + 1 + 8 + BLOCK_LENGTH;
+const TIP_LENGTH: usize = 8 + 32 + 32 + 1 + 8 + 8 + BLOCK_LENGTH;
 const DEPOSIT_LENGTH: usize = 4 + 32 + 4 + 8 + 32 + 32;
 
 /// All that following needs of the past of a final block. Every payout of the anchors up to that block has come out.
@@ -32,6 +33,10 @@ pub struct Checkpoint {
     deposits_scanned: u64,
     /// The last of them, those that are not credited.
     deposits: Vec<ScannedDeposit>,
+    /// How many exit requests were queued up to the block.
+    exits_scanned: u64,
+    /// Those that wait, in the order of their numbers.
+    exits: Vec<ScannedExit>,
 }
 
 /// Why bytes are no [`Checkpoint`].
@@ -56,7 +61,10 @@ pub enum CheckpointError {
     /// A deposit's refund key is no key.
     #[error("a refund key is no point of the curve")]
     Refund,
-    /// The counts of deposits contradict each other, or their order or the heights do.
+    /// An exit request is malformed.
+    #[error("exit request {0} is malformed")]
+    Exit(u64),
+    /// The counts of deposits or exit requests contradict each other, or their order or the heights do.
     #[error("the counts and heights contradict each other")]
     Inconsistent,
 }
@@ -72,9 +80,11 @@ impl Checkpoint {
         &self.tip
     }
 
-    /// Encodes the checkpoint: version 1 (1 byte), chain id (4), program id (32); the block; the tip: batches (8),
-    /// payload hash (32), root (32), depth (1), deposits credited (8), the block referred to; deposits scanned (8),
-    /// number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8), owner (32), refund key (32).
+    /// Encodes the checkpoint: version 2 (1 byte), chain id (4), program id (32); the block; the tip: batches (8),
+    /// payload hash (32), root (32), depth (1), deposits credited (8), payouts (8), the block referred to; deposits scanned (8),
+    /// number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8), owner (32), refund key (32);
+    /// exit requests queued (8), number of those that wait (4), then each: number (8), height (4), txid (32), vout (4), length
+    /// of the request (1), the request as [`ExitRequest::to_bytes`] writes it.
     /// A block is its height (4) and hash (32). Integers are little-endian, hashes in their internal order.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FIXED_LENGTH + self.deposits.len() * DEPOSIT_LENGTH);
@@ -87,6 +97,7 @@ impl Checkpoint {
         bytes.extend(field::to_bytes(&self.tip.root));
         bytes.push(self.tip.depth.levels());
         bytes.extend(self.tip.deposits_consumed.to_le_bytes());
+        bytes.extend(self.tip.payouts.to_le_bytes());
         write_block(&self.tip.reference, &mut bytes);
         bytes.extend(self.deposits_scanned.to_le_bytes());
         bytes.extend((self.deposits.len() as u32).to_le_bytes());
@@ -97,6 +108,17 @@ impl Checkpoint {
             bytes.extend(deposit.amount_sat.to_le_bytes());
             bytes.extend(deposit.owner.to_bytes());
             bytes.extend(deposit.refund.serialize());
+        }
+        bytes.extend(self.exits_scanned.to_le_bytes());
+        bytes.extend((self.exits.len() as u32).to_le_bytes());
+        for ScannedExit { index, height, txid, vout, request } in &self.exits {
+            bytes.extend(index.to_le_bytes());
+            bytes.extend(height.to_le_bytes());
+            bytes.extend(txid.to_byte_array());
+            bytes.extend(vout.to_le_bytes());
+            let request = request.to_bytes();
+            bytes.push(request.len() as u8);
+            bytes.extend(request);
         }
         bytes
     }
@@ -117,7 +139,7 @@ impl Checkpoint {
         let tip = reader.tip()?;
         let deposits_scanned = u64::from_le_bytes(reader.array()?);
         let count = u32::from_le_bytes(reader.array()?);
-        if Some(reader.0.len()) != (count as usize).checked_mul(DEPOSIT_LENGTH) {
+        if reader.0.len() / DEPOSIT_LENGTH < count as usize {
             return Err(CheckpointError::Length);
         }
         let is_consistent = tip.deposits_consumed.checked_add(count.into()) == Some(deposits_scanned);
@@ -131,7 +153,18 @@ impl Checkpoint {
         if !heights.is_sorted() {
             return Err(CheckpointError::Inconsistent);
         }
-        Ok(Self { chain_id, program_id, block, tip, deposits_scanned, deposits })
+        let exits_scanned = u64::from_le_bytes(reader.array()?);
+        let exits = reader.exits()?;
+        if !reader.0.is_empty() {
+            return Err(CheckpointError::Length);
+        }
+        let is_ascending = exits.windows(2).all(|pair| pair[0].index < pair[1].index);
+        let is_known = exits.last().is_none_or(|last| last.index < exits_scanned);
+        let heights = exits.iter().map(|exit| exit.height).chain([block.height]);
+        if !is_ascending || !is_known || !heights.is_sorted() {
+            return Err(CheckpointError::Inconsistent);
+        }
+        Ok(Self { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits })
     }
 }
 
@@ -140,17 +173,43 @@ impl Follower {
     ///
     /// Store it no earlier than the events up to now: those of final blocks do not come again.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        if !self.is_complete() {
-            return None;
-        }
+        if self.is_complete() { self.light_checkpoint() } else { None }
+    }
+
+    /// The state at the last final block that was scanned, as far as blocks and excerpts have shown it. It is for
+    /// [`Follower::resume_light`] only.
+    pub fn light_checkpoint(&self) -> Option<Checkpoint> {
         let final_height = (self.scanned.height + 1).saturating_sub(self.params.final_depth_blocks);
         let block = self.headers.at(final_height.max(self.headers.start().height))?;
         let tip = *self.final_tip();
         let is_final = |deposit: &&ScannedDeposit| deposit.height <= block.height;
         let deposits: Vec<_> = self.deposits.iter().take_while(is_final).copied().collect();
         let deposits_scanned = tip.deposits_consumed + deposits.len() as u64;
+        // Requests that a batch settled whose anchor is not final waited at the final block.
+        let settled = self.history.iter().flat_map(|undo| &undo.exits);
+        let mut exits: Vec<_> = self.exits.values().chain(settled).copied().collect();
+        exits.sort_unstable_by_key(|exit| exit.index);
+        let first_later = exits.partition_point(|exit| exit.height <= block.height);
+        let exits_scanned = exits.get(first_later).map_or(self.exits_scanned, |exit| exit.index);
+        exits.truncate(first_later);
         let (chain_id, program_id) = (self.params.chain_id, self.params.program_id);
-        Some(Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits })
+        Some(Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits })
+    }
+
+    /// Goes on from a checkpoint of a follower that saw excerpts, or skipped blocks. As if the checkpoint's block had been
+    /// skipped, the follower is not complete.
+    ///
+    /// # Errors
+    /// As [`Follower::resume`].
+    pub fn resume_light(
+        params: Params,
+        program: Program,
+        checkpoint: Checkpoint,
+        lead: &[Header],
+    ) -> Result<Self, StartError> {
+        let height = checkpoint.block.height;
+        // Rewinds end at the checkpoint's block, which is final, so the mark stays.
+        Ok(Self { first_excerpt: Some(height), ..Self::resume(params, program, checkpoint, lead)? })
     }
 
     /// Goes on from a checkpoint. `lead` are headers of which the last is the checkpoint's block and the first no later
@@ -165,7 +224,8 @@ impl Follower {
         lead: &[Header],
     ) -> Result<Self, StartError> {
         check_params(&params, &program)?;
-        let Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits } = checkpoint;
+        let Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits } =
+            checkpoint;
         if (chain_id, program_id) != (params.chain_id, params.program_id) || block.height < params.start.height {
             return Err(StartError::Checkpoint);
         }
@@ -186,6 +246,9 @@ impl Follower {
             history: VecDeque::new(),
             deposits: deposits.into(),
             deposits_scanned,
+            exit_ids: exits.iter().map(|exit| exit.request.id()).collect(),
+            exits: exits.into_iter().map(|exit| (exit.index, exit)).collect(),
+            exits_scanned,
             payouts: VecDeque::new(),
             first_excerpt: None,
         })
@@ -221,6 +284,7 @@ impl Reader<'_> {
                 Depth::new(levels).ok_or(CheckpointError::Depth(levels))?
             },
             deposits_consumed: u64::from_le_bytes(self.array()?),
+            payouts: u64::from_le_bytes(self.array()?),
             reference: self.block()?,
         })
     }
@@ -237,5 +301,24 @@ impl Reader<'_> {
                 refund: XOnlyPublicKey::from_slice(&self.array::<32>()?).map_err(|_| CheckpointError::Refund)?,
             },
         })
+    }
+    fn exits(&mut self) -> Result<Vec<ScannedExit>, CheckpointError> {
+        let count = u32::from_le_bytes(self.array()?) as usize;
+        if count > EXITS_WAITING_MAX {
+            return Err(CheckpointError::Inconsistent);
+        }
+        (0..count).map(|_| self.exit()).collect()
+    }
+
+    fn exit(&mut self) -> Result<ScannedExit, CheckpointError> {
+        let index = u64::from_le_bytes(self.array()?);
+        let height = u32::from_le_bytes(self.array()?);
+        let txid = Txid::from_byte_array(self.array()?);
+        let vout = u32::from_le_bytes(self.array()?);
+        let [length] = self.array()?;
+        let (request, rest) = self.0.split_at_checked(length.into()).ok_or(CheckpointError::Length)?;
+        self.0 = rest;
+        let request = ExitRequest::from_bytes(request).ok_or(CheckpointError::Exit(index))?;
+        Ok(ScannedExit { index, height, txid, vout, request })
     }
 }

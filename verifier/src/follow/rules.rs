@@ -1,16 +1,18 @@
 //! The rules that an anchor must keep.
 
-use super::{Follower, Tip, VerifiedBatch};
+use super::{Follower, Tip, VerifiedBatch, batch::payable};
 use crate::{
     cell::{ChainId, Depth},
     envelope::{Announcement, EnvelopeError, Reveal},
+    exit::{self, LeftOut, SettledExit},
     headers::BlockId,
     payload::{Header, Payload, PayloadError, PayloadHash},
     program::{ProgramId, VerifyError},
     record::{DepositRecord, Records},
     statement::CircuitId,
 };
-use bitcoin::Txid;
+use alloc::vec::Vec;
+use bitcoin::{BlockHash, Txid, hashes::Hash};
 
 /// A batch that credits this many deposits may leave others that wait for a later batch.
 pub const DEPOSITS_ENOUGH: usize = 4_096;
@@ -82,8 +84,16 @@ pub enum Refusal {
         /// The height that the payload names.
         found: u32,
     },
-    /// The count of credited deposits does not add up.
-    #[error("the anchor counts {found} credited deposits, where its records make it {expected}")]
+    /// The block that the batch refers to is older than the window allows.
+    #[error("the anchor refers to height {found}, where one in its block refers to {min} or higher")]
+    ReferenceTooOld {
+        /// The lowest height that an anchor in that block may refer to.
+        min: u32,
+        /// The height that the payload names.
+        found: u32,
+    },
+    /// The count of deposits that are credited or void does not add up.
+    #[error("the anchor counts {found} deposits, where void ones and its records make it {expected}")]
     DepositCount {
         /// The count by the records.
         expected: u64,
@@ -108,35 +118,65 @@ pub enum Refusal {
         /// The deposit's number in the order of the chain.
         index: u64,
     },
+    /// An exit request up to the reference is left out.
+    #[error(transparent)]
+    ExitLeftOut(#[from] LeftOut),
     /// A proof is wrong, or for a circuit that is not part of the program.
     #[error(transparent)]
     Proof(#[from] VerifyError),
 }
 
 impl Follower {
-    /// Checks an anchor in a block whose ancestors are all scanned. What is cheap is checked first.
+    /// Says whether an anchor with this payload would be accepted in the block after the last one that was scanned, if that
+    /// block brought nothing else: what whoever posts an anchor asks just before.
+    ///
+    /// # Errors
+    /// The first rule that the anchor would break.
+    pub fn preview(&self, payload: &[u8]) -> Result<(), Refusal> {
+        let header = Header::decode(payload)?;
+        let (batch, root_after) = (header.batch, header.root_after);
+        let announcement = Announcement { batch, payload_hash: PayloadHash::of(payload), root_after };
+        let block = BlockId { height: self.scanned.height.saturating_add(1), hash: BlockHash::all_zeros() };
+        self.check_payload(block, Txid::all_zeros(), announcement, payload).map(drop)
+    }
+
+    /// Checks an anchor in a block whose ancestors are all scanned.
     pub(super) fn check(&self, block: BlockId, txid: Txid, reveal: Reveal) -> Result<VerifiedBatch, Refusal> {
         let announcement = reveal.announcement();
-        let bytes = reveal.into_payload();
-        let header = Header::decode(&bytes)?;
+        self.check_payload(block, txid, announcement, &reveal.into_payload())
+    }
+
+    /// What is cheap is checked first.
+    fn check_payload(
+        &self,
+        block: BlockId,
+        txid: Txid,
+        announcement: Announcement,
+        bytes: &[u8],
+    ) -> Result<VerifiedBatch, Refusal> {
+        let header = Header::decode(bytes)?;
         self.check_place(&header)?;
         check_announcement(&announcement, &header)?;
         self.check_root_before(&header)?;
         let reference = BlockId { height: header.reference_height, hash: header.reference_hash };
         self.check_reference(block, reference)?;
-        let payload = Payload::decode(&bytes)?;
+        let mut payload = Payload::decode(bytes)?;
         self.check_deposits(&payload)?;
+        let settled = self.check_exits(&payload)?;
         self.check_proofs(&payload)?;
+        // Events may pile up; nobody checks the proofs again.
+        payload.release_lines();
         let after = Tip {
             batches: self.tip.batches + 1,
             payload_hash: announcement.payload_hash,
             root: header.root_after,
             depth: header.depth,
             deposits_consumed: header.deposits_consumed,
+            payouts: self.tip.payouts + payable(&payload).count() as u64,
             reference,
         };
         let payload_hash = announcement.payload_hash;
-        Ok(VerifiedBatch { block, txid, payload, payload_hash, before: self.tip, after })
+        Ok(VerifiedBatch { block, txid, payload, payload_hash, before: self.tip, after, settled })
     }
 
     fn check_place(&self, header: &Header) -> Result<(), Refusal> {
@@ -176,15 +216,23 @@ impl Follower {
         if found >= block.height || !self.headers.contains(reference) {
             return Err(Refusal::ReferenceUnknown(reference));
         }
+        let min = block.height.saturating_sub(self.params.deposit_window_blocks);
+        if found < min {
+            return Err(Refusal::ReferenceTooOld { min, found });
+        }
         Ok(())
     }
 
-    /// The batch's deposits are the next ones of the chain, in order, up to the reference; none of those is left out
-    /// unless the batch credits many.
+    /// The batch's deposits are the next ones of the chain, in order, from the first that is not void up to the reference;
+    /// none of those is left out unless the batch credits many.
     fn check_deposits(&self, payload: &Payload) -> Result<(), Refusal> {
         let header = payload.header();
-        let mut waiting = self.pending_deposits().take_while(|deposit| deposit.height <= header.reference_height);
+        let void_below = self.params.void_below(header.reference_height);
         let mut index = self.tip.deposits_consumed;
+        // Heights ascend, so void deposits stand before all others.
+        index += self.pending_deposits().take_while(|deposit| deposit.height < void_below).count() as u64;
+        let pending = self.pending_deposits().skip_while(|deposit| deposit.height < void_below);
+        let mut waiting = pending.take_while(|deposit| deposit.height <= header.reference_height);
         let mut count = 0;
         for record in deposit_records(payload) {
             let deposit = waiting.next().ok_or(Refusal::DepositMissing { index })?.deposit;
@@ -201,6 +249,14 @@ impl Follower {
             return Err(Refusal::DepositLeftOut { index });
         }
         Ok(())
+    }
+
+    /// Every exit request up to the reference is served, refuted or may wait.
+    fn check_exits(&self, payload: &Payload) -> Result<Vec<SettledExit>, Refusal> {
+        let header = payload.header();
+        let waiting = self.pending_exits().take_while(|exit| exit.height <= header.reference_height);
+        let withdrawals = payable(payload).map(|(_, record)| record);
+        Ok(exit::settle(waiting, withdrawals, payload.refutations(), header.depth)?)
     }
 
     /// Looks for unknown circuits before anything is hashed.

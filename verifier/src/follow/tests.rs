@@ -1,10 +1,17 @@
 use super::*;
-use crate::toy_chain::pay;
+use crate::{
+    cell::{Depth, Token, empty_root},
+    payload::PayloadHash,
+    program::ProgramId,
+    toy_chain::pay,
+};
 use bitcoin::{Amount, TxOut};
 use rig::*;
 
 mod chain;
+mod deadlines;
 mod excerpts;
+mod exits;
 mod rig;
 mod table;
 

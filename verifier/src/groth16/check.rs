@@ -4,13 +4,15 @@ use super::{
     PreparedVerifyingKey, Proof, Rejected, Verified,
     pairing::{Lines, batch_inverse, is_one, miller_loop},
 };
-use crate::{field, statement::Statement};
-use alloc::{collections::BTreeMap, vec::Vec};
+use crate::{field, parallel, statement::Statement};
+use alloc::{borrow::Cow, collections::BTreeMap, vec::Vec};
 use ark_bn254::{Fq, Fr, G1Affine, G1Projective};
 use ark_ec::{AffineRepr, VariableBaseMSM, scalar_mul::glv::GLVConfig};
 use ark_ff::{AdditiveGroup, Field, Zero};
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 
+/// Proofs, and pairs, that a thread takes at least.
+const PART_LENGTH_MIN: usize = 4;
 /// What the hash that the weights are drawn from begins with.
 const WEIGHTS_TAG: &[u8] = b"taproof/batch/v1";
 
@@ -36,9 +38,9 @@ impl PreparedVerifyingKey {
         let [ic_0, ic_1] = self.key.ic;
         let inputs = -(times(&ic_1, &statement.digest()) + ic_0);
         let mut pairs = Pairs::default();
-        pairs.push(proof.a.into(), &proof.b.lines);
-        pairs.push(inputs, &self.key.gamma.lines);
-        pairs.push((-proof.c).into(), &self.key.delta.lines);
+        pairs.push(proof.a.into(), proof.b.lines());
+        pairs.push(inputs, self.key.gamma.lines());
+        pairs.push((-proof.c).into(), self.key.delta.lines());
         if is_one(pairs.miller_loop() * self.alpha_beta) { Ok(Verified(*statement)) } else { Err(Rejected) }
     }
 }
@@ -52,11 +54,11 @@ impl PreparedVerifyingKey {
 /// # Errors
 /// [`Rejected`] if any proof does not prove its statement; which one is not told.
 pub fn verify_batch(items: &[BatchItem<'_>]) -> Result<Vec<Verified>, Rejected> {
-    let inputs: Vec<_> = items.iter().map(|item| item.statement.digest()).collect();
+    let inputs = parallel::map(items, PART_LENGTH_MIN, |item| item.statement.digest());
     let weights = Weight::draw(items, &inputs);
     let mut pairs = Pairs::default();
     for (a, item) in weighted_points(items, &weights).into_iter().zip(items) {
-        pairs.push(a, &item.proof.b.lines);
+        pairs.push(a, item.proof.b.lines());
     }
     let mut groups = BTreeMap::<_, Group>::new();
     for ((item, input), weight) in items.iter().zip(&inputs).zip(&weights) {
@@ -143,6 +145,12 @@ fn normalize(points: &[G1Projective]) -> Vec<G1Affine> {
 
 /// Each proof's A times its weight: a point and its image share one chain of doublings.
 fn weighted_points(items: &[BatchItem<'_>], weights: &[Weight]) -> Vec<G1Projective> {
+    let weighted: Vec<_> = items.iter().zip(weights).collect();
+    parallel::by_parts(&weighted, PART_LENGTH_MIN, weighted_part).concat()
+}
+
+fn weighted_part(weighted: &[(&BatchItem<'_>, &Weight)]) -> Vec<G1Projective> {
+    let (items, weights): (Vec<&BatchItem<'_>>, Vec<&Weight>) = weighted.iter().copied().unzip();
     let images: Vec<_> = items.iter().map(|item| endomorphism(&item.proof.a)).collect();
     let sums: Vec<_> = items.iter().zip(&images).map(|(item, image)| item.proof.a + image).collect();
     let sums = normalize(&sums);
@@ -176,9 +184,9 @@ impl<'a> Group<'a> {
         let key = &self.key.key;
         let [ic_0, ic_1] = key.ic;
         let c = G1Projective::msm_u64(&self.c_points, &self.c_scalars);
-        pairs.push(-times(&key.alpha, &self.weight), &key.beta.lines);
-        pairs.push(-(times(&ic_0, &self.weight) + times(&ic_1, &self.weighted_input)), &key.gamma.lines);
-        pairs.push(-c, &key.delta.lines);
+        pairs.push(-times(&key.alpha, &self.weight), key.beta.lines());
+        pairs.push(-(times(&ic_0, &self.weight) + times(&ic_1, &self.weighted_input)), key.gamma.lines());
+        pairs.push(-c, key.delta.lines());
     }
 }
 
@@ -186,11 +194,11 @@ impl<'a> Group<'a> {
 #[derive(Default)]
 struct Pairs<'a> {
     points: Vec<G1Projective>,
-    lines: Vec<&'a Lines>,
+    lines: Vec<Cow<'a, Lines>>,
 }
 
 impl<'a> Pairs<'a> {
-    fn push(&mut self, point: G1Projective, lines: &'a Lines) {
+    fn push(&mut self, point: G1Projective, lines: Cow<'a, Lines>) {
         self.points.push(point);
         self.lines.push(lines);
     }
@@ -199,7 +207,7 @@ impl<'a> Pairs<'a> {
     fn miller_loop(self) -> ark_bn254::Fq12 {
         let points = normalize(&self.points);
         let pairs: Vec<_> = points.into_iter().zip(self.lines).filter(|(point, _)| !point.is_zero()).collect();
-        miller_loop(&pairs)
+        parallel::by_parts(&pairs, PART_LENGTH_MIN, miller_loop).into_iter().product()
     }
 }
 

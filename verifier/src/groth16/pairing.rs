@@ -17,6 +17,7 @@ use ark_ec::{
     pairing::{MillerLoopOutput, Pairing},
 };
 use ark_ff::{AdditiveGroup, Field, Fp12Config};
+use core::borrow::Borrow;
 
 /// Replaces every element by its inverse; zeros stay zeros.
 ///
@@ -158,7 +159,7 @@ impl Lines {
     }
 
     /// As [`Lines::of_all`], with the slopes from projective points, so that one inversion serves all steps.
-    fn of_one(point: &G2Affine) -> Option<Self> {
+    pub(super) fn of_one(point: &G2Affine) -> Option<Self> {
         let projective = G2Prepared::<Config>::from(point).ell_coeffs;
         let mut inverses: Vec<_> = projective.iter().map(|(of_y, ..)| *of_y).collect();
         batch_inverse(&mut inverses);
@@ -181,7 +182,7 @@ struct Evaluation {
 /// The product of the Miller loops of many pairs, which squares once for all of them.
 ///
 /// No point may be at infinity; a sum that happens to be leaves its pair out.
-pub(super) fn miller_loop(pairs: &[(G1Affine, &Lines)]) -> Fq12 {
+pub(super) fn miller_loop<L: Borrow<Lines>>(pairs: &[(G1Affine, L)]) -> Fq12 {
     let mut inverses: Vec<_> = pairs.iter().map(|(point, _)| point.y).collect();
     batch_inverse(&mut inverses);
     let evaluations: Vec<_> = pairs
@@ -195,7 +196,7 @@ pub(super) fn miller_loop(pairs: &[(G1Affine, &Lines)]) -> Fq12 {
             product.square_in_place();
         }
         for ((_, lines), evaluation) in pairs.iter().zip(&evaluations) {
-            multiply_by_line(&mut product, &lines.0[position], evaluation);
+            multiply_by_line(&mut product, &lines.borrow().0[position], evaluation);
         }
     }
     product

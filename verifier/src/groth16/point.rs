@@ -1,7 +1,7 @@
 //! Points as bytes: the compressed form of arkworks, without the point at infinity.
 
 use super::pairing::Lines;
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 use ark_bn254::{Fq, Fq2, G1Affine, G2Affine};
 use ark_ec::{AffineRepr, short_weierstrass::SWCurveConfig};
 use ark_ff::{AdditiveGroup, BigInt, Field, MontFp, PrimeField, Zero};
@@ -33,7 +33,8 @@ const FLAG_INFINITY: u8 = 0x40;
 #[derive(Clone)]
 pub(super) struct PointG2 {
     pub(super) point: G2Affine,
-    pub(super) lines: Lines,
+    /// None once they are released.
+    lines: Option<Lines>,
 }
 
 impl PartialEq for PointG2 {
@@ -75,6 +76,19 @@ impl PointG2 {
         Self::check_subgroup(encoded.map(g2_from_bytes).collect())
     }
 
+    /// The lines, computed anew if they were released.
+    pub(super) fn lines(&self) -> Cow<'_, Lines> {
+        self.lines.as_ref().map_or_else(
+            || Cow::Owned(Lines::of_one(&self.point).expect("the point was found to be in the subgroup")),
+            Cow::Borrowed,
+        )
+    }
+
+    /// Gives the memory of the lines back.
+    pub(super) fn release_lines(&mut self) {
+        self.lines = None;
+    }
+
     /// Checks points of the curve; errors stay where they are.
     fn check_subgroup(points: Vec<Result<G2Affine, PointError>>) -> Vec<Result<Self, PointError>> {
         let on_curve: Vec<_> = points.iter().flatten().copied().collect();
@@ -82,7 +96,7 @@ impl PointG2 {
         let check = |point: Result<G2Affine, PointError>| {
             let point = point?;
             let lines = lines.next().flatten().ok_or(PointError::NotInSubgroup)?;
-            Ok(Self { point, lines })
+            Ok(Self { point, lines: Some(lines) })
         };
         points.into_iter().map(check).collect()
     }

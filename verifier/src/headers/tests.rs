@@ -306,3 +306,32 @@ fn a_start_needs_a_final_depth() {
     }
     assert_eq!(BlockHash::all_zeros(), genesis.prev_blockhash);
 }
+
+#[test]
+fn old_hashes_are_forgotten_and_recent_ones_are_not() {
+    let headers = mainnet_headers();
+    let mut chain = mainnet_chain(&headers, FIRST_HEIGHT);
+    accept_all(&mut chain, &headers[1..]);
+    let (tip, work, recent) = (chain.tip(), chain.work(), 49_900 - RECENT_BLOCKS as u32 + 1);
+    chain.forget_below(FIRST_HEIGHT + FORGOTTEN_MIN as u32 - 1);
+    assert!(chain.at(FIRST_HEIGHT).is_some(), "too few to be worth it");
+    chain.forget_below(FIRST_HEIGHT + 3_000);
+    assert_eq!(chain.at(FIRST_HEIGHT + 2_999), None);
+    assert_eq!(chain.at(FIRST_HEIGHT + 3_000), Some(id(FIRST_HEIGHT + 3_000, &headers[3_000])));
+    chain.forget_below(u32::MAX);
+    assert_eq!(chain.at(recent - 1), None);
+    assert!(chain.contains(id(recent, &headers[(recent - FIRST_HEIGHT) as usize])));
+    assert_eq!((chain.tip(), chain.work(), chain.final_block().height), (tip, work, 49_900));
+    assert_eq!(chain.accept(headers[9_000]), Ok(Accepted::Known));
+    assert_eq!(chain.locator().last(), Some(&headers[0].block_hash()));
+    // Blocks that are not final can still be left.
+    let mut chain = regtest_chain(3);
+    let first = regtest_headers(&regtest_genesis(), 10_000, 1);
+    accept_all(&mut chain, &first);
+    chain.forget_below(u32::MAX);
+    for (position, header) in regtest_headers(&first[9_997], 3, 2).iter().enumerate() {
+        let expected = if position < 2 { Accepted::Side } else { Accepted::Reorganised(id(9_998, &first[9_997])) };
+        assert_eq!(chain.accept(*header), Ok(expected));
+    }
+    assert_eq!(chain.tip().height, 10_001);
+}

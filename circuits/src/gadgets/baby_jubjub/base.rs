@@ -134,7 +134,7 @@ fn look_up<CS: ConstraintSystem>(
     };
     let u = choose(entries.map(|entry| entry.montgomery.u));
     let v = choose(entries.map(|entry| entry.montgomery.v));
-    MontgomeryPoint { u, v: cs.product(&sign(&positive), &v) }
+    MontgomeryPoint { u, v: cs.product(&v, &sign(&positive)) }
 }
 
 /// +1 for one, -1 for zero.

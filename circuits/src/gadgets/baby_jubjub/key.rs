@@ -47,15 +47,15 @@ fn step<CS: ConstraintSystem>(
     key: &MontgomeryPoint<CS::Var>,
     slopes: [Fr; 2],
 ) -> MontgomeryPoint<CS::Var> {
-    let v = cs.product(&sign(bit), &key.v);
+    let v = cs.product(&key.v, &sign(bit));
     let [first, second] = slopes;
     let first = cs.witness(first);
-    cs.enforce(&first, &(key.u.clone() - sum.u.clone()), &(v - sum.v.clone()));
+    cs.enforce(&(key.u.clone() - sum.u.clone()), &first, &(v - sum.v.clone()));
     let inner_u = third_u(cs, &first, &sum.u, &key.u);
     // The inner sum's v is first * (u - inner_u) - v, so the slope to it from (u, v) is 2 v / (u - inner_u) - first.
     let second = cs.witness(second);
     let twice_v = sum.v.clone() + sum.v.clone();
-    cs.enforce(&(first + second.clone()), &(sum.u.clone() - inner_u.clone()), &twice_v);
+    cs.enforce(&(sum.u.clone() - inner_u.clone()), &(first + second.clone()), &twice_v);
     sum.third(cs, &second, &inner_u)
 }
 

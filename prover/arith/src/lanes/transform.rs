@@ -10,15 +10,14 @@
 use super::{
     Task, Unit, Vector,
     field::{Loose, Reduced, ScalarModulus},
+    vectors::{Words, words, words_mut},
 };
 use ark_bn254::Fr;
-use core::{marker::PhantomData, mem::offset_of};
+use core::marker::PhantomData;
 use rayon::prelude::*;
 
 type Lanes<V> = Reduced<V, ScalarModulus, 1>;
 type Factors<V> = Loose<V, ScalarModulus, 1>;
-/// An element's words in Montgomery form.
-type Words = [u64; 4];
 
 /// The longest block that one task transforms: 2^9 elements take 20 kB as limbs.
 const LEAF: usize = 1 << 9;
@@ -400,27 +399,4 @@ fn store<V: Vector>(values: &mut [Words], lanes: Lanes<V>) {
 #[inline(always)]
 fn store_last<V: Vector>(values: &mut [Words], lanes: Lanes<V>, is_last: bool) {
     store(values, if is_last { lanes.canonical() } else { lanes });
-}
-
-const _: () = {
-    assert!(size_of::<Fr>() == size_of::<Words>() && align_of::<Fr>() == align_of::<Words>());
-    assert!(offset_of!(Fr, 0) == 0 && size_of::<ark_ff::BigInt<4>>() == size_of::<Words>());
-};
-
-/// Elements as their words.
-fn words(elements: &[Fr]) -> &[Words] {
-    // SAFETY: an element is its four words and nothing else, as is asserted above, and every element is valid as words.
-    #[allow(unsafe_code)]
-    unsafe {
-        core::slice::from_raw_parts(elements.as_ptr().cast(), elements.len())
-    }
-}
-
-/// Elements as their words. Only elements may be written back, that is numbers below p, before the elements are used again.
-fn words_mut(elements: &mut [Fr]) -> &mut [Words] {
-    // SAFETY: as for `words`; and any four words are valid as the type's memory, though they be no element.
-    #[allow(unsafe_code)]
-    unsafe {
-        core::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), elements.len())
-    }
 }

@@ -1,6 +1,6 @@
 //! A scan as it stands after a final block, to go on from after a restart.
 
-use super::{BridgeCoin, BridgeScan, Due, Fault, Link, Origin};
+use super::{BridgeCoin, BridgeScan, Fault, Link, Origin};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use taproof_verifier::{
@@ -33,10 +33,27 @@ struct DuePayout {
     anchor: BlockId,
 }
 
-impl From<&Due> for DuePayout {
-    fn from(due: &Due) -> Self {
-        let Payout { batch, position, amount_sat, destination, anchor, .. } = due.payout;
+impl From<&Payout> for DuePayout {
+    fn from(payout: &Payout) -> Self {
+        let Payout { batch, position, amount_sat, destination, anchor, .. } = *payout;
         Self { batch, position, amount_sat, destination, anchor }
+    }
+}
+
+impl Snapshot {
+    /// The final block.
+    pub fn block(&self) -> BlockId {
+        self.block
+    }
+
+    /// How many coins the federation held, credited or not.
+    pub fn coin_count(&self) -> usize {
+        self.coins.len()
+    }
+
+    /// How many payouts had fallen due.
+    pub fn due_count(&self) -> u64 {
+        self.due_count
     }
 }
 
@@ -62,9 +79,9 @@ impl BridgeScan {
         let first = due_count.checked_sub(due.len() as u64)?;
         let due = (first..).zip(&due).map(|(index, due)| {
             let DuePayout { batch, position, amount_sat, destination, anchor } = *due;
-            Due { index, payout: Payout { batch, position, amount_sat, destination, anchor } }
+            Payout { index, batch, position, amount_sat, destination, anchor }
         });
-        let due: VecDeque<Due> = due.collect();
+        let due: VecDeque<Payout> = due.collect();
         if !links.iter().all(|link| link.binding.end().is_some()) || coins.iter().any(|coin| coin.spent.is_some()) {
             return None;
         }

@@ -39,8 +39,8 @@ fn a_watch_sees_what_the_follower_credits_and_goes_on_from_its_file() {
     let (late, afresh) = open(&toy, &path);
     assert!(afresh.is_none(), "{afresh:?}");
     let due: Vec<_> = late.scan().unpaid().collect();
-    assert_eq!((due[0].index, due[0].payout.amount_sat, due.len()), (0, 30_000, 1));
-    assert_eq!(due[0].payout.destination, Destination::P2wpkh([8; 20]));
+    assert_eq!((due[0].index, due[0].amount_sat, due.len()), (0, 30_000, 1));
+    assert_eq!(due[0].destination, Destination::P2wpkh([8; 20]));
     assert!(late.scan().coins().iter().all(|coin| {
         late.scan().is_spendable(coin) && matches!(coin.origin, Origin::Deposit { credit: Credit::Credited { .. }, .. })
     }));
@@ -75,4 +75,27 @@ fn a_watch_sees_what_the_follower_credits_and_goes_on_from_its_file() {
     let (anew, afresh) = open(&toy, &path);
     assert!(matches!(afresh, Some(Afresh::Follower(_))));
     assert_eq!(facts(&anew), facts(&open(&toy, &folder.path().join("none")).0));
+}
+
+/// What a batch passes over without a record is the depositor's, and the signers' tools leave it alone.
+#[test]
+fn a_deposit_that_a_batch_passes_over_is_void() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bridge.state");
+    let mut toy = ToyRollup::new();
+    let age_max = toy.params.deposit_expiry_blocks - toy.params.deposit_window_blocks;
+    toy.deposit(&[(0, 50_000)]);
+    toy.node.mine(age_max).unwrap();
+    let credited = toy.deposit(&[(1, 70_000)]);
+    toy.tip.deposits_consumed += 1;
+    let payload = toy.batch(&credited, &[]);
+    toy.anchor(&payload);
+    toy.node.mine(FINAL_DEPTH_BLOCKS).unwrap();
+    let (watch, _) = open(&toy, &path);
+    assert_eq!(watch.follower().tip().deposits_consumed, 2);
+    let [void, credited] = watch.scan().coins()[..] else { panic!("two deposits") };
+    assert!(matches!(void.origin, Origin::Deposit { index: 0, credit: Credit::Void { .. }, .. }), "{void:?}");
+    assert!(matches!(credited.origin, Origin::Deposit { index: 1, credit: Credit::Credited { .. }, .. }));
+    assert_eq!([void, credited].map(|coin| watch.scan().is_spendable(coin)), [false, true]);
+    assert_eq!(watch.scan().head().unwrap().outpoint, credited.outpoint);
 }

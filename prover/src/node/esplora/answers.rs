@@ -82,12 +82,12 @@ pub(super) struct MerkleProof {
 }
 
 impl MerkleProof {
-    /// The transaction with its branch, or why that cannot be one.
+    /// The transaction with its branch, or why that cannot be one. Servers tell nothing that proves its witnesses.
     pub(super) fn into_located(self, transaction: Transaction) -> Result<Located, String> {
         if self.merkle.len() > BRANCH_LENGTH_MAX {
             return Err(format!("a branch of {} nodes", self.merkle.len()));
         }
-        let inclusion = Inclusion { position: self.pos, transaction, branch: self.merkle };
+        let inclusion = Inclusion { position: self.pos, transaction, branch: self.merkle, witness_branch: None };
         Ok(Located { height: self.block_height, inclusion })
     }
 }

@@ -176,7 +176,8 @@ fn history(chain: &RegtestChain, script_hash: &str, last: Option<Txid>) -> Value
         }
     }
     items.reverse();
-    let start = last.map_or(0, |last| items.iter().position(|(txid, _)| *txid == last).expect("seen") + 1);
+    let position = |last| items.iter().position(|(txid, _)| *txid == last);
+    let start = last.map_or(0, |last| position(last).map_or(items.len(), |position| position + 1));
     items[start..]
         .iter()
         .take(PAGE)

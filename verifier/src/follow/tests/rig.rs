@@ -4,15 +4,16 @@ use super::*;
 use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
     bridge::tests::signer,
-    cell::CellIndex,
-    envelope::Envelope,
+    cell::{CellIndex, ChainId, Depth},
+    envelope::{Envelope, Magic},
+    exit::Refutation,
     groth16::{Proof, VerifyingKey},
-    payload::{self, Chunk},
-    record::{DepositRecord, Kind, WithdrawRecord},
+    payload::{self, Chunk, Payload},
+    record::{DepositRecord, Destination, Kind, Records, WithdrawRecord},
     statement::CircuitId,
     toy_chain::{mine_block, regtest_genesis},
 };
-use ark_bn254::Bn254;
+use ark_bn254::{Bn254, Fr};
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_groth16::Groth16;
 use ark_relations::{
@@ -21,7 +22,7 @@ use ark_relations::{
 };
 use ark_snark::SNARK;
 use bitcoin::{
-    OutPoint, ScriptBuf,
+    Network, OutPoint, ScriptBuf,
     secp256k1::{Keypair, Secp256k1},
     taproot,
 };
@@ -30,14 +31,17 @@ use rand_chacha::ChaCha20Rng;
 use std::sync::{LazyLock, Mutex};
 
 pub(super) const FINAL_DEPTH_BLOCKS: u32 = 11;
-pub(super) const WINDOW_BLOCKS: u32 = 30;
-pub(super) const EXPIRY_BLOCKS: u32 = 70;
+pub(super) const WINDOW_BLOCKS: u32 = 16;
+pub(super) const EXPIRY_BLOCKS: u32 = 24;
 const MAGIC: Magic = Magic(*b"toyr");
-const DEPOSIT_MAGIC: Magic = Magic(*b"toyd");
+pub(super) const DEPOSIT_MAGIC: Magic = Magic(*b"toyd");
 /// Slots of every toy circuit but the large one.
 const SLOTS: u16 = 8;
 /// Slots of the circuit for deposits in bulk.
 const SLOTS_LARGE: u16 = 4_200;
+
+/// Slots of the circuit for withdrawals in bulk.
+const SLOTS_EXITS: u16 = 80;
 
 /// A circuit that holds for every public input.
 struct Anything(Fr);
@@ -66,7 +70,7 @@ static TOY: LazyLock<Toy> = LazyLock::new(|| {
     let circuit = |kind, levels, slots| (CircuitId::new(kind, depth(levels), slots), key.clone());
     let kinds = [Kind::Deposit, Kind::Transfer, Kind::Withdraw];
     let small = kinds.into_iter().flat_map(|kind| [circuit(kind, 2, SLOTS), circuit(kind, 3, SLOTS)]);
-    let circuits = small.chain([circuit(Kind::Deposit, 2, SLOTS_LARGE)]);
+    let circuits = small.chain([circuit(Kind::Deposit, 2, SLOTS_LARGE), circuit(Kind::Withdraw, 2, SLOTS_EXITS)]);
     let program = Program::new(circuits).expect("each circuit is there once");
     Toy { proving, program, rng: Mutex::new(rng) }
 });
@@ -127,15 +131,22 @@ pub(super) struct Batch {
     pub(super) tip: Tip,
     pub(super) depth: Depth,
     pub(super) reference: BlockId,
+    /// How many void deposits are passed over.
+    pub(super) void: u64,
     pub(super) deposits: Vec<Deposit>,
     pub(super) withdrawals: Vec<u64>,
+    /// Withdrawals that serve exit requests, after the others.
+    pub(super) served: Vec<ExitRequest>,
+    pub(super) refutations: Vec<Refutation>,
     pub(super) token: Token,
     pub(super) root_seed: u64,
+    /// The root after the batch, if it is to be that of a real tree.
+    pub(super) root: Option<Fr>,
 }
 
 impl Batch {
     pub(super) fn root_after(&self) -> Fr {
-        Fr::from(1_000 * (self.tip.batches + 1) + self.root_seed)
+        self.root.unwrap_or_else(|| Fr::from(1_000 * (self.tip.batches + 1) + self.root_seed))
     }
 
     /// The tip that the batch makes when it is anchored with this payload.
@@ -145,9 +156,18 @@ impl Batch {
             payload_hash: PayloadHash::of(payload),
             root: self.root_after(),
             depth: self.depth,
-            deposits_consumed: self.tip.deposits_consumed + self.deposits.len() as u64,
+            deposits_consumed: self.deposits_consumed(),
+            payouts: self.tip.payouts + self.payouts(),
             reference: self.reference,
         }
+    }
+
+    fn deposits_consumed(&self) -> u64 {
+        self.tip.deposits_consumed + self.void + self.deposits.len() as u64
+    }
+
+    fn payouts(&self) -> u64 {
+        if self.token == Token::BITCOIN { (self.withdrawals.len() + self.served.len()) as u64 } else { 0 }
     }
 
     fn header(&self) -> payload::Header {
@@ -160,7 +180,7 @@ impl Batch {
             depth: self.depth,
             reference_height: self.reference.height,
             reference_hash: self.reference.hash,
-            deposits_consumed: self.tip.deposits_consumed + self.deposits.len() as u64,
+            deposits_consumed: self.deposits_consumed(),
             program_id: TOY.program.id(),
         }
     }
@@ -185,11 +205,13 @@ impl Batch {
             fee: 1,
             destination: destination(position),
         };
-        let withdrawals = self.withdrawals.iter().enumerate().map(withdrawal).collect();
+        let served = self.served.iter().map(ExitRequest::record);
+        let withdrawals: Vec<_> = self.withdrawals.iter().enumerate().map(withdrawal).chain(served).collect();
+        let slots_out = if withdrawals.len() > usize::from(SLOTS) { SLOTS_EXITS } else { SLOTS };
         alloc::vec![
             chunk(slots, Token::BITCOIN, Records::Deposit(credits)),
             chunk(SLOTS, self.token, Records::Transfer(Vec::new())),
-            chunk(SLOTS, self.token, Records::Withdraw(withdrawals)),
+            chunk(slots_out, self.token, Records::Withdraw(withdrawals)),
         ]
     }
 }
@@ -198,11 +220,12 @@ impl Batch {
 pub(super) fn payload_of(batch: &Batch, alter: impl FnOnce(&mut payload::Header, &mut Vec<Chunk>)) -> Vec<u8> {
     let (mut header, mut chunks) = (batch.header(), batch.chunks());
     alter(&mut header, &mut chunks);
-    let unproven = Payload::new(header, chunks.clone()).expect("well-formed");
+    let with = |chunks| Payload::with_refutations(header, chunks, batch.refutations.clone());
+    let unproven = with(chunks.clone()).expect("well-formed");
     for (chunk, statement) in chunks.iter_mut().zip(unproven.statements()) {
         chunk.proof = prove(statement.digest());
     }
-    Payload::new(header, chunks).and_then(|payload| payload.encode()).expect("short")
+    with(chunks).and_then(|payload| payload.encode()).expect("short")
 }
 
 /// Wraps a payload in a reveal transaction.
@@ -247,16 +270,23 @@ impl Branch {
         Self { tag, ..self.clone() }
     }
 
-    /// An empty batch that follows the tip and credits every deposit that waits.
+    /// An empty batch that follows the tip and credits every deposit that waits and is not void.
     pub(super) fn batch(&self) -> Batch {
+        let void_below = params().void_below(self.follower.scanned.height);
+        let (void, live): (Vec<ScannedDeposit>, Vec<ScannedDeposit>) =
+            self.follower.pending_deposits().copied().partition(|deposit| deposit.height < void_below);
         Batch {
             tip: self.follower.tip,
             depth: self.follower.tip.depth,
             reference: self.follower.scanned,
-            deposits: self.follower.pending_deposits().map(|deposit| deposit.deposit).collect(),
+            void: void.len() as u64,
+            deposits: live.iter().map(|deposit| deposit.deposit).collect(),
             withdrawals: Vec::new(),
+            served: Vec::new(),
+            refutations: Vec::new(),
             token: Token::BITCOIN,
             root_seed: 0,
+            root: None,
         }
     }
 
@@ -286,5 +316,6 @@ pub(super) fn state(follower: &Follower) -> impl PartialEq + core::fmt::Debug + 
     (
         (follower.scanned, follower.tip, follower.headers.tip(), follower.first_excerpt),
         (follower.history.clone(), follower.deposits.clone(), follower.deposits_scanned, follower.payouts.clone()),
+        (follower.exits.clone(), follower.exit_ids.clone(), follower.exits_scanned),
     )
 }

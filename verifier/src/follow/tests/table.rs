@@ -2,14 +2,15 @@
 
 use super::*;
 use crate::{
-    cell::CellIndex,
+    cell::{CellIndex, ChainId},
     envelope::{Announcement, EnvelopeError},
     groth16::Rejected,
-    payload::{self, Chunk, PayloadError},
+    payload::{self, Chunk, Payload, PayloadError},
     program::VerifyError,
-    record::{Kind, TransferRecord},
+    record::{Kind, Records, TransferRecord},
     statement::CircuitId,
 };
+use ark_bn254::Fr;
 
 /// A branch with one batch, whose reference is block 1, and three blocks.
 fn branch() -> Branch {

@@ -1,0 +1,56 @@
+//! The exits of a batch.
+
+use super::{Cutter, ExitStop, Filling};
+use crate::{
+    chunk::witness::WithdrawWitness,
+    state::Refusal,
+    transaction::{Signed, Withdraw},
+};
+use std::collections::BTreeMap;
+use taproof_verifier::cell::Token;
+
+impl Cutter<'_> {
+    /// Serves exits in their order; gives how many, and why not all.
+    pub(super) fn serve_exits(&mut self, exits: &[Signed<Withdraw>]) -> (usize, Option<ExitStop>) {
+        let mut filling = Filling::new(self.tree);
+        let mut count = 0;
+        let mut stop = None;
+        for signed in exits {
+            if let Err(reason) = self.serve_exit(&mut filling, signed) {
+                stop = Some(reason);
+                break;
+            }
+            count += 1;
+            if filling.slots.len() == usize::from(self.plan.slots.withdraw.get()) {
+                self.close_paid::<Withdraw>(Token::BITCOIN, &mut filling);
+            }
+        }
+        self.close_paid::<Withdraw>(Token::BITCOIN, &mut filling);
+        (count, stop)
+    }
+
+    fn serve_exit(
+        &mut self,
+        filling: &mut Filling<WithdrawWitness>,
+        signed: &Signed<Withdraw>,
+    ) -> Result<(), ExitStop> {
+        if filling.slots.is_empty() && self.is_full() {
+            return Err(ExitStop::ChunksMax);
+        }
+        match self.fill(filling, Token::BITCOIN, signed) {
+            Err(Refusal::Fee(_)) => {}
+            filled => return filled.map_err(ExitStop::Refused),
+        }
+        // A chunk of its own, whose operator is the payer.
+        self.close_paid::<Withdraw>(Token::BITCOIN, filling);
+        if self.is_full() {
+            return Err(ExitStop::ChunksMax);
+        }
+        let payer = BTreeMap::from([(Token::BITCOIN, signed.body().from)]);
+        let operators = std::mem::replace(&mut self.operators, payer);
+        let filled = self.fill(filling, Token::BITCOIN, signed);
+        self.close_paid::<Withdraw>(Token::BITCOIN, filling);
+        self.operators = operators;
+        filled.map_err(ExitStop::Refused)
+    }
+}

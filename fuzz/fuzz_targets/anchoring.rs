@@ -1,0 +1,31 @@
+//! What the anchoring service reads back: stored jobs, whose payload follows in the input, and PSBTs of external signers.
+#![no_main]
+
+use bitcoin::{Network, Psbt};
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+use taproof::{
+    anchoring::{Identity, Job, psbt},
+    wallet::Wallet,
+};
+use taproof_verifier::{cell::ChainId, envelope::Magic};
+
+/// Bytes that say how long the job is.
+const LENGTH_BYTES: usize = 2;
+
+static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
+    let wallet = Wallet::from_seed(&[7; 32], Network::Regtest).expect("32 bytes");
+    let key = wallet.poster_key(0).expect("a small number");
+    Identity::new(ChainId(7), Magic(*b"tpr0"), &key.scripts())
+});
+
+fuzz_target!(|input: &[u8]| {
+    let Some((length, rest)) = input.split_first_chunk::<LENGTH_BYTES>() else { return };
+    let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
+    let (bytes, rest) = rest.split_at(length);
+    let Ok(mut job) = Job::from_bytes(bytes, &IDENTITY, |_| Some(rest.to_vec())) else { return };
+    assert_eq!(job.to_bytes(), bytes, "a job has one form");
+    if let Ok(signed) = Psbt::deserialize(rest) {
+        let _ = psbt::accept(&mut job, &signed);
+    }
+});

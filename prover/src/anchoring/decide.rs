@@ -1,0 +1,278 @@
+//! The rules: in which state a batch's anchor is, and what is to be done next. Nothing here reads a clock, a node or a file.
+
+use super::{
+    Config, Fees, Generation, GenerationView, Hold, Inputs, Job, Place, Spender, Standing, State, Sweep, View,
+    fees::FeeRange,
+    job::generation_progress,
+    view::{Anchored, Fate},
+};
+use crate::anchor::FeeRate;
+use taproof_verifier::payload::PayloadHash;
+
+/// What is to be done next. Each names a generation by its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Build commit and reveal for the payload that the chain asks for.
+    Build {
+        /// What both pay.
+        fee_rate: FeeRate,
+    },
+    /// Hand the commit over for the first time.
+    SendCommit {
+        /// The generation.
+        generation: usize,
+    },
+    /// Hand a first reveal over.
+    SendReveal {
+        /// The generation.
+        generation: usize,
+        /// The reveal.
+        attempt: usize,
+    },
+    /// Hand over again what is in no block: the commit, then the latest reveal.
+    Rebroadcast {
+        /// The generation.
+        generation: usize,
+    },
+    /// Replace the reveal by one that pays more.
+    Bump {
+        /// The generation.
+        generation: usize,
+        /// What it may pay.
+        range: FeeRange,
+    },
+    /// Take the commit's output back.
+    Sweep {
+        /// The generation.
+        generation: usize,
+        /// What the sweep pays.
+        fee_sat: u64,
+    },
+    /// Hand the latest sweep over again.
+    ResendSweep {
+        /// The generation.
+        generation: usize,
+    },
+}
+
+/// The outcome of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The state that the batch is in.
+    pub state: State,
+    /// Why, for the log.
+    pub reason: String,
+    /// What stands in the way, if anything does.
+    pub hold: Option<Hold>,
+    /// What to do; after it, decide again.
+    pub action: Option<Action>,
+    /// Whether nothing can happen any more.
+    pub is_closed: bool,
+}
+
+impl Decision {
+    fn rest(state: State, reason: impl Into<String>) -> Self {
+        Self { state, reason: reason.into(), hold: None, action: None, is_closed: false }
+    }
+
+    fn held(state: State, hold: Hold) -> Self {
+        Self { hold: Some(hold.clone()), ..Self::rest(state, hold.to_string()) }
+    }
+
+    fn with(self, action: Option<Action>) -> Self {
+        Self { action, ..self }
+    }
+}
+
+/// Decides on one batch. The gate is here: right before anything is sent, [`Standing`] says what the rules make of the payload
+/// at the tip, so a batch is published, deferred or stale on what is true then.
+pub fn decide(job: &Job, view: &View, config: &Config) -> Decision {
+    if !view.is_synced {
+        return Decision::held(job.state, Hold::NodeSyncing);
+    }
+    match &view.standing {
+        Standing::Anchored(anchored) => settled(job, view, config, anchored),
+        Standing::AnchoredBefore => {
+            let is_closed = leftovers(job, view).next().is_none();
+            Decision { is_closed, ..Decision::rest(State::Final, "anchored before the blocks that are followed") }
+                .with(sweep(job, view, config))
+        }
+        _ if job.is_abandoned => abandoned(job, view, config),
+        Standing::Refused(reason) => Decision::rest(State::Stale, reason.clone()),
+        Standing::Behind { next } => Decision::held(job.progress(), Hold::PreviousBatch(*next)),
+        Standing::ReferenceAhead { height } => Decision::held(job.progress(), Hold::ReferenceAhead(*height)),
+        Standing::Next(wanted) => drive(job, view, config, *wanted),
+    }
+}
+
+/// The chain has an anchor of this number: adopt it, or stand aside.
+fn settled(job: &Job, view: &View, config: &Config, anchored: &Anchored) -> Decision {
+    let depth_blocks = view.tip.height.saturating_sub(anchored.block.height) + 1;
+    let is_final = depth_blocks >= config.final_depth_blocks;
+    let is_safe = is_final || depth_blocks >= config.safe_depth_blocks;
+    // While a reorganisation can still take the anchor away, what could replace it is kept.
+    let action = if is_safe { sweep(job, view, config) } else { None };
+    let is_closed = is_final && leftovers(job, view).next().is_none();
+    let ours = job.generations.iter().flat_map(|generation| &generation.attempts);
+    let is_ours = ours.into_iter().any(|attempt| attempt.transaction.compute_txid() == anchored.txid);
+    let decision = if anchored.statement != job.statement {
+        let reason = format!("the chain has another batch of this number, anchored by {}", anchored.txid);
+        Decision::rest(State::Stale, reason)
+    } else {
+        let state = match (is_final, is_safe) {
+            (true, _) => State::Final,
+            (_, true) => State::Safe,
+            _ => State::InBlock,
+        };
+        let whose = if is_ours { "anchored" } else { "anchored by somebody else" };
+        let reason = format!("{whose} by {} at height {}, {depth_blocks} deep", anchored.txid, anchored.block.height);
+        Decision::rest(state, reason)
+    };
+    Decision { is_closed, ..decision }.with(action)
+}
+
+/// The batch comes next, and this payload would be accepted: bring it into the chain.
+fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decision {
+    let generations = job.generations.iter().zip(&view.generations).enumerate().rev();
+    let mut live = generations
+        .filter(|(_, (generation, seen))| generation.payload_hash() == wanted && seen.fate(generation) == Fate::Live);
+    let Some((index, (generation, seen))) = live.next() else {
+        if let Some(hold) = job.refused_at(view.tip) {
+            return Decision::held(State::Waiting, hold.clone());
+        }
+        return match view.fees.first_rate(config) {
+            Ok(fee_rate) => {
+                let reason = if job.generations.is_empty() { "proven" } else { "another commit or payload is needed" };
+                Decision::rest(State::Waiting, reason).with(Some(Action::Build { fee_rate }))
+            }
+            Err(hold) => Decision::held(State::Waiting, hold),
+        };
+    };
+    let state = generation_progress(generation);
+    if state == State::Built {
+        return Decision::held(state, Hold::AwaitingSignatures);
+    }
+    let reason = match state {
+        State::Signed => "signed and stored",
+        State::CommitSent => "the commit was handed over",
+        State::RevealSent => "the reveal was handed over",
+        _ => "a reveal at a higher fee was handed over",
+    };
+    let refused = job.refused_at(view.tip);
+    let (action, hold) = match send(index, generation, seen, view) {
+        Some(action) if refused.is_none() => (Some(action), None),
+        _ if job.bump_is_barred_at(view.tip) => (None, refused.cloned()),
+        _ => match bump(job, index, generation, seen, view, config) {
+            Some(Ok(action)) => (Some(action), None),
+            Some(Err(hold)) => (None, Some(refused.cloned().unwrap_or(hold))),
+            None => (None, refused.cloned().or_else(|| conflict(seen))),
+        },
+    };
+    Decision { hold, action, ..Decision::rest(state, reason) }
+}
+
+/// What is to be handed over at this tip.
+fn send(index: usize, generation: &Generation, seen: &GenerationView, view: &View) -> Option<Action> {
+    if generation.commit_sent.is_none() && !seen.commit.is_mined() {
+        return Some(Action::SendCommit { generation: index });
+    }
+    if generation.latest_sent().is_none() {
+        let attempt = generation.attempts.iter().position(|attempt| attempt.is_signed())?;
+        return Some(Action::SendReveal { generation: index, attempt });
+    }
+    (generation.broadcast != Some(view.tip.hash)).then_some(Action::Rebroadcast { generation: index })
+}
+
+fn conflict(seen: &GenerationView) -> Option<Hold> {
+    match seen.inputs {
+        _ if seen.commit != Place::Nowhere => None,
+        Inputs::Unconfirmed(outpoint) => Some(Hold::InputUnconfirmed(outpoint)),
+        Inputs::SpentInPool(outpoint, txid) => Some(Hold::InputConflict { outpoint, txid }),
+        _ => None,
+    }
+}
+
+/// The next replacement of the reveal, if one is due: on demand, by the schedule, or because the pool let the reveal go.
+fn bump(
+    job: &Job,
+    index: usize,
+    generation: &Generation,
+    seen: &GenerationView,
+    view: &View,
+    config: &Config,
+) -> Option<Result<Action, Hold>> {
+    let (latest, sent) = generation.latest_sent().and_then(|(index, attempt)| Some((index, attempt.sent?)))?;
+    if seen.commit == Place::Nowhere {
+        return None;
+    }
+    let evicted_fee_sat = match seen.output {
+        Spender::Pool { evicted_fee_sat, .. } => evicted_fee_sat,
+        _ => 0,
+    };
+    let package = generation.package(seen.commit.is_mined(), evicted_fee_sat)?;
+    let is_late = view.tip.height.saturating_sub(sent) >= config.bump_every_blocks;
+    let is_evicted = seen.attempts.get(latest) == Some(&Place::Nowhere) && reveal_rate_is_below(&package, &view.fees);
+    if !(is_late || is_evicted || job.bump.is_some()) {
+        return None;
+    }
+    let wanted = job.bump.and_then(|order| FeeRate::from_sat_per_kvb(order.sat_per_kvb?).ok());
+    let range = view.fees.bump(&package, config, wanted);
+    Some(range.map(|range| Action::Bump { generation: index, range }))
+}
+
+fn reveal_rate_is_below(package: &super::Package, fees: &Fees) -> bool {
+    package.last_fee_sat < super::fees::fee_sat(fees.min_pool, package.reveal_vsize_vb)
+}
+
+/// Given up: take back what the commits lock, and send nothing else.
+fn abandoned(job: &Job, view: &View, config: &Config) -> Decision {
+    let is_resolved = leftovers(job, view).next().is_none();
+    let was_sent = job.generations.iter().any(|generation| generation.commit_sent.is_some());
+    let (state, reason) = match (is_resolved, was_sent) {
+        (true, true) => (State::Swept, "nothing is left to recover"),
+        (true, false) => (State::Abandoned, "given up before anything was sent"),
+        _ => (State::Abandoned, "given up; what the commit locks is taken back"),
+    };
+    // What others have seen may come back, so it is watched until another anchor of this number is final.
+    let is_closed = is_resolved && !was_sent;
+    Decision { is_closed, ..Decision::rest(state, reason) }.with(sweep(job, view, config))
+}
+
+/// The generations that may still lock coins.
+fn leftovers<'a>(job: &'a Job, view: &'a View) -> impl Iterator<Item = (usize, &'a Generation, &'a GenerationView)> {
+    let all = job.generations.iter().zip(&view.generations).enumerate();
+    all.filter(|(_, (generation, seen))| !seen.is_resolved(generation))
+        .map(|(index, (generation, seen))| (index, generation, seen))
+}
+
+/// The next sweep of a commit that is in a block, or its replacement, or its repetition at a new tip.
+fn sweep(job: &Job, view: &View, config: &Config) -> Option<Action> {
+    if job.refused_at(view.tip).is_some() {
+        return None;
+    }
+    leftovers(job, view).filter(|(_, _, seen)| seen.commit.is_mined()).find_map(|(index, generation, seen)| {
+        let script = generation.attempts.first()?.transaction.output[1].script_pubkey.clone();
+        let dust = script.minimal_non_dust().to_sat();
+        let vsize_vb = crate::anchor::sweep_weight(script).to_wu().div_ceil(4);
+        let value_sat = generation.locked().to_sat().saturating_sub(dust);
+        let (evicted, own_waits) = match seen.output {
+            Spender::Pool { txid, evicted_fee_sat } => {
+                let own = generation.sweeps.iter().any(|sweep| sweep.transaction.compute_txid() == txid);
+                (Some(evicted_fee_sat), own)
+            }
+            _ => (None, false),
+        };
+        let last = generation.sweeps.last();
+        let is_late = last.is_some_and(|last| view.tip.height.saturating_sub(last.sent) >= config.bump_every_blocks);
+        let fee_sat = view.fees.sweep(config, vsize_vb, evicted, value_sat);
+        // One that was stored and not sent, because the process ended between, is as good as a new one.
+        let is_enough = |last: &Sweep| evicted.is_none() || fee_sat.is_some_and(|fee_sat| last.fee_sat >= fee_sat);
+        match last {
+            Some(last) if !is_late && (own_waits || is_enough(last)) => {
+                let action = Action::ResendSweep { generation: index };
+                (generation.broadcast != Some(view.tip.hash)).then_some(action)
+            }
+            _ => Some(Action::Sweep { generation: index, fee_sat: fee_sat? }),
+        }
+    })
+}

@@ -1,0 +1,179 @@
+//! Why the service or its store cannot go on.
+
+use super::{ConfigError, Hold};
+use crate::{anchor::AnchorError, artefact::FileError, follow::FollowError, node::NodeError};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use taproof_verifier::payload::PayloadError;
+
+/// Why the store cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has it open for longer than a moment.
+    #[error("another process has {} open", .0.display())]
+    Busy(PathBuf),
+    /// The file is something else.
+    #[error("{} is no store of anchors", .0.display())]
+    NotAStore(PathBuf),
+    /// The file is of another format.
+    #[error("the store of anchors is of version {found}, where this release reads version {expected}")]
+    Version {
+        /// The version that this release reads.
+        expected: u32,
+        /// The file's version.
+        found: u32,
+    },
+    /// The file is of another rollup, network or poster.
+    #[error("the store of anchors is of another {0}")]
+    Foreign(&'static str),
+    /// The file was truncated or altered.
+    #[error("the store of anchors is damaged: {0}")]
+    Corrupted(String),
+    /// The disk, or what this process may use of it, is full.
+    #[error("the disk is full")]
+    DiskFull(#[source] io::Error),
+    /// The disk fails otherwise.
+    #[error("the store of anchors cannot be read or written")]
+    Io(#[source] io::Error),
+    /// The store fails otherwise.
+    #[error("the store of anchors")]
+    Store(#[source] Box<redb::Error>),
+}
+
+impl StoreError {
+    pub(super) fn corrupted(what: impl ToString) -> Self {
+        Self::Corrupted(what.to_string())
+    }
+
+    pub(super) fn from_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull(error)
+            }
+            _ => Self::Io(error),
+        }
+    }
+
+    /// Sorts an error of opening a file.
+    pub(super) fn from_open(error: redb::DatabaseError, path: &Path) -> Self {
+        match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => Self::Busy(path.to_owned()),
+            redb::DatabaseError::Storage(redb::StorageError::Io(error))
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                Self::NotAStore(path.to_owned())
+            }
+            error => redb::Error::from(error).into(),
+        }
+    }
+}
+
+impl From<redb::Error> for StoreError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(error) => Self::from_io(error),
+            redb::Error::Corrupted(what) => Self::Corrupted(what),
+            redb::Error::UpgradeRequired(version) => {
+                Self::Corrupted(format!("the store is of foreign version {version}"))
+            }
+            redb::Error::RepairAborted => Self::Corrupted("it cannot be repaired".into()),
+            error @ (redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableDoesNotExist(_)) => Self::Corrupted(error.to_string()),
+            error => Self::Store(Box::new(error)),
+        }
+    }
+}
+
+macro_rules! from_store_errors {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                redb::Error::from(error).into()
+            }
+        }
+    )*};
+}
+
+from_store_errors!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+
+/// Why the service stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// It was told to, between two steps.
+    #[error("stopped between two steps")]
+    Stopped,
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The chain cannot be followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of proofs cannot be read.
+    #[error(transparent)]
+    Proofs(#[from] FileError),
+    /// A payload cannot be encoded.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// A transaction cannot be built for another reason than coins.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// There is no job for that batch.
+    #[error("batch {0} has no anchor here")]
+    NoSuchBatch(u64),
+    /// Another service runs on the same data.
+    #[error("another service has {} locked", .0.display())]
+    Locked(PathBuf),
+    /// The lock file cannot be made.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Decisions do not settle at one tip, which is a mistake of ours.
+    #[error("batch {batch} took {steps} steps at one tip")]
+    Unsettled {
+        /// The batch.
+        batch: u64,
+        /// The steps.
+        steps: usize,
+    },
+}
+
+impl ServiceError {
+    /// Whether the same may work later with nothing changed here.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            // A node that was started again has another cookie.
+            Self::Node(NodeError::Block(_) | NodeError::Unauthorized { .. } | NodeError::Cookie { .. }) => true,
+            Self::Node(error) => error.is_transient(),
+            Self::Follow(FollowError::Node(NodeError::Unauthorized { .. })) => true,
+            Self::Follow(error) => error.is_transient(),
+            Self::Store(StoreError::Busy(_) | StoreError::DiskFull(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// An error of building, as what stands in the way.
+pub(super) fn hold_of(error: &AnchorError) -> Hold {
+    match error {
+        AnchorError::InsufficientFunds { needed_sat, available_sat } => {
+            Hold::NoCoins { needed_sat: *needed_sat, available_sat: *available_sat }
+        }
+        error => Hold::NotBuilt(error.to_string()),
+    }
+}

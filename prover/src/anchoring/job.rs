@@ -1,0 +1,542 @@
+//! What is kept of the anchor of one batch.
+
+use super::fees::{FeeRange, Package};
+use crate::anchor::{FeeRate, Funding};
+use bitcoin::{
+    Amount, BlockHash, OutPoint, Transaction, Txid,
+    hashes::{Hash, HashEngine, sha256},
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use taproof_verifier::{
+    envelope::Envelope,
+    field,
+    headers::BlockId,
+    payload::{Payload, PayloadHash},
+};
+
+/// The most transitions of a job that are kept; older ones make room.
+pub const HISTORY_MAX: usize = 256;
+
+/// What a batch states: equal for all payloads that only differ in proofs, predecessor's bytes or the reference's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StatementId([u8; 32]);
+
+impl StatementId {
+    /// The digest of a payload's statements and of what its header says beside them.
+    pub fn of(payload: &Payload) -> Self {
+        let header = payload.header();
+        let mut engine = sha256::Hash::engine();
+        engine.input(b"taproof batch");
+        engine.input(&header.chain_id.0.to_le_bytes());
+        engine.input(&header.batch.to_le_bytes());
+        engine.input(&field::to_bytes(&header.root_before));
+        engine.input(&field::to_bytes(&header.root_after));
+        engine.input(&[header.depth.levels()]);
+        engine.input(&header.reference_height.to_le_bytes());
+        engine.input(&header.deposits_consumed.to_le_bytes());
+        engine.input(&header.program_id.to_byte_array());
+        for statement in payload.statements() {
+            engine.input(&field::to_bytes(&statement.digest()));
+        }
+        Self(sha256::Hash::from_engine(engine).to_byte_array())
+    }
+}
+
+impl fmt::Display for StatementId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// How far a batch's anchor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum State {
+    /// Proven, and nothing is built for the payload that the chain asks for.
+    Waiting,
+    /// Commit and reveal are built, and an external signer has to sign.
+    Built,
+    /// Both are signed and stored, and nobody else has seen them.
+    Signed,
+    /// The commit was handed to the node.
+    CommitSent,
+    /// The reveal was handed to the node.
+    RevealSent,
+    /// A reveal at a higher fee was handed to the node.
+    Bumped,
+    /// The chain has the anchor.
+    InBlock,
+    /// It is so deep that the rest is tidied up.
+    Safe,
+    /// It cannot be undone.
+    Final,
+    /// The chain would accept no payload of this batch: it must be proven again.
+    Stale,
+    /// Given up on demand.
+    Abandoned,
+    /// Given up, and nothing is left to recover.
+    Swept,
+}
+
+impl State {
+    /// The state in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Built => "built",
+            Self::Signed => "signed",
+            Self::CommitSent => "commit sent",
+            Self::RevealSent => "reveal sent",
+            Self::Bumped => "bumped",
+            Self::InBlock => "in block",
+            Self::Safe => "safe",
+            Self::Final => "final",
+            Self::Stale => "stale",
+            Self::Abandoned => "abandoned",
+            Self::Swept => "swept",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A change of state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+    /// The height of the tip.
+    pub height: u32,
+    /// The clock, in seconds since 1970.
+    pub unix_seconds: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a job does not go on by itself at this tip.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Hold {
+    /// An earlier batch comes first.
+    #[error("batch {0} comes first")]
+    PreviousBatch(u64),
+    /// The chain is shorter than the batch's reference.
+    #[error("the chain has no block at height {0}, which the batch refers to, yet")]
+    ReferenceAhead(u32),
+    /// The node is not up to date.
+    #[error("the node is not up to date")]
+    NodeSyncing,
+    /// The poster's coins do not suffice.
+    #[error("{needed_sat} sat are needed, and the confirmed coins that are free are worth {available_sat} sat")]
+    NoCoins {
+        /// What the anchor takes.
+        needed_sat: u64,
+        /// What there is.
+        available_sat: u64,
+    },
+    /// The external signer has not signed.
+    #[error("commit and reveals wait for signatures")]
+    AwaitingSignatures,
+    /// A sweep would need the external signer.
+    #[error("the commit {0} can be swept, which takes a signature")]
+    SweepAwaitsSignature(Txid),
+    /// The pool takes nothing below the cap.
+    #[error("the node's pool takes nothing below {min_pool} sat/vB, and the cap is {cap} sat/vB")]
+    PoolAboveCap {
+        /// The pool's minimum.
+        min_pool: FeeRate,
+        /// The cap.
+        cap: FeeRate,
+    },
+    /// A replacement would exceed the cap.
+    #[error("the anchor pays {rate} sat/vB, and a replacement would exceed the cap of {cap} sat/vB")]
+    AtCap {
+        /// What is paid.
+        rate: FeeRate,
+        /// The cap.
+        cap: FeeRate,
+    },
+    /// The headroom is used up.
+    #[error("the anchor pays {rate} sat/vB, and a replacement takes {needed_sat} sat of the {locked_sat} sat locked")]
+    HeadroomUsed {
+        /// What is paid.
+        rate: FeeRate,
+        /// The least fee that replaces.
+        needed_sat: u64,
+        /// What the commit locks.
+        locked_sat: u64,
+    },
+    /// No signed reveal pays enough.
+    #[error("no reveal that was signed pays {needed_sat} sat or more")]
+    LadderUsed {
+        /// The least fee that replaces.
+        needed_sat: u64,
+    },
+    /// Another transaction spends an input.
+    #[error("input {outpoint} is spent by {txid} in the pool")]
+    InputConflict {
+        /// The input.
+        outpoint: OutPoint,
+        /// The other transaction.
+        txid: Txid,
+    },
+    /// An input left its block.
+    #[error("input {0} left its block and waits to be mined again")]
+    InputUnconfirmed(OutPoint),
+    /// The node refuses a transaction.
+    #[error("the node refuses {txid}: {reason}")]
+    Refused {
+        /// The transaction.
+        txid: Txid,
+        /// The node's words.
+        reason: String,
+    },
+    /// The anchor cannot be built.
+    #[error("the anchor cannot be built: {0}")]
+    NotBuilt(String),
+}
+
+impl Hold {
+    /// What the operator can do about it, where there is something.
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoCoins { .. } => "pay to the poster's address, and wait for a confirmation",
+            Self::AwaitingSignatures => "write PSBTs with `taproof anchor psbt`, sign them, and read them back",
+            Self::SweepAwaitsSignature(_) => "run `taproof anchor psbt --sweep`",
+            Self::PoolAboveCap { .. } | Self::AtCap { .. } => "wait, or raise --fee-cap",
+            Self::HeadroomUsed { .. } | Self::LadderUsed { .. } => {
+                "wait until fees fall, or abandon the batch; a larger --headroom or --fee-cap helps the next one"
+            }
+            Self::Refused { .. } => "see what the node says; the anchor is tried again at every block",
+            _ => return None,
+        })
+    }
+}
+
+/// A wish to raise the fee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BumpOrder {
+    /// The rate that is wished for, in satoshi a thousand virtual bytes; the schedule's next if none.
+    pub sat_per_kvb: Option<u64>,
+}
+
+/// What an operator asks of the service from another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Raise the fee now.
+    Bump(BumpOrder),
+    /// Give the batch's anchor up.
+    Abandon,
+    /// Take it up again.
+    Resume,
+}
+
+/// A reveal at one fee.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub(super) transaction: Transaction,
+    pub(super) fee_sat: u64,
+    /// The height of the tip when it was first handed over.
+    pub(super) sent: Option<u32>,
+}
+
+impl Attempt {
+    /// The reveal; without a witness if it is not signed.
+    pub fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// Its fee.
+    pub fn fee_sat(&self) -> u64 {
+        self.fee_sat
+    }
+
+    /// The height of the tip when it was first handed to the node.
+    pub fn sent_height(&self) -> Option<u32> {
+        self.sent
+    }
+
+    pub(super) fn is_signed(&self) -> bool {
+        !self.transaction.input[0].witness.is_empty()
+    }
+}
+
+/// A transaction that takes a commit's output back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    pub(super) transaction: Transaction,
+    pub(super) fee_sat: u64,
+    pub(super) sent: u32,
+}
+
+impl Sweep {
+    /// The transaction.
+    pub fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// Its fee.
+    pub fn fee_sat(&self) -> u64 {
+        self.fee_sat
+    }
+}
+
+/// A commit and its reveals, for one payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    pub(super) envelope: Envelope,
+    pub(super) payload: Vec<u8>,
+    pub(super) commit: Transaction,
+    pub(super) funding: Vec<Funding>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) sweeps: Vec<Sweep>,
+    /// The height of the tip when the commit was first handed over.
+    pub(super) commit_sent: Option<u32>,
+    /// The tip at which all of it was last handed over. Not stored: after a restart it is handed over again.
+    pub(super) broadcast: Option<BlockHash>,
+}
+
+impl Generation {
+    /// The payload that it anchors.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The hash of the payload.
+    pub fn payload_hash(&self) -> PayloadHash {
+        self.envelope.announcement().payload_hash
+    }
+
+    /// The commit.
+    pub fn commit(&self) -> &Transaction {
+        &self.commit
+    }
+
+    /// The coins that the commit spends.
+    pub fn funding(&self) -> &[Funding] {
+        &self.funding
+    }
+
+    /// The reveals at rising fees.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// The transactions that take the commit's output back.
+    pub fn sweeps(&self) -> &[Sweep] {
+        &self.sweeps
+    }
+
+    /// Whether the commit was handed to the node.
+    pub fn is_commit_sent(&self) -> bool {
+        self.commit_sent.is_some()
+    }
+
+    /// The output that the reveals spend.
+    pub fn output(&self) -> OutPoint {
+        OutPoint { txid: self.commit.compute_txid(), vout: 0 }
+    }
+
+    /// What the commit locks.
+    pub(super) fn locked(&self) -> Amount {
+        self.commit.output[0].value
+    }
+
+    /// What the commit pays to miners.
+    pub fn commit_fee_sat(&self) -> u64 {
+        let spent: u64 = self.funding.iter().map(|coin| coin.output.value.to_sat()).sum();
+        spent - self.commit.output.iter().map(|output| output.value.to_sat()).sum::<u64>()
+    }
+
+    pub(super) fn is_signed(&self) -> bool {
+        self.commit.input.iter().all(|input| !input.witness.is_empty()) && self.attempts.iter().any(Attempt::is_signed)
+    }
+
+    /// The latest reveal that was handed over.
+    pub(super) fn latest_sent(&self) -> Option<(usize, &Attempt)> {
+        self.attempts.iter().enumerate().rfind(|(_, attempt)| attempt.sent.is_some())
+    }
+
+    pub(super) fn package(&self, commit_is_mined: bool, evicted_fee_sat: u64) -> Option<Package> {
+        let latest = self.latest_sent().map_or_else(|| self.attempts.first(), |(_, latest)| Some(latest))?;
+        let commit = (self.commit.vsize() as u64, self.commit_fee_sat());
+        Some(Package {
+            reveal_vsize_vb: latest.transaction.vsize() as u64,
+            unmined_commit: (!commit_is_mined).then_some(commit),
+            locked_sat: self.locked().to_sat(),
+            dust_sat: latest.transaction.output[1].script_pubkey.minimal_non_dust().to_sat(),
+            last_fee_sat: latest.fee_sat,
+            evicted_fee_sat,
+        })
+    }
+
+    /// The cheapest reveal that is signed, not sent, and pays what replaces.
+    pub(super) fn rung(&self, range: &FeeRange) -> Option<usize> {
+        let fits = |attempt: &Attempt| {
+            attempt.is_signed() && attempt.sent.is_none() && (range.min_sat..=range.max_sat).contains(&attempt.fee_sat)
+        };
+        let rungs = self.attempts.iter().enumerate().filter(|(_, attempt)| fits(attempt));
+        // The first that reaches what is aimed for, or else the dearest.
+        let (short, enough): (Vec<_>, Vec<_>) = rungs.partition(|(_, attempt)| attempt.fee_sat < range.aim_sat);
+        let enough = enough.into_iter().min_by_key(|(_, attempt)| attempt.fee_sat);
+        enough.or_else(|| short.into_iter().max_by_key(|(_, attempt)| attempt.fee_sat)).map(|(index, _)| index)
+    }
+}
+
+/// What a job costs at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobFigures {
+    /// The commit.
+    pub commit: Txid,
+    /// The latest reveal.
+    pub reveal: Txid,
+    /// The fees of both.
+    pub fee_sat: u64,
+    /// The virtual size of both.
+    pub vsize_vb: u64,
+    /// How many reveals were handed over.
+    pub attempts: usize,
+    /// The bytes of the payload.
+    pub payload_bytes: usize,
+}
+
+/// An action that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// The tip at which it failed.
+    pub(super) tip: BlockHash,
+    /// Why.
+    pub(super) hold: Hold,
+    /// The node refused what was stored already; a higher fee may help.
+    pub(super) is_of_sending: bool,
+}
+
+/// What is kept of the anchor of one batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub(super) batch: u64,
+    pub(super) statement: StatementId,
+    pub(super) state: State,
+    pub(super) is_abandoned: bool,
+    pub(super) bump: Option<BumpOrder>,
+    /// Nothing can happen any more.
+    pub(super) is_closed: bool,
+    pub(super) generations: Vec<Generation>,
+    pub(super) history: Vec<Transition>,
+    /// Why it waits. Not stored: it is found out anew.
+    pub(super) hold: Option<Hold>,
+    /// What failed, and is not tried again before the next tip. Not stored.
+    pub(super) refused: Option<Failed>,
+}
+
+impl Job {
+    /// A job for a batch that is proven.
+    pub fn new(batch: u64, statement: StatementId) -> Self {
+        Self {
+            batch,
+            statement,
+            state: State::Waiting,
+            is_abandoned: false,
+            bump: None,
+            is_closed: false,
+            generations: Vec::new(),
+            history: Vec::new(),
+            hold: None,
+            refused: None,
+        }
+    }
+
+    /// The number of the batch.
+    pub fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// What the batch states.
+    pub fn statement(&self) -> StatementId {
+        self.statement
+    }
+
+    /// How far the anchor is.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether nothing can happen any more.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// The commits and reveals, one for each payload that the chain asked for.
+    pub fn generations(&self) -> &[Generation] {
+        &self.generations
+    }
+
+    /// The changes of state, the oldest first.
+    pub fn history(&self) -> &[Transition] {
+        &self.history
+    }
+
+    /// Why it waits, as of the last look.
+    pub fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
+    /// What the latest generation costs.
+    pub fn figures(&self) -> Option<JobFigures> {
+        let generation = self.generations.last()?;
+        let attempt = generation.latest_sent().map_or_else(|| generation.attempts.first(), |(_, sent)| Some(sent))?;
+        Some(JobFigures {
+            commit: generation.commit.compute_txid(),
+            reveal: attempt.transaction.compute_txid(),
+            fee_sat: generation.commit_fee_sat() + attempt.fee_sat,
+            vsize_vb: (generation.commit.vsize() + attempt.transaction.vsize()) as u64,
+            attempts: generation.attempts.iter().filter(|attempt| attempt.sent.is_some()).count(),
+            payload_bytes: generation.payload.len(),
+        })
+    }
+
+    /// How far the latest generation went by itself.
+    pub(super) fn progress(&self) -> State {
+        self.generations.last().map_or(State::Waiting, generation_progress)
+    }
+
+    /// What failed at this tip, so that it is not tried again.
+    pub(super) fn refused_at(&self, tip: BlockId) -> Option<&Hold> {
+        self.refused.as_ref().filter(|failed| failed.tip == tip.hash).map(|failed| &failed.hold)
+    }
+
+    /// Whether a higher fee is no way out at this tip either.
+    pub(super) fn bump_is_barred_at(&self, tip: BlockId) -> bool {
+        self.refused.as_ref().is_some_and(|failed| failed.tip == tip.hash && !failed.is_of_sending)
+    }
+
+    /// Moves to a state; gives the transition if it is another one.
+    pub(super) fn move_to(&mut self, to: State, height: u32, unix_seconds: u64, reason: &str) -> Option<Transition> {
+        if self.state == to {
+            return None;
+        }
+        let transition = Transition { from: self.state, to, height, unix_seconds, reason: reason.to_owned() };
+        self.state = to;
+        if self.history.len() == HISTORY_MAX {
+            self.history.remove(0);
+        }
+        self.history.push(transition.clone());
+        Some(transition)
+    }
+}
+
+pub(super) fn generation_progress(generation: &Generation) -> State {
+    match generation.attempts.iter().filter(|attempt| attempt.sent.is_some()).count() {
+        0 if generation.commit_sent.is_some() => State::CommitSent,
+        0 if generation.is_signed() => State::Signed,
+        0 => State::Built,
+        1 => State::RevealSent,
+        _ => State::Bumped,
+    }
+}

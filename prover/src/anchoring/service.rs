@@ -1,0 +1,368 @@
+//! The loop around the rules: follow the chain, look, decide, store, act.
+
+mod act;
+mod look;
+
+use super::{
+    Action, BatchSource, Config, Decision, Hold, Job, Order, ServiceError, Signer, StatementId, Store, Transition,
+    chain_index::ChainIndex, decide, job::Failed,
+};
+use crate::{
+    batch::ProvenBatch,
+    follow::{FollowError, sync_headers},
+    node::{Node, NodeError},
+};
+use bitcoin::{BlockHash, Txid};
+use look::Standings;
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use taproof_verifier::{follow::Follower, headers::BlockId};
+
+/// How often the chain may move while it is followed or looked at before that counts as unsteady.
+const MOVES_MAX: usize = 16;
+/// How many actions one batch may take at one tip: build, send twice, rebroadcast, bump, and as many sweeps.
+const STEPS_MAX: usize = 64;
+/// How many blocks a node may lack of those whose headers it has.
+const LAG_BLOCKS_MAX: u32 = 3;
+/// How many batches behind the next one are taken in at once.
+const AHEAD_MAX: u64 = 64;
+
+/// A moment between two steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A change is about to be stored.
+    BeforeStore,
+    /// It was stored.
+    AfterStore,
+    /// A transaction is about to be handed over.
+    BeforeSend,
+    /// It was handed over.
+    AfterSend,
+}
+
+/// What the service reports while it works.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Note<'a> {
+    /// A batch changed its state.
+    Moved {
+        /// The batch.
+        batch: u64,
+        /// The change.
+        transition: &'a Transition,
+    },
+    /// A batch waits for something.
+    Held {
+        /// The batch.
+        batch: u64,
+        /// For what.
+        hold: &'a Hold,
+    },
+    /// A transaction was handed to the node.
+    Sent {
+        /// The batch.
+        batch: u64,
+        /// The transaction.
+        txid: Txid,
+        /// Commit, reveal or sweep.
+        what: &'static str,
+        /// Its fee.
+        fee_sat: u64,
+    },
+    /// A batch was proven again, with another outcome.
+    ProvenAgain {
+        /// The batch.
+        batch: u64,
+    },
+    /// An order names a batch that has no anchor here.
+    OrderIgnored {
+        /// The batch.
+        batch: u64,
+    },
+}
+
+/// Whoever runs the service.
+pub trait Driver {
+    /// Takes a report.
+    fn note(&mut self, note: &Note<'_>);
+
+    /// Asked at every step; the service stops there if the answer is no.
+    fn goes_on(&mut self, step: Step) -> bool;
+
+    /// The clock, in seconds since 1970. It is written into histories and decides nothing.
+    fn unix_seconds(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+    }
+}
+
+/// How things stand after a tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TickReport {
+    /// The last block that was followed.
+    pub tip: BlockId,
+    /// How many batches are anchored.
+    pub batches: u64,
+    /// Whether the node is up to date.
+    pub is_synced: bool,
+    /// How many jobs are open.
+    pub open_jobs: usize,
+}
+
+/// The anchoring service.
+#[derive(Debug)]
+pub struct Service<S> {
+    store: Store,
+    signer: Signer,
+    config: Config,
+    follower: Follower,
+    batches: S,
+    index: ChainIndex,
+    jobs: BTreeMap<u64, Job>,
+    proven: BTreeMap<u64, ProvenBatch>,
+    standings: Standings,
+}
+
+impl<S: BatchSource> Service<S> {
+    /// Reads the store, and goes on from where the follower is: the blocks after it are followed at the first tick.
+    ///
+    /// # Errors
+    /// [`ServiceError::Config`] and [`ServiceError::Store`].
+    pub fn new(
+        store: Store,
+        signer: Signer,
+        config: Config,
+        follower: Follower,
+        batches: S,
+    ) -> Result<Self, ServiceError> {
+        config.check()?;
+        let mut index = ChainIndex::default();
+        let jobs: BTreeMap<u64, Job> = store.jobs()?.into_iter().map(|job| (job.batch(), job)).collect();
+        jobs.values().filter(|job| !job.is_closed).for_each(|job| watch(&mut index, job));
+        let (proven, standings) = (BTreeMap::new(), Standings::default());
+        Ok(Self { store, signer, config, follower, batches, index, jobs, proven, standings })
+    }
+
+    /// All jobs, by batch.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    /// The job of a batch.
+    pub fn job(&self, batch: u64) -> Option<&Job> {
+        self.jobs.get(&batch)
+    }
+
+    /// The follower.
+    pub fn follower(&self) -> &Follower {
+        &self.follower
+    }
+
+    /// Looks at chain and node once and does all that is to be done now.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; after a transient one, and after a restart, another tick goes on.
+    pub fn tick(&mut self, node: &dyn Node, driver: &mut dyn Driver) -> Result<TickReport, ServiceError> {
+        let sync = node.sync_state()?;
+        let is_synced = !sync.initial_download && sync.headers.saturating_sub(sync.blocks) <= LAG_BLOCKS_MAX;
+        for _ in 0..MOVES_MAX {
+            self.advance(node)?;
+            self.take_orders(driver)?;
+            self.take_in(driver)?;
+            if self.settle_all(node, driver, is_synced)? {
+                let open_jobs = self.jobs.values().filter(|job| !job.is_closed).count();
+                let (tip, batches) = (self.follower.scanned(), self.follower.tip().batches);
+                return Ok(TickReport { tip, batches, is_synced, open_jobs });
+            }
+        }
+        Err(FollowError::Unsteady.into())
+    }
+
+    /// Follows the chain to its tip.
+    fn advance(&mut self, node: &dyn Node) -> Result<(), ServiceError> {
+        for _ in 0..MOVES_MAX {
+            for event in sync_headers(node, &mut self.follower)? {
+                self.index.observe(&event);
+            }
+            loop {
+                let Some(next) = self.follower.next_block() else { return Ok(()) };
+                let block = match node.block(&next.hash) {
+                    // The block has left the source's chain since its header was read.
+                    Err(NodeError::Block(_)) => break,
+                    block => block?,
+                };
+                self.index.read(next, &block);
+                let events = self.follower.connect(block).map_err(FollowError::from)?;
+                events.iter().for_each(|event| self.index.observe(event));
+            }
+        }
+        Err(FollowError::Unsteady.into())
+    }
+
+    fn take_orders(&mut self, driver: &mut dyn Driver) -> Result<(), ServiceError> {
+        let height = self.follower.scanned().height;
+        for signed in self.store.signed()? {
+            if let Some(job) = self.jobs.get_mut(&signed.batch()) {
+                job.take_signatures(&signed, height);
+            }
+            let batch = signed.batch();
+            self.store.fulfil(batch, self.jobs.get(&batch))?;
+        }
+        for (batch, order) in self.store.orders()? {
+            match self.jobs.get_mut(&batch) {
+                Some(job) => {
+                    match order {
+                        Order::Bump(order) => job.bump = Some(order),
+                        Order::Abandon => job.is_abandoned = true,
+                        Order::Resume => (job.is_abandoned, job.is_closed) = (false, false),
+                    }
+                    self.store.fulfil(batch, Some(job))?;
+                }
+                None => {
+                    driver.note(&Note::OrderIgnored { batch });
+                    self.store.fulfil(batch, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes jobs of the batches that were proven, from the next one on.
+    fn take_in(&mut self, driver: &mut dyn Driver) -> Result<(), ServiceError> {
+        let next = self.follower.tip().batches;
+        self.proven.retain(|batch, _| *batch >= next);
+        for batch in next..next.saturating_add(AHEAD_MAX) {
+            // Those that wait behind the next one are read again when their turn comes.
+            if batch > next && self.proven.contains_key(&batch) && self.jobs.contains_key(&batch) {
+                continue;
+            }
+            let Some(proven) = self.batches.proven(batch)? else {
+                self.proven.remove(&batch);
+                break;
+            };
+            let statement = StatementId::of(proven.payload());
+            if proven.payload().header().batch != batch {
+                break;
+            }
+            self.proven.insert(batch, proven);
+            match self.jobs.get_mut(&batch) {
+                None => {
+                    let job = Job::new(batch, statement);
+                    store(&self.store, &job, driver)?;
+                    self.jobs.insert(batch, job);
+                }
+                Some(job) if job.statement != statement => {
+                    (job.statement, job.is_closed) = (statement, false);
+                    store(&self.store, job, driver)?;
+                    driver.note(&Note::ProvenAgain { batch });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles every open job, in order; `false` if the chain moved meanwhile.
+    fn settle_all(&mut self, node: &dyn Node, driver: &mut dyn Driver, is_synced: bool) -> Result<bool, ServiceError> {
+        let open: Vec<u64> = self.jobs.values().filter(|job| !job.is_closed).map(Job::batch).collect();
+        for batch in open {
+            if !self.settle(batch, node, driver, is_synced)? {
+                return Ok(false);
+            }
+        }
+        self.is_current(node)
+    }
+
+    /// Whether the node's tip is the one that was followed.
+    fn is_current(&self, node: &dyn Node) -> Result<bool, ServiceError> {
+        let tip = self.follower.scanned();
+        Ok(node.tip_height()? == tip.height && node.block_hash(tip.height)? == Some(tip.hash))
+    }
+
+    /// Decides and acts on one batch until there is nothing to do at this tip; `false` if the chain moved meanwhile.
+    fn settle(
+        &mut self,
+        batch: u64,
+        node: &dyn Node,
+        driver: &mut dyn Driver,
+        is_synced: bool,
+    ) -> Result<bool, ServiceError> {
+        for _ in 0..STEPS_MAX {
+            let view = self.look(batch, node, is_synced)?;
+            // What was seen is only worth something if it was all seen at one tip.
+            if !self.is_current(node)? {
+                return Ok(false);
+            }
+            let job = self.jobs.get(&batch).ok_or(ServiceError::NoSuchBatch(batch))?;
+            let decision = decide(job, &view, &self.config);
+            self.adopt(batch, &decision, driver)?;
+            match decision.action {
+                None => return Ok(true),
+                Some(action) => self.act(batch, action, &view, node, driver)?,
+            }
+        }
+        Err(ServiceError::Unsettled { batch, steps: STEPS_MAX })
+    }
+
+    /// Takes the decided state over into the job and the store.
+    fn adopt(&mut self, batch: u64, decision: &Decision, driver: &mut dyn Driver) -> Result<(), ServiceError> {
+        let (height, now) = (self.follower.scanned().height, driver.unix_seconds());
+        let job = self.jobs.get_mut(&batch).ok_or(ServiceError::NoSuchBatch(batch))?;
+        if decision.hold != job.hold
+            && let Some(hold) = &decision.hold
+        {
+            driver.note(&Note::Held { batch, hold });
+        }
+        job.hold.clone_from(&decision.hold);
+        let reason: String = decision.reason.chars().take(super::codec::REASON_MAX_BYTES / 4).collect();
+        let transition = job.move_to(decision.state, height, now, &reason);
+        let closes = job.is_closed != decision.is_closed;
+        job.is_closed = decision.is_closed;
+        if transition.is_some() || closes {
+            store(&self.store, job, driver)?;
+        }
+        if let Some(transition) = &transition {
+            driver.note(&Note::Moved { batch, transition });
+        }
+        Ok(())
+    }
+}
+
+/// Stores a job, between two steps.
+fn store(store: &Store, job: &Job, driver: &mut dyn Driver) -> Result<(), ServiceError> {
+    step(driver, Step::BeforeStore)?;
+    store.save(job)?;
+    step(driver, Step::AfterStore)
+}
+
+fn step(driver: &mut dyn Driver, step: Step) -> Result<(), ServiceError> {
+    if driver.goes_on(step) { Ok(()) } else { Err(ServiceError::Stopped) }
+}
+
+fn watch(index: &mut ChainIndex, job: &Job) {
+    for generation in job.generations() {
+        let coins = generation.funding().iter().map(|coin| coin.outpoint);
+        index.watch(generation.commit().compute_txid(), coins.chain([generation.output()]));
+    }
+}
+
+/// What could not be done at a tip.
+fn refused(tip: BlockHash, hold: Hold) -> Option<Failed> {
+    Some(Failed { tip, hold, is_of_sending: false })
+}
+
+impl Action {
+    /// The generation that the action is about, if there is one.
+    fn generation(&self) -> Option<usize> {
+        match self {
+            Self::Build { .. } => None,
+            Self::SendCommit { generation }
+            | Self::SendReveal { generation, .. }
+            | Self::Rebroadcast { generation }
+            | Self::Bump { generation, .. }
+            | Self::Sweep { generation, .. }
+            | Self::ResendSweep { generation } => Some(*generation),
+        }
+    }
+}

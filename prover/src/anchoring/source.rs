@@ -1,0 +1,38 @@
+//! Where proven batches come from.
+
+use super::ServiceError;
+use crate::{
+    artefact::{self, FileError},
+    batch::ProvenBatch,
+};
+use std::{io, path::PathBuf};
+
+/// The batches that are proven.
+pub trait BatchSource {
+    /// A batch, if it is proven.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, ServiceError>;
+}
+
+/// A folder of files `N.proofs`, as `taproof prove` writes them.
+#[derive(Clone, Debug)]
+pub struct ProofFolder(PathBuf);
+
+impl ProofFolder {
+    /// The folder at a path, which need not exist.
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+}
+
+impl BatchSource for ProofFolder {
+    fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, ServiceError> {
+        match artefact::read(&self.0.join(format!("{batch}.proofs"))) {
+            Ok(proven) => Ok(Some(proven)),
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The store of anchors: one [redb] file that is opened for the moment of reading or writing, so that other commands can look at
+//! it beside a running service.
+//!
+//! Every change is one durable transaction. A job's payloads are written once each, by their hash.
+
+use super::{Job, Order, StoreError, codec};
+use crate::wallet::PosterScripts;
+use bitcoin::{Network, XOnlyPublicKey};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction, backends::FileBackend,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+use taproof_verifier::{cell::ChainId, envelope::Magic, payload::PayloadHash};
+use tempfile::NamedTempFile;
+
+/// The version of all tables together.
+const FORMAT_VERSION: u32 = 1;
+/// The version. It stands alone in its table, whose form never changes.
+const FORMAT: TableDefinition<'_, (), u32> = TableDefinition::new("taproof anchoring format");
+/// The [`Identity`].
+const IDENTITY: TableDefinition<'_, (), &[u8]> = TableDefinition::new("identity");
+/// The jobs, by batch.
+const JOBS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("jobs");
+/// The payloads, by hash.
+const PAYLOADS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("payloads");
+/// What other processes ask of the service, by batch.
+const ORDERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("orders");
+/// What external signers have signed, by batch: a copy of the job, from which the service takes the signatures.
+const SIGNED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signed");
+
+/// How long to wait for another process to close the file.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Whose anchors a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    chain_id: ChainId,
+    network: Network,
+    magic: Magic,
+    poster: XOnlyPublicKey,
+}
+
+impl Identity {
+    /// The anchors of a rollup by a poster.
+    pub fn new(chain_id: ChainId, magic: Magic, poster: &PosterScripts) -> Self {
+        Self { chain_id, network: poster.network(), magic, poster: poster.public() }
+    }
+
+    /// The bytes by which anchors are found.
+    pub fn magic(&self) -> Magic {
+        self.magic
+    }
+
+    /// The poster's scripts, as far as its public key gives them.
+    pub fn poster(&self) -> PosterScripts {
+        PosterScripts::watch_only(self.poster, self.network)
+    }
+}
+
+/// The file of jobs.
+#[derive(Clone, Debug)]
+pub struct Store {
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Store {
+    /// Opens a store and checks all of its pages, or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
+        let store = Self { path: path.to_owned(), identity };
+        match std::fs::metadata(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => store.create()?,
+            Err(error) => return Err(StoreError::from_io(error)),
+        }
+        store.compare(&read_checked(path)?)?;
+        Ok(store)
+    }
+
+    /// Opens the store that is there, whoever's it is; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find(path: &Path) -> Result<Option<Self>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let identity = read_checked(path)?;
+        Ok(Some(Self { path: path.to_owned(), identity }))
+    }
+
+    /// Whose anchors these are.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// All jobs, by batch.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn jobs(&self) -> Result<Vec<Job>, StoreError> {
+        self.read_jobs(JOBS)
+    }
+
+    /// The copies of jobs that [`Store::put_signed`] keeps.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn signed(&self) -> Result<Vec<Job>, StoreError> {
+        self.read_jobs(SIGNED)
+    }
+
+    /// Keeps a copy of a job that has more signatures than the service's own, for the service to take them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_signed(&self, job: &Job) -> Result<(), StoreError> {
+        let bytes = codec::encode(job);
+        self.write(|transaction| {
+            transaction.open_table(SIGNED)?.insert(job.batch(), bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    fn read_jobs(&self, table: TableDefinition<'_, u64, &[u8]>) -> Result<Vec<Job>, StoreError> {
+        let database = self.database()?;
+        let transaction = database.begin_read()?;
+        let payloads = transaction.open_table(PAYLOADS)?;
+        let payload = |hash: PayloadHash| Ok(payloads.get(hash.to_byte_array())?.map(|bytes| bytes.value().to_vec()));
+        let mut jobs = Vec::new();
+        for entry in transaction.open_table(table)?.iter()? {
+            let (batch, bytes) = entry?;
+            let job = codec::decode(bytes.value(), &self.identity, payload)?;
+            if job.batch() != batch.value() {
+                return Err(StoreError::corrupted("a job stands in another's place"));
+            }
+            jobs.push(job);
+        }
+        Ok(jobs)
+    }
+
+    /// Keeps a job in the place of what was kept of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then what was kept before is kept.
+    pub fn save(&self, job: &Job) -> Result<(), StoreError> {
+        let bytes = codec::encode(job);
+        self.write(|transaction| {
+            let mut payloads = transaction.open_table(PAYLOADS)?;
+            for generation in job.generations() {
+                let hash = generation.payload_hash().to_byte_array();
+                if payloads.get(hash)?.is_none() {
+                    payloads.insert(hash, generation.payload())?;
+                }
+            }
+            transaction.open_table(JOBS)?.insert(job.batch(), bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Keeps an order for the service, in the place of an older one for the batch.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_order(&self, batch: u64, order: Order) -> Result<(), StoreError> {
+        let bytes = postcard::to_stdvec(&order).expect("memory takes any order");
+        self.write(|transaction| {
+            transaction.open_table(ORDERS)?.insert(batch, bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// The orders that wait.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn orders(&self) -> Result<Vec<(u64, Order)>, StoreError> {
+        let database = self.database()?;
+        let table = database.begin_read()?.open_table(ORDERS)?;
+        let decode = |bytes: &[u8]| postcard::from_bytes(bytes).map_err(StoreError::corrupted);
+        table
+            .iter()?
+            .map(|entry| {
+                let (batch, order) = entry?;
+                Ok((batch.value(), decode(order.value())?))
+            })
+            .collect()
+    }
+
+    /// Keeps a job, and forgets the order that was carried out and the signatures that were taken with it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn fulfil(&self, batch: u64, job: Option<&Job>) -> Result<(), StoreError> {
+        let bytes = job.map(codec::encode);
+        self.write(|transaction| {
+            if let Some(bytes) = bytes {
+                transaction.open_table(JOBS)?.insert(batch, bytes.as_slice())?;
+            }
+            transaction.open_table(ORDERS)?.remove(batch)?;
+            transaction.open_table(SIGNED)?.remove(batch)?;
+            Ok(())
+        })
+    }
+
+    fn create(&self) -> Result<(), StoreError> {
+        // The file gets its name when all is in it, so that a crash leaves no half store.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let unnamed = NamedTempFile::new_in(folder).map_err(StoreError::from_io)?;
+        let file = unnamed.reopen().map_err(StoreError::from_io)?;
+        let database = FileBackend::new(file)
+            .and_then(|backend| Database::builder().create_with_backend(backend))
+            .map_err(|error| StoreError::from_open(error, &self.path))?;
+        let identity = postcard::to_stdvec(&self.identity).expect("memory takes any identity");
+        let transaction = database.begin_write()?;
+        transaction.open_table(FORMAT)?.insert((), FORMAT_VERSION)?;
+        transaction.open_table(IDENTITY)?.insert((), identity.as_slice())?;
+        transaction.open_table(JOBS)?;
+        transaction.open_table(PAYLOADS)?;
+        transaction.open_table(ORDERS)?;
+        transaction.open_table(SIGNED)?;
+        transaction.commit()?;
+        drop(database);
+        match unnamed.persist_noclobber(&self.path) {
+            Ok(_) => {}
+            // Another process made it in the same moment; what it wrote is compared like any other.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StoreError::from_io(error.error)),
+        }
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::from_io)
+    }
+
+    fn compare(&self, found: &Identity) -> Result<(), StoreError> {
+        let Identity { chain_id, network, magic, poster } = self.identity;
+        let differs = [
+            (chain_id != found.chain_id || magic != found.magic, "rollup"),
+            (network != found.network, "network"),
+            (poster != found.poster, "poster"),
+        ];
+        match differs.into_iter().find(|(differs, _)| *differs) {
+            Some((_, what)) => Err(StoreError::Foreign(what)),
+            None => Ok(()),
+        }
+    }
+
+    fn database(&self) -> Result<Database, StoreError> {
+        open_database(&self.path, false)
+    }
+
+    fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let database = self.database()?;
+        let transaction = database.begin_write()?;
+        // A transaction that is dropped is taken back.
+        change(&transaction)?;
+        Ok(transaction.commit()?)
+    }
+}
+
+/// Opens the file, waiting a few seconds for whoever has it open; with a look at every page's checksum if asked.
+fn open_database(path: &Path, is_checked: bool) -> Result<Database, StoreError> {
+    let started = Instant::now();
+    let mut builder = Database::builder();
+    builder.set_check_integrity_on_open(is_checked);
+    loop {
+        match builder.open(path) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) if started.elapsed() < PATIENCE => thread::sleep(PAUSE),
+            result => return result.map_err(|error| StoreError::from_open(error, path)),
+        }
+    }
+}
+
+/// Checks a whole file, and says whose it is.
+fn read_checked(path: &Path) -> Result<Identity, StoreError> {
+    let metadata = std::fs::metadata(path).map_err(StoreError::from_io)?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Err(StoreError::NotAStore(path.to_owned()));
+    }
+    read_identity(&open_database(path, true)?).map_err(|error| match error {
+        StoreError::NotAStore(_) => StoreError::NotAStore(path.to_owned()),
+        error => error,
+    })
+}
+
+fn read_identity(database: &Database) -> Result<Identity, StoreError> {
+    let transaction = database.begin_read()?;
+    let format = match transaction.open_table(FORMAT) {
+        Err(TableError::TableDoesNotExist(_)) => return Err(StoreError::NotAStore(PathBuf::new())),
+        table => table?,
+    };
+    match format.get(())?.map(|version| version.value()) {
+        Some(FORMAT_VERSION) => {}
+        Some(found) => return Err(StoreError::Version { expected: FORMAT_VERSION, found }),
+        None => return Err(StoreError::corrupted("the version is missing")),
+    }
+    let identity = transaction.open_table(IDENTITY)?;
+    let identity = identity.get(())?.ok_or_else(|| StoreError::corrupted("the identity is missing"))?;
+    postcard::from_bytes(identity.value()).map_err(StoreError::corrupted)
+}

@@ -1,0 +1,165 @@
+//! Keys kept elsewhere: an independent signer, and what is refused of what it gives back.
+
+use super::rig::Rig;
+use crate::anchoring::{
+    Hold, Job, Order, State,
+    psbt::{self, Accepted, PsbtError},
+};
+use bitcoin::{
+    Amount, NetworkKind, Psbt, Witness,
+    bip32::{DerivationPath, KeySource, Xpriv},
+    key::Secp256k1,
+};
+
+/// The master key behind the toy's poster, as a signer has it.
+fn master() -> (Xpriv, KeySource) {
+    let master = Xpriv::new_master(NetworkKind::Test, &[3; 32]).expect("a seed");
+    let path: DerivationPath = "86h/1h/0h/0/0".parse().expect("a path");
+    (master, (master.fingerprint(&Secp256k1::new()), path))
+}
+
+fn sign(psbt: &mut Psbt) {
+    psbt.sign(&master().0, &Secp256k1::new()).expect("the key is the poster's");
+}
+
+fn external() -> Rig {
+    let mut rig = Rig::new(1);
+    rig.is_external = true;
+    rig.tick();
+    assert_eq!(rig.state(0), State::Built);
+    assert_eq!(rig.job(0).hold(), Some(&Hold::AwaitingSignatures));
+    rig
+}
+
+/// All PSBTs of a job's last generation.
+fn all(rig: &Rig, job: &Job) -> Vec<Psbt> {
+    let (poster, origin) = (rig.identity().poster(), master().1);
+    let generation = job.generations().last().expect("built");
+    let mut all = psbt::reveals(generation, &poster, Some(&origin));
+    all.insert(0, psbt::commit(generation, &poster, Some(&origin)));
+    // As files carry them.
+    all.iter().map(|psbt| Psbt::deserialize(&psbt.serialize()).expect("just written")).collect()
+}
+
+#[test]
+fn an_external_signer_is_asked_once_for_a_whole_ladder() {
+    let mut rig = external();
+    let mut job = rig.job(0).clone();
+    let mut psbts = all(&rig, &job);
+    assert!(psbts.len() > 4, "a commit and a ladder of reveals: {}", psbts.len());
+    psbts.iter_mut().for_each(sign);
+    let accepted: Vec<Accepted> = psbts.iter().map(|psbt| psbt::accept(&mut job, psbt).expect("well signed")).collect();
+    assert_eq!(accepted[0], Accepted::Commit);
+    let fees: Vec<u64> = accepted[1..]
+        .iter()
+        .map(|accepted| match accepted {
+            Accepted::Reveal(fee_sat) => *fee_sat,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(fees.windows(2).all(|pair| pair[1] > pair[0]), "{fees:?}");
+    rig.store().put_signed(&job).expect("ours");
+    rig.restart();
+    rig.tick();
+    assert_eq!(rig.states(0), [State::Built, State::Signed, State::CommitSent, State::RevealSent]);
+    for _ in 0..6 {
+        rig.mine_only(&[]);
+        rig.tick();
+    }
+    assert_eq!(rig.state(0), State::Bumped, "rung by rung, with nobody asked");
+    assert_eq!(rig.job(0).figures().expect("built").attempts, 3);
+    for _ in 0..40 {
+        rig.mine_only(&[]);
+        rig.tick();
+    }
+    assert!(matches!(
+        rig.job(0).hold(),
+        Some(Hold::LadderUsed { .. } | Hold::AtCap { .. } | Hold::HeadroomUsed { .. })
+    ));
+    rig.mine_and_tick(1);
+    assert_eq!(rig.state(0), State::InBlock);
+}
+
+#[test]
+fn a_sweep_can_be_signed_elsewhere_too() {
+    let mut rig = external();
+    let mut job = rig.job(0).clone();
+    for mut psbt in all(&rig, &job) {
+        sign(&mut psbt);
+        psbt::accept(&mut job, &psbt).expect("well signed");
+    }
+    rig.store().put_signed(&job).expect("ours");
+    rig.tick();
+    let generation = rig.job(0).generations()[0].clone();
+    rig.mine_only(&[generation.commit().clone()]);
+    rig.toy.node = crate::node::EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
+    rig.store().put_order(0, Order::Abandon).expect("ours");
+    rig.tick();
+    assert!(matches!(rig.job(0).hold(), None | Some(Hold::SweepAwaitsSignature(_))));
+    let mut job = rig.job(0).clone();
+    let (poster, origin) = (rig.identity().poster(), master().1);
+    let rate = super::rig::rate("4");
+    let mut sweep = psbt::sweep(&generation, &poster, rate, Some(&origin)).expect("worth it");
+    sign(&mut sweep);
+    assert!(matches!(psbt::accept(&mut job, &sweep), Ok(Accepted::Sweep(_))));
+    rig.store().put_signed(&job).expect("ours");
+    rig.mine_only(&[]);
+    rig.tick();
+    rig.mine_and_tick(1);
+    assert_eq!(rig.state(0), State::Swept, "{:?}", rig.job(0).hold());
+}
+
+#[test]
+fn what_comes_back_is_checked_as_if_a_stranger_gave_it() {
+    let rig = external();
+    let job = rig.job(0).clone();
+    let psbts = all(&rig, &job);
+    let refused = |psbt: &Psbt| {
+        let mut copy = job.clone();
+        let error = psbt::accept(&mut copy, psbt).expect_err("altered");
+        assert_eq!(copy, job, "nothing is taken");
+        error
+    };
+    assert_eq!(refused(&psbts[0]), PsbtError::Unsigned(0));
+    assert_eq!(refused(&psbts[1]), PsbtError::Unsigned(0));
+    let signed: Vec<Psbt> = psbts
+        .into_iter()
+        .map(|mut psbt| {
+            sign(&mut psbt);
+            psbt
+        })
+        .collect();
+    // Another transaction, another amount, another coin.
+    let mut altered = signed[1].clone();
+    altered.unsigned_tx.output[1].value += Amount::from_sat(1);
+    let txid = altered.unsigned_tx.compute_txid();
+    assert!(
+        matches!(refused(&altered), PsbtError::Unsigned(_) | PsbtError::Unknown(_) | PsbtError::Script(_)),
+        "{txid}"
+    );
+    let mut altered = signed[0].clone();
+    altered.unsigned_tx.output[0].value += Amount::from_sat(1);
+    let txid = altered.unsigned_tx.compute_txid();
+    assert_eq!(refused(&altered), PsbtError::Unknown(txid));
+    let mut altered = signed[0].clone();
+    altered.inputs[0].witness_utxo.as_mut().expect("given").value += Amount::from_sat(1);
+    assert_eq!(refused(&altered), PsbtError::SpentOutput(0));
+    // A signature of another input, of another kind, and of nothing.
+    let mut altered = signed[0].clone();
+    altered.inputs[0].tap_key_sig = signed[1].inputs[0].tap_script_sigs.values().next().copied();
+    assert!(matches!(refused(&altered), PsbtError::Script(_)));
+    let mut altered = signed[0].clone();
+    altered.inputs[0].tap_key_sig.as_mut().expect("signed").sighash_type = bitcoin::TapSighashType::None;
+    assert_eq!(refused(&altered), PsbtError::SighashType(0));
+    let mut altered = signed[0].clone();
+    altered.inputs[0].tap_key_sig = None;
+    altered.inputs[0].final_script_witness = Some(Witness::from_slice(&[[1u8; 64], [2; 64]]));
+    assert_eq!(refused(&altered), PsbtError::Witness(0));
+    // A signer that finishes what it signs is as good.
+    let mut finished = signed[0].clone();
+    for input in &mut finished.inputs {
+        let signature = input.tap_key_sig.take().expect("signed");
+        input.final_script_witness = Some(Witness::p2tr_key_spend(&signature));
+    }
+    assert_eq!(psbt::accept(&mut job.clone(), &finished), Ok(Accepted::Commit));
+}

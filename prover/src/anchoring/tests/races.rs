@@ -1,0 +1,210 @@
+//! Others at work on the same chain: a second service, a thief of coins, miners, fees.
+
+use super::rig::{Rig, Script, rate};
+use crate::{
+    anchoring::{BatchSource, Hold, Identity, Service, Signer, State, Store},
+    batch::ProvenBatch,
+    follow,
+    node::EmbeddedNode,
+    wallet::{PosterKey, Wallet},
+};
+use bitcoin::{Amount, Network, TxOut};
+use taproof_verifier::{groth16::Proof, payload::Payload};
+
+fn rival_key() -> PosterKey {
+    let wallet = Wallet::from_seed(&[8; 32], Network::Regtest).expect("32 bytes");
+    wallet.poster_key(0).expect("a small number")
+}
+
+/// A second service with a key, coins and a store of its own.
+fn rival<S: BatchSource>(rig: &mut Rig, batches: S, folder: &tempfile::TempDir) -> Service<S> {
+    let key = rival_key();
+    let coin = TxOut { value: Amount::from_sat(30_000_000), script_pubkey: key.script_pubkey() };
+    let payment = crate::anchor::pay(vec![coin], rate("1"), &super::rig_coins(rig), &rig.toy.poster).expect("coins");
+    rig.mine_only(&[payment]);
+    let params = &rig.toy.params;
+    let identity = Identity::new(params.chain_id, params.magic, &key.scripts());
+    let store = Store::open(&folder.path().join("rival.redb"), identity).expect("a new store");
+    let follower = follow::start(rig.node(), params.clone(), rig.toy.program.clone()).expect("the toy's chain");
+    Service::new(store, Signer::Key(key), rig.config, follower, batches).expect("a new store")
+}
+
+/// The same statements with other proofs: -A and -B prove what A and B prove.
+fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
+    let payload = proven.payload();
+    let mut chunks = payload.chunks().to_vec();
+    for chunk in &mut chunks {
+        let proof = &chunk.proof;
+        chunk.proof = Proof::new(-*proof.a(), -*proof.b(), *proof.c()).expect("points of the groups");
+    }
+    ProvenBatch::new(Payload::new(*payload.header(), chunks).expect("as long as before")).expect("short")
+}
+
+#[test]
+fn of_two_services_one_anchors_and_both_adopt_it() {
+    let mut rig = Rig::new(2);
+    let copies = super::rig::Proven::default();
+    for (batch, proven) in rig.batches.0.borrow().iter() {
+        copies.0.borrow_mut().insert(*batch, other_proofs(proven));
+    }
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let (mut other, mut script) = (rival(&mut rig, copies, &folder), Script::default());
+    for _ in 0..10 {
+        other.tick(&rig.toy.node, &mut script).expect("it answers");
+        rig.tick();
+        rig.mine(1);
+    }
+    other.tick(&rig.toy.node, &mut script).expect("it answers");
+    rig.tick();
+    assert_eq!(rig.anchored(), 2, "each batch once, the second on whatever copy of the first was accepted");
+    for batch in 0..2 {
+        assert_eq!(rig.state(batch), State::Final);
+        assert_eq!(other.job(batch).expect("proven").state(), State::Final);
+    }
+    let last = |job: &crate::anchoring::Job| job.history().iter().map(|moved| moved.reason.clone()).collect::<String>();
+    let by_others = [last(rig.job(0)), last(other.job(0).expect("proven"))].map(|log| log.contains("somebody else"));
+    assert_eq!(by_others.iter().filter(|by_others| **by_others).count(), 1);
+}
+
+#[test]
+fn a_batch_is_rebuilt_on_a_foreign_copy_of_the_one_before() {
+    let mut rig = Rig::new(2);
+    let copies = super::rig::Proven::default();
+    let copy = other_proofs(&rig.batches.0.borrow()[&0]);
+    copies.0.borrow_mut().insert(0, copy);
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let (mut other, mut script) = (rival(&mut rig, copies, &folder), Script::default());
+    rig.tick();
+    other.tick(&rig.toy.node, &mut script).expect("it answers");
+    // A miner takes the foreign copy first. Ours is mined, too, but for its reveal.
+    let foreign = other.job(0).expect("proven").generations()[0].clone();
+    let ours = rig.job(0).generations()[0].clone();
+    let block = [foreign.commit().clone(), foreign.attempts()[0].transaction().clone(), ours.commit().clone()];
+    rig.mine_only(&block);
+    rig.tick();
+    assert_eq!(rig.state(0), State::InBlock, "adopted");
+    assert_eq!(rig.state(1), State::RevealSent);
+    let header = taproof_verifier::payload::Header::decode(rig.job(1).generations()[0].payload()).expect("a payload");
+    assert_eq!(header.previous_payload_hash, foreign.payload_hash());
+    // What ours locked is taken back when the batch is safe, from under the reveal that waits.
+    rig.toy.node = EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
+    rig.mine_only(&[]);
+    rig.tick();
+    assert!(rig.job(0).generations()[0].sweeps().is_empty());
+    rig.mine_and_tick(1);
+    let sweep = rig.job(0).generations()[0].sweeps()[0].transaction().compute_txid();
+    assert_eq!(rig.node().pool_spender(&ours.output()).expect("it answers"), Some(sweep));
+    rig.mine_and_tick(8);
+    assert_eq!((rig.state(0), rig.state(1)), (State::Final, State::Final));
+    assert!(rig.job(0).is_closed());
+}
+
+#[test]
+fn a_coin_that_somebody_else_spends_is_replaced() {
+    let mut rig = Rig::new(1);
+    rig.tick();
+    let generation = rig.job(0).generations()[0].clone();
+    let coin = generation.funding()[0].clone();
+    let output = TxOut { value: Amount::from_sat(1_000_000), script_pubkey: rival_key().script_pubkey() };
+    let theft = crate::anchor::pay(vec![output], rate("3"), &[coin], &rig.toy.poster).expect("a coin");
+    rig.mine_only(&[theft]);
+    rig.tick();
+    assert_eq!(rig.job(0).generations().len(), 2);
+    assert_eq!(rig.state(0), State::RevealSent);
+    rig.mine_and_tick(1);
+    assert_eq!(rig.state(0), State::InBlock);
+    rig.mine_and_tick(6);
+    assert!(rig.job(0).is_closed(), "nothing is left of the first commit");
+}
+
+#[test]
+fn a_coin_that_is_spent_in_the_pool_is_not_taken() {
+    let mut rig = Rig::new(1);
+    rig.key = rival_key();
+    super::fund(&mut rig, 20_000_000);
+    super::fund(&mut rig, 19_000_000);
+    let largest = rig.node().coins(&[rig.key.script_pubkey()]).expect("it answers").coins.into_iter();
+    let largest = largest.max_by_key(|coin| coin.output.value).expect("two coins");
+    let funding = crate::anchor::Funding { outpoint: largest.outpoint, output: largest.output };
+    let output = TxOut { value: Amount::from_sat(1_000_000), script_pubkey: rival_key().script_pubkey() };
+    let payment = crate::anchor::pay(vec![output], rate("3"), &[funding], &rig.key).expect("a coin");
+    rig.node().send(&payment).expect("standard");
+    rig.tick();
+    assert_eq!(rig.state(0), State::RevealSent);
+    let spent = rig.job(0).generations()[0].funding().to_vec();
+    assert!(spent.iter().all(|coin| coin.outpoint != largest.outpoint));
+}
+
+#[test]
+fn batches_never_share_a_coin_nor_spend_fresh_change() {
+    let mut rig = Rig::new(3);
+    rig.tick();
+    for _ in 0..3 {
+        let waiting: Vec<_> = (0..3).flat_map(|batch| rig.job(batch).generations().to_vec()).collect();
+        for generation in &waiting {
+            for coin in generation.funding() {
+                let sharing = waiting.iter().filter(|other| other.funding().contains(coin)).count();
+                assert_eq!(sharing, 1, "a coin of one anchor alone");
+            }
+        }
+        rig.mine_and_tick(1);
+    }
+    assert_eq!(rig.anchored(), 3);
+}
+
+#[test]
+fn a_fee_spike_is_followed_up_to_the_cap() {
+    let mut rig = Rig::new(1);
+    rig.config.fee_cap = rate("60");
+    rig.tick();
+    rig.outlook.estimate = Some(rate("40"));
+    for _ in 0..3 {
+        rig.mine_only(&[]);
+        rig.tick();
+    }
+    let paid = |rig: &Rig| {
+        let figures = rig.job(0).figures().expect("built");
+        figures.fee_sat * 1_000 / figures.vsize_vb
+    };
+    assert!((40_000..40_100).contains(&paid(&rig)), "{}", paid(&rig));
+    rig.outlook.estimate = Some(rate("500"));
+    for _ in 0..6 {
+        rig.mine_only(&[]);
+        rig.tick();
+    }
+    assert!((59_000..=60_000).contains(&paid(&rig)), "{}", paid(&rig));
+    assert!(matches!(rig.job(0).hold(), Some(Hold::AtCap { .. })), "{:?}", rig.job(0).hold());
+    rig.mine_and_tick(1);
+    assert_eq!(rig.state(0), State::InBlock);
+}
+
+#[test]
+fn a_pool_whose_minimum_rose_gets_the_reveal_again_at_a_higher_fee() {
+    let mut rig = Rig::new(1);
+    rig.tick();
+    let commit = rig.job(0).generations()[0].commit().clone();
+    rig.mine_only(&[commit]);
+    // The pool forgets the reveal and takes it back only for more.
+    rig.toy.node = EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
+    rig.outlook.min_pool = rate("8");
+    rig.tick();
+    assert_eq!(rig.state(0), State::Bumped, "{:?}", rig.job(0).hold());
+    let reveal = rig.job(0).figures().expect("built").reveal;
+    assert!(rig.node().pool_entry(&reveal).expect("it answers").is_some());
+}
+
+#[test]
+fn a_node_that_is_not_up_to_date_is_not_acted_on() {
+    let mut rig = Rig::new(1);
+    rig.outlook.is_syncing = true;
+    rig.tick();
+    assert_eq!(rig.job(0).hold(), Some(&Hold::NodeSyncing));
+    assert!(rig.job(0).generations().is_empty());
+    rig.outlook.is_syncing = false;
+    rig.tick();
+    assert_eq!(rig.state(0), State::RevealSent);
+    rig.outlook.is_syncing = true;
+    rig.mine(1);
+    rig.tick();
+    assert_eq!(rig.state(0), State::RevealSent, "what such a node says is not believed");
+}

@@ -1,0 +1,380 @@
+//! The service against a real bitcoind: its pool, its rules of replacement, its reorganisations, and `kill -9`.
+
+use super::{
+    bitcoind::{
+        Bitcoind, Options,
+        proxy::{Fault, Proxy},
+    },
+    rig::{Proven, Rig, Script, rate},
+};
+use crate::{
+    anchor::{Funding, pay},
+    anchoring::{
+        Config, Driver, Hold, Identity, Job, Note, Service, ServiceError, Signer, State, Step, Store, TickReport,
+    },
+    follow,
+    node::{Node, RpcAuth, RpcNode},
+    wallet::PosterKey,
+};
+use bitcoin::{Amount, Network, TxOut, consensus::encode::serialize_hex};
+use serde_json::json;
+use std::{
+    env,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+use taproof_verifier::{
+    follow::{Follower, Params},
+    program::Program,
+};
+use tempfile::TempDir;
+
+/// Deeper than any reorganisation here.
+const FINAL_DEPTH_BLOCKS: u32 = 14;
+
+/// What a service needs beside a node: made alike in every process.
+struct Setting {
+    params: Params,
+    program: Program,
+    batches: Proven,
+    key: PosterKey,
+    config: Config,
+    blocks: Vec<bitcoin::Block>,
+}
+
+impl Setting {
+    fn new(batches: u64) -> Self {
+        let rig = Rig::with_final_depth(batches, FINAL_DEPTH_BLOCKS);
+        Self {
+            params: rig.toy.params.clone(),
+            program: rig.toy.program.clone(),
+            batches: rig.batches.clone(),
+            key: rig.key.clone(),
+            config: rig.config,
+            blocks: rig.toy.node.chain().blocks().cloned().collect(),
+        }
+    }
+
+    fn service(&self, store: &Path, node: &dyn Node) -> Result<Service<Proven>, ServiceError> {
+        let identity = Identity::new(self.params.chain_id, self.params.magic, &self.key.scripts());
+        let store = Store::open(store, identity)?;
+        let follower = follow::start(node, self.params.clone(), self.program.clone())?;
+        Service::new(store, Signer::Key(self.key.clone()), self.config, follower, self.batches.clone())
+    }
+}
+
+/// A bitcoind that has the toy's blocks, and a service.
+struct World {
+    core: Bitcoind,
+    setting: Setting,
+    script: Script,
+    folder: TempDir,
+    service: Option<Service<Proven>>,
+}
+
+impl World {
+    fn new(batches: u64) -> Self {
+        let world = Self::behind(batches);
+        // A block of now ends the initial download.
+        world.core.mine_empty(1);
+        world
+    }
+
+    /// A node whose last block is years old.
+    fn behind(batches: u64) -> Self {
+        let (core, setting) = (Bitcoind::start_with(Options::default()), Setting::new(batches));
+        for block in &setting.blocks[1..] {
+            let refusal = core.call("submitblock", json!([serialize_hex(block)]));
+            assert!(refusal.is_null(), "the embedded chain is one of regtest: {refusal}");
+        }
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        Self { core, setting, script: Script::default(), folder, service: None }
+    }
+
+    fn store_path(&self) -> PathBuf {
+        self.folder.path().join("anchoring.redb")
+    }
+
+    fn try_tick(&mut self) -> Result<TickReport, ServiceError> {
+        let auth = RpcAuth::CookieFile(self.core.cookie_file());
+        let node = RpcNode::connect(&self.core.url(), &auth, Network::Regtest)?;
+        let mut service = match self.service.take() {
+            Some(service) => service,
+            None => self.setting.service(&self.store_path(), &node)?,
+        };
+        let report = service.tick(&node, &mut self.script);
+        self.service = Some(service);
+        report
+    }
+
+    fn tick(&mut self) -> TickReport {
+        self.try_tick().expect("the node answers")
+    }
+
+    fn mine_and_tick(&mut self, blocks: u32) {
+        for _ in 0..blocks {
+            self.core.mine(1, &self.core.new_script());
+            self.tick();
+        }
+    }
+
+    fn job(&self, batch: u64) -> &Job {
+        self.service.as_ref().expect("it ticked").job(batch).expect("proven")
+    }
+
+    fn state(&self, batch: u64) -> State {
+        self.job(batch).state()
+    }
+
+    fn follower(&self) -> Follower {
+        let node = self.core.node();
+        let (params, program) = (self.setting.params.clone(), self.setting.program.clone());
+        let mut follower = follow::start(&node, params, program).expect("the node's chain");
+        follow::catch_up(&node, &mut follower, |_, _| Ok::<(), follow::FollowError>(())).expect("the node's chain");
+        follower
+    }
+}
+
+#[test]
+fn batches_become_final() {
+    let mut world = World::new(3);
+    world.tick();
+    assert_eq!(world.state(0), State::RevealSent);
+    let pool = world.core.pool();
+    let figures = world.job(0).figures().expect("built");
+    assert!(pool.contains(&figures.commit) && pool.contains(&figures.reveal));
+    world.mine_and_tick(3 + FINAL_DEPTH_BLOCKS);
+    assert!((0..3).all(|batch| world.state(batch) == State::Final));
+    assert_eq!(world.follower().tip().batches, 3);
+    assert!((0..3).all(|batch| world.job(batch).generations().len() == 1));
+}
+
+#[test]
+fn the_pool_takes_every_replacement_up_to_the_cap_and_an_original_may_still_win() {
+    let mut world = World::new(1);
+    world.setting.config.fee_cap = rate("4");
+    world.setting.config.bump_every_blocks = 1;
+    world.tick();
+    let original = world.job(0).generations()[0].clone();
+    for _ in 0..12 {
+        world.core.mine_empty(1);
+        world.tick();
+        if matches!(world.job(0).hold(), Some(Hold::AtCap { .. })) {
+            break;
+        }
+        let reveal = world.job(0).figures().expect("built").reveal;
+        assert!(world.core.pool().contains(&reveal), "{:?}", world.job(0).hold());
+    }
+    assert!(matches!(world.job(0).hold(), Some(Hold::AtCap { .. })), "{:?}", world.job(0).hold());
+    assert!(world.job(0).figures().expect("built").attempts > 3);
+    let block = [original.commit().clone(), original.attempts()[0].transaction().clone()];
+    world.core.mine_with(&block, &world.core.new_script());
+    world.tick();
+    assert_eq!(world.state(0), State::InBlock);
+    world.mine_and_tick(FINAL_DEPTH_BLOCKS);
+    assert!(world.job(0).is_closed());
+}
+
+#[test]
+fn reorganisations_of_every_depth_are_survived() {
+    for depth in 1..=10u32 {
+        let buried = depth % 4;
+        let mut world = World::new(2);
+        world.tick();
+        world.mine_and_tick(1 + buried);
+        let before = world.follower();
+        assert!(before.tip().batches >= 1);
+        world.core.reorganise(depth, depth + 1);
+        world.tick();
+        if world.state(0) == State::Stale {
+            // The deposits left their blocks: only proving again helps, and nothing is sent until then.
+            assert!(depth.saturating_sub(buried) >= 8, "{depth} replaced");
+            assert_eq!(world.follower().tip().batches, 0);
+            world.mine_and_tick(1);
+            assert_eq!(world.state(0), State::Stale);
+            continue;
+        }
+        world.mine_and_tick(4);
+        assert_eq!(world.follower().tip().batches, 2, "{depth} replaced, {buried} above the anchor");
+        for batch in 0..2 {
+            assert!(matches!(world.state(batch), State::InBlock | State::Safe), "{depth} replaced");
+        }
+        world.mine_and_tick(FINAL_DEPTH_BLOCKS);
+        assert!((0..2).all(|batch| world.state(batch) == State::Final), "{depth} replaced");
+    }
+}
+
+#[test]
+fn a_coin_that_is_spent_elsewhere_is_replaced_and_leftovers_are_swept() {
+    let mut world = World::new(1);
+    world.tick();
+    let generation = world.job(0).generations()[0].clone();
+    let output = TxOut { value: Amount::from_sat(1_000_000), script_pubkey: world.core.new_script() };
+    let coins: Vec<Funding> = generation.funding().to_vec();
+    let theft = pay(vec![output], rate("90"), &coins, &world.setting.key).expect("a coin");
+    world.core.mine_with(&[theft], &world.core.new_script());
+    world.tick();
+    assert_eq!((world.state(0), world.job(0).generations().len()), (State::RevealSent, 2));
+    world.mine_and_tick(1);
+    assert_eq!(world.state(0), State::InBlock);
+
+    let mut world = World::new(1);
+    world.tick();
+    let commit = world.job(0).generations()[0].commit().clone();
+    world.core.mine_with(&[commit], &world.core.new_script());
+    let identity =
+        Identity::new(world.setting.params.chain_id, world.setting.params.magic, &world.setting.key.scripts());
+    let store = Store::open(&world.store_path(), identity).expect("ours");
+    store.put_order(0, crate::anchoring::Order::Abandon).expect("ours");
+    world.tick();
+    let sweep = world.job(0).generations()[0].sweeps()[0].transaction().compute_txid();
+    assert_eq!(world.core.pool(), [sweep], "it replaces the reveal");
+    world.mine_and_tick(1);
+    assert_eq!(world.state(0), State::Swept);
+}
+
+#[test]
+fn a_node_that_is_down_or_behind_is_waited_for() {
+    let mut world = World::behind(1);
+    world.tick();
+    assert_eq!(world.job(0).hold(), Some(&Hold::NodeSyncing));
+    assert!(world.job(0).generations().is_empty());
+    world.core.mine_empty(1);
+    world.tick();
+    assert_eq!(world.state(0), State::RevealSent);
+    // A power cut: the pool is gone, and everything is sent again.
+    world.core.kill9();
+    let error = world.try_tick().expect_err("nobody is there");
+    assert!(error.is_transient(), "{error}");
+    world.core.restart();
+    world.core.mine_empty(1);
+    world.tick();
+    let figures = world.job(0).figures().expect("built");
+    assert!(world.core.pool().contains(&figures.commit) && world.core.pool().contains(&figures.reveal));
+    world.mine_and_tick(1);
+    assert_eq!(world.state(0), State::InBlock);
+}
+
+#[test]
+fn two_services_race_and_the_chain_decides() {
+    let mut world = World::new(2);
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let node = world.core.node();
+    // The same key and coins: the worst case, which the lock of a data directory excludes on one machine.
+    let mut rival = world.setting.service(&folder.path().join("rival.redb"), &node).expect("a new store");
+    let mut script = Script::default();
+    for _ in 0..FINAL_DEPTH_BLOCKS + 4 {
+        world.tick();
+        rival.tick(&node, &mut script).expect("the node answers");
+        world.core.mine(1, &world.core.new_script());
+    }
+    world.tick();
+    rival.tick(&node, &mut script).expect("the node answers");
+    assert_eq!(world.follower().tip().batches, 2);
+    for batch in 0..2 {
+        assert_eq!(world.state(batch), State::Final);
+        assert_eq!(rival.job(batch).expect("proven").state(), State::Final);
+    }
+}
+
+#[test]
+fn a_slow_node_is_waited_for_and_a_broken_connection_is_retried() {
+    let mut world = World::new(1);
+    let proxy = Proxy::start(world.core.rpc_port());
+    let auth = RpcAuth::CookieFile(world.core.cookie_file());
+    let node = RpcNode::connect(&proxy.url(), &auth, Network::Regtest).expect("it passes");
+    let mut service = world.setting.service(&world.store_path(), &node).expect("a new store");
+    for bytes in [0, 40, 400] {
+        proxy.set(Fault::Cut(bytes));
+        let error = service.tick(&node, &mut world.script).expect_err("cut");
+        assert!(error.is_transient(), "{error}");
+    }
+    proxy.set(Fault::Refuse);
+    let error = service.tick(&node, &mut world.script).expect_err("refused");
+    assert!(error.is_transient(), "{error}");
+    proxy.set(Fault::Delay(Duration::from_millis(5)));
+    service.tick(&node, &mut world.script).expect("slow");
+    assert_eq!(service.job(0).expect("proven").state(), State::RevealSent);
+    assert_eq!(service.job(0).expect("proven").generations().len(), 1);
+}
+
+/// Names the child's orders: address, cookie, store, step.
+const CHILD: &str = "TAPROOF_TEST_ANCHORING_CHILD";
+
+/// Kills its own process, as `kill -9` from outside would, at a step.
+struct Suicidal {
+    left: usize,
+}
+
+impl Driver for Suicidal {
+    fn note(&mut self, _: &Note<'_>) {}
+
+    fn goes_on(&mut self, _: Step) -> bool {
+        if self.left == 0 {
+            Command::new("kill").args(["-9", &std::process::id().to_string()]).status().expect("kill is there");
+            thread::sleep(Duration::from_secs(60));
+        }
+        self.left -= 1;
+        true
+    }
+}
+
+/// One look at the chain, in a process of its own; without orders this is no test.
+#[test]
+fn child() {
+    let Ok(orders) = env::var(CHILD) else { return };
+    let orders: Vec<&str> = orders.split('|').collect();
+    let [url, cookie, store, step] = orders.as_slice() else { panic!("{orders:?}") };
+    let setting = Setting::new(1);
+    let auth = RpcAuth::CookieFile(PathBuf::from(cookie));
+    let node = RpcNode::connect(url, &auth, Network::Regtest).expect("the node answers");
+    let mut service = setting.service(Path::new(store), &node).expect("the store is whole");
+    service.tick(&node, &mut Suicidal { left: step.parse().expect("a number") }).expect("the node answers");
+}
+
+/// Looks once in a child that is killed at a step; whether it was.
+fn look_in_child(world: &World, step: usize) -> bool {
+    let orders =
+        format!("{}|{}|{}|{step}", world.core.url(), world.core.cookie_file().display(), world.store_path().display());
+    let output = Command::new(env::current_exe().expect("a test"))
+        .args(["anchoring::tests::real::child", "--exact", "--nocapture"])
+        .env(CHILD, orders)
+        .output()
+        .expect("the test starts");
+    match output.status.signal() {
+        Some(9) => true,
+        _ => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            false
+        }
+    }
+}
+
+#[test]
+fn kill_9_before_and_after_every_write_and_every_send_changes_nothing() {
+    let world = World::new(1);
+    let mut kills = 0;
+    // Each child does one step more before it is killed, until one has nothing left to do.
+    let mut live = |world: &World| kills += (0..).take_while(|step| look_in_child(world, *step)).count();
+    live(&world);
+    for _ in 0..3 {
+        world.core.mine_empty(1);
+        live(&world);
+    }
+    let identity =
+        Identity::new(world.setting.params.chain_id, world.setting.params.magic, &world.setting.key.scripts());
+    let job = || Store::open(&world.store_path(), identity).expect("whole").jobs().expect("whole").remove(0);
+    assert_eq!(job().state(), State::Bumped);
+    for blocks in [1, FINAL_DEPTH_BLOCKS] {
+        world.core.mine(blocks, &world.core.new_script());
+        live(&world);
+    }
+    assert!(kills >= 16, "stores and sends, before and after: {kills}");
+    let job = job();
+    assert_eq!(job.state(), State::Final);
+    assert_eq!(job.generations().len(), 1, "nothing was paid twice");
+    assert_eq!(world.follower().tip().batches, 1);
+}

@@ -1,0 +1,377 @@
+//! A rollup with batches that are proven, a chain that the test mines and reorganises, and a service that can be restarted.
+
+use crate::{
+    anchor::FeeRate,
+    anchoring::{
+        BatchSource, Config, Driver, Identity, Job, Note, Service, ServiceError, Signer, State, Step, Store, TickReport,
+    },
+    batch::ProvenBatch,
+    follow,
+    node::{
+        Acceptance, ChainSource, CoinScan, EmbeddedNode, FeeFloors, Node, NodeError, PoolEntry, RejectClass, Rejection,
+        Sent, SyncState, Unspent,
+    },
+    toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
+    wallet::{PosterKey, PosterScripts},
+};
+use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid, block::Header};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    path::PathBuf,
+    rc::Rc,
+};
+use taproof_circuits::{state, transaction::Deposit};
+use taproof_verifier::{
+    follow::{Follower, Tip},
+    headers::BlockId,
+    payload::{Payload, PayloadHash},
+};
+use tempfile::TempDir;
+
+/// The batches that are proven, as a test has them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proven(pub(super) Rc<RefCell<BTreeMap<u64, ProvenBatch>>>);
+
+impl BatchSource for Proven {
+    fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, ServiceError> {
+        Ok(self.0.borrow().get(&batch).cloned())
+    }
+}
+
+/// A driver that keeps the notes and stops at a step of choice.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    pub(super) notes: Vec<String>,
+    pub(super) steps: Vec<Step>,
+    pub(super) stop_at: Option<usize>,
+}
+
+impl Driver for Script {
+    fn note(&mut self, note: &Note<'_>) {
+        self.notes.push(format!("{note:?}"));
+    }
+
+    fn goes_on(&mut self, step: Step) -> bool {
+        let position = self.steps.len();
+        self.steps.push(step);
+        self.stop_at != Some(position)
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        1_700_000_000
+    }
+}
+
+/// Everything that a test moves.
+pub(super) struct Rig {
+    pub(super) toy: ToyRollup,
+    pub(super) batches: Proven,
+    pub(super) config: Config,
+    pub(super) script: Script,
+    pub(super) key: PosterKey,
+    pub(super) outlook: Outlook,
+    /// Only the public half of the key is at hand.
+    pub(super) is_external: bool,
+    folder: TempDir,
+    service: Option<Service<Proven>>,
+}
+
+pub(super) fn rate(text: &str) -> FeeRate {
+    text.parse().expect("a rate")
+}
+
+impl Rig {
+    /// A rollup with this many batches that are proven and not anchored; the first credits deposits.
+    pub(super) fn new(batches: u64) -> Self {
+        Self::with_final_depth(batches, FINAL_DEPTH_BLOCKS)
+    }
+
+    /// The same, with another number of blocks that make one final.
+    pub(super) fn with_final_depth(batches: u64, final_depth_blocks: u32) -> Self {
+        let mut toy = ToyRollup::new();
+        toy.params.final_depth_blocks = final_depth_blocks;
+        let deposits = toy.deposit(&[(0, 50_000), (1, 70_000)]);
+        // The reference lies above the deposits, so that it can vanish without them.
+        toy.node.mine(5).expect("empty blocks are valid");
+        let chain = toy.node.chain();
+        toy.reference = BlockId { height: chain.height(), hash: chain.tip_hash() };
+        let proven = Proven::default();
+        for number in 0..batches {
+            let payload = match number {
+                0 => toy.batch(&deposits, &[]),
+                number => {
+                    let payment = toy.transfer(0, 1, 100 + number, 0);
+                    toy.batch(&[], &[payment])
+                }
+            };
+            advance(&mut toy, &payload);
+            proven.0.borrow_mut().insert(number, ProvenBatch::new(payload).expect("short"));
+        }
+        toy.node.mine(1).expect("empty blocks are valid");
+        let key = toy.poster.clone();
+        let config = Config { safe_depth_blocks: 3, ..Config::new(toy.params.final_depth_blocks) };
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let (script, outlook) = (Script::default(), Outlook::default());
+        Self { toy, batches: proven, config, script, key, outlook, is_external: false, folder, service: None }
+    }
+
+    pub(super) fn store_path(&self) -> PathBuf {
+        self.folder.path().join("anchoring.redb")
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        Identity::new(self.toy.params.chain_id, self.toy.params.magic, &self.key.scripts())
+    }
+
+    pub(super) fn store(&self) -> Store {
+        Store::open(&self.store_path(), self.identity()).expect("the store is ours")
+    }
+
+    pub(super) fn node(&self) -> &dyn Node {
+        &self.toy.node
+    }
+
+    fn follower(&self) -> Follower {
+        follow::start(self.node(), self.toy.params.clone(), self.toy.program.clone()).expect("the toy's chain")
+    }
+
+    /// Forgets all that is not stored.
+    pub(super) fn restart(&mut self) {
+        self.service = None;
+    }
+
+    /// Ticks until nothing is left to do; the service is started if it does not run.
+    pub(super) fn try_tick(&mut self) -> Result<TickReport, ServiceError> {
+        let mut service = match self.service.take() {
+            Some(service) => service,
+            None => {
+                let signer = match self.is_external {
+                    true => Signer::External(PosterScripts::watch_only(self.key.public(), self.key.network())),
+                    false => Signer::Key(self.key.clone()),
+                };
+                Service::new(self.store(), signer, self.config, self.follower(), self.batches.clone())?
+            }
+        };
+        let node = SeenNode { node: &self.toy.node, outlook: &self.outlook };
+        let report = service.tick(&node, &mut self.script);
+        self.service = Some(service);
+        report
+    }
+
+    pub(super) fn tick(&mut self) -> TickReport {
+        self.try_tick().expect("the toy's node answers")
+    }
+
+    /// A job as the service has it, which is as the store has it.
+    pub(super) fn job(&self, batch: u64) -> &Job {
+        self.service.as_ref().expect("it ticked").job(batch).expect("the batch is proven")
+    }
+
+    pub(super) fn state(&self, batch: u64) -> State {
+        self.job(batch).state()
+    }
+
+    pub(super) fn states(&self, batch: u64) -> Vec<State> {
+        self.job(batch).history().iter().map(|transition| transition.to).collect()
+    }
+
+    /// Mines what waits, then empty blocks.
+    pub(super) fn mine(&mut self, blocks: u32) {
+        self.toy.node.mine(blocks).expect("what waits is valid");
+    }
+
+    /// Mines a block of these transactions alone; what waits goes on waiting where it still can.
+    pub(super) fn mine_only(&mut self, transactions: &[Transaction]) {
+        self.toy.node.chain_mut().mine(transactions, &elsewhere()).expect("valid");
+    }
+
+    /// Mines and ticks, block by block.
+    pub(super) fn mine_and_tick(&mut self, blocks: u32) {
+        for _ in 0..blocks {
+            self.mine(1);
+            self.tick();
+        }
+    }
+
+    /// Replaces the last blocks by empty ones, one more; what they held waits again, as nodes do it.
+    pub(super) fn reorganise(&mut self, depth: u32) {
+        let displaced = self.displace(depth);
+        for transaction in displaced {
+            // What spent an orphaned reward is gone.
+            let _ = self.toy.node.send(&transaction);
+        }
+    }
+
+    /// As [`Rig::reorganise`], and the node forgets what the blocks held. Gives it.
+    pub(super) fn displace(&mut self, depth: u32) -> Vec<Transaction> {
+        let chain = self.toy.node.chain_mut();
+        let fork = chain.height() - depth;
+        let displaced: Vec<Transaction> = (fork + 1..=chain.height())
+            .flat_map(|height| chain.block_at(height).expect("below the tip").txdata[1..].to_vec())
+            .collect();
+        let branch = vec![Vec::new(); depth as usize + 1];
+        chain.reorganise(fork, &branch, &elsewhere()).expect("a longer branch");
+        displaced
+    }
+
+    /// What the chain says, read by a follower that was not there before.
+    pub(super) fn anchored(&self) -> u64 {
+        let mut follower = self.follower();
+        follow::catch_up(self.node(), &mut follower, |_, _| Ok::<(), follow::FollowError>(()))
+            .expect("the toy's chain");
+        follower.tip().batches
+    }
+}
+
+/// Moves the toy's tip as if the batch were anchored; only what a next batch reads of it matters.
+pub(super) fn advance(toy: &mut ToyRollup, payload: &Payload) {
+    let header = payload.header();
+    toy.tip = Tip {
+        batches: header.batch + 1,
+        payload_hash: PayloadHash::NONE,
+        root: header.root_after,
+        depth: header.depth,
+        deposits_consumed: header.deposits_consumed,
+        payouts: 0,
+        reference: BlockId { height: header.reference_height, hash: header.reference_hash },
+    };
+}
+
+/// The first batch proven anew on the deposits as the chain has them now.
+pub(super) fn prove_again(rig: &mut Rig) {
+    let mut follower = rig.follower();
+    let read = follow::catch_up(rig.node(), &mut follower, |_, _| Ok::<(), follow::FollowError>(()));
+    read.expect("the toy's chain");
+    let toy = &mut rig.toy;
+    toy.state = state::State::new(toy.params.chain_id, toy.params.genesis_depth);
+    toy.tip = Tip::genesis(&toy.params);
+    toy.reference = follower.scanned();
+    let deposits: Vec<Deposit> = follower
+        .pending_deposits()
+        .map(|scanned| Deposit { amount_sat: scanned.deposit.amount_sat, owner: scanned.deposit.owner })
+        .collect();
+    let payload = toy.batch(&deposits, &[]);
+    rig.batches.0.borrow_mut().insert(0, ProvenBatch::new(payload).expect("short"));
+}
+
+/// What a test makes a node say.
+#[derive(Clone, Debug)]
+pub(super) struct Outlook {
+    pub(super) estimate: Option<FeeRate>,
+    pub(super) min_pool: FeeRate,
+    pub(super) is_syncing: bool,
+    /// The node answers so many more calls.
+    pub(super) answers: Cell<u64>,
+}
+
+impl Default for Outlook {
+    fn default() -> Self {
+        Self { estimate: None, min_pool: FeeRate::MIN, is_syncing: false, answers: Cell::new(u64::MAX) }
+    }
+}
+
+/// The embedded node, with another outlook.
+struct SeenNode<'a> {
+    node: &'a EmbeddedNode,
+    outlook: &'a Outlook,
+}
+
+impl SeenNode<'_> {
+    fn up(&self) -> Result<&EmbeddedNode, NodeError> {
+        match self.outlook.answers.get() {
+            0 => Err(NodeError::Unreachable { url: "http://toy".to_owned(), reason: "it is down".to_owned() }),
+            left => {
+                self.outlook.answers.set(left - 1);
+                Ok(self.node)
+            }
+        }
+    }
+
+    /// The pool's minimum, which counts each transaction alone.
+    fn too_cheap(&self, transaction: &Transaction) -> Option<Rejection> {
+        let spent = |input: &bitcoin::TxIn| {
+            let outpoint = input.previous_output;
+            let coin = self.node.chain().coin(&outpoint).map(|coin| coin.output.value.to_sat());
+            // The commit of a reveal that waits is the only other thing that is spent here.
+            coin.unwrap_or(u64::MAX / 8)
+        };
+        let spent: u64 = transaction.input.iter().map(spent).sum();
+        let paid: u64 = transaction.output.iter().map(|output| output.value.to_sat()).sum();
+        let is_cheap = spent - paid < self.outlook.min_pool.fee(transaction.weight()).to_sat();
+        let reason = "mempool min fee not met".to_owned();
+        is_cheap.then_some(Rejection { class: RejectClass::FeeTooLow, reason })
+    }
+}
+
+impl ChainSource for SeenNode<'_> {
+    fn network(&self) -> Network {
+        self.node.network()
+    }
+
+    fn tip_height(&self) -> Result<u32, NodeError> {
+        self.up()?.tip_height()
+    }
+
+    fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError> {
+        self.up()?.block_hash(height)
+    }
+
+    fn header(&self, hash: &BlockHash) -> Result<Header, NodeError> {
+        self.up()?.header(hash)
+    }
+
+    fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
+        self.up()?.block(hash)
+    }
+}
+
+impl Node for SeenNode<'_> {
+    fn test_accept(&self, transactions: &[Transaction]) -> Result<Vec<Acceptance>, NodeError> {
+        let verdicts = self.up()?.test_accept(transactions)?;
+        let judge = |(transaction, verdict): (&Transaction, Acceptance)| match self.too_cheap(transaction) {
+            Some(rejection) if verdict == Acceptance::Accepted => Acceptance::Rejected(rejection),
+            _ => verdict,
+        };
+        Ok(transactions.iter().zip(verdicts).map(judge).collect())
+    }
+
+    fn send(&self, transaction: &Transaction) -> Result<Sent, NodeError> {
+        let node = self.up()?;
+        let txid = transaction.compute_txid();
+        match self.too_cheap(transaction) {
+            Some(rejection) if node.pool_entry(&txid)?.is_none() => Err(NodeError::Rejected { txid, rejection }),
+            _ => node.send(transaction),
+        }
+    }
+
+    fn pool_entry(&self, txid: &Txid) -> Result<Option<PoolEntry>, NodeError> {
+        self.up()?.pool_entry(txid)
+    }
+
+    fn pool_spender(&self, outpoint: &OutPoint) -> Result<Option<Txid>, NodeError> {
+        self.up()?.pool_spender(outpoint)
+    }
+
+    fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, NodeError> {
+        self.up()?.unspent(outpoint)
+    }
+
+    fn coins(&self, scripts: &[ScriptBuf]) -> Result<CoinScan, NodeError> {
+        self.up()?.coins(scripts)
+    }
+
+    fn fee_estimate(&self, _: u16) -> Result<Option<FeeRate>, NodeError> {
+        self.up()?;
+        Ok(self.outlook.estimate)
+    }
+
+    fn fee_floors(&self) -> Result<FeeFloors, NodeError> {
+        self.up()?;
+        Ok(FeeFloors { min_pool: self.outlook.min_pool, incremental: FeeRate::MIN })
+    }
+
+    fn sync_state(&self) -> Result<SyncState, NodeError> {
+        Ok(SyncState { initial_download: self.outlook.is_syncing, ..self.up()?.sync_state()? })
+    }
+}

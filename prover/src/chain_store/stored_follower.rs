@@ -1,0 +1,476 @@
+//! A follower that goes on from the store and writes to it.
+
+use super::{ChainStore, ChainStoreError, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, View};
+use crate::{
+    follow::{self, FollowError, lead_first, next_block, read_lead, sync_headers_with},
+    light::{ExcerptError, ExcerptSource},
+    node::{ChainSource, NodeError},
+};
+use bitcoin::{BlockHash, Transaction, Txid, Work, block::Header};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+use taproof_verifier::{
+    block::Excerpt,
+    follow::{Checkpoint, Event, Follower, Params, VerifiedBatch},
+    headers::BlockId,
+    program::Program,
+};
+
+/// How many blocks are scanned between two writes while a follower catches up. After a crash at most these are scanned again.
+const BLOCKS_BETWEEN_WRITES: u32 = 144;
+/// How many headers or events wait to be written at most; 112 and about 250 bytes each.
+const WAITING_MAX: usize = 4_096;
+/// How many stored headers are read at a time.
+const HEADERS_AT_A_TIME: u32 = 2_016;
+
+/// From where a follower went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing was stored: from the rollup's start.
+    Start,
+    /// From the stored final block.
+    Checkpoint(BlockId),
+    /// The source does not reach the stored final block, so the follower began anew; the store stays as it is.
+    Behind {
+        /// The stored final block.
+        stored: BlockId,
+        /// The height that the source reaches.
+        source_height: u32,
+    },
+    /// The source has left the stored chain below its final block, by a branch with more work. The follower began anew, and
+    /// what was stored above the fork is taken back.
+    Left {
+        /// The stored final block.
+        stored: BlockId,
+        /// The last block that both have.
+        fork_height: u32,
+    },
+}
+
+impl Origin {
+    /// Whether the user should know.
+    pub fn is_fallback(&self) -> bool {
+        matches!(self, Self::Behind { .. } | Self::Left { .. })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => write!(f, "following from the rollup's start"),
+            Self::Checkpoint(block) => write!(f, "going on from block {block}"),
+            Self::Behind { stored, source_height } => write!(
+                f,
+                "the node reaches height {source_height} only, the store has block {stored}: \
+                 following from the rollup's start, and keeping the store as it is"
+            ),
+            Self::Left { stored, fork_height } => write!(
+                f,
+                "the node's chain leaves the stored one after height {fork_height}, though block {stored} was final: \
+                 following from the rollup's start; what was final above the fork is taken back"
+            ),
+        }
+    }
+}
+
+/// What a block shows of an anchor beside what the follower checks.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    reveal_bytes: u32,
+    reveal_vsize_vb: u32,
+    reveal_fee_sat: Option<u64>,
+}
+
+/// A follower and its store.
+#[derive(Debug)]
+pub struct StoredFollower {
+    follower: Follower,
+    store: ChainStore,
+    origin: Origin,
+    /// Headers that may have to be written, by hash.
+    headers: HashMap<BlockHash, Header>,
+    /// The height of the first header that is not written.
+    headers_next: u32,
+    /// Events that are not written, by the height of the final block they will stand in, in their order.
+    events: BTreeMap<u32, Vec<FinalEvent>>,
+    events_count: usize,
+    /// The height up to which everything is written, or was when the follower started.
+    written_height: u32,
+}
+
+impl StoredFollower {
+    /// Goes on from the store, or from the rollup's start where the store has nothing that suits the source's chain.
+    ///
+    /// # Errors
+    /// [`FollowError`]; [`ChainStoreError::LessWork`] if the source has left the stored chain without having more work.
+    pub fn open(
+        store: ChainStore,
+        source: &dyn ChainSource,
+        params: Params,
+        program: Program,
+    ) -> Result<Self, FollowError> {
+        follow::expect_network(source, params.network)?;
+        let Some(checkpoint) = store.checkpoint()? else {
+            return Self::begin(store, source, params, program, Origin::Start);
+        };
+        let (stored, source_height) = (checkpoint.block(), source.tip_height()?);
+        if source_height < stored.height {
+            let origin = Origin::Behind { stored, source_height };
+            return Self::begin(store, source, params, program, origin);
+        }
+        if source.block_hash(stored.height)? != Some(stored.hash) {
+            let fork_height = fork_height(&store, source, stored)?;
+            let origin = Origin::Left { stored, fork_height };
+            let begun = Self::begin(store, source, params, program, origin)?;
+            begun.store.rewind_to(fork_height)?;
+            return Ok(begun);
+        }
+        Self::go_on(store, source, params, program, checkpoint)
+    }
+
+    fn begin(
+        store: ChainStore,
+        source: &dyn ChainSource,
+        params: Params,
+        program: Program,
+        origin: Origin,
+    ) -> Result<Self, FollowError> {
+        let start = params.start;
+        let lead = read_lead(source, params.network, start.height, start.height)?;
+        let headers_next = start.height + 1 - lead.len() as u32;
+        let follower = Follower::new(params, program, &lead)?;
+        let headers = lead.iter().map(|header| (header.block_hash(), *header)).collect();
+        Ok(Self::new(follower, store, origin, headers, headers_next, start.height))
+    }
+
+    fn go_on(
+        store: ChainStore,
+        source: &dyn ChainSource,
+        params: Params,
+        program: Program,
+        checkpoint: Checkpoint,
+    ) -> Result<Self, FollowError> {
+        let block = checkpoint.block();
+        let first = lead_first(params.network, block.height, checkpoint.tip().reference.height);
+        let mut lead = store.headers(first, block.height - first + 1)?;
+        if lead.last().map(Header::block_hash) != Some(block.hash) {
+            lead = read_lead(source, params.network, block.height, checkpoint.tip().reference.height)?;
+        }
+        let view = store.view();
+        let mut follower = match view {
+            View::Full => Follower::resume(params, program, checkpoint, &lead)?,
+            View::Light => Follower::resume_light(params, program, checkpoint, &lead)?,
+        };
+        let mut headers_next = block.height + 1;
+        loop {
+            let headers = store.headers(headers_next, HEADERS_AT_A_TIME)?;
+            if headers.is_empty() {
+                break;
+            }
+            for header in headers {
+                follower.accept_header(header)?;
+                headers_next += 1;
+            }
+        }
+        Ok(Self::new(follower, store, Origin::Checkpoint(block), HashMap::new(), headers_next, block.height))
+    }
+
+    fn new(
+        follower: Follower,
+        store: ChainStore,
+        origin: Origin,
+        headers: HashMap<BlockHash, Header>,
+        headers_next: u32,
+        written_height: u32,
+    ) -> Self {
+        let (events, events_count) = (BTreeMap::new(), 0);
+        Self { follower, store, origin, headers, headers_next, events, events_count, written_height }
+    }
+
+    /// From where the follower went on.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The follower.
+    pub fn follower(&self) -> &Follower {
+        &self.follower
+    }
+
+    /// The store.
+    pub fn store(&self) -> &ChainStore {
+        &self.store
+    }
+
+    /// The follower, to be used without the store.
+    pub fn into_follower(self) -> Follower {
+        self.follower
+    }
+
+    /// What is not final yet, in the order of the chain.
+    pub fn unsettled(&self) -> impl Iterator<Item = &FinalEvent> {
+        self.events.values().flatten()
+    }
+
+    /// Reads and scans all that the source has, giving each event to `observe` as it comes, and writes what is final.
+    ///
+    /// # Errors
+    /// [`FollowError`], or what `observe` fails with. What was scanned stays scanned, and what was written stays written.
+    pub fn catch_up<E: From<FollowError>>(
+        &mut self,
+        source: &dyn ChainSource,
+        mut observe: impl FnMut(&Follower, &Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for _ in 0..follow::ATTEMPTS_MAX {
+            self.sync_headers(source, &mut observe)?;
+            loop {
+                let block = match next_block(source, &self.follower) {
+                    Ok(Some(block)) => block,
+                    Ok(None) => return Ok(self.write(source)?),
+                    // The block has left the source's chain since its header was read.
+                    Err(FollowError::Node(NodeError::Block(_))) => break,
+                    Err(error) => return Err(error.into()),
+                };
+                let (header, facts) = (block.header, anchor_facts(&block.txdata, self.follower.params()));
+                for event in self.follower.connect(block).map_err(FollowError::from)? {
+                    self.take(&event, &header, &facts);
+                    observe(&self.follower, &event)?;
+                }
+                self.write_if_much(source)?;
+            }
+        }
+        Err(FollowError::Unsteady.into())
+    }
+
+    /// As [`StoredFollower::catch_up`], with headers from `source` and of the blocks what `excerpts` shows.
+    ///
+    /// A block whose excerpt is not valid is an error: a light follower must not pass over what it was shown.
+    ///
+    /// # Errors
+    /// [`FollowError`], or what `observe` fails with.
+    pub fn catch_up_light<E: From<FollowError>>(
+        &mut self,
+        source: &dyn ChainSource,
+        excerpts: &dyn ExcerptSource,
+        mut observe: impl FnMut(&Follower, &Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for _ in 0..follow::ATTEMPTS_MAX {
+            self.sync_headers(source, &mut observe)?;
+            loop {
+                let Some(next) = self.follower.next_block() else { return Ok(self.write(source)?) };
+                match excerpts.excerpt(next) {
+                    Ok(None) => drop(self.follower.skip_block()),
+                    Ok(Some(excerpt)) => self.take_excerpt(excerpt, &mut observe)?,
+                    // The block has left the source's chain since its header was read.
+                    Err(ExcerptError::Node(NodeError::Block(_))) => break,
+                    Err(error) => return Err(FollowError::from(error).into()),
+                }
+                self.write_if_much(source)?;
+            }
+        }
+        Err(FollowError::Unsteady.into())
+    }
+
+    fn take_excerpt<E: From<FollowError>>(
+        &mut self,
+        excerpt: Excerpt,
+        observe: &mut dyn FnMut(&Follower, &Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let header = excerpt.header;
+        let transactions: Vec<_> = excerpt.transactions.iter().map(|shown| shown.transaction.clone()).collect();
+        let facts = anchor_facts(&transactions, self.follower.params());
+        for event in self.follower.connect_excerpt(excerpt).map_err(FollowError::from)? {
+            self.take(&event, &header, &facts);
+            observe(&self.follower, &event)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the header chain up to the source's tip, and gives the rewinds that this brings about to `observe`.
+    pub(crate) fn sync_headers<E: From<FollowError>>(
+        &mut self,
+        source: &dyn ChainSource,
+        observe: &mut dyn FnMut(&Follower, &Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self { follower, headers, events, events_count, store, headers_next, .. } = self;
+        sync_headers_with(source, follower, &mut |follower, header, event| {
+            headers.insert(header.block_hash(), *header);
+            if headers.len() >= WAITING_MAX {
+                write_headers(store, follower, headers, headers_next, source)?;
+            }
+            let Some(event) = event else { return Ok(()) };
+            if let Event::Rewound { to, .. } = &event {
+                events.split_off(&(to.height + 1));
+                *events_count = events.values().map(Vec::len).sum();
+            }
+            observe(follower, &event)
+        })
+    }
+
+    /// Remembers what is to be written once it is final.
+    fn take(&mut self, event: &Event, header: &Header, facts: &BTreeMap<Txid, Facts>) {
+        let event = match event {
+            Event::Verified(batch) => {
+                FinalEvent::Anchor(final_anchor(batch, header, facts.get(&batch.txid()).copied()))
+            }
+            Event::Ignored { block, txid, refusal } => {
+                FinalEvent::Refused(RefusedAnchor { block: *block, txid: *txid, reason: refusal.to_string() })
+            }
+            Event::Due(payout) => FinalEvent::Payout(DuePayout {
+                index: payout.index,
+                batch: payout.batch,
+                position: payout.position,
+                amount_sat: payout.amount_sat,
+                destination: payout.destination,
+                anchor: payout.anchor,
+            }),
+            _ => return,
+        };
+        self.events.entry(event.height()).or_default().push(event);
+        self.events_count += 1;
+    }
+
+    fn write_if_much(&mut self, source: &dyn ChainSource) -> Result<(), FollowError> {
+        let final_height =
+            (self.follower.scanned().height + 1).saturating_sub(self.follower.params().final_depth_blocks);
+        let is_far = final_height >= self.written_height.saturating_add(BLOCKS_BETWEEN_WRITES);
+        let is_much = self.events_count >= WAITING_MAX && final_height > self.written_height;
+        if is_far || is_much { self.write(source) } else { Ok(()) }
+    }
+
+    /// Writes what is final and not written.
+    fn write(&mut self, source: &dyn ChainSource) -> Result<(), FollowError> {
+        write_headers(&self.store, &self.follower, &mut self.headers, &mut self.headers_next, source)?;
+        let checkpoint = match self.store.view() {
+            View::Full => self.follower.checkpoint(),
+            View::Light => self.follower.light_checkpoint(),
+        };
+        let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.block().height > self.written_height) else {
+            return Ok(());
+        };
+        let height = checkpoint.block().height;
+        let events: Vec<FinalEvent> = self.events.range(..=height).flat_map(|(_, events)| events.clone()).collect();
+        let progress =
+            Progress { checkpoint: Some(&checkpoint), events: &events, headers_first: self.headers_next, headers: &[] };
+        self.store.append(&progress)?;
+        self.events = self.events.split_off(&(height + 1));
+        self.events_count = self.events.values().map(Vec::len).sum();
+        self.written_height = height;
+        Ok(())
+    }
+}
+
+/// Writes the headers of blocks that no longer change.
+fn write_headers(
+    store: &ChainStore,
+    follower: &Follower,
+    headers: &mut HashMap<BlockHash, Header>,
+    headers_next: &mut u32,
+    source: &dyn ChainSource,
+) -> Result<(), FollowError> {
+    let chain = follower.headers();
+    let mut settled = Vec::new();
+    for height in *headers_next..=chain.final_block().height {
+        let Some(block) = chain.at(height) else { break };
+        let header = match headers.get(&block.hash) {
+            Some(header) => *header,
+            None => source.header(&block.hash)?,
+        };
+        settled.push(header);
+    }
+    if settled.is_empty() {
+        return Ok(());
+    }
+    store.append(&Progress { checkpoint: None, events: &[], headers_first: *headers_next, headers: &settled })?;
+    *headers_next += settled.len() as u32;
+    // What is left belongs to blocks that are not final, or to branches that lost.
+    headers.retain(|hash, _| chain.header(hash).is_some());
+    settled.iter().for_each(|header| {
+        headers.remove(&header.block_hash());
+    });
+    Ok(())
+}
+
+fn final_anchor(batch: &VerifiedBatch, header: &Header, facts: Option<Facts>) -> FinalAnchor {
+    FinalAnchor {
+        batch: batch.batch(),
+        block: batch.block(),
+        time_seconds: header.time,
+        txid: batch.txid(),
+        payload_hash: batch.payload_hash(),
+        root: batch.root(),
+        depth: batch.after().depth,
+        chunks: batch.payload().chunks().len() as u32,
+        deposits_consumed: batch.after().deposits_consumed,
+        reveal_bytes: facts.map_or(0, |facts| facts.reveal_bytes),
+        reveal_vsize_vb: facts.map_or(0, |facts| facts.reveal_vsize_vb),
+        reveal_fee_sat: facts.and_then(|facts| facts.reveal_fee_sat),
+    }
+}
+
+/// Sizes and fees of the transactions that could be anchors; few have their prefix.
+fn anchor_facts(transactions: &[Transaction], params: &Params) -> BTreeMap<Txid, Facts> {
+    let could_be = |transaction: &&Transaction| super::announces(transaction, params);
+    let facts = |transaction: &Transaction| {
+        let spent = transaction.input.first().map(|input| input.previous_output);
+        let commit = spent.and_then(|spent| {
+            let commit = transactions.iter().find(|other| other.compute_txid() == spent.txid)?;
+            commit.output.get(spent.vout as usize).map(|output| output.value.to_sat())
+        });
+        let paid = transaction.output.iter().try_fold(0u64, |sum, output| sum.checked_add(output.value.to_sat()));
+        let facts = Facts {
+            reveal_bytes: transaction.total_size() as u32,
+            reveal_vsize_vb: transaction.vsize() as u32,
+            reveal_fee_sat: commit.zip(paid).and_then(|(commit, paid)| commit.checked_sub(paid)),
+        };
+        (transaction.compute_txid(), facts)
+    };
+    transactions.iter().filter(could_be).map(facts).collect()
+}
+
+/// The height of the last stored header that the source's chain has, if that chain has more work than the stored one above.
+fn fork_height(store: &ChainStore, source: &dyn ChainSource, stored: BlockId) -> Result<u32, FollowError> {
+    let Some(heights) = store.header_heights()? else { return Ok(0) };
+    let hash_at = |height: u32| Ok::<_, ChainStoreError>(store.headers(height, 1)?.first().map(Header::block_hash));
+    let (mut shared, mut apart) = (*heights.start(), heights.end() + 1);
+    // All below the fork is shared, all above is not.
+    while apart - shared > 1 {
+        let middle = shared + (apart - shared) / 2;
+        match source.block_hash(middle)? {
+            Some(hash) if hash_at(middle)? == Some(hash) => shared = middle,
+            _ => apart = middle,
+        }
+    }
+    let stored_work = work(&mut |height| Ok(store.headers(height, HEADERS_AT_A_TIME)?), shared + 1)?;
+    let source_work = work(&mut |height| Ok(source.headers(height, HEADERS_AT_A_TIME)?), shared + 1)?;
+    if source_work <= stored_work {
+        return Err(ChainStoreError::LessWork { stored, fork_height: shared }.into());
+    }
+    Ok(shared)
+}
+
+/// The work of the headers from a height on, as far as they are linked and each meets its own difficulty. Whether that
+/// difficulty is the right one, a follower finds out.
+fn work(
+    read: &mut dyn FnMut(u32) -> Result<Vec<Header>, FollowError>,
+    first: u32,
+) -> Result<Option<Work>, FollowError> {
+    let (mut next, mut sum, mut parent) = (first, None::<Work>, None::<BlockHash>);
+    loop {
+        let headers = read(next)?;
+        if headers.is_empty() {
+            return Ok(sum);
+        }
+        next += headers.len() as u32;
+        for header in headers {
+            let is_linked = parent.is_none_or(|parent| parent == header.prev_blockhash);
+            if !is_linked || header.validate_pow(header.target()).is_err() {
+                return Ok(sum);
+            }
+            parent = Some(header.block_hash());
+            sum = Some(sum.map_or(header.work(), |sum| sum + header.work()));
+        }
+    }
+}

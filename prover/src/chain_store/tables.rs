@@ -1,0 +1,114 @@
+//! The tables of a chain store's file.
+
+use super::{ChainStoreError, FinalEvent, View};
+use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::ops::RangeInclusive;
+use taproof_verifier::follow::Checkpoint;
+
+/// The version of all tables together.
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// The version. It stands alone in its table, whose form never changes.
+pub(super) const FORMAT: TableDefinition<'_, (), u32> = TableDefinition::new("taproof chain format");
+/// The [`Head`].
+pub(super) const HEAD: TableDefinition<'_, (), &[u8]> = TableDefinition::new("head");
+/// The events of final blocks, by their position in the order of the chain.
+pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+/// The positions in the log of anchors, by batch.
+pub(super) const ANCHORS: TableDefinition<'_, u64, u64> = TableDefinition::new("anchors");
+/// The positions in the log of payouts, by index.
+pub(super) const PAYOUTS: TableDefinition<'_, u64, u64> = TableDefinition::new("payouts");
+/// Groups of final headers, by the number of the group.
+pub(super) const HEADERS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("headers");
+
+/// What the store is of, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) rollup: [u8; 32],
+    pub(super) view: View,
+    /// The follower's state after the block at `logged_height`; none after a rewind.
+    pub(super) checkpoint: Option<Vec<u8>>,
+    /// The height up to which the log has every event.
+    pub(super) logged_height: Option<u32>,
+    pub(super) events: u64,
+    pub(super) payouts: u64,
+    /// How many of the events the user has been told.
+    pub(super) told: u64,
+    /// The height of the first stored header, and how many follow each other from there.
+    pub(super) headers_first: u32,
+    pub(super) headers_count: u32,
+}
+
+impl Head {
+    pub(super) fn new(rollup: [u8; 32], view: View, headers_first: u32) -> Self {
+        Self {
+            rollup,
+            view,
+            checkpoint: None,
+            logged_height: None,
+            events: 0,
+            payouts: 0,
+            told: 0,
+            headers_first,
+            headers_count: 0,
+        }
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<Option<Checkpoint>, ChainStoreError> {
+        Ok(self.checkpoint.as_deref().map(Checkpoint::from_bytes).transpose()?)
+    }
+
+    pub(super) fn header_heights(&self) -> Option<RangeInclusive<u32>> {
+        Some(self.headers_first..=self.headers_first.checked_add(self.headers_count.checked_sub(1)?)?)
+    }
+
+    pub(super) fn put(&self, transaction: &WriteTransaction) -> Result<(), ChainStoreError> {
+        transaction.open_table(HEAD)?.insert((), encode(self).as_slice())?;
+        Ok(())
+    }
+}
+
+/// Reads the head, after the version.
+pub(super) fn read_head(transaction: &ReadTransaction) -> Result<Head, ChainStoreError> {
+    let format = match transaction.open_table(FORMAT) {
+        Err(TableError::TableDoesNotExist(_)) => return Err(ChainStoreError::NotAStore(Default::default())),
+        table => table?,
+    };
+    let version = format.get(())?.map(|version| version.value());
+    match version {
+        Some(FORMAT_VERSION) => {}
+        Some(found) => return Err(ChainStoreError::Version { expected: FORMAT_VERSION, found }),
+        None => return Err(ChainStoreError::Corrupted("the version is missing".into())),
+    }
+    let head = transaction.open_table(HEAD)?;
+    let head = head.get(())?.ok_or_else(|| ChainStoreError::Corrupted("the head is missing".into()))?;
+    decode(head.value())
+}
+
+/// The event that an index table points to.
+pub(super) fn logged(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, u64, u64>,
+    key: u64,
+) -> Result<Option<FinalEvent>, ChainStoreError> {
+    let Some(position) = transaction.open_table(table)?.get(key)?.map(|position| position.value()) else {
+        return Ok(None);
+    };
+    let log = transaction.open_table(LOG)?;
+    let event = log.get(position)?;
+    let event = event.ok_or_else(|| ChainStoreError::Corrupted(format!("event {position} is missing")))?;
+    decode(event.value()).map(Some)
+}
+
+/// Encodes a value of a table.
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("memory takes any value of a table")
+}
+
+/// Decodes what [`encode`] encodes.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ChainStoreError> {
+    let corrupted = |error: postcard::Error| ChainStoreError::Corrupted(error.to_string());
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(corrupted)?;
+    if rest.is_empty() { Ok(value) } else { Err(ChainStoreError::Corrupted("bytes follow a value".into())) }
+}

@@ -1,0 +1,174 @@
+//! `taproof anchor build`: one anchor by hand, without the service.
+
+use crate::cli::{
+    Global,
+    data_dir::DataDir,
+    failure::{Exit, Failure, Fallible, Result},
+    session::{NodeOptions, Session, Source},
+    wallet::WalletOptions,
+};
+use bitcoin::{Amount, OutPoint, TxOut};
+use clap::Args;
+use serde::Serialize;
+use std::path::PathBuf;
+use taproof::{
+    anchor::{self, AnchorError, AnchorRequest, FeeRate, Funding},
+    artefact,
+    atomic_file::write_atomically,
+    batch::ProvenBatch,
+    node::{EmbeddedNode, publish},
+    wallet::PosterKey,
+};
+
+/// Builds the commit and the reveal of one proven batch, whatever its proofs are worth, keeps them, and sends them once if asked.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+On the embedded chain the wallet's coins are found, and sending also mines a block. With a node, name the coins.
+
+Examples:
+  taproof anchor build .taproof/proofs/0.proofs --send
+  taproof anchor build 0.proofs --node http://127.0.0.1:38332 --cookie .cookie --coin TXID:VOUT:SAT --send")]
+pub(crate) struct Build {
+    /// The proofs, as `taproof prove` writes them.
+    proofs: PathBuf,
+    #[command(flatten)]
+    wallet: WalletOptions,
+    #[command(flatten)]
+    node: NodeOptions,
+    /// The rate of fees, in satoshi a virtual byte.
+    #[arg(long, default_value = "2", value_name = "SAT/VB")]
+    fee_rate: FeeRate,
+    /// What the reveal returns to the poster, from which its fee can be raised.
+    #[arg(long, default_value_t = 20_000, value_name = "SAT")]
+    headroom: u64,
+    /// A coin of the poster's address to pay with.
+    #[arg(long = "coin", value_parser = coin, value_name = "TXID:VOUT:SAT")]
+    coins: Vec<(OutPoint, Amount)>,
+    /// Sends both transactions.
+    #[arg(long)]
+    send: bool,
+}
+
+fn coin(text: &str) -> std::result::Result<(OutPoint, Amount), String> {
+    let (outpoint, value) = text.rsplit_once(':').ok_or("a coin is TXID:VOUT:SAT")?;
+    let outpoint = outpoint.parse().map_err(|error: bitcoin::transaction::ParseOutPointError| error.to_string())?;
+    let value = value.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
+    Ok((outpoint, Amount::from_sat(value)))
+}
+
+#[derive(Serialize)]
+struct Report {
+    batch: u64,
+    payload_bytes: usize,
+    commit_txid: String,
+    reveal_txid: String,
+    vsize_vb: u64,
+    fee_sat: u64,
+    file: PathBuf,
+    sent: bool,
+}
+
+impl Build {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        let proven: ProvenBatch = artefact::read(&self.proofs).or_exit(Exit::Input)?;
+        let wallet = self.wallet.open(global)?;
+        if wallet.network() != session.params.network {
+            let message = format!("the wallet is for {}, the rollup on {}", wallet.network(), session.params.network);
+            return Err(Failure::new(Exit::Input, message).advise("give --network"));
+        }
+        let poster = wallet.poster_key(0)?;
+        let mut source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;
+        let spinner = global.console().spinner("following the chain");
+        let follower = session.follow(&source, |_| ())?;
+        let (tip, header) = (follower.tip(), proven.payload().header());
+        if header.program_id != session.params.program_id || header.chain_id != session.params.chain_id {
+            let failure = Failure::new(Exit::Input, "the batch is one of another rollup");
+            return Err(failure.advise("name its rollup's --dir"));
+        }
+        if header.batch != tip.batches || Some(header.root_before) != tip.root_at(header.depth) {
+            let message =
+                format!("batch {} does not follow the {} batches that are anchored", header.batch, tip.batches);
+            let failure = Failure::new(Exit::Refuted, message);
+            return Err(failure.advise("anchor batches in their order; one that is anchored already is done"));
+        }
+        let payload = proven.payload_after(tip.payload_hash).or_exit(Exit::Input)?;
+        let funding = self.funding(&source, &poster);
+        let request = AnchorRequest {
+            payload: &payload,
+            magic: session.params.magic,
+            fee_rate: self.fee_rate,
+            headroom: Amount::from_sat(self.headroom),
+            funding: &funding,
+        };
+        let built = anchor::build(&request, &poster).map_err(|error| explain(error, &poster))?;
+        let path = session.dir.anchor(header.batch);
+        DataDir::create_parent(&path)?;
+        // Both transactions are durable before either is sent.
+        let json = built.to_json();
+        write_atomically(&path, |file| file.write_all(json.as_bytes()))?;
+        if self.send {
+            spinner.set_message("sending");
+            publish(source.node()?, built.commit(), built.reveal())?;
+            if let Source::Embedded(node) = &mut source {
+                node.mine(1)?;
+            }
+        }
+        spinner.finish_and_clear();
+        let (commit, reveal) = (built.commit_figures(), built.reveal_figures());
+        let report = Report {
+            batch: header.batch,
+            payload_bytes: payload.len(),
+            commit_txid: commit.txid.to_string(),
+            reveal_txid: reveal.txid.to_string(),
+            vsize_vb: commit.vsize_vb + reveal.vsize_vb,
+            fee_sat: commit.fee_sat + reveal.fee_sat,
+            file: path,
+            sent: self.send,
+        };
+        global.console().report(&report, |report| {
+            format!(
+                "batch {}: payload of {} bytes, {} vB, fee {} sat, in {}\ncommit  {}\nreveal  {}\n{}",
+                report.batch,
+                report.payload_bytes,
+                report.vsize_vb,
+                report.fee_sat,
+                report.file.display(),
+                report.commit_txid,
+                report.reveal_txid,
+                if report.sent { "sent" } else { "not sent: run again with --send" }
+            )
+        })
+    }
+
+    fn funding(&self, source: &Source, poster: &PosterKey) -> Vec<Funding> {
+        match source {
+            Source::Embedded(node) if self.coins.is_empty() => wallet_coins(node, poster),
+            _ => {
+                let own = |(outpoint, value): &(OutPoint, Amount)| Funding {
+                    outpoint: *outpoint,
+                    output: TxOut { value: *value, script_pubkey: poster.script_pubkey() },
+                };
+                self.coins.iter().map(own).collect()
+            }
+        }
+    }
+}
+
+/// The wallet's coins on the embedded chain.
+pub(in crate::cli) fn wallet_coins(node: &EmbeddedNode, poster: &PosterKey) -> Vec<Funding> {
+    let coins = node.chain().spendable_coins(&poster.script_pubkey()).into_iter();
+    coins.map(|(outpoint, coin)| Funding { outpoint, output: coin.output }).collect()
+}
+
+/// Says what to do about an error.
+pub(in crate::cli) fn explain(error: AnchorError, poster: &PosterKey) -> Failure {
+    let advice = match &error {
+        AnchorError::InsufficientFunds { .. } => {
+            format!("pay to {} and name the coin with --coin, or run `taproof regtest mine 101`", poster.address())
+        }
+        AnchorError::Headroom { .. } => "give a larger --headroom".to_owned(),
+        _ => return Failure::of(Exit::Failed, error),
+    };
+    Failure::of(Exit::Failed, error).advise(advice)
+}

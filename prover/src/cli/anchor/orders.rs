@@ -1,0 +1,99 @@
+//! `taproof anchor status`, `bump` and `abandon`: they look at the store, and leave orders for the service there.
+
+use super::{JobReport, existing_store, store_failure};
+use crate::cli::{
+    Global,
+    failure::{Exit, Failure, Result},
+    session::Session,
+};
+use clap::Args;
+use serde::Serialize;
+use taproof::{
+    anchor::FeeRate,
+    anchoring::{BumpOrder, Order, Transition},
+};
+
+/// Lists the anchors of the data directory with their states and fees.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  taproof anchor status --batch 3")]
+pub(super) struct Status {
+    /// Lists this batch alone, with the history of its states.
+    #[arg(long, value_name = "N")]
+    batch: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct StatusReport {
+    jobs: Vec<JobReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<Transition>>,
+}
+
+impl Status {
+    pub(super) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        let jobs = existing_store(&session)?.jobs().map_err(store_failure)?;
+        let chosen = |batch: u64| self.batch.is_none_or(|chosen| chosen == batch);
+        let history = self.batch.and_then(|batch| jobs.iter().find(|job| job.batch() == batch));
+        let report = StatusReport {
+            jobs: jobs.iter().filter(|job| chosen(job.batch())).map(JobReport::new).collect(),
+            history: history.map(|job| job.history().to_vec()),
+        };
+        global.console().report(&report, |report| {
+            let jobs = report.jobs.iter().map(ToString::to_string);
+            let history = report.history.iter().flatten().map(|change| {
+                format!("  height {}: {} -> {}: {}", change.height, change.from, change.to, change.reason)
+            });
+            let lines: Vec<String> = jobs.chain(history).collect();
+            if lines.is_empty() { "no anchors".to_owned() } else { lines.join("\n") }
+        })
+    }
+}
+
+/// Raises the fee of a batch's anchor by replacing its reveal.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  taproof anchor bump --batch 3 --fee-rate 25")]
+pub(super) struct Bump {
+    /// The batch.
+    #[arg(long, value_name = "N")]
+    batch: u64,
+    /// What commit and reveal pay together, in satoshi a virtual byte; the schedule's next if not given.
+    #[arg(long, value_name = "SAT/VB")]
+    fee_rate: Option<FeeRate>,
+}
+
+impl Bump {
+    pub(super) fn run(self, global: &Global) -> Result {
+        let order = Order::Bump(BumpOrder { sat_per_kvb: self.fee_rate.map(FeeRate::sat_per_kvb) });
+        give(self.batch, order, global)
+    }
+}
+
+/// Gives a batch's anchor up: what its commit locks is taken back.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  taproof anchor abandon --batch 3")]
+pub(super) struct Abandon {
+    /// The batch.
+    #[arg(long, value_name = "N")]
+    batch: u64,
+    /// Takes it up again.
+    #[arg(long)]
+    undo: bool,
+}
+
+impl Abandon {
+    pub(super) fn run(self, global: &Global) -> Result {
+        give(self.batch, if self.undo { Order::Resume } else { Order::Abandon }, global)
+    }
+}
+
+fn give(batch: u64, order: Order, global: &Global) -> Result {
+    let session = Session::open(global)?;
+    let store = existing_store(&session)?;
+    if !store.jobs().map_err(store_failure)?.iter().any(|job| job.batch() == batch) {
+        return Err(Failure::new(Exit::Input, format!("batch {batch} has no anchor here")));
+    }
+    store.put_order(batch, order).map_err(store_failure)?;
+    let report = serde_json::json!({ "batch": batch, "ordered": true });
+    global.console().report(&report, |_| format!("batch {batch}: ordered; the service carries it out at its next look"))
+}

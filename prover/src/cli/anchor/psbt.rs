@@ -1,0 +1,125 @@
+//! `taproof anchor psbt`: transactions for a signer elsewhere, and back.
+
+use super::{existing_store, read_file, store_failure};
+use crate::cli::{
+    Global,
+    failure::{Exit, Failure, Fallible, Result},
+    session::Session,
+};
+use bitcoin::{
+    Psbt,
+    bip32::{DerivationPath, Fingerprint, KeySource},
+};
+use clap::Args;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use taproof::{
+    anchor::FeeRate,
+    anchoring::psbt::{self, Accepted},
+    atomic_file::write_atomically,
+};
+
+/// Writes a batch's transactions as PSBTs, or reads signed ones back.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A batch of `taproof anchor run --watch-only KEY` waits until its commit and at least one reveal are signed. Sign all reveals: each
+pays a higher fee, and the service replaces one by the next as it needs to.
+
+Examples:
+  taproof anchor psbt --batch 3 --out unsigned --origin 'deadbeef/86h/0h/0h/0/0'
+  taproof anchor psbt --batch 3 --signed signed/commit.psbt --signed signed/reveal-0.psbt
+  taproof anchor psbt --batch 3 --out unsigned --sweep 5")]
+pub(super) struct PsbtCommand {
+    /// The batch.
+    #[arg(long, value_name = "N")]
+    batch: u64,
+    /// Writes commit.psbt and reveal-0.psbt to reveal-N.psbt into this folder.
+    #[arg(long, value_name = "DIR", required_unless_present = "signed")]
+    out: Option<PathBuf>,
+    /// Reads a signed PSBT.
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    signed: Vec<PathBuf>,
+    /// Writes sweeps of what the batch's commits lock instead, at this rate in satoshi a virtual byte.
+    #[arg(long, value_name = "SAT/VB", requires = "out")]
+    sweep: Option<FeeRate>,
+    /// Where the signer finds the key: the master key's fingerprint and the path.
+    #[arg(long, value_parser = origin, value_name = "FINGERPRINT/PATH")]
+    origin: Option<KeySource>,
+}
+
+fn origin(text: &str) -> std::result::Result<KeySource, String> {
+    let (fingerprint, path) = text.split_once('/').ok_or("an origin is FINGERPRINT/PATH")?;
+    let fingerprint: Fingerprint = fingerprint.parse().map_err(|_| "a fingerprint is 8 hexadecimal digits")?;
+    let path: DerivationPath = path.parse().map_err(|error: bitcoin::bip32::Error| error.to_string())?;
+    Ok((fingerprint, path))
+}
+
+#[derive(Serialize)]
+struct Written {
+    batch: u64,
+    files: Vec<PathBuf>,
+}
+
+impl PsbtCommand {
+    pub(super) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        let store = existing_store(&session)?;
+        let mut jobs = store.jobs().map_err(store_failure)?.into_iter();
+        let missing = || Failure::new(Exit::Input, format!("batch {} has no anchor here", self.batch));
+        let mut job = jobs.find(|job| job.batch() == self.batch).ok_or_else(missing)?;
+        let Some(out) = &self.out else {
+            let mut accepted = Vec::new();
+            for path in &self.signed {
+                let psbt = Psbt::deserialize(&read_file(path)?);
+                let psbt = psbt.or_exit_while(Exit::Input, path.display().to_string())?;
+                let what = psbt::accept(&mut job, &psbt);
+                accepted.push(what.or_exit_while(Exit::Refuted, path.display().to_string())?);
+            }
+            store.put_signed(&job).map_err(store_failure)?;
+            let accepted: Vec<String> = accepted.iter().map(describe).collect();
+            let report = serde_json::json!({ "batch": self.batch, "accepted": accepted });
+            return global.console().report(&report, |_| format!("taken: {}", accepted.join(", ")));
+        };
+        let poster = store.identity().poster();
+        let nothing = || Failure::new(Exit::Input, format!("batch {} has nothing to sign", self.batch));
+        let files: Vec<(String, Psbt)> = match self.sweep {
+            Some(fee_rate) => {
+                let sent = job.generations().iter().filter(|generation| generation.is_commit_sent()).enumerate();
+                sent.map(|(index, generation)| {
+                    Ok((format!("sweep-{index}"), psbt::sweep(generation, &poster, fee_rate, self.origin.as_ref())?))
+                })
+                .collect::<Result<_>>()?
+            }
+            None => {
+                let generation = job.generations().last().ok_or_else(nothing)?;
+                let commit = ("commit".to_owned(), psbt::commit(generation, &poster, self.origin.as_ref()));
+                let reveals = psbt::reveals(generation, &poster, self.origin.as_ref()).into_iter().enumerate();
+                [commit].into_iter().chain(reveals.map(|(i, psbt)| (format!("reveal-{i}"), psbt))).collect()
+            }
+        };
+        if files.is_empty() {
+            return Err(nothing());
+        }
+        std::fs::create_dir_all(out).or_exit_while(Exit::Failed, format!("cannot create {}", out.display()))?;
+        let files = files.iter().map(|(name, psbt)| write(out, name, psbt)).collect::<Result<Vec<_>>>()?;
+        global.console().report(&Written { batch: self.batch, files }, |report| {
+            let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
+            files.join("\n")
+        })
+    }
+}
+
+fn write(folder: &Path, name: &str, psbt: &Psbt) -> Result<PathBuf> {
+    let path = folder.join(format!("{name}.psbt"));
+    let bytes = psbt.serialize();
+    write_atomically(&path, |file| file.write_all(&bytes))?;
+    Ok(path)
+}
+
+fn describe(accepted: &Accepted) -> String {
+    match accepted {
+        Accepted::Commit => "commit".to_owned(),
+        Accepted::Reveal(fee_sat) => format!("reveal at {fee_sat} sat"),
+        Accepted::Sweep(fee_sat) => format!("sweep at {fee_sat} sat"),
+    }
+}

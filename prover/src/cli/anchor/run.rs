@@ -1,0 +1,278 @@
+//! `taproof anchor run`.
+
+use super::{JobReport, external, identity, service_failure, store_failure};
+use crate::cli::{
+    Global,
+    console::Console,
+    failure::{Exit, Failure, Result},
+    session::{NodeOptions, Session, Source},
+    wallet::WalletOptions,
+};
+use bitcoin::{ScriptBuf, XOnlyPublicKey};
+use clap::Args;
+use serde::Serialize;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use taproof::{
+    anchor::FeeRate,
+    anchoring::{
+        Config, Driver, Headroom, Note, ProofFolder, Service, ServiceError, ServiceLock, Signer, State, Step, Store,
+        TickReport,
+    },
+};
+
+/// Anchors every proven batch, in order: sends, raises fees, sends again after reorganisations, until each is final.
+///
+/// It can be stopped and killed at any moment and goes on where the chain, the node and its store say it is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+On the embedded chain, which has no other miner, each look also mines a block, and --once is needed.
+
+Examples:
+  taproof anchor run --once
+  taproof anchor run --node http://127.0.0.1:8332 --cookie ~/.bitcoin/.cookie --network bitcoin --fee-cap 80
+  taproof anchor run --watch-only $KEY --node http://127.0.0.1:38332 --cookie .cookie")]
+pub(super) struct Run {
+    #[command(flatten)]
+    wallet: WalletOptions,
+    #[command(flatten)]
+    node: NodeOptions,
+    /// The poster's key where it is kept elsewhere: 64 hexadecimal digits. Transactions are signed as PSBTs.
+    #[arg(long, value_name = "KEY")]
+    watch_only: Option<XOnlyPublicKey>,
+    /// Looks once, does what is to be done, and ends.
+    #[arg(long)]
+    once: bool,
+    /// The pause between two looks at the chain.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    every: u64,
+    /// Never pays less, in satoshi a virtual byte.
+    #[arg(long, default_value = "1", value_name = "SAT/VB")]
+    fee_floor: FeeRate,
+    /// Never pays more for commit and reveal together, in satoshi a virtual byte.
+    #[arg(long, default_value = "100", value_name = "SAT/VB")]
+    fee_cap: FeeRate,
+    /// In how many blocks an anchor should be mined, for the node's estimate of fees.
+    #[arg(long, default_value_t = 3, value_name = "BLOCKS")]
+    target_blocks: u16,
+    /// Raises the fee of an anchor that is not mined every so many blocks.
+    #[arg(long, default_value_t = 3, value_name = "BLOCKS")]
+    bump_every: u32,
+    /// By how much it is raised at least.
+    #[arg(long, default_value_t = 25, value_name = "PERCENT")]
+    bump_percent: u32,
+    /// What the reveal returns, from which its fee can be raised; enough for the fee cap, or what the coins allow, if not given.
+    #[arg(long, value_name = "SAT")]
+    headroom: Option<u64>,
+    /// How deep an anchor is safe, so that what others left behind is swept.
+    #[arg(long, default_value_t = 6, value_name = "BLOCKS")]
+    safe_depth: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    height: u32,
+    batches: u64,
+    node_synced: bool,
+    jobs: Vec<JobReport>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "height {}, {} batches anchored", self.height, self.batches)?;
+        self.jobs.iter().try_for_each(|job| write!(f, "\n{job}"))
+    }
+}
+
+/// Writes notes, and stops the service between two steps when a signal came.
+struct Journal {
+    console: Console,
+    json: bool,
+    is_silent: bool,
+    stop: Arc<AtomicBool>,
+}
+
+impl Driver for Journal {
+    fn note(&mut self, note: &Note<'_>) {
+        if self.is_silent {
+            return;
+        }
+        let line = if self.json { json_line(note) } else { text_line(note) };
+        // Who does not read the journal does not stop the service.
+        let _ = self.console.print(line);
+    }
+
+    fn goes_on(&mut self, _: Step) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn text_line(note: &Note<'_>) -> String {
+    match note {
+        Note::Moved { batch, transition } => format!(
+            "height {}: batch {batch}: {} -> {}: {}",
+            transition.height, transition.from, transition.to, transition.reason
+        ),
+        Note::Held { batch, hold } => match hold.advice() {
+            Some(advice) => format!("batch {batch} waits: {hold}; {advice}"),
+            None => format!("batch {batch} waits: {hold}"),
+        },
+        Note::Sent { batch, txid, what, fee_sat } => format!("batch {batch}: {what} {txid} sent, fee {fee_sat} sat"),
+        Note::ProvenAgain { batch } => format!("batch {batch} was proven again"),
+        Note::OrderIgnored { batch } => format!("batch {batch} has no anchor here; the order is dropped"),
+        _ => String::new(),
+    }
+}
+
+fn json_line(note: &Note<'_>) -> String {
+    let value = match note {
+        Note::Moved { batch, transition } => {
+            serde_json::json!({ "event": "moved", "batch": batch, "from": transition.from.name(),
+                "to": transition.to.name(), "height": transition.height, "reason": transition.reason })
+        }
+        Note::Held { batch, hold } => {
+            serde_json::json!({ "event": "held", "batch": batch, "reason": hold.to_string(), "advice": hold.advice() })
+        }
+        Note::Sent { batch, txid, what, fee_sat } => {
+            serde_json::json!({ "event": "sent", "batch": batch, "txid": txid.to_string(), "what": what, "fee_sat": fee_sat })
+        }
+        Note::ProvenAgain { batch } => serde_json::json!({ "event": "proven_again", "batch": batch }),
+        Note::OrderIgnored { batch } => serde_json::json!({ "event": "order_ignored", "batch": batch }),
+        _ => serde_json::json!({ "event": "other" }),
+    };
+    value.to_string()
+}
+
+/// The longest pause after failures of the node.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How often a pause looks whether a signal came.
+const NAP: Duration = Duration::from_millis(100);
+/// The most blocks that one look mines on the embedded chain.
+const EMBEDDED_BLOCKS_MAX: usize = 64;
+
+impl Run {
+    pub(super) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        let config = self.config(session.params.final_depth_blocks);
+        config.check().map_err(|error| service_failure(error.into()))?;
+        let signer = self.signer(&session, global)?;
+        let reward_to: ScriptBuf = signer.scripts().script_pubkey();
+        let mut source = self.node.open(&session.dir, session.params.network, reward_to)?;
+        if matches!(source, Source::Embedded(_)) && !self.once {
+            let failure = Failure::new(Exit::Input, "the embedded chain grows only when a command mines it");
+            return Err(failure.advise("give --once, or a --node"));
+        }
+        let lock = ServiceLock::take(&session.dir.anchoring_lock()).map_err(service_failure)?;
+        let identity = identity(&session, &signer.scripts());
+        let store = Store::open(&session.dir.anchoring(), identity).map_err(store_failure)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
+        let mut journal =
+            Journal { console: global.console(), json: global.json, is_silent: self.once || global.quiet, stop };
+        let follower = session.stored_follower(&source)?.into_follower();
+        let batches = ProofFolder::new(session.dir.proofs_folder());
+        let mut service = Service::new(store, signer, config, follower, batches).map_err(service_failure)?;
+        let done = if self.once {
+            once(&mut service, &mut source, &mut journal).and_then(|report| report_on(&service, &report, global))
+        } else {
+            self.keep_at_it(&mut service, &mut source, &mut journal, &session, global)
+        };
+        drop(lock);
+        done
+    }
+
+    fn config(&self, final_depth_blocks: u32) -> Config {
+        Config {
+            fee_floor: self.fee_floor,
+            fee_cap: self.fee_cap,
+            target_blocks: self.target_blocks,
+            bump_every_blocks: self.bump_every,
+            bump_percent: self.bump_percent,
+            headroom: self.headroom.map_or(Headroom::ForCap, Headroom::Fixed),
+            safe_depth_blocks: self.safe_depth,
+            ..Config::new(final_depth_blocks)
+        }
+    }
+
+    fn signer(&self, session: &Session, global: &Global) -> Result<Signer> {
+        let network = session.params.network;
+        if let Some(key) = self.watch_only {
+            return Ok(external(key, network));
+        }
+        let wallet = self.wallet.open(global)?;
+        if wallet.network() != network {
+            let message = format!("the wallet is for {}, the rollup on {network}", wallet.network());
+            return Err(Failure::new(Exit::Input, message).advise("give --network"));
+        }
+        Ok(Signer::Key(wallet.poster_key(0)?))
+    }
+
+    /// Looks again and again until a signal comes. What a node does not answer now, it may answer later; a node that was
+    /// started again has another cookie, so each failure ends the connection.
+    fn keep_at_it(
+        &self,
+        service: &mut Service<ProofFolder>,
+        source: &mut Source,
+        journal: &mut Journal,
+        session: &Session,
+        global: &Global,
+    ) -> Result {
+        let pause = Duration::from_secs(self.every);
+        let mut failures = 0u32;
+        while !journal.stop.load(Ordering::Relaxed) {
+            match service.tick(source.node()?, journal) {
+                Ok(_) => failures = 0,
+                Err(ServiceError::Stopped) => break,
+                Err(error) if error.is_transient() => {
+                    failures += 1;
+                    global.console().warn(format!("{error}; trying again"));
+                }
+                Err(error) => return Err(service_failure(error)),
+            }
+            sleep(pause.saturating_mul(1 << failures.min(6)).min(PAUSE_MAX.max(pause)), &journal.stop);
+            if failures > 0 {
+                match self.node.open(&session.dir, session.params.network, ScriptBuf::new()) {
+                    Ok(opened) => *source = opened,
+                    Err(failure) => global.console().warn(failure),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One look; on the embedded chain as many as it takes to mine what was sent.
+fn once(service: &mut Service<ProofFolder>, source: &mut Source, journal: &mut Journal) -> Result<TickReport> {
+    let mut report = service.tick(source.node()?, journal).map_err(service_failure)?;
+    let Source::Embedded(node) = source else { return Ok(report) };
+    for _ in 0..EMBEDDED_BLOCKS_MAX {
+        let is_sent = |state| matches!(state, State::CommitSent | State::RevealSent | State::Bumped);
+        if !service.jobs().any(|job| !job.is_closed() && is_sent(job.state())) {
+            break;
+        }
+        node.mine(1)?;
+        report = service.tick(node, journal).map_err(service_failure)?;
+    }
+    Ok(report)
+}
+
+fn report_on(service: &Service<ProofFolder>, tick: &TickReport, global: &Global) -> Result {
+    let jobs = service.jobs().map(JobReport::new).collect();
+    let report = Report { height: tick.tip.height, batches: tick.batches, node_synced: tick.is_synced, jobs };
+    global.console().report(&report, ToString::to_string)
+}
+
+fn sleep(pause: Duration, stop: &AtomicBool) {
+    let started = Instant::now();
+    while started.elapsed() < pause && !stop.load(Ordering::Relaxed) {
+        thread::sleep(NAP.min(pause));
+    }
+}

@@ -1,0 +1,203 @@
+//! Making a batch of what waits, and storing it.
+
+use super::{
+    AppliedBatch, DEPOSITS_PER_BATCH_ENOUGH, Ledger, LedgerError, ScannedDeposit,
+    tables::{self, ARTEFACTS, CELLS, DEPOSITS, Head, TRANSACTIONS, UNDO},
+    undo::Undo,
+};
+use crate::artefact::{self, Artefact};
+use std::collections::{BTreeMap, BTreeSet};
+use taproof_circuits::{
+    state::{ExitStop, Plan, State},
+    transaction::{Signed, Transaction, Withdraw},
+};
+use taproof_verifier::{
+    cell::{Cell, CellIndex, Depth, Token},
+    exit::{self, EXITS_ENOUGH, Refutation, ScannedExit},
+    record::Records,
+};
+
+/// What waits for a batch.
+struct Waiting {
+    /// The transactions, each with its number in the table.
+    transactions: Vec<(u64, Transaction)>,
+    /// The deposits that are void, in front of all others.
+    void: Vec<ScannedDeposit>,
+    /// The deposits that are due.
+    deposits: Vec<ScannedDeposit>,
+    /// The exit requests that are due.
+    exits: Vec<ScannedExit>,
+}
+
+impl Ledger {
+    /// Makes a batch of what waits: grows the tree to `depth`, serves or refutes the exit requests up to the plan's height,
+    /// applies the deposits up to that height and the transactions, and stores the new state, what still waits, what undoes
+    /// the batch, and the artefact that `record` makes of it. Deposits below `void_below` are passed over:
+    /// [`Params::void_below`](taproof_verifier::follow::Params::void_below) of the plan's height.
+    ///
+    /// A transaction that is refused waits no longer and is in the result; one that found no room still waits. If nothing
+    /// could be applied, the result has no chunks and there is no batch of that number yet.
+    ///
+    /// # Errors
+    /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::ReferenceGoesBack`], [`LedgerError::ExitsDoNotFit`],
+    /// [`LedgerError::DepositsDoNotFit`], [`LedgerError::MustReopen`] and those of the disk; then the ledger is as before.
+    pub fn apply<A: Artefact>(
+        &mut self,
+        plan: &Plan,
+        depth: Depth,
+        void_below: u32,
+        record: impl FnOnce(&AppliedBatch) -> A,
+    ) -> Result<AppliedBatch, LedgerError> {
+        let waiting = self.waiting(plan.height_blocks, void_below)?;
+        let stored = self.try_apply(plan, depth, &waiting).and_then(|applied| {
+            let head = self.store(&applied, plan.height_blocks, waiting, record)?;
+            Ok((applied, head))
+        });
+        match stored {
+            Ok((applied, head)) if !applied.batch.chunks.is_empty() => {
+                self.state.commit();
+                self.head = head;
+                Ok(applied)
+            }
+            unchanged => {
+                self.state.rollback();
+                unchanged.map(|(applied, _)| applied)
+            }
+        }
+    }
+
+    fn waiting(&self, reference_height: u32, void_below: u32) -> Result<Waiting, LedgerError> {
+        let (expected, found) = (self.head.reference_height, reference_height);
+        if found < expected {
+            return Err(LedgerError::ReferenceGoesBack { expected, found });
+        }
+        let mut void: Vec<_> =
+            self.deposits()?.into_iter().take_while(|deposit| deposit.height_blocks <= reference_height).collect();
+        let deposits = void.split_off(void.partition_point(|deposit| deposit.height_blocks < void_below));
+        let exits = self.exits()?.into_iter().take_while(|exit| exit.height <= reference_height).collect();
+        Ok(Waiting { transactions: self.read_transactions()?, void, deposits, exits })
+    }
+
+    /// Applies in memory only.
+    fn try_apply(&mut self, plan: &Plan, depth: Depth, waiting: &Waiting) -> Result<AppliedBatch, LedgerError> {
+        if depth < self.state.depth() {
+            return Err(LedgerError::Depth { expected: self.state.depth(), found: depth });
+        }
+        while self.state.depth() < depth {
+            self.state.grow().map_err(|error| LedgerError::Corrupted(error.to_string()))?;
+        }
+        let (served, refutations) = answer(&self.state, &waiting.exits);
+        let deposits: Vec<_> = waiting.deposits.iter().map(|scanned| scanned.deposit).collect();
+        let transactions: Vec<_> = waiting.transactions.iter().map(|(_, transaction)| *transaction).collect();
+        let batch = self.state.apply_with_exits(plan, &served, &deposits, &transactions)?;
+        if let Some(stop) = batch.exit_stop {
+            return Err(LedgerError::ExitsDoNotFit { stop });
+        }
+        match batch.deposit_stop {
+            Some(stop) if batch.deposits_applied < DEPOSITS_PER_BATCH_ENOUGH => {
+                return Err(LedgerError::DepositsDoNotFit { stop });
+            }
+            _ => {}
+        }
+        let bitcoin = batch.chunks.iter().filter(|chunk| chunk.statement.context.token == Token::BITCOIN);
+        let withdrawals = bitcoin.flat_map(|chunk| match chunk.records() {
+            Records::Withdraw(records) => records,
+            _ => Vec::new(),
+        });
+        // The verifier's own rule says what is settled.
+        let settled = exit::settle(&waiting.exits, withdrawals, &refutations, depth)
+            .map_err(|_| LedgerError::ExitsDoNotFit { stop: ExitStop::ChunksMax })?;
+        let passed = waiting.void.len() + batch.deposits_applied;
+        let deposits_consumed = self.head.deposits_consumed + passed as u64;
+        let number = self.head.next_batch;
+        Ok(AppliedBatch { number, deposits_consumed, batch, refutations, settled, transactions })
+    }
+
+    /// Writes all that a batch changed, and what undoes it; gives the head that is then on disk.
+    fn store<A: Artefact>(
+        &mut self,
+        applied: &AppliedBatch,
+        reference_height: u32,
+        waiting: Waiting,
+        record: impl FnOnce(&AppliedBatch) -> A,
+    ) -> Result<Head, LedgerError> {
+        let (batch, number) = (&applied.batch, applied.number);
+        let artefact = (!batch.chunks.is_empty()).then(|| artefact::encode(&record(applied)));
+        let head = Head {
+            depth: self.state.depth(),
+            root: self.state.root(),
+            next_batch: number + 1,
+            deposits_consumed: applied.deposits_consumed,
+            reference_height,
+            ..self.head
+        };
+        let rejected = batch.rejected.iter().map(|rejected| waiting.transactions[rejected.position].0);
+        let rejected: Vec<u64> = rejected.collect();
+        let undo = self.undo_of(applied, waiting);
+        let changes = self.state.changes();
+        self.write(|transaction| {
+            let mut transactions = transaction.open_table(TRANSACTIONS)?;
+            for number in rejected.into_iter().chain(undo.transactions.iter().map(|(number, _)| *number)) {
+                transactions.remove(number)?;
+            }
+            let Some(artefact) = artefact else { return Ok(()) };
+            transaction.open_table(DEPOSITS)?.retain_in(..applied.deposits_consumed, |_, _| false)?;
+            transaction.open_table(ARTEFACTS)?.insert((number, A::KIND as u8), artefact.as_slice())?;
+            transaction.open_table(UNDO)?.insert(number, tables::encode(&undo).as_slice())?;
+            let mut cells = transaction.open_table(CELLS)?;
+            for (index, cell) in &changes.cells {
+                match cell {
+                    Cell::Empty => cells.remove(index.get())?,
+                    cell => cells.insert(index.get(), tables::encode(cell).as_slice())?,
+                };
+            }
+            head.put(transaction)
+        })?;
+        Ok(head)
+    }
+
+    fn undo_of(&self, applied: &AppliedBatch, waiting: Waiting) -> Undo {
+        let transactions = applied.batch.applied.iter().map(|position| {
+            let (number, transaction) = &waiting.transactions[*position];
+            (*number, transaction.to_bytes())
+        });
+        let credited = waiting.deposits.into_iter().take(applied.batch.deposits_applied);
+        Undo {
+            head: self.head,
+            cells: self.state.replaced().collect(),
+            transactions: transactions.collect(),
+            deposits: waiting.void.into_iter().chain(credited).collect(),
+            exits: applied.settled.iter().map(|settled| settled.exit).collect(),
+        }
+    }
+}
+
+/// Serves the requests that the state can serve, of several on one account the first, and shows the cells of the others,
+/// until that is enough for one batch.
+fn answer(state: &State, exits: &[ScannedExit]) -> (Vec<Signed<Withdraw>>, Vec<Refutation>) {
+    let mut served = Vec::new();
+    let mut moved = BTreeSet::new();
+    let mut shown = BTreeMap::<CellIndex, Refutation>::new();
+    for ScannedExit { request, .. } in exits {
+        let index = request.from();
+        if moved.contains(&index) || !state.depth().contains(index) {
+            continue;
+        }
+        let cell = state.tree().get(index);
+        let is_servable = request.is_servable_by(&cell);
+        if !is_servable && shown.contains_key(&index) {
+            continue;
+        }
+        if served.len() + shown.len() >= EXITS_ENOUGH {
+            break;
+        }
+        if is_servable {
+            moved.insert(index);
+            served.push(Withdraw::demanded(request, state.chain_id()));
+        } else {
+            let path = state.tree().path(index).expect("the index lies in the tree");
+            shown.insert(index, Refutation { index, cell, path });
+        }
+    }
+    (served, shown.into_values().collect())
+}

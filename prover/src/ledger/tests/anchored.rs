@@ -1,0 +1,176 @@
+//! What the ledger makes, anchored on a chain and read by a follower.
+
+use super::*;
+use crate::{
+    follow::{FollowError, catch_up, start},
+    toy_rollup::{ToyRollup, forge},
+};
+use taproof_circuits::transaction::Withdraw;
+use taproof_verifier::{
+    exit::{ExitRequest, LeftOut, Outcome},
+    follow::{Event, Follower, Refusal},
+    headers::BlockId,
+    payload::{Chunk, Header, Payload},
+    record::Destination,
+};
+
+struct Rig {
+    toy: ToyRollup,
+    follower: Follower,
+    ledger: Ledger,
+    _folder: TempDir,
+}
+
+impl Rig {
+    fn new(deposits: &[(u32, u64)]) -> Self {
+        let mut toy = ToyRollup::new();
+        toy.deposit(deposits);
+        let follower = start(&toy.node, toy.params.clone(), toy.program.clone()).expect("a start");
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let (path, params) = (folder.path().join("ledger"), &toy.params);
+        let ledger = Ledger::create(&path, params.chain_id, params.genesis_depth).expect("a new file");
+        Self { toy, follower, ledger, _folder: folder }
+    }
+
+    /// Follows the chain and gives the ledger what waits.
+    fn catch_up(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        catch_up(&self.toy.node, &mut self.follower, |_, event| {
+            events.extend(event);
+            Ok::<(), FollowError>(())
+        })
+        .expect("a steady source");
+        let consumed = self.ledger.deposits_consumed();
+        let pending = self.follower.pending_deposits().filter(|scanned| scanned.index >= consumed);
+        let deposits: Vec<_> = pending
+            .map(|scanned| {
+                let (amount_sat, owner) = (scanned.deposit.amount_sat, scanned.deposit.owner);
+                ScannedDeposit { deposit: Deposit { amount_sat, owner }, height_blocks: scanned.height }
+            })
+            .collect();
+        self.ledger.set_deposits(consumed, &deposits).expect("room");
+        let exits: Vec<_> = self.follower.pending_exits().copied().collect();
+        self.ledger.set_exits(&exits).expect("room");
+        events
+    }
+
+    /// Makes a batch that refers to the last scanned block, and its payload.
+    fn apply(&mut self) -> (AppliedBatch, Payload) {
+        let reference = self.follower.scanned();
+        let four = NonZeroU16::new(4).expect("not zero");
+        let slots = Slots { deposit: four, transfer: four, open: four, withdraw: four };
+        let plan = Plan { height_blocks: reference.height, slots, operators: BTreeMap::new(), chunks_max: 100 };
+        let void_below = self.toy.params.void_below(reference.height);
+        let applied = self.ledger.apply(&plan, self.ledger.state().depth(), void_below, note).expect("all fits");
+        let payload = self.payload(&applied, reference, true);
+        (applied, payload)
+    }
+
+    fn payload(&self, applied: &AppliedBatch, reference: BlockId, is_refuting: bool) -> Payload {
+        let header = Header {
+            chain_id: self.toy.params.chain_id,
+            batch: applied.number,
+            previous_payload_hash: self.toy.tip.payload_hash,
+            root_before: applied.batch.root_before,
+            root_after: applied.batch.root_after,
+            depth: applied.batch.depth,
+            reference_height: reference.height,
+            reference_hash: reference.hash,
+            deposits_consumed: applied.deposits_consumed,
+            program_id: self.toy.params.program_id,
+        };
+        let chunk = |witness: &taproof_circuits::chunk::witness::ChunkWitness| Chunk {
+            slots: witness.statement.circuit.slots,
+            token: witness.statement.context.token,
+            operator: witness.statement.context.operator,
+            root_after: witness.statement.root_after,
+            records: witness.records(),
+            proof: forge(&witness.statement),
+        };
+        let refutations = if is_refuting { applied.refutations.clone() } else { Vec::new() };
+        let chunks = applied.batch.chunks.iter().map(chunk).collect();
+        Payload::with_refutations(header, chunks, refutations).expect("well-formed")
+    }
+
+    fn request(&self, owner: u32, from: u32, nonce: u32, amount: u64, fee: u64) -> ExitRequest {
+        let key = self.toy.owner(owner);
+        let (chain_id, token, destination) = (CHAIN, Token::BITCOIN, Destination::P2tr([4; 32]));
+        let body = Withdraw { chain_id, token, from: index(from), nonce, amount, fee, destination };
+        Signed::sign(body, &key).demand(*key.public()).expect("bitcoin")
+    }
+}
+
+#[test]
+fn exits_are_served_and_refuted_on_the_chain() {
+    let mut rig = Rig::new(&[(0, 50_000), (1, 70_000)]);
+    rig.catch_up();
+    let (_, payload) = rig.apply();
+    rig.toy.anchor(&payload);
+    assert!(matches!(rig.catch_up().as_slice(), [Event::Verified(_)]));
+    let magic = rig.toy.params.deposit_magic;
+    let requests = [
+        rig.request(0, 0, 0, 20_000, 5),
+        rig.request(0, 0, 0, 30_000, 5),
+        rig.request(5, 1, 0, 70_000, 0),
+        rig.request(5, 63, 0, 1, 0),
+        rig.request(5, 64, 0, 1, 0),
+    ];
+    rig.toy.mine_outputs(requests.iter().map(|request| request.output(magic)).collect());
+    rig.catch_up();
+    assert_eq!(rig.follower.pending_exits().count(), 5);
+    let (applied, payload) = rig.apply();
+    // The same batch, but with nothing shown, goes first and is ignored.
+    let hidden = rig.payload(&applied, rig.follower.scanned(), false);
+    let ignored = rig.toy.build_anchor(&hidden);
+    rig.toy.mine(&[ignored.commit().clone(), ignored.reveal().clone()]);
+    rig.toy.anchor(&payload);
+    let events = rig.catch_up();
+    let [Event::Ignored { refusal: Refusal::ExitLeftOut(LeftOut { index: 2 }), .. }, Event::Verified(batch)] =
+        events.as_slice()
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(batch.settled_exits(), applied.settled, "the ledger knew what would come of it");
+    let outcomes: Vec<_> = applied.settled.iter().map(|settled| (settled.exit.index, settled.outcome)).collect();
+    let refuted = [2, 3, 4].map(|index| (index, Outcome::Refuted));
+    assert_eq!(outcomes, [&[(0, Outcome::Served)][..], &refuted].concat());
+    let payouts: Vec<_> = batch.payouts().map(|payout| (payout.index, payout.amount_sat)).collect();
+    assert_eq!(payouts, [(0, 20_000)]);
+    assert_eq!(rig.ledger.exits().expect("readable").len(), 1, "the rival waits");
+    // A replay of what was served, and the rival, are refuted by the next batch, which two deposits bring about.
+    rig.toy.mine_outputs(vec![requests[0].output(magic)]);
+    rig.toy.deposit(&[(0, 1_000)]);
+    rig.catch_up();
+    let (applied, payload) = rig.apply();
+    assert_eq!((applied.settled.len(), applied.refutations.len()), (2, 1), "one cell refutes both");
+    rig.toy.anchor(&payload);
+    assert!(matches!(rig.catch_up().as_slice(), [Event::Verified(_)]));
+    assert_eq!(rig.follower.pending_exits().count(), 0);
+}
+
+#[test]
+fn batches_made_ahead_of_the_chain_settle_what_the_follower_sees() {
+    let mut rig = Rig::new(&[(0, 50_000)]);
+    rig.catch_up();
+    let (_, payload) = rig.apply();
+    rig.toy.anchor(&payload);
+    let magic = rig.toy.params.deposit_magic;
+    let requests = [rig.request(0, 0, 0, 20_000, 0), rig.request(0, 0, 1, 10_000, 0)];
+    rig.toy.mine_outputs(requests.iter().map(|request| request.output(magic)).collect());
+    rig.catch_up();
+    // Two batches before either is anchored: the second serves what waited behind the first one's.
+    let (first, _) = rig.apply();
+    rig.catch_up();
+    let (second, _) = rig.apply();
+    let served = |applied: &AppliedBatch| applied.settled.iter().map(|settled| settled.exit.index).collect::<Vec<_>>();
+    assert_eq!((served(&first), served(&second)), (vec![0], vec![1]));
+    let reference = rig.follower.scanned();
+    for applied in [first, second] {
+        let payload = rig.payload(&applied, reference, true);
+        rig.toy.anchor(&payload);
+        let events = rig.catch_up();
+        let [Event::Verified(batch)] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(batch.settled_exits(), applied.settled);
+    }
+    assert_eq!(rig.follower.tip().payouts, 2);
+}

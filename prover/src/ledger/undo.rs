@@ -1,0 +1,126 @@
+//! Taking batches back.
+
+use super::{
+    Ledger, LedgerError, ScannedDeposit,
+    tables::{self, ARTEFACTS, CELLS, DEPOSITS, EXITS, Head, TRANSACTIONS, UNDO},
+};
+use redb::{ReadableDatabase, ReadableTable};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use taproof_circuits::{state::State, tree::ChangeSet};
+use taproof_verifier::{
+    cell::{Cell, CellIndex},
+    exit::ScannedExit,
+};
+
+/// What undoes a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Undo {
+    /// Where the ledger stood.
+    pub(super) head: Head,
+    /// The cells that the batch replaced.
+    pub(super) cells: Vec<(CellIndex, Cell)>,
+    /// The transactions that it applied, as their own bytes, each with its number.
+    pub(super) transactions: Vec<(u64, Vec<u8>)>,
+    /// The deposits that it credited or passed over.
+    pub(super) deposits: Vec<ScannedDeposit>,
+    /// The exit requests that it served or refuted.
+    pub(super) exits: Vec<ScannedExit>,
+}
+
+impl Ledger {
+    /// Takes back batch `batch` and all after it: the state before it is in force again, what it credited waits, and the
+    /// transactions that were applied wait in their old order, ahead of those that came later. Transactions that were refused
+    /// do not come back. The artefacts of the batches are gone.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoSuchBatch`] if `batch` is beyond the next one, [`LedgerError::Final`] if what undoes a batch is no
+    /// longer kept, [`LedgerError::Corrupted`], [`LedgerError::MustReopen`] and those of the disk; then the ledger is as
+    /// before.
+    pub fn rewind_to(&mut self, batch: u64) -> Result<(), LedgerError> {
+        let next = self.head.next_batch;
+        if batch > next {
+            return Err(LedgerError::NoSuchBatch(batch));
+        }
+        let undone = self.undos(batch)?;
+        if undone.len() as u64 != next - batch {
+            return Err(LedgerError::Final(batch));
+        }
+        let Some(first) = undone.first() else { return Ok(()) };
+        // Of two batches that replaced a cell, the earlier one knows what was there.
+        let replaced: BTreeMap<CellIndex, Cell> =
+            undone.iter().rev().flat_map(|undo| undo.cells.iter().copied()).collect();
+        let head = Head { next_transaction: self.head.next_transaction, ..first.head };
+        let state = self.state_before(&head, &replaced)?;
+        self.write(|transaction| {
+            let mut cells = transaction.open_table(CELLS)?;
+            for (index, cell) in &replaced {
+                match cell {
+                    Cell::Empty => cells.remove(index.get())?,
+                    cell => cells.insert(index.get(), tables::encode(cell).as_slice())?,
+                };
+            }
+            let mut transactions = transaction.open_table(TRANSACTIONS)?;
+            for (number, bytes) in undone.iter().flat_map(|undo| &undo.transactions) {
+                transactions.insert(number, bytes.as_slice())?;
+            }
+            let mut deposits = transaction.open_table(DEPOSITS)?;
+            let taken_back = undone.iter().flat_map(|undo| &undo.deposits);
+            for (number, deposit) in (head.deposits_consumed..).zip(taken_back) {
+                deposits.insert(number, tables::encode(deposit).as_slice())?;
+            }
+            transaction.open_table(ARTEFACTS)?.retain_in((batch, 0).., |_, _| false)?;
+            transaction.open_table(UNDO)?.retain_in(batch.., |_, _| false)?;
+            head.put(transaction)
+        })?;
+        (self.head, self.state) = (head, state);
+        Ok(())
+    }
+
+    /// Forgets what undoes the batches before this one, because their anchors are final.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupted`], [`LedgerError::MustReopen`] and those of the disk.
+    pub fn forget_before(&mut self, batch: u64) -> Result<(), LedgerError> {
+        self.write(|transaction| {
+            let mut undos = transaction.open_table(UNDO)?;
+            let mut exits = transaction.open_table(EXITS)?;
+            for entry in undos.range(..batch)? {
+                // What they settled no longer waits on the chain either.
+                for exit in tables::decode::<Undo>(entry?.1.value())?.exits {
+                    let encoded = tables::encode(&exit);
+                    let is_same = exits.get(exit.index)?.is_some_and(|stored| stored.value() == encoded);
+                    if is_same {
+                        exits.remove(exit.index)?;
+                    }
+                }
+            }
+            undos.retain_in(..batch, |_, _| false)?;
+            Ok(())
+        })
+    }
+
+    /// The number of the first batch that can still be taken back; that of the next batch if none can.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn first_unfinal(&self) -> Result<u64, LedgerError> {
+        let table = self.database.begin_read()?.open_table(UNDO)?;
+        Ok(table.first()?.map_or(self.head.next_batch, |(number, _)| number.value()))
+    }
+
+    fn undos(&self, first: u64) -> Result<Vec<Undo>, LedgerError> {
+        let table = self.database.begin_read()?.open_table(UNDO)?;
+        table.range(first..)?.map(|entry| tables::decode(entry?.1.value())).collect()
+    }
+
+    /// The state with some cells put back. All nodes are computed anew, since a tree does not shrink.
+    fn state_before(&self, head: &Head, replaced: &BTreeMap<CellIndex, Cell>) -> Result<State, LedgerError> {
+        let mut cells: BTreeMap<CellIndex, Cell> =
+            self.state.tree().cells().map(|(index, cell)| (index, *cell)).collect();
+        cells.extend(replaced);
+        cells.retain(|_, cell| *cell != Cell::Empty);
+        let stored = ChangeSet { depth: head.depth, root: head.root, cells: cells.into_iter().collect() };
+        State::load(head.chain_id, &stored).map_err(|error| LedgerError::Corrupted(error.to_string()))
+    }
+}

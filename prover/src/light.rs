@@ -1,0 +1,170 @@
+//! Following with headers, and of the blocks only what somebody shows.
+//!
+//! A light follower takes its headers from any source and checks them by all rules: difficulty, median time, most work. Of the
+//! blocks it takes excerpts: transactions with the proofs that they, and their witnesses, are in the block. So an anchor is
+//! verified as fully as by one who has the blocks; what is taken on trust is that nothing was left out. An anchor that was
+//! left out makes the follower stay behind, or take a later one of the same number; a deposit that was left out makes it
+//! refuse the batch that credits it. Neither makes it take a root that is not proven. It reports no payouts.
+//!
+//! Excerpts come from an [`ExcerptSource`]: cut from whole blocks, of all heights or of those named ([`Cutter`]), or from a
+//! folder that a full follower [wrote](ExcerptFolder::write).
+
+use crate::{
+    atomic_file::write_atomically,
+    chain_store::announces,
+    node::{ChainSource, NodeError},
+};
+use bitcoin::{Block, Transaction};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+use taproof_verifier::{
+    block::{BlockError, EXCERPT_LENGTH_MAX, Excerpt},
+    follow::Params,
+    headers::BlockId,
+};
+
+/// Why an excerpt is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExcerptError {
+    /// The source of the block did not answer.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The block is none to be cut.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// A file is no excerpt.
+    #[error("{} is no excerpt: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BlockError,
+    },
+    /// A file cannot be read or written.
+    #[error("{}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Who shows what matters of a block. Nothing of it is believed before it is checked.
+pub trait ExcerptSource {
+    /// What the source shows of a block; `None` if nothing.
+    ///
+    /// # Errors
+    /// [`ExcerptError`].
+    fn excerpt(&self, block: BlockId) -> Result<Option<Excerpt>, ExcerptError>;
+}
+
+/// Whether followers of a rollup look at a transaction. More than these do no harm.
+fn matters(transaction: &Transaction, params: &Params) -> bool {
+    let has_mark = |script: &[u8]| {
+        // OP_RETURN, one push of up to 75 or up to 255 bytes, and the mark.
+        let mark = match script {
+            [0x6a, 0x4c, _, mark @ ..] | [0x6a, _, mark @ ..] => mark,
+            _ => return false,
+        };
+        mark.starts_with(&params.deposit_magic.0)
+    };
+    announces(transaction, params) || transaction.output.iter().any(|output| has_mark(output.script_pubkey.as_bytes()))
+}
+
+/// Cuts out of a block what followers of a rollup look at; `None` if there is nothing.
+///
+/// # Errors
+/// [`BlockError::Coinbase`] for a block without transactions.
+pub fn cut(block: &Block, params: &Params) -> Result<Option<Excerpt>, BlockError> {
+    let positions = (0..).zip(&block.txdata).filter(|(_, transaction)| matters(transaction, params));
+    let positions: Vec<u32> = positions.map(|(position, _)| position).collect();
+    if positions.is_empty() { Ok(None) } else { Excerpt::of(block, &positions).map(Some) }
+}
+
+/// Fetches blocks and cuts them here, so that their source cannot show anything that is not in them.
+pub struct Cutter<'a> {
+    source: &'a dyn ChainSource,
+    params: &'a Params,
+    heights: Option<BTreeSet<u32>>,
+}
+
+impl<'a> Cutter<'a> {
+    /// Looks through every block.
+    pub fn new(source: &'a dyn ChainSource, params: &'a Params) -> Self {
+        Self { source, params, heights: None }
+    }
+
+    /// Looks only through the blocks at these heights, as a server's index of addresses names them.
+    pub fn at_heights(source: &'a dyn ChainSource, params: &'a Params, heights: BTreeSet<u32>) -> Self {
+        Self { source, params, heights: Some(heights) }
+    }
+}
+
+impl ExcerptSource for Cutter<'_> {
+    fn excerpt(&self, block: BlockId) -> Result<Option<Excerpt>, ExcerptError> {
+        if self.heights.as_ref().is_some_and(|heights| !heights.contains(&block.height)) {
+            return Ok(None);
+        }
+        Ok(cut(&self.source.block(&block.hash)?, self.params)?)
+    }
+}
+
+/// A folder of excerpts, `HEIGHT-HASH.excerpt` each, so that blocks of branches stand beside each other.
+#[derive(Clone, Debug)]
+pub struct ExcerptFolder(PathBuf);
+
+impl ExcerptFolder {
+    /// The folder at a path.
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    fn file(&self, block: BlockId) -> PathBuf {
+        self.0.join(format!("{}-{}.excerpt", block.height, block.hash))
+    }
+
+    /// Puts an excerpt into the folder, in the place of an older one of the block.
+    ///
+    /// # Errors
+    /// [`ExcerptError::Io`].
+    pub fn write(&self, block: BlockId, excerpt: &Excerpt) -> Result<PathBuf, ExcerptError> {
+        let path = self.file(block);
+        let bytes = excerpt.to_bytes();
+        let written =
+            std::fs::create_dir_all(&self.0).and_then(|()| write_atomically(&path, |file| file.write_all(&bytes)));
+        match written {
+            Ok(()) => Ok(path),
+            Err(source) => Err(ExcerptError::Io { path, source }),
+        }
+    }
+}
+
+impl ExcerptSource for ExcerptFolder {
+    fn excerpt(&self, block: BlockId) -> Result<Option<Excerpt>, ExcerptError> {
+        let path = self.file(block);
+        match read_bounded(&path) {
+            Ok(bytes) => match Excerpt::from_bytes(&bytes) {
+                Ok(excerpt) => Ok(Some(excerpt)),
+                Err(source) => Err(ExcerptError::File { path, source }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ExcerptError::Io { path, source }),
+        }
+    }
+}
+
+/// Reads a file, and no more of it than any excerpt has.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(EXCERPT_LENGTH_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

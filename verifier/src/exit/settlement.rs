@@ -1,0 +1,205 @@
+//! What a batch does about the exit requests that wait.
+//!
+//! A batch regards the requests that stand on Bitcoin up to the block that it refers to, in their order, each in turn:
+//!
+//! 1. One with a withdraw record of bitcoin in the batch that has its cell, amount, fee and destination, and that no
+//!    request before it has taken, is served.
+//! 2. Else, one whose cell had a request before it served in this batch goes on waiting: the account has moved on, and
+//!    only a later batch can show where to.
+//! 3. Else, one whose cell lies outside the batch's tree is refuted: nobody has an account there.
+//! 4. Else, one whose cell the batch shows, as it was before the batch, to be unable to serve the request is refuted.
+//! 5. Else, the batch leaves the request out. It may, if it did enough for requests before this one: [`EXITS_ENOUGH`] or
+//!    more, of requests served and cells shown that refuted some. Then the request goes on waiting.
+//!
+//! Whoever makes batches can keep this whatever is asked: a request that the state before the batch can serve is applied
+//! ahead of all else, and of several on one account the first; any other is refuted. So no request, bogus, stale or
+//! replayed, stops the rollup, and none that is good can be left out. All of it is known when the batch is made.
+
+use super::ScannedExit;
+use crate::{
+    baby_jubjub::{KeyError, PublicKey},
+    cell::{ARITY, Account, Cell, CellIndex, Depth, MerklePath, PathError, Token},
+    record::{Destination, WithdrawRecord},
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use ark_bn254::Fr;
+
+/// A batch that serves this many requests, or shows as many cells that refute some, may leave later requests waiting.
+/// It bounds what a flood of requests adds to a payload: at most 64 paths, 145,920 bytes in the deepest tree.
+pub const EXITS_ENOUGH: usize = 64;
+
+/// A cell of the state before a batch, shown to refute exit requests that name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Refutation {
+    /// Where the cell is.
+    pub index: CellIndex,
+    /// What it holds.
+    pub cell: Cell,
+    /// The siblings on the way to the root before the batch.
+    pub path: MerklePath,
+}
+
+/// Why bytes are no [`Refutation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefutationError {
+    /// A cell's index is 2^30 or more.
+    #[error("cell index {0} is not below 2^30")]
+    Index(u32),
+    /// No kind of cell has this number.
+    #[error("no kind of cell has number {0}")]
+    CellKind(u8),
+    /// An empty cell has fields that are not zero.
+    #[error("an empty cell has fields that are not zero")]
+    NotEmpty,
+    /// The account's owner is no key.
+    #[error("the cell's owner: {0}")]
+    Owner(#[from] KeyError),
+    /// A sibling is not canonical.
+    #[error("the path: {0}")]
+    Path(#[from] PathError),
+}
+
+impl Refutation {
+    /// Bytes of the fields before the path.
+    const CELL_LENGTH: usize = 4 + 1 + 4 + 4 + 8 + 32;
+
+    /// The bytes of a refutation in a tree of a depth.
+    pub fn length(depth: Depth) -> usize {
+        Self::CELL_LENGTH + usize::from(depth.levels()) * (ARITY - 1) * 32
+    }
+
+    /// The root of the tree that has the cell in its place; `None` if its index is outside the tree.
+    pub fn root(&self) -> Option<Fr> {
+        self.path.root(self.index, self.cell.hash())
+    }
+
+    /// Appends the encoding: index (4 bytes), the number of the cell's kind (1), token (4), nonce (4), balance (8), owner
+    /// (32), zeros from the token on for the empty cell, whose number is 0; then the siblings, as
+    /// [`MerklePath::to_bytes`] orders them, without their count.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend(self.index.get().to_le_bytes());
+        match &self.cell {
+            Cell::Empty => out.extend([0; Self::CELL_LENGTH - 4]),
+            Cell::Account(account) => {
+                out.push(Account::KIND);
+                out.extend(account.token.0.to_le_bytes());
+                out.extend(account.nonce.to_le_bytes());
+                out.extend(account.balance.to_le_bytes());
+                out.extend(account.owner.to_bytes());
+            }
+        }
+        out.extend(&self.path.to_bytes()[1..]);
+    }
+
+    /// Decodes what [`Refutation::write`] writes for a tree of that depth.
+    ///
+    /// # Errors
+    /// Each of [`RefutationError`]; a wrong length is a [`PathError`].
+    pub fn from_bytes(bytes: &[u8], depth: Depth) -> Result<Self, RefutationError> {
+        let length = RefutationError::Path(PathError::Length);
+        if bytes.len() != Self::length(depth) {
+            return Err(length);
+        }
+        let (index, rest) = bytes.split_first_chunk().ok_or(length)?;
+        let (&[kind], rest) = rest.split_first_chunk().ok_or(length)?;
+        let (token, rest) = rest.split_first_chunk().ok_or(length)?;
+        let (nonce, rest) = rest.split_first_chunk().ok_or(length)?;
+        let (balance, rest) = rest.split_first_chunk().ok_or(length)?;
+        let (owner, siblings) = rest.split_first_chunk::<32>().ok_or(length)?;
+        let index = u32::from_le_bytes(*index);
+        let cell = match kind {
+            0 if bytes[5..Self::CELL_LENGTH].iter().any(|byte| *byte != 0) => return Err(RefutationError::NotEmpty),
+            0 => Cell::Empty,
+            Account::KIND => Cell::Account(Account {
+                token: Token(u32::from_le_bytes(*token)),
+                nonce: u32::from_le_bytes(*nonce),
+                balance: u64::from_le_bytes(*balance),
+                owner: PublicKey::from_bytes(owner)?,
+            }),
+            number => return Err(RefutationError::CellKind(number)),
+        };
+        let mut path = alloc::vec![depth.levels()];
+        path.extend(siblings);
+        let index = CellIndex::new(index).ok_or(RefutationError::Index(index))?;
+        Ok(Self { index, cell, path: MerklePath::from_bytes(&path)? })
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The withdrawal was made.
+    Served,
+    /// The account could not serve it.
+    Refuted,
+}
+
+/// A request that waits no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettledExit {
+    /// The request.
+    pub exit: ScannedExit,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// A batch leaves a request out that it must serve or refute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("exit request {index} is neither served nor refuted")]
+pub struct LeftOut {
+    /// The request's number in the order of the chain.
+    pub index: u64,
+}
+
+/// Applies the rules of this [module](self) to the requests that wait up to the block that the batch refers to, in their order;
+/// gives those that wait no longer, in the same order. `withdrawals` are the batch's, of bitcoin, and `refutations` are
+/// known to be true.
+///
+/// # Errors
+/// [`LeftOut`] for the first request that the batch may not leave out and does.
+pub fn settle<'a>(
+    waiting: impl IntoIterator<Item = &'a ScannedExit>,
+    withdrawals: impl IntoIterator<Item = WithdrawRecord>,
+    refutations: &[Refutation],
+    depth: Depth,
+) -> Result<Vec<SettledExit>, LeftOut> {
+    let mut untaken = BTreeMap::<_, usize>::new();
+    withdrawals.into_iter().for_each(|record| *untaken.entry(terms(&record)).or_default() += 1);
+    let shown: BTreeMap<CellIndex, &Cell> = refutations.iter().map(|shown| (shown.index, &shown.cell)).collect();
+    let (mut moved, mut refuting) = (BTreeSet::new(), BTreeSet::new());
+    let (mut served, mut settled) = (0, Vec::new());
+    for exit in waiting {
+        let from = exit.request.from();
+        let is_refuted = || shown.get(&from).is_some_and(|cell| !exit.request.is_servable_by(cell));
+        let outcome = if let Some(count) = untaken.get_mut(&terms(&exit.request.record())).filter(|count| **count > 0) {
+            *count -= 1;
+            served += 1;
+            moved.insert(from);
+            Outcome::Served
+        } else if moved.contains(&from) {
+            continue;
+        } else if !depth.contains(from) {
+            Outcome::Refuted
+        } else if is_refuted() {
+            refuting.insert(from);
+            Outcome::Refuted
+        } else if served + refuting.len() >= EXITS_ENOUGH {
+            continue;
+        } else {
+            return Err(LeftOut { index: exit.index });
+        };
+        settled.push(SettledExit { exit: *exit, outcome });
+    }
+    Ok(settled)
+}
+
+/// All that a withdraw record says, in an order.
+fn terms(record: &WithdrawRecord) -> (CellIndex, u64, u64, Destination) {
+    (record.from, record.amount, record.fee, record.destination)
+}

@@ -1,0 +1,269 @@
+use super::*;
+use crate::{
+    baby_jubjub::{Point, Scalar},
+    cell::{Depth, MerklePath, empty_root},
+    schnorr::tests::sign,
+};
+use ark_bn254::Fr;
+use ark_ec::{AffineRepr, CurveGroup};
+use proptest::prelude::*;
+
+const CHAIN: ChainId = ChainId(7);
+const MAGIC: Magic = Magic(*b"tpd0");
+
+fn index(i: u32) -> CellIndex {
+    CellIndex::new(i).expect("below 2^30")
+}
+
+fn key(secret: u64) -> PublicKey {
+    PublicKey::new((Point::generator() * Scalar::from(secret)).into_affine()).expect("a small multiple")
+}
+
+fn fields(secret: u64, from: u32, nonce: u32, amount_sat: u64) -> Unchecked {
+    let destination = Destination::P2wpkh([5; 20]);
+    let signature = sign(secret, 99, &[Fr::from(0u64); 4]);
+    Unchecked { from: index(from), nonce, amount_sat, fee_sat: 0, destination, owner: key(secret), signature }
+}
+
+/// A request signed by the owner with a secret.
+pub(crate) fn signed(secret: u64, mut fields: Unchecked) -> ExitRequest {
+    fields.owner = key(secret);
+    let unsigned = ExitRequest::try_from(fields).expect("within the bounds");
+    fields.signature = sign(secret, 100 + u64::from(fields.nonce), &unsigned.message(CHAIN));
+    fields.try_into().expect("within the bounds")
+}
+
+/// A signed request to pay from a cell to an address of 20 bytes.
+pub(crate) fn request(secret: u64, from: u32, nonce: u32, amount_sat: u64) -> ExitRequest {
+    signed(secret, fields(secret, from, nonce, amount_sat))
+}
+
+fn scanned(index: u64, request: ExitRequest) -> ScannedExit {
+    let txid = Txid::all_zeros();
+    ScannedExit { index, height: 1, txid, vout: 0, request }
+}
+
+fn account(secret: u64, nonce: u32, balance: u64) -> Account {
+    Account { token: Token::BITCOIN, nonce, balance, owner: key(secret) }
+}
+
+fn depth(levels: u8) -> Depth {
+    Depth::new(levels).expect("1 to 10 levels")
+}
+
+fn show(index: u32, cell: Cell) -> Refutation {
+    let levels = (0..2).map(|level| [empty_root(level); 7]).collect();
+    Refutation { index: self::index(index), cell, path: MerklePath::new(levels).expect("two levels") }
+}
+
+/// The outcomes by index, where all goes well.
+fn outcomes(
+    waiting: &[ExitRequest],
+    served: &[ExitRequest],
+    refutations: &[Refutation],
+) -> Result<Vec<(u64, Outcome)>, u64> {
+    let waiting: Vec<_> = (0..).zip(waiting).map(|(index, request)| scanned(index, *request)).collect();
+    let records = served.iter().map(ExitRequest::record);
+    let settled = settle(&waiting, records, refutations, depth(2)).map_err(|LeftOut { index }| index)?;
+    Ok(settled.iter().map(|settled| (settled.exit.index, settled.outcome)).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn requests_round_trip_and_hold(
+        secret in 1u64..50, from in 0u32..1 << 30, nonce in 0..u32::MAX, amount_sat: u64, kind in 0u8..3, bytes: [u8; 32],
+    ) {
+        let destination = match kind {
+            0 => Destination::P2wpkh(*bytes.first_chunk().expect("32 bytes")),
+            1 => Destination::P2wsh(bytes),
+            _ => Destination::P2tr(bytes),
+        };
+        let fee_sat = u64::MAX - amount_sat;
+        let request = signed(secret, Unchecked { fee_sat, destination, ..fields(secret, from, nonce, amount_sat) });
+        prop_assert_eq!(request.verify(CHAIN), Ok(()));
+        prop_assert_eq!(request.verify(ChainId(8)), Err(SignatureError::Mismatch));
+        prop_assert_eq!(ExitRequest::from_bytes(&request.to_bytes()), Some(request));
+        let script = request.output(MAGIC).script_pubkey;
+        prop_assert_eq!(ExitRequest::parse(&script, MAGIC), Some(request));
+        prop_assert_eq!(ExitRequest::parse(&script, Magic(*b"tpd1")), None);
+        prop_assert_eq!(script.len() - 8, request.to_bytes().len());
+    }
+}
+
+#[test]
+fn the_grammar_of_requests_is_exact() {
+    let request = request(3, 1, 2, 5);
+    let script = request.output(MAGIC).script_pubkey.to_bytes();
+    let parse = |script: &[u8]| ExitRequest::parse(Script::from_bytes(script), MAGIC);
+    assert_eq!(parse(&script), Some(request));
+    for length in 0..script.len() {
+        assert_eq!(parse(&script[..length]), None, "{length} bytes");
+    }
+    assert_eq!(parse(&[script.as_slice(), &[0]].concat()), None);
+    let altered = |position: usize, bytes: &[u8]| {
+        let mut altered = script.clone();
+        altered[position..position + bytes.len()].copy_from_slice(bytes);
+        parse(&altered)
+    };
+    // Opcode, push, length, magic, tag; then signature, owner, from, nonce, amount, fee, number.
+    for position in 0..8 {
+        assert_eq!(altered(position, &[script[position] ^ 1]), None, "byte {position}");
+    }
+    let (signature, owner) = (8, 8 + 64);
+    assert_eq!(altered(signature + 32, &[0xff; 32]), None, "the response is not below the order");
+    assert_eq!(altered(owner, &[0; 32]), None, "the owner is outside the subgroup");
+    let from = owner + 32;
+    assert_eq!(altered(from, &(1u32 << 30).to_le_bytes()), None, "the cell is beyond the largest tree");
+    assert_eq!(altered(from + 4, &u32::MAX.to_le_bytes()), None, "no account pays at the last nonce");
+    assert!(altered(from + 4, &(u32::MAX - 1).to_le_bytes()).is_some());
+    assert_eq!(altered(from + 8, &[[0xff; 8], [1, 0, 0, 0, 0, 0, 0, 0]].concat()), None, "the sum exceeds 64 bits");
+    assert!(altered(from + 8, &[[0xff; 8], [0; 8]].concat()).is_some());
+    for number in 1..=3 {
+        assert_eq!(altered(from + 24, &[number]), None, "20 bytes are no program of type {number}");
+    }
+}
+
+#[test]
+fn a_name_leaves_out_the_signature_alone() {
+    let fields = fields(3, 1, 2, 5);
+    let request = signed(3, fields);
+    let resigned = Unchecked { signature: sign(3, 77, &request.message(CHAIN)), ..fields };
+    let resigned = ExitRequest::try_from(resigned).expect("within the bounds");
+    assert_ne!(resigned, request);
+    assert_eq!((resigned.verify(CHAIN), resigned.id()), (Ok(()), request.id()));
+    let others = [
+        Unchecked { from: index(2), ..fields },
+        Unchecked { nonce: 3, ..fields },
+        Unchecked { amount_sat: 6, ..fields },
+        Unchecked { fee_sat: 1, ..fields },
+        Unchecked { destination: Destination::P2wpkh([6; 20]), ..fields },
+        Unchecked { owner: key(4), ..fields },
+    ];
+    for other in others {
+        let other = ExitRequest::try_from(other).expect("within the bounds");
+        assert_ne!(other.id(), request.id());
+        assert_eq!(
+            other.verify(CHAIN),
+            Err(SignatureError::Mismatch),
+            "the signature is of other fields or by another"
+        );
+    }
+}
+
+#[test]
+fn only_the_owners_account_at_the_nonce_with_the_balance_can_serve() {
+    let request = signed(3, Unchecked { fee_sat: 2, ..fields(3, 1, 2, 5) });
+    let good = account(3, 2, 7);
+    assert!(request.is_servable_by(&Cell::Account(good)));
+    assert!(request.is_servable_by(&Cell::Account(Account { balance: u64::MAX, ..good })));
+    let bad = [
+        Cell::Empty,
+        Cell::Account(Account { balance: 6, ..good }),
+        Cell::Account(Account { nonce: 1, ..good }),
+        Cell::Account(Account { nonce: 3, ..good }),
+        Cell::Account(Account { owner: key(4), ..good }),
+        Cell::Account(Account { token: Token(1), ..good }),
+    ];
+    for cell in bad {
+        assert!(!request.is_servable_by(&cell), "{cell:?}");
+    }
+}
+
+#[test]
+fn each_rule_of_settling_decides_alone() {
+    use Outcome::{Refuted, Served};
+    let [a, b] = [request(3, 1, 2, 5), request(4, 2, 0, 5)];
+    assert_eq!(outcomes(&[], &[a], &[]), Ok(Vec::new()));
+    assert_eq!(outcomes(&[a, b], &[b, a], &[]), Ok([(0, Served), (1, Served)].to_vec()));
+    assert_eq!(outcomes(&[a, b], &[a], &[]), Err(1));
+    assert_eq!(outcomes(&[a, b], &[b], &[]), Err(0));
+    // A record differs in one field, so it serves another request or none.
+    let near = [
+        Unchecked { from: index(3), ..fields(3, 1, 2, 5) },
+        Unchecked { amount_sat: 6, ..fields(3, 1, 2, 5) },
+        Unchecked { fee_sat: 1, ..fields(3, 1, 2, 5) },
+        Unchecked { destination: Destination::P2tr([5; 32]), ..fields(3, 1, 2, 5) },
+    ];
+    for near in near {
+        assert_eq!(outcomes(&[a], &[signed(3, near)], &[]), Err(0));
+    }
+    // Shown cells refute what they cannot serve, and nothing else.
+    assert_eq!(outcomes(&[a], &[], &[show(1, Cell::Empty)]), Ok([(0, Refuted)].to_vec()));
+    assert_eq!(outcomes(&[a], &[], &[show(1, Cell::Account(account(3, 2, 5)))]), Err(0), "it could be served");
+    assert_eq!(outcomes(&[a], &[], &[show(2, Cell::Empty)]), Err(0), "another cell");
+    // A cell outside the tree of 64 needs no path; the last one inside does.
+    assert_eq!(outcomes(&[request(3, 64, 0, 5)], &[], &[]), Ok([(0, Refuted)].to_vec()));
+    assert_eq!(outcomes(&[request(3, 63, 0, 5)], &[], &[]), Err(0));
+}
+
+#[test]
+fn of_several_requests_on_one_account_the_first_is_served_and_the_rest_wait() {
+    use Outcome::{Refuted, Served};
+    let [first, rival, next] = [request(3, 1, 2, 5), request(3, 1, 2, 6), request(3, 1, 3, 7)];
+    let before = show(1, Cell::Account(account(3, 2, 100)));
+    assert_eq!(outcomes(&[first, rival, next], &[first], &[]), Ok([(0, Served)].to_vec()));
+    assert_eq!(
+        outcomes(&[first, rival, next], &[first], &[before.clone()]),
+        Ok([(0, Served)].to_vec()),
+        "what waits behind a request that is served is not refuted by the state before"
+    );
+    // In the order of the queue: what comes before the one that is served has its own turn.
+    assert_eq!(outcomes(&[rival, first], &[first], &[]), Err(0), "both could be served, so the first must be");
+    assert_eq!(outcomes(&[next, first], &[first], &[before]), Ok([(0, Refuted), (1, Served)].to_vec()));
+    // The batch after: the account stands at nonce 3.
+    let after = show(1, Cell::Account(account(3, 3, 95)));
+    assert_eq!(outcomes(&[rival, next], &[next], &[after.clone()]), Ok([(0, Refuted), (1, Served)].to_vec()));
+    assert_eq!(outcomes(&[rival, next], &[], &[after]), Err(1));
+    // Two requests whose records are the same need two records; one takes the older one and lets the other wait.
+    let twin = request(3, 1, 3, 5);
+    assert_eq!(outcomes(&[first, twin], &[first], &[]), Ok([(0, Served)].to_vec()));
+    assert_eq!(outcomes(&[first, twin], &[first, twin], &[]), Ok([(0, Served), (1, Served)].to_vec()));
+}
+
+#[test]
+fn a_batch_that_did_enough_may_leave_the_rest() {
+    let many: Vec<_> = (0..EXITS_ENOUGH as u32 + 2).map(|i| request(3, i % 60, i / 60, 5 + u64::from(i))).collect();
+    let enough = &many[..EXITS_ENOUGH];
+    assert_eq!(outcomes(&many, enough, &[]).map(|settled| settled.len()), Ok(EXITS_ENOUGH));
+    assert_eq!(outcomes(&many, &enough[1..], &[]), Err(0), "what was done for later requests does not count");
+    let short: Vec<_> = enough[..EXITS_ENOUGH - 1].to_vec();
+    // Request 63 is on a cell that has one served, and waits; request 64 as well. So the last is on a cell of its own.
+    let mut last = short.clone();
+    last.push(request(3, 61, 0, 5));
+    assert_eq!(outcomes(&last, &short, &[]), Err(EXITS_ENOUGH as u64 - 1));
+    last.insert(short.len(), request(3, 62, 0, 5));
+    let shown = [show(62, Cell::Empty)];
+    assert_eq!(outcomes(&last, &short, &shown).map(|settled| settled.len()), Ok(EXITS_ENOUGH), "a cell shown counts");
+    last.insert(short.len(), request(4, 1 << 20, 0, 5));
+    assert_eq!(outcomes(&last, &short, &[]), Err(EXITS_ENOUGH as u64), "what needs no path counts as nothing done");
+}
+
+#[test]
+fn refutations_round_trip_and_are_exact() {
+    for cell in [Cell::Empty, Cell::Account(account(3, u32::MAX, u64::MAX))] {
+        let refutation = show(9, cell);
+        let mut bytes = Vec::new();
+        refutation.write(&mut bytes);
+        assert_eq!(bytes.len(), Refutation::length(depth(2)));
+        assert_eq!(Refutation::from_bytes(&bytes, depth(2)), Ok(refutation.clone()));
+        assert!(Refutation::from_bytes(&bytes, depth(3)).is_err());
+        assert!(Refutation::from_bytes(&bytes[1..], depth(2)).is_err());
+        let altered = |position: usize, bytes_at: &[u8]| {
+            let mut altered = bytes.clone();
+            altered[position..position + bytes_at.len()].copy_from_slice(bytes_at);
+            Refutation::from_bytes(&altered, depth(2))
+        };
+        assert_eq!(altered(4, &[2]), Err(RefutationError::CellKind(2)));
+        assert_eq!(altered(0, &(1u32 << 30).to_le_bytes()), Err(RefutationError::Index(1 << 30)));
+        assert!(matches!(altered(53, &[0xff; 32]), Err(RefutationError::Path(_))));
+        if cell == Cell::Empty {
+            assert_eq!(altered(52, &[1]), Err(RefutationError::NotEmpty));
+            let root = empty_root(2);
+            assert_eq!(refutation.root(), Some(root));
+        } else {
+            assert!(matches!(altered(21, &[0xff; 32]), Err(RefutationError::Owner(_))));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a batch brought about.
+
+use super::Tip;
+use crate::{
+    cell::Token,
+    deposit::Deposit,
+    exit::SettledExit,
+    headers::BlockId,
+    payload::{Payload, PayloadHash},
+    record::{Destination, Records, WithdrawRecord},
+};
+use alloc::vec::Vec;
+use ark_bn254::Fr;
+use bitcoin::Txid;
+
+/// A deposit in its place on Bitcoin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScannedDeposit {
+    /// How many deposits of the rollup came before it.
+    pub index: u64,
+    /// The height of its block.
+    pub height: u32,
+    /// Its transaction.
+    pub txid: Txid,
+    /// The output that pays the bridge.
+    pub vout: u32,
+    /// What it says.
+    pub deposit: Deposit,
+}
+
+/// A batch whose anchor keeps every rule; there is no other way to make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedBatch {
+    pub(super) block: BlockId,
+    pub(super) txid: Txid,
+    pub(super) payload: Payload,
+    pub(super) payload_hash: PayloadHash,
+    pub(super) before: Tip,
+    pub(super) after: Tip,
+    pub(super) settled: Vec<SettledExit>,
+}
+
+impl VerifiedBatch {
+    /// The number of the batch.
+    pub fn batch(&self) -> u64 {
+        self.before.batches
+    }
+
+    /// The root after the batch.
+    pub fn root(&self) -> Fr {
+        self.after.root
+    }
+
+    /// The block of the anchor.
+    pub fn block(&self) -> BlockId {
+        self.block
+    }
+
+    /// The anchor's reveal transaction.
+    pub fn txid(&self) -> Txid {
+        self.txid
+    }
+
+    /// What the anchor carries.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The hash of the payload's bytes.
+    pub fn payload_hash(&self) -> PayloadHash {
+        self.payload_hash
+    }
+
+    /// The tip that the batch followed.
+    pub fn before(&self) -> &Tip {
+        &self.before
+    }
+
+    /// The tip that the batch makes.
+    pub fn after(&self) -> &Tip {
+        &self.after
+    }
+
+    /// The exit requests that the batch served or refuted, in the order of the chain.
+    pub fn settled_exits(&self) -> &[SettledExit] {
+        &self.settled
+    }
+
+    /// What the batch's withdrawals demand of the bridge once the anchor is final. Only bitcoin can be paid out.
+    pub fn payouts(&self) -> impl Iterator<Item = Payout> {
+        let payouts = payable(&self.payload);
+        (self.before.payouts..).zip(payouts).map(|(index, (position, record))| Payout {
+            index,
+            batch: self.batch(),
+            position,
+            amount_sat: record.amount,
+            destination: record.destination,
+            anchor: self.block,
+        })
+    }
+}
+
+/// The withdraw records of bitcoin, each with its position among all withdraw records of the payload.
+pub(super) fn payable(payload: &Payload) -> impl Iterator<Item = (u32, WithdrawRecord)> {
+    let withdrawals = payload.chunks().iter().flat_map(|chunk| match &chunk.records {
+        Records::Withdraw(records) => records.iter().map(|record| (chunk.token, *record)).collect(),
+        _ => Vec::new(),
+    });
+    let numbered = (0..).zip(withdrawals);
+    numbered.filter(|(_, (token, _))| *token == Token::BITCOIN).map(|(position, (_, record))| (position, record))
+}
+
+/// A payment that the bridge owes. `batch` and `position` name it for good, and so does `index`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payout {
+    /// How many payouts of the rollup came before it.
+    pub index: u64,
+    /// The batch of the withdrawal.
+    pub batch: u64,
+    /// The withdrawal's position among all those of the batch.
+    pub position: u32,
+    /// The amount.
+    pub amount_sat: u64,
+    /// Where it is to be paid.
+    pub destination: Destination,
+    /// The block of the batch's anchor.
+    pub anchor: BlockId,
+}

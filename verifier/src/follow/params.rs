@@ -1,0 +1,150 @@
+//! What all who follow a rollup agree on, and the state that they agree on after a batch.
+
+use crate::{
+    bridge::Bridge,
+    cell::{ChainId, Depth, empty_root, grown_root},
+    envelope::Magic,
+    headers::{BlockId, HeaderError},
+    payload::PayloadHash,
+    program::ProgramId,
+};
+use ark_bn254::Fr;
+use bitcoin::Network;
+
+/// What tells one rollup from another: everything that all who follow it must agree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Params {
+    /// The Bitcoin network.
+    pub network: Network,
+    /// The rollup's number, which statements and signatures name.
+    pub chain_id: ChainId,
+    /// Marks the outputs that announce anchors.
+    pub magic: Magic,
+    /// Marks the outputs that name a deposit's owner.
+    pub deposit_magic: Magic,
+    /// The depth of the empty tree before the first batch.
+    pub genesis_depth: Depth,
+    /// Who holds what is deposited, and how long a depositor waits for a refund.
+    pub bridge: Bridge,
+    /// How many blocks below its own an anchor may refer to: so long can a deposit or an exit request be left waiting.
+    pub deposit_window_blocks: u32,
+    /// A deposit cannot be credited in a block more than so many above its own: then it is the depositor's to take back.
+    /// More than the window, and less than the refund's delay.
+    pub deposit_expiry_blocks: u32,
+    /// A block before the first anchor and the first deposit: blocks are read from the one after it.
+    pub start: BlockId,
+    /// How many blocks, its own included, make a block final.
+    pub final_depth_blocks: u32,
+    /// The program that proofs are for.
+    pub program_id: ProgramId,
+}
+
+impl Params {
+    /// Checks that the deposits' deadlines leave each party its time: the poster to credit, the federation to move what
+    /// is credited.
+    ///
+    /// # Errors
+    /// [`StartError::Deadlines`].
+    pub fn check(&self) -> Result<(), StartError> {
+        let (window_blocks, expiry_blocks) = (self.deposit_window_blocks, self.deposit_expiry_blocks);
+        let refund_blocks = self.bridge.refund_delay_blocks();
+        if 0 < window_blocks && window_blocks < expiry_blocks && expiry_blocks < refund_blocks.into() {
+            return Ok(());
+        }
+        Err(StartError::Deadlines { window_blocks, expiry_blocks, refund_blocks })
+    }
+
+    /// The height of the last block in which an anchor may stand that refers to a block at `reference_height`.
+    pub fn anchor_height_max(&self, reference_height: u32) -> u32 {
+        reference_height.saturating_add(self.deposit_window_blocks)
+    }
+
+    /// The height below which deposits are void for a batch that refers to a block at `reference_height`: it passes over
+    /// them. As its anchor stands at [`Params::anchor_height_max`] or lower, every deposit that it credits is then at most
+    /// `deposit_expiry_blocks` blocks old.
+    pub fn void_below(&self, reference_height: u32) -> u32 {
+        let age_max = self.deposit_expiry_blocks.saturating_sub(self.deposit_window_blocks);
+        reference_height.saturating_sub(age_max)
+    }
+}
+
+/// The state of the rollup after a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// How many batches there are: the number of the next.
+    pub batches: u64,
+    /// The hash of the last batch's payload.
+    pub payload_hash: PayloadHash,
+    /// The root of the state.
+    pub root: Fr,
+    /// The depth of the tree.
+    pub depth: Depth,
+    /// How many deposits are credited or passed over as void: all before the one of this number.
+    pub deposits_consumed: u64,
+    /// How many payouts the batches have made: the number of the next.
+    pub payouts: u64,
+    /// The Bitcoin block up to which deposits are taken into account.
+    pub reference: BlockId,
+}
+
+impl Tip {
+    /// The empty state.
+    pub fn genesis(params: &Params) -> Self {
+        Self {
+            batches: 0,
+            payload_hash: PayloadHash::NONE,
+            root: empty_root(params.genesis_depth.levels()),
+            depth: params.genesis_depth,
+            deposits_consumed: 0,
+            payouts: 0,
+            reference: params.start,
+        }
+    }
+
+    /// The root of the same state in a tree of that depth; `None` if the tree would shrink.
+    pub fn root_at(&self, depth: Depth) -> Option<Fr> {
+        let growths = depth.levels().checked_sub(self.depth.levels())?;
+        let grow = |root, level| Some(grown_root(root, Depth::new(level)?));
+        (self.depth.levels()..self.depth.levels() + growths).try_fold(self.root, grow)
+    }
+}
+
+/// Why a follower cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The headers do not lead up to the start.
+    #[error(transparent)]
+    Headers(#[from] HeaderError),
+    /// The program is not the one that the parameters name.
+    #[error("the rollup's program is {expected}, not {found}")]
+    Program {
+        /// The program of the parameters.
+        expected: ProgramId,
+        /// The program given.
+        found: ProgramId,
+    },
+    /// The times that deposits have do not follow one another.
+    #[error(
+        "a window of {window_blocks} blocks, expiry after {expiry_blocks}, a refund after {refund_blocks}: each must exceed the one before, and the first 0"
+    )]
+    Deadlines {
+        /// The window.
+        window_blocks: u32,
+        /// The expiry.
+        expiry_blocks: u32,
+        /// The refund's delay.
+        refund_blocks: u16,
+    },
+    /// The checkpoint is of another rollup.
+    #[error("the checkpoint is of another rollup")]
+    Checkpoint,
+    /// A checkpoint needs headers back to the last block that a batch referred to.
+    #[error("the headers must reach back to the block at height {reference_height}, which the last batch refers to")]
+    LeadTooShort {
+        /// The height that the headers must reach back to.
+        reference_height: u32,
+    },
+}

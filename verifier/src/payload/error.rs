@@ -1,0 +1,100 @@
+//! Why parts or bytes are no payload.
+
+use super::{PAYLOAD_LENGTH_MAX, REFUTATIONS_MAX, SLOTS_MAX, VERSION};
+use crate::{codec::CodecError, exit::RefutationError, field, groth16::PointError};
+
+/// Why parts or bytes are no [`Payload`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The payload exceeds what a reveal carries.
+    #[error("{0} bytes, more than the {PAYLOAD_LENGTH_MAX} of the longest payload")]
+    TooLong(usize),
+    /// The bytes end early or go on.
+    #[error("the length is not the announced one")]
+    Length,
+    /// The payload is of a version that this verifier does not know.
+    #[error("version {0}, where {VERSION} is known")]
+    Version(u8),
+    /// A root is not below the order of the field.
+    #[error(transparent)]
+    Root(#[from] field::NotCanonical),
+    /// The depth is outside 1 to 10.
+    #[error("a tree of {0} levels, where it has 1 to 10")]
+    Depth(u8),
+    /// A payload without chunks, or with more than 65,535.
+    #[error("{0} chunks, where a payload has 1 to 65535")]
+    ChunkCount(usize),
+    /// The chunks have too many slots together.
+    #[error("{0} slots, more than {SLOTS_MAX} in one payload")]
+    TooManySlots(usize),
+    /// The last chunk's root is not the one of the header.
+    #[error("the last chunk's root is not the header's root after")]
+    RootAfter,
+    /// No kind of transition has this number.
+    #[error("chunk {chunk}: no kind of transition has number {number}")]
+    Kind {
+        /// The position of the chunk.
+        chunk: usize,
+        /// The number found.
+        number: u8,
+    },
+    /// A chunk has more records than slots.
+    #[error("chunk {chunk}: {records} records for {slots} slots")]
+    RecordCount {
+        /// The position of the chunk.
+        chunk: usize,
+        /// Its records.
+        records: usize,
+        /// Its slots.
+        slots: u16,
+    },
+    /// A chunk has no slots.
+    #[error("chunk {chunk} has no slots")]
+    NoSlots {
+        /// The position of the chunk.
+        chunk: usize,
+    },
+    /// A cell lies outside the tree.
+    #[error("chunk {chunk}: cell {index} lies outside the tree")]
+    IndexOutsideTree {
+        /// The position of the chunk.
+        chunk: usize,
+        /// The index found.
+        index: u32,
+    },
+    /// A chunk of deposits names another token than bitcoin or an operator.
+    #[error("chunk {chunk}: deposits with a token or an operator")]
+    DepositContext {
+        /// The position of the chunk.
+        chunk: usize,
+    },
+    /// A proof does not decode.
+    #[error("chunk {chunk}: a point of the proof: {source}")]
+    Proof {
+        /// The position of the chunk.
+        chunk: usize,
+        /// Why.
+        source: PointError,
+    },
+    /// The records do not decode.
+    #[error(transparent)]
+    Records(#[from] CodecError),
+    /// The payload shows too many cells.
+    #[error("{0} refutations, more than {REFUTATIONS_MAX}")]
+    TooManyRefutations(usize),
+    /// A refutation does not decode.
+    #[error("refutation {position}: {source}")]
+    Refutation {
+        /// Its position.
+        position: usize,
+        /// Why.
+        source: RefutationError,
+    },
+    /// A refutation's cell does not come after the one before.
+    #[error("refutation {0}: its cell does not come after the one before")]
+    RefutationOrder(usize),
+    /// A refutation's cell or path does not lead to the root before the batch.
+    #[error("refutation {0} does not lead to the root before the batch")]
+    RefutationRoot(usize),
+}
