@@ -6,6 +6,7 @@ use std::{fs, path::PathBuf, sync::LazyLock};
 use taproof::{
     artefact::{self, Artefact},
     batch::{BatchFile, ProvenBatch},
+    bridge::watch::BridgeState,
     key_file::Key,
     regtest::ChainFile,
     state_proof::StateProof,
@@ -20,6 +21,7 @@ fuzz_target!(|input: &[u8]| {
     container::<BatchFile>(input);
     container::<ProvenBatch>(input);
     container::<StateProof>(input);
+    container::<BridgeState>(input);
     let _ = artefact::Header::decode(input);
     let _ = BlockPayments::from_block(input, 100);
     fs::write(&*FILE, input).expect("the folder for temporary files can be written");

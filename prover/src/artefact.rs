@@ -36,11 +36,13 @@ pub enum ArtefactKind {
     Proofs = 2,
     /// A cell with its path to a root.
     StateProof = 3,
+    /// What a watch of the bridge keeps between two runs.
+    BridgeState = 4,
 }
 
 impl ArtefactKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Batch, Self::Proofs, Self::StateProof];
+    pub const ALL: [Self; 4] = [Self::Batch, Self::Proofs, Self::StateProof, Self::BridgeState];
 
     /// The kind of that number, if there is one.
     pub fn from_number(number: u8) -> Option<Self> {
@@ -53,6 +55,7 @@ impl ArtefactKind {
             Self::Batch => "batch",
             Self::Proofs => "proofs",
             Self::StateProof => "state proof",
+            Self::BridgeState => "bridge state",
         }
     }
 }

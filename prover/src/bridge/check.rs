@@ -17,7 +17,10 @@
 
 use super::{
     descriptor::{BridgeOutput, Leaf},
-    link::{BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, MIN_PAYOUT_SAT},
+    link::{
+        BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, MIN_PAYOUT_SAT,
+        payout_output,
+    },
     scan::{BridgeCoin, BridgeScan, Credit, Head, HeadError, Origin},
     weight::signed_weight_wu,
 };
@@ -353,10 +356,10 @@ fn check_payouts<'a>(
 ) -> Result<&'a [TxOut], Refusal> {
     let outputs = &transaction.output[FIRST_PAYOUT_VOUT..];
     let mut count = 0;
-    for due in scan.unpaid().take(binding.count as usize) {
-        let Some(expected) = due.output() else { continue };
+    for payout in scan.unpaid().take(binding.count as usize) {
+        let Some(expected) = payout_output(payout) else { continue };
         if outputs.get(count) != Some(&expected) {
-            return Err(Refusal::Payout { index: due.index });
+            return Err(Refusal::Payout { index: payout.index });
         }
         count += 1;
     }

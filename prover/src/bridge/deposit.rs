@@ -108,7 +108,7 @@ pub fn unfunded_psbt(outputs: [TxOut; 2]) -> Psbt {
 pub fn check_uncredited(scan: &BridgeScan, outpoint: &OutPoint) -> Result<(), RefundError> {
     let Some(coin) = scan.coin(outpoint) else { return Ok(()) };
     let Origin::Deposit { index, credit, .. } = coin.origin else { return Ok(()) };
-    let last_height = scan.expiry_height(coin) - 1;
+    let last_height = scan.last_credit_height(coin);
     match credit {
         Credit::Credited { .. } => Err(RefundError::Credited(index)),
         Credit::Waiting if scan.scanned().height < last_height => Err(RefundError::Open { index, last_height }),

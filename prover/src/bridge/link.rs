@@ -14,6 +14,7 @@ use bitcoin::{
     Amount, Script, ScriptBuf, TxOut,
     opcodes::all::{OP_PUSHBYTES_17, OP_RETURN},
 };
+use serde::{Deserialize, Serialize};
 use taproof_verifier::{envelope::Magic, follow::Payout};
 
 /// The output that carries the binding.
@@ -35,7 +36,7 @@ const TAG: u8 = 3;
 const PUSH_BYTES: usize = 4 + 1 + 8 + 4;
 
 /// Which payouts a link settles: `count` of them from the index `first` on. A link that settles none moves deposits only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     /// The index of the first payout.
     pub first: u64,

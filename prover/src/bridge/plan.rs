@@ -7,7 +7,7 @@
 
 use super::{
     descriptor::{BridgeOutput, DescriptorError, Leaf},
-    link::{Binding, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, MIN_PAYOUT_SAT},
+    link::{Binding, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, MIN_PAYOUT_SAT, payout_output},
     scan::{BridgeCoin, BridgeScan, HeadError, Origin},
     weight::signed_weight_wu,
 };
@@ -137,7 +137,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
     let (payouts, count, paid_sat) = choose_payouts(request, available_sat, weight(request, &psbt, &leaves));
     binding.count = count;
     if count == 0 && deposits == 0 {
-        let next = scan.unpaid().next().map(|due| due.payout.amount_sat);
+        let next = scan.unpaid().next().map(|payout| payout.amount_sat);
         return Err(next.map_or(PlanError::Nothing, |next_sat| PlanError::Short { next_sat, available_sat }));
     }
     let top_up_sat = MIN_PAYOUT_SAT.saturating_sub(available_sat - paid_sat);
@@ -194,9 +194,9 @@ const RESERVE_WU: u64 = 8_000;
 fn choose_payouts(request: &PlanRequest<'_>, available_sat: u64, base: Weight) -> (Vec<TxOut>, u32, u64) {
     let (mut outputs, mut count, mut paid_sat) = (Vec::new(), 0, 0u64);
     let mut weight_wu = base.to_wu() + RESERVE_WU;
-    for due in request.scan.unpaid().take(request.payouts_max.min(MAX_PAYOUTS) as usize) {
-        if let Some(output) = due.output() {
-            let paid = paid_sat.checked_add(due.payout.amount_sat).filter(|paid| *paid <= available_sat);
+    for payout in request.scan.unpaid().take(request.payouts_max.min(MAX_PAYOUTS) as usize) {
+        if let Some(output) = payout_output(payout) {
+            let paid = paid_sat.checked_add(payout.amount_sat).filter(|paid| *paid <= available_sat);
             let Some(paid) = paid else { break };
             weight_wu += output.weight().to_wu();
             if weight_wu > MAX_LINK_WEIGHT_WU {

@@ -13,22 +13,26 @@ use super::{
     spends_by,
 };
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     ops::Range,
 };
 use taproof_verifier::{
     deposit::Deposit,
-    follow::{Event, Params, Payout},
+    follow::{Event, Params, Payout, VerifiedBatch},
     headers::BlockId,
+    record::Records,
 };
 
 mod fault;
+mod snapshot;
 
 pub use fault::{Fault, FaultKind, HeadError};
+pub use snapshot::Snapshot;
 
 /// An output that the federation can spend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgeCoin {
     /// Where it is.
     pub outpoint: OutPoint,
@@ -42,7 +46,7 @@ pub struct BridgeCoin {
 }
 
 /// How a coin came to the bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// To the bridge's own script: the change of a link, or a gift.
     Own,
@@ -58,7 +62,7 @@ pub enum Origin {
 }
 
 /// What became of a deposit on the rollup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credit {
     /// No batch has come to it.
     Waiting,
@@ -74,13 +78,35 @@ pub enum Credit {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The deposits that a batch came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// Their indices.
+    pub(super) deposits: Range<u64>,
+    /// The first of them that is credited: those before it are void.
+    pub(super) first_credited: u64,
+}
+
+impl Passed {
+    /// What a verified batch says: it has a record for each deposit that it credits, and passes over the others before these.
+    fn by(batch: &VerifiedBatch) -> Self {
+        let deposits = batch.before().deposits_consumed..batch.after().deposits_consumed;
+        let records = batch.payload().chunks().iter().map(|chunk| match &chunk.records {
+            Records::Deposit(records) => records.len() as u64,
+            _ => 0,
+        });
+        let credited: u64 = records.sum();
+        Self { first_credited: deposits.end - credited, deposits }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Spend {
     height: u32,
 }
 
 /// A payout transaction in its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The transaction.
     pub txid: Txid,
@@ -90,15 +116,6 @@ pub struct Link {
     pub binding: Binding,
     /// Its outputs from the first payout on, until they are compared with what was due.
     unaudited: Option<Vec<TxOut>>,
-}
-
-/// A payout that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// How many payouts of the rollup fell due before it: its name in the payout chain.
-    pub index: u64,
-    /// What is to be paid, and where.
-    pub payout: Payout,
 }
 
 /// Where the payout chain goes on.
@@ -126,7 +143,7 @@ pub struct BridgeScan {
     /// The last final link, if any, and those after it.
     links: VecDeque<Link>,
     /// The payouts that are due and not paid by a final link, in order.
-    due: VecDeque<Due>,
+    due: VecDeque<Payout>,
     due_count: u64,
     faults: Vec<Fault>,
 }
@@ -165,26 +182,26 @@ impl BridgeScan {
     /// # Panics
     /// If the block is not the next: the follower, which knows the chain, hands them out in order.
     pub fn connect(&mut self, block: BlockId, transactions: &[Transaction], events: &[Event]) {
-        let credits = events.iter().filter_map(|event| match event {
-            Event::Verified(batch) => Some(batch.before().deposits_consumed..batch.after().deposits_consumed),
+        let passed = events.iter().filter_map(|event| match event {
+            Event::Verified(batch) => Some(Passed::by(batch)),
             _ => None,
         });
         let due = events.iter().filter_map(|event| if let Event::Due(payout) = event { Some(*payout) } else { None });
-        self.connect_with(block, transactions, credits, due);
+        self.connect_with(block, transactions, passed, due);
     }
 
-    /// Scans a block whose anchors credit these deposits, and which makes these payouts due.
+    /// Scans a block whose anchors come to these deposits, and which makes these payouts due.
     pub(super) fn connect_with(
         &mut self,
         block: BlockId,
         transactions: &[Transaction],
-        credits: impl Iterator<Item = Range<u64>>,
+        passed: impl Iterator<Item = Passed>,
         due: impl Iterator<Item = Payout>,
     ) {
         assert_eq!(block.height, self.scanned.height + 1, "blocks come in order");
         self.scanned = block;
         transactions.iter().for_each(|transaction| self.scan(transaction));
-        credits.for_each(|deposits| self.credit(deposits));
+        passed.for_each(|passed| self.credit(&passed));
         due.for_each(|payout| self.fall_due(payout));
         self.audit();
         self.forget_final();
@@ -195,7 +212,7 @@ impl BridgeScan {
         let stays = |height: u32| height <= to.height;
         let before = self.deposits.len();
         let coins = &mut self.coins;
-        self.deposits.retain(|_, outpoint| coins[outpoint].height <= to.height);
+        self.deposits.retain(|_, outpoint| coins.get(outpoint).is_some_and(|coin| stays(coin.height)));
         self.deposits_scanned -= (before - self.deposits.len()) as u64;
         coins.retain(|_, coin| stays(coin.height));
         for coin in coins.values_mut() {
@@ -214,7 +231,7 @@ impl BridgeScan {
 
     fn scan(&mut self, transaction: &Transaction) {
         let spends: Vec<usize> = (0..transaction.input.len())
-            .filter(|input| self.coins.contains_key(&transaction.input[*input].previous_output))
+            .filter(|input| self.coin(&transaction.input[*input].previous_output).is_some())
             .collect();
         let (mut taken_out, mut txid) = (false, None);
         for input in spends {
@@ -234,7 +251,8 @@ impl BridgeScan {
 
     fn spend(&mut self, outpoint: OutPoint, txid: Txid, by_federation: bool) {
         let height = self.scanned.height;
-        let coin = self.coins.get_mut(&outpoint).expect("the caller looked it up");
+        // The node has checked the block; that nothing is spent twice is not taken for granted all the same.
+        let Some(coin) = self.coins.get_mut(&outpoint).filter(|coin| coin.spent.is_none()) else { return };
         coin.spent = Some(Spend { height });
         self.spent.push_back(outpoint);
         let Origin::Deposit { index, credit: Credit::Credited { .. }, .. } = coin.origin else { return };
@@ -288,28 +306,29 @@ impl BridgeScan {
             }
             let output = transaction.output[vout as usize].clone();
             let coin = BridgeCoin { outpoint, output, height: self.scanned.height, origin, spent: None };
-            self.coins.insert(outpoint, coin);
+            // A transaction is in a chain once (BIP-30).
+            self.coins.entry(outpoint).or_insert(coin);
         }
     }
 
-    /// The deposits that a batch came to are credited, but for those that had expired.
-    fn credit(&mut self, deposits: Range<u64>) {
+    /// The deposits that a batch came to are credited, but for the void ones, which come first.
+    fn credit(&mut self, passed: &Passed) {
         let anchor_height = self.scanned.height;
-        for (_, outpoint) in self.deposits.range(deposits) {
-            let coin = self.coins.get_mut(outpoint).expect("deposits are among the coins");
-            let expiry_height = coin.height.saturating_add(self.params.deposit_expiry_blocks);
+        for (index, outpoint) in self.deposits.range(passed.deposits.clone()) {
+            let Some(coin) = self.coins.get_mut(outpoint) else { continue };
             if let Origin::Deposit { credit, .. } = &mut coin.origin {
-                *credit = if anchor_height < expiry_height {
-                    Credit::Credited { anchor_height }
-                } else {
+                *credit = if *index < passed.first_credited {
                     Credit::Void { anchor_height }
+                } else {
+                    Credit::Credited { anchor_height }
                 };
             }
         }
     }
 
     fn fall_due(&mut self, payout: Payout) {
-        self.due.push_back(Due { index: self.due_count, payout });
+        assert_eq!(payout.index, self.due_count, "payouts fall due in order");
+        self.due.push_back(payout);
         self.due_count += 1;
     }
 
@@ -320,7 +339,7 @@ impl BridgeScan {
             let end = binding.first + u64::from(binding.count);
             let Some(outputs) = unaudited.as_deref().filter(|_| end <= self.due_count) else { continue };
             let expected: Vec<TxOut> =
-                self.due_from(binding.first).take(binding.count as usize).filter_map(Due::output).collect();
+                self.due_from(binding.first).take(binding.count as usize).filter_map(payout_output).collect();
             let paid = outputs.get(..expected.len()).is_some_and(|paid| paid == expected);
             if !paid || outputs.len() > expected.len() + 1 {
                 self.faults.push(Fault { height, txid, kind: FaultKind::WrongPayouts });
@@ -332,12 +351,13 @@ impl BridgeScan {
     fn forget_final(&mut self) {
         let Some(final_height) = self.final_height() else { return };
         while let Some(outpoint) = self.spent.front().copied() {
-            if self.coins[&outpoint].spent.is_none_or(|spend| spend.height > final_height) {
+            let spend = self.coins.get(&outpoint).and_then(|coin| coin.spent);
+            if spend.is_some_and(|spend| spend.height > final_height) {
                 break;
             }
             self.spent.pop_front();
-            let coin = self.coins.remove(&outpoint).expect("spent coins are kept until here");
-            if let Origin::Deposit { index, .. } = coin.origin {
+            let coin = self.coins.remove(&outpoint);
+            if let Some(Origin::Deposit { index, .. }) = coin.map(|coin| coin.origin) {
                 self.deposits.remove(&index);
             }
         }
@@ -346,7 +366,7 @@ impl BridgeScan {
         }
         let first = self.links.front().filter(|link| link.height <= final_height && link.unaudited.is_none());
         let paid = first.map_or(0, |link| link.binding.first + u64::from(link.binding.count));
-        while self.due.front().is_some_and(|due| due.index < paid) {
+        while self.due.front().is_some_and(|payout| payout.index < paid) {
             self.due.pop_front();
         }
     }
@@ -367,12 +387,12 @@ impl BridgeScan {
     }
 
     /// The payouts that are due and not paid, in order.
-    pub fn unpaid(&self) -> impl Iterator<Item = &Due> {
+    pub fn unpaid(&self) -> impl Iterator<Item = &Payout> {
         self.due_from(self.next_index())
     }
 
-    fn due_from(&self, index: u64) -> impl Iterator<Item = &Due> {
-        self.due.iter().skip_while(move |due| due.index < index)
+    fn due_from(&self, index: u64) -> impl Iterator<Item = &Payout> {
+        self.due.iter().skip_while(move |payout| payout.index < index)
     }
 
     /// The last final link, if any, and all after it.
@@ -408,8 +428,8 @@ impl BridgeScan {
         }
     }
 
-    /// The first height of an anchor that can no longer credit a deposit made at this height.
-    pub fn expiry_height(&self, coin: &BridgeCoin) -> u32 {
+    /// The last height of an anchor that can credit a deposit.
+    pub fn last_credit_height(&self, coin: &BridgeCoin) -> u32 {
         coin.height.saturating_add(self.params.deposit_expiry_blocks)
     }
 
@@ -428,24 +448,19 @@ impl BridgeScan {
             return Err(HeadError::Fault(*fault));
         }
         if let Some(link) = self.links.back() {
-            return Ok(Head { outpoint: link.change(), next_index: self.next_index() });
+            let outpoint = link.change();
+            self.coin(&outpoint).ok_or(HeadError::Gone(outpoint))?;
+            return Ok(Head { outpoint, next_index: self.next_index() });
         }
         let credited =
             |coin: &&BridgeCoin| matches!(coin.origin, Origin::Deposit { credit: Credit::Credited { .. }, .. });
-        let first = self.deposits.values().map(|outpoint| &self.coins[outpoint]).find(credited);
+        let first = self.deposits.values().filter_map(|outpoint| self.coins.get(outpoint)).find(credited);
         let first = first.filter(|coin| self.is_spendable(coin)).ok_or(HeadError::NothingCredited)?;
         if first.spent.is_some() {
             // A depositor took it back. Another start is safe when that cannot be undone any more.
             return Err(HeadError::StartUnsettled(first.outpoint));
         }
         Ok(Head { outpoint: first.outpoint, next_index: 0 })
-    }
-}
-
-impl Due {
-    /// The output that pays it; `None` if the amount is too small to be relayed.
-    pub fn output(&self) -> Option<TxOut> {
-        payout_output(&self.payout)
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod descriptors;
+mod kept;
 mod refunds;
 mod refusals;
 mod rig;

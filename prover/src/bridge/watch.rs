@@ -1,12 +1,20 @@
-//! Drives a follower and a [`BridgeScan`] over the blocks of a source.
+//! Drives a follower and a [`BridgeScan`] over the blocks of a source, and keeps both between two runs.
+//!
+//! What is kept is one file, a container of [`crate::artefact`]: the follower's checkpoint and the scan as they stand after the last final
+//! block. A file that is missing, damaged or of another rollup costs time only: then everything is read from the
+//! rollup's start. Who can write the file can make this machine believe anything about the past; it is as much to be
+//! guarded as the program.
 
-use super::scan::BridgeScan;
+use super::scan::{BridgeScan, Snapshot};
 use crate::{
+    artefact::{self, Artefact, ArtefactKind, FileError},
     follow::{self, FollowError},
     node::{ChainSource, NodeError},
 };
+use serde::{Deserialize, Serialize};
+use std::{io, path::Path};
 use taproof_verifier::{
-    follow::{Event, Follower, Params},
+    follow::{Checkpoint, Event, Follower, Params},
     program::Program,
 };
 
@@ -20,6 +28,47 @@ pub struct BridgeWatch {
     scan: BridgeScan,
 }
 
+/// What is kept between two runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeState {
+    /// The digest of the rollup's parameters.
+    params: [u8; 32],
+    checkpoint: Vec<u8>,
+    scan: Snapshot,
+}
+
+impl BridgeState {
+    /// The bridge after the last final block.
+    pub fn scan(&self) -> &Snapshot {
+        &self.scan
+    }
+}
+
+impl Artefact for BridgeState {
+    const KIND: ArtefactKind = ArtefactKind::BridgeState;
+    const VERSION: u8 = 1;
+    /// A hundred bytes for each of ten million coins and payouts.
+    const LENGTH_MAX: u64 = 1_000_000_000;
+}
+
+/// Why a watch began at the rollup's start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Afresh {
+    /// There is no file yet.
+    #[error("nothing is kept yet")]
+    Nothing,
+    /// The file is not what it should be.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is of another rollup, or contradicts itself.
+    #[error("what is kept is of another rollup or contradicts itself")]
+    Other,
+    /// The follower does not go on from the checkpoint, as after a reorganisation below it.
+    #[error("the follower does not go on from what is kept: {0}")]
+    Follower(FollowError),
+}
+
 impl BridgeWatch {
     /// Starts before the rollup's first batch.
     ///
@@ -28,6 +77,49 @@ impl BridgeWatch {
     pub fn start(source: &dyn ChainSource, params: Params, program: Program) -> Result<Self, FollowError> {
         let scan = BridgeScan::new(params.clone());
         Ok(Self { follower: follow::start(source, params, program)?, scan })
+    }
+
+    /// Goes on from what a file keeps, or from the start if it cannot, and says why.
+    ///
+    /// # Errors
+    /// [`FollowError`] if the source does not answer, or from the start neither.
+    pub fn open(
+        path: &Path,
+        source: &dyn ChainSource,
+        params: Params,
+        program: Program,
+    ) -> Result<(Self, Option<Afresh>), FollowError> {
+        match Self::resume(path, source, &params, &program) {
+            Ok(watch) => Ok((watch, None)),
+            Err(Afresh::Follower(error)) if error.is_transient() => Err(error),
+            Err(reason) => Ok((Self::start(source, params, program)?, Some(reason))),
+        }
+    }
+
+    fn resume(path: &Path, source: &dyn ChainSource, params: &Params, program: &Program) -> Result<Self, Afresh> {
+        let state: BridgeState = match artefact::read(path) {
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(Afresh::Nothing);
+            }
+            state => state?,
+        };
+        let checkpoint = Checkpoint::from_bytes(&state.checkpoint).map_err(|_| Afresh::Other)?;
+        let block = checkpoint.block();
+        let scan = BridgeScan::restore(params.clone(), state.scan).filter(|scan| scan.scanned() == block);
+        let scan = scan.filter(|_| state.params == digest(params)).ok_or(Afresh::Other)?;
+        let follower = follow::resume(source, params.clone(), program.clone(), checkpoint);
+        Ok(Self { follower: follower.map_err(Afresh::Follower)?, scan })
+    }
+
+    /// Keeps the state after the last final block.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn save(&self, path: &Path) -> Result<(), FileError> {
+        let Some(checkpoint) = self.follower.checkpoint() else { return Ok(()) };
+        let scan = self.scan.snapshot(checkpoint.block());
+        let state = BridgeState { params: digest(self.scan.params()), checkpoint: checkpoint.to_bytes(), scan };
+        artefact::write(path, &state)
     }
 
     /// The rollup.
@@ -65,4 +157,9 @@ impl BridgeWatch {
         }
         Err(FollowError::Unsteady)
     }
+}
+
+fn digest(params: &Params) -> [u8; 32] {
+    let json = serde_json::to_vec(params).expect("parameters are strings and numbers");
+    blake3::derive_key("taproof v1 bridge state parameters", &json)
 }

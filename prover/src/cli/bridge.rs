@@ -17,7 +17,10 @@ use std::{fs, path::Path};
 use taproof::{
     anchor::Funding,
     atomic_file::write_atomically,
-    bridge::{descriptor::BridgeOutput, watch::BridgeWatch},
+    bridge::{
+        descriptor::BridgeOutput,
+        watch::{Afresh, BridgeWatch},
+    },
     node::Coin,
     regtest::COINBASE_MATURITY_BLOCKS,
     wallet::{PosterKey, Wallet},
@@ -147,8 +150,22 @@ fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWa
         return Err(failure.advise("wait until the node has caught up"));
     }
     let spinner = global.console().spinner("following the chain");
-    let mut watch = BridgeWatch::start(source.chain(), session.params.clone(), session.program.clone())?;
+    let path = session.dir.bridge_state();
+    let (params, program) = (session.params.clone(), session.program.clone());
+    let (mut watch, afresh) = BridgeWatch::open(&path, source.chain(), params, program)?;
+    match afresh {
+        None | Some(Afresh::Nothing) => {}
+        Some(Afresh::Follower(error)) => {
+            let advice = format!(
+                "if Bitcoin has really reorganised below a final block, people must decide what was paid; then move {} away",
+                path.display()
+            );
+            return Err(Failure::of(Exit::Refuted, error).advise(advice));
+        }
+        Some(reason) => eprintln!("warning: {reason}; reading everything from the rollup's start"),
+    }
     watch.catch_up(source.chain())?;
+    watch.save(&path)?;
     spinner.finish_and_clear();
     Ok(watch)
 }

@@ -51,6 +51,11 @@ impl DataDir {
         self.0.join("light.redb")
     }
 
+    /// What a watch of the bridge keeps between two runs.
+    pub(crate) fn bridge_state(&self) -> PathBuf {
+        self.0.join("bridge.state")
+    }
+
     /// The embedded chain.
     pub(crate) fn chain(&self) -> PathBuf {
         self.0.join("regtest.chain")

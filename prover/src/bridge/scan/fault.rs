@@ -1,9 +1,10 @@
 //! What must not happen, and is told when it does.
 
 use bitcoin::{OutPoint, Txid};
+use serde::{Deserialize, Serialize};
 
 /// Something that signers who follow the rules do not let happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("transaction {txid} at height {height}: {kind}")]
 pub struct Fault {
     /// The height of the block.
@@ -15,7 +16,7 @@ pub struct Fault {
 }
 
 /// What a fault consists in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FaultKind {
     /// A depositor took back what was credited: the bridge is short of it.
@@ -59,6 +60,9 @@ pub enum HeadError {
     /// The federation has signed what it should not have.
     #[error("the payout chain is at fault: {0}")]
     Fault(Fault),
+    /// The head is spent, and not by the federation, which no chain that keeps Bitcoin's rules holds.
+    #[error("the head of the payout chain, {0}, is spent by nobody who could")]
+    Gone(OutPoint),
     /// There is no deposit yet whose credit is final.
     #[error("no deposit is credited by a final anchor yet")]
     NothingCredited,

@@ -85,7 +85,7 @@ fn an_uncredited_deposit_comes_back_after_the_delay_and_not_before() {
     };
     assert!(matches!(
         check_uncredited(&world.view().scan, &outpoint),
-        Err(RefundError::Open { index: 0, last_height }) if last_height == world.chain.height() + EXPIRY_BLOCKS - 1
+        Err(RefundError::Open { index: 0, last_height }) if last_height == world.chain.height() + EXPIRY_BLOCKS
     ));
     assert!(matches!(try_refund(&world, 1), Err(RefundError::OtherKey { .. })));
     world.mine_empty(u32::from(REFUND_DELAY_BLOCKS) - 2);
@@ -124,8 +124,8 @@ fn a_void_deposit_is_never_the_bridges() {
     let deposit = world.deposit(50_000, 0);
     let outpoint = OutPoint { txid: deposit.compute_txid(), vout: 0 };
     world.mine(&[deposit]);
-    let last_height = world.chain.height() + EXPIRY_BLOCKS - 1;
-    world.mine_empty(EXPIRY_BLOCKS - 2);
+    let last_height = world.chain.height() + EXPIRY_BLOCKS;
+    world.mine_empty(EXPIRY_BLOCKS - 1);
     for (is_late, note_height) in [(false, last_height), (true, last_height + 1)] {
         let mut world_then = world.clone();
         world_then.mine_empty(u32::from(is_late));

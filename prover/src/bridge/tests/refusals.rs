@@ -16,6 +16,8 @@ use bitcoin::{
     taproot::LeafVersion,
     transaction::Version,
 };
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 const A: [u8; 20] = [0xaa; 20];
 const B: [u8; 20] = [0xbb; 20];
@@ -345,4 +347,38 @@ fn the_signers_own_node_decides() {
     behind.sync_to(&scene.world.chain, scene.world.chain.height() - 2);
     let refusal = scene.world.check(&scene.psbt, &behind).unwrap_err();
     assert_eq!(refusal, Refusal::Head(HeadError::NothingCredited));
+}
+
+/// A coordinator who alters anything: what a signer still takes pays, and takes, the same as before.
+#[test]
+fn random_alterations_take_nothing_from_the_bridge() {
+    let scene = Scene::new();
+    let honest = scene.psbt.serialize();
+    let seed = 11;
+    println!("seed {seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut read, mut taken) = (0, 0);
+    for _ in 0..20_000 {
+        let mut bytes = honest.clone();
+        for _ in 0..rng.gen_range(1..4) {
+            let position = rng.gen_range(0..bytes.len());
+            match rng.gen_range(0..4) {
+                0 => bytes[position] ^= 1 << rng.gen_range(0..8),
+                1 => bytes[position] = rng.r#gen(),
+                2 => drop(bytes.remove(position)),
+                _ => bytes.insert(position, rng.r#gen()),
+            }
+        }
+        let Ok(psbt) = Psbt::deserialize(&bytes) else { continue };
+        read += 1;
+        let Ok(checked) = scene.world.check(&psbt, &scene.view) else { continue };
+        taken += 1;
+        let (altered, before) = (&checked.psbt().unsigned_tx, &scene.psbt.unsigned_tx);
+        assert_eq!(altered.input, before.input);
+        assert_eq!(altered.output[PAYOUT_A..FEE_CHANGE], before.output[PAYOUT_A..FEE_CHANGE]);
+        assert!(altered.output[1].value >= before.output[1].value);
+        assert_eq!(altered.output[1].script_pubkey, before.output[1].script_pubkey);
+        assert_eq!((&altered.output[0], altered.output.len()), (&before.output[0], before.output.len()));
+    }
+    assert!(read > 1_000 && taken > 0, "{read} were read, {taken} taken");
 }

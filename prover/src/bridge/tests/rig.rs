@@ -8,7 +8,7 @@ use crate::{
     bridge::{
         check::{CheckedLink, FeeBounds, Refusal, SignerView},
         plan::{Plan, PlanError, PlanRequest, plan, sign_fee_inputs},
-        scan::BridgeScan,
+        scan::{BridgeScan, Passed},
         sign::combine,
     },
     regtest::{Coin, RegtestChain},
@@ -253,7 +253,7 @@ impl View {
 
     fn credited_sat(&self, deposits: std::ops::Range<u64>, anchor_height: u32) -> u64 {
         let range = deposits.start as usize..deposits.end as usize;
-        let alive = |(_, height): &&(u64, u32)| anchor_height < height + EXPIRY_BLOCKS;
+        let alive = |(_, height): &&(u64, u32)| anchor_height <= height + EXPIRY_BLOCKS;
         self.deposits[range].iter().filter(alive).map(|(amount, _)| amount).sum()
     }
 
@@ -269,7 +269,7 @@ impl View {
     fn connect(&mut self, block: &Block, height: u32) {
         let id = BlockId { height, hash: block.block_hash() };
         let (params, known) = (self.scan.params().clone(), self.deposits.len() as u64);
-        let mut credits = Vec::new();
+        let mut passed = Vec::new();
         for transaction in &block.txdata {
             for (_, deposit) in Deposit::scan(transaction, &params.bridge, params.deposit_magic) {
                 self.deposits.push((deposit.amount_sat, height));
@@ -295,7 +295,9 @@ impl View {
             let (consumed_before, withdrawn_before_sat) = (self.consumed, self.withdrawn_sat);
             self.notes.push(Note { height, consumed_before, withdrawn_before_sat, payouts });
             (self.consumed, self.withdrawn_sat) = (after, self.withdrawn_sat + sum);
-            credits.push(before..after);
+            let is_void = |(_, deposited): &&(u64, u32)| height > deposited + EXPIRY_BLOCKS;
+            let void = self.deposits[before as usize..after as usize].iter().take_while(is_void).count();
+            passed.push(Passed { deposits: before..after, first_credited: before + void as u64 });
         }
         let mut due = Vec::new();
         while self.notes.get(self.notes_due).is_some_and(|note| note.height + FINAL_DEPTH_BLOCKS <= height + 1) {
@@ -306,7 +308,7 @@ impl View {
         }
         self.due.extend(&due);
         self.blocks.push(id);
-        self.scan.connect_with(id, &block.txdata, credits.into_iter(), due.into_iter());
+        self.scan.connect_with(id, &block.txdata, passed.into_iter(), due.into_iter());
     }
 }
 

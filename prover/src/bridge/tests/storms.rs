@@ -203,7 +203,7 @@ impl Storm {
         }
         assert_eq!(self.truth.scan.next_index(), next);
         assert!(self.truth.scan.faults().is_empty(), "{:?}", self.truth.scan.faults());
-        let owed: u64 = self.truth.scan.unpaid().map(|due| due.payout.amount_sat).sum();
+        let owed: u64 = self.truth.scan.unpaid().map(|payout| payout.amount_sat).sum();
         let spendable = self.truth.scan.coins().into_iter().filter(|coin| self.truth.scan.is_spendable(coin));
         let held: u64 = spendable.map(|coin| coin.output.value.to_sat()).sum();
         assert!(held >= owed, "the bridge holds {held} sat and owes {owed} sat");

@@ -56,7 +56,7 @@ impl Report {
             coins: spendable.len(),
             due: scan.due_count(),
             unpaid: scan.unpaid().count(),
-            unpaid_sat: scan.unpaid().map(|due| due.payout.amount_sat).sum(),
+            unpaid_sat: scan.unpaid().map(|payout| payout.amount_sat).sum(),
             next_index: scan.next_index(),
             head: scan.head().map(|head| head.outpoint.to_string()).map_err(|error| error.to_string()),
             faults: scan.faults().iter().map(ToString::to_string).collect(),

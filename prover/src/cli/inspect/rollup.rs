@@ -11,6 +11,7 @@ use std::path::Path;
 use taproof::{
     artefact::{self, ArtefactKind, Header},
     batch::{BatchFile, ProvenBatch},
+    bridge::watch::BridgeState,
     key_file::KeyFile,
     state_proof::StateProof,
 };
@@ -21,6 +22,7 @@ pub(super) fn artefact(path: &Path, bytes: &[u8]) -> Result<Finding> {
     match Header::decode(bytes).or_exit_while(Exit::Input, path.display().to_string())?.kind {
         ArtefactKind::Batch => batch(&artefact::read(path).or_exit(Exit::Input)?),
         ArtefactKind::Proofs => proofs(&artefact::read(path).or_exit(Exit::Input)?),
+        ArtefactKind::BridgeState => bridge_state(&artefact::read(path).or_exit(Exit::Input)?),
         _ => state_proof(&artefact::read(path).or_exit(Exit::Input)?),
     }
 }
@@ -93,6 +95,15 @@ fn proofs(proven: &ProvenBatch) -> Result<Finding> {
         "chunks": reports,
     });
     Finding::new("proofs", &report, lines)
+}
+
+fn bridge_state(state: &BridgeState) -> Result<Finding> {
+    let scan = state.scan();
+    let (block, coins, due) = (scan.block(), scan.coin_count(), scan.due_count());
+    let report = json!({ "block": block.to_string(), "coins": coins, "due": due });
+    let lines =
+        vec![("block", block.to_string()), ("coins", coins.to_string()), ("payouts due so far", due.to_string())];
+    Finding::new("bridge state", &report, lines)
 }
 
 fn state_proof(proof: &StateProof) -> Result<Finding> {
