@@ -10,7 +10,7 @@ mod tests;
 
 use crate::{
     anchoring::{Job, State},
-    chain_store::{ChainStoreError, DuePayout, FinalAnchor, FinalEvent, StoredFollower, View},
+    chain_store::{ChainStoreError, FinalAnchor, FinalEvent, StoredFollower, View},
 };
 use bitcoin::{BlockHash, Network, Txid};
 use serde::Serialize;
@@ -133,7 +133,11 @@ impl Overview {
         };
         for deposit in follower.pending_deposits() {
             overview.deposits_waiting += 1;
-            overview.deposits_waiting_sat += deposit.deposit.amount_sat;
+            overview.deposits_waiting_sat = overview.deposits_waiting_sat.saturating_add(deposit.deposit.amount_sat);
+        }
+        for payout in follower.pending_payouts() {
+            overview.payouts_waiting += 1;
+            overview.payouts_waiting_sat = overview.payouts_waiting_sat.saturating_add(payout.amount_sat);
         }
         let mut anchors = BTreeMap::new();
         for (is_final, event) in settled.chain(unsettled) {
@@ -145,7 +149,10 @@ impl Overview {
                     let (height, txid, reason) = (refused.block.height, refused.txid, refused.reason);
                     overview.refused.push(RefusedRow { height, txid, reason });
                 }
-                FinalEvent::Payout(payout) => overview.add_payout(&payout, is_final),
+                FinalEvent::Payout(payout) => {
+                    overview.payouts_due += 1;
+                    overview.payouts_due_sat = overview.payouts_due_sat.saturating_add(payout.amount_sat);
+                }
             }
         }
         for job in jobs {
@@ -153,15 +160,6 @@ impl Overview {
         }
         overview.anchors = anchors.into_values().collect();
         Ok(overview)
-    }
-
-    fn add_payout(&mut self, payout: &DuePayout, is_final: bool) {
-        let (count, sum) = match is_final {
-            true => (&mut self.payouts_due, &mut self.payouts_due_sat),
-            false => (&mut self.payouts_waiting, &mut self.payouts_waiting_sat),
-        };
-        *count += 1;
-        *sum = sum.saturating_add(payout.amount_sat);
     }
 
     /// A self-contained page in HTML: no scripts, nothing that is loaded from elsewhere.

@@ -120,7 +120,7 @@ impl Scene {
         let coins = self.bitcoind.node().coins(&[self.poster()]).unwrap().coins;
         let coin = coins.iter().max_by_key(|coin| coin.output.value).unwrap();
         let coin = format!("{}:{}", coin.outpoint, coin.output.value.to_sat());
-        self.on_chain("op", &["anchor", &proofs, "--coin", &coin, "--send"]);
+        self.on_chain("op", &["anchor", "build", &proofs, "--coin", &coin, "--send"]);
         self.mine(FINAL_DEPTH_BLOCKS);
     }
 
@@ -147,7 +147,7 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     let scene = Scene::new();
     scene.deposit("50000");
     scene.deposit("70000");
-    scene.on_chain("op", &["batch"]);
+    scene.on_chain("op", &["batch", "--reference-depth", "1"]);
     scene.anchor(0);
     let state = scene.status("carol");
     assert_eq!((&state["held_sat"], &state["unpaid"]), (&120_000.into(), &0.into()));
@@ -162,7 +162,7 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
             _ => drop(scene.report("op", &arguments)),
         }
     }
-    scene.on_chain("op", &["batch", "txs.json"]);
+    scene.on_chain("op", &["batch", "--reference-depth", "1", "txs.json"]);
     scene.anchor(1);
     assert_eq!(scene.status("bob")["unpaid_sat"], 30_000);
 
