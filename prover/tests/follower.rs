@@ -105,7 +105,7 @@ fn full_and_light_followers_agree_through_reorganisations_and_restarts() {
     assert!(scene.follow().0.is_empty());
     let transaction = scene.announcement();
     let txid = transaction.compute_txid();
-    scene.daemon.mine_with(&[transaction.clone()], &scene.daemon.new_script());
+    scene.daemon.mine_with(std::slice::from_ref(&transaction), &scene.daemon.new_script());
     let (events, _) = scene.follow();
     assert!(matches!(events[..], [Event::Ignored { txid: found, .. }] if found == txid), "{events:?}");
     // The announcement is reorganised out at every depth above the final block, and mined again.
@@ -117,7 +117,7 @@ fn full_and_light_followers_agree_through_reorganisations_and_restarts() {
         full.catch_up(&scene.node, keep_in(&mut events)).expect("the node answers");
         let height = scene.daemon.tip().0 - depth - 1;
         assert!(matches!(events[..], [Event::Rewound { to, .. }] if to.height == height), "{depth}: {events:?}");
-        let again = scene.daemon.mine_with(&[transaction.clone()], &scene.daemon.new_script());
+        let again = scene.daemon.mine_with(std::slice::from_ref(&transaction), &scene.daemon.new_script());
         let (_, tip) = scene.follow();
         assert_eq!(tip, again);
         scene.daemon.mine_empty(depth - 1);
