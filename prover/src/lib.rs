@@ -31,6 +31,7 @@ pub mod rebuild;
 pub mod regtest;
 pub mod setup;
 pub mod state_proof;
+mod store_fault;
 #[cfg(test)]
 mod toy;
 #[cfg(test)]

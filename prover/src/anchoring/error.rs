@@ -1,11 +1,10 @@
 //! Why the service or its store cannot go on.
 
 use super::{ConfigError, Hold};
-use crate::{anchor::AnchorError, artefact::FileError, follow::FollowError, node::NodeError};
-use std::{
-    io,
-    path::{Path, PathBuf},
+use crate::{
+    anchor::AnchorError, artefact::FileError, follow::FollowError, node::NodeError, store_fault::store_errors,
 };
+use std::{io, path::PathBuf};
 use taproof_verifier::payload::PayloadError;
 
 /// Why the store cannot do what it is asked.
@@ -47,59 +46,9 @@ impl StoreError {
     pub(super) fn corrupted(what: impl ToString) -> Self {
         Self::Corrupted(what.to_string())
     }
-
-    pub(super) fn from_io(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull(error)
-            }
-            _ => Self::Io(error),
-        }
-    }
-
-    /// Sorts an error of opening a file.
-    pub(super) fn from_open(error: redb::DatabaseError, path: &Path) -> Self {
-        match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => Self::Busy(path.to_owned()),
-            redb::DatabaseError::Storage(redb::StorageError::Io(error))
-                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
-            {
-                Self::NotAStore(path.to_owned())
-            }
-            error => redb::Error::from(error).into(),
-        }
-    }
 }
 
-impl From<redb::Error> for StoreError {
-    fn from(error: redb::Error) -> Self {
-        match error {
-            redb::Error::Io(error) => Self::from_io(error),
-            redb::Error::Corrupted(what) => Self::Corrupted(what),
-            redb::Error::UpgradeRequired(version) => {
-                Self::Corrupted(format!("the store is of foreign version {version}"))
-            }
-            redb::Error::RepairAborted => Self::Corrupted("it cannot be repaired".into()),
-            error @ (redb::Error::TableTypeMismatch { .. }
-            | redb::Error::TableIsMultimap(_)
-            | redb::Error::TypeDefinitionChanged { .. }
-            | redb::Error::TableDoesNotExist(_)) => Self::Corrupted(error.to_string()),
-            error => Self::Store(Box::new(error)),
-        }
-    }
-}
-
-macro_rules! from_store_errors {
-    ($($error:ty),*) => {$(
-        impl From<$error> for StoreError {
-            fn from(error: $error) -> Self {
-                redb::Error::from(error).into()
-            }
-        }
-    )*};
-}
-
-from_store_errors!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+store_errors!(StoreError: Busy, NotAStore);
 
 /// Why the service stopped.
 #[derive(Debug, thiserror::Error)]

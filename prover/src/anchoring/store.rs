@@ -221,7 +221,7 @@ impl Store {
         let file = unnamed.reopen().map_err(StoreError::from_io)?;
         let database = FileBackend::new(file)
             .and_then(|backend| Database::builder().create_with_backend(backend))
-            .map_err(|error| StoreError::from_open(error, &self.path))?;
+            .map_err(|error| StoreError::from_redb(error, &self.path))?;
         let identity = postcard::to_stdvec(&self.identity).expect("memory takes any identity");
         let transaction = database.begin_write()?;
         transaction.open_table(FORMAT)?.insert((), FORMAT_VERSION)?;
@@ -275,7 +275,7 @@ fn open_database(path: &Path, is_checked: bool) -> Result<Database, StoreError> 
     loop {
         match builder.open(path) {
             Err(redb::DatabaseError::DatabaseAlreadyOpen) if started.elapsed() < PATIENCE => thread::sleep(PAUSE),
-            result => return result.map_err(|error| StoreError::from_open(error, path)),
+            result => return result.map_err(|error| StoreError::from_redb(error, path)),
         }
     }
 }

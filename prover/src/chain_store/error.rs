@@ -1,5 +1,6 @@
 //! Why a chain store cannot do what it is asked.
 
+use crate::store_fault::store_errors;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -60,26 +61,6 @@ impl ChainStoreError {
         matches!(self, Self::AlreadyOpen(_))
     }
 
-    pub(super) fn from_io(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull(error)
-            }
-            _ => Self::Io(error),
-        }
-    }
-
-    /// Sorts an error of opening a file.
-    pub(super) fn from_redb(error: redb::DatabaseError, path: &Path) -> Self {
-        match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => Self::AlreadyOpen(path.to_owned()),
-            redb::DatabaseError::Storage(redb::StorageError::Io(error)) if is_foreign(&error) => {
-                Self::NotAStore(path.to_owned())
-            }
-            error => redb::Error::from(error).into(),
-        }
-    }
-
     /// Names the file where that was not known.
     pub(super) fn at(self, path: &Path) -> Self {
         match self {
@@ -89,37 +70,4 @@ impl ChainStoreError {
     }
 }
 
-/// Whether the store refused a file for its first bytes, or because it ends too early.
-fn is_foreign(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-}
-
-impl From<redb::Error> for ChainStoreError {
-    fn from(error: redb::Error) -> Self {
-        match error {
-            redb::Error::Io(error) => Self::from_io(error),
-            redb::Error::Corrupted(what) => Self::Corrupted(what),
-            redb::Error::UpgradeRequired(version) => {
-                Self::Corrupted(format!("the store is of foreign version {version}"))
-            }
-            redb::Error::RepairAborted => Self::Corrupted("it cannot be repaired".into()),
-            error @ (redb::Error::TableTypeMismatch { .. }
-            | redb::Error::TableIsMultimap(_)
-            | redb::Error::TypeDefinitionChanged { .. }
-            | redb::Error::TableDoesNotExist(_)) => Self::Corrupted(error.to_string()),
-            error => Self::Store(Box::new(error)),
-        }
-    }
-}
-
-macro_rules! from_store_errors {
-    ($($error:ty),*) => {$(
-        impl From<$error> for ChainStoreError {
-            fn from(error: $error) -> Self {
-                redb::Error::from(error).into()
-            }
-        }
-    )*};
-}
-
-from_store_errors!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+store_errors!(ChainStoreError: AlreadyOpen, NotAStore);
