@@ -54,7 +54,7 @@ fn scan(transaction: &Transaction) {
             assert_eq!(request.output(MAGIC).script_pubkey, output.script_pubkey);
         }
     }
-    let bridge = Bridge::new(1, vec![unspendable_key()], 100).expect("one key");
+    let bridge = Bridge::new(1, vec![unspendable_key()], 100, 1).expect("one key");
     for (vout, deposit) in Deposit::scan(transaction, &bridge, MAGIC) {
         let vout = vout as usize;
         let scripts = |outputs: &[TxOut]| outputs.iter().map(|output| output.script_pubkey.clone()).collect::<Vec<_>>();

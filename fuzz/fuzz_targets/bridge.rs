@@ -28,7 +28,7 @@ static PARAMS: LazyLock<Params> = LazyLock::new(|| Params {
     magic: MAGIC,
     deposit_magic: MAGIC,
     genesis_depth: Depth::new(2).expect("a few levels"),
-    bridge: Bridge::new(1, vec![unspendable_key()], 100).expect("one key"),
+    bridge: Bridge::new(1, vec![unspendable_key()], 100, 0).expect("one key"),
     deposit_window_blocks: 10,
     deposit_expiry_blocks: 20,
     start: BlockId { height: 0, hash: genesis_block(Network::Regtest).block_hash() },

@@ -8,6 +8,7 @@ use taproof::{
     batch::{BatchFile, ProvenBatch},
     bridge::watch::BridgeState,
     key_file::Key,
+    light::CheckpointFile,
     regtest::ChainFile,
     state_proof::StateProof,
     workload::BlockPayments,
@@ -22,6 +23,7 @@ fuzz_target!(|input: &[u8]| {
     container::<ProvenBatch>(input);
     container::<StateProof>(input);
     container::<BridgeState>(input);
+    container::<CheckpointFile>(input);
     let _ = artefact::Header::decode(input);
     let _ = BlockPayments::from_block(input, 100);
     fs::write(&*FILE, input).expect("the folder for temporary files can be written");

@@ -38,11 +38,13 @@ pub enum ArtefactKind {
     StateProof = 3,
     /// What a watch of the bridge keeps between two runs.
     BridgeState = 4,
+    /// A follower's state after a final block.
+    Checkpoint = 5,
 }
 
 impl ArtefactKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Batch, Self::Proofs, Self::StateProof, Self::BridgeState];
+    pub const ALL: [Self; 5] = [Self::Batch, Self::Proofs, Self::StateProof, Self::BridgeState, Self::Checkpoint];
 
     /// The kind of that number, if there is one.
     pub fn from_number(number: u8) -> Option<Self> {
@@ -56,6 +58,7 @@ impl ArtefactKind {
             Self::Proofs => "proofs",
             Self::StateProof => "state proof",
             Self::BridgeState => "bridge state",
+            Self::Checkpoint => "checkpoint",
         }
     }
 }

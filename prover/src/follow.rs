@@ -57,6 +57,9 @@ pub enum FollowError {
     /// The source has no block at a height that the rollup needs.
     #[error("the source has no block at height {0} yet")]
     TooShort(u32),
+    /// The source's chain does not have the block of a checkpoint.
+    #[error("the source's chain has another block at height {} than the checkpoint", .0.height)]
+    Checkpoint(BlockId),
     /// The source reorganises faster than its headers can be read.
     #[error("the source's chain changed {ATTEMPTS_MAX} times while it was read")]
     Unsteady,

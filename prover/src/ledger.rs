@@ -27,7 +27,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     cell::{ChainId, Depth},
     exit::{Refutation, ScannedExit, SettledExit},
-    follow::{DEPOSITS_ENOUGH, EXITS_WAITING_MAX},
+    follow::EXITS_WAITING_MAX,
 };
 use tempfile::NamedTempFile;
 use undo::Undo;
@@ -40,8 +40,6 @@ pub const TRANSACTIONS_MAX: u64 = 1 << 20;
 pub const EXITS_MAX: u64 = EXITS_WAITING_MAX as u64;
 /// The most deposits that wait.
 pub const DEPOSITS_MAX: u64 = 1 << 20;
-/// A batch with this many deposits need not hold all that are due.
-pub const DEPOSITS_PER_BATCH_ENOUGH: usize = DEPOSITS_ENOUGH;
 
 /// A deposit that a scan of Bitcoin's blocks found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

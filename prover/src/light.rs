@@ -6,15 +6,22 @@
 //! left out makes the follower stay behind, or take a later one of the same number; a deposit that was left out makes it
 //! refuse the batch that credits it. Neither makes it take a root that is not proven. It reports no payouts.
 //!
+//! It may begin at a [checkpoint](CheckpointFile) that a full follower wrote, instead of at the rollup's start.
+//!
 //! Excerpts come from an [`ExcerptSource`]: cut from whole blocks, of all heights or of those named ([`Cutter`]), or from a
 //! folder that a full follower [wrote](ExcerptFolder::write).
 
 use crate::{
+    artefact::{Artefact, ArtefactKind},
     atomic_file::write_atomically,
     chain_store::announces,
     node::{ChainSource, NodeError},
 };
-use bitcoin::{Block, Transaction};
+use bitcoin::{
+    Block, Transaction,
+    hashes::{Hash, sha256},
+};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -23,7 +30,7 @@ use std::{
 };
 use taproof_verifier::{
     block::{BlockError, EXCERPT_LENGTH_MAX, Excerpt},
-    follow::Params,
+    follow::{Checkpoint, CheckpointError, Params},
     headers::BlockId,
 };
 
@@ -158,6 +165,42 @@ impl ExcerptSource for ExcerptFolder {
             Err(source) => Err(ExcerptError::Io { path, source }),
         }
     }
+}
+
+/// A checkpoint as a file: what a follower knows after a final block, for others to begin there.
+///
+/// Nothing in it can be checked without the blocks before, so it is believed as whoever gives it. Two that were written after the
+/// same block are the same, so [digests](Self::digest) from several sources can be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<u8>", try_from = "Vec<u8>")]
+pub struct CheckpointFile(pub Checkpoint);
+
+impl CheckpointFile {
+    /// The SHA-256 of the checkpoint.
+    pub fn digest(&self) -> sha256::Hash {
+        sha256::Hash::hash(&self.0.to_bytes())
+    }
+}
+
+impl From<CheckpointFile> for Vec<u8> {
+    fn from(file: CheckpointFile) -> Self {
+        file.0.to_bytes()
+    }
+}
+
+impl TryFrom<Vec<u8>> for CheckpointFile {
+    type Error = CheckpointError;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, CheckpointError> {
+        Checkpoint::from_bytes(&bytes).map(Self)
+    }
+}
+
+impl Artefact for CheckpointFile {
+    const KIND: ArtefactKind = ArtefactKind::Checkpoint;
+    const VERSION: u8 = 1;
+    /// A million deposits that wait.
+    const LENGTH_MAX: u64 = 128 << 20;
 }
 
 /// Reads a file, and no more of it than any excerpt has.

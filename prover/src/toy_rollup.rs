@@ -101,7 +101,7 @@ impl ToyRollup {
             magic: Magic(*b"tpr0"),
             deposit_magic: Magic(*b"tpd0"),
             genesis_depth: Depth::new(2).expect("a few levels"),
-            bridge: Bridge::new(2, signers.to_vec(), 1_000).expect("three keys"),
+            bridge: Bridge::new(2, signers.to_vec(), 1_000, 0).expect("three keys"),
             deposit_window_blocks: 100,
             deposit_expiry_blocks: 500,
             start,

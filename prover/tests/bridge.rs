@@ -236,8 +236,8 @@ fn lies_are_refused(scene: &Scene) {
 #[test]
 fn a_deposit_that_nobody_credits_comes_back_after_its_delay() {
     let scene = Scene::new();
-    let dust = scene.failure(3, "op", &["bridge", "deposit", "--owner", &scene.owner(), "--amount", "329"]);
-    assert!(dust.contains("330 sat at least"), "{dust}");
+    let dust = scene.failure(3, "op", &["bridge", "deposit", "--owner", &scene.owner(), "--amount", "9999"]);
+    assert!(dust.contains("10000 sat at least"), "{dust}");
     let no_key = scene.run("op", &["bridge", "deposit", "--owner", &"00".repeat(32), "--amount", "5000"]);
     assert_eq!(no_key.status.code(), Some(2), "no owner's key");
     let no_point = ["--refund", &"ff".repeat(32)];

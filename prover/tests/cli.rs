@@ -84,7 +84,8 @@ impl Scene {
         scene.report(&["wallet", "new"]);
         scene.report(&["regtest", "mine", "105"]);
         let seed = "11".repeat(32);
-        let slots = ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"];
+        let slots =
+            ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1", "--deposit-min", "500"];
         let setup = scene.report(&[&["setup", "--seed", &seed], slots.as_slice()].concat());
         assert_eq!(setup["circuits"].as_array().map(Vec::len), Some(4));
         for (index, amount) in [("0", "50000"), ("1", "7000")] {
@@ -144,6 +145,12 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
         assert_eq!((&light["root_verified"], &light["complete"]), (&followed["root_verified"], &Value::Bool(false)));
         assert!(light["caveats"].to_string().contains("left out"));
     }
+    let checkpoint = &scene.report(&["follow", "--export-checkpoint", "final.checkpoint"])["checkpoint"];
+    assert_eq!(scene.report(&["inspect", "final.checkpoint"])["digest"], checkpoint["digest"]);
+    let from_checkpoint = ["follow", "--headers-only", "--rescan", "--checkpoint", "final.checkpoint"];
+    assert_eq!(scene.report(&from_checkpoint)["root_verified"], followed["root_verified"]);
+    alter(&scene.path("final.checkpoint"), 100);
+    assert!(scene.failure(3, &from_checkpoint).contains("checksum"));
     let events = scene.report(&["follow", "--all"])["events"].to_string();
     assert!(events.contains("\"verified\"") && events.contains("\"number\":1"), "{events}");
 

@@ -10,7 +10,8 @@
 //!   deep. As a descriptor: `tr(H,{multi_a(t,key1,...,keyn),and_v(v:pk(refund),older(delay))})`.
 //!
 //! So a deposit that the rollup never credits is not lost, and one that it credits must be moved by the federation before
-//! the delay is over; the rules of [`crate::follow`] keep the time for that.
+//! the delay is over; the rules of [`crate::follow`] keep the time for that. As moving costs the same whatever the amount,
+//! what pays less than `deposit_min_sat` is no deposit: it is the depositor's alone.
 
 use alloc::vec::Vec;
 use bitcoin::{
@@ -36,7 +37,7 @@ pub fn unspendable_key() -> XOnlyPublicKey {
     XOnlyPublicKey::from_slice(&UNSPENDABLE_KEY).expect("BIP-341 gives a point of the curve")
 }
 
-/// The federation that holds deposits, and how long a depositor waits for a refund.
+/// The federation that holds deposits, what it takes, and how long a depositor waits for a refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "Unchecked"))]
@@ -44,6 +45,7 @@ pub struct Bridge {
     threshold: u8,
     keys: Vec<XOnlyPublicKey>,
     refund_delay_blocks: u16,
+    deposit_min_sat: u64,
 }
 
 /// A [`Bridge`] as it is written down.
@@ -54,14 +56,16 @@ struct Unchecked {
     threshold: u8,
     keys: Vec<XOnlyPublicKey>,
     refund_delay_blocks: u16,
+    deposit_min_sat: u64,
 }
 
 #[cfg(feature = "serde")]
 impl TryFrom<Unchecked> for Bridge {
     type Error = BridgeError;
 
-    fn try_from(Unchecked { threshold, keys, refund_delay_blocks }: Unchecked) -> Result<Self, BridgeError> {
-        let bridge = Self::new(threshold, keys.clone(), refund_delay_blocks)?;
+    fn try_from(unchecked: Unchecked) -> Result<Self, BridgeError> {
+        let Unchecked { threshold, keys, refund_delay_blocks, deposit_min_sat } = unchecked;
+        let bridge = Self::new(threshold, keys.clone(), refund_delay_blocks, deposit_min_sat)?;
         if bridge.keys == keys { Ok(bridge) } else { Err(BridgeError::Order) }
     }
 }
@@ -97,7 +101,12 @@ impl Bridge {
     ///
     /// # Errors
     /// Each of [`BridgeError`] but [`BridgeError::Order`].
-    pub fn new(threshold: u8, mut keys: Vec<XOnlyPublicKey>, refund_delay_blocks: u16) -> Result<Self, BridgeError> {
+    pub fn new(
+        threshold: u8,
+        mut keys: Vec<XOnlyPublicKey>,
+        refund_delay_blocks: u16,
+        deposit_min_sat: u64,
+    ) -> Result<Self, BridgeError> {
         if !(1..=KEYS_MAX).contains(&keys.len()) {
             return Err(BridgeError::KeyCount(keys.len()));
         }
@@ -111,7 +120,7 @@ impl Bridge {
         if refund_delay_blocks == 0 {
             return Err(BridgeError::RefundDelay);
         }
-        Ok(Self { threshold, keys, refund_delay_blocks })
+        Ok(Self { threshold, keys, refund_delay_blocks, deposit_min_sat })
     }
 
     /// How many signatures spend.
@@ -127,6 +136,11 @@ impl Bridge {
     /// How deep a deposit must be until the depositor can take it back.
     pub fn refund_delay_blocks(&self) -> u16 {
         self.refund_delay_blocks
+    }
+
+    /// What a deposit pays at least, in satoshi.
+    pub fn deposit_min_sat(&self) -> u64 {
+        self.deposit_min_sat
     }
 
     /// The leaf by which t of the n keys spend: `<key1> CHECKSIG <key2> CHECKSIGADD ... <t> NUMEQUAL`, miniscript's
@@ -186,7 +200,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn bridge() -> Bridge {
-        Bridge::new(2, [1, 2, 3].map(signer).to_vec(), 144).expect("three keys")
+        Bridge::new(2, [1, 2, 3].map(signer).to_vec(), 144, 0).expect("three keys")
     }
 
     #[test]
@@ -194,16 +208,16 @@ pub(crate) mod tests {
         let sorted = bridge();
         assert!(sorted.keys().is_sorted_by_key(XOnlyPublicKey::serialize));
         for order in [[3, 1, 2], [2, 3, 1]] {
-            assert_eq!(Bridge::new(2, order.map(signer).to_vec(), 144), Ok(sorted.clone()));
+            assert_eq!(Bridge::new(2, order.map(signer).to_vec(), 144, 0), Ok(sorted.clone()));
         }
         let keys = |count: u8| (1..=count).map(signer).collect::<Vec<_>>();
-        assert_eq!(Bridge::new(1, Vec::new(), 144), Err(BridgeError::KeyCount(0)));
-        assert_eq!(Bridge::new(1, keys(21), 144), Err(BridgeError::KeyCount(21)));
-        assert!(Bridge::new(20, keys(20), u16::MAX).is_ok() && Bridge::new(1, keys(1), 1).is_ok());
-        assert_eq!(Bridge::new(0, keys(2), 144), Err(BridgeError::Threshold { threshold: 0, keys: 2 }));
-        assert_eq!(Bridge::new(3, keys(2), 144), Err(BridgeError::Threshold { threshold: 3, keys: 2 }));
-        assert_eq!(Bridge::new(2, [1, 2, 1].map(signer).to_vec(), 144), Err(BridgeError::Repeated(signer(1))));
-        assert_eq!(Bridge::new(2, keys(3), 0), Err(BridgeError::RefundDelay));
+        assert_eq!(Bridge::new(1, Vec::new(), 144, 0), Err(BridgeError::KeyCount(0)));
+        assert_eq!(Bridge::new(1, keys(21), 144, 0), Err(BridgeError::KeyCount(21)));
+        assert!(Bridge::new(20, keys(20), u16::MAX, u64::MAX).is_ok() && Bridge::new(1, keys(1), 1, 0).is_ok());
+        assert_eq!(Bridge::new(0, keys(2), 144, 0), Err(BridgeError::Threshold { threshold: 0, keys: 2 }));
+        assert_eq!(Bridge::new(3, keys(2), 144, 0), Err(BridgeError::Threshold { threshold: 3, keys: 2 }));
+        assert_eq!(Bridge::new(2, [1, 2, 1].map(signer).to_vec(), 144, 0), Err(BridgeError::Repeated(signer(1))));
+        assert_eq!(Bridge::new(2, keys(3), 0, 0), Err(BridgeError::RefundDelay));
     }
 
     #[test]
@@ -215,7 +229,7 @@ pub(crate) mod tests {
         let refund = signer(9);
         let expected = [&[0x20], &refund.serialize()[..], &[0xad, 0x02, 0x90, 0x00, 0xb2]].concat();
         assert_eq!(bridge.refund_leaf(refund).as_bytes(), expected);
-        let large = Bridge::new(17, (1..=20).map(signer).collect(), 16).expect("20 keys");
+        let large = Bridge::new(17, (1..=20).map(signer).collect(), 16, 0).expect("20 keys");
         assert!(large.federation_leaf().as_bytes().ends_with(&[0xba, 0x01, 17, 0x9c]));
         assert!(large.refund_leaf(refund).as_bytes().ends_with(&[0xad, 0x60, 0xb2]));
     }
@@ -240,7 +254,7 @@ pub(crate) mod tests {
             assert_eq!(script_pubkey.as_bytes(), [&[0x51, 0x20], &output_key.serialize()[..]].concat());
         }
         assert_ne!(bridge.deposit_script_pubkey(refund), bridge.deposit_script_pubkey(signer(8)));
-        let slower = Bridge::new(2, bridge.keys().to_vec(), 145).expect("three keys");
+        let slower = Bridge::new(2, bridge.keys().to_vec(), 145, 0).expect("three keys");
         assert_ne!(bridge.deposit_script_pubkey(refund), slower.deposit_script_pubkey(refund));
         assert_eq!(bridge.script_pubkey(), slower.script_pubkey());
     }

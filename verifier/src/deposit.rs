@@ -2,8 +2,8 @@
 //!
 //! A deposit is a pair of adjacent outputs of one transaction: the first pays to [`Bridge::deposit_script_pubkey`] of a
 //! refund key, the second is `OP_RETURN` with one push of 69 bytes: the deposit magic (4), the tag 1, the owner's key (32)
-//! and the refund key (32). Any other form is no deposit; nothing on the rollup then stands for the money. Deposits are
-//! ordered by block, transaction and output.
+//! and the refund key (32). Any other form, or an amount below [`Bridge::deposit_min_sat`], is no deposit; nothing on the
+//! rollup then stands for the money. Deposits are ordered by block, transaction and output.
 
 use crate::{baby_jubjub::PublicKey, bridge::Bridge, envelope::Magic};
 use alloc::vec::Vec;
@@ -42,7 +42,8 @@ impl Deposit {
         let deposit = |(vout, pair): (u32, &[TxOut])| {
             let [payment, tag] = pair else { return None };
             // Cheap comparisons come first: only what has the form of a deposit costs operations on curves.
-            let keys = tag_keys(&tag.script_pubkey, magic).filter(|_| payment.script_pubkey.is_p2tr())?;
+            let is_payment = payment.script_pubkey.is_p2tr() && payment.value.to_sat() >= bridge.deposit_min_sat();
+            let keys = tag_keys(&tag.script_pubkey, magic).filter(|_| is_payment)?;
             let owner = PublicKey::from_bytes(keys.0).ok()?;
             let refund = XOnlyPublicKey::from_slice(keys.1).ok()?;
             let is_to_bridge = payment.script_pubkey == bridge.deposit_script_pubkey(refund);
@@ -134,8 +135,13 @@ mod tests {
             let elsewhere = TxOut { script_pubkey, ..payment.clone() };
             assert!(scan(alloc::vec![elsewhere, tag.clone()]).is_empty());
         }
-        let slower = Bridge::new(2, bridge().keys().to_vec(), 145).expect("three keys");
+        let slower = Bridge::new(2, bridge().keys().to_vec(), 145, 0).expect("three keys");
         assert!(Deposit::scan(&transaction(with_tag(bytes.clone())), &slower, MAGIC).is_empty());
+        for (deposit_min_sat, expected) in [(5, 1), (6, 0)] {
+            let bridge = Bridge::new(2, bridge().keys().to_vec(), 144, deposit_min_sat).expect("three keys");
+            let found = Deposit::scan(&transaction(with_tag(bytes.clone())), &bridge, MAGIC);
+            assert_eq!(found.len(), expected, "at least {deposit_min_sat} sat");
+        }
         assert!(Deposit::scan(&transaction(with_tag(bytes.clone())), &bridge(), Magic(*b"tpd1")).is_empty());
         assert!(scan(with_tag([bytes.as_slice(), &[0]].concat())).is_empty());
         assert!(scan(with_tag(bytes[..bytes.len() - 1].to_vec())).is_empty());

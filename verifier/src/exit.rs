@@ -26,6 +26,10 @@ mod settlement;
 
 pub use settlement::{EXITS_ENOUGH, LeftOut, Outcome, Refutation, RefutationError, SettledExit, settle};
 
+/// The least that is paid out, in satoshi: less is dust to a taproot or script hash output, and nodes relay no transaction with
+/// dust. No request can demand less. A due payout below this is passed over: its index counts as paid, and the money
+/// stays with the bridge.
+pub const PAYOUT_MIN_SAT: u64 = 330;
 /// What follows the magic in a request's output.
 const TAG: u8 = 2;
 /// Bytes of a request's fields before the destination.
@@ -68,13 +72,16 @@ pub struct Unchecked {
     pub signature: Signature,
 }
 
-/// Why fields make no [`ExitRequest`]: no account could ever serve it.
+/// Why fields make no [`ExitRequest`]: no account could ever serve it, or nobody would get anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExitError {
     /// Amount and fee together exceed 64 bits, as no balance does.
     #[error("amount and fee exceed 64 bits together")]
     Sum,
+    /// The amount is too small to be paid out.
+    #[error("{0} sat is less than the {PAYOUT_MIN_SAT} sat that can be paid out")]
+    Amount(u64),
     /// An account at the last nonce can send nothing.
     #[error("no account pays at nonce 2^32 - 1")]
     Nonce,
@@ -86,6 +93,9 @@ impl TryFrom<Unchecked> for ExitRequest {
     fn try_from(fields: Unchecked) -> Result<Self, ExitError> {
         let Unchecked { from, nonce, amount_sat, fee_sat, destination, owner, signature } = fields;
         amount_sat.checked_add(fee_sat).ok_or(ExitError::Sum)?;
+        if amount_sat < PAYOUT_MIN_SAT {
+            return Err(ExitError::Amount(amount_sat));
+        }
         if nonce == u32::MAX {
             return Err(ExitError::Nonce);
         }

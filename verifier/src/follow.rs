@@ -49,8 +49,8 @@ mod tests;
 
 pub use batch::{Payout, ScannedDeposit, VerifiedBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use params::{Params, StartError, Tip};
-pub use rules::{DEPOSITS_ENOUGH, Refusal};
+pub use params::{Deadlines, Params, StartError, Tip};
+pub use rules::{Refusal, deposits_enough};
 
 /// What a header or block brought about.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -134,6 +134,12 @@ impl Program {
         self.keys.iter().map(|(circuit, key)| (*circuit, key))
     }
 
+    /// The slots of the largest circuit of a kind at a depth; `None` if there is none.
+    pub fn slots_max(&self, kind: Kind, depth: Depth) -> Option<u16> {
+        let circuits = self.keys.keys().filter(|circuit| (circuit.kind, circuit.depth) == (kind, depth));
+        circuits.map(|circuit| circuit.slots).max()
+    }
+
     /// Encodes the number of circuits as 2 bytes, then for each, in ascending order of (kind, depth, slots,
     /// version): kind (1 byte), depth (1), slots (2), version (2), verifying key (296). Integers are little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -534,7 +534,7 @@ fn exits_that_cannot_be_served_are_reported() {
 
 #[test]
 fn a_withdrawal_and_the_request_for_it_are_signed_alike() {
-    let signed = signed_withdraw(1, 1, 5, 60, 2);
+    let signed = signed_withdraw(1, 1, 5, 600, 2);
     let request = signed.demand(owner(1)).expect("bitcoin");
     assert_eq!(request.verify(CHAIN), Ok(()));
     assert_eq!(request.message(CHAIN), signed.body().message());

@@ -151,7 +151,7 @@ impl FullBlocks {
 }
 
 fn bridge() -> Bridge {
-    Bridge::new(1, vec![signer()], 2_016).expect("one key")
+    Bridge::new(1, vec![signer()], 2_016, 0).expect("one key")
 }
 
 fn signer() -> XOnlyPublicKey {
@@ -201,7 +201,8 @@ fn anchored(count: usize) -> (Follower, Vec<Block>) {
     let params = params(&program);
     let genesis = genesis_block(Network::Regtest).header;
     let (mut tip, mut parent, mut blocks) = (Tip::genesis(&params), genesis, Vec::with_capacity(count));
-    for _ in 0..count {
+    for height in 0..count as u32 {
+        tip.reference = BlockId { height, hash: parent.block_hash() };
         let payload = payload(&mut trapdoor, &params, &tip);
         let bytes = payload.encode().expect("a short payload");
         let header = payload.header();

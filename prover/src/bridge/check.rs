@@ -17,10 +17,7 @@
 
 use super::{
     descriptor::{BridgeOutput, Leaf},
-    link::{
-        BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, MIN_PAYOUT_SAT,
-        payout_output,
-    },
+    link::{BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, payout_output},
     scan::{BridgeCoin, BridgeScan, Credit, Head, HeadError, Origin},
     weight::signed_weight_wu,
 };
@@ -29,6 +26,7 @@ use bitcoin::{
     OutPoint, Psbt, Sequence, TapSighashType, Transaction, TxOut, absolute::LockTime, psbt, transaction::Version,
 };
 use std::collections::{HashMap, HashSet};
+use taproof_verifier::exit::PAYOUT_MIN_SAT;
 
 /// The fee rates between which a signer signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -345,7 +343,7 @@ fn check_change<'a>(transaction: &'a Transaction, scan: &BridgeScan) -> Result<&
     let own_script = scan.params().bridge.script_pubkey();
     let change = transaction.output.get(CHANGE_VOUT as usize).filter(|output| output.script_pubkey == own_script);
     let change = change.ok_or(Refusal::Change)?;
-    if sat(change) < MIN_PAYOUT_SAT { Err(Refusal::ChangeDust(sat(change))) } else { Ok(change) }
+    if sat(change) < PAYOUT_MIN_SAT { Err(Refusal::ChangeDust(sat(change))) } else { Ok(change) }
 }
 
 /// The outputs after the second are the payouts, exactly, and one more at most.

@@ -6,7 +6,6 @@
 
 use super::{
     descriptor::{BridgeOutput, DescriptorError},
-    link::MIN_PAYOUT_SAT,
     scan::{BridgeScan, Credit, Origin},
 };
 use crate::{
@@ -25,15 +24,20 @@ use bitcoin::{
     taproot,
     transaction::Version,
 };
-use taproof_verifier::{deposit::Deposit, follow::Params};
+use taproof_verifier::{deposit::Deposit, exit::PAYOUT_MIN_SAT, follow::Params};
 
 /// Why there is no deposit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DepositError {
-    /// The amount is not relayed, or not in circulation.
-    #[error("a deposit is of {MIN_PAYOUT_SAT} sat at least and of all bitcoin at most, not of {0} sat")]
-    Amount(u64),
+    /// The amount is less than the rollup takes, not relayed, or not in circulation.
+    #[error("a deposit is of {min_sat} sat at least and of all bitcoin at most, not of {found_sat} sat")]
+    Amount {
+        /// The least.
+        min_sat: u64,
+        /// The amount.
+        found_sat: u64,
+    },
 }
 
 /// Why a deposit is not taken back.
@@ -86,8 +90,9 @@ pub enum RefundError {
 /// # Errors
 /// [`DepositError`].
 pub fn deposit_outputs(params: &Params, deposit: &Deposit) -> Result<[TxOut; 2], DepositError> {
-    if !(MIN_PAYOUT_SAT..=Amount::MAX_MONEY.to_sat()).contains(&deposit.amount_sat) {
-        return Err(DepositError::Amount(deposit.amount_sat));
+    let (min_sat, found_sat) = (params.bridge.deposit_min_sat().max(PAYOUT_MIN_SAT), deposit.amount_sat);
+    if !(min_sat..=Amount::MAX_MONEY.to_sat()).contains(&found_sat) {
+        return Err(DepositError::Amount { min_sat, found_sat });
     }
     Ok(deposit.outputs(&params.bridge, params.deposit_magic))
 }

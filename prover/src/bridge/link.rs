@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | the binding: `OP_RETURN` with one push of 17 bytes: deposit magic (4), tag 3 (1), first payout's index (u64), count (u32), little-endian |
 //! | 1 | what stays with the bridge, to its own script |
-//! | then | the payouts of these indices in their order, without those below [`MIN_PAYOUT_SAT`] |
+//! | then | the payouts of these indices in their order, without those below [`PAYOUT_MIN_SAT`] |
 //! | at last | possibly one more: the change of whoever pays the fee |
 //!
 //! Input 0 spends output 1 of the link before. An output is spent once, so at each place of the chain there is one link,
@@ -15,7 +15,7 @@ use bitcoin::{
     opcodes::all::{OP_PUSHBYTES_17, OP_RETURN},
 };
 use serde::{Deserialize, Serialize};
-use taproof_verifier::{envelope::Magic, follow::Payout};
+use taproof_verifier::{envelope::Magic, exit::PAYOUT_MIN_SAT, follow::Payout};
 
 /// The output that carries the binding.
 pub const BINDING_VOUT: usize = 0;
@@ -23,9 +23,6 @@ pub const BINDING_VOUT: usize = 0;
 pub const CHANGE_VOUT: u32 = 1;
 /// The first output that may be a payout.
 pub const FIRST_PAYOUT_VOUT: usize = 2;
-/// The least that is paid out, in satoshi: less is dust to a taproot or script hash output, and nodes relay no transaction with
-/// dust. A due payout below this is passed over: its index counts as paid, and the money stays with the bridge.
-pub const MIN_PAYOUT_SAT: u64 = 330;
 /// The most payouts that one link settles. At 43 bytes each, these fill 86 of the 100 kvB that nodes relay.
 pub const MAX_PAYOUTS: u32 = 2_000;
 /// The heaviest link, in weight units: what nodes relay.
@@ -75,5 +72,5 @@ impl Binding {
 pub fn payout_output(payout: &Payout) -> Option<TxOut> {
     let output =
         TxOut { value: Amount::from_sat(payout.amount_sat), script_pubkey: payout.destination.script_pubkey() };
-    (payout.amount_sat >= MIN_PAYOUT_SAT).then_some(output)
+    (payout.amount_sat >= PAYOUT_MIN_SAT).then_some(output)
 }

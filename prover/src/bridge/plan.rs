@@ -7,7 +7,7 @@
 
 use super::{
     descriptor::{BridgeOutput, DescriptorError, Leaf},
-    link::{Binding, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, MIN_PAYOUT_SAT, payout_output},
+    link::{Binding, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, payout_output},
     scan::{BridgeCoin, BridgeScan, HeadError, Origin},
     weight::signed_weight_wu,
 };
@@ -28,6 +28,7 @@ use bitcoin::{
     transaction::Version,
 };
 use std::collections::BTreeMap;
+use taproof_verifier::exit::PAYOUT_MIN_SAT;
 
 /// Where signers' keys come from, for hardware that must find its own among the keys of a PSBT.
 pub type KeyOrigins = BTreeMap<XOnlyPublicKey, KeySource>;
@@ -140,7 +141,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
         let next = scan.unpaid().next().map(|payout| payout.amount_sat);
         return Err(next.map_or(PlanError::Nothing, |next_sat| PlanError::Short { next_sat, available_sat }));
     }
-    let top_up_sat = MIN_PAYOUT_SAT.saturating_sub(available_sat - paid_sat);
+    let top_up_sat = PAYOUT_MIN_SAT.saturating_sub(available_sat - paid_sat);
     psbt.unsigned_tx.output = vec![binding.output(params.deposit_magic), change(available_sat - paid_sat + top_up_sat)];
     psbt.unsigned_tx.output.extend(payouts);
     psbt.outputs = vec![psbt::Output::default(); psbt.unsigned_tx.output.len()];

@@ -130,6 +130,30 @@ impl StoredFollower {
         Self::go_on(store, source, params, program, checkpoint)
     }
 
+    /// As [`StoredFollower::open`], but begins at a checkpoint where the store has nothing. Of the checkpoint only that its block
+    /// is in the source's chain is checked: it must come from somebody who is trusted.
+    ///
+    /// # Errors
+    /// [`FollowError`]; [`FollowError::Checkpoint`] and [`FollowError::TooShort`] if the source does not have the block.
+    pub fn open_at(
+        store: ChainStore,
+        source: &dyn ChainSource,
+        params: Params,
+        program: Program,
+        checkpoint: Checkpoint,
+    ) -> Result<Self, FollowError> {
+        if store.header_heights()?.is_some() {
+            return Self::open(store, source, params, program);
+        }
+        follow::expect_network(source, params.network)?;
+        let block = checkpoint.block();
+        match source.block_hash(block.height)? {
+            Some(hash) if hash == block.hash => Self::go_on(store, source, params, program, checkpoint),
+            Some(_) => Err(FollowError::Checkpoint(block)),
+            None => Err(FollowError::TooShort(block.height)),
+        }
+    }
+
     fn begin(
         store: ChainStore,
         source: &dyn ChainSource,

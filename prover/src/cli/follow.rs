@@ -4,7 +4,7 @@ use super::{
     Global,
     data_dir::expect_absent,
     failure::{Exit, Failure, Result},
-    light::{CAVEATS, LightOptions},
+    light::{CAVEATS, CheckpointReport, LightOptions},
     session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
 use clap::Args;
@@ -34,7 +34,8 @@ Examples:
   taproof follow
   taproof follow --all
   taproof follow --export-excerpts excerpts
-  taproof follow --headers-only --excerpts excerpts
+  taproof follow --export-checkpoint final.checkpoint
+  taproof follow --headers-only --checkpoint final.checkpoint --excerpts excerpts
   taproof follow --headers-only --esplora https://blockstream.info/api --poster bc1p...
   taproof follow --node http://127.0.0.1:38332 --cookie .cookie --json")]
 pub(crate) struct Follow {
@@ -85,6 +86,8 @@ struct FollowReport {
     caveats: &'static [&'static str],
     /// How many excerpts were written, if any were to be.
     excerpts: Option<usize>,
+    /// The checkpoint that was written, if one was to be.
+    checkpoint: Option<CheckpointReport>,
     events: Vec<EventReport>,
     #[serde(flatten)]
     tip: TipReport,
@@ -177,6 +180,7 @@ impl Follow {
             follow_whole(&session, &source, &mut rewound)?
         };
         let excerpts = self.light.export(&session, &source)?;
+        let checkpoint = self.light.export_checkpoint(&stored)?;
         spinner.finish_and_clear();
         let store = stored.store();
         let first = if self.all { 0 } else { store.first_untold().map_err(store_failure)? };
@@ -186,12 +190,15 @@ impl Follow {
         events.extend(stored.unsettled().map(|event| EventReport::new(None, event)));
         let caveats: &[&str] = if self.light.is_light() { &CAVEATS } else { &[] };
         let tip = TipReport::new(stored.follower());
-        let report = FollowReport { complete: !self.light.is_light(), caveats, excerpts, events, tip };
+        let report = FollowReport { complete: !self.light.is_light(), caveats, excerpts, checkpoint, events, tip };
         global.console().report(&report, |report| {
             let mut text: String = report.events.iter().map(|event| format!("{event}\n")).collect();
             text += &report.tip.to_string();
             if let Some(count) = report.excerpts {
                 text += &format!("\nexcerpts       {count} written");
+            }
+            if let Some(checkpoint) = &report.checkpoint {
+                text += &format!("\ncheckpoint     {checkpoint}");
             }
             report.caveats.iter().for_each(|caveat| text += &format!("\nnot seen       {caveat}"));
             text

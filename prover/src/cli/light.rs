@@ -6,11 +6,13 @@ use super::{
 };
 use bitcoin::{Address, Txid, address::NetworkUnchecked};
 use clap::Args;
-use std::{collections::BTreeSet, fs, io, path::PathBuf};
+use serde::Serialize;
+use std::{collections::BTreeSet, fmt, fs, io, path::PathBuf};
 use taproof::{
+    artefact,
     chain_store::{ChainStore, StoredFollower, View},
     follow::{self, FollowError},
-    light::{Cutter, ExcerptFolder, ExcerptSource, cut},
+    light::{CheckpointFile, Cutter, ExcerptFolder, ExcerptSource, cut},
 };
 use taproof_verifier::{follow::Event, headers::BlockId};
 
@@ -36,12 +38,34 @@ pub(crate) struct LightOptions {
     /// A transaction with a deposit or a demand to exit, whose block is fetched, too.
     #[arg(long = "txid", value_name = "TXID", requires_all = ["headers_only", "esplora"])]
     txids: Vec<Txid>,
-    /// Begins from the rollup's start again, because there are more excerpts now of blocks that were passed over.
+    /// Where there is no `light.redb` yet, begins at this checkpoint, which `--export-checkpoint` wrote. It is believed, so it must come from
+    /// somebody you trust.
+    #[arg(long, value_name = "FILE", requires = "headers_only")]
+    checkpoint: Option<PathBuf>,
+    /// Begins from the rollup's start, or the checkpoint, again, because there are more excerpts now of blocks that were passed over.
     #[arg(long, requires = "headers_only")]
     rescan: bool,
     /// Writes an excerpt of every block that has anything of the rollup's, from its start on, for those who follow by headers.
     #[arg(long, value_name = "DIR", conflicts_with = "headers_only")]
     export_excerpts: Option<PathBuf>,
+    /// Writes the state after the last final block, for others to begin there.
+    #[arg(long, value_name = "FILE", conflicts_with = "headers_only")]
+    export_checkpoint: Option<PathBuf>,
+}
+
+/// A checkpoint that was written.
+#[derive(Serialize)]
+pub(crate) struct CheckpointReport {
+    /// The final block.
+    block: BlockId,
+    /// The SHA-256 of the checkpoint, which is the same for all who follow.
+    digest: String,
+}
+
+impl fmt::Display for CheckpointReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at block {}", self.digest, self.block)
+    }
 }
 
 impl LightOptions {
@@ -68,7 +92,14 @@ impl LightOptions {
         }
         let store = ChainStore::new(path, &session.params, View::Light);
         let (params, program) = (session.params.clone(), session.program.clone());
-        let mut stored = StoredFollower::open(store, source.chain(), params, program).map_err(not_followed)?;
+        let checkpoint = self.checkpoint.as_ref().map(|path| artefact::read::<CheckpointFile>(path));
+        let opened = match checkpoint.transpose().or_exit(Exit::Input)? {
+            Some(CheckpointFile(checkpoint)) => {
+                StoredFollower::open_at(store, source.chain(), params, program, checkpoint)
+            }
+            None => StoredFollower::open(store, source.chain(), params, program),
+        };
+        let mut stored = opened.map_err(not_followed)?;
         session.warn_of(stored.origin());
         let excerpts: Box<dyn ExcerptSource> = match &self.excerpts {
             Some(folder) => {
@@ -105,6 +136,17 @@ impl LightOptions {
             heights.insert(located.height);
         }
         Ok(Cutter::at_heights(source.chain(), &session.params, heights))
+    }
+
+    /// Writes the checkpoint if asked.
+    pub(crate) fn export_checkpoint(&self, stored: &StoredFollower) -> Result<Option<CheckpointReport>> {
+        let Some(path) = &self.export_checkpoint else { return Ok(None) };
+        let Some(checkpoint) = stored.follower().checkpoint() else {
+            return Err(Failure::new(Exit::Failed, "no block is final yet"));
+        };
+        let file = CheckpointFile(checkpoint);
+        artefact::write(path, &file).or_exit(Exit::Failed)?;
+        Ok(Some(CheckpointReport { block: file.0.block(), digest: file.digest().to_string() }))
     }
 
     /// Writes the excerpts if asked, and gives how many there are. Blocks are validated as they are followed.

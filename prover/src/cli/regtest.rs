@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use taproof::{
     anchor::{FeeRate, pay},
     artefact::transactions::TransactionFile,
+    bridge::deposit::deposit_outputs,
     node::{EmbeddedNode, Node},
     wallet::PosterKey,
 };
@@ -106,8 +107,9 @@ fn deposit(deposits: &[Deposit], poster: &PosterKey, global: &Global) -> Result 
     let mut node = EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?;
     let fee_rate = FeeRate::from_sat_per_kvb(1_000)?;
     let spinner = global.console().spinner("depositing");
-    for deposit in deposits {
-        let outputs = deposit.outputs(&session.params.bridge, session.params.deposit_magic);
+    // All are checked before the first is paid.
+    let outputs = deposits.iter().map(|deposit| deposit_outputs(&session.params, deposit));
+    for outputs in outputs.collect::<std::result::Result<Vec<_>, _>>().or_exit(Exit::Input)? {
         let coins = wallet_coins(&node, poster);
         let transaction = pay(outputs.into(), fee_rate, &coins, poster).map_err(|error| explain(error, poster))?;
         node.send(&transaction)?;

@@ -23,7 +23,6 @@ use taproof_verifier::{
     follow::{Event, Follower, Params},
     program::Program,
     record::Kind,
-    statement::CircuitId,
 };
 use zeroize::Zeroizing;
 
@@ -180,10 +179,8 @@ impl Session {
 
     /// The slots of the program's circuits at a depth.
     pub(crate) fn slots(&self, depth: Depth) -> Result<Slots> {
-        let circuits: Vec<CircuitId> = self.program.circuits().map(|(circuit, _)| circuit).collect();
         let slots = |kind: Kind| {
-            let of_kind = circuits.iter().filter(|circuit| circuit.kind == kind && circuit.depth == depth);
-            let slots = of_kind.filter_map(|circuit| std::num::NonZeroU16::new(circuit.slots)).max();
+            let slots = self.program.slots_max(kind, depth).and_then(std::num::NonZeroU16::new);
             let missing = format!("the program has no {kind} circuit for a tree of {} levels", depth.levels());
             slots.ok_or_else(|| Failure::new(Exit::Input, missing))
         };

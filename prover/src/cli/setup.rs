@@ -24,7 +24,7 @@ use taproof_verifier::{
     bridge::Bridge,
     cell::{ChainId, Depth},
     envelope::Magic,
-    follow::Params,
+    follow::{Deadlines, Params},
     headers::BlockId,
 };
 
@@ -89,6 +89,9 @@ struct BridgeOptions {
     /// How many of the signers spend together; on regtest, 2 if not given.
     #[arg(long = "bridge-threshold", value_name = "N", requires = "keys")]
     threshold: Option<u8>,
+    /// The least that a deposit pays, in satoshi: moving one costs the signers the same, however small it is.
+    #[arg(long, default_value_t = 10_000, value_name = "SAT")]
+    deposit_min: u64,
     /// How deep a deposit must be until its depositor can take it back, if nobody has moved it.
     #[arg(long, default_value_t = 2016, value_name = "BLOCKS")]
     refund_delay: u16,
@@ -102,7 +105,7 @@ struct BridgeOptions {
 }
 
 impl BridgeOptions {
-    fn bridge(&self, wallet: &Wallet) -> Result<Bridge> {
+    fn bridge(&self, wallet: &Wallet, final_depth_blocks: u32) -> Result<Bridge> {
         let (threshold, keys) = match self.threshold {
             Some(threshold) => (threshold, self.keys.clone()),
             None if !self.keys.is_empty() => {
@@ -118,9 +121,14 @@ impl BridgeOptions {
                 return Err(failure.advise("give --bridge-threshold, and each signer's key with --bridge-key"));
             }
         };
-        let bridge = Bridge::new(threshold, keys, self.refund_delay).or_exit(Exit::Input)?;
-        Params::check_deadlines(&bridge, self.deposit_window, self.deposit_expiry).or_exit(Exit::Input)?;
-        Ok(bridge)
+        let deadlines = Deadlines {
+            window_blocks: self.deposit_window,
+            expiry_blocks: self.deposit_expiry,
+            final_depth_blocks,
+            refund_delay_blocks: self.refund_delay,
+        };
+        deadlines.check(wallet.network()).or_exit(Exit::Input)?;
+        Bridge::new(threshold, keys, self.refund_delay, self.deposit_min).or_exit(Exit::Input)
     }
 }
 
@@ -153,7 +161,7 @@ impl Setup {
         [dir.params(), dir.program(), dir.ledger()].iter().try_for_each(|path| expect_absent(path))?;
         let network = self.wallet.network();
         let wallet = self.wallet.open(global)?;
-        let bridge = self.bridge.bridge(&wallet)?;
+        let bridge = self.bridge.bridge(&wallet, self.final_depth)?;
         let source = self.node.open(&dir, network, wallet.poster_key(0)?.script_pubkey())?;
         let height = self.start.map_or_else(|| source.chain().tip_height(), Ok)?;
         let hash = source.chain().block_hash(height)?;

@@ -13,14 +13,13 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use taproof::{
     artefact::transactions::{self, TransactionFile},
-    bridge::link::MIN_PAYOUT_SAT,
     ledger::Ledger,
 };
 use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId, Token},
-    exit::ExitRequest,
+    exit::{ExitRequest, PAYOUT_MIN_SAT},
     record::{DepositRecord, Destination},
 };
 
@@ -191,8 +190,8 @@ impl BodyArgs {
                 UnsignedTransaction::Open(Open { chain_id, token, from, nonce, to: *to, amount, fee, owner: *owner })
             }
             Self::Exit { payment, address } | Self::Withdraw { payment, address } => {
-                if token == Token::BITCOIN && amount < MIN_PAYOUT_SAT {
-                    let message = format!("the bridge pays out {MIN_PAYOUT_SAT} sat at least: less would be lost");
+                if token == Token::BITCOIN && amount < PAYOUT_MIN_SAT {
+                    let message = format!("the bridge pays out {PAYOUT_MIN_SAT} sat at least: less would be lost");
                     return Err(
                         Failure::new(Exit::Input, message).advise("withdraw more, or pay it to somebody on the rollup")
                     );

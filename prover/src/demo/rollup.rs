@@ -64,7 +64,7 @@ impl Rollup {
             magic: Magic(*b"tpdm"),
             deposit_magic: Magic(*b"tpdd"),
             genesis_depth: options.depth,
-            bridge: Bridge::new(2, signers, REFUND_DELAY_BLOCKS).expect("the wallet's keys differ"),
+            bridge: Bridge::new(2, signers, REFUND_DELAY_BLOCKS, 0).expect("the wallet's keys differ"),
             deposit_window_blocks: HEIGHT_MAX,
             deposit_expiry_blocks: 2 * HEIGHT_MAX,
             start: BlockId { height: 0, hash: chain.tip_hash() },

@@ -1,7 +1,7 @@
 //! Making a batch of what waits, and storing it.
 
 use super::{
-    AppliedBatch, DEPOSITS_PER_BATCH_ENOUGH, Ledger, LedgerError, ScannedDeposit,
+    AppliedBatch, Ledger, LedgerError, ScannedDeposit,
     tables::{self, ARTEFACTS, CELLS, DEPOSITS, Head, TRANSACTIONS, UNDO},
     undo::Undo,
 };
@@ -14,6 +14,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     cell::{Cell, CellIndex, Depth, Token},
     exit::{self, EXITS_ENOUGH, Refutation, ScannedExit},
+    follow::deposits_enough,
     record::Records,
 };
 
@@ -94,7 +95,7 @@ impl Ledger {
             return Err(LedgerError::ExitsDoNotFit { stop });
         }
         match batch.deposit_stop {
-            Some(stop) if batch.deposits_applied < DEPOSITS_PER_BATCH_ENOUGH => {
+            Some(stop) if batch.deposits_applied < deposits_enough(plan.slots.deposit.get()) => {
                 return Err(LedgerError::DepositsDoNotFit { stop });
             }
             _ => {}

@@ -59,12 +59,12 @@ fn note(applied: &AppliedBatch) -> Note {
     Note(vec![0xa5 ^ applied.number as u8; 100])
 }
 
-/// A ledger in a folder of its own, with accounts 0, 1 and 2 of 100 each.
+/// A ledger in a folder of its own, with accounts 0, 1 and 2 of 1,000 each.
 fn funded() -> (TempDir, PathBuf, Ledger) {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let path = folder.path().join("ledger");
     let mut ledger = Ledger::create(&path, CHAIN, depth(2)).expect("a new file");
-    ledger.set_deposits(0, &[0, 1, 2].map(|number| scanned(number, 100, 50))).expect("room");
+    ledger.set_deposits(0, &[0, 1, 2].map(|number| scanned(number, 1_000, 50))).expect("room");
     let applied = ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
     assert_eq!((applied.number, applied.deposits_consumed), (0, 3));
     (folder, path, ledger)

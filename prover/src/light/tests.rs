@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    artefact,
     chain_store::{ChainStore, FinalEvent, Origin, StoredFollower, View},
     follow::FollowError,
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
@@ -126,8 +127,8 @@ fn altered_excerpts_are_errors() {
         |excerpt| excerpt.header.nonce ^= 1,
         |excerpt| excerpt.transactions[0].position ^= 1,
         |excerpt| excerpt.transactions[0].transaction.output[0].value += Amount::ONE_SAT,
-        |excerpt| excerpt.transactions[0].branch[0] = bitcoin::hashes::Hash::all_zeros(),
-        |excerpt| excerpt.transactions[0].branch.push(bitcoin::hashes::Hash::all_zeros()),
+        |excerpt| excerpt.transactions[0].branch[0] = Hash::all_zeros(),
+        |excerpt| excerpt.transactions[0].branch.push(Hash::all_zeros()),
         |excerpt| excerpt.transactions[0].transaction.input[0].witness = Witness::from_slice(&[[1; 64]]),
     ];
     for alter in alterations {
@@ -183,6 +184,57 @@ fn a_light_store_goes_on_and_remembers_what_it_is() {
     stored.catch_up_light(&scene.toy.node, &Cutter::new(&scene.toy.node, &params), observe).expect("steady");
     assert!(!stored.follower().is_complete() && stored.follower().checkpoint().is_none());
     assert_eq!(stored.follower().tip().batches, 2);
+}
+
+#[test]
+fn a_light_follower_begins_at_a_checkpoint_of_the_sources_chain() {
+    let mut scene = Scene::new();
+    let full = ChainStore::new(scene.folder.path().join("chain.redb"), &scene.toy.params, View::Full);
+    let mut full = scene.open(&full);
+    let observe = |_: &Follower, _: &Event| Ok::<(), FollowError>(());
+    full.catch_up(&scene.toy.node, observe).expect("steady");
+    let file = CheckpointFile(full.follower().checkpoint().expect("a block is final"));
+    let path = scene.folder.path().join("final.checkpoint");
+    artefact::write(&path, &file).expect("room");
+    let read: CheckpointFile = artefact::read(&path).expect("just written");
+    assert_eq!((&read, read.digest()), (&file, file.digest()));
+    let checkpoint = read.0;
+    assert_eq!(checkpoint.tip().batches, 2, "the scene's batches are final");
+
+    let (params, program) = (scene.toy.params.clone(), scene.toy.program.clone());
+    let open = |scene: &Scene| {
+        let (params, program) = (params.clone(), program.clone());
+        StoredFollower::open_at(scene.store(), &scene.toy.node, params, program, checkpoint.clone())
+    };
+    // What is before the checkpoint is not asked for.
+    let (folder, _) = scene.exported();
+    std::fs::remove_dir_all(&folder.0).expect("it is there");
+    let mut stored = open(&scene).expect("the chain has the block");
+    assert!(!stored.follower().is_complete(), "it reports no payouts");
+    assert!(matches!(stored.origin(), Origin::Checkpoint(block) if *block == checkpoint.block()));
+    let payload = {
+        let deposits = scene.toy.deposit(&[(1, 4_000)]);
+        scene.toy.batch(&deposits, &[])
+    };
+    scene.toy.anchor(&payload);
+    scene.toy.node.mine(FINAL_DEPTH_BLOCKS).expect("valid");
+    stored.catch_up_light(&scene.toy.node, &Cutter::new(&scene.toy.node, &params), observe).expect("steady");
+    assert_eq!(stored.follower().tip(), &scene.toy.tip);
+    // The store goes before the checkpoint, whether that is still in the chain or not.
+    let stored = open(&scene).expect("the store has more");
+    assert!(matches!(stored.origin(), Origin::Checkpoint(block) if block.height > checkpoint.block().height));
+    assert_eq!(stored.follower().tip().batches, 3);
+
+    // Another chain's blocks are no basis, and a chain that is too short is waited for.
+    std::fs::remove_file(scene.store().path()).expect("it is there");
+    let (height, tip) = (checkpoint.block().height, scene.toy.node.chain().height());
+    let branch = vec![Vec::new(); (tip - height) as usize + 2];
+    scene.toy.node.chain_mut().reorganise(height - 1, &branch, &elsewhere()).expect("more work");
+    assert!(matches!(open(&scene), Err(FollowError::Checkpoint(block)) if block == checkpoint.block()));
+    let fresh = ToyRollup::new();
+    let short =
+        StoredFollower::open_at(scene.store(), &fresh.node, params.clone(), program.clone(), checkpoint.clone());
+    assert!(short.is_err_and(|error| error.is_transient()));
 }
 
 #[test]

@@ -73,7 +73,7 @@ proptest! {
 
     #[test]
     fn requests_round_trip_and_hold(
-        secret in 1u64..50, from in 0u32..1 << 30, nonce in 0..u32::MAX, amount_sat: u64, kind in 0u8..3, bytes: [u8; 32],
+        secret in 1u64..50, from in 0u32..1 << 30, nonce in 0..u32::MAX, amount_sat in PAYOUT_MIN_SAT.., kind in 0u8..3, bytes: [u8; 32],
     ) {
         let destination = match kind {
             0 => Destination::P2wpkh(*bytes.first_chunk().expect("32 bytes")),
@@ -94,7 +94,7 @@ proptest! {
 
 #[test]
 fn the_grammar_of_requests_is_exact() {
-    let request = request(3, 1, 2, 5);
+    let request = request(3, 1, 2, 505);
     let script = request.output(MAGIC).script_pubkey.to_bytes();
     let parse = |script: &[u8]| ExitRequest::parse(Script::from_bytes(script), MAGIC);
     assert_eq!(parse(&script), Some(request));
@@ -120,6 +120,8 @@ fn the_grammar_of_requests_is_exact() {
     assert!(altered(from + 4, &(u32::MAX - 1).to_le_bytes()).is_some());
     assert_eq!(altered(from + 8, &[[0xff; 8], [1, 0, 0, 0, 0, 0, 0, 0]].concat()), None, "the sum exceeds 64 bits");
     assert!(altered(from + 8, &[[0xff; 8], [0; 8]].concat()).is_some());
+    assert_eq!(altered(from + 8, &(PAYOUT_MIN_SAT - 1).to_le_bytes()), None, "nobody would be paid");
+    assert!(altered(from + 8, &PAYOUT_MIN_SAT.to_le_bytes()).is_some());
     for number in 1..=3 {
         assert_eq!(altered(from + 24, &[number]), None, "20 bytes are no program of type {number}");
     }
@@ -127,7 +129,7 @@ fn the_grammar_of_requests_is_exact() {
 
 #[test]
 fn a_name_leaves_out_the_signature_alone() {
-    let fields = fields(3, 1, 2, 5);
+    let fields = fields(3, 1, 2, 505);
     let request = signed(3, fields);
     let resigned = Unchecked { signature: sign(3, 77, &request.message(CHAIN)), ..fields };
     let resigned = ExitRequest::try_from(resigned).expect("within the bounds");
@@ -136,7 +138,7 @@ fn a_name_leaves_out_the_signature_alone() {
     let others = [
         Unchecked { from: index(2), ..fields },
         Unchecked { nonce: 3, ..fields },
-        Unchecked { amount_sat: 6, ..fields },
+        Unchecked { amount_sat: 506, ..fields },
         Unchecked { fee_sat: 1, ..fields },
         Unchecked { destination: Destination::P2wpkh([6; 20]), ..fields },
         Unchecked { owner: key(4), ..fields },
@@ -154,13 +156,13 @@ fn a_name_leaves_out_the_signature_alone() {
 
 #[test]
 fn only_the_owners_account_at_the_nonce_with_the_balance_can_serve() {
-    let request = signed(3, Unchecked { fee_sat: 2, ..fields(3, 1, 2, 5) });
-    let good = account(3, 2, 7);
+    let request = signed(3, Unchecked { fee_sat: 2, ..fields(3, 1, 2, 505) });
+    let good = account(3, 2, 507);
     assert!(request.is_servable_by(&Cell::Account(good)));
     assert!(request.is_servable_by(&Cell::Account(Account { balance: u64::MAX, ..good })));
     let bad = [
         Cell::Empty,
-        Cell::Account(Account { balance: 6, ..good }),
+        Cell::Account(Account { balance: 506, ..good }),
         Cell::Account(Account { nonce: 1, ..good }),
         Cell::Account(Account { nonce: 3, ..good }),
         Cell::Account(Account { owner: key(4), ..good }),
@@ -174,35 +176,35 @@ fn only_the_owners_account_at_the_nonce_with_the_balance_can_serve() {
 #[test]
 fn each_rule_of_settling_decides_alone() {
     use Outcome::{Refuted, Served};
-    let [a, b] = [request(3, 1, 2, 5), request(4, 2, 0, 5)];
+    let [a, b] = [request(3, 1, 2, 505), request(4, 2, 0, 505)];
     assert_eq!(outcomes(&[], &[a], &[]), Ok(Vec::new()));
     assert_eq!(outcomes(&[a, b], &[b, a], &[]), Ok([(0, Served), (1, Served)].to_vec()));
     assert_eq!(outcomes(&[a, b], &[a], &[]), Err(1));
     assert_eq!(outcomes(&[a, b], &[b], &[]), Err(0));
     // A record differs in one field, so it serves another request or none.
     let near = [
-        Unchecked { from: index(3), ..fields(3, 1, 2, 5) },
-        Unchecked { amount_sat: 6, ..fields(3, 1, 2, 5) },
-        Unchecked { fee_sat: 1, ..fields(3, 1, 2, 5) },
-        Unchecked { destination: Destination::P2tr([5; 32]), ..fields(3, 1, 2, 5) },
+        Unchecked { from: index(3), ..fields(3, 1, 2, 505) },
+        Unchecked { amount_sat: 506, ..fields(3, 1, 2, 505) },
+        Unchecked { fee_sat: 1, ..fields(3, 1, 2, 505) },
+        Unchecked { destination: Destination::P2tr([5; 32]), ..fields(3, 1, 2, 505) },
     ];
     for near in near {
         assert_eq!(outcomes(&[a], &[signed(3, near)], &[]), Err(0));
     }
     // Shown cells refute what they cannot serve, and nothing else.
     assert_eq!(outcomes(&[a], &[], &[show(1, Cell::Empty)]), Ok([(0, Refuted)].to_vec()));
-    assert_eq!(outcomes(&[a], &[], &[show(1, Cell::Account(account(3, 2, 5)))]), Err(0), "it could be served");
+    assert_eq!(outcomes(&[a], &[], &[show(1, Cell::Account(account(3, 2, 505)))]), Err(0), "it could be served");
     assert_eq!(outcomes(&[a], &[], &[show(2, Cell::Empty)]), Err(0), "another cell");
     // A cell outside the tree of 64 needs no path; the last one inside does.
-    assert_eq!(outcomes(&[request(3, 64, 0, 5)], &[], &[]), Ok([(0, Refuted)].to_vec()));
-    assert_eq!(outcomes(&[request(3, 63, 0, 5)], &[], &[]), Err(0));
+    assert_eq!(outcomes(&[request(3, 64, 0, 505)], &[], &[]), Ok([(0, Refuted)].to_vec()));
+    assert_eq!(outcomes(&[request(3, 63, 0, 505)], &[], &[]), Err(0));
 }
 
 #[test]
 fn of_several_requests_on_one_account_the_first_is_served_and_the_rest_wait() {
     use Outcome::{Refuted, Served};
-    let [first, rival, next] = [request(3, 1, 2, 5), request(3, 1, 2, 6), request(3, 1, 3, 7)];
-    let before = show(1, Cell::Account(account(3, 2, 100)));
+    let [first, rival, next] = [request(3, 1, 2, 505), request(3, 1, 2, 506), request(3, 1, 3, 507)];
+    let before = show(1, Cell::Account(account(3, 2, 1_000)));
     assert_eq!(outcomes(&[first, rival, next], &[first], &[]), Ok([(0, Served)].to_vec()));
     assert_eq!(
         outcomes(&[first, rival, next], &[first], core::slice::from_ref(&before)),
@@ -213,33 +215,33 @@ fn of_several_requests_on_one_account_the_first_is_served_and_the_rest_wait() {
     assert_eq!(outcomes(&[rival, first], &[first], &[]), Err(0), "both could be served, so the first must be");
     assert_eq!(outcomes(&[next, first], &[first], &[before]), Ok([(0, Refuted), (1, Served)].to_vec()));
     // The batch after: the account stands at nonce 3.
-    let after = show(1, Cell::Account(account(3, 3, 95)));
+    let after = show(1, Cell::Account(account(3, 3, 995)));
     assert_eq!(
         outcomes(&[rival, next], &[next], core::slice::from_ref(&after)),
         Ok([(0, Refuted), (1, Served)].to_vec())
     );
     assert_eq!(outcomes(&[rival, next], &[], &[after]), Err(1));
     // Two requests whose records are the same need two records; one takes the older one and lets the other wait.
-    let twin = request(3, 1, 3, 5);
+    let twin = request(3, 1, 3, 505);
     assert_eq!(outcomes(&[first, twin], &[first], &[]), Ok([(0, Served)].to_vec()));
     assert_eq!(outcomes(&[first, twin], &[first, twin], &[]), Ok([(0, Served), (1, Served)].to_vec()));
 }
 
 #[test]
 fn a_batch_that_did_enough_may_leave_the_rest() {
-    let many: Vec<_> = (0..EXITS_ENOUGH as u32 + 2).map(|i| request(3, i % 60, i / 60, 5 + u64::from(i))).collect();
+    let many: Vec<_> = (0..EXITS_ENOUGH as u32 + 2).map(|i| request(3, i % 60, i / 60, 505 + u64::from(i))).collect();
     let enough = &many[..EXITS_ENOUGH];
     assert_eq!(outcomes(&many, enough, &[]).map(|settled| settled.len()), Ok(EXITS_ENOUGH));
     assert_eq!(outcomes(&many, &enough[1..], &[]), Err(0), "what was done for later requests does not count");
     let short: Vec<_> = enough[..EXITS_ENOUGH - 1].to_vec();
     // Request 63 is on a cell that has one served, and waits; request 64 as well. So the last is on a cell of its own.
     let mut last = short.clone();
-    last.push(request(3, 61, 0, 5));
+    last.push(request(3, 61, 0, 505));
     assert_eq!(outcomes(&last, &short, &[]), Err(EXITS_ENOUGH as u64 - 1));
-    last.insert(short.len(), request(3, 62, 0, 5));
+    last.insert(short.len(), request(3, 62, 0, 505));
     let shown = [show(62, Cell::Empty)];
     assert_eq!(outcomes(&last, &short, &shown).map(|settled| settled.len()), Ok(EXITS_ENOUGH), "a cell shown counts");
-    last.insert(short.len(), request(4, 1 << 20, 0, 5));
+    last.insert(short.len(), request(4, 1 << 20, 0, 505));
     assert_eq!(outcomes(&last, &short, &[]), Err(EXITS_ENOUGH as u64), "what needs no path counts as nothing done");
 }
 

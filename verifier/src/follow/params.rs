@@ -45,22 +45,15 @@ impl Params {
     /// Checks what the fields demand of one another.
     ///
     /// # Errors
-    /// As [`Params::check_deadlines`].
+    /// As [`Deadlines::check`].
     pub fn check(&self) -> Result<(), StartError> {
-        Self::check_deadlines(&self.bridge, self.deposit_window_blocks, self.deposit_expiry_blocks)
-    }
-
-    /// Checks that the deposits' deadlines leave each party its time: the poster to credit, the federation to move what
-    /// is credited.
-    ///
-    /// # Errors
-    /// [`StartError::Deadlines`].
-    pub fn check_deadlines(bridge: &Bridge, window_blocks: u32, expiry_blocks: u32) -> Result<(), StartError> {
-        let refund_blocks = bridge.refund_delay_blocks();
-        if 0 < window_blocks && window_blocks < expiry_blocks && expiry_blocks < refund_blocks.into() {
-            return Ok(());
-        }
-        Err(StartError::Deadlines { window_blocks, expiry_blocks, refund_blocks })
+        let deadlines = Deadlines {
+            window_blocks: self.deposit_window_blocks,
+            expiry_blocks: self.deposit_expiry_blocks,
+            final_depth_blocks: self.final_depth_blocks,
+            refund_delay_blocks: self.bridge.refund_delay_blocks(),
+        };
+        deadlines.check(self.network)
     }
 
     /// The height of the last block in which an anchor may stand that refers to a block at `reference_height`.
@@ -74,6 +67,45 @@ impl Params {
     pub fn void_below(&self, reference_height: u32) -> u32 {
         let age_max = self.deposit_expiry_blocks.saturating_sub(self.deposit_window_blocks);
         reference_height.saturating_sub(age_max)
+    }
+}
+
+/// The times of a deposit, all in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// How many blocks below its own an anchor may refer to.
+    pub window_blocks: u32,
+    /// How old a deposit may be in the block of the anchor that credits it.
+    pub expiry_blocks: u32,
+    /// How many blocks, its own included, make a block final.
+    pub final_depth_blocks: u32,
+    /// How deep a deposit must be until its depositor can take it back.
+    pub refund_delay_blocks: u16,
+}
+
+impl Deadlines {
+    /// Checks that each party has its time: the poster the window to credit a deposit, and at least
+    /// [`Deadlines::sweep_blocks_min`] the federation to move one that was credited at the last moment, from when that is final until
+    /// the depositor could take it back.
+    ///
+    /// # Errors
+    /// [`StartError::Deadlines`].
+    pub fn check(&self, network: Network) -> Result<(), StartError> {
+        let credited = u64::from(self.expiry_blocks) + u64::from(self.final_depth_blocks);
+        let moved = credited + u64::from(Self::sweep_blocks_min(network));
+        if 0 < self.window_blocks
+            && self.window_blocks < self.expiry_blocks
+            && 0 < self.final_depth_blocks
+            && moved <= self.refund_delay_blocks.into()
+        {
+            return Ok(());
+        }
+        Err(StartError::Deadlines { deadlines: *self, network })
+    }
+
+    /// The time that the federation must have to move a deposit: three days on mainnet, a block elsewhere.
+    pub fn sweep_blocks_min(network: Network) -> u32 {
+        if network == Network::Bitcoin { 432 } else { 1 }
     }
 }
 
@@ -135,15 +167,19 @@ pub enum StartError {
     },
     /// The times that deposits have do not follow one another.
     #[error(
-        "a window of {window_blocks} blocks, expiry after {expiry_blocks}, a refund after {refund_blocks}: each must exceed the one before, and the first 0"
+        "a window of {} blocks, expiry after {}, {} confirmations, a refund after {}: the window must be shorter than the expiry, \
+        neither it nor the confirmations may be 0, and from the expiry and the confirmations to the refund {} must be left",
+        deadlines.window_blocks,
+        deadlines.expiry_blocks,
+        deadlines.final_depth_blocks,
+        deadlines.refund_delay_blocks,
+        Deadlines::sweep_blocks_min(*network)
     )]
     Deadlines {
-        /// The window.
-        window_blocks: u32,
-        /// The expiry.
-        expiry_blocks: u32,
-        /// The refund's delay.
-        refund_blocks: u16,
+        /// The times.
+        deadlines: Deadlines,
+        /// The network.
+        network: Network,
     },
     /// The checkpoint is of another rollup.
     #[error("the checkpoint is of another rollup")]

@@ -8,14 +8,22 @@ use crate::{
     headers::BlockId,
     payload::{Header, Payload, PayloadError, PayloadHash},
     program::{ProgramId, VerifyError},
-    record::{DepositRecord, Records},
+    record::{DepositRecord, Kind, Records},
     statement::CircuitId,
 };
 use alloc::vec::Vec;
 use bitcoin::{BlockHash, Txid, hashes::Hash};
 
-/// A batch that credits this many deposits may leave others that wait for a later batch.
-pub const DEPOSITS_ENOUGH: usize = 4_096;
+/// The most deposits that a batch must credit.
+const DEPOSITS_ENOUGH_MAX: usize = 4_096;
+/// The most chunks that a batch must fill with deposits. As many, and what exit requests can ask for, fit a payload.
+const DEPOSIT_CHUNKS_ENOUGH: usize = 190;
+
+/// A batch that credits this many deposits may leave others that wait for a later batch: what fills 190 chunks with the slots
+/// of the program's largest circuit for deposits at the batch's depth, and 4,096 at most.
+pub fn deposits_enough(slots_max: u16) -> usize {
+    (DEPOSIT_CHUNKS_ENOUGH * usize::from(slots_max)).min(DEPOSITS_ENOUGH_MAX)
+}
 
 /// Which rule an anchor breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -245,7 +253,9 @@ impl Follower {
         if header.deposits_consumed != index {
             return Err(Refusal::DepositCount { expected: index, found: header.deposits_consumed });
         }
-        if count < DEPOSITS_ENOUGH && waiting.next().is_some() {
+        // A tree that the program has no circuit for deposits for cannot be chosen to be rid of them.
+        let slots_max = self.program.slots_max(Kind::Deposit, header.depth).unwrap_or(u16::MAX);
+        if count < deposits_enough(slots_max) && waiting.next().is_some() {
             return Err(Refusal::DepositLeftOut { index });
         }
         Ok(())

@@ -5,7 +5,7 @@ use crate::{
     program::ProgramId,
     toy_chain::pay,
 };
-use bitcoin::{Amount, TxOut};
+use bitcoin::{Amount, Network, TxOut};
 use rig::*;
 
 mod chain;
@@ -65,15 +65,39 @@ fn a_follower_starts_with_its_own_program_and_block() {
 
 #[test]
 fn each_deadline_of_deposits_lies_behind_the_one_before() {
-    let start = |window_blocks: u32, expiry_blocks: u32| {
-        let times = Params { deposit_window_blocks: window_blocks, deposit_expiry_blocks: expiry_blocks, ..params() };
-        Follower::new(times, program(), &[crate::toy_chain::regtest_genesis()]).map(drop)
+    let refund_delay_blocks = params().bridge.refund_delay_blocks();
+    assert_eq!(refund_delay_blocks, 144);
+    let good = Deadlines { window_blocks: 1, expiry_blocks: 2, final_depth_blocks: 1, refund_delay_blocks };
+    let check = |deadlines: Deadlines, network| {
+        let checked = deadlines.check(network);
+        assert!(matches!(checked, Ok(()) | Err(StartError::Deadlines { .. })));
+        checked.is_ok()
     };
-    let refund_blocks = params().bridge.refund_delay_blocks();
-    let error = |window_blocks, expiry_blocks| StartError::Deadlines { window_blocks, expiry_blocks, refund_blocks };
-    assert_eq!((start(1, 2), start(142, 143)), (Ok(()), Ok(())));
-    for (window_blocks, expiry_blocks) in [(0, 5), (5, 5), (6, 5), (5, 144), (5, u32::MAX)] {
-        assert_eq!(start(window_blocks, expiry_blocks), Err(error(window_blocks, expiry_blocks)));
+    for (deadlines, expected) in [
+        (good, true),
+        (Deadlines { window_blocks: 141, expiry_blocks: 142, ..good }, true),
+        (Deadlines { expiry_blocks: 143, ..good }, false),
+        (Deadlines { final_depth_blocks: 141, ..good }, true),
+        (Deadlines { final_depth_blocks: 142, ..good }, false),
+        (Deadlines { final_depth_blocks: 0, ..good }, false),
+        (Deadlines { window_blocks: 0, ..good }, false),
+        (Deadlines { window_blocks: 2, ..good }, false),
+        (Deadlines { expiry_blocks: u32::MAX, final_depth_blocks: u32::MAX, ..good }, false),
+    ] {
+        assert_eq!(check(deadlines, Network::Regtest), expected, "{deadlines:?}");
+        let params = Params {
+            deposit_window_blocks: deadlines.window_blocks,
+            deposit_expiry_blocks: deadlines.expiry_blocks,
+            final_depth_blocks: deadlines.final_depth_blocks,
+            ..params()
+        };
+        let started = Follower::new(params, program(), &[crate::toy_chain::regtest_genesis()]);
+        assert_eq!(started.is_ok(), expected, "{deadlines:?}");
+    }
+    // The federation's three days count where money is at stake.
+    for (refund_delay_blocks, expected) in [(2 + 1 + 431, false), (2 + 1 + 432, true)] {
+        let deadlines = Deadlines { refund_delay_blocks, ..good };
+        assert_eq!((check(deadlines, Network::Bitcoin), check(deadlines, Network::Signet)), (expected, true));
     }
 }
 
@@ -187,17 +211,27 @@ fn deposits_are_credited_in_order_and_none_is_left_out() {
 
 #[test]
 fn a_batch_with_enough_deposits_may_leave_others() {
+    let count = deposits_enough(SLOTS_LARGE);
     let mut branch = Branch::new();
-    let amounts: Vec<u64> = (1..=DEPOSITS_ENOUGH as u64 + 1).collect();
+    let amounts: Vec<u64> = (1..=count as u64 + 1).collect();
     for (tag, amounts) in (0..).zip(amounts.chunks(1_000)) {
         branch.mine(alloc::vec![deposit_transaction(tag, amounts)]);
     }
     let all = branch.batch();
-    let few = Batch { deposits: all.deposits[..DEPOSITS_ENOUGH - 1].to_vec(), ..all.clone() };
-    let enough = Batch { deposits: all.deposits[..DEPOSITS_ENOUGH].to_vec(), ..all.clone() };
+    let few = Batch { deposits: all.deposits[..count - 1].to_vec(), ..all.clone() };
+    let enough = Batch { deposits: all.deposits[..count].to_vec(), ..all.clone() };
     let events = branch.mine(alloc::vec![branch.anchor(&few), branch.anchor(&enough)]);
-    assert_eq!(refusals(&events), [Refusal::DepositLeftOut { index: DEPOSITS_ENOUGH as u64 - 1 }]);
+    assert_eq!(refusals(&events), [Refusal::DepositLeftOut { index: count as u64 - 1 }]);
     assert_eq!((verified(&events), branch.follower.pending_deposits().count()), (alloc::vec![0], 1));
+}
+
+#[test]
+fn enough_deposits_fill_so_many_chunks_of_the_largest_circuit() {
+    assert_eq!([1, 4, 20, 21, 22, u16::MAX].map(deposits_enough), [190, 760, 3_800, 3_990, 4_096, 4_096]);
+    assert_eq!(program().slots_max(crate::record::Kind::Deposit, depth(2)), Some(SLOTS_LARGE));
+    assert_eq!(program().slots_max(crate::record::Kind::Deposit, depth(3)), Some(SLOTS));
+    assert_eq!(program().slots_max(crate::record::Kind::Deposit, depth(4)), None);
+    assert_eq!(program().slots_max(crate::record::Kind::Open, depth(2)), None);
 }
 
 #[test]

@@ -1,11 +1,16 @@
 use super::*;
 use crate::{
+    baby_jubjub::{Point, PublicKey},
     codec::{self, CodecError},
+    follow::deposits_enough,
     groth16::{PointError, VerifyingKey, simulate::Trapdoor},
     program::{Program, VerifyError},
-    record::TransferRecord,
+    record::{DepositRecord, Destination, TransferRecord, WithdrawRecord},
 };
+use ark_ec::{AffineRepr, CurveGroup};
 use proptest::{collection::vec, prelude::*};
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha20Rng;
 use std::sync::LazyLock;
 
 static TRAPDOOR: LazyLock<Trapdoor> = LazyLock::new(|| Trapdoor::new(20));
@@ -235,6 +240,49 @@ fn a_payload_that_no_reveal_carries_is_not_encoded() {
     let records = Records::Transfer((0..30_000).map(&mut transfer).collect());
     let payload = payload_of(vec![chunk(records, 1)]).expect("30,000 records fit");
     assert!(matches!(payload.encode(), Err(PayloadError::TooLong(_))));
+}
+
+/// However many deposits and exit requests wait, and whatever they hold, a batch can do what the rules demand at once.
+#[test]
+fn what_a_flood_can_demand_fits_a_payload() {
+    let mut rng = ChaCha20Rng::seed_from_u64(4);
+    for slots in [1, 20, 22, 4_200] {
+        let mut owner = Point::generator().into_group();
+        let mut deposit = || {
+            owner += Point::generator();
+            let owner = PublicKey::new(owner.into_affine()).expect("a multiple of the generator");
+            DepositRecord { to: index(rng.next_u32() >> 2), amount_sat: rng.next_u64() >> 13, owner }
+        };
+        let deposits: Vec<_> = (0..deposits_enough(slots)).map(|_| deposit()).collect();
+        let deposits = deposits.chunks(usize::from(slots)).map(|records| Records::Deposit(records.to_vec()));
+        // Each with a fee, where the operator has no account: a chunk of its own.
+        let mut program = [0; 32];
+        let mut exit = || {
+            rng.fill_bytes(&mut program);
+            WithdrawRecord {
+                from: index(rng.next_u32() >> 2),
+                amount: rng.next_u64() >> 1,
+                fee: rng.next_u64() >> 1,
+                destination: Destination::P2tr(program),
+            }
+        };
+        let exits: Vec<_> = (0..EXITS_ENOUGH).map(|_| Records::Withdraw(vec![exit()])).collect();
+        let chunks = deposits.chain(exits).zip(1..).map(|(records, root)| Chunk {
+            slots: if records.kind() == Kind::Deposit { slots } else { 1 },
+            token: Token::BITCOIN,
+            operator: CellIndex::default(),
+            root_after: Fr::from(root),
+            records,
+            proof: PROOF.clone(),
+        });
+        let chunks: Vec<_> = chunks.collect();
+        assert!(chunks.len() <= 256, "as many as a batch has by default");
+        let payload = payload_of(chunks).expect("a valid payload");
+        // Refutations compress as badly as hashes do: by nothing, plus what deflate adds to what it stores.
+        let refutations = REFUTATIONS_MAX * Refutation::length(Depth::MAX);
+        let length = payload.encode().expect("a short payload").len() + refutations + refutations / 1_000;
+        assert!(length <= PAYLOAD_LENGTH_MAX, "{slots} slots: {length} bytes");
+    }
 }
 
 #[test]

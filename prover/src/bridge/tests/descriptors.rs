@@ -33,7 +33,7 @@ fn descriptors_are_the_verifiers_scripts() {
     let signers: Vec<XOnlyPublicKey> = (0..20).map(|index| world.signer(index).public()).collect();
     let refund = world.refund_key(0).public();
     for (threshold, count, delay) in [(1, 1, 1), (2, 3, 144), (3, 3, 16), (15, 20, 17), (17, 20, 65_535)] {
-        compare(&Bridge::new(threshold, signers[..count].to_vec(), delay).unwrap(), refund);
+        compare(&Bridge::new(threshold, signers[..count].to_vec(), delay, 0).unwrap(), refund);
     }
 }
 

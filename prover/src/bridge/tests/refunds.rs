@@ -1,11 +1,10 @@
 //! Deposits and what becomes of those that nobody credits.
 
-use super::rig::{EXPIRY_BLOCKS, FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS, World, rate};
+use super::rig::{DEPOSIT_MIN_SAT, EXPIRY_BLOCKS, FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS, World, rate};
 use crate::{
     bridge::{
         deposit::{DepositError, RefundError, check_uncredited, deposit_outputs, refund, unfunded_psbt},
         descriptor::BridgeOutput,
-        link::MIN_PAYOUT_SAT,
         plan::PlanError,
         scan::{Credit, FaultKind, HeadError, Origin},
     },
@@ -20,7 +19,7 @@ use bitcoin::{
     sighash::{Prevouts, SighashCache},
     transaction::Version,
 };
-use taproof_verifier::deposit::Deposit;
+use taproof_verifier::{bridge::Bridge, deposit::Deposit, exit::PAYOUT_MIN_SAT, follow::Params};
 
 /// A deposit of depositor 0 spent by the refund leaf, whatever the rules of this code say.
 pub(super) fn by_depositor(
@@ -62,10 +61,17 @@ fn amounts_are_bounded_and_wallets_can_fund_the_outputs() {
     let deposit =
         |amount_sat| Deposit { amount_sat, owner: *world.owner().public(), refund: world.refund_key(0).public() };
     let most = Amount::MAX_MONEY.to_sat();
-    for amount in [0, MIN_PAYOUT_SAT - 1, most + 1, u64::MAX] {
-        assert_eq!(deposit_outputs(&world.params, &deposit(amount)), Err(DepositError::Amount(amount)));
+    for found_sat in [0, DEPOSIT_MIN_SAT - 1, most + 1, u64::MAX] {
+        let error = DepositError::Amount { min_sat: DEPOSIT_MIN_SAT, found_sat };
+        assert_eq!(deposit_outputs(&world.params, &deposit(found_sat)), Err(error));
     }
-    for amount in [MIN_PAYOUT_SAT, most] {
+    let bridge = &world.params.bridge;
+    let free = Bridge::new(bridge.threshold(), bridge.keys().to_vec(), bridge.refund_delay_blocks(), 0).unwrap();
+    let free = Params { bridge: free, ..world.params.clone() };
+    assert!(deposit_outputs(&free, &deposit(PAYOUT_MIN_SAT)).is_ok());
+    let error = DepositError::Amount { min_sat: PAYOUT_MIN_SAT, found_sat: PAYOUT_MIN_SAT - 1 };
+    assert_eq!(deposit_outputs(&free, &deposit(PAYOUT_MIN_SAT - 1)), Err(error), "nodes do not relay it");
+    for amount in [DEPOSIT_MIN_SAT, most] {
         let outputs = deposit_outputs(&world.params, &deposit(amount)).unwrap();
         let psbt = Psbt::deserialize(&unfunded_psbt(outputs.clone()).serialize()).unwrap();
         assert_eq!((psbt.unsigned_tx.input.len(), psbt.unsigned_tx.output), (0, outputs.to_vec()));

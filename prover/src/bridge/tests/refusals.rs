@@ -4,7 +4,7 @@ use super::rig::{FINAL_DEPTH_BLOCKS, View, World};
 use crate::bridge::{
     check::{CheckedLink, FeeBounds, Refusal, SignerView},
     descriptor::BridgeOutput,
-    link::{Binding, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, MIN_PAYOUT_SAT},
+    link::{Binding, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS},
     plan::plan,
     scan::HeadError,
 };
@@ -18,6 +18,7 @@ use bitcoin::{
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use taproof_verifier::exit::PAYOUT_MIN_SAT;
 
 const A: [u8; 20] = [0xaa; 20];
 const B: [u8; 20] = [0xbb; 20];
@@ -155,8 +156,8 @@ fn outputs() {
     let own = scene.world.poster.script_pubkey();
     let elsewhere = scene.refusal(|psbt| psbt.unsigned_tx.output[1].script_pubkey = own.clone());
     assert_eq!(elsewhere, Refusal::Change);
-    let dust = scene.refusal(|psbt| psbt.unsigned_tx.output[1].value = Amount::from_sat(MIN_PAYOUT_SAT - 1));
-    assert_eq!(dust, Refusal::ChangeDust(MIN_PAYOUT_SAT - 1));
+    let dust = scene.refusal(|psbt| psbt.unsigned_tx.output[1].value = Amount::from_sat(PAYOUT_MIN_SAT - 1));
+    assert_eq!(dust, Refusal::ChangeDust(PAYOUT_MIN_SAT - 1));
     let payout = |index| Refusal::Payout { index };
     assert_eq!(scene.refusal(|psbt| add(&mut psbt.unsigned_tx.output[PAYOUT_A], 1)), payout(0));
     assert_eq!(scene.refusal(|psbt| add(&mut psbt.unsigned_tx.output[PAYOUT_B], -1)), payout(1));

@@ -31,6 +31,7 @@ use taproof_verifier::{
 pub(super) const FINAL_DEPTH_BLOCKS: u32 = 4;
 pub(super) const EXPIRY_BLOCKS: u32 = 20;
 pub(super) const REFUND_DELAY_BLOCKS: u16 = 60;
+pub(super) const DEPOSIT_MIN_SAT: u64 = 500;
 const NOTE: &[u8] = &[0x6a, b'n', b'o', b't', b'e'];
 
 #[derive(Clone)]
@@ -56,7 +57,7 @@ impl World {
             magic: Magic(*b"tpr0"),
             deposit_magic: Magic(*b"tpd0"),
             genesis_depth: Depth::new(2).unwrap(),
-            bridge: Bridge::new(2, signers.to_vec(), REFUND_DELAY_BLOCKS).unwrap(),
+            bridge: Bridge::new(2, signers.to_vec(), REFUND_DELAY_BLOCKS, DEPOSIT_MIN_SAT).unwrap(),
             deposit_window_blocks: 10,
             deposit_expiry_blocks: EXPIRY_BLOCKS,
             start: BlockId { height: chain.height(), hash: chain.tip_hash() },

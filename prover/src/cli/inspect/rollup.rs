@@ -13,6 +13,7 @@ use taproof::{
     batch::{BatchFile, ProvenBatch},
     bridge::watch::BridgeState,
     key_file::KeyFile,
+    light::CheckpointFile,
     state_proof::StateProof,
 };
 use taproof_verifier::{codec, follow::Params, program::Program, record::Records, statement::Statement};
@@ -23,6 +24,7 @@ pub(super) fn artefact(path: &Path, bytes: &[u8]) -> Result<Finding> {
         ArtefactKind::Batch => batch(&artefact::read(path).or_exit(Exit::Input)?),
         ArtefactKind::Proofs => proofs(&artefact::read(path).or_exit(Exit::Input)?),
         ArtefactKind::BridgeState => bridge_state(&artefact::read(path).or_exit(Exit::Input)?),
+        ArtefactKind::Checkpoint => checkpoint(&artefact::read(path).or_exit(Exit::Input)?),
         _ => state_proof(&artefact::read(path).or_exit(Exit::Input)?),
     }
 }
@@ -104,6 +106,27 @@ fn bridge_state(state: &BridgeState) -> Result<Finding> {
     let lines =
         vec![("block", block.to_string()), ("coins", coins.to_string()), ("payouts due so far", due.to_string())];
     Finding::new("bridge state", &report, lines)
+}
+
+fn checkpoint(file: &CheckpointFile) -> Result<Finding> {
+    let (block, tip, digest) = (file.0.block(), file.0.tip(), file.digest());
+    let report = json!({
+        "block": block,
+        "batches": tip.batches,
+        "root": element_text(&tip.root),
+        "deposits_consumed": tip.deposits_consumed,
+        "payouts": tip.payouts,
+        "digest": digest.to_string(),
+    });
+    let lines = vec![
+        ("block", block.to_string()),
+        ("batches", tip.batches.to_string()),
+        ("root", format!("{}, which this file claims and does not prove", element_text(&tip.root))),
+        ("deposits credited", tip.deposits_consumed.to_string()),
+        ("payouts", tip.payouts.to_string()),
+        ("digest", digest.to_string()),
+    ];
+    Finding::new("checkpoint", &report, lines)
 }
 
 fn state_proof(proof: &StateProof) -> Result<Finding> {

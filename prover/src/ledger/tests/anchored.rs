@@ -112,8 +112,8 @@ fn exits_are_served_and_refuted_on_the_chain() {
         rig.request(0, 0, 0, 20_000, 5),
         rig.request(0, 0, 0, 30_000, 5),
         rig.request(5, 1, 0, 70_000, 0),
-        rig.request(5, 63, 0, 1, 0),
-        rig.request(5, 64, 0, 1, 0),
+        rig.request(5, 63, 0, 330, 0),
+        rig.request(5, 64, 0, 330, 0),
     ];
     rig.toy.mine_outputs(requests.iter().map(|request| request.output(magic)).collect());
     rig.catch_up();

@@ -31,13 +31,13 @@ fn waiting(ledger: &Ledger) -> Vec<u64> {
 fn requests_are_served_or_refuted_ahead_of_transactions() {
     let (_folder, path, mut ledger) = funded();
     let exits = [
-        exit(0, 60, request(1, 1, 0, 60)),
-        exit(1, 60, request(1, 1, 0, 61)),
-        exit(2, 61, request(4, 2, 0, 5)),
-        exit(3, 61, request(2, 2, 1, 6)),
-        exit(4, 62, request(5, 40, 0, 5)),
-        exit(5, 62, request(5, 64, 0, 5)),
-        exit(6, 101, request(2, 2, 0, 5)),
+        exit(0, 60, request(1, 1, 0, 600)),
+        exit(1, 60, request(1, 1, 0, 601)),
+        exit(2, 61, request(4, 2, 0, 500)),
+        exit(3, 61, request(2, 2, 1, 501)),
+        exit(4, 62, request(5, 40, 0, 500)),
+        exit(5, 62, request(5, 64, 0, 500)),
+        exit(6, 101, request(2, 2, 0, 500)),
     ];
     ledger.set_exits(&exits).expect("room");
     // The payer's own transaction has the nonce that the request takes.
@@ -78,7 +78,7 @@ fn requests_are_served_or_refuted_ahead_of_transactions() {
 #[test]
 fn what_a_final_batch_settled_is_forgotten() {
     let (_folder, _, mut ledger) = funded();
-    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 60)), exit(1, 99, request(2, 2, 0, 60))]).expect("room");
+    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 600)), exit(1, 99, request(2, 2, 0, 600))]).expect("room");
     let first = Plan { height_blocks: 100, ..plan() };
     let applied = ledger.apply(&first, depth(2), 0, note).expect("a disk with room");
     assert_eq!(settled(&applied), [(0, Outcome::Served), (1, Outcome::Served)]);
@@ -92,9 +92,9 @@ fn a_flood_is_worked_off_in_many_batches() {
     // Half of them name one cell, which needs to be shown once.
     let requests = (0..2 * EXITS_ENOUGH as u64).map(|i| {
         let from = if i % 2 == 0 { 3 } else { 100 + i as u32 };
-        exit(i, 60, request(7, from, i as u32, 5))
+        exit(i, 60, request(7, from, i as u32, 500))
     });
-    let requests: Vec<_> = requests.chain([exit(500, 60, request(1, 1, 0, 5))]).collect();
+    let requests: Vec<_> = requests.chain([exit(500, 60, request(1, 1, 0, 500))]).collect();
     ledger.set_exits(&requests).expect("room");
     ledger.add_transactions(&[transfer(1, 0, 2, 90)]).expect("room");
     let applied = ledger.apply(&plan(), depth(4), 0, note).expect("a disk with room");
@@ -110,7 +110,7 @@ fn a_flood_is_worked_off_in_many_batches() {
 #[test]
 fn too_little_room_for_exits_is_an_error() {
     let (_folder, _, mut ledger) = funded();
-    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 60))]).expect("room");
+    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 600))]).expect("room");
     let no_chunks = Plan { chunks_max: 0, ..plan() };
     let refused = ledger.apply(&no_chunks, depth(2), 0, note);
     assert!(matches!(refused, Err(LedgerError::ExitsDoNotFit { .. })), "{refused:?}");

@@ -39,7 +39,7 @@ impl History {
             transactions.push(branch.anchor(&Batch { tip: Tip::genesis(&params()), ..branch.batch() }));
         }
         if height % 4 == 3 {
-            let exit = request(3, height % 7, height + 1_000 * tag, 5);
+            let exit = request(3, height % 7, height + 1_000 * tag, 505);
             transactions.push(exit_transaction(height + 1_000 * tag + 500, &[exit]));
         }
         let block = branch.next_block(transactions);

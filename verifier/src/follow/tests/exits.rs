@@ -43,14 +43,14 @@ fn anchor(branch: &mut Branch, batches: &[Batch]) -> (Vec<Refusal>, Vec<(u64, Ou
 
 #[test]
 fn only_signed_requests_queue_and_each_once() {
-    let [good, other] = [request(3, 1, 0, 5), request(4, 1, 0, 5)];
+    let [good, other] = [request(3, 1, 0, 505), request(4, 1, 0, 505)];
     let mut forged = good.output(DEPOSIT_MAGIC);
     let mut script = forged.script_pubkey.to_bytes();
     // The amount is not the signed one.
     script[8 + 64 + 32 + 8] ^= 1;
     forged.script_pubkey = script.into();
     let mut branch = Branch::new();
-    let foreign = pay(3, alloc::vec![request(5, 1, 0, 5).output(crate::envelope::Magic(*b"else"))]);
+    let foreign = pay(3, alloc::vec![request(5, 1, 0, 505).output(crate::envelope::Magic(*b"else"))]);
     branch.mine(alloc::vec![pay(1, alloc::vec![forged]), exit_transaction(2, &[good, good, other, good]), foreign]);
     branch.mine(alloc::vec![exit_transaction(4, &[other, good])]);
     let queued: Vec<_> = branch.follower.pending_exits().copied().collect();
@@ -68,7 +68,7 @@ fn only_signed_requests_queue_and_each_once() {
 
 #[test]
 fn a_request_up_to_the_reference_is_served_or_refuted() {
-    let requests = [request(3, 1, 0, 5), request(4, 2, 0, 6)];
+    let requests = [request(3, 1, 0, 505), request(4, 2, 0, 506)];
     let mut branch = branch_with(&requests);
     let earlier = branch.follower.headers.at(0).expect("the start");
     let ignoring = emptying(&branch);
@@ -93,7 +93,7 @@ fn a_request_up_to_the_reference_is_served_or_refuted() {
 #[test]
 fn no_request_is_left_out_for_longer_than_the_window() {
     for age in [WINDOW_BLOCKS - 1, WINDOW_BLOCKS, WINDOW_BLOCKS + 1] {
-        let mut branch = branch_with(&[request(3, 1, 0, 5)]);
+        let mut branch = branch_with(&[request(3, 1, 0, 505)]);
         while branch.follower.scanned.height < age {
             branch.mine(Vec::new());
         }
@@ -109,7 +109,7 @@ fn no_request_is_left_out_for_longer_than_the_window() {
 
 #[test]
 fn refutations_are_true_ordered_and_few() {
-    let mut branch = branch_with(&[request(3, 1, 0, 5)]);
+    let mut branch = branch_with(&[request(3, 1, 0, 505)]);
     let with = |refutations: Vec<Refutation>| {
         let batch = emptying(&branch);
         let payload = Payload::decode(&payload_of(&batch, |_, _| ())).expect("well-formed");
@@ -132,7 +132,7 @@ fn refutations_are_true_ordered_and_few() {
 
 #[test]
 fn a_tree_that_grew_is_shown_at_its_new_depth() {
-    let requests = [request(3, 1, 0, 5), request(3, 64, 0, 5), request(3, 512, 0, 5)];
+    let requests = [request(3, 1, 0, 505), request(3, 64, 0, 505), request(3, 512, 0, 505)];
     let mut branch = branch_with(&requests);
     let grown = Batch { depth: depth(3), ..branch.batch() };
     let left_out = Batch { refutations: alloc::vec![show_empty(1, 3)], ..grown.clone() };
@@ -144,7 +144,7 @@ fn a_tree_that_grew_is_shown_at_its_new_depth() {
 
 #[test]
 fn requests_behind_a_served_one_wait_for_a_later_batch() {
-    let requests = [request(3, 1, 0, 5), request(3, 1, 0, 6), request(4, 1, 0, 7)];
+    let requests = [request(3, 1, 0, 505), request(3, 1, 0, 506), request(4, 1, 0, 507)];
     let mut branch = branch_with(&requests);
     let serving = Batch { served: requests[..1].to_vec(), ..emptying(&branch) };
     assert_eq!(anchor(&mut branch, &[serving]), (Vec::new(), [(0, Outcome::Served)].to_vec()));
@@ -159,7 +159,7 @@ fn requests_behind_a_served_one_wait_for_a_later_batch() {
 #[test]
 fn a_flood_is_worked_off_in_order() {
     let count = EXITS_ENOUGH as u32 + 6;
-    let requests: Vec<_> = (0..count).map(|i| request(3 + u64::from(i / 60), i % 60, 0, 5)).collect();
+    let requests: Vec<_> = (0..count).map(|i| request(3 + u64::from(i / 60), i % 60, 0, 505)).collect();
     let mut branch = branch_with(&requests);
     let few = Batch { served: requests[..EXITS_ENOUGH - 5].to_vec(), ..emptying(&branch) };
     let (refused, _) = anchor(&mut branch, &[few]);
@@ -189,7 +189,7 @@ fn requests_and_what_became_of_them_are_rewound_at_every_depth() {
     let step = |branch: &mut Branch, tag: u32| {
         let height = branch.follower.scanned.height + 1;
         let cell = height % 5;
-        let mut transactions = alloc::vec![exit_transaction(height + 1_000 * tag, &[request(3, cell, height, 5)])];
+        let mut transactions = alloc::vec![exit_transaction(height + 1_000 * tag, &[request(3, cell, height, 505)])];
         if height % 3 == tag % 3 {
             let mut batch = emptying(branch);
             let waiting: Vec<_> = branch.follower.pending_exits().map(|exit| exit.request).collect();

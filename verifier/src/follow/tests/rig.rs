@@ -36,9 +36,9 @@ pub(super) const EXPIRY_BLOCKS: u32 = 24;
 const MAGIC: Magic = Magic(*b"toyr");
 pub(super) const DEPOSIT_MAGIC: Magic = Magic(*b"toyd");
 /// Slots of every toy circuit but the large one.
-const SLOTS: u16 = 8;
+pub(super) const SLOTS: u16 = 8;
 /// Slots of the circuit for deposits in bulk.
-const SLOTS_LARGE: u16 = 4_200;
+pub(super) const SLOTS_LARGE: u16 = 4_200;
 
 /// Slots of the circuit for withdrawals in bulk.
 const SLOTS_EXITS: u16 = 80;
