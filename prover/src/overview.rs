@@ -1,6 +1,6 @@
 //! A rollup on one page: where its chain stands, what is anchored and what it cost, who waits for what.
 //!
-//! [`Overview`] is collected from a follower and its store, and from the anchoring service's jobs where there are some. It is data
+//! [`Overview`] is collected from a follower and its store, and where there are some from the anchoring service's jobs and a scan of the bridge. It is data
 //! alone: commands print it, [`Overview::to_html`] makes a page of it.
 
 mod html;
@@ -10,6 +10,7 @@ mod tests;
 
 use crate::{
     anchoring::{Job, State},
+    bridge::scan::BridgeScan,
     chain_store::{ChainStoreError, FinalAnchor, FinalEvent, StoredFollower, View},
 };
 use bitcoin::{BlockHash, Network, Txid};
@@ -52,6 +53,8 @@ pub struct Overview {
     pub payouts_waiting: u64,
     /// What they add up to.
     pub payouts_waiting_sat: u64,
+    /// What the federation has paid, where the bridge is watched.
+    pub bridge: Option<BridgeRow>,
     /// The anchors, by batch.
     pub anchors: Vec<AnchorRow>,
     /// Transactions that announce an anchor and are none, in the order of the chain.
@@ -89,6 +92,19 @@ pub struct AnchorRow {
     pub note: Option<String>,
 }
 
+/// What the federation holds and has paid.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BridgeRow {
+    /// The payouts that its transactions have settled, of those that fell due.
+    pub payouts_settled: u64,
+    /// What the other due ones add up to.
+    pub unpaid_sat: u64,
+    /// What it holds and may spend.
+    pub held_sat: u64,
+    /// What has gone wrong, in words.
+    pub faults: Vec<String>,
+}
+
 /// A transaction that announces an anchor and is none.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RefusedRow {
@@ -101,11 +117,11 @@ pub struct RefusedRow {
 }
 
 impl Overview {
-    /// Collects what a follower and its store know, and the jobs of the anchoring service.
+    /// Collects what a follower and its store know, the jobs of the anchoring service, and the bridge, if it is watched.
     ///
     /// # Errors
     /// [`ChainStoreError`] if the store cannot be read.
-    pub fn new(stored: &StoredFollower, jobs: &[Job]) -> Result<Self, ChainStoreError> {
+    pub fn new(stored: &StoredFollower, jobs: &[Job], bridge: Option<&BridgeScan>) -> Result<Self, ChainStoreError> {
         let follower = stored.follower();
         let (params, tip, scanned) = (follower.params(), follower.tip(), follower.scanned());
         let settled = stored.store().events(0, usize::MAX)?;
@@ -128,6 +144,7 @@ impl Overview {
             payouts_due_sat: 0,
             payouts_waiting: 0,
             payouts_waiting_sat: 0,
+            bridge: bridge.map(BridgeRow::new),
             anchors: Vec::new(),
             refused: Vec::new(),
         };
@@ -165,6 +182,18 @@ impl Overview {
     /// A self-contained page in HTML: no scripts, nothing that is loaded from elsewhere.
     pub fn to_html(&self) -> String {
         html::page(self)
+    }
+}
+
+impl BridgeRow {
+    fn new(scan: &BridgeScan) -> Self {
+        let spendable = scan.coins().into_iter().filter(|coin| scan.is_spendable(coin));
+        Self {
+            payouts_settled: scan.next_index(),
+            unpaid_sat: scan.unpaid().map(|payout| payout.amount_sat).fold(0, u64::saturating_add),
+            held_sat: spendable.map(|coin| coin.output.value.to_sat()).fold(0, u64::saturating_add),
+            faults: scan.faults().iter().map(ToString::to_string).collect(),
+        }
     }
 }
 

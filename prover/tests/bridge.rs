@@ -186,6 +186,9 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     let state = scene.status("bob");
     assert_eq!((&state["unpaid"], &state["next_index"], &state["held_sat"]), (&0.into(), &1.into(), &90_000.into()));
     assert_eq!(state["faults"], json!([]));
+    let overview = scene.on_chain("bob", &["status"]);
+    let bridge = json!({ "payouts_settled": 1, "unpaid_sat": 0, "held_sat": 90_000, "faults": [] });
+    assert_eq!((&overview["payouts_due"], &overview["bridge"]), (&1.into(), &bridge));
     // The same again is refused by everyone, as is a payout when nothing is due.
     let again = scene.failure(4, "bob", &["bridge", "sign", "link.psbt", "--out", "bob.psbt"]);
     assert!(again.contains("goes on from"), "{again}");

@@ -150,6 +150,13 @@ fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWa
         return Err(failure.advise("wait until the node has caught up"));
     }
     let spinner = global.console().spinner("following the chain");
+    let watch = catch_up(session, source)?;
+    spinner.finish_and_clear();
+    Ok(watch)
+}
+
+/// The bridge up to a source's tip, from where the data directory has it.
+pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch> {
     let path = session.dir.bridge_state();
     let (params, program) = (session.params.clone(), session.program.clone());
     let (mut watch, afresh) = BridgeWatch::open(&path, source.chain(), params, program)?;
@@ -166,7 +173,6 @@ fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWa
     }
     watch.catch_up(source.chain())?;
     watch.save(&path)?;
-    spinner.finish_and_clear();
     Ok(watch)
 }
 

@@ -1,7 +1,7 @@
 //! `taproof status` and `taproof report`.
 
 use super::{
-    Global,
+    Global, bridge,
     data_dir::expect_absent,
     failure::{Exit, Fallible, Result},
     session::{NodeOptions, Session, not_followed},
@@ -13,6 +13,7 @@ use std::{fmt, path::PathBuf};
 use taproof::{
     anchoring,
     atomic_file::write_atomically,
+    bridge::watch::BridgeWatch,
     follow::FollowError,
     overview::{AnchorRow, Overview},
 };
@@ -23,7 +24,8 @@ const ANCHORS_LISTED_MAX: usize = 12;
 /// Shows on one screen where the rollup stands: the tip, the verified root, anchors with their fees and depth, deposits, payouts.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The chain is followed to its tip first. Anchors that are on their way are those of `taproof anchor run`, which may be running.
+The chain is followed to its tip first. Anchors that are on their way are those of `taproof anchor run`, which may be running. What the
+signers have paid is shown where `taproof bridge status` was run before.
 
 Examples:
   taproof status
@@ -83,10 +85,12 @@ fn collect(global: &Global, node: &NodeOptions) -> Result<Overview> {
     let spinner = global.console().spinner("following the chain");
     let mut stored = session.stored_follower(&source)?;
     stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())).map_err(not_followed)?;
-    spinner.finish_and_clear();
     let store = anchoring::Store::find(&session.dir.anchoring()).or_exit(Exit::Failed)?;
     let jobs = store.map_or(Ok(Vec::new()), |store| store.jobs()).or_exit(Exit::Failed)?;
-    Overview::new(&stored, &jobs).or_exit(Exit::Failed)
+    // Only who watches the bridge has its state; to read the whole chain for it would take its time.
+    let watched = session.dir.bridge_state().exists().then(|| bridge::catch_up(&session, &source)).transpose()?;
+    spinner.finish_and_clear();
+    Overview::new(&stored, &jobs, watched.as_ref().map(BridgeWatch::scan)).or_exit(Exit::Failed)
 }
 
 /// An overview on one screen.
@@ -104,6 +108,11 @@ impl fmt::Display for Screen<'_> {
         let (due, due_sat) = (overview.payouts_due, overview.payouts_due_sat);
         let (waiting, waiting_sat) = (overview.payouts_waiting, overview.payouts_waiting_sat);
         writeln!(f, "payouts        {due} due so far, {due_sat} sat; {waiting} not final, {waiting_sat} sat")?;
+        if let Some(bridge) = &overview.bridge {
+            let (settled, unpaid_sat, held_sat) = (bridge.payouts_settled, bridge.unpaid_sat, bridge.held_sat);
+            writeln!(f, "bridge         {settled} payouts settled, {unpaid_sat} sat unpaid; {held_sat} sat held")?;
+            bridge.faults.iter().try_for_each(|fault| writeln!(f, "fault          {fault}"))?;
+        }
         if let Some(refused) = overview.refused.last() {
             let (count, height) = (overview.refused.len(), refused.height);
             writeln!(f, "refused        {count} anchors, the last at height {height}: {}", refused.reason)?;

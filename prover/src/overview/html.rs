@@ -138,7 +138,15 @@ fn write_tiles(overview: &Overview, page: &mut String) -> fmt::Result {
         ("fees known, sat", fees, "of anchors in the chain".to_owned()),
     ];
     page.push_str("<dl>\n");
-    for (name, value, more) in tiles {
+    let bridge = overview.bridge.as_ref().map(|bridge| {
+        let (unpaid, held) = (Number(Some(bridge.unpaid_sat)), Number(Some(bridge.held_sat)));
+        let mut more = format!("{unpaid} sat unpaid; {held} sat held");
+        if !bridge.faults.is_empty() {
+            more += &format!("; {} faults", bridge.faults.len());
+        }
+        ("payouts settled", bridge.payouts_settled, more)
+    });
+    for (name, value, more) in tiles.into_iter().chain(bridge) {
         writeln!(page, "<div><dt>{name}</dt><dd>{}<small>{more}</small></dd></div>", Number(Some(value)))?;
     }
     writeln!(page, "</dl>\n<p>Verified root <code id=\"root\">{}</code></p>", overview.root_verified)

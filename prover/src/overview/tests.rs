@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    bridge::watch::BridgeWatch,
     chain_store::ChainStore,
     follow::FollowError,
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
@@ -26,7 +27,10 @@ fn overview(blocks_after: u32) -> Overview {
     toy.mine(&[copy.commit().clone(), copy.reveal().clone()]);
     toy.node.mine(blocks_after).expect("valid");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    Overview::new(&follow(&toy, folder.path()), &[]).expect("a store that was just written")
+    let (params, program) = (toy.params.clone(), toy.program.clone());
+    let mut watch = BridgeWatch::start(&toy.node, params, program).expect("the chain holds the start");
+    watch.catch_up(&toy.node).expect("a steady source");
+    Overview::new(&follow(&toy, folder.path()), &[], Some(watch.scan())).expect("a store that was just written")
 }
 
 #[test]
@@ -43,6 +47,9 @@ fn an_overview_tells_what_is_final_and_what_is_not() {
     assert!(settled.anchors.iter().all(|row| row.state == "final"));
     assert_eq!((settled.payouts_due, settled.payouts_due_sat, settled.payouts_waiting), (1, 30_000, 0));
     assert_eq!(settled.refused.len(), 1);
+    let bridge = settled.bridge.expect("it was watched");
+    assert_eq!((bridge.payouts_settled, bridge.unpaid_sat, bridge.faults.len()), (0, 30_000, 0));
+    assert!(bridge.held_sat > 30_000);
     let rate = settled.anchors[1].sat_per_vb().expect("the commit stands in the same block");
     assert!((1.9..2.2).contains(&rate), "built at 2 sat/vB, shown at {rate}");
 }
@@ -95,6 +102,7 @@ fn a_browser_shows_the_page_and_loads_nothing_else() {
     let (_, anchors) = dom.split_once("id=\"anchors\"").expect("a table of anchors");
     let (anchors, rest) = anchors.split_once("</table>").expect("the table ends");
     assert_eq!(anchors.matches("<tr>").count(), 1 + overview.anchors.len());
+    assert!(dom.contains("payouts settled") && dom.contains("30\u{202f}000 sat unpaid"), "{dom}");
     assert!(dom.contains(&format!("<code id=\"root\">{}</code>", overview.root_verified)));
     assert_eq!(dom.matches("<rect class=\"bar").count(), overview.anchors.len());
     assert!(rest.contains(&overview.refused[0].reason));
