@@ -4,15 +4,16 @@ mod act;
 mod look;
 
 use super::{
-    Action, BatchSource, Config, Decision, Hold, Job, Order, ServiceError, Signer, StatementId, Store, Transition,
-    chain_index::ChainIndex, decide, job::Failed,
+    BatchSource, Config, Decision, Hold, Job, Order, ServiceError, Signer, StatementId, Store, Transition,
+    chain_index::ChainIndex, decide,
 };
 use crate::{
     batch::ProvenBatch,
     follow::{FollowError, sync_headers},
     node::{Node, NodeError},
 };
-use bitcoin::{BlockHash, Txid};
+use act::Scene;
+use bitcoin::Txid;
 use look::Standings;
 use std::{
     collections::BTreeMap,
@@ -299,7 +300,7 @@ impl<S: BatchSource> Service<S> {
             self.adopt(batch, &decision, driver)?;
             match decision.action {
                 None => return Ok(true),
-                Some(action) => self.act(batch, action, &view, node, driver)?,
+                Some(action) => self.act(action, &mut Scene { batch, view: &view, node, driver: &mut *driver })?,
             }
         }
         Err(ServiceError::Unsettled { batch, steps: STEPS_MAX })
@@ -344,25 +345,5 @@ fn watch(index: &mut ChainIndex, job: &Job) {
     for generation in job.generations() {
         let coins = generation.funding().iter().map(|coin| coin.outpoint);
         index.watch(generation.commit().compute_txid(), coins.chain([generation.output()]));
-    }
-}
-
-/// What could not be done at a tip.
-fn refused(tip: BlockHash, hold: Hold) -> Option<Failed> {
-    Some(Failed { tip, hold, is_of_sending: false })
-}
-
-impl Action {
-    /// The generation that the action is about, if there is one.
-    fn generation(&self) -> Option<usize> {
-        match self {
-            Self::Build { .. } => None,
-            Self::SendCommit { generation }
-            | Self::SendReveal { generation, .. }
-            | Self::Rebroadcast { generation }
-            | Self::Bump { generation, .. }
-            | Self::Sweep { generation, .. }
-            | Self::ResendSweep { generation } => Some(*generation),
-        }
     }
 }
