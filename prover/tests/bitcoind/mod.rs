@@ -39,6 +39,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 /// Confirmations that a block's reward needs before it can be spent.
 pub const MATURITY_BLOCKS: u32 = 100;
+/// The argument for the smallest pool, of 5 MB, that [`Bitcoind::fill_pool`] can fill.
+pub const SMALL_POOL: &str = "-maxmempool=5";
+/// Transactions that fill such a pool at most, and the outputs of each: a little less than the largest that is relayed.
+const FILLERS_MAX: u64 = 120;
+const FILLER_OUTPUTS: u64 = 2_000;
 /// Lines of the log that a failing test shows.
 const LOG_LINES: usize = 25;
 
@@ -297,6 +302,39 @@ impl Bitcoind {
             (OutPoint { txid: coinbase.compute_txid(), vout: 0 }, coinbase.output[0].clone())
         };
         blocks.iter().map(reward).collect()
+    }
+
+    /// Fills the pool with large transactions at rising fees until it takes nothing below a rate, in satoshi a thousand virtual
+    /// bytes. The node needs [`SMALL_POOL`], and mines some blocks.
+    pub fn fill_pool(&self, min_sat_per_kvb: u64) {
+        // Anybody can spend: the hash of a script that is true.
+        let script = ScriptBuf::new_p2wsh(&ScriptBuf::from(vec![0x51]).wscript_hash());
+        let spend = |coin: OutPoint, outputs: Vec<TxOut>| {
+            let witness = bitcoin::Witness::from_slice(&[[0x51]]);
+            let input = bitcoin::TxIn { previous_output: coin, witness, ..Default::default() };
+            let (version, lock_time) = (bitcoin::transaction::Version::TWO, bitcoin::absolute::LockTime::ZERO);
+            Transaction { version, lock_time, input: vec![input], output: outputs }
+        };
+        let output = |sat: u64| TxOut { value: bitcoin::Amount::from_sat(sat), script_pubkey: script.clone() };
+        let (coin, reward) = self.fund(1, &script).remove(0);
+        let share_sat = reward.value.to_sat() / (FILLERS_MAX + 1);
+        let split = spend(coin, (0..FILLERS_MAX).map(|_| output(share_sat)).collect());
+        let txid = split.compute_txid();
+        self.mine_with(&[split], &self.new_script());
+        for vout in 0.. {
+            let info = self.call("getmempoolinfo", json!([]));
+            let min: bitcoin::Amount = bitcoin::Amount::from_btc(info["mempoolminfee"].as_f64().unwrap()).unwrap();
+            if min.to_sat() >= min_sat_per_kvb {
+                return;
+            }
+            assert!(u64::from(vout) < FILLERS_MAX, "the pool is larger than {info}");
+            let mut filler = spend(OutPoint { txid, vout }, (0..FILLER_OUTPUTS).map(|_| output(1_000)).collect());
+            // Each pays a little more than the one before, so that it enters when the others are being let go.
+            let rate = min_sat_per_kvb + 100 * u64::from(vout);
+            let fee_sat = rate * filler.vsize() as u64 / 1_000;
+            filler.output[0].value = bitcoin::Amount::from_sat(share_sat - 1_000 * (FILLER_OUTPUTS - 1) - fee_sat);
+            self.send(&filler);
+        }
     }
 
     /// Connects this node to another, which must listen.
