@@ -91,9 +91,9 @@ impl Pool {
         }
         let facts = pool.prune(chain);
         let package = facts.iter().rev().take(2);
-        let (fee_sat, weight_wu) =
-            package.fold((0, 0), |(fee, weight), facts| (fee + facts.fee_sat, weight + facts.weight_wu));
-        if fee_sat < self.minimum.fee(Weight::from_wu(weight_wu)).to_sat() {
+        let (fee_sat, vsize_vb) =
+            package.fold((0, 0), |(fee, vsize), facts| (fee + facts.fee_sat, vsize + facts.vsize_vb));
+        if fee_sat < self.minimum.fee(Weight::from_wu(4 * vsize_vb)).to_sat() {
             let [refused, _] = alone;
             return [refused, Acceptance::Rejected(below_minimum(fee_sat))];
         }

@@ -510,11 +510,12 @@ fn an_embedded_pool_with_a_minimum_takes_a_package_that_pays_it() {
         (parent, child)
     };
     let classes = |verdicts: [PackageVerdict; 2]| verdicts.map(|verdict| verdict.map_err(|rejection| rejection.class));
-    let min_pool: crate::anchor::FeeRate = "5".parse().expect("a rate");
+    let min_pool: FeeRate = "5".parse().expect("a rate");
     node.set_pool_minimum(min_pool);
     assert_eq!(node.fee_floors().expect("in memory").min_pool.sat_per_kvb(), 5_000);
     let (parent, child) = pair(200, 200);
-    let needed_sat = min_pool.fee(parent.weight() + child.weight()).to_sat();
+    let vsize_vb = (parent.vsize() + child.vsize()) as u64;
+    let needed_sat = 5 * vsize_vb;
     let refused = classes(node.send_package(&parent, &child).expect("in memory"));
     assert_eq!(refused, [Err(RejectClass::FeeTooLow), Err(RejectClass::FeeTooLow)]);
     // One satoshi less than both need is too little, and the parent alone stays out.

@@ -11,9 +11,12 @@
 pub mod proxy;
 
 use bitcoin::{
-    Block, BlockHash, Network, OutPoint, Script, ScriptBuf, Transaction, TxOut, Txid, WScriptHash,
+    Amount, Block, BlockHash, Network, OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Txid, WScriptHash,
+    Witness,
+    absolute::LockTime,
     consensus::encode::{deserialize_hex, serialize_hex},
     hashes::Hash,
+    transaction::Version,
 };
 use jsonrpc::bitreq_http::BitreqHttpTransport;
 use serde_json::{Value, json, value::RawValue};
@@ -43,7 +46,9 @@ pub const MATURITY_BLOCKS: u32 = 100;
 pub const SMALL_POOL: &str = "-maxmempool=5";
 /// Transactions that fill such a pool at most, and the outputs of each: a little less than the largest that is relayed.
 const FILLERS_MAX: u64 = 120;
-const FILLER_OUTPUTS: u64 = 2_000;
+const FILLER_OUTPUTS: usize = 2_000;
+const FILLER_COIN: Amount = Amount::from_sat(5_000_000);
+const FILLER_OUTPUT: Amount = Amount::from_sat(1_000);
 /// Lines of the log that a failing test shows.
 const LOG_LINES: usize = 25;
 
@@ -64,6 +69,21 @@ impl Default for Options {
     fn default() -> Self {
         Self { network: Network::Regtest, password: None, listen: false, arguments: Vec::new() }
     }
+}
+
+/// The coins that [`Bitcoind::fill_pool`] spends: 6 bitcoin.
+pub fn filler_coins() -> Vec<TxOut> {
+    vec![TxOut { value: FILLER_COIN, script_pubkey: anyone() }; FILLERS_MAX as usize]
+}
+
+/// Anybody can spend it: the hash of a script that is true.
+fn anyone() -> ScriptBuf {
+    ScriptBuf::new_p2wsh(&ScriptBuf::from(vec![0x51]).wscript_hash())
+}
+
+fn spend(coin: OutPoint, output: Vec<TxOut>) -> Transaction {
+    let input = TxIn { previous_output: coin, witness: Witness::from_slice(&[[0x51]]), ..TxIn::default() };
+    Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![input], output }
 }
 
 /// A running node, or one that was killed and may be started again.
@@ -305,34 +325,20 @@ impl Bitcoind {
     }
 
     /// Fills the pool with large transactions at rising fees until it takes nothing below a rate, in satoshi a thousand virtual
-    /// bytes. The node needs [`SMALL_POOL`], and mines some blocks.
-    pub fn fill_pool(&self, min_sat_per_kvb: u64) {
-        // Anybody can spend: the hash of a script that is true.
-        let script = ScriptBuf::new_p2wsh(&ScriptBuf::from(vec![0x51]).wscript_hash());
-        let spend = |coin: OutPoint, outputs: Vec<TxOut>| {
-            let witness = bitcoin::Witness::from_slice(&[[0x51]]);
-            let input = bitcoin::TxIn { previous_output: coin, witness, ..Default::default() };
-            let (version, lock_time) = (bitcoin::transaction::Version::TWO, bitcoin::absolute::LockTime::ZERO);
-            Transaction { version, lock_time, input: vec![input], output: outputs }
-        };
-        let output = |sat: u64| TxOut { value: bitcoin::Amount::from_sat(sat), script_pubkey: script.clone() };
-        let (coin, reward) = self.fund(1, &script).remove(0);
-        let share_sat = reward.value.to_sat() / (FILLERS_MAX + 1);
-        let split = spend(coin, (0..FILLERS_MAX).map(|_| output(share_sat)).collect());
-        let txid = split.compute_txid();
-        self.mine_with(&[split], &self.new_script());
-        for vout in 0.. {
+    /// bytes. The node needs [`SMALL_POOL`], and a block with a transaction whose first outputs are [`filler_coins`].
+    pub fn fill_pool(&self, coins: Txid, min_sat_per_kvb: u64) {
+        for (vout, paid) in (0u32..).zip(0u64..) {
             let info = self.call("getmempoolinfo", json!([]));
-            let min: bitcoin::Amount = bitcoin::Amount::from_btc(info["mempoolminfee"].as_f64().unwrap()).unwrap();
+            let min: Amount = Amount::from_btc(info["mempoolminfee"].as_f64().expect("a rate")).expect("a rate");
             if min.to_sat() >= min_sat_per_kvb {
                 return;
             }
-            assert!(u64::from(vout) < FILLERS_MAX, "the pool is larger than {info}");
-            let mut filler = spend(OutPoint { txid, vout }, (0..FILLER_OUTPUTS).map(|_| output(1_000)).collect());
+            assert!(paid < FILLERS_MAX, "the pool is larger than {info}");
+            let output = TxOut { value: FILLER_OUTPUT, script_pubkey: anyone() };
+            let mut filler = spend(OutPoint { txid: coins, vout }, vec![output; FILLER_OUTPUTS]);
             // Each pays a little more than the one before, so that it enters when the others are being let go.
-            let rate = min_sat_per_kvb + 100 * u64::from(vout);
-            let fee_sat = rate * filler.vsize() as u64 / 1_000;
-            filler.output[0].value = bitcoin::Amount::from_sat(share_sat - 1_000 * (FILLER_OUTPUTS - 1) - fee_sat);
+            let fee = Amount::from_sat((min_sat_per_kvb + 100 * paid) * filler.vsize() as u64 / 1_000);
+            filler.output[0].value = FILLER_COIN - FILLER_OUTPUT * (FILLER_OUTPUTS as u64 - 1) - fee;
             self.send(&filler);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     bitcoind::{
-        Bitcoind, Options, SMALL_POOL,
+        Bitcoind, MATURITY_BLOCKS, Options, SMALL_POOL, filler_coins,
         proxy::{Fault, Proxy},
     },
     rig::{Proven, Rig, Script, rate},
@@ -266,12 +266,17 @@ fn a_node_that_is_down_or_behind_is_waited_for() {
 fn a_full_pool_takes_commit_and_reveal_as_one_package() {
     let options = Options { arguments: vec![SMALL_POOL.to_owned()], ..Options::default() };
     let mut world = World::behind_with(1, options);
-    world.setting.config.final_depth_blocks = 1_000;
-    world.core.mine_empty(1);
+    let (node, key, tip) = (world.core.node(), &world.setting.key, world.core.tip().0);
+    let mature = node.coins(&[key.script_pubkey()]).expect("it answers").coins.into_iter();
+    let mature = mature.filter(|coin| coin.height + MATURITY_BLOCKS <= tip);
+    let mature: Vec<Funding> =
+        mature.map(|coin| Funding { outpoint: coin.outpoint, output: coin.output }).take(1).collect();
+    let split = pay(filler_coins(), rate("5"), &mature, key).expect("50 bitcoin");
+    world.core.mine_with(std::slice::from_ref(&split), &world.core.new_script());
     world.tick();
     assert_eq!(world.state(0), State::RevealSent);
     // What pays more pushes both out.
-    world.core.fill_pool(8_000);
+    world.core.fill_pool(split.compute_txid(), 8_000);
     let figures = world.job(0).figures().expect("built");
     assert!(!world.core.pool().contains(&figures.commit));
     world.tick();
@@ -284,6 +289,7 @@ fn a_full_pool_takes_commit_and_reveal_as_one_package() {
     // The same again is no news to the node, and the next bump replaces the reveal under the commit that waits.
     world.core.mine_empty(1);
     world.tick();
+    assert_eq!(world.state(0), State::Bumped);
     let sent = world.job(0).figures().expect("built").attempts;
     world.core.mine_empty(3);
     world.tick();
