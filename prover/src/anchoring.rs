@@ -26,6 +26,7 @@
 //!   else, with other bytes, may win until then. This costs a block a batch and never a lost anchor.
 //! - A commit is never replaced once it was handed over: that would orphan its reveal. Fees rise by replacing the reveal, which
 //!   pays for both, out of the value that the commit locked for this (the headroom).
+//! - A commit that pays too little for the pool by itself goes together with its reveal, as a package that pays for both.
 //! - Coins are spent only when confirmed and mature, and never by two anchors at once.
 //! - A confirmation is read, never remembered: after a reorganisation a batch is simply not in the chain any more, and the same
 //!   rules send it again. Where its Bitcoin reference has another hash now, the payload is rebuilt with it; its proofs still hold,

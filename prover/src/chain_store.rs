@@ -20,6 +20,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use crate::store_file::{UnnamedStore, open_patiently};
 use bitcoin::{
     Transaction, TxOut, Txid,
     block::Header,
@@ -32,8 +33,6 @@ use std::{
     io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
 };
 use tables::{ANCHORS, FORMAT, HEAD, HEADERS, Head, LOG, PAYOUTS};
 use taproof_verifier::{
@@ -45,15 +44,11 @@ use taproof_verifier::{
     record::Destination,
     serde_form::element,
 };
-use tempfile::NamedTempFile;
 
 pub use error::ChainStoreError;
 pub use stored_follower::{Origin, StoredFollower};
 pub use summary::ChainSummary;
 
-/// How long to wait for another process that has the file open.
-const WAIT_MAX: Duration = Duration::from_secs(5);
-const WAIT_STEP: Duration = Duration::from_millis(20);
 /// What redb may cache while the file is open.
 const CACHE_BYTES: usize = 4 << 20;
 
@@ -359,14 +354,12 @@ impl ChainStore {
         Ok(transaction.commit()?)
     }
 
-    /// The file gets its name when all is in it, so that a crash leaves no half store.
     fn create(
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), ChainStoreError>,
     ) -> Result<(), ChainStoreError> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let unnamed = NamedTempFile::new_in(folder).map_err(ChainStoreError::from_io)?;
-        let file = unnamed.reopen().map_err(ChainStoreError::from_io)?;
+        let unnamed = UnnamedStore::new(&self.path).map_err(ChainStoreError::from_io)?;
+        let file = unnamed.file().map_err(ChainStoreError::from_io)?;
         let database = backend(file)
             .and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend))
             .map_err(|error| ChainStoreError::from_redb(error, &self.path))?;
@@ -383,11 +376,10 @@ impl ChainStore {
         }
         transaction.commit()?;
         drop(database);
-        unnamed.persist_noclobber(&self.path).map_err(|error| match error.error.kind() {
+        unnamed.name().map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => ChainStoreError::AlreadyOpen(self.path.clone()),
-            _ => ChainStoreError::from_io(error.error),
-        })?;
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(ChainStoreError::from_io)
+            _ => ChainStoreError::from_io(error),
+        })
     }
 
     /// Opens the file, checking every page; `None` if there is none.
@@ -400,17 +392,13 @@ impl ChainStore {
         if !metadata.is_file() || metadata.len() == 0 {
             return Err(ChainStoreError::NotAStore(self.path.clone()));
         }
-        let begin = Instant::now();
-        loop {
-            let file = File::options().read(true).write(true).open(&self.path).map_err(ChainStoreError::from_io)?;
+        let database = open_patiently(|| {
+            let file = File::options().read(true).write(true).open(&self.path).map_err(redb::StorageError::Io)?;
             let mut builder = Database::builder();
             builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
-            match backend(file).and_then(|backend| builder.create_with_backend(backend)) {
-                Ok(database) => return Ok(Some(database)),
-                Err(redb::DatabaseError::DatabaseAlreadyOpen) if begin.elapsed() < WAIT_MAX => thread::sleep(WAIT_STEP),
-                Err(error) => return Err(ChainStoreError::from_redb(error, &self.path)),
-            }
-        }
+            builder.create_with_backend(backend(file)?)
+        });
+        Ok(Some(database.map_err(|error| ChainStoreError::from_redb(error, &self.path))?))
     }
 
     fn checked_head(&self, head: Result<Head, ChainStoreError>) -> Result<Head, ChainStoreError> {

@@ -12,10 +12,12 @@ mod error;
 mod tables;
 mod undo;
 
-use crate::artefact::{self, Artefact};
+use crate::{
+    artefact::{self, Artefact},
+    store_file::UnnamedStore,
+};
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction, backends::FileBackend};
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -29,7 +31,6 @@ use taproof_verifier::{
     exit::{Refutation, ScannedExit, SettledExit},
     follow::EXITS_WAITING_MAX,
 };
-use tempfile::NamedTempFile;
 use undo::Undo;
 
 pub use error::LedgerError;
@@ -91,10 +92,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::AlreadyExists`] and those of the disk.
     pub fn create(path: &Path, chain_id: ChainId, depth: Depth) -> Result<Self, LedgerError> {
-        // The file gets its name when all is in it, so that a crash leaves no half ledger.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let unnamed = NamedTempFile::new_in(folder).map_err(LedgerError::from_io)?;
-        let file = unnamed.reopen().map_err(LedgerError::from_io)?;
+        let unnamed = UnnamedStore::new(path).map_err(LedgerError::from_io)?;
+        let file = unnamed.file().map_err(LedgerError::from_io)?;
         let database = FileBackend::new(file)
             .and_then(|backend| Database::builder().create_with_backend(backend))
             .map_err(|error| LedgerError::from_redb(error, path))?;
@@ -111,11 +110,10 @@ impl Ledger {
             transaction.open_table(ARTEFACTS)?;
             head.put(transaction)
         })?;
-        unnamed.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        unnamed.name().map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => LedgerError::AlreadyExists(path.to_owned()),
-            _ => LedgerError::from_io(error.error),
+            _ => LedgerError::from_io(error),
         })?;
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(LedgerError::from_io)?;
         Ok(ledger)
     }
 

@@ -32,6 +32,7 @@ pub mod regtest;
 pub mod setup;
 pub mod state_proof;
 mod store_fault;
+mod store_file;
 #[cfg(test)]
 mod toy;
 #[cfg(test)]

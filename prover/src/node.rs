@@ -23,7 +23,7 @@ use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid,
 pub use embedded::{EmbeddedNode, MineError};
 pub use error::{ErrorClass, NodeError, RejectClass, Rejection};
 pub use esplora::{EsploraNode, HistoryEntry, Located};
-pub use facts::{Acceptance, Coin, CoinScan, FeeFloors, PoolEntry, Sent, SyncState, Unspent};
+pub use facts::{Acceptance, Coin, CoinScan, FeeFloors, PackageVerdict, PoolEntry, Sent, SyncState, Unspent};
 pub use rpc::{RpcAuth, RpcNode};
 
 /// The blocks of a best chain.
@@ -90,6 +90,14 @@ pub trait Node: ChainSource {
     /// # Errors
     /// [`NodeError::Rejected`] if the node refuses it; otherwise [`NodeError`].
     fn send(&self, transaction: &Transaction) -> Result<Sent, NodeError>;
+
+    /// Hands a transaction and one that spends from it over as one package, for a parent that pays too little to enter the
+    /// pool alone: what it lacks of the pool's minimum the child may pay. Gives what became of each, in this order. What is
+    /// taken alone is taken alone, so a refusal of the child need not be one of the parent.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the node does not answer; a refusal is an answer.
+    fn send_package(&self, parent: &Transaction, child: &Transaction) -> Result<[PackageVerdict; 2], NodeError>;
 
     /// A transaction that waits in the node's pool; `None` if it does not.
     ///

@@ -490,3 +490,49 @@ fn two_nodes_agree_after_a_split() {
     assert_eq!(node.pool_entry(&transaction.compute_txid()).unwrap(), None);
     assert_eq!(refusal(&node, &transaction).0, RejectClass::MissingInputs);
 }
+
+#[test]
+fn a_full_pool_takes_packages_that_pay_its_minimum_together() {
+    let options = Options { arguments: vec![bitcoind::SMALL_POOL.to_owned()], ..Options::default() };
+    let bitcoind = Bitcoind::start_with(options);
+    let coins: Vec<OutPoint> = bitcoind.fund(4, &anyone()).into_iter().map(|(outpoint, _)| outpoint).collect();
+    let split = Transaction { output: bitcoind::filler_coins(), ..spend(&coins[3..], 0) };
+    bitcoind.mine_with(std::slice::from_ref(&split), &bitcoind.new_script());
+    bitcoind.fill_pool(split.compute_txid(), 8_000);
+    let node = bitcoind.node();
+    let min_pool = node.fee_floors().unwrap().min_pool;
+    assert!(min_pool.sat_per_kvb() >= 8_000);
+    let pair = |coin: usize, parent_fee_sat: u64, child_fee_sat: u64| {
+        let parent = spend(&coins[coin..=coin], COIN_SAT - parent_fee_sat);
+        let child = spend(&[first_output(&parent)], COIN_SAT - parent_fee_sat - child_fee_sat);
+        (parent, child)
+    };
+    let send = |(parent, child): &(Transaction, Transaction)| {
+        let verdicts = node.send_package(parent, child).unwrap();
+        verdicts.map(|verdict| verdict.map_err(|rejection| (rejection.class, rejection.reason)))
+    };
+    let too_low = |verdict: &Result<Sent, (RejectClass, String)>| matches!(verdict, Err((class, reason)) if *class == RejectClass::FeeTooLow && reason.contains("min"));
+    // About 100 virtual bytes each: the parent pays for itself at a satoshi a byte, and the child pays too little or enough.
+    let cheap = pair(0, 150, 150);
+    let verdicts = node.test_accept(&[cheap.0.clone(), cheap.1.clone()]).unwrap();
+    assert!(
+        matches!(&verdicts[0], Acceptance::Rejected(rejection) if rejection.class == RejectClass::FeeTooLow),
+        "a test judges each alone: {verdicts:?}"
+    );
+    let verdicts = send(&cheap);
+    assert!(verdicts.iter().all(too_low), "{verdicts:?}");
+    let dear = pair(0, 150, 20_000);
+    assert_eq!(refusal(&node, &dear.0).0, RejectClass::FeeTooLow);
+    assert_eq!(send(&dear), [Ok(Sent::Accepted), Ok(Sent::Accepted)]);
+    assert_eq!(send(&dear), [Ok(Sent::AlreadyInPool), Ok(Sent::AlreadyInPool)]);
+    // A child that breaks a rule does not bring its parent in, whatever it pays.
+    let (parent, mut child) = pair(1, 150, 20_000);
+    child.output[0].value = Amount::from_sat(10);
+    let verdicts = send(&(parent.clone(), child));
+    assert!(verdicts.iter().all(Result::is_err), "{verdicts:?}");
+    assert_eq!(node.pool_entry(&parent.compute_txid()).unwrap(), None);
+    // A parent that enters by itself is in, whatever its child is worth.
+    let (parent, child) = pair(2, 20_000, 1);
+    let verdicts = send(&(parent, child));
+    assert!(verdicts[0] == Ok(Sent::Accepted) && too_low(&verdicts[1]), "{verdicts:?}");
+}

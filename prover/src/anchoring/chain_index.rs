@@ -25,6 +25,14 @@ impl ChainIndex {
         self.watched.extend(outpoints);
     }
 
+    /// Forgets what another index does not look out for, and the anchors before a batch up to a height that is final.
+    pub(super) fn narrow(&mut self, other: Self, first_batch: u64, final_height: u32) {
+        (self.watched, self.commits) = (other.watched, other.commits);
+        self.mined.retain(|commit, _| self.commits.contains(commit));
+        self.spends.retain(|outpoint, _| self.watched.contains(outpoint));
+        self.anchored.retain(|batch, anchored| *batch >= first_batch || anchored.block.height > final_height);
+    }
+
     /// Takes in a block.
     pub(super) fn read(&mut self, id: BlockId, block: &Block) {
         if self.watched.is_empty() {

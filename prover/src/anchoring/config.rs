@@ -32,6 +32,8 @@ pub struct Config {
     pub final_depth_blocks: u32,
     /// How many reveals at rising fees an external signer signs at once.
     pub ladder_rungs: u8,
+    /// How many batches at which nothing can happen any more are remembered.
+    pub closed_kept: usize,
 }
 
 /// Why a configuration makes no sense.
@@ -72,6 +74,7 @@ impl Config {
             safe_depth_blocks: 6,
             final_depth_blocks,
             ladder_rungs: 8,
+            closed_kept: 1_000,
         }
     }
 

@@ -21,6 +21,8 @@ pub enum Action {
     SendCommit {
         /// The generation.
         generation: usize,
+        /// The reveal that comes after it, or with it where the commit pays too little by itself.
+        attempt: usize,
     },
     /// Hand a first reveal over.
     SendReveal {
@@ -134,8 +136,11 @@ fn settled(job: &Job, view: &View, config: &Config, anchored: &Anchored) -> Deci
 /// The batch comes next, and this payload would be accepted: bring it into the chain.
 fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decision {
     let generations = job.generations.iter().zip(&view.generations).enumerate().rev();
-    let mut live = generations
-        .filter(|(_, (generation, seen))| generation.payload_hash() == wanted && seen.fate(generation) == Fate::Live);
+    let mut live = generations.filter(|(_, (generation, seen))| {
+        generation.payload_hash() == wanted
+            && seen.fate(generation) == Fate::Live
+            && !is_outpriced(generation, seen, &view.fees)
+    });
     let Some((index, (generation, seen))) = live.next() else {
         if let Some(hold) = job.refused_at(view.tip) {
             return Decision::held(State::Waiting, hold.clone());
@@ -171,14 +176,23 @@ fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decisi
     Decision { hold, action, ..Decision::rest(state, reason) }
 }
 
+/// Whether nobody has seen a signed commit, and none of its reveals would bring it into the pool: another costs nothing.
+fn is_outpriced(generation: &Generation, seen: &GenerationView, fees: &Fees) -> bool {
+    let is_unseen = generation.commit_sent.is_none() && seen.commit == Place::Nowhere;
+    is_unseen && generation.is_signed() && generation.entering(false, fees.min_pool).is_none()
+}
+
 /// What is to be handed over at this tip.
 fn send(index: usize, generation: &Generation, seen: &GenerationView, view: &View) -> Option<Action> {
+    let first = || {
+        let entering = generation.entering(seen.commit != Place::Nowhere, view.fees.min_pool);
+        entering.or_else(|| generation.attempts.iter().position(|attempt| attempt.is_signed()))
+    };
     if generation.commit_sent.is_none() && !seen.commit.is_mined() {
-        return Some(Action::SendCommit { generation: index });
+        return Some(Action::SendCommit { generation: index, attempt: first()? });
     }
     if generation.latest_sent().is_none() {
-        let attempt = generation.attempts.iter().position(|attempt| attempt.is_signed())?;
-        return Some(Action::SendReveal { generation: index, attempt });
+        return Some(Action::SendReveal { generation: index, attempt: first()? });
     }
     (generation.broadcast != Some(view.tip.hash)).then_some(Action::Rebroadcast { generation: index })
 }
@@ -201,8 +215,14 @@ fn bump(
     view: &View,
     config: &Config,
 ) -> Option<Result<Action, Hold>> {
-    let (latest, sent) = generation.latest_sent().and_then(|(index, attempt)| Some((index, attempt.sent?)))?;
-    if seen.commit == Place::Nowhere {
+    let latest = generation.latest_sent();
+    let (position, attempt) = match latest {
+        Some(latest) => latest,
+        // The commit went out, and the pool takes no reveal that is signed.
+        None => generation.attempts.iter().enumerate().find(|(_, attempt)| attempt.is_signed())?,
+    };
+    // What the coins are spent for instead, no fee of the reveal changes.
+    if seen.commit == Place::Nowhere && seen.inputs != Inputs::Good {
         return None;
     }
     let evicted_fee_sat = match seen.output {
@@ -210,18 +230,17 @@ fn bump(
         _ => 0,
     };
     let package = generation.package(seen.commit.is_mined(), evicted_fee_sat)?;
-    let is_late = view.tip.height.saturating_sub(sent) >= config.bump_every_blocks;
-    let is_evicted = seen.attempts.get(latest) == Some(&Place::Nowhere) && reveal_rate_is_below(&package, &view.fees);
+    let since = job.waits_since(latest.and_then(|(_, latest)| latest.sent), view.tip.height);
+    let is_late = seen.commit != Place::Nowhere
+        && since.is_some_and(|since| view.tip.height.saturating_sub(since) >= config.bump_every_blocks);
+    let is_evicted = seen.attempts.get(position) == Some(&Place::Nowhere)
+        && !generation.enters(attempt, seen.commit != Place::Nowhere, view.fees.min_pool);
     if !(is_late || is_evicted || job.bump.is_some()) {
         return None;
     }
     let wanted = job.bump.and_then(|order| FeeRate::from_sat_per_kvb(order.sat_per_kvb?).ok());
     let range = view.fees.bump(&package, config, wanted);
     Some(range.map(|range| Action::Bump { generation: index, range }))
-}
-
-fn reveal_rate_is_below(package: &super::Package, fees: &Fees) -> bool {
-    package.last_fee_sat < super::fees::fee_sat(fees.min_pool, package.reveal_vsize_vb)
 }
 
 /// Given up: take back what the commits lock, and send nothing else.

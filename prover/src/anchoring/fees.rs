@@ -84,7 +84,8 @@ impl Fees {
         let market = self.estimate.unwrap_or(config.fee_floor).max(self.min_pool);
         let rate = wanted.unwrap_or(raised).max(raised).max(market).min(config.fee_cap);
         let evicted = package.evicted_fee_sat.max(package.last_fee_sat);
-        let min_sat = evicted.saturating_add(fee_sat(self.incremental, package.reveal_vsize_vb));
+        let to_replace = evicted.saturating_add(fee_sat(self.incremental, package.reveal_vsize_vb));
+        let min_sat = to_replace.max(fee_sat(self.min_pool, package.reveal_vsize_vb));
         let in_cap = for_rate(config.fee_cap);
         let in_headroom = package.locked_sat.saturating_sub(package.dust_sat);
         if min_sat > in_cap {

@@ -1,6 +1,6 @@
 //! What is kept of the anchor of one batch.
 
-use super::fees::{FeeRange, Package};
+use super::fees::{FeeRange, Package, fee_sat};
 use crate::anchor::{FeeRate, Funding};
 use bitcoin::{
     Amount, BlockHash, OutPoint, Transaction, Txid,
@@ -95,6 +95,13 @@ impl State {
             Self::Abandoned => "abandoned",
             Self::Swept => "swept",
         }
+    }
+}
+
+impl State {
+    /// Whether the chain has the anchor.
+    fn is_in_chain(self) -> bool {
+        matches!(self, Self::InBlock | Self::Safe | Self::Final)
     }
 }
 
@@ -376,6 +383,25 @@ impl Generation {
         })
     }
 
+    /// Whether a reveal pays what enters a pool, and what the commit lacks of that if it has to enter, too.
+    pub(super) fn enters(&self, attempt: &Attempt, has_commit: bool, min_pool: FeeRate) -> bool {
+        let (commit_sat, commit_vb) = (self.commit_fee_sat(), self.commit.vsize() as u64);
+        let (reveal_sat, reveal_vb) = (attempt.fee_sat, attempt.transaction.vsize() as u64);
+        // A commit that enters by itself is no burden to the reveal, and no help.
+        if has_commit || commit_sat >= fee_sat(min_pool, commit_vb) {
+            reveal_sat >= fee_sat(min_pool, reveal_vb)
+        } else {
+            commit_sat + reveal_sat >= fee_sat(min_pool, commit_vb + reveal_vb)
+        }
+    }
+
+    /// The cheapest signed reveal that enters a pool.
+    pub(super) fn entering(&self, has_commit: bool, min_pool: FeeRate) -> Option<usize> {
+        let enters = |attempt: &Attempt| attempt.is_signed() && self.enters(attempt, has_commit, min_pool);
+        let entering = self.attempts.iter().enumerate().filter(|(_, attempt)| enters(attempt));
+        entering.min_by_key(|(_, attempt)| attempt.fee_sat).map(|(position, _)| position)
+    }
+
     /// The cheapest reveal that is signed, not sent, and pays what replaces.
     pub(super) fn rung(&self, range: &FeeRange) -> Option<usize> {
         let fits = |attempt: &Attempt| {
@@ -504,6 +530,16 @@ impl Job {
     /// How far the latest generation went by itself.
     pub(super) fn progress(&self) -> State {
         self.generations.last().map_or(State::Waiting, generation_progress)
+    }
+
+    /// From which height on the chain goes without a reveal that was first sent at a height: from when it was sent, or from when
+    /// the anchor left the chain. The blocks that it spent in the chain were none of waiting.
+    pub(super) fn waits_since(&self, sent: Option<u32>, tip_height: u32) -> Option<u32> {
+        let left = self.history.iter().rfind(|change| change.from.is_in_chain() && !change.to.is_in_chain());
+        let left = left.map(|change| change.height);
+        // What leaves the chain at this tip is not yet noted.
+        let left = if self.state.is_in_chain() { Some(tip_height) } else { left };
+        sent.map(|sent| left.map_or(sent, |left| left.max(sent)))
     }
 
     /// What failed at this tip, so that it is not tried again.

@@ -4,15 +4,16 @@ mod act;
 mod look;
 
 use super::{
-    Action, BatchSource, Config, Decision, Hold, Job, Order, ServiceError, Signer, StatementId, Store, Transition,
-    chain_index::ChainIndex, decide, job::Failed,
+    BatchSource, Config, Decision, Hold, Job, Order, ServiceError, Signer, StatementId, Store, Transition,
+    chain_index::ChainIndex, decide,
 };
 use crate::{
     batch::ProvenBatch,
     follow::{FollowError, sync_headers},
     node::{Node, NodeError},
 };
-use bitcoin::{BlockHash, Txid};
+use act::Scene;
+use bitcoin::Txid;
 use look::Standings;
 use std::{
     collections::BTreeMap,
@@ -171,6 +172,7 @@ impl<S: BatchSource> Service<S> {
             self.take_orders(driver)?;
             self.take_in(driver)?;
             if self.settle_all(node, driver, is_synced)? {
+                self.forget_closed(driver)?;
                 let open_jobs = self.jobs.values().filter(|job| !job.is_closed).count();
                 let (tip, batches) = (self.follower.scanned(), self.follower.tip().batches);
                 return Ok(TickReport { tip, batches, is_synced, open_jobs });
@@ -232,6 +234,7 @@ impl<S: BatchSource> Service<S> {
     fn take_in(&mut self, driver: &mut dyn Driver) -> Result<(), ServiceError> {
         let next = self.follower.tip().batches;
         self.proven.retain(|batch, _| *batch >= next);
+        self.standings.forget_before(next);
         for batch in next..next.saturating_add(AHEAD_MAX) {
             // Those that wait behind the next one are read again when their turn comes.
             if batch > next && self.proven.contains_key(&batch) && self.jobs.contains_key(&batch) {
@@ -274,6 +277,35 @@ impl<S: BatchSource> Service<S> {
         self.is_current(node)
     }
 
+    /// Forgets the oldest of the batches at which nothing can happen any more, so that a look costs the same however many there
+    /// were.
+    fn forget_closed(&mut self, driver: &mut dyn Driver) -> Result<(), ServiceError> {
+        let (height, next) = (self.follower.scanned().height, self.follower.tip().batches);
+        let final_depth_blocks = self.config.final_depth_blocks;
+        let is_final = |batch: u64| match self.index.anchored(batch) {
+            Some(anchored) => height.saturating_sub(anchored.block.height) + 1 >= final_depth_blocks,
+            // Anchored before the blocks that are followed, or not at all.
+            None => batch < next,
+        };
+        let closed = self.jobs.values().filter(|job| job.is_closed && is_final(job.batch()));
+        let closed: Vec<u64> = closed.map(Job::batch).collect();
+        let count = closed.len().saturating_sub(self.config.closed_kept);
+        if count == 0 {
+            return Ok(());
+        }
+        let oldest = &closed[..count];
+        step(driver, Step::BeforeStore)?;
+        self.store.forget(oldest.iter().filter_map(|batch| self.jobs.get(batch)))?;
+        step(driver, Step::AfterStore)?;
+        self.jobs.retain(|batch, _| oldest.binary_search(batch).is_err());
+        let open = || self.jobs.values().filter(|job| !job.is_closed);
+        let first = open().map(Job::batch).chain([next]).min().unwrap_or(next);
+        let mut kept = ChainIndex::default();
+        open().for_each(|job| watch(&mut kept, job));
+        self.index.narrow(kept, first, (height + 1).saturating_sub(final_depth_blocks));
+        Ok(())
+    }
+
     /// Whether the node's tip is the one that was followed.
     fn is_current(&self, node: &dyn Node) -> Result<bool, ServiceError> {
         let tip = self.follower.scanned();
@@ -299,7 +331,7 @@ impl<S: BatchSource> Service<S> {
             self.adopt(batch, &decision, driver)?;
             match decision.action {
                 None => return Ok(true),
-                Some(action) => self.act(batch, action, &view, node, driver)?,
+                Some(action) => self.act(action, &mut Scene { batch, view: &view, node, driver: &mut *driver })?,
             }
         }
         Err(ServiceError::Unsettled { batch, steps: STEPS_MAX })
@@ -344,25 +376,5 @@ fn watch(index: &mut ChainIndex, job: &Job) {
     for generation in job.generations() {
         let coins = generation.funding().iter().map(|coin| coin.outpoint);
         index.watch(generation.commit().compute_txid(), coins.chain([generation.output()]));
-    }
-}
-
-/// What could not be done at a tip.
-fn refused(tip: BlockHash, hold: Hold) -> Option<Failed> {
-    Some(Failed { tip, hold, is_of_sending: false })
-}
-
-impl Action {
-    /// The generation that the action is about, if there is one.
-    fn generation(&self) -> Option<usize> {
-        match self {
-            Self::Build { .. } => None,
-            Self::SendCommit { generation }
-            | Self::SendReveal { generation, .. }
-            | Self::Rebroadcast { generation }
-            | Self::Bump { generation, .. }
-            | Self::Sweep { generation, .. }
-            | Self::ResendSweep { generation } => Some(*generation),
-        }
     }
 }

@@ -4,21 +4,20 @@
 //! Every change is one durable transaction. A job's payloads are written once each, by their hash.
 
 use super::{Job, Order, StoreError, codec};
-use crate::wallet::PosterScripts;
+use crate::{
+    store_file::{UnnamedStore, open_patiently},
+    wallet::PosterScripts,
+};
 use bitcoin::{Network, XOnlyPublicKey};
 use redb::{
     Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction, backends::FileBackend,
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
 };
 use taproof_verifier::{cell::ChainId, envelope::Magic, payload::PayloadHash};
-use tempfile::NamedTempFile;
 
 /// The version of all tables together.
 const FORMAT_VERSION: u32 = 1;
@@ -34,10 +33,6 @@ const PAYLOADS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("pay
 const ORDERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("orders");
 /// What external signers have signed, by batch: a copy of the job, from which the service takes the signatures.
 const SIGNED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signed");
-
-/// How long to wait for another process to close the file.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Whose anchors a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +164,30 @@ impl Store {
         })
     }
 
+    /// Forgets jobs, with their payloads and all that waits for them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then all are kept.
+    pub fn forget<'a>(&self, jobs: impl IntoIterator<Item = &'a Job>) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let mut payloads = transaction.open_table(PAYLOADS)?;
+            let mut tables = Vec::new();
+            for table in [JOBS, ORDERS, SIGNED] {
+                tables.push(transaction.open_table(table)?);
+            }
+            for job in jobs {
+                // A payload names its batch, so no other job has it.
+                for generation in job.generations() {
+                    payloads.remove(generation.payload_hash().to_byte_array())?;
+                }
+                for table in &mut tables {
+                    table.remove(job.batch())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Keeps an order for the service, in the place of an older one for the batch.
     ///
     /// # Errors
@@ -214,11 +233,18 @@ impl Store {
         })
     }
 
+    /// How many payloads there are.
+    #[cfg(test)]
+    pub(super) fn payload_count(&self) -> u64 {
+        let database = self.database().expect("ours");
+        let transaction = database.begin_read().expect("ours");
+        let payloads = transaction.open_table(PAYLOADS).expect("made with the store");
+        redb::ReadableTableMetadata::len(&payloads).expect("ours")
+    }
+
     fn create(&self) -> Result<(), StoreError> {
-        // The file gets its name when all is in it, so that a crash leaves no half store.
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let unnamed = NamedTempFile::new_in(folder).map_err(StoreError::from_io)?;
-        let file = unnamed.reopen().map_err(StoreError::from_io)?;
+        let unnamed = UnnamedStore::new(&self.path).map_err(StoreError::from_io)?;
+        let file = unnamed.file().map_err(StoreError::from_io)?;
         let database = FileBackend::new(file)
             .and_then(|backend| Database::builder().create_with_backend(backend))
             .map_err(|error| StoreError::from_redb(error, &self.path))?;
@@ -232,13 +258,11 @@ impl Store {
         transaction.open_table(SIGNED)?;
         transaction.commit()?;
         drop(database);
-        match unnamed.persist_noclobber(&self.path) {
-            Ok(_) => {}
+        match unnamed.name() {
             // Another process made it in the same moment; what it wrote is compared like any other.
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(StoreError::from_io(error.error)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result.map_err(StoreError::from_io),
         }
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::from_io)
     }
 
     fn compare(&self, found: &Identity) -> Result<(), StoreError> {
@@ -269,15 +293,9 @@ impl Store {
 
 /// Opens the file, waiting a few seconds for whoever has it open; with a look at every page's checksum if asked.
 fn open_database(path: &Path, is_checked: bool) -> Result<Database, StoreError> {
-    let started = Instant::now();
     let mut builder = Database::builder();
     builder.set_check_integrity_on_open(is_checked);
-    loop {
-        match builder.open(path) {
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) if started.elapsed() < PATIENCE => thread::sleep(PAUSE),
-            result => return result.map_err(|error| StoreError::from_redb(error, path)),
-        }
-    }
+    open_patiently(|| builder.open(path)).map_err(|error| StoreError::from_redb(error, path))
 }
 
 /// Checks a whole file, and says whose it is.

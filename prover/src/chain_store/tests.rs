@@ -7,7 +7,7 @@ use crate::{
 };
 use redb::StorageBackend;
 use std::sync::atomic::Ordering;
-use std::{cell::Cell, io, sync::Arc, sync::atomic::AtomicBool};
+use std::{cell::Cell, io, sync::Arc, sync::atomic::AtomicBool, thread, time::Duration};
 use taproof_verifier::follow::{Event, Follower};
 use tempfile::TempDir;
 

@@ -1,8 +1,8 @@
 //! The embedded regtest chain as a node: it keeps what it is sent until a block is mined.
 
 use super::{
-    Acceptance, ChainSource, Coin, CoinScan, FeeFloors, Node, NodeError, PoolEntry, Sent, SyncState, Unspent,
-    pool::Pool,
+    Acceptance, ChainSource, Coin, CoinScan, FeeFloors, Node, NodeError, PackageVerdict, PoolEntry, Sent, SyncState,
+    Unspent, pool::Pool,
 };
 use crate::{
     anchor::FeeRate,
@@ -71,6 +71,11 @@ impl EmbeddedNode {
         self.file.as_ref().map_or(Ok(()), |file| file.save(&self.chain))
     }
 
+    /// Makes the pool take nothing new below a rate, as pools do that are full.
+    pub fn set_pool_minimum(&self, rate: FeeRate) {
+        self.pool().set_minimum(rate);
+    }
+
     fn find(&self, hash: &BlockHash) -> Result<&Block, NodeError> {
         let height = self.chain.height_of(hash);
         height.and_then(|height| self.chain.block_at(height)).ok_or(NodeError::Block(*hash))
@@ -123,12 +128,12 @@ impl Node for EmbeddedNode {
     }
 
     fn send(&self, transaction: &Transaction) -> Result<Sent, NodeError> {
-        match self.pool().add(&self.chain, transaction) {
-            Acceptance::AlreadyInPool => Ok(Sent::AlreadyInPool),
-            Acceptance::AlreadyInChain => Ok(Sent::AlreadyInChain),
-            Acceptance::Rejected(rejection) => Err(NodeError::Rejected { txid: transaction.compute_txid(), rejection }),
-            Acceptance::Accepted | Acceptance::NotJudged => Ok(Sent::Accepted),
-        }
+        let verdict = sent(self.pool().add(&self.chain, transaction));
+        verdict.map_err(|rejection| NodeError::Rejected { txid: transaction.compute_txid(), rejection })
+    }
+
+    fn send_package(&self, parent: &Transaction, child: &Transaction) -> Result<[PackageVerdict; 2], NodeError> {
+        Ok(self.pool().add_package(&self.chain, parent, child).map(sent))
     }
 
     fn pool_entry(&self, txid: &Txid) -> Result<Option<PoolEntry>, NodeError> {
@@ -166,10 +171,20 @@ impl Node for EmbeddedNode {
     }
 
     fn fee_floors(&self) -> Result<FeeFloors, NodeError> {
-        Ok(FeeFloors { min_pool: FeeRate::MIN, incremental: FeeRate::MIN })
+        Ok(FeeFloors { min_pool: self.pool().minimum(), incremental: FeeRate::MIN })
     }
 
     fn sync_state(&self) -> Result<SyncState, NodeError> {
         Ok(SyncState { initial_download: false, headers: self.chain.height(), blocks: self.chain.height() })
+    }
+}
+
+/// The pool's verdict on what it was given to keep.
+fn sent(verdict: Acceptance) -> PackageVerdict {
+    match verdict {
+        Acceptance::AlreadyInPool => Ok(Sent::AlreadyInPool),
+        Acceptance::AlreadyInChain => Ok(Sent::AlreadyInChain),
+        Acceptance::Rejected(rejection) => Err(rejection),
+        Acceptance::Accepted | Acceptance::NotJudged => Ok(Sent::Accepted),
     }
 }

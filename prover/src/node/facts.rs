@@ -40,6 +40,9 @@ pub enum Sent {
     AlreadyInChain,
 }
 
+/// What became of one transaction of a package that was sent.
+pub type PackageVerdict = Result<Sent, Rejection>;
+
 /// A transaction of a node's pool. Sums include the transaction itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -9,12 +9,29 @@ use bitcoin::{OutPoint, Transaction, Txid, Weight};
 use std::collections::HashSet;
 
 /// Transactions that the next block could hold, each after those that it spends from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Pool {
     waiting: Vec<Transaction>,
+    minimum: FeeRate,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), minimum: FeeRate::MIN }
+    }
 }
 
 impl Pool {
+    /// What enters.
+    pub(super) fn minimum(&self) -> FeeRate {
+        self.minimum
+    }
+
+    /// Changes what enters; what waits goes on waiting.
+    pub(super) fn set_minimum(&mut self, rate: FeeRate) {
+        self.minimum = rate;
+    }
+
     /// Takes all that the next block of the chain can hold.
     pub(super) fn take(&mut self, chain: &RegtestChain) -> Vec<Transaction> {
         self.prune(chain);
@@ -44,12 +61,44 @@ impl Pool {
         if let Some(rule) = own.nonstandard {
             return Acceptance::Rejected(not_relayed(&rule));
         }
+        if own.fee_sat < self.minimum.fee(Weight::from_wu(own.weight_wu)).to_sat() {
+            return Acceptance::Rejected(below_minimum(own.fee_sat));
+        }
         let replaced = facts.iter().zip(&evicted).filter(|(_, evicted)| **evicted).map(|(facts, _)| facts);
         if let Err(rejection) = check_replacement(&own, replaced) {
             return Acceptance::Rejected(rejection);
         }
         self.waiting = pool;
         Acceptance::Accepted
+    }
+
+    /// Adds a transaction and one that spends from it: each alone, or both where together they pay what enters.
+    pub(super) fn add_package(
+        &mut self,
+        chain: &RegtestChain,
+        parent: &Transaction,
+        child: &Transaction,
+    ) -> [Acceptance; 2] {
+        let alone = [self.add(chain, parent), self.add(chain, child)];
+        if !matches!(&alone[0], Acceptance::Rejected(rejection) if rejection.class == RejectClass::FeeTooLow) {
+            return alone;
+        }
+        // All other rules hold for each, as if it were alone.
+        let mut pool = Self { minimum: FeeRate::MIN, ..self.clone() };
+        let together = [pool.add(chain, parent), pool.add(chain, child)];
+        if together != [Acceptance::Accepted, Acceptance::Accepted] {
+            return together;
+        }
+        let facts = pool.prune(chain);
+        let package = facts.iter().rev().take(2);
+        let (fee_sat, vsize_vb) =
+            package.fold((0, 0), |(fee, vsize), facts| (fee + facts.fee_sat, vsize + facts.vsize_vb));
+        if fee_sat < self.minimum.fee(Weight::from_wu(4 * vsize_vb)).to_sat() {
+            let [refused, _] = alone;
+            return [refused, Acceptance::Rejected(below_minimum(fee_sat))];
+        }
+        self.waiting = pool.waiting;
+        together
     }
 
     /// What is known of a transaction that waits.
@@ -148,6 +197,11 @@ fn check_replacement<'a>(
         return Err(too_low(format!("a fee of {} sat is below the {needed_sat} sat of a replacement", own.fee_sat)));
     }
     Ok(())
+}
+
+fn below_minimum(fee_sat: u64) -> Rejection {
+    let reason = format!("mempool min fee not met by {fee_sat} sat");
+    Rejection { class: RejectClass::FeeTooLow, reason }
 }
 
 fn refused(error: &TransactionError) -> Rejection {

@@ -4,13 +4,13 @@ mod answers;
 mod transport;
 
 use super::{
-    Acceptance, ChainSource, CoinScan, FeeFloors, Node, NodeError, PoolEntry, Sent, SyncState, Unspent,
-    reject::classify,
+    Acceptance, ChainSource, CoinScan, FeeFloors, Node, NodeError, PackageVerdict, PoolEntry, RejectClass, Rejection,
+    Sent, SyncState, Unspent, reject::classify,
 };
 use crate::anchor::FeeRate;
 use answers::{
-    BlockchainInfo, ChainName, FeeEstimate, MempoolEntry, MempoolInfo, ScanAnswer, Spending, TestAcceptance,
-    TxOutAnswer, fee_rate,
+    BlockchainInfo, ChainName, FeeEstimate, MempoolEntry, MempoolInfo, PackageAnswer, ScanAnswer, Spending,
+    TestAcceptance, TxOutAnswer, fee_rate,
 };
 use bitcoin::{
     Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid,
@@ -42,6 +42,8 @@ const NO_FEE_LIMIT: u8 = 0;
 const RPC_VERIFY_ERRORS: [i32; 3] = [-22, -25, -26];
 /// bitcoind's code for a transaction that is in a block already.
 const RPC_VERIFY_ALREADY_IN_UTXO_SET: i32 = -27;
+/// The code for a call that a node does not know.
+const RPC_METHOD_NOT_FOUND: i32 = -32_601;
 /// The highest number of blocks that bitcoind estimates fees for.
 const ESTIMATE_TARGET_BLOCKS_MAX: u16 = 1_008;
 
@@ -221,6 +223,33 @@ impl Node for RpcNode {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn send_package(&self, parent: &Transaction, child: &Transaction) -> Result<[PackageVerdict; 2], NodeError> {
+        let method = "submitpackage";
+        // bitcoind does not tell whether what it took was new.
+        let known =
+            [self.pool_entry(&parent.compute_txid())?.is_some(), self.pool_entry(&child.compute_txid())?.is_some()];
+        let raw = [parent, child].map(|transaction| encode::serialize_hex(transaction));
+        let refused = |rejection: Rejection| Ok([Err(rejection.clone()), Err(rejection)]);
+        let answer: PackageAnswer = match self.call(method, json!([raw, NO_FEE_LIMIT])) {
+            Ok(answer) => answer,
+            Err(NodeError::Rpc { code, message, .. }) if RPC_VERIFY_ERRORS.contains(&code) => {
+                return refused(classify(message));
+            }
+            Err(NodeError::Rpc { code: RPC_METHOD_NOT_FOUND, .. }) => {
+                let reason = "it pays too little alone, and the node takes no packages".to_owned();
+                return refused(Rejection { class: RejectClass::FeeTooLow, reason });
+            }
+            Err(error) => return Err(error),
+        };
+        let verdict = |transaction: &Transaction, is_known: bool| -> Result<PackageVerdict, NodeError> {
+            let verdict = answer.verdict(&transaction.compute_wtxid());
+            let verdict = verdict
+                .ok_or_else(|| NodeError::Answer { method, reason: "verdicts on other transactions".to_owned() })?;
+            Ok(verdict.map(|()| if is_known { Sent::AlreadyInPool } else { Sent::Accepted }))
+        };
+        Ok([verdict(parent, known[0])?, verdict(child, known[1])?])
     }
 
     fn pool_entry(&self, txid: &Txid) -> Result<Option<PoolEntry>, NodeError> {

@@ -499,3 +499,75 @@ fn estimates_keep_the_nodes_precision_within_the_range_of_rates() {
     assert_eq!(rate(json!({ "feerate": 20, "blocks": 6 })), Some(10_000_000));
     assert!(estimate(json!({ "feerate": -1, "blocks": 6 })).is_err());
 }
+
+#[test]
+fn an_embedded_pool_with_a_minimum_takes_a_package_that_pays_it() {
+    let (node, coins) = funded();
+    let coin_sat = coins[0].1.output.value.to_sat();
+    let pair = |parent_fee_sat: u64, child_fee_sat: u64| {
+        let parent = spend(coins[0].0, coin_sat - parent_fee_sat);
+        let child = spend(OutPoint { txid: parent.compute_txid(), vout: 0 }, coin_sat - parent_fee_sat - child_fee_sat);
+        (parent, child)
+    };
+    let classes = |verdicts: [PackageVerdict; 2]| verdicts.map(|verdict| verdict.map_err(|rejection| rejection.class));
+    let min_pool: FeeRate = "5".parse().expect("a rate");
+    node.set_pool_minimum(min_pool);
+    assert_eq!(node.fee_floors().expect("in memory").min_pool.sat_per_kvb(), 5_000);
+    let (parent, child) = pair(200, 200);
+    let vsize_vb = (parent.vsize() + child.vsize()) as u64;
+    let needed_sat = 5 * vsize_vb;
+    let refused = classes(node.send_package(&parent, &child).expect("in memory"));
+    assert_eq!(refused, [Err(RejectClass::FeeTooLow), Err(RejectClass::FeeTooLow)]);
+    // One satoshi less than both need is too little, and the parent alone stays out.
+    let (parent, child) = pair(200, needed_sat - 201);
+    let refused = classes(node.send_package(&parent, &child).expect("in memory"));
+    assert_eq!(refused, [Err(RejectClass::FeeTooLow), Err(RejectClass::FeeTooLow)]);
+    assert_eq!(node.pool_entry(&parent.compute_txid()).expect("in memory"), None);
+    // Below what is relayed at all no child helps.
+    let (parent, child) = pair(0, 100_000);
+    let refused = classes(node.send_package(&parent, &child).expect("in memory"));
+    assert_eq!(refused[0], Err(RejectClass::FeeTooLow));
+    let (parent, child) = pair(200, needed_sat - 200);
+    assert!(node.send(&parent).is_err());
+    let sent = classes(node.send_package(&parent, &child).expect("in memory"));
+    assert_eq!(sent, [Ok(Sent::Accepted), Ok(Sent::Accepted)]);
+    let again = classes(node.send_package(&parent, &child).expect("in memory"));
+    assert_eq!(again, [Ok(Sent::AlreadyInPool), Ok(Sent::AlreadyInPool)]);
+}
+
+#[test]
+fn answers_to_packages_are_read_by_transaction() {
+    let (_, coins) = funded();
+    let (parent, child) = package(&coins);
+    let [first, second] = [&parent, &child].map(|transaction| transaction.compute_wtxid());
+    let answering = |answer: Result<Value, (i32, String)>| {
+        let handler: Handler = Box::new(move |method, _| match method {
+            "submitpackage" => answer.clone(),
+            "getmempoolentry" => Err((-5, "Transaction not in mempool".to_owned())),
+            _ => Ok(json!({ "chain": "regtest" })),
+        });
+        connect(handler).expect("regtest").send_package(&parent, &child)
+    };
+    let results = |message: &str, first_answer: Value, second_answer: Value| {
+        let results: serde_json::Map<String, Value> =
+            [(first.to_string(), first_answer), (second.to_string(), second_answer)].into_iter().collect();
+        answering(Ok(json!({ "package_msg": message, "tx-results": results })))
+    };
+    let error = |reason: &str| json!({ "txid": parent.compute_txid(), "error": reason });
+    let taken = json!({ "txid": parent.compute_txid(), "vsize": 1, "fees": { "base": 0.1 } });
+    let classes = |verdicts: Result<[PackageVerdict; 2], NodeError>| {
+        verdicts.expect("understood").map(|verdict| verdict.map_err(|rejection| rejection.class))
+    };
+    assert_eq!(classes(results("success", taken.clone(), taken.clone())), [Ok(Sent::Accepted), Ok(Sent::Accepted)]);
+    let verdicts = results("transaction failed", taken, error("bad-txns-in-belowout, value in < value out"));
+    assert_eq!(classes(verdicts), [Ok(Sent::Accepted), Err(RejectClass::Consensus)]);
+    let verdicts = results("package-mempool-limits", error("package-not-validated"), error("unevaluated"));
+    assert_eq!(classes(verdicts), [Err(RejectClass::PackageLimit), Err(RejectClass::PackageLimit)]);
+    let refused = classes(answering(Err((-25, "package RBF failed: insufficient anti-DoS fees".to_owned()))));
+    assert_eq!(refused, [Err(RejectClass::FeeTooLow), Err(RejectClass::FeeTooLow)]);
+    // A node from before there were packages is one whose pool takes no more than what pays by itself.
+    let refused = classes(answering(Err((-32_601, "Method not found".to_owned()))));
+    assert_eq!(refused, [Err(RejectClass::FeeTooLow), Err(RejectClass::FeeTooLow)]);
+    let empty = answering(Ok(json!({ "package_msg": "success", "tx-results": {} })));
+    assert!(matches!(empty, Err(NodeError::Answer { method: "submitpackage", .. })), "{empty:?}");
+}

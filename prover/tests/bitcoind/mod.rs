@@ -11,9 +11,12 @@
 pub mod proxy;
 
 use bitcoin::{
-    Block, BlockHash, Network, OutPoint, Script, ScriptBuf, Transaction, TxOut, Txid, WScriptHash,
+    Amount, Block, BlockHash, Network, OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Txid, WScriptHash,
+    Witness,
+    absolute::LockTime,
     consensus::encode::{deserialize_hex, serialize_hex},
     hashes::Hash,
+    transaction::Version,
 };
 use jsonrpc::bitreq_http::BitreqHttpTransport;
 use serde_json::{Value, json, value::RawValue};
@@ -39,6 +42,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 /// Confirmations that a block's reward needs before it can be spent.
 pub const MATURITY_BLOCKS: u32 = 100;
+/// The argument for the smallest pool, of 5 MB, that [`Bitcoind::fill_pool`] can fill.
+pub const SMALL_POOL: &str = "-maxmempool=5";
+/// Transactions that fill such a pool at most, and the outputs of each: a little less than the largest that is relayed.
+const FILLERS_MAX: u64 = 120;
+const FILLER_OUTPUTS: usize = 2_000;
+const FILLER_COIN: Amount = Amount::from_sat(5_000_000);
+const FILLER_OUTPUT: Amount = Amount::from_sat(1_000);
 /// Lines of the log that a failing test shows.
 const LOG_LINES: usize = 25;
 
@@ -59,6 +69,21 @@ impl Default for Options {
     fn default() -> Self {
         Self { network: Network::Regtest, password: None, listen: false, arguments: Vec::new() }
     }
+}
+
+/// The coins that [`Bitcoind::fill_pool`] spends: 6 bitcoin.
+pub fn filler_coins() -> Vec<TxOut> {
+    vec![TxOut { value: FILLER_COIN, script_pubkey: anyone() }; FILLERS_MAX as usize]
+}
+
+/// Anybody can spend it: the hash of a script that is true.
+fn anyone() -> ScriptBuf {
+    ScriptBuf::new_p2wsh(&ScriptBuf::from(vec![0x51]).wscript_hash())
+}
+
+fn spend(coin: OutPoint, output: Vec<TxOut>) -> Transaction {
+    let input = TxIn { previous_output: coin, witness: Witness::from_slice(&[[0x51]]), ..TxIn::default() };
+    Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![input], output }
 }
 
 /// A running node, or one that was killed and may be started again.
@@ -297,6 +322,25 @@ impl Bitcoind {
             (OutPoint { txid: coinbase.compute_txid(), vout: 0 }, coinbase.output[0].clone())
         };
         blocks.iter().map(reward).collect()
+    }
+
+    /// Fills the pool with large transactions at rising fees until it takes nothing below a rate, in satoshi a thousand virtual
+    /// bytes. The node needs [`SMALL_POOL`], and a block with a transaction whose first outputs are [`filler_coins`].
+    pub fn fill_pool(&self, coins: Txid, min_sat_per_kvb: u64) {
+        for (vout, paid) in (0u32..).zip(0u64..) {
+            let info = self.call("getmempoolinfo", json!([]));
+            let min: Amount = Amount::from_btc(info["mempoolminfee"].as_f64().expect("a rate")).expect("a rate");
+            if min.to_sat() >= min_sat_per_kvb {
+                return;
+            }
+            assert!(paid < FILLERS_MAX, "the pool is larger than {info}");
+            let output = TxOut { value: FILLER_OUTPUT, script_pubkey: anyone() };
+            let mut filler = spend(OutPoint { txid: coins, vout }, vec![output; FILLER_OUTPUTS]);
+            // Each pays a little more than the one before, so that it enters when the others are being let go.
+            let fee = Amount::from_sat((min_sat_per_kvb + 100 * paid) * filler.vsize() as u64 / 1_000);
+            filler.output[0].value = FILLER_COIN - FILLER_OUTPUT * (FILLER_OUTPUTS as u64 - 1) - fee;
+            self.send(&filler);
+        }
     }
 
     /// Connects this node to another, which must listen.

@@ -1,43 +1,82 @@
 //! Carries actions out. What is about to be handed over is stored first; handing over twice does no harm.
 
-use super::{Driver, Note, Service, ServiceError, Step, refused, step, store, watch};
+use super::{Driver, Note, Service, ServiceError, Step, step, store, watch};
 use crate::{
-    anchor::Funding,
+    anchor::{FeeRate, Funding},
     anchoring::{
-        Action, BatchSource, Generation, Hold, Job, Place, Signer, View, build,
+        Action, Attempt, BatchSource, Generation, GenerationView, Hold, Inputs, Job, Place, Signer, Sweep, View, build,
         codec::{ATTEMPTS_MAX, GENERATIONS_MAX},
         error::hold_of,
         fees::FeeRange,
         job::{Failed, generation_progress},
         view::Fate,
     },
-    node::{Acceptance, Node, NodeError},
+    node::{Acceptance, Node, NodeError, RejectClass, Rejection},
     regtest::COINBASE_MATURITY_BLOCKS,
 };
-use bitcoin::{OutPoint, Transaction};
+use bitcoin::{OutPoint, Transaction, Txid};
 use std::collections::HashSet;
 
+/// What an action works with.
+pub(super) struct Scene<'a> {
+    pub(super) batch: u64,
+    pub(super) view: &'a View,
+    pub(super) node: &'a dyn Node,
+    pub(super) driver: &'a mut dyn Driver,
+}
+
+impl Scene<'_> {
+    /// What is seen of a generation.
+    fn seen(&self, index: usize) -> Option<&GenerationView> {
+        self.view.generations.get(index)
+    }
+
+    /// Whether a generation's commit is neither in the pool nor in a block.
+    fn lacks_commit(&self, index: usize) -> bool {
+        self.seen(index).is_some_and(|seen| seen.commit == Place::Nowhere)
+    }
+}
+
+/// A transaction on its way to the node.
+struct Parcel {
+    transaction: Transaction,
+    what: &'static str,
+    fee_sat: u64,
+}
+
+impl Parcel {
+    fn commit(generation: &Generation) -> Self {
+        Self { transaction: generation.commit.clone(), what: "commit", fee_sat: generation.commit_fee_sat() }
+    }
+
+    fn reveal(attempt: &Attempt) -> Self {
+        Self { transaction: attempt.transaction.clone(), what: "reveal", fee_sat: attempt.fee_sat }
+    }
+
+    fn sweep(sweep: &Sweep) -> Self {
+        Self { transaction: sweep.transaction.clone(), what: "sweep", fee_sat: sweep.fee_sat }
+    }
+}
+
+/// How transactions that spend from one another enter the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Each by itself.
+    Singly,
+    /// The first pays too little by itself: the second has to pay for both.
+    AsPackage,
+}
+
 impl<S: BatchSource> Service<S> {
-    pub(super) fn act(
-        &mut self,
-        batch: u64,
-        action: Action,
-        view: &View,
-        node: &dyn Node,
-        driver: &mut dyn Driver,
-    ) -> Result<(), ServiceError> {
-        let place = action.generation().and_then(|index| view.generations.get(index)).map(|seen| seen.commit);
-        let is_mined = place.is_some_and(Place::is_mined);
+    pub(super) fn act(&mut self, action: Action, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
         match action {
-            Action::Build { fee_rate } => self.build(batch, fee_rate, view, node, driver),
-            Action::SendCommit { generation } => self.send_commit(batch, generation, view, node, driver),
-            Action::SendReveal { generation, attempt } => {
-                self.send_reveal(batch, generation, attempt, view, node, driver)
-            }
-            Action::Rebroadcast { generation } => self.rebroadcast(batch, generation, is_mined, view, node, driver),
-            Action::Bump { generation, range } => self.bump(batch, generation, range, view, node, driver),
-            Action::Sweep { generation, fee_sat } => self.sweep(batch, generation, fee_sat, view, node, driver),
-            Action::ResendSweep { generation } => self.resend_sweep(batch, generation, view, node, driver),
+            Action::Build { fee_rate } => self.build(fee_rate, scene),
+            Action::SendCommit { generation, attempt } => self.send_commit(generation, attempt, scene),
+            Action::SendReveal { generation, attempt } => self.send_reveal(generation, attempt, scene),
+            Action::Rebroadcast { generation } => self.rebroadcast(generation, scene),
+            Action::Bump { generation, range } => self.bump(generation, range, scene),
+            Action::Sweep { generation, fee_sat } => self.sweep(generation, fee_sat, scene),
+            Action::ResendSweep { generation } => self.resend_sweep(generation, scene),
         }
     }
 
@@ -50,37 +89,36 @@ impl<S: BatchSource> Service<S> {
         generation.ok_or(ServiceError::NoSuchBatch(batch))
     }
 
+    /// What failed is not tried again before the next tip.
+    fn refuse(&mut self, hold: Hold, is_of_sending: bool, scene: &Scene<'_>) -> Result<(), ServiceError> {
+        self.job_mut(scene.batch)?.refused = Some(Failed { tip: scene.view.tip.hash, hold, is_of_sending });
+        Ok(())
+    }
+
     /// Changes a generation and stores the job, in the state that this makes.
     fn change(
         &mut self,
-        batch: u64,
         index: usize,
         reason: &str,
-        driver: &mut dyn Driver,
+        scene: &mut Scene<'_>,
         change: impl FnOnce(&mut Generation),
     ) -> Result<(), ServiceError> {
-        let (height, now) = (self.follower.scanned().height, driver.unix_seconds());
+        let (batch, height, now) = (scene.batch, self.follower.scanned().height, scene.driver.unix_seconds());
         let job = self.jobs.get_mut(&batch).ok_or(ServiceError::NoSuchBatch(batch))?;
         let generation = job.generations.get_mut(index).ok_or(ServiceError::NoSuchBatch(batch))?;
         change(generation);
         let state = generation_progress(generation);
         // Sweeps change no state; they are of generations that the batch left behind.
         let transition = if generation.sweeps.is_empty() { job.move_to(state, height, now, reason) } else { None };
-        store(&self.store, job, driver)?;
+        store(&self.store, job, scene.driver)?;
         if let Some(transition) = &transition {
-            driver.note(&Note::Moved { batch, transition });
+            scene.driver.note(&Note::Moved { batch, transition });
         }
         Ok(())
     }
 
-    fn build(
-        &mut self,
-        batch: u64,
-        fee_rate: crate::anchor::FeeRate,
-        view: &View,
-        node: &dyn Node,
-        driver: &mut dyn Driver,
-    ) -> Result<(), ServiceError> {
+    fn build(&mut self, fee_rate: FeeRate, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
+        let (batch, view, node) = (scene.batch, scene.view, scene.node);
         let Some(payload) = self.wanted_payload(batch)? else { return Ok(()) };
         let mut reserved = self.reserved(batch, node)?;
         let funding = self.coins(node, &reserved)?;
@@ -99,9 +137,7 @@ impl<S: BatchSource> Service<S> {
             let generation = match built {
                 Ok(generation) => generation,
                 Err(error) => {
-                    let hold = hold_of(&error);
-                    self.job_mut(batch)?.refused = refused(view.tip.hash, hold);
-                    return Ok(());
+                    return self.refuse(hold_of(&error), false, scene);
                 }
             };
             // Somebody may spend a coin of ours right now: in the pool, where the search of the chain does not look.
@@ -121,13 +157,12 @@ impl<S: BatchSource> Service<S> {
         job.generations.retain(|generation| generation.commit_sent.is_some());
         if job.generations.len() >= GENERATIONS_MAX {
             let hold = Hold::NotBuilt(format!("{GENERATIONS_MAX} commits were sent for this batch"));
-            job.refused = refused(view.tip.hash, hold);
-            return Ok(());
+            return self.refuse(hold, false, scene);
         }
         job.generations.push(generation);
         let index = job.generations.len() - 1;
         watch(&mut self.index, job);
-        self.change(batch, index, "built for the payload that the chain asks for", driver, |_| ())
+        self.change(index, "built for the payload that the chain asks for", scene, |_| ())
     }
 
     /// The coins that no other anchor may spend meanwhile.
@@ -159,146 +194,84 @@ impl<S: BatchSource> Service<S> {
         Ok(free.map(|coin| Funding { outpoint: coin.outpoint, output: coin.output }).collect())
     }
 
-    fn send_commit(
-        &mut self,
-        batch: u64,
-        index: usize,
-        view: &View,
-        node: &dyn Node,
-        driver: &mut dyn Driver,
-    ) -> Result<(), ServiceError> {
-        let generation = self.generation(batch, index)?;
-        let (commit, fee_sat) = (generation.commit.clone(), generation.commit_fee_sat());
-        let reveal = generation.attempts.iter().find(|attempt| attempt.is_signed());
-        let Some(reveal) = reveal.map(|attempt| attempt.transaction.clone()) else { return Ok(()) };
-        if let Some(hold) = judge(node, &[commit.clone(), reveal])? {
-            self.job_mut(batch)?.refused = refused(view.tip.hash, hold);
-            return Ok(());
+    fn send_commit(&mut self, index: usize, attempt: usize, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
+        let generation = self.generation(scene.batch, index)?;
+        let Some(chosen) = generation.attempts.get(attempt) else { return Ok(()) };
+        let mut parcels = vec![Parcel::commit(generation), Parcel::reveal(chosen)];
+        let way = match judge(index, &parcels, scene)? {
+            Ok(way) => way,
+            Err((hold, _)) => return self.refuse(hold, false, scene),
+        };
+        let height = scene.view.tip.height;
+        let reason = match way {
+            Way::Singly => "the gate is open: the commit is handed over",
+            Way::AsPackage => "the gate is open: the commit is handed over, with the reveal that pays for it",
+        };
+        if way == Way::Singly {
+            parcels.truncate(1);
         }
-        let tip = view.tip;
-        self.change(batch, index, "the gate is open: the commit is handed over", driver, |generation| {
-            generation.commit_sent = Some(tip.height);
-            generation.broadcast = Some(tip.hash);
-        })?;
-        self.send(batch, &commit, "commit", fee_sat, view, node, driver)
+        self.store_and_send(index, reason, &parcels, scene, |generation| {
+            generation.commit_sent = Some(height);
+            if way == Way::AsPackage {
+                generation.attempts[attempt].sent = Some(height);
+            }
+        })
     }
 
-    fn send_reveal(
-        &mut self,
-        batch: u64,
-        index: usize,
-        attempt: usize,
-        view: &View,
-        node: &dyn Node,
-        driver: &mut dyn Driver,
-    ) -> Result<(), ServiceError> {
-        let Some(chosen) = self.generation(batch, index)?.attempts.get(attempt).cloned() else { return Ok(()) };
+    fn send_reveal(&mut self, index: usize, attempt: usize, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
+        let generation = self.generation(scene.batch, index)?;
+        let Some(chosen) = generation.attempts.get(attempt) else { return Ok(()) };
         // After a crash between storing and sending, the commit may not be there yet.
-        if view.generations.get(index).is_some_and(|seen| seen.commit == Place::Nowhere) {
-            let generation = self.generation(batch, index)?;
-            let (commit, fee_sat) = (generation.commit.clone(), generation.commit_fee_sat());
-            self.send(batch, &commit, "commit", fee_sat, view, node, driver)?;
-            if self.generation_is_refused(batch, view) {
-                return Ok(());
-            }
+        let commit = scene.lacks_commit(index).then(|| Parcel::commit(generation));
+        let parcels: Vec<Parcel> = commit.into_iter().chain([Parcel::reveal(chosen)]).collect();
+        if let Err((hold, is_too_cheap)) = judge(index, &parcels, scene)? {
+            return self.refuse(hold, is_too_cheap, scene);
         }
-        if let Some(hold) = judge(node, std::slice::from_ref(&chosen.transaction))? {
-            self.job_mut(batch)?.refused = refused(view.tip.hash, hold);
-            return Ok(());
-        }
-        let tip = view.tip;
-        self.change(batch, index, "the reveal is handed over", driver, |generation| {
-            generation.attempts[attempt].sent = Some(tip.height);
-            generation.broadcast = Some(tip.hash);
-        })?;
-        self.send(batch, &chosen.transaction, "reveal", chosen.fee_sat, view, node, driver)
+        let height = scene.view.tip.height;
+        self.store_and_send(index, "the reveal is handed over", &parcels, scene, |generation| {
+            generation.attempts[attempt].sent = Some(height);
+        })
     }
 
-    fn generation_is_refused(&self, batch: u64, view: &View) -> bool {
-        self.jobs.get(&batch).is_some_and(|job| job.refused_at(view.tip).is_some())
+    fn rebroadcast(&mut self, index: usize, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
+        let is_mined = scene.seen(index).is_some_and(|seen| seen.commit.is_mined());
+        let generation = self.generation(scene.batch, index)?;
+        let commit = (!is_mined).then(|| Parcel::commit(generation));
+        let latest = generation.latest_sent().map(|(_, latest)| Parcel::reveal(latest));
+        let parcels: Vec<Parcel> = commit.into_iter().chain(latest).collect();
+        self.repeat(index, &parcels, scene)
     }
 
-    fn rebroadcast(
-        &mut self,
-        batch: u64,
-        index: usize,
-        commit_is_mined: bool,
-        view: &View,
-        node: &dyn Node,
-        driver: &mut dyn Driver,
-    ) -> Result<(), ServiceError> {
-        let generation = self.generation(batch, index)?;
-        let (commit, commit_fee_sat) = (generation.commit.clone(), generation.commit_fee_sat());
-        let latest = generation.latest_sent().map(|(_, latest)| latest.clone());
-        // A repetition is no news: it is remembered for this run, and not stored.
-        if let Some(generation) = self.job_mut(batch)?.generations.get_mut(index) {
-            generation.broadcast = Some(view.tip.hash);
-        }
-        if !commit_is_mined {
-            self.send(batch, &commit, "commit", commit_fee_sat, view, node, driver)?;
-        }
-        match latest {
-            Some(latest) if !self.generation_is_refused(batch, view) => {
-                self.send(batch, &latest.transaction, "reveal", latest.fee_sat, view, node, driver)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn bump(
-        &mut self,
-        batch: u64,
-        index: usize,
-        range: FeeRange,
-        view: &View,
-        node: &dyn Node,
-        driver: &mut dyn Driver,
-    ) -> Result<(), ServiceError> {
-        let tip = view.tip;
-        let generation = self.generation(batch, index)?;
+    fn bump(&mut self, index: usize, range: FeeRange, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
+        let height = scene.view.tip.height;
+        let generation = self.generation(scene.batch, index)?;
         let (position, attempt) = match &self.signer {
             Signer::Key(key) if generation.attempts.len() < ATTEMPTS_MAX => {
-                let attempt = generation.sign_attempt(self.store.identity(), key, range.aim_sat, tip.height)?;
+                let attempt = generation.sign_attempt(self.store.identity(), key, range.aim_sat, height)?;
                 (generation.attempts.len(), attempt)
             }
             _ => match generation.rung(&range) {
                 Some(position) => (position, generation.attempts[position].clone()),
-                None => {
-                    let hold = Hold::LadderUsed { needed_sat: range.min_sat };
-                    self.job_mut(batch)?.refused = refused(tip.hash, hold);
-                    return Ok(());
-                }
+                None => return self.refuse(Hold::LadderUsed { needed_sat: range.min_sat }, false, scene),
             },
         };
-        if let Some(hold) = judge(node, std::slice::from_ref(&attempt.transaction))? {
-            self.job_mut(batch)?.refused = refused(tip.hash, hold);
-            return Ok(());
+        let commit = scene.lacks_commit(index).then(|| Parcel::commit(generation));
+        let parcels: Vec<Parcel> = commit.into_iter().chain([Parcel::reveal(&attempt)]).collect();
+        if let Err((hold, _)) = judge(index, &parcels, scene)? {
+            return self.refuse(hold, false, scene);
         }
-        let (transaction, fee_sat) = (attempt.transaction.clone(), attempt.fee_sat);
-        self.job_mut(batch)?.bump = None;
-        self.change(batch, index, &format!("the reveal's fee is raised to {fee_sat} sat"), driver, |generation| {
-            generation.attempts.truncate(generation.attempts.len().max(position));
-            match generation.attempts.get_mut(position) {
-                Some(rung) => rung.sent = Some(tip.height),
-                None => generation.attempts.push(attempt),
-            }
-            generation.broadcast = Some(tip.hash);
-        })?;
-        self.job_mut(batch)?.refused = None;
-        self.send(batch, &transaction, "reveal", fee_sat, view, node, driver)
+        let reason = format!("the reveal's fee is raised to {} sat", attempt.fee_sat);
+        let job = self.job_mut(scene.batch)?;
+        (job.bump, job.refused) = (None, None);
+        self.store_and_send(index, &reason, &parcels, scene, |generation| match generation.attempts.get_mut(position) {
+            Some(rung) => rung.sent = Some(height),
+            None => generation.attempts.push(attempt),
+        })
     }
 
-    fn sweep(
-        &mut self,
-        batch: u64,
-        index: usize,
-        fee_sat: u64,
-        view: &View,
-        node: &dyn Node,
-        driver: &mut dyn Driver,
-    ) -> Result<(), ServiceError> {
-        let tip = view.tip;
-        let generation = self.generation(batch, index)?;
+    fn sweep(&mut self, index: usize, fee_sat: u64, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
+        let tip = scene.view.tip;
+        let generation = self.generation(scene.batch, index)?;
         let sweep = match &self.signer {
             Signer::Key(key) if generation.sweeps.len() < ATTEMPTS_MAX => {
                 generation.sign_sweep(key, fee_sat, tip.height)?
@@ -306,82 +279,144 @@ impl<S: BatchSource> Service<S> {
             _ => {
                 let hold = Hold::SweepAwaitsSignature(generation.commit.compute_txid());
                 if !generation.sweeps.is_empty() && generation.broadcast != Some(tip.hash) {
-                    self.resend_sweep(batch, index, view, node, driver)?;
+                    self.resend_sweep(index, scene)?;
                 }
-                self.job_mut(batch)?.refused = refused(tip.hash, hold);
-                return Ok(());
+                return self.refuse(hold, false, scene);
             }
         };
-        if let Some(hold) = judge(node, std::slice::from_ref(&sweep.transaction))? {
-            self.job_mut(batch)?.refused = refused(tip.hash, hold);
-            return Ok(());
+        let parcels = [Parcel::sweep(&sweep)];
+        if let Err((hold, _)) = judge(index, &parcels, scene)? {
+            return self.refuse(hold, false, scene);
         }
-        let transaction = sweep.transaction.clone();
-        self.change(batch, index, "", driver, |generation| {
-            generation.sweeps.push(sweep);
-            generation.broadcast = Some(tip.hash);
-        })?;
-        self.send(batch, &transaction, "sweep", fee_sat, view, node, driver)
+        self.store_and_send(index, "", &parcels, scene, |generation| generation.sweeps.push(sweep))
     }
 
-    fn resend_sweep(
+    fn resend_sweep(&mut self, index: usize, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
+        let latest = self.generation(scene.batch, index)?.sweeps.last().map(Parcel::sweep);
+        self.repeat(index, latest.as_slice(), scene)
+    }
+
+    /// Notes in the store what is about to be handed over for the first time, and hands it over.
+    fn store_and_send(
         &mut self,
-        batch: u64,
         index: usize,
-        view: &View,
-        node: &dyn Node,
-        driver: &mut dyn Driver,
+        reason: &str,
+        parcels: &[Parcel],
+        scene: &mut Scene<'_>,
+        change: impl FnOnce(&mut Generation),
     ) -> Result<(), ServiceError> {
-        let tip = view.tip.hash;
-        let Some(generation) = self.job_mut(batch)?.generations.get_mut(index) else { return Ok(()) };
-        generation.broadcast = Some(tip);
-        let Some(sweep) = generation.sweeps.last().cloned() else { return Ok(()) };
-        self.send(batch, &sweep.transaction, "sweep", sweep.fee_sat, view, node, driver)
+        let tip = scene.view.tip.hash;
+        self.change(index, reason, scene, |generation| {
+            change(generation);
+            generation.broadcast = Some(tip);
+        })?;
+        self.hand_over(index, parcels, scene)
     }
 
-    /// Hands a transaction over; a refusal is remembered until the next tip.
-    #[expect(clippy::too_many_arguments, reason = "one place that sends, for all kinds of transactions")]
-    fn send(
-        &mut self,
-        batch: u64,
-        transaction: &Transaction,
-        what: &'static str,
-        fee_sat: u64,
-        view: &View,
-        node: &dyn Node,
-        driver: &mut dyn Driver,
-    ) -> Result<(), ServiceError> {
-        step(driver, Step::BeforeSend)?;
-        match node.send(transaction) {
-            Ok(_) => driver.note(&Note::Sent { batch, txid: transaction.compute_txid(), what, fee_sat }),
-            Err(NodeError::Rejected { txid, rejection }) => {
-                let hold = Hold::Refused { txid, reason: rejection.reason };
-                self.job_mut(batch)?.refused = Some(Failed { tip: view.tip.hash, hold, is_of_sending: true });
-            }
-            Err(error) => return Err(error.into()),
+    /// Hands over again. A repetition is no news: it is remembered for this run, and not stored.
+    fn repeat(&mut self, index: usize, parcels: &[Parcel], scene: &mut Scene<'_>) -> Result<(), ServiceError> {
+        let tip = scene.view.tip.hash;
+        if let Some(generation) = self.job_mut(scene.batch)?.generations.get_mut(index) {
+            generation.broadcast = Some(tip);
         }
-        step(driver, Step::AfterSend)
+        self.hand_over(index, parcels, scene)
+    }
+
+    /// Hands transactions over, each after the one that it spends from: singly, or together where the first pays too little.
+    /// A refusal is remembered until the next tip, and ends it.
+    fn hand_over(&mut self, index: usize, parcels: &[Parcel], scene: &mut Scene<'_>) -> Result<(), ServiceError> {
+        for (position, parcel) in parcels.iter().enumerate() {
+            step(scene.driver, Step::BeforeSend)?;
+            let mut refusal = send(parcel, scene)?;
+            let is_too_cheap = refusal.as_ref().is_some_and(|refusal| is_too_cheap(index, &refusal.rejection, scene));
+            if let Some(child) = parcels.get(position + 1).filter(|_| is_too_cheap) {
+                refusal = send_package(parcel, child, scene)?;
+                step(scene.driver, Step::AfterSend)?;
+                return refusal.map_or(Ok(()), |refusal| self.refuse(refusal.into(), true, scene));
+            }
+            step(scene.driver, Step::AfterSend)?;
+            if let Some(refusal) = refusal {
+                return self.refuse(refusal.into(), true, scene);
+            }
+        }
+        Ok(())
     }
 }
 
-/// Asks whether the node would take transactions that spend from one another, without handing them over.
-fn judge(node: &dyn Node, transactions: &[Transaction]) -> Result<Option<Hold>, ServiceError> {
-    let verdicts = node.test_accept(transactions)?;
+/// A transaction that the node refuses.
+struct Refusal {
+    txid: Txid,
+    rejection: Rejection,
+}
+
+impl From<Refusal> for Hold {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { txid: refusal.txid, reason: refusal.rejection.reason }
+    }
+}
+
+fn send(parcel: &Parcel, scene: &mut Scene<'_>) -> Result<Option<Refusal>, ServiceError> {
+    match scene.node.send(&parcel.transaction) {
+        Ok(_) => {
+            note_sent(parcel, scene);
+            Ok(None)
+        }
+        Err(NodeError::Rejected { txid, rejection }) => Ok(Some(Refusal { txid, rejection })),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Hands over a transaction that the next one pays for; the refusal that says the most, if there is any.
+fn send_package(parent: &Parcel, child: &Parcel, scene: &mut Scene<'_>) -> Result<Option<Refusal>, ServiceError> {
+    let verdicts = scene.node.send_package(&parent.transaction, &child.transaction)?;
+    let mut refusals = Vec::new();
+    for (parcel, verdict) in [parent, child].into_iter().zip(verdicts) {
+        match verdict {
+            Ok(_) => note_sent(parcel, scene),
+            Err(rejection) => refusals.push(Refusal { txid: parcel.transaction.compute_txid(), rejection }),
+        }
+    }
+    // Without its parent a child has no inputs, which says nothing; what it lacks in fees it lacks for both.
+    Ok(refusals.into_iter().rev().max_by_key(|refusal| refusal.rejection.class == RejectClass::FeeTooLow))
+}
+
+fn note_sent(parcel: &Parcel, scene: &mut Scene<'_>) {
+    let (batch, txid) = (scene.batch, parcel.transaction.compute_txid());
+    scene.driver.note(&Note::Sent { batch, txid, what: parcel.what, fee_sat: parcel.fee_sat });
+}
+
+/// Whether what the node refuses would enter with a child that pays for it. Whatever else spends the commit's coins is not
+/// replaced that way.
+fn is_too_cheap(index: usize, rejection: &Rejection, scene: &Scene<'_>) -> bool {
+    let is_free = scene.seen(index).is_some_and(|seen| seen.inputs == Inputs::Good);
+    rejection.class == RejectClass::FeeTooLow && is_free
+}
+
+/// Asks whether the node would take transactions that spend from one another, without handing them over. If not, why, and
+/// whether a higher fee may help. A package that pays together is not judged by nodes before it is sent.
+fn judge(index: usize, parcels: &[Parcel], scene: &Scene<'_>) -> Result<Result<Way, (Hold, bool)>, ServiceError> {
+    let transactions: Vec<Transaction> = parcels.iter().map(|parcel| parcel.transaction.clone()).collect();
+    let verdicts = scene.node.test_accept(&transactions)?;
     // A package with a known member is not judged as a whole, but what remains of it can be.
-    if transactions.len() > 1 && verdicts.first().is_some_and(Acceptance::is_known) {
-        return judge(node, &transactions[1..]);
+    if parcels.len() > 1 && verdicts.first().is_some_and(Acceptance::is_known) {
+        return judge(index, &parcels[1..], scene);
     }
     // Where one is refused, the node may leave the others unjudged: the refusal is the reason to tell.
-    let rejected = transactions.iter().zip(&verdicts).find_map(|(transaction, verdict)| match verdict {
-        Acceptance::Rejected(rejection) => Some((transaction, rejection.reason.clone())),
+    let rejected = verdicts.iter().enumerate().find_map(|(position, verdict)| match verdict {
+        Acceptance::Rejected(rejection) => Some((position, rejection.clone())),
         _ => None,
     });
     let unjudged = || {
-        let mut all = transactions.iter().zip(&verdicts);
-        let (transaction, _) = all.find(|(_, verdict)| **verdict == Acceptance::NotJudged)?;
-        Some((transaction, "the node did not judge it".to_owned()))
+        let position = verdicts.iter().position(|verdict| *verdict == Acceptance::NotJudged)?;
+        Some((position, Rejection { class: RejectClass::Policy, reason: "the node did not judge it".to_owned() }))
     };
-    Ok(rejected
-        .or_else(unjudged)
-        .map(|(transaction, reason)| Hold::Refused { txid: transaction.compute_txid(), reason }))
+    Ok(match rejected.or_else(unjudged) {
+        None => Ok(Way::Singly),
+        Some((0, rejection)) if parcels.len() > 1 && is_too_cheap(index, &rejection, scene) => Ok(Way::AsPackage),
+        Some((position, rejection)) => {
+            let is_too_cheap = rejection.class == RejectClass::FeeTooLow;
+            let refusal = Refusal { txid: transactions[position].compute_txid(), rejection };
+            Err((refusal.into(), is_too_cheap))
+        }
+    })
 }

@@ -19,6 +19,11 @@ use taproof_verifier::{
 pub(super) struct Standings(BTreeMap<u64, (BlockHash, StatementId, Standing)>);
 
 impl Standings {
+    /// Forgets the batches before one.
+    pub(super) fn forget_before(&mut self, batch: u64) {
+        self.0.retain(|kept, _| *kept >= batch);
+    }
+
     fn get(&self, batch: u64, tip: BlockHash, statement: StatementId) -> Option<&Standing> {
         let (at, of, standing) = self.0.get(&batch)?;
         (*at == tip && *of == statement).then_some(standing)

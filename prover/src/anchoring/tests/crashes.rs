@@ -1,7 +1,10 @@
 //! Killed before and after every durable write and every send, the service goes on to the same end.
 
-use super::rig::Rig;
-use crate::anchoring::{Order, ServiceError, State};
+use super::rig::{Rig, rate};
+use crate::{
+    anchoring::{Order, ServiceError, State},
+    node::EmbeddedNode,
+};
 
 /// Ticks, and starts the service again if the script stopped it.
 fn tick(rig: &mut Rig) -> bool {
@@ -89,6 +92,29 @@ fn a_node_that_goes_down_at_any_call_changes_nothing() {
         assert!(matches!(rig.state(0), State::InBlock), "{answers} answers: {}", rig.state(0));
         assert_eq!(rig.job(0).generations().len(), 1, "{answers} answers");
         if !failed {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_crash_while_a_package_is_handed_over_changes_nothing() {
+    for stop_at in 0.. {
+        let mut rig = Rig::new(1);
+        rig.tick();
+        rig.toy.node = EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
+        rig.outlook.min_pool = rate("8");
+        rig.mine_only(&[]);
+        rig.script.steps.clear();
+        rig.script.stop_at = Some(stop_at);
+        let stopped = tick(&mut rig);
+        rig.script.stop_at = None;
+        rig.mine_and_tick(1);
+        assert_eq!(rig.state(0), State::InBlock, "step {stop_at}");
+        assert_eq!(rig.job(0).generations().len(), 1, "step {stop_at}");
+        assert_eq!(rig.job(0).generations()[0].attempts().len(), 2, "step {stop_at}");
+        if !stopped {
+            assert!(stop_at > 5, "refused, stored, then sent as one");
             break;
         }
     }

@@ -262,6 +262,52 @@ fn fees_rise_on_schedule_on_demand_and_when_the_pool_lets_go() {
 }
 
 #[test]
+fn a_commit_that_is_in_no_pool_is_paid_for_only_where_its_coins_are_free() {
+    let (rig, job) = signed();
+    let [.., (_, mut job), _] = jobs(&job);
+    let mut seen = view(&job, 210, wanted(&job));
+    job.generations[0].broadcast = Some(seen.tip.hash);
+    let lost = &mut seen.generations[0];
+    (lost.commit, lost.output, lost.attempts) = (Place::Nowhere, Spender::None, vec![Place::Nowhere]);
+    assert_eq!(kind(decide(&job, &seen, &rig.config).action), "-", "the pool takes the like: no fee is the reason");
+    seen.fees.min_pool = rate("7");
+    let Some(Action::Bump { range, .. }) = decide(&job, &seen, &rig.config).action else { panic!("no bump") };
+    let package = job.generations[0].package(false, 0).expect("a reveal");
+    let (commit_vb, commit_sat) = package.unmined_commit.expect("unmined");
+    let needed = super::super::fees::fee_sat(rate("7"), commit_vb + package.reveal_vsize_vb);
+    assert!(range.aim_sat + commit_sat >= needed, "what the commit lacks, too");
+    for inputs in [Inputs::SpentInPool(OutPoint::null(), txid(8)), Inputs::Unconfirmed(OutPoint::null())] {
+        seen.generations[0].inputs = inputs;
+        assert_eq!(kind(decide(&job, &seen, &rig.config).action), "-", "{inputs:?}");
+    }
+}
+
+#[test]
+fn the_clock_of_bumps_counts_no_block_that_the_anchor_spent_in_the_chain() {
+    let (rig, job) = signed();
+    let [.., (_, mut job), _] = jobs(&job);
+    let bumps = |job: &Job, height: u32| {
+        let (mut job, seen) = (job.clone(), view(job, height, wanted(job)));
+        job.generations[0].broadcast = Some(seen.tip.hash);
+        kind(decide(&job, &seen, &rig.config).action) == "bump"
+    };
+    assert!(bumps(&job, 203), "sent at 200");
+    // Seen in the chain at the last look, and gone at this one.
+    for state in [State::InBlock, State::Safe, State::Final] {
+        job.state = state;
+        assert!(!bumps(&job, 230), "{state}");
+    }
+    job.history.clear();
+    job.state = State::RevealSent;
+    for (to, height) in [(State::InBlock, 201), (State::Safe, 203), (State::RevealSent, 205), (State::Bumped, 208)] {
+        job.move_to(to, height, 0, "");
+    }
+    assert!(!bumps(&job, 207) && bumps(&job, 208), "it left the chain at 205");
+    job.generations[0].attempts[0].sent = Some(208);
+    assert!(!bumps(&job, 210) && bumps(&job, 211), "another was sent at 208");
+}
+
+#[test]
 fn rates_keep_their_decimals() {
     let (rig, _) = signed();
     let config = crate::anchoring::Config { fee_floor: rate("0.1"), ..rig.config };

@@ -81,6 +81,31 @@ fn an_external_signer_is_asked_once_for_a_whole_ladder() {
 }
 
 #[test]
+fn the_rung_that_pays_for_the_commit_goes_with_it() {
+    let mut rig = external();
+    let mut job = rig.job(0).clone();
+    for mut psbt in all(&rig, &job) {
+        sign(&mut psbt);
+        psbt::accept(&mut job, &psbt).expect("well signed");
+    }
+    rig.store().put_signed(&job).expect("ours");
+    // The pool's minimum rose while the signer was busy: the commit pays too little, and the first rungs do.
+    rig.outlook.min_pool = super::rig::rate("8");
+    rig.tick();
+    assert_eq!(rig.states(0), [State::Built, State::Signed, State::RevealSent], "both at once");
+    let generation = &rig.job(0).generations()[0];
+    let sent = generation.attempts().iter().position(|attempt| attempt.sent_height().is_some()).expect("one was sent");
+    assert!(sent > 0, "not the cheapest");
+    assert_eq!(
+        generation.commit().compute_txid(),
+        job.generations()[0].commit().compute_txid(),
+        "nothing is signed anew"
+    );
+    rig.mine_and_tick(1);
+    assert_eq!(rig.state(0), State::InBlock);
+}
+
+#[test]
 fn a_sweep_can_be_signed_elsewhere_too() {
     let mut rig = external();
     let mut job = rig.job(0).clone();

@@ -193,6 +193,89 @@ fn a_pool_whose_minimum_rose_gets_the_reveal_again_at_a_higher_fee() {
     assert!(rig.node().pool_entry(&reveal).expect("it answers").is_some());
 }
 
+/// Whether the node's pool holds commit and latest reveal.
+fn package_waits(rig: &Rig) -> bool {
+    let figures = rig.job(0).figures().expect("built");
+    let waits = |txid| rig.node().pool_entry(txid).expect("it answers").is_some();
+    waits(&figures.commit) && waits(&figures.reveal)
+}
+
+/// What commit and latest reveal pay, in satoshi a thousand virtual bytes, and what the commit pays by itself.
+fn rates(rig: &Rig) -> (u64, u64) {
+    let figures = rig.job(0).figures().expect("built");
+    let generation = &rig.job(0).generations()[0];
+    let own = generation.commit_fee_sat() * 1_000 / generation.commit().vsize() as u64;
+    (figures.fee_sat * 1_000 / figures.vsize_vb, own)
+}
+
+#[test]
+fn a_commit_below_the_pools_minimum_goes_with_a_reveal_that_pays_for_both() {
+    let mut rig = Rig::new(1);
+    rig.tick();
+    // The pool is lost, and takes both back only for more: together, since the commit's fee is what it is.
+    let forget = |rig: &mut Rig| {
+        rig.toy.node = EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
+        rig.mine_only(&[]);
+    };
+    forget(&mut rig);
+    rig.outlook.min_pool = rate("8");
+    rig.tick();
+    assert!(package_waits(&rig), "{:?}", rig.job(0).hold());
+    let (together, commit) = rates(&rig);
+    assert!(together >= 8_000 && commit < 8_000, "{together} and {commit}");
+    assert_eq!((rig.state(0), rig.job(0).generations().len()), (State::Bumped, 1));
+    // What pays enough is repeated as it is.
+    forget(&mut rig);
+    rig.restart();
+    rig.tick();
+    assert!(package_waits(&rig));
+    assert_eq!(rig.job(0).figures().expect("built").attempts, 2);
+    // Above the cap nothing enters; below it again, the pair does.
+    forget(&mut rig);
+    rig.outlook.min_pool = rate("101");
+    rig.tick();
+    assert!(matches!(rig.job(0).hold(), Some(Hold::Refused { .. })), "{:?}", rig.job(0).hold());
+    assert!(!package_waits(&rig));
+    rig.outlook.min_pool = rate("8");
+    rig.mine_only(&[]);
+    rig.tick();
+    assert!(package_waits(&rig));
+    rig.mine_and_tick(1);
+    assert_eq!(rig.state(0), State::InBlock);
+}
+
+#[test]
+fn a_commit_that_nobody_has_seen_is_built_anew_for_a_pool_whose_minimum_rose() {
+    let mut rig = Rig::new(1);
+    // Stopped before the commit is marked as sent.
+    rig.script.stop_at = Some(3);
+    rig.try_tick().expect_err("stopped");
+    let unseen = rig.job(0).generations()[0].commit().compute_txid();
+    rig.restart();
+    rig.outlook.min_pool = rate("8");
+    rig.tick();
+    assert!(package_waits(&rig), "{:?}", rig.job(0).hold());
+    let (together, commit) = rates(&rig);
+    assert!(together >= 8_000 && commit >= 8_000, "{together} and {commit}: neither needs the other");
+    assert_eq!((rig.state(0), rig.job(0).generations().len()), (State::RevealSent, 1));
+    assert_ne!(rig.job(0).figures().expect("built").commit, unseen);
+}
+
+#[test]
+fn a_commit_whose_reveal_went_nowhere_gets_a_dearer_one() {
+    let mut rig = Rig::new(1);
+    // Stopped when the commit was handed over, before the reveal is marked as sent.
+    rig.script.stop_at = Some(7);
+    rig.try_tick().expect_err("stopped");
+    assert_eq!(rig.state(0), State::CommitSent);
+    rig.restart();
+    rig.outlook.min_pool = rate("8");
+    rig.tick();
+    assert!(package_waits(&rig), "{:?}", rig.job(0).hold());
+    rig.mine_and_tick(1);
+    assert_eq!((rig.state(0), rig.job(0).generations().len()), (State::InBlock, 1));
+}
+
 #[test]
 fn a_node_that_is_not_up_to_date_is_not_acted_on() {
     let mut rig = Rig::new(1);

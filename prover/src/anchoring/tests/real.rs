@@ -2,7 +2,7 @@
 
 use super::{
     bitcoind::{
-        Bitcoind, Options,
+        Bitcoind, MATURITY_BLOCKS, Options, SMALL_POOL, filler_coins,
         proxy::{Fault, Proxy},
     },
     rig::{Proven, Rig, Script, rate},
@@ -85,7 +85,11 @@ impl World {
 
     /// A node whose last block is years old.
     fn behind(batches: u64) -> Self {
-        let (core, setting) = (Bitcoind::start_with(Options::default()), Setting::new(batches));
+        Self::behind_with(batches, Options::default())
+    }
+
+    fn behind_with(batches: u64, options: Options) -> Self {
+        let (core, setting) = (Bitcoind::start_with(options), Setting::new(batches));
         for block in &setting.blocks[1..] {
             let refusal = core.call("submitblock", json!([serialize_hex(block)]));
             assert!(refusal.is_null(), "the embedded chain is one of regtest: {refusal}");
@@ -255,6 +259,46 @@ fn a_node_that_is_down_or_behind_is_waited_for() {
     let figures = world.job(0).figures().expect("built");
     assert!(world.core.pool().contains(&figures.commit) && world.core.pool().contains(&figures.reveal));
     world.mine_and_tick(1);
+    assert_eq!(world.state(0), State::InBlock);
+}
+
+#[test]
+fn a_full_pool_takes_commit_and_reveal_as_one_package() {
+    let options = Options { arguments: vec![SMALL_POOL.to_owned()], ..Options::default() };
+    let mut world = World::behind_with(1, options);
+    let (node, key, tip) = (world.core.node(), &world.setting.key, world.core.tip().0);
+    let mature = node.coins(&[key.script_pubkey()]).expect("it answers").coins.into_iter();
+    let mature = mature.filter(|coin| coin.height + MATURITY_BLOCKS <= tip);
+    let mature: Vec<Funding> =
+        mature.map(|coin| Funding { outpoint: coin.outpoint, output: coin.output }).take(1).collect();
+    let split = pay(filler_coins(), rate("5"), &mature, key).expect("50 bitcoin");
+    world.core.mine_with(std::slice::from_ref(&split), &world.core.new_script());
+    world.tick();
+    assert_eq!(world.state(0), State::RevealSent);
+    // What pays more pushes both out.
+    world.core.fill_pool(split.compute_txid(), 8_000);
+    let figures = world.job(0).figures().expect("built");
+    assert!(!world.core.pool().contains(&figures.commit));
+    world.tick();
+    let figures = world.job(0).figures().expect("built");
+    let pool = world.core.pool();
+    assert!(pool.contains(&figures.commit) && pool.contains(&figures.reveal), "{:?}", world.job(0).hold());
+    let generation = &world.job(0).generations()[0];
+    assert!(generation.commit_fee_sat() < 8 * generation.commit().vsize() as u64, "not by itself");
+    assert_eq!((world.state(0), world.job(0).generations().len()), (State::Bumped, 1));
+    // The same again is no news to the node, and the next bump replaces the reveal under the commit that waits.
+    world.core.mine_empty(1);
+    world.tick();
+    assert_eq!(world.state(0), State::Bumped);
+    let sent = world.job(0).figures().expect("built").attempts;
+    world.core.mine_empty(3);
+    world.tick();
+    let figures = world.job(0).figures().expect("built");
+    assert!(figures.attempts > sent && world.core.pool().contains(&figures.reveal), "{:?}", world.job(0).hold());
+    let generation = &world.job(0).generations()[0];
+    let reveal = generation.attempts().last().expect("bumped").transaction().clone();
+    world.core.mine_with(&[generation.commit().clone(), reveal], &world.core.new_script());
+    world.tick();
     assert_eq!(world.state(0), State::InBlock);
 }
 

@@ -65,6 +65,26 @@ fn an_anchor_comes_back_from_every_depth_and_state() {
 }
 
 #[test]
+fn an_anchor_that_left_the_chain_has_its_time_before_it_is_bumped() {
+    let mut rig = Rig::with_final_depth(1, FINAL_DEPTH_BLOCKS);
+    rig.tick();
+    rig.mine_and_tick(5);
+    assert_eq!(rig.state(0), State::Safe);
+    rig.reorganise(5);
+    rig.tick();
+    rig.restart();
+    rig.tick();
+    assert_eq!(rig.state(0), State::RevealSent, "sent again as it is");
+    for (state, _) in [State::RevealSent, State::RevealSent, State::Bumped].iter().zip(0..) {
+        rig.mine_only(&[]);
+        rig.tick();
+        assert_eq!(rig.state(0), *state);
+    }
+    rig.mine_and_tick(1);
+    assert_eq!(rig.state(0), State::InBlock);
+}
+
+#[test]
 fn a_reorganisation_before_anything_is_in_a_block_rebuilds_the_payload() {
     for (what, stop_at) in [("signed", Some(3)), ("sent", None)] {
         for depth in 1..=6 {

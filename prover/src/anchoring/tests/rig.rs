@@ -8,8 +8,8 @@ use crate::{
     batch::ProvenBatch,
     follow,
     node::{
-        Acceptance, ChainSource, CoinScan, EmbeddedNode, FeeFloors, Node, NodeError, PoolEntry, RejectClass, Rejection,
-        Sent, SyncState, Unspent,
+        Acceptance, ChainSource, CoinScan, EmbeddedNode, FeeFloors, Node, NodeError, PackageVerdict, PoolEntry, Sent,
+        SyncState, Unspent,
     },
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
     wallet::{PosterKey, PosterScripts},
@@ -290,24 +290,10 @@ impl SeenNode<'_> {
             0 => Err(NodeError::Unreachable { url: "http://toy".to_owned(), reason: "it is down".to_owned() }),
             left => {
                 self.outlook.answers.set(left - 1);
+                self.node.set_pool_minimum(self.outlook.min_pool);
                 Ok(self.node)
             }
         }
-    }
-
-    /// The pool's minimum, which counts each transaction alone.
-    fn too_cheap(&self, transaction: &Transaction) -> Option<Rejection> {
-        let spent = |input: &bitcoin::TxIn| {
-            let outpoint = input.previous_output;
-            let coin = self.node.chain().coin(&outpoint).map(|coin| coin.output.value.to_sat());
-            // The commit of a reveal that waits is the only other thing that is spent here.
-            coin.unwrap_or(u64::MAX / 8)
-        };
-        let spent: u64 = transaction.input.iter().map(spent).sum();
-        let paid: u64 = transaction.output.iter().map(|output| output.value.to_sat()).sum();
-        let is_cheap = spent - paid < self.outlook.min_pool.fee(transaction.weight()).to_sat();
-        let reason = "mempool min fee not met".to_owned();
-        is_cheap.then_some(Rejection { class: RejectClass::FeeTooLow, reason })
     }
 }
 
@@ -335,21 +321,15 @@ impl ChainSource for SeenNode<'_> {
 
 impl Node for SeenNode<'_> {
     fn test_accept(&self, transactions: &[Transaction]) -> Result<Vec<Acceptance>, NodeError> {
-        let verdicts = self.up()?.test_accept(transactions)?;
-        let judge = |(transaction, verdict): (&Transaction, Acceptance)| match self.too_cheap(transaction) {
-            Some(rejection) if verdict == Acceptance::Accepted => Acceptance::Rejected(rejection),
-            _ => verdict,
-        };
-        Ok(transactions.iter().zip(verdicts).map(judge).collect())
+        self.up()?.test_accept(transactions)
     }
 
     fn send(&self, transaction: &Transaction) -> Result<Sent, NodeError> {
-        let node = self.up()?;
-        let txid = transaction.compute_txid();
-        match self.too_cheap(transaction) {
-            Some(rejection) if node.pool_entry(&txid)?.is_none() => Err(NodeError::Rejected { txid, rejection }),
-            _ => node.send(transaction),
-        }
+        self.up()?.send(transaction)
+    }
+
+    fn send_package(&self, parent: &Transaction, child: &Transaction) -> Result<[PackageVerdict; 2], NodeError> {
+        self.up()?.send_package(parent, child)
     }
 
     fn pool_entry(&self, txid: &Txid) -> Result<Option<PoolEntry>, NodeError> {
@@ -374,8 +354,7 @@ impl Node for SeenNode<'_> {
     }
 
     fn fee_floors(&self) -> Result<FeeFloors, NodeError> {
-        self.up()?;
-        Ok(FeeFloors { min_pool: self.outlook.min_pool, incremental: FeeRate::MIN })
+        self.up()?.fee_floors()
     }
 
     fn sync_state(&self) -> Result<SyncState, NodeError> {

@@ -1,7 +1,7 @@
 //! What happens to anchors, told on the embedded chain.
 
 use super::rig::{Rig, rate};
-use crate::anchoring::{Hold, Order, State};
+use crate::anchoring::{Hold, Job, Order, State};
 use State::{Bumped, CommitSent, Final, InBlock, RevealSent, Safe, Signed, Waiting};
 
 #[test]
@@ -182,4 +182,34 @@ fn an_anchor_that_was_abandoned_too_late_is_adopted() {
     rig.store().put_order(0, Order::Abandon).expect("the store is ours");
     rig.mine_and_tick(1);
     assert_eq!(rig.state(0), InBlock);
+}
+
+#[test]
+fn a_look_costs_the_same_after_many_batches_as_after_few() {
+    let mut rig = Rig::new(7);
+    rig.config.closed_kept = 2;
+    // Calls to the node by a look at which there is nothing to do.
+    let cost = |rig: &mut Rig| {
+        rig.tick();
+        rig.outlook.answers.set(1_000);
+        rig.tick();
+        1_000 - rig.outlook.answers.replace(u64::MAX)
+    };
+    let batches = |rig: &Rig| rig.jobs().map(|job| (job.batch(), job.is_closed())).collect::<Vec<_>>();
+    let held_back = rig.batches.0.borrow_mut().split_off(&3);
+    rig.mine_and_tick(12);
+    assert_eq!(batches(&rig), [(1, true), (2, true)]);
+    let after_few = cost(&mut rig);
+    rig.batches.0.borrow_mut().extend(held_back);
+    rig.mine_and_tick(12);
+    assert_eq!((rig.anchored(), batches(&rig)), (7, vec![(5, true), (6, true)]));
+    assert_eq!(cost(&mut rig), after_few);
+    let kept = |rig: &Rig| rig.store().jobs().expect("ours").iter().map(Job::batch).collect::<Vec<_>>();
+    assert_eq!((kept(&rig), rig.store().payload_count()), (vec![5, 6], 2));
+    // What is forgotten is known from the chain, and nothing of it comes back.
+    rig.store().put_order(1, Order::Abandon).expect("ours");
+    rig.restart();
+    rig.mine_and_tick(2);
+    assert_eq!((rig.anchored(), kept(&rig)), (7, vec![5, 6]));
+    assert!(rig.script.notes.iter().any(|note| note.contains("OrderIgnored")));
 }

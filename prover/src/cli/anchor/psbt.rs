@@ -112,7 +112,13 @@ impl PsbtCommand {
 fn write(folder: &Path, name: &str, psbt: &Psbt) -> Result<PathBuf> {
     let path = folder.join(format!("{name}.psbt"));
     let bytes = psbt.serialize();
-    write_atomically(&path, |file| file.write_all(&bytes))?;
+    // What a signer has put there may be all that there is of its signatures.
+    if std::fs::read(&path).is_ok_and(|found| found != bytes) {
+        let failure = Failure::new(Exit::Input, format!("{} is there and holds something else", path.display()));
+        return Err(failure.advise("name another folder"));
+    }
+    let written = write_atomically(&path, |file| file.write_all(&bytes));
+    written.or_exit_while(Exit::Failed, path.display().to_string())?;
     Ok(path)
 }
 

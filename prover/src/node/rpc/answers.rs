@@ -1,16 +1,19 @@
 //! The answers of bitcoind, as far as they are read, and what they mean.
 
-use super::super::{Acceptance, Coin, CoinScan, FeeFloors, PoolEntry, Unspent, reject::classify};
+use super::super::{Acceptance, Coin, CoinScan, FeeFloors, PoolEntry, Rejection, Unspent, reject::classify};
 use crate::anchor::FeeRate;
-use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, TxOut, Txid, amount::serde::as_btc};
+use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, TxOut, Txid, Wtxid, amount::serde::as_btc};
 use serde::Deserialize;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use taproof_verifier::headers::BlockId;
 
 /// bitcoind's reasons for not testing what its pool has.
 const IN_POOL_REASONS: [&str; 2] = ["txn-already-in-mempool", "txn-same-nonwitness-data-in-mempool"];
 /// bitcoind's reason for not testing what is in a block.
 const IN_CHAIN_REASON: &str = "txn-already-known";
+
+/// bitcoind's reasons for a transaction of a package that it has not judged by itself, of several versions.
+const UNJUDGED_REASONS: [&str; 2] = ["package-not-validated", "unevaluated"];
 
 /// `getblockchaininfo`, as far as it tells the network.
 #[derive(Deserialize)]
@@ -50,6 +53,29 @@ impl From<TestAcceptance> for Acceptance {
             Some(false) => Self::Rejected(classify(answer.reject_details.unwrap_or(reason))),
             None => answer.package_error.map_or(Self::NotJudged, |reason| Self::Rejected(classify(reason))),
         }
+    }
+}
+
+/// `submitpackage`.
+#[derive(Deserialize)]
+pub(super) struct PackageAnswer {
+    package_msg: String,
+    #[serde(rename = "tx-results")]
+    results: HashMap<Wtxid, PackageResult>,
+}
+
+#[derive(Deserialize)]
+struct PackageResult {
+    error: Option<String>,
+}
+
+impl PackageAnswer {
+    /// The verdict on a transaction; `None` if there is none.
+    pub(super) fn verdict(&self, wtxid: &Wtxid) -> Option<Result<(), Rejection>> {
+        let Some(error) = &self.results.get(wtxid)?.error else { return Some(Ok(())) };
+        // What is wrong with the package as a whole is told once for all.
+        let is_unjudged = UNJUDGED_REASONS.contains(&error.as_str());
+        Some(Err(classify(if is_unjudged { self.package_msg.clone() } else { error.clone() })))
     }
 }
 
