@@ -33,6 +33,8 @@ pub mod setup;
 pub mod state_proof;
 mod store_fault;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod toy;
 #[cfg(test)]
 mod toy_rollup;
