@@ -43,9 +43,12 @@ impl Storm {
         })
     }
 
-    /// A signer coordinates, by its own view.
+    /// A signer coordinates, by its own view, which may be new.
     pub(super) fn draft(&mut self) {
         let signer = self.rng.gen_range(0..SIGNERS);
+        if self.rng.gen_bool(0.5) {
+            self.look(signer);
+        }
         let (payouts_max, coins_max) = (self.rng.gen_range(1..8), self.rng.gen_range(0..6));
         let coin = self.coin();
         match self.plan(self.signers[signer].scan(), std::slice::from_ref(&coin), payouts_max, coins_max) {
@@ -69,12 +72,15 @@ impl Storm {
         CheckedLink::check(psbt.clone(), &SignerView { scan, fee_coins: &fee_coins, fee_bounds })
     }
 
-    /// A signer signs any draft that it can by its own view; with enough signatures the link is on its way.
+    /// A signer signs a draft, more often than not the last one, if it can by its own view; with enough signatures the link is on
+    /// its way.
     pub(super) fn sign(&mut self) {
-        if self.drafts.is_empty() {
-            return;
+        let Some(last) = self.drafts.len().checked_sub(1) else { return };
+        let draft = if self.rng.gen_bool(0.6) { last } else { self.rng.gen_range(0..=last) };
+        let signer = self.rng.gen_range(0..SIGNERS);
+        if self.rng.gen_bool(0.3) {
+            self.look(signer);
         }
-        let (draft, signer) = (self.rng.gen_range(0..self.drafts.len()), self.rng.gen_range(0..SIGNERS));
         let checked = match self.check_link(&self.drafts[draft][0], self.signers[signer].scan()) {
             Ok(checked) => checked,
             Err(_) => {
@@ -94,7 +100,7 @@ impl Storm {
         let rivals = self.links_for.entry(place).or_default();
         if !rivals.contains(&txid) {
             rivals.push(txid);
-            self.tally.rival_links += usize::from(rivals.len() == 2);
+            self.tally.rival_links += u64::from(rivals.len() == 2);
             self.sea.push(Afloat { transaction: link, since: self.node.chain().height() });
         }
     }

@@ -174,10 +174,10 @@ pub(super) struct Sums {
     /// Settled without an output, for being dust.
     pub(super) dust_sat: u64,
     pub(super) top_up_sat: u64,
-    pub(super) void: usize,
-    pub(super) refunded: usize,
+    pub(super) void: u64,
+    pub(super) refunded: u64,
     pub(super) settled: u64,
-    pub(super) links: usize,
+    pub(super) links: u64,
 }
 
 /// The chain's own books. They are written by nobody but blocks, and compared with what followers say.
@@ -375,7 +375,7 @@ fn check_outputs(chain: &RegtestChain, facts: &[(u32, &Facts)], entries: &[Entry
             Fate::Void => {
                 assert!(!by_link, "the federation took a void deposit");
                 sums.void += 1;
-                sums.refunded += usize::from(spender.is_some());
+                sums.refunded += u64::from(spender.is_some());
             }
         }
     }

@@ -201,12 +201,12 @@ fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
     assert_eq!(agreed(&rig.ledger), [true, false, false]);
     assert_eq!(agreed(&other), [true; 3]);
     // Ours has a batch of its own, and another that follows it.
-    let waiting = [transfer(0, 0, 1, 1)];
+    let waiting = [transfer(0, 0, 0, 1), transfer(0, 1, 1, 1)];
     rig.ledger.set_deposits(0, &[scanned(0, 50_000, 1)]).expect("room");
     rig.ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
-    rig.ledger.set_deposits(1, &[scanned(1, 5, 1)]).expect("room");
+    rig.ledger.add_transactions(&waiting[..1]).expect("room");
     rig.ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
-    rig.ledger.add_transactions(&waiting).expect("room");
+    rig.ledger.add_transactions(&waiting[1..]).expect("room");
     assert_eq!((rig.ledger.next_batch(), agreed(&rig.ledger)), (2, [true, false, false]));
     assert!(rig.ledger.take_over(first).expect("it follows"));
     assert_eq!((rig.ledger.next_batch(), agreed(&rig.ledger)), (1, [true, true, false]));
