@@ -50,7 +50,7 @@ mod store;
 mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use build::Signer;
 pub use config::{Config, ConfigError, Headroom};

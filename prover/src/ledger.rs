@@ -5,11 +5,13 @@
 //! One process at a time has it open.
 //!
 //! A batch can be taken back until it is final ([`Ledger::rewind_to`], [`Ledger::forget_before`]): what undoes it is part of
-//! the transaction that stores it.
+//! the transaction that stores it. Where somebody else's batch got into the chain, the ledger takes it over
+//! ([`Ledger::take_over`]).
 
 mod apply;
 mod error;
 mod tables;
+mod take_over;
 mod undo;
 
 use crate::{

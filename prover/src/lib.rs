@@ -34,6 +34,8 @@ pub mod state_proof;
 mod store_fault;
 mod store_file;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod toy;
 #[cfg(test)]
 mod toy_rollup;

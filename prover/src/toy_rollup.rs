@@ -2,6 +2,7 @@
 
 use crate::{
     anchor::{AnchorArtefact, AnchorRequest, FeeRate, Funding, build, pay},
+    batch::{BatchFile, ProvenBatch},
     node::{EmbeddedNode, Node},
     regtest::{COINBASE_MATURITY_BLOCKS, RegtestChain},
     wallet::{PosterKey, Wallet},
@@ -12,6 +13,7 @@ use ark_ff::Field;
 use bitcoin::{Amount, Network, ScriptBuf, Transaction, TxOut};
 use std::collections::BTreeMap;
 use taproof_circuits::{
+    chunk::witness::ChunkWitness,
     schnorr::SecretKey,
     state::{Batch, Plan, Slots, State},
     transaction as rollup,
@@ -31,7 +33,7 @@ use taproof_verifier::{
 };
 
 const CHAIN_ID: ChainId = ChainId(7);
-const SLOTS: u16 = 4;
+pub(crate) const SLOTS: u16 = 4;
 /// The number of blocks that make one final.
 pub(crate) const FINAL_DEPTH_BLOCKS: u32 = 6;
 
@@ -71,6 +73,38 @@ pub(crate) fn forge(statement: &Statement) -> Proof {
     Proof::new(g1(a), g2(b), g1(c)).expect("points of the groups")
 }
 
+/// What is posted of a chunk, proven.
+pub(crate) fn prove_chunk(witness: &ChunkWitness) -> Chunk {
+    Chunk {
+        slots: witness.statement.circuit.slots,
+        token: witness.statement.context.token,
+        operator: witness.statement.context.operator,
+        root_after: witness.statement.root_after,
+        records: witness.records(),
+        proof: forge(&witness.statement),
+    }
+}
+
+/// Proves a batch of a ledger.
+pub(crate) fn prove(batch: &BatchFile) -> ProvenBatch {
+    let of = batch.header();
+    let header = Header {
+        chain_id: of.chain_id,
+        batch: of.number,
+        previous_payload_hash: PayloadHash::NONE,
+        root_before: of.root_before,
+        root_after: of.root_after,
+        depth: of.depth,
+        reference_height: of.reference.height,
+        reference_hash: of.reference.hash,
+        deposits_consumed: of.deposits_consumed,
+        program_id: of.program_id,
+    };
+    let chunks = batch.chunks().iter().map(prove_chunk).collect();
+    let payload = Payload::with_refutations(header, chunks, batch.refutations().to_vec()).expect("it fits");
+    ProvenBatch::new(payload).expect("it fits")
+}
+
 /// A rollup, its poster, and the chain that it is anchored on.
 pub(crate) struct ToyRollup {
     pub(crate) node: EmbeddedNode,
@@ -81,7 +115,7 @@ pub(crate) struct ToyRollup {
     pub(crate) poster: PosterKey,
     /// The block of the last deposit, which batches refer to.
     pub(crate) reference: BlockId,
-    wallet: Wallet,
+    pub(crate) wallet: Wallet,
 }
 
 impl ToyRollup {
@@ -178,15 +212,7 @@ impl ToyRollup {
             deposits_consumed: self.tip.deposits_consumed + deposits as u64,
             program_id: self.params.program_id,
         };
-        let chunk = |witness: &taproof_circuits::chunk::witness::ChunkWitness| Chunk {
-            slots: witness.statement.circuit.slots,
-            token: witness.statement.context.token,
-            operator: witness.statement.context.operator,
-            root_after: witness.statement.root_after,
-            records: witness.records(),
-            proof: forge(&witness.statement),
-        };
-        Payload::new(header, batch.chunks.iter().map(chunk).collect()).expect("a batch with chunks")
+        Payload::new(header, batch.chunks.iter().map(prove_chunk).collect()).expect("a batch with chunks")
     }
 
     /// Anchors a payload and mines it; the tip moves on.

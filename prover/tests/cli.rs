@@ -233,6 +233,33 @@ fn anchored_by_the_service(scene: &Scene) {
     assert!(scene.failure(1, &["batch", "--take-back", "9"]).contains("no batch 9"));
 }
 
+#[test]
+fn a_batch_of_another_poster_is_taken_over() {
+    let scene = Scene::funded();
+    // The other poster has a copy of everything, and is faster.
+    let other = Scene::new();
+    let copied = Command::new("cp").arg("-r").args([scene.path("rollup"), other.path("rollup")]).status();
+    assert!(copied.expect("cp is there").success());
+    let batch = |scene: &Scene, depth: &str| scene.report(&["batch", "--reference-depth", depth]);
+    assert_eq!(batch(&scene, "2")["deposits"], 1);
+    let theirs = batch(&other, "1");
+    assert_eq!((&theirs["batch"], &theirs["deposits"], &theirs["taken_over"]), (&0.into(), &2.into(), &0.into()));
+    other.report(&["prove", "rollup/batches/0.batch"]);
+    assert_eq!(other.report(&["anchor", "run", "--once"])["batches"], 1);
+    // All of it is final before the slower one looks.
+    other.report(&["regtest", "mine", "6"]);
+    fs::copy(other.path("rollup/regtest.chain"), scene.path("rollup/regtest.chain")).expect("one chain for both");
+    assert_eq!(scene.report(&["follow"])["root_verified"], theirs["root_after"]);
+    let nothing = batch(&scene, "1");
+    assert_eq!((&nothing["batch"], &nothing["taken_over"]), (&Value::Null, &1.into()));
+    scene.report(&["tx", "transfer", "--from", "0", "--to", "1", "--amount", "1", "--add-to", "txs.json"]);
+    let ours = scene.report(&["batch", "--reference-depth", "1", "txs.json"]);
+    assert_eq!((&ours["batch"], &ours["applied"], &ours["taken_over"]), (&1.into(), &1.into(), &0.into()));
+    scene.report(&["prove", "rollup/batches/1.batch"]);
+    assert_eq!(scene.report(&["anchor", "run", "--once"])["batches"], 2);
+    assert_eq!(scene.report(&["follow"])["root_verified"], ours["root_after"]);
+}
+
 /// Signs an opening, a transfer and a withdrawal that hold, and six transactions that do not.
 fn pay(scene: &Scene) {
     let new_owner = scene.owner("2");

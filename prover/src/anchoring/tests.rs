@@ -2,12 +2,13 @@
 
 mod crashes;
 mod decisions;
+mod proven_again;
 mod psbt;
 mod races;
 mod random;
 mod real;
 mod reorgs;
-mod rig;
+pub(crate) mod rig;
 mod store;
 mod stories;
 

@@ -4,7 +4,7 @@ use super::{
     Global,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
-    session::{NodeOptions, Session, ledger_failure},
+    session::{NodeOptions, Session, Source, ledger_failure, not_followed},
     tx::cell,
 };
 use clap::Args;
@@ -13,6 +13,7 @@ use std::{fmt, path::PathBuf};
 use taproof::{
     artefact::{self, transactions::TransactionFile},
     batch::{BatchFile, BatchHeader},
+    follow::{catch_up, start},
     ledger::{AppliedBatch, Ledger, ScannedDeposit},
 };
 use taproof_circuits::{
@@ -22,7 +23,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     cell::{CellIndex, Token},
     exit::Outcome,
-    follow::Follower,
+    follow::{Event, Follower},
     headers::BlockId,
 };
 
@@ -30,6 +31,7 @@ use taproof_verifier::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Deposits and exit requests come from the chain. A transaction that is refused is listed with its reason and the batch goes on.
+Where somebody else's batch got into the chain, the ledger takes it over first, in place of one of its own.
 
 Example:
   taproof batch payments.json more.json
@@ -71,6 +73,7 @@ struct ChunkReport {
 struct Report {
     batch: Option<u64>,
     file: Option<PathBuf>,
+    taken_over: u64,
     reference: BlockId,
     deposits: usize,
     void_deposits: u64,
@@ -95,6 +98,9 @@ impl fmt::Display for Report {
                 }
                 None => writeln!(f, "rejected: {}", rejection.reason)?,
             }
+        }
+        if self.taken_over > 0 {
+            writeln!(f, "taken over {} batches that somebody else anchored", self.taken_over)?;
         }
         let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {
             return write!(f, "nothing to apply, so there is no batch");
@@ -140,6 +146,7 @@ impl BatchCommand {
         let spinner = global.console().spinner("following the chain");
         let source = session.source(&self.node)?;
         let follower = session.follow(&source, |_| ())?;
+        let taken_over = take_over(&session, &source, &mut ledger, &follower)?;
         take_deposits(&mut ledger, &follower)?;
         let exits: Vec<_> = follower.pending_exits().copied().collect();
         ledger.set_exits(&exits).map_err(ledger_failure)?;
@@ -174,6 +181,7 @@ impl BatchCommand {
         let report = Report {
             batch: made.then_some(applied.number),
             file,
+            taken_over,
             reference,
             void_deposits: applied.deposits_consumed - consumed_before - credited,
             exits_served: count(Outcome::Served),
@@ -187,6 +195,24 @@ impl BatchCommand {
         };
         global.console().report(&report, ToString::to_string)
     }
+}
+
+/// Takes over what others anchored, if anything; gives how many batches that were.
+fn take_over(session: &Session, source: &Source, ledger: &mut Ledger, follower: &Follower) -> Result<u64> {
+    let mut taken_over = 0;
+    if ledger.agrees_with(follower.tip()).map_err(ledger_failure)? {
+        return Ok(taken_over);
+    }
+    // The store tells of final batches once, and nobody may have listened for the ledger: all are read again.
+    let (params, program) = (session.params.clone(), session.program.clone());
+    let mut reader = start(source.chain(), params, program).map_err(not_followed)?;
+    catch_up(source.chain(), &mut reader, |_, event| {
+        if let Some(Event::Verified(batch)) = event {
+            taken_over += u64::from(ledger.take_over(&batch).map_err(ledger_failure)?);
+        }
+        Ok::<(), Failure>(())
+    })?;
+    Ok(taken_over)
 }
 
 /// The block that the next batch refers to: so many confirmations deep, but never before that of the batch before.

@@ -5,7 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use taproof_circuits::state::{DepositStop, ExitStop, PlanError};
+use taproof_circuits::state::{DepositStop, ExitStop, PlanError, ReplayError};
 use taproof_verifier::cell::{ChainId, Depth};
 
 /// Why a ledger cannot do what it is asked.
@@ -110,6 +110,17 @@ pub enum LedgerError {
     /// There is no batch of that number.
     #[error("there is no batch {0}")]
     NoSuchBatch(u64),
+    /// The batch is not the one that comes next.
+    #[error("batch {found} comes where batch {expected} is next")]
+    NotNext {
+        /// The next batch.
+        expected: u64,
+        /// The batch that was given.
+        found: u64,
+    },
+    /// The batch does not follow from the ledger's state.
+    #[error("the batch does not follow from the ledger's state: {0}")]
+    Replay(#[from] ReplayError),
     /// A stored artefact does not decode.
     #[error("a stored artefact: {0}")]
     Artefact(#[from] ArtefactError),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use taproof_circuits::{state::State, tree::ChangeSet};
 use taproof_verifier::{
     cell::{Cell, CellIndex, ChainId, Depth},
+    follow::Tip,
     serde_form::element,
 };
 
@@ -55,6 +56,15 @@ impl Head {
             next_transaction: 0,
             reference_height: 0,
         }
+    }
+
+    /// Whether the chain's batches lead to the same.
+    pub(super) fn is_at(&self, tip: &Tip) -> bool {
+        // Before the first batch, the tip refers to the rollup's start.
+        let refers_to_same = tip.batches == 0 || self.reference_height == tip.reference.height;
+        (self.next_batch, self.root, self.depth, self.deposits_consumed)
+            == (tip.batches, tip.root, tip.depth, tip.deposits_consumed)
+            && refers_to_same
     }
 
     pub(super) fn put(&self, transaction: &WriteTransaction) -> Result<(), LedgerError> {

@@ -31,7 +31,8 @@ pub(super) struct Undo {
 impl Ledger {
     /// Takes back batch `batch` and all after it: the state before it is in force again, what it credited waits, and the
     /// transactions that were applied wait in their old order, ahead of those that came later. Transactions that were refused
-    /// do not come back. The artefacts of the batches are gone.
+    /// do not come back. The artefacts of the batches are gone. Where one of them was taken over with deposits that no scan had told
+    /// of, no deposit waits until the next scan.
     ///
     /// # Errors
     /// [`LedgerError::NoSuchBatch`] if `batch` is beyond the next one, [`LedgerError::Final`] if what undoes a batch is no
@@ -52,6 +53,7 @@ impl Ledger {
             undone.iter().rev().flat_map(|undo| undo.cells.iter().copied()).collect();
         let head = Head { next_transaction: self.head.next_transaction, ..first.head };
         let state = self.state_before(&head, &replaced)?;
+        let consumed = self.head.deposits_consumed;
         self.write(|transaction| {
             let mut cells = transaction.open_table(CELLS)?;
             for (index, cell) in &replaced {
@@ -65,9 +67,13 @@ impl Ledger {
                 transactions.insert(number, bytes.as_slice())?;
             }
             let mut deposits = transaction.open_table(DEPOSITS)?;
-            let taken_back = undone.iter().flat_map(|undo| &undo.deposits);
-            for (number, deposit) in (head.deposits_consumed..).zip(taken_back) {
-                deposits.insert(number, tables::encode(deposit).as_slice())?;
+            let taken_back: Vec<&ScannedDeposit> = undone.iter().flat_map(|undo| &undo.deposits).collect();
+            if taken_back.len() as u64 == consumed - head.deposits_consumed {
+                for (number, deposit) in (head.deposits_consumed..).zip(taken_back) {
+                    deposits.insert(number, tables::encode(deposit).as_slice())?;
+                }
+            } else {
+                deposits.retain(|_, _| false)?;
             }
             transaction.open_table(ARTEFACTS)?.retain_in((batch, 0).., |_, _| false)?;
             transaction.open_table(UNDO)?.retain_in(batch.., |_, _| false)?;

@@ -33,16 +33,16 @@ use taproof_verifier::{
 use tempfile::TempDir;
 
 /// Deeper than any reorganisation here.
-const FINAL_DEPTH_BLOCKS: u32 = 14;
+pub(super) const FINAL_DEPTH_BLOCKS: u32 = 14;
 
 /// What a service needs beside a node: made alike in every process.
-struct Setting {
-    params: Params,
-    program: Program,
+pub(super) struct Setting {
+    pub(super) params: Params,
+    pub(super) program: Program,
     batches: Proven,
-    key: PosterKey,
-    config: Config,
-    blocks: Vec<bitcoin::Block>,
+    pub(super) key: PosterKey,
+    pub(super) config: Config,
+    pub(super) blocks: Vec<bitcoin::Block>,
 }
 
 impl Setting {
@@ -67,16 +67,16 @@ impl Setting {
 }
 
 /// A bitcoind that has the toy's blocks, and a service.
-struct World {
-    core: Bitcoind,
-    setting: Setting,
+pub(super) struct World {
+    pub(super) core: Bitcoind,
+    pub(super) setting: Setting,
     script: Script,
     folder: TempDir,
     service: Option<Service<Proven>>,
 }
 
 impl World {
-    fn new(batches: u64) -> Self {
+    pub(super) fn new(batches: u64) -> Self {
         let world = Self::behind(batches);
         // A block of now ends the initial download.
         world.core.mine_empty(1);
@@ -133,7 +133,7 @@ impl World {
         self.job(batch).state()
     }
 
-    fn follower(&self) -> Follower {
+    pub(super) fn follower(&self) -> Follower {
         let node = self.core.node();
         let (params, program) = (self.setting.params.clone(), self.setting.program.clone());
         let mut follower = follow::start(&node, params, program).expect("the node's chain");

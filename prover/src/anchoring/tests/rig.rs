@@ -31,7 +31,7 @@ use tempfile::TempDir;
 
 /// The batches that are proven, as a test has them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Proven(pub(super) Rc<RefCell<BTreeMap<u64, ProvenBatch>>>);
+pub(crate) struct Proven(pub(crate) Rc<RefCell<BTreeMap<u64, ProvenBatch>>>);
 
 impl BatchSource for Proven {
     fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, ServiceError> {
@@ -41,10 +41,10 @@ impl BatchSource for Proven {
 
 /// A driver that keeps the notes and stops at a step of choice.
 #[derive(Debug, Default)]
-pub(super) struct Script {
-    pub(super) notes: Vec<String>,
-    pub(super) steps: Vec<Step>,
-    pub(super) stop_at: Option<usize>,
+pub(crate) struct Script {
+    pub(crate) notes: Vec<String>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) stop_at: Option<usize>,
 }
 
 impl Driver for Script {
@@ -77,7 +77,7 @@ pub(super) struct Rig {
     service: Option<Service<Proven>>,
 }
 
-pub(super) fn rate(text: &str) -> FeeRate {
+pub(crate) fn rate(text: &str) -> FeeRate {
     text.parse().expect("a rate")
 }
 
@@ -262,14 +262,29 @@ pub(super) fn prove_again(rig: &mut Rig) {
     rig.batches.0.borrow_mut().insert(0, ProvenBatch::new(payload).expect("short"));
 }
 
+/// No pair of commit and reveal pays more than the cap.
+pub(crate) fn check_cap(job: &Job, cap: FeeRate) {
+    for generation in job.generations() {
+        for attempt in generation.attempts() {
+            let vsize = (generation.commit().vsize() + attempt.transaction().vsize()) as u64;
+            let paid = generation.commit_fee_sat() + attempt.fee_sat();
+            assert!(
+                paid <= cap.sat_per_kvb() * vsize / 1_000 + 2,
+                "batch {}: {paid} sat are above the cap",
+                job.batch()
+            );
+        }
+    }
+}
+
 /// What a test makes a node say.
 #[derive(Clone, Debug)]
-pub(super) struct Outlook {
-    pub(super) estimate: Option<FeeRate>,
-    pub(super) min_pool: FeeRate,
-    pub(super) is_syncing: bool,
+pub(crate) struct Outlook {
+    pub(crate) estimate: Option<FeeRate>,
+    pub(crate) min_pool: FeeRate,
+    pub(crate) is_syncing: bool,
     /// The node answers so many more calls.
-    pub(super) answers: Cell<u64>,
+    pub(crate) answers: Cell<u64>,
 }
 
 impl Default for Outlook {
@@ -279,9 +294,9 @@ impl Default for Outlook {
 }
 
 /// The embedded node, with another outlook.
-struct SeenNode<'a> {
-    node: &'a EmbeddedNode,
-    outlook: &'a Outlook,
+pub(crate) struct SeenNode<'a> {
+    pub(crate) node: &'a EmbeddedNode,
+    pub(crate) outlook: &'a Outlook,
 }
 
 impl SeenNode<'_> {

@@ -3,14 +3,14 @@
 use super::*;
 use crate::{
     follow::{FollowError, catch_up, start},
-    toy_rollup::{ToyRollup, forge},
+    toy_rollup::{ToyRollup, prove_chunk},
 };
 use taproof_circuits::transaction::Withdraw;
 use taproof_verifier::{
     exit::{ExitRequest, LeftOut, Outcome},
     follow::{Event, Follower, Refusal},
     headers::BlockId,
-    payload::{Chunk, Header, Payload},
+    payload::{Header, Payload},
     record::Destination,
 };
 
@@ -79,16 +79,8 @@ impl Rig {
             deposits_consumed: applied.deposits_consumed,
             program_id: self.toy.params.program_id,
         };
-        let chunk = |witness: &taproof_circuits::chunk::witness::ChunkWitness| Chunk {
-            slots: witness.statement.circuit.slots,
-            token: witness.statement.context.token,
-            operator: witness.statement.context.operator,
-            root_after: witness.statement.root_after,
-            records: witness.records(),
-            proof: forge(&witness.statement),
-        };
         let refutations = if is_refuting { applied.refutations.clone() } else { Vec::new() };
-        let chunks = applied.batch.chunks.iter().map(chunk).collect();
+        let chunks = applied.batch.chunks.iter().map(prove_chunk).collect();
         Payload::with_refutations(header, chunks, refutations).expect("well-formed")
     }
 
@@ -173,4 +165,85 @@ fn batches_made_ahead_of_the_chain_settle_what_the_follower_sees() {
         assert_eq!(batch.settled_exits(), applied.settled);
     }
     assert_eq!(rig.follower.tip().payouts, 2);
+}
+
+#[test]
+fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
+    let mut rig = Rig::new(&[(0, 50_000), (1, 70_000)]);
+    // The other poster has its own ledger, and serves a request that ours has not read yet.
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let other = Ledger::create(&folder.path().join("ledger"), CHAIN, rig.toy.params.genesis_depth).expect("a new file");
+    let ours = std::mem::replace(&mut rig.ledger, other);
+    rig.catch_up();
+    let (_, payload) = rig.apply();
+    rig.toy.anchor(&payload);
+    let magic = rig.toy.params.deposit_magic;
+    rig.toy.mine_outputs(vec![rig.request(0, 0, 0, 20_000, 0).output(magic)]);
+    let mut events = rig.catch_up();
+    let (applied, payload) = rig.apply();
+    assert_eq!(applied.settled.len(), 1);
+    rig.toy.anchor(&payload);
+    events.extend(rig.catch_up());
+    let batches: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Verified(batch) => Some(batch.as_ref()),
+            _ => None,
+        })
+        .collect();
+    let [first, second] = batches.as_slice() else { panic!("{events:?}") };
+
+    let mut other = std::mem::replace(&mut rig.ledger, ours);
+    let not_next = rig.ledger.take_over(second);
+    assert!(matches!(not_next, Err(LedgerError::NotNext { expected: 0, found: 1 })), "{not_next:?}");
+    let agrees = |ledger: &Ledger| [first.before(), first.after(), second.after()].map(|tip| ledger.agrees_with(tip));
+    let agreed = |ledger: &Ledger| agrees(ledger).map(|agrees| agrees.expect("readable"));
+    assert_eq!(agreed(&rig.ledger), [true, false, false]);
+    assert_eq!(agreed(&other), [true; 3]);
+    // Ours has a batch of its own, and another that follows it.
+    let waiting = [transfer(0, 0, 0, 1), transfer(0, 1, 1, 1)];
+    rig.ledger.set_deposits(0, &[scanned(0, 50_000, 1)]).expect("room");
+    rig.ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
+    rig.ledger.add_transactions(&waiting[..1]).expect("room");
+    rig.ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
+    rig.ledger.add_transactions(&waiting[1..]).expect("room");
+    assert_eq!((rig.ledger.next_batch(), agreed(&rig.ledger)), (2, [true, false, false]));
+    assert!(rig.ledger.take_over(first).expect("it follows"));
+    assert_eq!((rig.ledger.next_batch(), agreed(&rig.ledger)), (1, [true, true, false]));
+    assert!(rig.ledger.take_over(second).expect("it follows"));
+    assert!(!rig.ledger.take_over(first).expect("it is there already"));
+    let same = |ours: &Ledger, other: &Ledger| {
+        assert_eq!(ours.state().tree().snapshot(), other.state().tree().snapshot());
+        let head = |ledger: &Ledger| (ledger.next_batch(), ledger.deposits_consumed(), ledger.reference_height());
+        assert_eq!(head(ours), head(other));
+    };
+    same(&rig.ledger, &other);
+    rig.catch_up();
+    assert_eq!(rig.ledger.exits().expect("readable"), []);
+    assert_eq!(rig.ledger.transactions().expect("readable"), waiting);
+
+    // Taken back, the deposits that no scan told of are unknown until the next one.
+    rig.toy.deposit(&[(1, 500)]);
+    rig.catch_up();
+    assert_eq!(rig.ledger.deposits().expect("readable").len(), 1);
+    for batch in [1, 0] {
+        rig.ledger.rewind_to(batch).expect("it is kept");
+        other.rewind_to(batch).expect("it is kept");
+        same(&rig.ledger, &other);
+    }
+    assert_eq!(rig.ledger.deposits().expect("readable"), []);
+    let path = rig._folder.path().join("ledger");
+    rig.ledger = reopen(&path, std::mem::replace(&mut rig.ledger, other));
+    assert_eq!(agreed(&rig.ledger), [true, false, false]);
+
+    // A state that the chain never had, behind a batch that cannot be taken back: the next one does not follow.
+    rig.ledger.set_deposits(0, &[scanned(7, 9, 1)]).expect("room");
+    rig.ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
+    rig.ledger.forget_before(1).expect("a disk with room");
+    let root = rig.ledger.state().root();
+    let taken_over = rig.ledger.take_over(first);
+    assert!(matches!(taken_over, Err(LedgerError::Final(0))), "{taken_over:?}");
+    let taken_over = rig.ledger.take_over(second);
+    assert!(matches!(taken_over, Err(LedgerError::Replay(_))), "{taken_over:?}");
+    assert_eq!((rig.ledger.next_batch(), rig.ledger.state().root()), (1, root));
 }

@@ -1,0 +1,103 @@
+//! Taking over batches that somebody else anchored.
+
+use super::{
+    Ledger, LedgerError,
+    tables::{self, CELLS, DEPOSITS, Head, UNDO},
+    undo::Undo,
+};
+use redb::{ReadableDatabase, ReadableTable};
+use taproof_circuits::state::PostedChunk;
+use taproof_verifier::{
+    cell::Cell,
+    follow::{Tip, VerifiedBatch},
+};
+
+impl Ledger {
+    /// Whether the ledger, as it was after so many batches, is what the chain has. If not, somebody else's batch has the number
+    /// of one that the ledger made or has not come to, and [`Ledger::take_over`] is the way on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupted`] and those of the disk.
+    pub fn agrees_with(&self, tip: &Tip) -> Result<bool, LedgerError> {
+        Ok(self.head_after(tip.batches)?.is_some_and(|head| head.is_at(tip)))
+    }
+
+    /// Takes a batch over as the chain has it, from whoever anchored it, unless the ledger has it already; gives whether it had
+    /// not. A batch of the ledger's own that has the number is taken back first, with all after it ([`Ledger::rewind_to`]).
+    /// Then the posted records are replayed, and the ledger goes on from there.
+    ///
+    /// Transactions that wait go on waiting; those that the batch holds are refused by the next one. There is no artefact of
+    /// the batch: its payload is in the chain.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotNext`] if batches before it are missing, [`LedgerError::Replay`], [`LedgerError::Final`],
+    /// [`LedgerError::Corrupted`], [`LedgerError::MustReopen`] and those of the disk.
+    pub fn take_over(&mut self, batch: &VerifiedBatch) -> Result<bool, LedgerError> {
+        let (next, found) = (self.head.next_batch, batch.batch());
+        if found > next {
+            return Err(LedgerError::NotNext { expected: next, found });
+        }
+        if found < next {
+            if self.agrees_with(batch.after())? {
+                return Ok(false);
+            }
+            self.rewind_to(found)?;
+        }
+        let after = batch.after();
+        let posted: Vec<PostedChunk<'_>> = batch.payload().chunks().iter().map(PostedChunk::from).collect();
+        self.state.replay(after.depth, &posted)?;
+        let head = Head {
+            depth: after.depth,
+            root: after.root,
+            next_batch: after.batches,
+            deposits_consumed: after.deposits_consumed,
+            reference_height: after.reference.height,
+            ..self.head
+        };
+        if let Err(error) = self.store_adopted(batch, head) {
+            self.state.rollback();
+            return Err(error);
+        }
+        self.state.commit();
+        self.head = head;
+        Ok(true)
+    }
+
+    /// Where the ledger stood after so many batches, if that is known.
+    fn head_after(&self, batches: u64) -> Result<Option<Head>, LedgerError> {
+        if batches == self.head.next_batch {
+            return Ok(Some(self.head));
+        }
+        let table = self.database.begin_read()?.open_table(UNDO)?;
+        let undo = table.get(batches)?.map(|undo| tables::decode::<Undo>(undo.value())).transpose()?;
+        Ok(undo.map(|undo| undo.head))
+    }
+
+    fn store_adopted(&mut self, batch: &VerifiedBatch, head: Head) -> Result<(), LedgerError> {
+        let mut undo = Undo {
+            head: self.head,
+            cells: self.state.replaced().collect(),
+            transactions: Vec::new(),
+            deposits: Vec::new(),
+            exits: batch.settled_exits().iter().map(|settled| settled.exit).collect(),
+        };
+        let changes = self.state.changes();
+        self.write(|transaction| {
+            let mut deposits = transaction.open_table(DEPOSITS)?;
+            // As many as a scan has told of: the chain may have brought deposits and batch together.
+            for entry in deposits.range(..head.deposits_consumed)? {
+                undo.deposits.push(tables::decode(entry?.1.value())?);
+            }
+            deposits.retain_in(..head.deposits_consumed, |_, _| false)?;
+            transaction.open_table(UNDO)?.insert(head.next_batch - 1, tables::encode(&undo).as_slice())?;
+            let mut cells = transaction.open_table(CELLS)?;
+            for (index, cell) in &changes.cells {
+                match cell {
+                    Cell::Empty => cells.remove(index.get())?,
+                    cell => cells.insert(index.get(), tables::encode(cell).as_slice())?,
+                };
+            }
+            head.put(transaction)
+        })
+    }
+}
