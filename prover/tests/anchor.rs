@@ -121,16 +121,25 @@ struct Running {
 }
 
 impl Running {
-    /// Reads the journal until a batch is in a state.
-    fn wait_for(&mut self, batch: u64, state: &str) {
+    /// Reads the journal until it says something of a batch.
+    fn wait_for(&mut self, batch: u64, event: &str, field: &str, value: &str) {
         loop {
             let mut line = String::new();
-            assert!(self.journal.read_line(&mut line).unwrap() > 0, "it ended before {batch} was {state}");
+            assert!(self.journal.read_line(&mut line).unwrap() > 0, "it ended before batch {batch} {event} {value}");
             let note: Value = serde_json::from_str(&line).unwrap();
-            if note["event"] == "moved" && note["batch"] == batch && note["to"] == state {
+            if note["batch"] == batch && note["event"] == event && note[field] == value {
                 return;
             }
         }
+    }
+
+    fn wait_for_state(&mut self, batch: u64, state: &str) {
+        self.wait_for(batch, "moved", "to", state);
+    }
+
+    /// Waits until the node has the reveal: its state is stored before.
+    fn wait_for_reveal(&mut self, batch: u64) {
+        self.wait_for(batch, "sent", "what", "reveal");
     }
 
     /// Sends a signal, on which it ends by itself.
@@ -158,7 +167,7 @@ impl Drop for Running {
 fn the_service_anchors_as_blocks_come_and_ends_when_it_is_told_to() {
     let scene = Scene::new(1);
     let mut service = scene.serve(&[]);
-    service.wait_for(0, "reveal sent");
+    service.wait_for_reveal(0);
     let other = scene.with_node(&["anchor", "run", "--once"]);
     let error = scene.failure(5, &other.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(error.contains("anchoring.lock") && error.contains("locked"), "{error}");
@@ -169,11 +178,11 @@ fn the_service_anchors_as_blocks_come_and_ends_when_it_is_told_to() {
     // The lock has gone with the process, and the next one goes on with what was sent.
     let mut service = scene.serve(&[]);
     scene.mine(1);
-    service.wait_for(0, "in block");
+    service.wait_for_state(0, "in block");
     service.end_by("-INT");
     let mut service = scene.serve(&[]);
     scene.mine(FINAL_DEPTH_BLOCKS);
-    service.wait_for(0, "final");
+    service.wait_for_state(0, "final");
     service.end_by("-TERM");
     let anchored = scene.status("0");
     assert_eq!((&anchored["closed"], &anchored["commits"]), (&true.into(), &1.into()));
@@ -233,9 +242,9 @@ fn a_signer_that_is_asked_by_files_anchors_a_batch() {
     assert_eq!(taken["accepted"].as_array().map(Vec::len), Some(signed.len()));
 
     let mut service = scene.serve(&["--watch-only", &key]);
-    service.wait_for(0, "reveal sent");
+    service.wait_for_reveal(0);
     scene.mine(1);
-    service.wait_for(1, "built");
+    service.wait_for_state(1, "built");
     service.end_by("-TERM");
     assert_eq!((&scene.status("0")["state"], &scene.status("1")["state"]), (&"in block".into(), &"built".into()));
     let error = scene.failure(4, &["anchor", "psbt", "--batch", "1", "--signed", &signed[0]]);

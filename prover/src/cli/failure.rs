@@ -10,7 +10,7 @@ Exit codes:
   2  the command line itself is wrong
   3  a file or value that was given is missing, damaged, of another kind or version, or does not belong here
   4  something was checked and does not hold: a proof, an anchor, a state
-  5  another process has the ledger open";
+  5  another process holds what this one needs: the ledger, a store, the lock of a service";
 
 /// What kind of failure: the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

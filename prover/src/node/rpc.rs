@@ -230,7 +230,7 @@ impl Node for RpcNode {
         // bitcoind does not tell whether what it took was new.
         let known =
             [self.pool_entry(&parent.compute_txid())?.is_some(), self.pool_entry(&child.compute_txid())?.is_some()];
-        let raw = [parent, child].map(|transaction| encode::serialize_hex(transaction));
+        let raw = [parent, child].map(encode::serialize_hex);
         let refused = |rejection: Rejection| Ok([Err(rejection.clone()), Err(rejection)]);
         let answer: PackageAnswer = match self.call(method, json!([raw, NO_FEE_LIMIT])) {
             Ok(answer) => answer,

@@ -398,6 +398,8 @@ fn no_view_makes_a_decision_that_breaks_a_rule() {
                 Some(Action::ResendSweep { .. }) => {}
                 Some(_) if !is_next || is_abandoned => return Err(TestCaseError::fail("sends what is not wanted")),
                 Some(Action::Bump { range, generation }) => {
+                    let is_free = commit != Place::Nowhere || inputs == Inputs::Good;
+                    prop_assert!(is_free, "pays for a commit whose coins something else spends");
                     let commit_fee = job.generations[generation].commit_fee_sat();
                     let package = job.generations[generation].package(commit.is_mined(), 0).expect("a reveal");
                     let vsize = package.reveal_vsize_vb + package.unmined_commit.map_or(0, |(vsize, _)| vsize);
