@@ -18,32 +18,29 @@ mod federation;
 pub(crate) mod poster;
 mod truth;
 mod users;
+mod weather;
 
 use crate::{
-    anchor::{AnchorRequest, Funding, build, pay},
+    anchor::{Funding, pay},
     anchoring::{
         BumpOrder, Config, Job, Order,
         tests::rig::{Outlook, SeenNode, rate},
     },
-    batch::ProvenBatch,
     bridge::watch::BridgeWatch,
-    node::{EmbeddedNode, Node},
+    node::EmbeddedNode,
     rebuild::rebuild,
-    regtest::RegtestChain,
     toy_rollup::{ToyRollup, elsewhere},
     wallet::PosterKey,
 };
-use bitcoin::{Amount, OutPoint, Psbt, Transaction, TxOut, Txid};
+use bitcoin::{Amount, BlockHash, OutPoint, Psbt, Transaction, TxOut, Txid};
 use federation::SIGNERS;
 use poster::{Poster, Troubles};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha20Rng;
 use std::collections::{HashMap, HashSet};
 use taproof_circuits::schnorr::SecretKey;
-use taproof_verifier::{
-    bridge::Bridge, exit::ExitId, follow::Params, groth16::Proof, headers::BlockId, payload::Payload, program::Program,
-};
-use truth::{Books, Truth};
+use taproof_verifier::{bridge::Bridge, exit::ExitId, follow::Params, headers::BlockId, program::Program};
+use truth::{Books, Sums, Truth};
 
 /// Deeper than any reorganisation here.
 const FINAL_DEPTH_BLOCKS: u32 = 12;
@@ -60,10 +57,6 @@ const SEEDS: [u64; 2] = [1, 2];
 const SEED_VARIABLE: &str = "TAPROOF_STORM_SEED";
 /// How many events pass between two that read the chain from its start.
 const EVENTS_BETWEEN_READERS: u64 = 150;
-/// How long a transaction may be mined after it was made.
-const AFLOAT_BLOCKS: u32 = 60;
-/// The most transactions that a block takes from the sea.
-const CHOSEN_MAX: usize = 10;
 /// How often the calm brings a link or a refund on its way that others keep out of blocks.
 const ATTEMPTS_MAX: u32 = 8;
 /// What each of the purse's coins is worth.
@@ -131,6 +124,8 @@ struct Storm {
     sea: Vec<Afloat>,
     truth: Truth,
     books: Books,
+    /// The tip of the last audit, and what it found.
+    audited: (BlockHash, Sums),
     /// No poster works below this height.
     asleep_until: u32,
     /// The second poster races below this height.
@@ -199,6 +194,7 @@ impl Storm {
             sea: Vec::new(),
             truth,
             books: Books::new(params.clone()),
+            audited: (params.start.hash, Sums::default()),
             asleep_until: 0,
             racing_until: 0,
             tally: Tally::default(),
@@ -218,6 +214,7 @@ impl Storm {
 
     fn event(&mut self) {
         self.tally.events += 1;
+        let tip = self.node.chain().tip_hash();
         match self.rng.gen_range(0..100) {
             0..10 => self.deposit(),
             10..24 => {
@@ -236,7 +233,10 @@ impl Storm {
             81..87 => self.reorganise(),
             _ => self.fault(),
         }
-        self.work();
+        // Where the chain stands still there is little to see, and each look takes its time.
+        if self.node.chain().tip_hash() != tip || self.rng.gen_bool(0.2) {
+            self.work();
+        }
         self.check();
     }
 
@@ -302,156 +302,16 @@ impl Storm {
         }
     }
 
-    /// The next block holds what the posters' pool has, or some of what is afloat, or nothing.
-    fn mine(&mut self) {
-        let kind = self.rng.gen_range(0..10);
-        if kind < 6 {
-            let afloat = self.sea.iter().map(|afloat| afloat.transaction.clone()).collect();
-            let chosen = self.choose(self.node.chain().clone(), afloat);
-            self.mine_only(&chosen);
-        }
-        match kind {
-            3..9 => {
-                self.node.mine(1).expect("what waits is valid");
-                self.tally.blocks += 1;
-            }
-            9 => self.mine_only(&[]),
-            _ => {}
-        }
-        let height = self.height();
-        self.sea.retain(|afloat| afloat.since + AFLOAT_BLOCKS > height);
-    }
-
-    fn mine_only(&mut self, transactions: &[Transaction]) {
-        self.node.chain_mut().mine(transactions, &elsewhere()).expect("chosen to be valid");
-        self.tally.blocks += 1;
-    }
-
-    /// Those of the candidates that the next blocks of a chain can hold, in an order of chance.
-    fn choose(&mut self, chain: RegtestChain, mut candidates: Vec<Transaction>) -> Vec<Transaction> {
-        candidates.shuffle(&mut self.rng);
-        let mut chosen: Vec<Transaction> = Vec::new();
-        let (mut made, mut spent) = (HashSet::new(), HashSet::new());
-        // Twice, so that what spends from another finds its place after it.
-        for candidate in candidates.iter().chain(&candidates) {
-            let txid = candidate.compute_txid();
-            let inputs = || candidate.input.iter().map(|input| input.previous_output);
-            let is_there = |outpoint: &OutPoint| chain.coin(outpoint).is_some() || made.contains(outpoint);
-            let fits = inputs().all(|outpoint| is_there(&outpoint) && !spent.contains(&outpoint));
-            if chosen.len() >= CHOSEN_MAX || !fits || self.rng.gen_bool(0.25) {
-                continue;
-            }
-            chosen.push(candidate.clone());
-            if chain.check_transactions(&chosen).is_err() {
-                chosen.pop();
-                continue;
-            }
-            spent.extend(inputs());
-            made.extend((0u32..).zip(&candidate.output).map(|(vout, _)| OutPoint { txid, vout }));
-        }
-        chosen
-    }
-
-    /// Another branch wins. What the lost blocks held is in it, later, or falls out, or is displaced by something else.
-    fn reorganise(&mut self) {
-        let chain = self.node.chain();
-        let depth = self.rng.gen_range(1..=REORG_MAX_BLOCKS).min(chain.height() - self.params.start.height);
-        if depth == 0 {
-            return;
-        }
-        let fork = chain.height() - depth;
-        let lost =
-            (fork + 1..=chain.height()).flat_map(|height| &chain.block_at(height).expect("below the tip").txdata[1..]);
-        let lost: Vec<Transaction> = lost.cloned().collect();
-        let mut branch = vec![Vec::new(); depth as usize + 1];
-        let mut after = chain.clone();
-        after.reorganise(fork, &branch, &elsewhere()).expect("a longer branch");
-        let returning = [0.0, 0.5, 1.0][self.rng.gen_range(0..3)];
-        let mut candidates: Vec<Transaction> = lost.iter().filter(|_| self.rng.gen_bool(returning)).cloned().collect();
-        if self.rng.gen_bool(0.5) {
-            candidates.extend(self.sea.iter().map(|afloat| afloat.transaction.clone()));
-            candidates.extend(self.anchors());
-        }
-        let chosen = self.choose(after.clone(), candidates);
-        let mut position = 0;
-        for transaction in &chosen {
-            position = self.rng.gen_range(position..branch.len().min(position + 3));
-            branch[position].push(transaction.clone());
-        }
-        // A refund may be locked still where the branch has it.
-        if self.node.chain_mut().reorganise(fork, &branch, &elsewhere()).is_err() {
-            *self.node.chain_mut() = after;
-        }
-        let returned: HashSet<Txid> = chosen.iter().map(Transaction::compute_txid).collect();
-        self.tally.displaced += lost.len() as u64;
-        self.tally.fell_out += lost.iter().filter(|lost| !returned.contains(&lost.compute_txid())).count() as u64;
-        if self.rng.gen_bool(0.7) {
-            // What is valid still waits again, as nodes do it.
-            lost.iter().for_each(|lost| drop(self.node.send(lost)));
-        }
-        self.tally.reorganisations += 1;
-        self.tally.deepest = self.tally.deepest.max(depth.into());
-        self.tally.blocks += u64::from(depth) + 1;
-    }
-
-    /// Commits and reveals of the posters, replaced ones and those of batches that were taken back included.
-    fn anchors(&self) -> Vec<Transaction> {
-        let services = self.posters.iter().filter_map(Poster::service);
-        let jobs = services.flat_map(|service| service.jobs()).filter(|job| !job.is_closed());
-        let generations = jobs.flat_map(Job::generations);
-        let transactions = generations.flat_map(|generation| {
-            let reveals = generation.attempts().iter().map(|attempt| attempt.transaction().clone());
-            std::iter::once(generation.commit().clone()).chain(reveals)
-        });
-        transactions.collect()
-    }
-
-    /// Somebody else with the first poster's key spends a coin, in a block.
-    fn steal(&mut self) {
-        let key = self.posters[0].key.clone();
-        let coins = self.node.chain().spendable_coins(&key.script_pubkey());
-        let Some((outpoint, coin)) = coins.choose(&mut self.rng).cloned() else { return };
-        let coin = Funding { outpoint, output: coin.output };
-        let value = Amount::from_sat(coin.output.value.to_sat() / 2);
-        if value < Amount::from_sat(10_000) {
-            return;
-        }
-        let output = TxOut { value, script_pubkey: key.script_pubkey() };
-        let theft = pay(vec![output], rate("2"), &[coin], &key).expect("half is left");
-        self.mine_only(&[theft]);
-        self.tally.thefts += 1;
-    }
-
-    /// A stranger posts a copy of the first poster's next batch, with other proofs of the same.
-    fn copy(&mut self) {
-        let (tip, headers) = (self.truth.follower.tip(), self.truth.follower.headers());
-        let Some(proven) = self.posters[0].proven.0.borrow().get(&tip.batches).cloned() else { return };
-        let Some(reference) = headers.at(proven.payload().header().reference_height) else { return };
-        let copied = other_proofs(&proven).payload_on(tip.payload_hash, reference.hash).expect("as long as before");
-        if self.truth.follower.preview(&copied).is_err() {
-            return;
-        }
-        let coin = self.coin();
-        let request = AnchorRequest {
-            payload: &copied,
-            magic: self.params.magic,
-            fee_rate: rate("2"),
-            headroom: Amount::from_sat(1_000),
-            funding: &[coin],
-        };
-        let anchor = build(&request, &self.purse_key).expect("a coin is worth more");
-        self.mine_only(&[anchor.commit().clone(), anchor.reveal().clone()]);
-        self.tally.copies += 1;
-    }
-
     /// Reads the chain, and checks all that must hold.
-    fn check(&mut self) -> truth::Sums {
+    fn check(&mut self) -> Sums {
         self.truth.sync(&self.node);
-        let sums = self.books.audit(self.node.chain(), &self.truth);
+        if self.node.chain().tip_hash() != self.audited.0 {
+            self.audited = (self.node.chain().tip_hash(), self.books.audit(self.node.chain(), &self.truth));
+        }
         if self.tally.events.is_multiple_of(EVENTS_BETWEEN_READERS) {
             self.read_anew();
         }
-        sums
+        self.audited.1
     }
 
     fn read_anew(&mut self) {
@@ -462,7 +322,7 @@ impl Storm {
     }
 
     /// Blocks, one by one, in which nothing goes wrong any more.
-    fn calm(&mut self, blocks: u32) -> truth::Sums {
+    fn calm(&mut self, blocks: u32) -> Sums {
         let mut sums = self.check();
         for _ in 0..blocks {
             self.work();
@@ -477,13 +337,13 @@ impl Storm {
     fn settle(&mut self) {
         (self.outlook, self.asleep_until, self.racing_until) = (Outlook::default(), 0, 0);
         self.posters.iter_mut().for_each(Poster::restart);
-        self.calm(60);
+        self.calm(40);
         // What cannot be served is refuted by the next batch, which a deposit brings about.
         self.deposit();
         self.calm(10);
         self.sea.clear();
         self.racing_until = u32::MAX;
-        let mut sums = self.calm(60);
+        let mut sums = self.calm(40);
         assert_eq!(sums.waiting_sat, 0, "every deposit is credited or void: {}", self.outlook_of_jobs());
         assert_eq!(self.truth.follower.pending_exits().count(), 0, "every request is served or refuted");
         for _ in 0..ATTEMPTS_MAX {
@@ -493,7 +353,7 @@ impl Storm {
         }
         assert_eq!(sums.settled, self.truth.due.len() as u64, "everything that is due is paid");
         // The delay of the last may have to pass.
-        self.calm(u32::from(REFUND_DELAY_BLOCKS) - 60);
+        self.calm(u32::from(REFUND_DELAY_BLOCKS) - 40);
         for _ in 0..ATTEMPTS_MAX {
             self.take_back();
             sums = self.calm(4);
@@ -542,18 +402,6 @@ impl Storm {
         let is_bumped = |job: &&Job| job.generations().iter().any(|generation| generation.attempts().len() > 1);
         self.tally.bumped = jobs.iter().filter(is_bumped).count() as u64;
     }
-}
-
-/// The same statements with other proofs: -A and -B prove what A and B prove.
-fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
-    let payload = proven.payload();
-    let mut chunks = payload.chunks().to_vec();
-    for chunk in &mut chunks {
-        let proof = &chunk.proof;
-        chunk.proof = Proof::new(-*proof.a(), -*proof.b(), *proof.c()).expect("points of the groups");
-    }
-    let payload = Payload::with_refutations(*payload.header(), chunks, payload.refutations().to_vec());
-    ProvenBatch::new(payload.expect("as long as before")).expect("short")
 }
 
 fn seeds() -> Vec<u64> {
