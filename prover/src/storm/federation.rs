@@ -95,6 +95,7 @@ impl Storm {
     }
 
     fn launch(&mut self, link: Transaction) {
+        self.books.check_signed(&link);
         let txid = link.compute_txid();
         let place = link.input[0].previous_output;
         let rivals = self.links_for.entry(place).or_default();

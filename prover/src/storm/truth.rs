@@ -12,7 +12,7 @@ use crate::{
     regtest::RegtestChain,
 };
 use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, Transaction, TxOut, Txid};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use taproof_circuits::state::State;
 use taproof_verifier::{
     cell::{Cell, CellIndex, Token},
@@ -158,6 +158,8 @@ struct Entry {
     deposit: Deposit,
     height: u32,
     fate: Fate,
+    /// The batch that credited it.
+    credit: Option<usize>,
 }
 
 /// Sums in satoshi, and counts, at one tip.
@@ -186,12 +188,22 @@ pub(super) struct Books {
     facts: HashMap<BlockHash, Facts>,
     /// The payloads of final batches, which stay.
     finals: Vec<PayloadHash>,
+    /// The deposits that no final batch has credited, so that no link may move them.
+    untouchable: HashSet<OutPoint>,
     last: Option<(BlockId, Vec<PayloadHash>)>,
 }
 
 impl Books {
     pub(super) fn new(params: Params) -> Self {
-        Self { params, facts: HashMap::new(), finals: Vec::new(), last: None }
+        Self { params, facts: HashMap::new(), finals: Vec::new(), untouchable: HashSet::new(), last: None }
+    }
+
+    /// Signers signed this: it moves nothing whose credit can still be undone.
+    pub(super) fn check_signed(&self, link: &Transaction) {
+        for input in &link.input {
+            let outpoint = input.previous_output;
+            assert!(!self.untouchable.contains(&outpoint), "signers move {outpoint}, whose credit is not final");
+        }
     }
 
     pub(super) fn finals(&self) -> usize {
@@ -201,7 +213,7 @@ impl Books {
     /// Checks all that holds at every moment.
     pub(super) fn audit(&mut self, chain: &RegtestChain, truth: &Truth) -> Sums {
         self.check_order(chain, truth);
-        let params = self.params.clone();
+        let (params, finals) = (self.params.clone(), self.finals.len());
         let facts = self.read(chain);
         let mut entries = Vec::new();
         for (height, facts) in &facts {
@@ -210,10 +222,13 @@ impl Books {
                 deposit: *deposit,
                 height: *height,
                 fate: Fate::Waiting,
+                credit: None,
             };
             entries.extend(facts.deposits.iter().map(entry));
         }
         let payouts = settle_credits(&mut entries, &truth.batches);
+        let is_final = |entry: &&Entry| entry.credit.is_some_and(|credit| credit < finals);
+        let untouchable = entries.iter().filter(|entry| !is_final(entry)).map(|entry| entry.outpoint).collect();
         let state = truth.rebuild.state();
         assert_eq!(state.root(), truth.follower.tip().root, "the records lead to the verified root");
         let mut sums = Sums::default();
@@ -237,6 +252,7 @@ impl Books {
         assert_eq!(sums.deposited_sat, everything + sums.paid_sat + sums.dust_sat, "{sums:?}");
         let owed_sat = sums.balances_sat + unsettled_sat + sums.dust_sat + sums.top_up_sat;
         assert_eq!(held_sat, owed_sat, "what the bridge holds is what it owes: {sums:?}");
+        self.untouchable = untouchable;
         sums
     }
 
@@ -329,7 +345,7 @@ fn check_links(
 fn settle_credits(entries: &mut [Entry], batches: &[VerifiedBatch]) -> Vec<TxOut> {
     let mut payouts = Vec::new();
     let mut next = 0;
-    for batch in batches {
+    for (number, batch) in batches.iter().enumerate() {
         let header = batch.payload().header();
         let records: Vec<&Records> = batch.payload().chunks().iter().map(|chunk| &chunk.records).collect();
         let mut credits: Vec<&DepositRecord> = Vec::new();
@@ -353,7 +369,7 @@ fn settle_credits(entries: &mut [Entry], batches: &[VerifiedBatch]) -> Vec<TxOut
             assert_eq!((entry.deposit.amount_sat, entry.deposit.owner), (record.amount_sat, record.owner));
             assert!(entry.height <= header.reference_height);
             assert!(batch.block().height <= entry.height + EXPIRY_BLOCKS, "credited too late");
-            entry.fate = Fate::Credited;
+            (entry.fate, entry.credit) = (Fate::Credited, Some(number));
         }
         next = end;
     }
