@@ -37,9 +37,9 @@ use federation::SIGNERS;
 use poster::{Poster, Troubles};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha20Rng;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use taproof_circuits::schnorr::SecretKey;
-use taproof_verifier::{bridge::Bridge, exit::ExitId, follow::Params, headers::BlockId, program::Program};
+use taproof_verifier::{bridge::Bridge, follow::Params, headers::BlockId, program::Program};
 use truth::{Books, Sums, Truth};
 
 /// Deeper than any reorganisation here.
@@ -119,8 +119,6 @@ struct Storm {
     drafts: Vec<Vec<Psbt>>,
     /// The links that were signed for each place of the payout chain.
     links_for: HashMap<OutPoint, Vec<Txid>>,
-    /// Exit requests that were answered for good and demanded once more.
-    asked_again: HashSet<ExitId>,
     sea: Vec<Afloat>,
     truth: Truth,
     books: Books,
@@ -190,7 +188,6 @@ impl Storm {
             signers,
             drafts: Vec::new(),
             links_for: HashMap::new(),
-            asked_again: HashSet::new(),
             sea: Vec::new(),
             truth,
             books: Books::new(params.clone()),

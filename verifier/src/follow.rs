@@ -331,16 +331,23 @@ impl Follower {
     }
 
     fn rewind(&mut self, to: BlockId) -> Event {
-        while self.history.back().is_some_and(|undo| undo.height > to.height) {
-            let Some(undo) = self.history.pop_back() else { break };
-            self.tip = undo.before;
-            undo.exits.into_iter().for_each(|exit| self.queue_exit(exit));
-        }
-        // Those that a lost batch settled are back, so all that the lost blocks brought are here.
+        // What the lost blocks queued goes first: a request that a lost batch settled may have been queued anew since, and
+        // then both have one name.
         while let Some((index, _)) = self.exits.last_key_value().filter(|(_, exit)| exit.height > to.height) {
             let index = *index;
             self.unqueue_exit(index);
             self.exits_scanned = index;
+        }
+        while self.history.back().is_some_and(|undo| undo.height > to.height) {
+            let Some(undo) = self.history.pop_back() else { break };
+            self.tip = undo.before;
+            for exit in undo.exits {
+                if exit.height > to.height {
+                    self.exits_scanned = self.exits_scanned.min(exit.index);
+                } else {
+                    self.queue_exit(exit);
+                }
+            }
         }
         while self.deposits.back().is_some_and(|deposit| deposit.height > to.height) {
             self.deposits.pop_back();

@@ -130,7 +130,7 @@ impl Storm {
             // Signed by somebody else, so that no follower queues it.
             _ => vec![self.request(from, account.nonce, amount, stranger, owner)],
         };
-        // One that was answered for good is asked again.
+        // One that was answered is asked again.
         if self.rng.gen_bool(0.2) {
             requests.extend(self.answered());
         }
@@ -138,18 +138,11 @@ impl Storm {
         self.pay_outputs(outputs);
     }
 
-    /// A request that a final batch served or refuted, each once.
+    /// A request that a batch served or refuted, be that final or not.
     fn answered(&mut self) -> Option<ExitRequest> {
-        let finals = &self.truth.batches[..self.books.finals()];
-        let answered: Vec<ExitRequest> = finals
-            .iter()
-            .flat_map(|batch| batch.settled_exits())
-            .map(|settled| settled.exit.request)
-            .filter(|request| !self.asked_again.contains(&request.id()))
-            .collect();
-        let request = answered.choose(&mut self.rng).copied()?;
-        self.asked_again.insert(request.id());
-        Some(request)
+        let settled = self.truth.batches.iter().flat_map(|batch| batch.settled_exits());
+        let answered: Vec<ExitRequest> = settled.map(|settled| settled.exit.request).collect();
+        answered.choose(&mut self.rng).copied()
     }
 
     /// Depositors take back what no batch credited, as far as they may.

@@ -227,3 +227,33 @@ fn requests_and_what_became_of_them_are_rewound_at_every_depth() {
         assert_eq!(state(&follower), state(&other.follower), "{lost} blocks lost");
     }
 }
+
+#[test]
+fn a_request_that_was_asked_again_waits_once_when_its_answer_is_undone() {
+    let [again, other] = [request(3, 1, 0, 505), request(4, 1, 0, 505)];
+    let mut branch = branch_with(&[again]);
+    let fork = branch.fork(1);
+    let batch = Batch { refutations: alloc::vec![show_empty(1, 2)], ..emptying(&branch) };
+    assert_eq!(anchor(&mut branch, &[batch]), (Vec::new(), [(0, Outcome::Refuted)].to_vec()));
+    branch.mine(alloc::vec![exit_transaction(2, &[again])]);
+    assert_eq!(pending(&branch), [1]);
+    // The answer is undone, and the request is asked a third time while it waits.
+    let mut other_branch = fork;
+    let blocks: Vec<_> = [alloc::vec![], alloc::vec![], alloc::vec![exit_transaction(3, &[again, other])]]
+        .into_iter()
+        .map(|transactions| {
+            let block = other_branch.next_block(transactions);
+            other_branch.follow(block.clone());
+            block
+        })
+        .collect();
+    let follower = &mut branch.follower;
+    for block in &blocks {
+        follower.accept_header(block.header).expect("mined by the rules");
+    }
+    for block in blocks {
+        follower.connect(block).expect("mined by the rules");
+    }
+    assert_eq!(state(follower), state(&other_branch.follower));
+    assert_eq!(pending(&branch), [0, 1]);
+}
