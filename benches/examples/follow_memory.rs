@@ -1,5 +1,5 @@
-//! Prints, as one line of JSON, what a follower takes of memory: the peak of anonymous memory over following full blocks, and
-//! over a chain of headers, each beside what the process had before.
+//! Prints, as one line of JSON, what a follower takes of memory: the peak of anonymous memory over following full blocks, over the
+//! heaviest anchor, and over a chain of headers, each beside what the process had before.
 //!
 //! `cargo run --release -p taproof-benches --example follow_memory -- [BLOCKS] [HEADERS]`
 
@@ -9,8 +9,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use taproof::bench::FullBlocks;
-use taproof_verifier::block::decode_block;
+use taproof::bench::{AnchorBlocks, FullBlocks};
+use taproof_verifier::{block::decode_block, follow::Event};
 
 /// The process's anonymous memory in bytes, as Linux tells it.
 fn anonymous_bytes() -> u64 {
@@ -62,6 +62,21 @@ fn main() {
     });
     let full_seconds = start.elapsed().as_secs_f64();
 
+    // The heaviest anchor, from its block's bytes on.
+    let anchors = AnchorBlocks::heaviest();
+    let (encoded, mut follower) = (anchors.encoded(), anchors.follower);
+    let (proofs, anchor_growth) = peak_above(anonymous_bytes(), || {
+        let mut proofs = 0;
+        for encoded in &encoded {
+            let block = decode_block(encoded).expect("valid blocks");
+            follower.accept_header(block.header).expect("valid headers");
+            let events = follower.connect(block).expect("valid blocks");
+            let [Event::Verified(batch)] = &events[..] else { panic!("{events:?}") };
+            proofs += batch.payload().chunks().len();
+        }
+        proofs
+    });
+
     // Headers alone; those of the chain are made beforehand.
     let chain = FullBlocks::new(headers);
     let start = Instant::now();
@@ -80,6 +95,8 @@ fn main() {
         "block_bytes": bytes,
         "peak_bytes_following_blocks": full_growth,
         "follow_megabytes_per_second": bytes as f64 / 1e6 / full_seconds,
+        "proofs": proofs,
+        "peak_bytes_heaviest_anchor": anchor_growth,
         "headers": headers,
         "peak_bytes_following_headers": header_growth,
         "headers_per_second": headers as f64 / header_seconds,

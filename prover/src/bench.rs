@@ -13,7 +13,7 @@ mod trapdoor;
 
 pub use baseline::{merge, slowdown};
 pub use chunk::transfer_chunk;
-pub use following::FullBlocks;
+pub use following::{AnchorBlocks, FullBlocks};
 pub use trapdoor::Trapdoor;
 
 use crate::{key_file::KeyFileError, progress::Progress, prove::ProveError, setup::SetupError};

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod esplora;
+
 use ark_bn254::Fr;
+use bitcoin::ScriptBuf;
 use serde_json::Value;
 use std::{
     fs,
@@ -11,6 +14,7 @@ use std::{
 };
 use taproof::{
     key_file::{self, Key},
+    node::EmbeddedNode,
     progress::Silent,
     setup::{self, Randomness, SetupOptions},
     zkey,
@@ -154,6 +158,8 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     let events = scene.report(&["follow", "--all"])["events"].to_string();
     assert!(events.contains("\"verified\"") && events.contains("\"number\":1"), "{events}");
 
+    without_a_node(&scene, &followed["root_verified"]);
+
     let rebuilt = scene.report(&["rebuild", "--out", "state.json"]);
     assert_eq!(rebuilt["root_rebuilt"], followed["root_verified"]);
     assert_eq!((&rebuilt["accounts"], &rebuilt["balance_sat"]), (&3.into(), &54_000.into()));
@@ -177,13 +183,51 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     exit_requests(&scene);
 }
 
+/// Who has the rollup's parameters and an Esplora server finds the same root, whatever the server says.
+fn without_a_node(scene: &Scene, root: &Value) {
+    let node = EmbeddedNode::open(&scene.path("rollup/regtest.chain"), ScriptBuf::new()).expect("our own chain");
+    let server = esplora::Server::start(EmbeddedNode::new(node.chain().clone(), ScriptBuf::new()));
+    drop(node);
+    let reader = || {
+        let reader = Scene::new();
+        fs::create_dir(reader.path("rollup")).expect("an empty folder");
+        for file in ["rollup/params.json", "rollup/program.bin"] {
+            fs::copy(scene.path(file), reader.path(file)).expect("the rollup has it");
+        }
+        reader
+    };
+    let poster = scene.report(&["wallet", "keys"])["poster_address"].as_str().expect("an address").to_owned();
+    let light = ["follow", "--headers-only", "--esplora", &server.url, "--poster", &poster];
+    let full = ["follow", "--esplora", &server.url];
+    for (arguments, is_complete) in [(&full[..], true), (&light, false)] {
+        let followed = reader().report(arguments);
+        assert_eq!((&followed["root_verified"], &followed["complete"]), (root, &is_complete.into()));
+    }
+    assert!(reader().failure(3, &light[..4]).contains("nothing to ask"));
+    // A block or a header that is not what its hash says, and a server that is gone.
+    for path in ["/block/", "/blocks/"] {
+        let altered = reader();
+        server.lie(path, |(status, mut body)| {
+            let middle = body.len() / 2;
+            body[middle] ^= 1;
+            (status, body)
+        });
+        for arguments in [&full[..], &light] {
+            altered.failure(1, arguments);
+        }
+        server.be_honest();
+        assert_eq!(&altered.report(&full)["root_verified"], root, "nothing of the lie was kept");
+    }
+    assert!(!reader().failure(1, &["follow", "--esplora", "http://127.0.0.1:1/api"]).is_empty());
+}
+
 /// An owner demands a withdrawal by an output on Bitcoin.
 fn exit_requests(scene: &Scene) {
     let address = scene.report(&["wallet", "keys"])["poster_address"].as_str().expect("an address").to_owned();
     let exit = ["tx", "exit", "--from", "0", "--amount", "5000", "--address", &address];
     let output = scene.report(&exit);
     let script = hex::decode(output["script_pubkey"].as_str().expect("a script")).expect("digits");
-    let script = bitcoin::ScriptBuf::from(script);
+    let script = ScriptBuf::from(script);
     let request = ExitRequest::parse(&script, Magic(*b"tpdp")).expect("a request");
     assert_eq!(request.verify(ChainId(1)), Ok(()));
     assert_eq!((request.from().get(), request.record().amount), (0, 5_000));

@@ -24,7 +24,7 @@ use taproof_verifier::{
     envelope::{Envelope, Magic, Reveal},
     follow::{Event, Follower, Params, Tip},
     headers::BlockId,
-    payload::{Chunk, Header as PayloadHeader, Payload, PayloadHash},
+    payload::{Chunk, Header as PayloadHeader, Payload, PayloadHash, SLOTS_MAX},
     program::Program,
     record::{Kind, Records, TransferRecord},
     statement::CircuitId,
@@ -34,6 +34,10 @@ use taproof_verifier::{
 const PROOFS: usize = 16;
 /// Slots and records of each of its chunks: what a circuit of about 2^18 constraints holds.
 const SLOTS: u16 = 14;
+
+/// Near 390,000 bytes, of which a proof takes 173, and 2^17 slots.
+const HEAVIEST_PROOFS: usize = 2_220;
+const HEAVIEST_SLOTS: u16 = 59;
 
 const MAGIC: Magic = Magic(*b"tprb");
 const DEPOSIT_MAGIC: Magic = Magic(*b"tpdb");
@@ -86,7 +90,7 @@ pub(super) fn follow(log_size: u32) -> Prepared {
 /// From blocks in memory to verified batches: 2^`log_size` anchors of 16 proofs each, one a block.
 pub(super) fn anchors(log_size: u32) -> Prepared {
     let count = 1usize << log_size;
-    let (follower, blocks) = anchored(count);
+    let AnchorBlocks { follower, blocks } = AnchorBlocks::new(count, PROOFS, SLOTS);
     let ours = move || {
         let (mut follower, blocks) = (follower.clone(), blocks.clone());
         let start = Instant::now();
@@ -102,6 +106,52 @@ pub(super) fn anchors(log_size: u32) -> Prepared {
     Prepared { count, ours: Box::new(ours), ark: None }
 }
 
+/// A regtest chain of blocks with an anchor each.
+#[derive(Debug)]
+pub struct AnchorBlocks {
+    /// A follower that stands before the first block.
+    pub follower: Follower,
+    blocks: Vec<Block>,
+}
+
+impl AnchorBlocks {
+    /// A chain of `count` blocks, each with an anchor of so many proofs, of as many records as slots each.
+    ///
+    /// # Panics
+    /// If no payload holds that.
+    pub fn new(count: usize, proofs: usize, slots: u16) -> Self {
+        let mut trapdoor = Trapdoor::new();
+        let program = program(&trapdoor, slots);
+        let params = params(&program);
+        let genesis = genesis_block(Network::Regtest).header;
+        let (mut tip, mut parent, mut blocks) = (Tip::genesis(&params), genesis, Vec::with_capacity(count));
+        for height in 0..count as u32 {
+            tip.reference = BlockId { height, hash: parent.block_hash() };
+            let payload = payload(&mut trapdoor, &params, &tip, proofs, slots);
+            let bytes = payload.encode().expect("a short payload");
+            let header = payload.header();
+            tip =
+                Tip { batches: tip.batches + 1, payload_hash: PayloadHash::of(&bytes), root: header.root_after, ..tip };
+            let block = mine_block(&parent, reveal(&bytes));
+            parent = block.header;
+            blocks.push(block);
+        }
+        let follower = Follower::new(params, program, &[genesis]).expect("its own program and start");
+        Self { follower, blocks }
+    }
+
+    /// One anchor that takes a follower as much memory as any: about as many proofs and slots as a payload holds.
+    pub fn heaviest() -> Self {
+        const { assert!(HEAVIEST_PROOFS * HEAVIEST_SLOTS as usize <= SLOTS_MAX) };
+        Self::new(1, HEAVIEST_PROOFS, HEAVIEST_SLOTS)
+    }
+
+    /// The blocks as Bitcoin serialises them.
+    pub fn encoded(&self) -> Vec<Vec<u8>> {
+        self.blocks.iter().map(encode::serialize).collect()
+    }
+}
+
 /// A regtest chain of blocks with the transactions of mainnet block 702861, 1.4 million bytes each, and nothing of a rollup.
 #[derive(Debug)]
 pub struct FullBlocks {
@@ -113,7 +163,7 @@ pub struct FullBlocks {
 impl FullBlocks {
     /// A chain of `count` blocks after the genesis block.
     pub fn new(count: usize) -> Self {
-        let program = program(&Trapdoor::new());
+        let program = program(&Trapdoor::new(), SLOTS);
         let params = params(&program);
         let merkle_root = decode_block(MAINNET_BLOCK_702861).expect("a real block").header.merkle_root;
         let next = |parent: &mut Header, _| {
@@ -158,8 +208,8 @@ fn signer() -> XOnlyPublicKey {
     Keypair::from_seckey_slice(&Secp256k1::new(), &[3; 32]).expect("a small number").x_only_public_key().0
 }
 
-fn program(trapdoor: &Trapdoor) -> Program {
-    Program::new([(CircuitId::new(Kind::Transfer, Depth::MAX, SLOTS), trapdoor.key())]).expect("one circuit")
+fn program(trapdoor: &Trapdoor, slots: u16) -> Program {
+    Program::new([(CircuitId::new(Kind::Transfer, Depth::MAX, slots), trapdoor.key())]).expect("one circuit")
 }
 
 fn params(program: &Program) -> Params {
@@ -194,28 +244,8 @@ fn mine_on(parent: &Header, merkle_root: TxMerkleNode) -> Header {
     header
 }
 
-/// Blocks of one anchor each, and a follower that stands before the first.
-fn anchored(count: usize) -> (Follower, Vec<Block>) {
-    let mut trapdoor = Trapdoor::new();
-    let program = program(&trapdoor);
-    let params = params(&program);
-    let genesis = genesis_block(Network::Regtest).header;
-    let (mut tip, mut parent, mut blocks) = (Tip::genesis(&params), genesis, Vec::with_capacity(count));
-    for height in 0..count as u32 {
-        tip.reference = BlockId { height, hash: parent.block_hash() };
-        let payload = payload(&mut trapdoor, &params, &tip);
-        let bytes = payload.encode().expect("a short payload");
-        let header = payload.header();
-        tip = Tip { batches: tip.batches + 1, payload_hash: PayloadHash::of(&bytes), root: header.root_after, ..tip };
-        let block = mine_block(&parent, reveal(&bytes));
-        parent = block.header;
-        blocks.push(block);
-    }
-    (Follower::new(params, program, &[genesis]).expect("its own program and start"), blocks)
-}
-
 /// A batch of full chunks after a tip.
-fn payload(trapdoor: &mut Trapdoor, params: &Params, tip: &Tip) -> Payload {
+fn payload(trapdoor: &mut Trapdoor, params: &Params, tip: &Tip, proofs: usize, slots: u16) -> Payload {
     let root = |chunk: usize| Fr::from((tip.batches << 32) + 1 + chunk as u64);
     let record = |slot: u16| TransferRecord {
         from: CellIndex::new(u32::from(slot) * 7_919).expect("a small index"),
@@ -225,11 +255,11 @@ fn payload(trapdoor: &mut Trapdoor, params: &Params, tip: &Tip) -> Payload {
     };
     let any_proof = trapdoor.prove(Fr::from(1u64));
     let chunk = |position: usize| Chunk {
-        slots: SLOTS,
+        slots,
         token: Token::BITCOIN,
         operator: CellIndex::default(),
         root_after: root(position),
-        records: Records::Transfer((0..SLOTS).map(record).collect()),
+        records: Records::Transfer((0..slots).map(record).collect()),
         proof: any_proof.clone(),
     };
     let header = PayloadHeader {
@@ -237,14 +267,14 @@ fn payload(trapdoor: &mut Trapdoor, params: &Params, tip: &Tip) -> Payload {
         batch: tip.batches,
         previous_payload_hash: tip.payload_hash,
         root_before: tip.root,
-        root_after: root(PROOFS - 1),
+        root_after: root(proofs - 1),
         depth: tip.depth,
         reference_height: tip.reference.height,
         reference_hash: tip.reference.hash,
         deposits_consumed: 0,
         program_id: params.program_id,
     };
-    let chunks: Vec<Chunk> = (0..PROOFS).map(chunk).collect();
+    let chunks: Vec<Chunk> = (0..proofs).map(chunk).collect();
     let unproven = Payload::new(header, chunks.clone()).expect("chunks that join up");
     let proofs = unproven.statements().into_iter().map(|statement| trapdoor.prove(statement.digest()));
     let proven = chunks.into_iter().zip(proofs.collect::<Vec<_>>()).map(|(chunk, proof)| Chunk { proof, ..chunk });

@@ -1,0 +1,193 @@
+//! An Esplora server of an embedded chain, for tests: honest, or with lies.
+
+#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(unreachable_pub, reason = "a module that several tests include")]
+
+use bitcoin::{
+    Block, TxOut, Txid,
+    consensus::encode,
+    hashes::{Hash, sha256},
+};
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+use taproof::{
+    node::{EmbeddedNode, Node},
+    regtest::RegtestChain,
+};
+use taproof_verifier::block::Excerpt;
+
+/// A status and a body.
+pub type Reply = (u16, Vec<u8>);
+
+/// Changes replies to requests of a path that begins so.
+type Lie = (&'static str, Box<dyn FnMut(Reply) -> Reply + Send>);
+
+/// Transactions on a page of a history; servers have 25.
+pub const PAGE: usize = 4;
+
+/// A server of the embedded chain that speaks as much of Esplora's interface as the client; it serves until the process ends.
+pub struct Server {
+    pub url: String,
+    node: Arc<Mutex<EmbeddedNode>>,
+    lies: Arc<Mutex<Vec<Lie>>>,
+}
+
+impl Server {
+    pub fn start(node: EmbeddedNode) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/api", listener.local_addr().expect("bound"));
+        let (node, lies) = (Arc::new(Mutex::new(node)), Arc::new(Mutex::new(Vec::new())));
+        let server = Self { url, node: node.clone(), lies: lies.clone() };
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (node, lies) = (node.clone(), lies.clone());
+                thread::spawn(move || {
+                    let mut reader = BufReader::new(stream);
+                    while let Some((path, body)) = read_request(&mut reader) {
+                        let mut reply = reply(&node.lock().expect("no holder panics"), &path, &body);
+                        let mut lies = lies.lock().expect("no holder panics");
+                        let lies: &mut Vec<Lie> = &mut lies;
+                        for (beginning, lie) in lies {
+                            if path.starts_with(*beginning) {
+                                reply = lie(reply);
+                            }
+                        }
+                        let head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n\r\n", reply.0, reply.1.len());
+                        if reader.get_mut().write_all(&[head.as_bytes(), &reply.1].concat()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        server
+    }
+
+    /// From now on, replies to paths that begin so are changed.
+    pub fn lie(&self, path: &'static str, lie: impl FnMut(Reply) -> Reply + Send + 'static) {
+        *self.lies.lock().expect("no holder panics") = vec![(path, Box::new(lie))];
+    }
+
+    /// From now on, nothing is changed.
+    pub fn be_honest(&self) {
+        self.lies.lock().expect("no holder panics").clear();
+    }
+
+    pub fn chain(&self) -> RegtestChain {
+        self.node.lock().expect("no holder panics").chain().clone()
+    }
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+    let (mut first, mut length) = (String::new(), 0);
+    reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        if let Some(value) = line.strip_prefix("Content-Length: ") {
+            length = value.trim().parse().ok()?;
+        }
+        if line.trim_end().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let path = first.split(' ').nth(1)?.strip_prefix("/api")?.to_owned();
+    Some((path, body))
+}
+
+/// What an honest server says.
+fn reply(node: &EmbeddedNode, path: &str, body: &[u8]) -> Reply {
+    let found = answer(node, path, body);
+    found.unwrap_or_else(|| (404, b"Not found".to_vec()))
+}
+
+fn answer(node: &EmbeddedNode, path: &str, body: &[u8]) -> Option<Reply> {
+    let chain = node.chain();
+    let text = |text: String| Some((200, text.into_bytes()));
+    let value = |value: Value| Some((200, value.to_string().into_bytes()));
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let block_of = |hash: &str| chain.block_at(chain.height_of(&hash.parse().ok()?)?);
+    match parts[..] {
+        ["tx"] => {
+            let transaction = encode::deserialize_hex(str::from_utf8(body).ok()?).ok()?;
+            match node.send(&transaction) {
+                Ok(_) => text(transaction.compute_txid().to_string()),
+                Err(_) => {
+                    let error = json!({ "code": -25, "message": "bad-txns-inputs-missingorspent" });
+                    Some((400, format!("sendrawtransaction RPC error: {error}").into_bytes()))
+                }
+            }
+        }
+        ["blocks", "tip", "height"] => text(chain.height().to_string()),
+        ["blocks", height] => {
+            let last: u32 = height.parse().ok().filter(|height| *height <= chain.height())?;
+            let heights = (last.saturating_sub(9)..=last).rev();
+            value(heights.map(|height| summary(chain.block_at(height).expect("mined"), height)).collect())
+        }
+        ["block-height", height] => text(chain.block_at(height.parse().ok()?)?.block_hash().to_string()),
+        ["block", hash, "header"] => text(encode::serialize_hex(&block_of(hash)?.header)),
+        ["block", hash, "raw"] => Some((200, encode::serialize(block_of(hash)?))),
+        ["block", hash, "txid", index] => {
+            text(block_of(hash)?.txdata.get(index.parse::<usize>().ok()?)?.compute_txid().to_string())
+        }
+        ["tx", txid, "raw"] => {
+            let (_, block, position) = find(chain, &txid.parse().ok()?)?;
+            Some((200, encode::serialize(&block.txdata[position])))
+        }
+        ["tx", txid, "merkle-proof"] => {
+            let (height, block, position) = find(chain, &txid.parse().ok()?)?;
+            let excerpt = Excerpt::of(block, &[u32::try_from(position).ok()?]).ok()?;
+            let branch = if position == 0 { excerpt.coinbase.branch } else { excerpt.transactions[0].branch.clone() };
+            value(json!({ "block_height": height, "merkle": branch, "pos": position }))
+        }
+        ["scripthash", hash, "txs", "chain"] => value(history(chain, hash, None)),
+        ["scripthash", hash, "txs", "chain", last] => value(history(chain, hash, Some(last.parse().ok()?))),
+        _ => None,
+    }
+}
+
+/// A block in a list of blocks.
+pub fn summary(block: &Block, height: u32) -> Value {
+    let parent = (height > 0).then_some(block.header.prev_blockhash);
+    json!({
+        "id": block.block_hash(), "height": height, "version": block.header.version.to_consensus(),
+        "timestamp": block.header.time, "bits": block.header.bits.to_consensus(), "nonce": block.header.nonce,
+        "merkle_root": block.header.merkle_root, "previousblockhash": parent, "tx_count": block.txdata.len(),
+    })
+}
+
+fn find<'a>(chain: &'a RegtestChain, txid: &Txid) -> Option<(u32, &'a Block, usize)> {
+    (0..).zip(chain.blocks()).find_map(|(height, block)| {
+        let position = block.txdata.iter().position(|transaction| transaction.compute_txid() == *txid)?;
+        Some((height, block, position))
+    })
+}
+
+/// A page: the newest first, after the last that was seen.
+fn history(chain: &RegtestChain, script_hash: &str, last: Option<Txid>) -> Value {
+    let mut items = Vec::new();
+    for (height, block) in (0..).zip(chain.blocks()) {
+        for transaction in &block.txdata {
+            let pays = |output: &TxOut| sha256::Hash::hash(output.script_pubkey.as_bytes()).to_string() == script_hash;
+            if transaction.output.iter().any(pays) {
+                let status = json!({ "confirmed": true, "block_height": height, "block_hash": block.block_hash() });
+                items.push((transaction.compute_txid(), status));
+            }
+        }
+    }
+    items.reverse();
+    let position = |last| items.iter().position(|(txid, _)| *txid == last);
+    let start = last.map_or(0, |last| position(last).map_or(items.len(), |position| position + 1));
+    items[start..]
+        .iter()
+        .take(PAGE)
+        .map(|(txid, status)| json!({ "txid": txid, "status": status, "vin": [] }))
+        .collect()
+}
