@@ -7,6 +7,7 @@ mod psbt;
 mod races;
 mod random;
 mod real;
+mod real_storm;
 mod reorgs;
 pub(crate) mod rig;
 mod store;
