@@ -181,8 +181,10 @@ pub(super) fn params(params: &Params) -> Result<Finding> {
         ("bridge script", params.bridge.script_pubkey().to_hex_string()),
         ("deposits", {
             let [window, expiry] = [params.deposit_window_blocks, params.deposit_expiry_blocks];
-            let refund = params.bridge.refund_delay_blocks();
-            format!("credited within {window} blocks, void after {expiry}, back to the depositor after {refund}")
+            let (min_sat, refund) = (params.bridge.deposit_min_sat(), params.bridge.refund_delay_blocks());
+            format!(
+                "of {min_sat} sat at least, credited within {window} blocks, void after {expiry}, back to the depositor after {refund}"
+            )
         }),
         ("start", params.start.to_string()),
         ("final after", format!("{} blocks", params.final_depth_blocks)),

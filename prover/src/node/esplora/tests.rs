@@ -237,7 +237,7 @@ proptest! {
         static SERVER: std::sync::OnceLock<(Server, Vec<Txid>)> = std::sync::OnceLock::new();
         let (server, txids) = SERVER.get_or_init(server);
         server.be_honest();
-        let (node, chain) = (connect(&server), server.chain());
+        let (node, chain) = (connect(server), server.chain());
         server.lie("", move |(status, mut body)| {
             if !body.is_empty() {
                 for (index, byte) in &changes {
