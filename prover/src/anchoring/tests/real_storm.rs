@@ -318,6 +318,6 @@ fn a_thousand_blocks_of_random_events_lose_nothing_and_pay_nothing_twice() {
     let Tally { reorganisations, displaced, deposits, withdrawals, power_cuts, .. } = storm.tally;
     let troubles = storm.poster.troubles;
     assert!(reorganisations >= 40 && displaced >= 2 && deposits >= 40 && withdrawals >= 10 && power_cuts >= 1);
-    assert!(troubles.stale >= 2 && troubles.crashes >= 2 && troubles.node_outages >= 1, "{troubles:?}");
+    assert!(troubles.stale >= 2 && troubles.crashes >= 1 && troubles.node_outages >= 1, "{troubles:?}");
     assert!(storm.truth.batches.len() >= 20 && !storm.truth.due.is_empty());
 }
