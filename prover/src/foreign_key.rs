@@ -8,7 +8,7 @@ use ark_bn254::{Bn254, Fr, G1Projective};
 use ark_ec::CurveGroup;
 use ark_groth16::{Groth16, PreparedVerifyingKey, prepare_verifying_key};
 use std::path::Path;
-use taproof_arith::{G1, Integers, Point, Scalars, msm};
+use taproof_arith::{G1, Point, Recoded, Scalars, msm};
 use taproof_verifier::groth16::Proof;
 
 /// A key that holds the matrices of its circuit, with its verifying key.
@@ -93,7 +93,7 @@ impl ForeignKey {
         if points.len() != public_inputs.len() {
             return false;
         }
-        let inputs: G1Projective = msm(points, Scalars::all(&Integers::of(public_inputs))) + one.to_affine();
+        let inputs: G1Projective = msm(points, Scalars::all(&Recoded::of(public_inputs))) + one.to_affine();
         let proof = ark_groth16::Proof { a: *proof.a(), b: *proof.b(), c: *proof.c() };
         Groth16::<Bn254>::verify_proof_with_prepared_inputs(&self.prepared, &proof, &inputs.into_affine().into())
             .is_ok_and(|valid| valid)

@@ -31,7 +31,7 @@ use ark_bn254::Fr;
 use ark_ec::{CurveGroup, short_weierstrass::Projective};
 use ark_ff::{One, UniformRand};
 use rand::{CryptoRng, RngCore, rngs::OsRng};
-use taproof_arith::{Domain, Integers, Point, Scalars, msm, vectors};
+use taproof_arith::{Domain, Point, Recoded, Scalars, msm, vectors};
 use taproof_circuits::{
     chunk::{AssignError, assign, witness::ChunkWitness},
     cs::Assignment,
@@ -162,9 +162,9 @@ fn prove_part(
     let Assignment { wires, a, b, c } = assignment;
     part.advance(cost::rows(&parts));
     let public = wires[..PUBLIC_WIRES].to_vec();
-    let integers = Integers::of(&wires);
+    let recoded = Recoded::of(&wires);
     drop(wires);
-    let proof = make(&parts, &public, &integers, [a, b, c], blinding, part).ok_or(ProveError::Rejected)?;
+    let proof = make(&parts, &public, &recoded, [a, b, c], blinding, part).ok_or(ProveError::Rejected)?;
     let verified = key.prepared_verifying_key().verify(statement, &proof).map_err(|_| ProveError::Rejected)?;
     Ok(Proven { proof, verified })
 }
@@ -200,7 +200,7 @@ fn check(key: &Key, statement: &Statement, assignment: &Assignment) -> Result<()
 fn make(
     parts: &Parts<'_>,
     public: &[Fr],
-    wires: &Integers,
+    wires: &Recoded,
     rows: [Vec<Fr>; 3],
     blinding: &Blinding,
     part: &Part<'_>,
@@ -211,7 +211,7 @@ fn make(
     let a_scalars = Scalars::picked(wires, sections.a_wires);
     let b_scalars = Scalars::picked(wires, sections.b_wires);
     let quotient = || {
-        let h = Integers::of(&quotient_values(&counts.domain(), public, rows));
+        let h = Recoded::of(&quotient_values(&counts.domain(), public, rows));
         part.advance(cost::transforms(parts));
         sum(sections.h, Scalars::all(&h), part)
     };

@@ -24,5 +24,5 @@ pub use domain::Domain;
 pub use fixed_base::FixedBase;
 pub use inverse::batch_inverse;
 pub use mapped::MappedFile;
-pub use msm::{Integers, Scalars, msm};
+pub use msm::{Recoded, Scalars, msm};
 pub use point::{G1, G2, Point};

@@ -14,41 +14,56 @@ use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 use window::Workspace;
 
-/// Scalars as integers below the order, in which their digits are read. Any number of sums can share them.
+/// Scalars recoded in signed digits of a width that suits sums over all of them. Any number of sums can share them.
 #[derive(Clone, Debug)]
-pub struct Integers(Vec<BigInt>);
+pub struct Recoded {
+    windows: Windows,
+    /// The integers below the order, each plus [`Windows::offset`].
+    shifted: Vec<BigInt>,
+}
 
-impl Integers {
-    /// The integers of elements, on all threads.
+impl Recoded {
+    /// Recodes elements, on all threads.
     pub fn of(values: &[Fr]) -> Self {
-        Self(values.par_iter().map(|value| value.into_bigint()).collect())
+        Self::in_windows(Windows::for_length(values.len()), values)
+    }
+
+    fn in_windows(windows: Windows, values: &[Fr]) -> Self {
+        let shift = |value: &Fr| {
+            let mut shifted = value.into_bigint();
+            let carry = shifted.add_with_carry(&windows.offset);
+            debug_assert!(!carry, "a scalar and the offset lie below 2^255");
+            shifted
+        };
+        Self { windows, shifted: values.par_iter().map(shift).collect() }
     }
 }
 
 /// One scalar for each base: a vector as it stands, a part of one, or picked from one by index.
 #[derive(Clone, Copy, Debug)]
 pub struct Scalars<'a> {
+    windows: &'a Windows,
     values: &'a [BigInt],
     picked: Option<&'a [u32]>,
 }
 
 impl<'a> Scalars<'a> {
     /// All values in order.
-    pub fn all(Integers(values): &'a Integers) -> Self {
-        Self { values, picked: None }
+    pub fn all(recoded: &'a Recoded) -> Self {
+        Self::after(recoded, 0)
     }
 
     /// The values from that index on.
     ///
     /// # Panics
     /// If there are fewer.
-    pub fn after(Integers(values): &'a Integers, first: usize) -> Self {
-        Self { values: &values[first..], picked: None }
+    pub fn after(Recoded { windows, shifted }: &'a Recoded, first: usize) -> Self {
+        Self { windows, values: &shifted[first..], picked: None }
     }
 
     /// The values at the given indices.
-    pub fn picked(Integers(values): &'a Integers, indices: &'a [u32]) -> Self {
-        Self { values, picked: Some(indices) }
+    pub fn picked(recoded: &'a Recoded, indices: &'a [u32]) -> Self {
+        Self { picked: Some(indices), ..Self::all(recoded) }
     }
 
     /// The number of scalars.
@@ -61,12 +76,22 @@ impl<'a> Scalars<'a> {
         self.len() == 0
     }
 
-    #[inline(always)]
-    fn get(&self, index: usize) -> &'a BigInt {
-        match self.picked {
-            None => &self.values[index],
-            Some(indices) => &self.values[indices[index] as usize],
-        }
+    /// The digits of one window.
+    fn digits(self, window: u32) -> impl Iterator<Item = i32> + use<'a> {
+        let Self { windows, values, picked } = self;
+        let first_bit = window * windows.bits;
+        let (limb, shift) = ((first_bit / 64) as usize, first_bit % 64);
+        let mask = (1u64 << windows.bits) - 1;
+        let half = if window + 1 == windows.count { 0 } else { windows.digit_max() as i32 };
+        (0..self.len()).map(move |index| {
+            let BigInt { 0: limbs, .. } = match picked {
+                None => &values[index],
+                Some(indices) => &values[indices[index] as usize],
+            };
+            let low = limbs[limb] >> shift;
+            let high = limbs.get(limb + 1).map_or(0, |next| (next << 1) << (63 - shift));
+            ((low | high) & mask) as i32 - half
+        })
     }
 }
 
@@ -99,13 +124,13 @@ fn msm_by<P: Point, A: Adder<P>>(bases: &[P], scalars: Scalars<'_>) -> Projectiv
     if bases.is_empty() {
         return Projective::zero();
     }
-    let windows = Windows::for_length(bases.len());
+    let windows = scalars.windows;
     // Workspaces are large, so no more are made than there are windows in work at a time.
     let idle = Mutex::new(Vec::new());
     let workspaces = || idle.lock().unwrap_or_else(PoisonError::into_inner);
     let sum = |position: u32| {
         let mut workspace = workspaces().pop().unwrap_or_else(Workspace::<P, A>::new);
-        let sum = workspace.sum(bases, windows.digits(position, scalars), windows.digit_max());
+        let sum = workspace.sum(bases, scalars.digits(position), windows.digit_max());
         workspaces().push(workspace);
         sum
     };
@@ -118,7 +143,8 @@ type BigInt = <Fr as PrimeField>::BigInt;
 
 /// How scalars are cut: `count` digits of `bits` bits, from -2^(bits - 1) to 2^(bits - 1).
 ///
-/// Digits are read from scalars with 2^(bits - 1) added to every digit but the highest, which takes care of the carry from below.
+/// Digits are read from scalars plus `offset`, 2^(bits - 1) in every digit but the highest, which takes care of the carry from below.
+#[derive(Clone, Copy, Debug)]
 struct Windows {
     bits: u32,
     count: u32,
@@ -155,23 +181,6 @@ impl Windows {
 
     fn digit_max(&self) -> u32 {
         1 << (self.bits - 1)
-    }
-
-    /// The digits of one window.
-    fn digits<'a>(&self, window: u32, scalars: Scalars<'a>) -> impl Iterator<Item = i32> + use<'a> {
-        let first_bit = window * self.bits;
-        let (limb, shift) = ((first_bit / 64) as usize, first_bit % 64);
-        let mask = (1u64 << self.bits) - 1;
-        let half = if window + 1 == self.count { 0 } else { self.digit_max() as i32 };
-        let offset = self.offset;
-        (0..scalars.len()).map(move |index| {
-            let mut shifted = *scalars.get(index);
-            let carry = shifted.add_with_carry(&offset);
-            debug_assert!(!carry, "a scalar and the offset lie below 2^255");
-            let low = shifted.0[limb] >> shift;
-            let high = shifted.0.get(limb + 1).map_or(0, |next| (next << 1) << (63 - shift));
-            ((low | high) & mask) as i32 - half
-        })
     }
 }
 
@@ -215,7 +224,7 @@ mod tests {
     {
         let (bases, scalars, log) = case::<P>(len, seed);
         for backend in Backend::available() {
-            let sum = P::msm(backend, &bases, Scalars::all(&Integers::of(&scalars)));
+            let sum = P::msm(backend, &bases, Scalars::all(&Recoded::of(&scalars)));
             assert_eq!(sum, Affine::<P::Config>::generator() * log, "{backend}, {len}");
         }
     }
@@ -235,7 +244,7 @@ mod tests {
         let indices = [9u32, 0, 3, 3];
         let expected: Projective<g1::Config> =
             bases.iter().zip(indices).map(|(base, i)| base.to_affine() * scalars[i as usize]).sum();
-        assert_eq!(msm(&bases[..4], Scalars::picked(&Integers::of(&scalars), &indices)), expected);
+        assert_eq!(msm(&bases[..4], Scalars::picked(&Recoded::of(&scalars), &indices)), expected);
     }
 
     /// Bases whose logarithms make every round meet equal, opposite and infinite summands, under scalars that fill one
@@ -266,7 +275,7 @@ mod tests {
             for (case, scalars) in cases.enumerate() {
                 let log: Fr = logs.iter().zip(&scalars).map(|(log, scalar): (&Fr, &Fr)| *log * scalar).sum();
                 for backend in Backend::available() {
-                    let sum = P::msm(backend, &bases, Scalars::all(&Integers::of(&scalars)));
+                    let sum = P::msm(backend, &bases, Scalars::all(&Recoded::of(&scalars)));
                     assert_eq!(sum, Affine::<P::Config>::generator() * log, "{backend}, case {case}");
                 }
             }
@@ -286,10 +295,10 @@ mod tests {
             let windows = Windows::new(bits);
             let mut scalars = vec![Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::from(2u64).pow([253])];
             scalars.extend((0..20).map(|_| Fr::rand(&mut rng)));
-            let integers = Integers::of(&scalars);
+            let recoded = Recoded::in_windows(windows, &scalars);
             let mut sums = vec![Fr::ZERO; scalars.len()];
             for window in (0..windows.count).rev() {
-                for (sum, digit) in sums.iter_mut().zip(windows.digits(window, Scalars::all(&integers))) {
+                for (sum, digit) in sums.iter_mut().zip(Scalars::all(&recoded).digits(window)) {
                     assert!(digit.unsigned_abs() <= windows.digit_max(), "width {bits}");
                     *sum = *sum * Fr::from(1u64 << bits) + Fr::from(digit);
                 }
@@ -302,7 +311,7 @@ mod tests {
     fn of_zeros_alone_is_infinity() {
         let (bases, scalars, _) = case::<G2>(40, 8);
         assert_eq!(
-            msm(&bases, Scalars::all(&Integers::of(&vec![Fr::ZERO; scalars.len()]))),
+            msm(&bases, Scalars::all(&Recoded::of(&vec![Fr::ZERO; scalars.len()]))),
             Projective::<g2::Config>::zero()
         );
     }

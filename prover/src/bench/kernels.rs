@@ -13,7 +13,7 @@ use rand_chacha::ChaCha20Rng;
 use rayon::prelude::*;
 use std::{hint::black_box, sync::Arc};
 use taproof_arith::{
-    Domain, FixedBase, Integers, Point, Scalars,
+    Domain, FixedBase, Point, Recoded, Scalars,
     vectors::{self, Element},
 };
 use taproof_verifier::poseidon2;
@@ -28,7 +28,7 @@ pub(super) fn msm<P: Point + 'static>(log_size: u32, against_ark: bool) -> Prepa
         Box::new(move || Ok(timed(&run))) as Program
     });
     let count = scalars.len();
-    let run = move || taproof_arith::msm(black_box(&points), Scalars::all(&Integers::of(&scalars)));
+    let run = move || taproof_arith::msm(black_box(&points), Scalars::all(&Recoded::of(&scalars)));
     Prepared { count, ours: Box::new(move || Ok(timed(&run))), ark }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 use ark_bn254::Fr;
 use ark_ff::One;
 use rayon::prelude::*;
-use taproof_arith::Integers;
+use taproof_arith::Recoded;
 use taproof_verifier::groth16::Proof;
 
 /// Why there is no proof for a foreign circuit.
@@ -86,7 +86,7 @@ pub fn prove_foreign(
     c.par_extend(a.par_iter().zip(&b).map(|(a, b)| *a * b));
     part.advance(cost::rows(&parts));
     let public = &witness[..counts.public_wires()];
-    let proof = make(&parts, public, &Integers::of(witness), [a, b, c], blinding, &part);
+    let proof = make(&parts, public, &Recoded::of(witness), [a, b, c], blinding, &part);
     let proof = proof.ok_or(ForeignProveError::Unsatisfied)?;
     let public_inputs = public[1..].to_vec();
     if key.verifies(&public_inputs, &proof) {

@@ -16,7 +16,8 @@ pub(super) const POINTS_MAX: usize = 1 << 31;
 /// What a thread needs for one window after another.
 ///
 /// Bases are sorted by the amount of their digit, and the points of each *bucket* added up in rounds, each of which halves the buckets. All
-/// additions of a round are independent, so they share inversions and no two of them meet in one bucket.
+/// additions of a round are independent, so they share inversions and no two of them meet in one bucket. So many buckets are halved
+/// together as hold [`TOGETHER`] points: enough additions a round to share an inversion, and few enough sums to stay in a core's cache.
 pub(super) struct Workspace<P: Point, A: Adder<P>> {
     adder: A,
     /// For each base whose digit is not zero, its index and sign; sorted by the digit's amount.
@@ -28,9 +29,14 @@ pub(super) struct Workspace<P: Point, A: Adder<P>> {
     /// The sums of this round, bucket after bucket, and those of the next one.
     sums: Vec<A::Sum>,
     next: Vec<A::Sum>,
+    /// What every bucket adds up to.
+    buckets: Vec<A::Sum>,
     /// Whether there is a sum at each position, once the buckets are weighed.
     present: Vec<bool>,
 }
+
+/// How many points are in the buckets that are halved together, if no bucket alone has more.
+const TOGETHER: usize = 1 << 14;
 
 impl<P: Point, A: Adder<P>> Workspace<P, A> {
     pub(super) fn new() -> Self {
@@ -41,6 +47,7 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
             lengths: Vec::new(),
             sums: Vec::new(),
             next: Vec::new(),
+            buckets: Vec::new(),
             present: Vec::new(),
         }
     }
@@ -56,11 +63,7 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
         if self.order.is_empty() {
             return Projective::zero();
         }
-        self.halve_bases(bases);
-        while self.lengths.iter().any(|length| *length > 1) {
-            self.halve_sums();
-        }
-        self.spread();
+        self.fill(bases);
         self.weigh()
     }
 
@@ -89,47 +92,34 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
         }
     }
 
-    /// Adds the bases of each bucket in pairs; a last one without partner stays.
-    fn halve_bases(&mut self, bases: &[P]) {
-        let Self { adder, order, lengths, sums, .. } = self;
-        let base = |position: usize| {
-            let entry = order[position];
-            (&bases[(entry & !NEGATIVE) as usize], entry & NEGATIVE != 0)
-        };
-        let pair = |from: usize, to: u32| {
-            let [(left, left_negated), (right, right_negated)] = [base(from), base(from + 1)];
-            Addition { left: A::of_point(left), right: A::of_point(right), left_negated, right_negated, to }
-        };
-        let lone = |from: usize| {
-            let (base, negated) = base(from);
-            A::lift(base, negated)
-        };
-        halve(adder, Summands::Points, lengths, sums, pair, lone);
-    }
-
-    /// Adds the sums of each bucket in pairs.
-    fn halve_sums(&mut self) {
-        let Self { adder, lengths, sums, next, .. } = self;
-        let pair = |from: usize, to: u32| Addition::plain(A::of_sum(&sums[from]), A::of_sum(&sums[from + 1]), to);
-        halve(adder, Summands::Sums, lengths, next, pair, |from| sums[from]);
-        core::mem::swap(sums, next);
-    }
-
-    /// Puts each bucket's sum to its place among all buckets, and says for each whether it has one.
-    fn spread(&mut self) {
-        let mut from: usize = self.lengths.iter().filter(|length| **length > 0).count();
-        self.sums.resize(self.lengths.len().max(from), A::INFINITY);
-        for (bucket, length) in self.lengths.iter().enumerate().rev() {
-            self.sums[bucket] = match length {
-                0 => A::INFINITY,
-                _ => {
-                    from -= 1;
-                    self.sums[from]
-                }
-            };
+    /// Adds up every bucket.
+    fn fill(&mut self, bases: &[P]) {
+        let Self { adder, order, lengths, sums, next, buckets, present, .. } = self;
+        present.clear();
+        present.extend(lengths.iter().map(|length| *length > 0));
+        buckets.clear();
+        buckets.resize(lengths.len(), A::INFINITY);
+        let (mut order, mut lengths, mut buckets) = (&order[..], &mut lengths[..], &mut buckets[..]);
+        while !lengths.is_empty() {
+            let mut points = lengths[0] as usize;
+            let others = lengths[1..].iter().take_while(|length| {
+                points += **length as usize;
+                points <= TOGETHER
+            });
+            let count = 1 + others.count();
+            let (these, later) = lengths.split_at_mut(count);
+            let (sorted, rest) = order.split_at(these.iter().map(|length| *length as usize).sum());
+            let (filled, empty) = buckets.split_at_mut(count);
+            halve_bases(adder, bases, sorted, these, sums);
+            while these.iter().any(|length| *length > 1) {
+                let pair = |from: usize, to| Addition::plain(A::of_sum(&sums[from]), A::of_sum(&sums[from + 1]), to);
+                halve(adder, Summands::Sums, these, next, pair, |from| sums[from]);
+                core::mem::swap(sums, next);
+            }
+            let full = filled.iter_mut().zip(these).filter(|(_, length)| **length > 0);
+            full.zip(&*sums).for_each(|((bucket, _), sum)| *bucket = *sum);
+            (order, lengths, buckets) = (rest, later, empty);
         }
-        self.present.clear();
-        self.present.extend(self.lengths.iter().map(|length| *length > 0));
     }
 
     /// The sum of the buckets, each times its digit, which is one more than its place.
@@ -138,6 +128,7 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
     /// buckets: a round adds the neighbours of that list, and the second of each two, which have the round's bit, make up the next list. So 2^k
     /// buckets take about 2^(k + 1) additions, a round's all independent.
     fn weigh(&mut self) -> Projective<P::Config> {
+        core::mem::swap(&mut self.sums, &mut self.buckets);
         let rounds = self.lengths.len().ilog2();
         // The list of all buckets comes first, then those of the bits, the highest first.
         let mut lists = vec![self.lengths.len()];
@@ -182,6 +173,29 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
         core::mem::swap(sums, next);
         *present = presents;
     }
+}
+
+/// Adds the bases of each bucket, in their order, in pairs; a last one without partner stays.
+fn halve_bases<P: Point, A: Adder<P>>(
+    adder: &mut A,
+    bases: &[P],
+    order: &[u32],
+    lengths: &mut [u32],
+    sums: &mut Vec<A::Sum>,
+) {
+    let base = |position: usize| {
+        let entry = order[position];
+        (&bases[(entry & !NEGATIVE) as usize], entry & NEGATIVE != 0)
+    };
+    let pair = |from: usize, to: u32| {
+        let [(left, left_negated), (right, right_negated)] = [base(from), base(from + 1)];
+        Addition { left: A::of_point(left), right: A::of_point(right), left_negated, right_negated, to }
+    };
+    let lone = |from: usize| {
+        let (base, negated) = base(from);
+        A::lift(base, negated)
+    };
+    halve(adder, Summands::Points, lengths, sums, pair, lone);
 }
 
 /// Halves buckets of the given lengths, bucket after bucket: adds each two neighbours, which `pair` makes an addition of, and keeps
