@@ -238,6 +238,22 @@ mod tests {
         sums_agree::<G1>(1 << 14, 6);
     }
 
+    /// One bucket has more points than are halved together, and the others of its window enough for two lots more.
+    #[test]
+    fn agrees_where_buckets_are_halved_in_several_lots() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(10);
+        let len = 3 * window::TOGETHER;
+        let logs: Vec<Fr> = (0..len as u64).map(|i| Fr::from(i % 1000)).collect();
+        let scalar = |i: usize| if i <= window::TOGETHER { Fr::ONE } else { Fr::rand(&mut rng) };
+        let scalars: Vec<Fr> = (0..len).map(scalar).collect();
+        let log: Fr = logs.iter().zip(&scalars).map(|(log, scalar)| *log * scalar).sum();
+        let bases = FixedBase::<G1>::new(&Affine::generator(), len).multiply(&logs);
+        for backend in Backend::available() {
+            let sum = G1::msm(backend, &bases, Scalars::all(&Recoded::of(&scalars)));
+            assert_eq!(sum, Affine::<g1::Config>::generator() * log, "{backend}");
+        }
+    }
+
     #[test]
     fn picked_scalars_are_those_at_their_indices() {
         let (bases, scalars, _) = case::<G1>(10, 7);

@@ -36,7 +36,7 @@ pub(super) struct Workspace<P: Point, A: Adder<P>> {
 }
 
 /// How many points are in the buckets that are halved together, if no bucket alone has more.
-const TOGETHER: usize = 1 << 14;
+pub(super) const TOGETHER: usize = 1 << 14;
 
 impl<P: Point, A: Adder<P>> Workspace<P, A> {
     pub(super) fn new() -> Self {
