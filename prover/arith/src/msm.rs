@@ -84,10 +84,7 @@ impl<'a> Scalars<'a> {
         let mask = (1u64 << windows.bits) - 1;
         let half = if window + 1 == windows.count { 0 } else { windows.digit_max() as i32 };
         (0..self.len()).map(move |index| {
-            let BigInt { 0: limbs, .. } = match picked {
-                None => &values[index],
-                Some(indices) => &values[indices[index] as usize],
-            };
+            let limbs = &values[picked.map_or(index, |indices| indices[index] as usize)].0;
             let low = limbs[limb] >> shift;
             let high = limbs.get(limb + 1).map_or(0, |next| (next << 1) << (63 - shift));
             ((low | high) & mask) as i32 - half

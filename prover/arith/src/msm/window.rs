@@ -29,9 +29,9 @@ pub(super) struct Workspace<P: Point, A: Adder<P>> {
     /// The sums of this round, bucket after bucket, and those of the next one.
     sums: Vec<A::Sum>,
     next: Vec<A::Sum>,
-    /// What every bucket adds up to.
+    /// What every bucket adds up to, then the lists that weigh them.
     buckets: Vec<A::Sum>,
-    /// Whether there is a sum at each position, once the buckets are weighed.
+    /// Whether there is a sum at each of these positions.
     present: Vec<bool>,
 }
 
@@ -98,27 +98,30 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
         present.clear();
         present.extend(lengths.iter().map(|length| *length > 0));
         buckets.clear();
-        buckets.resize(lengths.len(), A::INFINITY);
-        let (mut order, mut lengths, mut buckets) = (&order[..], &mut lengths[..], &mut buckets[..]);
+        let (mut order, mut lengths) = (&order[..], &mut lengths[..]);
         while !lengths.is_empty() {
-            let mut points = lengths[0] as usize;
-            let others = lengths[1..].iter().take_while(|length| {
-                points += **length as usize;
-                points <= TOGETHER
-            });
-            let count = 1 + others.count();
+            let (mut count, mut points) = (1, lengths[0] as usize);
+            while count < lengths.len() && points + lengths[count] as usize <= TOGETHER {
+                points += lengths[count] as usize;
+                count += 1;
+            }
             let (these, later) = lengths.split_at_mut(count);
-            let (sorted, rest) = order.split_at(these.iter().map(|length| *length as usize).sum());
-            let (filled, empty) = buckets.split_at_mut(count);
+            let (sorted, rest) = order.split_at(points);
             halve_bases(adder, bases, sorted, these, sums);
             while these.iter().any(|length| *length > 1) {
                 let pair = |from: usize, to| Addition::plain(A::of_sum(&sums[from]), A::of_sum(&sums[from + 1]), to);
                 halve(adder, Summands::Sums, these, next, pair, |from| sums[from]);
                 core::mem::swap(sums, next);
             }
-            let full = filled.iter_mut().zip(these).filter(|(_, length)| **length > 0);
-            full.zip(&*sums).for_each(|((bucket, _), sum)| *bucket = *sum);
-            (order, lengths, buckets) = (rest, later, empty);
+            let mut from = 0;
+            buckets.extend(these.iter().map(|length| match length {
+                0 => A::INFINITY,
+                _ => {
+                    from += 1;
+                    sums[from - 1]
+                }
+            }));
+            (order, lengths) = (rest, later);
         }
     }
 
@@ -128,7 +131,6 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
     /// buckets: a round adds the neighbours of that list, and the second of each two, which have the round's bit, make up the next list. So 2^k
     /// buckets take about 2^(k + 1) additions, a round's all independent.
     fn weigh(&mut self) -> Projective<P::Config> {
-        core::mem::swap(&mut self.sums, &mut self.buckets);
         let rounds = self.lengths.len().ilog2();
         // The list of all buckets comes first, then those of the bits, the highest first.
         let mut lists = vec![self.lengths.len()];
@@ -149,28 +151,29 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
             lists.insert(1, all.div_ceil(4));
         }
         let point = |sum: &A::Sum| -> Affine<P::Config> { A::lower(sum).to_affine() };
-        let bits = self.sums[1..=rounds as usize].iter().fold(Projective::zero(), |sum, bit| sum.double() + point(bit));
-        bits + point(&self.sums[0])
+        let bits =
+            self.buckets[1..=rounds as usize].iter().fold(Projective::zero(), |sum, bit| sum.double() + point(bit));
+        bits + point(&self.buckets[0])
     }
 
-    /// Replaces the sums by those at each two positions; two equal positions stand for one sum alone.
+    /// Replaces the buckets by the sums of those at each two positions; two equal positions stand for one alone.
     fn add_present(&mut self, positions: &[[usize; 2]]) {
-        let Self { adder, sums, next, present, .. } = self;
+        let Self { adder, buckets, next, present, .. } = self;
         next.resize(next.len().max(positions.len()), A::INFINITY);
         let mut additions = Vec::with_capacity(positions.len());
         let mut presents = Vec::with_capacity(positions.len());
         for (to, [left, right]) in positions.iter().enumerate() {
             match (present[*left], present[*right]) {
                 (true, true) if left != right => {
-                    additions.push(Addition::plain(A::of_sum(&sums[*left]), A::of_sum(&sums[*right]), to as u32));
+                    additions.push(Addition::plain(A::of_sum(&buckets[*left]), A::of_sum(&buckets[*right]), to as u32));
                 }
-                (true, _) => next[to] = sums[*left],
-                (false, _) => next[to] = sums[*right],
+                (true, _) => next[to] = buckets[*left],
+                (false, _) => next[to] = buckets[*right],
             }
             presents.push(present[*left] || present[*right]);
         }
         adder.add(Summands::Sums, &additions, next);
-        core::mem::swap(sums, next);
+        core::mem::swap(buckets, next);
         *present = presents;
     }
 }
