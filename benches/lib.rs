@@ -43,5 +43,5 @@ pub fn key(shape: &Shape, circuit: CircuitId, folder: &Path) -> Key {
     let key = setup::generate(shape, circuit, &options, &Silent).expect("a circuit of legal size");
     let path = folder.join("key");
     key_file::write(&key, &path).expect("there is room");
-    Key::open(&path, circuit, shape.matrix_hash()).expect("just written")
+    Key::open(&path, circuit).expect("just written")
 }

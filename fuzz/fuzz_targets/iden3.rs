@@ -41,7 +41,7 @@ static SEEDS: LazyLock<Seeds> = LazyLock::new(|| {
     let options = SetupOptions { network, allow_outside_test_networks: false, randomness };
     let own = setup::generate(&shape, circuit, &options, &Silent).expect("a small circuit");
     key_file::write(&own, &path).expect("the folder for temporary files can be written");
-    let own = Key::open(&path, circuit, shape.matrix_hash()).expect("just written");
+    let own = Key::open(&path, circuit).expect("just written");
     let (mut zkey, mut wtns) = (Vec::new(), Vec::new());
     zkey::write(&own, &shape, &mut zkey).expect("memory");
     let witness: Vec<Fr> = [1u64, 35, 5, 7, 26].map(Fr::from).to_vec();

@@ -278,20 +278,17 @@ pub struct Key {
 }
 
 impl Key {
-    /// Maps the key of a circuit and checks its header.
+    /// Maps the key of a circuit and checks its header. Whether the circuit's matrices are still those that the key was made for is
+    /// for [`Key::expect_matrices`] to tell, as to build them takes longer than all else that opens a key.
     ///
     /// # Errors
     /// Any of [`KeyFileError`] that reading a header can show.
-    pub fn open(path: &Path, circuit: CircuitId, matrix_hash: [u8; 32]) -> Result<Self, KeyFileError> {
+    pub fn open(path: &Path, circuit: CircuitId) -> Result<Self, KeyFileError> {
         let file = KeyFile::open(path)?;
-        let found = file.header.circuit;
-        if found != Circuit::Own(circuit) {
-            return Err(KeyFileError::OtherCircuit { expected: circuit, found });
+        match file.header.circuit {
+            Circuit::Own(found) if found == circuit => Self::new(file, circuit),
+            found => Err(KeyFileError::OtherCircuit { expected: circuit, found }),
         }
-        if file.header.matrix_hash != matrix_hash {
-            return Err(KeyFileError::OtherMatrices(circuit));
-        }
-        Self::new(file, circuit)
     }
 
     /// Maps a key of whichever of Taproof's circuits.
@@ -313,6 +310,18 @@ impl Key {
         let key = VerifyingKey::new(points.alpha.to_affine(), beta, gamma, delta, &ic);
         let prepared = key.map_err(KeyFileError::VerifyingKey)?.prepare();
         Ok(Self { file, circuit, prepared })
+    }
+
+    /// Checks that the key was made for the matrices of this [hash](taproof_circuits::cs::Shape::matrix_hash).
+    ///
+    /// # Errors
+    /// [`KeyFileError::OtherMatrices`].
+    pub fn expect_matrices(&self, matrix_hash: [u8; 32]) -> Result<(), KeyFileError> {
+        if self.file.header.matrix_hash == matrix_hash {
+            Ok(())
+        } else {
+            Err(KeyFileError::OtherMatrices(self.circuit))
+        }
     }
 
     /// The circuit that the key belongs to.

@@ -68,15 +68,16 @@ pub fn key_path(folder: &Path, circuit: CircuitId) -> PathBuf {
 }
 
 impl KeyRing {
-    /// Opens the keys of circuits; each must be there and belong to the circuit as it is built in here.
+    /// Opens the keys of circuits; each must be there. A key that was made for other matrices of its circuit than those that are built in
+    /// here shows when [a chunk is proven](crate::prove::prove_chunk).
     ///
     /// # Errors
-    /// [`KeyRingError::NoCircuit`] and [`KeyRingError::File`].
+    /// [`KeyRingError::File`].
     pub fn open(folder: &Path, circuits: &[CircuitId]) -> Result<Self, KeyRingError> {
         let open = |circuit: &CircuitId| {
             let path = key_path(folder, *circuit);
-            let key = Key::open(&path, *circuit, shape(*circuit)?.matrix_hash());
-            Ok((*circuit, key.map_err(|source| KeyRingError::File { path, source })?))
+            let key = Key::open(&path, *circuit).map_err(|source| KeyRingError::File { path, source })?;
+            Ok((*circuit, key))
         };
         Ok(Self { keys: circuits.par_iter().map(open).collect::<Result<_, KeyRingError>>()? })
     }
@@ -94,7 +95,9 @@ impl KeyRing {
         mut observe: impl FnMut(CircuitId) -> Box<dyn Progress>,
     ) -> Result<Self, KeyRingError> {
         for circuit in circuits {
-            if Self::open(folder, &[*circuit]).is_err() {
+            let shape = shape(*circuit)?;
+            let key = Key::open(&key_path(folder, *circuit), *circuit);
+            if key.and_then(|key| key.expect_matrices(shape.matrix_hash())).is_err() {
                 make(folder, *circuit, options, &*observe(*circuit))?;
             }
         }

@@ -33,7 +33,7 @@ use ark_ff::{One, UniformRand};
 use rand::{CryptoRng, RngCore, rngs::OsRng};
 use taproof_arith::{Domain, Point, Recoded, Scalars, msm, vectors};
 use taproof_circuits::{
-    chunk::{AssignError, assign, witness::ChunkWitness},
+    chunk::{AssignError, assign, shape, witness::ChunkWitness},
     cs::Assignment,
 };
 use taproof_verifier::{
@@ -46,7 +46,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProveError {
-    /// The key file's sections are not what its header says.
+    /// The key was made for other matrices of the circuit, or the file's sections are not what its header says.
     #[error(transparent)]
     Key(#[from] KeyFileError),
     /// There is no key of the circuit.
@@ -133,7 +133,23 @@ impl Blinding {
 /// # Errors
 /// Each of [`ProveError`]; an unsatisfied chunk's names the slot and the relation.
 pub fn prove_chunk(key: &Key, chunk: &ChunkWitness, blinding: &Blinding) -> Result<Proven, ProveError> {
-    prove(key, &chunk.statement, assign(chunk)?, blinding)
+    let work = Work::new(0, &Silent);
+    prove_chunk_part(key, chunk, blinding, &work.part(0))
+}
+
+/// Only where there is no proof are the circuit's matrices built, to see whether the key was made for them.
+fn prove_chunk_part(
+    key: &Key,
+    chunk: &ChunkWitness,
+    blinding: &Blinding,
+    part: &Part<'_>,
+) -> Result<Proven, ProveError> {
+    let result = prove_part(key, &chunk.statement, assign(chunk)?, blinding, part);
+    if let Err(ProveError::Rejected | ProveError::OtherShape { .. }) = result {
+        let shape = shape(key.circuit()).map_err(AssignError::from)?;
+        key.expect_matrices(shape.matrix_hash())?;
+    }
+    result
 }
 
 /// Proves a statement from the assignment that satisfies it.

@@ -139,6 +139,6 @@ impl Toy {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let path = folder.path().join("key");
         crate::key_file::write(&self.proving_key(shape), &path).expect("there is room");
-        Key::open(&path, self.circuit(), shape.matrix_hash()).expect("the key was just written")
+        Key::open(&path, self.circuit()).expect("the key was just written")
     }
 }

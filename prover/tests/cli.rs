@@ -498,7 +498,7 @@ fn write_small_circuit(scene: &Scene) {
     let options = SetupOptions { network, allow_outside_test_networks: false, randomness };
     let key = setup::generate(&shape, circuit, &options, &Silent).unwrap();
     key_file::write(&key, &scene.path("own.key")).unwrap();
-    let key = Key::open(&scene.path("own.key"), circuit, shape.matrix_hash()).unwrap();
+    let key = Key::open(&scene.path("own.key"), circuit).unwrap();
     zkey::write(&key, &shape, &mut fs::File::create(scene.path("small.zkey")).unwrap()).unwrap();
     write_witness(scene, "small.wtns", &[1, 35, 5, 7, 26]);
 }

@@ -68,7 +68,7 @@ impl Scene {
         let key = setup::generate(&shape, circuit, &options, &Silent).expect("a small circuit");
         let path = folder.path().join("key");
         key_file::write(&key, &path).expect("there is room");
-        let key = Key::open(&path, circuit, shape.matrix_hash()).expect("just written");
+        let key = Key::open(&path, circuit).expect("just written");
         let scene = Self { folder, chunk, shape, key };
         scene.write("circuit.r1cs", |out| write_r1cs(&scene.shape, out));
         scene.write("witness.wtns", |out| write_wtns(&scene.wires(), out));

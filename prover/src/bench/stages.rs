@@ -28,7 +28,7 @@ pub(super) fn prove(log_size: u32, against_ark: bool, progress: &dyn Progress) -
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("key");
     key_file::write(&generate(&chain, &shape, progress)?, &path)?;
-    let key = Key::open(&path, statement.circuit, shape.matrix_hash())?;
+    let key = Key::open(&path, statement.circuit)?;
     key.sections()?;
     let assignment = Arc::new(chain.assignment(&shape));
     // The same blinding in every round and run, so that all do the same work.

@@ -71,8 +71,8 @@ impl Export {
         let spinner = global.console().spinner(format!("exporting {circuit}"));
         let shape = chunk::shape(circuit).or_exit(Exit::Input)?;
         let path = key_path(&session.dir.keys(), circuit);
-        let key =
-            Key::open(&path, circuit, shape.matrix_hash()).or_exit_while(Exit::Input, path.display().to_string())?;
+        let key = Key::open(&path, circuit).and_then(|key| key.expect_matrices(shape.matrix_hash()).map(|()| key));
+        let key = key.or_exit_while(Exit::Input, path.display().to_string())?;
         let wires = chunk::assign(witness).or_exit(Exit::Input)?.wires;
         fs::create_dir_all(&self.out).or_exit_while(Exit::Failed, self.out.display().to_string())?;
 

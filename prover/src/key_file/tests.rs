@@ -22,7 +22,7 @@ fn open(bytes: &[u8]) -> Result<Key, KeyFileError> {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let path = folder.path().join("key");
     fs::write(&path, bytes).expect("there is room");
-    Key::open(&path, TOY.circuit(), SHAPE.matrix_hash())
+    Key::open(&path, TOY.circuit())
 }
 
 /// The bytes with some replaced and the header's checksum made to match.
@@ -56,7 +56,7 @@ fn what_is_no_key_is_refused() {
     assert!(matches!(open(b""), Err(KeyFileError::NotAKey)));
     assert!(matches!(open(b"taproof"), Err(KeyFileError::NotAKey)));
     assert!(matches!(open(&[0; 2000]), Err(KeyFileError::NotAKey)));
-    let missing = Key::open(Path::new("/nowhere/at/all"), TOY.circuit(), SHAPE.matrix_hash());
+    let missing = Key::open(Path::new("/nowhere/at/all"), TOY.circuit());
     assert!(matches!(missing, Err(KeyFileError::Read { .. })));
 }
 
@@ -74,7 +74,9 @@ fn keys_of_other_circuits_are_refused() {
     assert!(
         matches!(other, Err(KeyFileError::OtherCircuit { found: Circuit::Own(found), .. }) if found.slots == other_slots)
     );
-    assert!(matches!(open(&resealed(32, &[7; 32])), Err(KeyFileError::OtherMatrices(_))));
+    let other = open(&resealed(32, &[7; 32])).expect("a good key of other matrices");
+    assert!(matches!(other.expect_matrices(SHAPE.matrix_hash()), Err(KeyFileError::OtherMatrices(_))));
+    assert!(open(&BYTES).expect("a good key").expect_matrices(SHAPE.matrix_hash()).is_ok());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Many proofs, several at a time.
 
-use super::{Blinding, ProveError, Proven, cost, prove_part};
+use super::{Blinding, ProveError, Proven, cost, prove_chunk_part};
 use crate::{
     key_file::Key,
     progress::{Progress, Work},
@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use taproof_circuits::chunk::{assign, witness::ChunkWitness};
+use taproof_circuits::chunk::witness::ChunkWitness;
 use taproof_verifier::statement::CircuitId;
 
 /// Proves chunks, at most `at_once` at a time, which bounds the memory; results are in the chunks' order.
@@ -32,7 +32,7 @@ pub fn prove_batch<'k>(
         let part = work.part(cost_of(chunk));
         let circuit = chunk.statement.circuit;
         let key = key_of(circuit).ok_or(ProveError::NoKey(circuit))?;
-        prove_part(key, &chunk.statement, assign(chunk)?, &Blinding::fresh(), &part)
+        prove_chunk_part(key, chunk, &Blinding::fresh(), &part)
     })
 }
 

@@ -1,12 +1,15 @@
 use super::*;
 use crate::{
     against_ark::{self, ArkProver},
+    key_file,
     progress::Silent,
+    setup::{self, Randomness, SetupOptions},
     toy::Toy,
 };
 use ark_bn254::Bn254;
 use ark_ff::AdditiveGroup;
 use ark_groth16::Groth16;
+use bitcoin::Network;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -16,7 +19,7 @@ use std::{
 };
 use taproof_circuits::{
     chunk::witness::SlotWitnesses,
-    cs::Segment,
+    cs::{ConstraintSystem, Segment, SegmentShape, Shape},
     schnorr::SecretKey,
     state::{Plan, Slots, State},
     transaction::Deposit,
@@ -68,7 +71,7 @@ fn proofs_at_the_boundaries_of_domains() {
             let toy = Toy::of_rows(rows, rows as u64);
             let shape = toy.shape();
             assert_eq!(shape.row_count(), rows);
-            let size = crate::setup::domain_for(rows).expect("a small domain").size();
+            let size = setup::domain_for(rows).expect("a small domain").size();
             assert_eq!(size, if rows == power - 2 { power } else { 2 * power });
             assert_agrees_with_ark(&toy);
         }
@@ -188,6 +191,50 @@ fn deposit_chunk() -> ChunkWitness {
     let deposit = Deposit { amount_sat: 5000, owner: *SecretKey::from_seed(&[1; 32]).public() };
     let batch = state.apply(&plan, &[deposit], &[]).expect("a plan without operators");
     batch.chunks.into_iter().next().expect("one chunk for the deposit")
+}
+
+/// A key that an earlier build made for the same circuit, whose matrices were others then, with as many rows and with fewer.
+#[test]
+fn a_key_of_other_matrices_is_named() {
+    let chunk = deposit_chunk();
+    let circuit = chunk.statement.circuit;
+    let shape = shape(circuit).expect("a circuit");
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let prove_with = |shape: &Shape| {
+        let path = folder.path().join("key");
+        let options = SetupOptions {
+            network: Network::Regtest,
+            allow_outside_test_networks: false,
+            randomness: Randomness::Seed([9; 32]),
+        };
+        let key = setup::generate(shape, circuit, &options, &Silent).expect("a small circuit");
+        key_file::write(&key, &path).expect("there is room");
+        let key = Key::open(&path, circuit).expect("just written");
+        let result = prove_chunk(&key, &chunk, &blinding(1));
+        let at_once = NonZeroUsize::new(1).expect("not zero");
+        let in_batch = prove_batch(std::slice::from_ref(&chunk), |_| Some(&key), at_once, &Silent);
+        assert_eq!(result.is_ok(), in_batch[0].is_ok());
+        result
+    };
+    assert!(prove_with(&shape).is_ok());
+    // The recorded segments again, each row with its two factors exchanged: every assignment that satisfies one satisfies the other.
+    let exchanged = |segment: &SegmentShape, first_wire: usize, rows_left_out: usize| {
+        let mut copy = SegmentShape::new(first_wire);
+        (0..segment.wire_count()).for_each(|_| drop(copy.witness(Fr::ZERO)));
+        segment.rows().iter().skip(rows_left_out).for_each(|row| copy.enforce(&row.b, &row.a, &row.c));
+        copy
+    };
+    for rows_left_out in [0, 1] {
+        let (head, slot) = (exchanged(shape.head(), 0, 0), exchanged(shape.slot(), shape.head().wire_count(), 0));
+        let tail_start = shape.wire_count() - shape.tail().wire_count();
+        let tail = exchanged(shape.tail(), tail_start, rows_left_out);
+        let other = Shape::new(head, slot, tail, shape.slot_count(), shape.carry_count());
+        let result = prove_with(&other);
+        assert!(
+            matches!(&result, Err(ProveError::Key(KeyFileError::OtherMatrices(named))) if *named == circuit),
+            "{result:?}"
+        );
+    }
 }
 
 #[test]

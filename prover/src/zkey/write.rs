@@ -19,12 +19,9 @@ use taproof_circuits::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The key's sections are not what its header says.
+    /// The key was made for other matrices, or its sections are not what its header says.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// The shape is not that of the key's circuit.
-    #[error("the matrices are not those of the key's circuit {0}")]
-    OtherMatrices(taproof_verifier::statement::CircuitId),
     /// The file cannot be written.
     #[error("the .zkey cannot be written")]
     Write(#[from] io::Error),
@@ -36,9 +33,7 @@ pub enum WriteError {
 /// Each of [`WriteError`].
 pub fn write(key: &Key, shape: &Shape, out: &mut dyn Write) -> Result<(), WriteError> {
     let header = key.header();
-    if shape.matrix_hash() != header.matrix_hash() {
-        return Err(WriteError::OtherMatrices(key.circuit()));
-    }
+    key.expect_matrices(shape.matrix_hash())?;
     let sections = key.sections()?;
     let wires = header.wire_count() as u64;
     let mut file = BinaryFile::start(out, *b"zkey", 1, 10)?;

@@ -35,6 +35,15 @@ struct Group<W, const N: usize> {
     denominator: Loose<W, BaseModulus, N>,
     /// The product of the denominators before.
     before: Loose<W, BaseModulus, N>,
+    /// The lanes whose left and whose right summand is negated.
+    negated: [Mask; 2],
+}
+
+/// Additions in groups of one for each lane.
+struct Block<'a, const N: usize> {
+    full: &'a [Addition<'a, N>],
+    /// What is left of full groups. The lanes for which there is no addition repeat the last one, sum and place.
+    last: Option<[Addition<'a, N>; LANES_MAX]>,
 }
 
 /// The lanes of a group in which the sum is not that of a chord.
@@ -64,17 +73,18 @@ type Addition<'a, const N: usize> = affine::Addition<'a, [[u64; 8]; N]>;
 impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
     /// Finds the groups and specials of a block; gives the product of all denominators.
     #[inline(always)]
-    fn announce(&mut self, summands: affine::Summands, block: &[Addition<'_, N>]) -> Reduced<W, BaseModulus, N> {
+    fn announce(&mut self, summands: affine::Summands, block: &Block<'_, N>) -> Reduced<W, BaseModulus, N> {
         self.groups.clear();
         self.specials.clear();
         let mut product = Loose::one();
-        for (index, group) in block.chunks(W::LANES).enumerate() {
-            let later = block.iter().skip((index + PREFETCH_AHEAD) * W::LANES).take(W::LANES);
-            later.for_each(|addition| {
+        for (index, group) in block.groups::<W>().enumerate() {
+            let later = (index + PREFETCH_AHEAD) * W::LANES;
+            for addition in block.full.get(later..later + W::LANES).unwrap_or_default() {
                 prefetch(addition.left);
                 prefetch(addition.right);
-            });
-            let [left, right] = Summands::<W, N>::read(summands, group);
+            }
+            let negated = negated::<W, N>(group);
+            let [left, right] = Summands::<W, N>::read(summands, group, negated);
             // Below 8p.
             let mut denominator = right.x.minus(left.x).plus_p::<4>().carried();
             if denominator.maybe_zero() | left.maybe_infinite() | right.maybe_infinite() != 0 {
@@ -84,7 +94,7 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
                 denominator = denominator.replaced(special.tangent, twice).replaced(none, Loose::one());
                 self.specials.push(special);
             }
-            self.groups.push(Group { denominator, before: product });
+            self.groups.push(Group { denominator, before: product, negated });
             product = product.times(denominator).loose();
         }
         product.reduced()
@@ -95,13 +105,13 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
     fn finish<P: Point>(
         &mut self,
         summands: affine::Summands,
-        block: &[Addition<'_, N>],
+        block: &Block<'_, N>,
         sums: &mut [Scaled<P>],
         mut inverse: Loose<W, BaseModulus, N>,
     ) {
-        for (index, group) in block.chunks(W::LANES).enumerate().rev() {
-            let [left, right] = Summands::<W, N>::read(summands, group);
-            let Group { denominator, before } = &self.groups[index];
+        for (index, group) in block.groups::<W>().enumerate().rev() {
+            let Group { denominator, before, negated } = &self.groups[index];
+            let [left, right] = Summands::<W, N>::read(summands, group, *negated);
             let denominator_inverse = inverse.times(*before);
             inverse = inverse.times(*denominator).loose();
             let special = self.specials.pop_if(|special| special.group == index);
@@ -129,20 +139,17 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
 }
 
 impl<W: Vector, const N: usize> Summands<W, N> {
-    /// Reads the left and right summand for each lane; the lanes for which there is no addition repeat the last one.
+    /// Reads the left and right summand for each lane of a group.
     #[inline(always)]
-    fn read(summands: affine::Summands, group: &[Addition<'_, N>]) -> [Self; 2] {
+    fn read(summands: affine::Summands, group: &[Addition<'_, N>], negated: [Mask; 2]) -> [Self; 2] {
         const NONE: &[u64; 8] = &[0; 8];
         let mut rows = [[[NONE; LANES_MAX]; N]; 2];
-        let mut negated: [Mask; 2] = [0; 2];
+        assert_eq!(group.len(), W::LANES, "an addition for each lane");
         for lane in 0..W::LANES {
-            let addition = &group[lane.min(group.len() - 1)];
             for i in 0..N {
-                rows[0][i][lane] = &addition.left[i];
-                rows[1][i][lane] = &addition.right[i];
+                rows[0][i][lane] = &group[lane].left[i];
+                rows[1][i][lane] = &group[lane].right[i];
             }
-            negated[0] |= Mask::from(addition.left_negated) << lane;
-            negated[1] |= Mask::from(addition.right_negated) << lane;
         }
         [Self::load(summands, &rows[0], negated[0]), Self::load(summands, &rows[1], negated[1])]
     }
@@ -184,6 +191,36 @@ impl Special {
         let same_y = is_zero(right.y.minus(left.y)) & !is_zero(left.y);
         Self { group, left_infinite, right_infinite, tangent: same_x & same_y, opposite: same_x & !same_y }
     }
+}
+
+impl<'a, const N: usize> Block<'a, N> {
+    #[inline(always)]
+    fn of<W: Vector>(additions: &'a [Addition<'a, N>]) -> Self {
+        let (full, rest) = additions.split_at(additions.len() / W::LANES * W::LANES);
+        let last = rest.last().map(|last| core::array::from_fn(|lane| *rest.get(lane).unwrap_or(last)));
+        Self { full, last }
+    }
+
+    /// An addition for each lane, group after group.
+    #[inline(always)]
+    fn groups<W: Vector>(&self) -> impl DoubleEndedIterator<Item = &[Addition<'a, N>]> + ExactSizeIterator {
+        let count = self.full.len() / W::LANES + usize::from(self.last.is_some());
+        (0..count).map(move |index| match &self.last {
+            Some(last) if index + 1 == count => &last[..W::LANES],
+            _ => &self.full[index * W::LANES..][..W::LANES],
+        })
+    }
+}
+
+/// The lanes of a group whose left and whose right summand is negated.
+#[inline(always)]
+fn negated<W: Vector, const N: usize>(group: &[Addition<'_, N>]) -> [Mask; 2] {
+    let mut negated = [0; 2];
+    for (lane, addition) in group.iter().take(W::LANES).enumerate() {
+        negated[0] |= Mask::from(addition.left_negated) << lane;
+        negated[1] |= Mask::from(addition.right_negated) << lane;
+    }
+    negated
 }
 
 /// The lanes whose value, above -5p and below 5p, is a multiple of p.
@@ -319,9 +356,10 @@ impl<U: Unit, W: Vector, P: Point, const N: usize> Task for Add<'_, U, W, P, N> 
     #[inline(always)]
     fn run(self) {
         for block in self.additions.chunks(<LaneAdder<U, W, N> as Adder<P>>::BLOCK) {
-            let product = self.adder.announce(self.summands, block);
+            let block = Block::of::<W>(block);
+            let product = self.adder.announce(self.summands, &block);
             let inverse = inverted::<W, Field<P>, N>(product);
-            self.adder.finish(self.summands, block, self.sums, inverse);
+            self.adder.finish(self.summands, &block, self.sums, inverse);
         }
     }
 }

@@ -107,10 +107,18 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
             }
             let (these, later) = lengths.split_at_mut(count);
             let (sorted, rest) = order.split_at(points);
-            halve_bases(adder, bases, sorted, these, sums);
+            let base = |entry: &u32| (&bases[(entry & !NEGATIVE) as usize], entry & NEGATIVE != 0);
+            let summand = |entry| {
+                let (base, negated) = base(entry);
+                (A::of_point(base), negated)
+            };
+            let lone = |entry| {
+                let (base, negated) = base(entry);
+                A::lift(base, negated)
+            };
+            halve(adder, Summands::Points, sorted, these, sums, summand, lone);
             while these.iter().any(|length| *length > 1) {
-                let pair = |from: usize, to| Addition::plain(A::of_sum(&sums[from]), A::of_sum(&sums[from + 1]), to);
-                halve(adder, Summands::Sums, these, next, pair, |from| sums[from]);
+                halve(adder, Summands::Sums, sums, these, next, |sum| (A::of_sum(sum), false), |sum| *sum);
                 core::mem::swap(sums, next);
             }
             let mut from = 0;
@@ -178,56 +186,38 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
     }
 }
 
-/// Adds the bases of each bucket, in their order, in pairs; a last one without partner stays.
-fn halve_bases<P: Point, A: Adder<P>>(
-    adder: &mut A,
-    bases: &[P],
-    order: &[u32],
-    lengths: &mut [u32],
-    sums: &mut Vec<A::Sum>,
-) {
-    let base = |position: usize| {
-        let entry = order[position];
-        (&bases[(entry & !NEGATIVE) as usize], entry & NEGATIVE != 0)
-    };
-    let pair = |from: usize, to: u32| {
-        let [(left, left_negated), (right, right_negated)] = [base(from), base(from + 1)];
-        Addition { left: A::of_point(left), right: A::of_point(right), left_negated, right_negated, to }
-    };
-    let lone = |from: usize| {
-        let (base, negated) = base(from);
-        A::lift(base, negated)
-    };
-    halve(adder, Summands::Points, lengths, sums, pair, lone);
-}
-
-/// Halves buckets of the given lengths, bucket after bucket: adds each two neighbours, which `pair` makes an addition of, and keeps
-/// what has no neighbour, as `lone` gives it.
-fn halve<'a, P: Point, A: Adder<P>>(
+/// Halves buckets of the given lengths, bucket after bucket: adds each two neighbours, which `summand` gives with their signs, and
+/// keeps what has no neighbour, as `lone` gives it.
+fn halve<'a, P: Point, A: Adder<P>, T>(
     adder: &mut A,
     summands: Summands,
+    mut items: &'a [T],
     lengths: &mut [u32],
     sums: &mut Vec<A::Sum>,
-    pair: impl Fn(usize, u32) -> Addition<'a, A::Summand>,
-    lone: impl Fn(usize) -> A::Sum,
+    summand: impl Fn(&'a T) -> (&'a A::Summand, bool),
+    lone: impl Fn(&'a T) -> A::Sum,
 ) {
     let total: usize = lengths.iter().map(|length| length.div_ceil(2) as usize).sum();
     sums.resize(sums.len().max(total), A::INFINITY);
     let mut additions = Vec::with_capacity(A::BLOCK);
-    let (mut from, mut to) = (0, 0);
+    let mut to = 0;
     for length in lengths {
-        for _ in 0..*length / 2 {
-            additions.push(pair(from, to));
-            (from, to) = (from + 2, to + 1);
+        let (bucket, others) = items.split_at(*length as usize);
+        let (pairs, last) = bucket.as_chunks();
+        for [left, right] in pairs {
+            let ((left, left_negated), (right, right_negated)) = (summand(left), summand(right));
+            additions.push(Addition { left, right, left_negated, right_negated, to });
+            to += 1;
             if additions.len() == A::BLOCK {
                 adder.add(summands, &additions, sums);
                 additions.clear();
             }
         }
-        if *length % 2 == 1 {
-            sums[to as usize] = lone(from);
-            (from, to) = (from + 1, to + 1);
+        if let [last] = last {
+            sums[to as usize] = lone(last);
+            to += 1;
         }
+        items = others;
         *length = length.div_ceil(2);
     }
     adder.add(summands, &additions, sums);
