@@ -188,7 +188,10 @@ mod tests {
         assert_eq!(open(&circuits), first);
         fs::write(key_path(folder.path(), circuits[0]), b"not a key").unwrap();
         assert_eq!(open(&circuits), first, "the seed gives the same keys");
-        assert_eq!(made, 2);
+        let of_others = setup::generate(&shape(circuit(2)).unwrap(), circuits[0], &options(), &Silent).unwrap();
+        key_file::write(&of_others, &key_path(folder.path(), circuits[0])).unwrap();
+        assert_eq!(open(&circuits), first, "a key that was made before the circuit changed is made anew");
+        assert_eq!(made, 3);
     }
 
     #[test]
