@@ -126,19 +126,28 @@ impl Toy {
     }
 
     pub(crate) fn proving_key(&self, shape: &Shape) -> ProvingKey {
-        let options = SetupOptions {
-            network: Network::Regtest,
-            allow_outside_test_networks: false,
-            randomness: Randomness::Seed([9; 32]),
-        };
-        setup::generate(shape, self.circuit(), &options, &Silent).expect("a small circuit")
+        proving_key(shape, self.circuit())
     }
 
     /// The circuit's key, through a file.
     pub(crate) fn key(&self, shape: &Shape) -> Key {
-        let folder = tempfile::tempdir().expect("a scratch folder");
-        let path = folder.path().join("key");
-        crate::key_file::write(&self.proving_key(shape), &path).expect("there is room");
-        Key::open(&path, self.circuit()).expect("the key was just written")
+        key(shape, self.circuit())
     }
+}
+
+fn proving_key(shape: &Shape, circuit: CircuitId) -> ProvingKey {
+    let options = SetupOptions {
+        network: Network::Regtest,
+        allow_outside_test_networks: false,
+        randomness: Randomness::Seed([9; 32]),
+    };
+    setup::generate(shape, circuit, &options, &Silent).expect("a small circuit")
+}
+
+/// A key that is made for these matrices under the name of that circuit, through a file.
+pub(crate) fn key(shape: &Shape, circuit: CircuitId) -> Key {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let path = folder.path().join("key");
+    crate::key_file::write(&proving_key(shape, circuit), &path).expect("there is room");
+    Key::open(&path, circuit).expect("the key was just written")
 }
