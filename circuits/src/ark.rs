@@ -76,9 +76,9 @@ mod tests {
     fn arkworks_proves_and_verifies_a_chunk() {
         let mut rng = ChaCha20Rng::seed_from_u64(5);
         let mut state = State::new(1, Token::BITCOIN, 6);
-        let root = state.root();
+        let cap = state.cap();
         let slots = SlotWitnesses::Deposit(vec![state.deposit(1, 500, 1)]);
-        let chunk = state.chunk(root, 2, slots);
+        let chunk = state.chunk(cap, 2, slots);
         let shape = shape(chunk.statement.circuit).expect("a circuit");
         let assignment = assign(&chunk).expect("a valid chunk");
         let (key, verifying_key) = Groth16::<Bn254>::circuit_specific_setup(Synthesis::for_setup(&shape), &mut rng)
@@ -94,9 +94,9 @@ mod tests {
     #[test]
     fn rows_and_wires_keep_their_numbers() {
         let mut state = State::new(1, Token(3), 6);
-        let root = state.root();
+        let cap = state.cap();
         let slots = SlotWitnesses::Transfer(vec![state.transfer(1, 2, 500, 3)]);
-        let chunk = state.chunk(root, 2, slots);
+        let chunk = state.chunk(cap, 2, slots);
         let shape = shape(chunk.statement.circuit).expect("a circuit");
         let mut assignment = assign(&chunk).expect("a valid chunk");
         for falsified in [false, true] {

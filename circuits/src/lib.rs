@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod ark;
+pub mod cap;
 pub mod chunk;
 pub mod cs;
 pub mod deposit;

@@ -3,13 +3,13 @@
 //! Each kind counts these relations among its own and names them by [`PayerRelations`].
 
 use crate::{
-    chunk::{Globals, witness::CellUpdate},
+    chunk::{Globals, SlotUpdate, witness::CellUpdate},
     cs::{ConstraintSystem, Variable},
     gadgets::{
         baby_jubjub::EdwardsPoint,
         bits::{self, Bit},
         cell::CellFields,
-        merkle::{self, Roots},
+        merkle::{self, Replaced},
         schnorr,
     },
     schnorr::{SecretKey, Signature},
@@ -34,8 +34,10 @@ pub(crate) struct PayerRelations {
     pub(crate) nonce: &'static str,
     /// All else stays.
     pub(crate) rest: &'static str,
-    /// The cell before is in the state, and the next root is that of the state with the cell after.
+    /// The way from the cells before and after to the cap.
     pub(crate) path: &'static str,
+    /// The cell before is in the state.
+    pub(crate) in_state: &'static str,
 }
 
 /// The integers of a payment, held to their widths.
@@ -90,7 +92,7 @@ fn pack<V: Variable, const N: usize>(parts: [(V, u64); N]) -> V {
     parts.fold(V::zero(), |sum, (part, width_bits)| sum * Fr::from(2u64).pow([width_bits]) + part)
 }
 
-/// Adds the payer's side; gives the roots before and after the payer's update.
+/// Adds the payer's side; gives the update of the payer's cell.
 pub(crate) fn pay<CS: ConstraintSystem>(
     cs: &mut CS,
     names: &PayerRelations,
@@ -99,7 +101,7 @@ pub(crate) fn pay<CS: ConstraintSystem>(
     payment: &Payment<CS::Var>,
     signature: &Signature,
     update: &CellUpdate,
-) -> Roots<CS::Var> {
+) -> SlotUpdate<CS::Var> {
     let before = CellFields::witness(cs, &update.before);
     let after = CellFields::witness(cs, &update.after);
     cs.relation(names.account);
@@ -121,8 +123,8 @@ pub(crate) fn pay<CS: ConstraintSystem>(
     after.enforce_same_account(cs, &before);
 
     cs.relation(names.path);
-    let leaves = Roots { before: before.hash(cs), after: after.hash(cs) };
-    merkle::update(cs, &payment.from_bits, leaves, &update.path)
+    let leaf = Replaced { before: before.hash(cs), after: after.hash(cs) };
+    SlotUpdate { relation: names.in_state, update: merkle::climb(cs, &payment.from_bits, leaf, &update.path) }
 }
 
 /// The payer of a padding slot.

@@ -4,7 +4,7 @@
 //! remembers what changed since it was last [committed](Tree::commit), so that a store persists just that and a failed
 //! batch can be [taken back](Tree::rollback).
 
-use crate::chunk::witness::CellUpdate;
+use crate::{cap::MerkleCap, chunk::witness::CellUpdate};
 use ark_bn254::Fr;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,14 @@ impl Tree {
     /// The root.
     pub fn root(&self) -> Fr {
         self.root
+    }
+
+    /// The cap.
+    pub fn cap(&self) -> MerkleCap {
+        let height = MerkleCap::levels_below(self.depth) + 1;
+        let parents = 0..1 << (BITS_PER_LEVEL * u32::from(self.depth.levels() - height));
+        let nodes = parents.flat_map(|at| self.children(height, at)).collect();
+        MerkleCap::new(nodes).expect("a cap has 8 or 64 nodes")
     }
 
     /// The cell at an index; outside the tree there are empty cells only.

@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use taproof_circuits::cap::MerkleCap;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::MerklePath,
@@ -26,6 +27,9 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(path) = MerklePath::from_bytes(input) {
         assert_eq!(path.to_bytes(), input);
+    }
+    if let Ok(cap) = MerkleCap::from_bytes(input) {
+        assert_eq!(cap.to_bytes(), input);
     }
     if let Ok(key) = VerifyingKey::from_bytes(input) {
         assert_eq!(key.to_bytes().as_slice(), input);

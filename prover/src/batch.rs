@@ -175,7 +175,7 @@ impl<'de> Deserialize<'de> for BatchFile {
 
 impl Artefact for BatchFile {
     const KIND: ArtefactKind = ArtefactKind::Batch;
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
     const LENGTH_MAX: u64 = 1 << 31;
 }
 

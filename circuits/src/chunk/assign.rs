@@ -2,12 +2,14 @@
 
 use super::{
     circuit::{Layout, NoCircuit, expect_circuit},
-    segments::{CARRY_WIRES, Carry, Globals, SlotCircuit, head, slot, tail},
-    witness::{CellUpdate, ChunkWitness, SlotWitnesses},
+    segments::{BegunSlot, Carry, Globals, SlotCircuit, begin_slot, end_slot, head, tail},
+    witness::{ChunkWitness, SlotWitnesses},
 };
 use crate::{
+    cap::MerkleCap,
     cs::{Assignment, ConstraintSystem, Segment, Trace},
     deposit::circuit::DepositCircuit,
+    gadgets::merkle::Cap,
     open::circuit::OpenCircuit,
     transfer::circuit::TransferCircuit,
     withdraw::circuit::WithdrawCircuit,
@@ -18,7 +20,7 @@ use rayon::prelude::*;
 use taproof_verifier::{
     cell::{Depth, MerklePath},
     record::Kind,
-    statement::{CircuitId, Statement},
+    statement::Statement,
 };
 
 /// Why a witness is none of its statement.
@@ -54,6 +56,14 @@ pub enum AssignError {
         /// The path's depth.
         found: Depth,
     },
+    /// The cap is one of a tree of another depth.
+    #[error("the cap has {found} nodes in a circuit of {expected}")]
+    CapMismatch {
+        /// The nodes of the circuit's cap.
+        expected: usize,
+        /// The nodes of the witness's cap.
+        found: usize,
+    },
     /// The update of the operator's cell is missing, or is there though the kind has no fees.
     #[error("the operator's cell is updated exactly for kinds with fees")]
     OperatorMismatch,
@@ -65,7 +75,7 @@ pub enum AssignError {
         /// Which relation.
         relation: &'static str,
     },
-    /// The slots satisfy the circuit, but with other records, or another root after, than the statement says.
+    /// The slots satisfy the circuit, but with other records, or other roots, than the statement says.
     #[error("the transitions prove another statement")]
     StatementMismatch,
 }
@@ -91,29 +101,23 @@ pub fn assign(witness: &ChunkWitness) -> Result<Assignment, AssignError> {
 
 /// Traces a chunk of one kind and checks its rows.
 fn trace<S: SlotCircuit>(witness: &ChunkWitness, slots: &[S::Witness]) -> Result<Assignment, AssignError> {
-    check_form::<S>(&witness.statement.circuit, slots, witness.operator.as_ref())?;
+    check_form::<S>(witness, slots)?;
     let layout = Layout::of::<S>(witness.statement.circuit);
     let zeros = |length| vec![Fr::ZERO; length];
     let (wires, rows) = (layout.wire_count(), layout.row_count());
     let mut assignment = Assignment { wires: zeros(wires), a: zeros(rows), b: zeros(rows), c: zeros(rows) };
     let mut parts = Parts::split(&layout, &mut assignment);
-    let broken_carry = trace_slots::<S>(&witness.statement, slots, &layout, &mut parts);
-    trace_ends::<S>(witness, &layout, parts);
-    // A slot that does not start from the carried root violates one row only, which the trace took for satisfied.
-    let broken_carry = broken_carry.map(|slot| layout.root_before_row::<S>(slot));
-    let broken = first_violation(&assignment).into_iter().chain(broken_carry).min();
-    match broken.map(|row| layout.relation_of(row)) {
+    let ends = trace_slots::<S>(witness, slots, &layout, &mut parts);
+    trace_ends(witness, &ends, parts);
+    match first_violation(&assignment).map(|row| layout.relation_of(row)) {
         Some((segment, relation)) => Err(AssignError::Unsatisfied { segment, relation }),
         None => Ok(assignment),
     }
 }
 
 /// Checks what the witness's types leave open.
-fn check_form<S: SlotCircuit>(
-    circuit: &CircuitId,
-    slots: &[S::Witness],
-    operator: Option<&CellUpdate>,
-) -> Result<(), AssignError> {
+fn check_form<S: SlotCircuit>(witness: &ChunkWitness, slots: &[S::Witness]) -> Result<(), AssignError> {
+    let ChunkWitness { statement: Statement { circuit, .. }, cap, operator, .. } = witness;
     if circuit.kind != S::KIND {
         return Err(AssignError::KindMismatch { circuit: circuit.kind, witness: S::KIND });
     }
@@ -127,10 +131,14 @@ fn check_form<S: SlotCircuit>(
         found if found == circuit.depth => Ok(()),
         found => Err(AssignError::DepthMismatch { segment, circuit: circuit.depth, found }),
     };
+    let (expected, found) = (MerkleCap::node_count(circuit.depth), cap.nodes().len());
+    if found != expected {
+        return Err(AssignError::CapMismatch { expected, found });
+    }
     for (number, slot) in slots.iter().enumerate() {
         S::paths(slot).try_for_each(|path| check_depth(Segment::Slot(number), path))?;
     }
-    operator.map_or(Ok(()), |update| check_depth(Segment::Tail, &update.path))
+    operator.as_ref().map_or(Ok(()), |update| check_depth(Segment::Tail, &update.path))
 }
 
 /// One of the four vectors of an assignment, cut into its segments.
@@ -158,59 +166,60 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Fills all slots. Gives the first one that does not start from the root that the one before ends at.
+/// What the slots leave for the tail.
+struct Ends {
+    /// The elements that all slots post.
+    elements: Vec<Fr>,
+    /// What the last slot hands on.
+    carry: Carry<Fr>,
+}
+
+/// Fills all slots: in parallel what they are by themselves, which is nearly all of it, then what joins each to the one before.
 fn trace_slots<S: SlotCircuit>(
-    statement: &Statement,
+    witness: &ChunkWitness,
     slots: &[S::Witness],
     layout: &Layout,
     parts: &mut Parts<'_>,
-) -> Option<usize> {
-    let globals = globals(statement);
+) -> Ends {
+    let globals = globals(&witness.statement);
     let wires_per_slot = layout.slot.wire_count();
     let rows_per_slot = layout.slot.row_count();
     let [wires, a, b, c] = &mut parts.0;
     let (wires, wires_of_padding) = wires.slots.split_at_mut(slots.len() * wires_per_slot);
     let [(a, a_of_padding), (b, b_of_padding), (c, c_of_padding)] =
         [a, b, c].map(|side| side.slots.split_at_mut(slots.len() * rows_per_slot));
-    let mut fee_sums = Vec::with_capacity(slots.len() + 1);
-    fee_sums.push(Fr::ZERO);
-    fee_sums.extend(slots.iter().scan(Fr::ZERO, |sum, slot| {
-        *sum += Fr::from(S::fee(slot));
-        Some(*sum)
-    }));
-    let roots: Vec<(Fr, Fr)> = wires
+    let begun: Vec<(Trace<'_>, BegunSlot<Fr>)> = wires
         .par_chunks_exact_mut(wires_per_slot)
         .zip(a.par_chunks_exact_mut(rows_per_slot))
         .zip(b.par_chunks_exact_mut(rows_per_slot))
         .zip(c.par_chunks_exact_mut(rows_per_slot))
-        .zip(slots.par_iter().zip(&fee_sums))
-        .map(|((((wires, a), b), c), (witness, fee_sum))| {
-            let mut root_before = Fr::ZERO;
+        .zip(slots)
+        .map(|((((wires, a), b), c), witness)| {
             let mut trace = Trace::new(wires, a, b, c);
-            slot::<S, _>(&mut trace, &globals, true, witness, |root| {
-                root_before = root;
-                Carry { root, fee_sum: *fee_sum }
-            });
-            trace.finish();
-            (root_before, wires[wires_per_slot - CARRY_WIRES])
+            let begun = begin_slot::<S, _>(&mut trace, &globals, true, witness);
+            (trace, begun)
         })
         .collect();
-    let starts = roots.iter().map(|(before, _)| *before);
-    let ends = core::iter::once(statement.root_before).chain(roots.iter().map(|(_, after)| *after));
-    let broken_carry = starts.zip(ends).position(|(start, end)| start != end);
-    let root = roots.last().map_or(statement.root_before, |(_, after)| *after);
-    let fee_sum = fee_sums.pop().unwrap_or_default();
+    let mut elements = Vec::with_capacity(layout.slots * S::KIND.elements_per_record());
+    let mut carry = Carry { cap: Cap::new(witness.cap.nodes().to_vec()), fee_sum: Fr::ZERO };
+    for (mut trace, begun) in begun {
+        let (posted, handed_on) = end_slot(&mut trace, &S::RELATIONS, begun, carry);
+        trace.finish();
+        elements.extend(posted);
+        carry = handed_on;
+    }
     let padding = [wires_of_padding, a_of_padding, b_of_padding, c_of_padding];
-    trace_padding::<S>(statement, layout, padding, Carry { root, fee_sum });
-    broken_carry
+    trace_padding::<S>(&witness.statement, layout, padding, &carry);
+    elements.resize(elements.capacity(), Fr::ZERO);
+    Ends { elements, carry }
 }
 
-/// Fills the padding slots, which are all alike.
+/// Fills the padding slots, which are all alike: they post zeros and hand on what they are handed.
 fn trace_padding<S: SlotCircuit>(
     statement: &Statement,
     layout: &Layout,
     [wires, a, b, c]: [&mut [Fr]; 4],
-    carry: Carry<Fr>,
+    carry: &Carry<Fr>,
 ) {
     if wires.is_empty() {
         return;
@@ -218,7 +227,8 @@ fn trace_padding<S: SlotCircuit>(
     let (first_wires, wires) = wires.split_at_mut(layout.slot.wire_count());
     let [(first_a, a), (first_b, b), (first_c, c)] = [a, b, c].map(|side| side.split_at_mut(layout.slot.row_count()));
     let mut trace = Trace::new(first_wires, first_a, first_b, first_c);
-    slot::<S, _>(&mut trace, &globals(statement), false, &S::padding(statement), |_| carry);
+    let begun = begin_slot::<S, _>(&mut trace, &globals(statement), false, &S::padding(statement));
+    end_slot(&mut trace, &S::RELATIONS, begun, carry.clone());
     trace.finish();
     for (first, others) in [(first_wires, wires), (first_a, a), (first_b, b), (first_c, c)] {
         others.par_chunks_exact_mut(first.len()).for_each(|other| other.copy_from_slice(first));
@@ -226,35 +236,26 @@ fn trace_padding<S: SlotCircuit>(
 }
 
 /// Fills tail and head.
-fn trace_ends<S: SlotCircuit>(witness: &ChunkWitness, layout: &Layout, parts: Parts<'_>) {
-    let statement = &witness.statement;
+fn trace_ends(witness: &ChunkWitness, Ends { elements, carry }: &Ends, parts: Parts<'_>) {
+    let ChunkWitness { statement, cap, operator, .. } = witness;
     let Parts([wires, a, b, c]) = parts;
-    let element_count = S::KIND.elements_per_record();
-    let mut elements = Vec::with_capacity(layout.slots * element_count);
-    let mut carry = Carry { root: statement.root_before, fee_sum: Fr::ZERO };
-    for slot in wires.slots.chunks_exact(layout.slot.wire_count()) {
-        let (rest, carried) = slot.split_at(slot.len() - CARRY_WIRES);
-        elements.extend_from_slice(&rest[rest.len() - element_count..]);
-        carry = Carry { root: carried[0], fee_sum: carried[1] };
-    }
     let mut trace = Trace::new(wires.tail, a.tail, b.tail, c.tail);
-    let operator = witness.operator.as_ref();
-    let digest = tail(&mut trace, statement.circuit, &globals(statement), &elements, &carry, operator);
+    let (globals, cap_before) = (globals(statement), Cap::new(cap.nodes().to_vec()));
+    let digest = tail(&mut trace, statement.circuit, &globals, elements, &cap_before, carry, operator.as_ref());
     trace.enforce_equal(&digest, &digest);
     trace.finish();
     let mut trace = Trace::new(wires.head, a.head, b.head, c.head);
-    head(&mut trace, statement, digest);
+    head(&mut trace, statement, cap, digest);
     trace.finish();
 }
 
 fn globals(statement: &Statement) -> Globals<Fr> {
-    let Statement { chain_id, root_before, context, circuit, .. } = statement;
+    let Statement { chain_id, context, circuit, .. } = statement;
     Globals {
         chain_id: chain_id.0.into(),
         height_blocks: context.height_blocks.into(),
         token: context.token.0.into(),
         operator: context.operator.get().into(),
-        root_before: *root_before,
         depth: circuit.depth,
     }
 }

@@ -1,9 +1,13 @@
 //! The matrices and sizes of the circuits.
 
-use super::segments::{CARRY_WIRES, Carry, Globals, HEAD_WIRES, SlotCircuit, blank_operator, head, slot, tail};
+use super::segments::{
+    Carry, Globals, SlotCircuit, begin_slot, blank_operator, carry_wires, end_slot, head, head_wires, tail,
+};
 use crate::{
+    cap::MerkleCap,
     cs::{ConstraintSystem, Nothing, Outline, Segment, SegmentShape, Shape},
     deposit::circuit::DepositCircuit,
+    gadgets::merkle::Cap,
     open::circuit::OpenCircuit,
     transfer::circuit::TransferCircuit,
     withdraw::circuit::WithdrawCircuit,
@@ -45,30 +49,29 @@ pub(super) fn expect_circuit(circuit: CircuitId) -> Result<(), NoCircuit> {
 
 fn shape_of<S: SlotCircuit>(circuit: CircuitId) -> Shape {
     let statement = blank_statement(circuit);
-    let slots = usize::from(circuit.slots);
-    let globals = Globals::at(circuit.depth, SegmentShape::wire_at);
-    let carry_at = |end: usize| {
-        let [root, fee_sum] = [2, 1].map(|back| SegmentShape::wire_at(end - back));
-        Carry { root, fee_sum }
-    };
+    let (depth, slots) = (circuit.depth, usize::from(circuit.slots));
+    let globals = Globals::at(depth, SegmentShape::wire_at);
     let mut head_shape = SegmentShape::new(0);
-    head(&mut head_shape, &statement, Fr::ZERO);
-    let mut slot_shape = SegmentShape::new(HEAD_WIRES);
-    slot::<S, _>(&mut slot_shape, &globals, false, &S::padding(&statement), |_| carry_at(HEAD_WIRES));
-    let after_slot = |slot: usize| HEAD_WIRES + (slot + 1) * slot_shape.wire_count();
+    let start = head(&mut head_shape, &statement, &MerkleCap::blank(depth), Fr::ZERO);
+    let mut slot_shape = SegmentShape::new(head_wires(depth));
+    let begun = begin_slot::<S, _>(&mut slot_shape, &globals, false, &S::padding(&statement));
+    // The posted elements are the first wires of a slot's end, what it hands on the last.
+    let elements_start = slot_shape.wire_count();
+    end_slot(&mut slot_shape, &S::RELATIONS, begun, start.clone());
+    let slot_start = |slot: usize| head_wires(depth) + slot * slot_shape.wire_count();
     let element_count = S::KIND.elements_per_record();
     let elements: Vec<_> = (0..slots)
-        .flat_map(|slot| {
-            let end = after_slot(slot) - CARRY_WIRES;
-            (end - element_count..end).map(SegmentShape::wire_at)
-        })
+        .map(|slot| slot_start(slot) + elements_start)
+        .flat_map(|first| (first..first + element_count).map(SegmentShape::wire_at))
         .collect();
-    let end = after_slot(slots - 1);
-    let operator = S::KIND.pays_fee().then(|| blank_operator(circuit.depth));
+    let end = slot_start(slots);
+    let cap = (end - carry_wires(depth)..end - 1).map(SegmentShape::wire_at).collect();
+    let carry = Carry { cap: Cap::new(cap), fee_sum: SegmentShape::wire_at(end - 1) };
+    let operator = S::KIND.pays_fee().then(|| blank_operator(depth));
     let mut tail_shape = SegmentShape::new(end);
-    let digest = tail(&mut tail_shape, circuit, &globals, &elements, &carry_at(end), operator.as_ref());
+    let digest = tail(&mut tail_shape, circuit, &globals, &elements, &start.cap, &carry, operator.as_ref());
     tail_shape.enforce_equal(&digest, &SegmentShape::wire_at(1));
-    Shape::new(head_shape, slot_shape, tail_shape, slots, CARRY_WIRES)
+    Shape::new(head_shape, slot_shape, tail_shape, slots, carry_wires(depth))
 }
 
 /// A statement of a circuit without values.
@@ -89,15 +92,15 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn of<S: SlotCircuit>(circuit: CircuitId) -> Self {
         let statement = blank_statement(circuit);
-        let slots = usize::from(circuit.slots);
-        let globals = Globals::at(circuit.depth, |_| Nothing);
-        let carry = Carry { root: Nothing, fee_sum: Nothing };
+        let (depth, slots) = (circuit.depth, usize::from(circuit.slots));
+        let globals = Globals::at(depth, |_| Nothing);
         let [mut head_outline, mut slot_outline, mut tail_outline] = core::array::from_fn(|_| Outline::default());
-        head(&mut head_outline, &statement, Fr::ZERO);
-        slot::<S, _>(&mut slot_outline, &globals, false, &S::padding(&statement), |_| carry.clone());
+        let start = head(&mut head_outline, &statement, &MerkleCap::blank(depth), Fr::ZERO);
+        let begun = begin_slot::<S, _>(&mut slot_outline, &globals, false, &S::padding(&statement));
+        let (_, carry) = end_slot(&mut slot_outline, &S::RELATIONS, begun, start.clone());
         let elements = vec![Nothing; slots * S::KIND.elements_per_record()];
-        let operator = S::KIND.pays_fee().then(|| blank_operator(circuit.depth));
-        let digest = tail(&mut tail_outline, circuit, &globals, &elements, &carry, operator.as_ref());
+        let operator = S::KIND.pays_fee().then(|| blank_operator(depth));
+        let digest = tail(&mut tail_outline, circuit, &globals, &elements, &start.cap, &carry, operator.as_ref());
         tail_outline.enforce_equal(&digest, &Nothing);
         Self { head: head_outline, slot: slot_outline, tail: tail_outline, slots }
     }
@@ -108,12 +111,6 @@ impl Layout {
 
     pub(super) fn row_count(&self) -> usize {
         self.head.row_count() + self.slots * self.slot.row_count() + self.tail.row_count()
-    }
-
-    /// The row that holds a slot to start from the carried root: after it come the record's elements and the carry.
-    pub(super) fn root_before_row<S: SlotCircuit>(&self, slot: usize) -> usize {
-        let after_it = S::KIND.elements_per_record() + CARRY_WIRES;
-        self.head.row_count() + (slot + 1) * self.slot.row_count() - after_it - 1
     }
 
     /// The segment and the relation of a row.

@@ -2,12 +2,12 @@
 
 use super::witness::CellUpdate;
 use crate::{
-    cs::ConstraintSystem,
-    cs::Variable,
+    cap::MerkleCap,
+    cs::{ConstraintSystem, Variable},
     gadgets::{
         bits::{self, Bit},
         cell::CellFields,
-        merkle::{self, Roots},
+        merkle::{self, Cap, CapUpdate, Replaced},
         poseidon2,
     },
 };
@@ -20,10 +20,18 @@ use taproof_verifier::{
     statement::{CircuitId, Statement},
 };
 
-/// The wires of the head: the constant one, the public input, the globals, and the carry.
-pub(super) const HEAD_WIRES: usize = 8;
-/// The wires that each segment hands to the next: the root and the sum of fees.
-pub(super) const CARRY_WIRES: usize = 2;
+/// The wires of the head before the carry: the constant one, the public input and the globals.
+const SHARED_WIRES: usize = 6;
+
+/// The wires that each segment hands to the next: the cap and the sum of fees.
+pub(super) fn carry_wires(depth: Depth) -> usize {
+    MerkleCap::node_count(depth) + 1
+}
+
+/// The wires of the head.
+pub(super) fn head_wires(depth: Depth) -> usize {
+    SHARED_WIRES + carry_wires(depth)
+}
 
 /// What every segment reads.
 pub(crate) struct Globals<V> {
@@ -35,17 +43,15 @@ pub(crate) struct Globals<V> {
     pub(crate) token: V,
     /// The cell that receives the fees.
     pub(crate) operator: V,
-    /// The root before the first slot.
-    pub(crate) root_before: V,
     /// The depth of the tree.
     pub(crate) depth: Depth,
 }
 
 impl<V> Globals<V> {
     /// Reads the globals from the wires of the head.
-    pub(super) fn at(depth: Depth, wire: impl Fn(usize) -> V) -> Self {
-        let [chain_id, height_blocks, token, operator, root_before] = [2, 3, 4, 5, 6].map(wire);
-        Self { chain_id, height_blocks, token, operator, root_before, depth }
+    pub(crate) fn at(depth: Depth, wire: impl Fn(usize) -> V) -> Self {
+        let [chain_id, height_blocks, token, operator] = [2, 3, 4, 5].map(wire);
+        Self { chain_id, height_blocks, token, operator, depth }
     }
 }
 
@@ -59,16 +65,24 @@ impl<V: Variable> Globals<V> {
 /// What runs from segment to segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Carry<V> {
-    /// The root of the state.
-    pub(crate) root: V,
+    /// The cap of the state.
+    pub(crate) cap: Cap<V>,
     /// The sum of the fees so far.
     pub(crate) fee_sum: V,
 }
 
+/// One update of a slot.
+pub(crate) struct SlotUpdate<V> {
+    /// The relation that the cell before is in the state.
+    pub(crate) relation: &'static str,
+    /// What the update does to the cap.
+    pub(crate) update: CapUpdate<V>,
+}
+
 /// What a slot of some kind gives to the chunk.
 pub(crate) struct SlotParts<V> {
-    /// The roots before and after the transition.
-    pub(crate) roots: Roots<V>,
+    /// The updates, at least one, each made in the state that the one before leaves.
+    pub(crate) updates: Vec<SlotUpdate<V>>,
     /// The fee that the transition pays.
     pub(crate) fee: V,
     /// The elements of the record, of an active slot.
@@ -79,10 +93,8 @@ pub(crate) struct SlotParts<V> {
 pub(crate) struct SlotRelations {
     /// The record's elements, zero in a padding slot.
     pub(crate) record: &'static str,
-    /// The root before is the carried one.
-    pub(crate) root_before: &'static str,
-    /// The root after is carried on.
-    pub(crate) root_after: &'static str,
+    /// The state after is carried on.
+    pub(crate) state_after: &'static str,
     /// The fee is added to the sum.
     pub(crate) fee: &'static str,
 }
@@ -96,90 +108,106 @@ pub(crate) trait SlotCircuit {
     /// The values of one slot.
     type Witness: Sync;
 
-    /// Values of a padding slot: they satisfy every relation that does not depend on the carried root, with no secret.
+    /// Values of a padding slot: they satisfy every relation that does not depend on the carried state, with no secret.
     fn padding(statement: &Statement) -> Self::Witness;
 
     /// The paths, whose depth must be the circuit's.
     fn paths(witness: &Self::Witness) -> impl Iterator<Item = &MerklePath>;
 
-    /// The fee that the transition pays.
-    fn fee(witness: &Self::Witness) -> u64;
-
-    /// Adds the transition. `active` is for relations between the transition's own two updates; the
-    /// chunk itself binds roots, fee and record of an active slot and ignores those of a padding slot.
+    /// Adds the transition, up to the cap; the chunk itself binds updates, fee and record of an active slot and ignores those of a
+    /// padding slot.
     fn synthesize<CS: ConstraintSystem>(
         cs: &mut CS,
         globals: &Globals<CS::Var>,
-        active: &Bit<CS::Var>,
         witness: &Self::Witness,
     ) -> SlotParts<CS::Var>;
 }
 
 /// Adds the head: H1.
-pub(super) fn head<CS: ConstraintSystem>(cs: &mut CS, statement: &Statement, digest: Fr) {
-    let Statement { chain_id, root_before, context, .. } = statement;
+pub(super) fn head<CS: ConstraintSystem>(
+    cs: &mut CS,
+    statement: &Statement,
+    cap: &MerkleCap,
+    digest: Fr,
+) -> Carry<CS::Var> {
+    let Statement { chain_id, context, .. } = statement;
     cs.witness(Fr::from(1u64));
     cs.witness(digest);
     for global in [chain_id.0, context.height_blocks, context.token.0, context.operator.get()] {
         cs.witness(global.into());
     }
-    cs.witness(*root_before);
+    let cap = Cap::witness(cs, cap);
     cs.relation("H1, fees start at zero");
     let fee_sum = cs.witness(Fr::ZERO);
     cs.enforce_zero(&fee_sum);
+    Carry { cap, fee_sum }
 }
 
-/// Adds a slot: the kind's own relations and S1 to S4.
-///
-/// `carry_in` gets the value of the root that the transition starts from, which a trace takes for the carried one until
-/// all slots are traced and compared.
-pub(crate) fn slot<S: SlotCircuit, CS: ConstraintSystem>(
+/// A slot that does not know yet what it is handed.
+pub(crate) struct BegunSlot<V> {
+    active: Bit<V>,
+    pub(crate) parts: SlotParts<V>,
+}
+
+/// Adds the part of a slot that reads nothing of the slot before it: S1 and the kind's own relations.
+pub(crate) fn begin_slot<S: SlotCircuit, CS: ConstraintSystem>(
     cs: &mut CS,
     globals: &Globals<CS::Var>,
     active: bool,
     witness: &S::Witness,
-    carry_in: impl FnOnce(Fr) -> Carry<CS::Var>,
-) {
-    let names = S::RELATIONS;
+) -> BegunSlot<CS::Var> {
     cs.relation("S1, active bit");
     let active = Bit::witness(cs, active);
-    let SlotParts { roots, fee, elements } = S::synthesize(cs, globals, &active, witness);
-    let carry = carry_in(cs.value(&roots.before));
-    cs.relation(names.root_before);
-    bits::enforce_equal_if(cs, &active, &roots.before, &carry.root);
-    cs.relation(names.record);
-    for element in &elements {
-        cs.product(element, active.var());
-    }
-    let mut carry_on = |name: &'static str, old: CS::Var, change: CS::Var| {
-        cs.relation(name);
-        let new = cs.witness(cs.value(&old) + cs.value(active.var()) * cs.value(&change));
-        cs.enforce(&change, active.var(), &(new - old));
-    };
-    carry_on(names.root_after, carry.root.clone(), roots.after - carry.root);
-    carry_on(names.fee, carry.fee_sum, fee);
+    BegunSlot { active, parts: S::synthesize(cs, globals, witness) }
 }
 
-/// Adds the tail: T1 to T6. Gives the statement's digest, which the caller holds to the public input.
+/// Adds the rest of a slot: S2 to S4. Gives what it posts and what it hands on.
+pub(crate) fn end_slot<CS: ConstraintSystem>(
+    cs: &mut CS,
+    names: &SlotRelations,
+    BegunSlot { active, parts }: BegunSlot<CS::Var>,
+    Carry { mut cap, fee_sum }: Carry<CS::Var>,
+) -> (Vec<CS::Var>, Carry<CS::Var>) {
+    cs.relation(names.record);
+    let posted = parts.elements.iter().map(|element| cs.product(element, active.var())).collect();
+    let last = parts.updates.len() - 1;
+    for (number, SlotUpdate { relation, update: CapUpdate { bits, node } }) in parts.updates.into_iter().enumerate() {
+        cs.relation(relation);
+        let before = cap.choose(cs, &bits);
+        bits::enforce_equal_if(cs, &active, &before, &node.before);
+        cs.relation(names.state_after);
+        let change = cs.product(&(node.after - node.before), active.var());
+        cap = if number < last { cap.changed(cs, &bits, change) } else { cap.changed_on_wires(cs, &bits, change) };
+    }
+    cs.relation(names.fee);
+    let fee_sum_after = cs.witness(cs.value(&fee_sum) + cs.value(active.var()) * cs.value(&parts.fee));
+    cs.enforce(&parts.fee, active.var(), &(fee_sum_after.clone() - fee_sum));
+    (posted, Carry { cap, fee_sum: fee_sum_after })
+}
+
+/// Adds the tail: T1 to T7. Gives the statement's digest, which the caller holds to the public input.
 pub(super) fn tail<CS: ConstraintSystem>(
     cs: &mut CS,
     circuit: CircuitId,
     globals: &Globals<CS::Var>,
     elements: &[CS::Var],
+    cap_before: &Cap<CS::Var>,
     carry: &Carry<CS::Var>,
     operator: Option<&CellUpdate>,
 ) -> CS::Var {
     cs.relation("T1, data digest");
     let data_digest = poseidon2::hash(cs, Domain::Data, elements);
-    let root_after = match operator {
+    let cap_after = match operator {
         Some(operator) => credit_operator(cs, globals, carry, operator),
-        None => carry.root.clone(),
+        None => carry.cap.clone(),
     };
-    cs.relation("T6, statement");
+    cs.relation("T6, roots");
+    let [root_before, root_after] = [cap_before, &cap_after].map(|cap| cap.root(cs));
+    cs.relation("T7, statement");
     let statement = [
         circuit.element().into(),
         globals.chain_id.clone(),
-        globals.root_before.clone(),
+        root_before,
         root_after,
         data_digest,
         globals.height_blocks.clone(),
@@ -189,13 +217,13 @@ pub(super) fn tail<CS: ConstraintSystem>(
     poseidon2::hash(cs, Domain::Statement, &statement)
 }
 
-/// T2 to T5: the operator's cell after the last slot, with the sum of fees added; gives the root after.
+/// T2 to T5: the operator's cell after the last slot, with the sum of fees added; gives the cap after.
 fn credit_operator<CS: ConstraintSystem>(
     cs: &mut CS,
     globals: &Globals<CS::Var>,
     carry: &Carry<CS::Var>,
     operator: &CellUpdate,
-) -> CS::Var {
+) -> Cap<CS::Var> {
     cs.relation("T2, operator's index");
     let index_bits = bits::decompose(cs, &globals.operator, globals.depth.index_bits() as usize);
     cs.relation("T3, operator's account");
@@ -208,11 +236,12 @@ fn credit_operator<CS: ConstraintSystem>(
     // Without fees the cell need not be an account, and its fourth field may be any element.
     let balance = cs.product(&after.balance, has_fees.var());
     bits::enforce_width(cs, &balance, 64);
-    let leaves = Roots { before: before.hash(cs), after: after.hash(cs) };
+    let leaf = Replaced { before: before.hash(cs), after: after.hash(cs) };
     cs.relation("T5, operator's cell in the state");
-    let roots = merkle::update(cs, &index_bits, leaves, &operator.path);
-    cs.enforce_equal(&roots.before, &carry.root);
-    roots.after
+    let CapUpdate { bits, node } = merkle::climb(cs, &index_bits, leaf, &operator.path);
+    let found = carry.cap.choose(cs, &bits);
+    cs.enforce_equal(&found, &node.before);
+    carry.cap.changed(cs, &bits, node.after - node.before)
 }
 
 /// The operator's update of a circuit without values.

@@ -5,6 +5,7 @@ use super::{
     witness::{ChunkWitness, SlotWitnesses},
 };
 use crate::{
+    cap::MerkleCap,
     cs::Segment,
     testing::{
         assert_chunk_sound,
@@ -24,10 +25,10 @@ const TOKEN: Token = Token(3);
 
 /// Two transfers in three slots.
 fn transfers() -> ChunkWitness {
-    let mut state = State::new(2, TOKEN, 6);
-    let root = state.root();
+    let mut state = State::new(3, TOKEN, 6);
+    let cap = state.cap();
     let slots = vec![state.transfer(1, 2, 500, 3), state.transfer(2, 2, 7, 1)];
-    state.chunk(root, 3, SlotWitnesses::Transfer(slots))
+    state.chunk(cap, 3, SlotWitnesses::Transfer(slots))
 }
 
 fn assert_violates(chunk: &ChunkWitness, segment: Segment, relation: &str) {
@@ -43,54 +44,54 @@ fn assert_violates(chunk: &ChunkWitness, segment: Segment, relation: &str) {
 fn chunks_with_padding_hold_every_wire() {
     assert_chunk_sound(&transfers());
     let mut state = State::new(1, Token::BITCOIN, 6);
-    let root = state.root();
+    let cap = state.cap();
     let slots = vec![state.deposit(1, 500, 1), state.deposit(7, 7, 7), state.deposit(7, 0, 7)];
-    assert_chunk_sound(&state.chunk(root, 4, SlotWitnesses::Deposit(slots)));
+    assert_chunk_sound(&state.chunk(cap, 4, SlotWitnesses::Deposit(slots)));
 
     let mut state = State::new(2, TOKEN, 6);
-    let root = state.root();
+    let cap = state.cap();
     let slots = vec![state.open(1, 9, [500, 3], 9), state.open(9, 10, [499, 0], 1)];
-    assert_chunk_sound(&state.chunk(root, 3, SlotWitnesses::Open(slots)));
+    assert_chunk_sound(&state.chunk(cap, 3, SlotWitnesses::Open(slots)));
 
     let mut state = State::new(1, Token::BITCOIN, 6);
-    let root = state.root();
+    let cap = state.cap();
     let destinations = [Destination::P2wpkh([1; 20]), Destination::P2wsh([2; 32]), Destination::P2tr([0xff; 32])];
     let slots = (1..).zip(destinations).map(|(from, to)| state.withdraw(from, [500, 3], to)).collect();
-    assert_chunk_sound(&state.chunk(root, 4, SlotWitnesses::Withdraw(slots)));
+    assert_chunk_sound(&state.chunk(cap, 4, SlotWitnesses::Withdraw(slots)));
 }
 
 #[test]
 fn empty_chunks_change_nothing() {
     let mut state = State::new(1, TOKEN, 0);
-    let root = state.root();
+    let (root, cap) = (state.root(), state.cap());
     // Without fees, the operator's cell may be empty.
-    let chunk = state.chunk(root, 2, SlotWitnesses::Transfer(Vec::new()));
+    let chunk = state.chunk(cap.clone(), 2, SlotWitnesses::Transfer(Vec::new()));
     assert_eq!(chunk.statement.root_after, root);
     assert_chunk_sound(&chunk);
     let mut altered = chunk.clone();
     altered.statement.root_after += Fr::ONE;
     assert_eq!(assign(&altered), Err(AssignError::StatementMismatch));
-    state.token = Token::BITCOIN;
-    let chunk = state.chunk(root, 1, SlotWitnesses::Deposit(Vec::new()));
-    assert_chunk_sound(&chunk);
-    state.token = TOKEN;
-    let chunk = state.chunk(root, 1, SlotWitnesses::Deposit(Vec::new()));
+    let chunk = state.chunk(cap, 1, SlotWitnesses::Deposit(Vec::new()));
     assert_violates(&chunk, Segment::Slot(0), "R4, cell before");
+    // No two nodes of this cap are equal: between equal ones a padding deposit, which posts and changes nothing, has the choice.
+    let mut state = State::new(1, Token::BITCOIN, 7);
+    let cap = state.cap();
+    assert_chunk_sound(&state.chunk(cap, 1, SlotWitnesses::Deposit(Vec::new())));
 }
 
 #[test]
 fn a_cell_may_change_twice_in_a_chunk_and_stale_paths_are_refused() {
     let mut state = State::new(2, TOKEN, 6);
-    let root = state.root();
-    let mut stale = state.clone();
+    let cap = state.cap();
+    let (mut stale, cap_again) = (state.clone(), cap.clone());
     let first = state.transfer(1, 2, 500, 3);
     let slots = vec![first.clone(), state.transfer(1, 2, 500, 3), state.transfer(2, 1, 9, 0)];
     let slots = [slots, vec![state.transfer(OPERATOR, 1, 4, 2)]].concat();
-    assert_chunk_sound(&state.chunk(root, 4, SlotWitnesses::Transfer(slots)));
+    assert_chunk_sound(&state.chunk(cap, 4, SlotWitnesses::Transfer(slots)));
 
     let replay = stale.transfer(1, 2, 500, 3);
     let slots = vec![first, replay];
-    let chunk = stale.chunk(root, 2, SlotWitnesses::Transfer(slots));
+    let chunk = stale.chunk(cap_again, 2, SlotWitnesses::Transfer(slots));
     assert_violates(&chunk, Segment::Slot(1), "R2, payer's cell in the state");
 }
 
@@ -120,13 +121,13 @@ fn the_operator_is_credited_once_and_exactly() {
     let in_state = "T5, operator's cell in the state";
     assert_violates(&alter(&|chunk| chunk.statement.context.operator = index(OPERATOR + 1)), Segment::Tail, in_state);
     assert_violates(
-        &alter(&|chunk| chunk.statement.context.operator = index(OPERATOR + 64)),
+        &alter(&|chunk| chunk.statement.context.operator = index(OPERATOR + 512)),
         Segment::Tail,
         "T2, operator's index",
     );
     let mut levels = operator.path.levels().to_vec();
-    levels[1][0] += Fr::ONE;
-    let path = MerklePath::new(levels).expect("two levels");
+    levels[0][0] += Fr::ONE;
+    let path = MerklePath::new(levels).expect("three levels");
     assert_violates(
         &alter(&|chunk| chunk.operator.as_mut().expect("transfers pay fees").path = path.clone()),
         Segment::Tail,
@@ -135,13 +136,31 @@ fn the_operator_is_credited_once_and_exactly() {
     assert_eq!(assign(&alter(&|chunk| chunk.operator = None)), Err(AssignError::OperatorMismatch));
 }
 
+#[test]
+fn the_cap_is_that_of_the_root_before() {
+    let chunk = transfers();
+    let with_cap = |nodes: Vec<Fr>| {
+        let cap = MerkleCap::new(nodes).expect("8 or 64 nodes");
+        assign(&ChunkWitness { cap, ..chunk.clone() }).expect_err("another cap")
+    };
+    let nodes = chunk.cap.nodes();
+    // A node above no cell of the chunk.
+    let mut altered = nodes.to_vec();
+    altered[63] += Fr::ONE;
+    assert_eq!(with_cap(altered), AssignError::StatementMismatch);
+    assert_eq!(with_cap(nodes[..8].to_vec()), AssignError::CapMismatch { expected: 64, found: 8 });
+    let mut altered = chunk.clone();
+    altered.statement.root_before += Fr::ONE;
+    assert_eq!(assign(&altered), Err(AssignError::StatementMismatch));
+}
+
 /// A chunk of one transfer with a fee, for an operator whose cell is `cell`.
 fn paid_to(cell: Cell, fee: u64) -> ChunkWitness {
     let mut state = State::new(1, TOKEN, 4);
     state.set(OPERATOR, cell);
-    let root = state.root();
+    let cap = state.cap();
     let slots = vec![state.transfer(1, 2, 500, fee)];
-    state.chunk(root, 1, SlotWitnesses::Transfer(slots))
+    state.chunk(cap, 1, SlotWitnesses::Transfer(slots))
 }
 
 #[test]
@@ -175,10 +194,10 @@ fn witnesses_of_another_form_are_refused() {
         assign(&altered).expect_err("another circuit")
     };
     let mismatch = AssignError::KindMismatch { circuit: Kind::Deposit, witness: Kind::Transfer };
-    assert_eq!(with_circuit(Kind::Deposit, 2, 3), mismatch);
-    assert_eq!(with_circuit(Kind::Transfer, 2, 1), AssignError::TooManyTransitions { slots: 1, found: 2 });
-    assert!(matches!(with_circuit(Kind::Transfer, 2, 0), AssignError::NoCircuit(_)));
-    let deeper = with_circuit(Kind::Transfer, 3, 3);
+    assert_eq!(with_circuit(Kind::Deposit, 3, 3), mismatch);
+    assert_eq!(with_circuit(Kind::Transfer, 3, 1), AssignError::TooManyTransitions { slots: 1, found: 2 });
+    assert!(matches!(with_circuit(Kind::Transfer, 3, 0), AssignError::NoCircuit(_)));
+    let deeper = with_circuit(Kind::Transfer, 4, 3);
     assert!(matches!(deeper, AssignError::DepthMismatch { segment: Segment::Slot(0), .. }));
     let mut foreign = chunk.clone();
     foreign.statement.circuit.version += 1;

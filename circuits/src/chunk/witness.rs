@@ -10,7 +10,7 @@ use taproof_verifier::{
     statement::Statement,
 };
 
-use crate::schnorr::Signature;
+use crate::{cap::MerkleCap, schnorr::Signature};
 
 /// The change of one cell. The path is that of the tree in which the cell still is `before`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct CellUpdate {
     pub before: Cell,
     /// The cell after.
     pub after: Cell,
-    /// The siblings, which the update leaves as they are.
+    /// The siblings, which the update leaves as they are. A circuit reads those below the [cap](MerkleCap).
     pub path: MerklePath,
 }
 
@@ -128,6 +128,8 @@ impl SlotWitnesses {
 pub struct ChunkWitness {
     /// What is proven; it names the circuit.
     pub statement: Statement,
+    /// The cap of the state before the first slot.
+    pub cap: MerkleCap,
     /// The transitions, in order.
     pub slots: SlotWitnesses,
     /// The credit of all fees to the operator's cell after the last slot; `None` for a kind without fees. Where the

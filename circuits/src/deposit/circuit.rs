@@ -2,7 +2,7 @@
 
 use crate::{
     chunk::{
-        Globals, SlotCircuit, SlotParts, SlotRelations, blank_path,
+        Globals, SlotCircuit, SlotParts, SlotRelations, SlotUpdate, blank_path,
         witness::{CellUpdate, DepositWitness},
     },
     cs::{ConstraintSystem, Variable},
@@ -10,7 +10,7 @@ use crate::{
         baby_jubjub,
         bits::{self, Bit},
         cell::CellFields,
-        merkle::{self, Roots},
+        merkle::{self, Replaced},
     },
 };
 use ark_bn254::Fr;
@@ -28,12 +28,8 @@ pub(crate) struct DepositCircuit;
 
 impl SlotCircuit for DepositCircuit {
     const KIND: Kind = Kind::Deposit;
-    const RELATIONS: SlotRelations = SlotRelations {
-        record: "R1 or R8, record",
-        root_before: "R3, cell before in the state",
-        root_after: "R7 or R8, root after",
-        fee: "R8, no fee",
-    };
+    const RELATIONS: SlotRelations =
+        SlotRelations { record: "R1 or R8, record", state_after: "R7 or R8, state after", fee: "R8, no fee" };
     type Witness = DepositWitness;
 
     /// Credits nothing to the base point's empty cell 0 in a tree of zeros.
@@ -52,14 +48,9 @@ impl SlotCircuit for DepositCircuit {
         core::iter::once(&witness.to.path)
     }
 
-    fn fee(_: &DepositWitness) -> u64 {
-        0
-    }
-
     fn synthesize<CS: ConstraintSystem>(
         cs: &mut CS,
         globals: &Globals<CS::Var>,
-        _: &Bit<CS::Var>,
         witness: &DepositWitness,
     ) -> SlotParts<CS::Var> {
         let DepositWitness { record, to } = witness;
@@ -96,9 +87,10 @@ impl SlotCircuit for DepositCircuit {
         }
 
         cs.relation("R3 and R7, path");
-        let leaves = Roots { before: before.hash(cs), after: after.hash(cs) };
-        let roots = merkle::update(cs, &to_bits, leaves, &to.path);
+        let leaf = Replaced { before: before.hash(cs), after: after.hash(cs) };
+        let update = merkle::climb(cs, &to_bits, leaf, &to.path);
+        let credited = SlotUpdate { relation: "R3, cell before in the state", update };
         let packed = CS::Var::one() + bits::compose(&to_bits) * Fr::from(2u64) + amount * Fr::from(2u64).pow([33]);
-        SlotParts { roots, fee: zero, elements: vec![packed, owner.x] }
+        SlotParts { updates: vec![credited], fee: zero, elements: vec![packed, owner.x] }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         witness::{CellUpdate, ChunkWitness, DepositWitness, SlotWitnesses},
     },
     testing::{
-        Lie, assert_breaks_alone, assert_lies_break, assert_padding_is_inert,
+        Lie, assert_active_is_a_bit, assert_breaks_alone, assert_lies_break, assert_padding_is_inert,
         state::{State, index, secret},
     },
 };
@@ -31,14 +31,14 @@ const BALANCE_AFTER: usize = 11;
 const REST_AFTER: usize = 14;
 
 fn state() -> State {
-    State::new(2, Token::BITCOIN, 4)
+    State::new(3, Token::BITCOIN, 4)
 }
 
 /// A deposit that claims what it likes of the cell after.
 fn claim(state: &mut State, record: DepositRecord, after: Cell) -> (ChunkWitness, DepositWitness) {
-    let root = state.root();
+    let cap = state.cap();
     let witness = DepositWitness { record, to: state.update(record.to.get(), after) };
-    (state.chunk(root, 1, SlotWitnesses::Deposit(vec![witness.clone()])), witness)
+    (state.chunk(cap, 1, SlotWitnesses::Deposit(vec![witness.clone()])), witness)
 }
 
 fn record(to: u32, amount_sat: u64, owner: u8) -> DepositRecord {
@@ -56,12 +56,12 @@ fn altered(state: &State, alter: impl FnOnce(&mut Account)) -> Cell {
 #[test]
 fn r1_an_index_outside_the_tree_proves_another_record() {
     let mut state = state();
-    let root = state.root();
+    let cap = state.cap();
     let mut witness = state.deposit(9, 500, 9);
-    witness.record.to = index(9 + 64);
+    witness.record.to = index(9 + 512);
     let error = apply(state.depth, &witness.record, &Cell::Empty).expect_err("outside the tree");
     assert!(matches!(error, DepositError::Account(AccountError::IndexOutOfRange { .. })));
-    let chunk = state.chunk(root, 1, SlotWitnesses::Deposit(vec![witness]));
+    let chunk = state.chunk(cap, 1, SlotWitnesses::Deposit(vec![witness]));
     assert_eq!(assign(&chunk), Err(AssignError::StatementMismatch));
 }
 
@@ -72,15 +72,15 @@ fn r3_the_cell_before_is_that_of_the_state() {
     let rich = Account { balance: u64::MAX - 500, ..state.account(1) };
     state.set(1, Cell::Account(rich));
     let mut witness = state.deposit(1, 500, 1);
-    let mut chunk = state.chunk(real.root(), 1, SlotWitnesses::Deposit(vec![witness.clone()]));
+    let mut chunk = state.chunk(real.cap(), 1, SlotWitnesses::Deposit(vec![witness.clone()]));
     assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R3, cell before in the state");
 
-    let (mut state, root) = (real.clone(), real.root());
+    let (mut state, cap) = (real.clone(), real.cap());
     witness = state.deposit(1, 500, 1);
     let mut levels = witness.to.path.levels().to_vec();
-    levels[1][3] += Fr::ONE;
-    witness.to.path = MerklePath::new(levels).expect("two levels");
-    chunk = state.chunk(root, 1, SlotWitnesses::Deposit(vec![witness.clone()]));
+    levels[0][3] += Fr::ONE;
+    witness.to.path = MerklePath::new(levels).expect("three levels");
+    chunk = state.chunk(cap, 1, SlotWitnesses::Deposit(vec![witness.clone()]));
     assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R3, cell before in the state");
 }
 
@@ -111,7 +111,7 @@ fn r4_an_empty_cell_holds_nothing_and_an_account_nothing_else() {
     let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
     for (wire, forged) in [(KIND_BEFORE, Fr::ZERO), (KIND_BEFORE, Fr::from(2u64)), (REST_BEFORE, Fr::ONE)] {
         let lie = Lie::At { relation: CELL_BEFORE, wire, forged };
-        assert_lies_break::<DepositCircuit>(&chunk.statement, true, &witness, &[lie], CELL_BEFORE);
+        assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], CELL_BEFORE);
     }
 }
 
@@ -136,7 +136,7 @@ fn r5_the_balance_stays_below_64_bits() {
     let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
     let forged = Fr::from(u64::MAX) + Fr::ONE;
     let lie = Lie::At { relation: CELL_BEFORE, wire: BALANCE_AFTER, forged };
-    assert_lies_break::<DepositCircuit>(&chunk.statement, true, &witness, &[lie], "R5, balance after");
+    assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], "R5, balance after");
 }
 
 #[test]
@@ -157,27 +157,32 @@ fn r6_all_else_stays() {
     let after = altered(&state, |_| ());
     let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
     let lie = Lie::At { relation: CELL_BEFORE, wire: REST_AFTER, forged: Fr::ONE };
-    assert_lies_break::<DepositCircuit>(&chunk.statement, true, &witness, &[lie], "R6, cell after");
+    assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], "R6, cell after");
 }
 
 #[test]
-fn r7_the_root_after_is_that_of_the_cell_after() {
+fn r7_the_state_after_is_that_of_the_cell_after() {
     let mut state = state();
     let after = altered(&state, |_| ());
     let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
-    let relation = DepositCircuit::RELATIONS.root_after;
-    for forged in [chunk.statement.root_before, Fr::ZERO] {
-        let lie = Lie::At { relation, wire: 0, forged };
-        assert_lies_break::<DepositCircuit>(&chunk.statement, true, &witness, &[lie], relation);
+    let relation = DepositCircuit::RELATIONS.state_after;
+    let [before, honest] = [chunk.cap.nodes()[0], state.cap().nodes()[0]];
+    let no_change = Lie::At { relation, wire: 0, forged: Fr::ZERO };
+    for lie in [no_change, Lie::First { honest, forged: before }, Lie::First { honest, forged: Fr::ZERO }] {
+        assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], relation);
     }
 }
 
 #[test]
 fn r8_padding_is_inert() {
     let mut state = state();
-    let root = state.root();
-    let chunk = state.chunk(root, 1, SlotWitnesses::Deposit(Vec::new()));
-    assert_padding_is_inert::<DepositCircuit>(&chunk.statement);
+    let cap = state.cap();
+    let chunk = state.chunk(cap, 1, SlotWitnesses::Deposit(Vec::new()));
+    assert_padding_is_inert::<DepositCircuit>(&chunk);
+    let cap = state.cap();
+    let witness = state.deposit(1, 500, 1);
+    let chunk = state.chunk(cap, 1, SlotWitnesses::Deposit(vec![witness.clone()]));
+    assert_active_is_a_bit::<DepositCircuit>(&chunk, &witness);
 }
 
 proptest! {

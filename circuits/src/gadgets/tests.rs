@@ -2,6 +2,7 @@
 
 use super::{bits, merkle, poseidon2};
 use crate::{
+    cap::MerkleCap,
     cs::{ConstraintSystem, Variable},
     testing::{Piece, assert_refused, assert_sound},
 };
@@ -10,7 +11,7 @@ use ark_ff::{AdditiveGroup, Field, UniformRand};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use taproof_verifier::{
-    cell::{CellIndex, MerklePath},
+    cell::{CellIndex, Depth, MerklePath},
     poseidon2::{Domain, WIDTH, compress, hash},
 };
 
@@ -136,12 +137,13 @@ fn hashes_agree_with_their_native_twins() {
     }
 }
 
+/// The replacement of a leaf below a cap, which the circuit is given before it and must make after it.
 #[derive(Clone)]
 struct Replacement {
     index: CellIndex,
     leaves: [Fr; 2],
     path: MerklePath,
-    roots: [Fr; 2],
+    caps: [MerkleCap; 2],
 }
 
 impl Piece for Replacement {
@@ -150,51 +152,88 @@ impl Piece for Replacement {
         // The position is public to whoever uses the gadget.
         cs.enforce_equal(&bits::compose(&bits), &Fr::from(self.index.get()).into());
         let [before, after] = self.leaves.map(CS::Var::from);
-        let roots = merkle::update(cs, &bits, merkle::Roots { before, after }, &self.path);
-        cs.enforce_equal(&roots.before, &self.roots[0].into());
-        cs.enforce_equal(&roots.after, &self.roots[1].into());
+        let merkle::CapUpdate { bits, node } = merkle::climb(cs, &bits, merkle::Replaced { before, after }, &self.path);
+        let [before, after] = &self.caps;
+        let cap = merkle::Cap::witness(cs, before);
+        let root = cap.root(cs);
+        cs.enforce_equal(&root, &before.root().into());
+        let found = cap.choose(cs, &bits);
+        cs.enforce_equal(&found, &node.before);
+        let change = node.after - node.before;
+        let changed = [cap.changed(cs, &bits, change.clone()), cap.changed_on_wires(cs, &bits, change)];
+        for changed in changed {
+            let root = changed.root(cs);
+            cs.enforce_equal(&root, &after.root().into());
+        }
     }
 }
 
-fn replacement(rng: &mut ChaCha20Rng, levels: usize, index: u32) -> Replacement {
+fn replacement(rng: &mut ChaCha20Rng, levels: u8, index: u32) -> Replacement {
+    let depth = Depth::new(levels).expect("1 to 10 levels");
     let path: Vec<_> = (0..levels).map(|_| core::array::from_fn(|_| Fr::rand(rng))).collect();
-    let path = MerklePath::new(path).expect("1 to 10 levels");
-    let index = CellIndex::new(index).expect("a small index");
     let leaves = [Fr::rand(rng), Fr::rand(rng)];
-    let roots = leaves.map(|leaf| path.root(index, leaf).expect("the index lies in the tree"));
-    Replacement { index, leaves, path, roots }
+    let below = MerkleCap::levels_below(depth);
+    let position = index >> (3 * below);
+    let nodes = match MerklePath::new(path[..below.into()].to_vec()) {
+        None => leaves,
+        Some(subtree) => {
+            let index = CellIndex::new(index - (position << (3 * below))).expect("a small index");
+            leaves.map(|leaf| subtree.root(index, leaf).expect("the index lies in the subtree"))
+        }
+    };
+    let others: Vec<_> = (0..MerkleCap::node_count(depth)).map(|_| Fr::rand(rng)).collect();
+    let caps = nodes.map(|node| {
+        let mut nodes = others.clone();
+        nodes[position as usize] = node;
+        MerkleCap::new(nodes).expect("8 or 64 nodes")
+    });
+    let path = MerklePath::new(path).expect("1 to 10 levels");
+    Replacement { index: CellIndex::new(index).expect("a small index"), leaves, path, caps }
 }
 
 #[test]
-fn updates_agree_with_the_native_path() {
+fn updates_agree_with_the_native_path_and_cap() {
     let mut rng = rng();
+    let hash = poseidon2::ROWS_PER_PERMUTATION;
     for index in 0..8 {
+        // Three bits and the index, three roots, the choice, and the change twice.
         let rows = assert_sound(&replacement(&mut rng, 1, index));
-        assert_eq!(rows, merkle::ROWS_PER_LEVEL + 3 + 3);
+        assert_eq!(rows, 4 + 3 * (hash + 1) + 8 + 7 + 11);
     }
-    for levels in [2, 3] {
+    for index in [0, 63, 26] {
+        let rows = assert_sound(&replacement(&mut rng, 2, index));
+        assert_eq!(rows, 7 + 3 * (9 * hash + 1) + 64 + 63 + 95);
+    }
+    for levels in [3, 4] {
         let index = rng.r#gen::<u32>() % (1 << (3 * levels));
-        assert_sound(&replacement(&mut rng, levels, index));
+        let rows = assert_sound(&replacement(&mut rng, levels, index));
+        let below = usize::from(levels) - 2;
+        assert_eq!(rows, 7 + below * (3 + merkle::ROWS_PER_LEVEL) + 3 * (9 * hash + 1) + 64 + 63 + 95);
     }
 }
 
 #[test]
-fn updates_refuse_other_leaves_positions_and_siblings() {
+fn updates_refuse_other_leaves_positions_siblings_and_nodes() {
     let mut rng = rng();
-    let update = replacement(&mut rng, 2, 29);
+    let update = replacement(&mut rng, 4, 1709);
     for wrong in 0..2 {
         let mut altered = update.clone();
         altered.leaves[wrong] += Fr::ONE;
         assert_refused(&altered);
+        let mut altered = update.clone();
+        let mut nodes = altered.caps[wrong].nodes().to_vec();
+        nodes[1709 >> 6] += Fr::ONE;
+        altered.caps[wrong] = MerkleCap::new(nodes).expect("64 nodes");
+        assert_refused(&altered);
     }
-    for bit in 0..6 {
-        let index = CellIndex::new(29 ^ (1 << bit)).expect("a small index");
+    for bit in 0..12 {
+        let index = CellIndex::new(1709 ^ (1 << bit)).expect("a small index");
         assert_refused(&Replacement { index, ..update.clone() });
     }
     for position in 0..14 {
         let mut levels = update.path.levels().to_vec();
         levels[position / 7][position % 7] += Fr::ONE;
-        let path = MerklePath::new(levels).expect("two levels");
+        let path = MerklePath::new(levels).expect("four levels");
         assert_refused(&Replacement { path, ..update.clone() });
     }
 }

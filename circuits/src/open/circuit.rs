@@ -2,15 +2,14 @@
 
 use crate::{
     chunk::{
-        Globals, SlotCircuit, SlotParts, SlotRelations, blank_path,
+        Globals, SlotCircuit, SlotParts, SlotRelations, SlotUpdate, blank_path,
         witness::{CellUpdate, OpenWitness},
     },
     cs::{ConstraintSystem, Variable},
     gadgets::{
-        baby_jubjub,
-        bits::{self, Bit},
+        baby_jubjub, bits,
         cell::CellFields,
-        merkle::{self, Roots},
+        merkle::{self, Replaced},
     },
     payer::{self, PayerRelations, Payment},
     transaction::{Body, Open},
@@ -30,8 +29,7 @@ impl SlotCircuit for OpenCircuit {
     const KIND: Kind = Kind::Open;
     const RELATIONS: SlotRelations = SlotRelations {
         record: "R1 or R12, record",
-        root_before: "R2, payer's cell in the state",
-        root_after: "R10 or R12, root after",
+        state_after: "R10 or R12, state after",
         fee: "R11 or R12, sum of fees",
     };
     type Witness = OpenWitness;
@@ -57,14 +55,9 @@ impl SlotCircuit for OpenCircuit {
         [&witness.from.path, &witness.to.path].into_iter()
     }
 
-    fn fee(witness: &OpenWitness) -> u64 {
-        witness.record.fee
-    }
-
     fn synthesize<CS: ConstraintSystem>(
         cs: &mut CS,
         globals: &Globals<CS::Var>,
-        active: &Bit<CS::Var>,
         witness: &OpenWitness,
     ) -> SlotParts<CS::Var> {
         let OpenWitness { record, signature, from, to, .. } = witness;
@@ -87,13 +80,11 @@ impl SlotCircuit for OpenCircuit {
         {
             cs.enforce_equal(field, expected);
         }
-        let leaves = Roots { before: Cell::Empty.hash().into(), after: opened.hash(cs) };
-        let roots = merkle::update(cs, &to_bits, leaves, &to.path);
-        cs.relation("R8, empty cell in the state");
-        bits::enforce_equal_if(cs, active, &roots.before, &paid.after);
-
+        let leaf = Replaced { before: Cell::Empty.hash().into(), after: opened.hash(cs) };
+        let update = merkle::climb(cs, &to_bits, leaf, &to.path);
+        let made = SlotUpdate { relation: "R8, empty cell in the state", update };
         let elements = vec![payment.element(), owner.x];
-        SlotParts { roots: Roots { before: paid.before, after: roots.after }, elements, fee: payment.fee }
+        SlotParts { updates: vec![paid, made], elements, fee: payment.fee }
     }
 }
 
@@ -105,4 +96,5 @@ const PAYER: PayerRelations = PayerRelations {
     nonce: "R6, payer's nonce",
     rest: "R7, payer's cell",
     path: "R2 and R7, payer's path",
+    in_state: "R2, payer's cell in the state",
 };

@@ -12,7 +12,8 @@ use crate::{
     },
     schnorr::SignatureError,
     testing::{
-        assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_padding_holds,
+        assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_padding_holds,
+        assert_padding_is_inert,
         state::{CHAIN_ID, State, index, secret},
     },
     transaction::{Body, Open, Signed, Transfer},
@@ -21,8 +22,7 @@ use ark_bn254::Fr;
 use proptest::prelude::*;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::{Account, Cell, CellIndex, ChainId, Depth, MerklePath, Token},
-    poseidon2::compress,
+    cell::{Account, Cell, CellIndex, ChainId, Depth, Token},
     record::Record,
 };
 
@@ -44,7 +44,7 @@ struct Draft {
 
 impl Draft {
     fn new() -> Self {
-        let state = State::new(2, TOKEN, 6);
+        let state = State::new(3, TOKEN, 6);
         let body = Open {
             chain_id: CHAIN_ID,
             token: TOKEN,
@@ -90,13 +90,13 @@ impl Draft {
 
     fn witness(&self) -> (ChunkWitness, OpenWitness) {
         let mut state = self.state.clone();
-        let root = state.root();
+        let cap = state.cap();
         let from = state.update(self.posted.from.get(), Cell::Account(self.from_after));
         let from = CellUpdate { before: Cell::Account(self.from_before), ..from };
         let to = state.update(self.posted.to.get(), Cell::Account(self.to_after));
         let record = self.posted.record();
         let witness = OpenWitness { record, signature: *self.signed.signature(), from, to };
-        (state.chunk(root, 1, SlotWitnesses::Open(vec![witness.clone()])), witness)
+        (state.chunk(cap, 1, SlotWitnesses::Open(vec![witness.clone()])), witness)
     }
 
     fn assert_breaks(&self, relation: &str) {
@@ -118,16 +118,8 @@ impl Draft {
 
     /// Checks that this relation alone is broken where a field of the payer's cell after holds what no account can.
     fn assert_forged_payer_breaks(&self, field: usize, forged: Fr, relation: &str) {
-        let (chunk, mut witness) = self.witness();
-        let mut fields = witness.from.after.fields();
-        let honest = core::mem::replace(&mut fields[field], forged);
-        // The path of the new account starts from the state with the forged cell, in the first group of eight.
-        let mut leaves = core::array::from_fn(|cell| self.state.cell(cell as u32).hash());
-        leaves[FROM as usize] = compress(&fields);
-        let mut levels = witness.to.path.levels().to_vec();
-        levels[1][0] = compress(&leaves);
-        witness.to.path = MerklePath::new(levels).expect("two levels");
-        assert_forgery_breaks::<OpenCircuit>(&chunk, &witness, [honest, forged], relation);
+        // The new account is below another node of the cap, so that its path stays.
+        self.assert_forgery_breaks(Cell::Account(self.from_after).fields()[field], forged, relation);
     }
 
     fn assert_forgery_breaks(&self, honest: Fr, forged: Fr, relation: &str) {
@@ -148,8 +140,8 @@ fn claim(change: impl FnOnce(&mut Draft)) -> Draft {
 
 #[test]
 fn valid_openings_hold_every_wire() {
-    let mut state = State::new(2, TOKEN, 6);
-    let root = state.root();
+    let mut state = State::new(3, TOKEN, 6);
+    let cap = state.cap();
     // A new account pays at once; nothing and everything can be paid; the operator pays itself.
     let slots = vec![
         state.open(1, 9, [500, 3], 9),
@@ -158,9 +150,9 @@ fn valid_openings_hold_every_wire() {
         state.open(3, 12, [1_000_000, 0], 9),
         state.open(5, 63, [7, 2], 9),
     ];
-    assert_chunk_sound(&state.chunk(root, 6, SlotWitnesses::Open(slots)));
-    let root = state.root();
-    assert_chunk_sound(&state.chunk(root, 1, SlotWitnesses::Open(Vec::new())));
+    assert_chunk_sound(&state.chunk(cap, 6, SlotWitnesses::Open(slots)));
+    let cap = state.cap();
+    assert_chunk_sound(&state.chunk(cap, 1, SlotWitnesses::Open(Vec::new())));
 }
 
 #[test]
@@ -177,8 +169,8 @@ fn r1_the_record_is_that_of_the_transition() {
     draft.posted.record().write_elements(&mut elements);
     draft.assert_forgery_breaks(elements[0], elements[0] + Fr::from(2u64), "R1 or R12, record");
     // Indices beyond the tree whose low bits are those of the cells.
-    let beyond = |low: u32| index(64 + low);
-    let depth = Depth::new(2).expect("two levels");
+    let beyond = |low: u32| index(512 + low);
+    let depth = Depth::new(3).expect("three levels");
     let out_of_range = |index| AccountError::IndexOutOfRange { index, depth };
     type Place = fn(&mut Open) -> &mut CellIndex;
     let places: [(Place, u32); 2] = [(|body| &mut body.from, FROM), (|body| &mut body.to, TO)];
@@ -196,10 +188,10 @@ fn r1_the_record_is_that_of_the_transition() {
         let (_, mut witness) = draft.witness();
         witness.record = body.record();
         let mut state = draft.state.clone();
-        let root = state.root();
+        let cap = state.cap();
         state.set(FROM, witness.from.after);
         state.set(TO, witness.to.after);
-        let chunk = state.chunk(root, 1, SlotWitnesses::Open(vec![witness]));
+        let chunk = state.chunk(cap, 1, SlotWitnesses::Open(vec![witness]));
         assert_eq!(assign(&chunk), Err(AssignError::StatementMismatch));
     }
 }
@@ -329,7 +321,10 @@ fn r10_the_new_account_is_the_owners() {
     let mut state = draft.state.clone();
     state.set(FROM, Cell::Account(draft.from_after));
     state.set(TO, Cell::Account(draft.to_after));
-    draft.assert_forgery_breaks(state.root(), draft.state.root(), "R10 or R12, root after");
+    // The node of the cap above the new account.
+    let [before, after] = [&draft.state, &state].map(|state| state.cap().nodes()[TO as usize / 8]);
+    draft.assert_forgery_breaks(after, before, "R10 or R12, state after");
+    draft.assert_forgery_breaks(after - before, Fr::from(0u64), "R10 or R12, state after");
 }
 
 #[test]
@@ -341,13 +336,14 @@ fn r11_the_fee_is_counted() {
 
 #[test]
 fn r12_padding_posts_and_changes_nothing() {
-    let mut state = State::new(2, TOKEN, 6);
-    let root = state.root();
+    let mut state = State::new(3, TOKEN, 6);
+    let cap = state.cap();
     let slots = vec![state.open(1, 9, [500, 3], 9)];
-    let chunk = state.chunk(root, 2, SlotWitnesses::Open(slots));
-    let [elements @ .., root_after, fee_sum] = assert_padding_holds::<4>(&chunk);
-    assert_eq!(elements, ["R1 or R12, record"; 2]);
-    assert_eq!([root_after, fee_sum], ["R10 or R12, root after", "R11 or R12, sum of fees"]);
+    let chunk = state.chunk(cap, 2, SlotWitnesses::Open(slots));
+    assert_padding_holds::<OpenCircuit>(&chunk);
+    assert_padding_is_inert::<OpenCircuit>(&chunk);
+    let (chunk, witness) = Draft::new().witness();
+    assert_active_is_a_bit::<OpenCircuit>(&chunk, &witness);
 }
 
 proptest! {
@@ -356,7 +352,7 @@ proptest! {
     #[test]
     fn twins_agree(
         from in 1u32..6,
-        to in prop_oneof![1u32..9, 60u32..64],
+        to in prop_oneof![1u32..9, 508u32..512],
         nonce in prop_oneof![4 => Just(7u32), 1 => 6u32..9],
         amount in prop_oneof![0u64..2, 999_990u64..1_000_010, any::<u32>().prop_map(u64::from)],
         fee in 0u64..20,
@@ -365,7 +361,7 @@ proptest! {
         let owner = *secret(9).public();
         let (from, to) = (index(from), index(to));
         let body = Open { chain_id: CHAIN_ID, token: TOKEN, from, nonce, to, amount, fee, owner };
-        let mut draft = Draft::of(State::new(2, TOKEN, 6), body);
+        let mut draft = Draft::of(State::new(3, TOKEN, 6), body);
         if let Some(signer) = signer {
             draft.signed = Signed::sign(body, &secret(signer));
         }

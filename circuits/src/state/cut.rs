@@ -10,6 +10,7 @@ mod exits;
 use super::{FeeError, Refusal, State, slot::SlotKind};
 use crate::{
     account::{Rollup, credit},
+    cap::MerkleCap,
     chunk::witness::{CellUpdate, ChunkWitness, DepositWitness, SlotWitnesses},
     deposit::rule as deposit,
     transaction::{Body, Deposit, Open, Signed, Transaction, Transfer, Withdraw},
@@ -229,14 +230,15 @@ struct Cutter<'a> {
 
 /// A chunk that is being filled.
 struct Filling<W> {
-    root_before: Fr,
+    /// The cap of the state before it.
+    cap: MerkleCap,
     slots: Vec<W>,
     fees: u64,
 }
 
 impl<W> Filling<W> {
     fn new(tree: &Tree) -> Self {
-        Self { root_before: tree.root(), slots: Vec::new(), fees: 0 }
+        Self { cap: tree.cap(), slots: Vec::new(), fees: 0 }
     }
 }
 
@@ -304,9 +306,9 @@ impl Cutter<'_> {
     }
 
     fn close_deposits(&mut self, filling: &mut Filling<DepositWitness>) {
-        let Filling { root_before, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
+        let Filling { cap, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
         if !slots.is_empty() {
-            self.close(root_before, Token::BITCOIN, CellIndex::default(), SlotWitnesses::Deposit(slots), None);
+            self.close(cap, Token::BITCOIN, CellIndex::default(), SlotWitnesses::Deposit(slots), None);
         }
     }
 
@@ -426,13 +428,13 @@ impl Cutter<'_> {
             }
         };
         let operator = self.tree.update(index, after).expect("the plan's operators lie in the tree");
-        let Filling { root_before, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
-        self.close(root_before, token, index, K::slots(slots), Some(operator));
+        let Filling { cap, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
+        self.close(cap, token, index, K::slots(slots), Some(operator));
     }
 
     fn close(
         &mut self,
-        root_before: Fr,
+        cap: MerkleCap,
         token: Token,
         operator: CellIndex,
         slots: SlotWitnesses,
@@ -442,12 +444,12 @@ impl Cutter<'_> {
         let statement = Statement {
             chain_id: self.rollup.chain_id,
             circuit: CircuitId::new(slots.kind(), self.rollup.depth, count),
-            root_before,
+            root_before: cap.root(),
             root_after: self.tree.root(),
             data_digest: slots.records().digest(count).expect("a chunk is closed when its slots are full"),
             context: Context { height_blocks: self.plan.height_blocks, token, operator },
         };
-        self.chunks.push(ChunkWitness { statement, slots, operator: operator_update });
+        self.chunks.push(ChunkWitness { statement, cap, slots, operator: operator_update });
     }
 
     fn is_full(&self) -> bool {

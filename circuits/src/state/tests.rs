@@ -79,6 +79,7 @@ fn assert_joined(chunk: &ChunkWitness) {
         SlotWitnesses::Withdraw(slots) => slots.iter().map(|slot| &slot.from).collect(),
     };
     let mut root = chunk.statement.root_before;
+    assert_eq!(chunk.cap.root(), root);
     for update in updates.into_iter().chain(&chunk.operator) {
         assert_eq!(update.path.root(update.index, update.before.hash()), Some(root));
         root = update.path.root(update.index, update.after.hash()).expect("inside");

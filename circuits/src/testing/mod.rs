@@ -6,8 +6,8 @@ pub(crate) mod state;
 
 pub(crate) use forge::Lie;
 pub(crate) use slots::{
-    assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_lies_break, assert_padding_holds,
-    assert_padding_is_inert,
+    assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_lies_break,
+    assert_padding_holds, assert_padding_is_inert,
 };
 
 use crate::cs::{Assignment, ConstraintSystem, Outline, SegmentShape, Shape, Trace};

@@ -2,26 +2,37 @@
 
 use super::{Lie, assert_conformance, forge::Forge, free_wires, unsatisfied};
 use crate::{
-    chunk::{AssignError, Carry, Globals, SlotCircuit, assign, shape, slot, witness::ChunkWitness},
-    cs::{Assignment, ConstraintSystem, Segment, SegmentShape, Shape, Trace},
+    cap::MerkleCap,
+    chunk::{
+        AssignError, BegunSlot, Carry, Globals, SlotCircuit, assign, begin_slot, end_slot, shape, witness::ChunkWitness,
+    },
+    cs::{Assignment, ConstraintSystem, Nothing, Outline, Segment, SegmentShape, Shape, Trace},
+    gadgets::merkle::Cap,
 };
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
-use std::{cell::Cell, collections::BTreeSet};
+use std::{cell::RefCell, collections::BTreeSet};
 use taproof_verifier::statement::Statement;
 
-/// A slot by itself, its globals and the carried root held to given values.
+/// A slot by itself, its globals and the carried cap held to given values.
 struct OneSlot<'a, S: SlotCircuit> {
     statement: &'a Statement,
-    root: Fr,
+    cap: MerkleCap,
     active: bool,
     witness: &'a S::Witness,
     lies: &'a [Lie],
-    /// The root that the transition starts from, as the last run had it.
-    root_found: Cell<Fr>,
+    /// The cap that suits the updates of the last run.
+    cap_found: RefCell<MerkleCap>,
 }
 
-impl<S: SlotCircuit> OneSlot<'_, S> {
+impl<'a, S: SlotCircuit> OneSlot<'a, S> {
+    /// The first slot of a chunk.
+    fn first(chunk: &'a ChunkWitness, active: bool, witness: &'a S::Witness, lies: &'a [Lie]) -> Self {
+        let (statement, cap) = (&chunk.statement, chunk.cap.clone());
+        let cap_found = RefCell::new(cap.clone());
+        Self { statement, cap, active, witness, lies, cap_found }
+    }
+
     /// Runs the slot: the shape honestly, the trace with the lies.
     fn run(&self) -> (Shape, Assignment) {
         let mut head = SegmentShape::new(0);
@@ -50,22 +61,28 @@ impl<S: SlotCircuit> OneSlot<'_, S> {
             height_blocks: fixed(context.height_blocks),
             token: fixed(context.token.0),
             operator: fixed(context.operator.get()),
-            root_before: self.root.into(),
             depth: self.statement.circuit.depth,
         };
-        let carry = Carry { root: self.root.into(), fee_sum: fixed(0) };
-        slot::<S, _>(cs, &globals, self.active, self.witness, |root| {
-            self.root_found.set(root);
-            carry
-        });
+        let begun = begin_slot::<S, _>(cs, &globals, self.active, self.witness);
+        self.find_cap(cs, &begun);
+        let cap = Cap::new(self.cap.nodes().iter().map(|node| CS::Var::from(*node)).collect());
+        end_slot(cs, &S::RELATIONS, begun, Carry { cap, fee_sum: fixed(0) });
+    }
+
+    /// Puts into the cap what each update replaces there, unless an earlier update made it.
+    fn find_cap<CS: ConstraintSystem>(&self, cs: &CS, begun: &BegunSlot<CS::Var>) {
+        let mut nodes = self.cap.nodes().to_vec();
+        for update in begun.parts.updates.iter().rev().map(|update| &update.update) {
+            let position = update.bits.iter().rev().fold(0, |sum, bit| 2 * sum + usize::from(bit.value(cs)));
+            nodes[position] = cs.value(&update.node.before);
+        }
+        self.cap_found.replace(MerkleCap::new(nodes).expect("as many nodes"));
     }
 }
 
 /// Checks that `relation` and no other is violated in a chunk's first slot, and that the prover's own check names it.
 pub(crate) fn assert_breaks_alone<S: SlotCircuit>(chunk: &ChunkWitness, witness: &S::Witness, relation: &str) {
-    let (statement, root) = (&chunk.statement, chunk.statement.root_before);
-    let slot = OneSlot::<S> { statement, root, active: true, witness, lies: &[], root_found: Cell::default() };
-    let (shape, assignment) = slot.run();
+    let (shape, assignment) = OneSlot::<S>::first(chunk, true, witness, &[]).run();
     assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]));
     match assign(chunk) {
         Err(AssignError::Unsatisfied { segment: Segment::Slot(0), relation: named }) => assert_eq!(named, relation),
@@ -75,16 +92,15 @@ pub(crate) fn assert_breaks_alone<S: SlotCircuit>(chunk: &ChunkWitness, witness:
 
 /// Checks that `relation` and no other is violated in a slot that tells lies, in the state that the lies suit.
 pub(crate) fn assert_lies_break<S: SlotCircuit>(
-    statement: &Statement,
+    chunk: &ChunkWitness,
     active: bool,
     witness: &S::Witness,
     lies: &[Lie],
     relation: &str,
 ) {
-    let mut slot =
-        OneSlot::<S> { statement, root: statement.root_before, active, witness, lies, root_found: Cell::default() };
+    let mut slot = OneSlot::<S>::first(chunk, active, witness, lies);
     slot.run();
-    slot.root = slot.root_found.get();
+    slot.cap = slot.cap_found.borrow().clone();
     let (shape, assignment) = slot.run();
     assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]), "{lies:?}");
 }
@@ -97,24 +113,26 @@ pub(crate) fn assert_forgery_breaks<S: SlotCircuit>(
     [honest, forged]: [Fr; 2],
     relation: &str,
 ) {
-    let (statement, root) = (&chunk.statement, chunk.statement.root_before);
     let lies = &[Lie::First { honest, forged }];
-    let slot = OneSlot::<S> { statement, root, active: true, witness, lies, root_found: Cell::default() };
-    let (shape, assignment) = slot.run();
+    let (shape, assignment) = OneSlot::<S>::first(chunk, true, witness, lies).run();
     assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]), "{lies:?}");
 }
 
-/// Checks that a padding slot cannot post a record, move the root or count a fee.
-pub(crate) fn assert_padding_is_inert<S: SlotCircuit>(statement: &Statement) {
+/// Checks that a padding slot cannot post a record, change the cap, which has 64 nodes, or count a fee.
+pub(crate) fn assert_padding_is_inert<S: SlotCircuit>(chunk: &ChunkWitness) {
     let names = S::RELATIONS;
-    let witness = S::padding(statement);
+    let witness = S::padding(&chunk.statement);
     let elements = (0..S::KIND.elements_per_record()).map(|wire| (names.record, wire));
-    for (relation, wire) in elements.chain([(names.root_after, 0), (names.fee, 0)]) {
+    for (relation, wire) in elements.chain([(names.state_after, 0), (names.state_after, 95), (names.fee, 0)]) {
         let lie = Lie::At { relation, wire, forged: Fr::from(77u64) };
-        assert_lies_break::<S>(statement, false, &witness, &[lie], relation);
+        assert_lies_break::<S>(chunk, false, &witness, &[lie], relation);
     }
+}
+
+/// Checks that S1 alone keeps a valid first slot, whose updates are below different nodes of the cap, from acting twice.
+pub(crate) fn assert_active_is_a_bit<S: SlotCircuit>(chunk: &ChunkWitness, witness: &S::Witness) {
     let lie = Lie::At { relation: "S1, active bit", wire: 0, forged: Fr::from(2u64) };
-    assert_lies_break::<S>(statement, false, &witness, &[lie], "S1, active bit");
+    assert_lies_break::<S>(chunk, true, witness, &[lie], "S1, active bit");
 }
 
 /// Checks a valid chunk: the circuit accepts it, both back ends agree on it, and no wire can change alone.
@@ -127,23 +145,28 @@ pub(crate) fn assert_chunk_sound(chunk: &ChunkWitness) {
     assert_eq!(free, Vec::<usize>::new(), "wires that nothing holds");
 }
 
-/// Checks that the last slot of a valid chunk, a padding slot, has zeros for its `N` - 2 elements and hands on what it is
-/// handed; gives the relations that hold those elements, the root after and the sum of fees, each changed alone.
-pub(crate) fn assert_padding_holds<const N: usize>(chunk: &ChunkWitness) -> [&'static str; N] {
+/// Checks that the last slot of a valid chunk, a padding slot, posts zeros and hands on what it is handed, and that each of those
+/// wires, changed alone, violates the relation that holds it.
+pub(crate) fn assert_padding_holds<S: SlotCircuit>(chunk: &ChunkWitness) {
     let assignment = assign(chunk).expect("a valid chunk");
     let shape = shape(chunk.statement.circuit).expect("a circuit");
     let end = shape.wire_count() - shape.tail().wire_count();
     let carried = end - shape.carry_count()..end;
     let before = carried.clone().map(|wire| wire - shape.slot().wire_count());
-    assert!(before.zip(carried).all(|(before, after)| assignment.wires[before] == assignment.wires[after]));
-    let elements = end - N..end - shape.carry_count();
-    assert!(assignment.wires[elements].iter().all(|element| *element == Fr::ZERO));
-    core::array::from_fn(|position| {
+    assert!(before.zip(carried.clone()).all(|(before, after)| assignment.wires[before] == assignment.wires[after]));
+    let mut outline = Outline::default();
+    let globals = Globals::at(chunk.statement.circuit.depth, |_| Nothing);
+    begin_slot::<S, _>(&mut outline, &globals, false, &S::padding(&chunk.statement));
+    let first = end - shape.slot().wire_count() + outline.wire_count();
+    let elements = first..first + S::KIND.elements_per_record();
+    assert!(assignment.wires[elements.clone()].iter().all(|element| *element == Fr::ZERO));
+    let names = S::RELATIONS;
+    let holders = elements.map(|wire| (wire, names.record));
+    let holders = holders.chain(carried.map(|wire| (wire, if wire < end - 1 { names.state_after } else { names.fee })));
+    for (wire, relation) in holders {
         let mut altered = assignment.clone();
-        altered.wires[end - N + position] += Fr::ONE;
+        altered.wires[wire] += Fr::ONE;
         let first = shape.first_unsatisfied(&altered.wires).expect("a row holds the wire");
-        let (segment, relation) = shape.relation_of(first);
-        assert_eq!(segment, Segment::Slot(shape.slot_count() - 1));
-        relation
-    })
+        assert_eq!(shape.relation_of(first), (Segment::Slot(shape.slot_count() - 1), relation), "wire {wire}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     account::Rollup,
+    cap::MerkleCap,
     chunk::witness::{
         CellUpdate, ChunkWitness, DepositWitness, OpenWitness, SlotWitnesses, TransferWitness, WithdrawWitness,
     },
@@ -89,6 +90,13 @@ impl State {
         self.node(self.depth.levels(), 0)
     }
 
+    /// The cap of the tree.
+    pub(crate) fn cap(&self) -> MerkleCap {
+        let positions = 0..MerkleCap::node_count(self.depth) as u32;
+        let nodes = positions.map(|position| self.node(MerkleCap::levels_below(self.depth), position)).collect();
+        MerkleCap::new(nodes).expect("8 or 64 nodes")
+    }
+
     /// The siblings on the way from a cell to the root.
     pub(crate) fn path(&self, index: u32) -> MerklePath {
         let siblings = |height: u8| {
@@ -160,8 +168,8 @@ impl State {
         WithdrawWitness { record: body.record(), signature: *signed.signature(), from }
     }
 
-    /// The chunk of `slots` slots that runs from `root_before` to this state, with the fees credited to [`OPERATOR`].
-    pub(crate) fn chunk(&mut self, root_before: Fr, slots: u16, witnesses: SlotWitnesses) -> ChunkWitness {
+    /// The chunk of `slots` slots that runs from the state with that cap to this one, with the fees credited to [`OPERATOR`].
+    pub(crate) fn chunk(&mut self, cap: MerkleCap, slots: u16, witnesses: SlotWitnesses) -> ChunkWitness {
         let kind = witnesses.kind();
         let fees: u64 = match &witnesses {
             SlotWitnesses::Transfer(slots) => slots.iter().map(|slot| slot.record.fee).sum(),
@@ -178,8 +186,8 @@ impl State {
         let context = Context { height_blocks: 800_000, token: self.token, operator: operator_index };
         let data_digest = witnesses.records().digest(slots).expect("no more records than slots");
         let circuit = CircuitId::new(kind, self.depth, slots);
-        let root_after = self.root();
+        let (root_before, root_after) = (cap.root(), self.root());
         let statement = Statement { chain_id: CHAIN_ID, circuit, root_before, root_after, data_digest, context };
-        ChunkWitness { statement, slots: witnesses, operator }
+        ChunkWitness { statement, cap, slots: witnesses, operator }
     }
 }

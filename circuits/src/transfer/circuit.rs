@@ -2,14 +2,14 @@
 
 use crate::{
     chunk::{
-        Globals, SlotCircuit, SlotParts, SlotRelations, blank_path,
+        Globals, SlotCircuit, SlotParts, SlotRelations, SlotUpdate, blank_path,
         witness::{CellUpdate, TransferWitness},
     },
     cs::{ConstraintSystem, Variable},
     gadgets::{
-        bits::{self, Bit},
+        bits,
         cell::CellFields,
-        merkle::{self, Roots},
+        merkle::{self, Replaced},
     },
     payer::{self, PayerRelations, Payment},
     transaction::{Body, Transfer},
@@ -27,8 +27,7 @@ impl SlotCircuit for TransferCircuit {
     const KIND: Kind = Kind::Transfer;
     const RELATIONS: SlotRelations = SlotRelations {
         record: "R1 or R12, record",
-        root_before: "R2, payer's cell in the state",
-        root_after: "R10 or R12, root after",
+        state_after: "R10 or R12, state after",
         fee: "R11 or R12, sum of fees",
     };
     type Witness = TransferWitness;
@@ -52,14 +51,9 @@ impl SlotCircuit for TransferCircuit {
         [&witness.from.path, &witness.to.path].into_iter()
     }
 
-    fn fee(witness: &TransferWitness) -> u64 {
-        witness.record.fee
-    }
-
     fn synthesize<CS: ConstraintSystem>(
         cs: &mut CS,
         globals: &Globals<CS::Var>,
-        active: &Bit<CS::Var>,
         witness: &TransferWitness,
     ) -> SlotParts<CS::Var> {
         let TransferWitness { record, signature, from, to, .. } = witness;
@@ -80,13 +74,10 @@ impl SlotCircuit for TransferCircuit {
         cs.relation("R10, recipient's cell");
         after.enforce_same_account(cs, &before);
         cs.enforce_equal(&after.nonce, &before.nonce);
-        let leaves = Roots { before: before.hash(cs), after: after.hash(cs) };
-        let credited = merkle::update(cs, &to_bits, leaves, &to.path);
-        cs.relation("R8, recipient's cell in the state");
-        bits::enforce_equal_if(cs, active, &credited.before, &paid.after);
-
-        let roots = Roots { before: paid.before, after: credited.after };
-        SlotParts { roots, elements: vec![payment.element()], fee: payment.fee }
+        let leaf = Replaced { before: before.hash(cs), after: after.hash(cs) };
+        let update = merkle::climb(cs, &to_bits, leaf, &to.path);
+        let credited = SlotUpdate { relation: "R8, recipient's cell in the state", update };
+        SlotParts { updates: vec![paid, credited], elements: vec![payment.element()], fee: payment.fee }
     }
 }
 
@@ -98,4 +89,5 @@ const PAYER: PayerRelations = PayerRelations {
     nonce: "R6, payer's nonce",
     rest: "R7, payer's cell",
     path: "R2 and R7, payer's path",
+    in_state: "R2, payer's cell in the state",
 };

@@ -12,7 +12,8 @@ use crate::{
     },
     schnorr::SecretKey,
     testing::{
-        Lie, assert_breaks_alone, assert_chunk_sound, assert_lies_break, assert_padding_is_inert,
+        Lie, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_lies_break,
+        assert_padding_is_inert,
         state::{CHAIN_ID, State, index, secret},
     },
     transaction::{Body, Open, Signed, Transfer},
@@ -27,7 +28,7 @@ use taproof_verifier::{
 
 const TOKEN: Token = Token(3);
 /// Wires after the heading of R1: the bits of `to`, `from`, amount and fee, then the payer's fields before and after.
-const PAYER_BEFORE: usize = 6 + 6 + 64 + 64;
+const PAYER_BEFORE: usize = 9 + 9 + 64 + 64;
 const PAYER_AFTER: usize = PAYER_BEFORE + 8;
 const NONCE: usize = 2;
 const BALANCE: usize = 3;
@@ -74,7 +75,7 @@ impl Scene {
     }
 
     fn usual() -> Self {
-        Self::new(State::new(2, TOKEN, 6), [1, 2], [500, 3])
+        Self::new(State::new(3, TOKEN, 6), [1, 2], [500, 3])
     }
 
     /// The rule's opinion.
@@ -107,7 +108,7 @@ impl Scene {
     fn chunk(&self) -> (ChunkWitness, TransferWitness) {
         let mut state = self.state.clone();
         let witness = self.witness(&mut state);
-        (state.chunk(self.state.root(), 1, SlotWitnesses::Transfer(vec![witness.clone()])), witness)
+        (state.chunk(self.state.cap(), 1, SlotWitnesses::Transfer(vec![witness.clone()])), witness)
     }
 
     fn assert_breaks(&self, relation: &str) {
@@ -118,7 +119,7 @@ impl Scene {
 
     fn assert_lie_breaks(&self, lie: Lie, relation: &str) {
         let (chunk, witness) = self.chunk();
-        assert_lies_break::<TransferCircuit>(&chunk.statement, true, &witness, &[lie], relation);
+        assert_lies_break::<TransferCircuit>(&chunk, true, &witness, &[lie], relation);
     }
 
     /// As [`Scene::assert_lie_breaks`] for a field of cell 1 after, with the path of cell 2 in the state that the lie makes.
@@ -128,10 +129,17 @@ impl Scene {
         fields[field] = forged;
         let mut levels = witness.to.path.levels().to_vec();
         levels[0][1] = compress(&fields);
-        witness.to.path = MerklePath::new(levels).expect("two levels");
+        witness.to.path = MerklePath::new(levels).expect("three levels");
         let lie = Lie::At { relation: WIDTHS, wire: PAYER_AFTER + field, forged };
-        assert_lies_break::<TransferCircuit>(&chunk.statement, true, &witness, &[lie], relation);
+        assert_lies_break::<TransferCircuit>(&chunk, true, &witness, &[lie], relation);
     }
+}
+
+/// A state with an account in cell 9, which is below another node of the cap than cells 1 to 6.
+fn with_distant_account() -> State {
+    let mut state = State::new(3, TOKEN, 6);
+    state.set(9, Cell::Account(state.account(2)));
+    state
 }
 
 /// Alters the account of a cell.
@@ -151,7 +159,7 @@ fn r1_indices_outside_the_tree_prove_another_record() {
             0 => (&mut witness.record.from, &mut scene.body.from),
             _ => (&mut witness.record.to, &mut scene.body.to),
         };
-        *field = index(field.get() + 64);
+        *field = index(field.get() + 512);
         *claimed = *field;
         let refused = match scene.native() {
             Err(TransferError::Payer(PayerError::Account(error)) | TransferError::Recipient(error)) => error,
@@ -166,12 +174,12 @@ fn r1_indices_outside_the_tree_prove_another_record() {
 
 #[test]
 fn r2_the_payers_cell_is_that_of_the_state() {
-    let mut scene = Scene::usual();
-    let real = scene.state.root();
-    scene.state.set(1, Cell::Account(Account { balance: 2_000_000, ..scene.state.account(1) }));
-    let scene = Scene::new(scene.state, [1, 2], [1_500_000, 3]);
+    let mut state = with_distant_account();
+    let real = state.cap();
+    state.set(1, Cell::Account(Account { balance: 2_000_000, ..state.account(1) }));
+    let scene = Scene::new(state, [1, 9], [1_500_000, 3]);
     let (mut chunk, witness) = scene.chunk();
-    chunk.statement.root_before = real;
+    (chunk.statement.root_before, chunk.cap) = (real.root(), real);
     assert_breaks_alone::<TransferCircuit>(&chunk, &witness, "R2, payer's cell in the state");
 }
 
@@ -235,7 +243,7 @@ fn r5_the_payer_pays_amount_and_fee() {
 
 #[test]
 fn r5_a_balance_does_not_wrap() {
-    let scene = Scene::new(State::new(2, TOKEN, 6), [1, 2], [999_998, 3]);
+    let scene = Scene::new(State::new(3, TOKEN, 6), [1, 2], [999_998, 3]);
     assert!(matches!(scene.native(), Err(TransferError::Payer(PayerError::InsufficientBalance { .. }))));
     scene.assert_payer_lie_breaks(BALANCE, -Fr::ONE, "R5, payer's balance");
 }
@@ -251,7 +259,7 @@ fn r6_the_nonce_grows_by_one() {
 
 #[test]
 fn r6_an_exhausted_nonce_sends_no_more() {
-    let mut state = State::new(2, TOKEN, 6);
+    let mut state = State::new(3, TOKEN, 6);
     state.set(1, Cell::Account(Account { nonce: u32::MAX, ..state.account(1) }));
     let scene = Scene::new(state, [1, 2], [500, 3]);
     assert_eq!(scene.native(), Err(TransferError::Payer(PayerError::NonceExhausted)));
@@ -271,13 +279,13 @@ fn r7_the_payers_token_and_owner_stay() {
 
 #[test]
 fn r8_the_recipient_is_an_account_of_the_token() {
-    let mut state = State::new(2, TOKEN, 6);
+    let mut state = State::new(3, TOKEN, 6);
     state.set(2, Cell::Account(Account { token: Token(4), ..state.account(2) }));
     let scene = Scene::new(state, [1, 2], [500, 3]);
     assert!(matches!(scene.native(), Err(TransferError::Recipient(AccountError::WrongToken { .. }))));
     scene.assert_breaks(RECIPIENT);
 
-    let scene = Scene::new(State::new(2, TOKEN, 6), [1, 9], [0, 3]);
+    let scene = Scene::new(State::new(3, TOKEN, 6), [1, 9], [0, 3]);
     assert!(matches!(scene.native(), Err(TransferError::Recipient(AccountError::EmptyCell { .. }))));
     scene.assert_breaks(RECIPIENT);
 }
@@ -287,7 +295,7 @@ fn r8_the_recipients_cell_is_that_of_the_state_between() {
     let relation = "R8, recipient's cell in the state";
     // The path of the state before the payer's update, and a payer that is paid from the cell it had before.
     for to in [2, 1] {
-        let scene = Scene::new(State::new(2, TOKEN, 6), [1, to], [500, 3]);
+        let scene = Scene::new(State::new(3, TOKEN, 6), [1, to], [500, 3]);
         let (mut chunk, mut witness) = scene.chunk();
         witness.to.path = scene.state.path(to);
         witness.to.before = scene.state.cell(to);
@@ -300,7 +308,7 @@ fn r8_the_recipients_cell_is_that_of_the_state_between() {
     let (mut chunk, mut witness) = Scene::usual().chunk();
     let mut levels = witness.to.path.levels().to_vec();
     levels[0][0] += Fr::ONE;
-    witness.to.path = MerklePath::new(levels).expect("two levels");
+    witness.to.path = MerklePath::new(levels).expect("three levels");
     chunk.slots = SlotWitnesses::Transfer(vec![witness.clone()]);
     assert_breaks_alone::<TransferCircuit>(&chunk, &witness, relation);
 }
@@ -316,7 +324,7 @@ fn r9_the_recipient_gets_the_amount() {
 
 #[test]
 fn r9_the_recipients_balance_stays_below_64_bits() {
-    let mut state = State::new(2, TOKEN, 6);
+    let mut state = State::new(3, TOKEN, 6);
     state.set(2, Cell::Account(Account { balance: u64::MAX - 499, ..state.account(2) }));
     let scene = Scene::new(state, [1, 2], [500, 3]);
     assert!(matches!(scene.native(), Err(TransferError::Recipient(AccountError::BalanceOverflow { .. }))));
@@ -342,24 +350,31 @@ fn r10_the_recipients_token_nonce_and_owner_stay() {
 }
 
 #[test]
-fn r10_and_r11_root_and_fee_are_carried_on() {
+fn r10_and_r11_state_and_fee_are_carried_on() {
     let names = TransferCircuit::RELATIONS;
     let scene = Scene::usual();
-    for (relation, forged) in [
-        (names.root_after, scene.state.root()),
-        (names.root_after, Fr::ZERO),
-        (names.fee, Fr::ZERO),
-        (names.fee, Fr::from(4u64)),
-        (names.record, Fr::ZERO),
-    ] {
+    for (relation, forged) in [(names.fee, Fr::ZERO), (names.fee, Fr::from(4u64)), (names.record, Fr::ZERO)] {
         scene.assert_lie_breaks(Lie::At { relation, wire: 0, forged }, relation);
+    }
+    // The node of the cap above both cells: before, between the updates and after.
+    let mut state = scene.state.clone();
+    let mut nodes = vec![state.cap().nodes()[0]];
+    for (cell, after) in [(scene.body.from, scene.from_after), (scene.body.to, scene.to_after)] {
+        state.set(cell.get(), after);
+        nodes.push(state.cap().nodes()[0]);
+    }
+    let [before, between, after] = nodes[..] else { panic!("three nodes") };
+    for (honest, forged) in [(after - between, Fr::ZERO), (after, before), (after, between), (after, Fr::ZERO)] {
+        scene.assert_lie_breaks(Lie::First { honest, forged }, names.state_after);
     }
 }
 
 #[test]
 fn r12_padding_is_inert() {
     let (chunk, _) = Scene::usual().chunk();
-    assert_padding_is_inert::<TransferCircuit>(&chunk.statement);
+    assert_padding_is_inert::<TransferCircuit>(&chunk);
+    let (chunk, witness) = Scene::new(with_distant_account(), [1, 9], [500, 3]).chunk();
+    assert_active_is_a_bit::<TransferCircuit>(&chunk, &witness);
 }
 
 #[test]

@@ -57,6 +57,7 @@ proptest! {
         for (i, balance) in &writes {
             let before = tree.clone();
             let update = tree.update(index(*i), cell(*balance)).expect("inside");
+            prop_assert_eq!(tree.cap().root(), tree.root());
             prop_assert_eq!(update.before, before.get(index(*i)));
             prop_assert_eq!(update.path.root(index(*i), update.before.hash()), Some(before.root()));
             prop_assert_eq!(update.path.root(index(*i), update.after.hash()), Some(tree.root()));
@@ -104,6 +105,8 @@ proptest! {
             tree.set_all(as_cells(&more)).expect("inside");
         }
         prop_assert_eq!(tree.root(), twin.root());
+        prop_assert_eq!(tree.cap(), twin.cap());
+        prop_assert_eq!(tree.cap().root(), tree.root());
         for i in 0..64 {
             prop_assert_eq!(tree.path(index(i)), twin.path(index(i)));
         }

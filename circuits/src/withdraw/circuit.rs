@@ -31,8 +31,7 @@ impl SlotCircuit for WithdrawCircuit {
     const KIND: Kind = Kind::Withdraw;
     const RELATIONS: SlotRelations = SlotRelations {
         record: "R1 or R11, record",
-        root_before: "R4, payer's cell in the state",
-        root_after: "R9 or R11, root after",
+        state_after: "R9 or R11, state after",
         fee: "R10 or R11, sum of fees",
     };
     type Witness = WithdrawWitness;
@@ -56,14 +55,9 @@ impl SlotCircuit for WithdrawCircuit {
         core::iter::once(&witness.from.path)
     }
 
-    fn fee(witness: &WithdrawWitness) -> u64 {
-        witness.record.fee
-    }
-
     fn synthesize<CS: ConstraintSystem>(
         cs: &mut CS,
         globals: &Globals<CS::Var>,
-        _: &Bit<CS::Var>,
         witness: &WithdrawWitness,
     ) -> SlotParts<CS::Var> {
         let WithdrawWitness { record, signature, from, .. } = witness;
@@ -73,9 +67,9 @@ impl SlotCircuit for WithdrawCircuit {
         let payment = Payment::witness(cs, globals, record.from, number, amounts, program.clone());
         cs.relation("R5, bitcoin");
         cs.enforce_zero(&globals.token);
-        let roots = payer::pay(cs, &PAYER, globals, Kind::Withdraw, &payment, signature, from);
+        let paid = payer::pay(cs, &PAYER, globals, Kind::Withdraw, &payment, signature, from);
         let [head, tail] = program;
-        SlotParts { roots, elements: vec![payment.element(), head, tail], fee: payment.fee }
+        SlotParts { updates: vec![paid], elements: vec![payment.element(), head, tail], fee: payment.fee }
     }
 }
 
@@ -102,4 +96,5 @@ const PAYER: PayerRelations = PayerRelations {
     nonce: "R8, payer's nonce",
     rest: "R9, payer's cell",
     path: "R4 and R9, payer's path",
+    in_state: "R4, payer's cell in the state",
 };

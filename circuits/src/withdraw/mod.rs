@@ -1,7 +1,7 @@
 //! Withdraw: pays from an account to an output on Bitcoin.
 //!
 //! Public: the record (from, amount, fee, destination). Private: the nonce, the signature, the payer's cell before, the
-//! path. The roots and the sum of fees run from slot to slot. In an active slot:
+//! path. The cap of the state and the sum of fees run from slot to slot. In an active slot:
 //!
 //! - R1: the record's elements are 1 + 2 from + 2^33 number + 2^65 amount + 2^129 fee, head and tail, with from below
 //!   8^depth and both amounts below 2^64.
@@ -12,12 +12,12 @@
 //! - R6: its owner signed the [message](crate::transaction) of chain id, kind, token, record and its nonce.
 //! - R7: the payer's balance after is the balance before minus amount and fee, and both balances are below 2^64.
 //! - R8: the payer's nonce after is the nonce before plus 1, and below 2^32.
-//! - R9: the payer's token and owner stay; the root after is that of the state with the payer's cell after at `from`.
+//! - R9: the payer's token and owner stay; the state after is the one with the payer's cell after at `from`.
 //! - R10: the sum of fees grows by the fee.
 //!
 //! In a padding slot:
 //!
-//! - R11: the record's elements are zero, the root and the sum of fees stay.
+//! - R11: the record's elements are zero, the cap and the sum of fees stay.
 
 pub(crate) mod circuit;
 pub mod rule;

@@ -13,7 +13,8 @@ use crate::{
     cs::ConstraintSystem,
     schnorr::SignatureError,
     testing::{
-        Piece, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_padding_holds, assert_sound, run,
+        Piece, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks,
+        assert_padding_holds, assert_padding_is_inert, assert_sound, run,
         state::{CHAIN_ID, State, index, secret},
         unsatisfied,
     },
@@ -53,7 +54,7 @@ impl Draft {
             fee: 12_345,
             destination: Destination::P2tr([0xee; 32]),
         };
-        Self::of(State::new(2, TOKEN, 6), body)
+        Self::of(State::new(3, TOKEN, 6), body)
     }
 
     /// Claims what the rule says of a body, with wrapping where the rule refuses.
@@ -80,12 +81,12 @@ impl Draft {
 
     fn witness(&self) -> (ChunkWitness, WithdrawWitness) {
         let mut state = self.state.clone();
-        let root = state.root();
+        let cap = state.cap();
         let from = state.update(self.posted.from.get(), Cell::Account(self.after));
         let from = CellUpdate { before: Cell::Account(self.before), ..from };
         let record = self.posted.record();
         let witness = WithdrawWitness { record, signature: *self.signed.signature(), from };
-        (state.chunk(root, 1, SlotWitnesses::Withdraw(vec![witness.clone()])), witness)
+        (state.chunk(cap, 1, SlotWitnesses::Withdraw(vec![witness.clone()])), witness)
     }
 
     fn assert_breaks(&self, relation: &str) {
@@ -119,8 +120,8 @@ fn claim(change: impl FnOnce(&mut Draft)) -> Draft {
 
 #[test]
 fn valid_withdrawals_hold_every_wire() {
-    let mut state = State::new(2, TOKEN, 6);
-    let root = state.root();
+    let mut state = State::new(3, TOKEN, 6);
+    let cap = state.cap();
     // Every type of destination; nothing and everything can be paid; the operator pays itself.
     let slots = vec![
         state.withdraw(1, [500, 3], Destination::P2wpkh([0xff; 20])),
@@ -128,9 +129,9 @@ fn valid_withdrawals_hold_every_wire() {
         state.withdraw(2, [0, 0], Destination::P2tr([0; 32])),
         state.withdraw(5, [7, 2], Destination::P2tr([0xff; 32])),
     ];
-    assert_chunk_sound(&state.chunk(root, 5, SlotWitnesses::Withdraw(slots)));
-    let root = state.root();
-    assert_chunk_sound(&state.chunk(root, 1, SlotWitnesses::Withdraw(Vec::new())));
+    assert_chunk_sound(&state.chunk(cap, 5, SlotWitnesses::Withdraw(slots)));
+    let cap = state.cap();
+    assert_chunk_sound(&state.chunk(cap, 1, SlotWitnesses::Withdraw(Vec::new())));
 }
 
 #[test]
@@ -147,8 +148,8 @@ fn r1_the_record_is_that_of_the_transition() {
     draft.posted.record().write_elements(&mut elements);
     draft.assert_forgery_breaks(elements[0], elements[0] + Fr::from(2u64), "R1 or R11, record");
     // An index beyond the tree whose low bits are those of the cell.
-    let beyond = index(64 + FROM);
-    let depth = Depth::new(2).expect("two levels");
+    let beyond = index(512 + FROM);
+    let depth = Depth::new(3).expect("three levels");
     let body = Withdraw { from: beyond, ..draft.posted };
     let rollup = Rollup { chain_id: CHAIN_ID, depth };
     let native = apply(&rollup, &Signed::sign(body, &secret(FROM as u8)), &draft.state.cell(FROM));
@@ -157,9 +158,9 @@ fn r1_the_record_is_that_of_the_transition() {
     let (_, mut witness) = draft.witness();
     witness.record = body.record();
     let mut state = draft.state.clone();
-    let root = state.root();
+    let cap = state.cap();
     state.set(FROM, witness.from.after);
-    let chunk = state.chunk(root, 1, SlotWitnesses::Withdraw(vec![witness]));
+    let chunk = state.chunk(cap, 1, SlotWitnesses::Withdraw(vec![witness]));
     assert_eq!(assign(&chunk), Err(AssignError::StatementMismatch));
 }
 
@@ -233,7 +234,7 @@ fn r5_the_payer_holds_bitcoin() {
     let error = AccountError::WrongToken { index: index(FROM), expected: TOKEN, found: other };
     draft.assert_refused(PayerError::from(error), "R5, payer's account");
     let body = Withdraw { token: other, ..Draft::new().posted };
-    let draft = Draft::of(State::new(2, other, 6), body);
+    let draft = Draft::of(State::new(3, other, 6), body);
     draft.assert_refused(WithdrawError::NotBitcoin(other), "R5, bitcoin");
 }
 
@@ -312,7 +313,10 @@ fn r9_the_payer_keeps_token_and_owner() {
     let draft = Draft::new();
     let mut state = draft.state.clone();
     state.set(FROM, Cell::Account(draft.after));
-    draft.assert_forgery_breaks(state.root(), draft.state.root(), "R9 or R11, root after");
+    // The node of the cap above the payer's cell.
+    let [before, after] = [&draft.state, &state].map(|state| state.cap().nodes()[0]);
+    draft.assert_forgery_breaks(after, before, "R9 or R11, state after");
+    draft.assert_forgery_breaks(after - before, Fr::ZERO, "R9 or R11, state after");
 }
 
 #[test]
@@ -324,13 +328,14 @@ fn r10_the_fee_is_counted() {
 
 #[test]
 fn r11_padding_posts_and_changes_nothing() {
-    let mut state = State::new(2, TOKEN, 6);
-    let root = state.root();
+    let mut state = State::new(3, TOKEN, 6);
+    let cap = state.cap();
     let slots = vec![state.withdraw(1, [500, 3], Destination::P2wsh([9; 32]))];
-    let chunk = state.chunk(root, 2, SlotWitnesses::Withdraw(slots));
-    let [elements @ .., root_after, fee_sum] = assert_padding_holds::<5>(&chunk);
-    assert_eq!(elements, ["R1 or R11, record"; 3]);
-    assert_eq!([root_after, fee_sum], ["R9 or R11, root after", "R10 or R11, sum of fees"]);
+    let chunk = state.chunk(cap, 2, SlotWitnesses::Withdraw(slots));
+    assert_padding_holds::<WithdrawCircuit>(&chunk);
+    assert_padding_is_inert::<WithdrawCircuit>(&chunk);
+    let (chunk, witness) = Draft::new().witness();
+    assert_active_is_a_bit::<WithdrawCircuit>(&chunk, &witness);
 }
 
 fn destinations() -> impl Strategy<Value = Destination> {
@@ -354,7 +359,7 @@ proptest! {
         signer in prop_oneof![4 => Just(None), 1 => (1u8..9).prop_map(Some)],
     ) {
         let body = Withdraw { chain_id: CHAIN_ID, token: TOKEN, from: index(from), nonce, amount, fee, destination };
-        let mut draft = Draft::of(State::new(2, TOKEN, 6), body);
+        let mut draft = Draft::of(State::new(3, TOKEN, 6), body);
         if let Some(signer) = signer {
             draft.signed = Signed::sign(body, &secret(signer));
         }

@@ -13,7 +13,7 @@ use taproof_verifier::{
     statement::CircuitId,
 };
 
-/// The least k: one transfer at the greatest depth has about 2^14.2 rows.
+/// The least k: a chunk of one transfer at the greatest depth has about 2^14.9 rows.
 pub(super) const LOG_SIZE_MIN: u32 = 15;
 
 /// The greatest k.
