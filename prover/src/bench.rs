@@ -42,6 +42,8 @@ pub enum Subject {
     Verify,
     /// From a chunk's witness to its wires and rows: as many transfers as fit 2^SIZE constraints, 15 to 20; no counterpart of arkworks
     Witness,
+    /// From signed transfers to a verified proof, at depth 10: as many as fit 2^SIZE constraints, 15 to 20; by the payment
+    Payments,
     /// The sum of 2^SIZE points of G1, 1 to 26, times random scalars
     MsmG1,
     /// The sum of 2^SIZE points of G2, 1 to 26, times random scalars
@@ -63,12 +65,12 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, points, values or states.
+    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, points, values, states, blocks or anchors.
     pub fn sizes(self) -> RangeInclusive<u32> {
         match self {
             Self::Prove | Self::Setup => Chain::LOG_SIZE_MIN..=Chain::LOG_SIZE_MAX,
             Self::Verify => 0..=10,
-            Self::Witness => chunk::LOG_SIZE_MIN..=chunk::LOG_SIZE_MAX,
+            Self::Witness | Self::Payments => chunk::LOG_SIZE_MIN..=chunk::LOG_SIZE_MAX,
             Self::MsmG1 | Self::MsmG2 | Self::Transform | Self::ProductsFr | Self::ProductsFq => 1..=26,
             Self::Hash => 0..=22,
             Self::Scan | Self::Follow => 0..=8,
@@ -80,6 +82,7 @@ impl Subject {
     pub fn size_default(self) -> u32 {
         match self {
             Self::Prove | Self::MsmG1 | Self::Transform | Self::ProductsFr | Self::ProductsFq | Self::Witness => 16,
+            Self::Payments => 18,
             Self::Setup | Self::MsmG2 => 14,
             Self::Verify => 0,
             Self::Hash => 10,
@@ -148,13 +151,13 @@ pub struct Measurement {
     pub backend: Backend,
     /// The binary logarithm of the size.
     pub size: u32,
-    /// The constraints, or the proofs, points, values, states, kilobytes or anchors.
+    /// The constraints, or the proofs, payments, points, values, states, kilobytes or anchors.
     pub constraints: u64,
     /// The threads that it could use.
     pub threads: usize,
     /// How often it ran.
     pub rounds: usize,
-    /// The median over the rounds, in microseconds a constraint (or proof, point, value, state).
+    /// The median over the rounds, in microseconds a constraint (or proof, payment, point, value, state, kilobyte, anchor).
     pub median_us_per_constraint: f64,
     /// The fastest round.
     pub min_us_per_constraint: f64,
@@ -199,7 +202,7 @@ pub type Program = Box<dyn FnMut() -> Result<Duration, BenchError>>;
 
 /// A subject with its inputs made, ready to run as often as needed. Inputs depend on subject and size alone.
 pub struct Prepared {
-    /// The constraints, or the proofs, points, values or states.
+    /// The constraints, or the proofs, payments, points, values, states, kilobytes or anchors.
     pub count: usize,
     /// Ours.
     pub ours: Program,
@@ -226,6 +229,7 @@ pub fn prepare(
         Subject::Setup => Ok(stages::setup(log_size, against_ark)),
         Subject::Verify => Ok(stages::verify(log_size, against_ark)),
         Subject::Witness => Ok(stages::witness(log_size)),
+        Subject::Payments => stages::payments(log_size, progress),
         Subject::MsmG1 => Ok(kernels::msm::<G1>(log_size, against_ark)),
         Subject::MsmG2 => Ok(kernels::msm::<G2>(log_size, against_ark)),
         Subject::Transform => Ok(kernels::transform(log_size, against_ark)),
@@ -305,7 +309,7 @@ mod tests {
             let measurements = run(&request(*subject, log_size, true), &Silent).unwrap();
             let backends: Vec<_> = measurements.iter().map(|measurement| measurement.backend).collect();
             match subject {
-                Subject::Witness | Subject::Scan | Subject::Follow | Subject::Anchors => {
+                Subject::Witness | Subject::Payments | Subject::Scan | Subject::Follow | Subject::Anchors => {
                     assert_eq!(backends, [Backend::ours()]);
                 }
                 _ => assert_eq!(backends, [Backend::ours(), Backend::Ark]),

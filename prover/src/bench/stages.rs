@@ -1,6 +1,12 @@
 //! The subjects that are a stage of a proof's life: setup, witness, proof, check.
 
-use super::{BenchError, Prepared, Program, chain::Chain, chunk, timed, trapdoor::Trapdoor};
+use super::{
+    BenchError, Prepared, Program,
+    chain::Chain,
+    chunk::{self, Transfers},
+    timed,
+    trapdoor::Trapdoor,
+};
 use crate::{
     against_ark::{self, ArkProver},
     key_file::{self, Key},
@@ -20,16 +26,17 @@ use taproof_circuits::{
     chunk::{assign, shape},
     cs::Shape,
 };
-use taproof_verifier::groth16::{BatchItem, verify_batch};
+use taproof_verifier::{
+    cell::Depth,
+    groth16::{BatchItem, verify_batch},
+    record::Kind,
+    statement::CircuitId,
+};
 
 pub(super) fn prove(log_size: u32, against_ark: bool, progress: &dyn Progress) -> Result<Prepared, BenchError> {
     let chain = Chain::new(log_size);
     let (shape, statement) = (chain.shape(), chain.statement());
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("key");
-    key_file::write(&generate(&chain, &shape, progress)?, &path)?;
-    let key = Key::open(&path, statement.circuit)?;
-    key.sections()?;
+    let key = mapped_key(&shape, statement.circuit, progress)?;
     let assignment = Arc::new(chain.assignment(&shape));
     // The same blinding in every round and run, so that all do the same work.
     let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -54,10 +61,20 @@ pub(super) fn prove(log_size: u32, against_ark: bool, progress: &dyn Progress) -
 }
 
 /// A key with fixed secrets, which is fit for nothing else.
-fn generate(chain: &Chain, shape: &Shape, progress: &dyn Progress) -> Result<ProvingKey, SetupError> {
+fn generate(shape: &Shape, circuit: CircuitId, progress: &dyn Progress) -> Result<ProvingKey, SetupError> {
     let (network, randomness) = (Network::Regtest, Randomness::Seed([1; 32]));
     let options = SetupOptions { network, allow_outside_test_networks: false, randomness };
-    setup::generate(shape, chain.statement().circuit, &options, progress)
+    setup::generate(shape, circuit, &options, progress)
+}
+
+/// The same, mapped as a prover has it and checked. The file has no name any more.
+fn mapped_key(shape: &Shape, circuit: CircuitId, progress: &dyn Progress) -> Result<Key, BenchError> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("key");
+    key_file::write(&generate(shape, circuit, progress)?, &path)?;
+    let key = Key::open(&path, circuit)?;
+    key.sections()?;
+    Ok(key)
 }
 
 /// Both generators take the circuit's rows: ours reads them from the recorded slot, ark-groth16 has a circuit write them.
@@ -72,7 +89,7 @@ pub(super) fn setup(log_size: u32, against_ark: bool) -> Prepared {
     });
     let ours = move || {
         let start = Instant::now();
-        black_box(generate(&chain, &shape, &Silent)?);
+        black_box(generate(&shape, chain.statement().circuit, &Silent)?);
         Ok(start.elapsed())
     };
     Prepared { count: chain.row_count(), ours: Box::new(ours), ark }
@@ -113,8 +130,24 @@ pub(super) fn verify(log_size: u32, against_ark: bool) -> Prepared {
     Prepared { count, ours: Box::new(move || Ok(timed(&check))), ark }
 }
 
+/// All that an operator does for a payment before it is anchored.
+pub(super) fn payments(log_size: u32, progress: &dyn Progress) -> Result<Prepared, BenchError> {
+    let slots = chunk::transfers_within(log_size);
+    let transfers = Transfers::new(Depth::MAX, slots);
+    let circuit = CircuitId::new(Kind::Transfer, Depth::MAX, slots);
+    let key = mapped_key(&shape(circuit).expect("transfers have a circuit"), circuit, progress)?;
+    let ours = move || {
+        let mut state = transfers.state().clone();
+        let start = Instant::now();
+        let chunk = transfers.apply_to(&mut state);
+        let _ = black_box(prove::prove_chunk(&key, &chunk, &Blinding::fresh())?);
+        Ok(start.elapsed())
+    };
+    Ok(Prepared { count: slots.into(), ours: Box::new(ours), ark: None })
+}
+
 pub(super) fn witness(log_size: u32) -> Prepared {
-    let chunk = chunk::transfer_chunk_of(log_size);
+    let chunk = chunk::transfer_chunk(Depth::MAX, chunk::transfers_within(log_size));
     let count = shape(chunk.statement.circuit).expect("chunks name a circuit").row_count();
     let ours = move || Ok(timed(|| assign(black_box(&chunk)).expect("valid transfers")));
     Prepared { count, ours: Box::new(ours), ark: None }

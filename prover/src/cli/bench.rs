@@ -32,7 +32,7 @@ pub(crate) struct Bench {
     #[arg(required_unless_present = "baseline")]
     subject: Option<Subject>,
     /// The binary logarithm of the number of constraints, proofs, points, values, states, blocks or anchors; if not given 16, for setup and msm-g2 14, for
-    /// hash 10, for verify 0, for scan and follow 5, for anchors 6.
+    /// payments 18, for hash 10, for verify 0, for scan and follow 5, for anchors 6.
     #[arg(long, value_name = "LOG2", requires = "subject")]
     size: Option<u32>,
     /// What to measure beside.
@@ -173,6 +173,10 @@ impl fmt::Display for Text<'_> {
                 write!(f, "\n{name:<10}{median:>9.3} us each, {min:.3} to {max:.3} over {} rounds", m.rounds)?;
                 if m.bench.counts_kilobytes() {
                     write!(f, ": {:.0} MB/s, at best {:.0}", 1e3 / median, 1e3 / min)?;
+                }
+                if m.bench == Subject::Payments {
+                    let [a_second, at_best] = [median, min].map(|us| 1e6 / us / m.threads as f64);
+                    write!(f, ": {a_second:.2} a second and thread, at best {at_best:.2}")?;
                 }
             }
             if let [ours, ark] = run {
