@@ -3,12 +3,16 @@
 //! The values of every row come from an execution's trace for Taproof's circuits, which need no matrices ([`prove`]), and from the matrices
 //! in the key for anyone's ([`prove_foreign`]). From there on there is one path.
 //!
-//! For wires z and the values a, b, c of every row, with blinding r and s and the key's queries (see [`crate::setup`]):
+//! For wires z and the values a, b, c of every row, with the key's queries (see [`crate::setup`]), these points prove the statement
+//! and would give the wires away to whoever can guess them:
 //!
-//! - A = alpha + sum z_i A_i + r delta, B = beta + sum z_i B_i + s delta
-//! - C = sum z_i L_i + sum h_j H_j + s A + r B - r s delta
+//! - A = alpha + sum z_i A_i, B = beta + sum z_i B_i in G2, C = sum z_i L_i + sum h_j H_j
 //!
-//! where h_j are the values of a b - c on the odd coset. Every proof is verified before it is returned.
+//! where h_j are the values of a b - c on the odd coset. Blinded by r1 and r2, they are A / r1, r1 (B + r2 delta), C + r2 A. As r1 makes the
+//! first point any but infinity and r2 the second any, each with equal probability, and the check leaves no choice of the third, the proof
+//! is distributed as that of Groth's prover, whose own way of blinding, A + r delta and B + s delta, takes the sum of B in G1 as well
+//! (Baghery, Kohlweiss, Siim, Volkhov, "Another Look at Extraction and Randomization of Groth's zk-SNARK", 2020, theorem 3). Every
+//! proof is verified before it is returned.
 
 mod batch;
 mod cost;
@@ -29,7 +33,7 @@ use crate::{
 };
 use ark_bn254::Fr;
 use ark_ec::{CurveGroup, short_weierstrass::Projective};
-use ark_ff::{One, UniformRand};
+use ark_ff::{Field, One, UniformRand, Zero};
 use rand::{CryptoRng, RngCore, rngs::OsRng};
 use taproof_arith::{Domain, Point, Recoded, Scalars, msm, vectors};
 use taproof_circuits::{
@@ -112,8 +116,9 @@ impl Proven {
 /// What makes a proof reveal nothing of its witness: fresh for every proof, overwritten when dropped.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Blinding {
-    r: Fr,
-    s: Fr,
+    /// Not zero.
+    pub(crate) r1: Fr,
+    pub(crate) r2: Fr,
 }
 
 impl Blinding {
@@ -124,7 +129,12 @@ impl Blinding {
 
     /// Draws from a generator that the caller answers for.
     pub fn from_rng(rng: &mut (impl RngCore + CryptoRng)) -> Self {
-        Self { r: Fr::rand(rng), s: Fr::rand(rng) }
+        loop {
+            let (r1, r2) = (Fr::rand(rng), Fr::rand(rng));
+            if !r1.is_zero() && !r2.is_zero() {
+                return Self { r1, r2 };
+            }
+        }
     }
 }
 
@@ -209,9 +219,9 @@ fn check(key: &Key, statement: &Statement, assignment: &Assignment) -> Result<()
 }
 
 /// Makes a proof from the wires, of which the first are `public`, and the values of every row, without looking whether they hold; `None` if one of its points is at
-/// infinity, which a random blinding makes impossible in practice.
+/// infinity, which random secrets of the key make impossible in practice.
 ///
-/// The five sums and the transforms that one of them waits for are all open to every thread at a time, so that none is left
+/// The four sums and the transforms that one of them waits for are all open to every thread at a time, so that none is left
 /// without work before the end; the longest, that in G2, comes first.
 fn make(
     parts: &Parts<'_>,
@@ -221,27 +231,22 @@ fn make(
     blinding: &Blinding,
     part: &Part<'_>,
 ) -> Option<Proof> {
-    let Blinding { r, s } = blinding;
+    let Blinding { r1, r2 } = blinding;
     let Parts { counts, points, sections } = parts;
-    let delta_g1 = points.delta_g1.to_affine();
-    let a_scalars = Scalars::picked(wires, sections.a_wires);
-    let b_scalars = Scalars::picked(wires, sections.b_wires);
     let quotient = || {
         let h = Recoded::of(&quotient_values(&counts.domain(), public, rows));
         part.advance(cost::transforms(parts));
         sum(sections.h, Scalars::all(&h), part)
     };
-    let in_g2 = || sum(sections.b_g2, b_scalars, part);
-    let in_g1 = || rayon::join(|| sum(sections.a, a_scalars, part), || sum(sections.b_g1, b_scalars, part));
-    let ((b_g2, h), ((a, b_g1), l)) = rayon::join(
-        || rayon::join(in_g2, quotient),
-        || rayon::join(in_g1, || sum(sections.l, Scalars::after(wires, public.len()), part)),
-    );
-    let a = a + points.alpha.to_affine() + delta_g1 * r;
-    let b_g1 = b_g1 + points.beta_g1.to_affine() + delta_g1 * s;
-    let b_g2 = b_g2 + points.beta.to_affine() + points.delta.to_affine() * s;
-    let c = l + h + a * s + b_g1 * r - delta_g1 * (*r * s);
-    Proof::new(a.into_affine(), b_g2.into_affine(), c.into_affine()).ok()
+    let in_g2 = || sum(sections.b_g2, Scalars::picked(wires, sections.b_wires), part);
+    let a = || sum(sections.a, Scalars::picked(wires, sections.a_wires), part);
+    let l = || sum(sections.l, Scalars::after(wires, public.len()), part);
+    let ((b, h), (a, l)) = rayon::join(|| rayon::join(in_g2, quotient), || rayon::join(a, l));
+    let (a, b) = (a + points.alpha.to_affine(), b + points.beta.to_affine());
+    let c = l + h + a * r2;
+    let a = a * r1.inverse().expect("r1 is not zero");
+    let b = (b + points.delta.to_affine() * r2) * r1;
+    Proof::new(a.into_affine(), b.into_affine(), c.into_affine()).ok()
 }
 
 /// The values of a b - c on the odd coset, from those of a, b and c on the domain.

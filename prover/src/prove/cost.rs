@@ -35,7 +35,7 @@ pub(super) fn sum<P: Point>(points: &[P]) -> u64 {
 /// All of it.
 pub(super) fn proof(parts: &Parts<'_>) -> u64 {
     let sections = &parts.sections;
-    let in_g1 = [sections.a, sections.b_g1, sections.l, sections.h];
+    let in_g1 = [sections.a, sections.l, sections.h];
     rows(parts) + transforms(parts) + in_g1.map(sum).iter().sum::<u64>() + sum(sections.b_g2)
 }
 

@@ -26,11 +26,16 @@ use taproof_verifier::cell::{ChainId, Depth};
 
 const TOY: Toy = Toy { seed: 1, head_rows: 5, slot_rows: 6, slots: 3, tail_rows: 4 };
 
-fn blinding(seed: u64) -> Blinding {
-    Blinding::from_rng(&mut ChaCha20Rng::seed_from_u64(seed))
+fn rng(seed: u64) -> ChaCha20Rng {
+    ChaCha20Rng::seed_from_u64(seed)
 }
 
-/// Our proof and that of ark-groth16 with the same key and blinding are the same points, and ark-groth16 accepts them.
+fn blinding(seed: u64) -> Blinding {
+    Blinding::from_rng(&mut rng(seed))
+}
+
+/// Our proof and that of ark-groth16 with the same key, rerandomised by ark-groth16 with the same r1 and r2, are the same points, and
+/// ark-groth16 accepts them.
 fn assert_agrees_with_ark(toy: &Toy) {
     let shape = toy.shape();
     let key = toy.key(&shape);
@@ -38,12 +43,14 @@ fn assert_agrees_with_ark(toy: &Toy) {
     assert_eq!(shape.first_unsatisfied(&assignment.wires), None, "the toy's trace follows its shape");
     let (statement, blinding) = (toy.statement(), blinding(toy.seed));
     let ark = ArkProver::new(&key, &shape).expect("the key was just written");
-    let expected = ark.prove(&assignment.wires, blinding.r, blinding.s).expect("the assignment is satisfied");
+    let plain = ark.prove(&assignment.wires, Fr::ZERO, Fr::ZERO).expect("the assignment is satisfied");
+    let (their_key, mut rng) = (against_ark::verifying_key(key.verifying_key()), rng(toy.seed));
+    let expected = Groth16::<Bn254>::rerandomize_proof(&their_key, &plain, &mut rng);
     let proven = prove(&key, &statement, assignment, &blinding).expect("the assignment is satisfied");
     let proof = proven.proof();
     assert_eq!((proof.a(), proof.b(), proof.c()), (&expected.a, &expected.b, &expected.c));
     assert_eq!(*proven.statement(), statement);
-    let prepared = ark_groth16::prepare_verifying_key(&against_ark::verifying_key(key.verifying_key()));
+    let prepared = ark_groth16::prepare_verifying_key(&their_key);
     let verify = |input| Groth16::<Bn254>::verify_proof(&prepared, &expected, &[input]).expect("one input");
     assert!(verify(statement.digest()));
     assert!(!verify(statement.digest() + Fr::one()));

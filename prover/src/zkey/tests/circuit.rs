@@ -1,7 +1,7 @@
 //! Random circuits with any number of public inputs, and their keys by the book: every query from its definition.
 
 use super::super::{COEFFICIENT_LENGTH, PARAMETERS_LENGTH};
-use crate::against_ark::ArkProver;
+use crate::{against_ark::ArkProver, prove::Blinding};
 use ark_bn254::{Bn254, Fq, Fr, G1Affine, G2Affine};
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{AdditiveGroup, Field, PrimeField, UniformRand};
@@ -103,6 +103,17 @@ impl Circuit {
             columns[0][wire] += lagrange[self.rows() + wire];
         }
         columns
+    }
+
+    /// The r1 and r2 that make of the witness's proof the one that r and s make of it in Groth's prover: by the secrets, from
+    /// A / r1 = A + r delta and r1 (B + r2 delta) = B + s delta.
+    pub(super) fn blinding(&self, r: Fr, s: Fr) -> Blinding {
+        let [_, alpha, beta, _, delta] = self.secrets;
+        let [a, b, _] = self.columns();
+        let of_wires = |column: &[Fr]| column.iter().zip(&self.witness).map(|(value, wire)| *value * wire).sum::<Fr>();
+        let (a, b) = (alpha + of_wires(&a), beta + of_wires(&b));
+        let r1 = a / (a + r * delta);
+        Blinding { r1, r2: ((b + s * delta) / r1 - b) / delta }
     }
 
     /// The key as ark-groth16 has it.
