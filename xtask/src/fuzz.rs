@@ -34,12 +34,13 @@ pub(crate) fn run_at_length(target: Option<&str>, seconds: u32) -> anyhow::Resul
         None => targets()?,
     };
     for target in targets {
-        // The development profile optimises what is worth it.
+        // The development profile optimises what tests wait for; here everything is worth it.
         run(Command::new(&cargo_fuzz)
             .args(["run", "--dev", "--sanitizer", "none", &target, "--"])
             .args(limits(seconds))
             .current_dir(root())
-            .env("CARGO", env!("CARGO")))?;
+            .env("CARGO", env!("CARGO"))
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2"))?;
     }
     Ok(())
 }

@@ -200,7 +200,8 @@ fn trace_slots<S: SlotCircuit>(
             (trace, begun)
         })
         .collect();
-    let mut elements = Vec::with_capacity(layout.slots * S::KIND.elements_per_record());
+    let element_count = layout.slots * S::KIND.elements_per_record();
+    let mut elements = Vec::with_capacity(element_count);
     let mut carry = Carry { cap: Cap::new(witness.cap.nodes().to_vec()), fee_sum: Fr::ZERO };
     for (mut trace, begun) in begun {
         let (posted, handed_on) = end_slot(&mut trace, &S::RELATIONS, begun, carry);
@@ -210,7 +211,7 @@ fn trace_slots<S: SlotCircuit>(
     }
     let padding = [wires_of_padding, a_of_padding, b_of_padding, c_of_padding];
     trace_padding::<S>(&witness.statement, layout, padding, &carry);
-    elements.resize(elements.capacity(), Fr::ZERO);
+    elements.resize(element_count, Fr::ZERO);
     Ends { elements, carry }
 }
 
