@@ -48,7 +48,11 @@ impl MerkleCap {
 
     /// Takes the nodes; `None` unless there are 8 or 64.
     pub fn new(nodes: Vec<Fr>) -> Option<Self> {
-        [ARITY, ARITY * ARITY].contains(&nodes.len()).then_some(Self(nodes))
+        Self::is_length(nodes.len()).then_some(Self(nodes))
+    }
+
+    fn is_length(nodes: usize) -> bool {
+        [ARITY, ARITY * ARITY].contains(&nodes)
     }
 
     /// A cap of zeros, which is that of no tree.
@@ -81,7 +85,7 @@ impl MerkleCap {
     /// [`CapError`] for another length or a node that is not canonical.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CapError> {
         let (nodes, rest) = bytes.as_chunks::<32>();
-        if !rest.is_empty() || ![ARITY, ARITY * ARITY].contains(&nodes.len()) {
+        if !rest.is_empty() || !Self::is_length(nodes.len()) {
             return Err(CapError::Length);
         }
         Ok(Self(nodes.iter().map(field::from_bytes).collect::<Result<_, _>>()?))

@@ -110,7 +110,7 @@ impl Tree {
     /// The cap.
     pub fn cap(&self) -> MerkleCap {
         let height = MerkleCap::levels_below(self.depth) + 1;
-        let parents = 0..1 << (BITS_PER_LEVEL * u32::from(self.depth.levels() - height));
+        let parents = 0..(MerkleCap::node_count(self.depth) / ARITY) as u32;
         let nodes = parents.flat_map(|at| self.children(height, at)).collect();
         MerkleCap::new(nodes).expect("a cap has 8 or 64 nodes")
     }

@@ -1,8 +1,6 @@
 //! The matrices and sizes of the circuits.
 
-use super::segments::{
-    Carry, Globals, SlotCircuit, begin_slot, blank_operator, carry_wires, end_slot, head, head_wires, tail,
-};
+use super::segments::{Carry, Globals, SlotCircuit, begin_slot, blank_operator, carry_wires, end_slot, head, tail};
 use crate::{
     cap::MerkleCap,
     cs::{ConstraintSystem, Nothing, Outline, Segment, SegmentShape, Shape},
@@ -53,12 +51,13 @@ fn shape_of<S: SlotCircuit>(circuit: CircuitId) -> Shape {
     let globals = Globals::at(depth, SegmentShape::wire_at);
     let mut head_shape = SegmentShape::new(0);
     let start = head(&mut head_shape, &statement, &MerkleCap::blank(depth), Fr::ZERO);
-    let mut slot_shape = SegmentShape::new(head_wires(depth));
+    let head_wires = head_shape.wire_count();
+    let mut slot_shape = SegmentShape::new(head_wires);
     let begun = begin_slot::<S, _>(&mut slot_shape, &globals, false, &S::padding(&statement));
     // The posted elements are the first wires of a slot's end, what it hands on the last.
     let elements_start = slot_shape.wire_count();
     end_slot(&mut slot_shape, &S::RELATIONS, begun, start.clone());
-    let slot_start = |slot: usize| head_wires(depth) + slot * slot_shape.wire_count();
+    let slot_start = |slot: usize| head_wires + slot * slot_shape.wire_count();
     let element_count = S::KIND.elements_per_record();
     let elements: Vec<_> = (0..slots)
         .map(|slot| slot_start(slot) + elements_start)

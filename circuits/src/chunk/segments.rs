@@ -20,17 +20,9 @@ use taproof_verifier::{
     statement::{CircuitId, Statement},
 };
 
-/// The wires of the head before the carry: the constant one, the public input and the globals.
-const SHARED_WIRES: usize = 6;
-
 /// The wires that each segment hands to the next: the cap and the sum of fees.
 pub(super) fn carry_wires(depth: Depth) -> usize {
     MerkleCap::node_count(depth) + 1
-}
-
-/// The wires of the head.
-pub(super) fn head_wires(depth: Depth) -> usize {
-    SHARED_WIRES + carry_wires(depth)
 }
 
 /// What every segment reads.

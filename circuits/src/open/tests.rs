@@ -340,7 +340,8 @@ fn r12_padding_posts_and_changes_nothing() {
     let cap = state.cap();
     let slots = vec![state.open(1, 9, [500, 3], 9)];
     let chunk = state.chunk(cap, 2, SlotWitnesses::Open(slots));
-    assert_padding_holds::<OpenCircuit>(&chunk);
+    let holders = ["R1 or R12, record", "R10 or R12, state after", "R11 or R12, sum of fees"];
+    assert_padding_holds::<OpenCircuit>(&chunk, holders);
     assert_padding_is_inert::<OpenCircuit>(&chunk);
     let (chunk, witness) = Draft::new().witness();
     assert_active_is_a_bit::<OpenCircuit>(&chunk, &witness);

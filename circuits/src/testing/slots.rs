@@ -146,8 +146,9 @@ pub(crate) fn assert_chunk_sound(chunk: &ChunkWitness) {
 }
 
 /// Checks that the last slot of a valid chunk, a padding slot, posts zeros and hands on what it is handed, and that each of those
-/// wires, changed alone, violates the relation that holds it.
-pub(crate) fn assert_padding_holds<S: SlotCircuit>(chunk: &ChunkWitness) {
+/// wires, changed alone, violates the relation that holds it: the one named first its elements, the second the cap, the last the sum of
+/// fees.
+pub(crate) fn assert_padding_holds<S: SlotCircuit>(chunk: &ChunkWitness, [record, state_after, fee]: [&str; 3]) {
     let assignment = assign(chunk).expect("a valid chunk");
     let shape = shape(chunk.statement.circuit).expect("a circuit");
     let end = shape.wire_count() - shape.tail().wire_count();
@@ -160,9 +161,8 @@ pub(crate) fn assert_padding_holds<S: SlotCircuit>(chunk: &ChunkWitness) {
     let first = end - shape.slot().wire_count() + outline.wire_count();
     let elements = first..first + S::KIND.elements_per_record();
     assert!(assignment.wires[elements.clone()].iter().all(|element| *element == Fr::ZERO));
-    let names = S::RELATIONS;
-    let holders = elements.map(|wire| (wire, names.record));
-    let holders = holders.chain(carried.map(|wire| (wire, if wire < end - 1 { names.state_after } else { names.fee })));
+    let holders = elements.map(|wire| (wire, record));
+    let holders = holders.chain(carried.map(|wire| (wire, if wire < end - 1 { state_after } else { fee })));
     for (wire, relation) in holders {
         let mut altered = assignment.clone();
         altered.wires[wire] += Fr::ONE;

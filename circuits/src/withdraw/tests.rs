@@ -332,7 +332,8 @@ fn r11_padding_posts_and_changes_nothing() {
     let cap = state.cap();
     let slots = vec![state.withdraw(1, [500, 3], Destination::P2wsh([9; 32]))];
     let chunk = state.chunk(cap, 2, SlotWitnesses::Withdraw(slots));
-    assert_padding_holds::<WithdrawCircuit>(&chunk);
+    let holders = ["R1 or R11, record", "R9 or R11, state after", "R10 or R11, sum of fees"];
+    assert_padding_holds::<WithdrawCircuit>(&chunk, holders);
     assert_padding_is_inert::<WithdrawCircuit>(&chunk);
     let (chunk, witness) = Draft::new().witness();
     assert_active_is_a_bit::<WithdrawCircuit>(&chunk, &witness);
