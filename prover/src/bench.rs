@@ -103,6 +103,8 @@ impl Subject {
 pub enum Backend {
     /// Ours, with vectors of eight lanes: AVX-512 IFMA.
     Ifma,
+    /// Ours, with vectors of four lanes: AVX2.
+    Avx2,
     /// Ours, for every processor.
     Portable,
     /// arkworks: ark-groth16, with matrices built and keys prepared beforehand, ark-ec, ark-poly; for hashes taceo-poseidon2.
@@ -114,6 +116,7 @@ impl Backend {
     pub fn ours() -> Self {
         match taproof_arith::Backend::current() {
             taproof_arith::Backend::Ifma => Self::Ifma,
+            taproof_arith::Backend::Avx2 => Self::Avx2,
             _ => Self::Portable,
         }
     }
@@ -122,6 +125,7 @@ impl Backend {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ifma => "ifma",
+            Self::Avx2 => "avx2",
             Self::Portable => "portable",
             Self::Ark => "ark",
         }
@@ -339,7 +343,7 @@ mod tests {
             let name = subject.to_possible_value().expect("no subject is hidden");
             assert_eq!(serde_json::to_value(subject).unwrap(), name.get_name());
         }
-        for backend in [Backend::Ifma, Backend::Portable, Backend::Ark] {
+        for backend in [Backend::Ifma, Backend::Avx2, Backend::Portable, Backend::Ark] {
             assert_eq!(serde_json::to_value(backend).unwrap(), backend.name());
         }
     }

@@ -340,6 +340,10 @@ pub(crate) mod tests {
         }
         on::<crate::lanes::Emulated>();
         #[cfg(target_arch = "x86_64")]
+        if crate::lanes::avx2::are_there() {
+            on::<crate::lanes::Avx2>();
+        }
+        #[cfg(target_arch = "x86_64")]
         if crate::lanes::ifma::are_there() {
             on::<crate::lanes::Ifma>();
         }

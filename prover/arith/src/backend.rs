@@ -15,11 +15,13 @@ use std::{
 pub enum Backend {
     /// For every processor; multiplies by `mulx`, `adcx` and `adox` where an x86-64 processor has them.
     Portable = 1,
+    /// Four elements at a time with AVX2, on x86-64.
+    Avx2 = 2,
     /// Eight or sixteen elements at a time with AVX-512 IFMA, on x86-64.
-    Ifma = 2,
+    Ifma = 3,
     /// The kernels of [`Backend::Ifma`] over plain words, to test them everywhere.
     #[cfg(test)]
-    Emulated = 3,
+    Emulated = 4,
 }
 
 /// The processor cannot run a back end.
@@ -29,7 +31,7 @@ pub struct UnavailableBackend(pub Backend);
 
 /// A name is that of no back end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no back end: there are portable and ifma")]
+#[error("{0:?} is no back end: there are portable, avx2 and ifma")]
 pub struct UnknownBackend(pub String);
 
 /// The back end in use, or 0 until it is asked for.
@@ -49,9 +51,10 @@ impl Backend {
                 CURRENT.store(current as u8, Ordering::Relaxed);
                 current
             }
-            2 => Self::Ifma,
+            2 => Self::Avx2,
+            3 => Self::Ifma,
             #[cfg(test)]
-            3 => Self::Emulated,
+            4 => Self::Emulated,
             _ => Self::Portable,
         }
     }
@@ -72,10 +75,14 @@ impl Backend {
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => crate::lanes::avx2::are_there(),
+            #[cfg(target_arch = "x86_64")]
             Self::Ifma => crate::lanes::ifma::are_there(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Ifma => false,
-            _ => true,
+            Self::Avx2 | Self::Ifma => false,
+            Self::Portable => true,
+            #[cfg(test)]
+            Self::Emulated => true,
         }
     }
 
@@ -85,6 +92,7 @@ impl Backend {
             #[cfg(test)]
             Self::Emulated,
             Self::Portable,
+            Self::Avx2,
             Self::Ifma,
         ];
         all.into_iter().filter(|backend| backend.is_available())
@@ -95,10 +103,38 @@ impl Backend {
     }
 }
 
+/// Does work on the unit of a back end, or the portable work if it has none.
+macro_rules! on_backend {
+    ($backend:expr, $unit:ident => $in_lanes:expr, Portable => $portable:expr) => {
+        match $backend {
+            #[cfg(target_arch = "x86_64")]
+            $crate::Backend::Avx2 => {
+                type $unit = $crate::lanes::Avx2;
+                $in_lanes
+            }
+            #[cfg(target_arch = "x86_64")]
+            $crate::Backend::Ifma => {
+                type $unit = $crate::lanes::Ifma;
+                $in_lanes
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            $crate::Backend::Avx2 | $crate::Backend::Ifma => unreachable!("no processor of this architecture has it"),
+            #[cfg(test)]
+            $crate::Backend::Emulated => {
+                type $unit = $crate::lanes::Emulated;
+                $in_lanes
+            }
+            $crate::Backend::Portable => $portable,
+        }
+    };
+}
+pub(crate) use on_backend;
+
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Portable => "portable",
+            Self::Avx2 => "avx2",
             Self::Ifma => "ifma",
             #[cfg(test)]
             Self::Emulated => "emulated",
@@ -112,6 +148,7 @@ impl FromStr for Backend {
     fn from_str(name: &str) -> Result<Self, UnknownBackend> {
         match name {
             "portable" => Ok(Self::Portable),
+            "avx2" => Ok(Self::Avx2),
             "ifma" => Ok(Self::Ifma),
             _ => Err(UnknownBackend(name.to_owned())),
         }
@@ -124,7 +161,7 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for backend in [Backend::Portable, Backend::Ifma] {
+        for backend in [Backend::Portable, Backend::Avx2, Backend::Ifma] {
             assert_eq!(backend.to_string().parse(), Ok(backend));
         }
         assert_eq!("avx".parse::<Backend>(), Err(UnknownBackend("avx".to_owned())));
@@ -132,10 +169,11 @@ mod tests {
 
     #[test]
     fn the_fastest_that_the_processor_runs_is_chosen() {
-        let fastest = if Backend::Ifma.is_available() { Backend::Ifma } else { Backend::Portable };
-        assert_eq!(Backend::fastest(), fastest);
-        if fastest == Backend::Portable {
-            assert_eq!(Backend::Ifma.force(), Err(UnavailableBackend(Backend::Ifma)));
+        let from_fastest = [Backend::Ifma, Backend::Avx2, Backend::Portable];
+        let fastest = from_fastest.into_iter().find(|backend| backend.is_available());
+        assert_eq!(Some(Backend::fastest()), fastest);
+        for backend in from_fastest.into_iter().filter(|backend| !backend.is_available()) {
+            assert_eq!(backend.force(), Err(UnavailableBackend(backend)));
         }
     }
 }

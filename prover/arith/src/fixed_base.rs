@@ -7,6 +7,7 @@
 use crate::{
     Backend, Point,
     affine::{Adder, Addition, PortableAdder, Summands},
+    backend::on_backend,
     point::{Field, InLanes},
 };
 use ark_bn254::Fr;
@@ -66,13 +67,11 @@ impl<P: Point> FixedBase<P> {
     where
         P: InLanes,
     {
-        match backend {
-            #[cfg(target_arch = "x86_64")]
-            Backend::Ifma => self.multiply_by::<P::Adder<crate::lanes::Ifma>>(scalars),
-            #[cfg(test)]
-            Backend::Emulated => self.multiply_by::<P::Adder<crate::lanes::Emulated>>(scalars),
-            _ => self.multiply_by::<PortableAdder<Field<P>>>(scalars),
-        }
+        on_backend!(
+            backend,
+            Unit => self.multiply_by::<P::Adder<Unit>>(scalars),
+            Portable => self.multiply_by::<PortableAdder<Field<P>>>(scalars)
+        )
     }
 
     fn multiply_by<A: Adder<P>>(&self, scalars: &[Fr]) -> Vec<P> {

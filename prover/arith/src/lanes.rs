@@ -1,23 +1,33 @@
-//! Eight or sixteen field elements at a time, in the lanes of vectors of 64-bit words.
+//! Four, eight or sixteen field elements at a time, in the lanes of vectors of 64-bit words.
 //!
-//! The arithmetic is written once over [`Vector`]. [`ifma`] gives it AVX-512's 52-bit multiply-add; tests also run it on
-//! plain words, so that every machine checks all but the instructions themselves.
+//! The arithmetic is written once over [`Vector`]; what differs are the limbs that a number is cut into, and their products. [`ifma`] has
+//! AVX-512's 52-bit multiply-add, [`avx2`] the product of two numbers of 32 bits. Tests also run it on plain words that
+//! multiply as AVX-512 does, so that every machine checks all but the instructions themselves.
 
 #![allow(clippy::needless_range_loop, reason = "loops over lanes and limbs go by index, to be unrolled into registers")]
 
 pub(crate) mod additions;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
 #[cfg(test)]
 mod emulated;
 pub(crate) mod field;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod ifma;
+mod multiply_add;
 pub(crate) mod transform;
 pub(crate) mod vectors;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
 #[cfg(test)]
 pub(crate) use emulated::Emulated;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use ifma::Ifma;
+
+use core::ops::IndexMut;
+use field::Modulus;
+use multiply_add::MultiplyAdd;
 
 /// One bit a lane, the lowest for the first.
 pub(crate) type Mask = u32;
@@ -26,7 +36,7 @@ pub(crate) type Mask = u32;
 ///
 /// Whatever uses one has to be inlined into a function that is compiled for the vector's instructions. So every method here and every function
 /// over vectors is `inline(always)`, and none of them hands a vector to a closure, which the compiler might leave a function of its own.
-pub(crate) trait Vector: Copy + Send + Sync + 'static {
+pub(crate) trait Register: Copy + Send + Sync + 'static {
     /// The number of words.
     const LANES: usize;
 
@@ -41,16 +51,9 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     fn and(self, other: Self) -> Self;
     fn or(self, other: Self) -> Self;
     /// Shifts to the left.
-    fn shl<const BITS: u32>(self) -> Self;
+    fn shl(self, bits: u32) -> Self;
     /// Shifts to the right, filling with zeros.
-    fn shr<const BITS: u32>(self) -> Self;
-    /// Shifts to the right, filling with the sign.
-    fn sar<const BITS: u32>(self) -> Self;
-
-    /// This plus the low 52 bits of the product of the low 52 bits of `a` and `b`.
-    fn add_product_low(self, a: Self, b: Self) -> Self;
-    /// This plus the high 52 bits of the product of the low 52 bits of `a` and `b`.
-    fn add_product_high(self, a: Self, b: Self) -> Self;
+    fn shr(self, bits: u32) -> Self;
 
     /// In each lane, the entry of the table that the lane's low three bits name.
     fn lookup(self, table: &[u64; 8]) -> Self;
@@ -67,16 +70,16 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     /// # Panics
     /// If there is not one row for each lane.
     fn load_rows(rows: &[&[u64; 8]]) -> [Self; 8];
-    /// Writes back what [`Vector::load_rows`] read.
+    /// Writes back what [`Register::load_rows`] read.
     fn store_rows(vectors: [Self; 8], rows: &mut [[u64; 8]]);
 
     /// Reads a row of four words for each lane, one after the other: the vectors of their first words, of their second,
-    /// and so on. The order of the lanes is the vector's own, as [`Vector::store_quarters`] takes it.
+    /// and so on. The order of the lanes is the vector's own, as [`Register::store_quarters`] takes it.
     ///
     /// # Panics
     /// If there is not one row for each lane.
     fn load_quarters(rows: &[[u64; 4]]) -> [Self; 4];
-    /// Writes back what [`Vector::load_quarters`] read.
+    /// Writes back what [`Register::load_quarters`] read.
     fn store_quarters(vectors: [Self; 4], rows: &mut [[u64; 4]]);
 
     /// Writes the words in order.
@@ -84,6 +87,36 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     /// # Panics
     /// If there is not one word for each lane.
     fn store(self, words: &mut [u64]);
+}
+
+/// Numbers of 260 bits in limbs, one number in each lane, and their products in Montgomery form with the radix 2^260.
+///
+/// Factors have no negative limbs and none above [`Vector::LIMB_BITS`] bits, but for the highest, which holds what is left of the number. So
+/// do results. A product t of the factors, or a sum of such, becomes t / 2^260 modulo p, below t / 2^260 + p.
+pub(crate) trait Vector: Register {
+    /// The limbs of a number, the lowest first.
+    type Limbs: Copy + Send + Sync + IndexMut<usize, Output = Self>;
+    const LIMBS: usize;
+    const LIMB_BITS: u32;
+
+    /// Zero.
+    fn zero() -> Self::Limbs;
+
+    /// What a signed limb carries to the next: it is shifted to the right by [`Vector::LIMB_BITS`], filling with the sign. Limbs are
+    /// at most four times as large as limbs of a factor.
+    fn carry(self) -> Self;
+
+    /// The lowest limb of the product of two limbs.
+    fn low_product(self, other: Self) -> Self;
+
+    /// A product of factors below 2^258.1.
+    fn times<M: Modulus>(a: &Self::Limbs, b: &Self::Limbs) -> Self::Limbs;
+
+    /// A square of a factor below 2^257.
+    fn squared<M: Modulus>(a: &Self::Limbs) -> Self::Limbs;
+
+    /// A product of elements of the quadratic extension, whose components are below 2^257; so are the product's.
+    fn times_in_extension<M: Modulus>(a: &[Self::Limbs; 2], b: &[Self::Limbs; 2]) -> [Self::Limbs; 2];
 }
 
 /// Work on vectors. Implementations of [`Task::run`] are `inline(always)`.
@@ -99,6 +132,8 @@ pub(crate) trait Task {
 pub(crate) trait Unit: Send + Sync + 'static {
     /// The vectors.
     type Vector: Vector;
+    /// Those for arithmetic that would keep too few registers busy with one vector.
+    type Wide: Vector;
 
     /// Does the work, compiled for the vectors' instructions.
     ///
@@ -123,7 +158,15 @@ macro_rules! on_both {
     };
 }
 
-impl<V: Vector> Vector for Pair<V> {
+impl<V: MultiplyAdd> MultiplyAdd for Pair<V> {
+    on_both! {
+        sar_52();
+        add_product_low(a, b);
+        add_product_high(a, b);
+    }
+}
+
+impl<V: Register> Register for Pair<V> {
     const LANES: usize = 2 * V::LANES;
 
     on_both! {
@@ -131,8 +174,6 @@ impl<V: Vector> Vector for Pair<V> {
         sub(other);
         and(other);
         or(other);
-        add_product_low(a, b);
-        add_product_high(a, b);
     }
 
     #[inline(always)]
@@ -141,18 +182,13 @@ impl<V: Vector> Vector for Pair<V> {
     }
 
     #[inline(always)]
-    fn shl<const BITS: u32>(self) -> Self {
-        Self(self.0.shl::<BITS>(), self.1.shl::<BITS>())
+    fn shl(self, bits: u32) -> Self {
+        Self(self.0.shl(bits), self.1.shl(bits))
     }
 
     #[inline(always)]
-    fn shr<const BITS: u32>(self) -> Self {
-        Self(self.0.shr::<BITS>(), self.1.shr::<BITS>())
-    }
-
-    #[inline(always)]
-    fn sar<const BITS: u32>(self) -> Self {
-        Self(self.0.sar::<BITS>(), self.1.sar::<BITS>())
+    fn shr(self, bits: u32) -> Self {
+        Self(self.0.shr(bits), self.1.shr(bits))
     }
 
     #[inline(always)]
@@ -212,7 +248,7 @@ impl<V: Vector> Vector for Pair<V> {
 }
 
 #[inline(always)]
-fn zip<V: Vector, const N: usize>(first: [V; N], second: [V; N]) -> [Pair<V>; N] {
+fn zip<V: Register, const N: usize>(first: [V; N], second: [V; N]) -> [Pair<V>; N] {
     let mut pairs = [Pair::splat(0); N];
     for i in 0..N {
         pairs[i] = Pair(first[i], second[i]);
@@ -221,7 +257,7 @@ fn zip<V: Vector, const N: usize>(first: [V; N], second: [V; N]) -> [Pair<V>; N]
 }
 
 #[inline(always)]
-fn unzip<V: Vector, const N: usize>(pairs: [Pair<V>; N]) -> ([V; N], [V; N]) {
+fn unzip<V: Register, const N: usize>(pairs: [Pair<V>; N]) -> ([V; N], [V; N]) {
     let mut vectors = ([V::splat(0); N], [V::splat(0); N]);
     for i in 0..N {
         (vectors.0[i], vectors.1[i]) = (pairs[i].0, pairs[i].1);

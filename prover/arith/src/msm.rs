@@ -5,6 +5,7 @@ mod window;
 use crate::{
     Backend, Point,
     affine::{Adder, PortableAdder},
+    backend::on_backend,
     point::{Field, InLanes},
 };
 use ark_bn254::Fr;
@@ -106,13 +107,11 @@ pub fn msm<P: Point>(bases: &[P], scalars: Scalars<'_>) -> Projective<P::Config>
 
 /// The same on one back end.
 pub(crate) fn msm_on<P: InLanes>(backend: Backend, bases: &[P], scalars: Scalars<'_>) -> Projective<P::Config> {
-    match backend {
-        #[cfg(target_arch = "x86_64")]
-        Backend::Ifma => msm_by::<P, P::Adder<crate::lanes::Ifma>>(bases, scalars),
-        #[cfg(test)]
-        Backend::Emulated => msm_by::<P, P::Adder<crate::lanes::Emulated>>(bases, scalars),
-        _ => msm_by::<P, PortableAdder<Field<P>>>(bases, scalars),
-    }
+    on_backend!(
+        backend,
+        Unit => msm_by::<P, P::Adder<Unit>>(bases, scalars),
+        Portable => msm_by::<P, PortableAdder<Field<P>>>(bases, scalars)
+    )
 }
 
 fn msm_by<P: Point, A: Adder<P>>(bases: &[P], scalars: Scalars<'_>) -> Projective<P::Config> {

@@ -7,7 +7,7 @@
 use crate::{
     Backend, FixedBase, Scalars,
     affine::{Adder, Xy},
-    lanes::{Pair, Unit, additions::LaneAdder},
+    lanes::{Unit, additions::LaneAdder},
     msm,
     multiply::Multiply,
 };
@@ -81,9 +81,8 @@ pub(crate) trait InLanes: Point {
     type Adder<U: Unit>: Adder<Self>;
 }
 
-/// Sixteen at a time: an addition of coordinates of one component keeps fewer than half the registers busy.
 impl InLanes for G1 {
-    type Adder<U: Unit> = LaneAdder<U, Pair<U::Vector>, 1>;
+    type Adder<U: Unit> = LaneAdder<U, U::Wide, 1>;
 }
 
 impl InLanes for G2 {

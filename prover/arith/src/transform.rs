@@ -13,7 +13,7 @@
 
 #[cfg(any(test, target_arch = "x86_64"))]
 use crate::lanes::transform as lanes;
-use crate::{Backend, multiply::Multiply};
+use crate::{Backend, backend::on_backend, multiply::Multiply};
 use ark_bn254::Fr;
 use ark_ff::{FftField, Field};
 use rayon::prelude::*;
@@ -116,15 +116,11 @@ impl LaneFactors {
     fn apply(&self, values: &mut [Fr]) {
         let Self { twiddles, inverses, scales, .. } = self;
         let factors = lanes::Factors16 { twiddles, inverses, scales };
-        match self.backend {
-            Backend::Portable => unreachable!("the portable transform has its own factors"),
-            #[cfg(target_arch = "x86_64")]
-            Backend::Ifma => lanes::to_odd_coset::<crate::lanes::Ifma>(values, factors),
-            #[cfg(not(target_arch = "x86_64"))]
-            Backend::Ifma => unreachable!("no processor of this architecture has it"),
-            #[cfg(test)]
-            Backend::Emulated => lanes::to_odd_coset::<crate::lanes::Emulated>(values, factors),
-        }
+        on_backend!(
+            self.backend,
+            Unit => lanes::to_odd_coset::<Unit>(values, factors),
+            Portable => unreachable!("the portable transform has its own factors")
+        );
     }
 }
 

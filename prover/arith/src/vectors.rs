@@ -2,6 +2,7 @@
 
 use crate::{
     Backend,
+    backend::on_backend as on_unit,
     lanes::field::{BaseModulus, Modulus, ScalarModulus},
     multiply::Multiply,
 };
@@ -57,12 +58,12 @@ mod on_backend {
     pub(super) fn multiply_subtract<F: Element>(backend: Backend, a: &mut [F], b: &[F], c: &[F]) {
         assert!(a.len() == b.len() && a.len() == c.len(), "vectors of one length");
         let pieces = a.par_chunks_mut(PIECE).zip(b.par_chunks(PIECE)).zip(c.par_chunks(PIECE));
-        pieces.for_each(|((a, b), c)| match backend {
-            #[cfg(target_arch = "x86_64")]
-            Backend::Ifma => lanes::multiply_subtract::<crate::lanes::Ifma, F>(a, b, c),
-            #[cfg(test)]
-            Backend::Emulated => lanes::multiply_subtract::<crate::lanes::Emulated, F>(a, b, c),
-            _ => a.iter_mut().zip(b).zip(c).for_each(|((a, b), c)| *a = a.times(b) - c),
+        pieces.for_each(|((a, b), c)| {
+            on_unit!(
+                backend,
+                Unit => lanes::multiply_subtract::<Unit, F>(a, b, c),
+                Portable => a.iter_mut().zip(b).zip(c).for_each(|((a, b), c)| *a = a.times(b) - c)
+            )
         });
     }
 
@@ -71,13 +72,11 @@ mod on_backend {
         let portable = |a: &[F], b: &[F], c: &[F]| a.iter().zip(b).zip(c).position(|((a, b), c)| a.times(b) != *c);
         let pieces = a.par_chunks(PIECE).zip(b.par_chunks(PIECE)).zip(c.par_chunks(PIECE)).enumerate();
         let found = pieces.filter_map(|(piece, ((a, b), c))| {
-            let all_equal = match backend {
-                #[cfg(target_arch = "x86_64")]
-                Backend::Ifma => lanes::are_products::<crate::lanes::Ifma, F>(a, b, c),
-                #[cfg(test)]
-                Backend::Emulated => lanes::are_products::<crate::lanes::Emulated, F>(a, b, c),
-                _ => false,
-            };
+            let all_equal = on_unit!(
+                backend,
+                Unit => lanes::are_products::<Unit, F>(a, b, c),
+                Portable => false
+            );
             // In a piece that holds a wrong product, or is not looked at in lanes, each is looked at by itself.
             let position = if all_equal { None } else { portable(a, b, c) };
             position.map(|position| piece * PIECE + position)

@@ -56,7 +56,7 @@ pub(crate) struct Global {
     /// Shows no progress.
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// The instructions that proving and setup use, portable or ifma; the fastest that the processor has if not given.
+    /// The instructions that proving and setup use, portable, avx2 or ifma; the fastest that the processor has if not given.
     #[arg(long, global = true, env = Backend::VARIABLE, value_name = "NAME", hide_env_values = true)]
     backend: Option<Backend>,
 }

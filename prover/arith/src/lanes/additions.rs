@@ -24,14 +24,14 @@ use core::marker::PhantomData;
 pub(crate) struct Scaled<P>(P);
 
 /// Adds points in the lanes of vectors `W`, by unit `U`, whose coordinates have N components.
-pub(crate) struct LaneAdder<U, W, const N: usize> {
+pub(crate) struct LaneAdder<U, W: Vector, const N: usize> {
     groups: Vec<Group<W, N>>,
     specials: Vec<Special>,
     unit: PhantomData<U>,
 }
 
 /// An addition in every lane.
-struct Group<W, const N: usize> {
+struct Group<W: Vector, const N: usize> {
     denominator: Loose<W, BaseModulus, N>,
     /// The product of the denominators before.
     before: Loose<W, BaseModulus, N>,
@@ -56,7 +56,7 @@ struct Special {
 }
 
 /// Summands in every lane: x is from 0 to below 4p, y or -y from 0 to below 2.4p.
-struct Summands<W, const N: usize> {
+struct Summands<W: Vector, const N: usize> {
     x: Limbs<W, BaseModulus, N>,
     y: Limbs<W, BaseModulus, N>,
 }
@@ -307,7 +307,7 @@ impl<U: Unit, W: Vector, P: Point, const N: usize> Adder<P> for LaneAdder<U, W, 
     type Summand = [[u64; 8]; N];
 
     const INFINITY: Self::Sum = Scaled(P::INFINITY);
-    const BLOCK: usize = if N == 1 { 1 << 11 } else { 1 << 10 };
+    const BLOCK: usize = W::LANES << 7;
 
     fn new() -> Self {
         Self { groups: Vec::new(), specials: Vec::new(), unit: PhantomData }
@@ -343,7 +343,7 @@ impl<U: Unit, W: Vector, P: Point, const N: usize> Adder<P> for LaneAdder<U, W, 
 }
 
 /// A call of [`Adder::add`].
-struct Add<'a, U, W, P, const N: usize> {
+struct Add<'a, U, W: Vector, P, const N: usize> {
     adder: &'a mut LaneAdder<U, W, N>,
     summands: affine::Summands,
     additions: &'a [Addition<'a, N>],

@@ -1,6 +1,6 @@
 //! Vectors of plain words: what the instructions of [`super::ifma`] are meant to do.
 
-use super::{Mask, Task, Unit, Vector};
+use super::{Mask, Pair, Task, Unit, Register, multiply_add::MultiplyAdd};
 
 /// Eight words.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,7 @@ impl Emulated {
 
 impl Unit for Emulated {
     type Vector = Self;
+    type Wide = Pair<Self>;
 
     fn perform<T: Task>(task: T) -> T::Output {
         task.run()
@@ -29,7 +30,21 @@ fn product(a: u64, b: u64) -> u128 {
     u128::from(a & LOW) * u128::from(b & LOW)
 }
 
-impl Vector for Emulated {
+impl MultiplyAdd for Emulated {
+    fn sar_52(self) -> Self {
+        Self(self.0.map(|word| (word.cast_signed() >> 52).cast_unsigned()))
+    }
+
+    fn add_product_low(self, a: Self, b: Self) -> Self {
+        self.add(a.zip(b, |a, b| product(a, b) as u64 & ((1 << 52) - 1)))
+    }
+
+    fn add_product_high(self, a: Self, b: Self) -> Self {
+        self.add(a.zip(b, |a, b| (product(a, b) >> 52) as u64))
+    }
+}
+
+impl Register for Emulated {
     const LANES: usize = 8;
 
     fn splat(word: u64) -> Self {
@@ -52,24 +67,12 @@ impl Vector for Emulated {
         self.zip(other, |a, b| a | b)
     }
 
-    fn shl<const BITS: u32>(self) -> Self {
-        Self(self.0.map(|word| word << BITS))
+    fn shl(self, bits: u32) -> Self {
+        Self(self.0.map(|word| word << bits))
     }
 
-    fn shr<const BITS: u32>(self) -> Self {
-        Self(self.0.map(|word| word >> BITS))
-    }
-
-    fn sar<const BITS: u32>(self) -> Self {
-        Self(self.0.map(|word| (word.cast_signed() >> BITS).cast_unsigned()))
-    }
-
-    fn add_product_low(self, a: Self, b: Self) -> Self {
-        self.add(a.zip(b, |a, b| product(a, b) as u64 & ((1 << 52) - 1)))
-    }
-
-    fn add_product_high(self, a: Self, b: Self) -> Self {
-        self.add(a.zip(b, |a, b| (product(a, b) >> 52) as u64))
+    fn shr(self, bits: u32) -> Self {
+        Self(self.0.map(|word| word >> bits))
     }
 
     fn lookup(self, table: &[u64; 8]) -> Self {

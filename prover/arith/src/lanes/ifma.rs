@@ -1,7 +1,7 @@
 //! Vectors in AVX-512 registers, multiplied by the 52-bit multiply-add of AVX-512 IFMA.
 #![allow(unsafe_code, reason = "vector instructions")]
 
-use super::{Mask, Task, Unit, Vector};
+use super::{Mask, Pair, Task, Unit, Register, multiply_add::MultiplyAdd};
 use core::arch::x86_64::*;
 
 /// Eight words in a register.
@@ -18,6 +18,7 @@ pub(crate) fn are_there() -> bool {
 
 impl Unit for Ifma {
     type Vector = Self;
+    type Wide = Pair<Self>;
 
     fn perform<T: Task>(task: T) -> T::Output {
         assert!(are_there(), "the processor has AVX-512 F and IFMA");
@@ -39,7 +40,24 @@ macro_rules! instruction {
     };
 }
 
-impl Vector for Ifma {
+impl MultiplyAdd for Ifma {
+    #[inline(always)]
+    fn sar_52(self) -> Self {
+        Self(instruction!(_mm512_srai_epi64::<52>(self.0)))
+    }
+
+    #[inline(always)]
+    fn add_product_low(self, a: Self, b: Self) -> Self {
+        Self(instruction!(_mm512_madd52lo_epu64(self.0, a.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn add_product_high(self, a: Self, b: Self) -> Self {
+        Self(instruction!(_mm512_madd52hi_epu64(self.0, a.0, b.0)))
+    }
+}
+
+impl Register for Ifma {
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -68,28 +86,13 @@ impl Vector for Ifma {
     }
 
     #[inline(always)]
-    fn shl<const BITS: u32>(self) -> Self {
-        Self(instruction!(_mm512_slli_epi64::<BITS>(self.0)))
+    fn shl(self, bits: u32) -> Self {
+        Self(instruction!(_mm512_sll_epi64(self.0, _mm_cvtsi32_si128(bits.cast_signed()))))
     }
 
     #[inline(always)]
-    fn shr<const BITS: u32>(self) -> Self {
-        Self(instruction!(_mm512_srli_epi64::<BITS>(self.0)))
-    }
-
-    #[inline(always)]
-    fn sar<const BITS: u32>(self) -> Self {
-        Self(instruction!(_mm512_srai_epi64::<BITS>(self.0)))
-    }
-
-    #[inline(always)]
-    fn add_product_low(self, a: Self, b: Self) -> Self {
-        Self(instruction!(_mm512_madd52lo_epu64(self.0, a.0, b.0)))
-    }
-
-    #[inline(always)]
-    fn add_product_high(self, a: Self, b: Self) -> Self {
-        Self(instruction!(_mm512_madd52hi_epu64(self.0, a.0, b.0)))
+    fn shr(self, bits: u32) -> Self {
+        Self(instruction!(_mm512_srl_epi64(self.0, _mm_cvtsi32_si128(bits.cast_signed()))))
     }
 
     #[inline(always)]

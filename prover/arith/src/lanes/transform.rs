@@ -1,10 +1,10 @@
-//! Transforms in lanes: the butterflies of [`crate::transform`], eight at a time.
+//! Transforms in lanes: the butterflies of [`crate::transform`], as many at a time as a vector has lanes.
 //!
 //! Values are plain words in Montgomery form with the radix 2^256, twiddle factors with the radix 2^260: so products keep the values'
 //! form. Between passes values are below p + 2^254; the last pass takes them below p.
 //!
 //! A pass over long blocks does two layers at a time, so that values are read from memory half as often. A *leaf*, a block that fits a
-//! core's first cache, is cut into eight stretches, one for each lane, and what is left of its layers, which does not leave the
+//! core's first cache, is cut into stretches, one for each lane, and what is left of its layers, which does not leave the
 //! stretches, is done on limbs, with twiddle factors that differ from lane to lane.
 
 use super::{
@@ -19,14 +19,19 @@ use rayon::prelude::*;
 type Lanes<V> = Reduced<V, ScalarModulus, 1>;
 type Factors<V> = Loose<V, ScalarModulus, 1>;
 
-/// The longest block that one task transforms: 2^9 elements take 20 kB as limbs.
-const LEAF: usize = 1 << 9;
+/// The longest stretch.
+const STRETCH_MAX: usize = 1 << 6;
 
-/// The number of stretches of a leaf, one for each lane.
-const STRETCHES: usize = 8;
+/// The longest block that one task transforms: 2^9 elements take 20 kB in limbs of 52 bits, half as many 18 kB in limbs of 29.
+const fn leaf_max<V: Vector>() -> usize {
+    V::LANES * STRETCH_MAX
+}
+
+/// The most lanes that a vector has here, and the most stretches of a leaf.
+const LANES_MAX: usize = 8;
 
 /// The shortest transform: stretches fill a vector.
-pub(crate) const SIZE_MIN: usize = STRETCHES * 8;
+pub(crate) const SIZE_MIN: usize = LANES_MAX * LANES_MAX;
 
 /// How many steps a task of a long layer takes.
 const PIECE: usize = 1 << 9;
@@ -64,7 +69,7 @@ pub(crate) fn to_odd_coset<U: Unit>(values: &mut [Fr], factors: Factors16<'_>) {
 
 /// Splits block `block` of its layer down to the coefficients, and scales them.
 fn to_coefficients<U: Unit>(values: &mut [Words], block: usize, factors: Factors16<'_>) {
-    if values.len() <= LEAF {
+    if values.len() <= leaf_max::<U::Vector>() {
         return U::perform(Leaf::<U::Vector> {
             values,
             block,
@@ -76,14 +81,14 @@ fn to_coefficients<U: Unit>(values: &mut [Words], block: usize, factors: Factors
     }
     let length = values.len();
     long_pass::<U>(values, block, factors, Direction::ToCoefficients, false);
-    let parts = parts(length);
+    let parts = parts::<U::Vector>(length);
     let next = |(part, values): (usize, &mut [Words])| to_coefficients::<U>(values, parts * block + part, factors);
     values.par_chunks_mut(length / parts).enumerate().for_each(next);
 }
 
 /// Joins block `block` of its layer up from the scaled coefficients; the last pass leaves values below p.
 fn to_values<U: Unit>(values: &mut [Words], block: usize, factors: Factors16<'_>, is_last: bool) {
-    if values.len() <= LEAF {
+    if values.len() <= leaf_max::<U::Vector>() {
         return U::perform(Leaf::<U::Vector> {
             values,
             block,
@@ -94,20 +99,20 @@ fn to_values<U: Unit>(values: &mut [Words], block: usize, factors: Factors16<'_>
         });
     }
     let length = values.len();
-    let parts = parts(length);
+    let parts = parts::<U::Vector>(length);
     let next = |(part, values): (usize, &mut [Words])| to_values::<U>(values, parts * block + part, factors, false);
     values.par_chunks_mut(length / parts).enumerate().for_each(next);
     long_pass::<U>(values, block, factors, Direction::ToValues, is_last);
 }
 
 /// Into how many blocks a pass over a long one splits it: two layers are one pass if the second has blocks longer than a leaf, too.
-fn parts(length: usize) -> usize {
-    if length >= 4 * LEAF { 4 } else { 2 }
+fn parts<V: Vector>(length: usize) -> usize {
+    if length >= 4 * leaf_max::<V>() { 4 } else { 2 }
 }
 
 /// One or two layers of a block, on all threads.
 fn long_pass<U: Unit>(values: &mut [Words], block: usize, factors: Factors16<'_>, direction: Direction, is_last: bool) {
-    let parts = parts(values.len());
+    let parts = parts::<U::Vector>(values.len());
     let (low, high) = values.split_at_mut(values.len() / 2);
     let pass = |parts| U::perform(Pass::<U::Vector> { parts, block, factors, direction, is_last, vector: PhantomData });
     if parts == 2 {
@@ -248,18 +253,18 @@ impl<V: Vector> Task for Leaf<'_, V> {
         match direction {
             Direction::ToCoefficients => {
                 upper_layers::<V>(values, block, factors, direction, false);
-                let mut stretches = [Lanes::zero(); LEAF / STRETCHES];
-                let stretches = &mut stretches[..values.len() / STRETCHES];
+                let mut stretches = [Lanes::zero(); STRETCH_MAX];
+                let stretches = &mut stretches[..values.len() / V::LANES];
                 load_stretches::<V>(stretches, values);
-                split_stretches(stretches, STRETCHES * block, factors.inverses);
+                split_stretches(stretches, V::LANES * block, factors.inverses);
                 scale(stretches, &factors.scales[block * values.len()..][..values.len()]);
                 store_stretches(values, stretches);
             }
             Direction::ToValues => {
-                let mut stretches = [Lanes::zero(); LEAF / STRETCHES];
-                let stretches = &mut stretches[..values.len() / STRETCHES];
+                let mut stretches = [Lanes::zero(); STRETCH_MAX];
+                let stretches = &mut stretches[..values.len() / V::LANES];
                 load_stretches::<V>(stretches, values);
-                join_stretches(stretches, STRETCHES * block, factors.twiddles);
+                join_stretches(stretches, V::LANES * block, factors.twiddles);
                 store_stretches(values, stretches);
                 upper_layers::<V>(values, block, factors, direction, is_last);
             }
@@ -276,7 +281,7 @@ fn upper_layers<V: Vector>(
     direction: Direction,
     is_last: bool,
 ) {
-    let layers = STRETCHES.ilog2();
+    let layers = V::LANES.ilog2();
     for layer in 0..layers {
         // From the leaf down, or up to it.
         let depth = if direction == Direction::ToCoefficients { layer } else { layers - 1 - layer };
@@ -339,7 +344,7 @@ fn scale<V: Vector>(stretches: &mut [Lanes<V>], scales: &[Fr]) {
 fn load_stretches<V: Vector>(stretches: &mut [Lanes<V>], values: &[Words]) {
     let length = stretches.len();
     for i in (0..length).step_by(2) {
-        let vectors = V::load_rows(&pair_rows(values, i, length));
+        let vectors = V::load_rows(&pair_rows::<V>(values, i, length)[..V::LANES]);
         stretches[i] = Lanes::from_words(&vectors[..4]);
         stretches[i + 1] = Lanes::from_words(&vectors[4..]);
     }
@@ -350,9 +355,9 @@ fn store_stretches<V: Vector>(values: &mut [Words], stretches: &[Lanes<V>]) {
     let length = stretches.len();
     for i in (0..length).step_by(2) {
         let [[w0, w1, w2, w3], [w4, w5, w6, w7]] = [stretches[i].words(0), stretches[i + 1].words(0)];
-        let mut rows = [[0; 8]; STRETCHES];
-        V::store_rows([w0, w1, w2, w3, w4, w5, w6, w7], &mut rows);
-        for lane in 0..STRETCHES {
+        let mut rows = [[0; 8]; LANES_MAX];
+        V::store_rows([w0, w1, w2, w3, w4, w5, w6, w7], &mut rows[..V::LANES]);
+        for lane in 0..V::LANES {
             values[lane * length + i..][..2].as_flattened_mut().copy_from_slice(&rows[lane]);
         }
     }
@@ -360,21 +365,24 @@ fn store_stretches<V: Vector>(values: &mut [Words], stretches: &[Lanes<V>]) {
 
 /// The words of two neighbours for each lane, `stride` apart from lane to lane.
 #[inline(always)]
-fn pair_rows(table: &[Words], first: usize, stride: usize) -> [&[u64; 8]; STRETCHES] {
-    core::array::from_fn(|lane| {
-        table[lane * stride + first..][..2].as_flattened().try_into().expect("two elements are eight words")
-    })
+fn pair_rows<V: Vector>(table: &[Words], first: usize, stride: usize) -> [&[u64; 8]; LANES_MAX] {
+    let mut rows = [&[0; 8]; LANES_MAX];
+    for lane in 0..V::LANES {
+        let pair = table[lane * stride + first..][..2].as_flattened();
+        rows[lane] = pair.try_into().expect("two elements are eight words");
+    }
+    rows
 }
 
 /// A factor for each lane, `stride` apart in the table.
 #[inline(always)]
 fn lane_factors<V: Vector>(table: &[Fr], first: usize, stride: usize) -> Factors<V> {
     let table = words(table);
-    let rows: [[u64; 8]; STRETCHES] = core::array::from_fn(|lane| {
-        let [w0, w1, w2, w3] = table[first + lane * stride];
-        [w0, w1, w2, w3, 0, 0, 0, 0]
-    });
-    let vectors = V::load_rows(&rows.each_ref());
+    let mut rows = [[0; 8]; LANES_MAX];
+    for lane in 0..V::LANES {
+        rows[lane][..4].copy_from_slice(&table[first + lane * stride]);
+    }
+    let vectors = V::load_rows(&rows.each_ref()[..V::LANES]);
     Lanes::from_words(&vectors[..4]).loose()
 }
 

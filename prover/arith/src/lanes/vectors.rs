@@ -1,10 +1,10 @@
-//! Products of vectors in lanes: [`crate::vectors`], eight at a time.
+//! Products of vectors in lanes: [`crate::vectors`].
 //!
 //! The words of a and of b are read four times as large, so that their product over 2^260 has the radix 2^256 that c and the
 //! results have.
 
 use super::{
-    Task, Unit, Vector,
+    Register, Task, Unit, Vector,
     field::{Limbs, Loose, Modulus},
 };
 use crate::vectors::Element;

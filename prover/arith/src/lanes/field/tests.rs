@@ -1,5 +1,5 @@
 use super::*;
-use crate::lanes::{Emulated, Pair, Task, Unit};
+use crate::lanes::{Emulated, Task, Unit};
 use ark_bn254::Fq2;
 use ark_ff::{AdditiveGroup, Field};
 use rand::{Rng, SeedableRng};
@@ -19,9 +19,13 @@ macro_rules! on_every_vector {
                     }
                 }
                 U::perform(Test::<U::Vector>(PhantomData));
-                U::perform(Test::<Pair<U::Vector>>(PhantomData));
+                U::perform(Test::<U::Wide>(PhantomData));
             }
             on::<Emulated>();
+            #[cfg(target_arch = "x86_64")]
+            if crate::lanes::avx2::are_there() {
+                on::<crate::lanes::Avx2>();
+            }
             #[cfg(target_arch = "x86_64")]
             if crate::lanes::ifma::are_there() {
                 on::<crate::lanes::Ifma>();
@@ -76,6 +80,12 @@ fn lanes<W: Vector, const N: usize>(elements: &[[Fq; N]]) -> Reduced<W, BaseModu
     Reduced::from_words(&(0..4 * N).map(word).collect::<Vec<W>>())
 }
 
+fn in_limbs<W: Vector>(limb: impl Fn(usize) -> W) -> W::Limbs {
+    let mut limbs = W::zero();
+    (0..W::LIMBS).for_each(|i| limbs[i] = limb(i));
+    limbs
+}
+
 mod cases {
     use super::*;
 
@@ -127,18 +137,21 @@ mod cases {
     /// The factors 2^257 - 1 in every pairing with zero; debug builds check the bounds of what comes out.
     #[inline(always)]
     pub(super) fn the_largest_factors_give_reduced_products<W: Vector>() {
-        let large = [LIMB, LIMB, LIMB, LIMB, (1 << 49) - 1];
-        let zero = [0; 5];
-        let number = |limbs: [u64; 5]| {
-            limbs.iter().rev().fold(Fq::ZERO, |sum, limb| sum * Fq::from(1u64 << 52) + Fq::from(*limb))
+        let zero = [0; LIMBS_MAX];
+        let mut large = zero;
+        large[..W::LIMBS].fill(limb_mask::<W>());
+        large[W::LIMBS - 1] = (1 << (257 - bits_below_highest::<W>())) - 1;
+        let number = |limbs: [u64; LIMBS_MAX]| {
+            limbs.iter().rev().fold(Fq::ZERO, |sum, limb| sum * Fq::from(limb_mask::<W>() + 1) + Fq::from(*limb))
         };
         let radix = Fq::from(2u64).pow([260]);
-        let element = |components: [[u64; 5]; 2]| {
+        let element = |components: [[u64; LIMBS_MAX]; 2]| {
             let [c0, c1] = components.map(|limbs| number(limbs) / radix);
             Fq2::new(c0, c1)
         };
-        let loose =
-            |components: [[u64; 5]; 2]| Loose::<W, BaseModulus, 2>(components.map(|l| l.map(W::splat)), PhantomData);
+        let loose = |components: [[u64; LIMBS_MAX]; 2]| {
+            Loose::<W, BaseModulus, 2>(components.map(|limbs| in_limbs(|i| W::splat(limbs[i]))), PhantomData)
+        };
         let cases = [[large, large], [large, zero], [zero, large], [zero, zero]];
         for a in cases {
             for b in cases {
@@ -147,7 +160,7 @@ mod cases {
             }
             let square = element(a).square();
             assert_eq!(values(loose(a).squared()), vec![[square.c0, square.c1]; W::LANES]);
-            let one = Loose::<W, BaseModulus, 1>([a[0].map(W::splat)], PhantomData);
+            let one = Loose::<W, BaseModulus, 1>([in_limbs(|i| W::splat(a[0][i]))], PhantomData);
             assert_eq!(values(one.reduced()), vec![[element(a).c0]; W::LANES]);
             assert_eq!(values(one.squared()), vec![[element([a[0], zero]).square().c0]; W::LANES]);
         }
@@ -155,9 +168,10 @@ mod cases {
 
     #[inline(always)]
     pub(super) fn multiples_of_p_are_found<W: Vector>() {
-        let of = |limbs: [u64; 5]| Loose::<W, BaseModulus, 1>([limbs.map(W::splat)], PhantomData);
+        let component = |limbs: [u64; LIMBS_MAX]| in_limbs(|i| W::splat(limbs[i]));
+        let of = |limbs: [u64; LIMBS_MAX]| Loose::<W, BaseModulus, 1>([component(limbs)], PhantomData);
         for k in 0..8 {
-            let mut limbs = multiple(&BaseModulus::MODULUS, k);
+            let mut limbs = InLimbs::<W, BaseModulus>::multiple(k);
             assert_eq!(of(limbs).maybe_zero() & of(limbs).is_zero(), W::ALL, "{k} p");
             let reduced = of(limbs).reduced();
             assert!(values(reduced).concat().iter().all(|value| *value == Fq::ZERO));
@@ -167,18 +181,18 @@ mod cases {
             limbs[0] ^= 1;
             assert_eq!(of(limbs).maybe_zero() | of(limbs).is_zero(), 0, "beside {k} p");
             // One component alone does not make an element zero.
-            let (zero, other) = (multiple(&BaseModulus::MODULUS, k), limbs);
+            let (zero, other) = (InLimbs::<W, BaseModulus>::multiple(k), limbs);
             for components in [[zero, other], [other, zero]] {
-                let element = Loose::<W, BaseModulus, 2>(components.map(|l| l.map(W::splat)), PhantomData);
+                let element = Loose::<W, BaseModulus, 2>(components.map(component), PhantomData);
                 assert_eq!(element.maybe_zero() | element.is_zero(), 0);
             }
         }
         // Lanes are told apart.
         let mixed = Loose::<W, BaseModulus, 1>(
-            [core::array::from_fn(|i| vector(|lane| if lane == 5 { BaseModulus::P[i] } else { 1 }))],
+            [in_limbs::<W>(|i| vector(|lane| if lane == 2 { InLimbs::<W, BaseModulus>::P[i] } else { 1 }))],
             PhantomData,
         );
-        assert_eq!((mixed.maybe_zero(), mixed.is_zero()), (1 << 5, 1 << 5));
+        assert_eq!((mixed.maybe_zero(), mixed.is_zero()), (1 << 2, 1 << 2));
     }
 
     #[inline(always)]
