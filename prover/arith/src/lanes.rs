@@ -116,7 +116,7 @@ pub(crate) trait Vector: Register {
     fn squared<M: Modulus>(a: &Self::Limbs) -> Self::Limbs;
 
     /// A product of elements of the quadratic extension, whose components are below 2^257; so are the product's.
-    fn times_in_extension<M: Modulus>(a: &[Self::Limbs; 2], b: &[Self::Limbs; 2]) -> [Self::Limbs; 2];
+    fn times_in_extension<M: Modulus>(a: [&Self::Limbs; 2], b: [&Self::Limbs; 2]) -> [Self::Limbs; 2];
 }
 
 /// Work on vectors. Implementations of [`Task::run`] are `inline(always)`.

@@ -19,9 +19,9 @@ use ark_ec::{
 use ark_ff::BigInt;
 use bytemuck::{Pod, Zeroable};
 
-/// A point of G1: 64 bytes, x then y.
+/// A point of G1: 64 bytes, a cache line, x then y.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct G1 {
     x: [u64; 4],
     y: [u64; 4],
@@ -29,7 +29,7 @@ pub struct G1 {
 
 /// A point of G2: 128 bytes, x then y, of each the coefficient of 1 then that of u.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct G2 {
     x: [[u64; 4]; 2],
     y: [[u64; 4]; 2],

@@ -64,8 +64,8 @@ struct Summands<W: Vector, const N: usize> {
 /// The most lanes that a vector has.
 const LANES_MAX: usize = 16;
 
-/// How many groups before its turn a summand is asked for.
-const PREFETCH_AHEAD: usize = 2;
+/// How many additions before its turn a summand is asked for.
+const PREFETCH_AHEAD: usize = 32;
 
 /// An addition of summands of N components, each with the words of a coordinate.
 type Addition<'a, const N: usize> = affine::Addition<'a, [[u64; 8]; N]>;
@@ -78,7 +78,7 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
         self.specials.clear();
         let mut product = Loose::one();
         for (index, group) in block.groups::<W>().enumerate() {
-            let later = (index + PREFETCH_AHEAD) * W::LANES;
+            let later = index * W::LANES + PREFETCH_AHEAD;
             for addition in block.full.get(later..later + W::LANES).unwrap_or_default() {
                 prefetch(addition.left);
                 prefetch(addition.right);
@@ -95,7 +95,7 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
                 self.specials.push(special);
             }
             self.groups.push(Group { denominator, before: product, negated });
-            product = product.times(denominator).loose();
+            product = product.times(&denominator).loose();
         }
         product.reduced()
     }
@@ -112,8 +112,8 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
         for (index, group) in block.groups::<W>().enumerate().rev() {
             let Group { denominator, before, negated } = &self.groups[index];
             let [left, right] = Summands::<W, N>::read(summands, group, *negated);
-            let denominator_inverse = inverse.times(*before);
-            inverse = inverse.times(*denominator).loose();
+            let denominator_inverse = inverse.times(before);
+            inverse = inverse.times(denominator).loose();
             let special = self.specials.pop_if(|special| special.group == index);
             // Below 10p, which is below 2^257.
             let mut numerator = right.y.minus(left.y).plus_p::<5>().carried();
@@ -121,11 +121,11 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
                 let square = left.x.carried().squared().limbs();
                 numerator = numerator.replaced(special.tangent, square.plus(square).plus(square).carried());
             }
-            let slope = numerator.times(denominator_inverse.loose()).loose();
+            let slope = numerator.times(&denominator_inverse.loose()).loose();
             // x is below p + 2^254 + 8p < 2^257, left.x - x + 3p below 7p, and y below p + 2^254 + 5p.
             let mut x = slope.squared().limbs().minus(left.x).minus(right.x).plus_p::<8>().carried().reduced();
             let run = left.x.minus(x.limbs()).plus_p::<3>().carried();
-            let mut y = slope.times(run).limbs().minus(left.y).plus_p::<3>().carried().reduced();
+            let mut y = slope.times(&run).limbs().minus(left.y).plus_p::<3>().carried().reduced();
             if let Some(Special { left_infinite, right_infinite, opposite, .. }) = special {
                 let nothing = opposite | left_infinite & right_infinite;
                 x = x.replaced(left_infinite, right.x.carried().reduced());

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "vector instructions")]
 
 use super::{
-    Mask, Task, Unit, Vector, Register,
+    Mask, Register, Task, Unit, Vector,
     field::{InLimbs, LIMBS_MAX, Modulus, carried, limb_mask},
 };
 use core::arch::{asm, x86_64::*};
@@ -230,14 +230,14 @@ impl Vector for Avx2 {
     /// a0 b0 + a1 (11p - b1) and a0 b1 + a1 b0, each reduced once. Both are below 2^514 + 2^514.1 < 2^515.1, so the results are below
     /// 2^255.1 + p, which is below 2^257.
     #[inline(always)]
-    fn times_in_extension<M: Modulus>([a0, a1]: &[[Self; 9]; 2], [b0, b1]: &[[Self; 9]; 2]) -> [[Self; 9]; 2] {
+    fn times_in_extension<M: Modulus>([a0, a1]: [&[Self; 9]; 2], [b0, b1]: [&[Self; 9]; 2]) -> [[Self; 9]; 2] {
         let eleven_p: [u64; LIMBS_MAX] = const { InLimbs::<Self, M>::multiple(11) };
         let mut negative = *b1;
         for j in 0..9 {
             negative[j] = Self::splat(eleven_p[j]).sub(b1[j]);
         }
         let negative = carried::<Self>(negative);
-        [instruction!(sum_of_products::<M>([a0, a1], [b0, &negative])), instruction!(sum_of_products::<M>([a0, a1], [b1, b0]))]
+        [outlined::sum_of_products::<M>([a0, a1], [b0, &negative]), outlined::sum_of_products::<M>([a0, a1], [b1, b0])]
     }
 }
 
@@ -399,17 +399,29 @@ macro_rules! in_steps {
 }
 
 /// The Montgomery product of factors.
-///
-/// Here and in [`sum_of_products`] the code, a tenth of the first cache, is not inlined.
 #[target_feature(enable = "avx2")]
-#[inline(never)]
 fn times<M: Modulus>(a: &[Avx2; 9], b: &[Avx2; 9]) -> [Avx2; 9] {
     in_steps!(step, |I| a[I].add(a[I]), b, const { &Divisor::of::<M>() })
 }
 
 /// The same for the sum of two products.
 #[target_feature(enable = "avx2")]
-#[inline(never)]
 fn sum_of_products<M: Modulus>(a: [&[Avx2; 9]; 2], b: [&[Avx2; 9]; 2]) -> [Avx2; 9] {
     in_steps!(step_of_two, |I| a.map(|a| a[I].add(a[I])), b, const { &Divisor::of::<M>() })
+}
+
+/// Products as functions that are called: each is a tenth of the first cache long. What is compiled for other instructions than its callers
+/// is not inlined into them, and nothing is into these, which are compiled for none.
+mod outlined {
+    use super::*;
+
+    #[inline(never)]
+    pub(super) fn times<M: Modulus>(a: &[Avx2; 9], b: &[Avx2; 9]) -> [Avx2; 9] {
+        instruction!(super::times::<M>(a, b))
+    }
+
+    #[inline(never)]
+    pub(super) fn sum_of_products<M: Modulus>(a: [&[Avx2; 9]; 2], b: [&[Avx2; 9]; 2]) -> [Avx2; 9] {
+        instruction!(super::sum_of_products::<M>(a, b))
+    }
 }

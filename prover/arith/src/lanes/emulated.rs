@@ -1,6 +1,6 @@
 //! Vectors of plain words: what the instructions of [`super::ifma`] are meant to do.
 
-use super::{Mask, Pair, Task, Unit, Register, multiply_add::MultiplyAdd};
+use super::{Mask, Pair, Register, Task, Unit, multiply_add::MultiplyAdd};
 
 /// Eight words.
 #[derive(Clone, Copy, Debug)]

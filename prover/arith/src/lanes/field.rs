@@ -351,7 +351,7 @@ impl<V: Vector, M: Modulus, const N: usize> Loose<V, M, N> {
 
     /// The products.
     #[inline(always)]
-    pub(crate) fn times(self, other: Self) -> Reduced<V, M, N> {
+    pub(crate) fn times(&self, other: &Self) -> Reduced<V, M, N> {
         let mut product = [V::zero(); N];
         match N {
             1 => {
@@ -359,8 +359,8 @@ impl<V: Vector, M: Modulus, const N: usize> Loose<V, M, N> {
                 Reduced::new(product)
             }
             2 => {
-                let factors = [[self.0[0], self.0[1]], [other.0[0], other.0[1]]];
-                [product[0], product[1]] = V::times_in_extension::<M>(&factors[0], &factors[1]);
+                let [a, b] = [&self.0, &other.0];
+                [product[0], product[1]] = V::times_in_extension::<M>([&a[0], &a[1]], [&b[0], &b[1]]);
                 Self(product, PhantomData).reduced()
             }
             _ => unreachable!("elements have one component or two"),
@@ -369,7 +369,7 @@ impl<V: Vector, M: Modulus, const N: usize> Loose<V, M, N> {
 
     /// The squares.
     #[inline(always)]
-    pub(crate) fn squared(self) -> Reduced<V, M, N> {
+    pub(crate) fn squared(&self) -> Reduced<V, M, N> {
         match N {
             1 => Reduced::new([V::squared::<M>(&self.0[0]); N]),
             2 => self.squared_by_difference(),
@@ -380,18 +380,19 @@ impl<V: Vector, M: Modulus, const N: usize> Loose<V, M, N> {
     /// (a0 + a1) (a0 - a1) and 2 a0 a1. The factors are below 2^258, 2^257 + 11p < 2^258.1, 2^258 and 2^257, so the reduced products are below
     /// 2^256.1 + p and 2^255 + p: both below 2^257.
     #[inline(always)]
-    fn squared_by_difference(mut self) -> Reduced<V, M, N> {
-        let [a0, a1] = [self.0[0], self.0[1]];
+    fn squared_by_difference(&self) -> Reduced<V, M, N> {
+        let (a0, a1) = (&self.0[0], &self.0[1]);
         let eleven_p: [u64; LIMBS_MAX] = const { InLimbs::<V, M>::multiple(11) };
-        let (mut sum, mut difference, mut twice) = (a0, a0, a0);
+        let (mut sum, mut difference, mut twice) = (*a0, *a0, *a0);
         for j in 0..V::LIMBS {
             sum[j] = a0[j].add(a1[j]);
             difference[j] = a0[j].sub(a1[j]).add(V::splat(eleven_p[j]));
             twice[j] = a0[j].add(a0[j]);
         }
-        self.0[0] = V::times::<M>(&carried::<V>(sum), &carried::<V>(difference));
-        self.0[1] = V::times::<M>(&carried::<V>(twice), &a1);
-        self.reduced()
+        let mut square = [V::zero(); N];
+        square[0] = V::times::<M>(&carried::<V>(sum), &carried::<V>(difference));
+        square[1] = V::times::<M>(&carried::<V>(twice), a1);
+        Self(square, PhantomData).reduced()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Vectors in AVX-512 registers, multiplied by the 52-bit multiply-add of AVX-512 IFMA.
 #![allow(unsafe_code, reason = "vector instructions")]
 
-use super::{Mask, Pair, Task, Unit, Register, multiply_add::MultiplyAdd};
+use super::{Mask, Pair, Register, Task, Unit, multiply_add::MultiplyAdd};
 use core::arch::x86_64::*;
 
 /// Eight words in a register.

@@ -1,7 +1,7 @@
 //! Numbers in five limbs of 52 bits, multiplied by multiply-adds that take either half of a product.
 
 use super::{
-    Vector, Register,
+    Register, Vector,
     field::{InLimbs, Modulus, carried},
 };
 
@@ -51,7 +51,7 @@ impl<V: MultiplyAdd> Vector for V {
     /// Karatsuba's method on the products before their reduction, of which two are left. The components' sums are below 2^258, so that the
     /// three products are below 2^516, with room to 2^520.
     #[inline(always)]
-    fn times_in_extension<M: Modulus>([a0, a1]: &[[V; 5]; 2], [b0, b1]: &[[V; 5]; 2]) -> [[V; 5]; 2] {
+    fn times_in_extension<M: Modulus>([a0, a1]: [&[V; 5]; 2], [b0, b1]: [&[V; 5]; 2]) -> [[V; 5]; 2] {
         let (low, high) = (product(a0, b0), product(a1, b1));
         let (mut a, mut b) = (*a0, *b0);
         for i in 0..5 {

@@ -164,14 +164,14 @@ impl<V: Vector> Task for Pass<'_, V> {
 /// (a + t b, a - t b), with a below 2^256.1 and so the results below 2^257.
 #[inline(always)]
 fn split<V: Vector>(a: Factors<V>, b: Factors<V>, t: Factors<V>) -> [Factors<V>; 2] {
-    let product = b.times(t).limbs();
+    let product = b.times(&t).limbs();
     [a.limbs().plus(product).carried(), a.limbs().minus(product).plus_p::<3>().carried()]
 }
 
 /// (a + b, t (a - b)), with both below 5p and a sum below 2^257.
 #[inline(always)]
 fn join<V: Vector>(a: Factors<V>, b: Factors<V>, t: Factors<V>) -> (Factors<V>, Lanes<V>) {
-    (a.limbs().plus(b.limbs()).carried(), a.limbs().minus(b.limbs()).plus_p::<5>().carried().times(t))
+    (a.limbs().plus(b.limbs()).carried(), a.limbs().minus(b.limbs()).plus_p::<5>().carried().times(&t))
 }
 
 #[inline(always)]
@@ -335,7 +335,7 @@ fn join_stretches<V: Vector>(stretches: &mut [Lanes<V>], first: usize, twiddles:
 fn scale<V: Vector>(stretches: &mut [Lanes<V>], scales: &[Fr]) {
     let length = stretches.len();
     for i in 0..length {
-        stretches[i] = stretches[i].loose().times(lane_factors(scales, i, length));
+        stretches[i] = stretches[i].loose().times(&lane_factors(scales, i, length));
     }
 }
 

@@ -89,7 +89,7 @@ impl<V: Vector, M: Modulus> Task for AreProducts<'_, V, M> {
 #[inline(always)]
 fn difference<V: Vector, M: Modulus>(a: &[Words], b: &[Words], c: &[Words]) -> Loose<V, M, 1> {
     let c = Limbs::<V, M, 1>::from_words::<0>(&V::load_quarters(c));
-    four_times::<V, M>(a).times(four_times(b)).limbs().minus(c).plus_p::<1>().carried()
+    four_times::<V, M>(a).times(&four_times(b)).limbs().minus(c).plus_p::<1>().carried()
 }
 
 /// Four times elements, which are below 2^256.

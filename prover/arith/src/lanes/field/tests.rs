@@ -113,10 +113,10 @@ mod cases {
             let (a, b): (Vec<Fq>, Vec<Fq>) = (elements::<W, _>(seed), elements::<W, _>(seed + 1000));
             let given = [&a, &b].map(|elements| lanes::<W, 1>(elements.as_chunks().0).loose());
             let expected: Vec<Fq> = a.iter().zip(&b).map(|(a, b)| *a * b).collect();
-            assert_eq!(values(given[0].times(given[1])).concat(), expected);
+            assert_eq!(values(given[0].times(&given[1])).concat(), expected);
             let expected: Vec<Fq> = a.iter().map(Fq::square).collect();
             assert_eq!(values(given[0].squared()).concat(), expected);
-            assert_eq!(values(given[0].times(Loose::one())).concat(), a);
+            assert_eq!(values(given[0].times(&Loose::one())).concat(), a);
         }
     }
 
@@ -127,10 +127,10 @@ mod cases {
             let components = |elements: &[Fq2]| -> Vec<[Fq; 2]> { elements.iter().map(|e| [e.c0, e.c1]).collect() };
             let given = [&a, &b].map(|elements| lanes::<W, 2>(&components(elements)).loose());
             let expected: Vec<Fq2> = a.iter().zip(&b).map(|(a, b)| *a * b).collect();
-            assert_eq!(values(given[0].times(given[1])), components(&expected));
+            assert_eq!(values(given[0].times(&given[1])), components(&expected));
             let expected: Vec<Fq2> = a.iter().map(Fq2::square).collect();
             assert_eq!(values(given[0].squared()), components(&expected));
-            assert_eq!(values(given[0].times(Loose::one())), components(&a));
+            assert_eq!(values(given[0].times(&Loose::one())), components(&a));
         }
     }
 
@@ -156,7 +156,7 @@ mod cases {
         for a in cases {
             for b in cases {
                 let product = element(a) * element(b);
-                assert_eq!(values(loose(a).times(loose(b))), vec![[product.c0, product.c1]; W::LANES]);
+                assert_eq!(values(loose(a).times(&loose(b))), vec![[product.c0, product.c1]; W::LANES]);
             }
             let square = element(a).square();
             assert_eq!(values(loose(a).squared()), vec![[square.c0, square.c1]; W::LANES]);
