@@ -26,10 +26,9 @@ fn window_count(window_bits: u32) -> u32 {
     (Fr::MODULUS_BIT_SIZE + 1).div_ceil(window_bits)
 }
 
-/// Additions for so many scalars: one each a window, and for each entry of the table a projective one and its share of the way to affine
-/// coordinates, which take as long as three.
+/// Additions for so many scalars: one each a window, and one for each entry of the table.
 fn cost(count: u64, window_bits: u32) -> u64 {
-    u64::from(window_count(window_bits)).saturating_mul(count.saturating_add(3 << (window_bits - 1)))
+    u64::from(window_count(window_bits)).saturating_mul(count.saturating_add(1 << (window_bits - 1)))
 }
 
 /// The table of multiples of one base.
@@ -50,12 +49,9 @@ impl<P: Point> FixedBase<P> {
             Some((0..window_bits).fold(*first, |power, _| power.double()))
         });
         let firsts = Projective::normalize_batch(&firsts.take(window_count as usize).collect::<Vec<_>>());
-        let windows = firsts.par_iter().map(|first| {
-            let multiples = core::iter::successors(Some(first.into_group()), |multiple| Some(*multiple + first));
-            let multiples = multiples.take(1 << (window_bits - 1)).collect::<Vec<_>>();
-            Projective::normalize_batch(&multiples).iter().map(P::from_affine).collect()
-        });
-        Self { window_bits, windows: windows.collect() }
+        let firsts: Vec<P> = firsts.iter().map(P::from_affine).collect();
+        let multiples = |first| P::multiples(Backend::current(), first, window_bits - 1);
+        Self { window_bits, windows: firsts.par_iter().map(multiples).collect() }
     }
 
     /// The base times each scalar.
@@ -90,7 +86,7 @@ impl<P: Point> FixedBase<P> {
         let mut rests: Vec<_> = scalars.iter().map(|scalar| (scalar.into_bigint(), 0u64)).collect();
         let mut sums = vec![A::INFINITY; scalars.len()];
         let mut next = sums.clone();
-        for multiples in windows {
+        for (window, multiples) in windows.iter().enumerate() {
             let mut additions = Vec::with_capacity(scalars.len());
             for (index, (rest, carry)) in rests.iter_mut().enumerate() {
                 // The digit from -2^(bits - 1) to 2^(bits - 1) - 1 that is equal modulo 2^bits to what is left.
@@ -103,6 +99,10 @@ impl<P: Point> FixedBase<P> {
                     next[index] = sums[index];
                     continue;
                 }
+                if window == 0 {
+                    next[index] = A::lift(&self.windows[0][amount as usize - 1], right_negated);
+                    continue;
+                }
                 let (left, right) = (A::of_sum(&sums[index]), A::of_sum(&multiples[amount as usize - 1]));
                 additions.push(Addition { left, right, left_negated: false, right_negated, to: index as u32 });
             }
@@ -112,6 +112,29 @@ impl<P: Point> FixedBase<P> {
         debug_assert!(rests.iter().all(|(rest, carry)| rest.is_zero() && *carry == 0), "every bit was used");
         products.iter_mut().zip(&sums).for_each(|(product, sum)| *product = P::from_xy(&A::lower(sum)));
     }
+}
+
+/// The multiples of a point by 1 to 2^k: each round adds the last of them to all.
+pub(crate) fn multiples_on<P: InLanes>(backend: Backend, point: &P, k: u32) -> Vec<P> {
+    on_backend!(
+        backend,
+        Unit => multiples_by::<P, P::Adder<Unit>>(point, k),
+        Portable => multiples_by::<P, PortableAdder<Field<P>>>(point, k)
+    )
+}
+
+fn multiples_by<P: Point, A: Adder<P>>(point: &P, k: u32) -> Vec<P> {
+    let mut adder = A::new();
+    let mut multiples = vec![A::lift(point, false)];
+    for _ in 0..k {
+        let last = A::of_sum(multiples.last().expect("there is one"));
+        let plus_last = |(to, sum)| Addition::plain(A::of_sum(sum), last, to as u32);
+        let additions: Vec<_> = multiples.iter().enumerate().map(plus_last).collect();
+        let mut next = vec![A::INFINITY; multiples.len()];
+        adder.add(Summands::Sums, &additions, &mut next);
+        multiples.append(&mut next);
+    }
+    multiples.iter().map(|sum| P::from_xy(&A::lower(sum))).collect()
 }
 
 #[cfg(test)]
@@ -143,6 +166,11 @@ mod tests {
                     "{backend}, table for {count}"
                 );
             }
+        }
+        for backend in Backend::available() {
+            let multiples = multiples_on(backend, &G1::from_affine(&base), 9);
+            let expected = (1..=512u64).map(|factor| (base * Fr::from(factor)).into_affine());
+            assert!(multiples.iter().map(G1::to_affine).eq(expected), "{backend}");
         }
         let table = FixedBase::<G2>::new(&G2Affine::generator(), 100);
         for backend in Backend::available() {

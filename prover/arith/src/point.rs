@@ -7,6 +7,7 @@
 use crate::{
     Backend, FixedBase, Scalars,
     affine::{Adder, Xy},
+    fixed_base,
     lanes::{Unit, additions::LaneAdder},
     msm,
     multiply::Multiply,
@@ -63,6 +64,10 @@ pub trait Point: Pod + PartialEq + Send + Sync + core::fmt::Debug {
     /// [`FixedBase::multiply`] on a back end.
     #[doc(hidden)]
     fn multiply(backend: Backend, table: &FixedBase<Self>, scalars: &[Fr]) -> Vec<Self>;
+
+    /// The multiples by 1 to 2^k, for tables, on a back end.
+    #[doc(hidden)]
+    fn multiples(backend: Backend, point: &Self, k: u32) -> Vec<Self>;
 
     /// The point as plain data.
     fn from_affine(affine: &Affine<Self::Config>) -> Self {
@@ -152,6 +157,10 @@ impl Point for G1 {
         table.multiply_on(backend, scalars)
     }
 
+    fn multiples(backend: Backend, point: &Self, k: u32) -> Vec<Self> {
+        fixed_base::multiples_on(backend, point, k)
+    }
+
     fn from_xy(xy: &Xy<Fq>) -> Self {
         Self { x: xy.x.words(0), y: xy.y.words(0) }
     }
@@ -172,6 +181,10 @@ impl Point for G2 {
 
     fn multiply(backend: Backend, table: &FixedBase<Self>, scalars: &[Fr]) -> Vec<Self> {
         table.multiply_on(backend, scalars)
+    }
+
+    fn multiples(backend: Backend, point: &Self, k: u32) -> Vec<Self> {
+        fixed_base::multiples_on(backend, point, k)
     }
 
     fn from_xy(xy: &Xy<Fq2>) -> Self {

@@ -410,15 +410,10 @@ fn sum_of_products<M: Modulus>(a: [&[Avx2; 9]; 2], b: [&[Avx2; 9]; 2]) -> [Avx2;
     in_steps!(step_of_two, |I| a.map(|a| a[I].add(a[I])), b, const { &Divisor::of::<M>() })
 }
 
-/// Products as functions that are called: each is a tenth of the first cache long. What is compiled for other instructions than its callers
-/// is not inlined into them, and nothing is into these, which are compiled for none.
+/// A function that is called, as its code is a tenth of the first cache and an addition in G2 needs it ten times. What is compiled for other
+/// instructions than its callers is not inlined into them, and nothing is into this, which is compiled for none.
 mod outlined {
     use super::*;
-
-    #[inline(never)]
-    pub(super) fn times<M: Modulus>(a: &[Avx2; 9], b: &[Avx2; 9]) -> [Avx2; 9] {
-        instruction!(super::times::<M>(a, b))
-    }
 
     #[inline(never)]
     pub(super) fn sum_of_products<M: Modulus>(a: [&[Avx2; 9]; 2], b: [&[Avx2; 9]; 2]) -> [Avx2; 9] {

@@ -73,17 +73,20 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
         lengths.clear();
         lengths.resize(digit_max as usize, 0);
         signed.clear();
-        signed.extend(digits.map(|digit| digit.unsigned_abs() | if digit < 0 { NEGATIVE } else { 0 }));
-        for digit in signed.iter().filter(|digit| **digit != 0) {
-            lengths[(digit & !NEGATIVE) as usize - 1] += 1;
-        }
+        signed.extend(digits.map(|digit| {
+            let amount = digit.unsigned_abs();
+            if amount != 0 {
+                lengths[amount as usize - 1] += 1;
+            }
+            amount | if digit < 0 { NEGATIVE } else { 0 }
+        }));
         let mut total = 0;
         let start = |length: &u32| {
             total += length;
             total - length
         };
         let mut ends: Vec<u32> = lengths.iter().map(start).collect();
-        order.clear();
+        // Every entry is written, so what is there need not be cleared.
         order.resize(total as usize, 0);
         for (index, digit) in signed.iter().enumerate().filter(|(_, digit)| **digit != 0) {
             let end = &mut ends[(digit & !NEGATIVE) as usize - 1];
