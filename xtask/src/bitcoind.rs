@@ -4,6 +4,7 @@ use crate::{run, tools};
 use anyhow::{Context, ensure};
 use std::{
     env,
+    ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -14,8 +15,11 @@ use std::{
 const SOURCE_CRATE: &str = "libbitcoinkernel-sys";
 const SOURCE_VERSION: &str = "0.4.1";
 
-/// A node without wallet, tools, tests and benchmarks. Little optimisation: it builds in half the time and regtest asks for little.
-const OPTIONS: [&str; 14] = [
+/// A node without wallet, tools, tests and benchmarks. Little optimisation, and eight files at a time, whose headers are read once: either
+/// halves the time to build it, and regtest asks for little.
+const OPTIONS: [&str; 16] = [
+    "-DCMAKE_UNITY_BUILD=ON",
+    "-DCMAKE_UNITY_BUILD_BATCH_SIZE=8",
     "-DCMAKE_BUILD_TYPE=Release",
     "-DCMAKE_CXX_FLAGS_RELEASE=-O1",
     "-DCMAKE_C_FLAGS_RELEASE=-O2",
@@ -31,6 +35,12 @@ const OPTIONS: [&str; 14] = [
     "-DBUILD_TESTS=OFF",
     "-DBUILD_BENCH=OFF",
 ];
+
+/// Run at the end of the source's own configuration: files that define names which others beside them define, too, are compiled alone.
+const ALONE: &str = "\
+cmake_language(DEFER CALL set_source_files_properties src/index/coinstatsindex.cpp src/node/chainstate.cpp
+  DIRECTORY src PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+";
 
 /// The executable of a node: what `BITCOIND_EXE` names, else `bitcoind` on the path, else the cached one, else one that is built now.
 pub(crate) fn ensure() -> anyhow::Result<PathBuf> {
@@ -66,7 +76,7 @@ fn cache_folder() -> anyhow::Result<PathBuf> {
 /// Builds beside the place that the program is moved to at last, so that a build that is killed leaves no half program there.
 fn build(cache: &Path, program: &Path) -> anyhow::Result<()> {
     eprintln!(
-        "xtask: no bitcoind is named by BITCOIND_EXE or found on the path: building one, about 10 minutes of two cores"
+        "xtask: no bitcoind is named by BITCOIND_EXE or found on the path: building one, about 6 minutes of two cores"
     );
     let kept = program.parent().context("the program lies in a folder")?;
     fs::create_dir_all(kept).with_context(|| format!("{} cannot be made", kept.display()))?;
@@ -83,7 +93,11 @@ fn build(cache: &Path, program: &Path) -> anyhow::Result<()> {
     }
     let source = fetch_source(&scratch.join("fetch"))?;
     let tree = scratch.join("tree");
-    run(to_stderr(Command::new("cmake").arg("-S").arg(source).arg("-B").arg(&tree).args(OPTIONS)))?;
+    let alone = scratch.join("alone.cmake");
+    fs::write(&alone, ALONE).with_context(|| format!("{} cannot be written", alone.display()))?;
+    let mut include = OsString::from("-DCMAKE_PROJECT_BitcoinCore_INCLUDE=");
+    include.push(&alone);
+    run(to_stderr(Command::new("cmake").arg("-S").arg(source).arg("-B").arg(&tree).args(OPTIONS).arg(include)))?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from).to_string();
     run(to_stderr(Command::new("cmake").arg("--build").arg(&tree).args([
         "--target",
