@@ -1,20 +1,28 @@
 //! Runs one subject of `taproof bench` once on one thread, for an instruction counter: `cargo xtask count` counts what [`counted`] runs.
-//! Prints the instruction sets that the program saw, on which its choice of code depends.
+//! Prints the instruction sets that the program saw, on which its choice of code depends. If the processor cannot run the back end, that is
+//! all it does.
 //!
-//! `cargo run -p taproof-benches --example count_instructions -- SUBJECT LOG2`
+//! `cargo run -p taproof-benches --example count_instructions -- BACKEND SUBJECT LOG2`
 
 use clap::ValueEnum;
 use taproof::{
-    bench::{Backend, Prepared, Program, Subject, prepare},
+    bench::{Prepared, Program, Subject, prepare},
     progress::Silent,
 };
+use taproof_arith::Backend;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
+    let backend = arguments.next().and_then(|name| name.parse::<Backend>().ok());
     let subject = arguments.next().and_then(|name| Subject::from_str(&name, false).ok());
     let size = arguments.next().and_then(|size| size.parse().ok());
-    let (Some(subject), Some(log_size)) = (subject, size) else { panic!("a subject of `taproof bench` and a size") };
-    println!("{} {}", Backend::ours().name(), instruction_sets().join(" "));
+    let (Some(backend), Some(subject), Some(log_size)) = (backend, subject, size) else {
+        panic!("a back end, a subject of `taproof bench` and a size")
+    };
+    println!("{}", instruction_sets().join(" "));
+    if backend.force().is_err() {
+        return;
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     pool.install(|| {
         let Prepared { mut ours, .. } = prepare(subject, log_size, false, &Silent).expect("the size is in range");

@@ -224,7 +224,7 @@ impl Vector for Avx2 {
 
     #[inline(always)]
     fn squared<M: Modulus>(a: &[Self; 9]) -> [Self; 9] {
-        instruction!(times::<M>(a, a))
+        instruction!(squared::<M>(a))
     }
 
     /// a0 b0 + a1 (11p - b1) and a0 b1 + a1 b0, each reduced once. Both are below 2^514 + 2^514.1 < 2^515.1, so the results are below
@@ -340,7 +340,16 @@ fn step(columns: Columns, a: Avx2, b: &[Avx2; 9], divisor: &Divisor) -> Columns 
     )
 }
 
-/// The same with a limb each of two products.
+/// The first of such steps.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn first_step(a: Avx2, b: &[Avx2; 9], divisor: &Divisor) -> Columns {
+    let columns = first_columns(a, b);
+    let (b, divisor): (*const Avx2, *const Divisor) = (b.as_ptr(), divisor);
+    step!([], ["vpmuludq {a8}, {x}, [{b} + 32 * 8]"], columns, divisor, x = in(ymm_reg) a.0, b = in(reg) b,)
+}
+
+/// Adds a limb each of two products to the columns, and takes out the lowest.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn step_of_two(columns: Columns, a: [Avx2; 2], b: [&[Avx2; 9]; 2], divisor: &Divisor) -> Columns {
@@ -363,6 +372,35 @@ fn step_of_two(columns: Columns, a: [Avx2; 2], b: [&[Avx2; 9]; 2], divisor: &Div
     )
 }
 
+/// The first of such steps.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn first_step_of_two(a: [Avx2; 2], b: [&[Avx2; 9]; 2], divisor: &Divisor) -> Columns {
+    let columns = first_columns(a[0], b[0]);
+    let (b, c, divisor): (*const Avx2, *const Avx2, *const Divisor) = (b[0].as_ptr(), b[1].as_ptr(), divisor);
+    step!(
+        ["vpmuludq {u}, {y}, [{c}]", "vpaddq {a0}, {a0}, {u}"],
+        [
+            "vpmuludq {a8}, {x}, [{b} + 32 * 8]",
+            add_multiples!("y", "c"),
+            "vpmuludq {t}, {y}, [{c} + 32 * 8]",
+            "vpaddq {a8}, {a8}, {t}"
+        ],
+        columns, divisor, x = in(ymm_reg) a[0].0, y = in(ymm_reg) a[1].0, b = in(reg) b, c = in(reg) c,
+    )
+}
+
+/// A limb times the lowest eight.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn first_columns(a: Avx2, b: &[Avx2; 9]) -> Columns {
+    let mut columns = [_mm256_setzero_si256(); 8];
+    for i in 0..8 {
+        columns[i] = _mm256_mul_epu32(a.0, b[i].0);
+    }
+    columns
+}
+
 /// The numbers that columns stand for, in limbs.
 #[target_feature(enable = "avx2")]
 #[inline]
@@ -380,20 +418,23 @@ fn limbs(columns: Columns) -> [Avx2; 9] {
 
 /// Takes nine steps, and gives the limbs of what is left. They divide by 2^261, so one factor goes in twice as large.
 macro_rules! in_steps {
-    ($step:ident, |$i:ident| $($arguments:tt)*) => {
-        in_steps!(@ $step, $i, ($($arguments)*), 0 1 2 3 4 5 6 7 8)
-    };
-    (@ $step:ident, $i:ident, $arguments:tt, $($index:literal)*) => {{
-        let columns = [_mm256_setzero_si256(); 8];
-        $(
-            let columns = {
-                const $i: usize = $index;
-                in_steps!(@ $step, columns, $arguments)
-            };
-        )*
+    ($first:ident, $step:ident, |$i:ident| $($arguments:tt)*) => {{
+        let columns = {
+            const $i: usize = 0;
+            $first($($arguments)*)
+        };
+        in_steps!(@ columns, $step, $i, ($($arguments)*), 1 2 3 4 5 6 7 8);
         limbs(columns)
     }};
-    (@ $step:ident, $columns:ident, ($($arguments:tt)*)) => {
+    (@ $columns:ident, $step:ident, $i:ident, $arguments:tt, $($index:literal)*) => {
+        $(
+            let $columns = {
+                const $i: usize = $index;
+                in_steps!(@ $columns, $step, $arguments)
+            };
+        )*
+    };
+    (@ $columns:ident, $step:ident, ($($arguments:tt)*)) => {
         $step($columns, $($arguments)*)
     };
 }
@@ -401,13 +442,57 @@ macro_rules! in_steps {
 /// The Montgomery product of factors.
 #[target_feature(enable = "avx2")]
 fn times<M: Modulus>(a: &[Avx2; 9], b: &[Avx2; 9]) -> [Avx2; 9] {
-    in_steps!(step, |I| a[I].add(a[I]), b, const { &Divisor::of::<M>() })
+    in_steps!(first_step, step, |I| a[I].add(a[I]), b, const { &Divisor::of::<M>() })
+}
+
+/// The Montgomery square of a factor: each product of different limbs is computed once, from twice one and twice the other.
+#[target_feature(enable = "avx2")]
+fn squared<M: Modulus>(a: &[Avx2; 9]) -> [Avx2; 9] {
+    let mut doubled = *a;
+    for i in 0..9 {
+        doubled[i] = a[i].add(a[i]);
+    }
+    let mut columns = first_columns(doubled[0], &doubled);
+    columns[0] = _mm256_mul_epu32(doubled[0].0, a[0].0);
+    let (own, other): (*const Avx2, *const Avx2) = (a.as_ptr(), doubled.as_ptr());
+    let divisor: *const Divisor = const { &Divisor::of::<M>() };
+    /// Adds twice limb i times itself and the later limbs.
+    macro_rules! square_step {
+        ($i:literal, $($later:literal)*) => {
+            columns = step!(
+                [],
+                [
+                    concat!("vpmuludq {t}, {x}, [{a} + 32 * ", $i, "]"),
+                    concat!("vpaddq {a", $i, "}, {a", $i, "}, {t}"),
+                    $(add_multiples!(@ "u", "x", "b", $later),)*
+                    "vpmuludq {a8}, {x}, [{b} + 32 * 8]"
+                ],
+                columns, divisor, x = in(ymm_reg) doubled[$i].0, a = in(reg) own, b = in(reg) other,
+            );
+        };
+    }
+    columns = step!(
+        [], ["vpmuludq {a8}, {x}, [{b} + 32 * 8]"],
+        columns, divisor, x = in(ymm_reg) doubled[0].0, b = in(reg) other,
+    );
+    square_step!(1, 2 3 4 5 6 7);
+    square_step!(2, 3 4 5 6 7);
+    square_step!(3, 4 5 6 7);
+    square_step!(4, 5 6 7);
+    square_step!(5, 6 7);
+    square_step!(6, 7);
+    square_step!(7,);
+    columns = step!(
+        [], ["vpmuludq {a8}, {x}, [{a} + 32 * 8]"],
+        columns, divisor, x = in(ymm_reg) doubled[8].0, a = in(reg) own,
+    );
+    limbs(columns)
 }
 
 /// The same for the sum of two products.
 #[target_feature(enable = "avx2")]
 fn sum_of_products<M: Modulus>(a: [&[Avx2; 9]; 2], b: [&[Avx2; 9]; 2]) -> [Avx2; 9] {
-    in_steps!(step_of_two, |I| a.map(|a| a[I].add(a[I])), b, const { &Divisor::of::<M>() })
+    in_steps!(first_step_of_two, step_of_two, |I| a.map(|a| a[I].add(a[I])), b, const { &Divisor::of::<M>() })
 }
 
 /// A function that is called, as its code is a tenth of the first cache and an addition in G2 needs it ten times. What is compiled for other
