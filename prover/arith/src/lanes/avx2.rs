@@ -495,8 +495,9 @@ fn sum_of_products<M: Modulus>(a: [&[Avx2; 9]; 2], b: [&[Avx2; 9]; 2]) -> [Avx2;
     in_steps!(first_step_of_two, step_of_two, |I| a.map(|a| a[I].add(a[I])), b, const { &Divisor::of::<M>() })
 }
 
-/// A function that is called, as its code is a tenth of the first cache and an addition in G2 needs it ten times. What is compiled for other
-/// instructions than its callers is not inlined into them, and nothing is into this, which is compiled for none.
+/// What is called and not inlined: its code takes a tenth of the first cache, and an addition in G2 needs it ten times. A function that is
+/// compiled for AVX2 would be inlined after all once its caller was inlined into one that is; this one is compiled for no more than
+/// its caller.
 mod outlined {
     use super::*;
 
