@@ -55,7 +55,7 @@ pub(crate) trait Register: Copy + Send + Sync + 'static {
     /// Shifts to the right, filling with zeros.
     fn shr(self, bits: u32) -> Self;
 
-    /// In each lane, the entry of the table that the lane's low three bits name.
+    /// In each lane, the entry of the table that the lane's low three bits name, if its word is below 2^32. The first entry is zero.
     fn lookup(self, table: &[u64; 8]) -> Self;
 
     /// The lanes in which both are equal.
