@@ -2,7 +2,6 @@
 
 use crate::{
     Backend,
-    backend::on_backend as on_unit,
     lanes::field::{BaseModulus, Modulus, ScalarModulus},
     multiply::Multiply,
 };
@@ -52,6 +51,7 @@ pub fn first_other_product<F: Element>(a: &[F], b: &[F], c: &[F]) -> Option<usiz
 
 mod on_backend {
     use super::*;
+    use crate::backend::on_backend;
     #[cfg(any(test, target_arch = "x86_64"))]
     use crate::lanes::vectors as lanes;
 
@@ -59,7 +59,7 @@ mod on_backend {
         assert!(a.len() == b.len() && a.len() == c.len(), "vectors of one length");
         let pieces = a.par_chunks_mut(PIECE).zip(b.par_chunks(PIECE)).zip(c.par_chunks(PIECE));
         pieces.for_each(|((a, b), c)| {
-            on_unit!(
+            on_backend!(
                 backend,
                 Unit => lanes::multiply_subtract::<Unit, F>(a, b, c),
                 Portable => a.iter_mut().zip(b).zip(c).for_each(|((a, b), c)| *a = a.times(b) - c)
@@ -72,7 +72,7 @@ mod on_backend {
         let portable = |a: &[F], b: &[F], c: &[F]| a.iter().zip(b).zip(c).position(|((a, b), c)| a.times(b) != *c);
         let pieces = a.par_chunks(PIECE).zip(b.par_chunks(PIECE)).zip(c.par_chunks(PIECE)).enumerate();
         let found = pieces.filter_map(|(piece, ((a, b), c))| {
-            let all_equal = on_unit!(
+            let all_equal = on_backend!(
                 backend,
                 Unit => lanes::are_products::<Unit, F>(a, b, c),
                 Portable => false
