@@ -8,6 +8,7 @@ use crate::{
     Backend, Point,
     affine::{Adder, Addition, PortableAdder, Summands},
     backend::on_backend,
+    msm::{Recoded, Scalars, Windows},
     point::{Field, InLanes},
 };
 use ark_bn254::Fr;
@@ -15,43 +16,37 @@ use ark_ec::{
     AffineRepr, CurveGroup,
     short_weierstrass::{Affine, Projective},
 };
-use ark_ff::{AdditiveGroup, BigInteger, PrimeField};
+use ark_ff::AdditiveGroup;
 use rayon::prelude::*;
 
 /// Wider windows have tables that hardly fit a core's caches.
 const WINDOW_BITS_MAX: u32 = 15;
 
-/// One bit beyond the scalars' takes the last window's carry.
-fn window_count(window_bits: u32) -> u32 {
-    (Fr::MODULUS_BIT_SIZE + 1).div_ceil(window_bits)
-}
-
 /// Additions for so many scalars: one each a window, and one for each entry of the table.
 fn cost(count: u64, window_bits: u32) -> u64 {
-    u64::from(window_count(window_bits)).saturating_mul(count.saturating_add(1 << (window_bits - 1)))
+    u64::from(Windows::count(window_bits)).saturating_mul(count.saturating_add(1 << (window_bits - 1)))
 }
 
 /// The table of multiples of one base.
 #[derive(Debug)]
 pub struct FixedBase<P: Point> {
-    window_bits: u32,
-    /// For each window w, the multiples 1 to 2^(window_bits - 1) of 2^(w * window_bits) times the base.
-    windows: Vec<Vec<P>>,
+    windows: Windows,
+    /// For each window w of c bits, the multiples 1 to 2^(c - 1) of 2^(w c) times the base.
+    multiples: Vec<Vec<P>>,
 }
 
 impl<P: Point> FixedBase<P> {
     /// Makes the table, sized for multiplying about `count` scalars.
     pub fn new(base: &Affine<P::Config>, count: usize) -> Self {
-        let window_bits = (3..=WINDOW_BITS_MAX).min_by_key(|bits| cost(count as u64, *bits));
-        let window_bits = window_bits.expect("there are widths to choose from");
-        let window_count = window_count(window_bits);
-        let firsts = core::iter::successors(Some(base.into_group()), |first| {
-            Some((0..window_bits).fold(*first, |power, _| power.double()))
-        });
-        let firsts = Projective::normalize_batch(&firsts.take(window_count as usize).collect::<Vec<_>>());
+        let bits = (3..=WINDOW_BITS_MAX).min_by_key(|bits| cost(count as u64, *bits));
+        let windows = Windows::new(bits.expect("there are widths to choose from"));
+        let double = |power: Projective<P::Config>, _| power.double();
+        let firsts =
+            core::iter::successors(Some(base.into_group()), |first| Some((0..windows.bits).fold(*first, double)));
+        let firsts = Projective::normalize_batch(&firsts.take(windows.count as usize).collect::<Vec<_>>());
         let firsts: Vec<P> = firsts.iter().map(P::from_affine).collect();
-        let multiples = |first| P::multiples(Backend::current(), first, window_bits - 1);
-        Self { window_bits, windows: firsts.par_iter().map(multiples).collect() }
+        let multiples = |first| P::multiples(Backend::current(), first, windows.bits - 1);
+        Self { windows, multiples: firsts.par_iter().map(multiples).collect() }
     }
 
     /// The base times each scalar.
@@ -71,45 +66,46 @@ impl<P: Point> FixedBase<P> {
     }
 
     fn multiply_by<A: Adder<P>>(&self, scalars: &[Fr]) -> Vec<P> {
-        let mut windows = Vec::with_capacity(self.windows.len());
+        let recoded = Recoded::in_windows(self.windows, scalars);
+        let mut lifted = Vec::with_capacity(self.multiples.len());
         let lift = |multiple: &P| A::lift(multiple, false);
-        self.windows.par_iter().map(|multiples| multiples.iter().map(lift).collect()).collect_into_vec(&mut windows);
+        self.multiples.par_iter().map(|multiples| multiples.iter().map(lift).collect()).collect_into_vec(&mut lifted);
         let mut products = vec![P::INFINITY; scalars.len()];
-        let blocks = products.par_chunks_mut(A::BLOCK).zip(scalars.par_chunks(A::BLOCK));
-        blocks.for_each_init(A::new, |adder, (products, scalars)| {
-            self.multiply_block(adder, &windows, scalars, products)
+        products.par_chunks_mut(A::BLOCK).enumerate().for_each_init(A::new, |adder, (block, products)| {
+            let scalars = Scalars::after(&recoded, block * A::BLOCK);
+            self.multiply_block(adder, &lifted, scalars, products);
         });
         products
     }
 
-    fn multiply_block<A: Adder<P>>(&self, adder: &mut A, windows: &[Vec<A::Sum>], scalars: &[Fr], products: &mut [P]) {
-        let mut rests: Vec<_> = scalars.iter().map(|scalar| (scalar.into_bigint(), 0u64)).collect();
-        let mut sums = vec![A::INFINITY; scalars.len()];
+    /// The products by as many scalars, the first ones.
+    fn multiply_block<A: Adder<P>>(
+        &self,
+        adder: &mut A,
+        lifted: &[Vec<A::Sum>],
+        scalars: Scalars<'_>,
+        products: &mut [P],
+    ) {
+        let mut sums = vec![A::INFINITY; products.len()];
         let mut next = sums.clone();
-        for (window, multiples) in windows.iter().enumerate() {
-            let mut additions = Vec::with_capacity(scalars.len());
-            for (index, (rest, carry)) in rests.iter_mut().enumerate() {
-                // The digit from -2^(bits - 1) to 2^(bits - 1) - 1 that is equal modulo 2^bits to what is left.
-                let low = (rest.as_ref()[0] & ((1 << self.window_bits) - 1)) + *carry;
-                *rest >>= self.window_bits;
-                let half = 1u64 << (self.window_bits - 1);
-                *carry = u64::from(low >= half);
-                let (amount, right_negated) = if low < half { (low, false) } else { (2 * half - low, true) };
-                if amount == 0 {
+        for (window, multiples) in lifted.iter().enumerate() {
+            let mut additions = Vec::with_capacity(products.len());
+            for (index, digit) in scalars.digits(window as u32).take(products.len()).enumerate() {
+                if digit == 0 {
                     next[index] = sums[index];
                     continue;
                 }
+                let (place, right_negated) = (digit.unsigned_abs() as usize - 1, digit < 0);
                 if window == 0 {
-                    next[index] = A::lift(&self.windows[0][amount as usize - 1], right_negated);
+                    next[index] = A::lift(&self.multiples[0][place], right_negated);
                     continue;
                 }
-                let (left, right) = (A::of_sum(&sums[index]), A::of_sum(&multiples[amount as usize - 1]));
+                let (left, right) = (A::of_sum(&sums[index]), A::of_sum(&multiples[place]));
                 additions.push(Addition { left, right, left_negated: false, right_negated, to: index as u32 });
             }
             adder.add(Summands::Sums, &additions, &mut next);
             core::mem::swap(&mut sums, &mut next);
         }
-        debug_assert!(rests.iter().all(|(rest, carry)| rest.is_zero() && *carry == 0), "every bit was used");
         products.iter_mut().zip(&sums).for_each(|(product, sum)| *product = P::from_xy(&A::lower(sum)));
     }
 }
@@ -142,7 +138,7 @@ mod tests {
     use super::*;
     use crate::{G1, G2};
     use ark_bn254::{G1Affine, G2Affine};
-    use ark_ff::{Field as _, UniformRand};
+    use ark_ff::{Field as _, PrimeField, UniformRand};
     use rand::SeedableRng;
 
     fn scalars(count: usize) -> Vec<Fr> {

@@ -29,7 +29,8 @@ impl Recoded {
         Self::in_windows(Windows::for_length(values.len()), values)
     }
 
-    fn in_windows(windows: Windows, values: &[Fr]) -> Self {
+    /// The same in windows that suit something else.
+    pub(crate) fn in_windows(windows: Windows, values: &[Fr]) -> Self {
         let shift = |value: &Fr| {
             let mut shifted = value.into_bigint();
             let carry = shifted.add_with_carry(&windows.offset);
@@ -78,7 +79,7 @@ impl<'a> Scalars<'a> {
     }
 
     /// The digits of one window.
-    fn digits(self, window: u32) -> impl Iterator<Item = i32> + use<'a> {
+    pub(crate) fn digits(self, window: u32) -> impl Iterator<Item = i32> + use<'a> {
         let Self { windows, values, picked } = self;
         let first_bit = window * windows.bits;
         let (limb, shift) = ((first_bit / 64) as usize, first_bit % 64);
@@ -141,9 +142,9 @@ type BigInt = <Fr as PrimeField>::BigInt;
 ///
 /// Digits are read from scalars plus `offset`, 2^(bits - 1) in every digit but the highest, which takes care of the carry from below.
 #[derive(Clone, Copy, Debug)]
-struct Windows {
-    bits: u32,
-    count: u32,
+pub(crate) struct Windows {
+    pub(crate) bits: u32,
+    pub(crate) count: u32,
     offset: BigInt,
 }
 
@@ -154,7 +155,7 @@ impl Windows {
         Self::new(bits.expect("there are widths to choose from"))
     }
 
-    fn new(bits: u32) -> Self {
+    pub(crate) fn new(bits: u32) -> Self {
         let count = Self::count(bits);
         let mut offset = BigInt::zero();
         for window in 0..count - 1 {
@@ -165,7 +166,7 @@ impl Windows {
     }
 
     /// One bit beyond the scalars' takes the carry into the highest digit.
-    fn count(bits: u32) -> u32 {
+    pub(crate) fn count(bits: u32) -> u32 {
         (Fr::MODULUS_BIT_SIZE + 1).div_ceil(bits)
     }
 
