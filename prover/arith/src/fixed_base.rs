@@ -67,47 +67,45 @@ impl<P: Point> FixedBase<P> {
 
     fn multiply_by<A: Adder<P>>(&self, scalars: &[Fr]) -> Vec<P> {
         let recoded = Recoded::in_windows(self.windows, scalars);
-        let mut lifted = Vec::with_capacity(self.multiples.len());
+        let (first, others) = self.multiples.split_first().expect("scalars have windows");
+        let mut lifted = Vec::with_capacity(others.len());
         let lift = |multiple: &P| A::lift(multiple, false);
-        self.multiples.par_iter().map(|multiples| multiples.iter().map(lift).collect()).collect_into_vec(&mut lifted);
+        others.par_iter().map(|multiples| multiples.iter().map(lift).collect()).collect_into_vec(&mut lifted);
         let mut products = vec![P::INFINITY; scalars.len()];
         products.par_chunks_mut(A::BLOCK).enumerate().for_each_init(A::new, |adder, (block, products)| {
             let scalars = Scalars::after(&recoded, block * A::BLOCK);
-            self.multiply_block(adder, &lifted, scalars, products);
+            multiply_block(adder, first, &lifted, scalars, products);
         });
         products
     }
+}
 
-    /// The products by as many scalars, the first ones.
-    fn multiply_block<A: Adder<P>>(
-        &self,
-        adder: &mut A,
-        lifted: &[Vec<A::Sum>],
-        scalars: Scalars<'_>,
-        products: &mut [P],
-    ) {
-        let mut sums = vec![A::INFINITY; products.len()];
-        let mut next = sums.clone();
-        for (window, multiples) in lifted.iter().enumerate() {
-            let mut additions = Vec::with_capacity(products.len());
-            for (index, digit) in scalars.digits(window as u32).take(products.len()).enumerate() {
-                if digit == 0 {
-                    next[index] = sums[index];
-                    continue;
-                }
-                let (place, right_negated) = (digit.unsigned_abs() as usize - 1, digit < 0);
-                if window == 0 {
-                    next[index] = A::lift(&self.multiples[0][place], right_negated);
-                    continue;
-                }
-                let (left, right) = (A::of_sum(&sums[index]), A::of_sum(&multiples[place]));
-                additions.push(Addition { left, right, left_negated: false, right_negated, to: index as u32 });
+/// The products by as many scalars, the first ones: what the lowest window's digit names, and a sum for each window above.
+fn multiply_block<P: Point, A: Adder<P>>(
+    adder: &mut A,
+    first: &[P],
+    lifted: &[Vec<A::Sum>],
+    scalars: Scalars<'_>,
+    products: &mut [P],
+) {
+    let place = |digit: i32| digit.unsigned_abs() as usize - 1;
+    let of_first = |digit| if digit == 0 { A::INFINITY } else { A::lift(&first[place(digit)], digit < 0) };
+    let mut sums: Vec<A::Sum> = scalars.digits(0).take(products.len()).map(of_first).collect();
+    let mut next = sums.clone();
+    for (window, multiples) in (1..).zip(lifted) {
+        let mut additions = Vec::with_capacity(products.len());
+        for (index, digit) in scalars.digits(window).take(products.len()).enumerate() {
+            if digit == 0 {
+                next[index] = sums[index];
+                continue;
             }
-            adder.add(Summands::Sums, &additions, &mut next);
-            core::mem::swap(&mut sums, &mut next);
+            let (left, right) = (A::of_sum(&sums[index]), A::of_sum(&multiples[place(digit)]));
+            additions.push(Addition { left, right, left_negated: false, right_negated: digit < 0, to: index as u32 });
         }
-        products.iter_mut().zip(&sums).for_each(|(product, sum)| *product = P::from_xy(&A::lower(sum)));
+        adder.add(Summands::Sums, &additions, &mut next);
+        core::mem::swap(&mut sums, &mut next);
     }
+    products.iter_mut().zip(&sums).for_each(|(product, sum)| *product = P::from_xy(&A::lower(sum)));
 }
 
 /// The multiples of a point by 1 to 2^k: each round adds the last of them to all.

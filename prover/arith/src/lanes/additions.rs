@@ -307,7 +307,7 @@ impl<U: Unit, W: Vector, P: Point, const N: usize> Adder<P> for LaneAdder<U, W, 
     type Summand = [[u64; 8]; N];
 
     const INFINITY: Self::Sum = Scaled(P::INFINITY);
-    const BLOCK: usize = if W::LANES > 8 { W::LANES << 7 } else { 1 << 10 };
+    const BLOCK: usize = if W::LANES > 8 { 1 << 11 } else { 1 << 10 };
 
     fn new() -> Self {
         Self { groups: Vec::new(), specials: Vec::new(), unit: PhantomData }

@@ -100,9 +100,9 @@ impl Register for Avx2 {
     #[inline(always)]
     fn at_most(self, other: Self) -> Mask {
         // Comparisons are of signed numbers.
-        let [this, other] =
-            [self, other].map(|words| instruction!(_mm256_xor_si256(words.0, _mm256_set1_epi64x(i64::MIN))));
-        !mask(instruction!(_mm256_cmpgt_epi64(this, other))) & Self::ALL
+        let sign = Self::splat(1 << 63);
+        let (this, other) = (self.sub(sign), other.sub(sign));
+        !mask(instruction!(_mm256_cmpgt_epi64(this.0, other.0))) & Self::ALL
     }
 
     #[inline(always)]
@@ -492,7 +492,13 @@ fn squared<M: Modulus>(a: &[Avx2; 9]) -> [Avx2; 9] {
 /// The same for the sum of two products.
 #[target_feature(enable = "avx2")]
 fn sum_of_products<M: Modulus>(a: [&[Avx2; 9]; 2], b: [&[Avx2; 9]; 2]) -> [Avx2; 9] {
-    in_steps!(first_step_of_two, step_of_two, |I| a.map(|a| a[I].add(a[I])), b, const { &Divisor::of::<M>() })
+    in_steps!(
+        first_step_of_two,
+        step_of_two,
+        |I| [a[0][I].add(a[0][I]), a[1][I].add(a[1][I])],
+        b,
+        const { &Divisor::of::<M>() }
+    )
 }
 
 /// What is called and not inlined: its code takes a tenth of the first cache, and an addition in G2 needs it ten times. A function that is

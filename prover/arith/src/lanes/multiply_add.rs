@@ -2,11 +2,8 @@
 
 use super::{
     Register, Vector,
-    field::{InLimbs, Modulus, carried},
+    field::{InLimbs, Modulus, carried, limb_mask},
 };
-
-/// Ones in the bits of a limb.
-const LIMB: u64 = (1 << 52) - 1;
 
 /// Multiplies 52 bits by 52 bits.
 pub(crate) trait MultiplyAdd: Register {
@@ -110,7 +107,7 @@ fn square<V: MultiplyAdd>(a: &[V; 5]) -> [V; 10] {
 #[inline(always)]
 fn montgomery<V: MultiplyAdd, M: Modulus>(mut t: [V; 10]) -> [V; 5] {
     // -1 / p modulo 2^52.
-    let factor = V::splat(M::INVERSE.wrapping_neg() & LIMB);
+    let factor = V::splat(M::INVERSE.wrapping_neg() & limb_mask::<V>());
     for i in 0..5 {
         let q = V::splat(0).add_product_low(t[i], factor);
         for j in 1..5 {
@@ -120,7 +117,7 @@ fn montgomery<V: MultiplyAdd, M: Modulus>(mut t: [V; 10]) -> [V; 5] {
             t[i + j + 1] = t[i + j + 1].add_product_high(q, V::splat(InLimbs::<V, M>::P[j]));
         }
         // The low bits of q p make those of t zero: they carry unless they were zero before.
-        t[i + 1] = t[i + 1].add(t[i].add(V::splat(LIMB)).sar_52());
+        t[i + 1] = t[i + 1].add(t[i].add(V::splat(limb_mask::<V>())).sar_52());
     }
     let [.., t5, t6, t7, t8, t9] = t;
     carried::<V>([t5, t6, t7, t8, t9])
