@@ -21,12 +21,13 @@ use crate::{
     proving_key::{Circuit, Counts, FixedPoints, ProvingKey},
 };
 use ark_bn254::{Fr, G1Affine, G2Affine};
-use ark_ec::{AffineRepr, CurveGroup};
+use ark_ec::AffineRepr;
 use ark_ff::{Field, One, UniformRand, Zero};
 use bitcoin::Network;
 use rand::{CryptoRng, RngCore, SeedableRng, rngs::OsRng};
 use rand_chacha::ChaCha20Rng;
-use taproof_arith::{Domain, FixedBase, G1, G2, Point};
+use rayon::prelude::*;
+use taproof_arith::{Domain, G1, G2, Point, batch_mul};
 use taproof_circuits::cs::Shape;
 use taproof_verifier::{
     groth16::{KeyError, VerifyingKey},
@@ -162,23 +163,24 @@ fn generate_with(
     let mut joined = Zeroizing::new(qap.joined(trapdoor.alpha, trapdoor.beta));
     let (public, private) = joined.split_at_mut(PUBLIC_WIRES);
     public.iter_mut().for_each(|value| *value *= gamma_inverse);
-    private.iter_mut().for_each(|value| *value *= delta_inverse);
+    private.par_iter_mut().for_each(|value| *value *= delta_inverse);
     let mut h = Zeroizing::new(domain.odd_lagrange_at(trapdoor.tau).expect("tau is no root of the double domain"));
-    h.iter_mut().for_each(|value| *value *= delta_inverse);
+    h.par_iter_mut().for_each(|value| *value *= delta_inverse);
     let (a_wires, a) = qap::occurring(&qap.a);
     let (b_wires, b) = qap::occurring(&qap.b);
     drop(qap);
 
-    let g1_count = a.len() + b.len() + private.len() + h.len();
-    let work = Work::new(g1_count as u64 + G2_COST * b.len() as u64, progress);
-    let g1 = FixedBase::<G1>::new(&G1Affine::generator(), g1_count);
-    let g2 = FixedBase::<G2>::new(&G2Affine::generator(), b.len());
-    let in_g1 = |scalar: Fr| (G1Affine::generator() * scalar).into_affine();
-    let in_g2 = |scalar: Fr| (G2Affine::generator() * scalar).into_affine();
-    let ic: Vec<G1Affine> = public.iter().map(|scalar| in_g1(*scalar)).collect();
-    let [alpha, beta_g1, delta_g1] = [trapdoor.alpha, trapdoor.beta, trapdoor.delta].map(in_g1);
-    let [beta, gamma, delta] = [trapdoor.beta, trapdoor.gamma, trapdoor.delta].map(in_g2);
-    VerifyingKey::new(alpha, beta, gamma, delta, &ic)?;
+    let scalars_g1: [&[Fr]; 6] = [&[trapdoor.alpha, trapdoor.beta, trapdoor.delta], public, &a, &b, private, &h];
+    let scalars_g2: [&[Fr]; 2] = [&[trapdoor.beta, trapdoor.gamma, trapdoor.delta], &b];
+    let count = |scalars: &[&[Fr]]| scalars.iter().map(|scalars| scalars.len() as u64).sum::<u64>();
+    let work = &Work::new(count(&scalars_g1) + G2_COST * count(&scalars_g2), progress);
+    let advance = |cost: u64| move |products: usize| work.advance(cost * products as u64);
+    let [fixed_g1, ic, a, b_g1, l, h] = batch_mul::<G1, _>(&G1Affine::generator(), scalars_g1, &advance(1));
+    let [fixed_g2, b_g2] = batch_mul::<G2, _>(&G2Affine::generator(), scalars_g2, &advance(G2_COST));
+    let [alpha, beta_g1, delta_g1] = fixed_g1[..].try_into().expect("three products");
+    let [beta, gamma, delta] = fixed_g2[..].try_into().expect("three products");
+    let affine_ic: Vec<G1Affine> = ic.iter().map(G1::to_affine).collect();
+    VerifyingKey::new(alpha.to_affine(), beta.to_affine(), gamma.to_affine(), delta.to_affine(), &affine_ic)?;
     let count = |n: usize| u32::try_from(n).expect("a circuit has fewer than 2^32 wires and rows");
     let [wires, rows] = [shape.wire_count(), shape.row_count()].map(count);
     Ok(ProvingKey {
@@ -186,22 +188,15 @@ fn generate_with(
         matrix_hash: shape.matrix_hash(),
         counts: Counts::new(wires, PUBLIC_WIRES as u32, rows, domain.log_size())
             .expect("the domain is one for the circuit's rows and public wires"),
-        points: FixedPoints {
-            alpha: G1::from_affine(&alpha),
-            beta_g1: G1::from_affine(&beta_g1),
-            delta_g1: G1::from_affine(&delta_g1),
-            beta: G2::from_affine(&beta),
-            gamma: G2::from_affine(&gamma),
-            delta: G2::from_affine(&delta),
-        },
-        ic: ic.iter().map(G1::from_affine).collect(),
+        points: FixedPoints { alpha, beta_g1, delta_g1, beta, gamma, delta },
+        ic,
         a_wires,
-        a: multiply(&work, &g1, &a, 1),
+        a,
         b_wires,
-        b_g1: multiply(&work, &g1, &b, 1),
-        b_g2: multiply(&work, &g2, &b, G2_COST),
-        l: multiply(&work, &g1, private, 1),
-        h: multiply(&work, &g1, &h, 1),
+        b_g1,
+        b_g2,
+        l,
+        h,
         matrices: MatricesBuf::default(),
     })
 }
@@ -215,15 +210,3 @@ impl Trapdoor {
 
 /// How much longer a point of G2 takes than one of G1, for the progress.
 const G2_COST: u64 = 3;
-
-/// How many points are computed between two reports: enough for the table to be prepared for each piece.
-const PIECE: usize = 1 << 17;
-
-fn multiply<P: Point>(work: &Work<'_>, base: &FixedBase<P>, scalars: &[Fr], cost: u64) -> Vec<P> {
-    let mut points = Vec::with_capacity(scalars.len());
-    for piece in scalars.chunks(PIECE) {
-        points.extend(base.multiply(piece));
-        work.advance(cost * piece.len() as u64);
-    }
-    points
-}

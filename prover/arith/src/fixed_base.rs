@@ -22,113 +22,129 @@ use rayon::prelude::*;
 /// Wider windows have tables that hardly fit a core's caches.
 const WINDOW_BITS_MAX: u32 = 15;
 
-/// Additions for so many scalars: one each a window, and one for each entry of the table.
+/// How many blocks of additions go through a window before the next: the window's multiples are then in a core's cache, as are the sums.
+const BLOCKS: usize = 4;
+
+/// Told from any thread how many more products there are.
+pub type Tell<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// The base times each scalar of every vector, on all threads. They share one table.
+pub fn batch_mul<P: Point, const N: usize>(
+    base: &Affine<P::Config>,
+    scalars: [&[Fr]; N],
+    tell: Tell<'_>,
+) -> [Vec<P>; N] {
+    let count = scalars.iter().map(|scalars| scalars.len() as u64).sum();
+    let bits = (3..=WINDOW_BITS_MAX).min_by_key(|bits| cost(count, *bits));
+    let bits = bits.expect("there are widths to choose from");
+    let products = P::batch_mul(Backend::current(), bits, base, &scalars, tell);
+    products.try_into().expect("as many vectors as of scalars")
+}
+
+/// Additions for so many scalars: one each a window but the first, and one for each entry of the table.
 fn cost(count: u64, window_bits: u32) -> u64 {
-    u64::from(Windows::count(window_bits)).saturating_mul(count.saturating_add(1 << (window_bits - 1)))
+    let windows = u64::from(Windows::count(window_bits));
+    count.saturating_mul(windows - 1).saturating_add(windows << (window_bits - 1))
 }
 
-/// The table of multiples of one base.
-#[derive(Debug)]
-pub struct FixedBase<P: Point> {
+/// The same on one back end, in windows of a given width.
+pub(crate) fn batch_mul_on<P: InLanes>(
+    backend: Backend,
+    window_bits: u32,
+    base: &Affine<P::Config>,
+    scalars: &[&[Fr]],
+    tell: Tell<'_>,
+) -> Vec<Vec<P>> {
+    let windows = Windows::new(window_bits);
+    on_backend!(
+        backend,
+        Unit => batch_mul_by::<P, P::Adder<Unit>>(windows, base, scalars, tell),
+        Portable => batch_mul_by::<P, PortableAdder<Field<P>>>(windows, base, scalars, tell)
+    )
+}
+
+fn batch_mul_by<P: Point, A: Adder<P>>(
     windows: Windows,
-    /// For each window w of c bits, the multiples 1 to 2^(c - 1) of 2^(w c) times the base.
-    multiples: Vec<Vec<P>>,
+    base: &Affine<P::Config>,
+    scalars: &[&[Fr]],
+    tell: Tell<'_>,
+) -> Vec<Vec<P>> {
+    let table = table::<P, A>(windows, base);
+    // All threads touch the memory first, which takes as long as some of the additions.
+    let infinities = |scalars: &&[Fr]| scalars.par_iter().map(|_| P::INFINITY).collect();
+    let mut products: Vec<Vec<P>> = scalars.iter().map(infinities).collect();
+    let chunk_len = BLOCKS * A::BLOCK;
+    let both = scalars.iter().zip(&mut products);
+    let chunks: Vec<_> =
+        both.flat_map(|(s, products)| s.chunks(chunk_len).zip(products.chunks_mut(chunk_len))).collect();
+    chunks.into_par_iter().with_max_len(1).for_each_init(A::new, |adder, (scalars, products)| {
+        multiply_chunk(adder, &table, Scalars::all(&Recoded::in_windows(windows, scalars)), products);
+        tell(products.len());
+    });
+    products
 }
 
-impl<P: Point> FixedBase<P> {
-    /// Makes the table, sized for multiplying about `count` scalars.
-    pub fn new(base: &Affine<P::Config>, count: usize) -> Self {
-        let bits = (3..=WINDOW_BITS_MAX).min_by_key(|bits| cost(count as u64, *bits));
-        let windows = Windows::new(bits.expect("there are widths to choose from"));
-        let double = |power: Projective<P::Config>, _| power.double();
-        let firsts =
-            core::iter::successors(Some(base.into_group()), |first| Some((0..windows.bits).fold(*first, double)));
-        let firsts = Projective::normalize_batch(&firsts.take(windows.count as usize).collect::<Vec<_>>());
-        let firsts: Vec<P> = firsts.iter().map(P::from_affine).collect();
-        let multiples = |first| P::multiples(Backend::current(), first, windows.bits - 1);
-        Self { windows, multiples: firsts.par_iter().map(multiples).collect() }
-    }
-
-    /// The base times each scalar.
-    pub fn multiply(&self, scalars: &[Fr]) -> Vec<P> {
-        P::multiply(Backend::current(), self, scalars)
-    }
-
-    pub(crate) fn multiply_on(&self, backend: Backend, scalars: &[Fr]) -> Vec<P>
-    where
-        P: InLanes,
-    {
-        on_backend!(
-            backend,
-            Unit => self.multiply_by::<P::Adder<Unit>>(scalars),
-            Portable => self.multiply_by::<PortableAdder<Field<P>>>(scalars)
-        )
-    }
-
-    fn multiply_by<A: Adder<P>>(&self, scalars: &[Fr]) -> Vec<P> {
-        let recoded = Recoded::in_windows(self.windows, scalars);
-        let (first, others) = self.multiples.split_first().expect("scalars have windows");
-        let mut lifted = Vec::with_capacity(others.len());
-        let lift = |multiple: &P| A::lift(multiple, false);
-        others.par_iter().map(|multiples| multiples.iter().map(lift).collect()).collect_into_vec(&mut lifted);
-        let mut products = vec![P::INFINITY; scalars.len()];
-        products.par_chunks_mut(A::BLOCK).enumerate().for_each_init(A::new, |adder, (block, products)| {
-            let scalars = Scalars::after(&recoded, block * A::BLOCK);
-            multiply_block(adder, first, &lifted, scalars, products);
-        });
-        products
-    }
+/// For each window w of c bits, the multiples by 1 to 2^(c - 1) of 2^(w c) times the base.
+fn table<P: Point, A: Adder<P>>(windows: Windows, base: &Affine<P::Config>) -> Vec<Vec<A::Sum>> {
+    let power = |first: &Projective<P::Config>| Some((0..windows.bits).fold(*first, |first, _| first.double()));
+    let firsts = core::iter::successors(Some(base.into_group()), power).take(windows.count as usize);
+    let firsts = Projective::normalize_batch(&firsts.collect::<Vec<_>>());
+    firsts.par_iter().with_max_len(1).map(|first| multiples::<P, A>(&P::from_affine(first), windows.bits - 1)).collect()
 }
 
-/// The products by as many scalars, the first ones: what the lowest window's digit names, and a sum for each window above.
-fn multiply_block<P: Point, A: Adder<P>>(
+/// The multiples of a point by 1 to 2^k: each round adds the last of them to all.
+fn multiples<P: Point, A: Adder<P>>(point: &P, k: u32) -> Vec<A::Sum> {
+    let mut adder = A::new();
+    let mut multiples = vec![A::INFINITY; 1 << k];
+    multiples[0] = A::lift(point, false);
+    for round in 0..k {
+        let (multiples, next) = multiples.split_at_mut(1 << round);
+        let last = multiples.last().expect("there is one");
+        let each = multiples.iter().map(|sum| (A::of_sum(sum), false));
+        add_each(&mut adder, each, core::iter::repeat((A::of_sum(last), false)), &mut next[..1 << round]);
+    }
+    multiples
+}
+
+/// The products by as many scalars, the first ones: a sum for each window after the first, in which both summands are multiples.
+fn multiply_chunk<P: Point, A: Adder<P>>(
     adder: &mut A,
-    first: &[P],
-    lifted: &[Vec<A::Sum>],
+    table: &[Vec<A::Sum>],
     scalars: Scalars<'_>,
     products: &mut [P],
 ) {
-    let place = |digit: i32| digit.unsigned_abs() as usize - 1;
-    let of_first = |digit| if digit == 0 { A::INFINITY } else { A::lift(&first[place(digit)], digit < 0) };
-    let mut sums: Vec<A::Sum> = scalars.digits(0).take(products.len()).map(of_first).collect();
-    let mut next = sums.clone();
-    for (window, multiples) in (1..).zip(lifted) {
-        let mut additions = Vec::with_capacity(products.len());
-        for (index, digit) in scalars.digits(window).take(products.len()).enumerate() {
-            if digit == 0 {
-                next[index] = sums[index];
-                continue;
-            }
-            let (left, right) = (A::of_sum(&sums[index]), A::of_sum(&multiples[place(digit)]));
-            additions.push(Addition { left, right, left_negated: false, right_negated: digit < 0, to: index as u32 });
-        }
-        adder.add(Summands::Sums, &additions, &mut next);
+    let infinity = A::INFINITY;
+    let multiple = |window: u32, digit: i32| {
+        let place = digit.unsigned_abs().checked_sub(1);
+        let sum = place.map_or(&infinity, |place| &table[window as usize][place as usize]);
+        (A::of_sum(sum), digit < 0)
+    };
+    let multiples = |window| scalars.digits(window).take(products.len()).map(move |digit| multiple(window, digit));
+    let (mut sums, mut next) = (vec![infinity; products.len()], vec![infinity; products.len()]);
+    add_each(adder, multiples(0), multiples(1), &mut sums);
+    for window in 2..table.len() as u32 {
+        add_each(adder, sums.iter().map(|sum| (A::of_sum(sum), false)), multiples(window), &mut next);
         core::mem::swap(&mut sums, &mut next);
     }
     products.iter_mut().zip(&sums).for_each(|(product, sum)| *product = P::from_xy(&A::lower(sum)));
 }
 
-/// The multiples of a point by 1 to 2^k: each round adds the last of them to all.
-pub(crate) fn multiples_on<P: InLanes>(backend: Backend, point: &P, k: u32) -> Vec<P> {
-    on_backend!(
-        backend,
-        Unit => multiples_by::<P, P::Adder<Unit>>(point, k),
-        Portable => multiples_by::<P, PortableAdder<Field<P>>>(point, k)
-    )
-}
-
-fn multiples_by<P: Point, A: Adder<P>>(point: &P, k: u32) -> Vec<P> {
-    let mut adder = A::new();
-    let mut multiples = vec![A::lift(point, false)];
-    for _ in 0..k {
-        let last = A::of_sum(multiples.last().expect("there is one"));
-        let plus_last = |(to, sum)| Addition::plain(A::of_sum(sum), last, to as u32);
-        let additions: Vec<_> = multiples.iter().enumerate().map(plus_last).collect();
-        let mut next = vec![A::INFINITY; multiples.len()];
-        adder.add(Summands::Sums, &additions, &mut next);
-        multiples.append(&mut next);
-    }
-    multiples.iter().map(|sum| P::from_xy(&A::lower(sum))).collect()
+/// The sums of summands, given with their signs.
+fn add_each<'a, 'b, P: Point, A: Adder<P>>(
+    adder: &mut A,
+    left: impl Iterator<Item = (&'a A::Summand, bool)>,
+    right: impl Iterator<Item = (&'b A::Summand, bool)>,
+    sums: &mut [A::Sum],
+) {
+    let addition = |(to, ((left, left_negated), (right, right_negated)))| Addition {
+        left,
+        right,
+        left_negated,
+        right_negated,
+        to,
+    };
+    let additions: Vec<_> = (0..).zip(left.zip(right)).map(addition).collect();
+    adder.add(Summands::Sums, &additions, sums);
 }
 
 #[cfg(test)]
@@ -137,6 +153,7 @@ mod tests {
     use crate::{G1, G2};
     use ark_bn254::{G1Affine, G2Affine};
     use ark_ff::{Field as _, PrimeField, UniformRand};
+    use core::sync::atomic::{AtomicUsize, Ordering};
     use rand::SeedableRng;
 
     fn scalars(count: usize) -> Vec<Fr> {
@@ -151,27 +168,36 @@ mod tests {
         let base = (G1Affine::generator() * Fr::from(5u64)).into_affine();
         let scalars = scalars(2100);
         let expected: Vec<G1Affine> = scalars.iter().map(|scalar| (base * scalar).into_affine()).collect();
-        for count in [0, 1 << 8, 1 << 11, 1 << 14, 1 << 30] {
-            let table = FixedBase::<G1>::new(&base, count);
+        for bits in 3..=WINDOW_BITS_MAX {
             for backend in Backend::available() {
-                let products = Point::multiply(backend, &table, &scalars);
-                assert!(
-                    products.iter().map(G1::to_affine).eq(expected.iter().copied()),
-                    "{backend}, table for {count}"
-                );
+                let told = AtomicUsize::new(0);
+                let tell = |count| {
+                    told.fetch_add(count, Ordering::Relaxed);
+                };
+                let parts = [&scalars[..2000], &[], &scalars[2000..]];
+                let products = G1::batch_mul(backend, bits, &base, &parts, &tell);
+                assert!(products.iter().map(Vec::len).eq([2000, 0, 100]));
+                let products = products.iter().flatten().map(G1::to_affine);
+                assert!(products.eq(expected.iter().copied()), "{backend}, {bits} bits");
+                assert_eq!(told.into_inner(), 2100);
             }
         }
         for backend in Backend::available() {
-            let multiples = multiples_on(backend, &G1::from_affine(&base), 9);
-            let expected = (1..=512u64).map(|factor| (base * Fr::from(factor)).into_affine());
-            assert!(multiples.iter().map(G1::to_affine).eq(expected), "{backend}");
-        }
-        let table = FixedBase::<G2>::new(&G2Affine::generator(), 100);
-        for backend in Backend::available() {
-            let products = Point::multiply(backend, &table, &scalars[..100]);
-            for (product, scalar) in products.iter().zip(&scalars) {
-                assert_eq!(product.to_affine(), (G2Affine::generator() * scalar).into_affine(), "{backend}");
+            let base = G2Affine::generator();
+            let products = G2::batch_mul(backend, 6, &base, &[&scalars[..100]], &|_| ());
+            for (product, scalar) in products[0].iter().zip(&scalars) {
+                assert_eq!(product.to_affine(), (base * scalar).into_affine(), "{backend}");
             }
+        }
+    }
+
+    #[test]
+    fn few_and_many_scalars_choose_their_windows() {
+        let base = G1Affine::generator();
+        for count in [0, 1, 40, 5000] {
+            let scalars = scalars(count);
+            let [products]: [Vec<G1>; 1] = batch_mul(&base, [&scalars], &|_| ());
+            assert!(products.iter().map(G1::to_affine).eq(scalars.iter().map(|scalar| (base * scalar).into_affine())));
         }
     }
 }

@@ -21,7 +21,7 @@ pub mod vectors;
 
 pub use backend::{Backend, UnavailableBackend, UnknownBackend};
 pub use domain::Domain;
-pub use fixed_base::FixedBase;
+pub use fixed_base::batch_mul;
 pub use inverse::batch_inverse;
 pub use mapped::MappedFile;
 pub use msm::{Recoded, Scalars, msm};

@@ -14,8 +14,10 @@ use ark_ff::{AdditiveGroup, BigInteger, PrimeField, Zero};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 use window::Workspace;
+use zeroize::Zeroize;
 
-/// Scalars recoded in signed digits of a width that suits sums over all of them. Any number of sums can share them.
+/// Scalars recoded in signed digits of a width that suits sums over all of them. Any number of sums can share them. They may be secret, and
+/// are overwritten when dropped.
 #[derive(Clone, Debug)]
 pub struct Recoded {
     windows: Windows,
@@ -26,18 +28,19 @@ pub struct Recoded {
 impl Recoded {
     /// Recodes elements, on all threads.
     pub fn of(values: &[Fr]) -> Self {
-        Self::in_windows(Windows::for_length(values.len()), values)
+        let windows = Windows::for_length(values.len());
+        Self { windows, shifted: values.par_iter().map(|value| windows.shifted(value)).collect() }
     }
 
-    /// The same in windows that suit something else.
+    /// The same in windows that suit something else, on this thread.
     pub(crate) fn in_windows(windows: Windows, values: &[Fr]) -> Self {
-        let shift = |value: &Fr| {
-            let mut shifted = value.into_bigint();
-            let carry = shifted.add_with_carry(&windows.offset);
-            debug_assert!(!carry, "a scalar and the offset lie below 2^255");
-            shifted
-        };
-        Self { windows, shifted: values.par_iter().map(shift).collect() }
+        Self { windows, shifted: values.iter().map(|value| windows.shifted(value)).collect() }
+    }
+}
+
+impl Drop for Recoded {
+    fn drop(&mut self) {
+        self.shifted.zeroize();
     }
 }
 
@@ -176,6 +179,14 @@ impl Windows {
         u64::from(Self::count(bits)) * (length * 7 + (16 << (bits - 1)))
     }
 
+    /// The integer below the order plus the offset.
+    fn shifted(&self, value: &Fr) -> BigInt {
+        let mut shifted = value.into_bigint();
+        let carry = shifted.add_with_carry(&self.offset);
+        debug_assert!(!carry, "a scalar and the offset lie below 2^255");
+        shifted
+    }
+
     fn digit_max(&self) -> u32 {
         1 << (self.bits - 1)
     }
@@ -187,11 +198,17 @@ const WINDOW_BITS_MAX: u32 = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FixedBase, G1, G2};
+    use crate::{G1, G2, batch_mul};
     use ark_bn254::{g1, g2};
     use ark_ec::{AffineRepr, CurveConfig, short_weierstrass::Affine};
     use ark_ff::{Field, UniformRand};
     use rand::{Rng, SeedableRng};
+
+    /// The points of these logarithms.
+    fn of_logs<P: Point>(logs: &[Fr]) -> Vec<P> {
+        let [points] = batch_mul(&Affine::generator(), [logs], &|_| ());
+        points
+    }
 
     /// Bases with infinities and repetitions, and scalars of every sort, with their logarithms' sum of products.
     fn case<P: Point>(len: usize, seed: u64) -> (Vec<P>, Vec<Fr>, Fr) {
@@ -212,7 +229,7 @@ mod tests {
             })
             .collect();
         let sum = logs.iter().zip(&scalars).map(|(log, scalar)| *log * scalar).sum();
-        (FixedBase::<P>::new(&Affine::generator(), len).multiply(&logs), scalars, sum)
+        (of_logs(&logs), scalars, sum)
     }
 
     fn sums_agree<P: Point>(len: usize, seed: u64)
@@ -244,7 +261,7 @@ mod tests {
         let scalar = |i: usize| if i <= window::TOGETHER { Fr::ONE } else { Fr::rand(&mut rng) };
         let scalars: Vec<Fr> = (0..len).map(scalar).collect();
         let log: Fr = logs.iter().zip(&scalars).map(|(log, scalar)| *log * scalar).sum();
-        let bases = FixedBase::<G1>::new(&Affine::generator(), len).multiply(&logs);
+        let bases: Vec<G1> = of_logs(&logs);
         for backend in Backend::available() {
             let sum = G1::msm(backend, &bases, Scalars::all(&Recoded::of(&scalars)));
             assert_eq!(sum, Affine::<g1::Config>::generator() * log, "{backend}");
@@ -279,10 +296,9 @@ mod tests {
             |i| -Fr::from(i),
             |i| Fr::from(2u64).pow([i % 254]),
         ];
-        let table = FixedBase::<P>::new(&Affine::generator(), LEN);
         for logs in logs {
             let logs: Vec<Fr> = (0..LEN as u64).map(logs).collect();
-            let bases = table.multiply(&logs);
+            let bases: Vec<P> = of_logs(&logs);
             let equal = vec![half; LEN];
             let cases = scalars.iter().map(|scalar| (0..LEN as u64).map(scalar).collect()).chain([equal]);
             for (case, scalars) in cases.enumerate() {

@@ -5,9 +5,9 @@
 //! file's digests to say.
 
 use crate::{
-    Backend, FixedBase, Scalars,
+    Backend, Scalars,
     affine::{Adder, Xy},
-    fixed_base,
+    fixed_base::{self, Tell},
     lanes::{Unit, additions::LaneAdder},
     msm,
     multiply::Multiply,
@@ -61,13 +61,15 @@ pub trait Point: Pod + PartialEq + Send + Sync + core::fmt::Debug {
     #[doc(hidden)]
     fn msm(backend: Backend, bases: &[Self], scalars: Scalars<'_>) -> Projective<Self::Config>;
 
-    /// [`FixedBase::multiply`] on a back end.
+    /// [`crate::batch_mul`] on a back end, in windows of a given width.
     #[doc(hidden)]
-    fn multiply(backend: Backend, table: &FixedBase<Self>, scalars: &[Fr]) -> Vec<Self>;
-
-    /// The multiples by 1 to 2^k, for tables, on a back end.
-    #[doc(hidden)]
-    fn multiples(backend: Backend, point: &Self, k: u32) -> Vec<Self>;
+    fn batch_mul(
+        backend: Backend,
+        window_bits: u32,
+        base: &Affine<Self::Config>,
+        scalars: &[&[Fr]],
+        tell: Tell<'_>,
+    ) -> Vec<Vec<Self>>;
 
     /// The point as plain data.
     fn from_affine(affine: &Affine<Self::Config>) -> Self {
@@ -153,12 +155,14 @@ impl Point for G1 {
         msm::msm_on(backend, bases, scalars)
     }
 
-    fn multiply(backend: Backend, table: &FixedBase<Self>, scalars: &[Fr]) -> Vec<Self> {
-        table.multiply_on(backend, scalars)
-    }
-
-    fn multiples(backend: Backend, point: &Self, k: u32) -> Vec<Self> {
-        fixed_base::multiples_on(backend, point, k)
+    fn batch_mul(
+        backend: Backend,
+        window_bits: u32,
+        base: &Affine<Self::Config>,
+        scalars: &[&[Fr]],
+        tell: Tell<'_>,
+    ) -> Vec<Vec<Self>> {
+        fixed_base::batch_mul_on(backend, window_bits, base, scalars, tell)
     }
 
     fn from_xy(xy: &Xy<Fq>) -> Self {
@@ -179,12 +183,14 @@ impl Point for G2 {
         msm::msm_on(backend, bases, scalars)
     }
 
-    fn multiply(backend: Backend, table: &FixedBase<Self>, scalars: &[Fr]) -> Vec<Self> {
-        table.multiply_on(backend, scalars)
-    }
-
-    fn multiples(backend: Backend, point: &Self, k: u32) -> Vec<Self> {
-        fixed_base::multiples_on(backend, point, k)
+    fn batch_mul(
+        backend: Backend,
+        window_bits: u32,
+        base: &Affine<Self::Config>,
+        scalars: &[&[Fr]],
+        tell: Tell<'_>,
+    ) -> Vec<Vec<Self>> {
+        fixed_base::batch_mul_on(backend, window_bits, base, scalars, tell)
     }
 
     fn from_xy(xy: &Xy<Fq2>) -> Self {

@@ -13,14 +13,14 @@ use rand_chacha::ChaCha20Rng;
 use rayon::prelude::*;
 use std::{hint::black_box, sync::Arc};
 use taproof_arith::{
-    Domain, FixedBase, Point, Recoded, Scalars,
+    Domain, Point, Recoded, Scalars, batch_mul,
     vectors::{self, Element},
 };
 use taproof_verifier::poseidon2;
 
 pub(super) fn msm<P: Point + 'static>(log_size: u32, against_ark: bool) -> Prepared {
     let scalars = Arc::new(scalars(1 << log_size));
-    let points = FixedBase::<P>::new(&Affine::generator(), scalars.len()).multiply(&scalars);
+    let [points]: [Vec<P>; 1] = batch_mul(&Affine::generator(), [&scalars], &|_| ());
     let ark = against_ark.then(|| {
         let (points, scalars): (Vec<Affine<P::Config>>, _) =
             (points.iter().map(Point::to_affine).collect(), scalars.clone());

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{progress::Silent, toy::Toy};
 use ark_bn254::{Bn254, G2Affine};
-use ark_ec::pairing::Pairing;
+use ark_ec::{CurveGroup, pairing::Pairing};
 use ark_ff::{AdditiveGroup, FftField};
 use std::sync::Mutex;
 
