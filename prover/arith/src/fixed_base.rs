@@ -22,8 +22,12 @@ use rayon::prelude::*;
 /// Wider windows have tables that hardly fit a core's caches.
 const WINDOW_BITS_MAX: u32 = 15;
 
-/// How many blocks of additions go through a window before the next: the window's multiples are then in a core's cache, as are the sums.
-const BLOCKS: usize = 4;
+/// How many scalars go through a window before the next, in blocks of additions: the window's multiples are then in a core's cache, as are
+/// the sums.
+const BLOCKS_MAX: usize = 4;
+
+/// How many chunks of scalars there are for each thread, unless they are few or many: enough for all threads to end together.
+const CHUNKS_PER_THREAD: usize = 16;
 
 /// Told from any thread how many more products there are.
 pub type Tell<'a> = &'a (dyn Fn(usize) + Sync);
@@ -73,7 +77,9 @@ fn batch_mul_by<P: Point, A: Adder<P>>(
     // All threads touch the memory first, which takes as long as some of the additions.
     let infinities = |scalars: &&[Fr]| scalars.par_iter().map(|_| P::INFINITY).collect();
     let mut products: Vec<Vec<P>> = scalars.iter().map(infinities).collect();
-    let chunk_len = BLOCKS * A::BLOCK;
+    let count: usize = products.iter().map(Vec::len).sum();
+    let chunk_len = count.div_ceil(CHUNKS_PER_THREAD * rayon::current_num_threads());
+    let chunk_len = chunk_len.clamp(A::BLOCK / 2, BLOCKS_MAX * A::BLOCK);
     let both = scalars.iter().zip(&mut products);
     let chunks: Vec<_> =
         both.flat_map(|(s, products)| s.chunks(chunk_len).zip(products.chunks_mut(chunk_len))).collect();
