@@ -37,7 +37,7 @@ use federation::SIGNERS;
 use poster::{Poster, Troubles};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha20Rng;
-use std::collections::HashMap;
+use std::{collections::HashMap, thread};
 use taproof_circuits::schnorr::SecretKey;
 use taproof_verifier::{bridge::Bridge, follow::Params, headers::BlockId, program::Program};
 use truth::{Books, Sums, Truth};
@@ -408,8 +408,7 @@ fn seeds() -> Vec<u64> {
 
 #[test]
 fn value_is_conserved_and_everything_valid_becomes_final_in_a_storm() {
-    let mut tallies = Vec::new();
-    for seed in seeds() {
+    let rage = |seed| {
         println!("seed {seed}");
         let mut storm = Storm::new(seed);
         while storm.tally.blocks < BLOCKS {
@@ -417,8 +416,12 @@ fn value_is_conserved_and_everything_valid_becomes_final_in_a_storm() {
         }
         storm.settle();
         println!("seed {seed}: {:#?}", storm.tally);
-        tallies.push(storm.tally);
-    }
+        storm.tally
+    };
+    let tallies: Vec<Tally> = thread::scope(|scope| {
+        let storms: Vec<_> = seeds().into_iter().map(|seed| scope.spawn(move || rage(seed))).collect();
+        storms.into_iter().map(|storm| storm.join().expect("its panic is printed")).collect()
+    });
     // The storms are worth the name: each of these happened.
     let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum::<u64>();
     let trouble = |count: fn(&Troubles) -> u32| {

@@ -11,6 +11,7 @@ use clap::Parser;
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::Instant,
 };
 
@@ -63,9 +64,15 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     tools::ensure_snarkjs(&root())?;
     tools::ensure_chromium()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    run(cargo().args(["check", "-p", "taproof-verifier", "--no-default-features"]))?;
-    run(cargo().args(["test", "--workspace"]).env("BITCOIND_EXE", bitcoind::ensure()?))?;
+    // A node that has to be built takes what cores the compiler leaves.
+    let node = thread::scope(|scope| {
+        let node = scope.spawn(bitcoind::ensure);
+        run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+        run(cargo().args(["check", "-p", "taproof-verifier", "--no-default-features"]))?;
+        run(cargo().args(["test", "--workspace", "--no-run"]))?;
+        node.join().expect("a node is found or an error returned")
+    })?;
+    run(cargo().args(["test", "--workspace"]).env("BITCOIND_EXE", node))?;
     count::count(false)?;
     fuzz::run_briefly(fuzz_s)
 }

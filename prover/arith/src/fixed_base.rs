@@ -1,7 +1,7 @@
 //! One base times many scalars: what a setup computes.
 //!
-//! Scalars are cut into signed windows. A table holds every multiple that a window can ask for, so each window costs one
-//! addition. Additions are affine: a block of sums is advanced together and shares one inversion, about six
+//! Scalars are cut into signed windows. A table holds every multiple that a window can ask for, so each window after the first costs
+//! one addition. Additions are affine: a block of sums is advanced together and shares one inversion, about six
 //! multiplications a point where a projective sum takes eleven, and the results are affine without a last step.
 
 use crate::{
