@@ -80,9 +80,9 @@ fn batch_mul_by<P: Point, A: Adder<P>>(
     let count: usize = products.iter().map(Vec::len).sum();
     let chunk_len = count.div_ceil(CHUNKS_PER_THREAD * rayon::current_num_threads());
     let chunk_len = chunk_len.clamp(A::BLOCK / 2, BLOCKS_MAX * A::BLOCK);
-    let both = scalars.iter().zip(&mut products);
-    let chunks: Vec<_> =
-        both.flat_map(|(s, products)| s.chunks(chunk_len).zip(products.chunks_mut(chunk_len))).collect();
+    let vectors = scalars.iter().zip(&mut products);
+    let chunks = vectors.flat_map(|(scalars, products)| scalars.chunks(chunk_len).zip(products.chunks_mut(chunk_len)));
+    let chunks: Vec<_> = chunks.collect();
     chunks.into_par_iter().with_max_len(1).for_each_init(A::new, |adder, (scalars, products)| {
         multiply_chunk(adder, &table, Scalars::all(&Recoded::in_windows(windows, scalars)), products);
         tell(products.len());
@@ -112,7 +112,7 @@ fn multiples<P: Point, A: Adder<P>>(point: &P, k: u32) -> Vec<A::Sum> {
     multiples
 }
 
-/// The products by as many scalars, the first ones: a sum for each window after the first, in which both summands are multiples.
+/// The product by each scalar: a sum for each window after the first, in which both summands are multiples.
 fn multiply_chunk<P: Point, A: Adder<P>>(
     adder: &mut A,
     table: &[Vec<A::Sum>],
@@ -125,7 +125,7 @@ fn multiply_chunk<P: Point, A: Adder<P>>(
         let sum = place.map_or(&infinity, |place| &table[window as usize][place as usize]);
         (A::of_sum(sum), digit < 0)
     };
-    let multiples = |window| scalars.digits(window).take(products.len()).map(move |digit| multiple(window, digit));
+    let multiples = |window| scalars.digits(window).map(move |digit| multiple(window, digit));
     let (mut sums, mut next) = (vec![infinity; products.len()], vec![infinity; products.len()]);
     add_each(adder, multiples(0), multiples(1), &mut sums);
     for window in 2..table.len() as u32 {
