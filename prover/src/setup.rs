@@ -172,8 +172,8 @@ fn generate_with(
 
     let scalars_g1: [&[Fr]; 6] = [&[trapdoor.alpha, trapdoor.beta, trapdoor.delta], public, &a, &b, private, &h];
     let scalars_g2: [&[Fr]; 2] = [&[trapdoor.beta, trapdoor.gamma, trapdoor.delta], &b];
-    let count = |scalars: &[&[Fr]]| scalars.iter().map(|scalars| scalars.len() as u64).sum::<u64>();
-    let work = &Work::new(count(&scalars_g1) + G2_COST * count(&scalars_g2), progress);
+    let total = |scalars: &[&[Fr]]| scalars.iter().map(|scalars| scalars.len() as u64).sum::<u64>();
+    let work = &Work::new(total(&scalars_g1) + G2_COST * total(&scalars_g2), progress);
     let advance = |cost: u64| move |products: usize| work.advance(cost * products as u64);
     let [fixed_g1, ic, a, b_g1, l, h] = batch_mul::<G1, _>(&G1Affine::generator(), scalars_g1, &advance(1));
     let [fixed_g2, b_g2] = batch_mul::<G2, _>(&G2Affine::generator(), scalars_g2, &advance(G2_COST));

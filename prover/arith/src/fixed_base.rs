@@ -32,6 +32,14 @@ const CHUNKS_PER_THREAD: usize = 16;
 /// Told from any thread how many more products there are.
 pub type Tell<'a> = &'a (dyn Fn(usize) + Sync);
 
+/// What is to be multiplied, and how.
+pub struct BatchMul<'a, P: Point> {
+    windows: Windows,
+    base: &'a Affine<P::Config>,
+    scalars: &'a [&'a [Fr]],
+    tell: Tell<'a>,
+}
+
 /// The base times each scalar of every vector, on all threads. They share one table.
 pub fn batch_mul<P: Point, const N: usize>(
     base: &Affine<P::Config>,
@@ -40,8 +48,8 @@ pub fn batch_mul<P: Point, const N: usize>(
 ) -> [Vec<P>; N] {
     let count = scalars.iter().map(|scalars| scalars.len() as u64).sum();
     let bits = (3..=WINDOW_BITS_MAX).min_by_key(|bits| cost(count, *bits));
-    let bits = bits.expect("there are widths to choose from");
-    let products = P::batch_mul(Backend::current(), bits, base, &scalars, tell);
+    let windows = Windows::new(bits.expect("there are widths to choose from"));
+    let products = P::batch_mul(Backend::current(), &BatchMul { windows, base, scalars: &scalars, tell });
     products.try_into().expect("as many vectors as of scalars")
 }
 
@@ -51,28 +59,16 @@ fn cost(count: u64, window_bits: u32) -> u64 {
     count.saturating_mul(windows - 1).saturating_add(windows << (window_bits - 1))
 }
 
-/// The same on one back end, in windows of a given width.
-pub(crate) fn batch_mul_on<P: InLanes>(
-    backend: Backend,
-    window_bits: u32,
-    base: &Affine<P::Config>,
-    scalars: &[&[Fr]],
-    tell: Tell<'_>,
-) -> Vec<Vec<P>> {
-    let windows = Windows::new(window_bits);
+/// The products of each vector on one back end.
+pub(crate) fn batch_mul_on<P: InLanes>(backend: Backend, work: &BatchMul<'_, P>) -> Vec<Vec<P>> {
     on_backend!(
         backend,
-        Unit => batch_mul_by::<P, P::Adder<Unit>>(windows, base, scalars, tell),
-        Portable => batch_mul_by::<P, PortableAdder<Field<P>>>(windows, base, scalars, tell)
+        Unit => batch_mul_by::<P, P::Adder<Unit>>(work),
+        Portable => batch_mul_by::<P, PortableAdder<Field<P>>>(work)
     )
 }
 
-fn batch_mul_by<P: Point, A: Adder<P>>(
-    windows: Windows,
-    base: &Affine<P::Config>,
-    scalars: &[&[Fr]],
-    tell: Tell<'_>,
-) -> Vec<Vec<P>> {
+fn batch_mul_by<P: Point, A: Adder<P>>(&BatchMul { windows, base, scalars, tell }: &BatchMul<'_, P>) -> Vec<Vec<P>> {
     let table = table::<P, A>(windows, base);
     // All threads touch the memory first, which takes as long as some of the additions.
     let infinities = |scalars: &&[Fr]| scalars.par_iter().map(|_| P::INFINITY).collect();
@@ -181,7 +177,8 @@ mod tests {
                     told.fetch_add(count, Ordering::Relaxed);
                 };
                 let parts = [&scalars[..2000], &[], &scalars[2000..]];
-                let products = G1::batch_mul(backend, bits, &base, &parts, &tell);
+                let work = BatchMul { windows: Windows::new(bits), base: &base, scalars: &parts, tell: &tell };
+                let products = G1::batch_mul(backend, &work);
                 assert!(products.iter().map(Vec::len).eq([2000, 0, 100]));
                 let products = products.iter().flatten().map(G1::to_affine);
                 assert!(products.eq(expected.iter().copied()), "{backend}, {bits} bits");
@@ -190,7 +187,9 @@ mod tests {
         }
         for backend in Backend::available() {
             let base = G2Affine::generator();
-            let products = G2::batch_mul(backend, 6, &base, &[&scalars[..100]], &|_| ());
+            let parts = [&scalars[..100]];
+            let work = BatchMul { windows: Windows::new(6), base: &base, scalars: &parts, tell: &|_| () };
+            let products = G2::batch_mul(backend, &work);
             for (product, scalar) in products[0].iter().zip(&scalars) {
                 assert_eq!(product.to_affine(), (base * scalar).into_affine(), "{backend}");
             }

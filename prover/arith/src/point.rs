@@ -7,7 +7,7 @@
 use crate::{
     Backend, Scalars,
     affine::{Adder, Xy},
-    fixed_base::{self, Tell},
+    fixed_base::{self, BatchMul},
     lanes::{Unit, additions::LaneAdder},
     msm,
     multiply::Multiply,
@@ -61,15 +61,9 @@ pub trait Point: Pod + PartialEq + Send + Sync + core::fmt::Debug {
     #[doc(hidden)]
     fn msm(backend: Backend, bases: &[Self], scalars: Scalars<'_>) -> Projective<Self::Config>;
 
-    /// [`crate::batch_mul`] on a back end, in windows of a given width.
+    /// [`crate::batch_mul`] on a back end.
     #[doc(hidden)]
-    fn batch_mul(
-        backend: Backend,
-        window_bits: u32,
-        base: &Affine<Self::Config>,
-        scalars: &[&[Fr]],
-        tell: Tell<'_>,
-    ) -> Vec<Vec<Self>>;
+    fn batch_mul(backend: Backend, work: &BatchMul<'_, Self>) -> Vec<Vec<Self>>;
 
     /// The point as plain data.
     fn from_affine(affine: &Affine<Self::Config>) -> Self {
@@ -155,14 +149,8 @@ impl Point for G1 {
         msm::msm_on(backend, bases, scalars)
     }
 
-    fn batch_mul(
-        backend: Backend,
-        window_bits: u32,
-        base: &Affine<Self::Config>,
-        scalars: &[&[Fr]],
-        tell: Tell<'_>,
-    ) -> Vec<Vec<Self>> {
-        fixed_base::batch_mul_on(backend, window_bits, base, scalars, tell)
+    fn batch_mul(backend: Backend, work: &BatchMul<'_, Self>) -> Vec<Vec<Self>> {
+        fixed_base::batch_mul_on(backend, work)
     }
 
     fn from_xy(xy: &Xy<Fq>) -> Self {
@@ -183,14 +171,8 @@ impl Point for G2 {
         msm::msm_on(backend, bases, scalars)
     }
 
-    fn batch_mul(
-        backend: Backend,
-        window_bits: u32,
-        base: &Affine<Self::Config>,
-        scalars: &[&[Fr]],
-        tell: Tell<'_>,
-    ) -> Vec<Vec<Self>> {
-        fixed_base::batch_mul_on(backend, window_bits, base, scalars, tell)
+    fn batch_mul(backend: Backend, work: &BatchMul<'_, Self>) -> Vec<Vec<Self>> {
+        fixed_base::batch_mul_on(backend, work)
     }
 
     fn from_xy(xy: &Xy<Fq2>) -> Self {
