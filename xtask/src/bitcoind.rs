@@ -1,6 +1,6 @@
 //! Bitcoin Core's node for the tests: the user's, or one that is built once from source and kept in the user's cache.
 
-use crate::{run, tools};
+use crate::{nice, run, tools};
 use anyhow::{Context, ensure};
 use std::{
     env,
@@ -99,10 +99,9 @@ fn build(cache: &Path, program: &Path) -> anyhow::Result<()> {
     include.push(&alone);
     run(to_stderr(Command::new("cmake").arg("-S").arg(source).arg("-B").arg(&tree).args(OPTIONS).arg(include)))?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-    // What else is built at the same time goes first.
-    let build = ["-n", "19", "cmake", "--build"];
-    let jobs = ["--target", "bitcoind", "--parallel", &jobs];
-    run(to_stderr(Command::new("nice").args(build).arg(&tree).args(jobs)))?;
+    let mut build = Command::new("cmake");
+    build.arg("--build").arg(&tree).args(["--target", "bitcoind", "--parallel", &jobs]);
+    run(to_stderr(&mut nice(&build)))?;
     let built = tree.join("bin/bitcoind");
     fs::rename(&built, program)
         .with_context(|| format!("{} cannot be moved to {}", built.display(), program.display()))?;

@@ -2,29 +2,45 @@
 //!
 //! No sanitizer is on: the targets are safe Rust and look for panics, broken round trips and unbounded allocation.
 
-use crate::{cargo, root, run, tools};
+use crate::{cargo, nice, root, run, tools};
 use anyhow::{Context, ensure};
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command, sync::Mutex, thread};
 
-/// Runs every target for so many seconds, with coverage of the workspace's own code. Dependencies are those of the tests, whose
+/// Compiles every target, at the lowest priority, with coverage of the workspace's own code. Dependencies are those of the tests, whose
 /// build takes most of the time.
-pub(crate) fn run_briefly(seconds: u32) -> anyhow::Result<()> {
-    let (root, targets) = (root(), targets()?);
+pub(crate) fn build_briefly() -> anyhow::Result<()> {
+    let targets = targets()?;
     let binaries = targets.iter().flat_map(|target| ["--bin", target]);
     // The workspace's other packages choose the dependencies' features: without them all dependencies would be built again.
     let mut build = cargo();
-    build.args(["build", "--workspace"]).args(binaries);
+    build.args(["build", "--quiet", "--workspace"]).args(binaries);
     // No target waits for the kernels, which take most of the time to compile with all optimisations.
     build.args(["--config", "profile.dev.package.taproof-arith.opt-level=1"]);
-    run(build.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrumented-rustc")))?;
-    let programs = tools::target_folder(&root).join("debug");
-    for target in &targets {
-        let (corpus, artifacts) = (folder("corpus", target)?, folder("artifacts", target)?);
-        run(Command::new(programs.join(target))
-            .arg(corpus)
-            .arg(format!("-artifact_prefix={artifacts}/"))
-            .args(limits(seconds)))?;
-    }
+    run(&mut nice(build.env("RUSTC_WORKSPACE_WRAPPER", root().join("fuzz/instrumented-rustc"))))
+}
+
+/// Runs every target that [`build_briefly`] compiled for so many seconds, as many at a time as there are cores.
+pub(crate) fn run_briefly(seconds: u32) -> anyhow::Result<()> {
+    let (programs, targets) = (tools::target_folder(&root()).join("debug"), targets()?);
+    let waiting = Mutex::new(targets.iter());
+    let next = || waiting.lock().expect("no thread panics here").next();
+    let work = || std::iter::from_fn(next).try_for_each(|target| run_quietly(&programs, target, seconds));
+    thread::scope(|scope| {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("errors are returned"))
+    })
+}
+
+/// Runs a target and prints what it says if it finds something, and otherwise one line.
+fn run_quietly(programs: &Path, target: &str, seconds: u32) -> anyhow::Result<()> {
+    let (corpus, artifacts) = (folder("corpus", target)?, folder("artifacts", target)?);
+    let mut command = Command::new(programs.join(target));
+    command.arg(corpus).arg(format!("-artifact_prefix={artifacts}/")).args(limits(seconds));
+    let output = command.output().with_context(|| format!("{target} could not be started"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}\n{command:?} failed: {}", output.status);
+    eprintln!("xtask: fuzz target {target}: {}", said.lines().last().unwrap_or_default());
     Ok(())
 }
 

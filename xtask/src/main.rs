@@ -64,15 +64,20 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     tools::ensure_snarkjs(&root())?;
     tools::ensure_chromium()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(cargo().args(["check", "-p", "taproof-verifier", "--no-default-features"]))?;
     // A node that has to be built takes what cores the compiler leaves.
     let node = thread::scope(|scope| {
         let node = scope.spawn(bitcoind::ensure);
-        run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-        run(cargo().args(["check", "-p", "taproof-verifier", "--no-default-features"]))?;
         run(cargo().args(["test", "--workspace", "--no-run"]))?;
         node.join().expect("a node is found or an error returned")
     })?;
-    run(cargo().args(["test", "--workspace"]).env("BITCOIND_EXE", node))?;
+    // Tests leave a core idle while they wait for a node.
+    thread::scope(|scope| {
+        let built = scope.spawn(fuzz::build_briefly);
+        run(cargo().args(["test", "--workspace"]).env("BITCOIND_EXE", node))?;
+        built.join().expect("errors are returned")
+    })?;
     count::count(false)?;
     fuzz::run_briefly(fuzz_s)
 }
@@ -81,6 +86,15 @@ fn cargo() -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(root());
     command
+}
+
+/// The same command at the lowest priority: what else runs goes first.
+fn nice(command: &Command) -> Command {
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "19"]).arg(command.get_program()).args(command.get_args());
+    nice.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.get_current_dir().into_iter().for_each(|folder| _ = nice.current_dir(folder));
+    nice
 }
 
 /// Runs a command, says how long it took, and fails if it does.
