@@ -21,34 +21,53 @@ use zeroize::Zeroize;
 #[derive(Clone, Debug)]
 pub struct Recoded {
     windows: Windows,
-    /// The integers below the order, each plus [`Windows::offset`].
-    shifted: Vec<BigInt>,
+    /// How many scalars there are.
+    len: usize,
+    /// For each window the digit of every scalar, each plus [`Windows::half`].
+    digits: Vec<u16>,
 }
+
+/// How many scalars are recoded at a time: their integers stay in a core's first cache.
+const RECODED_TOGETHER: usize = 512;
 
 impl Recoded {
     /// Recodes elements, on all threads.
     pub fn of(values: &[Fr]) -> Self {
         let windows = Windows::for_length(values.len());
-        Self { windows, shifted: values.par_iter().map(|value| windows.shifted(value)).collect() }
+        let mut recoded = Self::zeros(windows, values.len());
+        let mut blocks: Vec<Vec<&mut [u16]>> = Vec::new();
+        blocks.resize_with(values.len().div_ceil(RECODED_TOGETHER), Vec::new);
+        for column in recoded.digits.chunks_mut(values.len().max(1)) {
+            blocks.iter_mut().zip(column.chunks_mut(RECODED_TOGETHER)).for_each(|(block, column)| block.push(column));
+        }
+        let values = values.par_chunks(RECODED_TOGETHER);
+        values.zip(blocks).for_each(|(values, columns)| windows.recode(values, columns));
+        recoded
     }
 
     /// The same in windows that suit something else, on this thread.
     pub(crate) fn in_windows(windows: Windows, values: &[Fr]) -> Self {
-        Self { windows, shifted: values.iter().map(|value| windows.shifted(value)).collect() }
+        let mut recoded = Self::zeros(windows, values.len());
+        windows.recode(values, recoded.digits.chunks_mut(values.len().max(1)));
+        recoded
+    }
+
+    fn zeros(windows: Windows, len: usize) -> Self {
+        Self { windows, len, digits: vec![0; windows.count as usize * len] }
     }
 }
 
 impl Drop for Recoded {
     fn drop(&mut self) {
-        self.shifted.zeroize();
+        self.digits.zeroize();
     }
 }
 
 /// One scalar for each base: a vector as it stands, a part of one, or picked from one by index.
 #[derive(Clone, Copy, Debug)]
 pub struct Scalars<'a> {
-    windows: &'a Windows,
-    values: &'a [BigInt],
+    recoded: &'a Recoded,
+    first: usize,
     picked: Option<&'a [u32]>,
 }
 
@@ -62,8 +81,9 @@ impl<'a> Scalars<'a> {
     ///
     /// # Panics
     /// If there are fewer.
-    pub fn after(Recoded { windows, shifted }: &'a Recoded, first: usize) -> Self {
-        Self { windows, values: &shifted[first..], picked: None }
+    pub fn after(recoded: &'a Recoded, first: usize) -> Self {
+        assert!(first <= recoded.len, "there are as many values");
+        Self { recoded, first, picked: None }
     }
 
     /// The values at the given indices.
@@ -73,7 +93,7 @@ impl<'a> Scalars<'a> {
 
     /// The number of scalars.
     pub fn len(&self) -> usize {
-        self.picked.map_or(self.values.len(), <[u32]>::len)
+        self.picked.map_or(self.recoded.len - self.first, <[u32]>::len)
     }
 
     /// Whether there are none.
@@ -82,17 +102,13 @@ impl<'a> Scalars<'a> {
     }
 
     /// The digits of one window.
-    pub(crate) fn digits(self, window: u32) -> impl Iterator<Item = i32> + use<'a> {
-        let Self { windows, values, picked } = self;
-        let first_bit = window * windows.bits;
-        let (limb, shift) = ((first_bit / 64) as usize, first_bit % 64);
-        let mask = (1u64 << windows.bits) - 1;
-        let half = if window + 1 == windows.count { 0 } else { windows.digit_max() as i32 };
+    pub(crate) fn digits(self, window: u32) -> impl Iterator<Item = i32> + Clone + use<'a> {
+        let Self { recoded: Recoded { windows, len, digits }, first, picked } = self;
+        let column = &digits[window as usize * len..][first..*len];
+        let half = windows.half(window);
         (0..self.len()).map(move |index| {
-            let limbs = &values[picked.map_or(index, |indices| indices[index] as usize)].0;
-            let low = limbs[limb] >> shift;
-            let high = limbs.get(limb + 1).map_or(0, |next| (next << 1) << (63 - shift));
-            ((low | high) & mask) as i32 - half
+            let digit = column[picked.map_or(index, |indices| indices[index] as usize)];
+            i32::from(digit) - half
         })
     }
 }
@@ -124,7 +140,7 @@ fn msm_by<P: Point, A: Adder<P>>(bases: &[P], scalars: Scalars<'_>) -> Projectiv
     if bases.is_empty() {
         return Projective::zero();
     }
-    let windows = scalars.windows;
+    let windows = scalars.recoded.windows;
     // Workspaces are large, so no more are made than there are windows in work at a time.
     let idle = Mutex::new(Vec::new());
     let workspaces = || idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,6 +193,27 @@ impl Windows {
     /// bucket.
     fn cost(length: u64, bits: u32) -> u64 {
         u64::from(Self::count(bits)) * (length * 7 + (16 << (bits - 1)))
+    }
+
+    /// What is added to a window's digits so that none is below zero: their part of the offset.
+    fn half(&self, window: u32) -> i32 {
+        if window + 1 == self.count { 0 } else { self.digit_max() as i32 }
+    }
+
+    /// Writes the digits of scalars, each plus [`Windows::half`], window by window.
+    fn recode<'a>(&self, values: &[Fr], columns: impl IntoIterator<Item = &'a mut [u16]>) {
+        let mut shifted: Vec<BigInt> = values.iter().map(|value| self.shifted(value)).collect();
+        let mask = (1u64 << self.bits) - 1;
+        for (window, column) in (0..self.count).zip(columns) {
+            let first_bit = window * self.bits;
+            let (limb, shift) = ((first_bit / 64) as usize, first_bit % 64);
+            for (digit, scalar) in column.iter_mut().zip(&shifted) {
+                let low = scalar.0[limb] >> shift;
+                let high = scalar.0.get(limb + 1).map_or(0, |next| (next << 1) << (63 - shift));
+                *digit = ((low | high) & mask) as u16;
+            }
+        }
+        shifted.zeroize();
     }
 
     /// The integer below the order plus the offset.

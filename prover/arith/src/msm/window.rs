@@ -7,7 +7,7 @@ use crate::{
 use ark_ec::short_weierstrass::{Affine, Projective};
 use ark_ff::{AdditiveGroup, Zero};
 
-/// The bit of an entry that says that a base is to be negated.
+/// The bit of an entry that says that a base is to be negated: the sign of its digit.
 const NEGATIVE: u32 = 1 << 31;
 
 /// An index and a sign share 32 bits.
@@ -22,8 +22,6 @@ pub(super) struct Workspace<P: Point, A: Adder<P>> {
     adder: A,
     /// For each base whose digit is not zero, its index and sign; sorted by the digit's amount.
     order: Vec<u32>,
-    /// The digit of each base: its amount and sign.
-    digits: Vec<u32>,
     /// The length of each bucket.
     lengths: Vec<u32>,
     /// The sums of this round, bucket after bucket, and those of the next one.
@@ -43,7 +41,6 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
         Self {
             adder: A::new(),
             order: Vec::new(),
-            digits: Vec::new(),
             lengths: Vec::new(),
             sums: Vec::new(),
             next: Vec::new(),
@@ -56,7 +53,7 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
     pub(super) fn sum(
         &mut self,
         bases: &[P],
-        digits: impl Iterator<Item = i32>,
+        digits: impl Iterator<Item = i32> + Clone,
         digit_max: u32,
     ) -> Projective<P::Config> {
         self.sort(digits, digit_max);
@@ -68,18 +65,13 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
     }
 
     /// Finds the order and the lengths.
-    fn sort(&mut self, digits: impl Iterator<Item = i32>, digit_max: u32) {
-        let Self { order, digits: signed, lengths, .. } = self;
+    fn sort(&mut self, digits: impl Iterator<Item = i32> + Clone, digit_max: u32) {
+        let Self { order, lengths, .. } = self;
         lengths.clear();
         lengths.resize(digit_max as usize, 0);
-        signed.clear();
-        signed.extend(digits.map(|digit| {
-            let amount = digit.unsigned_abs();
-            if amount != 0 {
-                lengths[amount as usize - 1] += 1;
-            }
-            amount | if digit < 0 { NEGATIVE } else { 0 }
-        }));
+        for digit in digits.clone().filter(|digit| *digit != 0) {
+            lengths[digit.unsigned_abs() as usize - 1] += 1;
+        }
         let mut total = 0;
         let start = |length: &u32| {
             total += length;
@@ -88,9 +80,9 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
         let mut ends: Vec<u32> = lengths.iter().map(start).collect();
         // Every entry is written, so what is there need not be cleared.
         order.resize(total as usize, 0);
-        for (index, digit) in signed.iter().enumerate().filter(|(_, digit)| **digit != 0) {
-            let end = &mut ends[(digit & !NEGATIVE) as usize - 1];
-            order[*end as usize] = index as u32 | digit & NEGATIVE;
+        for (index, digit) in (0..).zip(digits).filter(|(_, digit)| *digit != 0) {
+            let end = &mut ends[digit.unsigned_abs() as usize - 1];
+            order[*end as usize] = index | digit.cast_unsigned() & NEGATIVE;
             *end += 1;
         }
     }
