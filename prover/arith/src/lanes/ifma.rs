@@ -158,14 +158,18 @@ impl Register for Ifma {
 
 #[inline(always)]
 fn load(words: &[u64; 8]) -> Ifma {
-    // SAFETY: any words are a vector; moving one takes AVX-512 F, which the processor has, as for any value of the type.
-    Ifma(unsafe { core::mem::transmute::<[u64; 8], __m512i>(*words) })
+    // SAFETY: the reference is to the 64 bytes that are read, which need no alignment; the processor has the instruction, as for any value
+    // of the type.
+    Ifma(unsafe { _mm512_loadu_si512(words.as_ptr().cast()) })
 }
 
 #[inline(always)]
 fn unload(vector: Ifma) -> [u64; 8] {
-    // SAFETY: any vector is words.
-    unsafe { core::mem::transmute::<__m512i, [u64; 8]>(vector.0) }
+    let mut words = [0u64; 8];
+    // SAFETY: the reference is to the 64 bytes that are written, which need no alignment; a vector exists, so the processor has the
+    // instruction.
+    unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), vector.0) };
+    words
 }
 
 /// The even words of two vectors in turn, and the odd ones.
