@@ -99,9 +99,8 @@ fn build(cache: &Path, program: &Path) -> anyhow::Result<()> {
     include.push(&alone);
     run(to_stderr(Command::new("cmake").arg("-S").arg(source).arg("-B").arg(&tree).args(OPTIONS).arg(include)))?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-    let mut build = Command::new("cmake");
-    build.arg("--build").arg(&tree).args(["--target", "bitcoind", "--parallel", &jobs]);
-    run(to_stderr(&mut nice(&build)))?;
+    let jobs = ["--target", "bitcoind", "--parallel", &jobs];
+    run(to_stderr(nice("cmake").arg("--build").arg(&tree).args(jobs)))?;
     let built = tree.join("bin/bitcoind");
     fs::rename(&built, program)
         .with_context(|| format!("{} cannot be moved to {}", built.display(), program.display()))?;

@@ -2,7 +2,7 @@
 //!
 //! No sanitizer is on: the targets are safe Rust and look for panics, broken round trips and unbounded allocation.
 
-use crate::{cargo, nice, root, run, tools};
+use crate::{nice, root, run, tools};
 use anyhow::{Context, ensure};
 use std::{fs, path::Path, process::Command, sync::Mutex, thread};
 
@@ -12,11 +12,11 @@ pub(crate) fn build_briefly() -> anyhow::Result<()> {
     let targets = targets()?;
     let binaries = targets.iter().flat_map(|target| ["--bin", target]);
     // The workspace's other packages choose the dependencies' features: without them all dependencies would be built again.
-    let mut build = cargo();
+    let mut build = nice(env!("CARGO"));
     build.args(["build", "--quiet", "--workspace"]).args(binaries);
     // No target waits for the kernels, which take most of the time to compile with all optimisations.
     build.args(["--config", "profile.dev.package.taproof-arith.opt-level=1"]);
-    run(&mut nice(build.env("RUSTC_WORKSPACE_WRAPPER", root().join("fuzz/instrumented-rustc"))))
+    run(build.env("RUSTC_WORKSPACE_WRAPPER", root().join("fuzz/instrumented-rustc")).current_dir(root()))
 }
 
 /// Runs every target that [`build_briefly`] compiled for so many seconds, as many at a time as there are cores.

@@ -88,13 +88,11 @@ fn cargo() -> Command {
     command
 }
 
-/// The same command at the lowest priority: what else runs goes first.
-fn nice(command: &Command) -> Command {
-    let mut nice = Command::new("nice");
-    nice.args(["-n", "19"]).arg(command.get_program()).args(command.get_args());
-    nice.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.get_current_dir().into_iter().for_each(|folder| _ = nice.current_dir(folder));
-    nice
+/// A program at the lowest priority: what else runs goes first.
+fn nice(program: &str) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19", program]);
+    command
 }
 
 /// Runs a command, says how long it took, and fails if it does.

@@ -21,10 +21,8 @@ use zeroize::Zeroize;
 #[derive(Clone, Debug)]
 pub struct Recoded {
     windows: Windows,
-    /// How many scalars there are.
-    len: usize,
     /// For each window the digit of every scalar, each plus [`Windows::half`].
-    digits: Vec<u16>,
+    columns: Vec<Vec<u16>>,
 }
 
 /// How many scalars are recoded at a time: their integers stay in a core's first cache.
@@ -33,11 +31,11 @@ const RECODED_TOGETHER: usize = 512;
 impl Recoded {
     /// Recodes elements, on all threads.
     pub fn of(values: &[Fr]) -> Self {
-        let windows = Windows::for_length(values.len());
-        let mut recoded = Self::zeros(windows, values.len());
+        let mut recoded = Self::zeros(Windows::for_length(values.len()), values.len());
+        let Self { windows, columns } = &mut recoded;
         let mut blocks: Vec<Vec<&mut [u16]>> = Vec::new();
         blocks.resize_with(values.len().div_ceil(RECODED_TOGETHER), Vec::new);
-        for column in recoded.digits.chunks_mut(values.len().max(1)) {
+        for column in columns {
             blocks.iter_mut().zip(column.chunks_mut(RECODED_TOGETHER)).for_each(|(block, column)| block.push(column));
         }
         let values = values.par_chunks(RECODED_TOGETHER);
@@ -48,18 +46,22 @@ impl Recoded {
     /// The same in windows that suit something else, on this thread.
     pub(crate) fn in_windows(windows: Windows, values: &[Fr]) -> Self {
         let mut recoded = Self::zeros(windows, values.len());
-        windows.recode(values, recoded.digits.chunks_mut(values.len().max(1)));
+        windows.recode(values, recoded.columns.iter_mut().map(Vec::as_mut_slice));
         recoded
     }
 
     fn zeros(windows: Windows, len: usize) -> Self {
-        Self { windows, len, digits: vec![0; windows.count as usize * len] }
+        Self { windows, columns: vec![vec![0; len]; windows.count as usize] }
+    }
+
+    fn len(&self) -> usize {
+        self.columns[0].len()
     }
 }
 
 impl Drop for Recoded {
     fn drop(&mut self) {
-        self.digits.zeroize();
+        self.columns.zeroize();
     }
 }
 
@@ -82,7 +84,7 @@ impl<'a> Scalars<'a> {
     /// # Panics
     /// If there are fewer.
     pub fn after(recoded: &'a Recoded, first: usize) -> Self {
-        assert!(first <= recoded.len, "there are as many values");
+        assert!(first <= recoded.len(), "there are as many values");
         Self { recoded, first, picked: None }
     }
 
@@ -93,7 +95,7 @@ impl<'a> Scalars<'a> {
 
     /// The number of scalars.
     pub fn len(&self) -> usize {
-        self.picked.map_or(self.recoded.len - self.first, <[u32]>::len)
+        self.picked.map_or(self.recoded.len() - self.first, <[u32]>::len)
     }
 
     /// Whether there are none.
@@ -103,8 +105,8 @@ impl<'a> Scalars<'a> {
 
     /// The digits of one window.
     pub(crate) fn digits(self, window: u32) -> impl Iterator<Item = i32> + Clone + use<'a> {
-        let Self { recoded: Recoded { windows, len, digits }, first, picked } = self;
-        let column = &digits[window as usize * len..][first..*len];
+        let Self { recoded: Recoded { windows, columns }, first, picked } = self;
+        let column = &columns[window as usize][first..];
         let half = windows.half(window);
         (0..self.len()).map(move |index| {
             let digit = column[picked.map_or(index, |indices| indices[index] as usize)];
