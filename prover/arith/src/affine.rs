@@ -198,8 +198,8 @@ impl<P: Point> Adder<P> for PortableAdder<Field<P>> {
         for block in additions.chunks(BLOCK) {
             for (index, Addition { left, right, left_negated, right_negated, .. }) in block.iter().enumerate() {
                 if let Some(later) = block.get(index + PREFETCH_AHEAD) {
-                    prefetch(later.left);
-                    prefetch(later.right);
+                    prefetch(later.left, Cache::First);
+                    prefetch(later.right, Cache::First);
                 }
                 self.announce(&read(left, *left_negated), &read(right, *right_negated));
             }
@@ -216,19 +216,31 @@ impl<P: Point> Adder<P> for PortableAdder<Field<P>> {
     }
 }
 
+/// A core's caches, to one of which memory is asked for before its turn.
+pub(crate) enum Cache {
+    /// For what is read next.
+    First,
+    /// For what is read within a block of additions. Lines on their way to the first cache are few at a time, and whoever asks for
+    /// one more waits.
+    Second,
+}
+
 /// Asks for the cache lines of a value that is to be read soon.
 #[inline(always)]
 #[allow(unsafe_code)]
-pub(crate) fn prefetch<T>(value: &T) {
+pub(crate) fn prefetch<T>(value: &T, cache: Cache) {
     #[cfg(target_arch = "x86_64")]
     for line in 0..size_of::<T>().div_ceil(64) {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
         let line = core::ptr::from_ref(value).cast::<i8>().wrapping_add(64 * line);
         // SAFETY: a prefetch reads nothing that the program sees and faults at no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+        match cache {
+            Cache::First => unsafe { _mm_prefetch::<_MM_HINT_T0>(line) },
+            Cache::Second => unsafe { _mm_prefetch::<_MM_HINT_T1>(line) },
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
+    let _ = (value, cache);
 }
 
 /// Replaces every element by its inverse; none may be zero. `products` is scratch.

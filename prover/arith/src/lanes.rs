@@ -1,4 +1,4 @@
-//! Four, eight or sixteen field elements at a time, in the lanes of vectors of 64-bit words.
+//! Four or eight field elements at a time, in the lanes of vectors of 64-bit words.
 //!
 //! The arithmetic is written once over [`Vector`]; what differs are the limbs that a number is cut into, and their products. [`ifma`] has
 //! AVX-512's 52-bit multiply-add, [`avx2`] the product of two numbers of 32 bits. Tests also run it on plain words that
@@ -27,7 +27,6 @@ pub(crate) use ifma::Ifma;
 
 use core::ops::IndexMut;
 use field::Modulus;
-use multiply_add::MultiplyAdd;
 
 /// One bit a lane, the lowest for the first.
 pub(crate) type Mask = u32;
@@ -132,135 +131,10 @@ pub(crate) trait Task {
 pub(crate) trait Unit: Send + Sync + 'static {
     /// The vectors.
     type Vector: Vector;
-    /// Those for arithmetic that would keep too few registers busy with one vector.
-    type Wide: Vector;
 
     /// Does the work, compiled for the vectors' instructions.
     ///
     /// # Panics
     /// If the processor does not have them.
     fn perform<T: Task>(task: T) -> T::Output;
-}
-
-/// Two vectors side by side: their instructions are independent, so the processor has work while it waits for one.
-#[derive(Clone, Copy)]
-pub(crate) struct Pair<V>(V, V);
-
-/// Methods that do the same to both vectors.
-macro_rules! on_both {
-    ($($method:ident($($argument:ident),*);)*) => {
-        $(
-            #[inline(always)]
-            fn $method(self, $($argument: Self),*) -> Self {
-                Self(self.0.$method($($argument.0),*), self.1.$method($($argument.1),*))
-            }
-        )*
-    };
-}
-
-impl<V: MultiplyAdd> MultiplyAdd for Pair<V> {
-    on_both! {
-        sar_52();
-        add_product_low(a, b);
-        add_product_high(a, b);
-    }
-}
-
-impl<V: Register> Register for Pair<V> {
-    const LANES: usize = 2 * V::LANES;
-
-    on_both! {
-        add(other);
-        sub(other);
-        and(other);
-        or(other);
-    }
-
-    #[inline(always)]
-    fn splat(word: u64) -> Self {
-        Self(V::splat(word), V::splat(word))
-    }
-
-    #[inline(always)]
-    fn shl(self, bits: u32) -> Self {
-        Self(self.0.shl(bits), self.1.shl(bits))
-    }
-
-    #[inline(always)]
-    fn shr(self, bits: u32) -> Self {
-        Self(self.0.shr(bits), self.1.shr(bits))
-    }
-
-    #[inline(always)]
-    fn lookup(self, table: &[u64; 8]) -> Self {
-        Self(self.0.lookup(table), self.1.lookup(table))
-    }
-
-    #[inline(always)]
-    fn equal(self, other: Self) -> Mask {
-        self.0.equal(other.0) | self.1.equal(other.1) << V::LANES
-    }
-
-    #[inline(always)]
-    fn at_most(self, other: Self) -> Mask {
-        self.0.at_most(other.0) | self.1.at_most(other.1) << V::LANES
-    }
-
-    #[inline(always)]
-    fn replaced(self, mask: Mask, chosen: Self) -> Self {
-        Self(self.0.replaced(mask & V::ALL, chosen.0), self.1.replaced(mask >> V::LANES, chosen.1))
-    }
-
-    #[inline(always)]
-    fn load_rows(rows: &[&[u64; 8]]) -> [Self; 8] {
-        let (first, second) = rows.split_at(V::LANES);
-        zip(V::load_rows(first), V::load_rows(second))
-    }
-
-    #[inline(always)]
-    fn store_rows(vectors: [Self; 8], rows: &mut [[u64; 8]]) {
-        let (first, second) = rows.split_at_mut(V::LANES);
-        let (vectors_first, vectors_second) = unzip(vectors);
-        V::store_rows(vectors_first, first);
-        V::store_rows(vectors_second, second);
-    }
-
-    #[inline(always)]
-    fn load_quarters(rows: &[[u64; 4]]) -> [Self; 4] {
-        let (first, second) = rows.split_at(V::LANES);
-        zip(V::load_quarters(first), V::load_quarters(second))
-    }
-
-    #[inline(always)]
-    fn store_quarters(vectors: [Self; 4], rows: &mut [[u64; 4]]) {
-        let (first, second) = rows.split_at_mut(V::LANES);
-        let (vectors_first, vectors_second) = unzip(vectors);
-        V::store_quarters(vectors_first, first);
-        V::store_quarters(vectors_second, second);
-    }
-
-    #[inline(always)]
-    fn store(self, words: &mut [u64]) {
-        let (first, second) = words.split_at_mut(V::LANES);
-        self.0.store(first);
-        self.1.store(second);
-    }
-}
-
-#[inline(always)]
-fn zip<V: Register, const N: usize>(first: [V; N], second: [V; N]) -> [Pair<V>; N] {
-    let mut pairs = [Pair::splat(0); N];
-    for i in 0..N {
-        pairs[i] = Pair(first[i], second[i]);
-    }
-    pairs
-}
-
-#[inline(always)]
-fn unzip<V: Register, const N: usize>(pairs: [Pair<V>; N]) -> ([V; N], [V; N]) {
-    let mut vectors = ([V::splat(0); N], [V::splat(0); N]);
-    for i in 0..N {
-        (vectors.0[i], vectors.1[i]) = (pairs[i].0, pairs[i].1);
-    }
-    vectors
 }

@@ -83,11 +83,11 @@ pub(crate) trait InLanes: Point {
 }
 
 impl InLanes for G1 {
-    type Adder<U: Unit> = LaneAdder<U, U::Wide, 1>;
+    type Adder<U: Unit> = LaneAdder<U, 1>;
 }
 
 impl InLanes for G2 {
-    type Adder<U: Unit> = LaneAdder<U, U::Vector, 2>;
+    type Adder<U: Unit> = LaneAdder<U, 2>;
 }
 
 /// The field of a point's coordinates.

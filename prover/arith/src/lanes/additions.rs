@@ -6,28 +6,26 @@
 //! do not read b.
 
 use super::{
-    Mask, Task, Unit, Vector,
+    Mask, Register, Task, Unit, Vector,
     field::{BaseModulus, Limbs, Loose, Modulus, Reduced, canonical},
 };
 use crate::{
     Point,
-    affine::{self, Adder, Xy, invert_all, prefetch},
+    affine::{self, Adder, Cache, Xy, invert_all, prefetch},
     point::{Coordinate, Field},
 };
 use ark_ff::{AdditiveGroup, BigInt, BigInteger};
 use bytemuck::{Pod, Zeroable};
-use core::marker::PhantomData;
 
 /// A point on the isomorphic curve: each component of its coordinates below p + 2^254, zeros for infinity.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(transparent)]
 pub(crate) struct Scaled<P>(P);
 
-/// Adds points in the lanes of vectors `W`, by unit `U`, whose coordinates have N components.
-pub(crate) struct LaneAdder<U, W: Vector, const N: usize> {
-    groups: Vec<Group<W, N>>,
+/// Adds points whose coordinates have N components, in the lanes of a unit.
+pub(crate) struct LaneAdder<U: Unit, const N: usize> {
+    groups: Vec<Group<U::Vector, N>>,
     specials: Vec<Special>,
-    unit: PhantomData<U>,
 }
 
 /// An addition in every lane.
@@ -62,7 +60,7 @@ struct Summands<W: Vector, const N: usize> {
 }
 
 /// The most lanes that a vector has.
-const LANES_MAX: usize = 16;
+const LANES_MAX: usize = 8;
 
 /// How many additions before its turn a summand is asked for.
 const PREFETCH_AHEAD: usize = 32;
@@ -70,21 +68,21 @@ const PREFETCH_AHEAD: usize = 32;
 /// An addition of summands of N components, each with the words of a coordinate.
 type Addition<'a, const N: usize> = affine::Addition<'a, [[u64; 8]; N]>;
 
-impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
+impl<U: Unit, const N: usize> LaneAdder<U, N> {
     /// Finds the groups and specials of a block; gives the product of all denominators.
     #[inline(always)]
-    fn announce(&mut self, summands: affine::Summands, block: &Block<'_, N>) -> Reduced<W, BaseModulus, N> {
+    fn announce(&mut self, summands: affine::Summands, block: &Block<'_, N>) -> Reduced<U::Vector, BaseModulus, N> {
         self.groups.clear();
         self.specials.clear();
         let mut product = Loose::one();
-        for (index, group) in block.groups::<W>().enumerate() {
-            let later = index * W::LANES + PREFETCH_AHEAD;
-            for addition in block.full.get(later..later + W::LANES).unwrap_or_default() {
-                prefetch(addition.left);
-                prefetch(addition.right);
+        for (index, group) in block.groups::<U::Vector>().enumerate() {
+            let later = index * U::Vector::LANES + PREFETCH_AHEAD;
+            for addition in block.full.get(later..later + U::Vector::LANES).unwrap_or_default() {
+                prefetch(addition.left, Cache::First);
+                prefetch(addition.right, Cache::First);
             }
-            let negated = negated::<W, N>(group);
-            let [left, right] = Summands::<W, N>::read(summands, group, negated);
+            let negated = negated::<U::Vector, N>(group);
+            let [left, right] = Summands::<U::Vector, N>::read(summands, group, negated);
             // Below 8p.
             let mut denominator = right.x.minus(left.x).plus_p::<4>().carried();
             if denominator.maybe_zero() | left.maybe_infinite() | right.maybe_infinite() != 0 {
@@ -107,11 +105,11 @@ impl<U: Unit, W: Vector, const N: usize> LaneAdder<U, W, N> {
         summands: affine::Summands,
         block: &Block<'_, N>,
         sums: &mut [Scaled<P>],
-        mut inverse: Loose<W, BaseModulus, N>,
+        mut inverse: Loose<U::Vector, BaseModulus, N>,
     ) {
-        for (index, group) in block.groups::<W>().enumerate().rev() {
+        for (index, group) in block.groups::<U::Vector>().enumerate().rev() {
             let Group { denominator, before, negated } = &self.groups[index];
-            let [left, right] = Summands::<W, N>::read(summands, group, *negated);
+            let [left, right] = Summands::<U::Vector, N>::read(summands, group, *negated);
             let denominator_inverse = inverse.times(before);
             inverse = inverse.times(denominator).loose();
             let special = self.specials.pop_if(|special| special.group == index);
@@ -302,15 +300,15 @@ fn halved(words: [u64; 4]) -> [u64; 4] {
     number.0
 }
 
-impl<U: Unit, W: Vector, P: Point, const N: usize> Adder<P> for LaneAdder<U, W, N> {
+impl<U: Unit, P: Point, const N: usize> Adder<P> for LaneAdder<U, N> {
     type Sum = Scaled<P>;
     type Summand = [[u64; 8]; N];
 
     const INFINITY: Self::Sum = Scaled(P::INFINITY);
-    const BLOCK: usize = if W::LANES > 8 { 1 << 11 } else { 1 << 10 };
+    const BLOCK: usize = 1 << 10;
 
     fn new() -> Self {
-        Self { groups: Vec::new(), specials: Vec::new(), unit: PhantomData }
+        Self { groups: Vec::new(), specials: Vec::new() }
     }
 
     #[inline(always)]
@@ -343,22 +341,22 @@ impl<U: Unit, W: Vector, P: Point, const N: usize> Adder<P> for LaneAdder<U, W, 
 }
 
 /// A call of [`Adder::add`].
-struct Add<'a, U, W: Vector, P, const N: usize> {
-    adder: &'a mut LaneAdder<U, W, N>,
+struct Add<'a, U: Unit, P, const N: usize> {
+    adder: &'a mut LaneAdder<U, N>,
     summands: affine::Summands,
     additions: &'a [Addition<'a, N>],
     sums: &'a mut [Scaled<P>],
 }
 
-impl<U: Unit, W: Vector, P: Point, const N: usize> Task for Add<'_, U, W, P, N> {
+impl<U: Unit, P: Point, const N: usize> Task for Add<'_, U, P, N> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        for block in self.additions.chunks(<LaneAdder<U, W, N> as Adder<P>>::BLOCK) {
-            let block = Block::of::<W>(block);
+        for block in self.additions.chunks(<LaneAdder<U, N> as Adder<P>>::BLOCK) {
+            let block = Block::of::<U::Vector>(block);
             let product = self.adder.announce(self.summands, &block);
-            let inverse = inverted::<W, Field<P>, N>(product);
+            let inverse = inverted::<U::Vector, Field<P>, N>(product);
             self.adder.finish(self.summands, &block, self.sums, inverse);
         }
     }

@@ -21,7 +21,6 @@ pub(crate) fn are_there() -> bool {
 
 impl Unit for Avx2 {
     type Vector = Self;
-    type Wide = Self;
 
     fn perform<T: Task>(task: T) -> T::Output {
         assert!(are_there(), "the processor has AVX2");

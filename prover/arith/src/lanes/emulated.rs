@@ -1,6 +1,6 @@
 //! Vectors of plain words: what the instructions of [`super::ifma`] are meant to do.
 
-use super::{Mask, Pair, Register, Task, Unit, multiply_add::MultiplyAdd};
+use super::{Mask, Register, Task, Unit, multiply_add::MultiplyAdd};
 
 /// Eight words.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,6 @@ impl Emulated {
 
 impl Unit for Emulated {
     type Vector = Self;
-    type Wide = Pair<Self>;
 
     fn perform<T: Task>(task: T) -> T::Output {
         task.run()

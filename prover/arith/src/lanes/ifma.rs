@@ -1,7 +1,7 @@
 //! Vectors in AVX-512 registers, multiplied by the 52-bit multiply-add of AVX-512 IFMA.
 #![allow(unsafe_code, reason = "vector instructions")]
 
-use super::{Mask, Pair, Register, Task, Unit, multiply_add::MultiplyAdd};
+use super::{Mask, Register, Task, Unit, multiply_add::MultiplyAdd};
 use core::arch::x86_64::*;
 
 /// Eight words in a register.
@@ -18,7 +18,6 @@ pub(crate) fn are_there() -> bool {
 
 impl Unit for Ifma {
     type Vector = Self;
-    type Wide = Pair<Self>;
 
     fn perform<T: Task>(task: T) -> T::Output {
         assert!(are_there(), "the processor has AVX-512 F and IFMA");
@@ -29,6 +28,9 @@ impl Unit for Ifma {
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn perform<T: Task>(task: T) -> T::Output {
+    // The compiler aligns the stack only for what it knows of before it assigns registers. Registers that do not suffice are stored
+    // there, too, and would lie across two cache lines each.
+    core::hint::black_box(&mut Ifma::splat(0));
     task.run()
 }
 

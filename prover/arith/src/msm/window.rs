@@ -2,7 +2,7 @@
 
 use crate::{
     Point,
-    affine::{Adder, Addition, Summands},
+    affine::{Adder, Addition, Cache, Summands, prefetch},
 };
 use ark_ec::short_weierstrass::{Affine, Projective};
 use ark_ff::{AdditiveGroup, Zero};
@@ -195,25 +195,39 @@ fn halve<'a, P: Point, A: Adder<P>, T>(
     let total: usize = lengths.iter().map(|length| length.div_ceil(2) as usize).sum();
     sums.resize(sums.len().max(total), A::INFINITY);
     let mut additions = Vec::with_capacity(A::BLOCK);
+    let mut lones = Vec::with_capacity(A::BLOCK);
+    let mut finish = |additions: &mut Vec<_>, lones: &mut Vec<_>| {
+        adder.add(summands, additions, sums);
+        additions.clear();
+        lones.drain(..).for_each(|(to, item)| sums[to as usize] = lone(item));
+    };
+    // Points lie at random places, and are on their way to the core while a block of additions is listed.
+    let listed = |item| {
+        let (summand, negated) = summand(item);
+        if summands == Summands::Points {
+            prefetch(summand, Cache::Second);
+        }
+        (summand, negated)
+    };
     let mut to = 0;
     for length in lengths {
         let (bucket, others) = items.split_at(*length as usize);
         let (pairs, last) = bucket.as_chunks();
         for [left, right] in pairs {
-            let ((left, left_negated), (right, right_negated)) = (summand(left), summand(right));
+            let ((left, left_negated), (right, right_negated)) = (listed(left), listed(right));
             additions.push(Addition { left, right, left_negated, right_negated, to });
             to += 1;
             if additions.len() == A::BLOCK {
-                adder.add(summands, &additions, sums);
-                additions.clear();
+                finish(&mut additions, &mut lones);
             }
         }
         if let [last] = last {
-            sums[to as usize] = lone(last);
+            listed(last);
+            lones.push((to, last));
             to += 1;
         }
         items = others;
         *length = length.div_ceil(2);
     }
-    adder.add(summands, &additions, sums);
+    finish(&mut additions, &mut lones);
 }

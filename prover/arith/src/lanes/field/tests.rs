@@ -19,7 +19,6 @@ macro_rules! on_every_vector {
                     }
                 }
                 U::perform(Test::<U::Vector>(PhantomData));
-                U::perform(Test::<U::Wide>(PhantomData));
             }
             on::<Emulated>();
             #[cfg(target_arch = "x86_64")]
