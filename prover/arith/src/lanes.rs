@@ -91,7 +91,7 @@ pub(crate) trait Register: Copy + Send + Sync + 'static {
 /// Numbers of 260 bits in limbs, one number in each lane, and their products in Montgomery form with the radix 2^260.
 ///
 /// Factors have no negative limbs and none above [`Vector::LIMB_BITS`] bits, but for the highest, which holds what is left of the number. So
-/// do results. A product t of the factors, or a sum of such, becomes t / 2^260 modulo p, below t / 2^260 + p.
+/// do results. A product t of the factors, or a sum of such, becomes t / 2^260 modulo p, below t / 2^260 + p + 2^204.
 pub(crate) trait Vector: Register {
     /// The limbs of a number, the lowest first.
     type Limbs: Copy + Send + Sync + IndexMut<usize, Output = Self>;

@@ -7,17 +7,17 @@
 
 use super::{
     Mask, Register, Task, Unit, Vector,
-    field::{BaseModulus, Limbs, Loose, Modulus, Reduced, canonical},
+    field::{BaseModulus, Limbs, Loose, Modulus, Reduced, canonical, half},
 };
 use crate::{
     Point,
     affine::{self, Adder, Cache, Xy, invert_all, prefetch},
     point::{Coordinate, Field},
 };
-use ark_ff::{AdditiveGroup, BigInt, BigInteger};
+use ark_ff::AdditiveGroup;
 use bytemuck::{Pod, Zeroable};
 
-/// A point on the isomorphic curve: each component of its coordinates below p + 2^254, zeros for infinity.
+/// A point on the isomorphic curve: each component of its coordinates below 2.4 p, zeros for infinity.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(transparent)]
 pub(crate) struct Scaled<P>(P);
@@ -120,7 +120,7 @@ impl<U: Unit, const N: usize> LaneAdder<U, N> {
                 numerator = numerator.replaced(special.tangent, square.plus(square).plus(square).carried());
             }
             let slope = numerator.times(&denominator_inverse.loose()).loose();
-            // x is below p + 2^254 + 8p < 2^257, left.x - x + 3p below 7p, and y below p + 2^254 + 5p.
+            // x is below 10.4 p < 2^257, left.x - x + 3p below 7p, and y below 7.4 p.
             let mut x = slope.squared().limbs().minus(left.x).minus(right.x).plus_p::<8>().carried().reduced();
             let run = left.x.minus(x.limbs()).plus_p::<3>().carried();
             let mut y = slope.times(&run).limbs().minus(left.y).plus_p::<3>().carried().reduced();
@@ -290,16 +290,6 @@ fn invert_lanes<F: Coordinate, const N: usize>(words: &mut [[[u64; 4]; LANES_MAX
     }
 }
 
-/// Half of a number below p, modulo p.
-fn halved(words: [u64; 4]) -> [u64; 4] {
-    let mut number = BigInt::new(words);
-    if number.is_odd() {
-        number.add_with_carry(&BigInt::new(BaseModulus::MODULUS));
-    }
-    number.div2();
-    number.0
-}
-
 impl<U: Unit, P: Point, const N: usize> Adder<P> for LaneAdder<U, N> {
     type Sum = Scaled<P>;
     type Summand = [[u64; 8]; N];
@@ -331,8 +321,9 @@ impl<U: Unit, P: Point, const N: usize> Adder<P> for LaneAdder<U, N> {
 
     fn lower(sum: &Self::Sum) -> Xy<Field<P>> {
         let words: &[[u64; 4]] = bytemuck::cast_slice(core::slice::from_ref(&sum.0));
-        let [x, y] = [0, N].map(|first| move |i: usize| halved(canonical::<BaseModulus>(words[first + i])));
-        Xy { x: Field::<P>::from_words(|i| halved(x(i))), y: Field::<P>::from_words(y) }
+        let half = |words| half(words, &BaseModulus::MODULUS);
+        let [x, y] = [0, N].map(|first| move |i: usize| half(canonical::<BaseModulus>(words[first + i])));
+        Xy { x: Field::<P>::from_words(|i| half(x(i))), y: Field::<P>::from_words(y) }
     }
 
     fn add(&mut self, summands: affine::Summands, additions: &[Addition<'_, N>], sums: &mut [Self::Sum]) {

@@ -4,11 +4,11 @@
 //!
 //! | type | each lane's value | limbs |
 //! |---|---|---|
-//! | [`Reduced`] | below p + 2^254, which fits four words | of [`Vector::LIMB_BITS`] bits |
+//! | [`Reduced`] | below 2.4 p, which fits four words | of [`Vector::LIMB_BITS`] bits |
 //! | [`Loose`] | below 2^257, 10 p and more | the same |
 //! | [`Limbs`] | what its maker says | signed, up to four times as large |
 //!
-//! A product of loose factors, (a b + q p) / 2^260 with q < 2^260, is below 2^254 + p, so reduced. Debug builds check every bound.
+//! A product of loose factors, (a b + q p) / 2^260 with q of 260 bits, is below 2^254 + p + 2^204 < 2.4 p, so reduced. Debug builds check every bound.
 //! The types with N = 2 are elements c0 + c1 u of the quadratic extension, u^2 = -1.
 
 use super::{Mask, Vector};
@@ -67,6 +67,17 @@ impl<V: Vector, M: Modulus> InLimbs<V, M> {
     pub(super) const MULTIPLES: [[u64; 8]; LIMBS_MAX] = Self::table(false);
     /// The k-th entry of table i is limb i of the greatest multiple of p up to k 2^254.
     const MULTIPLES_BELOW: [[u64; 8]; LIMBS_MAX] = Self::table(true);
+    /// 1 / 2^(k [`Vector::LIMB_BITS`]) modulo p.
+    pub(super) const fn inverse_of_limbs(k: u32) -> [u64; LIMBS_MAX] {
+        let mut words = [1, 0, 0, 0];
+        let mut bits = k * V::LIMB_BITS;
+        while bits > 0 {
+            words = half(words, &M::MODULUS);
+            bits -= 1;
+        }
+        Self::cut(times(&words, 1))
+    }
+
     /// 2^260 modulo p: 16 times ark-ff's one, 2^256 modulo p.
     const ONE: [u64; LIMBS_MAX] = {
         let mut words = M::RADIX_256;
@@ -149,6 +160,21 @@ const fn times(number: &[u64; 4], factor: u64) -> [u64; 5] {
     words
 }
 
+/// Half of a number below p, modulo p.
+pub(super) const fn half(words: [u64; 4], p: &[u64; 4]) -> [u64; 4] {
+    let odd = words[0] & 1;
+    let mut sum = [0; 4];
+    let mut carry = 0;
+    let mut i = 0;
+    while i < 4 {
+        let partial = words[i] as u128 + (p[i] * odd) as u128 + carry;
+        sum[i] = partial as u64;
+        carry = partial >> 64;
+        i += 1;
+    }
+    [sum[0] >> 1 | sum[1] << 63, sum[1] >> 1 | sum[2] << 63, sum[2] >> 1 | sum[3] << 63, sum[3] >> 1]
+}
+
 /// Twice a number below p, modulo p.
 const fn double(words: [u64; 4], p: &[u64; 4]) -> [u64; 4] {
     let doubled = times(&words, 2);
@@ -174,7 +200,7 @@ pub(crate) struct Limbs<V: Vector, M, const N: usize>([V::Limbs; N], PhantomData
 #[derive(Clone, Copy)]
 pub(crate) struct Loose<V: Vector, M, const N: usize>([V::Limbs; N], PhantomData<M>);
 
-/// Values below p + 2^254: what can be stored in four words.
+/// Values below 2.4 p: what can be stored in four words.
 #[derive(Clone, Copy)]
 pub(crate) struct Reduced<V: Vector, M, const N: usize>([V::Limbs; N], PhantomData<M>);
 
@@ -291,7 +317,7 @@ fn debug_assert_below<V: Vector>(limbs: &V::Limbs, highest_max: u64) {
 }
 
 impl<V: Vector, M: Modulus, const N: usize> Loose<V, M, N> {
-    /// The same elements below p + 2^254: less the greatest multiple of p up to what the bits from 2^254 on stand for.
+    /// The same elements, below p + 2^254: less the greatest multiple of p up to what the bits from 2^254 on stand for.
     #[inline(always)]
     pub(crate) fn reduced(mut self) -> Reduced<V, M, N> {
         for i in 0..N {
@@ -415,7 +441,7 @@ fn replaced<V: Vector, const N: usize>(mut these: [V::Limbs; N], mask: Mask, cho
 impl<V: Vector, M: Modulus, const N: usize> Reduced<V, M, N> {
     #[inline(always)]
     fn new(components: [V::Limbs; N]) -> Self {
-        // The highest limb of p + 2^254 is that of p and a power of two more.
+        // The highest limb of p + 2^254 + 2^204 is that of p and a power of two more.
         let highest_max = InLimbs::<V, M>::P[V::LIMBS - 1] + (1 << (254 - bits_below_highest::<V>())) + 1;
         for limbs in &components {
             debug_assert_below::<V>(limbs, highest_max);
@@ -461,7 +487,7 @@ impl<V: Vector, M: Modulus, const N: usize> Reduced<V, M, N> {
     #[inline(always)]
     pub(crate) fn canonical(mut self) -> Self {
         for i in 0..N {
-            // p + 2^254 < 3p.
+            // 2.4 p < 3p.
             for _ in 0..2 {
                 let mut less = self.0[i];
                 for j in 0..V::LIMBS {

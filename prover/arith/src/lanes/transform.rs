@@ -1,7 +1,7 @@
 //! Transforms in lanes: the butterflies of [`crate::transform`], as many at a time as a vector has lanes.
 //!
 //! Values are plain words in Montgomery form with the radix 2^256, twiddle factors with the radix 2^260: so products keep the values'
-//! form. Between passes values are below p + 2^254; the last pass takes them below p.
+//! form. Between passes values are below 2.4 p; the last pass takes them below p.
 //!
 //! A pass over long blocks does two layers at a time, so that values are read from memory half as often. A *leaf*, a block that fits a
 //! core's first cache, is cut into stretches, one for each lane, and what is left of its layers, which does not leave the
@@ -194,7 +194,7 @@ fn join_halves<V: Vector>(low: &mut [Words], high: &mut [Words], block: usize, f
     }
 }
 
-/// Two layers: after the first, values are below p + 2^254 + 3p, 1.1 * 2^256; after the second below 1.1 * 2^256 + 3p < 2^257.
+/// Two layers: after the first, values are below 5.4 p; after the second below 8.4 p < 2^257.
 #[inline(always)]
 fn split_quarters<V: Vector>(quarters: [&mut [Words]; 4], block: usize, factors: Factors16<'_>) {
     let t = broadcast::<V>(&factors.inverses[block]);
@@ -214,7 +214,7 @@ fn split_quarters<V: Vector>(quarters: [&mut [Words]; 4], block: usize, factors:
     }
 }
 
-/// Two layers: after the first, values are below 2 (p + 2^254) < 5p; after the second below 4 (p + 2^254) < 2^257.
+/// Two layers: after the first, values are below 4.8 p; after the second below 9.6 p < 2^257.
 #[inline(always)]
 fn join_quarters<V: Vector>(quarters: [&mut [Words]; 4], block: usize, factors: Factors16<'_>, is_last: bool) {
     let t = broadcast::<V>(&factors.twiddles[block]);

@@ -85,7 +85,7 @@ impl<V: Vector, M: Modulus> Task for AreProducts<'_, V, M> {
     }
 }
 
-/// a b - c + p: a product is below p + 2^254 < 3p, so this lies above 0 and below 4p.
+/// a b - c + p: a product is below 2.4 p, so this lies above 0 and below 4p.
 #[inline(always)]
 fn difference<V: Vector, M: Modulus>(a: &[Words], b: &[Words], c: &[Words]) -> Loose<V, M, 1> {
     let c = Limbs::<V, M, 1>::from_words::<0>(&V::load_quarters(c));
