@@ -101,7 +101,7 @@ fn report_several(chunk: &ChunkWitness, path: &Path, at_once: usize) -> serde_js
 fn report(chunk: &ChunkWitness, path: &Path) -> serde_json::Value {
     let circuit = chunk.statement.circuit;
     let (key, load_s) = timed(|| Key::open_any(path).expect("just written"));
-    let (_, digests_s) = timed(|| key.sections().is_ok());
+    let (_, sections_s) = timed(|| key.sections().is_ok());
     let rows = key.header().row_count() as f64;
     let (mut witness_s, mut prove_s) = (0.0, 0.0);
     let peak_bytes = peak_bytes_of(|| {
@@ -118,7 +118,7 @@ fn report(chunk: &ChunkWitness, path: &Path) -> serde_json::Value {
         "threads": rayon::current_num_threads(),
         "key_bytes": key.header().file_length(),
         "key_load_seconds": load_s,
-        "key_digests_seconds": digests_s,
+        "key_sections_seconds": sections_s,
         "witness_microseconds_per_constraint_one_thread": witness_s * 1e6 / rows,
         "prove_seconds": prove_s,
         "prove_microseconds_per_constraint": prove_s * 1e6 / rows,

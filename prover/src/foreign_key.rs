@@ -76,14 +76,22 @@ impl ForeignKey {
         self.points().are_forgeable()
     }
 
-    /// What a proof is made with, read through and checked the first time.
+    /// What a proof is made with.
     ///
     /// # Errors
-    /// [`KeyFileError::SectionAltered`], [`KeyFileError::SectionInvalid`].
+    /// As [`KeyFile::sections`].
     pub(crate) fn parts(&self) -> Result<Parts<'_>, KeyFileError> {
         match &self.store {
             Store::Memory(key) => Ok(key.parts()),
             Store::Mapped(file) => file.parts(),
+        }
+    }
+
+    /// As [`KeyFile::expect_intact`].
+    pub(crate) fn expect_intact(&self) -> Result<(), KeyFileError> {
+        match &self.store {
+            Store::Memory(_) => Ok(()),
+            Store::Mapped(file) => file.expect_intact(),
         }
     }
 

@@ -129,7 +129,7 @@ pub enum KeyFileError {
     /// The bytes of a section do not hash to the header's digest.
     #[error("the key was altered in its section {0}")]
     SectionAltered(&'static str),
-    /// A section that hashes as it should holds what no key holds.
+    /// A section holds what no key holds.
     #[error("the key's section {0} holds values out of range or out of order")]
     SectionInvalid(&'static str),
 }
@@ -139,24 +139,8 @@ pub enum KeyFileError {
 pub struct KeyFile {
     file: MappedFile,
     header: KeyHeader,
-    /// What is wrong with the sections, once they have been read through.
-    sections_checked: OnceLock<Result<(), SectionFault>>,
-}
-
-/// What reading the sections through can find.
-#[derive(Clone, Copy, Debug)]
-enum SectionFault {
-    Altered(&'static str),
-    Invalid(&'static str),
-}
-
-impl From<SectionFault> for KeyFileError {
-    fn from(fault: SectionFault) -> Self {
-        match fault {
-            SectionFault::Altered(name) => Self::SectionAltered(name),
-            SectionFault::Invalid(name) => Self::SectionInvalid(name),
-        }
-    }
+    /// The first section with values that no key holds, if there is one, once all have been read through.
+    invalid_section: OnceLock<Option<usize>>,
 }
 
 impl KeyFile {
@@ -170,7 +154,7 @@ impl KeyFile {
             _ => KeyFileError::Read { path: path.to_owned(), source },
         })?;
         let header = KeyHeader::decode(file.bytes())?;
-        let key = Self { file, header, sections_checked: OnceLock::new() };
+        let key = Self { file, header, invalid_section: OnceLock::new() };
         key.check_digest(0)?;
         for (index, point) in key.ic().iter().enumerate() {
             check_point(point).map_err(|source| KeyFileError::IcPoint { index, source })?;
@@ -188,13 +172,27 @@ impl KeyFile {
         self.sections_unchecked().ic
     }
 
-    /// Reads all sections through and compares their digests, the first time it is called.
+    /// The sections. Their values are read through the first time: indices must be in range and order, coordinates below the field's order. Whether they are
+    /// the circuit's shows in a proof, which is verified; [`KeyFile::expect_intact`] tells if the file was damaged.
     ///
     /// # Errors
     /// [`KeyFileError::SectionAltered`], [`KeyFileError::SectionInvalid`].
     pub fn sections(&self) -> Result<Sections<'_>, KeyFileError> {
-        (*self.sections_checked.get_or_init(|| self.check_sections()))?;
-        Ok(self.sections_unchecked())
+        match *self.invalid_section.get_or_init(|| self.first_invalid_section()) {
+            None => Ok(self.sections_unchecked()),
+            Some(section) => {
+                self.check_digest(section)?;
+                Err(KeyFileError::SectionInvalid(SECTION_NAMES[section]))
+            }
+        }
+    }
+
+    /// Reads all sections through and compares their digests.
+    ///
+    /// # Errors
+    /// [`KeyFileError::SectionAltered`].
+    pub fn expect_intact(&self) -> Result<(), KeyFileError> {
+        (0..SECTION_NAMES.len()).try_for_each(|section| self.check_digest(section))
     }
 
     /// What a proof is made with.
@@ -205,37 +203,34 @@ impl KeyFile {
         Ok(Parts { counts: self.header.counts, points: &self.header.points, sections: self.sections()? })
     }
 
-    fn check_digest(&self, section: usize) -> Result<(), SectionFault> {
+    fn check_digest(&self, section: usize) -> Result<(), KeyFileError> {
         let found = &self.header.sections[section];
         if digest(self.bytes_of(found)) == found.digest {
             Ok(())
         } else {
-            Err(SectionFault::Altered(SECTION_NAMES[section]))
+            Err(KeyFileError::SectionAltered(SECTION_NAMES[section]))
         }
     }
 
-    fn check_sections(&self) -> Result<(), SectionFault> {
-        (0..SECTION_NAMES.len()).try_for_each(|section| self.check_digest(section))?;
+    fn first_invalid_section(&self) -> Option<usize> {
         let (sections, wire_count) = (self.sections_unchecked(), self.header.wire_count());
-        for (wires, name) in [(sections.a_wires, SECTION_NAMES[1]), (sections.b_wires, SECTION_NAMES[3])] {
+        let are_wires = |wires: &[u32]| {
             let in_range = wires.last().is_none_or(|last| (*last as usize) < wire_count);
-            if !in_range || !wires.is_sorted_by(|left, right| left < right) {
-                return Err(SectionFault::Invalid(name));
-            }
-        }
-        // Sums take coordinates below the field's order for granted. Whether the points are the circuit's shows in the proof.
-        let g1 = [sections.a, sections.b_g1, sections.l, sections.h].map(cast_slice::<_, [u64; 4]>);
-        let points = g1.into_iter().zip([2, 4, 6, 7]).chain([(cast_slice(sections.b_g2), 5)]);
-        for (coordinates, section) in points {
-            if !coordinates.par_iter().all(is_coordinate) {
-                return Err(SectionFault::Invalid(SECTION_NAMES[section]));
-            }
-        }
-        let invalid = match self.header.circuit {
-            Circuit::Own(_) => None,
-            Circuit::Foreign => sections.matrices.first_invalid(wire_count),
+            in_range && wires.is_sorted_by(|left, right| left < right)
         };
-        invalid.map_or(Ok(()), |section| Err(SectionFault::Invalid(SECTION_NAMES[POINT_SECTION_COUNT + section])))
+        let wires = [(sections.a_wires, 1), (sections.b_wires, 3)];
+        let g1 = [sections.a, sections.b_g1, sections.l, sections.h].map(cast_slice::<_, [u64; 4]>);
+        let mut points = g1.into_iter().zip([2, 4, 6, 7]).chain([(cast_slice(sections.b_g2), 5)]);
+        let wires = wires.into_iter().find(|(wires, _)| !are_wires(wires)).map(|(_, section)| section);
+        // Sums take coordinates below the field's order for granted.
+        let points = || points.find(|(all, _)| !all.par_iter().all(is_coordinate)).map(|(_, section)| section);
+        let matrices = || match self.header.circuit {
+            Circuit::Own(_) => None,
+            Circuit::Foreign => {
+                sections.matrices.first_invalid(wire_count).map(|section| POINT_SECTION_COUNT + section)
+            }
+        };
+        wires.or_else(points).or_else(matrices)
     }
 
     fn bytes_of(&self, section: &Section) -> &[u8] {
@@ -344,12 +339,20 @@ impl Key {
         &self.prepared
     }
 
-    /// Reads all sections through and compares their digests, the first time it is called.
+    /// As [`KeyFile::sections`].
     ///
     /// # Errors
-    /// [`KeyFileError::SectionAltered`], [`KeyFileError::SectionInvalid`].
+    /// The same.
     pub fn sections(&self) -> Result<Sections<'_>, KeyFileError> {
         self.file.sections()
+    }
+
+    /// As [`KeyFile::expect_intact`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn expect_intact(&self) -> Result<(), KeyFileError> {
+        self.file.expect_intact()
     }
 
     /// What a proof is made with.

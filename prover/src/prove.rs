@@ -50,7 +50,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProveError {
-    /// The key was made for other matrices of the circuit, or the file's sections are not what its header says.
+    /// The key was made for other matrices of the circuit, or the file's sections are not what its header says, or hold what no key holds.
     #[error(transparent)]
     Key(#[from] KeyFileError),
     /// There is no key of the circuit.
@@ -147,7 +147,7 @@ pub fn prove_chunk(key: &Key, chunk: &ChunkWitness, blinding: &Blinding) -> Resu
     prove_chunk_part(key, chunk, blinding, &work.part(0))
 }
 
-/// Only where there is no proof are the circuit's matrices built, to see whether the key was made for them.
+/// Only where there is no proof are the circuit's matrices built, to see whether the key was made for them. So are the key's digests compared.
 fn prove_chunk_part(
     key: &Key,
     chunk: &ChunkWitness,
@@ -190,9 +190,15 @@ fn prove_part(
     let public = wires[..PUBLIC_WIRES].to_vec();
     let recoded = Recoded::of(&wires);
     drop(wires);
-    let proof = make(&parts, &public, &recoded, [a, b, c], blinding, part).ok_or(ProveError::Rejected)?;
-    let verified = key.prepared_verifying_key().verify(statement, &proof).map_err(|_| ProveError::Rejected)?;
-    Ok(Proven { proof, verified })
+    let proof = make(&parts, &public, &recoded, [a, b, c], blinding, part);
+    let verify = |proof: &Proof| key.prepared_verifying_key().verify(statement, proof).ok();
+    match proof.and_then(|proof| Some(Proven { verified: verify(&proof)?, proof })) {
+        Some(proven) => Ok(proven),
+        None => {
+            key.expect_intact()?;
+            Err(ProveError::Rejected)
+        }
+    }
 }
 
 fn check(key: &Key, statement: &Statement, assignment: &Assignment) -> Result<(), ProveError> {

@@ -16,7 +16,7 @@ use taproof_verifier::groth16::Proof;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForeignProveError {
-    /// The key file's sections are not what its header says.
+    /// The key file's sections are not what its header says, or hold what no key holds.
     #[error(transparent)]
     Key(#[from] KeyFileError),
     /// The witness is another circuit's.
@@ -87,11 +87,12 @@ pub fn prove_foreign(
     part.advance(cost::rows(&parts));
     let public = &witness[..counts.public_wires()];
     let proof = make(&parts, public, &Recoded::of(witness), [a, b, c], blinding, &part);
-    let proof = proof.ok_or(ForeignProveError::Unsatisfied)?;
     let public_inputs = public[1..].to_vec();
-    if key.verifies(&public_inputs, &proof) {
-        Ok(ForeignProof { proof, public_inputs })
-    } else {
-        Err(ForeignProveError::Unsatisfied)
+    match proof {
+        Some(proof) if key.verifies(&public_inputs, &proof) => Ok(ForeignProof { proof, public_inputs }),
+        _ => {
+            key.expect_intact()?;
+            Err(ForeignProveError::Unsatisfied)
+        }
     }
 }

@@ -34,6 +34,7 @@ pub enum WriteError {
 pub fn write(key: &Key, shape: &Shape, out: &mut dyn Write) -> Result<(), WriteError> {
     let header = key.header();
     key.expect_matrices(shape.matrix_hash())?;
+    key.expect_intact()?;
     let sections = key.sections()?;
     let wires = header.wire_count() as u64;
     let mut file = BinaryFile::start(out, *b"zkey", 1, 10)?;
