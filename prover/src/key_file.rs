@@ -3,7 +3,7 @@
 //! A header of fixed length names the circuit and says where each section lies; the sections hold points as
 //! [`taproof_arith`] computes with them, aligned to cache lines, and for a foreign circuit its matrices. Opening reads the header and the IC
 //! points alone, so it takes no longer for a key of a gigabyte. The sections are read through once, on all threads, before the
-//! first proof.
+//! first proof, for values that no key holds; their digests are compared when a proof fails.
 //!
 //! [`KeyFile`] is a key of whatever circuit; [`Key`] is one of Taproof's own circuits, [`ForeignKey`](crate::foreign_key::ForeignKey)
 //! one of anyone's.

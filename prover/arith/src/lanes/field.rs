@@ -67,17 +67,6 @@ impl<V: Vector, M: Modulus> InLimbs<V, M> {
     pub(super) const MULTIPLES: [[u64; 8]; LIMBS_MAX] = Self::table(false);
     /// The k-th entry of table i is limb i of the greatest multiple of p up to k 2^254.
     const MULTIPLES_BELOW: [[u64; 8]; LIMBS_MAX] = Self::table(true);
-    /// 1 / 2^(k [`Vector::LIMB_BITS`]) modulo p.
-    pub(super) const fn inverse_of_limbs(k: u32) -> [u64; LIMBS_MAX] {
-        let mut words = [1, 0, 0, 0];
-        let mut bits = k * V::LIMB_BITS;
-        while bits > 0 {
-            words = half(words, &M::MODULUS);
-            bits -= 1;
-        }
-        Self::cut(times(&words, 1))
-    }
-
     /// 2^260 modulo p: 16 times ark-ff's one, 2^256 modulo p.
     const ONE: [u64; LIMBS_MAX] = {
         let mut words = M::RADIX_256;
@@ -92,6 +81,17 @@ impl<V: Vector, M: Modulus> InLimbs<V, M> {
     /// k p.
     pub(super) const fn multiple(k: u64) -> [u64; LIMBS_MAX] {
         Self::cut(times(&M::MODULUS, k))
+    }
+
+    /// 1 / 2^(k [`Vector::LIMB_BITS`]) modulo p.
+    pub(super) const fn inverse_of_limbs(k: u32) -> [u64; LIMBS_MAX] {
+        let mut words = [1, 0, 0, 0];
+        let mut bits = k * V::LIMB_BITS;
+        while bits > 0 {
+            words = half(words, &M::MODULUS);
+            bits -= 1;
+        }
+        Self::cut(times(&words, 1))
     }
 
     const fn cut(words: [u64; 5]) -> [u64; LIMBS_MAX] {
