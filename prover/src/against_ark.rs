@@ -141,6 +141,8 @@ pub fn verifying_key(key: &VerifyingKey) -> ark_groth16::VerifyingKey<Bn254> {
 
 /// A proving key, with a point for every wire.
 fn proving_key(key: &Key) -> Result<ark_groth16::ProvingKey<Bn254>, KeyFileError> {
+    // Nobody verifies the proofs that ark-groth16 makes with these points.
+    key.expect_intact()?;
     let (header, sections) = (key.header(), key.sections()?);
     let mut a_query = vec![G1Affine::zero(); header.wire_count()];
     let (mut b_g1_query, mut b_g2_query) = (a_query.clone(), vec![G2Affine::zero(); a_query.len()]);

@@ -214,23 +214,23 @@ impl KeyFile {
 
     fn first_invalid_section(&self) -> Option<usize> {
         let (sections, wire_count) = (self.sections_unchecked(), self.header.wire_count());
-        let are_wires = |wires: &[u32]| {
+        for (wires, section) in [(sections.a_wires, 1), (sections.b_wires, 3)] {
             let in_range = wires.last().is_none_or(|last| (*last as usize) < wire_count);
-            in_range && wires.is_sorted_by(|left, right| left < right)
-        };
-        let wires = [(sections.a_wires, 1), (sections.b_wires, 3)];
-        let g1 = [sections.a, sections.b_g1, sections.l, sections.h].map(cast_slice::<_, [u64; 4]>);
-        let mut points = g1.into_iter().zip([2, 4, 6, 7]).chain([(cast_slice(sections.b_g2), 5)]);
-        let wires = wires.into_iter().find(|(wires, _)| !are_wires(wires)).map(|(_, section)| section);
-        // Sums take coordinates below the field's order for granted.
-        let points = || points.find(|(all, _)| !all.par_iter().all(is_coordinate)).map(|(_, section)| section);
-        let matrices = || match self.header.circuit {
-            Circuit::Own(_) => None,
-            Circuit::Foreign => {
-                sections.matrices.first_invalid(wire_count).map(|section| POINT_SECTION_COUNT + section)
+            if !in_range || !wires.is_sorted_by(|left, right| left < right) {
+                return Some(section);
             }
-        };
-        wires.or_else(points).or_else(matrices)
+        }
+        // Sums take coordinates below the field's order for granted.
+        let g1 = [sections.a, sections.b_g1, sections.l, sections.h].map(cast_slice::<_, [u64; 4]>);
+        for (coordinates, section) in g1.into_iter().zip([2, 4, 6, 7]).chain([(cast_slice(sections.b_g2), 5)]) {
+            if !coordinates.par_iter().all(is_coordinate) {
+                return Some(section);
+            }
+        }
+        match self.header.circuit {
+            Circuit::Own(_) => None,
+            Circuit::Foreign => sections.matrices.first_invalid(wire_count).map(|matrix| POINT_SECTION_COUNT + matrix),
+        }
     }
 
     fn bytes_of(&self, section: &Section) -> &[u8] {

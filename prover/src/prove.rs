@@ -147,7 +147,7 @@ pub fn prove_chunk(key: &Key, chunk: &ChunkWitness, blinding: &Blinding) -> Resu
     prove_chunk_part(key, chunk, blinding, &work.part(0))
 }
 
-/// Only where there is no proof are the circuit's matrices built, to see whether the key was made for them. So are the key's digests compared.
+/// Only where there is no proof are the circuit's matrices built, to see whether the key was made for them.
 fn prove_chunk_part(
     key: &Key,
     chunk: &ChunkWitness,
@@ -194,6 +194,7 @@ fn prove_part(
     let verify = |proof: &Proof| key.prepared_verifying_key().verify(statement, proof).ok();
     match proof.and_then(|proof| Some(Proven { verified: verify(&proof)?, proof })) {
         Some(proven) => Ok(proven),
+        // Only now is the key read through for damage, which cannot have made a wrong proof.
         None => {
             key.expect_intact()?;
             Err(ProveError::Rejected)
