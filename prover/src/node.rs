@@ -23,7 +23,7 @@ use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid,
 pub use embedded::{EmbeddedNode, MineError};
 pub use error::{ErrorClass, NodeError, RejectClass, Rejection};
 pub use esplora::{EsploraNode, HistoryEntry, Located};
-pub use facts::{Acceptance, Coin, CoinScan, FeeFloors, PackageVerdict, PoolEntry, Sent, SyncState, Unspent};
+pub use facts::{Acceptance, Coin, CoinScan, FeeFloors, Found, PackageVerdict, PoolEntry, Sent, SyncState, Unspent};
 pub use rpc::{RpcAuth, RpcNode};
 
 /// The blocks of a best chain.
@@ -110,6 +110,13 @@ pub trait Node: ChainSource {
     /// # Errors
     /// [`NodeError`].
     fn pool_spender(&self, outpoint: &OutPoint) -> Result<Option<Txid>, NodeError>;
+
+    /// A transaction of the best chain or the pool; `None` if the node knows of none. Nodes without an index of all transactions
+    /// know those that leave an output unspent.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    fn find(&self, txid: &Txid) -> Result<Option<Found>, NodeError>;
 
     /// An output that the best chain leaves unspent, whatever the pool does with it; `None` if there is none.
     ///

@@ -18,6 +18,27 @@ pub const TAG_LENGTH: usize = 4 + 1 + 32 + 32;
 /// What follows the magic in a deposit's second output.
 const TAG: u8 = 1;
 
+/// What a script that has the form of a deposit's second output says, of whatever rollup, its keys unchecked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The rollup's mark.
+    pub magic: Magic,
+    /// The owner's key, as [`PublicKey::from_bytes`] reads it.
+    pub owner: [u8; 32],
+    /// The refund key's x coordinate.
+    pub refund: [u8; 32],
+}
+
+impl Tag {
+    /// Reads a script; `None` if it has another form.
+    pub fn parse(script: &Script) -> Option<Self> {
+        let push = script.as_bytes().strip_prefix(&[OP_RETURN.to_u8(), OP_PUSHBYTES_69.to_u8()])?;
+        let (magic, rest) = push.split_first_chunk()?;
+        let (owner, refund) = rest.strip_prefix(&[TAG])?.split_first_chunk()?;
+        Some(Self { magic: Magic(*magic), owner: *owner, refund: refund.try_into().ok()? })
+    }
+}
+
 /// A payment to the bridge for an owner on the rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deposit {
@@ -43,9 +64,9 @@ impl Deposit {
             let [payment, tag] = pair else { return None };
             // Cheap comparisons come first: only what has the form of a deposit costs operations on curves.
             let is_payment = payment.script_pubkey.is_p2tr() && payment.value.to_sat() >= bridge.deposit_min_sat();
-            let keys = tag_keys(&tag.script_pubkey, magic).filter(|_| is_payment)?;
-            let owner = PublicKey::from_bytes(keys.0).ok()?;
-            let refund = XOnlyPublicKey::from_slice(keys.1).ok()?;
+            let tag = Tag::parse(&tag.script_pubkey).filter(|tag| is_payment && tag.magic == magic)?;
+            let owner = PublicKey::from_bytes(&tag.owner).ok()?;
+            let refund = XOnlyPublicKey::from_slice(&tag.refund).ok()?;
             let is_to_bridge = payment.script_pubkey == bridge.deposit_script_pubkey(refund);
             is_to_bridge.then_some((vout, Self { amount_sat: payment.value.to_sat(), owner, refund }))
         };
@@ -62,13 +83,6 @@ fn tag_script(owner: &PublicKey, refund: &XOnlyPublicKey, Magic(magic): Magic) -
     script.extend(owner.to_bytes());
     script.extend(refund.serialize());
     script.into()
-}
-
-/// The owner's key and the refund key of a second output, unchecked.
-fn tag_keys(script: &Script, Magic(magic): Magic) -> Option<(&[u8; 32], &[u8; 32])> {
-    let push = script.as_bytes().strip_prefix(&[OP_RETURN.to_u8(), OP_PUSHBYTES_69.to_u8()])?;
-    let (owner, rest) = push.strip_prefix(&magic)?.strip_prefix(&[TAG])?.split_first_chunk()?;
-    Some((owner, rest.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -174,9 +174,17 @@ impl Follower {
         self.first_excerpt.is_none()
     }
 
-    /// The deposits that the next batches must credit, in order.
+    /// The deposits that no batch has come to, in order: the next batches must credit them, but for those that have
+    /// [expired](Follower::has_expired).
     pub fn pending_deposits(&self) -> impl Iterator<Item = &ScannedDeposit> {
         self.deposits.iter().skip_while(|deposit| deposit.index < self.tip.deposits_consumed)
+    }
+
+    /// Whether no anchor can credit a pending deposit any more, so that it is the depositor's.
+    pub fn has_expired(&self, deposit: &ScannedDeposit) -> bool {
+        let next_height = self.scanned.height.saturating_add(1);
+        let oldest = next_height.saturating_sub(self.params.deposit_window_blocks);
+        deposit.height < self.params.void_below(oldest.max(self.tip.reference.height))
     }
 
     /// The exit requests that wait, in the order of the chain.

@@ -1,8 +1,8 @@
 //! The embedded regtest chain as a node: it keeps what it is sent until a block is mined.
 
 use super::{
-    Acceptance, ChainSource, Coin, CoinScan, FeeFloors, Node, NodeError, PackageVerdict, PoolEntry, Sent, SyncState,
-    Unspent, pool::Pool,
+    Acceptance, ChainSource, Coin, CoinScan, FeeFloors, Found, Node, NodeError, PackageVerdict, PoolEntry, Sent,
+    SyncState, Unspent, pool::Pool,
 };
 use crate::{
     anchor::FeeRate,
@@ -142,6 +142,18 @@ impl Node for EmbeddedNode {
 
     fn pool_spender(&self, outpoint: &OutPoint) -> Result<Option<Txid>, NodeError> {
         Ok(self.pool().spender(&self.chain, outpoint))
+    }
+
+    fn find(&self, txid: &Txid) -> Result<Option<Found>, NodeError> {
+        let is_it = |transaction: &&Transaction| transaction.compute_txid() == *txid;
+        if let Some(transaction) = self.pool().transactions().iter().find(is_it) {
+            return Ok(Some(Found { transaction: transaction.clone(), block: None }));
+        }
+        let mined = (0..).zip(self.chain.blocks()).find_map(|(height, block)| {
+            let transaction = block.txdata.iter().find(is_it)?.clone();
+            Some(Found { transaction, block: Some(BlockId { height, hash: block.block_hash() }) })
+        });
+        Ok(mined)
     }
 
     fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, NodeError> {

@@ -1,20 +1,20 @@
-//! An Esplora server, for followers who run no node.
+//! An Esplora server, for followers, depositors and owners who run no node.
 //!
 //! Nothing it says is believed. Blocks and headers are checked against the hash they were asked by, transactions against their
 //! id; whether a block belongs to the chain with the most work, and a transaction to its block, is checked by the
 //! follower with headers and branches. What remains to the server is to be silent, to be late and to leave out.
 
 mod answers;
+mod coins;
 
 #[cfg(test)]
 mod tests;
 
 use super::{
-    ChainSource, NodeError, Sent,
+    ChainSource, NodeError,
     http::{Answer, HttpClient, Request},
-    reject::classify,
 };
-use answers::{BlockSummary, HistoryItem, MerkleProof, Refusal};
+use answers::{BlockSummary, HistoryItem, MerkleProof};
 use bitcoin::{
     Block, BlockHash, Network, Script, Transaction, Txid,
     block::Header,
@@ -93,24 +93,6 @@ impl EsploraNode {
             return Err(NodeError::Network { expected: network, found });
         }
         Ok(node)
-    }
-
-    /// Hands a transaction to the server, which hands it to its node.
-    ///
-    /// # Errors
-    /// [`NodeError::Rejected`] if that refuses it; otherwise [`NodeError`].
-    pub fn send(&self, transaction: &Transaction) -> Result<Sent, NodeError> {
-        let raw = encode::serialize_hex(transaction);
-        let answer = self.exchange("POST /tx", "/tx", Some(raw.as_bytes()), SHORT_BYTES_MAX)?;
-        if answer.status == 200 {
-            return Ok(Sent::Accepted);
-        }
-        if answer.status != 400 {
-            return Err(self.status(&answer));
-        }
-        Refusal::read(&answer.body)
-            .sent()
-            .map_err(|reason| NodeError::Rejected { txid: transaction.compute_txid(), rejection: classify(reason) })
     }
 
     /// The confirmed transactions that pay to a script or spend from it, in the order of their blocks. The server may leave

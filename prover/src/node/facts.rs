@@ -2,7 +2,7 @@
 
 use super::error::Rejection;
 use crate::anchor::FeeRate;
-use bitcoin::{OutPoint, TxOut};
+use bitcoin::{OutPoint, Transaction, TxOut};
 use taproof_verifier::headers::BlockId;
 
 /// A node's verdict on a transaction.
@@ -63,6 +63,15 @@ pub struct PoolEntry {
     pub ancestor_vsize_vb: u64,
     /// Their number.
     pub ancestor_count: u32,
+}
+
+/// A transaction that a node knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The transaction.
+    pub transaction: Transaction,
+    /// The block of the best chain that holds it; `None` while it waits in the pool.
+    pub block: Option<BlockId>,
 }
 
 /// An output that the best chain leaves unspent.

@@ -32,6 +32,11 @@ impl Pool {
         self.minimum = rate;
     }
 
+    /// What waits, in the order of the next block.
+    pub(super) fn transactions(&self) -> &[Transaction] {
+        &self.waiting
+    }
+
     /// Takes all that the next block of the chain can hold.
     pub(super) fn take(&mut self, chain: &RegtestChain) -> Vec<Transaction> {
         self.prune(chain);

@@ -4,13 +4,13 @@ mod answers;
 mod transport;
 
 use super::{
-    Acceptance, ChainSource, CoinScan, FeeFloors, Node, NodeError, PackageVerdict, PoolEntry, RejectClass, Rejection,
-    Sent, SyncState, Unspent, reject::classify,
+    Acceptance, ChainSource, CoinScan, FeeFloors, Found, Node, NodeError, PackageVerdict, PoolEntry, RejectClass,
+    Rejection, Sent, SyncState, Unspent, reject::classify,
 };
 use crate::anchor::FeeRate;
 use answers::{
-    BlockchainInfo, ChainName, FeeEstimate, MempoolEntry, MempoolInfo, PackageAnswer, ScanAnswer, Spending,
-    TestAcceptance, TxOutAnswer, fee_rate,
+    BlockPlace, BlockchainInfo, ChainName, FeeEstimate, MempoolEntry, MempoolInfo, PackageAnswer, RawTransaction,
+    ScanAnswer, Spending, TestAcceptance, TxOutAnswer, fee_rate,
 };
 use bitcoin::{
     Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid,
@@ -20,6 +20,7 @@ use bitcoin::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::Duration;
+use taproof_verifier::headers::BlockId;
 use transport::Transport;
 
 pub use transport::RpcAuth;
@@ -44,6 +45,8 @@ const RPC_VERIFY_ERRORS: [i32; 3] = [-22, -25, -26];
 const RPC_VERIFY_ALREADY_IN_UTXO_SET: i32 = -27;
 /// The code for a call that a node does not know.
 const RPC_METHOD_NOT_FOUND: i32 = -32_601;
+/// How many outputs of a transaction are asked for to find it.
+const FIND_OUTPUTS_MAX: u32 = 32;
 /// The highest number of blocks that bitcoind estimates fees for.
 const ESTIMATE_TARGET_BLOCKS_MAX: u16 = 1_008;
 
@@ -125,6 +128,29 @@ impl RpcNode {
             error => error,
         })?;
         decode_hex(method, &text)
+    }
+}
+
+impl RpcNode {
+    /// A block's place in the best chain; `None` if it is not in it.
+    fn place_of(&self, hash: &BlockHash) -> Result<Option<BlockId>, NodeError> {
+        let place: BlockPlace = self.call("getblockheader", json!([hash, true]))?;
+        Ok((place.confirmations > 0).then_some(BlockId { height: place.height, hash: *hash }))
+    }
+
+    /// A mined transaction by an output that is unspent: all that a node without an index of transactions knows.
+    fn find_by_outputs(&self, txid: &Txid) -> Result<Option<Found>, NodeError> {
+        for vout in 0..FIND_OUTPUTS_MAX {
+            let Some(unspent) = self.unspent(&OutPoint { txid: *txid, vout })? else { continue };
+            let height = (self.tip_height()? + 1).saturating_sub(unspent.confirmations);
+            let Some(hash) = self.block_hash(height)? else { continue };
+            let found = self.block(&hash)?.txdata.into_iter().find(|transaction| transaction.compute_txid() == *txid);
+            // A block may have come between the calls: the next output is asked for anew.
+            if let Some(transaction) = found {
+                return Ok(Some(Found { transaction, block: Some(BlockId { height, hash }) }));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -266,6 +292,22 @@ impl Node for RpcNode {
         match answers.as_slice() {
             [answer] if answer.outpoint() == *outpoint => Ok(answer.spendingtxid),
             _ => Err(NodeError::Answer { method, reason: "an answer on other outputs".to_owned() }),
+        }
+    }
+
+    fn find(&self, txid: &Txid) -> Result<Option<Found>, NodeError> {
+        let method = "getrawtransaction";
+        match self.call::<RawTransaction>(method, json!([txid, 1])) {
+            Ok(answer) => {
+                let transaction: Transaction = decode_hex(method, &answer.hex)?;
+                if transaction.compute_txid() != *txid {
+                    return Err(NodeError::Answer { method, reason: "another transaction".to_owned() });
+                }
+                let block = answer.blockhash.map(|hash| self.place_of(&hash)).transpose()?.flatten();
+                Ok(Some(Found { transaction, block }))
+            }
+            Err(NodeError::Rpc { code: RPC_INVALID_ADDRESS_OR_KEY, .. }) => self.find_by_outputs(txid),
+            Err(error) => Err(error),
         }
     }
 

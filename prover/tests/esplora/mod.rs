@@ -4,7 +4,7 @@
 #![allow(unreachable_pub, reason = "a module that several tests include")]
 
 use bitcoin::{
-    Block, TxOut, Txid,
+    Block, OutPoint, Transaction, TxOut, Txid,
     consensus::encode,
     hashes::{Hash, sha256},
 };
@@ -19,7 +19,7 @@ use taproof::{
     node::{EmbeddedNode, Node},
     regtest::RegtestChain,
 };
-use taproof_verifier::block::Excerpt;
+use taproof_verifier::{block::Excerpt, headers::BlockId};
 
 /// A status and a body.
 pub type Reply = (u16, Vec<u8>);
@@ -76,6 +76,11 @@ impl Server {
     /// From now on, nothing is changed.
     pub fn be_honest(&self) {
         self.lies.lock().expect("no holder panics").clear();
+    }
+
+    /// Mines what was sent, and empty blocks until there are so many.
+    pub fn mine(&self, blocks: u32) {
+        self.node.lock().expect("no holder panics").mine(blocks).expect("valid");
     }
 
     pub fn chain(&self) -> RegtestChain {
@@ -137,9 +142,18 @@ fn answer(node: &EmbeddedNode, path: &str, body: &[u8]) -> Option<Reply> {
         ["block", hash, "txid", index] => {
             text(block_of(hash)?.txdata.get(index.parse::<usize>().ok()?)?.compute_txid().to_string())
         }
+        ["tx", txid] => {
+            let found = node.find(&txid.parse().ok()?).expect("it answers")?;
+            let status = status(found.block);
+            value(json!({ "txid": txid, "weight": found.transaction.weight().to_wu(), "fee": 0, "status": status }))
+        }
         ["tx", txid, "raw"] => {
-            let (_, block, position) = find(chain, &txid.parse().ok()?)?;
-            Some((200, encode::serialize(&block.txdata[position])))
+            let found = node.find(&txid.parse().ok()?).expect("it answers")?;
+            Some((200, encode::serialize(&found.transaction)))
+        }
+        ["tx", txid, "outspend", vout] => {
+            let outpoint = OutPoint { txid: txid.parse().ok()?, vout: vout.parse().ok()? };
+            value(spending(node, &outpoint))
         }
         ["tx", txid, "merkle-proof"] => {
             let (height, block, position) = find(chain, &txid.parse().ok()?)?;
@@ -149,7 +163,45 @@ fn answer(node: &EmbeddedNode, path: &str, body: &[u8]) -> Option<Reply> {
         }
         ["scripthash", hash, "txs", "chain"] => value(history(chain, hash, None)),
         ["scripthash", hash, "txs", "chain", last] => value(history(chain, hash, Some(last.parse().ok()?))),
+        ["scripthash", hash, "utxo"] => {
+            let pays = |output: &TxOut| sha256::Hash::hash(output.script_pubkey.as_bytes()).to_string() == hash;
+            let coins = chain.coins().filter(|(_, coin)| pays(&coin.output)).map(|(outpoint, coin)| {
+                let block = BlockId { height: coin.height, hash: chain.block_at(coin.height).expect("mined").block_hash() };
+                json!({ "txid": outpoint.txid, "vout": outpoint.vout, "value": coin.output.value.to_sat(), "status": status(Some(block)) })
+            });
+            value(coins.collect())
+        }
+        ["fee-estimates"] => value(json!({ "1": 4.5, "3": 3.0, "25": 1.001, "1008": 1 })),
         _ => None,
+    }
+}
+
+/// Where a transaction stands.
+fn status(block: Option<BlockId>) -> Value {
+    match block {
+        Some(block) => json!({ "confirmed": true, "block_height": block.height, "block_hash": block.hash }),
+        None => json!({ "confirmed": false }),
+    }
+}
+
+/// What spends an output.
+fn spending(node: &EmbeddedNode, outpoint: &OutPoint) -> Value {
+    if let Some(txid) = node.pool_spender(outpoint).expect("it answers") {
+        return json!({ "spent": true, "txid": txid, "vin": 0, "status": status(None) });
+    }
+    let chain = node.chain();
+    if chain.coin(outpoint).is_some() {
+        return json!({ "spent": false });
+    }
+    let mined = (0..).zip(chain.blocks()).find_map(|(height, block)| {
+        let spends =
+            |transaction: &&Transaction| transaction.input.iter().any(|input| input.previous_output == *outpoint);
+        let spender = block.txdata.iter().find(spends)?.compute_txid();
+        Some((spender, BlockId { height, hash: block.block_hash() }))
+    });
+    match mined {
+        Some((txid, block)) => json!({ "spent": true, "txid": txid, "vin": 0, "status": status(Some(block)) }),
+        None => json!({ "spent": false }),
     }
 }
 
@@ -177,8 +229,8 @@ fn history(chain: &RegtestChain, script_hash: &str, last: Option<Txid>) -> Value
         for transaction in &block.txdata {
             let pays = |output: &TxOut| sha256::Hash::hash(output.script_pubkey.as_bytes()).to_string() == script_hash;
             if transaction.output.iter().any(pays) {
-                let status = json!({ "confirmed": true, "block_height": height, "block_hash": block.block_hash() });
-                items.push((transaction.compute_txid(), status));
+                let block = BlockId { height, hash: block.block_hash() };
+                items.push((transaction.compute_txid(), status(Some(block))));
             }
         }
     }

@@ -61,6 +61,12 @@ impl Params {
         reference_height.saturating_add(self.deposit_window_blocks)
     }
 
+    /// The first height at which every anchor must credit a deposit, or serve or refute an exit request, of a block at a
+    /// height: all that may be referred to there is as high. A batch that does enough of them may leave some for the next.
+    pub fn due_height(&self, height: u32) -> u32 {
+        height.saturating_add(self.deposit_window_blocks)
+    }
+
     /// The height below which deposits are void for a batch that refers to a block at `reference_height`: it passes over
     /// them. As its anchor stands at [`Params::anchor_height_max`] or lower, every deposit that it credits is then at most
     /// `deposit_expiry_blocks` blocks old.

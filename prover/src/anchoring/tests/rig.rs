@@ -8,8 +8,8 @@ use crate::{
     batch::ProvenBatch,
     follow,
     node::{
-        Acceptance, ChainSource, CoinScan, EmbeddedNode, FeeFloors, Node, NodeError, PackageVerdict, PoolEntry, Sent,
-        SyncState, Unspent,
+        Acceptance, ChainSource, CoinScan, EmbeddedNode, FeeFloors, Found, Node, NodeError, PackageVerdict, PoolEntry,
+        Sent, SyncState, Unspent,
     },
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
     wallet::{PosterKey, PosterScripts},
@@ -353,6 +353,10 @@ impl Node for SeenNode<'_> {
 
     fn pool_spender(&self, outpoint: &OutPoint) -> Result<Option<Txid>, NodeError> {
         self.up()?.pool_spender(outpoint)
+    }
+
+    fn find(&self, txid: &Txid) -> Result<Option<Found>, NodeError> {
+        self.up()?.find(txid)
     }
 
     fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, NodeError> {

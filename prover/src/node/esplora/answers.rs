@@ -1,12 +1,17 @@
 //! The answers of an Esplora server, as far as they are read.
 
-use super::{super::Sent, Located};
+use super::{
+    super::{PoolEntry, Sent},
+    Located,
+};
+use crate::anchor::FeeRate;
 use bitcoin::{
     BlockHash, CompactTarget, Transaction, TxMerkleNode, Txid,
     block::{Header, Version},
     hashes::Hash,
 };
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use taproof_verifier::{
     block::{BRANCH_LENGTH_MAX, Inclusion},
     headers::BlockId,
@@ -70,6 +75,80 @@ impl HistoryItem {
     pub(super) fn block(&self) -> Option<BlockId> {
         let Status { confirmed, block_height, block_hash } = self.status;
         Some(BlockId { height: block_height?, hash: block_hash? }).filter(|_| confirmed)
+    }
+}
+
+/// An output of `/scripthash/utxo`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ScriptCoin {
+    pub(super) txid: Txid,
+    pub(super) vout: u32,
+    status: Status,
+}
+
+impl ScriptCoin {
+    /// The height of its block; `None` if it waits.
+    pub(super) fn height(&self) -> Option<u32> {
+        self.status.block_height.filter(|_| self.status.confirmed)
+    }
+}
+
+/// `/tx/outspend`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Spending {
+    spent: bool,
+    /// The transaction that spends the output.
+    pub(super) txid: Option<Txid>,
+    status: Option<Status>,
+}
+
+impl Spending {
+    /// Whether a block holds the transaction that spends the output.
+    pub(super) fn is_mined(&self) -> bool {
+        self.spent && self.status.as_ref().is_some_and(|status| status.confirmed)
+    }
+}
+
+/// `/tx`, as far as it is read.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct TransactionSummary {
+    weight: u64,
+    fee: u64,
+    status: Status,
+}
+
+impl TransactionSummary {
+    /// The transaction alone in a pool; `None` if a block holds it.
+    pub(super) fn into_pool_entry(self) -> Option<PoolEntry> {
+        let Self { weight, fee, status } = self;
+        let vsize_vb = weight.div_ceil(4);
+        (!status.confirmed).then_some(PoolEntry {
+            vsize_vb,
+            fee_sat: fee,
+            descendant_fee_sat: fee,
+            descendant_vsize_vb: vsize_vb,
+            descendant_count: 1,
+            ancestor_fee_sat: fee,
+            ancestor_vsize_vb: vsize_vb,
+            ancestor_count: 1,
+        })
+    }
+}
+
+/// `/fee-estimates`: rates in satoshi a virtual byte, by the number of blocks within which they should do.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct FeeEstimates(BTreeMap<String, f64>);
+
+impl FeeEstimates {
+    /// The rate of the highest number that is not above the target, of the lowest if all are; `None` if there is no rate.
+    pub(super) fn within(&self, target_blocks: u16) -> Option<FeeRate> {
+        let numbered = self.0.iter().filter_map(|(blocks, rate)| Some((blocks.parse::<u16>().ok()?, *rate)));
+        let sane: BTreeMap<u16, f64> = numbered.filter(|(_, rate)| rate.is_finite() && *rate > 0.0).collect();
+        let (_, rate) = sane.range(..=target_blocks).next_back().or_else(|| sane.first_key_value())?;
+        let bounds = (FeeRate::MIN.sat_per_kvb() as f64, FeeRate::MAX.sat_per_kvb() as f64);
+        let sat_per_kvb = (rate * 1_000.0).ceil().clamp(bounds.0, bounds.1);
+        FeeRate::from_sat_per_kvb(sat_per_kvb as u64).ok()
     }
 }
 

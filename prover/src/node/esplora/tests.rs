@@ -3,7 +3,7 @@ mod served;
 
 use super::*;
 use crate::{
-    node::{EmbeddedNode, ErrorClass, RejectClass},
+    node::{EmbeddedNode, ErrorClass, Found, Node, RejectClass, Sent, esplora::answers::Refusal},
     regtest::{COINBASE_MATURITY_BLOCKS, RegtestChain},
 };
 use bitcoin::{
@@ -104,6 +104,91 @@ fn transactions_are_handed_on_or_refused_by_class() {
     assert_eq!(says(&"a\n".repeat(10_000)).expect_err("a reason").len(), REASON_CHARS);
     server.lie("/tx", |_| (503, Vec::new()));
     assert!(node.send(&spend(coin, 900_000)).expect_err("busy").is_transient());
+}
+
+#[test]
+fn whoever_pays_learns_of_coins_fees_and_the_pool() {
+    let (server, txids) = server();
+    let (node, chain) = (connect(&server), server.chain());
+    // The embedded node of the same chain says the same of coins and transactions.
+    let own = EmbeddedNode::new(chain.clone(), anyone());
+    let scan = node.coins(&[anyone(), anyone()]).expect("answers");
+    assert_eq!(scan, own.coins(&[anyone()]).expect("answers"));
+    assert_eq!(scan.coins.iter().filter(|coin| coin.is_coinbase).count(), 3, "three of six rewards are spent");
+    for coin in &scan.coins {
+        assert_eq!(node.unspent(&coin.outpoint).expect("answers"), own.unspent(&coin.outpoint).expect("answers"));
+    }
+    let spent = chain.tip().txdata[1].input[0].previous_output;
+    for outpoint in [spent, OutPoint::new(txids[0], 1), OutPoint::new(Txid::all_zeros(), 0)] {
+        assert_eq!(node.unspent(&outpoint).expect("answers"), None, "{outpoint}");
+    }
+    let block = BlockId { height: chain.height(), hash: chain.tip_hash() };
+    let found = node.find(&txids[2]).expect("answers").expect("mined");
+    assert_eq!((found.block, found.transaction.compute_txid()), (Some(block), txids[2]));
+    assert_eq!(node.find(&Txid::all_zeros()).expect("answers"), None);
+
+    let coin = scan.coins[0].outpoint;
+    assert_eq!(node.pool_spender(&coin).expect("answers"), None);
+    let spend = spend(coin, 1_000_000);
+    node.send(&spend).expect("valid");
+    assert_eq!(node.pool_spender(&coin).expect("answers"), Some(spend.compute_txid()));
+    assert!(node.unspent(&coin).expect("answers").is_some(), "the best chain leaves it unspent");
+    assert_eq!(
+        node.find(&spend.compute_txid()).expect("answers"),
+        Some(Found { transaction: spend.clone(), block: None })
+    );
+    let entry = node.pool_entry(&spend.compute_txid()).expect("answers").expect("it waits");
+    assert_eq!(entry.vsize_vb, spend.weight().to_vbytes_ceil());
+    server.mine(1);
+    assert_eq!(node.pool_spender(&coin).expect("answers"), None, "it is mined");
+    assert_eq!(node.pool_entry(&spend.compute_txid()).expect("answers"), None);
+    assert_eq!(node.unspent(&coin).expect("answers"), None);
+
+    for (target, expected) in [(0, "4.5"), (1, "4.5"), (2, "4.5"), (6, "3"), (144, "1.001"), (1_008, "1")] {
+        let rate = node.fee_estimate(target).expect("answers").expect("a rate");
+        assert_eq!(rate.to_string(), expected, "within {target}");
+    }
+    for odd in [json!({}), json!({ "x": 1.0, "70000": 2.0 }), json!({ "1": -3.0 })] {
+        server.lie("/fee-estimates", move |_| (200, odd.to_string().into_bytes()));
+        assert_eq!(node.fee_estimate(6).expect("answers"), None);
+    }
+    server.lie("/fee-estimates", |_| (200, json!({ "1": 1e300 }).to_string().into_bytes()));
+    assert_eq!(node.fee_estimate(6).expect("answers"), Some(crate::anchor::FeeRate::MAX));
+}
+
+#[test]
+fn lies_about_coins_are_noticed_where_they_can_be() {
+    let (server, txids) = server();
+    let node = connect(&server);
+    let coin = node.coins(&[anyone()]).expect("answers").coins[0].outpoint;
+    // An output of another script, one that is not there, and a transaction that is not the named one.
+    for (txid, vout) in [(server.chain().tip().txdata[0].compute_txid(), 0), (txids[0], 9)] {
+        server.lie("/scripthash/", move |_| {
+            let coin =
+                json!([{ "txid": txid, "vout": vout, "value": 1, "status": { "confirmed": true, "block_height": 1 } }]);
+            (200, coin.to_string().into_bytes())
+        });
+        assert!(is_answer_error(node.coins(&[anyone()])), "{txid}:{vout}");
+    }
+    // A value is the transaction's, whatever the list says.
+    server.lie("/scripthash/", |(status, body)| {
+        let mut coins: Value = serde_json::from_slice(&body).expect("a list");
+        coins[0]["value"] = json!(1);
+        (status, coins.to_string().into_bytes())
+    });
+    assert_eq!(node.coins(&[anyone()]).expect("answers").coins[0].outpoint, coin);
+    assert!(node.coins(&[anyone()]).expect("answers").coins[0].output.value > Amount::from_sat(1));
+    // A transaction that is in no block is shown in one.
+    let spend = spend(coin, 1_000_000);
+    server.be_honest();
+    node.send(&spend).expect("valid");
+    let txid = spend.compute_txid();
+    server.lie("/tx/", move |(status, body)| match status {
+        404 => (200, json!({ "block_height": 3, "merkle": [], "pos": 0 }).to_string().into_bytes()),
+        _ => (status, body),
+    });
+    assert!(is_answer_error(node.unspent(&OutPoint::new(txid, 0))));
+    assert!(is_answer_error(node.find(&txid)));
 }
 
 /// As many characters of a reason as are kept.
@@ -210,6 +295,12 @@ fn ask_everything(node: &EsploraNode, block: BlockId, txid: Txid) {
     let _ = node.history(&anyone());
     let _ = node.inclusion(&txid);
     let _ = node.excerpt(&block, &[txid]);
+    let _ = node.coins(&[anyone()]);
+    let _ = node.find(&txid);
+    let _ = node.unspent(&OutPoint { txid, vout: 0 });
+    let _ = node.pool_spender(&OutPoint { txid, vout: 0 });
+    let _ = node.pool_entry(&txid);
+    let _ = node.fee_estimate(6);
 }
 
 #[test]

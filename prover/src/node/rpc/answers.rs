@@ -29,6 +29,21 @@ pub(super) struct BlockchainInfo {
     pub(super) initialblockdownload: bool,
 }
 
+/// `getrawtransaction`, with details.
+#[derive(Deserialize)]
+pub(super) struct RawTransaction {
+    pub(super) hex: String,
+    /// Of a transaction that is in a block.
+    pub(super) blockhash: Option<BlockHash>,
+}
+
+/// `getblockheader`, with details; blocks that are not in the best chain have -1 confirmations.
+#[derive(Deserialize)]
+pub(super) struct BlockPlace {
+    pub(super) height: u32,
+    pub(super) confirmations: i64,
+}
+
 /// One verdict of `testmempoolaccept`.
 #[derive(Deserialize)]
 pub(super) struct TestAcceptance {

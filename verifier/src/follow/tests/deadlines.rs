@@ -49,6 +49,7 @@ fn no_deposit_is_left_out_for_longer_than_the_window() {
         };
         let accepted = (0..=age).any(ignores);
         assert_eq!(accepted, age < WINDOW_BLOCKS, "{age}");
+        assert_eq!(params().due_height(1) <= age + 1, !accepted, "{age}");
     }
 }
 
@@ -104,6 +105,8 @@ fn no_deposit_is_credited_after_its_expiry() {
         let expected: Vec<u32> =
             if age <= EXPIRY_BLOCKS { (age + 1 - WINDOW_BLOCKS..=last).collect() } else { Vec::new() };
         assert_eq!(references, expected, "in block {}", age + 1);
+        let deposit = branch.follower.pending_deposits().next().expect("nobody credited it");
+        assert_eq!(branch.follower.has_expired(deposit), references.is_empty(), "before block {}", age + 1);
     }
 }
 
@@ -117,6 +120,8 @@ fn void_deposits_are_passed_over_in_front_of_live_ones() {
     }
     let batch = branch.batch();
     assert_eq!((batch.void, batch.deposits.len()), (2, 1));
+    // Another anchor might still refer to an older block.
+    assert!(!branch.follower.pending_deposits().any(|deposit| branch.follower.has_expired(deposit)));
     let events = branch.mine(alloc::vec![branch.anchor(&batch)]);
     assert_eq!((verified(&events), branch.follower.tip.deposits_consumed), (alloc::vec![0], 3));
     branch.mine(alloc::vec![deposit_transaction(3, &[13])]);

@@ -1,0 +1,159 @@
+//! What an Esplora server says to somebody who pays and has no node: coins, fees, and whether a transaction waits.
+//!
+//! Of this only the transactions can be checked, against their ids and the blocks that hold them. So values and scripts of coins
+//! are true. Whether a coin is spent, what others pay and what waits is the server's word: a lie makes a transaction that nobody
+//! mines, or one at another rate than is usual. Signers and posters, for whom more depends on it, ask a node of their own.
+
+use super::{
+    EsploraNode, PAGE_BYTES_MAX, SHORT_BYTES_MAX,
+    answers::{FeeEstimates, Refusal, ScriptCoin, Spending, TransactionSummary},
+};
+use crate::{
+    anchor::FeeRate,
+    node::{
+        Acceptance, ChainSource, Coin, CoinScan, FeeFloors, Found, Node, NodeError, PackageVerdict, PoolEntry, Sent,
+        SyncState, Unspent, reject::classify,
+    },
+};
+use bitcoin::{
+    OutPoint, ScriptBuf, Transaction, Txid,
+    consensus::encode,
+    hashes::{Hash, sha256},
+};
+use std::collections::HashMap;
+use taproof_verifier::{block::ValidatedExcerpt, headers::BlockId};
+
+impl EsploraNode {
+    /// A transaction that is proven to be in the block at a height, of the server's chain; `None` if it is in none.
+    fn mined(&self, txid: &Txid) -> Result<Option<(BlockId, Transaction)>, NodeError> {
+        let Some(located) = self.inclusion(txid)? else { return Ok(None) };
+        // The chain may have become shorter meanwhile.
+        let Some(hash) = self.block_hash(located.height)? else { return Ok(None) };
+        let block = BlockId { height: located.height, hash };
+        let excerpt = match self.excerpt(&block, &[*txid]) {
+            Err(NodeError::Block(_)) => return Ok(None),
+            excerpt => excerpt?,
+        };
+        ValidatedExcerpt::new(excerpt, block)
+            .map_err(|error| NodeError::Answer { method: "GET /tx/merkle-proof", reason: error.to_string() })?;
+        Ok(Some((block, located.inclusion.transaction)))
+    }
+
+    fn spending(&self, outpoint: &OutPoint) -> Result<Option<Spending>, NodeError> {
+        let path = format!("/tx/{}/outspend/{}", outpoint.txid, outpoint.vout);
+        self.json("GET /tx/outspend", &path, SHORT_BYTES_MAX)
+    }
+
+    /// The output of a transaction that is checked against its id.
+    fn script_coin(
+        &self,
+        script: &ScriptBuf,
+        coin: &ScriptCoin,
+        transactions: &mut HashMap<Txid, Transaction>,
+    ) -> Result<Option<Coin>, NodeError> {
+        let Some(height) = coin.height() else { return Ok(None) };
+        if !transactions.contains_key(&coin.txid) {
+            let Some(transaction) = self.transaction(&coin.txid)? else { return Ok(None) };
+            transactions.insert(coin.txid, transaction);
+        }
+        let transaction = &transactions[&coin.txid];
+        let output = transaction.output.get(coin.vout as usize).filter(|output| output.script_pubkey == *script);
+        let output = output.ok_or_else(|| NodeError::Answer {
+            method: "GET /scripthash/utxo",
+            reason: format!("output {}:{} is none to the script", coin.txid, coin.vout),
+        })?;
+        let outpoint = OutPoint { txid: coin.txid, vout: coin.vout };
+        Ok(Some(Coin { outpoint, output: output.clone(), height, is_coinbase: transaction.is_coinbase() }))
+    }
+}
+
+impl Node for EsploraNode {
+    /// The server's node judges what it is sent.
+    fn test_accept(&self, transactions: &[Transaction]) -> Result<Vec<Acceptance>, NodeError> {
+        Ok(vec![Acceptance::NotJudged; transactions.len()])
+    }
+
+    fn send(&self, transaction: &Transaction) -> Result<Sent, NodeError> {
+        let raw = encode::serialize_hex(transaction);
+        let answer = self.exchange("POST /tx", "/tx", Some(raw.as_bytes()), SHORT_BYTES_MAX)?;
+        if answer.status == 200 {
+            return Ok(Sent::Accepted);
+        }
+        if answer.status != 400 {
+            return Err(self.status(&answer));
+        }
+        Refusal::read(&answer.body)
+            .sent()
+            .map_err(|reason| NodeError::Rejected { txid: transaction.compute_txid(), rejection: classify(reason) })
+    }
+
+    /// Servers need not take packages, so each is sent alone.
+    fn send_package(&self, parent: &Transaction, child: &Transaction) -> Result<[PackageVerdict; 2], NodeError> {
+        let verdict = |transaction| match self.send(transaction) {
+            Ok(sent) => Ok(Ok(sent)),
+            Err(NodeError::Rejected { rejection, .. }) => Ok(Err(rejection)),
+            Err(error) => Err(error),
+        };
+        Ok([verdict(parent)?, verdict(child)?])
+    }
+
+    /// The entry of the transaction alone: a server does not tell what hangs on it.
+    fn pool_entry(&self, txid: &Txid) -> Result<Option<PoolEntry>, NodeError> {
+        let summary: Option<TransactionSummary> = self.json("GET /tx", &format!("/tx/{txid}"), PAGE_BYTES_MAX)?;
+        Ok(summary.and_then(TransactionSummary::into_pool_entry))
+    }
+
+    fn pool_spender(&self, outpoint: &OutPoint) -> Result<Option<Txid>, NodeError> {
+        let spending = self.spending(outpoint)?;
+        Ok(spending.filter(|spending| !spending.is_mined()).and_then(|spending| spending.txid))
+    }
+
+    fn find(&self, txid: &Txid) -> Result<Option<Found>, NodeError> {
+        if let Some((block, transaction)) = self.mined(txid)? {
+            return Ok(Some(Found { transaction, block: Some(block) }));
+        }
+        Ok(self.transaction(txid)?.map(|transaction| Found { transaction, block: None }))
+    }
+
+    fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, NodeError> {
+        let Some((block, transaction)) = self.mined(&outpoint.txid)? else { return Ok(None) };
+        let Some(output) = transaction.output.get(outpoint.vout as usize).cloned() else { return Ok(None) };
+        if self.spending(outpoint)?.is_some_and(|spending| spending.is_mined()) {
+            return Ok(None);
+        }
+        let confirmations = self.tip_height()?.saturating_add(1).saturating_sub(block.height).max(1);
+        Ok(Some(Unspent { output, confirmations, is_coinbase: transaction.is_coinbase() }))
+    }
+
+    fn coins(&self, scripts: &[ScriptBuf]) -> Result<CoinScan, NodeError> {
+        let height = self.tip_height()?;
+        let hash = self.block_hash(height)?;
+        let hash = hash.ok_or(NodeError::Http { url: self.url.clone(), status: 404 })?;
+        let (mut coins, mut transactions) = (Vec::new(), HashMap::new());
+        for script in scripts {
+            let path = format!("/scripthash/{}/utxo", sha256::Hash::hash(script.as_bytes()));
+            let found: Option<Vec<ScriptCoin>> = self.json("GET /scripthash/utxo", &path, PAGE_BYTES_MAX)?;
+            for coin in found.iter().flatten() {
+                coins.extend(self.script_coin(script, coin, &mut transactions)?);
+            }
+        }
+        coins.sort_by_key(|coin| (coin.height, coin.outpoint));
+        coins.dedup_by_key(|coin| coin.outpoint);
+        Ok(CoinScan { block: BlockId { height, hash }, coins })
+    }
+
+    fn fee_estimate(&self, target_blocks: u16) -> Result<Option<FeeRate>, NodeError> {
+        let estimates: Option<FeeEstimates> = self.json("GET /fee-estimates", "/fee-estimates", SHORT_BYTES_MAX)?;
+        Ok(estimates.and_then(|estimates| estimates.within(target_blocks)))
+    }
+
+    /// What nodes take by default: a server does not tell what its own takes.
+    fn fee_floors(&self) -> Result<FeeFloors, NodeError> {
+        Ok(FeeFloors { min_pool: FeeRate::MIN, incremental: FeeRate::MIN })
+    }
+
+    fn sync_state(&self) -> Result<SyncState, NodeError> {
+        let height = self.tip_height()?;
+        Ok(SyncState { initial_download: false, headers: height, blocks: height })
+    }
+}
