@@ -27,6 +27,7 @@ pub mod overview;
 pub mod progress;
 pub mod prove;
 pub mod proving_key;
+pub mod psbt_file;
 pub mod rebuild;
 pub mod regtest;
 pub mod setup;

@@ -7,7 +7,7 @@ mod run;
 
 use super::{
     Global,
-    failure::{Exit, Failure, Fallible, Result},
+    failure::{Exit, Failure, Result},
     session::Session,
 };
 use bitcoin::{Network, XOnlyPublicKey};
@@ -151,9 +151,4 @@ fn service_failure(error: ServiceError) -> Failure {
         ServiceError::NoSuchBatch(_) => Failure::of(Exit::Input, error),
         error => Failure::of(Exit::Failed, error),
     }
-}
-
-/// Reads a file of a PSBT.
-fn read_file(path: &std::path::Path) -> Result<Vec<u8>> {
-    std::fs::read(path).or_exit_while(Exit::Input, path.display().to_string())
 }

@@ -8,15 +8,14 @@ mod status;
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
+    psbt::{PsbtVersion, PsbtVersionOption, read_file, read_psbt, write_psbt},
     session::{NodeOptions, Session, Source},
     wallet::WalletOptions,
 };
-use bitcoin::{Amount, OutPoint, Psbt, TxOut, XOnlyPublicKey};
+use bitcoin::{Amount, OutPoint, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
-use std::{fs, path::Path};
 use taproof::{
     anchor::Funding,
-    atomic_file::write_atomically,
     bridge::{
         descriptor::BridgeOutput,
         watch::{Afresh, BridgeWatch},
@@ -200,33 +199,6 @@ impl FundingOptions {
         };
         self.coins.iter().map(funding).collect()
     }
-}
-
-/// The longest file that is taken for a PSBT or a transaction.
-const MAX_FILE_BYTES: u64 = 8_000_000;
-
-fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let length = fs::metadata(path).or_exit_while(Exit::Input, path.display().to_string())?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(Failure::new(Exit::Input, format!("{} has {length} bytes, more than any PSBT", path.display())));
-    }
-    fs::read(path).or_exit_while(Exit::Input, path.display().to_string())
-}
-
-/// Reads a PSBT: its bytes, or the same in base64, as wallets write it.
-fn read_psbt(path: &Path) -> Result<Psbt> {
-    let bytes = read_file(path)?;
-    let doing = path.display().to_string();
-    match std::str::from_utf8(&bytes) {
-        Ok(text) if !bytes.starts_with(b"psbt") => text.trim().parse().or_exit_while(Exit::Input, doing),
-        _ => Psbt::deserialize(&bytes).or_exit_while(Exit::Input, doing),
-    }
-}
-
-fn write_psbt(path: &Path, psbt: &Psbt) -> Result {
-    super::data_dir::DataDir::create_parent(path)?;
-    let bytes = psbt.serialize();
-    Ok(write_atomically(path, |file| file.write_all(&bytes))?)
 }
 
 /// Sends a transaction if the node would relay it, and mines it where the chain is the embedded one.

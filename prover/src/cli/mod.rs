@@ -18,6 +18,7 @@ mod inspect;
 mod light;
 mod overview;
 mod prove;
+mod psbt;
 mod regtest;
 mod session;
 mod setup;

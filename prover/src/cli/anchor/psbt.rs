@@ -1,15 +1,13 @@
 //! `taproof anchor psbt`: transactions for a signer elsewhere, and back.
 
-use super::{existing_store, read_file, store_failure};
+use super::{existing_store, store_failure};
 use crate::cli::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
+    psbt::{PsbtVersionOption, key_source, read_psbt},
     session::Session,
 };
-use bitcoin::{
-    Psbt,
-    bip32::{DerivationPath, Fingerprint, KeySource},
-};
+use bitcoin::{Psbt, bip32::KeySource};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -26,7 +24,7 @@ A batch of `taproof anchor run --watch-only KEY` waits until its commit and at l
 pays a higher fee, and the service replaces one by the next as it needs to.
 
 Examples:
-  taproof anchor psbt --batch 3 --out unsigned --origin 'deadbeef/86h/0h/0h/0/0'
+  taproof anchor psbt --batch 3 --out unsigned --origin '[deadbeef/86h/0h/0h/0/0]'
   taproof anchor psbt --batch 3 --signed signed/commit.psbt --signed signed/reveal-0.psbt
   taproof anchor psbt --batch 3 --out unsigned --sweep 5")]
 pub(super) struct PsbtCommand {
@@ -36,22 +34,17 @@ pub(super) struct PsbtCommand {
     /// Writes commit.psbt and reveal-0.psbt to reveal-N.psbt into this folder.
     #[arg(long, value_name = "DIR", required_unless_present = "signed")]
     out: Option<PathBuf>,
-    /// Reads a signed PSBT.
+    /// Reads a signed PSBT, of version 0 or 2, in binary, base64 or hexadecimal.
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
     signed: Vec<PathBuf>,
     /// Writes sweeps of what the batch's commits lock instead, at this rate in satoshi a virtual byte.
     #[arg(long, value_name = "SAT/VB", requires = "out")]
     sweep: Option<FeeRate>,
     /// Where the signer finds the key: the master key's fingerprint and the path.
-    #[arg(long, value_parser = origin, value_name = "FINGERPRINT/PATH")]
+    #[arg(long, value_parser = key_source, value_name = "FINGERPRINT/PATH")]
     origin: Option<KeySource>,
-}
-
-fn origin(text: &str) -> std::result::Result<KeySource, String> {
-    let (fingerprint, path) = text.split_once('/').ok_or("an origin is FINGERPRINT/PATH")?;
-    let fingerprint: Fingerprint = fingerprint.parse().map_err(|_| "a fingerprint is 8 hexadecimal digits")?;
-    let path: DerivationPath = path.parse().map_err(|error: bitcoin::bip32::Error| error.to_string())?;
-    Ok((fingerprint, path))
+    #[command(flatten)]
+    psbt: PsbtVersionOption,
 }
 
 #[derive(Serialize)]
@@ -70,9 +63,7 @@ impl PsbtCommand {
         let Some(out) = &self.out else {
             let mut accepted = Vec::new();
             for path in &self.signed {
-                let psbt = Psbt::deserialize(&read_file(path)?);
-                let psbt = psbt.or_exit_while(Exit::Input, path.display().to_string())?;
-                let what = psbt::accept(&mut job, &psbt);
+                let what = psbt::accept(&mut job, &read_psbt(path)?);
                 accepted.push(what.or_exit_while(Exit::Refuted, path.display().to_string())?);
             }
             store.put_signed(&job).map_err(store_failure)?;
@@ -101,7 +92,10 @@ impl PsbtCommand {
             return Err(nothing());
         }
         std::fs::create_dir_all(out).or_exit_while(Exit::Failed, format!("cannot create {}", out.display()))?;
-        let files = files.iter().map(|(name, psbt)| write(out, name, psbt)).collect::<Result<Vec<_>>>()?;
+        let files = files
+            .iter()
+            .map(|(name, psbt)| write(out, name, &self.psbt.version.serialize(psbt)))
+            .collect::<Result<Vec<_>>>()?;
         global.console().report(&Written { batch: self.batch, files }, |report| {
             let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
             files.join("\n")
@@ -109,15 +103,14 @@ impl PsbtCommand {
     }
 }
 
-fn write(folder: &Path, name: &str, psbt: &Psbt) -> Result<PathBuf> {
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
     let path = folder.join(format!("{name}.psbt"));
-    let bytes = psbt.serialize();
     // What a signer has put there may be all that there is of its signatures.
     if std::fs::read(&path).is_ok_and(|found| found != bytes) {
         let failure = Failure::new(Exit::Input, format!("{} is there and holds something else", path.display()));
         return Err(failure.advise("name another folder"));
     }
-    let written = write_atomically(&path, |file| file.write_all(&bytes));
+    let written = write_atomically(&path, |file| file.write_all(bytes));
     written.or_exit_while(Exit::Failed, path.display().to_string())?;
     Ok(path)
 }

@@ -1,7 +1,7 @@
 //! `taproof bridge deposit` and `taproof bridge refund`.
 
 use super::{
-    super::tx::owner, Exit, Fallible, FundingOptions, Global, NodeOptions, Result, Session, WalletOptions,
+    super::tx::owner, Exit, Fallible, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session, WalletOptions,
     XOnlyPublicKey, open_wallet, send, watch, write_psbt,
 };
 use crate::cli::failure::Failure;
@@ -61,7 +61,7 @@ impl Deposit {
         let outputs = deposit_outputs(params, &deposit).or_exit(Exit::Input)?;
         let address = BridgeOutput::deposit(&params.bridge, refund).or_exit(Exit::Input)?.address(params.network);
         if let Some(path) = &self.psbt_out {
-            write_psbt(path, &unfunded_psbt(outputs))?;
+            write_psbt(path, &unfunded_psbt(outputs), PsbtVersion::default())?;
             let report = serde_json::json!({ "psbt": path, "address": address.to_string(), "refund": refund });
             return global.console().report(&report, |_| {
                 let advice = "add coins and change after the two outputs, which stay next to each other";

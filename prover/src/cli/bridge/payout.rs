@@ -1,8 +1,8 @@
 //! `taproof bridge payout`.
 
 use super::{
-    Exit, FundingOptions, Global, NodeOptions, Result, Session, WalletOptions, XOnlyPublicKey, open_wallet, watch,
-    write_psbt,
+    Exit, FundingOptions, Global, NodeOptions, PsbtVersionOption, Result, Session, WalletOptions, XOnlyPublicKey,
+    open_wallet, watch, write_psbt,
 };
 use crate::cli::{data_dir::expect_absent, failure::Failure};
 use bitcoin::bip32::{DerivationPath, Fingerprint, KeySource};
@@ -45,6 +45,8 @@ pub(super) struct Payout {
     /// The file of the PSBT.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    psbt: PsbtVersionOption,
 }
 
 fn origin(text: &str) -> std::result::Result<(XOnlyPublicKey, KeySource), String> {
@@ -89,7 +91,7 @@ impl Payout {
         };
         let mut planned = plan(&request).map_err(|error| explain(error, &poster))?;
         sign_fee_inputs(&mut planned.psbt, &poster);
-        write_psbt(&self.out, &planned.psbt)?;
+        write_psbt(&self.out, &planned.psbt, self.psbt.version)?;
         let report = Report {
             psbt: self.out,
             first: planned.binding.first,

@@ -1,8 +1,8 @@
 //! `taproof bridge check`, `sign`, `combine` and `send`.
 
 use super::{
-    Exit, Fallible, Global, NodeOptions, Result, Session, Source, WalletOptions, open_wallet, read_file, read_psbt,
-    send, watch, write_psbt,
+    Exit, Fallible, Global, NodeOptions, PsbtVersion, Result, Session, Source, WalletOptions, open_wallet, read_file,
+    read_psbt, send, watch, write_psbt,
 };
 use crate::cli::{data_dir::expect_absent, failure::Failure};
 use bitcoin::{OutPoint, Psbt, Transaction, TxOut, consensus::encode};
@@ -23,7 +23,7 @@ use taproof::{
 /// What is checked, and from where.
 #[derive(Debug, Args)]
 struct Checking {
-    /// The PSBT, binary or in base64.
+    /// The PSBT, of version 0 or 2, in binary, base64 or hexadecimal.
     psbt: PathBuf,
     #[command(flatten)]
     node: NodeOptions,
@@ -142,7 +142,7 @@ impl Sign {
         let signed = checked.sign(&key, &session.params.bridge);
         let signed =
             signed.or_exit(Exit::Input).map_err(|failure| failure.advise("name the signer's key with --index"))?;
-        write_psbt(&self.out, &signed)?;
+        write_psbt(&self.out, &signed, PsbtVersion::default())?;
         Report::new(summary, Some(self.out)).print(global)
     }
 }

@@ -1,0 +1,95 @@
+//! Files of PSBTs, and the places that keys come from, as signers write them.
+
+use super::{
+    data_dir::DataDir,
+    failure::{Exit, Failure, Fallible, Result},
+};
+use bitcoin::{
+    Psbt,
+    bip32::{DerivationPath, Fingerprint, KeySource},
+};
+use clap::{Args, ValueEnum};
+use std::{fs, path::Path};
+use taproof::{atomic_file::write_atomically, psbt_file};
+
+/// The longest file that is taken for a PSBT or a transaction.
+const MAX_FILE_BYTES: u64 = 8_000_000;
+
+/// Reads a file that is no longer than any PSBT.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let length = fs::metadata(path).or_exit_while(Exit::Input, path.display().to_string())?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(Failure::new(Exit::Input, format!("{} has {length} bytes, more than any PSBT", path.display())));
+    }
+    fs::read(path).or_exit_while(Exit::Input, path.display().to_string())
+}
+
+/// Reads a PSBT of version 0 or 2, in binary, base64 or hexadecimal.
+pub(super) fn read_psbt(path: &Path) -> Result<Psbt> {
+    psbt_file::parse(&read_file(path)?).or_exit_while(Exit::Input, path.display().to_string())
+}
+
+/// Writes a PSBT, in binary.
+pub(super) fn write_psbt(path: &Path, psbt: &Psbt, version: PsbtVersion) -> Result {
+    DataDir::create_parent(path)?;
+    let bytes = version.serialize(psbt);
+    Ok(write_atomically(path, |file| file.write_all(&bytes))?)
+}
+
+/// The version of PSBTs that are written.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum PsbtVersion {
+    /// BIP-174, which nearly every wallet reads.
+    #[default]
+    #[value(name = "0")]
+    Zero,
+    /// BIP-370, which some hardware signers want.
+    #[value(name = "2")]
+    Two,
+}
+
+impl PsbtVersion {
+    pub(super) fn serialize(self, psbt: &Psbt) -> Vec<u8> {
+        match self {
+            Self::Zero => psbt.serialize(),
+            Self::Two => psbt_file::to_version_2(psbt),
+        }
+    }
+}
+
+/// The option that chooses the version.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct PsbtVersionOption {
+    /// The version of the PSBTs that are written. Both are read, wherever a PSBT is read.
+    #[arg(long = "psbt-version", default_value = "0", value_name = "VERSION")]
+    pub(super) version: PsbtVersion,
+}
+
+/// Parses where a key comes from, FINGERPRINT/PATH, also in the brackets that descriptors have around it.
+pub(super) fn key_source(text: &str) -> std::result::Result<KeySource, String> {
+    const FORM: &str = "an origin is FINGERPRINT/PATH, as in [deadbeef/86h/0h/0h/0/0]";
+    let bare = match text.strip_prefix('[') {
+        Some(opened) => opened.strip_suffix(']').ok_or(FORM)?,
+        None => text,
+    };
+    let (fingerprint, path) = bare.split_once('/').ok_or(FORM)?;
+    let fingerprint: Fingerprint = fingerprint.parse().map_err(|_| "a fingerprint is 8 hexadecimal digits")?;
+    let path: DerivationPath = path.parse().map_err(|error| format!("no path of keys: {error}"))?;
+    Ok((fingerprint, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_read_with_brackets_and_without() {
+        let expected = (Fingerprint::from([0xde, 0xad, 0xbe, 0xef]), "86'/0'/0'/0/0".parse().expect("a path"));
+        for text in ["deadbeef/86h/0h/0h/0/0", "[deadbeef/86h/0h/0h/0/0]", "[deadbeef/86'/0'/0'/0/0]"] {
+            assert_eq!(key_source(text), Ok(expected.clone()), "{text}");
+        }
+        for text in ["[deadbeef/0", "deadbeef/0]", "[deadbeef]", "deadbee/0", "deadbeef/x", "", "[]"] {
+            assert!(key_source(text).is_err(), "{text}");
+        }
+    }
+}
