@@ -6,15 +6,15 @@ use super::{
 };
 use crate::{
     cap::MerkleCap,
-    cs::Segment,
+    cs::{RowView, Segment},
     testing::{
-        assert_chunk_sound,
+        Freedom, assert_chunk_sound, free_wires_of,
         state::{OPERATOR, State, index},
     },
 };
 use ark_bn254::Fr;
-use ark_ff::Field;
-use std::collections::HashSet;
+use ark_ff::{AdditiveGroup, Field};
+use std::collections::{BTreeSet, HashSet};
 use taproof_verifier::{
     cell::{Account, Cell, Depth, MerklePath, Token},
     record::{Destination, Kind},
@@ -40,24 +40,62 @@ fn assert_violates(chunk: &ChunkWitness, segment: Segment, relation: &str) {
     }
 }
 
-#[test]
-fn chunks_with_padding_hold_every_wire() {
-    assert_chunk_sound(&transfers());
+/// A chunk of each kind, the last slot of each a padding slot.
+fn chunks_of_every_kind() -> [ChunkWitness; 4] {
     let mut state = State::new(1, Token::BITCOIN, 6);
     let cap = state.cap();
     let slots = vec![state.deposit(1, 500, 1), state.deposit(7, 7, 7), state.deposit(7, 0, 7)];
-    assert_chunk_sound(&state.chunk(cap, 4, SlotWitnesses::Deposit(slots)));
+    let deposits = state.chunk(cap, 4, SlotWitnesses::Deposit(slots));
 
     let mut state = State::new(2, TOKEN, 6);
     let cap = state.cap();
     let slots = vec![state.open(1, 9, [500, 3], 9), state.open(9, 10, [499, 0], 1)];
-    assert_chunk_sound(&state.chunk(cap, 3, SlotWitnesses::Open(slots)));
+    let opens = state.chunk(cap, 3, SlotWitnesses::Open(slots));
 
     let mut state = State::new(1, Token::BITCOIN, 6);
     let cap = state.cap();
     let destinations = [Destination::P2wpkh([1; 20]), Destination::P2wsh([2; 32]), Destination::P2tr([0xff; 32])];
     let slots = (1..).zip(destinations).map(|(from, to)| state.withdraw(from, [500, 3], to)).collect();
-    assert_chunk_sound(&state.chunk(cap, 4, SlotWitnesses::Withdraw(slots)));
+    let withdrawals = state.chunk(cap, 4, SlotWitnesses::Withdraw(slots));
+
+    [deposits, transfers(), opens, withdrawals]
+}
+
+#[test]
+fn chunks_with_padding_hold_every_wire() {
+    chunks_of_every_kind().iter().for_each(assert_chunk_sound);
+}
+
+/// The wire that a row holds to 0 or 1 and that stands in it alone.
+fn bit_of(row: RowView<'_>) -> Option<usize> {
+    let [a, b, c]: [Vec<(usize, &Fr)>; 3] = [row.a().collect(), row.b().collect(), row.c().collect()];
+    match a.as_slice() {
+        [(wire, coefficient)] if a == b && b == c && **coefficient == Fr::ONE => Some(*wire),
+        _ => None,
+    }
+}
+
+/// Of the rows that hold bits, and no others, the search leaves each bit the change to the other one, and nothing else.
+#[test]
+fn the_only_change_of_every_bit_is_tried() {
+    for chunk in chunks_of_every_kind() {
+        let assignment = assign(&chunk).expect("a valid chunk");
+        let shape = shape(chunk.statement.circuit).expect("a circuit");
+        let rows = || shape.rows().enumerate().filter_map(|(number, row)| Some((number, row, bit_of(row)?)));
+        let bits: BTreeSet<usize> = rows().map(|(_, _, bit)| bit).collect();
+        let found = free_wires_of(rows().map(|(number, row, _)| (number, row)), &assignment);
+        assert_eq!(found.held_count, 0, "each of these rows leaves a change");
+        let changes: Vec<_> = found.free.iter().filter(|(wire, _)| bits.contains(wire)).collect();
+        assert!(
+            changes
+                .iter()
+                .all(|(wire, freedom)| { *freedom == Freedom::By(Fr::ONE - assignment.wires[*wire].double()) })
+        );
+        let ones = bits.iter().filter(|bit| assignment.wires[**bit] == Fr::ONE).count();
+        let kind = chunk.statement.circuit.kind;
+        assert_eq!(changes.len(), bits.len(), "{kind}");
+        assert!(0 < ones && ones < bits.len(), "{kind}: {ones} of {} bits hold one", bits.len());
+    }
 }
 
 #[test]

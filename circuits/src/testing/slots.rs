@@ -1,6 +1,6 @@
 //! Slots and chunks under test: sound ones, and ones in which a single relation is broken.
 
-use super::{Lie, assert_conformance, forge::Forge, free_wires, unsatisfied};
+use super::{Lie, assert_all_held, assert_conformance, forge::Forge, unsatisfied};
 use crate::{
     cap::MerkleCap,
     chunk::{
@@ -141,8 +141,7 @@ pub(crate) fn assert_chunk_sound(chunk: &ChunkWitness) {
     let shape = shape(chunk.statement.circuit).expect("a circuit");
     assert_conformance(&shape, &assignment);
     assert_eq!(shape.first_unsatisfied(&assignment.wires), None);
-    let free = free_wires(&shape, &assignment);
-    assert_eq!(free, Vec::<usize>::new(), "wires that nothing holds");
+    assert_all_held(&shape, &assignment);
 }
 
 /// Checks that the last slot of a valid chunk, a padding slot, posts zeros and hands on what it is handed, and that each of those
