@@ -2,7 +2,12 @@
 //!
 //! One permutation serves two modes. [`compress`] hashes exactly eight elements (tree nodes and cells) with
 //! feed-forward. [`hash`] is a sponge of rate 7 for everything else; its capacity starts at
-//! `domain * 2^64 + length`, so neither another domain nor another length can meet the same state.
+//! `domain * 2^64 + length`, so no sponge of another domain or another length starts from the same state.
+//!
+//! The modes share the permutation, and nothing but their inputs keeps them apart: where x0 is zero and x7 is the capacity of
+//! domain d and a length n of up to 7, `compress(x0, ..., x7)` is `hash(d; x0, ..., x6)`, the n first of these
+//! if the rest are zeros. No tree holds such an input. A cell begins with 1 or ends with 0, and a node begins with 0 only if
+//! somebody finds what hashes to 0.
 
 mod constants;
 
@@ -20,7 +25,7 @@ pub const FULL_ROUNDS: usize = 8;
 /// Rounds that put only the first element through the S-box.
 pub const PARTIAL_ROUNDS: usize = 57;
 
-/// What a sponge's input means. Each use has a tag of its own, so that no hash can serve as another.
+/// What a sponge's input means. Each use has a tag of its own, so that no sponge of one use starts as one of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Domain {
@@ -137,6 +142,12 @@ fn small_matrix(x: &mut [Fr]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        baby_jubjub::{Point, PublicKey},
+        cell::{Account, Cell, Token},
+    };
+    use alloc::vec::Vec;
+    use ark_ec::AffineRepr;
     use ark_ff::UniformRand;
     use core::array;
     use rand::SeedableRng;
@@ -187,6 +198,30 @@ mod tests {
             for length in 0..zeros.len() {
                 assert!(seen.insert(hash(domain, &zeros[..length])), "{domain:?} {length}");
             }
+        }
+    }
+
+    /// What the module's head says: which inputs the two modes share, and that no cell is among them.
+    #[test]
+    fn the_modes_meet_only_where_no_cell_is() {
+        let filled: [Fr; 7] = array::from_fn(|i| Fr::from(i as u64));
+        for domain in [Domain::Data, Domain::Statement, Domain::Challenge] {
+            for length in 0..=RATE {
+                let mut input = [Fr::ZERO; WIDTH];
+                input[..length].copy_from_slice(&filled[..length]);
+                input[RATE] = domain.capacity(length);
+                assert_eq!(compress(&input), hash(domain, &filled[..length]), "{domain:?} {length}");
+                input[0] = Fr::ONE;
+                let absorbed = core::iter::once(Fr::ONE).chain(filled[1..].iter().copied());
+                let absorbed: Vec<Fr> = absorbed.take(length).collect();
+                assert_ne!(compress(&input), hash(domain, &absorbed), "{domain:?} {length}");
+            }
+        }
+        let owner = PublicKey::new(Point::generator()).expect("the generator is a key");
+        let account = Account { token: Token(0), nonce: 0, balance: 0, owner };
+        for cell in [Cell::Empty, Cell::Account(account)] {
+            let fields = cell.fields();
+            assert!(fields[0] != Fr::ZERO || fields[RATE] == Fr::ZERO, "{cell:?}");
         }
     }
 

@@ -287,7 +287,7 @@ impl Records {
 
     /// Every cell that a record names, in order.
     pub fn cells(&self) -> impl Iterator<Item = CellIndex> + '_ {
-        (0..self.len()).flat_map(|i| {
+        (0..self.len()).flat_map(move |i| {
             let (first, second) = match self {
                 Self::Deposit(records) => (records[i].to, None),
                 Self::Transfer(records) => (records[i].from, Some(records[i].to)),

@@ -11,7 +11,8 @@
 //! same e, which is what a ladder of 128 steps without a zero digit computes: it adds A or -A at each bit, and as its
 //! sums start at 2 A none of them is an exception of the curve's cheap addition. With c itself a circuit would need 256
 //! rows more. The bound lies just below the order r and ends in 128 zero bits, so that no comparison keeps a circuit from
-//! reading h + r for h; a signer meets it with probability 1 - 2^-125 and otherwise takes its next nonce.
+//! reading h + r for h. Above it lie r mod 2^128 of the r elements, which is one in 2^128.27: a signer who meets one takes the
+//! next nonce.
 
 use crate::{
     baby_jubjub::{KeyError, Point, PublicKey, Scalar},
@@ -211,7 +212,7 @@ pub(crate) mod tests {
         };
         let (secret, nonce) = (Scalar::from(secret), Scalar::from(nonce));
         let commitment = point(nonce);
-        let challenge = challenge(&commitment, &point(secret), message).expect("the bound refuses one in 2^125");
+        let challenge = challenge(&commitment, &point(secret), message).expect("the bound refuses one in 2^128");
         Signature::new(commitment, nonce + secret * multiplier(challenge))
     }
 

@@ -40,6 +40,8 @@ enum Task {
         #[arg(long)]
         pin: bool,
     },
+    /// Checks every package with the oldest compiler that is promised; `test` checks the verifier so, which others embed.
+    Oldest,
     /// Writes the pinned constraint counts and matrix hashes anew; the commit says why they changed.
     Pin,
 }
@@ -53,6 +55,10 @@ fn main() -> anyhow::Result<()> {
         }
         Task::Fuzz { target, seconds } => fuzz::run_at_length(target.as_deref(), seconds),
         Task::Count { pin } => count::count(pin),
+        Task::Oldest => {
+            tools::ensure_toolchain(OLDEST)?;
+            check_with_oldest(&["--workspace", "--all-targets"])
+        }
         Task::Pin => run(cargo().args(["test", "-p", "taproof-circuits", "pinned"]).env("TAPROOF_REPIN", "1")),
     }
 }
@@ -66,6 +72,10 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo().args(["check", "-p", "taproof-verifier", "--no-default-features"]))?;
+    match tools::ensure_toolchain(OLDEST) {
+        Ok(()) => check_with_oldest(&["-p", "taproof-verifier"])?,
+        Err(error) => eprintln!("xtask: not checked with Rust {OLDEST}, the oldest that is promised: {error:#}"),
+    }
     // A node that has to be built takes what cores the compiler leaves.
     let node = thread::scope(|scope| {
         let node = scope.spawn(bitcoind::ensure);
@@ -80,6 +90,16 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     })?;
     count::count(false)?;
     fuzz::run_briefly(fuzz_s)
+}
+
+/// The oldest compiler that is promised: the workspace's `rust-version`.
+const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// Checks packages with the oldest compiler, in a folder of its own: artefacts of two compilers are no use to each other.
+fn check_with_oldest(packages: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new("rustup");
+    command.args(["run", OLDEST, "cargo", "check", "--locked", "--target-dir"]);
+    run(command.arg(tools::target_folder(&root()).join("oldest")).args(packages).current_dir(root()))
 }
 
 fn cargo() -> Command {

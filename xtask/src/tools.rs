@@ -27,6 +27,15 @@ pub(crate) fn ensure_component(subcommand: &str, component: &str) -> anyhow::Res
         .with_context(|| format!("`cargo {subcommand}` is missing: install the toolchain's component {component}"))
 }
 
+/// Ensures a release of the compiler beside the one that is used.
+pub(crate) fn ensure_toolchain(release: &str) -> anyhow::Result<()> {
+    if works("rustup", &["run", release, "cargo", "--version"]) {
+        return Ok(());
+    }
+    run(Command::new("rustup").args(["toolchain", "install", release, "--profile", "minimal"]))
+        .with_context(|| format!("Rust {release} is missing: rustup toolchain install {release}"))
+}
+
 /// Ensures snarkjs in the pinned version, for the tests that let it check our proofs and prove with our keys.
 pub(crate) fn ensure_snarkjs(root: &Path) -> anyhow::Result<()> {
     if !(works("node", &["--version"]) && works("npm", &["--version"])) {

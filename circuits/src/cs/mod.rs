@@ -1,4 +1,4 @@
-//! The constraint system: gadgets are written once against [`ConstraintSystem`] and run by two back ends.
+//! The constraint system: gadgets are written once against [`ConstraintSystem`] and run by three back ends.
 //!
 //! [`Shape`] records the sparse rows of A, B and C at setup. [`Trace`] computes, when proving, the wires and the values
 //! of every row straight from the execution: its variables are plain field elements, so no linear combination is ever
@@ -43,7 +43,7 @@ pub trait Variable:
 /// What gadgets are written against.
 ///
 /// A gadget's shape must not depend on values: in [`Shape`], [`ConstraintSystem::value`] is zero for everything, and tests hold
-/// that both back ends take the same rows and wires.
+/// that all back ends take the same rows and wires.
 pub trait ConstraintSystem {
     /// A linear combination of wires.
     type Var: Variable;

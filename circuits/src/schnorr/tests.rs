@@ -142,8 +142,8 @@ fn a_signature_yields_no_second_one() {
 #[test]
 fn each_counter_gives_another_valid_signature() {
     let key = SecretKey::from_seed(&[6; 32]);
-    let first = key.sign_with_counter(&message(1), 0).expect("the bound refuses one in 2^125");
-    let second = key.sign_with_counter(&message(1), 1).expect("the bound refuses one in 2^125");
+    let first = key.sign_with_counter(&message(1), 0).expect("the bound refuses one in 2^128");
+    let second = key.sign_with_counter(&message(1), 1).expect("the bound refuses one in 2^128");
     assert_ne!(first.commitment(), second.commitment());
     assert_eq!(second.verify(key.public(), &message(1)), Ok(()));
 }
