@@ -17,6 +17,7 @@ pub mod chain_store;
 pub mod demo;
 pub mod follow;
 pub mod foreign_key;
+pub mod founding;
 pub mod key_file;
 pub mod key_ring;
 pub mod ledger;

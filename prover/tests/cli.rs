@@ -3,14 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod esplora;
+mod scene;
 
 use ark_bn254::Fr;
 use bitcoin::ScriptBuf;
+use scene::{Scene, alter};
 use serde_json::Value;
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 use taproof::{
     key_file::{self, Key},
@@ -23,88 +24,7 @@ use taproof_circuits::{
     cs::{ConstraintSystem, SegmentShape, Shape},
     iden3::write_wtns,
 };
-use taproof_verifier::{
-    cell::{ChainId, Depth},
-    envelope::Magic,
-    exit::ExitRequest,
-    record::Kind,
-    statement::CircuitId,
-};
-use tempfile::TempDir;
-
-/// A data directory of its own.
-struct Scene {
-    folder: TempDir,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a scratch folder") }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
-        command.arg("--dir").arg(self.path("rollup")).args(arguments).current_dir(self.folder.path());
-        command.env_remove("TAPROOF_DIR").env_remove("TAPROOF_NODE").env_remove("TAPROOF_PASSPHRASE");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).stdin(Stdio::null()).output().expect("the binary starts")
-    }
-
-    /// Runs a command that must succeed, and gives its report.
-    fn report(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[&["--json"], arguments].concat());
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).expect("UTF-8");
-        assert_eq!(text.trim_end().lines().count(), 1, "a report is one line: {text}");
-        serde_json::from_str(&text).expect("JSON")
-    }
-
-    /// Runs a command that must fail with this exit code, and gives the error.
-    fn failure(&self, exit_code: i32, arguments: &[&str]) -> String {
-        let output = self.run(&[&["--json"], arguments].concat());
-        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-        assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}: {stderr}");
-        assert!(output.stdout.is_empty(), "a failed command reports nothing");
-        let error: Value = serde_json::from_str(&stderr).expect("errors are JSON, too");
-        assert_eq!(error["exit_code"], exit_code);
-        error["error"].as_str().expect("a message").to_owned()
-    }
-
-    fn owner(&self, index: &str) -> String {
-        let keys = self.report(&["wallet", "keys", "--index", index]);
-        keys["owners"][0]["owner"].as_str().expect("a key").to_owned()
-    }
-
-    /// A rollup of 64 cells whose first owner has deposited 50,000 satoshi, and whose second has deposited 7,000.
-    fn funded() -> Self {
-        let scene = Self::new();
-        scene.report(&["wallet", "new"]);
-        scene.report(&["regtest", "mine", "105"]);
-        let seed = "11".repeat(32);
-        let slots =
-            ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1", "--deposit-min", "500"];
-        let setup = scene.report(&[&["setup", "--seed", &seed], slots.as_slice()].concat());
-        assert_eq!(setup["circuits"].as_array().map(Vec::len), Some(4));
-        for (index, amount) in [("0", "50000"), ("1", "7000")] {
-            scene.report(&["regtest", "deposit", "--owner", &scene.owner(index), "--amount", amount]);
-        }
-        scene
-    }
-}
-
-/// Changes one byte of a file.
-fn alter(path: &Path, position: usize) {
-    let mut bytes = fs::read(path).expect("the file is there");
-    bytes[position] ^= 1;
-    fs::write(path, bytes).expect("the file is ours");
-}
+use taproof_verifier::{cell::Depth, exit::ExitRequest, record::Kind, statement::CircuitId};
 
 #[test]
 fn the_whole_journey_and_what_is_refused_on_the_way() {
@@ -228,8 +148,9 @@ fn exit_requests(scene: &Scene) {
     let output = scene.report(&exit);
     let script = hex::decode(output["script_pubkey"].as_str().expect("a script")).expect("digits");
     let script = ScriptBuf::from(script);
-    let request = ExitRequest::parse(&script, Magic(*b"tpdp")).expect("a request");
-    assert_eq!(request.verify(ChainId(1)), Ok(()));
+    let params = scene.params();
+    let request = ExitRequest::parse(&script, params.deposit_magic).expect("a request");
+    assert_eq!(request.verify(params.chain_id), Ok(()));
     assert_eq!((request.from().get(), request.record().amount), (0, 5_000));
     let error = scene.failure(3, &[&exit[..], &["--add-to", "txs.json"]].concat());
     assert!(error.contains("not into a file"), "{error}");
@@ -318,9 +239,9 @@ fn pay(scene: &Scene) {
 
     let transfer = |arguments: &[&str]| tx(&[&["transfer", "--amount", "1", "--to", "1"], arguments].concat());
     transfer(&["--from", "0", "--index", "1", "--nonce", "2"]);
-    transfer(&["--from", "0", "--nonce", "2", "--chain-id", "9"]);
+    transfer(&["--from", "0", "--nonce", "2", "--chain-id", "9", "--force"]);
     transfer(&["--from", "0", "--nonce", "2", "--fee", "60000"]);
-    tx(&["transfer", "--amount", "1", "--from", "0", "--nonce", "2", "--to", "64"]);
+    tx(&["transfer", "--amount", "1", "--from", "0", "--nonce", "2", "--to", "64", "--force"]);
     transfer(&["--from", "0", "--nonce", "0"]);
     // What `tx` refuses to sign, another program may still write.
     let mut file: Value =
@@ -450,7 +371,7 @@ fn a_block_becomes_a_workload() {
 fn a_second_process_on_the_ledger_is_told_to_wait() {
     let scene = Scene::funded();
     let ledger = scene.path("rollup/ledger.redb");
-    let _open = taproof::ledger::Ledger::open(&ledger, ChainId(1)).expect("the file is ours");
+    let _open = taproof::ledger::Ledger::open(&ledger, scene.params().chain_id).expect("the file is ours");
     assert!(scene.failure(5, &["batch"]).contains("open"));
 }
 

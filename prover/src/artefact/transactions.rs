@@ -3,6 +3,8 @@
 //! `{"format": "taproof-transactions", "version": 1, "deposits": [...], "transactions": [...]}`. Deposits say which cell the
 //! operator should credit when it meets a deposit on Bitcoin by that owner. What one transaction gets wrong is the
 //! matter of that one: the rest of the file is still read.
+//!
+//! Transactions alone, one after the other as `taproof tx` prints them, are such a file, too.
 
 use super::FileError;
 use crate::atomic_file::write_atomically;
@@ -78,6 +80,13 @@ impl TransactionFile {
         if text.len() as u64 > TEXT_LENGTH_MAX {
             return Err(TransactionFileError::Oversized);
         }
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>().peekable();
+        if let Some(Ok(first)) = values.peek()
+            && is_alone(first)
+        {
+            let transactions = values.collect::<Result<Vec<_>, _>>()?;
+            return Ok(Self { deposits: Vec::new(), transactions: entries(transactions) });
+        }
         let Text { format, version, deposits, transactions } = serde_json::from_str::<Text<Value>>(text)?;
         if format != FORMAT {
             return Err(TransactionFileError::Format(format));
@@ -85,10 +94,7 @@ impl TransactionFile {
         if version != VERSION {
             return Err(TransactionFileError::Version(version));
         }
-        let entry = |(position, value)| {
-            serde_json::from_value(value).map_err(|error| MalformedTransaction { position, reason: error.to_string() })
-        };
-        Ok(Self { deposits, transactions: transactions.into_iter().enumerate().map(entry).collect() })
+        Ok(Self { deposits, transactions: entries(transactions) })
     }
 
     /// Reads a file.
@@ -106,6 +112,19 @@ impl TransactionFile {
     pub fn well_formed(&self) -> impl Iterator<Item = &Transaction> {
         self.transactions.iter().flatten()
     }
+}
+
+/// Whether a value stands for a transaction, rather than for a file of them: it names one kind and nothing else.
+fn is_alone(value: &Value) -> bool {
+    let Value::Object(fields) = value else { return false };
+    fields.len() == 1 && ["transfer", "open", "withdraw"].iter().any(|kind| fields.contains_key(*kind))
+}
+
+fn entries(values: Vec<Value>) -> Vec<Result<Transaction, MalformedTransaction>> {
+    let entry = |(position, value)| {
+        serde_json::from_value(value).map_err(|error| MalformedTransaction { position, reason: error.to_string() })
+    };
+    values.into_iter().enumerate().map(entry).collect()
 }
 
 /// Writes deposits and transactions as a text that [`TransactionFile::from_json`] reads.
@@ -166,6 +185,23 @@ mod tests {
         assert_eq!(file.well_formed().count(), 2);
         let Err(malformed) = &file.transactions[1] else { panic!("the index is out of range") };
         assert!(malformed.position == 1 && malformed.reason.contains("2^30"), "{malformed}");
+    }
+
+    #[test]
+    fn transactions_alone_are_a_file() {
+        let one = serde_json::to_string(&transaction()).unwrap();
+        for text in [one.clone(), format!("{one}\n{one}\n")] {
+            let file = TransactionFile::from_json(&text).unwrap();
+            assert!(file.deposits.is_empty());
+            assert_eq!(file.transactions, vec![Ok(transaction()); text.trim_end().lines().count()]);
+        }
+        let malformed = format!("{one}{}", one.replace("\"to\":9", "\"to\":1073741824"));
+        let file = TransactionFile::from_json(&malformed).unwrap();
+        assert!(matches!(&file.transactions[..], [Ok(_), Err(entry)] if entry.position == 1), "{file:?}");
+        for length in 0..one.len() {
+            assert!(TransactionFile::from_json(&one[..length]).is_err(), "{length} bytes");
+        }
+        assert!(TransactionFile::from_json(&format!("{one}{}", &one[..9])).is_err());
     }
 
     #[test]

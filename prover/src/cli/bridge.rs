@@ -22,7 +22,7 @@ use taproof::{
     },
     node::Coin,
     regtest::COINBASE_MATURITY_BLOCKS,
-    wallet::{PosterKey, Wallet},
+    wallet::PosterKey,
 };
 
 /// Deposits, and pays out withdrawals by the signers of the bridge.
@@ -129,16 +129,6 @@ impl Address {
             format!("address     {address}\ndescriptor  {descriptor}\n{caution}")
         })
     }
-}
-
-/// The wallet, if it is of the rollup's network.
-fn open_wallet(options: &WalletOptions, session: &Session, global: &Global) -> Result<Wallet> {
-    let wallet = options.open(global)?;
-    if wallet.network() != session.params.network {
-        let message = format!("the wallet is for {}, the rollup on {}", wallet.network(), session.params.network);
-        return Err(Failure::new(Exit::Input, message).advise("give --network"));
-    }
-    Ok(wallet)
 }
 
 /// The bridge up to the tip of a node that is not behind.

@@ -86,10 +86,12 @@ impl Regtest {
 }
 
 fn poster(wallet: &WalletOptions, global: &Global) -> Result<PosterKey> {
+    let wallet = wallet.open(global)?;
     if wallet.network() != Network::Regtest {
-        return Err(Failure::new(Exit::Input, "the embedded chain is regtest").advise("leave out --network"));
+        let failure = Failure::new(Exit::Input, format!("the embedded chain is regtest, not {}", wallet.network()));
+        return Err(failure.advise("name a bitcoind of that network with --node, and mine or deposit there"));
     }
-    Ok(wallet.open(global)?.poster_key(0)?)
+    Ok(wallet.poster_key(0)?)
 }
 
 fn listed(path: &std::path::Path, refund: XOnlyPublicKey) -> Result<Vec<Deposit>> {

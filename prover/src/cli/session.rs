@@ -20,7 +20,8 @@ use taproof::{
 use taproof_circuits::state::Slots;
 use taproof_verifier::{
     cell::Depth,
-    follow::{Event, Follower, Params},
+    follow::{Event, Follower, Params, StartError},
+    headers::HeaderError,
     program::Program,
     record::Kind,
 };
@@ -207,6 +208,11 @@ pub(crate) fn not_followed(error: FollowError) -> Failure {
     let transient = error.is_transient();
     let (exit, advice) = match &error {
         FollowError::Store(error) => store_advice(error),
+        FollowError::Start(StartError::Headers(HeaderError::StartHash { .. })) => (
+            Exit::Failed,
+            "the block that the rollup starts after is not in this chain: name a node that has it; if a reorganisation has taken it \
+             away for good, the rollup has ended, and what was deposited comes back with `taproof bridge refund`",
+        ),
         _ if transient => (Exit::Failed, "try again in a moment"),
         _ => (Exit::Failed, ""),
     };

@@ -5,7 +5,7 @@ use super::{
     console::Bar,
     data_dir::expect_absent,
     failure::{Exit, Failure, Fallible, Result},
-    session::{NodeOptions, ledger_failure},
+    session::{NodeOptions, Source, ledger_failure},
     wallet::WalletOptions,
 };
 use bitcoin::{Network, XOnlyPublicKey};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use std::{fs, num::NonZeroU16};
 use taproof::{
     atomic_file::write_atomically,
+    founding::RollupIdentity,
     key_ring::{self, KeyRing, KeyRingError},
     ledger::Ledger,
     setup::{Randomness, SetupError, SetupOptions},
@@ -32,6 +33,7 @@ use taproof_verifier::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The keys are made by this machine alone: whoever controlled it could forge proofs. They are refused on mainnet unless you insist.
+The rollup starts at the last block that is final, so that no usual reorganisation can take its start away.
 
 Examples:
   taproof wallet new && taproof setup --depth 4 --slots 2
@@ -42,9 +44,9 @@ pub(crate) struct Setup {
     wallet: WalletOptions,
     #[command(flatten)]
     node: NodeOptions,
-    /// The rollup's number, which tells it from all others.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    chain_id: u32,
+    /// The rollup's number, which statements and signatures name; derived from all else that is chosen if not given.
+    #[arg(long, value_name = "N")]
+    chain_id: Option<u32>,
     /// The depth of the tree: 8^LEVELS cells.
     #[arg(long, default_value_t = 7, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
     depth: u8,
@@ -59,13 +61,13 @@ pub(crate) struct Setup {
     withdraw_slots: NonZeroU16,
     #[command(flatten)]
     bridge: BridgeOptions,
-    /// Marks the outputs that announce anchors: four bytes in hexadecimal.
-    #[arg(long, default_value = "74707266", value_parser = magic, value_name = "HEX")]
-    magic: Magic,
-    /// Marks the outputs that name a deposit's owner.
-    #[arg(long, default_value = "74706470", value_parser = magic, value_name = "HEX")]
-    deposit_magic: Magic,
-    /// The height of the block after which the rollup starts; the tip if not given.
+    /// Marks the outputs that announce anchors: four bytes in hexadecimal; derived if not given.
+    #[arg(long, value_parser = magic, value_name = "HEX")]
+    magic: Option<Magic>,
+    /// Marks the outputs that name a deposit's owner; derived if not given.
+    #[arg(long, value_parser = magic, value_name = "HEX")]
+    deposit_magic: Option<Magic>,
+    /// The height of the block after which the rollup starts, a final one; the last that is final if not given.
     #[arg(long, value_name = "HEIGHT")]
     start: Option<u32>,
     /// The number of blocks that make a block final.
@@ -148,6 +150,8 @@ fn seed(text: &str) -> std::result::Result<[u8; 32], String> {
 struct Report {
     program_id: String,
     chain_id: u32,
+    magic: String,
+    deposit_magic: String,
     network: Network,
     depth: u8,
     bridge: String,
@@ -159,31 +163,33 @@ impl Setup {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
         [dir.params(), dir.program(), dir.ledger()].iter().try_for_each(|path| expect_absent(path))?;
-        let network = self.wallet.network();
         let wallet = self.wallet.open(global)?;
+        let network = wallet.network();
         let bridge = self.bridge.bridge(&wallet, self.final_depth)?;
         let source = self.node.open(&dir, network, wallet.poster_key(0)?.script_pubkey())?;
-        let height = self.start.map_or_else(|| source.chain().tip_height(), Ok)?;
-        let hash = source.chain().block_hash(height)?;
-        let hash =
-            hash.ok_or_else(|| Failure::new(Exit::Input, format!("the chain has no block at height {height}")))?;
-
+        let start = self.start_block(&source)?;
         let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
         let ring = self.keys(global, depth, network)?;
         let program = ring.program()?;
-        let params = Params {
+        let params = self.with_identity(Params {
             network,
-            chain_id: ChainId(self.chain_id),
-            magic: self.magic,
-            deposit_magic: self.deposit_magic,
+            chain_id: ChainId(0),
+            magic: Magic([0; 4]),
+            deposit_magic: Magic([0; 4]),
             genesis_depth: depth,
             bridge,
             deposit_window_blocks: self.bridge.deposit_window,
             deposit_expiry_blocks: self.bridge.deposit_expiry,
-            start: BlockId { height, hash },
+            start,
             final_depth_blocks: self.final_depth,
             program_id: program.id(),
-        };
+        });
+        if RollupIdentity::of(&params) != RollupIdentity::derive(&params) {
+            global.console().warn(
+                "number or marks are set by hand: if another rollup has the same, signatures for one may hold in the other, and \
+                 followers look at each other's outputs",
+            );
+        }
         fs::create_dir_all(dir.path())?;
         write_atomically(&dir.program(), |file| file.write_all(&program.to_bytes()))?;
         Ledger::create(&dir.ledger(), params.chain_id, depth).map_err(ledger_failure)?;
@@ -192,7 +198,9 @@ impl Setup {
         write_atomically(&dir.params(), |file| writeln!(file, "{text}"))?;
         let report = Report {
             program_id: params.program_id.to_string(),
-            chain_id: self.chain_id,
+            chain_id: params.chain_id.0,
+            magic: hex::encode(params.magic.0),
+            deposit_magic: hex::encode(params.deposit_magic.0),
             network,
             depth: self.depth,
             bridge: params.bridge.script_pubkey().to_hex_string(),
@@ -208,6 +216,38 @@ impl Setup {
                 report.circuits.join(", ")
             )
         })
+    }
+
+    /// The block after which the rollup starts. A block that is not final may leave the chain, and then nobody can follow the rollup any
+    /// more; the first of all cannot.
+    fn start_block(&self, source: &Source) -> Result<BlockId> {
+        let tip_height = source.chain().tip_height()?;
+        let final_height = (tip_height + 1).saturating_sub(self.final_depth);
+        let height = self.start.unwrap_or(final_height);
+        if final_height < height && height <= tip_height {
+            let (depth, final_depth) = (tip_height + 1 - height, self.final_depth);
+            let message = format!(
+                "block {height} has {depth} of the {final_depth} confirmations that make it final: if a reorganisation took it away, \
+                 the rollup would end"
+            );
+            return Err(Failure::new(Exit::Input, message)
+                .advise(format!("leave out --start, which is {final_height} then, or wait for more blocks")));
+        }
+        let hash = source.chain().block_hash(height)?;
+        let hash =
+            hash.ok_or_else(|| Failure::new(Exit::Input, format!("the chain has no block at height {height}")))?;
+        Ok(BlockId { height, hash })
+    }
+
+    /// The parameters with number and marks as they are given, or else derived from the rest.
+    fn with_identity(&self, params: Params) -> Params {
+        let derived = RollupIdentity::derive(&params);
+        Params {
+            chain_id: self.chain_id.map_or(derived.chain_id, ChainId),
+            magic: self.magic.unwrap_or(derived.magic),
+            deposit_magic: self.deposit_magic.unwrap_or(derived.deposit_magic),
+            ..params
+        }
     }
 
     fn keys(&self, global: &Global, depth: Depth, network: Network) -> Result<KeyRing> {

@@ -1,5 +1,7 @@
 //! `taproof tx`.
 
+mod book;
+
 use super::{
     Global,
     data_dir::DataDir,
@@ -7,7 +9,8 @@ use super::{
     session::{ledger_failure, read_params},
     wallet::{KeyNumber, WalletOptions},
 };
-use bitcoin::{Address, address::NetworkUnchecked};
+use bitcoin::{Address, Network, address::NetworkUnchecked};
+use book::Book;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -26,11 +29,15 @@ use taproof_verifier::{
 /// Makes and signs one transaction, and prints it or adds it to a file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The cell that pays is found by its owner's key. What a batch would reject is refused with the reason, and --force signs it all the same;
+what may yet pass, like a payment to a cell that is not opened yet, is signed with a warning. Both go by the ledger, so by what
+`taproof batch` saw last. What is printed, `taproof batch` takes, alone or one after the other in a file.
+
 Examples:
-  taproof tx transfer --from 1 --to 2 --amount 5000 --fee 10
-  taproof tx open --from 1 --to 3 --owner $KEY --amount 7000 --add-to txs.json
-  taproof tx withdraw --from 2 --nonce 0 --chain-id 1 --address bcrt1q... --amount 4000 --add-to txs.json
-  taproof tx exit --from 2 --amount 4000 --address bcrt1q...")]
+  taproof tx transfer --to 2 --amount 5000 --fee 10 > payment.json
+  taproof tx open --to 3 --owner $KEY --amount 7000 --add-to txs.json
+  taproof tx withdraw --from 2 --nonce 0 --address bcrt1q... --amount 4000 --add-to txs.json
+  taproof tx exit --amount 4000 --address bcrt1q...")]
 pub(crate) struct TxCommand {
     #[command(subcommand)]
     body: BodyArgs,
@@ -82,9 +89,9 @@ struct PaymentArgs {
     wallet: WalletOptions,
     #[command(flatten)]
     key: KeyNumber,
-    /// The account that pays.
+    /// The account that pays; without it, the one that the key owns, of several the first that can pay.
     #[arg(long, value_parser = cell, value_name = "CELL")]
-    from: CellIndex,
+    from: Option<CellIndex>,
     /// How many transactions that account has sent; without it, counted from the ledger and from the file that is added
     /// to.
     #[arg(long, value_name = "N")]
@@ -101,6 +108,9 @@ struct PaymentArgs {
     /// The rollup that the transaction is for; without it, the data directory's.
     #[arg(long, value_name = "N")]
     chain_id: Option<u32>,
+    /// Signs what a batch would reject, too, and for another rollup than the data directory's.
+    #[arg(long)]
+    force: bool,
     /// Adds the transaction to this file instead of printing it.
     #[arg(long, value_name = "FILE")]
     add_to: Option<PathBuf>,
@@ -127,22 +137,28 @@ impl TxCommand {
             let failure = Failure::new(Exit::Input, "an exit request goes to Bitcoin, not into a file of transactions");
             return Err(failure.advise("leave out --add-to"));
         }
-        let wallet = payment.wallet.open(global)?;
         let file = payment.add_to.as_deref().map(Addition::read).transpose()?;
-        let chain_id = match payment.chain_id {
-            Some(chain_id) => ChainId(chain_id),
-            None => {
-                read_params(&global.data_dir().params())
-                    .map_err(|failure| failure.advise("name the rollup with --chain-id"))?
-                    .chain_id
-            }
+        let network = payment.network(global)?;
+        let key = payment.key.secret_key(&payment.wallet.open(global)?)?;
+        let chain_id = payment.chain_id(global)?;
+        let added = file.as_ref().map_or(&[][..], |file| &file.transactions);
+        let book = payment.book(chain_id, added, global)?;
+        let from = match (payment.from, &book) {
+            (Some(from), _) => from,
+            (None, Some(book)) => book.payer(key.public(), Token(payment.token), payment.needed())?,
+            (None, None) => return Err(unknown("from")),
         };
-        let nonce = match payment.nonce {
-            Some(nonce) => nonce,
-            None => next_nonce(global, chain_id, payment.from, file.as_ref())?,
+        let nonce = match (payment.nonce, &book) {
+            (Some(nonce), _) => nonce,
+            (None, Some(book)) => book.next_nonce(from)?,
+            (None, None) => return Err(unknown("nonce")),
         };
-        let key = payment.key.secret_key(&wallet)?;
-        let transaction = self.body.unsigned(chain_id, nonce)?.sign(&key);
+        let transaction = self.body.unsigned(&Payer { network, chain_id, from, nonce })?.sign(&key);
+        if let Some(book) = &book {
+            payment.expect_passing(book, &transaction, key.public(), global)?;
+        }
+        // Another command may want the ledger now.
+        drop(book);
         if is_exit {
             return exit_output(&transaction, *key.public(), global);
         }
@@ -153,20 +169,74 @@ impl TxCommand {
     }
 }
 
-/// The nonce that a payer's next transaction has: after what the ledger has applied, and what waits in the ledger or the file.
-fn next_nonce(global: &Global, chain_id: ChainId, from: CellIndex, file: Option<&Addition>) -> Result<u32> {
-    let advise =
-        |failure: Failure| failure.advise("give --nonce, the number of transactions that the account has sent");
-    let ledger = Ledger::open(&global.data_dir().ledger(), chain_id).map_err(ledger_failure).map_err(advise)?;
-    let account = ledger.state().account(from);
-    let account = account.ok_or_else(|| advise(Failure::new(Exit::Input, format!("cell {from} is no account yet"))))?;
-    let waiting = ledger.transactions().map_err(ledger_failure)?;
-    let later = waiting.iter().chain(file.into_iter().flat_map(|file| &file.transactions)).filter(|transaction| {
-        let payment = transaction.payment();
-        payment.chain_id == chain_id && payment.from == from && payment.nonce >= account.nonce
-    });
-    let next = later.map(|transaction| transaction.payment().nonce.saturating_add(1)).max();
-    Ok(next.unwrap_or(account.nonce))
+/// Without a ledger, who pays and how often it has paid must be given.
+fn unknown(what: &str) -> Failure {
+    let failure = Failure::new(Exit::Input, format!("without a ledger --{what} must be given"));
+    failure.advise("give --from and --nonce, the number of transactions that the account has sent")
+}
+
+/// For which rollup, and from which account, a transaction is made.
+struct Payer {
+    network: Network,
+    chain_id: ChainId,
+    from: CellIndex,
+    nonce: u32,
+}
+
+impl PaymentArgs {
+    /// The rollup's network, which keys depend on.
+    fn network(&self, global: &Global) -> Result<Network> {
+        self.wallet.network(global)?.ok_or_else(|| {
+            let failure = Failure::new(Exit::Input, "keys differ by network, and there is no rollup here to tell it");
+            failure.advise("name the rollup's --dir, or give --network")
+        })
+    }
+
+    fn chain_id(&self, global: &Global) -> Result<ChainId> {
+        let path = global.data_dir().params();
+        let Some(named) = self.chain_id else {
+            let params = read_params(&path).map_err(|failure| failure.advise("name the rollup with --chain-id"))?;
+            return Ok(params.chain_id);
+        };
+        if !self.force && path.exists() {
+            let rollup = read_params(&path)?.chain_id.0;
+            if rollup != named {
+                let failure = Failure::new(Exit::Input, format!("this is chain {rollup}, not chain {named}"));
+                return Err(failure.advise("leave out --chain-id, or sign for the other rollup with --force"));
+            }
+        }
+        Ok(ChainId(named))
+    }
+
+    /// The ledger's view; none, with a warning, where there is no ledger and nothing is asked of it.
+    fn book(&self, chain_id: ChainId, added: &[Transaction], global: &Global) -> Result<Option<Book>> {
+        let ledger = Ledger::open(&global.data_dir().ledger(), chain_id);
+        match ledger.and_then(|ledger| Book::new(ledger, added)) {
+            Ok(book) => Ok(Some(book)),
+            Err(error) if self.from.is_some() && self.nonce.is_some() => {
+                global.console().warn(format!("{error}: whether the transaction can pass is not checked"));
+                Ok(None)
+            }
+            Err(error) => Err(ledger_failure(error)
+                .advise("give --from and --nonce, the number of transactions that the account has sent")),
+        }
+    }
+
+    fn needed(&self) -> u128 {
+        u128::from(self.amount) + u128::from(self.fee)
+    }
+
+    /// Fails if a batch would reject the transaction, unless told otherwise.
+    fn expect_passing(&self, book: &Book, transaction: &Transaction, signer: &PublicKey, global: &Global) -> Result {
+        let Some(objection) = book.objection(transaction, signer) else { return Ok(()) };
+        if !objection.may_pass && !self.force {
+            let failure = Failure::new(Exit::Refuted, objection.reason);
+            return Err(failure.advise("nothing is signed; --force signs it all the same"));
+        }
+        let unless = if objection.may_pass { ", unless that changes before" } else { "" };
+        global.console().warn(format!("a batch would reject this{unless}: {}", objection.reason));
+        Ok(())
+    }
 }
 
 impl BodyArgs {
@@ -179,8 +249,9 @@ impl BodyArgs {
         }
     }
 
-    fn unsigned(&self, chain_id: ChainId, nonce: u32) -> Result<UnsignedTransaction> {
-        let PaymentArgs { from, amount, fee, token, .. } = *self.payment();
+    fn unsigned(&self, payer: &Payer) -> Result<UnsignedTransaction> {
+        let Payer { network, chain_id, from, nonce } = *payer;
+        let PaymentArgs { amount, fee, token, .. } = *self.payment();
         let token = Token(token);
         Ok(match self {
             Self::Transfer { to, .. } => {
@@ -189,14 +260,18 @@ impl BodyArgs {
             Self::Open { to, owner, .. } => {
                 UnsignedTransaction::Open(Open { chain_id, token, from, nonce, to: *to, amount, fee, owner: *owner })
             }
-            Self::Exit { payment, address } | Self::Withdraw { payment, address } => {
-                if token == Token::BITCOIN && amount < PAYOUT_MIN_SAT {
+            Self::Exit { address, .. } | Self::Withdraw { address, .. } => {
+                if token != Token::BITCOIN {
+                    let message = format!("token {} is not bitcoin, and Bitcoin pays out nothing else", token.0);
+                    return Err(Failure::new(Exit::Input, message).advise("leave out --token"));
+                }
+                if amount < PAYOUT_MIN_SAT {
                     let message = format!("the bridge pays out {PAYOUT_MIN_SAT} sat at least: less would be lost");
                     return Err(
                         Failure::new(Exit::Input, message).advise("withdraw more, or pay it to somebody on the rollup")
                     );
                 }
-                let address = address.clone().require_network(payment.wallet.network()).or_exit(Exit::Input)?;
+                let address = address.clone().require_network(network).or_exit(Exit::Input)?;
                 let destination = Destination::from_script_pubkey(&address.script_pubkey()).ok_or_else(|| {
                     let failure =
                         Failure::new(Exit::Input, format!("{address} is no witness program of version 0 or 1"));

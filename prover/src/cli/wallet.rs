@@ -3,7 +3,8 @@
 use super::{
     Global,
     data_dir::DataDir,
-    failure::{Exit, Fallible, Result},
+    failure::{Exit, Failure, Fallible, Result},
+    session::read_params,
 };
 use bitcoin::Network;
 use clap::{Args, Subcommand};
@@ -57,9 +58,9 @@ pub(crate) struct WalletOptions {
     /// The passphrase of BIP-39, if the words have one.
     #[arg(long, env = "TAPROOF_PASSPHRASE", hide_env_values = true, default_value = "", value_name = "WORDS")]
     passphrase: String,
-    /// The network that keys are derived for.
-    #[arg(long, default_value = "regtest", value_name = "NETWORK")]
-    network: Network,
+    /// The network that keys are derived for; the rollup's if not given, and regtest while there is no rollup.
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<Network>,
 }
 
 /// Which of an owner's keys.
@@ -93,13 +94,26 @@ impl KeyFile {
 impl WalletOptions {
     /// Reads the wallet.
     pub(crate) fn open(&self, global: &Global) -> Result<Wallet> {
+        let network = self.network(global)?.unwrap_or(Network::Regtest);
         let phrase = read_phrase(&self.file.path(global))?;
-        Ok(Wallet::new(&phrase, &self.passphrase, self.network))
+        Ok(Wallet::new(&phrase, &self.passphrase, network))
     }
 
-    /// The network that keys are derived for.
-    pub(crate) fn network(&self) -> Network {
-        self.network
+    /// The network of the data directory's rollup, or the one that is named where there is no rollup; none if neither. Keys differ by
+    /// network, so another one than the rollup's would make keys that own nothing on it.
+    pub(crate) fn network(&self, global: &Global) -> Result<Option<Network>> {
+        let path = global.data_dir().params();
+        if !path.exists() {
+            return Ok(self.network);
+        }
+        let rollup = read_params(&path)?.network;
+        match self.network {
+            Some(named) if named != rollup => {
+                let failure = Failure::new(Exit::Input, format!("the rollup lives on {rollup}, not on {named}"));
+                Err(failure.advise("leave out --network, or name another rollup's --dir"))
+            }
+            _ => Ok(Some(rollup)),
+        }
     }
 }
 
@@ -167,7 +181,7 @@ fn keep(phrase: &Phrase, path: PathBuf, global: &Global) -> Result {
     DataDir::create_parent(&path)?;
     phrase.create_file(&path).map_err(|error| {
         let exists = matches!(error, WalletError::Exists(_));
-        let failure = super::failure::Failure::from(error);
+        let failure = Failure::from(error);
         if exists { failure.advise("name another file with --wallet FILE") } else { failure }
     })?;
     global.console().report(&WalletReport { wallet: path }, |report| {

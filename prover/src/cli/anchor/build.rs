@@ -73,10 +73,6 @@ impl Build {
         let session = Session::open(global)?;
         let proven: ProvenBatch = artefact::read(&self.proofs).or_exit(Exit::Input)?;
         let wallet = self.wallet.open(global)?;
-        if wallet.network() != session.params.network {
-            let message = format!("the wallet is for {}, the rollup on {}", wallet.network(), session.params.network);
-            return Err(Failure::new(Exit::Input, message).advise("give --network"));
-        }
         let poster = wallet.poster_key(0)?;
         let mut source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;
         let spinner = global.console().spinner("following the chain");

@@ -37,7 +37,7 @@ On the embedded chain, which has no other miner, each look also mines a block, a
 
 Examples:
   taproof anchor run --once
-  taproof anchor run --node http://127.0.0.1:8332 --cookie ~/.bitcoin/.cookie --network bitcoin --fee-cap 80
+  taproof anchor run --node http://127.0.0.1:8332 --cookie ~/.bitcoin/.cookie --fee-cap 80
   taproof anchor run --watch-only $KEY --node http://127.0.0.1:38332 --cookie .cookie")]
 pub(super) struct Run {
     #[command(flatten)]
@@ -207,12 +207,7 @@ impl Run {
         if let Some(key) = self.watch_only {
             return Ok(external(key, network));
         }
-        let wallet = self.wallet.open(global)?;
-        if wallet.network() != network {
-            let message = format!("the wallet is for {}, the rollup on {network}", wallet.network());
-            return Err(Failure::new(Exit::Input, message).advise("give --network"));
-        }
-        Ok(Signer::Key(wallet.poster_key(0)?))
+        Ok(Signer::Key(self.wallet.open(global)?.poster_key(0)?))
     }
 
     /// Looks again and again until a signal comes. What a node does not answer now, it may answer later.

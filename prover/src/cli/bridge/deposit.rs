@@ -2,7 +2,7 @@
 
 use super::{
     super::tx::owner, Exit, Fallible, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session, WalletOptions,
-    XOnlyPublicKey, open_wallet, send, watch, write_psbt,
+    XOnlyPublicKey, send, watch, write_psbt,
 };
 use crate::cli::failure::Failure;
 use bitcoin::{Address, OutPoint, address::NetworkUnchecked};
@@ -55,7 +55,7 @@ impl Deposit {
         let params = &session.params;
         let refund = match self.refund {
             Some(refund) => refund,
-            None => open_wallet(&self.wallet, &session, global)?.refund_key(0)?.public(),
+            None => self.wallet.open(global)?.refund_key(0)?.public(),
         };
         let deposit = deposit::Deposit { amount_sat: self.amount, owner: self.owner, refund };
         let outputs = deposit_outputs(params, &deposit).or_exit(Exit::Input)?;
@@ -68,7 +68,7 @@ impl Deposit {
                 format!("{}: a deposit to {address}\n{advice}", path.display())
             });
         }
-        let poster = open_wallet(&self.wallet, &session, global)?.poster_key(0)?;
+        let poster = self.wallet.open(global)?.poster_key(0)?;
         let mut source = self.node.open(&session.dir, params.network, poster.script_pubkey())?;
         let funding = self.funding.find(&source, &poster)?;
         let transaction = pay(outputs.into(), self.fee_rate, &funding, &poster).map_err(|error| {
@@ -117,7 +117,7 @@ pub(super) struct Refund {
 impl Refund {
     pub(super) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
-        let wallet = open_wallet(&self.wallet, &session, global)?;
+        let wallet = self.wallet.open(global)?;
         let key = wallet.refund_key(self.index).or_exit(Exit::Input)?;
         let to = self.to.clone().require_network(session.params.network).or_exit(Exit::Input)?;
         let reward_to = wallet.poster_key(0)?.script_pubkey();

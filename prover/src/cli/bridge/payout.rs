@@ -2,7 +2,7 @@
 
 use super::{
     Exit, FundingOptions, Global, NodeOptions, PsbtVersionOption, Result, Session, WalletOptions, XOnlyPublicKey,
-    open_wallet, watch, write_psbt,
+    watch, write_psbt,
 };
 use crate::cli::{data_dir::expect_absent, failure::Failure};
 use bitcoin::bip32::{DerivationPath, Fingerprint, KeySource};
@@ -75,7 +75,7 @@ impl Payout {
     pub(super) fn run(self, global: &Global) -> Result {
         expect_absent(&self.out)?;
         let session = Session::open(global)?;
-        let poster = open_wallet(&self.wallet, &session, global)?.poster_key(0)?;
+        let poster = self.wallet.open(global)?.poster_key(0)?;
         let source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;
         let watch = watch(&session, &source, global)?;
         let funding = self.funding.find(&source, &poster)?;

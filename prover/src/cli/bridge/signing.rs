@@ -1,8 +1,8 @@
 //! `taproof bridge check`, `sign`, `combine` and `send`.
 
 use super::{
-    Exit, Fallible, Global, NodeOptions, PsbtVersion, Result, Session, Source, WalletOptions, open_wallet, read_file,
-    read_psbt, send, watch, write_psbt,
+    Exit, Fallible, Global, NodeOptions, PsbtVersion, Result, Session, Source, WalletOptions, read_file, read_psbt,
+    send, watch, write_psbt,
 };
 use crate::cli::{data_dir::expect_absent, failure::Failure};
 use bitcoin::{OutPoint, Psbt, Transaction, TxOut, consensus::encode};
@@ -136,7 +136,7 @@ impl Sign {
     pub(super) fn run(self, global: &Global) -> Result {
         expect_absent(&self.out)?;
         let session = Session::open(global)?;
-        let key = open_wallet(&self.wallet, &session, global)?.signer_key(self.index).or_exit(Exit::Input)?;
+        let key = self.wallet.open(global)?.signer_key(self.index).or_exit(Exit::Input)?;
         let checked = self.checking.run(&session, global)?;
         let summary = checked.summary();
         let signed = checked.sign(&key, &session.params.bridge);

@@ -1,0 +1,180 @@
+//! What the ledger and the file that is added to know of the accounts that a transaction names.
+
+use crate::cli::failure::{Exit, Failure, Result};
+use std::collections::BTreeSet;
+use taproof::ledger::{Ledger, LedgerError};
+use taproof_circuits::{
+    account::{AccountError, PayerError, Rollup},
+    open::rule::{self as open, OpenError},
+    state::{Refusal, State},
+    transaction::{Transaction, Withdraw},
+    transfer::rule::{self as transfer, TransferError},
+    withdraw::rule::{self as withdraw, WithdrawError},
+};
+use taproof_verifier::{
+    baby_jubjub::PublicKey,
+    cell::{Account, Cell, CellIndex, Token},
+};
+
+/// The state after the ledger's last batch, and what waits for the next.
+pub(super) struct Book {
+    ledger: Ledger,
+    /// What waits in the ledger, the exit requests that the state can serve, and what is in the file.
+    waiting: Vec<Transaction>,
+}
+
+/// Why a batch would reject a transaction.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Objection {
+    pub(super) reason: String,
+    /// Whether what else waits, or is yet to come, may make it pass.
+    pub(super) may_pass: bool,
+}
+
+impl Objection {
+    fn lasting(reason: String) -> Self {
+        Self { reason, may_pass: false }
+    }
+}
+
+impl Book {
+    /// Takes a ledger, and what the file that is added to holds.
+    pub(super) fn new(ledger: Ledger, added: &[Transaction]) -> std::result::Result<Self, LedgerError> {
+        let state = ledger.state();
+        let exits = ledger.exits()?.into_iter().map(|exit| exit.request);
+        let servable = exits.filter(|request| request.is_servable_by(&cell(state, request.from())));
+        let demanded = servable.map(|request| Transaction::Withdraw(Withdraw::demanded(&request, state.chain_id())));
+        let mut waiting: Vec<Transaction> = demanded.collect();
+        waiting.extend(ledger.transactions()?);
+        waiting.extend(added.iter().filter(|transaction| transaction.payment().chain_id == state.chain_id()));
+        Ok(Self { ledger, waiting })
+    }
+
+    /// The account of a key: of several the first that can pay so much, or else the first.
+    pub(super) fn payer(&self, owner: &PublicKey, token: Token, needed: u128) -> Result<CellIndex> {
+        let of_token = |(_, account): &(CellIndex, Account)| account.token == token;
+        let accounts: Vec<_> = self.ledger.state().accounts_of(owner).filter(of_token).collect();
+        let able = accounts.iter().find(|(index, account)| u128::from(self.balance(*index, account)) >= needed);
+        let found = able.or(accounts.first()).map(|(index, _)| *index);
+        found.ok_or_else(|| {
+            let failure = Failure::new(Exit::Refuted, format!("key {owner} owns no cell with token {}", token.0));
+            failure.advise(
+                "name another of the wallet's keys with --account and --index; what was deposited is in a cell after the \
+                 next `taproof batch`",
+            )
+        })
+    }
+
+    /// The nonce that a payer's next transaction has: after what the ledger has applied and what waits.
+    pub(super) fn next_nonce(&self, from: CellIndex) -> Result<u32> {
+        let account = self.account(from).ok_or_else(|| {
+            let failure = Failure::new(Exit::Input, format!("cell {from} is no account yet"));
+            failure.advise("give --nonce, the number of transactions that the account has sent")
+        })?;
+        let nonces = self.payments_of(from).map(|(nonce, _)| nonce).filter(|nonce| *nonce >= account.nonce);
+        Ok(nonces.max().map_or(account.nonce, |nonce| nonce.saturating_add(1)))
+    }
+
+    /// Why a batch that applies all that waits before this transaction would reject it.
+    pub(super) fn objection(&self, transaction: &Transaction, signer: &PublicKey) -> Option<Objection> {
+        let payment = transaction.payment();
+        if let Some(account) = self.account(payment.from)
+            && account.owner != *signer
+        {
+            let reason = format!("cell {} is owned by {}, and {signer} signs", payment.from, account.owner);
+            return Some(Objection::lasting(reason));
+        }
+        let state = self.ledger.state();
+        let rollup = Rollup { chain_id: state.chain_id(), depth: state.depth() };
+        let from = self.payer_cell(payment.from);
+        let refusal = match transaction {
+            Transaction::Transfer(signed) if signed.body().to == payment.from => {
+                let reason = format!("cell {} would pay itself, which moves nothing but the fee", payment.from);
+                return Some(Objection::lasting(reason));
+            }
+            Transaction::Transfer(signed) if signed.body().amount == 0 => {
+                return Some(Objection::lasting("a transfer of 0 moves nothing but the fee".to_owned()));
+            }
+            Transaction::Transfer(signed) => {
+                let to = self.paid_cell(signed.body().to);
+                transfer::apply(&rollup, signed, &from, &to).err().map(Refusal::from)
+            }
+            Transaction::Open(signed) => {
+                let to = self.paid_cell(signed.body().to);
+                open::apply(&rollup, signed, &from, &to).err().map(Refusal::from)
+            }
+            Transaction::Withdraw(signed) => withdraw::apply(&rollup, signed, &from).err().map(Refusal::from),
+            _ => None,
+        }?;
+        let may_pass = may_pass(&refusal);
+        Some(Objection { reason: refusal.to_string(), may_pass })
+    }
+
+    fn account(&self, index: CellIndex) -> Option<Account> {
+        match cell(self.ledger.state(), index) {
+            Cell::Account(account) => Some(account),
+            _ => None,
+        }
+    }
+
+    /// The nonces of what waits of a payer, each with amount and fee.
+    fn payments_of(&self, from: CellIndex) -> impl Iterator<Item = (u32, u128)> {
+        let payments = self.waiting.iter().map(Transaction::payment).filter(move |payment| payment.from == from);
+        payments.map(|payment| (payment.nonce, u128::from(payment.amount) + u128::from(payment.fee)))
+    }
+
+    /// What an account holds when all that waits has been paid out of it and into it.
+    fn balance(&self, index: CellIndex, account: &Account) -> u64 {
+        let paid_in = self.waiting.iter().filter_map(|transaction| match transaction {
+            Transaction::Transfer(signed) if signed.body().to == index => Some(u128::from(signed.body().amount)),
+            _ => None,
+        });
+        let later = self.payments_of(index).filter(|(nonce, _)| *nonce >= account.nonce);
+        let paid_out: u128 = later.map(|(_, amount)| amount).sum();
+        let left = (u128::from(account.balance) + paid_in.sum::<u128>()).saturating_sub(paid_out);
+        u64::try_from(left).unwrap_or(u64::MAX)
+    }
+
+    /// A payer's cell after what waits of it.
+    fn payer_cell(&self, index: CellIndex) -> Cell {
+        let Some(account) = self.account(index) else { return self.paid_cell(index) };
+        let nonces: BTreeSet<u32> = self.payments_of(index).map(|(nonce, _)| nonce).collect();
+        let mut nonce = account.nonce;
+        while nonces.contains(&nonce) && nonce < u32::MAX {
+            nonce += 1;
+        }
+        Cell::Account(Account { nonce, balance: self.balance(index, &account), ..account })
+    }
+
+    /// A cell that is paid, which what waits may open.
+    fn paid_cell(&self, index: CellIndex) -> Cell {
+        let opened = self.waiting.iter().find_map(|transaction| match transaction {
+            Transaction::Open(signed) if signed.body().to == index => Some(signed.body()),
+            _ => None,
+        });
+        match (cell(self.ledger.state(), index), opened) {
+            (Cell::Empty, Some(open)) => {
+                Cell::Account(Account { token: open.token, nonce: 0, balance: open.amount, owner: open.owner })
+            }
+            (cell, _) => cell,
+        }
+    }
+}
+
+/// Whether transactions of others, or of the payer that are not known here, can change it. Amounts that are not there are no such case.
+fn may_pass(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::Transfer(TransferError::Payer(error))
+        | Refusal::Open(OpenError::Payer(error))
+        | Refusal::Withdraw(WithdrawError::Payer(error)) => {
+            matches!(error, PayerError::Account(AccountError::EmptyCell { .. }) | PayerError::NonceTooHigh { .. })
+        }
+        Refusal::Transfer(TransferError::Recipient(error)) => matches!(error, AccountError::EmptyCell { .. }),
+        _ => false,
+    }
+}
+
+/// A cell of a state; those outside the tree are empty.
+fn cell(state: &State, index: CellIndex) -> Cell {
+    if state.depth().contains(index) { state.tree().get(index) } else { Cell::Empty }
+}

@@ -1,0 +1,92 @@
+//! A folder of one's own in which the binary is run.
+
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+use taproof_verifier::follow::Params;
+use tempfile::TempDir;
+
+/// A data directory of its own.
+pub(crate) struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a scratch folder") }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
+        command.arg("--dir").arg(self.path("rollup")).args(arguments).current_dir(self.folder.path());
+        command.env_remove("TAPROOF_DIR").env_remove("TAPROOF_NODE").env_remove("TAPROOF_PASSPHRASE");
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().expect("the binary starts")
+    }
+
+    /// Runs a command that must succeed, and gives its report.
+    pub(crate) fn report(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[&["--json"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(text.trim_end().lines().count(), 1, "a report is one line: {text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Runs a command that must fail with this exit code, and gives the error.
+    pub(crate) fn failure(&self, exit_code: i32, arguments: &[&str]) -> String {
+        let output = self.run(&[&["--json"], arguments].concat());
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "a failed command reports nothing");
+        // Warnings may stand before it.
+        let error: Value =
+            serde_json::from_str(stderr.lines().last().expect("an error")).expect("errors are JSON, too");
+        assert_eq!(error["exit_code"], exit_code);
+        error["error"].as_str().expect("a message").to_owned()
+    }
+
+    /// The rollup's parameters.
+    pub(crate) fn params(&self) -> Params {
+        let text = fs::read_to_string(self.path("rollup/params.json")).expect("the rollup is founded");
+        serde_json::from_str(&text).expect("parameters")
+    }
+
+    pub(crate) fn owner(&self, index: &str) -> String {
+        let keys = self.report(&["wallet", "keys", "--index", index]);
+        keys["owners"][0]["owner"].as_str().expect("a key").to_owned()
+    }
+
+    /// A rollup of 64 cells whose first owner has deposited 50,000 satoshi, and whose second has deposited 7,000.
+    pub(crate) fn funded() -> Self {
+        let scene = Self::new();
+        scene.report(&["wallet", "new"]);
+        scene.report(&["regtest", "mine", "105"]);
+        let seed = "11".repeat(32);
+        let slots =
+            ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1", "--deposit-min", "500"];
+        let setup = scene.report(&[&["setup", "--seed", &seed], slots.as_slice()].concat());
+        assert_eq!(setup["circuits"].as_array().map(Vec::len), Some(4));
+        for (index, amount) in [("0", "50000"), ("1", "7000")] {
+            scene.report(&["regtest", "deposit", "--owner", &scene.owner(index), "--amount", amount]);
+        }
+        scene
+    }
+}
+
+/// Changes one byte of a file.
+pub(crate) fn alter(path: &Path, position: usize) {
+    let mut bytes = fs::read(path).expect("the file is there");
+    bytes[position] ^= 1;
+    fs::write(path, bytes).expect("the file is ours");
+}
