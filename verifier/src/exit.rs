@@ -6,7 +6,7 @@
 //!
 //! A follower queues the requests that are well-formed and signed, in the order of the chain, each once as long as it
 //! waits. Whether the account is there, at that nonce and with that balance, it cannot know; a batch shows it. See
-//! [`settle`] for what a batch must do about the requests that wait.
+//! [`settle`] for what a batch must do about the requests that wait, and [`answer`] for how it can.
 
 use crate::{
     baby_jubjub::PublicKey,
@@ -24,7 +24,9 @@ use bitcoin::{
 
 mod settlement;
 
-pub use settlement::{EXITS_ENOUGH, LeftOut, Outcome, Refutation, RefutationError, SettledExit, settle};
+pub use settlement::{
+    Answer, EXITS_ENOUGH, LeftOut, Outcome, Refutation, RefutationError, SettledExit, answer, settle,
+};
 
 /// The least that is paid out, in satoshi: less is dust to a taproot or script hash output, and nodes relay no transaction with
 /// dust. No request can demand less. A due payout below this is passed over: its index counts as paid, and the money

@@ -6,14 +6,13 @@ use super::{
     undo::Undo,
 };
 use crate::artefact::{self, Artefact};
-use std::collections::{BTreeMap, BTreeSet};
 use taproof_circuits::{
-    state::{ExitStop, Plan, State},
+    state::{Plan, State},
     transaction::{Signed, Transaction, Withdraw},
 };
 use taproof_verifier::{
     cell::{Cell, CellIndex, Depth, Token},
-    exit::{self, EXITS_ENOUGH, Refutation, ScannedExit},
+    exit::{self, Refutation, ScannedExit},
     follow::deposits_enough,
     record::Records,
 };
@@ -41,7 +40,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::ReferenceGoesBack`], [`LedgerError::ExitsDoNotFit`],
-    /// [`LedgerError::DepositsDoNotFit`], [`LedgerError::MustReopen`] and those of the disk; then the ledger is as before.
+    /// [`LedgerError::ExitLeftOut`], [`LedgerError::DepositsDoNotFit`], [`LedgerError::MustReopen`] and those of the disk; then the
+    /// ledger is as before.
     pub fn apply<A: Artefact>(
         &mut self,
         plan: &Plan,
@@ -106,8 +106,7 @@ impl Ledger {
             _ => Vec::new(),
         });
         // The verifier's own rule says what is settled.
-        let settled = exit::settle(&waiting.exits, withdrawals, &refutations, depth)
-            .map_err(|_| LedgerError::ExitsDoNotFit { stop: ExitStop::ChunksMax })?;
+        let settled = exit::settle(&waiting.exits, withdrawals, &refutations, depth)?;
         let passed = waiting.void.len() + batch.deposits_applied;
         let deposits_consumed = self.head.deposits_consumed + passed as u64;
         let number = self.head.next_batch;
@@ -173,32 +172,13 @@ impl Ledger {
     }
 }
 
-/// Serves the requests that the state can serve, of several on one account the first, and shows the cells of the others,
-/// until that is enough for one batch.
+/// The withdrawals that serve exit requests, and the cells that refute others: what the verifier's own rule asks for.
 fn answer(state: &State, exits: &[ScannedExit]) -> (Vec<Signed<Withdraw>>, Vec<Refutation>) {
-    let mut served = Vec::new();
-    let mut moved = BTreeSet::new();
-    let mut shown = BTreeMap::<CellIndex, Refutation>::new();
-    for ScannedExit { request, .. } in exits {
-        let index = request.from();
-        if moved.contains(&index) || !state.depth().contains(index) {
-            continue;
-        }
-        let cell = state.tree().get(index);
-        let is_servable = request.is_servable_by(&cell);
-        if !is_servable && shown.contains_key(&index) {
-            continue;
-        }
-        if served.len() + shown.len() >= EXITS_ENOUGH {
-            break;
-        }
-        if is_servable {
-            moved.insert(index);
-            served.push(Withdraw::demanded(request, state.chain_id()));
-        } else {
-            let path = state.tree().path(index).expect("the index lies in the tree");
-            shown.insert(index, Refutation { index, cell, path });
-        }
-    }
-    (served, shown.into_values().collect())
+    let answer = exit::answer(exits, state.depth(), |index| state.tree().get(index));
+    let served = answer.served.iter().map(|request| Withdraw::demanded(request, state.chain_id()));
+    let show = |index: CellIndex| {
+        let path = state.tree().path(index).expect("what is shown lies in the tree");
+        Refutation { index, cell: state.tree().get(index), path }
+    };
+    (served.collect(), answer.shown.into_iter().map(show).collect())
 }

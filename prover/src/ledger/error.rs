@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof_circuits::state::{DepositStop, ExitStop, PlanError, ReplayError};
-use taproof_verifier::cell::{ChainId, Depth};
+use taproof_verifier::{
+    cell::{ChainId, Depth},
+    exit::LeftOut,
+};
 
 /// Why a ledger cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +88,9 @@ pub enum LedgerError {
         /// What stops them.
         stop: ExitStop,
     },
+    /// A batch must serve or refute all exit requests that are due, and this one does not.
+    #[error("the batch breaks the rule of exit requests: {0}")]
+    ExitLeftOut(#[from] LeftOut),
     /// A batch cannot refer to a block before that of the batch before.
     #[error("a batch that refers to height {found}, where the one before refers to {expected}")]
     ReferenceGoesBack {

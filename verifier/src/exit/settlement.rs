@@ -11,11 +11,18 @@
 //! 5. Else, the batch leaves the request out. It may, if it did enough for requests before this one: [`EXITS_ENOUGH`] or
 //!    more, of requests served and cells shown that refuted some. Then the request goes on waiting.
 //!
-//! Whoever makes batches can keep this whatever is asked: a request that the state before the batch can serve is applied
-//! ahead of all else, and of several on one account the first; any other is refuted. So no request, bogus, stale or
-//! replayed, stops the rollup, and none that is good can be left out. All of it is known when the batch is made.
+//! Whoever makes batches can keep this whatever is asked: [`answer`] takes the same turns, and says which withdrawals to
+//! make ahead of all else and which cells to show. So no request, bogus, stale or replayed, stops the rollup, and none
+//! that is good can be left out. All of it is known when the batch is made.
+//!
+//! A record says neither nonce nor owner. So the one that is made for a request may serve an earlier one on the cell,
+//! which differs in those alone: that one settles in its place, and the later waits by rule 2.
+//!
+//! Withdrawals that a batch makes besides never break what [`answer`] planned. Each serves the first request with its
+//! terms that is left without: there the sum that rule 5 counts grows by one, and it shrinks by one at most, and no
+//! earlier, where that request was the first on its cell to be refuted.
 
-use super::ScannedExit;
+use super::{ExitRequest, ScannedExit};
 use crate::{
     baby_jubjub::{KeyError, PublicKey},
     cell::{ARITY, Account, Cell, CellIndex, Depth, MerklePath, PathError, Token},
@@ -157,6 +164,59 @@ pub struct LeftOut {
     pub index: u64,
 }
 
+/// What one request meets in its turn.
+enum Turn {
+    /// Rule 1.
+    Served,
+    /// Rules 3 and 4.
+    Refuted,
+    /// Rule 2, and rule 5 after enough was done.
+    Waits,
+    /// Rule 5 before that.
+    LeftOut,
+}
+
+/// The rules of this [module](self), one request after another: who checks a batch and who makes one take the same turns.
+struct Turns {
+    depth: Depth,
+    /// The cells of requests that were served.
+    moved: BTreeSet<CellIndex>,
+    /// The cells that were shown and refuted a request.
+    refuting: BTreeSet<CellIndex>,
+    served: usize,
+}
+
+impl Turns {
+    fn new(depth: Depth) -> Self {
+        Self { depth, moved: BTreeSet::new(), refuting: BTreeSet::new(), served: 0 }
+    }
+
+    /// Whether enough was done for the requests that had their turn, so that the rest may wait.
+    fn is_enough(&self) -> bool {
+        self.served + self.refuting.len() >= EXITS_ENOUGH
+    }
+
+    /// Takes the turn of a request on a cell, given whether a record is left for it and whether a shown cell refutes it.
+    fn take(&mut self, from: CellIndex, has_record: bool, is_refuted: bool) -> Turn {
+        if has_record {
+            self.served += 1;
+            self.moved.insert(from);
+            Turn::Served
+        } else if self.moved.contains(&from) {
+            Turn::Waits
+        } else if !self.depth.contains(from) {
+            Turn::Refuted
+        } else if is_refuted {
+            self.refuting.insert(from);
+            Turn::Refuted
+        } else if self.is_enough() {
+            Turn::Waits
+        } else {
+            Turn::LeftOut
+        }
+    }
+}
+
 /// Applies the rules of this [module](self) to the requests that wait up to the block that the batch refers to, in their order;
 /// gives those that wait no longer, in the same order. `withdrawals` are the batch's, of bitcoin, and `refutations` are
 /// known to be true.
@@ -172,31 +232,64 @@ pub fn settle<'a>(
     let mut untaken = BTreeMap::<_, usize>::new();
     withdrawals.into_iter().for_each(|record| *untaken.entry(terms(&record)).or_default() += 1);
     let shown: BTreeMap<CellIndex, &Cell> = refutations.iter().map(|shown| (shown.index, &shown.cell)).collect();
-    let (mut moved, mut refuting) = (BTreeSet::new(), BTreeSet::new());
-    let (mut served, mut settled) = (0, Vec::new());
+    let (mut turns, mut settled) = (Turns::new(depth), Vec::new());
     for exit in waiting {
         let from = exit.request.from();
-        let is_refuted = || shown.get(&from).is_some_and(|cell| !exit.request.is_servable_by(cell));
-        let outcome = if let Some(count) = untaken.get_mut(&terms(&exit.request.record())).filter(|count| **count > 0) {
-            *count -= 1;
-            served += 1;
-            moved.insert(from);
-            Outcome::Served
-        } else if moved.contains(&from) {
-            continue;
-        } else if !depth.contains(from) {
-            Outcome::Refuted
-        } else if is_refuted() {
-            refuting.insert(from);
-            Outcome::Refuted
-        } else if served + refuting.len() >= EXITS_ENOUGH {
-            continue;
-        } else {
-            return Err(LeftOut { index: exit.index });
+        let record = untaken.get_mut(&terms(&exit.request.record())).filter(|count| **count > 0);
+        let is_refuted = shown.get(&from).is_some_and(|cell| !exit.request.is_servable_by(cell));
+        let outcome = match turns.take(from, record.is_some(), is_refuted) {
+            Turn::Served => Outcome::Served,
+            Turn::Refuted => Outcome::Refuted,
+            Turn::Waits => continue,
+            Turn::LeftOut => return Err(LeftOut { index: exit.index }),
         };
+        if let Some(count) = record {
+            *count -= 1;
+        }
         settled.push(SettledExit { exit: *exit, outcome });
     }
     Ok(settled)
+}
+
+/// What a batch is to do about the requests that wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The requests whose withdrawals the batch makes, ahead of all else: the first that can be served on its cell, so each
+    /// on another one.
+    pub served: Vec<ExitRequest>,
+    /// The cells that it shows, in ascending order.
+    pub shown: Vec<CellIndex>,
+}
+
+/// Says what a batch is to do about the requests that wait up to the block that it refers to, in their order, so that
+/// [`settle`] accepts it. `cell` gives the cells of the state before the batch, in a tree of that depth.
+///
+/// The two lists have [`EXITS_ENOUGH`] entries together at most.
+pub fn answer(waiting: &[ScannedExit], depth: Depth, cell: impl Fn(CellIndex) -> Cell) -> Answer {
+    let mut servable = BTreeMap::<CellIndex, ExitRequest>::new();
+    for ScannedExit { request, .. } in waiting {
+        let from = request.from();
+        if depth.contains(from) && !servable.contains_key(&from) && request.is_servable_by(&cell(from)) {
+            servable.insert(from, *request);
+        }
+    }
+    let mut turns = Turns::new(depth);
+    let (mut served, mut shown) = (Vec::new(), BTreeSet::new());
+    for ScannedExit { request, .. } in waiting {
+        let from = request.from();
+        // What is made counts at the first request with its terms, which need not be the one that it is made for.
+        let is_due = !turns.is_enough() && servable.get(&from).is_some_and(|first| first.record() == request.record());
+        let record = if is_due { servable.remove(&from) } else { None };
+        let is_refuted = || !request.is_servable_by(&cell(from)) && (shown.contains(&from) || !turns.is_enough());
+        let is_refuted = depth.contains(from) && is_refuted();
+        match turns.take(from, record.is_some(), is_refuted) {
+            Turn::Served => served.extend(record),
+            Turn::Refuted if depth.contains(from) => drop(shown.insert(from)),
+            Turn::Refuted | Turn::Waits => {}
+            Turn::LeftOut => unreachable!("what can be served on a cell comes first there, and all else is refuted"),
+        }
+    }
+    Answer { served, shown: shown.into_iter().collect() }
 }
 
 /// All that a withdraw record says, in an order.

@@ -8,6 +8,8 @@ use ark_bn254::Fr;
 use ark_ec::{AffineRepr, CurveGroup};
 use proptest::prelude::*;
 
+mod answers;
+
 const CHAIN: ChainId = ChainId(7);
 const MAGIC: Magic = Magic(*b"tpd0");
 

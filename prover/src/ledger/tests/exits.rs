@@ -8,11 +8,20 @@ use taproof_verifier::{
     record::Destination,
 };
 
-/// A request by the owner of a number to pay from a cell.
-fn request(number: u8, from: u32, nonce: u32, amount: u64) -> ExitRequest {
-    let (token, from, destination) = (Token::BITCOIN, index(from), Destination::P2wpkh([number; 20]));
-    let body = Withdraw { chain_id: CHAIN, token, from, nonce, amount, fee: 0, destination };
+/// A withdrawal to the address of a number.
+fn withdraw(address: u8, from: u32, nonce: u32, amount: u64) -> Withdraw {
+    let (token, from, destination) = (Token::BITCOIN, index(from), Destination::P2wpkh([address; 20]));
+    Withdraw { chain_id: CHAIN, token, from, nonce, amount, fee: 0, destination }
+}
+
+/// A request by the owner of a number.
+fn signed(number: u8, body: Withdraw) -> ExitRequest {
     Signed::sign(body, &key(number)).demand(*key(number).public()).expect("bitcoin")
+}
+
+/// A request by the owner of a number to pay from a cell to the address of that number.
+fn request(number: u8, from: u32, nonce: u32, amount: u64) -> ExitRequest {
+    signed(number, withdraw(number, from, nonce, amount))
 }
 
 fn exit(index: u64, height: u32, request: ExitRequest) -> ScannedExit {
@@ -115,4 +124,76 @@ fn too_little_room_for_exits_is_an_error() {
     let refused = ledger.apply(&no_chunks, depth(2), 0, note);
     assert!(matches!(refused, Err(LedgerError::ExitsDoNotFit { .. })), "{refused:?}");
     assert_eq!(waiting(&ledger), [0]);
+}
+
+#[test]
+fn a_request_that_takes_the_record_made_for_another_stops_no_batch() {
+    let (_folder, _, mut ledger) = funded();
+    // The first is signed by a key that is not the cell's, and demands what the owner demands after it.
+    let pair = [signed(9, withdraw(1, 1, 0, 600)), signed(1, withdraw(1, 1, 0, 600))];
+    let bogus = (0..62).map(|i| request(7, 100 + i, 0, 500));
+    let requests: Vec<_> = pair.into_iter().chain(bogus).chain([request(2, 2, 0, 500)]).collect();
+    let exits: Vec<_> = (0..).zip(requests).map(|(number, request)| exit(number, 60, request)).collect();
+    ledger.set_exits(&exits).expect("room");
+    let applied = ledger.apply(&plan(), depth(3), 0, note).expect("a batch can be made");
+    assert_eq!(settled(&applied).len(), 64);
+    assert_eq!(settled(&applied).first(), Some(&(0, Outcome::Served)));
+    assert_eq!(settled(&applied).last(), Some(&(64, Outcome::Served)));
+    assert_eq!(waiting(&ledger), [1], "the account has moved on");
+    ledger.add_transactions(&[transfer(0, 0, 1, 1)]).expect("room");
+    ledger.apply(&plan(), depth(3), 0, note).expect("a batch can be made");
+    assert_eq!(waiting(&ledger), [0; 0]);
+}
+
+/// Accounts of the ledger that random queues meet, in a tree of 512 cells.
+const OWNERS: u8 = 40;
+
+/// A request on some cell by some key: most of it is bogus or stale, and much of it names what others name.
+fn random_request(rng: &mut StdRng, cells: u32) -> ExitRequest {
+    let from = match rng.gen_range(0..10) {
+        0 => rng.gen_range(u32::from(OWNERS)..520),
+        _ => rng.gen_range(0..cells),
+    };
+    let owner = if rng.gen_bool(0.3) { 250 } else { from.min(250) as u8 };
+    signed(owner, withdraw(rng.gen_range(1..3), from, rng.gen_range(0..3), rng.gen_range(400..402)))
+}
+
+/// Applies batches until no request waits; gives how many that took.
+fn work_off(rng: &mut StdRng, ledger: &mut Ledger, exits: &[ScannedExit]) -> usize {
+    ledger.set_exits(exits).expect("room");
+    for batches in 0..exits.len() {
+        let waiting = ledger.exits().expect("readable");
+        let Some(first) = waiting.first() else { return batches };
+        let nonce = |index: CellIndex| ledger.state().account(index).map_or(0, |account| account.nonce);
+        // Something that makes a batch, and withdrawals of what is demanded, now or behind what serves a request.
+        let mut transactions = vec![transfer(0, nonce(index(0)), 1, 1), transfer(0, nonce(index(0)) + 1, 1, 1)];
+        for _ in 0..4 {
+            let request = waiting[rng.gen_range(0..waiting.len())].request;
+            let (from, record) = (request.from().get(), request.record());
+            let Destination::P2wpkh([address, ..]) = record.destination else { continue };
+            let nonce = nonce(request.from()) + rng.gen_range(0..2);
+            let body = withdraw(address, from, nonce, record.amount);
+            transactions.push(Transaction::Withdraw(Signed::sign(body, &key(from.min(250) as u8))));
+        }
+        ledger.add_transactions(&transactions).expect("room");
+        let applied = ledger.apply(&plan(), depth(3), 0, note).unwrap_or_else(|error| panic!("{batches}: {error}"));
+        assert_eq!(settled(&applied).first().map(|(index, _)| *index), Some(first.index), "no batch without progress");
+    }
+    panic!("requests wait for ever");
+}
+
+#[test]
+fn whatever_waits_a_batch_can_be_made_and_in_the_end_nothing_waits() {
+    for (seed, count, cells) in [(1, 1_000, 40), (2, 1_000, 3), (3, 400, 40), (4, 120, 40), (5, 120, 8), (6, 65, 1)] {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let mut ledger = Ledger::create(&folder.path().join("ledger"), CHAIN, depth(3)).expect("a new file");
+        let deposits: Vec<_> = (0..OWNERS).map(|number| scanned(number, 2_000, 50)).collect();
+        ledger.set_deposits(0, &deposits).expect("room");
+        ledger.apply(&plan(), depth(3), 0, note).expect("a disk with room");
+        let mut rng = StdRng::seed_from_u64(seed);
+        let exits = (0..count).map(|number| exit(number, 60, random_request(&mut rng, cells)));
+        let exits: Vec<_> = exits.collect();
+        let batches = work_off(&mut rng, &mut ledger, &exits);
+        println!("seed {seed}: {count} requests in {batches} batches");
+    }
 }

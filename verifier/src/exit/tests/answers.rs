@@ -1,0 +1,119 @@
+//! What [`answer`] plans keeps the rules of [`settle`], whatever waits and whatever else the batch holds.
+
+use super::*;
+use alloc::{collections::BTreeMap, vec::Vec};
+use std::sync::LazyLock;
+
+/// Cells of the tree of two levels.
+const CELLS: u32 = 64;
+
+static KEYS: LazyLock<Vec<PublicKey>> = LazyLock::new(|| (1..4).map(key).collect());
+/// Nobody checks a signature here.
+static SIGNATURE: LazyLock<Signature> = LazyLock::new(|| sign(1, 1, &[Fr::from(0u64); 4]));
+
+/// A request without signature: from, owner, nonce, amount and fee, each one of few.
+type Ask = (u32, usize, u32, u64, u64);
+
+fn unsigned((from, owner, nonce, amount, fee_sat): Ask) -> ExitRequest {
+    let (owner, signature) = (KEYS[owner], *SIGNATURE);
+    let destination = Destination::P2wpkh([5; 20]);
+    let fields = Unchecked {
+        from: index(from),
+        nonce,
+        amount_sat: PAYOUT_MIN_SAT + amount,
+        fee_sat,
+        destination,
+        owner,
+        signature,
+    };
+    fields.try_into().expect("within the bounds")
+}
+
+/// Requests on so many cells, some of them outside the tree.
+fn asks(cells: u32) -> impl Strategy<Value = Vec<Ask>> {
+    prop::collection::vec((0..cells, 0usize..3, 0u32..3, 0u64..2, 0u64..2), 1..1_000)
+}
+
+/// Of each cell of the tree what it holds: owner, nonce, and for how many of the requests its balance lasts.
+fn accounts() -> impl Strategy<Value = Vec<Option<(usize, u32, u64)>>> {
+    prop::collection::vec(prop::option::weighted(0.8, (0usize..3, 0u32..3, 0u64..4)), CELLS as usize)
+}
+
+/// The state that a queue meets, with the rules of accounts, and no tree.
+struct Cells(BTreeMap<CellIndex, Cell>);
+
+impl Cells {
+    fn new(accounts: &[Option<(usize, u32, u64)>]) -> Self {
+        let cell = |(i, account): (u32, &Option<(usize, u32, u64)>)| {
+            let (owner, nonce, lasts_for) = (*account)?;
+            let balance = lasts_for * (PAYOUT_MIN_SAT + 2);
+            Some((index(i), Cell::Account(Account { token: Token::BITCOIN, nonce, balance, owner: KEYS[owner] })))
+        };
+        Self((0..).zip(accounts).filter_map(cell).collect())
+    }
+
+    fn get(&self, index: CellIndex) -> Cell {
+        self.0.get(&index).copied().unwrap_or(Cell::Empty)
+    }
+
+    /// Makes a withdrawal, if the account can.
+    fn withdraw(&mut self, record: &WithdrawRecord) -> bool {
+        let Some(Cell::Account(account)) = self.0.get_mut(&record.from) else { return false };
+        let Some(rest) = account.balance.checked_sub(record.amount + record.fee) else { return false };
+        (account.balance, account.nonce) = (rest, account.nonce + 1);
+        true
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_planned_is_accepted_and_empties_the_queue(
+        asks in (1..CELLS + 8).prop_flat_map(asks), accounts in accounts(), others in prop::collection::vec(0usize..1_000, 0..40),
+    ) {
+        let depth = depth(2);
+        let mut waiting: Vec<_> = (0..).zip(&asks).map(|(number, ask)| scanned(number, unsigned(*ask))).collect();
+        let mut cells = Cells::new(&accounts);
+        let mut others = others.iter().map(|other| unsigned(asks[other % asks.len()]).record());
+        while let Some(first) = waiting.first().copied() {
+            let plan = answer(&waiting, depth, |index| cells.get(index));
+            prop_assert!(plan.served.len() + plan.shown.len() <= EXITS_ENOUGH);
+            let show = |index: &CellIndex| Refutation { cell: cells.get(*index), ..show(index.get(), Cell::Empty) };
+            let shown: Vec<_> = plan.shown.iter().map(show).collect();
+            for request in &plan.served {
+                prop_assert!(request.is_servable_by(&cells.get(request.from())));
+            }
+            let mut records: Vec<_> = plan.served.iter().map(ExitRequest::record).collect();
+            let alone = settle(&waiting, records.iter().copied(), &shown, depth);
+            let served = |settled: &[SettledExit]| settled.iter().filter(|exit| exit.outcome == Outcome::Served).count();
+            prop_assert_eq!(alone.map(|settled| served(&settled)), Ok(plan.served.len()), "each takes one record");
+            for record in &records {
+                prop_assert!(cells.withdraw(record), "each is on another account");
+            }
+            // Somebody withdraws besides what happens to be demanded as well.
+            records.extend(others.by_ref().take(8).filter(|record| cells.withdraw(record)));
+            let settled = settle(&waiting, records, &shown, depth);
+            prop_assert!(settled.is_ok(), "{settled:?}");
+            let settled: Vec<u64> = settled.iter().flatten().map(|settled| settled.exit.index).collect();
+            prop_assert_eq!(settled.first(), Some(&first.index));
+            waiting.retain(|exit| settled.binary_search(&exit.index).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_record_counts_where_it_is_taken() {
+    // The first request differs from the second in its owner alone.
+    let asked = |from: u32, owner: usize| unsigned((from, owner, 0, 0, 0));
+    let mut requests = alloc::vec![asked(0, 1), asked(0, 0)];
+    requests.extend((2..CELLS).map(|cell| asked(cell, 0)));
+    requests.push(asked(1, 0));
+    let waiting: Vec<_> = (0..).zip(&requests).map(|(number, request)| scanned(number, *request)).collect();
+    let mut accounts = alloc::vec![None; CELLS as usize];
+    accounts[..2].fill(Some((0, 0, 1)));
+    let cells = Cells::new(&accounts);
+    let plan = answer(&waiting, depth(2), |index| cells.get(index));
+    assert_eq!(plan.served, [requests[1], requests[64]]);
+    assert_eq!(plan.shown, (2..CELLS).map(index).collect::<Vec<_>>());
+}
