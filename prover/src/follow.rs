@@ -2,14 +2,16 @@
 //!
 //! The follower decides; here is only the reading. [`sync_headers`] brings its header chain up to the source's tip,
 //! [`scan_next`] gives it the next block, and a driver alternates the two for as long as it likes. A source may
-//! reorganise between two calls or in the middle of one: nothing read from it is believed for longer than the call.
+//! reorganise between two calls or in the middle of one: nothing read from it is believed for longer than the call. It
+//! may fail at any call as well, in the middle of a branch: what the follower took it keeps, every rewind is told when it
+//! happens and not at the end, and calling again goes on.
 
 use crate::{
     chain_store::ChainStoreError,
     light::ExcerptError,
     node::{ChainSource, NodeError},
 };
-use bitcoin::{Block, Network, block::Header};
+use bitcoin::{Block, BlockHash, Network, block::Header};
 use taproof_verifier::{
     block::BlockError,
     follow::{Checkpoint, Event, Follower, Params, StartError},
@@ -60,6 +62,19 @@ pub enum FollowError {
     /// The source's chain does not have the block of a checkpoint.
     #[error("the source's chain has another block at height {} than the checkpoint", .0.height)]
     Checkpoint(BlockId),
+    /// The block that the rollup starts after is not in the source's chain: a reorganisation took it away, or the source
+    /// is on another branch than everybody else.
+    #[error(
+        "the rollup starts after block {start}, and the source's chain has {found} there: it was reorganised below the rollup's \
+        start. Unless the block comes back, the rollup is lost: nothing that was or will be anchored counts, deposits come back \
+        by refund alone, and another rollup must be founded, after a block with more confirmations"
+    )]
+    StartLost {
+        /// The block that the rollup starts after.
+        start: BlockId,
+        /// The hash that the source has at its height.
+        found: BlockHash,
+    },
     /// The source reorganises faster than its headers can be read.
     #[error("the source's chain changed {ATTEMPTS_MAX} times while it was read")]
     Unsteady,
@@ -84,7 +99,7 @@ impl FollowError {
 /// [`FollowError`].
 pub fn start(source: &dyn ChainSource, params: Params, program: Program) -> Result<Follower, FollowError> {
     expect_network(source, params.network)?;
-    let lead = read_lead(source, params.network, params.start.height, params.start.height)?;
+    let lead = read_lead_to_start(source, &params)?;
     Ok(Follower::new(params, program, &lead)?)
 }
 
@@ -104,18 +119,21 @@ pub fn resume(
     Ok(Follower::resume(params, program, checkpoint, &lead)?)
 }
 
-/// Reads headers until the follower's best chain is the source's, or has as much work. Gives the rewinds that this
-/// brought about.
+/// Reads headers until the follower's best chain is the source's, or has as much work. Each rewind that this brings about
+/// is given to `rewound` as it happens, so that what is kept beside the follower stays in step with it where the source
+/// fails later.
 ///
 /// # Errors
-/// [`FollowError`].
-pub fn sync_headers(source: &dyn ChainSource, follower: &mut Follower) -> Result<Vec<Event>, FollowError> {
-    let mut events = Vec::new();
+/// [`FollowError`]; calling again goes on.
+pub fn sync_headers(
+    source: &dyn ChainSource,
+    follower: &mut Follower,
+    mut rewound: impl FnMut(&Event),
+) -> Result<(), FollowError> {
     sync_headers_with(source, follower, &mut |_, _, event| {
-        events.extend(event);
-        Ok::<(), FollowError>(())
-    })?;
-    Ok(events)
+        event.iter().for_each(&mut rewound);
+        Ok(())
+    })
 }
 
 /// What is told of each header that a follower took, with the rewind that it brought about.
@@ -153,7 +171,8 @@ pub(crate) fn next_block(source: &dyn ChainSource, follower: &Follower) -> Resul
 /// Reads and scans all that the source has, giving each event to `observe` as it comes, with the follower as it is then.
 ///
 /// # Errors
-/// [`FollowError`], or what `observe` fails with.
+/// [`FollowError`], after which calling again goes on; or what `observe` fails with: it is not told of that event again, nor
+/// of what came with it.
 pub fn catch_up<E: From<FollowError>>(
     source: &dyn ChainSource,
     follower: &mut Follower,
@@ -213,6 +232,26 @@ pub(crate) fn read_lead(
     Ok(lead)
 }
 
+/// The headers that lead up to the block that the rollup starts after.
+pub(crate) fn read_lead_to_start(source: &dyn ChainSource, params: &Params) -> Result<Vec<Header>, FollowError> {
+    let start = params.start;
+    let lead = read_lead(source, params.network, start.height, start.height)?;
+    match lead.last().map(Header::block_hash) {
+        Some(found) if found != start.hash => Err(FollowError::StartLost { start, found }),
+        _ => Ok(lead),
+    }
+}
+
+/// Says which error it is that the source's chain leaves the follower's below the final block: whether it has the rollup's
+/// start decides.
+fn left_below_final(source: &dyn ChainSource, follower: &Follower, error: HeaderError) -> FollowError {
+    let start = follower.params().start;
+    match source.block_hash(start.height) {
+        Ok(Some(found)) if found != start.hash => FollowError::StartLost { start, found },
+        _ => error.into(),
+    }
+}
+
 /// Reads the source's headers above the last block that both chains have; `false` if its chain changed meanwhile.
 fn read_branch<E: From<FollowError>>(
     source: &dyn ChainSource,
@@ -232,6 +271,9 @@ fn read_branch<E: From<FollowError>>(
             match follower.accept_header(header) {
                 Ok(event) => accepted(follower, &header, event)?,
                 Err(HeaderError::ParentUnknown { .. }) => return Ok(false),
+                Err(error @ HeaderError::ForksBelowFinal { .. }) => {
+                    return Err(left_below_final(source, follower, error).into());
+                }
                 Err(error) => return Err(FollowError::from(error).into()),
             }
         }
@@ -253,7 +295,7 @@ fn common_height(source: &dyn ChainSource, follower: &Follower, tip_height: u32)
             return Ok(height);
         }
         if height == final_height {
-            return Err(HeaderError::ForksBelowFinal { hash, final_height }.into());
+            return Err(left_below_final(source, follower, HeaderError::ForksBelowFinal { hash, final_height }));
         }
         height -= 1;
     }

@@ -1,7 +1,7 @@
 //! What the followed blocks hold of the service's transactions, and which anchors they hold. A reorganisation takes it back.
 
 use super::{Anchored, StatementId};
-use bitcoin::{Block, OutPoint, Txid};
+use bitcoin::{OutPoint, Transaction, Txid};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use taproof_verifier::{
     follow::{Event, VerifiedBatch},
@@ -33,12 +33,12 @@ impl ChainIndex {
         self.anchored.retain(|batch, anchored| *batch >= first_batch || anchored.block.height > final_height);
     }
 
-    /// Takes in a block.
-    pub(super) fn read(&mut self, id: BlockId, block: &Block) {
+    /// Takes in the transactions of a block.
+    pub(super) fn read(&mut self, id: BlockId, transactions: &[Transaction]) {
         if self.watched.is_empty() {
             return;
         }
-        for transaction in &block.txdata {
+        for transaction in transactions {
             let spent = transaction.input.iter().map(|input| input.previous_output);
             let spent: Vec<OutPoint> = spent.filter(|outpoint| self.watched.contains(outpoint)).collect();
             if spent.is_empty() {

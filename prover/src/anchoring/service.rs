@@ -184,9 +184,8 @@ impl<S: BatchSource> Service<S> {
     /// Follows the chain to its tip.
     fn advance(&mut self, node: &dyn Node) -> Result<(), ServiceError> {
         for _ in 0..MOVES_MAX {
-            for event in sync_headers(node, &mut self.follower)? {
-                self.index.observe(&event);
-            }
+            let Self { follower, index, .. } = &mut *self;
+            sync_headers(node, follower, |event| index.observe(event))?;
             loop {
                 let Some(next) = self.follower.next_block() else { return Ok(()) };
                 let block = match node.block(&next.hash) {
@@ -194,8 +193,10 @@ impl<S: BatchSource> Service<S> {
                     Err(NodeError::Block(_)) => break,
                     block => block?,
                 };
-                self.index.read(next, &block);
+                let transactions = block.txdata.clone();
                 let events = self.follower.connect(block).map_err(FollowError::from)?;
+                // Only now: another block than the header's is none.
+                self.index.read(next, &transactions);
                 events.iter().for_each(|event| self.index.observe(event));
             }
         }

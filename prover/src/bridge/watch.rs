@@ -138,11 +138,12 @@ impl BridgeWatch {
     /// [`FollowError`]. What was scanned stays scanned, and calling again goes on.
     pub fn catch_up(&mut self, source: &dyn ChainSource) -> Result<(), FollowError> {
         for _ in 0..ATTEMPTS_MAX {
-            for event in follow::sync_headers(source, &mut self.follower)? {
+            let Self { follower, scan } = &mut *self;
+            follow::sync_headers(source, follower, |event| {
                 if let Event::Rewound { to, .. } = event {
-                    self.scan.rewind(to);
+                    scan.rewind(*to);
                 }
-            }
+            })?;
             loop {
                 let Some(next) = self.follower.next_block() else { return Ok(()) };
                 let block = match source.block(&next.hash) {

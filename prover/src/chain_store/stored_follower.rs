@@ -2,7 +2,7 @@
 
 use super::{ChainStore, ChainStoreError, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, View};
 use crate::{
-    follow::{self, FollowError, lead_first, next_block, read_lead, sync_headers_with},
+    follow::{self, FollowError, lead_first, next_block, read_lead, read_lead_to_start, sync_headers_with},
     light::{ExcerptError, ExcerptSource},
     node::{ChainSource, NodeError},
 };
@@ -162,7 +162,7 @@ impl StoredFollower {
         origin: Origin,
     ) -> Result<Self, FollowError> {
         let start = params.start;
-        let lead = read_lead(source, params.network, start.height, start.height)?;
+        let lead = read_lead_to_start(source, &params)?;
         let headers_next = start.height + 1 - lead.len() as u32;
         let follower = Follower::new(params, program, &lead)?;
         let headers = lead.iter().map(|header| (header.block_hash(), *header)).collect();
@@ -258,10 +258,8 @@ impl StoredFollower {
                     Err(error) => return Err(error.into()),
                 };
                 let (header, facts) = (block.header, anchor_facts(&block.txdata, self.follower.params()));
-                for event in self.follower.connect(block).map_err(FollowError::from)? {
-                    self.take(&event, &header, &facts);
-                    observe(&self.follower, &event)?;
-                }
+                let events = self.follower.connect(block).map_err(FollowError::from)?;
+                self.take(&events, &header, &facts, &mut observe)?;
                 self.write_if_much(source)?;
             }
         }
@@ -305,11 +303,8 @@ impl StoredFollower {
         let header = excerpt.header;
         let transactions: Vec<_> = excerpt.transactions.iter().map(|shown| shown.transaction.clone()).collect();
         let facts = anchor_facts(&transactions, self.follower.params());
-        for event in self.follower.connect_excerpt(excerpt).map_err(FollowError::from)? {
-            self.take(&event, &header, &facts);
-            observe(&self.follower, &event)?;
-        }
-        Ok(())
+        let events = self.follower.connect_excerpt(excerpt).map_err(FollowError::from)?;
+        self.take(&events, &header, &facts, observe)
     }
 
     /// Brings the header chain up to the source's tip, and gives the rewinds that this brings about to `observe`.
@@ -321,20 +316,33 @@ impl StoredFollower {
         let Self { follower, headers, events, events_count, store, headers_next, .. } = self;
         sync_headers_with(source, follower, &mut |follower, header, event| {
             headers.insert(header.block_hash(), *header);
-            if headers.len() >= WAITING_MAX {
-                write_headers(store, follower, headers, headers_next, source)?;
-            }
-            let Some(event) = event else { return Ok(()) };
-            if let Event::Rewound { to, .. } = &event {
+            // What is kept follows the follower before anything can fail.
+            if let Some(Event::Rewound { to, .. }) = &event {
                 events.split_off(&(to.height + 1));
                 *events_count = events.values().map(Vec::len).sum();
             }
-            observe(follower, &event)
+            event.iter().try_for_each(|event| observe(follower, event))?;
+            if headers.len() >= WAITING_MAX {
+                write_headers(store, follower, headers, headers_next, source)?;
+            }
+            Ok(())
         })
     }
 
+    /// Remembers the events of a block, and gives them to `observe` then: whether it fails or not, all of them are kept.
+    fn take<E>(
+        &mut self,
+        events: &[Event],
+        header: &Header,
+        facts: &BTreeMap<Txid, Facts>,
+        observe: &mut dyn FnMut(&Follower, &Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        events.iter().for_each(|event| self.keep(event, header, facts));
+        events.iter().try_for_each(|event| observe(&self.follower, event))
+    }
+
     /// Remembers what is to be written once it is final.
-    fn take(&mut self, event: &Event, header: &Header, facts: &BTreeMap<Txid, Facts>) {
+    fn keep(&mut self, event: &Event, header: &Header, facts: &BTreeMap<Txid, Facts>) {
         let event = match event {
             Event::Verified(batch) => {
                 FinalEvent::Anchor(final_anchor(batch, header, facts.get(&batch.txid()).copied()))

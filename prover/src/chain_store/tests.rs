@@ -245,6 +245,34 @@ fn a_kill_at_any_write_loses_nothing_and_repeats_nothing() {
     }
 }
 
+/// Whoever listens may fail at any event; what was found is kept all the same.
+#[test]
+fn a_listener_that_fails_takes_nothing_from_the_log() {
+    let (mut toy, anchors) = ToyRollup::with_two_batches();
+    // Both anchors in one block, so that a block has two events.
+    let pairs = anchors.iter().flat_map(|anchor| [anchor.commit().clone(), anchor.reveal().clone()]);
+    let branch = [Vec::new(), pairs.collect(), Vec::new()];
+    let fork_height = toy.node.chain().height() - 2;
+    toy.node.chain_mut().reorganise(fork_height, &branch, &elsewhere()).expect("more work");
+    toy.node.mine(FINAL_DEPTH_BLOCKS).expect("valid");
+    let scene = Scene { toy, folder: tempfile::tempdir().expect("a scratch folder") };
+    let reference = scene.store("reference.redb");
+    let (_, events, _) = scene.follow(&reference).expect("a steady source");
+    assert_eq!(events.len(), 3, "two batches and a payout: {events:?}");
+    for failing in 0..events.len() {
+        let store = scene.store(&format!("{failing}.redb"));
+        let mut stored = scene.open(&store).expect("a steady source");
+        let mut seen = 0;
+        let failed = stored.catch_up(&scene.toy.node, |_, _| {
+            seen += 1;
+            if seen > failing { Err(FollowError::Unsteady) } else { Ok(()) }
+        });
+        assert!(failed.is_err(), "event {failing}");
+        stored.catch_up(&scene.toy.node, |_, _| Ok::<(), FollowError>(())).expect("a steady source");
+        assert_eq!(log_of(&store), log_of(&reference), "event {failing}");
+    }
+}
+
 #[test]
 fn two_who_follow_write_one_log() {
     let mut scene = Scene::new();

@@ -155,7 +155,7 @@ impl LightOptions {
         let folder = ExcerptFolder::new(folder.clone());
         let (params, program) = (session.params.clone(), session.program.clone());
         let mut follower = follow::start(source.chain(), params, program).map_err(not_followed)?;
-        follow::sync_headers(source.chain(), &mut follower).map_err(not_followed)?;
+        follow::sync_headers(source.chain(), &mut follower, |_| ()).map_err(not_followed)?;
         let mut count = 0;
         while let Some(next) = follower.next_block() {
             let block = source.chain().block(&next.hash).map_err(FollowError::from).map_err(not_followed)?;

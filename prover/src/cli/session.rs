@@ -20,8 +20,7 @@ use taproof::{
 use taproof_circuits::state::Slots;
 use taproof_verifier::{
     cell::Depth,
-    follow::{Event, Follower, Params, StartError},
-    headers::HeaderError,
+    follow::{Event, Follower, Params},
     program::Program,
     record::Kind,
 };
@@ -208,10 +207,10 @@ pub(crate) fn not_followed(error: FollowError) -> Failure {
     let transient = error.is_transient();
     let (exit, advice) = match &error {
         FollowError::Store(error) => store_advice(error),
-        FollowError::Start(StartError::Headers(HeaderError::StartHash { .. })) => (
+        FollowError::StartLost { .. } => (
             Exit::Failed,
-            "the block that the rollup starts after is not in this chain: name a node that has it; if a reorganisation has taken it \
-             away for good, the rollup has ended, and what was deposited comes back with `taproof bridge refund`",
+            "ask another node whether it has the block; if none has, deposit nothing more, take deposits back with \
+            `taproof bridge refund` once their delay is over, and found a rollup that starts deeper",
         ),
         _ if transient => (Exit::Failed, "try again in a moment"),
         _ => (Exit::Failed, ""),

@@ -1,13 +1,16 @@
 use super::*;
 use crate::{
     anchor::AnchorArtefact,
+    chain_store::{ChainStore, StoredFollower, View},
     node::EmbeddedNode,
     regtest::RegtestChain,
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
 };
-use bitcoin::{Block, BlockHash, Transaction};
+use bitcoin::{Block, Transaction};
 use std::cell::Cell;
 use taproof_verifier::record::Destination;
+
+mod failing;
 
 fn begin(toy: &ToyRollup) -> Follower {
     start(&toy.node, toy.params.clone(), toy.program.clone()).expect("the chain holds the start")
@@ -103,8 +106,13 @@ fn a_source_that_leaves_the_chain_below_the_final_block_is_refused() {
         let branch = vec![Vec::new(); (toy.node.chain().height() - fork_height) as usize + 1];
         toy.node.chain_mut().reorganise(fork_height, &branch, &elsewhere()).expect("more work");
         let tip = *follower.tip();
-        let error = sync_headers(&toy.node, &mut follower).expect_err("final blocks stay");
-        assert!(matches!(error, FollowError::Header(HeaderError::ForksBelowFinal { .. })), "{error}");
+        let error = sync_headers(&toy.node, &mut follower, |_| ()).expect_err("final blocks stay");
+        match fork_height < toy.params.start.height {
+            false => assert!(matches!(error, FollowError::Header(HeaderError::ForksBelowFinal { .. })), "{error}"),
+            true => {
+                assert!(matches!(error, FollowError::StartLost { start, .. } if start == toy.params.start), "{error}")
+            }
+        }
         assert!(!error.is_transient());
         assert_eq!(*follower.tip(), tip);
     }
@@ -146,10 +154,40 @@ fn sources_of_other_networks_and_lengths_are_refused() {
     let error = start(&empty, toy.params.clone(), toy.program.clone()).expect_err("no start block");
     assert!(matches!(error, FollowError::TooShort(_)));
     let mut follower = begin(&toy);
-    assert!(matches!(sync_headers(&empty, &mut follower), Err(FollowError::TooShort(_))));
+    assert!(matches!(sync_headers(&empty, &mut follower, |_| ()), Err(FollowError::TooShort(_))));
     let mut params = toy.params.clone();
     params.start.hash = toy.node.chain().tip_hash();
-    assert!(matches!(start(&toy.node, params, toy.program.clone()), Err(FollowError::Start(_))));
+    assert!(matches!(start(&toy.node, params, toy.program.clone()), Err(FollowError::StartLost { .. })));
+}
+
+/// A rollup that was founded at the tip, whose block another one replaces.
+#[test]
+fn a_reorganisation_below_the_start_is_said_to_be_one() {
+    let mut toy = ToyRollup::new();
+    let (start_block, program) = (toy.params.start, toy.program.clone());
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let store = ChainStore::new(folder.path().join("chain.redb"), &toy.params, View::Full);
+    let open = |toy: &ToyRollup| StoredFollower::open(store.clone(), &toy.node, toy.params.clone(), program.clone());
+    let (mut follower, mut stored) = (begin(&toy), open(&toy).expect("the chain holds the start"));
+    let first = toy.node.chain().clone();
+    toy.node
+        .chain_mut()
+        .reorganise(start_block.height - 1, &[Vec::new(), Vec::new()], &elsewhere())
+        .expect("more work");
+    let lost = |error: Option<FollowError>| {
+        let error = error.expect("the start is gone");
+        assert!(matches!(error, FollowError::StartLost { start, .. } if start == start_block), "{error}");
+        assert!(!error.is_transient() && error.to_string().contains("reorganised below the rollup's start"), "{error}");
+    };
+    lost(sync_headers(&toy.node, &mut follower, |_| ()).err());
+    lost(stored.catch_up(&toy.node, |_, _| Ok::<(), FollowError>(())).err());
+    lost(open(&toy).err());
+    lost(start(&toy.node, toy.params.clone(), program.clone()).err());
+    // Nothing was changed: if the block comes back, so does the rollup.
+    let mut again = EmbeddedNode::new(first, elsewhere());
+    again.mine(3).expect("valid");
+    assert!(events_of(&again, &mut follower).is_empty());
+    assert_eq!(follower.scanned().hash, again.chain().tip_hash());
 }
 
 /// A source that answers from one chain, and after so many calls from another.

@@ -45,12 +45,14 @@ impl Truth {
 
     /// Reads the chain to its tip.
     pub(super) fn sync(&mut self, node: &EmbeddedNode) {
-        for event in follow::sync_headers(node, &mut self.follower).expect("the node's headers") {
-            let Event::Rewound { to, tip } = &event else { panic!("{event:?}") };
-            self.scan.rewind(*to);
-            self.rebuild.apply(&event).expect("nothing final is undone");
-            self.batches.truncate(tip.batches as usize);
-        }
+        let Self { follower, scan, rebuild, batches, .. } = &mut *self;
+        let rewound = |event: &Event| {
+            let Event::Rewound { to, tip } = event else { panic!("{event:?}") };
+            scan.rewind(*to);
+            rebuild.apply(event).expect("nothing final is undone");
+            batches.truncate(tip.batches as usize);
+        };
+        follow::sync_headers(node, follower, rewound).expect("the node's headers");
         while let Some(next) = self.follower.next_block() {
             let block = node.block(&next.hash).expect("the header was read");
             let transactions = block.txdata.clone();

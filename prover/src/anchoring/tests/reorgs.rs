@@ -65,6 +65,26 @@ fn an_anchor_comes_back_from_every_depth_and_state() {
 }
 
 #[test]
+fn a_node_that_fails_in_the_middle_of_a_reorganisation_is_followed_on() {
+    // More calls than it takes to read the branch.
+    const CALLS: u64 = 24;
+    for (depth, answers) in [2, 4].into_iter().flat_map(|depth| (0..CALLS).map(move |answers| (depth, answers))) {
+        let mut rig = Rig::with_final_depth(1, FINAL_DEPTH_BLOCKS);
+        rig.tick();
+        rig.mine_and_tick(2);
+        assert_eq!(rig.state(0), State::InBlock);
+        drop(rig.displace(depth));
+        rig.outlook.answers.set(answers);
+        assert!(rig.try_tick().is_err(), "{depth} replaced, {answers} answers");
+        rig.outlook.answers.set(u64::MAX);
+        rig.tick();
+        assert_eq!(rig.state(0), State::RevealSent, "{depth} replaced, {answers} answers");
+        rig.mine_and_tick(2);
+        assert_eq!((rig.state(0), rig.anchored()), (State::InBlock, 1), "{depth} replaced, {answers} answers");
+    }
+}
+
+#[test]
 fn an_anchor_that_left_the_chain_has_its_time_before_it_is_bumped() {
     let mut rig = Rig::with_final_depth(1, FINAL_DEPTH_BLOCKS);
     rig.tick();
