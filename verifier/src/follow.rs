@@ -99,6 +99,9 @@ pub struct Follower {
     program: Program,
     headers: HeaderChain,
     scanned: BlockId,
+    /// The height of the last final block whose events are final, too: it never falls, though a branch of fewer blocks and more
+    /// work may take the scanned block back to where fewer are above it.
+    final_height: u32,
     tip: Tip,
     /// For each batch whose anchor is not final.
     history: VecDeque<Undo>,
@@ -130,6 +133,7 @@ impl Follower {
         Ok(Self {
             tip: Tip::genesis(&params),
             scanned: params.start,
+            final_height: params.start.height,
             params,
             program,
             headers,
@@ -316,7 +320,9 @@ impl Follower {
 
     /// Reports and forgets what can no longer be undone.
     fn make_final(&mut self, events: &mut Vec<Event>) {
-        let Some(final_height) = (self.scanned.height + 1).checked_sub(self.params.final_depth_blocks) else { return };
+        let final_height =
+            (self.scanned.height + 1).saturating_sub(self.params.final_depth_blocks).max(self.final_height);
+        self.final_height = final_height;
         let is_final = |height: u32| height <= final_height;
         while let Some(payout) = self.payouts.front().copied().filter(|payout| is_final(payout.anchor.height)) {
             self.payouts.pop_front();

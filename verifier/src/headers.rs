@@ -188,10 +188,19 @@ impl HeaderChain {
         lead: &[Header],
         final_depth_blocks: u32,
     ) -> Result<Self, HeaderError> {
+        Self::by_rules(network.params(), start, lead, final_depth_blocks)
+    }
+
+    /// As [`HeaderChain::new`], by any rules of difficulty.
+    pub(crate) fn by_rules(
+        params: &'static Params,
+        start: BlockId,
+        lead: &[Header],
+        final_depth_blocks: u32,
+    ) -> Result<Self, HeaderError> {
         if final_depth_blocks == 0 {
             return Err(HeaderError::FinalDepthZero);
         }
-        let params = network.params();
         let length_error = || HeaderError::LeadLength { count: lead.len(), height: start.height };
         let (first, rest) = lead.split_first().ok_or_else(length_error)?;
         let found = rest.last().unwrap_or(first).block_hash();

@@ -179,8 +179,7 @@ impl Follower {
     /// The state at the last final block that was scanned, as far as blocks and excerpts have shown it. It is for
     /// [`Follower::resume_light`] only.
     pub fn light_checkpoint(&self) -> Option<Checkpoint> {
-        let final_height = (self.scanned.height + 1).saturating_sub(self.params.final_depth_blocks);
-        let block = self.headers.at(final_height.max(self.headers.start().height))?;
+        let block = self.headers.at(self.final_height)?;
         let tip = *self.final_tip();
         let is_final = |deposit: &&ScannedDeposit| deposit.height <= block.height;
         let deposits: Vec<_> = self.deposits.iter().take_while(is_final).copied().collect();
@@ -242,6 +241,7 @@ impl Follower {
             program,
             headers,
             scanned: block,
+            final_height: block.height,
             tip,
             history: VecDeque::new(),
             deposits: deposits.into(),

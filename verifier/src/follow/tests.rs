@@ -14,6 +14,7 @@ mod excerpts;
 mod exits;
 mod rig;
 mod table;
+mod work;
 
 fn verified(events: &[Event]) -> Vec<u64> {
     let batch = |event: &Event| match event {

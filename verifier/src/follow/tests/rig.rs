@@ -255,7 +255,7 @@ pub(super) fn anchor_of(batch: &Batch, alter: impl FnOnce(&mut payload::Header, 
 #[derive(Clone)]
 pub(super) struct Branch {
     pub(super) follower: Follower,
-    header: Header,
+    pub(super) header: Header,
     tag: u32,
 }
 
