@@ -29,7 +29,7 @@ static PARAMS: LazyLock<Params> = LazyLock::new(|| Params {
     deposit_magic: MAGIC,
     genesis_depth: Depth::new(2).expect("a few levels"),
     bridge: Bridge::new(1, vec![unspendable_key()], 100, 0).expect("one key"),
-    deposit_window_blocks: 10,
+    deposit_window_blocks: 6,
     deposit_expiry_blocks: 20,
     start: BlockId { height: 0, hash: genesis_block(Network::Regtest).block_hash() },
     final_depth_blocks: 3,

@@ -45,8 +45,8 @@ use truth::{Books, Sums, Truth};
 /// Deeper than any reorganisation here.
 const FINAL_DEPTH_BLOCKS: u32 = 12;
 const REORG_MAX_BLOCKS: u32 = 10;
-const WINDOW_BLOCKS: u32 = 30;
-const EXPIRY_BLOCKS: u32 = 50;
+const WINDOW_BLOCKS: u32 = 14;
+const EXPIRY_BLOCKS: u32 = 42;
 const REFUND_DELAY_BLOCKS: u16 = 100;
 /// It pays for the transaction that takes it back.
 const DEPOSIT_MIN_SAT: u64 = 500;
@@ -258,7 +258,7 @@ impl Storm {
             9 | 10 => self.copy(),
             11 | 12 => self.racing_until = self.height() + self.rng.gen_range(4..12),
             _ if self.height() > self.asleep_until + 100 => {
-                self.asleep_until = self.height() + self.rng.gen_range(25..40);
+                self.asleep_until = self.height() + self.rng.gen_range(30..45);
                 self.tally.poster_outages += 1;
             }
             _ => {}

@@ -44,7 +44,7 @@ impl Scene {
         let seed = "11".repeat(32);
         let mut setup = vec!["setup", "--seed", &seed, "--depth", "2", "--slots", "1", "--deposit-slots", "2"];
         setup.extend(["--withdraw-slots", "2", "--final-depth", &final_depth, "--refund-delay", &delay]);
-        setup.extend(["--deposit-window", "10", "--deposit-expiry", "20", "--bridge-threshold", "2"]);
+        setup.extend(["--deposit-window", "6", "--deposit-expiry", "20", "--bridge-threshold", "2"]);
         signers.iter().for_each(|key| setup.extend(["--bridge-key", key]));
         scene.on_chain("op", &setup);
         for signer in ["alice", "bob", "carol"] {

@@ -100,8 +100,8 @@ struct BridgeOptions {
     /// How old a block an anchor may refer to: within that time deposits and exit requests are served.
     #[arg(long, default_value_t = 144, value_name = "BLOCKS")]
     deposit_window: u32,
-    /// The age from which a deposit is credited no more; the signers have from then until the refund's delay is over to
-    /// move what was credited.
+    /// The age from which a deposit is credited no more, three windows at least; the signers have from then until the
+    /// refund's delay is over to move what was credited.
     #[arg(long, default_value_t = 1008, value_name = "BLOCKS")]
     deposit_expiry: u32,
 }

@@ -31,7 +31,7 @@ pub struct Params {
     /// How many blocks below its own an anchor may refer to: so long can a deposit or an exit request be left waiting.
     pub deposit_window_blocks: u32,
     /// A deposit cannot be credited in a block more than so many above its own: then it is the depositor's to take back.
-    /// More than the window, and less than the refund's delay.
+    /// [Three windows](Deadlines::EXPIRY_WINDOWS_MIN) or more, and less than the refund's delay.
     pub deposit_expiry_blocks: u32,
     /// A block before the first anchor and the first deposit: blocks are read from the one after it.
     pub start: BlockId,
@@ -90,7 +90,18 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// Checks that each party has its time: the poster the window to credit a deposit, and at least
+    /// How many windows the expiry lasts at least.
+    ///
+    /// With window w and expiry e, an anchor in block h + w or later refers to block h or a later one, so it does not leave
+    /// out a deposit in block h. One in block B refers to B - 1 at most, and what it refers to makes void what is more than
+    /// e - w blocks older. So a deposit is credited for certain where an anchor stands in one of the blocks h + w to
+    /// h + e - w + 1. These are e - 2 w + 2, and with three windows w + 2: posters that are never silent for longer than a
+    /// window void no deposit, whatever their anchors refer to. With two windows and less, one that posts in every
+    /// block can.
+    pub const EXPIRY_WINDOWS_MIN: u32 = 3;
+
+    /// Checks that each party has its time: the poster the window to credit a deposit, the depositor
+    /// [three](Deadlines::EXPIRY_WINDOWS_MIN) of them until nobody credits it any more, and at least
     /// [`Deadlines::sweep_blocks_min`] the federation to move one that was credited at the last moment, from when that is final until
     /// the depositor could take it back.
     ///
@@ -99,8 +110,9 @@ impl Deadlines {
     pub fn check(&self, network: Network) -> Result<(), StartError> {
         let credited = u64::from(self.expiry_blocks) + u64::from(self.final_depth_blocks);
         let moved = credited + u64::from(Self::sweep_blocks_min(network));
+        let windows = u64::from(self.window_blocks) * u64::from(Self::EXPIRY_WINDOWS_MIN);
         if 0 < self.window_blocks
-            && self.window_blocks < self.expiry_blocks
+            && windows <= self.expiry_blocks.into()
             && 0 < self.final_depth_blocks
             && moved <= self.refund_delay_blocks.into()
         {
@@ -171,14 +183,27 @@ pub enum StartError {
         /// The program given.
         found: ProgramId,
     },
+    /// The tree is deeper from the start than any that the program has circuits for, so no batch could ever be made.
+    #[error(
+        "the rollup starts with a tree of {} levels, and its program has circuits for {} levels at most",
+        genesis.levels(),
+        program.levels()
+    )]
+    GenesisDepth {
+        /// The depth of the first tree.
+        genesis: Depth,
+        /// The deepest that the program has circuits for.
+        program: Depth,
+    },
     /// The times that deposits have do not follow one another.
     #[error(
-        "a window of {} blocks, expiry after {}, {} confirmations, a refund after {}: the window must be shorter than the expiry, \
-        neither it nor the confirmations may be 0, and from the expiry and the confirmations to the refund {} must be left",
+        "a window of {} blocks, expiry after {}, {} confirmations, a refund after {}: the expiry must be {} windows or more, \
+        neither a window nor the confirmations may be 0, and from the expiry and the confirmations to the refund {} must be left",
         deadlines.window_blocks,
         deadlines.expiry_blocks,
         deadlines.final_depth_blocks,
         deadlines.refund_delay_blocks,
+        Deadlines::EXPIRY_WINDOWS_MIN,
         Deadlines::sweep_blocks_min(*network)
     )]
     Deadlines {

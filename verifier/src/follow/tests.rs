@@ -68,7 +68,7 @@ fn a_follower_starts_with_its_own_program_and_block() {
 fn each_deadline_of_deposits_lies_behind_the_one_before() {
     let refund_delay_blocks = params().bridge.refund_delay_blocks();
     assert_eq!(refund_delay_blocks, 144);
-    let good = Deadlines { window_blocks: 1, expiry_blocks: 2, final_depth_blocks: 1, refund_delay_blocks };
+    let good = Deadlines { window_blocks: 1, expiry_blocks: 3, final_depth_blocks: 1, refund_delay_blocks };
     let check = |deadlines: Deadlines, network| {
         let checked = deadlines.check(network);
         assert!(matches!(checked, Ok(()) | Err(StartError::Deadlines { .. })));
@@ -76,13 +76,18 @@ fn each_deadline_of_deposits_lies_behind_the_one_before() {
     };
     for (deadlines, expected) in [
         (good, true),
-        (Deadlines { window_blocks: 141, expiry_blocks: 142, ..good }, true),
+        (Deadlines { window_blocks: 47, expiry_blocks: 142, ..good }, true),
+        (Deadlines { window_blocks: 48, expiry_blocks: 142, ..good }, false),
         (Deadlines { expiry_blocks: 143, ..good }, false),
-        (Deadlines { final_depth_blocks: 141, ..good }, true),
-        (Deadlines { final_depth_blocks: 142, ..good }, false),
+        (Deadlines { final_depth_blocks: 140, ..good }, true),
+        (Deadlines { final_depth_blocks: 141, ..good }, false),
         (Deadlines { final_depth_blocks: 0, ..good }, false),
         (Deadlines { window_blocks: 0, ..good }, false),
-        (Deadlines { window_blocks: 2, ..good }, false),
+        (Deadlines { expiry_blocks: 2, ..good }, false),
+        (Deadlines { window_blocks: 16, expiry_blocks: 24, ..good }, false),
+        (Deadlines { window_blocks: 16, expiry_blocks: 47, ..good }, false),
+        (Deadlines { window_blocks: 16, expiry_blocks: 48, ..good }, true),
+        (Deadlines { window_blocks: u32::MAX, expiry_blocks: u32::MAX, ..good }, false),
         (Deadlines { expiry_blocks: u32::MAX, final_depth_blocks: u32::MAX, ..good }, false),
     ] {
         assert_eq!(check(deadlines, Network::Regtest), expected, "{deadlines:?}");
@@ -96,7 +101,7 @@ fn each_deadline_of_deposits_lies_behind_the_one_before() {
         assert_eq!(started.is_ok(), expected, "{deadlines:?}");
     }
     // The federation's three days count where money is at stake.
-    for (refund_delay_blocks, expected) in [(2 + 1 + 431, false), (2 + 1 + 432, true)] {
+    for (refund_delay_blocks, expected) in [(3 + 1 + 431, false), (3 + 1 + 432, true)] {
         let deadlines = Deadlines { refund_delay_blocks, ..good };
         assert_eq!((check(deadlines, Network::Bitcoin), check(deadlines, Network::Signet)), (expected, true));
     }

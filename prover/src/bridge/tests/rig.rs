@@ -58,7 +58,7 @@ impl World {
             deposit_magic: Magic(*b"tpd0"),
             genesis_depth: Depth::new(2).unwrap(),
             bridge: Bridge::new(2, signers.to_vec(), REFUND_DELAY_BLOCKS, DEPOSIT_MIN_SAT).unwrap(),
-            deposit_window_blocks: 10,
+            deposit_window_blocks: 6,
             deposit_expiry_blocks: EXPIRY_BLOCKS,
             start: BlockId { height: chain.height(), hash: chain.tip_hash() },
             final_depth_blocks: FINAL_DEPTH_BLOCKS,

@@ -3,6 +3,9 @@
 use super::*;
 use proptest::prelude::*;
 
+/// How many blocks after one another may be without an anchor, so that no deposit is void.
+const QUIET_BLOCKS_MAX: u32 = EXPIRY_BLOCKS - 2 * WINDOW_BLOCKS + 1;
+
 /// A branch whose block 1 has a deposit, mined to a height.
 fn branch(height: u32) -> Branch {
     let mut branch = Branch::new();
@@ -111,6 +114,26 @@ fn no_deposit_is_credited_after_its_expiry() {
 }
 
 #[test]
+fn a_deposit_is_void_only_after_as_many_blocks_without_an_anchor() {
+    const { assert!(QUIET_BLOCKS_MAX > WINDOW_BLOCKS) };
+    for quiet in 0..=QUIET_BLOCKS_MAX + 2 {
+        // The worst that posters can do to the deposit in block 1: while an anchor may leave it out, each block has one, and
+        // the first after the quiet refers to the newest block that it may.
+        let mut branch = branch(1);
+        while branch.follower.scanned.height < WINDOW_BLOCKS {
+            let batch = Batch { reference: at(&branch, 0), deposits: Vec::new(), ..branch.batch() };
+            assert_eq!(verified(&branch.mine(alloc::vec![branch.anchor(&batch)])).len(), 1);
+        }
+        (0..quiet).for_each(|_| drop(branch.mine(Vec::new())));
+        let batch = branch.batch();
+        let is_void = quiet > QUIET_BLOCKS_MAX;
+        assert_eq!((batch.void, batch.deposits.len()), (is_void.into(), usize::from(!is_void)), "{quiet} quiet blocks");
+        assert_eq!(verified(&branch.mine(alloc::vec![branch.anchor(&batch)])).len(), 1, "{quiet} quiet blocks");
+        assert_eq!(branch.follower.pending_deposits().count(), 0, "{quiet} quiet blocks");
+    }
+}
+
+#[test]
 fn void_deposits_are_passed_over_in_front_of_live_ones() {
     let mut branch = Branch::new();
     branch.mine(alloc::vec![deposit_transaction(1, &[10, 11])]);
@@ -135,7 +158,7 @@ proptest! {
     /// that a naive reading of the whole chain gives.
     #[test]
     fn the_followers_view_is_that_of_a_naive_reading(
-        steps in prop::collection::vec((0usize..3, any::<bool>(), 0u32..WINDOW_BLOCKS), 20..60),
+        steps in prop::collection::vec((0usize..3, prop::bool::weighted(0.15), 0u32..WINDOW_BLOCKS), 20..80),
     ) {
         let mut branch = Branch::new();
         // Of each deposit: its height and what became of it, true for credited.
@@ -167,6 +190,38 @@ proptest! {
             let pending: Vec<_> = branch.follower.pending_deposits().map(|deposit| deposit.height).collect();
             let expected: Vec<_> = naive.iter().filter(|(_, outcome)| outcome.is_none()).map(|(height, _)| *height).collect();
             prop_assert_eq!(pending, expected);
+        }
+    }
+    /// Whatever anchors refer to: where none of the quiet times is too long, each deposit is credited.
+    #[test]
+    fn no_posting_schedule_without_long_silence_voids_a_deposit(
+        steps in prop::collection::vec((prop::bool::weighted(0.2), 0u32..4, 0u32..WINDOW_BLOCKS), 40..60),
+    ) {
+        let mut branch = Branch::new();
+        let mut quiet = 0;
+        for (tag, (is_anchored, kind, age)) in (1..).zip(steps) {
+            let height = branch.follower.scanned.height + 1;
+            let mut transactions = alloc::vec![deposit_transaction(tag, &[u64::from(tag)])];
+            if is_anchored || quiet == QUIET_BLOCKS_MAX {
+                let oldest = branch.follower.tip.reference.height.max(height.saturating_sub(WINDOW_BLOCKS));
+                let reference = match kind {
+                    0 => (height - 1).saturating_sub(age).max(oldest),
+                    1 => height - 1,
+                    _ => oldest,
+                };
+                let waiting = branch.follower.pending_deposits().filter(|deposit| deposit.height <= reference);
+                let waiting: Vec<_> = waiting.copied().collect();
+                prop_assert!(waiting.iter().all(|deposit| deposit.height >= params().void_below(reference)));
+                let deposits = waiting.iter().map(|deposit| deposit.deposit).collect();
+                let batch = Batch { reference: at(&branch, reference), void: 0, deposits, ..branch.batch() };
+                transactions.push(branch.anchor(&batch));
+                quiet = 0;
+            } else {
+                quiet += 1;
+            }
+            let batches = branch.follower.tip.batches + u64::from(quiet == 0);
+            let events = branch.mine(transactions);
+            prop_assert_eq!((refusals(&events), branch.follower.tip.batches), (Vec::new(), batches));
         }
     }
 }

@@ -31,7 +31,7 @@ use rand_chacha::ChaCha20Rng;
 use std::sync::{LazyLock, Mutex};
 
 pub(super) const FINAL_DEPTH_BLOCKS: u32 = 11;
-pub(super) const WINDOW_BLOCKS: u32 = 16;
+pub(super) const WINDOW_BLOCKS: u32 = 8;
 pub(super) const EXPIRY_BLOCKS: u32 = 24;
 const MAGIC: Magic = Magic(*b"toyr");
 pub(super) const DEPOSIT_MAGIC: Magic = Magic(*b"toyd");
