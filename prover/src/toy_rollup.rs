@@ -56,10 +56,9 @@ fn program() -> Program {
     let [alpha, ic_0, ic_1] = [ALPHA, IC[0], IC[1]].map(|scalar| g1(Fr::from(scalar)));
     let [beta, gamma, delta] = [BETA, GAMMA, DELTA].map(|scalar| g2(Fr::from(scalar)));
     let key = VerifyingKey::new(alpha, beta, gamma, delta, &[ic_0, ic_1]).expect("points of the groups");
-    let kinds = [Kind::Deposit, Kind::Transfer, Kind::Open, Kind::Withdraw];
     let circuits = [2, 3].into_iter().flat_map(|levels| {
         let depth = Depth::new(levels).expect("a few levels");
-        kinds.map(|kind| CircuitId::new(kind, depth, SLOTS))
+        Kind::ALL.map(|kind| CircuitId::new(kind, depth, SLOTS))
     });
     Program::new(circuits.map(|circuit| (circuit, key.clone()))).expect("known kinds and slots")
 }

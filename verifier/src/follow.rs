@@ -381,5 +381,6 @@ fn check_params(params: &Params, program: &Program) -> Result<(), StartError> {
     if program.id() != params.program_id {
         return Err(StartError::Program { expected: params.program_id, found: program.id() });
     }
-    Ok(())
+    let (genesis, program) = (params.genesis_depth, program.depth_max());
+    if program < genesis { Err(StartError::GenesisDepth { genesis, program }) } else { Ok(()) }
 }

@@ -1,4 +1,7 @@
 //! The program of a rollup: the set of circuits whose proofs it accepts, each with its verifying key.
+//!
+//! It has a circuit of every kind at each depth that it has any for. For a tree never shrinks: in one without withdrawals,
+//! say, no request to exit could be served, nor refuted, for ever.
 
 use crate::{
     cell::Depth,
@@ -6,7 +9,10 @@ use crate::{
     record::Kind,
     statement::{CircuitId, Statement},
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 
 /// The most circuits that a program can have.
@@ -62,6 +68,14 @@ pub enum ProgramError {
     /// A depth is outside 1 to 10.
     #[error("a tree of {0} levels, where it has 1 to 10")]
     Depth(u8),
+    /// A tree of that depth would be one for ever in which nobody can do this.
+    #[error("no {kind} circuit for a tree of {} levels, where there are others", depth.levels())]
+    KindMissing {
+        /// The kind that is missing.
+        kind: Kind,
+        /// The depth.
+        depth: Depth,
+    },
     /// A circuit without slots proves nothing.
     #[error("circuit {0} has no slots")]
     NoSlots(CircuitId),
@@ -96,8 +110,8 @@ impl Program {
     /// Makes a program of circuits and keys, in any order.
     ///
     /// # Errors
-    /// [`ProgramError::CircuitCount`], [`ProgramError::Duplicate`], [`ProgramError::NoSlots`] and
-    /// [`ProgramError::Version`].
+    /// [`ProgramError::CircuitCount`], [`ProgramError::Duplicate`], [`ProgramError::NoSlots`], [`ProgramError::Version`] and
+    /// [`ProgramError::KindMissing`].
     pub fn new(circuits: impl IntoIterator<Item = (CircuitId, VerifyingKey)>) -> Result<Self, ProgramError> {
         let mut keys = BTreeMap::new();
         for (circuit, key) in circuits {
@@ -112,6 +126,7 @@ impl Program {
         if keys.is_empty() {
             return Err(ProgramError::CircuitCount(0));
         }
+        check_kinds(&keys)?;
         let mut engine = sha256::Hash::engine();
         engine.input(ID_TAG);
         engine.input(&encode(&keys));
@@ -132,6 +147,11 @@ impl Program {
     /// The circuits and their keys, in ascending order.
     pub fn circuits(&self) -> impl ExactSizeIterator<Item = (CircuitId, &PreparedVerifyingKey)> {
         self.keys.iter().map(|(circuit, key)| (*circuit, key))
+    }
+
+    /// The depth of the deepest trees that there are circuits for.
+    pub fn depth_max(&self) -> Depth {
+        self.keys.keys().map(|circuit| circuit.depth).max().expect("a program has circuits")
     }
 
     /// The slots of the largest circuit of a kind at a depth; `None` if there is none.
@@ -243,6 +263,17 @@ fn check_circuit(circuit: CircuitId) -> Result<(), ProgramError> {
     Ok(())
 }
 
+/// Checks that there is a circuit of every kind at each depth.
+fn check_kinds(keys: &BTreeMap<CircuitId, PreparedVerifyingKey>) -> Result<(), ProgramError> {
+    let have: BTreeSet<(Depth, Kind)> = keys.keys().map(|circuit| (circuit.depth, circuit.kind)).collect();
+    let depths: BTreeSet<Depth> = have.iter().map(|(depth, _)| *depth).collect();
+    let mut needed = depths.iter().flat_map(|depth| Kind::ALL.map(|kind| (*depth, kind)));
+    match needed.find(|needed| !have.contains(needed)) {
+        Some((depth, kind)) => Err(ProgramError::KindMissing { kind, depth }),
+        None => Ok(()),
+    }
+}
+
 fn encode(keys: &BTreeMap<CircuitId, PreparedVerifyingKey>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(2 + keys.len() * ENTRY_LENGTH);
     bytes.extend((keys.len() as u16).to_le_bytes());
@@ -268,8 +299,14 @@ mod tests {
         Trapdoor::new(seed).key()
     }
 
-    fn circuits() -> [(CircuitId, VerifyingKey); 3] {
-        [(circuit(Kind::Open, 8), key(1)), (circuit(Kind::Transfer, 64), key(2)), (circuit(Kind::Transfer, 8), key(3))]
+    fn circuits() -> [(CircuitId, VerifyingKey); 5] {
+        [
+            (circuit(Kind::Open, 8), key(1)),
+            (circuit(Kind::Transfer, 64), key(2)),
+            (circuit(Kind::Transfer, 8), key(3)),
+            (circuit(Kind::Withdraw, 8), key(4)),
+            (circuit(Kind::Deposit, 8), key(5)),
+        ]
     }
 
     #[test]
@@ -279,12 +316,15 @@ mod tests {
         reversed.reverse();
         assert_eq!(Program::new(reversed).map(|program| program.id()), Ok(program.id()));
         let bytes = program.to_bytes();
-        assert_eq!(bytes.len(), 2 + 3 * 302);
+        assert_eq!(bytes.len(), 2 + 5 * 302);
         assert_eq!(Program::from_bytes(&bytes).map(|decoded| decoded.to_bytes()), Ok(bytes));
         let sorted: Vec<_> = program.circuits().map(|(circuit, _)| circuit).collect();
-        assert_eq!(sorted, [circuit(Kind::Transfer, 8), circuit(Kind::Transfer, 64), circuit(Kind::Open, 8)]);
-        assert_eq!(program.key(sorted[1]).map(PreparedVerifyingKey::key), Some(&key(2)));
-        assert!(program.key(circuit(Kind::Deposit, 8)).is_none());
+        let expected =
+            [(Kind::Deposit, 8), (Kind::Transfer, 8), (Kind::Transfer, 64), (Kind::Open, 8), (Kind::Withdraw, 8)];
+        assert_eq!(sorted, expected.map(|(kind, slots)| circuit(kind, slots)));
+        assert_eq!(program.key(sorted[2]).map(PreparedVerifyingKey::key), Some(&key(2)));
+        assert!(program.key(circuit(Kind::Deposit, 9)).is_none());
+        assert_eq!(program.depth_max(), Depth::MAX);
     }
 
     #[test]
@@ -296,7 +336,8 @@ mod tests {
         swapped[1].1 = key(1);
         let mut other_slots = circuits();
         other_slots[0].0.slots = 9;
-        let ids = [id(&base), id(&base[..2]), id(&swapped), id(&other_slots)];
+        let fewer: Vec<_> = base.iter().filter(|(circuit, _)| circuit.slots == 8).cloned().collect();
+        let ids = [id(&base), id(&fewer), id(&swapped), id(&other_slots)];
         let distinct: std::collections::HashSet<_> = ids.into_iter().map(|id| id.expect("valid programs")).collect();
         assert_eq!(distinct.len(), 4);
     }
@@ -322,6 +363,31 @@ mod tests {
     }
 
     #[test]
+    fn a_program_has_every_kind_at_each_of_its_depths() {
+        let at =
+            |levels: u8, kind: Kind| (CircuitId::new(kind, Depth::new(levels).expect("1 to 10 levels"), 8), key(1));
+        let whole = [2, 3].into_iter().flat_map(|levels| Kind::ALL.map(|kind| at(levels, kind)));
+        let whole: Vec<_> = whole.collect();
+        let program = Program::new(whole.clone()).expect("every kind at both depths");
+        for (position, (missing, _)) in whole.iter().enumerate() {
+            let mut partial = whole.clone();
+            partial.remove(position);
+            let error = ProgramError::KindMissing { kind: missing.kind, depth: missing.depth };
+            assert_eq!(Program::new(partial), Err(error));
+            // Nor is there such a program in a file.
+            let mut bytes = program.to_bytes();
+            bytes[0] -= 1;
+            let sorted = program.circuits().position(|(circuit, _)| circuit == *missing).expect("it is part of it");
+            bytes.drain(2 + sorted * ENTRY_LENGTH..2 + (sorted + 1) * ENTRY_LENGTH);
+            assert_eq!(Program::from_bytes(&bytes), Err(error));
+        }
+        // More than one of a kind makes up for none of another.
+        let transfers = (1..=4).map(|slots| (circuit(Kind::Transfer, slots), key(1)));
+        let error = ProgramError::KindMissing { kind: Kind::Deposit, depth: Depth::MAX };
+        assert_eq!(Program::new(transfers), Err(error));
+    }
+
+    #[test]
     fn encodings_that_are_not_canonical_are_refused() {
         let bytes = Program::new(circuits()).expect("the program is valid").to_bytes();
         for length in 0..bytes.len() {
@@ -338,11 +404,13 @@ mod tests {
         assert_eq!(with(0, &[2, 0]), Err(ProgramError::Length));
         assert_eq!(with(2, &[9]), Err(ProgramError::Kind(9)));
         assert_eq!(with(3, &[11]), Err(ProgramError::Depth(11)));
-        assert_eq!(with(4, &[0, 0]), Err(ProgramError::NoSlots(circuit(Kind::Transfer, 0))));
-        let foreign = CircuitId { version: 2, ..circuit(Kind::Transfer, 8) };
+        // The first entry is that of deposits, the next ones are of transfers with 8 and with 64 slots.
+        assert_eq!(with(4, &[0, 0]), Err(ProgramError::NoSlots(circuit(Kind::Deposit, 0))));
+        let foreign = CircuitId { version: 2, ..circuit(Kind::Deposit, 8) };
         assert_eq!(with(6, &[2, 0]), Err(ProgramError::Version(foreign)));
-        assert_eq!(with(4, &[65, 0]), Err(ProgramError::Order(circuit(Kind::Transfer, 64))));
-        assert_eq!(with(4, &[64, 0]), Err(ProgramError::Order(circuit(Kind::Transfer, 64))));
+        let slots = 4 + ENTRY_LENGTH;
+        assert_eq!(with(slots, &[65, 0]), Err(ProgramError::Order(circuit(Kind::Transfer, 64))));
+        assert_eq!(with(slots, &[64, 0]), Err(ProgramError::Order(circuit(Kind::Transfer, 64))));
         let point = ProgramError::Key(KeyError::Point(PointError::NotCanonical));
         assert_eq!(with(8, &[0x3f; 32]), Err(point));
     }

@@ -209,7 +209,8 @@ fn signer() -> XOnlyPublicKey {
 }
 
 fn program(trapdoor: &Trapdoor, slots: u16) -> Program {
-    Program::new([(CircuitId::new(Kind::Transfer, Depth::MAX, slots), trapdoor.key())]).expect("one circuit")
+    let circuits = Kind::ALL.map(|kind| (CircuitId::new(kind, Depth::MAX, slots), trapdoor.key()));
+    Program::new(circuits).expect("a circuit of each kind")
 }
 
 fn params(program: &Program) -> Params {

@@ -56,6 +56,10 @@ fn a_follower_starts_with_its_own_program_and_block() {
     let renamed = Params { program_id: other, ..params() };
     let error = StartError::Program { expected: other, found: program().id() };
     assert_eq!(Follower::new(renamed, program(), &lead).expect_err("another program"), error);
+    let (genesis, program_depth) = (depth(4), depth(3));
+    let deeper = Params { genesis_depth: genesis, ..params() };
+    let error = StartError::GenesisDepth { genesis, program: program_depth };
+    assert_eq!(Follower::new(deeper, program(), &lead).expect_err("no circuit for such a tree"), error);
     let start = BlockId { height: 1, hash: lead[0].block_hash() };
     let raised = Params { start, ..params() };
     assert!(Follower::new(raised, program(), &lead).is_ok(), "the height is trusted with the hash");
@@ -237,7 +241,7 @@ fn enough_deposits_fill_so_many_chunks_of_the_largest_circuit() {
     assert_eq!(program().slots_max(crate::record::Kind::Deposit, depth(2)), Some(SLOTS_LARGE));
     assert_eq!(program().slots_max(crate::record::Kind::Deposit, depth(3)), Some(SLOTS));
     assert_eq!(program().slots_max(crate::record::Kind::Deposit, depth(4)), None);
-    assert_eq!(program().slots_max(crate::record::Kind::Open, depth(2)), None);
+    assert_eq!(program().slots_max(crate::record::Kind::Open, depth(2)), Some(SLOTS));
 }
 
 #[test]
