@@ -87,7 +87,7 @@ fn report_several(chunk: &ChunkWitness, path: &Path, at_once: usize) -> serde_js
     let mut prove_s = 0.0;
     let peak_bytes = peak_bytes_of(|| {
         let results;
-        (results, prove_s) = timed(|| prove_batch(&chunks, |_| Some(&key), count, &Silent));
+        (results, prove_s) = timed(|| prove_batch(&chunks, |_| Some(&key), count, &|_| (), &Silent));
         assert!(results.iter().all(Result::is_ok), "valid transfers");
     });
     serde_json::json!({

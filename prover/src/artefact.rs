@@ -8,7 +8,7 @@
 
 pub mod transactions;
 
-use crate::atomic_file::write_atomically;
+use crate::output_file::{Access, OutputFile};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::File,
@@ -40,11 +40,14 @@ pub enum ArtefactKind {
     BridgeState = 4,
     /// A follower's state after a final block.
     Checkpoint = 5,
+    /// A proof that is kept for a batch that is not proven to its end.
+    KeptProof = 6,
 }
 
 impl ArtefactKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Batch, Self::Proofs, Self::StateProof, Self::BridgeState, Self::Checkpoint];
+    pub const ALL: [Self; 6] =
+        [Self::Batch, Self::Proofs, Self::StateProof, Self::BridgeState, Self::Checkpoint, Self::KeptProof];
 
     /// The kind of that number, if there is one.
     pub fn from_number(number: u8) -> Option<Self> {
@@ -59,6 +62,7 @@ impl ArtefactKind {
             Self::StateProof => "state proof",
             Self::BridgeState => "bridge state",
             Self::Checkpoint => "checkpoint",
+            Self::KeptProof => "kept proof",
         }
     }
 }
@@ -77,6 +81,8 @@ pub trait Artefact: Serialize + DeserializeOwned {
     const VERSION: u8;
     /// The longest body, in bytes.
     const LENGTH_MAX: u64;
+    /// Who may read a file of this kind.
+    const ACCESS: Access = Access::Public;
 }
 
 /// Why bytes are no container of the kind that was asked for.
@@ -275,9 +281,17 @@ fn checksum(header: &[u8], body: &[u8]) -> [u8; 32] {
 /// # Errors
 /// [`FileError::Io`], on a full disk among others; an older file of that name then stands unchanged.
 pub fn write<A: Artefact>(path: &Path, artefact: &A) -> Result<(), FileError> {
-    let bytes = encode(artefact);
-    write_atomically(path, |file| file.write_all(&bytes))
-        .map_err(|source| FileError::Io { path: path.to_owned(), source })
+    let output = OutputFile::open(path, A::ACCESS);
+    write_to(output.map_err(|source| FileError::Io { path: path.to_owned(), source })?, artefact)
+}
+
+/// Writes a container to a file that was opened beforehand.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_to<A: Artefact>(output: OutputFile, artefact: &A) -> Result<(), FileError> {
+    let (path, bytes) = (output.path().to_owned(), encode(artefact));
+    output.write(|file| file.write_all(&bytes)).map_err(|source| FileError::Io { path, source })
 }
 
 /// Reads a container from a file.

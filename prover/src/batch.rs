@@ -2,6 +2,7 @@
 
 use crate::{
     artefact::{Artefact, ArtefactKind},
+    output_file::Access,
     prove::Proven,
 };
 use ark_bn254::Fr;
@@ -177,6 +178,8 @@ impl Artefact for BatchFile {
     const KIND: ArtefactKind = ArtefactKind::Batch;
     const VERSION: u8 = 3;
     const LENGTH_MAX: u64 = 1 << 31;
+    /// It holds witnesses, which a proof is there to hide.
+    const ACCESS: Access = Access::Private;
 }
 
 /// A batch with its proofs: a payload that does not name its predecessor yet, which is known when it is anchored.

@@ -261,7 +261,7 @@ fn prove(
     options: &DemoOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<Proven>, DemoError> {
-    let results = prove_batch(&batch.chunks, |circuit| ring.key(circuit), options.proofs_at_once, progress);
+    let results = prove_batch(&batch.chunks, |circuit| ring.key(circuit), options.proofs_at_once, &|_| (), progress);
     let prove_error = |(chunk, result): (usize, Result<Proven, ProveError>)| {
         result.map_err(|source| DemoError::Prove { chunk, source })
     };

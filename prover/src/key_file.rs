@@ -15,8 +15,8 @@ mod tests;
 pub use header::KeyHeader;
 
 use crate::{
-    atomic_file::write_atomically,
     matrices::{Matrices, Matrix},
+    output_file::{Access, OutputFile},
     proving_key::{
         Circuit, FixedPointError, POINT_SECTION_COUNT, Parts, ProvingKey, SECTION_NAMES, Sections, check_point, digest,
         is_coordinate,
@@ -48,7 +48,7 @@ pub enum KeyFileError {
         /// Why.
         source: io::Error,
     },
-    /// Another process is writing to the file.
+    /// Another process is writing to the file, or reads it where it would have to be written in place.
     #[error("the key file {0} is locked by another process")]
     Locked(PathBuf),
     /// The file cannot be written.
@@ -366,8 +366,17 @@ impl Key {
 /// # Errors
 /// [`KeyFileError::DiskFull`], [`KeyFileError::Write`].
 pub fn write(key: &ProvingKey, path: &Path) -> Result<(), KeyFileError> {
+    let output = OutputFile::open(path, Access::Public);
+    write_to(key, output.map_err(|source| KeyFileError::Write { path: path.to_owned(), source })?)
+}
+
+/// Writes a key file that was opened beforehand.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_to(key: &ProvingKey, output: OutputFile) -> Result<(), KeyFileError> {
     let sections = key.sections().to_bytes();
-    let offsets = layout(sections.map(|bytes| bytes.len() as u64));
+    let offsets = layout(lengths(key));
     let header = KeyHeader {
         circuit: key.circuit,
         matrix_hash: key.matrix_hash,
@@ -389,13 +398,24 @@ pub fn write(key: &ProvingKey, path: &Path) -> Result<(), KeyFileError> {
         }
         Ok(())
     };
-    write_atomically(path, contents).map_err(|source| write_error(path, header.file_length(), source))
+    let path = output.path().to_owned();
+    output.write(contents).map_err(|source| write_error(path, header.file_length(), source))
 }
 
-fn write_error(path: &Path, length: u64, source: io::Error) -> KeyFileError {
-    let path = path.to_owned();
+/// The length of a key's file, in bytes.
+pub fn length(key: &ProvingKey) -> u64 {
+    let ([.., offset], [.., length]) = (layout(lengths(key)), lengths(key));
+    offset + length
+}
+
+fn lengths(key: &ProvingKey) -> [u64; SECTION_NAMES.len()] {
+    key.sections().to_bytes().map(|bytes| bytes.len() as u64)
+}
+
+fn write_error(path: PathBuf, length: u64, source: io::Error) -> KeyFileError {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => KeyFileError::DiskFull { path, length },
+        io::ErrorKind::WouldBlock => KeyFileError::Locked(path),
         _ => KeyFileError::Write { path, source },
     }
 }

@@ -13,9 +13,9 @@
 
 use crate::{
     artefact::{Artefact, ArtefactKind},
-    atomic_file::write_atomically,
     chain_store::announces,
     node::{ChainSource, NodeError},
+    output_file::{Access, write_file},
 };
 use bitcoin::{
     Block, Transaction,
@@ -144,8 +144,8 @@ impl ExcerptFolder {
     pub fn write(&self, block: BlockId, excerpt: &Excerpt) -> Result<PathBuf, ExcerptError> {
         let path = self.file(block);
         let bytes = excerpt.to_bytes();
-        let written =
-            std::fs::create_dir_all(&self.0).and_then(|()| write_atomically(&path, |file| file.write_all(&bytes)));
+        let written = std::fs::create_dir_all(&self.0)
+            .and_then(|()| write_file(&path, Access::Public, |file| file.write_all(&bytes)));
         match written {
             Ok(()) => Ok(path),
             Err(source) => Err(ExcerptError::Io { path, source }),

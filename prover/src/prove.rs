@@ -111,6 +111,12 @@ impl Proven {
     pub fn statement(&self) -> &Statement {
         self.verified.statement()
     }
+
+    /// Takes a proof that was made before, if it verifies.
+    pub(crate) fn verify(key: &Key, statement: &Statement, proof: Proof) -> Option<Self> {
+        let verified = key.prepared_verifying_key().verify(statement, &proof).ok()?;
+        Some(Self { proof, verified })
+    }
 }
 
 /// What makes a proof reveal nothing of its witness: fresh for every proof, overwritten when dropped.
@@ -191,8 +197,7 @@ fn prove_part(
     let recoded = Recoded::of(&wires);
     drop(wires);
     let proof = make(&parts, &public, &recoded, [a, b, c], blinding, part);
-    let verify = |proof: &Proof| key.prepared_verifying_key().verify(statement, proof).ok();
-    match proof.and_then(|proof| Some(Proven { verified: verify(&proof)?, proof })) {
+    match proof.and_then(|proof| Proven::verify(key, statement, proof)) {
         Some(proven) => Ok(proven),
         // Only now is the key read through for damage, which cannot have made a wrong proof.
         None => {

@@ -11,7 +11,14 @@ use ark_ff::{AdditiveGroup, Field, UniformRand};
 use bitcoin::Network;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use taproof_circuits::cs::{Assignment, ConstraintSystem, SegmentShape, Shape, Trace};
+use std::num::NonZeroU16;
+use taproof_circuits::{
+    chunk::witness::ChunkWitness,
+    cs::{Assignment, ConstraintSystem, SegmentShape, Shape, Trace},
+    schnorr::SecretKey,
+    state::{Plan, Slots, State},
+    transaction::Deposit,
+};
 use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth, Token},
     record::Kind,
@@ -126,7 +133,7 @@ impl Toy {
     }
 
     pub(crate) fn proving_key(&self, shape: &Shape) -> ProvingKey {
-        proving_key(shape, self.circuit())
+        proving_key(shape, self.circuit(), SEED)
     }
 
     /// The circuit's key, through a file.
@@ -135,19 +142,42 @@ impl Toy {
     }
 }
 
-fn proving_key(shape: &Shape, circuit: CircuitId) -> ProvingKey {
+fn proving_key(shape: &Shape, circuit: CircuitId, seed: u8) -> ProvingKey {
     let options = SetupOptions {
         network: Network::Regtest,
         allow_outside_test_networks: false,
-        randomness: Randomness::Seed([9; 32]),
+        randomness: Randomness::Seed([seed; 32]),
     };
     setup::generate(shape, circuit, &options, &Silent).expect("a small circuit")
 }
 
 /// A key that is made for these matrices under the name of that circuit, through a file.
 pub(crate) fn key(shape: &Shape, circuit: CircuitId) -> Key {
+    key_of_seed(shape, circuit, SEED)
+}
+
+/// The seed of the keys.
+const SEED: u8 = 9;
+
+/// Another key of the same matrices.
+pub(crate) fn other_key(shape: &Shape, circuit: CircuitId) -> Key {
+    key_of_seed(shape, circuit, SEED + 1)
+}
+
+/// Chunks of one deposit each, one after the other.
+pub(crate) fn deposit_chunks(count: u8) -> Vec<ChunkWitness> {
+    let mut state = State::new(ChainId(7), Depth::new(1).expect("a legal depth"));
+    let one = NonZeroU16::MIN;
+    let slots = Slots { deposit: one, transfer: one, open: one, withdraw: one };
+    let plan = Plan { height_blocks: 100, slots, operators: Default::default(), chunks_max: usize::from(count) };
+    let deposit = |seed| Deposit { amount_sat: 5000, owner: *SecretKey::from_seed(&[seed; 32]).public() };
+    let deposits: Vec<Deposit> = (1..=count).map(deposit).collect();
+    state.apply(&plan, &deposits, &[]).expect("a plan without operators").chunks
+}
+
+fn key_of_seed(shape: &Shape, circuit: CircuitId, seed: u8) -> Key {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let path = folder.path().join("key");
-    crate::key_file::write(&proving_key(shape, circuit), &path).expect("there is room");
+    crate::key_file::write(&proving_key(shape, circuit, seed), &path).expect("there is room");
     Key::open(&path, circuit).expect("the key was just written")
 }

@@ -42,7 +42,8 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
 
     broken_batches(&scene);
     let proofs = scene.report(&["prove", "rollup/batches/0.batch"]);
-    assert_eq!(proofs["proofs"], 4);
+    // What the runs with a broken key had made before they failed was not made again.
+    assert_eq!((&proofs["proofs"], &proofs["kept"]), (&4.into(), &3.into()));
     broken_proofs(&scene);
     assert_eq!(scene.report(&["verify", "rollup/proofs/0.proofs"])["proofs"], 4);
 
@@ -101,6 +102,44 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     let rebuilt = scene.report(&["rebuild"]);
     assert_eq!((&rebuilt["batches"], &rebuilt["balance_sat"]), (&2.into(), &54_900.into()));
     exit_requests(&scene);
+}
+
+#[test]
+fn a_killed_run_loses_only_the_proofs_in_flight() {
+    let scene = Scene::funded();
+    pay(&scene);
+    scene.report(&["batch", "--reference-depth", "1", "txs.json"]);
+    let prove = ["prove", "rollup/batches/0.batch", "--at-once", "1"];
+    let kept = || {
+        let entries = fs::read_dir(scene.path("rollup/proofs/kept"));
+        entries
+            .map_or(0, |entries| entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some()).count())
+    };
+    let mut child = scene.command(&prove).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while kept() == 0 {
+        assert!(child.try_wait().unwrap().is_none_or(|status| status.success()), "the run fails");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let made = kept();
+    assert!((1..=4).contains(&made));
+    let output = scene.run(&[&["--json"], prove.as_slice()].concat());
+    assert!(output.status.success());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["proofs"], &report["kept"]), (&4.into(), &made.into()));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("{made} of 4 proofs are there")), "{said}");
+    assert_eq!(scene.report(&["verify", "rollup/proofs/0.proofs"])["proofs"], 4);
+    assert_eq!(kept(), 4, "they are the batch's until it is final");
+    // Once the batch is final, proofs of its statements are of no use.
+    scene.report(&["anchor", "build", "rollup/proofs/0.proofs", "--send"]);
+    scene.report(&["regtest", "mine", "110"]);
+    scene.report(&["follow"]);
+    scene.report(&["regtest", "deposit", "--owner", &scene.owner("2"), "--amount", "900"]);
+    scene.report(&["batch", "--reference-depth", "1"]);
+    scene.report(&["prove", "rollup/batches/1.batch"]);
+    assert_eq!(kept(), 1, "those of a batch that is final are swept");
 }
 
 /// Who has the rollup's parameters and an Esplora server finds the same root, whatever the server says.
@@ -450,6 +489,67 @@ fn other_peoples_circuits_are_proven_without_a_rollup() {
     let inspected = scene.report(&["inspect", "small.key"]);
     assert_eq!((&inspected["circuit"], &inspected["constraints"]), (&"a foreign circuit".into(), &2.into()));
     assert!(!scene.path("rollup").exists(), "no data directory is made");
+}
+
+#[test]
+fn outputs_are_files_pipes_or_devices_and_never_an_input() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    let name = |name: &str| scene.path(name).to_str().expect("UTF-8").to_owned();
+    let prove = |proof: &str, public: &str| {
+        let arguments = ["prove", "--zkey", "small.zkey", "--witness", "small.wtns", "--proof", proof];
+        arguments.into_iter().chain(["--public", public]).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let refused = |exit_code, proof: &str, public: &str| {
+        scene.failure(exit_code, &prove(proof, public).iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    // A device and a pipe stay what they are; nobody but root makes devices, and a link to one stays as well.
+    let made = Command::new("mknod").args([&name("null"), "c", "1", "3"]).status().is_ok_and(|status| status.success());
+    if !made {
+        std::os::unix::fs::symlink("/dev/null", scene.path("null")).unwrap();
+    }
+    assert!(Command::new("mkfifo").arg(name("pipe")).status().unwrap().success());
+    let reader = {
+        let pipe = scene.path("pipe");
+        std::thread::spawn(move || fs::read_to_string(pipe).unwrap())
+    };
+    scene.report(&prove("pipe", "null").iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(reader.join().unwrap().contains("\"pi_a\""));
+    assert!(
+        !fs::metadata(scene.path("null")).unwrap().is_file() && !fs::metadata(scene.path("pipe")).unwrap().is_file()
+    );
+    // Standard output is the proof's alone, by either name, and the report goes to standard error.
+    for stdout in ["/dev/stdout", "-"] {
+        let output = scene.command(&["--json"]).args(prove(stdout, "public.json")).output().unwrap();
+        let proof: Value = serde_json::from_slice(&output.stdout).expect("a proof and nothing else");
+        assert_eq!(proof["protocol"], "groth16");
+        assert!(String::from_utf8(output.stderr).unwrap().contains("\"constraints\":2"));
+    }
+    // What others may read they may read, and links stay.
+    fs::write(scene.path("plain"), "").unwrap();
+    let mode = |name: &str| fs::metadata(scene.path(name)).unwrap().permissions();
+    assert_eq!(mode("public.json"), mode("plain"));
+    scene.report(&["import-zkey", "small.zkey", "--out", "small.key"]);
+    assert_eq!(mode("small.key"), mode("plain"));
+    std::os::unix::fs::symlink("target.json", scene.path("link.json")).unwrap();
+    scene.report(&prove("link.json", "public.json").iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(scene.path("link.json").is_symlink() && scene.path("target.json").is_file());
+    // One name for two files, or an input's name, is refused before anything is proven or written.
+    let small = fs::read(scene.path("small.wtns")).unwrap();
+    fs::hard_link(scene.path("small.wtns"), scene.path("hard")).unwrap();
+    std::os::unix::fs::symlink("small.zkey", scene.path("soft")).unwrap();
+    assert!(refused(3, "new.json", "./new.json").contains("one file"));
+    assert!(refused(3, "target.json", "link.json").contains("one file"));
+    for input in ["small.wtns", "small.zkey", "hard", "soft"] {
+        assert!(refused(3, "new.json", input).contains("which is read"), "{input}");
+        assert!(refused(3, input, "new.json").contains("which is read"), "{input}");
+    }
+    assert_eq!(fs::read(scene.path("small.wtns")).unwrap(), small);
+    assert!(!scene.path("new.json").exists());
+    // What cannot be written is said before the key is read, which is none here.
+    fs::create_dir(scene.path("folder")).unwrap();
+    let early = ["prove", "--zkey", "none.zkey", "--witness", "small.wtns", "--proof", "folder"];
+    assert!(scene.failure(1, &early).contains("folder"));
 }
 
 #[test]

@@ -29,8 +29,8 @@ impl MappedFile {
             TryLockError::Error(error) => error,
         })?;
         // SAFETY: the map is read-only, and its bytes must not change while it lives. Files that are mapped are
-        // never written in place: they are made under another name and renamed, which leaves this map on the old
-        // file. The shared lock keeps out writers that heed locks. One that ignores both could change what is read,
+        // made under another name and renamed, which leaves this map on the old file. Where that cannot be done they are
+        // written in place under an exclusive lock, which the shared one keeps out, as it does all writers that heed locks. One that ignores both could change what is read,
         // which the digests of the file's sections are there to find.
         let map = unsafe { Mmap::map(&file)? };
         Ok(Self { map, _file: file })

@@ -7,7 +7,7 @@
 //! Transactions alone, one after the other as `taproof tx` prints them, are such a file, too.
 
 use super::FileError;
-use crate::atomic_file::write_atomically;
+use crate::output_file::{Access, write_file};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fs::File, io::Read, path::Path};
@@ -142,7 +142,7 @@ pub fn to_json(deposits: &[DepositRecord], transactions: &[Transaction]) -> Stri
 /// [`FileError::Io`].
 pub fn write(path: &Path, deposits: &[DepositRecord], transactions: &[Transaction]) -> Result<(), FileError> {
     let json = to_json(deposits, transactions);
-    let written = write_atomically(path, |file| file.write_all(json.as_bytes()));
+    let written = write_file(path, Access::Public, |file| file.write_all(json.as_bytes()));
     written.map_err(|source| FileError::Io { path: path.to_owned(), source })
 }
 

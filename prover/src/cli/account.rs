@@ -5,6 +5,7 @@ use super::{
     data_dir::expect_absent,
     failure::{Exit, Failure, Fallible, Result},
     follow::rebuilt,
+    output::open_output,
     session::{NodeOptions, Session},
     tx::cell,
 };
@@ -12,7 +13,10 @@ use ark_bn254::Fr;
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
-use taproof::{artefact, state_proof::StateProof};
+use taproof::{
+    artefact::{self, Artefact},
+    state_proof::StateProof,
+};
 use taproof_verifier::{
     cell::{Cell, CellIndex},
     field,
@@ -76,14 +80,16 @@ fn text(report: &Report) -> String {
 impl ProveAccount {
     pub(crate) fn run(self, global: &Global) -> Result {
         expect_absent(&self.out)?;
+        let out = open_output(&self.out, StateProof::ACCESS, &[])?;
+        let console = global.console().beside([&out]);
         let session = Session::open(global)?;
         let (follower, state) = rebuilt(&session, &self.node, global)?;
         let batches = follower.tip().batches;
         let proof = StateProof::new(session.params.chain_id, batches, state.tree(), self.cell).or_exit(Exit::Input)?;
-        artefact::write(&self.out, &proof)?;
+        artefact::write_to(out, &proof)?;
         let cell = *proof.verify(state.root()).or_exit(Exit::Refuted)?;
         let report = Report { index: self.cell.get(), batches, root: super::element_text(&proof.root()), cell };
-        global.console().report(&report, text)
+        console.report(&report, text)
     }
 }
 

@@ -12,8 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof::{
-    atomic_file::write_atomically,
     bench::{self, Backend, BenchError, Measurement, Request, Subject},
+    output_file::{Access, write_file},
 };
 
 /// Measures the prover, the verifier or a kernel, beside arkworks if asked, in turn in one run.
@@ -65,7 +65,7 @@ impl Bench {
     pub(crate) fn run(self, global: &Global) -> Result {
         let stored = self.baseline.as_deref().map(read).transpose()?;
         let mut saved = match &self.save {
-            Some(path) if path.exists() => read(path)?,
+            Some(path) if path.is_file() => read(path)?,
             _ => Vec::new(),
         };
         let mut measurements = Vec::new();
@@ -91,7 +91,7 @@ impl Bench {
         if let Some(path) = &self.save {
             bench::merge(&mut saved, &measurements);
             let json = serde_json::to_vec_pretty(&saved)?;
-            write_atomically(path, |file| std::io::Write::write_all(file, &json))?;
+            write_file(path, Access::Public, |file| std::io::Write::write_all(file, &json))?;
         }
         global
             .console()

@@ -8,19 +8,25 @@ use std::{
     io::{self, Write},
     time::Duration,
 };
-use taproof::progress::Progress;
+use taproof::{output_file::OutputFile, progress::Progress};
 
 /// Where and how a command prints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Console {
     json: bool,
     quiet: bool,
+    to_stderr: bool,
 }
 
 impl Console {
     /// Prints reports as JSON if `json`, and no progress if `quiet`.
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet }
+        Self { json, quiet, to_stderr: false }
+    }
+
+    /// Prints reports on standard error if a file that the command writes is standard output, where it stays alone.
+    pub(crate) fn beside<'f>(self, files: impl IntoIterator<Item = &'f OutputFile>) -> Self {
+        Self { to_stderr: files.into_iter().any(OutputFile::is_stdout), ..self }
     }
 
     /// Prints a report: one line of JSON, or the text that `text` makes of it.
@@ -28,8 +34,11 @@ impl Console {
         if self.json { self.print(serde_json::to_string(report)?) } else { self.print(text(report)) }
     }
 
-    /// Prints one line, or several in one string, to standard output.
+    /// Prints one line, or several in one string, to where reports go.
     pub(crate) fn print(self, text: impl Display) -> Result {
+        if self.to_stderr {
+            return Ok(writeln!(io::stderr().lock(), "{text}")?);
+        }
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{text}")?;
         Ok(stdout.flush()?)
@@ -62,12 +71,20 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// A stage's bar on standard error: a spinner until the length of the stage is known.
 #[derive(Clone)]
-pub(crate) struct Bar(ProgressBar);
+pub(crate) struct Bar(ProgressBar, Console);
 
 impl Bar {
     /// Shows a stage; nothing where standard error is no terminal.
     pub(crate) fn new(console: Console, stage: &str) -> Self {
-        Self(console.spinner(stage.to_owned()))
+        Self(console.spinner(stage.to_owned()), console)
+    }
+
+    /// Prints a line to standard error that says how the stage goes; nothing if quiet.
+    pub(crate) fn note(&self, text: impl Display) {
+        if !self.1.quiet {
+            // Nobody is left to tell if standard error is gone.
+            self.0.suspend(|| drop(writeln!(io::stderr().lock(), "{text}")));
+        }
     }
 
     /// Ends the stage: the bar vanishes.

@@ -91,6 +91,11 @@ impl DataDir {
         self.0.join("proofs")
     }
 
+    /// The folder of proofs that are kept as they are made.
+    pub(crate) fn kept_proofs(&self) -> PathBuf {
+        self.proofs_folder().join("kept")
+    }
+
     /// The file of a batch's anchor.
     pub(crate) fn anchor(&self, number: u64) -> PathBuf {
         self.0.join("anchors").join(format!("{number}.json"))
@@ -111,9 +116,10 @@ pub(crate) fn cache_dir() -> Result<PathBuf> {
     Ok(cache.map_err(|failure| failure.advise("set one of them, or name a folder"))?.join("taproof"))
 }
 
-/// Fails if a file that would be written exists.
+/// Fails if a file that would be replaced holds anything. Pipes, devices and empty files are there to be written to.
 pub(crate) fn expect_absent(path: &Path) -> Result {
-    if path.exists() {
+    let holds = |found: fs::Metadata| found.is_dir() || found.is_file() && found.len() > 0;
+    if fs::metadata(path).is_ok_and(holds) {
         let failure = Failure::new(Exit::Failed, format!("{} exists and is not overwritten", path.display()));
         return Err(failure.advise("move it away or name another file"));
     }

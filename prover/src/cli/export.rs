@@ -3,22 +3,21 @@
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
+    output::{open_outputs, write_json},
     session::Session,
 };
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use std::{
-    fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
 use taproof::{
     artefact,
-    atomic_file::write_atomically,
     batch::{BatchFile, ProvenBatch},
     key_file::Key,
     key_ring::key_path,
+    output_file::{Access, OutputFile},
     zkey,
 };
 use taproof_circuits::{
@@ -68,23 +67,28 @@ impl Export {
             Some(path) => Some(self.proof(&artefact::read(path).or_exit(Exit::Input)?, witness.statement)?),
             None => None,
         };
+        let path = key_path(&session.dir.keys(), circuit);
+        let inputs: Vec<&Path> = [&self.batch, &path].into_iter().chain(&self.proofs).map(PathBuf::as_path).collect();
+        let mut files = FILES.to_vec();
+        files.truncate(FILES.len() - usize::from(proof.is_none()));
+        let paths: Vec<PathBuf> = files.iter().map(|file| self.out.join(file)).collect();
+        let accesses = files.iter().map(|file| if *file == WITNESS { Access::Private } else { Access::Public });
+        let outputs: Vec<_> = paths.iter().map(PathBuf::as_path).zip(accesses).collect();
+        let mut outputs = open_outputs(&outputs, &inputs)?.into_iter();
+        let mut next = || outputs.next().expect("there is an output for each file");
+
         let spinner = global.console().spinner(format!("exporting {circuit}"));
         let shape = chunk::shape(circuit).or_exit(Exit::Input)?;
-        let path = key_path(&session.dir.keys(), circuit);
         let key = Key::open(&path, circuit).and_then(|key| key.expect_matrices(shape.matrix_hash()).map(|()| key));
         let key = key.or_exit_while(Exit::Input, path.display().to_string())?;
         let wires = chunk::assign(witness).or_exit(Exit::Input)?.wires;
-        fs::create_dir_all(&self.out).or_exit_while(Exit::Failed, self.out.display().to_string())?;
-
-        let mut files = vec!["circuit.r1cs", "witness.wtns", "circuit.zkey", "verification_key.json", "public.json"];
-        self.write(files[0], |out| write_r1cs(&shape, out))?;
-        self.write(files[1], |out| write_wtns(&wires, out))?;
-        self.write(files[2], |out| zkey::write(&key, &shape, out).map_err(io::Error::other))?;
-        self.write_json(files[3], &VerifyingKeyJson::from(key.verifying_key()))?;
-        self.write_json(files[4], &PublicJson::new(&[witness.statement.digest()]))?;
+        write(next(), |out| write_r1cs(&shape, out))?;
+        write(next(), |out| write_wtns(&wires, out))?;
+        write(next(), |out| zkey::write(&key, &shape, out).map_err(io::Error::other))?;
+        write_json(next(), &VerifyingKeyJson::from(key.verifying_key()))?;
+        write_json(next(), &PublicJson::new(&[witness.statement.digest()]))?;
         if let Some(proof) = proof {
-            files.push("proof.json");
-            self.write_json("proof.json", &proof)?;
+            write_json(next(), &proof)?;
         }
         spinner.finish_and_clear();
         let report = Report { circuit: circuit.to_string(), out: self.out, files };
@@ -101,17 +105,15 @@ impl Export {
         let proof = proof.ok_or_else(|| Failure::new(Exit::Input, "the proofs are those of another batch"))?;
         Ok(ProofJson::from(&proof.proof))
     }
-
-    fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result {
-        write_at(&self.out.join(name), write)
-    }
-
-    fn write_json(&self, name: &str, value: &impl Serialize) -> Result {
-        let json = serde_json::to_string_pretty(value)?;
-        self.write(name, |out| writeln!(out, "{json}"))
-    }
 }
 
-fn write_at(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result {
-    Ok(write_atomically(path, write).with_context(|| path.display().to_string())?)
+/// The files, in the order in which they are written; the last one only where there is a proof.
+const FILES: [&str; 6] =
+    ["circuit.r1cs", WITNESS, "circuit.zkey", "verification_key.json", "public.json", "proof.json"];
+
+const WITNESS: &str = "witness.wtns";
+
+fn write(output: OutputFile, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result {
+    let path = output.path().display().to_string();
+    output.write(write).or_exit_while(Exit::Failed, path)
 }

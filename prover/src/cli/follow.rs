@@ -5,15 +5,16 @@ use super::{
     data_dir::expect_absent,
     failure::{Exit, Failure, Result},
     light::{CAVEATS, CheckpointReport, LightOptions},
+    output::{open_output, write_json},
     session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
 use taproof::{
-    atomic_file::write_atomically,
     chain_store::{FinalEvent, StoredFollower},
     follow::FollowError,
+    output_file::Access,
     rebuild,
 };
 use taproof_circuits::state::State;
@@ -258,14 +259,16 @@ pub(super) fn rebuilt(session: &Session, node: &NodeOptions, global: &Global) ->
 
 impl Rebuild {
     pub(crate) fn run(self, global: &Global) -> Result {
-        if let Some(out) = &self.out {
-            expect_absent(out)?;
-        }
+        let out = self.out.as_deref().map(|path| {
+            expect_absent(path)?;
+            open_output(path, Access::Public, &[])
+        });
+        let out = out.transpose()?;
+        let console = global.console().beside(&out);
         let session = Session::open(global)?;
         let (follower, state) = rebuilt(&session, &self.node, global)?;
-        if let Some(out) = &self.out {
-            let json = serde_json::to_string_pretty(&state.tree().snapshot())?;
-            write_atomically(out, |file| writeln!(file, "{json}"))?;
+        if let Some(out) = out {
+            write_json(out, &state.tree().snapshot())?;
         }
         let balances = state.tree().cells().map(|(_, cell)| match cell {
             Cell::Account(account) => u128::from(account.balance),
@@ -279,7 +282,7 @@ impl Rebuild {
             root_rebuilt: super::element_text(&state.root()),
             out: self.out,
         };
-        global.console().report(&report, |report| {
+        console.report(&report, |report| {
             format!(
                 "{} accounts after {} batches\nroot verified  {}\nroot rebuilt   {}",
                 report.accounts, report.batches, report.root_verified, report.root_rebuilt

@@ -3,10 +3,10 @@
 use super::{
     Global,
     console::Bar,
-    data_dir::{DataDir, expect_absent},
+    data_dir::expect_absent,
     failure::{Exit, Failure, Fallible, Result},
+    output::{open_output, open_outputs, write_json},
 };
-use anyhow::Context;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use std::{
@@ -16,9 +16,9 @@ use std::{
     time::Instant,
 };
 use taproof::{
-    atomic_file::write_atomically,
     foreign_key::ForeignKey,
     key_file,
+    output_file::Access,
     prove::{Blinding, ForeignProveError, prove_foreign},
     proving_key::ProvingKey,
     zkey,
@@ -67,8 +67,13 @@ struct ProveReport {
 
 impl ForeignArgs {
     pub(crate) fn run(self, global: &Global) -> Result {
+        let inputs: Vec<&Path> =
+            [&self.zkey, &self.key, &self.witness].into_iter().flatten().map(PathBuf::as_path).collect();
+        let outputs = [&self.proof, &self.public].map(|path| (path.as_path(), Access::Public));
+        let outputs = open_outputs(&outputs, &inputs)?;
+        let console = global.console().beside(&outputs);
         let started = Instant::now();
-        let spinner = global.console().spinner("reading the key and the witness");
+        let spinner = console.spinner("reading the key and the witness");
         let key = match (&self.zkey, &self.key) {
             (Some(path), _) => ForeignKey::new(read_zkey(path)?)?,
             (None, Some(path)) => ForeignKey::open(path).or_exit_while(Exit::Input, path.display().to_string())?,
@@ -80,13 +85,14 @@ impl ForeignArgs {
         let witness = read_wtns(witness).or_exit_while(Exit::Input, path.display().to_string())?;
         spinner.finish_and_clear();
 
-        let (started, bar) = (Instant::now(), Bar::new(global.console(), "proving"));
+        let (started, bar) = (Instant::now(), Bar::new(console, "proving"));
         let proven = prove_foreign(&key, &witness, &Blinding::fresh(), &bar);
         bar.end();
         let proven = proven.map_err(prove_failure)?;
         let seconds = started.elapsed().as_secs_f64();
-        write_json(&self.proof, &ProofJson::from(proven.proof()))?;
-        write_json(&self.public, &PublicJson::new(proven.public_inputs()))?;
+        let [proof, public] = <[_; 2]>::try_from(outputs).expect("two files were opened");
+        write_json(proof, &ProofJson::from(proven.proof()))?;
+        write_json(public, &PublicJson::new(proven.public_inputs()))?;
         let report = ProveReport {
             matrix_hash: hex::encode(key.matrix_hash()),
             constraints: key.counts().rows(),
@@ -97,7 +103,7 @@ impl ForeignArgs {
             proof: self.proof,
             public: self.public,
         };
-        global.console().report(&report, |report| {
+        console.report(&report, |report| {
             let text = format!(
                 "proof of {} constraints in {:.1} s, the key in {:.1} s, in {} and {}",
                 report.constraints,
@@ -145,12 +151,6 @@ fn read_zkey(path: &Path) -> Result<ProvingKey> {
     zkey::read(open(path)?).or_exit_while(Exit::Input, path.display().to_string())
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result {
-    let json = serde_json::to_string_pretty(value)?;
-    DataDir::create_parent(path)?;
-    Ok(write_atomically(path, |out| writeln!(out, "{json}")).with_context(|| path.display().to_string())?)
-}
-
 /// Makes the key of any circom circuit ready for proving, once: checks it and writes it as a file that is opened in place.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -181,23 +181,24 @@ impl ImportZkey {
     pub(crate) fn run(self, global: &Global) -> Result {
         let out = self.out.unwrap_or_else(|| self.zkey.with_extension("key"));
         expect_absent(&out)?;
-        let (started, spinner) = (Instant::now(), global.console().spinner("reading and checking the key"));
+        let output = open_output(&out, Access::Public, &[&self.zkey])?;
+        let console = global.console().beside([&output]);
+        let (started, spinner) = (Instant::now(), console.spinner("reading and checking the key"));
         let key = read_zkey(&self.zkey)?;
-        DataDir::create_parent(&out)?;
-        key_file::write(&key, &out)?;
+        key_file::write_to(&key, output)?;
         spinner.finish_and_clear();
-        let key = ForeignKey::new(key)?;
+        let (bytes, key) = (key_file::length(&key), ForeignKey::new(key)?);
         let report = ImportReport {
             matrix_hash: hex::encode(key.matrix_hash()),
             constraints: key.counts().rows(),
             wires: key.counts().wires(),
             public_inputs: key.counts().public_wires() - 1,
-            bytes: out.metadata()?.len(),
+            bytes,
             seconds: started.elapsed().as_secs_f64(),
             forgeable: key.is_forgeable(),
             out,
         };
-        global.console().report(&report, |report| {
+        console.report(&report, |report| {
             let text = format!(
                 "{}: {} constraints, {} wires, {} public inputs, {} bytes, in {:.1} s",
                 report.out.display(),

@@ -16,6 +16,7 @@ mod foreign;
 mod import_block;
 mod inspect;
 mod light;
+mod output;
 mod overview;
 mod prove;
 mod psbt;

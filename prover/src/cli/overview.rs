@@ -4,6 +4,7 @@ use super::{
     Global, bridge,
     data_dir::expect_absent,
     failure::{Exit, Fallible, Result},
+    output::open_output,
     session::{NodeOptions, Session, not_followed},
 };
 use clap::Args;
@@ -12,9 +13,9 @@ use serde::Serialize;
 use std::{fmt, path::PathBuf};
 use taproof::{
     anchoring,
-    atomic_file::write_atomically,
     bridge::watch::BridgeWatch,
     follow::FollowError,
+    output_file::Access,
     overview::{AnchorRow, Overview},
 };
 
@@ -68,11 +69,14 @@ impl Report {
         if !self.force {
             expect_absent(&self.out)?;
         }
+        let out = open_output(&self.out, Access::Public, &[])?;
+        let console = global.console().beside([&out]);
         let overview = collect(global, &self.node)?;
         let html = overview.to_html();
-        write_atomically(&self.out, |file| file.write_all(html.as_bytes()))?;
+        out.write(|file| file.write_all(html.as_bytes()))
+            .or_exit_while(Exit::Failed, self.out.display().to_string())?;
         let written = Written { anchors: overview.anchors.len(), bytes: html.len(), file: self.out };
-        global.console().report(&written, |written| {
+        console.report(&written, |written| {
             format!("{} anchors on one page of {} bytes, in {}", written.anchors, written.bytes, written.file.display())
         })
     }

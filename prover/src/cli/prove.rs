@@ -3,27 +3,32 @@
 use super::{
     Global,
     console::Bar,
-    data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     foreign::ForeignArgs,
+    output::open_output,
     session::Session,
 };
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use std::{
+    io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Instant,
 };
 use taproof::{
-    artefact,
+    artefact::{self, Artefact},
     batch::{BatchFile, ProvenBatch},
+    kept_proofs::KeptProofs,
     key_ring::KeyRing,
-    prove::{ProveError, prove_batch},
+    ledger::Ledger,
+    prove::ProveError,
 };
 use taproof_verifier::{groth16::Proof, statement::CircuitId};
 
-/// Proves the chunks of a batch in parallel, or a witness of any circom circuit, and verifies each proof.
+/// Proves the chunks of a batch in parallel, or witnesses of any circom circuit, and verifies each proof.
+///
+/// Each proof of a batch is kept as soon as it is made: a run that is interrupted goes on from there when it is started again.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("subject").required(true).args(["batch", "zkey", "key"])))]
 #[command(after_help = "\
@@ -48,6 +53,8 @@ pub(crate) struct Prove {
 struct ProveReport {
     batch: u64,
     proofs: usize,
+    /// How many of them were there from an earlier run, or from another batch.
+    kept: usize,
     proof_bytes: usize,
     constraints: usize,
     seconds: f64,
@@ -63,9 +70,9 @@ impl Prove {
     }
 }
 
-fn prove(global: &Global, batch: &Path, out: Option<PathBuf>, at_once: NonZeroUsize) -> Result {
+fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZeroUsize) -> Result {
     let session = Session::open(global)?;
-    let batch: BatchFile = artefact::read(batch).or_exit(Exit::Input)?;
+    let batch: BatchFile = artefact::read(batch_path).or_exit(Exit::Input)?;
     expect_program(&session, batch.header().program_id)?;
     let mut circuits: Vec<CircuitId> = batch.chunks().iter().map(|chunk| chunk.statement.circuit).collect();
     circuits.sort_unstable();
@@ -78,32 +85,48 @@ fn prove(global: &Global, batch: &Path, out: Option<PathBuf>, at_once: NonZeroUs
             return Err(Failure::new(Exit::Input, message).advise("restore the key that the rollup was founded with"));
         }
     }
-    let (started, bar) = (Instant::now(), Bar::new(global.console(), "proving chunks"));
-    let results = prove_batch(batch.chunks(), |circuit| ring.key(circuit), at_once, &bar);
+    let path = out.unwrap_or_else(|| session.dir.proofs(batch.header().number));
+    let output = open_output(&path, ProvenBatch::ACCESS, &[batch_path])?;
+    let console = global.console().beside([&output]);
+    let (started, bar) = (Instant::now(), Bar::new(console, "proving chunks"));
+    let (kept, number, count) =
+        (KeptProofs::new(session.dir.kept_proofs()), batch.header().number, batch.chunks().len());
+    let say = |taken| {
+        if taken > 0 {
+            bar.note(format!("{taken} of {count} proofs are there from an earlier run and hold; going on from there"));
+        }
+    };
+    let outcome = kept.prove(number, batch.chunks(), |circuit| ring.key(circuit), at_once, say, &bar);
     bar.end();
-    let mut proven = Vec::with_capacity(results.len());
-    for (chunk, result) in results.into_iter().enumerate() {
+    if let Some(error) = outcome.not_kept {
+        console.warn(format!("proofs cannot be kept, so that an interrupted run begins anew: {error}"));
+    }
+    let mut proven = Vec::with_capacity(count);
+    for (chunk, result) in outcome.proofs.into_iter().enumerate() {
         proven.push(result.map_err(|error| {
             let exit = if matches!(error, ProveError::Key(_)) { Exit::Input } else { Exit::Refuted };
             let failure = Failure::of(exit, anyhow::Error::from(error).context(format!("chunk {chunk}")));
             if exit == Exit::Input { failure.advise("restore the key file") } else { failure }
         })?);
     }
-    let path = out.unwrap_or_else(|| session.dir.proofs(batch.header().number));
-    DataDir::create_parent(&path)?;
-    artefact::write(&path, &batch.with_proofs(&proven)?)?;
+    artefact::write_to(output, &batch.with_proofs(&proven)?)?;
+    if let Err(error) = sweep(&session, &kept, number) {
+        console.warn(format!("{}: {error}", session.dir.kept_proofs().display()));
+    }
     let constraints = proven.iter().filter_map(|proven| ring.key(proven.statement().circuit));
     let report = ProveReport {
         batch: batch.header().number,
         proofs: proven.len(),
+        kept: outcome.taken,
         proof_bytes: proven.len() * Proof::LENGTH,
         constraints: constraints.map(|key| key.header().row_count()).sum(),
         seconds: started.elapsed().as_secs_f64(),
         file: path,
     };
-    global.console().report(&report, |report| {
+    console.report(&report, |report| {
+        let kept = if report.kept > 0 { format!(" ({} of them kept from before)", report.kept) } else { String::new() };
         format!(
-            "{} proofs of batch {}, {} constraints in {:.1} s, in {}",
+            "{} proofs{kept} of batch {}, {} constraints in {:.1} s, in {}",
             report.proofs,
             report.batch,
             report.constraints,
@@ -112,6 +135,21 @@ fn prove(global: &Global, batch: &Path, out: Option<PathBuf>, at_once: NonZeroUs
         )
     })
 }
+
+/// Removes kept proofs of batches that are final or were taken back.
+fn sweep(session: &Session, kept: &KeptProofs, proven: u64) -> io::Result<usize> {
+    // Whatever cannot be asked, or is in use, has no say.
+    let ledger = Ledger::open(&session.dir.ledger(), session.params.chain_id).ok();
+    let first_unfinal = ledger.as_ref().and_then(|ledger| ledger.first_unfinal().ok());
+    let next = ledger.map_or(u64::MAX, |ledger| ledger.next_batch());
+    let summary = session.chain_store().summary().ok().flatten();
+    let finals = summary.and_then(|summary| summary.tip).map(|tip| tip.batches);
+    let first = first_unfinal.max(finals).unwrap_or(0).max(proven.saturating_sub(BATCHES_KEPT));
+    kept.sweep(|batch| batch == proven || (first..next).contains(&batch))
+}
+
+/// How many batches' proofs are kept where nobody knows which are final.
+const BATCHES_KEPT: u64 = 1000;
 
 /// Checks the proofs of a batch against the rollup's program.
 #[derive(Debug, Args)]

@@ -10,7 +10,10 @@ use bitcoin::{
 };
 use clap::{Args, ValueEnum};
 use std::{fs, path::Path};
-use taproof::{atomic_file::write_atomically, psbt_file};
+use taproof::{
+    output_file::{Access, write_file},
+    psbt_file,
+};
 
 /// The longest file that is taken for a PSBT or a transaction.
 const MAX_FILE_BYTES: u64 = 8_000_000;
@@ -33,7 +36,7 @@ pub(super) fn read_psbt(path: &Path) -> Result<Psbt> {
 pub(super) fn write_psbt(path: &Path, psbt: &Psbt, version: PsbtVersion) -> Result {
     DataDir::create_parent(path)?;
     let bytes = version.serialize(psbt);
-    Ok(write_atomically(path, |file| file.write_all(&bytes))?)
+    Ok(write_file(path, Access::Public, |file| file.write_all(&bytes))?)
 }
 
 /// The version of PSBTs that are written.

@@ -13,10 +13,10 @@ use clap::Args;
 use serde::Serialize;
 use std::{fs, num::NonZeroU16};
 use taproof::{
-    atomic_file::write_atomically,
     founding::RollupIdentity,
     key_ring::{self, KeyRing, KeyRingError},
     ledger::Ledger,
+    output_file::{Access, write_file},
     setup::{Randomness, SetupError, SetupOptions},
     wallet::{Wallet, WalletError},
 };
@@ -191,11 +191,11 @@ impl Setup {
             );
         }
         fs::create_dir_all(dir.path())?;
-        write_atomically(&dir.program(), |file| file.write_all(&program.to_bytes()))?;
+        write_file(&dir.program(), Access::Public, |file| file.write_all(&program.to_bytes()))?;
         Ledger::create(&dir.ledger(), params.chain_id, depth).map_err(ledger_failure)?;
         // The parameters come last: where they are, the rest is.
         let text = serde_json::to_string_pretty(&params)?;
-        write_atomically(&dir.params(), |file| writeln!(file, "{text}"))?;
+        write_file(&dir.params(), Access::Public, |file| writeln!(file, "{text}"))?;
         let report = Report {
             program_id: params.program_id.to_string(),
             chain_id: params.chain_id.0,

@@ -204,7 +204,7 @@ fn a_full_disk_and_a_missing_folder_are_told_apart() {
     let missing = write(&KEY, Path::new("/nowhere/at/all"));
     assert!(matches!(missing, Err(KeyFileError::Write { .. })));
     for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
-        let full = write_error(Path::new("key"), 7, kind.into());
+        let full = write_error("key".into(), 7, kind.into());
         assert!(matches!(full, KeyFileError::DiskFull { length: 7, .. }));
     }
 }

@@ -7,6 +7,7 @@ use crate::{
 };
 use rayon::prelude::*;
 use std::{
+    borrow::Borrow,
     num::NonZeroUsize,
     sync::{
         Mutex,
@@ -18,21 +19,26 @@ use taproof_verifier::statement::CircuitId;
 
 /// Proves chunks, at most `at_once` at a time, which bounds the memory; results are in the chunks' order.
 ///
-/// `key_of` finds the key of a circuit. One failure does not stop the others. Each proof uses all threads, so
+/// `key_of` finds the key of a circuit. `made` is told of each proof as soon as it is made, by whichever thread made it. One failure does
+/// not stop the others. Each proof uses all threads, so
 /// that two or three at once keep them busy. Progress is counted in the work of the proofs' stages.
-pub fn prove_batch<'k>(
-    chunks: &[ChunkWitness],
+pub fn prove_batch<'k, C: Borrow<ChunkWitness> + Sync>(
+    chunks: &[C],
     key_of: impl Fn(CircuitId) -> Option<&'k Key> + Sync,
     at_once: NonZeroUsize,
+    made: &(dyn Fn(&Proven) + Sync),
     progress: &dyn Progress,
 ) -> Vec<Result<Proven, ProveError>> {
     let cost_of = |chunk: &ChunkWitness| key_of(chunk.statement.circuit).map_or(0, cost::proof_with);
-    let work = Work::new(chunks.iter().map(cost_of).sum(), progress);
+    let work = Work::new(chunks.iter().map(|chunk| cost_of(chunk.borrow())).sum(), progress);
     prove_all(chunks, at_once, |chunk| {
+        let chunk = chunk.borrow();
         let part = work.part(cost_of(chunk));
         let circuit = chunk.statement.circuit;
         let key = key_of(circuit).ok_or(ProveError::NoKey(circuit))?;
-        prove_chunk_part(key, chunk, &Blinding::fresh(), &part)
+        let proven = prove_chunk_part(key, chunk, &Blinding::fresh(), &part)?;
+        made(&proven);
+        Ok(proven)
     })
 }
 

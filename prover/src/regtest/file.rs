@@ -5,11 +5,12 @@
 //! the last block.
 
 use super::{BlockError, RegtestChain};
+use crate::output_file::{Access, write_file};
 use bitcoin::{Block, Network, Weight, consensus::encode};
 use std::{
     ffi::OsString,
-    fs::{self, File, TryLockError},
-    io::{self, BufWriter, Read, Write},
+    fs::{File, TryLockError},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -123,14 +124,8 @@ impl ChainFile {
     /// # Errors
     /// [`ChainFileError::Io`]; the file is as it was.
     pub fn save(&self, chain: &RegtestChain) -> Result<(), ChainFileError> {
-        let temporary = sibling(&self.path, ".new");
-        let written = write_synced(&temporary, chain).and_then(|()| fs::rename(&temporary, &self.path));
-        let synced = written.and_then(|()| sync_folder(&self.path));
-        synced.map_err(|source| {
-            // The temporary file is of no use to anyone; the error that matters is the first.
-            let _ = fs::remove_file(&temporary);
-            ChainFileError::Io { action: "write", path: self.path.clone(), source }
-        })
+        let written = write_file(&self.path, Access::Public, |file| write_blocks(file, chain));
+        written.map_err(|source| ChainFileError::Io { action: "write", path: self.path.clone(), source })
     }
 }
 
@@ -140,22 +135,15 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn write_synced(path: &Path, chain: &RegtestChain) -> io::Result<()> {
-    let mut writer = BufWriter::new(File::create(path)?);
+fn write_blocks(file: &mut dyn Write, chain: &RegtestChain) -> io::Result<()> {
     for block in chain.blocks() {
         let bytes = encode::serialize(block);
         let length = u32::try_from(bytes.len()).expect("a block is at most four million bytes");
-        writer.write_all(&Network::Regtest.magic().to_bytes())?;
-        writer.write_all(&length.to_le_bytes())?;
-        writer.write_all(&bytes)?;
+        file.write_all(&Network::Regtest.magic().to_bytes())?;
+        file.write_all(&length.to_le_bytes())?;
+        file.write_all(&bytes)?;
     }
-    writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
-}
-
-/// Makes the renaming itself durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    Ok(())
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<RegtestChain, ChainFileError> {

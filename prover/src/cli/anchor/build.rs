@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use taproof::{
     anchor::{self, AnchorError, AnchorRequest, FeeRate, Funding},
     artefact,
-    atomic_file::write_atomically,
     batch::ProvenBatch,
     node::{EmbeddedNode, publish},
+    output_file::{Access, write_file},
     wallet::PosterKey,
 };
 
@@ -102,7 +102,7 @@ impl Build {
         DataDir::create_parent(&path)?;
         // Both transactions are durable before either is sent.
         let json = built.to_json();
-        write_atomically(&path, |file| file.write_all(json.as_bytes()))?;
+        write_file(&path, Access::Public, |file| file.write_all(json.as_bytes()))?;
         if self.send {
             spinner.set_message("sending");
             publish(source.node()?, built.commit(), built.reveal())?;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use taproof::{
     anchor::FeeRate,
     anchoring::psbt::{self, Accepted},
-    atomic_file::write_atomically,
+    output_file::{Access, write_file},
 };
 
 /// Writes a batch's transactions as PSBTs, or reads signed ones back.
@@ -110,7 +110,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let failure = Failure::new(Exit::Input, format!("{} is there and holds something else", path.display()));
         return Err(failure.advise("name another folder"));
     }
-    let written = write_atomically(&path, |file| file.write_all(bytes));
+    let written = write_file(&path, Access::Public, |file| file.write_all(bytes));
     written.or_exit_while(Exit::Failed, path.display().to_string())?;
     Ok(path)
 }

@@ -11,13 +11,13 @@ use serde::Serialize;
 use std::{collections::HashMap, path::PathBuf};
 use taproof::{
     anchor::FeeRate,
-    atomic_file::write_atomically,
     bridge::{
         check::{CheckedLink, FeeBounds, SignerView, Summary},
         sign::{CombineError, combine},
         watch::BridgeWatch,
     },
     node::Acceptance,
+    output_file::{Access, write_file},
 };
 
 /// What is checked, and from where.
@@ -170,7 +170,7 @@ impl Combine {
         })?;
         let hex = encode::serialize_hex(&transaction);
         super::super::data_dir::DataDir::create_parent(&self.out)?;
-        write_atomically(&self.out, |file| writeln!(file, "{hex}"))?;
+        write_file(&self.out, Access::Public, |file| writeln!(file, "{hex}"))?;
         let txid = transaction.compute_txid();
         let report = serde_json::json!({ "txid": txid, "file": self.out });
         global.console().report(&report, |_| {

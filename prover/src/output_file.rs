@@ -1,0 +1,402 @@
+//! Files that commands write.
+//!
+//! A regular file, or one that is not there yet, appears whole or not at all: it is written under a temporary name and
+//! renamed. Everything else is written in place: devices, pipes, what a shell has opened, and files that cannot be renamed
+//! over, as those that a container has mounted by themselves. Symbolic links stay, and what they lead to is written.
+//!
+//! A new file gets the mode that the umask leaves, or 0600 if it holds secrets; a file that exists keeps its mode and owner.
+
+#[cfg(all(test, unix))]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fs::{self, File, Metadata, TryLockError},
+    io::{self, BufWriter, Seek, Write},
+    path::{Path, PathBuf},
+};
+use tempfile::{NamedTempFile, PersistError};
+
+/// Who may read a file that is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever the umask lets.
+    Public,
+    /// Its owner alone.
+    Private,
+}
+
+/// A file that is going to be written: where it is to be is known, and that it can be written.
+#[derive(Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+    sink: Sink,
+    access: Access,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Stdout,
+    Stderr,
+    /// Open, and written as it is.
+    Stream(File),
+    /// A pipe with a name that nobody reads yet. To open it is to wait for a reader.
+    #[cfg(unix)]
+    Fifo(PathBuf),
+    /// A regular file, there or not, which is replaced where that can be done.
+    Regular {
+        target: PathBuf,
+        place: Place,
+    },
+}
+
+/// Why files may not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConflictError {
+    /// One file would take the place of another.
+    #[error("{first} and {second} are one file, which cannot hold both")]
+    Outputs {
+        /// The first of the two.
+        first: PathBuf,
+        /// The second.
+        second: PathBuf,
+    },
+    /// A file that is read would be overwritten.
+    #[error("{output} is the file {input}, which is read")]
+    Input {
+        /// The file that would be written.
+        output: PathBuf,
+        /// The name by which it is read.
+        input: PathBuf,
+    },
+    /// The file system failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl OutputFile {
+    /// Finds out where a file is to be written and that it can be. `-` is standard output.
+    ///
+    /// Nothing is written or left behind if [`OutputFile::write`] is not called.
+    ///
+    /// # Errors
+    /// Those of the file system, for a folder or a file that may not be written among others.
+    pub fn open(path: &Path, access: Access) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), sink: Sink::open(path)?, access })
+    }
+
+    /// Writes the file. Whatever fails, and whenever the process is killed, a regular file holds what it held before or all that
+    /// `write` wrote; only one that cannot be renamed over can hold less if the disk is full or the process killed just then.
+    ///
+    /// # Errors
+    /// Those of `write` and of the file system; [`io::ErrorKind::WouldBlock`] if the file cannot be replaced and another process has
+    /// locked it.
+    pub fn write(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        match self.sink {
+            Sink::Stdout => write_stream(io::stdout().lock(), write),
+            Sink::Stderr => write_stream(io::stderr().lock(), write),
+            Sink::Stream(file) => write_stream(file, write),
+            #[cfg(unix)]
+            Sink::Fifo(path) => write_stream(File::options().write(true).open(path)?, write),
+            Sink::Regular { target, .. } => {
+                replace(&target, self.access, write, |temporary, target| temporary.persist(target))
+            }
+        }
+    }
+
+    /// The name that the file was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether this is standard output, which then has no place for anything else.
+    pub fn is_stdout(&self) -> bool {
+        matches!(self.sink, Sink::Stdout)
+    }
+
+    /// The regular file that writing would change.
+    fn changed(&self) -> io::Result<Option<Place>> {
+        match &self.sink {
+            Sink::Regular { place, .. } => Ok(Some(place.clone())),
+            Sink::Stream(file) => {
+                let metadata = file.metadata()?;
+                if metadata.is_file() { Ok(Identity::of_open(&metadata).map(Place::Found)) } else { Ok(None) }
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Checks that no file takes the place of another or of one that is read, by whichever of its names.
+///
+/// What is written in place, as pipes are, may be given twice: nothing is lost by it. An input that is not there is none.
+///
+/// # Errors
+/// Each of [`ConflictError`].
+pub fn expect_distinct(outputs: &[OutputFile], inputs: &[&Path]) -> Result<(), ConflictError> {
+    let io_error = |path: &Path, source| ConflictError::Io { path: path.to_owned(), source };
+    let (mut changed, mut replaced) = (HashMap::new(), HashMap::new());
+    for output in outputs {
+        if let Some(place) = output.changed().map_err(|error| io_error(&output.path, error))? {
+            changed.insert(place, &output.path);
+        }
+        let Sink::Regular { place, .. } = &output.sink else { continue };
+        if let Some(first) = replaced.insert(place, &output.path) {
+            return Err(ConflictError::Outputs { first: first.clone(), second: output.path.clone() });
+        }
+    }
+    for input in inputs {
+        let Ok(metadata) = fs::metadata(input) else { continue };
+        let place = Identity::of(input, &metadata).map_err(|error| io_error(input, error))?;
+        if let Some(output) = changed.get(&Place::Found(place)) {
+            return Err(ConflictError::Input { output: (*output).clone(), input: input.to_path_buf() });
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file that nothing was to be known of beforehand.
+///
+/// # Errors
+/// As [`OutputFile::open`] and [`OutputFile::write`].
+pub fn write_file(path: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    OutputFile::open(path, access)?.write(write)
+}
+
+impl Sink {
+    fn open(path: &Path) -> io::Result<Self> {
+        match path.to_str() {
+            Some("-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => return Ok(Self::Stdout),
+            Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => return Ok(Self::Stderr),
+            _ => {}
+        }
+        if path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.file_name().is_none() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        match Target::of(path)? {
+            // What a shell has opened for us, in the middle of something perhaps: nothing of it is cut off.
+            Target::Opened => Ok(Self::Stream(File::options().append(true).open(path)?)),
+            Target::Absent(target) => {
+                let folder = folder_of(&target);
+                // Has no name, so that it is gone whatever happens to the process.
+                tempfile::tempfile_in(folder)?;
+                let name = target.file_name().unwrap_or_default().to_owned();
+                let place = Place::Absent { folder: Identity::of(folder, &fs::metadata(folder)?)?, name };
+                Ok(Self::Regular { target, place })
+            }
+            Target::Found(target, metadata) if metadata.is_file() => {
+                File::options().write(true).open(&target)?;
+                let place = Place::Found(Identity::of(&target, &metadata)?);
+                Ok(Self::Regular { target, place })
+            }
+            Target::Found(target, metadata) => Self::open_special(target, &metadata),
+        }
+    }
+
+    #[cfg(unix)]
+    fn open_special(target: PathBuf, metadata: &Metadata) -> io::Result<Self> {
+        use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+        let mut options = File::options();
+        options.write(true);
+        if !metadata.file_type().is_fifo() {
+            return Ok(Self::Stream(options.open(&target)?));
+        }
+        match options.clone().custom_flags(libc::O_NONBLOCK).open(&target) {
+            // There is a reader, who is not to be left alone between the two.
+            Ok(_reading) => Ok(Self::Stream(options.open(&target)?)),
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(Self::Fifo(target)),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn open_special(target: PathBuf, _: &Metadata) -> io::Result<Self> {
+        Ok(Self::Stream(File::options().write(true).open(&target)?))
+    }
+}
+
+/// What a path leads to.
+enum Target {
+    /// A descriptor of a process: its link names a file, and is more than that name.
+    Opened,
+    /// Nothing yet.
+    Absent(PathBuf),
+    /// Something.
+    Found(PathBuf, Metadata),
+}
+
+impl Target {
+    /// Follows links until there is none.
+    fn of(path: &Path) -> io::Result<Self> {
+        /// As many as Linux follows.
+        const LINKS_MAX: usize = 40;
+        let mut target = path.to_owned();
+        for _ in 0..LINKS_MAX {
+            let metadata = match fs::symlink_metadata(&target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Absent(target)),
+                found => found?,
+            };
+            if !metadata.is_symlink() {
+                return Ok(Self::Found(target, metadata));
+            }
+            let folder = folder_of(&target);
+            if cfg!(unix) && fs::canonicalize(folder)?.starts_with("/proc") {
+                return Ok(Self::Opened);
+            }
+            target = folder.join(fs::read_link(&target)?);
+        }
+        Err(io::Error::other("too many symbolic links lead from one to another"))
+    }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Tells files apart, whatever they are called.
+#[cfg(unix)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+#[cfg(unix)]
+impl Identity {
+    fn of(_: &Path, metadata: &Metadata) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    fn of_open(metadata: &Metadata) -> Option<Self> {
+        Self::of(Path::new(""), metadata).ok()
+    }
+}
+
+/// Tells files apart by their names with all links followed, where there are no numbers to tell them by.
+#[cfg(not(unix))]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity(PathBuf);
+
+#[cfg(not(unix))]
+impl Identity {
+    fn of(path: &Path, _: &Metadata) -> io::Result<Self> {
+        Ok(Self(fs::canonicalize(path)?))
+    }
+
+    fn of_open(_: &Metadata) -> Option<Self> {
+        None
+    }
+}
+
+/// Where a regular file is, or will be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Found(Identity),
+    Absent { folder: Identity, name: OsString },
+}
+
+fn write_stream(stream: impl Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut writer = BufWriter::with_capacity(BUFFER_LENGTH, stream);
+    write(&mut writer)?;
+    writer.flush()
+}
+
+const BUFFER_LENGTH: usize = 1 << 20;
+
+/// Writes beside the target and renames; writes in place if that cannot be done and the target is there.
+fn replace(
+    target: &Path,
+    access: Access,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    rename: impl FnOnce(NamedTempFile, &Path) -> Result<File, PersistError>,
+) -> io::Result<()> {
+    let folder = folder_of(target);
+    let found = match fs::metadata(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => Some(found?),
+    };
+    let temporary = match temporary_in(folder, access, found.is_some()) {
+        // Nothing can be made beside the target, which can be written nevertheless.
+        Err(_) if found.is_some() => return overwrite(target, &mut written(tempfile::tempfile()?, write)?),
+        temporary => temporary?,
+    };
+    let mut temporary = written(temporary, write)?;
+    if let Some(found) = &found
+        && keep_owner_and_mode(temporary.as_file(), found).is_err()
+    {
+        return overwrite(target, temporary.as_file_mut());
+    }
+    temporary.as_file().sync_all()?;
+    match rename(temporary, target) {
+        Ok(_) => {}
+        Err(PersistError { error, mut file }) if is_mount(&error) => return overwrite(target, file.as_file_mut()),
+        Err(PersistError { error, .. }) => return Err(error),
+    }
+    // The rename itself is durable once the folder is; a folder cannot be opened on every system.
+    if let Ok(folder) = File::open(folder) {
+        folder.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Whether a rename failed because the target is the root of a mount.
+fn is_mount(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices)
+}
+
+/// Writes all of a file's contents.
+fn written<F: Write>(file: F, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<F> {
+    let mut writer = BufWriter::with_capacity(BUFFER_LENGTH, file);
+    write(&mut writer)?;
+    writer.into_inner().map_err(io::IntoInnerError::into_error)
+}
+
+/// Puts the contents of one file into another that is there.
+fn overwrite(target: &Path, contents: &mut File) -> io::Result<()> {
+    let mut target = File::options().write(true).open(target)?;
+    // Who has mapped the file has locked it, and must not see it change.
+    if let Err(TryLockError::WouldBlock) = target.try_lock() {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    contents.rewind()?;
+    target.set_len(0)?;
+    io::copy(contents, &mut target)?;
+    target.sync_all()
+}
+
+/// A temporary file in a folder. One that takes the place of another is its maker's alone until it gets the other's mode.
+#[cfg(unix)]
+fn temporary_in(folder: &Path, access: Access, takes_place: bool) -> io::Result<NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = if takes_place || access == Access::Private { 0o600 } else { 0o666 };
+    tempfile::Builder::new().permissions(fs::Permissions::from_mode(mode)).tempfile_in(folder)
+}
+
+#[cfg(not(unix))]
+fn temporary_in(folder: &Path, _: Access, _: bool) -> io::Result<NamedTempFile> {
+    NamedTempFile::new_in(folder)
+}
+
+#[cfg(unix)]
+fn keep_owner_and_mode(file: &File, found: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let ours = file.metadata()?;
+    if (ours.uid(), ours.gid()) != (found.uid(), found.gid()) {
+        fchown(file, Some(found.uid()), Some(found.gid()))?;
+    }
+    file.set_permissions(found.permissions())
+}
+
+#[cfg(not(unix))]
+fn keep_owner_and_mode(file: &File, found: &Metadata) -> io::Result<()> {
+    file.set_permissions(found.permissions())
+}
