@@ -7,6 +7,7 @@ use taproof::{
     artefact::{self, Artefact},
     batch::{BatchFile, ProvenBatch},
     bridge::watch::BridgeState,
+    kept_proofs::KeptProof,
     key_file::Key,
     light::CheckpointFile,
     regtest::ChainFile,
@@ -24,6 +25,7 @@ fuzz_target!(|input: &[u8]| {
     container::<StateProof>(input);
     container::<BridgeState>(input);
     container::<CheckpointFile>(input);
+    container::<KeptProof>(input);
     let _ = artefact::Header::decode(input);
     let _ = BlockPayments::from_block(input, 100);
     fs::write(&*FILE, input).expect("the folder for temporary files can be written");

@@ -1,4 +1,4 @@
-//! Other people's files: .zkey, .wtns and the mapped key that a .zkey is made into. The input is read as each of them, and as edits of
+//! Other people's files: .zkey, .wtns, .r1cs, JSON, and the mapped key that a .zkey is made into. The input is read as each of them, and as edits of
 //! a well-formed one whose digests are made to hold, so that the fuzzer gets past magic and checksums. Nothing panics, and whatever
 //! is proven verifies.
 #![no_main]
@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::{fs, io::Cursor, path::PathBuf, sync::LazyLock};
 use taproof::{
-    foreign_key::ForeignKey,
+    foreign_key::{ForeignKey, ForeignVerifyingKey},
     key_file::{self, Key},
     progress::Silent,
     prove::{Blinding, prove_foreign},
@@ -15,14 +15,21 @@ use taproof::{
 };
 use taproof_circuits::{
     cs::{ConstraintSystem, SegmentShape, Shape},
-    iden3::{read_wtns, write_wtns},
+    iden3::{
+        check_r1cs,
+        json::{ProofJson, PublicJson, VerifyingKeyJson, VerifyingKeyPoints},
+        read_wtns, write_r1cs, write_wtns,
+    },
 };
-use taproof_verifier::{ark_bn254::Fr, bitcoin::Network, cell::Depth, record::Kind, statement::CircuitId};
+use taproof_verifier::{
+    ark_bn254::Fr, bitcoin::Network, cell::Depth, groth16::Proof, record::Kind, statement::CircuitId,
+};
 
 struct Seeds {
     path: PathBuf,
     zkey: Vec<u8>,
     wtns: Vec<u8>,
+    r1cs: Vec<u8>,
     key: Vec<u8>,
     witness: Vec<Fr>,
 }
@@ -42,18 +49,21 @@ static SEEDS: LazyLock<Seeds> = LazyLock::new(|| {
     let own = setup::generate(&shape, circuit, &options, &Silent).expect("a small circuit");
     key_file::write(&own, &path).expect("the folder for temporary files can be written");
     let own = Key::open(&path, circuit).expect("just written");
-    let (mut zkey, mut wtns) = (Vec::new(), Vec::new());
+    let (mut zkey, mut wtns, mut r1cs) = (Vec::new(), Vec::new(), Vec::new());
+    write_r1cs(&shape, &mut r1cs).expect("memory");
     zkey::write(&own, &shape, &mut zkey).expect("memory");
     let witness: Vec<Fr> = [1u64, 35, 5, 7, 26].map(Fr::from).to_vec();
     write_wtns(&witness, &mut wtns).expect("memory");
     key_file::write(&zkey::read(Cursor::new(&zkey)).expect("just written"), &path).expect("there is room");
     let key = fs::read(&path).expect("just written");
-    Seeds { path, zkey, wtns, key, witness }
+    Seeds { path, zkey, wtns, r1cs, key, witness }
 });
 
 fuzz_target!(|input: &[u8]| {
     let _ = read_wtns(Cursor::new(input));
     let _ = zkey::read(Cursor::new(input));
+    let _ = check_r1cs(Cursor::new(input), &SEEDS.witness);
+    json(input);
     // One well-formed file an input, for what gets as far as a proof takes a thousand times as long as what does not.
     match input.split_first() {
         Some((0, edits)) => {
@@ -69,9 +79,27 @@ fuzz_target!(|input: &[u8]| {
             seal(&mut bytes);
             open(&bytes);
         }
+        Some((3, edits)) => {
+            let _ = check_r1cs(Cursor::new(edited(&SEEDS.r1cs, edits)), &SEEDS.witness);
+        }
         _ => open(input),
     }
 });
+
+/// Reads the input as each sort of JSON.
+fn json(input: &[u8]) {
+    let proof = serde_json::from_slice::<ProofJson>(input).ok().and_then(|json| Proof::try_from(&json).ok());
+    if let Some(proof) = proof {
+        assert_eq!(Proof::try_from(&ProofJson::from(&proof)), Ok(proof));
+    }
+    if let Ok(public) = serde_json::from_slice::<PublicJson>(input) {
+        let _ = public.inputs();
+    }
+    let key = serde_json::from_slice::<VerifyingKeyJson>(input).ok();
+    if let Some(Ok(points)) = key.map(|json| VerifyingKeyPoints::try_from(&json)) {
+        let _ = ForeignVerifyingKey::new(&points);
+    }
+}
 
 /// Takes the input as edits: where (2 bytes) and what to put there (1 byte). A rest of 2 bytes cuts the file.
 fn edited(seed: &[u8], input: &[u8]) -> Vec<u8> {

@@ -31,6 +31,7 @@ use std::{
     sync::OnceLock,
 };
 use taproof_arith::{G1, MappedFile, Point};
+use taproof_circuits::iden3::json::VerifyingKeyPoints;
 use taproof_verifier::{
     groth16::{self, PointError, PreparedVerifyingKey, VerifyingKey},
     statement::CircuitId,
@@ -165,6 +166,11 @@ impl KeyFile {
     /// What the header says.
     pub fn header(&self) -> &KeyHeader {
         &self.header
+    }
+
+    /// The key that proofs are checked with.
+    pub fn verifying_key(&self) -> VerifyingKeyPoints {
+        self.header.points.verifying_key(self.ic())
     }
 
     /// A point for each public wire.
@@ -382,6 +388,7 @@ pub fn write_to(key: &ProvingKey, output: OutputFile) -> Result<(), KeyFileError
         matrix_hash: key.matrix_hash,
         counts: key.counts,
         points: key.points,
+        beacons_only: key.beacons_only,
         sections: core::array::from_fn(|i| Section {
             offset: offsets[i],
             length: sections[i].len() as u64,

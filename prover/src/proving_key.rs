@@ -5,6 +5,7 @@ use ark_ec::short_weierstrass::SWCurveConfig;
 use ark_ff::PrimeField;
 use bytemuck::cast_slice;
 use taproof_arith::{Domain, G1, G2, Point};
+use taproof_circuits::iden3::json::VerifyingKeyPoints;
 use taproof_verifier::{groth16::PointError, statement::CircuitId};
 
 /// Whose circuit a key belongs to.
@@ -114,6 +115,17 @@ impl FixedPoints {
         Ok(())
     }
 
+    /// The key that proofs are checked with, which has these points of IC.
+    pub(crate) fn verifying_key(&self, ic: &[G1]) -> VerifyingKeyPoints {
+        VerifyingKeyPoints {
+            alpha: self.alpha.to_affine(),
+            beta: self.beta.to_affine(),
+            gamma: self.gamma.to_affine(),
+            delta: self.delta.to_affine(),
+            ic: ic.iter().map(Point::to_affine).collect(),
+        }
+    }
+
     /// Whether gamma is delta or its negative, so that anyone can prove anything.
     pub(crate) fn are_forgeable(&self) -> bool {
         let [gamma, delta] = [self.gamma, self.delta].map(|point| point.to_affine());
@@ -135,7 +147,7 @@ pub(crate) fn check_point<P: Point>(point: &P) -> Result<(), PointError> {
 }
 
 /// Checks that a point is a member of its group and not at infinity.
-fn check_member<P: Point>(point: &P) -> Result<(), PointError> {
+pub(crate) fn check_member<P: Point>(point: &P) -> Result<(), PointError> {
     check_point(point)?;
     if point.is_infinity() {
         return Err(PointError::Infinity);
@@ -155,6 +167,8 @@ pub struct ProvingKey {
     pub(crate) matrix_hash: [u8; 32],
     pub(crate) counts: Counts,
     pub(crate) points: FixedPoints,
+    /// Whether there are contributions to a foreign circuit's key and all of them are beacons, whose secrets everybody can compute.
+    pub(crate) beacons_only: bool,
     pub(crate) ic: Vec<G1>,
     pub(crate) a_wires: Vec<u32>,
     pub(crate) a: Vec<G1>,
@@ -167,6 +181,11 @@ pub struct ProvingKey {
 }
 
 impl ProvingKey {
+    /// The key that proofs are checked with.
+    pub fn verifying_key(&self) -> VerifyingKeyPoints {
+        self.points.verifying_key(&self.ic)
+    }
+
     /// What a proof is made with.
     pub(crate) fn parts(&self) -> Parts<'_> {
         Parts { counts: self.counts, points: &self.points, sections: self.sections() }

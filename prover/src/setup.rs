@@ -189,6 +189,7 @@ fn generate_with(
         counts: Counts::new(wires, PUBLIC_WIRES as u32, rows, domain.log_size())
             .expect("the domain is one for the circuit's rows and public wires"),
         points: FixedPoints { alpha, beta_g1, delta_g1, beta, gamma, delta },
+        beacons_only: false,
         ic,
         a_wires,
         a,

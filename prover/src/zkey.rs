@@ -14,6 +14,16 @@ pub use write::{WriteError, write};
 /// The number of the protocol in the first section.
 const PROTOCOL_GROTH16: u32 = 1;
 
+/// The name of a protocol that snarkjs makes keys for.
+fn protocol_name(number: u32) -> &'static str {
+    match number {
+        PROTOCOL_GROTH16 => "Groth16",
+        2 => "PLONK",
+        10 => "FFLONK",
+        _ => "an unknown protocol",
+    }
+}
+
 /// Bytes of the second section: two primes with their lengths; wires, public inputs, roots (4 each); alpha, beta in G1, beta, gamma,
 /// delta in G1, delta.
 const PARAMETERS_LENGTH: u64 = 2 * 36 + 3 * 4 + 3 * 64 + 3 * 128;

@@ -254,6 +254,48 @@ fn snarkjs_accepts_proofs_for_a_key_that_snarkjs_made() {
     assert!(!output.status.success(), "a proof of other inputs");
 
     // Before anyone contributes, gamma is delta: proofs are made, and the report says what they are worth.
-    let report = taproof(folder, "prove --zkey first.zkey --witness witness.wtns --proof first.json");
-    assert_eq!(report["forgeable"], true);
+    for (key, forgeable) in [("first", true), ("beacon", true), ("final", false)] {
+        let prove = format!("prove --zkey {key}.zkey --witness witness.wtns --proof first.json");
+        assert_eq!(taproof(folder, &prove)["forgeable"], forgeable, "{key}");
+        let imported = taproof(folder, &format!("import-zkey {key}.zkey --out made/{key}.key"));
+        assert_eq!(imported["forgeable"], forgeable, "{key}");
+        let prove = format!("prove --key made/{key}.key --witness witness.wtns --proof first.json");
+        assert_eq!(taproof(folder, &prove)["forgeable"], forgeable, "{key}");
+    }
+
+    // In rapidsnark's place: its command line and the form of its files.
+    let mut rapidsnark = Command::new(env!("CARGO_BIN_EXE_taproof"));
+    rapidsnark.args(["rapidsnark", "circuit.zkey", "witness.wtns", "short.json", "short_public.json"]);
+    assert!(rapidsnark.current_dir(folder).status().expect("the binary starts").success());
+    assert_snarkjs(folder, "groth16 verify vk.json short_public.json short.json", "OK!");
+    // Keys, proofs and circuits of snarkjs, read by us.
+    let exported = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(folder.join(name)).expect("just written")).expect("JSON")
+    };
+    let mut expected = exported("vk.json");
+    expected.as_object_mut().expect("an object").remove("vk_alphabeta_12");
+    for key in ["circuit.zkey", "made/circuit.key"] {
+        taproof(folder, &format!("export --vkey {key} --out exported.json"));
+        assert_eq!(exported("exported.json"), expected);
+    }
+    assert_snarkjs(folder, "groth16 verify exported.json public.json proof.json", "OK!");
+    assert_snarkjs(folder, "groth16 prove circuit.zkey witness.wtns theirs.json theirs_public.json", "");
+    let verify = "verify --vkey vk.json --proof theirs.json --public theirs_public.json";
+    assert_eq!(taproof(folder, verify)["public_inputs"], 4);
+    taproof(folder, "prove --zkey circuit.zkey --witness witness.wtns --r1cs circuit.r1cs");
+    write("wrong.wtns", &|out| {
+        let mut wires = witness([7, 11, 13]);
+        wires[6] += Fr::one();
+        write_wtns(&wires, out)
+    });
+    let refused = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
+        let output = command.args(arguments.split(' ')).current_dir(folder).output().expect("the binary starts");
+        assert!(!output.status.success(), "{arguments}");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    let said = refused("prove --zkey circuit.zkey --witness wrong.wtns --r1cs circuit.r1cs");
+    assert!(said.contains("constraint 1 of 4 does not hold: (w3) * (w5) = w6"), "{said}");
+    let said = refused("prove --zkey plonk.zkey --witness witness.wtns");
+    assert!(said.contains("PLONK"), "{said}");
 }

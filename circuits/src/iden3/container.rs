@@ -1,5 +1,6 @@
 //! Reading the container that [`BinaryFile`](super::BinaryFile) writes, whoever wrote it.
 
+use super::field_name::field_name;
 use ark_ff::PrimeField;
 use std::{
     collections::BTreeMap,
@@ -22,12 +23,12 @@ pub enum ContainerError {
         found: Vec<u8>,
     },
     /// The format's version is another.
-    #[error("the .{format} file is of version {found}, where version {expected} is read")]
+    #[error("the .{format} file is of version {found}, where versions up to {max} are read")]
     Version {
         /// What the format begins with.
         format: &'static str,
-        /// The version that is read.
-        expected: u32,
+        /// The latest version that is read.
+        max: u32,
         /// The version that the file names.
         found: u32,
     },
@@ -47,9 +48,6 @@ pub enum ContainerError {
         /// The file's length.
         found: u64,
     },
-    /// Bytes follow the last section.
-    #[error("{0} bytes follow the last section")]
-    Trailing(u64),
     /// A section occurs twice.
     #[error("section {0} occurs twice")]
     DuplicateSection(u32),
@@ -67,18 +65,24 @@ pub enum ContainerError {
         found: u64,
     },
     /// The file is over another field.
-    #[error("section {section} names another field than the {field} of BN254 (which iden3's tools call bn128)")]
+    #[error(
+        "the file is one of {}: section {section} names another field than the {field} of BN254 (which iden3's tools call bn128)",
+        found.unwrap_or("another curve")
+    )]
     OtherField {
         /// The section.
         section: u32,
         /// The field that is read.
         field: &'static str,
+        /// The curve of the field that the file names, if it is one that iden3's tools know.
+        found: Option<&'static str>,
     },
 }
 
 /// A container whose sections have been found: each lies within the file and occurs once.
 ///
-/// Sections may stand in any order, and those that nobody asks for are passed over. Nothing is allocated by a number that the file
+/// Sections may stand in any order. Those that nobody asks for are passed over, and so are bytes after the last one, as snarkjs and
+/// rapidsnark do. Nothing is allocated by a number that the file
 /// names before the file's length bears it out.
 #[derive(Debug)]
 pub struct Container<R> {
@@ -91,11 +95,11 @@ impl<R: Read + Seek> Container<R> {
     /// The most sections that are read; the formats have ten at most.
     const SECTIONS_MAX: u32 = 64;
 
-    /// Finds the sections of a container that begins with the four letters of `format`.
+    /// Finds the sections of a container that begins with the four letters of `format`, of any version up to `version_max`.
     ///
     /// # Errors
     /// [`ContainerError`], but for what concerns single sections.
-    pub fn open(mut reader: R, format: &'static str, version: u32) -> Result<Self, ContainerError> {
+    pub fn open(mut reader: R, format: &'static str, version_max: u32) -> Result<Self, ContainerError> {
         let file_length = reader.seek(SeekFrom::End(0))?;
         reader.rewind()?;
         let mut magic = Vec::new();
@@ -109,8 +113,8 @@ impl<R: Read + Seek> Container<R> {
         };
         fits(HEADER_LENGTH)?;
         let found = u32::from_le_bytes(take(&mut reader)?);
-        if found != version {
-            return Err(ContainerError::Version { format, expected: version, found });
+        if found > version_max {
+            return Err(ContainerError::Version { format, max: version_max, found });
         }
         let section_count = u32::from_le_bytes(take(&mut reader)?);
         if section_count > Self::SECTIONS_MAX {
@@ -129,10 +133,7 @@ impl<R: Read + Seek> Container<R> {
                 return Err(ContainerError::DuplicateSection(number));
             }
         }
-        match file_length - position {
-            0 => Ok(Self { reader, sections }),
-            trailing => Err(ContainerError::Trailing(trailing)),
-        }
+        Ok(Self { reader, sections })
     }
 
     /// The length of a section, in bytes.
@@ -204,7 +205,8 @@ pub fn expect_prime<'a, F: PrimeField>(
     section: u32,
     field: &'static str,
 ) -> Result<&'a [u8], ContainerError> {
-    bytes.strip_prefix(&prime_bytes::<F>()).ok_or(ContainerError::OtherField { section, field })
+    let found = || ContainerError::OtherField { section, field, found: field_name(bytes) };
+    bytes.strip_prefix(&prime_bytes::<F>()).ok_or_else(found)
 }
 
 #[cfg(test)]
@@ -258,17 +260,26 @@ mod tests {
         assert!(matches!(open(b""), ContainerError::Magic { expected: "test", .. }));
         assert!(matches!(open(b"tes"), ContainerError::Magic { .. }));
         assert!(matches!(open(&altered(0, b"r1cs")), ContainerError::Magic { found, .. } if found == b"r1cs"));
-        assert!(matches!(open(&altered(4, &[5])), ContainerError::Version { expected: 4, found: 5, .. }));
+        assert!(matches!(open(&altered(4, &[5])), ContainerError::Version { max: 4, found: 5, .. }));
         assert!(matches!(open(&altered(8, &[255; 4])), ContainerError::SectionCount { .. }));
         assert!(matches!(open(&altered(8, &[3])), ContainerError::Truncated { .. }));
-        assert!(matches!(open(&altered(8, &[1])), ContainerError::Trailing(14)));
         assert!(matches!(open(&altered(16, &[255; 8])), ContainerError::Truncated { expected: u64::MAX, .. }));
         assert!(matches!(open(&altered(25, &[7])), ContainerError::DuplicateSection(7)));
         let bytes = sample();
         for length in 4..bytes.len() {
             assert!(matches!(open(&bytes[..length]), ContainerError::Truncated { .. }), "{length} bytes");
         }
-        assert!(matches!(open(&[&bytes[..], &[0]].concat()), ContainerError::Trailing(1)));
+    }
+
+    #[test]
+    fn what_snarkjs_and_rapidsnark_take_is_taken() {
+        for version in 0..=4 {
+            assert!(open(&altered(4, &[version])).is_ok(), "version {version}");
+        }
+        let longer = [&sample()[..], &[0; 30]].concat();
+        let mut container = open(&longer).expect("what follows the last section is nobody's");
+        assert_eq!(container.start(3, 9).expect("there"), [1, 2]);
+        assert!(open(&altered(8, &[1])).is_ok(), "one section, and bytes after it");
     }
 
     #[test]

@@ -1,18 +1,29 @@
 //! Proofs, verifying keys and public inputs as JSON: numbers are decimal strings, points have projective coordinates.
 
-use ark_bn254::{Fq, Fq2, Fr, G1Affine, G2Affine};
+use ark_bn254::{Fq2, Fr, G1Affine, G2Affine};
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, BigInt, BigInteger, PrimeField};
 use serde::{Deserialize, Serialize};
 use taproof_verifier::groth16::{PointError, Proof, VerifyingKey};
 
 /// Why JSON is no proof or public input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
-    /// The protocol is not groth16 or the curve not bn128.
-    #[error("the protocol must be groth16 and the curve bn128")]
-    OtherSystem,
+    /// The protocol is not groth16.
+    #[error("the protocol is {0}, where groth16 is read")]
+    OtherProtocol(String),
+    /// The curve is not BN254.
+    #[error("the curve is {0}, where BN254 is read, which iden3's tools call bn128")]
+    OtherCurve(String),
+    /// A key has not one point for each public input and one more.
+    #[error("{points} IC points, where {public_inputs} public inputs need one more")]
+    IcCount {
+        /// The public inputs that the key names.
+        public_inputs: usize,
+        /// Its points.
+        points: usize,
+    },
     /// A string is no decimal number below the order of its field, without leading zeros.
     #[error("a string is not a decimal number below the order of its field")]
     Number,
@@ -30,7 +41,7 @@ type G2Json = [[String; 2]; 3];
 const PROTOCOL: &str = "groth16";
 const CURVE: &str = "bn128";
 
-/// proof.json.
+/// proof.json, with the name of the curve as snarkjs writes it or without as rapidsnark does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProofJson {
@@ -38,7 +49,29 @@ pub struct ProofJson {
     pi_b: G2Json,
     pi_c: G1Json,
     protocol: String,
-    curve: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    curve: Option<String>,
+}
+
+impl ProofJson {
+    /// The proof as rapidsnark writes it.
+    #[must_use]
+    pub fn without_curve(self) -> Self {
+        Self { curve: None, ..self }
+    }
+}
+
+/// Checks the names of the protocol and of the curve, in whichever of the spellings that snarkjs knows.
+fn expect_system(protocol: &str, curve: Option<&str>) -> Result<(), JsonError> {
+    if protocol != PROTOCOL {
+        return Err(JsonError::OtherProtocol(protocol.to_owned()));
+    }
+    let Some(curve) = curve else { return Ok(()) };
+    let letters: String = curve.chars().filter(char::is_ascii_alphanumeric).collect();
+    match letters.to_ascii_lowercase().as_str() {
+        "bn128" | "bn254" | "altbn128" => Ok(()),
+        _ => Err(JsonError::OtherCurve(curve.to_owned())),
+    }
 }
 
 impl From<&Proof> for ProofJson {
@@ -48,7 +81,7 @@ impl From<&Proof> for ProofJson {
             pi_b: g2(proof.b()),
             pi_c: g1(proof.c()),
             protocol: PROTOCOL.into(),
-            curve: CURVE.into(),
+            curve: Some(CURVE.into()),
         }
     }
 }
@@ -57,18 +90,31 @@ impl TryFrom<&ProofJson> for Proof {
     type Error = JsonError;
 
     fn try_from(json: &ProofJson) -> Result<Self, JsonError> {
-        if json.protocol != PROTOCOL || json.curve != CURVE {
-            return Err(JsonError::OtherSystem);
-        }
+        expect_system(&json.protocol, json.curve.as_deref())?;
         Ok(Self::new(g1_point(&json.pi_a)?, g2_point(&json.pi_b)?, g1_point(&json.pi_c)?)?)
     }
 }
 
+/// The points of a verifying key. They are coordinates below the field's order and nothing else is checked of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyingKeyPoints {
+    /// Alpha in G1.
+    pub alpha: G1Affine,
+    /// Beta in G2.
+    pub beta: G2Affine,
+    /// Gamma in G2.
+    pub gamma: G2Affine,
+    /// Delta in G2.
+    pub delta: G2Affine,
+    /// One, then a point for each public input.
+    pub ic: Vec<G1Affine>,
+}
+
 /// verification_key.json, without the precomputed pairing that snarkjs writes and does not read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyingKeyJson {
-    protocol: &'static str,
-    curve: &'static str,
+    protocol: String,
+    curve: String,
     #[serde(rename = "nPublic")]
     public_count: usize,
     vk_alpha_1: G1Json,
@@ -81,16 +127,41 @@ pub struct VerifyingKeyJson {
 
 impl From<&VerifyingKey> for VerifyingKeyJson {
     fn from(key: &VerifyingKey) -> Self {
+        let (alpha, beta, gamma, delta) = (*key.alpha(), *key.beta(), *key.gamma(), *key.delta());
+        Self::from(&VerifyingKeyPoints { alpha, beta, gamma, delta, ic: key.ic().to_vec() })
+    }
+}
+
+impl From<&VerifyingKeyPoints> for VerifyingKeyJson {
+    fn from(key: &VerifyingKeyPoints) -> Self {
         Self {
-            protocol: PROTOCOL,
-            curve: CURVE,
-            public_count: key.ic().len() - 1,
-            vk_alpha_1: g1(key.alpha()),
-            vk_beta_2: g2(key.beta()),
-            vk_gamma_2: g2(key.gamma()),
-            vk_delta_2: g2(key.delta()),
-            ic: key.ic().iter().map(g1).collect(),
+            protocol: PROTOCOL.into(),
+            curve: CURVE.into(),
+            public_count: key.ic.len().saturating_sub(1),
+            vk_alpha_1: g1(&key.alpha),
+            vk_beta_2: g2(&key.beta),
+            vk_gamma_2: g2(&key.gamma),
+            vk_delta_2: g2(&key.delta),
+            ic: key.ic.iter().map(g1).collect(),
         }
+    }
+}
+
+impl TryFrom<&VerifyingKeyJson> for VerifyingKeyPoints {
+    type Error = JsonError;
+
+    fn try_from(json: &VerifyingKeyJson) -> Result<Self, JsonError> {
+        expect_system(&json.protocol, Some(&json.curve))?;
+        if json.public_count.checked_add(1) != Some(json.ic.len()) {
+            return Err(JsonError::IcCount { public_inputs: json.public_count, points: json.ic.len() });
+        }
+        Ok(Self {
+            alpha: g1_point(&json.vk_alpha_1)?,
+            beta: g2_point(&json.vk_beta_2)?,
+            gamma: g2_point(&json.vk_gamma_2)?,
+            delta: g2_point(&json.vk_delta_2)?,
+            ic: json.ic.iter().map(g1_or_infinity).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -119,8 +190,17 @@ fn decimal<F: PrimeField>(element: F) -> String {
 }
 
 fn g1(point: &G1Affine) -> G1Json {
-    let (x, y) = point.xy().unwrap_or((Fq::ZERO, Fq::ZERO));
-    [decimal(x), decimal(y), "1".into()]
+    match point.xy() {
+        Some((x, y)) => [decimal(x), decimal(y), "1".into()],
+        None => INFINITY.map(String::from),
+    }
+}
+
+/// Infinity in G1. A key has it for a public input that no row holds.
+const INFINITY: [&str; 3] = ["0", "1", "0"];
+
+fn g1_or_infinity(json: &G1Json) -> Result<G1Affine, JsonError> {
+    if *json == INFINITY { Ok(G1Affine::zero()) } else { g1_point(json) }
 }
 
 fn g2(point: &G2Affine) -> G2Json {
@@ -166,6 +246,7 @@ fn g2_point([x, y, z]: &G2Json) -> Result<G2Affine, JsonError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ark_bn254::Fq;
     use ark_ec::CurveGroup;
     use ark_ff::{Field, UniformRand};
     use rand::SeedableRng;
@@ -183,6 +264,38 @@ mod tests {
             let json: ProofJson = serde_json::from_str(&text).expect("what was written");
             assert_eq!(Proof::try_from(&json), Ok(proof(seed)));
         }
+    }
+
+    #[test]
+    fn proofs_are_read_as_snarkjs_and_as_rapidsnark_write_them() {
+        let ours = ProofJson::from(&proof(1));
+        let theirs = serde_json::to_string(&ours.clone().without_curve()).expect("strings alone");
+        assert!(theirs.starts_with("{\"pi_a\":[") && theirs.ends_with(",\"protocol\":\"groth16\"}"), "{theirs}");
+        let json: ProofJson = serde_json::from_str(&theirs).expect("what rapidsnark writes");
+        assert_eq!(Proof::try_from(&json), Ok(proof(1)));
+        for curve in ["bn128", "BN254", "alt_bn128", "bn-128"] {
+            let json = ProofJson { curve: Some(curve.into()), ..ours.clone() };
+            assert_eq!(Proof::try_from(&json), Ok(proof(1)), "{curve}");
+        }
+    }
+
+    #[test]
+    fn verifying_keys_round_trip_through_text() {
+        let (g1, g2) = (G1Affine::generator(), G2Affine::generator());
+        let twice = (g2 + g2).into_affine();
+        let key = VerifyingKeyPoints { alpha: g1, beta: g2, gamma: twice, delta: g2, ic: vec![g1, G1Affine::zero()] };
+        let json = VerifyingKeyJson::from(&key);
+        let mut value = serde_json::to_value(&json).expect("strings alone");
+        // What snarkjs adds is passed over.
+        value["vk_alphabeta_12"] = serde_json::json!([]);
+        let read: VerifyingKeyJson = serde_json::from_value(value).expect("what was written");
+        assert_eq!(VerifyingKeyPoints::try_from(&read), Ok(key));
+        let short = VerifyingKeyJson { public_count: 2, ..json.clone() };
+        assert_eq!(VerifyingKeyPoints::try_from(&short), Err(JsonError::IcCount { public_inputs: 2, points: 2 }));
+        let none = VerifyingKeyJson { public_count: usize::MAX, ic: Vec::new(), ..json.clone() };
+        assert!(VerifyingKeyPoints::try_from(&none).is_err());
+        let fflonk = VerifyingKeyJson { protocol: "fflonk".into(), ..json };
+        assert_eq!(VerifyingKeyPoints::try_from(&fflonk), Err(JsonError::OtherProtocol("fflonk".into())));
     }
 
     #[test]
@@ -205,8 +318,10 @@ mod tests {
             alter(&mut json);
             Proof::try_from(&json)
         };
-        assert_eq!(altered(|json| json.protocol = "plonk".into()), Err(JsonError::OtherSystem));
-        assert_eq!(altered(|json| json.curve = "bls12381".into()), Err(JsonError::OtherSystem));
+        let other = altered(|json| json.protocol = "plonk".into());
+        assert_eq!(other, Err(JsonError::OtherProtocol("plonk".into())));
+        let other = altered(|json| json.curve = Some("bls12381".into()));
+        assert_eq!(other, Err(JsonError::OtherCurve("bls12381".into())));
         assert_eq!(altered(|json| json.pi_a[2] = "2".into()), Err(JsonError::NotAffine));
         assert_eq!(altered(|json| json.pi_b[2][1] = "1".into()), Err(JsonError::NotAffine));
         assert_eq!(altered(|json| json.pi_b.swap(0, 1)), Err(JsonError::Point(PointError::NotOnCurve)));

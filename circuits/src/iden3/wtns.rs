@@ -1,4 +1,4 @@
-//! Witnesses as .wtns files, version 2.
+//! Witnesses as .wtns files, version 2; version 1, which differs in nothing but its number, is read as well.
 
 use super::{
     BinaryFile, Container, ContainerError,
@@ -53,7 +53,8 @@ pub fn write_wtns(wires: &[Fr], out: &mut dyn Write) -> io::Result<()> {
 pub fn read_wtns(reader: impl Read + Seek) -> Result<Zeroizing<Vec<Fr>>, WtnsError> {
     const HEADER_LENGTH: u64 = PRIME_LENGTH as u64 + 4;
     let mut file = Container::open(reader, "wtns", 2)?;
-    let header = file.start(1, HEADER_LENGTH)?;
+    // Room for the name of a longer field than ours.
+    let header = file.start(1, 2 * HEADER_LENGTH)?;
     let count = expect_prime::<Fr>(&header, 1, "scalar field")?;
     file.section(1, HEADER_LENGTH)?;
     let count = u32::from_le_bytes(count.try_into().expect("the section has the length of a field and a count"));

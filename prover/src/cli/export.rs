@@ -3,6 +3,7 @@
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
+    foreign_verify::export_verifying_key,
     output::{open_outputs, write_json},
     session::Session,
 };
@@ -28,24 +29,29 @@ use taproof_circuits::{
     },
 };
 
-/// Writes a chunk's circuit, witness and key, and its proof, in the formats of iden3, for snarkjs and rapidsnark.
+/// Writes a chunk's circuit, witness and key, and its proof, in the formats of iden3, for snarkjs and rapidsnark; or the verifying key of any key.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   taproof export .taproof/batches/0.batch --chunk 0 --proofs .taproof/proofs/0.proofs --out iden3
-  snarkjs groth16 verify iden3/verification_key.json iden3/public.json iden3/proof.json")]
+  snarkjs groth16 verify iden3/verification_key.json iden3/public.json iden3/proof.json
+  taproof export --vkey circuit.zkey --out verification_key.json")]
 pub(crate) struct Export {
     /// The batch, as `taproof batch` writes it.
-    batch: PathBuf,
+    #[arg(required_unless_present = "vkey")]
+    batch: Option<PathBuf>,
+    /// Writes the verifying key of this key alone: a .zkey, or a key that was made ready.
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["batch", "chunk", "proofs"])]
+    vkey: Option<PathBuf>,
     /// The chunk, from 0.
     #[arg(long, default_value_t = 0, value_name = "N")]
     chunk: usize,
     /// The batch's proofs, as `taproof prove` writes them.
     #[arg(long, value_name = "FILE")]
     proofs: Option<PathBuf>,
-    /// The folder to write to, made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    /// The folder to write to, made if it does not exist; with --vkey a folder or a file, verification_key.json if not given.
+    #[arg(long, value_name = "DIR", required_unless_present = "vkey")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -57,8 +63,14 @@ struct Report {
 
 impl Export {
     pub(crate) fn run(self, global: &Global) -> Result {
+        if let Some(key) = &self.vkey {
+            return export_verifying_key(key, self.out, global);
+        }
+        let (Some(batch_path), Some(folder)) = (&self.batch, &self.out) else {
+            return Err(Failure::new(Exit::Failed, "nothing to export").advise("name a batch and a folder"));
+        };
         let session = Session::open(global)?;
-        let batch: BatchFile = artefact::read(&self.batch).or_exit(Exit::Input)?;
+        let batch: BatchFile = artefact::read(batch_path).or_exit(Exit::Input)?;
         let count = batch.chunks().len();
         let missing = || Failure::new(Exit::Input, format!("chunk {} of a batch of {count} chunks", self.chunk));
         let witness = batch.chunks().get(self.chunk).ok_or_else(missing)?;
@@ -68,10 +80,10 @@ impl Export {
             None => None,
         };
         let path = key_path(&session.dir.keys(), circuit);
-        let inputs: Vec<&Path> = [&self.batch, &path].into_iter().chain(&self.proofs).map(PathBuf::as_path).collect();
+        let inputs: Vec<&Path> = [batch_path, &path].into_iter().chain(&self.proofs).map(PathBuf::as_path).collect();
         let mut files = FILES.to_vec();
         files.truncate(FILES.len() - usize::from(proof.is_none()));
-        let paths: Vec<PathBuf> = files.iter().map(|file| self.out.join(file)).collect();
+        let paths: Vec<PathBuf> = files.iter().map(|file| folder.join(file)).collect();
         let accesses = files.iter().map(|file| if *file == WITNESS { Access::Private } else { Access::Public });
         let outputs: Vec<_> = paths.iter().map(PathBuf::as_path).zip(accesses).collect();
         let mut outputs = open_outputs(&outputs, &inputs)?.into_iter();
@@ -91,7 +103,7 @@ impl Export {
             write_json(next(), &proof)?;
         }
         spinner.finish_and_clear();
-        let report = Report { circuit: circuit.to_string(), out: self.out, files };
+        let report = Report { circuit: circuit.to_string(), out: folder.clone(), files };
         global.console().report(&report, |report| {
             format!("{} in {}: {}", report.circuit, report.out.display(), report.files.join(", "))
         })

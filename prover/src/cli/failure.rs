@@ -53,6 +53,27 @@ impl Failure {
         self
     }
 
+    /// Says what was being done.
+    pub(crate) fn context(self, doing: impl fmt::Display) -> Self {
+        Self { error: self.error.context(doing.to_string()), ..self }
+    }
+
+    /// Gives the failure another exit code.
+    pub(crate) fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// The library's error that is behind the failure, if it is one of this type.
+    pub(crate) fn cause<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.error.chain().find_map(|cause| cause.downcast_ref())
+    }
+
+    /// What went wrong, with its causes.
+    pub(crate) fn message(&self) -> String {
+        let causes: Vec<String> = self.error.chain().map(ToString::to_string).collect();
+        without_repeats(&causes)
+    }
+
     /// Whether this is no failure at all but the reader of the output having gone away.
     fn is_broken_pipe(&self) -> bool {
         let mut causes = self.error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
@@ -64,8 +85,7 @@ impl Failure {
         if self.is_broken_pipe() {
             return ExitCode::SUCCESS;
         }
-        let causes: Vec<String> = self.error.chain().map(ToString::to_string).collect();
-        let message = without_repeats(&causes);
+        let message = self.message();
         // Nobody is left to tell if standard error is gone as well.
         let mut stderr = io::stderr().lock();
         if json {

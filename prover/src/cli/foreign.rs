@@ -4,26 +4,26 @@ use super::{
     Global,
     console::Bar,
     data_dir::expect_absent,
-    failure::{Exit, Failure, Fallible, Result},
+    failure::{Exit, Failure, Result},
+    input::{Form, Input},
     output::{open_output, open_outputs, write_json},
 };
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use std::{
-    fs::File,
-    io::BufReader,
+    ffi::OsString,
     path::{Path, PathBuf},
     time::Instant,
 };
 use taproof::{
-    foreign_key::ForeignKey,
+    foreign_key::{ForeignKey, Weakness},
     key_file,
-    output_file::Access,
+    output_file::{Access, OutputFile},
+    progress::Progress,
     prove::{Blinding, ForeignProveError, prove_foreign},
-    proving_key::ProvingKey,
-    zkey,
 };
 use taproof_circuits::iden3::{
+    R1csError, check_r1cs,
     json::{ProofJson, PublicJson},
     read_wtns,
 };
@@ -32,21 +32,26 @@ use taproof_circuits::iden3::{
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("foreign_key").args(["zkey", "key"]).requires("witness")))]
 pub(crate) struct ForeignArgs {
-    /// The key of any circom circuit over BN254 (bn128), as `snarkjs groth16 setup` and `snarkjs zkey contribute` make it.
+    /// The key of any circom circuit over BN254 (bn128), as `snarkjs groth16 setup` and `snarkjs zkey contribute` make it. A path that is
+    /// `-` is standard input.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     zkey: Option<PathBuf>,
     /// The same key as `taproof import-zkey` has made it ready, which is opened without being read first.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     key: Option<PathBuf>,
-    /// The witness, as the circuit's witness calculator writes it.
+    /// The witness, as the circuit's witness calculator writes it; or several, for each of which there is a proof.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "foreign_key", help_heading = HEADING)]
+    witness: Vec<PathBuf>,
+    /// The circuit. Each witness is checked against it beforehand, and the first constraint that fails is named.
     #[arg(long, value_name = "FILE", requires = "foreign_key", help_heading = HEADING)]
-    witness: Option<PathBuf>,
-    /// Where to write the proof.
-    #[arg(long, value_name = "FILE", default_value = "proof.json", conflicts_with = "batch", help_heading = HEADING)]
-    proof: PathBuf,
-    /// Where to write the public inputs, the circuit's outputs among them.
-    #[arg(long, value_name = "FILE", default_value = "public.json", conflicts_with = "batch", help_heading = HEADING)]
-    public: PathBuf,
+    r1cs: Option<PathBuf>,
+    /// Where to write the proof, `-` for standard output: proof.json if not given. For several witnesses as many, or each beside its
+    /// witness as NAME.proof.json.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "batch", help_heading = HEADING)]
+    proof: Vec<PathBuf>,
+    /// Where to write the public inputs, the circuit's outputs among them: public.json, or NAME.public.json, if not given.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "batch", help_heading = HEADING)]
+    public: Vec<PathBuf>,
 }
 
 const HEADING: &str = "Other people's circuits";
@@ -58,97 +63,198 @@ struct ProveReport {
     public_inputs: usize,
     /// Reading the key, or opening it where it was made ready before.
     seconds_key: f64,
-    /// From the witness in memory to the verified proof.
+    /// From the witnesses in memory to the verified proofs.
     seconds: f64,
     forgeable: bool,
+    /// Where the proof is, if there is one witness.
+    #[serde(flatten)]
+    only: Option<Written>,
+    /// Where the proofs are, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    proofs: Vec<Written>,
+}
+
+#[derive(Clone, Serialize)]
+struct Written {
+    witness: PathBuf,
     proof: PathBuf,
     public: PathBuf,
 }
 
+/// A witness and the files that come of it.
+struct Task {
+    written: Written,
+    proof: OutputFile,
+    public: OutputFile,
+}
+
 impl ForeignArgs {
     pub(crate) fn run(self, global: &Global) -> Result {
-        let inputs: Vec<&Path> =
-            [&self.zkey, &self.key, &self.witness].into_iter().flatten().map(PathBuf::as_path).collect();
-        let outputs = [&self.proof, &self.public].map(|path| (path.as_path(), Access::Public));
-        let outputs = open_outputs(&outputs, &inputs)?;
-        let console = global.console().beside(&outputs);
+        let tasks = self.tasks()?;
+        let console = global.console().beside(tasks.iter().flat_map(|task| [&task.proof, &task.public]));
         let started = Instant::now();
-        let spinner = console.spinner("reading the key and the witness");
+        let spinner = console.spinner("reading the key");
         let key = match (&self.zkey, &self.key) {
-            (Some(path), _) => ForeignKey::new(read_zkey(path)?)?,
-            (None, Some(path)) => ForeignKey::open(path).or_exit_while(Exit::Input, path.display().to_string())?,
-            (None, None) => return Err(no_key()),
+            (Some(path), _) => ForeignKey::new(Input::open(path)?.zkey()?)?,
+            (None, Some(path)) => Input::open(path)?.ready_key()?,
+            (None, None) => return Err(Failure::new(Exit::Failed, "nothing to prove").advise("name a batch or a key")),
         };
         let seconds_key = started.elapsed().as_secs_f64();
-        let path = self.witness.as_ref().ok_or_else(no_key)?;
-        let witness = open(path)?;
-        let witness = read_wtns(witness).or_exit_while(Exit::Input, path.display().to_string())?;
         spinner.finish_and_clear();
 
-        let (started, bar) = (Instant::now(), Bar::new(console, "proving"));
-        let proven = prove_foreign(&key, &witness, &Blinding::fresh(), &bar);
+        let mut circuit = self.r1cs.as_deref().map(Input::open).transpose()?;
+        circuit.as_mut().map_or(Ok(()), |circuit| circuit.expect(Form::Circuit))?;
+        let (bar, count) = (Bar::new(console, "proving"), tasks.len());
+        let (mut written, mut failures, mut seconds) = (Vec::new(), Vec::new(), 0.0);
+        for task in tasks {
+            match prove(&key, circuit.as_mut(), task, &bar) {
+                Ok((files, took)) => {
+                    seconds += took;
+                    written.push(files);
+                }
+                Err(failure) => failures.push(failure),
+            }
+        }
         bar.end();
-        let proven = proven.map_err(prove_failure)?;
-        let seconds = started.elapsed().as_secs_f64();
-        let [proof, public] = <[_; 2]>::try_from(outputs).expect("two files were opened");
-        write_json(proof, &ProofJson::from(proven.proof()))?;
-        write_json(public, &PublicJson::new(proven.public_inputs()))?;
+        expect_all_proven(failures, count)?;
+        let weakness = key.weakness();
         let report = ProveReport {
             matrix_hash: hex::encode(key.matrix_hash()),
             constraints: key.counts().rows(),
-            public_inputs: proven.public_inputs().len(),
+            public_inputs: key.counts().public_wires() - 1,
             seconds_key,
             seconds,
-            forgeable: key.is_forgeable(),
-            proof: self.proof,
-            public: self.public,
+            forgeable: weakness.is_some(),
+            only: if count == 1 { written.first().cloned() } else { None },
+            proofs: if count == 1 { Vec::new() } else { written },
         };
         console.report(&report, |report| {
-            let text = format!(
-                "proof of {} constraints in {:.1} s, the key in {:.1} s, in {} and {}",
-                report.constraints,
-                report.seconds,
-                report.seconds_key,
-                report.proof.display(),
-                report.public.display()
-            );
-            text + warning(report.forgeable)
+            let (seconds, seconds_key, constraints) = (report.seconds, report.seconds_key, report.constraints);
+            let proofs = match &report.only {
+                Some(Written { proof, public, .. }) => format!(
+                    "proof of {constraints} constraints in {seconds:.1} s, the key in {seconds_key:.1} s, in {} and {}",
+                    proof.display(),
+                    public.display()
+                ),
+                None => format!(
+                    "{} proofs of {constraints} constraints each in {seconds:.1} s, the key in {seconds_key:.1} s",
+                    report.proofs.len()
+                ),
+            };
+            proofs + &warning(weakness)
         })
+    }
+
+    /// Opens the files that will be written, before anything is read.
+    fn tasks(&self) -> Result<Vec<Task>> {
+        let count = self.witness.len();
+        let proofs = self.outputs(&self.proof, "proof")?;
+        let publics = self.outputs(&self.public, "public")?;
+        let paths = proofs.iter().zip(&publics).flat_map(|(proof, public)| [proof.as_path(), public.as_path()]);
+        let paths: Vec<(&Path, Access)> = paths.map(|path| (path, Access::Public)).collect();
+        let inputs = [&self.zkey, &self.key, &self.r1cs].into_iter().flatten().chain(&self.witness);
+        let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
+        if inputs.iter().filter(|path| **path == Path::new("-")).count() > 1 {
+            let failure = Failure::new(Exit::Input, "standard input holds one file, and two are to be read from it");
+            return Err(failure.advise("name a file for the other"));
+        }
+        let mut opened = open_outputs(&paths, &inputs)?.into_iter();
+        let mut tasks = Vec::with_capacity(count);
+        for ((witness, proof_path), public_path) in self.witness.iter().zip(&proofs).zip(&publics) {
+            let (Some(proof), Some(public)) = (opened.next(), opened.next()) else { break };
+            let written = Written { witness: witness.clone(), proof: proof_path.clone(), public: public_path.clone() };
+            tasks.push(Task { written, proof, public });
+        }
+        Ok(tasks)
+    }
+
+    /// The names of one kind of output, one for each witness.
+    fn outputs(&self, given: &[PathBuf], kind: &str) -> Result<Vec<PathBuf>> {
+        let count = self.witness.len();
+        if given.is_empty() && count == 1 {
+            return Ok(vec![format!("{kind}.json").into()]);
+        }
+        if given.is_empty() {
+            return Ok(self.witness.iter().map(|witness| beside(witness, kind)).collect());
+        }
+        if given.len() != count {
+            let message = format!("{count} witnesses and {} names with --{kind}", given.len());
+            return Err(Failure::new(Exit::Input, message).advise("name one file for each witness, or none"));
+        }
+        Ok(given.to_vec())
     }
 }
 
-fn no_key() -> Failure {
-    Failure::new(Exit::Failed, "nothing to prove").advise("name a batch, or a key and a --witness")
+/// Proves one witness and writes what comes of it; gives the seconds that the proof took.
+fn prove(key: &ForeignKey, circuit: Option<&mut Input>, task: Task, progress: &dyn Progress) -> Result<(Written, f64)> {
+    let path = &task.written.witness;
+    let mut witness = Input::open(path)?;
+    witness.expect(Form::Witness)?;
+    let witness = witness.decode(|reader| read_wtns(reader))?;
+    let is_checked = circuit.is_some();
+    if let Some(circuit) = circuit {
+        let checked = circuit.decode(|reader| check_r1cs(reader, &witness));
+        checked.map_err(|failure| r1cs_failure(failure, path))?;
+    }
+    let started = Instant::now();
+    let proven = prove_foreign(key, &witness, &Blinding::fresh(), progress);
+    let proven = proven.map_err(|error| prove_failure(error, path, is_checked))?;
+    let seconds = started.elapsed().as_secs_f64();
+    write_json(task.proof, &ProofJson::from(proven.proof()))?;
+    write_json(task.public, &PublicJson::new(proven.public_inputs()))?;
+    Ok((task.written, seconds))
 }
 
-fn prove_failure(error: ForeignProveError) -> Failure {
-    match error {
-        ForeignProveError::Unsatisfied => Failure::of(Exit::Refuted, error).advise(
-            "compute the witness anew with the circuit's own calculator, and take the key that was made for it",
-        ),
-        ForeignProveError::Key(_) => {
-            Failure::of(Exit::Input, error).advise("make the key anew with `taproof import-zkey`")
+/// `NAME.kind.json` in the folder of `NAME.wtns`.
+fn beside(witness: &Path, kind: &str) -> PathBuf {
+    let mut name = witness.file_stem().map_or_else(|| OsString::from("witness"), OsString::from);
+    name.push(format!(".{kind}.json"));
+    witness.with_file_name(name)
+}
+
+/// Fails as the first witness did that is not proven; what was proven is written.
+fn expect_all_proven(failures: Vec<Failure>, count: usize) -> Result {
+    let failed = failures.len();
+    let Some(first) = failures.into_iter().next() else { return Ok(()) };
+    Err(if count == 1 {
+        first
+    } else {
+        first.context(format!("{failed} of {count} witnesses are not proven, the first"))
+    })
+}
+
+fn prove_failure(error: ForeignProveError, witness: &Path, is_checked: bool) -> Failure {
+    let advice = match &error {
+        ForeignProveError::Unsatisfied if is_checked => {
+            "take the key that was made for the circuit: the witness satisfies it"
         }
-        _ => Failure::of(Exit::Input, error).advise("take the witness and the key of the same circuit"),
+        ForeignProveError::Unsatisfied => {
+            "name the circuit with --r1cs to see which constraint fails; compute the witness anew with the circuit's own \
+             calculator, and take the key that was made for it"
+        }
+        ForeignProveError::Key(_) => "make the key anew with `taproof import-zkey`",
+        _ => "take the witness and the key of the same circuit",
+    };
+    let exit = if matches!(error, ForeignProveError::Unsatisfied) { Exit::Refuted } else { Exit::Input };
+    Failure::of(exit, error).context(witness.display()).advise(advice)
+}
+
+fn r1cs_failure(failure: Failure, witness: &Path) -> Failure {
+    match failure.cause::<R1csError>() {
+        Some(R1csError::Unsatisfied(_)) => failure
+            .context(witness.display())
+            .with_exit(Exit::Refuted)
+            .advise("compute the witness anew with the circuit's own calculator"),
+        Some(R1csError::OtherCircuit { .. }) => {
+            failure.context(witness.display()).advise("take the witness and the circuit that belong together")
+        }
+        _ => failure,
     }
 }
 
 /// What a report adds for a key that proves nothing.
-fn warning(forgeable: bool) -> &'static str {
-    if forgeable {
-        "\nwarning: nobody has contributed to this key, so anyone can forge proofs for it: see `snarkjs zkey contribute`"
-    } else {
-        ""
-    }
-}
-
-fn open(path: &Path) -> Result<BufReader<File>> {
-    let file = File::open(path).or_exit_while(Exit::Input, path.display().to_string())?;
-    Ok(BufReader::with_capacity(1 << 20, file))
-}
-
-fn read_zkey(path: &Path) -> Result<ProvingKey> {
-    zkey::read(open(path)?).or_exit_while(Exit::Input, path.display().to_string())
+fn warning(weakness: Option<Weakness>) -> String {
+    weakness.map_or_else(String::new, |weakness| format!("\nwarning: {weakness}: see `snarkjs zkey contribute`"))
 }
 
 /// Makes the key of any circom circuit ready for proving, once: checks it and writes it as a file that is opened in place.
@@ -161,7 +267,7 @@ pub(crate) struct ImportZkey {
     /// The key, as snarkjs makes it: version 1, protocol groth16, over BN254 (bn128).
     zkey: PathBuf,
     /// The key file to write; beside the .zkey if not given.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_if_eq("zkey", "-"))]
     out: Option<PathBuf>,
 }
 
@@ -184,10 +290,11 @@ impl ImportZkey {
         let output = open_output(&out, Access::Public, &[&self.zkey])?;
         let console = global.console().beside([&output]);
         let (started, spinner) = (Instant::now(), console.spinner("reading and checking the key"));
-        let key = read_zkey(&self.zkey)?;
+        let key = Input::open(&self.zkey)?.zkey()?;
         key_file::write_to(&key, output)?;
         spinner.finish_and_clear();
         let (bytes, key) = (key_file::length(&key), ForeignKey::new(key)?);
+        let weakness = key.weakness();
         let report = ImportReport {
             matrix_hash: hex::encode(key.matrix_hash()),
             constraints: key.counts().rows(),
@@ -195,7 +302,7 @@ impl ImportZkey {
             public_inputs: key.counts().public_wires() - 1,
             bytes,
             seconds: started.elapsed().as_secs_f64(),
-            forgeable: key.is_forgeable(),
+            forgeable: weakness.is_some(),
             out,
         };
         console.report(&report, |report| {
@@ -208,7 +315,7 @@ impl ImportZkey {
                 report.bytes,
                 report.seconds
             );
-            text + warning(report.forgeable)
+            text + &warning(weakness)
         })
     }
 }

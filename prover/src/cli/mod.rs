@@ -13,13 +13,16 @@ mod export;
 mod failure;
 mod follow;
 mod foreign;
+mod foreign_verify;
 mod import_block;
+mod input;
 mod inspect;
 mod light;
 mod output;
 mod overview;
 mod prove;
 mod psbt;
+mod rapidsnark;
 mod regtest;
 mod session;
 mod setup;
@@ -89,6 +92,7 @@ enum Command {
     Tx(tx::TxCommand),
     Batch(batch::BatchCommand),
     Prove(Box<prove::Prove>),
+    Rapidsnark(rapidsnark::Rapidsnark),
     Verify(prove::Verify),
     Anchor(Box<anchor::Anchor>),
     Follow(follow::Follow),
@@ -114,6 +118,9 @@ fn element_text(element: &ark_bn254::Fr) -> String {
 
 /// Parses the command line, runs the command and reports a failure.
 pub(crate) fn main() -> ExitCode {
+    if let Some(exit_code) = rapidsnark::main_by_name(std::env::args_os()) {
+        return exit_code;
+    }
     let Cli { global, command } = Cli::parse();
     let run = || match command {
         Command::Demo(command) => command.run(&global),
@@ -122,6 +129,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Tx(command) => command.run(&global),
         Command::Batch(command) => command.run(&global),
         Command::Prove(command) => command.run(&global),
+        Command::Rapidsnark(command) => command.run(),
         Command::Verify(command) => command.run(&global),
         Command::Anchor(command) => command.run(&global),
         Command::Follow(command) => command.run(&global),

@@ -5,6 +5,8 @@ use super::{
     console::Bar,
     failure::{Exit, Failure, Fallible, Result},
     foreign::ForeignArgs,
+    foreign_verify::ForeignVerifyArgs,
+    input::advise_of_form,
     output::open_output,
     session::Session,
 };
@@ -35,7 +37,10 @@ use taproof_verifier::{groth16::Proof, statement::CircuitId};
 Examples:
   taproof prove .taproof/batches/0.batch
   taproof prove --zkey circuit.zkey --witness witness.wtns --proof proof.json --public public.json
-  taproof prove --key circuit.key --witness witness.wtns")]
+  taproof prove --key circuit.key --witness a.wtns b.wtns c.wtns --r1cs circuit.r1cs
+  circuit_calculator input.json /dev/stdout | taproof prove --key circuit.key --witness - --proof - --public public.json
+
+All processors are used unless --threads, or else RAYON_NUM_THREADS, says how many.")]
 pub(crate) struct Prove {
     /// The batch, as `taproof batch` writes it.
     batch: Option<PathBuf>,
@@ -45,6 +50,9 @@ pub(crate) struct Prove {
     /// How many chunks to prove at a time.
     #[arg(long, default_value = "2", value_name = "N", conflicts_with = "foreign_key")]
     at_once: NonZeroUsize,
+    /// How many threads to use; RAYON_NUM_THREADS if not given, and all processors without it.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     #[command(flatten)]
     foreign: ForeignArgs,
 }
@@ -63,6 +71,9 @@ struct ProveReport {
 
 impl Prove {
     pub(crate) fn run(self, global: &Global) -> Result {
+        if let Some(threads) = self.threads {
+            rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+        }
         match self.batch {
             Some(batch) => prove(global, &batch, self.out, self.at_once),
             None => self.foreign.run(global),
@@ -71,8 +82,10 @@ impl Prove {
 }
 
 fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZeroUsize) -> Result {
+    // What is no file of a rollup needs none to say so.
+    let batch = artefact::read(batch_path).or_exit(Exit::Input);
+    let batch: BatchFile = batch.map_err(|failure| advise_of_form(failure, batch_path))?;
     let session = Session::open(global)?;
-    let batch: BatchFile = artefact::read(batch_path).or_exit(Exit::Input)?;
     expect_program(&session, batch.header().program_id)?;
     let mut circuits: Vec<CircuitId> = batch.chunks().iter().map(|chunk| chunk.statement.circuit).collect();
     circuits.sort_unstable();
@@ -151,12 +164,18 @@ fn sweep(session: &Session, kept: &KeptProofs, proven: u64) -> io::Result<usize>
 /// How many batches' proofs are kept where nobody knows which are final.
 const BATCHES_KEPT: u64 = 1000;
 
-/// Checks the proofs of a batch against the rollup's program.
+/// Checks the proofs of a batch against the rollup's program, or the proof of any circom circuit against its key.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  taproof verify .taproof/proofs/0.proofs")]
+#[command(after_help = "\
+Examples:
+  taproof verify .taproof/proofs/0.proofs
+  taproof verify --vkey verification_key.json --proof proof.json --public public.json")]
 pub(crate) struct Verify {
     /// The proofs, as `taproof prove` writes them.
-    proofs: PathBuf,
+    #[arg(required_unless_present = "vkey", conflicts_with_all = ["vkey", "proof", "public"])]
+    proofs: Option<PathBuf>,
+    #[command(flatten)]
+    foreign: ForeignVerifyArgs,
 }
 
 #[derive(Serialize)]
@@ -170,8 +189,11 @@ struct VerifyReport {
 
 impl Verify {
     pub(crate) fn run(self, global: &Global) -> Result {
+        let Some(proofs) = self.proofs else { return self.foreign.run(global) };
+        // What is no file of a rollup needs none to say so.
+        let proven = artefact::read(&proofs).or_exit(Exit::Input);
+        let proven: ProvenBatch = proven.map_err(|failure| advise_of_form(failure, &proofs))?;
         let session = Session::open(global)?;
-        let proven: ProvenBatch = artefact::read(&self.proofs).or_exit(Exit::Input)?;
         let payload = proven.payload();
         let header = payload.header();
         expect_program(&session, header.program_id)?;

@@ -12,7 +12,8 @@
 //! | 80 | 192 | alpha, beta and delta in G1 (64 each) |
 //! | 272 | 384 | beta, gamma and delta in G2 (128 each) |
 //! | 656 | 624 | for each of the 13 sections: offset (8), length (8), BLAKE3 (32) |
-//! | 1280 | 32 | zero |
+//! | 1280 | 1 | 1 if the key is a foreign circuit's, has contributions, and all of them are beacons |
+//! | 1281 | 31 | zero |
 //! | 1312 | 32 | BLAKE3 of the 1312 bytes before |
 //!
 //! | section | values |
@@ -62,6 +63,7 @@ pub struct KeyHeader {
     pub(super) matrix_hash: [u8; 32],
     pub(super) counts: Counts,
     pub(crate) points: FixedPoints,
+    pub(crate) beacons_only: bool,
     pub(super) sections: [Section; SECTION_COUNT],
 }
 
@@ -123,6 +125,7 @@ impl KeyHeader {
             out.extend(section.length.to_le_bytes());
             out.extend(section.digest);
         }
+        out.push(u8::from(self.beacons_only));
         out.resize(CHECKSUM_AT, 0);
         out.extend(blake3::hash(&out).as_bytes());
         out.try_into().expect("the fields and the checksum take exactly the header's length")
@@ -170,7 +173,8 @@ impl KeyHeader {
         let points = FixedPoints { alpha, beta_g1, delta_g1, beta, gamma, delta };
         let sections =
             core::array::from_fn(|_| Section { offset: fields.u64(), length: fields.u64(), digest: fields.take() });
-        let header = Self { circuit, matrix_hash, counts, points, sections };
+        let beacons_only = fields.take::<1>() == [1];
+        let header = Self { circuit, matrix_hash, counts, points, beacons_only, sections };
         if !header.is_of_its_kind() || !header.sections_fit() {
             return Err(KeyFileError::Inconsistent);
         }
@@ -184,6 +188,7 @@ impl KeyHeader {
             Circuit::Own(_) => {
                 let domain = setup::domain_for(self.counts.rows());
                 self.counts.public_wires() == setup::PUBLIC_WIRES
+                    && !self.beacons_only
                     && domain.is_some_and(|domain| domain.log_size() == self.counts.log_domain_size())
             }
             Circuit::Foreign => {

@@ -1,6 +1,6 @@
 //! Reading: anyone's key, checked and brought into the form that proofs are made with.
 
-use super::{COEFFICIENT_LENGTH, PARAMETERS_LENGTH, PROTOCOL_GROTH16};
+use super::{COEFFICIENT_LENGTH, PARAMETERS_LENGTH, PROTOCOL_GROTH16, protocol_name};
 use crate::{
     matrices::{Builder, MatricesBuf, Side},
     proving_key::{
@@ -10,7 +10,7 @@ use crate::{
 };
 use ark_bn254::{Fq, Fr};
 use ark_ff::{BigInt, PrimeField};
-use bytemuck::{AnyBitPattern, cast_slice_mut, pod_read_unaligned};
+use bytemuck::{AnyBitPattern, bytes_of, cast_slice_mut, pod_read_unaligned};
 use rayon::prelude::*;
 use std::io::{self, Read, Seek};
 use taproof_arith::{Domain, G1, G2, Point};
@@ -25,7 +25,11 @@ pub enum ReadError {
     #[error(transparent)]
     Container(#[from] ContainerError),
     /// The key is for another proof system.
-    #[error("the key's protocol is number {0}, where groth16, number {PROTOCOL_GROTH16}, is read")]
+    #[error(
+        "the key is one of {} (protocol {}), where Groth16 (protocol {PROTOCOL_GROTH16}) is read",
+        protocol_name(*.0),
+        .0
+    )]
     Protocol(u32),
     /// There is no such domain.
     #[error("a domain of {found} roots, where a power of two up to 2^{log_size_max} is read")]
@@ -142,6 +146,7 @@ pub fn read(reader: impl Read + Seek) -> Result<ProvingKey, ReadError> {
     let b_wires = occurring(&b_g1);
     let (b_g1, b_g2) = (without_infinity(b_g1), without_infinity(b_g2));
     let (matrices, rows) = read_matrices(&mut file, wires, public_inputs + 1, roots)?;
+    let beacons_only = read_beacons_only(&mut file, &points.delta_g1)?;
     let counts = Counts::new(wires, public_inputs + 1, rows, log_domain_size)
         .expect("rows lie in the domain, and the other counts were checked");
     let mut key = ProvingKey {
@@ -149,6 +154,7 @@ pub fn read(reader: impl Read + Seek) -> Result<ProvingKey, ReadError> {
         matrix_hash: [0; 32],
         counts,
         points,
+        beacons_only,
         ic,
         a_wires,
         a,
@@ -274,6 +280,37 @@ fn read_matrices<R: Read + Seek>(
         }
     }
     builder.finish(public_wires).ok_or(ReadError::PublicRows)
+}
+
+/// Whether the key has contributions and all are beacons. A list that does not decode, or is not this key's, says nothing: no prover needs it.
+fn read_beacons_only<R: Read + Seek>(file: &mut Container<R>, delta: &G1) -> Result<bool, ReadError> {
+    const SECTION: u32 = 10;
+    /// Room for two thousand contributions.
+    const LENGTH_MAX: u64 = 1 << 20;
+    match file.start(SECTION, LENGTH_MAX) {
+        Ok(bytes) => Ok(are_beacons_only(&bytes, delta).unwrap_or(false)),
+        Err(ContainerError::MissingSection(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The list of contributions: the circuit's hash (64 bytes), their number (4), then for each delta after it (64), three more points (64, 64,
+/// 128), the transcript (64), the type (4), of which 1 is a beacon's, and the length of its parameters (4) and they themselves.
+fn are_beacons_only(bytes: &[u8], delta: &G1) -> Option<bool> {
+    const TYPE_AT: usize = 3 * 64 + 128 + 64;
+    const TYPE_BEACON: u32 = 1;
+    let number = |bytes: &[u8]| Some(u32::from_le_bytes(*bytes.first_chunk()?));
+    let (count, mut rest) = bytes.get(64..)?.split_at_checked(4)?;
+    let mut last = None;
+    for _ in 0..number(count)? {
+        let (contribution, after) = rest.split_at_checked(TYPE_AT + 8)?;
+        if number(&contribution[TYPE_AT..])? != TYPE_BEACON {
+            return Some(false);
+        }
+        last = Some(&contribution[..64]);
+        rest = after.get(usize::try_from(number(&contribution[TYPE_AT + 4..])?).ok()?..)?;
+    }
+    Some(last == Some(bytes_of(delta)))
 }
 
 /// How many coefficients are read at a time.

@@ -2,7 +2,7 @@ mod circuit;
 
 use super::*;
 use crate::{
-    foreign_key::ForeignKey,
+    foreign_key::{ForeignKey, ForeignVerifyError, ForeignVerifyingKey, VerifyingKeyError, Weakness},
     key_file::{self, Key, KeyFile, KeyFileError},
     progress::Silent,
     prove::{Blinding, ForeignProveError, prove, prove_foreign},
@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use std::{fs, io::Cursor, path::PathBuf, sync::LazyLock};
-use taproof_circuits::iden3::ContainerError;
+use taproof_circuits::iden3::{ContainerError, json::VerifyingKeyPoints};
 use taproof_verifier::groth16::PointError;
 
 fn read_bytes(bytes: &[u8]) -> Result<ProvingKey, ReadError> {
@@ -41,7 +41,7 @@ fn blinding() -> Blinding {
 fn assert_agrees_with_ark(circuit: &Circuit) {
     let key = key(&circuit.zkey());
     assert_eq!((key.counts().rows(), key.counts().public_wires()), (circuit.rows(), circuit.public_wires));
-    assert!(!key.is_forgeable());
+    assert_eq!(key.weakness(), None);
     let mut rng = rng();
     let (r, s) = (Fr::rand(&mut rng), Fr::rand(&mut rng));
     let blinding = circuit.blinding(r, s);
@@ -169,10 +169,106 @@ fn a_key_without_contributions_proves_and_is_known_as_forgeable() {
     let (gamma, delta) = (84 + 2 * 64 + 128, 84 + 2 * 64 + 2 * 128 + 64);
     parameters.copy_within(gamma..gamma + 128, delta);
     let key = key(&zkey);
-    assert!(key.is_forgeable());
+    assert_eq!(key.weakness(), Some(Weakness::NoContribution));
     // Delta in G1 is another point now, so the key contradicts itself, which no proof survives.
     let attempt = prove_foreign(&key, &CIRCUIT.witness, &Blinding::fresh(), &Silent);
     assert!(matches!(attempt, Err(ForeignProveError::Unsatisfied)));
+}
+
+/// A list of contributions: the types, after the last of which delta is that of the key.
+fn contributions(types: &[u32], delta: &[u8]) -> Vec<u8> {
+    let mut bytes = [&[3; 64][..], &(types.len() as u32).to_le_bytes()].concat();
+    for (position, kind) in types.iter().enumerate() {
+        bytes.extend(if position + 1 == types.len() { delta } else { &[5; 64] });
+        bytes.extend([7; 64 + 64 + 128 + 64]);
+        bytes.extend(kind.to_le_bytes());
+        // Parameters of two lengths: a name of a contribution, rounds and hash of a beacon.
+        let parameters: &[u8] = if *kind == 0 { &[1, 1, b'a'] } else { &[2, 10, 3, 2, 1, 2] };
+        bytes.extend((parameters.len() as u32).to_le_bytes());
+        bytes.extend(parameters);
+    }
+    bytes
+}
+
+#[test]
+fn a_key_with_only_beacons_is_known_as_forgeable() {
+    let weakness = |list: Option<Vec<u8>>| {
+        let mut zkey = ZKEY.clone();
+        zkey.0.retain(|(section, _)| *section != 10);
+        zkey.0.extend(list.map(|list| (10, list)));
+        let key = key(&zkey);
+        // The key file that it is made into says the same.
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("key");
+        key_file::write(&read_bytes(&zkey.bytes()).expect("well-formed"), &path).expect("there is room");
+        assert_eq!(ForeignKey::open(&path).expect("just written").weakness(), key.weakness());
+        key.weakness()
+    };
+    let delta_at = 84 + 2 * 64 + 2 * 128;
+    let delta = ZKEY.clone().section(2)[delta_at..delta_at + 64].to_vec();
+    let list = |types: &[u32]| contributions(types, &delta);
+    let forgeable = Some(Weakness::BeaconsOnly);
+    assert_eq!(weakness(Some(list(&[1]))), forgeable);
+    assert_eq!(weakness(Some(list(&[1, 1]))), forgeable);
+    for types in [&[0][..], &[0, 1], &[1, 0], &[1, 0, 1], &[]] {
+        assert_eq!(weakness(Some(list(types))), None, "{types:?}");
+    }
+    // What does not decode, is another key's or is not there says nothing, and no prover needs it.
+    assert_eq!(weakness(None), None);
+    assert_eq!(weakness(Some(contributions(&[1], &[9; 64]))), None);
+    for length in [0, 64, 66, 68, 100, list(&[1]).len() - 1] {
+        assert_eq!(weakness(Some(list(&[1])[..length].to_vec())), None, "{length} bytes");
+    }
+    let mut long = list(&[1]);
+    long[64 + 4 + 384 + 4..64 + 4 + 384 + 8].fill(255);
+    assert_eq!(weakness(Some(long)), None);
+}
+
+#[test]
+fn a_verifying_key_checks_proofs_for_any_number_of_inputs() {
+    for public_wires in [1, 2, 4] {
+        let circuit = Circuit::random(public_wires as u64, 6, public_wires, Values::Random);
+        let key = key(&circuit.zkey());
+        let proven = prove_foreign(&key, &circuit.witness, &blinding(), &Silent).expect("it satisfies");
+        let points = key.verifying_key();
+        let verifying = ForeignVerifyingKey::new(&points).expect("a key");
+        assert!(!verifying.is_forgeable());
+        assert_eq!(verifying.verify(proven.public_inputs(), proven.proof()), Ok(()));
+        let mut more = proven.public_inputs().to_vec();
+        more.push(Fr::ONE);
+        let (expected, found) = (public_wires - 1, public_wires);
+        let count = ForeignVerifyError::InputCount { expected, found };
+        assert_eq!(verifying.verify(&more, proven.proof()), Err(count));
+        for input in 0..proven.public_inputs().len() {
+            let mut others = proven.public_inputs().to_vec();
+            others[input] += Fr::ONE;
+            assert_eq!(verifying.verify(&others, proven.proof()), Err(ForeignVerifyError::Rejected));
+        }
+        let off = ark_bn254::G1Affine::new_unchecked(Fq::ONE, Fq::ONE);
+        let altered = VerifyingKeyPoints { alpha: off, ..points.clone() };
+        assert!(matches!(ForeignVerifyingKey::new(&altered), Err(VerifyingKeyError::FixedPoint(_))));
+        let altered = VerifyingKeyPoints { ic: vec![off], ..points.clone() };
+        assert!(matches!(ForeignVerifyingKey::new(&altered), Err(VerifyingKeyError::IcPoint { index: 0, .. })));
+        let none = VerifyingKeyPoints { ic: Vec::new(), ..points.clone() };
+        assert_eq!(ForeignVerifyingKey::new(&none).map(|_| ()), Err(VerifyingKeyError::NoIcPoint));
+        let forgeable = VerifyingKeyPoints { gamma: points.delta, ..points };
+        assert!(ForeignVerifyingKey::new(&forgeable).expect("a key").is_forgeable());
+    }
+}
+
+#[test]
+fn keys_of_other_protocols_and_curves_are_named() {
+    for (number, name) in [(2, "PLONK"), (10, "FFLONK"), (77, "an unknown protocol")] {
+        let error = fault(1, |section| section.copy_from_slice(&u32::to_le_bytes(number))).to_string();
+        assert!(error.contains(name) && error.contains("Groth16"), "{error}");
+    }
+    let order = "1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab";
+    let mut order = hex::decode(order).expect("digits");
+    order.reverse();
+    let error = fault(2, |section| {
+        *section = [&48u32.to_le_bytes()[..], &order, &[0; 900]].concat();
+    });
+    assert!(error.to_string().starts_with("the file is one of BLS12-381"), "{error}");
 }
 
 /// What reading says of the key with one section altered.
@@ -191,7 +287,7 @@ fn faults_of_the_container_and_the_parameters_are_named() {
     assert!(matches!(fault(1, |s| s.push(0)), E::Container(C::SectionLength { section: 1, .. })));
     for (offset, field) in [(4, "base field"), (40, "scalar field")] {
         let other = fault(2, |s| s[offset] ^= 1);
-        assert!(matches!(other, E::Container(C::OtherField { section: 2, field: found }) if found == field));
+        assert!(matches!(other, E::Container(C::OtherField { section: 2, field: found, .. }) if found == field));
     }
     // The curve that iden3's tools know besides has a longer base field.
     assert!(matches!(fault(2, |s| s[0] = 48), E::Container(C::OtherField { field: "base field", .. })));

@@ -1,7 +1,7 @@
-// Makes first.zkey, to which nobody has contributed, circuit.zkey, to which somebody has, and vk.json, the verifying key of the
-// latter, from circuit.r1cs in the current folder: what `snarkjs powersoftau` and `snarkjs zkey` do, in one process.
+// Makes first.zkey, to which nobody has contributed, circuit.zkey, to which somebody has, vk.json, the verifying key of the latter,
+// beacon.zkey, of which everybody knows the secret, and plonk.zkey, of another protocol, from circuit.r1cs in the current folder: what `snarkjs powersoftau` and `snarkjs zkey` do, in one process.
 const fs = require("fs");
-const { curves, powersOfTau, zKey } = require("snarkjs");
+const { curves, plonk, powersOfTau, zKey } = require("snarkjs");
 
 const POWER = 4;
 
@@ -12,6 +12,9 @@ async function main() {
     await powersOfTau.preparePhase2("tau.ptau", "final.ptau");
     await zKey.newZKey("circuit.r1cs", "final.ptau", "first.zkey");
     await zKey.contribute("first.zkey", "circuit.zkey", "test", "entropy");
+    await zKey.beacon("first.zkey", "beacon.zkey", "test", "0102030405060708090a0b0c0d0e0f10", 10);
+    await zKey.beacon("circuit.zkey", "final.zkey", "test", "0102030405060708090a0b0c0d0e0f10", 10);
+    await plonk.setup("circuit.r1cs", "final.ptau", "plonk.zkey");
     fs.writeFileSync("vk.json", JSON.stringify(await zKey.exportVerificationKey("circuit.zkey")));
 }
 

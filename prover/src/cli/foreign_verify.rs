@@ -1,0 +1,102 @@
+//! `taproof verify --vkey` and `taproof export --vkey`: proofs and keys of other people's circuits.
+
+use super::{
+    Global,
+    failure::{Exit, Failure, Fallible, Result},
+    input::{Form, Input},
+    output::{open_output, write_json},
+};
+use clap::Args;
+use serde::Serialize;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use taproof::{
+    foreign_key::{ForeignVerifyError, ForeignVerifyingKey, Weakness},
+    output_file::Access,
+};
+use taproof_circuits::iden3::json::{ProofJson, PublicJson, VerifyingKeyJson, VerifyingKeyPoints};
+use taproof_verifier::groth16::Proof;
+
+/// A proof of a circuit that is not Taproof's.
+#[derive(Debug, Args)]
+pub(crate) struct ForeignVerifyArgs {
+    /// The verifying key, as `snarkjs zkey export verificationkey` and `taproof export --vkey` write it.
+    #[arg(long, value_name = "FILE", requires_all = ["proof", "public"], help_heading = HEADING)]
+    vkey: Option<PathBuf>,
+    /// The proof, as taproof, snarkjs and rapidsnark write it.
+    #[arg(long, value_name = "FILE", requires_all = ["vkey", "public"], help_heading = HEADING)]
+    proof: Option<PathBuf>,
+    /// The public inputs.
+    #[arg(long, value_name = "FILE", requires_all = ["vkey", "proof"], help_heading = HEADING)]
+    public: Option<PathBuf>,
+}
+
+const HEADING: &str = "Other people's circuits";
+
+#[derive(Serialize)]
+struct VerifyReport {
+    public_inputs: usize,
+    forgeable: bool,
+    milliseconds: f64,
+}
+
+impl ForeignVerifyArgs {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        let (Some(vkey), Some(proof_path), Some(public_path)) = (self.vkey, self.proof, self.public) else {
+            return Err(Failure::new(Exit::Failed, "nothing to verify").advise("name a file of proofs"));
+        };
+        let key: VerifyingKeyJson = Input::open(&vkey)?.json(Form::VerifyingKey)?;
+        let proof: ProofJson = Input::open(&proof_path)?.json(Form::Proof)?;
+        let public: PublicJson = Input::open(&public_path)?.json(Form::Public)?;
+        let named = |path: &Path| path.display().to_string();
+        let key = VerifyingKeyPoints::try_from(&key).or_exit_while(Exit::Input, named(&vkey))?;
+        let key = ForeignVerifyingKey::new(&key).or_exit_while(Exit::Input, named(&vkey))?;
+        let proof = Proof::try_from(&proof).or_exit_while(Exit::Input, named(&proof_path))?;
+        let public = public.inputs().or_exit_while(Exit::Input, named(&public_path))?;
+        let started = Instant::now();
+        key.verify(&public, &proof).map_err(|error| match error {
+            ForeignVerifyError::InputCount { .. } => {
+                Failure::of(Exit::Input, error).advise("take the key and the public inputs of the same circuit")
+            }
+            _ => Failure::of(Exit::Refuted, error),
+        })?;
+        let report = VerifyReport {
+            public_inputs: public.len(),
+            forgeable: key.is_forgeable(),
+            milliseconds: started.elapsed().as_secs_f64() * 1_000.0,
+        };
+        global.console().report(&report, |report| {
+            let (count, milliseconds) = (report.public_inputs, report.milliseconds);
+            let holds = format!("the proof holds for {count} public inputs ({milliseconds:.1} ms)");
+            if report.forgeable { format!("{holds}\nwarning: {}", Weakness::NoContribution) } else { holds }
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct ExportReport {
+    public_inputs: usize,
+    out: PathBuf,
+}
+
+/// Writes the verifying key of a .zkey or of a key that was made ready, one of Taproof's own included.
+pub(super) fn export_verifying_key(key: &Path, out: Option<PathBuf>, global: &Global) -> Result {
+    const NAME: &str = "verification_key.json";
+    let out = match out {
+        None => NAME.into(),
+        Some(folder) if folder.is_dir() => folder.join(NAME),
+        Some(file) => file,
+    };
+    let output = open_output(&out, Access::Public, &[key])?;
+    let console = global.console().beside([&output]);
+    let spinner = console.spinner("reading the key");
+    let verifying = Input::open(key)?.verifying_key()?;
+    spinner.finish_and_clear();
+    write_json(output, &VerifyingKeyJson::from(&verifying))?;
+    let report = ExportReport { public_inputs: verifying.ic.len().saturating_sub(1), out };
+    console.report(&report, |report| {
+        format!("verifying key for {} public inputs in {}", report.public_inputs, report.out.display())
+    })
+}

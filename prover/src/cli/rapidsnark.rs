@@ -1,0 +1,101 @@
+//! rapidsnark's own command line: four paths, nothing said if all goes well, exit code 1 if anything does not.
+
+use super::{
+    failure::{Exit, Fallible, Result},
+    input::{Form, Input},
+    output::open_outputs,
+};
+use clap::Args;
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use taproof::{
+    output_file::Access,
+    progress::Silent,
+    prove::{Blinding, prove_foreign},
+};
+use taproof_circuits::iden3::{
+    json::{ProofJson, PublicJson},
+    read_wtns,
+};
+
+/// Proves a witness of any circom circuit, with the arguments, the files and the silence of rapidsnark's `prover`.
+///
+/// The same happens, without the word, where the program is called by the name `prover` or `rapidsnark`: a link of that
+/// name takes rapidsnark's place in scripts. Unlike rapidsnark it verifies the proof before it writes it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taproof rapidsnark circuit.zkey witness.wtns proof.json public.json
+  ln -s $(command -v taproof) ~/bin/prover && prover circuit.zkey witness.wtns proof.json public.json
+
+Exit codes are rapidsnark's: 0 for a proof, 1 for anything else. RAYON_NUM_THREADS sets the number of threads.")]
+pub(crate) struct Rapidsnark {
+    /// The key: a .zkey, or what `taproof import-zkey` has made of it, which is opened at once.
+    key: PathBuf,
+    /// The witness.
+    witness: PathBuf,
+    /// Where to write the proof.
+    proof: PathBuf,
+    /// Where to write the public inputs.
+    public: PathBuf,
+}
+
+impl Rapidsnark {
+    /// Proves; whatever goes wrong, the exit code is rapidsnark's.
+    pub(crate) fn run(self) -> Result {
+        self.prove().map_err(|failure| failure.with_exit(Exit::Failed))
+    }
+
+    /// Proves, and tells a failure as rapidsnark does.
+    fn main(self) -> ExitCode {
+        match self.prove() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                // Nobody is left to tell if standard error is gone.
+                let _ = writeln!(io::stderr().lock(), "Error: {}", failure.message());
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn prove(self) -> Result {
+        let outputs = [&self.proof, &self.public].map(|path| (path.as_path(), Access::Public));
+        let mut outputs = open_outputs(&outputs, &[&self.key, &self.witness])?.into_iter();
+        let key = Input::open(&self.key)?.key()?;
+        let mut witness = Input::open(&self.witness)?;
+        witness.expect(Form::Witness)?;
+        let witness = witness.decode(|reader| read_wtns(reader))?;
+        let proven = prove_foreign(&key, &witness, &Blinding::fresh(), &Silent).or_exit(Exit::Refuted)?;
+        let proof = serde_json::to_string(&ProofJson::from(proven.proof()).without_curve())?;
+        let public = serde_json::to_string(&PublicJson::new(proven.public_inputs()))?;
+        for (text, path) in [(proof, self.proof), (public, self.public)] {
+            let output = outputs.next().expect("two files were opened");
+            output
+                .write(|file| file.write_all(text.as_bytes()))
+                .or_exit_while(Exit::Failed, path.display().to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs rapidsnark's command line if the program is called by the name of rapidsnark's program.
+pub(crate) fn main_by_name(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let name = arguments.next()?;
+    let name = Path::new(&name).file_stem()?.to_str()?;
+    if name != "prover" && name != "rapidsnark" {
+        return None;
+    }
+    let arguments: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
+    let Ok([key, witness, proof, public]) = <[PathBuf; 4]>::try_from(arguments) else {
+        let usage = format!(
+            "Invalid number of parameters\nUsage: {name} <circuit.zkey> <witness.wtns> <proof.json> <public.json>"
+        );
+        let _ = writeln!(io::stderr().lock(), "{usage}");
+        return Some(ExitCode::FAILURE);
+    };
+    Some(Rapidsnark { key, witness, proof, public }.main())
+}
