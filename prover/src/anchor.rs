@@ -82,7 +82,7 @@ pub enum AnchorError {
     #[error("the output {0} is given twice")]
     DuplicateFunding(OutPoint),
     /// The coins do not suffice.
-    #[error("the anchor needs {needed_sat} sat, and the coins given are worth {available_sat} sat")]
+    #[error("{needed_sat} sat are needed for outputs and fees, and the coins given are worth {available_sat} sat")]
     InsufficientFunds {
         /// Outputs and fees, if all coins are spent.
         needed_sat: u64,

@@ -14,6 +14,7 @@
 mod compact;
 mod error;
 mod stored_follower;
+mod stored_headers;
 mod summary;
 mod tables;
 
@@ -272,6 +273,25 @@ impl ChainStore {
             };
             let last = first.saturating_add(count_max.saturating_sub(1)).min(*heights.end());
             if count_max == 0 { Ok(Vec::new()) } else { compact::read(transaction, &head, first..=last) }
+        })
+    }
+
+    /// Whether the log has begun: blocks were scanned up to some height.
+    fn has_log(&self) -> Result<bool, ChainStoreError> {
+        self.read(false, |_, head| Ok(head.logged_height.is_some()))
+    }
+
+    /// Forgets all headers, of which the next to be added is at a height, unless the log has begun.
+    fn forget_headers(&self, first: u32) -> Result<(), ChainStoreError> {
+        if self.header_heights()?.is_none() {
+            return Ok(());
+        }
+        self.write(|transaction, head| {
+            let Some(mut head) = head.filter(|head| head.logged_height.is_none()) else { return Ok(()) };
+            head.headers_count = 0;
+            compact::truncate(transaction, &mut head, 0)?;
+            head.headers_first = first;
+            head.put(transaction)
         })
     }
 

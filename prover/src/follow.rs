@@ -12,6 +12,7 @@ use crate::{
     node::{ChainSource, NodeError},
 };
 use bitcoin::{Block, BlockHash, Network, block::Header};
+use std::{thread, time::Duration};
 use taproof_verifier::{
     block::BlockError,
     follow::{Checkpoint, Event, Follower, Params, StartError},
@@ -19,8 +20,14 @@ use taproof_verifier::{
     program::Program,
 };
 
-/// How often a source may reorganise while its headers are read before that counts as a fault of the source.
-pub(crate) const ATTEMPTS_MAX: usize = 16;
+/// How often in a row a source may change while it is read, without anything new, before it is left at that.
+const CHANGES_MAX: u32 = 16;
+/// How many changes in a row are followed without a pause, and the first and the longest pause after those.
+const CHANGES_WITHOUT_PAUSE: u32 = 4;
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How often a block is asked for that is not there: of several back ends behind one address another may have it.
+const BLOCK_REQUESTS: u32 = 2;
 /// Headers whose median bounds the time of the next.
 const MEDIAN_TIME_SPAN: u32 = 11;
 /// How many headers are asked for at a time, which bounds what they take before they are checked.
@@ -76,7 +83,7 @@ pub enum FollowError {
         found: BlockHash,
     },
     /// The source reorganises faster than its headers can be read.
-    #[error("the source's chain changed {ATTEMPTS_MAX} times while it was read")]
+    #[error("the source's chain changes all the time while it is read")]
     Unsteady,
 }
 
@@ -145,12 +152,73 @@ pub(crate) fn sync_headers_with<E: From<FollowError>>(
     follower: &mut Follower,
     accepted: &mut OnHeader<'_, E>,
 ) -> Result<(), E> {
-    for _ in 0..ATTEMPTS_MAX {
-        if read_branch(source, follower, accepted)? {
+    let mut changes = Changes::default();
+    loop {
+        let work = follower.headers().work();
+        let read = read_branch(source, follower, changes.count, accepted)?;
+        if read == Read::All {
             return Ok(());
         }
+        if follower.headers().work() > work {
+            changes.forget();
+        } else if !changes.pause() {
+            // A source that tells of blocks and does not give their headers is as good as one that has none.
+            return if read == Read::Short { Ok(()) } else { Err(FollowError::Unsteady.into()) };
+        }
     }
-    Err(FollowError::Unsteady.into())
+}
+
+/// What came of reading a source's headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    /// All that it has.
+    All,
+    /// Fewer than it told of: its chain changed meanwhile, or several back ends stand behind one address.
+    Short,
+    /// Headers of another branch than the block that both had.
+    Changed,
+}
+
+/// Counts how often in a row a source changed while it was read, without anything new.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Changes {
+    count: u32,
+}
+
+impl Changes {
+    /// Something new was read.
+    pub(crate) fn forget(&mut self) {
+        self.count = 0;
+    }
+
+    /// Counts a change, and waits a little where there were several; `false` if there were too many.
+    fn pause(&mut self) -> bool {
+        self.count += 1;
+        if self.count > CHANGES_MAX {
+            return false;
+        }
+        if let Some(exponent) = self.count.checked_sub(CHANGES_WITHOUT_PAUSE) {
+            thread::sleep(PAUSE_FIRST.saturating_mul(1 << exponent.min(16)).min(PAUSE_MAX));
+        }
+        true
+    }
+
+    /// Counts that a block of the follower's best chain is not to be had, and says whether to read on. If that goes on, a block
+    /// that is not final by its headers is one that the source does not have yet, and where the others are scanned all is done.
+    ///
+    /// # Errors
+    /// [`NodeError::Block`] if the block is final: its source should have it.
+    pub(crate) fn missing(&mut self, follower: &Follower) -> Result<bool, FollowError> {
+        if self.pause() {
+            return Ok(true);
+        }
+        match follower.next_block() {
+            Some(next) if next.height <= follower.headers().final_block().height => {
+                Err(NodeError::Block(next.hash).into())
+            }
+            _ => Ok(false),
+        }
+    }
 }
 
 /// Scans the next block of the follower's best chain; `None` if all are scanned.
@@ -165,7 +233,13 @@ pub fn scan_next(source: &dyn ChainSource, follower: &mut Follower) -> Result<Op
 /// Reads the next block of the follower's best chain; `None` if all are scanned.
 pub(crate) fn next_block(source: &dyn ChainSource, follower: &Follower) -> Result<Option<Block>, FollowError> {
     let Some(next) = follower.next_block() else { return Ok(None) };
-    Ok(Some(source.block(&next.hash)?))
+    let mut block = source.block(&next.hash);
+    for _ in 1..BLOCK_REQUESTS {
+        if let Err(NodeError::Block(_)) = block {
+            block = source.block(&next.hash);
+        }
+    }
+    Ok(Some(block?))
 }
 
 /// Reads and scans all that the source has, giving each event to `observe` as it comes, with the follower as it is then.
@@ -178,7 +252,8 @@ pub fn catch_up<E: From<FollowError>>(
     follower: &mut Follower,
     mut observe: impl FnMut(&Follower, Option<Event>) -> Result<(), E>,
 ) -> Result<(), E> {
-    for _ in 0..ATTEMPTS_MAX {
+    let mut changes = Changes::default();
+    loop {
         sync_headers_with(source, follower, &mut |follower, _, event| match event {
             Some(event) => observe(follower, Some(event)),
             None => Ok(()),
@@ -186,17 +261,18 @@ pub fn catch_up<E: From<FollowError>>(
         loop {
             match scan_next(source, follower) {
                 Ok(Some(events)) => {
+                    changes.forget();
                     events.into_iter().try_for_each(|event| observe(follower, Some(event)))?;
                     observe(follower, None)?;
                 }
                 Ok(None) => return Ok(()),
-                // The block has left the source's chain since its header was read.
-                Err(FollowError::Node(NodeError::Block(_))) => break,
+                // The block has left the source's chain since its header was read, or another back end answers.
+                Err(FollowError::Node(NodeError::Block(_))) if changes.missing(follower)? => break,
+                Err(FollowError::Node(NodeError::Block(_))) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         }
     }
-    Err(FollowError::Unsteady.into())
 }
 
 pub(crate) fn expect_network(source: &dyn ChainSource, expected: Network) -> Result<(), FollowError> {
@@ -252,25 +328,28 @@ fn left_below_final(source: &dyn ChainSource, follower: &Follower, error: Header
     }
 }
 
-/// Reads the source's headers above the last block that both chains have; `false` if its chain changed meanwhile.
+/// Reads the source's headers above the last block that both chains have, or above one that lies so many blocks below it:
+/// known headers do no harm, and those of another branch follow on one that is known.
 fn read_branch<E: From<FollowError>>(
     source: &dyn ChainSource,
     follower: &mut Follower,
+    back_blocks: u32,
     accepted: &mut OnHeader<'_, E>,
-) -> Result<bool, E> {
+) -> Result<Read, E> {
     let tip_height = source.tip_height().map_err(FollowError::from)?;
-    let mut height = common_height(source, follower, tip_height)?;
+    let common = common_height(source, follower, tip_height)?;
+    let mut height = common.saturating_sub(back_blocks).max(follower.headers().final_block().height);
     while height < tip_height {
         let headers = source.headers(height + 1, HEADERS_AT_A_TIME.min(tip_height - height));
         let headers = headers.map_err(FollowError::from)?;
         if headers.is_empty() {
-            return Ok(false);
+            return Ok(Read::Short);
         }
         height += headers.len() as u32;
         for header in headers {
             match follower.accept_header(header) {
                 Ok(event) => accepted(follower, &header, event)?,
-                Err(HeaderError::ParentUnknown { .. }) => return Ok(false),
+                Err(HeaderError::ParentUnknown { .. }) => return Ok(Read::Changed),
                 Err(error @ HeaderError::ForksBelowFinal { .. }) => {
                     return Err(left_below_final(source, follower, error).into());
                 }
@@ -278,7 +357,7 @@ fn read_branch<E: From<FollowError>>(
             }
         }
     }
-    Ok(true)
+    Ok(Read::All)
 }
 
 /// The height of the last block that both chains have.
@@ -290,12 +369,14 @@ fn common_height(source: &dyn ChainSource, follower: &Follower, tip_height: u32)
     }
     let mut height = headers.tip().height.min(tip_height);
     loop {
-        let hash = source.block_hash(height)?.ok_or(FollowError::TooShort(height))?;
-        if headers.contains(BlockId { height, hash }) {
-            return Ok(height);
-        }
-        if height == final_height {
-            return Err(left_below_final(source, follower, HeaderError::ForksBelowFinal { hash, final_height }));
+        match source.block_hash(height)? {
+            Some(hash) if headers.contains(BlockId { height, hash }) => return Ok(height),
+            Some(hash) if height == final_height => {
+                return Err(left_below_final(source, follower, HeaderError::ForksBelowFinal { hash, final_height }));
+            }
+            // The source became shorter since it told of its tip, or another back end answers.
+            None if height == final_height => return Err(FollowError::TooShort(height)),
+            _ => {}
         }
         height -= 1;
     }

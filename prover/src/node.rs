@@ -22,8 +22,9 @@ use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid,
 
 pub use embedded::{EmbeddedNode, MineError};
 pub use error::{ErrorClass, NodeError, RejectClass, Rejection};
-pub use esplora::{EsploraNode, HistoryEntry, Located};
+pub use esplora::{EsploraNode, HistoryEntry, Located, Patience};
 pub use facts::{Acceptance, Coin, CoinScan, FeeFloors, Found, PackageVerdict, PoolEntry, Sent, SyncState, Unspent};
+pub use reject::policy_advice;
 pub use rpc::{RpcAuth, RpcNode};
 
 /// The blocks of a best chain.

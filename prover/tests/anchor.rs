@@ -6,7 +6,10 @@
 mod bitcoind;
 
 use bitcoin::{Address, NetworkKind, Psbt, ScriptBuf, bip32::Xpriv, key::Secp256k1};
-use bitcoind::Bitcoind;
+use bitcoind::{
+    Bitcoind,
+    proxy::{Fault, Proxy},
+};
 use serde_json::Value;
 use std::{
     fs,
@@ -102,9 +105,14 @@ impl Scene {
 
     /// Starts the service, which runs until it is told to end.
     fn serve(&self, arguments: &[&str]) -> Running {
-        let arguments = self.with_node(&[&["anchor", "run", "--every", "1"], arguments].concat());
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let mut child = self.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        self.serve_at(&self.bitcoind.url(), arguments)
+    }
+
+    /// As [`Scene::serve`], with the node at another address.
+    fn serve_at(&self, url: &str, arguments: &[&str]) -> Running {
+        let cookie = self.bitcoind.cookie_file();
+        let node = ["anchor", "run", "--every", "1", "--node", url, "--cookie", cookie.to_str().unwrap()];
+        let mut child = self.command(&[&node, arguments].concat()).stdout(Stdio::piped()).spawn().unwrap();
         let journal = BufReader::new(child.stdout.take().unwrap());
         Running { child, journal }
     }
@@ -123,14 +131,27 @@ struct Running {
 impl Running {
     /// Reads the journal until it says something of a batch.
     fn wait_for(&mut self, batch: u64, event: &str, field: &str, value: &str) {
+        self.read_until(&format!("batch {batch} {event} {value}"), |note| {
+            note["batch"] == batch && note["event"] == event && note[field] == value
+        });
+    }
+
+    /// Reads the journal until there is a line of a kind.
+    fn read_until(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         loop {
             let mut line = String::new();
-            assert!(self.journal.read_line(&mut line).unwrap() > 0, "it ended before batch {batch} {event} {value}");
+            assert!(self.journal.read_line(&mut line).unwrap() > 0, "it ended before {what}");
             let note: Value = serde_json::from_str(&line).unwrap();
-            if note["batch"] == batch && note["event"] == event && note[field] == value {
-                return;
+            if is_it(&note) {
+                return note;
             }
         }
+    }
+
+    /// Reads the journal until it says that it waits for something that is told by these words.
+    fn wait_for_waiting(&mut self, words: &str) -> Value {
+        let waits = |note: &Value| note["event"] == "waits" && note["reason"].as_str().unwrap().contains(words);
+        self.read_until(&format!("it waits: {words}"), waits)
     }
 
     fn wait_for_state(&mut self, batch: u64, state: &str) {
@@ -188,6 +209,51 @@ fn the_service_anchors_as_blocks_come_and_ends_when_it_is_told_to() {
     assert_eq!((&anchored["closed"], &anchored["commits"]), (&true.into(), &1.into()));
     assert_eq!((&anchored["commit_txid"], &anchored["reveal_txid"]), (&sent["commit_txid"], &sent["reveal_txid"]));
     assert_eq!(scene.on_chain(&["follow"])["batches"], 1);
+}
+
+#[test]
+fn the_service_waits_for_its_node_from_the_start_on_and_says_so() {
+    let scene = Scene::new(1);
+    let proxy = Proxy::start(scene.bitcoind.rpc_port());
+    let url = proxy.url();
+    // What ends one look ends a command that looks once.
+    proxy.set(Fault::Refuse);
+    let cookie = scene.bitcoind.cookie_file();
+    let once = ["anchor", "run", "--once", "--node", &url, "--cookie", cookie.to_str().unwrap()];
+    assert!(scene.failure(1, &once).contains("does not answer"));
+    let mut wrong = once;
+    wrong[6] = "/nowhere/.cookie";
+    assert!(scene.failure(3, &wrong).contains("/nowhere/.cookie"));
+
+    let mut service = scene.serve_at(&url, &[]);
+    let waits = service.wait_for_waiting("does not answer");
+    assert!(waits["seconds"].as_u64().unwrap() >= 1 && waits["advice"].is_string());
+    proxy.set(Fault::Answer("HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n"));
+    service.wait_for_waiting("refuses the user and password");
+    proxy.set(Fault::None);
+    service.wait_for_reveal(0);
+
+    let faults = [
+        ("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", "HTTP status 500"),
+        ("HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n", "does not allow"),
+        (
+            "HTTP/1.1 500 X\r\nContent-Length: 58\r\n\r\n{\"result\":null,\"error\":{\"code\":-1,\"message\":\"no\"},\"id\":0}\n",
+            "code -1: no",
+        ),
+        (
+            "HTTP/1.1 500 X\r\nContent-Length: 62\r\n\r\n{\"result\":null,\"error\":{\"code\":-32603,\"message\":\"no\"},\"id\":0}\n",
+            "code -32603: no",
+        ),
+    ];
+    for (answer, words) in faults {
+        proxy.set(Fault::Answer(answer));
+        service.wait_for_waiting(words);
+        proxy.set(Fault::None);
+        service.read_until("it goes on", |note| note["event"] == "goes_on");
+    }
+    scene.mine(1);
+    service.wait_for_state(0, "in block");
+    service.end_by("-TERM");
 }
 
 /// Signs a file as a signer does who has the words, into another folder.

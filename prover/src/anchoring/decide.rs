@@ -1,7 +1,7 @@
 //! The rules: in which state a batch's anchor is, and what is to be done next. Nothing here reads a clock, a node or a file.
 
 use super::{
-    Config, Fees, Generation, GenerationView, Hold, Inputs, Job, Place, Spender, Standing, State, Sweep, View,
+    Attempt, Config, Fees, Generation, GenerationView, Hold, Inputs, Job, Place, Spender, Standing, State, Sweep, View,
     fees::FeeRange,
     job::generation_progress,
     view::{Anchored, Fate},
@@ -89,18 +89,21 @@ impl Decision {
 /// Decides on one batch. The gate is here: right before anything is sent, [`Standing`] says what the rules make of the payload
 /// at the tip, so a batch is published, deferred or stale on what is true then.
 pub fn decide(job: &Job, view: &View, config: &Config) -> Decision {
-    if !view.is_synced {
-        return Decision::held(job.state, Hold::NodeSyncing);
+    if let Some(hold) = &view.node_hold {
+        return Decision::held(job.state, hold.clone());
     }
     match &view.standing {
         Standing::Anchored(anchored) => settled(job, view, config, anchored),
         Standing::AnchoredBefore => {
             let is_closed = leftovers(job, view).next().is_none();
             Decision { is_closed, ..Decision::rest(State::Final, "anchored before the blocks that are followed") }
-                .with(sweep(job, view, config))
+                .with(sweep(job, view, config, is_left_over))
         }
         _ if job.is_abandoned => abandoned(job, view, config),
-        Standing::Refused(reason) => Decision::rest(State::Stale, reason.clone()),
+        Standing::Unproven => Decision::rest(State::Stale, "its proofs are missing"),
+        Standing::Refused(reason) => {
+            Decision::rest(State::Stale, reason.clone()).with(sweep(job, view, config, is_waiting_in_vain))
+        }
         Standing::Behind { next } => Decision::held(job.progress(), Hold::PreviousBatch(*next)),
         Standing::ReferenceAhead { height } => Decision::held(job.progress(), Hold::ReferenceAhead(*height)),
         Standing::Next(wanted) => drive(job, view, config, *wanted),
@@ -112,8 +115,9 @@ fn settled(job: &Job, view: &View, config: &Config, anchored: &Anchored) -> Deci
     let depth_blocks = view.tip.height.saturating_sub(anchored.block.height) + 1;
     let is_final = depth_blocks >= config.final_depth_blocks;
     let is_safe = is_final || depth_blocks >= config.safe_depth_blocks;
-    // While a reorganisation can still take the anchor away, what could replace it is kept.
-    let action = if is_safe { sweep(job, view, config) } else { None };
+    // While a reorganisation can still take the anchor away, what could replace it is kept, but for reveals that would be mined and
+    // paid for in vain: another commit and reveal are made if they are needed again.
+    let action = sweep(job, view, config, if is_safe { is_left_over } else { is_waiting_in_vain });
     let is_closed = is_final && leftovers(job, view).next().is_none();
     let ours = job.generations.iter().flat_map(|generation| &generation.attempts);
     let is_ours = ours.into_iter().any(|attempt| attempt.transaction.compute_txid() == anchored.txid);
@@ -139,6 +143,7 @@ fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decisi
     let mut live = generations.filter(|(_, (generation, seen))| {
         generation.payload_hash() == wanted
             && seen.fate(generation) == Fate::Live
+            && !is_being_swept(generation, seen)
             && !is_outpriced(generation, seen, &view.fees)
     });
     let Some((index, (generation, seen))) = live.next() else {
@@ -174,6 +179,12 @@ fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decisi
         },
     };
     Decision { hold, action, ..Decision::rest(state, reason) }
+}
+
+/// Whether a sweep has taken the reveal's place in the pool, as when the batch had lost. It pays as much for far less, so no reveal
+/// takes its place in turn: a batch that is wanted again needs another commit.
+fn is_being_swept(generation: &Generation, seen: &GenerationView) -> bool {
+    generation.sweeps.iter().any(|sweep| seen.output.is(sweep.transaction.compute_txid()))
 }
 
 /// Whether nobody has seen a signed commit, and none of its reveals would bring it into the pool: another costs nothing.
@@ -254,7 +265,8 @@ fn abandoned(job: &Job, view: &View, config: &Config) -> Decision {
     };
     // What others have seen may come back, so it is watched until another anchor of this number is final.
     let is_closed = is_resolved && !was_sent;
-    Decision { is_closed, ..Decision::rest(state, reason) }.with(sweep(job, view, config))
+    let is_due = |_: &Generation, seen: &GenerationView| seen.commit.is_mined();
+    Decision { is_closed, ..Decision::rest(state, reason) }.with(sweep(job, view, config, is_due))
 }
 
 /// The generations that may still lock coins.
@@ -264,12 +276,31 @@ fn leftovers<'a>(job: &'a Job, view: &'a View) -> impl Iterator<Item = (usize, &
         .map(|(index, (generation, seen))| (index, generation, seen))
 }
 
-/// The next sweep of a commit that is in a block, or its replacement, or its repetition at a new tip.
-fn sweep(job: &Job, view: &View, config: &Config) -> Option<Action> {
+/// Whether a commit is to be swept when its batch is safe without it.
+fn is_left_over(generation: &Generation, seen: &GenerationView) -> bool {
+    seen.commit.is_mined() || is_waiting_in_vain(generation, seen)
+}
+
+/// Whether a reveal of ours waits in the pool, or a sweep that has taken its place; for a batch that has lost. The sweep pays what
+/// the reveal would have paid, and a little more, and brings the coins back a block later, with the commit if that waits, too.
+fn is_waiting_in_vain(generation: &Generation, seen: &GenerationView) -> bool {
+    let Spender::Pool { txid, .. } = seen.output else { return !generation.sweeps.is_empty() };
+    let is_own = |attempt: &Attempt| attempt.transaction.compute_txid() == txid;
+    !generation.sweeps.is_empty() || generation.attempts.iter().any(is_own)
+}
+
+/// The next sweep of a commit, or its replacement, or its repetition at a new tip.
+fn sweep(
+    job: &Job,
+    view: &View,
+    config: &Config,
+    is_due: impl Fn(&Generation, &GenerationView) -> bool,
+) -> Option<Action> {
     if job.refused_at(view.tip).is_some() {
         return None;
     }
-    leftovers(job, view).filter(|(_, _, seen)| seen.commit.is_mined()).find_map(|(index, generation, seen)| {
+    let due = leftovers(job, view).filter(|(_, generation, seen)| is_due(generation, seen));
+    due.filter(|(_, _, seen)| seen.commit != Place::Nowhere).find_map(|(index, generation, seen)| {
         let script = generation.attempts.first()?.transaction.output[1].script_pubkey.clone();
         let dust = script.minimal_non_dust().to_sat();
         let vsize_vb = crate::anchor::sweep_weight(script).to_wu().div_ceil(4);

@@ -43,6 +43,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the same may work later with nothing changed here: another process has the file, or the disk is full.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::DiskFull(_))
+    }
+
     pub(super) fn corrupted(what: impl ToString) -> Self {
         Self::Corrupted(what.to_string())
     }
@@ -103,14 +108,12 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
-    /// Whether the same may work later with nothing changed here.
+    /// Whether the same may work later with nothing changed here: a service waits for what a node says or fails to say today.
     pub fn is_transient(&self) -> bool {
         match self {
-            // A node that is being started has not written its cookie.
-            Self::Node(NodeError::Block(_) | NodeError::Cookie { .. }) => true,
-            Self::Node(error) => error.is_transient(),
+            Self::Node(error) | Self::Follow(FollowError::Node(error)) => error.may_pass(),
             Self::Follow(error) => error.is_transient(),
-            Self::Store(StoreError::Busy(_) | StoreError::DiskFull(_)) => true,
+            Self::Store(error) => error.is_transient(),
             _ => false,
         }
     }

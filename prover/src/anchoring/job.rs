@@ -1,7 +1,10 @@
 //! What is kept of the anchor of one batch.
 
 use super::fees::{FeeRange, Package, fee_sat};
-use crate::anchor::{FeeRate, Funding};
+use crate::{
+    anchor::{FeeRate, Funding},
+    node::policy_advice,
+};
 use bitcoin::{
     Amount, BlockHash, OutPoint, Transaction, Txid,
     hashes::{Hash, HashEngine, sha256},
@@ -136,9 +139,22 @@ pub enum Hold {
     /// The chain is shorter than the batch's reference.
     #[error("the chain has no block at height {0}, which the batch refers to, yet")]
     ReferenceAhead(u32),
-    /// The node is not up to date.
-    #[error("the node is not up to date")]
-    NodeSyncing,
+    /// The node reads the chain.
+    #[error("the node is not up to date: it has {blocks} of {headers} blocks")]
+    NodeSyncing {
+        /// The height of its tip.
+        blocks: u32,
+        /// The height of its best header.
+        headers: u32,
+    },
+    /// The node has every block that it knows of and takes itself to be in its initial download.
+    #[error(
+        "the node says that it is in its initial download, though it has all {blocks} blocks that it knows of: the last is old"
+    )]
+    InitialDownload {
+        /// The height of its tip.
+        blocks: u32,
+    },
     /// The poster's coins do not suffice.
     #[error("{needed_sat} sat are needed, and the confirmed coins that are free are worth {available_sat} sat")]
     NoCoins {
@@ -214,13 +230,19 @@ impl Hold {
     pub fn advice(&self) -> Option<&'static str> {
         Some(match self {
             Self::NoCoins { .. } => "pay to the poster's address, and wait for a confirmation",
+            Self::InitialDownload { .. } => {
+                "it ends with the next block: see that the node has peers, or on a test network mine a block or give the node a \
+                 larger -maxtipage"
+            }
             Self::AwaitingSignatures => "write PSBTs with `taproof anchor psbt`, sign them, and read them back",
             Self::SweepAwaitsSignature(_) => "run `taproof anchor psbt --sweep`",
             Self::PoolAboveCap { .. } | Self::AtCap { .. } => "wait, or raise --fee-cap",
             Self::HeadroomUsed { .. } | Self::LadderUsed { .. } => {
                 "wait until fees fall, or abandon the batch; a larger --headroom or --fee-cap helps the next one"
             }
-            Self::Refused { .. } => "see what the node says; the anchor is tried again at every block",
+            Self::Refused { reason, .. } => {
+                policy_advice(reason).unwrap_or("see what the node says; the anchor is tried again at every block")
+            }
             _ => return None,
         })
     }

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     batch::ProvenBatch,
-    follow::{FollowError, sync_headers},
-    node::{Node, NodeError},
+    follow::{Changes, FollowError, next_block, sync_headers},
+    node::{Node, NodeError, SyncState},
 };
 use act::Scene;
 use bitcoin::Txid;
@@ -21,7 +21,7 @@ use std::{
 };
 use taproof_verifier::{follow::Follower, headers::BlockId};
 
-/// How often the chain may move while it is followed or looked at before that counts as unsteady.
+/// How often the chain may move while it is looked at before that counts as unsteady.
 const MOVES_MAX: usize = 16;
 /// How many actions one batch may take at one tip: build, send twice, rebroadcast, bump, and as many sweeps.
 const STEPS_MAX: usize = 64;
@@ -165,17 +165,16 @@ impl<S: BatchSource> Service<S> {
     /// # Errors
     /// [`ServiceError`]; after a transient one, and after a restart, another tick goes on.
     pub fn tick(&mut self, node: &dyn Node, driver: &mut dyn Driver) -> Result<TickReport, ServiceError> {
-        let sync = node.sync_state()?;
-        let is_synced = !sync.initial_download && sync.headers.saturating_sub(sync.blocks) <= LAG_BLOCKS_MAX;
+        let node_hold = node_hold(&node.sync_state()?);
         for _ in 0..MOVES_MAX {
             self.advance(node)?;
             self.take_orders(driver)?;
             self.take_in(driver)?;
-            if self.settle_all(node, driver, is_synced)? {
+            if self.settle_all(node, driver, node_hold.as_ref())? {
                 self.forget_closed(driver)?;
                 let open_jobs = self.jobs.values().filter(|job| !job.is_closed).count();
                 let (tip, batches) = (self.follower.scanned(), self.follower.tip().batches);
-                return Ok(TickReport { tip, batches, is_synced, open_jobs });
+                return Ok(TickReport { tip, batches, is_synced: node_hold.is_none(), open_jobs });
             }
         }
         Err(FollowError::Unsteady.into())
@@ -183,16 +182,21 @@ impl<S: BatchSource> Service<S> {
 
     /// Follows the chain to its tip.
     fn advance(&mut self, node: &dyn Node) -> Result<(), ServiceError> {
-        for _ in 0..MOVES_MAX {
+        let mut changes = Changes::default();
+        loop {
             let Self { follower, index, .. } = &mut *self;
             sync_headers(node, follower, |event| index.observe(event))?;
             loop {
                 let Some(next) = self.follower.next_block() else { return Ok(()) };
-                let block = match node.block(&next.hash) {
-                    // The block has left the source's chain since its header was read.
-                    Err(NodeError::Block(_)) => break,
-                    block => block?,
+                let block = match next_block(node, &self.follower) {
+                    Ok(Some(block)) => block,
+                    Ok(None) => return Ok(()),
+                    // The block has left the source's chain since its header was read, or another back end answers.
+                    Err(FollowError::Node(NodeError::Block(_))) if changes.missing(&self.follower)? => break,
+                    Err(FollowError::Node(NodeError::Block(_))) => return Ok(()),
+                    Err(error) => return Err(error.into()),
                 };
+                changes.forget();
                 let transactions = block.txdata.clone();
                 let events = self.follower.connect(block).map_err(FollowError::from)?;
                 // Only now: another block than the header's is none.
@@ -200,7 +204,6 @@ impl<S: BatchSource> Service<S> {
                 events.iter().for_each(|event| self.index.observe(event));
             }
         }
-        Err(FollowError::Unsteady.into())
     }
 
     fn take_orders(&mut self, driver: &mut dyn Driver) -> Result<(), ServiceError> {
@@ -268,10 +271,15 @@ impl<S: BatchSource> Service<S> {
     }
 
     /// Settles every open job, in order; `false` if the chain moved meanwhile.
-    fn settle_all(&mut self, node: &dyn Node, driver: &mut dyn Driver, is_synced: bool) -> Result<bool, ServiceError> {
+    fn settle_all(
+        &mut self,
+        node: &dyn Node,
+        driver: &mut dyn Driver,
+        node_hold: Option<&Hold>,
+    ) -> Result<bool, ServiceError> {
         let open: Vec<u64> = self.jobs.values().filter(|job| !job.is_closed).map(Job::batch).collect();
         for batch in open {
-            if !self.settle(batch, node, driver, is_synced)? {
+            if !self.settle(batch, node, driver, node_hold)? {
                 return Ok(false);
             }
         }
@@ -319,10 +327,10 @@ impl<S: BatchSource> Service<S> {
         batch: u64,
         node: &dyn Node,
         driver: &mut dyn Driver,
-        is_synced: bool,
+        node_hold: Option<&Hold>,
     ) -> Result<bool, ServiceError> {
         for _ in 0..STEPS_MAX {
-            let view = self.look(batch, node, is_synced)?;
+            let view = self.look(batch, node, node_hold.cloned())?;
             // What was seen is only worth something if it was all seen at one tip.
             if !self.is_current(node)? {
                 return Ok(false);
@@ -360,6 +368,15 @@ impl<S: BatchSource> Service<S> {
         }
         Ok(())
     }
+}
+
+/// Why a node is not to be believed yet, if it is not up to date.
+fn node_hold(sync: &SyncState) -> Option<Hold> {
+    let SyncState { initial_download, headers, blocks } = *sync;
+    if headers.saturating_sub(blocks) > LAG_BLOCKS_MAX || (initial_download && headers > blocks) {
+        return Some(Hold::NodeSyncing { blocks, headers });
+    }
+    initial_download.then_some(Hold::InitialDownload { blocks })
 }
 
 /// Stores a job, between two steps.

@@ -1,6 +1,6 @@
 //! What is true now, as far as the node knows: the input of every decision.
 
-use super::{Fees, Generation, StatementId};
+use super::{Fees, Generation, Hold, StatementId};
 use bitcoin::{OutPoint, Txid};
 use taproof_verifier::{headers::BlockId, payload::PayloadHash};
 
@@ -36,6 +36,13 @@ pub enum Spender {
     },
     /// A transaction of a block.
     Block(Txid),
+}
+
+impl Spender {
+    /// Whether it is this transaction, in the pool or in a block.
+    pub fn is(self, transaction: Txid) -> bool {
+        matches!(self, Self::Pool { txid, .. } | Self::Block(txid) if txid == transaction)
+    }
 }
 
 /// What became of the coins that a commit spends.
@@ -129,6 +136,8 @@ pub enum Standing {
     },
     /// The batch comes next, and a payload of this hash would be accepted.
     Next(PayloadHash),
+    /// The batch comes next, and its proofs are missing.
+    Unproven,
     /// The batch comes next, and no payload of it would be accepted.
     Refused(String),
 }
@@ -138,8 +147,8 @@ pub enum Standing {
 pub struct View {
     /// The last block that was followed.
     pub tip: BlockId,
-    /// Whether the node believes itself to be up to date.
-    pub is_synced: bool,
+    /// Why the node is not to be believed yet, if it is not up to date.
+    pub node_hold: Option<Hold>,
     /// How the batch stands.
     pub standing: Standing,
     /// What became of each generation, in their order.

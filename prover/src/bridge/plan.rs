@@ -220,7 +220,9 @@ fn pay_fee(
 ) -> Result<(u64, u64), PlanError> {
     let mut funding: Vec<&Funding> = request.funding.iter().collect();
     funding.sort_by_key(|coin| (std::cmp::Reverse(coin.output.value), coin.outpoint));
-    let (mut available_sat, mut needed_sat) = (0u64, top_up_sat);
+    // Without a coin, what is needed is more than this by what the coin's own input costs.
+    let mut needed_sat = top_up_sat + request.fee_rate.fee(weight(request, psbt, &leaves)).to_sat();
+    let mut available_sat = 0u64;
     let change = TxOut { value: Amount::ZERO, script_pubkey: request.fee_change.clone() };
     for coin in funding {
         if !coin.output.script_pubkey.is_witness_program() || request.scan.coin(&coin.outpoint).is_some() {

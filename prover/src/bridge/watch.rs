@@ -8,7 +8,7 @@
 use super::scan::{BridgeScan, Snapshot};
 use crate::{
     artefact::{self, Artefact, ArtefactKind, FileError},
-    follow::{self, FollowError},
+    follow::{self, Changes, FollowError},
     node::{ChainSource, NodeError},
 };
 use serde::{Deserialize, Serialize};
@@ -17,9 +17,6 @@ use taproof_verifier::{
     follow::{Checkpoint, Event, Follower, Params},
     program::Program,
 };
-
-/// How often a source may reorganise while it is read before that counts as a fault of the source.
-const ATTEMPTS_MAX: usize = 16;
 
 /// A follower, and the bridge as the follower's blocks show it.
 #[derive(Clone, Debug)]
@@ -137,7 +134,8 @@ impl BridgeWatch {
     /// # Errors
     /// [`FollowError`]. What was scanned stays scanned, and calling again goes on.
     pub fn catch_up(&mut self, source: &dyn ChainSource) -> Result<(), FollowError> {
-        for _ in 0..ATTEMPTS_MAX {
+        let mut changes = Changes::default();
+        loop {
             let Self { follower, scan } = &mut *self;
             follow::sync_headers(source, follower, |event| {
                 if let Event::Rewound { to, .. } = event {
@@ -146,17 +144,20 @@ impl BridgeWatch {
             })?;
             loop {
                 let Some(next) = self.follower.next_block() else { return Ok(()) };
-                let block = match source.block(&next.hash) {
-                    // The block has left the source's chain since its header was read.
-                    Err(NodeError::Block(_)) => break,
-                    block => block?,
+                let block = match follow::next_block(source, &self.follower) {
+                    Ok(Some(block)) => block,
+                    Ok(None) => return Ok(()),
+                    // The block has left the source's chain since its header was read, or another back end answers.
+                    Err(FollowError::Node(NodeError::Block(_))) if changes.missing(&self.follower)? => break,
+                    Err(FollowError::Node(NodeError::Block(_))) => return Ok(()),
+                    Err(error) => return Err(error),
                 };
+                changes.forget();
                 let transactions = block.txdata.clone();
                 let events = self.follower.connect(block)?;
                 self.scan.connect(next, &transactions, &events);
             }
         }
-        Err(FollowError::Unsteady)
     }
 }
 

@@ -1,15 +1,19 @@
 //! A follower that goes on from the store and writes to it.
 
-use super::{ChainStore, ChainStoreError, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, View};
+use super::{
+    ChainStore, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, View,
+    stored_headers::{accept_stored, fork_height, kept_lead, leave_stale_headers, write_headers},
+};
 use crate::{
-    follow::{self, FollowError, lead_first, next_block, read_lead, read_lead_to_start, sync_headers_with},
+    follow::{self, Changes, FollowError, next_block, sync_headers_with},
     light::{ExcerptError, ExcerptSource},
     node::{ChainSource, NodeError},
 };
-use bitcoin::{BlockHash, Transaction, Txid, Work, block::Header};
+use bitcoin::{BlockHash, Transaction, Txid, block::Header};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    time::{Duration, Instant},
 };
 use taproof_verifier::{
     block::Excerpt,
@@ -22,8 +26,8 @@ use taproof_verifier::{
 const BLOCKS_BETWEEN_WRITES: u32 = 144;
 /// How many headers or events wait to be written at most; 112 and about 250 bytes each.
 const WAITING_MAX: usize = 4_096;
-/// How many stored headers are read at a time.
-const HEADERS_AT_A_TIME: u32 = 2_016;
+/// How long they wait at most while a source is read, which may be slow and may be interrupted.
+const WRITE_EVERY: Duration = Duration::from_secs(20);
 
 /// From where a follower went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,13 +102,15 @@ pub struct StoredFollower {
     events_count: usize,
     /// The height up to which everything is written, or was when the follower started.
     written_height: u32,
+    /// When something was written last, or the follower started.
+    written_at: Instant,
 }
 
 impl StoredFollower {
     /// Goes on from the store, or from the rollup's start where the store has nothing that suits the source's chain.
     ///
     /// # Errors
-    /// [`FollowError`]; [`ChainStoreError::LessWork`] if the source has left the stored chain without having more work.
+    /// [`FollowError`]; [`LessWork`](super::ChainStoreError::LessWork) if the source has left the stored chain without having more work.
     pub fn open(
         store: ChainStore,
         source: &dyn ChainSource,
@@ -142,7 +148,7 @@ impl StoredFollower {
         program: Program,
         checkpoint: Checkpoint,
     ) -> Result<Self, FollowError> {
-        if store.header_heights()?.is_some() {
+        if store.has_log()? {
             return Self::open(store, source, params, program);
         }
         follow::expect_network(source, params.network)?;
@@ -162,10 +168,19 @@ impl StoredFollower {
         origin: Origin,
     ) -> Result<Self, FollowError> {
         let start = params.start;
-        let lead = read_lead_to_start(source, &params)?;
-        let headers_next = start.height + 1 - lead.len() as u32;
-        let follower = Follower::new(params, program, &lead)?;
-        let headers = lead.iter().map(|header| (header.block_hash(), *header)).collect();
+        // A chain without the start block is refused by what it has in its place.
+        let lead = match source.block_hash(start.height)? {
+            Some(found) if found != start.hash => return Err(FollowError::StartLost { start, found }),
+            Some(_) => kept_lead(&store, source, params.network, start, start.height)?,
+            None => return Err(FollowError::TooShort(start.height)),
+        };
+        let mut headers_next = start.height + 1 - lead.len() as u32;
+        let mut follower = Follower::new(params, program, &lead)?;
+        let mut headers = lead.iter().map(|header| (header.block_hash(), *header)).collect();
+        if origin == Origin::Start && leave_stale_headers(&store, source, start.height)? {
+            headers_next = accept_stored(&store, &mut follower, start.height + 1)?;
+            headers = HashMap::new();
+        }
         Ok(Self::new(follower, store, origin, headers, headers_next, start.height))
     }
 
@@ -177,27 +192,13 @@ impl StoredFollower {
         checkpoint: Checkpoint,
     ) -> Result<Self, FollowError> {
         let block = checkpoint.block();
-        let first = lead_first(params.network, block.height, checkpoint.tip().reference.height);
-        let mut lead = store.headers(first, block.height - first + 1)?;
-        if lead.last().map(Header::block_hash) != Some(block.hash) {
-            lead = read_lead(source, params.network, block.height, checkpoint.tip().reference.height)?;
-        }
+        let lead = kept_lead(&store, source, params.network, block, checkpoint.tip().reference.height)?;
         let view = store.view();
         let mut follower = match view {
             View::Full => Follower::resume(params, program, checkpoint, &lead)?,
             View::Light => Follower::resume_light(params, program, checkpoint, &lead)?,
         };
-        let mut headers_next = block.height + 1;
-        loop {
-            let headers = store.headers(headers_next, HEADERS_AT_A_TIME)?;
-            if headers.is_empty() {
-                break;
-            }
-            for header in headers {
-                follower.accept_header(header)?;
-                headers_next += 1;
-            }
-        }
+        let headers_next = accept_stored(&store, &mut follower, block.height + 1)?;
         Ok(Self::new(follower, store, Origin::Checkpoint(block), HashMap::new(), headers_next, block.height))
     }
 
@@ -209,8 +210,8 @@ impl StoredFollower {
         headers_next: u32,
         written_height: u32,
     ) -> Self {
-        let (events, events_count) = (BTreeMap::new(), 0);
-        Self { follower, store, origin, headers, headers_next, events, events_count, written_height }
+        let (events, events_count, written_at) = (BTreeMap::new(), 0, Instant::now());
+        Self { follower, store, origin, headers, headers_next, events, events_count, written_height, written_at }
     }
 
     /// From where the follower went on.
@@ -241,29 +242,15 @@ impl StoredFollower {
     /// Reads and scans all that the source has, giving each event to `observe` as it comes, and writes what is final.
     ///
     /// # Errors
-    /// [`FollowError`], or what `observe` fails with. What was scanned stays scanned, and what was written stays written.
+    /// [`FollowError`], or what `observe` fails with. What was scanned stays scanned, and what is final of it is written, too,
+    /// headers included: a source that answers only so many questions a run is followed over several runs.
     pub fn catch_up<E: From<FollowError>>(
         &mut self,
         source: &dyn ChainSource,
         mut observe: impl FnMut(&Follower, &Event) -> Result<(), E>,
     ) -> Result<(), E> {
-        for _ in 0..follow::ATTEMPTS_MAX {
-            self.sync_headers(source, &mut observe)?;
-            loop {
-                let block = match next_block(source, &self.follower) {
-                    Ok(Some(block)) => block,
-                    Ok(None) => return Ok(self.write(source)?),
-                    // The block has left the source's chain since its header was read.
-                    Err(FollowError::Node(NodeError::Block(_))) => break,
-                    Err(error) => return Err(error.into()),
-                };
-                let (header, facts) = (block.header, anchor_facts(&block.txdata, self.follower.params()));
-                let events = self.follower.connect(block).map_err(FollowError::from)?;
-                self.take(&events, &header, &facts, &mut observe)?;
-                self.write_if_much(source)?;
-            }
-        }
-        Err(FollowError::Unsteady.into())
+        let read = self.read_blocks(source, &mut observe);
+        self.write_after(read, source)
     }
 
     /// As [`StoredFollower::catch_up`], with headers from `source` and of the blocks what `excerpts` shows.
@@ -271,28 +258,73 @@ impl StoredFollower {
     /// A block whose excerpt is not valid is an error: a light follower must not pass over what it was shown.
     ///
     /// # Errors
-    /// [`FollowError`], or what `observe` fails with.
+    /// As [`StoredFollower::catch_up`].
     pub fn catch_up_light<E: From<FollowError>>(
         &mut self,
         source: &dyn ChainSource,
         excerpts: &dyn ExcerptSource,
         mut observe: impl FnMut(&Follower, &Event) -> Result<(), E>,
     ) -> Result<(), E> {
-        for _ in 0..follow::ATTEMPTS_MAX {
-            self.sync_headers(source, &mut observe)?;
+        let read = self.read_excerpts(source, excerpts, &mut observe);
+        self.write_after(read, source)
+    }
+
+    fn read_blocks<E: From<FollowError>>(
+        &mut self,
+        source: &dyn ChainSource,
+        observe: &mut dyn FnMut(&Follower, &Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut changes = Changes::default();
+        loop {
+            self.sync_headers(source, observe)?;
             loop {
-                let Some(next) = self.follower.next_block() else { return Ok(self.write(source)?) };
-                match excerpts.excerpt(next) {
-                    Ok(None) => drop(self.follower.skip_block()),
-                    Ok(Some(excerpt)) => self.take_excerpt(excerpt, &mut observe)?,
-                    // The block has left the source's chain since its header was read.
-                    Err(ExcerptError::Node(NodeError::Block(_))) => break,
-                    Err(error) => return Err(FollowError::from(error).into()),
-                }
+                let block = match next_block(source, &self.follower) {
+                    Ok(Some(block)) => block,
+                    Ok(None) => return Ok(()),
+                    // The block has left the source's chain since its header was read, or another back end answers.
+                    Err(FollowError::Node(NodeError::Block(_))) if changes.missing(&self.follower)? => break,
+                    Err(FollowError::Node(NodeError::Block(_))) => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                };
+                changes.forget();
+                let (header, facts) = (block.header, anchor_facts(&block.txdata, self.follower.params()));
+                let events = self.follower.connect(block).map_err(FollowError::from)?;
+                self.take(&events, &header, &facts, observe)?;
                 self.write_if_much(source)?;
             }
         }
-        Err(FollowError::Unsteady.into())
+    }
+
+    fn read_excerpts<E: From<FollowError>>(
+        &mut self,
+        source: &dyn ChainSource,
+        excerpts: &dyn ExcerptSource,
+        observe: &mut dyn FnMut(&Follower, &Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut changes = Changes::default();
+        loop {
+            self.sync_headers(source, observe)?;
+            loop {
+                let Some(next) = self.follower.next_block() else { return Ok(()) };
+                match excerpts.excerpt(next) {
+                    Ok(None) => drop(self.follower.skip_block()),
+                    Ok(Some(excerpt)) => self.take_excerpt(excerpt, observe)?,
+                    // The block has left the source's chain since its header was read, or another back end answers.
+                    Err(ExcerptError::Node(NodeError::Block(_))) if changes.missing(&self.follower)? => break,
+                    Err(ExcerptError::Node(NodeError::Block(_))) => return Ok(()),
+                    Err(error) => return Err(FollowError::from(error).into()),
+                }
+                changes.forget();
+                self.write_if_much(source)?;
+            }
+        }
+    }
+
+    /// Writes what is final and not written, and gives the result of reading. Where that failed, its error is the one to tell.
+    fn write_after<E: From<FollowError>>(&mut self, read: Result<(), E>, source: &dyn ChainSource) -> Result<(), E> {
+        let written = self.write(source);
+        read?;
+        Ok(written?)
     }
 
     fn take_excerpt<E: From<FollowError>>(
@@ -313,7 +345,7 @@ impl StoredFollower {
         source: &dyn ChainSource,
         observe: &mut dyn FnMut(&Follower, &Event) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Self { follower, headers, events, events_count, store, headers_next, .. } = self;
+        let Self { follower, headers, events, events_count, store, headers_next, written_at, .. } = self;
         sync_headers_with(source, follower, &mut |follower, header, event| {
             headers.insert(header.block_hash(), *header);
             // What is kept follows the follower before anything can fail.
@@ -322,8 +354,9 @@ impl StoredFollower {
                 *events_count = events.values().map(Vec::len).sum();
             }
             event.iter().try_for_each(|event| observe(follower, event))?;
-            if headers.len() >= WAITING_MAX {
+            if headers.len() >= WAITING_MAX || written_at.elapsed() >= WRITE_EVERY {
                 write_headers(store, follower, headers, headers_next, source)?;
+                *written_at = Instant::now();
             }
             Ok(())
         })
@@ -368,12 +401,13 @@ impl StoredFollower {
         let final_height =
             (self.follower.scanned().height + 1).saturating_sub(self.follower.params().final_depth_blocks);
         let is_far = final_height >= self.written_height.saturating_add(BLOCKS_BETWEEN_WRITES);
-        let is_much = self.events_count >= WAITING_MAX && final_height > self.written_height;
-        if is_far || is_much { self.write(source) } else { Ok(()) }
+        let is_due = self.events_count >= WAITING_MAX || self.written_at.elapsed() >= WRITE_EVERY;
+        if is_far || (is_due && final_height > self.written_height) { self.write(source) } else { Ok(()) }
     }
 
     /// Writes what is final and not written.
     fn write(&mut self, source: &dyn ChainSource) -> Result<(), FollowError> {
+        self.written_at = Instant::now();
         write_headers(&self.store, &self.follower, &mut self.headers, &mut self.headers_next, source)?;
         let checkpoint = match self.store.view() {
             View::Full => self.follower.checkpoint(),
@@ -392,37 +426,6 @@ impl StoredFollower {
         self.written_height = height;
         Ok(())
     }
-}
-
-/// Writes the headers of blocks that no longer change.
-fn write_headers(
-    store: &ChainStore,
-    follower: &Follower,
-    headers: &mut HashMap<BlockHash, Header>,
-    headers_next: &mut u32,
-    source: &dyn ChainSource,
-) -> Result<(), FollowError> {
-    let chain = follower.headers();
-    let mut settled = Vec::new();
-    for height in *headers_next..=chain.final_block().height {
-        let Some(block) = chain.at(height) else { break };
-        let header = match headers.get(&block.hash) {
-            Some(header) => *header,
-            None => source.header(&block.hash)?,
-        };
-        settled.push(header);
-    }
-    if settled.is_empty() {
-        return Ok(());
-    }
-    store.append(&Progress { checkpoint: None, events: &[], headers_first: *headers_next, headers: &settled })?;
-    *headers_next += settled.len() as u32;
-    // What is left belongs to blocks that are not final, or to branches that lost.
-    headers.retain(|hash, _| chain.header(hash).is_some());
-    settled.iter().for_each(|header| {
-        headers.remove(&header.block_hash());
-    });
-    Ok(())
 }
 
 fn final_anchor(batch: &VerifiedBatch, header: &Header, facts: Option<Facts>) -> FinalAnchor {
@@ -460,49 +463,4 @@ fn anchor_facts(transactions: &[Transaction], params: &Params) -> BTreeMap<Txid,
         (transaction.compute_txid(), facts)
     };
     transactions.iter().filter(could_be).map(facts).collect()
-}
-
-/// The height of the last stored header that the source's chain has, if that chain has more work than the stored one above.
-fn fork_height(store: &ChainStore, source: &dyn ChainSource, stored: BlockId) -> Result<u32, FollowError> {
-    let Some(heights) = store.header_heights()? else { return Ok(0) };
-    let hash_at = |height: u32| Ok::<_, ChainStoreError>(store.headers(height, 1)?.first().map(Header::block_hash));
-    let (mut shared, mut apart) = (*heights.start(), heights.end() + 1);
-    // All below the fork is shared, all above is not.
-    while apart - shared > 1 {
-        let middle = shared + (apart - shared) / 2;
-        match source.block_hash(middle)? {
-            Some(hash) if hash_at(middle)? == Some(hash) => shared = middle,
-            _ => apart = middle,
-        }
-    }
-    let stored_work = work(&mut |height| Ok(store.headers(height, HEADERS_AT_A_TIME)?), shared + 1)?;
-    let source_work = work(&mut |height| Ok(source.headers(height, HEADERS_AT_A_TIME)?), shared + 1)?;
-    if source_work <= stored_work {
-        return Err(ChainStoreError::LessWork { stored, fork_height: shared }.into());
-    }
-    Ok(shared)
-}
-
-/// The work of the headers from a height on, as far as they are linked and each meets its own difficulty. Whether that
-/// difficulty is the right one, a follower finds out.
-fn work(
-    read: &mut dyn FnMut(u32) -> Result<Vec<Header>, FollowError>,
-    first: u32,
-) -> Result<Option<Work>, FollowError> {
-    let (mut next, mut sum, mut parent) = (first, None::<Work>, None::<BlockHash>);
-    loop {
-        let headers = read(next)?;
-        if headers.is_empty() {
-            return Ok(sum);
-        }
-        next += headers.len() as u32;
-        for header in headers {
-            let is_linked = parent.is_none_or(|parent| parent == header.prev_blockhash);
-            if !is_linked || header.validate_pow(header.target()).is_err() {
-                return Ok(sum);
-            }
-            parent = Some(header.block_hash());
-            sum = Some(sum.map_or(header.work(), |sum| sum + header.work()));
-        }
-    }
 }

@@ -16,11 +16,12 @@ use bitcoin::{Amount, OutPoint, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
 use taproof::{
     anchor::Funding,
+    anchoring::Hold,
     bridge::{
         descriptor::BridgeOutput,
         watch::{Afresh, BridgeWatch},
     },
-    node::Coin,
+    node::{Coin, SyncState},
     regtest::COINBASE_MATURITY_BLOCKS,
     wallet::PosterKey,
 };
@@ -134,9 +135,15 @@ impl Address {
 /// The bridge up to the tip of a node that is not behind.
 fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWatch> {
     let state = source.node()?.sync_state()?;
-    if state.initial_download || state.blocks < state.headers {
-        let failure = Failure::new(Exit::Failed, format!("the node has {} of {} blocks", state.blocks, state.headers));
-        return Err(failure.advise("wait until the node has caught up"));
+    let SyncState { initial_download, headers, blocks } = state;
+    let hold = match (blocks < headers, initial_download) {
+        (true, _) => Some(Hold::NodeSyncing { blocks, headers }),
+        (false, true) => Some(Hold::InitialDownload { blocks }),
+        (false, false) => None,
+    };
+    if let Some(hold) = hold {
+        let advice = hold.advice().unwrap_or("wait until the node has caught up");
+        return Err(Failure::new(Exit::Failed, hold).advise(advice));
     }
     let spinner = global.console().spinner("following the chain");
     let watch = catch_up(session, source)?;

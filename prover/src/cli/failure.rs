@@ -1,5 +1,6 @@
 //! How a command fails: an error for people, and an exit code for scripts.
 
+use super::node_advice::{self, node_error};
 use std::{fmt, io, process::ExitCode};
 
 /// The exit codes, for the help.
@@ -74,6 +75,19 @@ impl Failure {
         without_repeats(&causes)
     }
 
+    /// What the user can do about it: what was said where it failed, or else what a node's failure asks for.
+    pub(crate) fn advice(&self) -> Option<String> {
+        self.advice.clone().or_else(|| node_error(&self.error).and_then(node_advice::advice))
+    }
+
+    /// The exit code: that of the node's failure where nothing more was said.
+    pub(crate) fn exit(&self) -> Exit {
+        match (self.exit, node_error(&self.error)) {
+            (Exit::Failed, Some(error)) => node_advice::exit(error),
+            (exit, _) => exit,
+        }
+    }
+
     /// Whether this is no failure at all but the reader of the output having gone away.
     fn is_broken_pipe(&self) -> bool {
         let mut causes = self.error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
@@ -85,19 +99,19 @@ impl Failure {
         if self.is_broken_pipe() {
             return ExitCode::SUCCESS;
         }
-        let message = self.message();
+        let (message, advice, exit) = (self.message(), self.advice(), self.exit());
         // Nobody is left to tell if standard error is gone as well.
         let mut stderr = io::stderr().lock();
         if json {
-            let value = serde_json::json!({ "error": message, "advice": self.advice, "exit_code": self.exit as u8 });
+            let value = serde_json::json!({ "error": message, "advice": advice, "exit_code": exit as u8 });
             let _ = io::Write::write_fmt(&mut stderr, format_args!("{value}\n"));
         } else {
             let _ = io::Write::write_fmt(&mut stderr, format_args!("error: {message}\n"));
-            if let Some(advice) = &self.advice {
+            if let Some(advice) = &advice {
                 let _ = io::Write::write_fmt(&mut stderr, format_args!("  help: {advice}\n"));
             }
         }
-        ExitCode::from(self.exit as u8)
+        ExitCode::from(exit as u8)
     }
 }
 

@@ -18,6 +18,8 @@ mod import_block;
 mod input;
 mod inspect;
 mod light;
+mod node_advice;
+mod node_options;
 mod output;
 mod overview;
 mod prove;

@@ -3,7 +3,7 @@
 use super::{
     Global, bridge,
     data_dir::expect_absent,
-    failure::{Exit, Fallible, Result},
+    failure::{Exit, Failure, Fallible, Result},
     output::open_output,
     session::{NodeOptions, Session, not_followed},
 };
@@ -89,10 +89,20 @@ fn collect(global: &Global, node: &NodeOptions) -> Result<Overview> {
     let spinner = global.console().spinner("following the chain");
     let mut stored = session.stored_follower(&source)?;
     stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())).map_err(not_followed)?;
-    let store = anchoring::Store::find(&session.dir.anchoring()).or_exit(Exit::Failed)?;
-    let jobs = store.map_or(Ok(Vec::new()), |store| store.jobs()).or_exit(Exit::Failed)?;
+    // The chain is what an overview is about: where something else cannot be read, that is said, and the rest is shown.
+    let console = global.console();
+    let store = anchoring::Store::find(&session.dir.anchoring());
+    let jobs = store.and_then(|store| store.map_or(Ok(Vec::new()), |store| store.jobs()));
+    let jobs = jobs.unwrap_or_else(|error| {
+        console.warn(format!("anchors on their way are not shown: {}", Failure::from(error).message()));
+        Vec::new()
+    });
     // Only who watches the bridge has its state; to read the whole chain for it would take its time.
-    let watched = session.dir.bridge_state().exists().then(|| bridge::catch_up(&session, &source)).transpose()?;
+    let watched = session.dir.bridge_state().exists().then(|| bridge::catch_up(&session, &source)).transpose();
+    let watched = watched.unwrap_or_else(|failure| {
+        console.warn(format!("what the bridge holds is not shown: {}", failure.message()));
+        None
+    });
     spinner.finish_and_clear();
     Overview::new(&stored, &jobs, watched.as_ref().map(BridgeWatch::scan)).or_exit(Exit::Failed)
 }

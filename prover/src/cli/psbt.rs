@@ -64,7 +64,7 @@ impl PsbtVersion {
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct PsbtVersionOption {
     /// The version of the PSBTs that are written. Both are read, wherever a PSBT is read.
-    #[arg(long = "psbt-version", default_value = "0", value_name = "VERSION")]
+    #[arg(id = "psbt_version", long = "psbt-version", default_value = "0", value_name = "VERSION")]
     pub(super) version: PsbtVersion,
 }
 

@@ -1,21 +1,18 @@
 //! What most commands need: the rollup's parameters, its program, and where its chain is read.
 
+pub(crate) use super::node_options::NodeOptions;
 use super::{
     Global,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
 };
-use bitcoin::{Network, ScriptBuf};
-use clap::Args;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use bitcoin::ScriptBuf;
+use std::{fs, path::Path};
 use taproof::{
     chain_store::{ChainStore, ChainStoreError, Origin, StoredFollower, View},
     follow::FollowError,
     ledger::{Ledger, LedgerError},
-    node::{ChainSource, EmbeddedNode, EsploraNode, Node, RpcAuth, RpcNode},
+    node::{ChainSource, EmbeddedNode, EsploraNode, Node, RpcNode},
 };
 use taproof_circuits::state::Slots;
 use taproof_verifier::{
@@ -24,33 +21,6 @@ use taproof_verifier::{
     program::Program,
     record::Kind,
 };
-use zeroize::Zeroizing;
-
-/// Where the chain is read and transactions go.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct NodeOptions {
-    /// The address of a bitcoind, http://host:port; without it, the embedded regtest chain of the data directory.
-    #[arg(long, env = "TAPROOF_NODE", value_name = "URL")]
-    node: Option<String>,
-    /// The address of an Esplora server to read the chain from, like https://blockstream.info/api; nothing it says is believed.
-    #[arg(long, env = "TAPROOF_ESPLORA", value_name = "URL", conflicts_with = "node")]
-    esplora: Option<String>,
-    /// The node's cookie file.
-    #[arg(long, value_name = "FILE", requires = "node")]
-    cookie: Option<PathBuf>,
-    /// The user for the node, where it has no cookie.
-    #[arg(long, env = "TAPROOF_NODE_USER", value_name = "NAME", requires = "node", conflicts_with = "cookie")]
-    node_user: Option<String>,
-    /// The password for the node.
-    #[arg(
-        long,
-        env = "TAPROOF_NODE_PASSWORD",
-        hide_env_values = true,
-        value_name = "PASSWORD",
-        requires = "node_user"
-    )]
-    node_password: Option<String>,
-}
 
 /// A chain that is read and may be written: a node's, or the embedded one.
 pub(crate) enum Source {
@@ -82,35 +52,6 @@ impl Source {
                 Err(failure.advise("name a bitcoind with --node URL"))
             }
         }
-    }
-}
-
-impl NodeOptions {
-    /// Opens the chain; blocks that the embedded one mines pay to `reward_to`.
-    pub(crate) fn open(&self, dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
-        if let Some(url) = &self.esplora {
-            return Ok(Source::Esplora(EsploraNode::connect(url, network)?));
-        }
-        let Some(url) = &self.node else {
-            if network != Network::Regtest {
-                let failure = Failure::new(Exit::Input, format!("the rollup lives on {network}, not on regtest"));
-                return Err(failure.advise("name a bitcoind with --node URL, or an Esplora server with --esplora URL"));
-            }
-            DataDir::create_parent(&dir.chain())?;
-            return Ok(Source::Embedded(EmbeddedNode::open(&dir.chain(), reward_to).or_exit(Exit::Failed)?));
-        };
-        let auth = match (&self.cookie, &self.node_user) {
-            (Some(cookie), _) => RpcAuth::CookieFile(cookie.clone()),
-            (None, Some(user)) => RpcAuth::UserPassword {
-                user: user.clone(),
-                password: Zeroizing::new(self.node_password.clone().unwrap_or_default()),
-            },
-            (None, None) => {
-                let failure = Failure::new(Exit::Input, "the node wants to know who calls");
-                return Err(failure.advise("give --cookie FILE, or --node-user and --node-password"));
-            }
-        };
-        Ok(Source::Rpc(RpcNode::connect(url, &auth, network)?))
     }
 }
 
@@ -212,6 +153,8 @@ pub(crate) fn not_followed(error: FollowError) -> Failure {
             "ask another node whether it has the block; if none has, deposit nothing more, take deposits back with \
             `taproof bridge refund` once their delay is over, and found a rollup that starts deeper",
         ),
+        // What a node says brings its own advice.
+        FollowError::Node(_) => (Exit::Failed, ""),
         _ if transient => (Exit::Failed, "try again in a moment"),
         _ => (Exit::Failed, ""),
     };

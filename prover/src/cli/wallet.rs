@@ -59,8 +59,16 @@ pub(crate) struct WalletOptions {
     #[arg(long, env = "TAPROOF_PASSPHRASE", hide_env_values = true, default_value = "", value_name = "WORDS")]
     passphrase: String,
     /// The network that keys are derived for; the rollup's if not given, and regtest while there is no rollup.
-    #[arg(long, value_name = "NETWORK")]
+    #[arg(long, value_parser = network, value_name = "NETWORK")]
     network: Option<Network>,
+}
+
+/// A network by its name, as bitcoind and its tools have it, or as people say it.
+fn network(text: &str) -> std::result::Result<Network, String> {
+    let known = if text == "mainnet" { Ok(Network::Bitcoin) } else { text.parse() };
+    known
+        .or_else(|_| Network::from_core_arg(text))
+        .map_err(|_| "a network is mainnet, testnet, testnet4, signet or regtest".to_owned())
 }
 
 /// Which of an owner's keys.

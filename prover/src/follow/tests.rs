@@ -253,3 +253,113 @@ fn a_source_may_reorganise_between_any_two_calls() {
         }
     }
 }
+
+/// Two back ends behind one address: each call is answered by one of them.
+struct TwoBackEnds<'a> {
+    first: &'a EmbeddedNode,
+    second: &'a EmbeddedNode,
+    /// Whether the second answers, by the number of the call and what is asked.
+    is_second: &'a dyn Fn(usize, Asked) -> bool,
+    calls: Cell<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Tip,
+    Hash(u32),
+    Header,
+    Block,
+}
+
+impl TwoBackEnds<'_> {
+    fn now(&self, asked: Asked) -> &EmbeddedNode {
+        let call = self.calls.replace(self.calls.get() + 1);
+        if (self.is_second)(call, asked) { self.second } else { self.first }
+    }
+}
+
+impl ChainSource for TwoBackEnds<'_> {
+    fn network(&self) -> Network {
+        Network::Regtest
+    }
+
+    fn tip_height(&self) -> Result<u32, NodeError> {
+        self.now(Asked::Tip).tip_height()
+    }
+
+    fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError> {
+        self.now(Asked::Hash(height)).block_hash(height)
+    }
+
+    fn header(&self, hash: &BlockHash) -> Result<Header, NodeError> {
+        self.now(Asked::Header).header(hash)
+    }
+
+    fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
+        self.now(Asked::Block).block(hash)
+    }
+}
+
+#[test]
+fn back_ends_of_different_tips_are_followed_as_far_as_they_go() {
+    let (mut toy, _) = ToyRollup::with_two_batches();
+    let base = begin(&toy);
+    let behind = EmbeddedNode::new(toy.node.chain().clone(), elsewhere());
+    toy.node.mine(3).expect("empty blocks are valid");
+    let short = behind.chain().height();
+    let choices: [(&str, &dyn Fn(usize, Asked) -> bool); 7] = [
+        ("by turns", &|call, _| call % 2 == 0),
+        ("by turns, the other first", &|call, _| call % 2 == 1),
+        ("three of four behind", &|call, _| call % 4 != 0),
+        ("only the tip is ahead", &|_, asked| asked != Asked::Tip),
+        ("no block of those ahead", &|_, asked| asked == Asked::Block),
+        ("only the tip is behind", &|_, asked| asked == Asked::Tip),
+        ("by what is asked", &|_, asked| matches!(asked, Asked::Hash(height) if height % 2 == 0)),
+    ];
+    for (name, is_second) in choices {
+        for start in [base.clone(), {
+            let mut follower = base.clone();
+            events_of(&behind, &mut follower);
+            follower
+        }] {
+            let mut follower = start;
+            let source = TwoBackEnds { first: &toy.node, second: &behind, is_second, calls: Cell::new(0) };
+            events_of(&source, &mut follower);
+            assert!(follower.scanned().height >= short, "{name}: {}", follower.scanned().height);
+            assert_eq!(*follower.tip(), toy.tip, "{name}");
+            events_of(&toy.node, &mut follower);
+            assert_eq!(follower.scanned().hash, toy.node.chain().tip_hash(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn back_ends_of_two_branches_are_no_reason_to_give_up() {
+    let (mut toy, _) = ToyRollup::with_two_batches();
+    let base = begin(&toy);
+    toy.node.mine(1).expect("an empty block is valid");
+    let first = EmbeddedNode::new(toy.node.chain().clone(), elsewhere());
+    let fork_height = first.chain().height() - 1;
+    toy.node.chain_mut().reorganise(fork_height, &[Vec::new(), Vec::new()], &elsewhere()).expect("more work");
+    for parity in [0, 1] {
+        let mut follower = base.clone();
+        let is_second = |call: usize, _: Asked| call % 2 == parity;
+        let source = TwoBackEnds { first: &first, second: &toy.node, is_second: &is_second, calls: Cell::new(0) };
+        events_of(&source, &mut follower);
+        assert!(follower.scanned().height >= fork_height, "{}", follower.scanned());
+        events_of(&toy.node, &mut follower);
+        assert_eq!(follower.scanned().hash, toy.node.chain().tip_hash());
+    }
+}
+
+#[test]
+fn a_final_block_that_is_not_to_be_had_is_an_error() {
+    let (mut toy, _) = ToyRollup::with_two_batches();
+    toy.node.mine(FINAL_DEPTH_BLOCKS).expect("empty blocks are valid");
+    let mut follower = begin(&toy);
+    let empty = EmbeddedNode::new(RegtestChain::new(), elsewhere());
+    let is_second = |_: usize, asked: Asked| asked == Asked::Block;
+    let source = TwoBackEnds { first: &toy.node, second: &empty, is_second: &is_second, calls: Cell::new(0) };
+    let error = catch_up(&source, &mut follower, |_, _| Ok::<(), FollowError>(())).expect_err("no blocks");
+    assert!(matches!(error, FollowError::Node(NodeError::Block(_))) && error.is_transient(), "{error}");
+}

@@ -2,7 +2,7 @@
 
 use super::http::HttpError;
 use bitcoin::{BlockHash, Network, Txid};
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 /// Why a node does not relay a transaction, by what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,13 +96,33 @@ pub enum NodeError {
         /// The node's address.
         url: String,
     },
+    /// The node knows the caller and does not let it do this.
+    #[error("the node at {url} does not allow {method} to this caller")]
+    Forbidden {
+        /// The node's address.
+        url: String,
+        /// The call.
+        method: &'static str,
+    },
     /// The node answers by an HTTP status instead of JSON.
-    #[error("the node at {url} answers with HTTP status {status}")]
+    #[error("the node at {url} answers with HTTP status {status}{}", after(*.retry_after))]
     Http {
         /// The node's address.
         url: String,
         /// The status.
         status: u16,
+        /// After what time it wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
+    },
+    /// The node has thrown the block away.
+    #[error("the node is pruned and no longer has block {hash}{}", pruned(*.height, *.kept_from))]
+    Pruned {
+        /// The block.
+        hash: BlockHash,
+        /// Its height, if the node says it.
+        height: Option<u32>,
+        /// The lowest height whose block the node has, if it says it.
+        kept_from: Option<u32>,
     },
     /// The node answers a call with an error of its own.
     #[error("{method} fails with code {code}: {message}")]
@@ -155,6 +175,16 @@ pub enum NodeError {
 /// The code of bitcoind for a call during its start.
 const RPC_IN_WARMUP: i32 = -28;
 
+fn after(retry_after: Option<Duration>) -> String {
+    retry_after.map_or_else(String::new, |pause| format!(" and asks to wait {} s", pause.as_secs().max(1)))
+}
+
+fn pruned(height: Option<u32>, kept_from: Option<u32>) -> String {
+    let at = height.map_or_else(String::new, |height| format!(" at height {height}"));
+    let from = kept_from.map_or_else(String::new, |height| format!("; it keeps blocks from height {height} on"));
+    at + &from
+}
+
 impl NodeError {
     /// What to do about it.
     pub fn class(&self) -> ErrorClass {
@@ -162,7 +192,7 @@ impl NodeError {
             Self::Unreachable { .. }
             | Self::Timeout { .. }
             | Self::Busy { .. }
-            | Self::Http { status: 429 | 502..=504, .. }
+            | Self::Http { status: 429 | 500..=599, .. }
             | Self::Rpc { code: RPC_IN_WARMUP, .. } => ErrorClass::Retry,
             // bitcoind removes its cookie when it stops.
             Self::Cookie { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorClass::Retry,
@@ -181,6 +211,12 @@ impl NodeError {
             HttpError::Tls(reason) => Self::Tls { url, reason },
             HttpError::Malformed(_) | HttpError::TooLong(_) => Self::Answer { method, reason: error.to_string() },
         }
+    }
+
+    /// Whether a service that runs for months waits for this to pass. What a node says of itself, its operator may change: only
+    /// an address that is none, another network and a chain file of our own stay as they are.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Url(_) | Self::Network { .. } | Self::ChainFile(_))
     }
 
     /// Whether the same call may succeed later with nothing changed here: the node is down, starting or busy.

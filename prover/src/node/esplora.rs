@@ -6,6 +6,7 @@
 
 mod answers;
 mod coins;
+mod patience;
 
 #[cfg(test)]
 mod tests;
@@ -22,11 +23,13 @@ use bitcoin::{
     hashes::{Hash, sha256},
 };
 use serde::de::DeserializeOwned;
-use std::{collections::HashSet, fmt::Display, str::FromStr, time::Duration};
+use std::{collections::HashSet, fmt::Display, str::FromStr, thread, time::Duration};
 use taproof_verifier::{
     block::{BLOCK_LENGTH_MAX, Excerpt, Inclusion},
     headers::BlockId,
 };
+
+pub use patience::Patience;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -48,6 +51,7 @@ pub struct EsploraNode {
     url: String,
     network: Network,
     timeout: Duration,
+    patience: Patience,
 }
 
 /// A transaction that pays to a script or spends from it, and the block that holds it, as the server says.
@@ -75,7 +79,15 @@ impl EsploraNode {
     /// # Errors
     /// [`NodeError::Url`], [`NodeError::Network`], and whatever a call may meet.
     pub fn connect(url: &str, network: Network) -> Result<Self, NodeError> {
-        Self::connect_within(url, network, TIMEOUT)
+        Self::connect_with(url, network, TIMEOUT, Patience::none())
+    }
+
+    /// Connects to a server that may ask for pauses, and makes them.
+    ///
+    /// # Errors
+    /// As [`EsploraNode::connect`].
+    pub fn connect_patiently(url: &str, network: Network, patience: Patience) -> Result<Self, NodeError> {
+        Self::connect_with(url, network, TIMEOUT, patience)
     }
 
     /// Connects to a server whose every answer has to come within a time.
@@ -83,9 +95,13 @@ impl EsploraNode {
     /// # Errors
     /// As [`EsploraNode::connect`].
     pub fn connect_within(url: &str, network: Network, timeout: Duration) -> Result<Self, NodeError> {
+        Self::connect_with(url, network, timeout, Patience::none())
+    }
+
+    fn connect_with(url: &str, network: Network, timeout: Duration, patience: Patience) -> Result<Self, NodeError> {
         let shown = url.rsplit('@').next().unwrap_or_default();
         let client = HttpClient::new(url).map_err(|error| NodeError::from_http(error, shown, "connect"))?;
-        let node = Self { client, url: url.to_owned(), network, timeout };
+        let node = Self { client, url: url.to_owned(), network, timeout, patience };
         let genesis = node.block_hash(0)?;
         if genesis.map(BlockHash::to_byte_array) != Some(network.chain_hash().to_bytes()) {
             let found =
@@ -185,7 +201,19 @@ impl EsploraNode {
         answer_bytes_max: usize,
     ) -> Result<Answer, NodeError> {
         let request = Request { path, body, authorization: None, answer_bytes_max, timeout: self.timeout };
-        self.client.request(&request).map_err(|error| NodeError::from_http(error, &self.url, method))
+        let mut pauses = self.patience.pauses();
+        loop {
+            let answer = self.client.request(&request);
+            let answer = answer.map_err(|error| NodeError::from_http(error, &self.url, method))?;
+            // A server that has had enough says so by one of these, and means all questions for a while.
+            let pause = match answer.status {
+                429 | 502..=504 => pauses.next(answer.retry_after),
+                _ => None,
+            };
+            let Some(pause) = pause else { return Ok(answer) };
+            self.patience.tell(&self.status(&answer), pause);
+            thread::sleep(pause);
+        }
     }
 
     /// The body of an answer; `None` if the server has not what was asked for.
@@ -199,7 +227,7 @@ impl EsploraNode {
     }
 
     fn status(&self, answer: &Answer) -> NodeError {
-        NodeError::Http { url: self.url.clone(), status: answer.status }
+        NodeError::Http { url: self.url.clone(), status: answer.status, retry_after: answer.retry_after }
     }
 
     fn json<T: DeserializeOwned>(
@@ -244,7 +272,7 @@ impl ChainSource for EsploraNode {
     fn tip_height(&self) -> Result<u32, NodeError> {
         let method = "GET /blocks/tip/height";
         let height = self.text("/blocks/tip/height", method)?;
-        height.ok_or(NodeError::Http { url: self.url.clone(), status: 404 })
+        height.ok_or_else(|| NodeError::Http { url: self.url.clone(), status: 404, retry_after: None })
     }
 
     fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError> {
@@ -276,7 +304,11 @@ impl ChainSource for EsploraNode {
         let mut height = first_height;
         while height < end {
             let last_height = height.saturating_add(SUMMARIES - 1).min(end - 1);
-            let page = self.summaries(last_height)?;
+            let page = match self.summaries(last_height) {
+                // What came before is worth having.
+                Err(_) if !headers.is_empty() => break,
+                page => page?,
+            };
             let before = headers.len();
             for summary in page.iter().rev().filter(|summary| (height..=last_height).contains(&summary.height)) {
                 let header = summary.header();

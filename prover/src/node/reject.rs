@@ -45,3 +45,27 @@ pub(super) fn classify(reason: String) -> Rejection {
     let known = REASONS.iter().find(|(beginning, _)| reason.starts_with(beginning));
     Rejection { class: known.map_or(RejectClass::Policy, |(_, class)| *class), reason }
 }
+
+/// Reasons by which nodes keep anchors out by a policy of their own, by their beginnings, and what lets anchors in. The reveal's
+/// leaf is as long as the payload, its data are dropped by the script, and its announcement is an output of 81 bytes of data.
+const POLICIES: [(&str, &str); 5] = [
+    (
+        "bad-witness-script-size",
+        "start the node with -maxscriptsize=400000, as Bitcoin Knots needs it, or send through another node",
+    ),
+    (
+        "txn-datacarrier-exceeded",
+        "start the node with -datacarrierfullcount=0, as Bitcoin Knots needs it, or send through another node",
+    ),
+    (
+        "txn-datacarrier-nonstandard",
+        "start the node with -acceptnonstddatacarrier=1, as Bitcoin Knots needs it, or send through another node",
+    ),
+    ("scriptpubkey", "start the node with -datacarrier=1 -datacarriersize=83, or send through another node"),
+    ("datacarrier", "start the node with -datacarrier=1 -datacarriersize=83, or send through another node"),
+];
+
+/// What to change of a node's own policy, where its reason is one that keeps anchors out.
+pub fn policy_advice(reason: &str) -> Option<&'static str> {
+    POLICIES.iter().find(|(beginning, _)| reason.starts_with(beginning)).map(|(_, advice)| *advice)
+}

@@ -33,6 +33,11 @@ const SCAN_TIMEOUT: Duration = Duration::from_secs(1_800);
 const HEADERS_BATCH: u32 = 500;
 /// bitcoind's code for a height above its tip.
 const RPC_INVALID_PARAMETER: i32 = -8;
+/// bitcoind's code for what has none of its own, and its words where it has thrown a block away.
+const RPC_MISC_ERROR: i32 = -1;
+const PRUNED: &str = "pruned data";
+/// bitcoind's code for a mistake of its own, and for an estimator of fees that is switched off, as with `-blocksonly`.
+const RPC_INTERNAL_ERROR: i32 = -32_603;
 /// bitcoind's code for an unknown block or transaction.
 const RPC_INVALID_ADDRESS_OR_KEY: i32 = -5;
 /// What bitcoind says where two would search its coins at once.
@@ -125,9 +130,21 @@ impl RpcNode {
     fn fetch<T: Decodable>(&self, method: &'static str, hash: &BlockHash, arguments: Value) -> Result<T, NodeError> {
         let text: String = self.call(method, arguments).map_err(|error| match error {
             NodeError::Rpc { code: RPC_INVALID_ADDRESS_OR_KEY, .. } => NodeError::Block(*hash),
+            NodeError::Rpc { code: RPC_MISC_ERROR, message, .. } if message.contains(PRUNED) => self.pruned(*hash),
             error => error,
         })?;
         decode_hex(method, &text)
+    }
+
+    /// Where a block lies that the node has thrown away, and what it keeps, as far as it says.
+    fn pruned(&self, hash: BlockHash) -> NodeError {
+        let place = self.call::<BlockPlace>("getblockheader", json!([hash, true]));
+        let info = self.call::<BlockchainInfo>("getblockchaininfo", json!([]));
+        NodeError::Pruned {
+            hash,
+            height: place.ok().map(|place| place.height),
+            kept_from: info.ok().and_then(|info| info.pruneheight),
+        }
     }
 }
 
@@ -331,8 +348,12 @@ impl Node for RpcNode {
 
     fn fee_estimate(&self, target_blocks: u16) -> Result<Option<FeeRate>, NodeError> {
         let target_blocks = target_blocks.clamp(1, ESTIMATE_TARGET_BLOCKS_MAX);
-        let answer: FeeEstimate = self.call("estimatesmartfee", json!([target_blocks, "economical"]))?;
-        Ok(answer.feerate.map(fee_rate))
+        match self.call::<FeeEstimate>("estimatesmartfee", json!([target_blocks, "economical"])) {
+            Ok(answer) => Ok(answer.feerate.map(fee_rate)),
+            // A node that estimates no fees has none to tell.
+            Err(NodeError::Rpc { code: RPC_INTERNAL_ERROR | RPC_METHOD_NOT_FOUND, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn fee_floors(&self) -> Result<FeeFloors, NodeError> {

@@ -29,17 +29,17 @@ fn serve(mut handler: Handler) -> String {
             let mut stream = stream.expect("a connection");
             let Some((authorized, request)) = read_request(&mut stream) else { continue };
             let (status, body) = match (authorized, &request) {
-                (false, _) => ("401 Unauthorized", String::new()),
+                (false, _) => ("401 Unauthorized".to_owned(), String::new()),
                 (true, Value::Array(calls)) => {
                     // bitcoind may answer in any order.
                     let answers = calls.iter().rev().map(|call| respond(&mut handler, call));
-                    let answers: Result<Vec<Value>, ()> = answers.collect();
-                    answers.map_or(("503 Busy", String::new()), |answers| ("200 OK", json!(answers).to_string()))
+                    let answers: Result<Vec<Value>, String> = answers.collect();
+                    answers.map_or_else(|status| (status, String::new()), |answers| ok(&json!(answers)))
                 }
                 (true, call) => match respond(&mut handler, call) {
-                    Ok(answer) if answer["error"].is_null() => ("200 OK", answer.to_string()),
-                    Ok(answer) => ("500 Error", answer.to_string()),
-                    Err(()) => ("503 Busy", String::new()),
+                    Ok(answer) if answer["error"].is_null() => ok(&answer),
+                    Ok(answer) => ("500 Error".to_owned(), answer.to_string()),
+                    Err(status) => (status, String::new()),
                 },
             };
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
@@ -49,12 +49,16 @@ fn serve(mut handler: Handler) -> String {
     format!("http://{address}")
 }
 
-/// The answer to a call; nothing where the node is busy.
-fn respond(handler: &mut Handler, call: &Value) -> Result<Value, ()> {
+fn ok(answer: &Value) -> (String, String) {
+    ("200 OK".to_owned(), answer.to_string())
+}
+
+/// The answer to a call, or the status of one without a body: codes above zero are such.
+fn respond(handler: &mut Handler, call: &Value) -> Result<Value, String> {
     let parameters = call["params"].as_array().cloned().unwrap_or_default();
     let (result, error) = match handler(call["method"].as_str().expect("a method"), &parameters) {
         Ok(result) => (result, Value::Null),
-        Err((503, _)) => return Err(()),
+        Err((status @ 1.., words)) => return Err(format!("{status} {words}")),
         Err((code, message)) => (Value::Null, json!({ "code": code, "message": message })),
     };
     Ok(json!({ "result": result, "error": error, "id": call["id"] }))
@@ -279,6 +283,10 @@ fn failures_have_types() {
     assert!(warmup.is_transient() && matches!(warmup, NodeError::Rpc { code: -28, .. }));
     let busy = connect(answering(503)).expect_err("busy");
     assert!(busy.is_transient() && matches!(busy, NodeError::Http { status: 503, .. }), "{busy:?}");
+    let error = connect(answering(500)).expect_err("an error of the server");
+    assert!(error.is_transient() && matches!(error, NodeError::Http { status: 500, .. }), "{error:?}");
+    let forbidden = connect(answering(403)).expect_err("a whitelist");
+    assert!(matches!(forbidden, NodeError::Forbidden { method: "getblockchaininfo", .. }), "{forbidden:?}");
     let unknown = connect(answering(-32601)).expect_err("no bitcoind");
     assert!(!unknown.is_transient() && matches!(unknown, NodeError::Rpc { code: -32601, .. }));
     let main: Handler = Box::new(|_, _| Ok(json!({ "chain": "main" })));
@@ -303,6 +311,65 @@ fn failures_have_types() {
         let error = RpcNode::connect(url, &right, Network::Regtest).expect_err("no plain address");
         assert!(matches!(error, NodeError::Url(_)) && !error.to_string().contains("secret"));
     }
+}
+
+#[test]
+fn a_service_waits_for_whatever_a_node_says() {
+    let says = |code: i32| connect(Box::new(move |_, _| Err((code, "no".to_owned())))).expect_err("an error");
+    for code in [500, 403, 429, 503, -1, -28, -32603, -32601] {
+        assert!(says(code).may_pass(), "{code}");
+    }
+    let url = serve(Box::new(|_, _| Ok(json!({ "chain": "main" }))));
+    let auth = |password: &str| RpcAuth::UserPassword {
+        user: "__cookie__".to_owned(),
+        password: Zeroizing::new(password.to_owned()),
+    };
+    let connect = |url: &str, password| RpcNode::connect(url, &auth(password), Network::Regtest).expect_err("refused");
+    assert!(connect(&url, "wrong").may_pass(), "the password may be changed at the node");
+    assert!(connect("http://127.0.0.1:1", "0123").may_pass());
+    assert!(!connect(&url, "0123").may_pass(), "another network stays one");
+    assert!(!connect("nowhere", "0123").may_pass());
+}
+
+#[test]
+fn a_pruned_block_is_told_with_its_height() {
+    let node = |tells: bool| -> Handler {
+        Box::new(move |method, parameters| match method {
+            "getblock" => Err((-1, "Block not available (pruned data)".to_owned())),
+            "getblockheader" if tells && parameters[1] == json!(true) => {
+                Ok(json!({ "height": 7, "confirmations": 100 }))
+            }
+            "getblockheader" => Err((403, "Forbidden".to_owned())),
+            _ if tells => Ok(json!({ "chain": "regtest", "blocks": 200, "headers": 200, "initialblockdownload": false,
+                "pruneheight": 150 })),
+            _ => Ok(json!({ "chain": "regtest" })),
+        })
+    };
+    let hash = BlockHash::all_zeros();
+    let told = connect(node(true)).expect("regtest").block(&hash).expect_err("pruned").to_string();
+    assert!(told.contains("at height 7; it keeps blocks from height 150 on"), "{told}");
+    let told = connect(node(false)).expect("regtest").block(&hash).expect_err("pruned").to_string();
+    assert!(told.starts_with("the node is pruned") && told.ends_with(&hash.to_string()), "{told}");
+    let other: Handler = Box::new(|method, _| match method {
+        "getblock" => Err((-1, "Block not found on disk".to_owned())),
+        _ => Ok(json!({ "chain": "regtest" })),
+    });
+    let error = connect(other).expect("regtest").block(&hash).expect_err("gone");
+    assert!(matches!(error, NodeError::Rpc { code: -1, .. }), "{error:?}");
+}
+
+#[test]
+fn a_node_that_estimates_no_fees_has_no_estimate() {
+    let estimate = |code: i32| {
+        let handler: Handler = Box::new(move |method, _| match method {
+            "estimatesmartfee" => Err((code, "Fee estimation disabled".to_owned())),
+            _ => Ok(json!({ "chain": "regtest" })),
+        });
+        connect(handler).expect("regtest").fee_estimate(3)
+    };
+    assert_eq!(estimate(-32603).expect("no estimate is an answer"), None);
+    assert_eq!(estimate(-32601).expect("no estimate is an answer"), None);
+    assert!(estimate(-28).is_err());
 }
 
 #[test]

@@ -13,20 +13,42 @@ p{margin:.25rem 0;color:var(--soft)}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:1px;background:var(--line);border:1px solid var(--line);margin:1.5rem 0}
 dl>div{background:var(--paper);padding:.75rem 1rem}
 dt{color:var(--soft);font-size:.8rem}dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}dd small{display:block;font-size:.8rem;color:var(--soft)}
-code{font:.85em ui-monospace,monospace;overflow-wrap:anywhere}
-.scroll{overflow-x:auto}
+code{font:.85em ui-monospace,monospace}
+code.hash{display:inline-flex;max-width:100%;white-space:nowrap;vertical-align:bottom}
+code.hash>span:first-child{overflow:hidden;text-overflow:ellipsis}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.35rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th{color:var(--soft);font-weight:500}
-td.text,th.text{text-align:left}td.note{white-space:normal;min-width:14rem;text-align:left}
+td.text,th.text{text-align:left}td.note{white-space:normal;max-width:18rem;text-align:left;overflow-wrap:anywhere}
 .final,.safe{color:var(--good)}.stale,.abandoned{color:var(--bad)}
-svg{width:100%;height:auto;display:block}rect.bar{fill:var(--mark)}rect.bar.open{fill-opacity:.45}
-svg text{fill:var(--soft);font-size:11px}svg line{stroke:var(--line)}";
+svg{width:100%;height:10rem;display:block;border-bottom:1px solid var(--line)}
+rect.bar{fill:var(--mark)}rect.bar.open{fill-opacity:.45}
+.axis{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 1rem;font-size:.8rem}
+@media(max-width:56rem){
+tr:has(th){display:none}
+tr{display:grid;grid-template-columns:repeat(auto-fit,minmax(6.5rem,1fr));padding:.6rem 0;border-bottom:1px solid var(--line)}
+td,td.text{display:block;padding:.15rem .6rem .15rem 0;border:0;text-align:left;white-space:normal}
+td::before{content:attr(data-name);display:block;color:var(--soft);font-size:.75rem}
+td.note{grid-column:1/-1;max-width:100%;min-width:0}
+}";
 
 /// The most bars of the chart: the last batches.
 const BARS_MAX: usize = 120;
 const CHART_WIDTH: f64 = 960.0;
 const CHART_HEIGHT: f64 = 160.0;
+/// The digits of a hash that are shown however little room there is.
+const HASH_TAIL: usize = 8;
+
+/// A hash on one line: where there is no room for all of it, its middle is left out, and whoever copies it has it whole.
+struct Hash<T>(T);
+
+impl<T: Display> Display for Hash<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let (head, tail) = text.split_at(text.len().saturating_sub(HASH_TAIL));
+        write!(f, "<code class=\"hash\" title=\"{text}\"><span>{head}</span><span>{tail}</span></code>")
+    }
+}
 
 /// Text with what HTML would take for markup written out.
 struct Text<T>(T);
@@ -84,8 +106,9 @@ fn write_page(overview: &Overview, page: &mut String) -> fmt::Result {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <title>Rollup {chain_id} on {network}: {} batches</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n\
-         <h1>Rollup {chain_id} on {network}</h1>\n<p>As of block {height}, <code>{block}</code>.</p>\n",
-        overview.batches
+         <h1>Rollup {chain_id} on {network}</h1>\n<p>As of block {height}, {}</p>\n",
+        overview.batches,
+        Hash(block)
     )?;
     if !overview.is_complete {
         page.push_str(
@@ -96,16 +119,17 @@ fn write_page(overview: &Overview, page: &mut String) -> fmt::Result {
     write_chart(&overview.anchors, page)?;
     write_anchors(&overview.anchors, page)?;
     if !overview.refused.is_empty() {
-        page.push_str("<h2>Refused anchors</h2>\n<div class=\"scroll\"><table id=\"refused\">\n<tr><th>height</th>");
+        page.push_str("<h2>Refused anchors</h2>\n<table id=\"refused\">\n<tr><th>height</th>");
         page.push_str("<th class=\"text\">transaction</th><th class=\"text\">reason</th></tr>\n");
         for refused in &overview.refused {
-            let (height, txid, reason) = (refused.height, refused.txid, Text(&refused.reason));
+            let (height, txid, reason) = (refused.height, Hash(refused.txid), Text(&refused.reason));
             writeln!(
                 page,
-                "<tr><td>{height}</td><td class=\"text\"><code>{txid}</code></td><td class=\"note\">{reason}</td></tr>"
+                "<tr><td data-name=\"height\">{height}</td><td class=\"note\" data-name=\"transaction\">{txid}</td>\
+                 <td class=\"note\" data-name=\"reason\">{reason}</td></tr>"
             )?;
         }
-        page.push_str("</table></div>\n");
+        page.push_str("</table>\n");
     }
     page.push_str("</body>\n</html>\n");
     Ok(())
@@ -149,7 +173,7 @@ fn write_tiles(overview: &Overview, page: &mut String) -> fmt::Result {
     for (name, value, more) in tiles.into_iter().chain(bridge) {
         writeln!(page, "<div><dt>{name}</dt><dd>{}<small>{more}</small></dd></div>", Number(Some(value)))?;
     }
-    writeln!(page, "</dl>\n<p>Verified root <code id=\"root\">{}</code></p>", overview.root_verified)
+    writeln!(page, "</dl>\n<p id=\"root\">Verified root {}</p>", Hash(&overview.root_verified))
 }
 
 /// A bar a batch: the bytes of its reveal.
@@ -157,11 +181,13 @@ fn write_chart(anchors: &[AnchorRow], page: &mut String) -> fmt::Result {
     let bars: Vec<(&AnchorRow, u32)> =
         anchors.iter().filter_map(|row| Some((row, row.reveal_bytes?))).rev().take(BARS_MAX).collect();
     let Some(most) = bars.iter().map(|(_, bytes)| *bytes).max().filter(|most| *most > 0) else { return Ok(()) };
-    let (full_height, step) = (CHART_HEIGHT + 30.0, CHART_WIDTH / bars.len() as f64);
+    let step = CHART_WIDTH / bars.len() as f64;
     page.push_str("<h2>Bytes of each batch</h2>\n");
+    // Bars may be stretched, words may not: those stand below.
     writeln!(
         page,
-        "<svg viewBox=\"0 0 {CHART_WIDTH} {full_height}\" role=\"img\" aria-label=\"Bytes of each batch\">"
+        "<svg viewBox=\"0 0 {CHART_WIDTH} {CHART_HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
+         aria-label=\"Bytes of each batch\">"
     )?;
     for (position, (row, bytes)) in bars.iter().rev().enumerate() {
         let height = (f64::from(*bytes) / f64::from(most) * CHART_HEIGHT).max(1.0);
@@ -178,10 +204,7 @@ fn write_chart(anchors: &[AnchorRow], page: &mut String) -> fmt::Result {
     let (first, last) = (bars.last().map_or(0, |(row, _)| row.batch), bars.first().map_or(0, |(row, _)| row.batch));
     writeln!(
         page,
-        "<line x1=\"0\" x2=\"{CHART_WIDTH}\" y1=\"{CHART_HEIGHT}\" y2=\"{CHART_HEIGHT}\"/>\
-         <text x=\"0\" y=\"{0}\">batch {first}</text><text x=\"{CHART_WIDTH}\" y=\"{0}\" text-anchor=\"end\">batch {last}, \
-         tallest {1} bytes</text>\n</svg>",
-        CHART_HEIGHT + 18.0,
+        "</svg>\n<p class=\"axis\"><span>batch {first}</span><span>tallest {} bytes</span><span>batch {last}</span></p>",
         Number(Some(most))
     )
 }
@@ -192,9 +215,7 @@ fn write_anchors(anchors: &[AnchorRow], page: &mut String) -> fmt::Result {
         page.push_str("<p>There are none yet.</p>\n");
         return Ok(());
     }
-    page.push_str(
-        "<div class=\"scroll\"><table id=\"anchors\">\n<tr><th>batch</th><th class=\"text\">state</th><th>height</th>",
-    );
+    page.push_str("<table id=\"anchors\">\n<tr><th>batch</th><th class=\"text\">state</th><th>height</th>");
     page.push_str(
         "<th>depth</th><th class=\"text\">time, UTC</th><th>proofs</th><th>bytes</th><th>fee, sat</th><th>sat/vB</th>",
     );
@@ -202,7 +223,7 @@ fn write_anchors(anchors: &[AnchorRow], page: &mut String) -> fmt::Result {
     for row in anchors.iter().rev() {
         write_row(row, page)?;
     }
-    page.push_str("</table></div>\n");
+    page.push_str("</table>\n");
     Ok(())
 }
 
@@ -212,8 +233,11 @@ fn write_row(row: &AnchorRow, page: &mut String) -> fmt::Result {
     let state = Text(&row.state);
     write!(
         page,
-        "<tr><td>{}</td><td class=\"text {}\">{state}</td><td>{}</td><td>{}</td><td class=\"text\">{time}</td><td>{}</td>\
-         <td>{}</td><td>{}</td><td>{rate}</td><td class=\"note\">",
+        "<tr><td data-name=\"batch\">{}</td><td class=\"text {}\" data-name=\"state\">{state}</td>\
+         <td data-name=\"height\">{}</td><td data-name=\"depth\">{}</td>\
+         <td class=\"text\" data-name=\"time, UTC\">{time}</td><td data-name=\"proofs\">{}</td>\
+         <td data-name=\"bytes\">{}</td><td data-name=\"fee, sat\">{}</td><td data-name=\"sat/vB\">{rate}</td>\
+         <td class=\"note\" data-name=\"transaction, root after\">",
         row.batch,
         row.state.replace(' ', "-"),
         Number(row.height),
@@ -223,10 +247,10 @@ fn write_row(row: &AnchorRow, page: &mut String) -> fmt::Result {
         Number(row.fee_sat),
     )?;
     if let Some(txid) = row.txid {
-        write!(page, "<code>{txid}</code>")?;
+        write!(page, "{}", Hash(txid))?;
     }
     if let Some(root) = &row.root {
-        write!(page, "<br><code>{root}</code>")?;
+        write!(page, "<br>{}", Hash(root))?;
     }
     if let Some(note) = &row.note {
         write!(page, "<br>{}", Text(note))?;

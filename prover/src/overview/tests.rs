@@ -80,7 +80,7 @@ fn a_browser_shows_the_page_and_loads_nothing_else() {
     let page = folder.path().join("report.html");
     std::fs::write(&page, &html).expect("room for a page");
     let picture = folder.path().join("report.png");
-    let run = |arguments: &[String]| {
+    let run = |arguments: &[String], page: &Path| {
         let mut command = Command::new(browser());
         // Containers often run as root without the kernel's namespaces that the browser's sandbox wants.
         command.args([
@@ -98,16 +98,39 @@ fn a_browser_shows_the_page_and_loads_nothing_else() {
         assert!(!stderr.contains("CONSOLE"), "the page reports an error: {stderr}");
         stdout
     };
-    let dom = run(&["--dump-dom".to_owned()]);
+    let dom = run(&["--dump-dom".to_owned()], &page);
     let (_, anchors) = dom.split_once("id=\"anchors\"").expect("a table of anchors");
     let (anchors, rest) = anchors.split_once("</table>").expect("the table ends");
     assert_eq!(anchors.matches("<tr>").count(), 1 + overview.anchors.len());
     assert!(dom.contains("payouts settled") && dom.contains("30\u{202f}000 sat unpaid"), "{dom}");
-    assert!(dom.contains(&format!("<code id=\"root\">{}</code>", overview.root_verified)));
+    assert!(dom.contains(&format!("title=\"{}\"", overview.root_verified)));
     assert_eq!(dom.matches("<rect class=\"bar").count(), overview.anchors.len());
     assert!(rest.contains(&overview.refused[0].reason));
 
-    run(&[format!("--screenshot={}", picture.display()), "--window-size=1200,900".to_owned()]);
+    run(&[format!("--screenshot={}", picture.display()), "--window-size=1200,900".to_owned()], &page);
     let picture = std::fs::read(&picture).expect("the browser drew the page");
     assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000, "a page with text on it");
+
+    // Nothing is wider than the screen, down to that of a telephone, and no hash takes more than its line.
+    for width in [320, 400, 700, 1_000, 1_400] {
+        let measure = folder.path().join("measure.html");
+        let script = "const d=f.contentDocument,h=[...d.querySelectorAll('code.hash')];\
+            document.title=[d.documentElement.scrollWidth,h.length,\
+            Math.max(...h.map(c=>c.offsetHeight/parseFloat(getComputedStyle(c).fontSize)))].join(' ')";
+        let escaped = html.replace('&', "&amp;").replace('"', "&quot;");
+        let frame = format!(
+            "<!doctype html><title></title><iframe id=f style=\"width:{width}px;border:0\" srcdoc=\"{escaped}\" \
+             onload=\"{script}\"></iframe>"
+        );
+        std::fs::write(&measure, frame).expect("room for a page");
+        let dom = run(&["--dump-dom".to_owned(), "--window-size=1600,900".to_owned()], &measure);
+        let title = dom.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).expect("a title").0;
+        let [wide, hashes, lines] =
+            title.split(' ').map(|number| number.parse().expect("a number")).collect::<Vec<f64>>()[..]
+        else {
+            panic!("three numbers: {title}")
+        };
+        assert!(wide <= f64::from(width), "{wide} of {width} pixels");
+        assert!(hashes as usize >= 2 * overview.anchors.len() && lines < 2.0, "{hashes} hashes, {lines} lines");
+    }
 }

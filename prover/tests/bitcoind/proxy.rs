@@ -21,6 +21,8 @@ pub enum Fault {
     Silence,
     /// Calls reach the node; the connection ends after so many bytes of the answers.
     Cut(usize),
+    /// Calls reach the node; this comes in place of its answers.
+    Answer(&'static str),
 }
 
 /// A proxy that serves until the process ends.
@@ -83,6 +85,7 @@ fn answer(mut server: TcpStream, mut client: &TcpStream, fault: &Mutex<Fault>) -
         match fault {
             Fault::Silence => continue,
             Fault::Delay(delay) => thread::sleep(delay),
+            Fault::Answer(text) => return client.write_all(text.as_bytes()),
             Fault::Cut(bytes) if passed + read > bytes => {
                 client.write_all(&piece[..bytes.saturating_sub(passed).min(read)])?;
                 return Ok(());

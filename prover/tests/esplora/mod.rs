@@ -30,35 +30,71 @@ type Lie = (&'static str, Box<dyn FnMut(Reply) -> Reply + Send>);
 /// Transactions on a page of a history; servers have 25.
 pub const PAGE: usize = 4;
 
+/// Chooses by the number of a request and its path.
+type Choose = Box<dyn Fn(usize, &str) -> bool + Send>;
+
+/// What comes after the last request that is allowed.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// How many requests are answered.
+    pub requests: usize,
+    /// The status of the answers after that.
+    pub status: u16,
+    /// What `Retry-After` says then.
+    pub retry_after: Option<String>,
+    /// After how many refusals as many requests are answered again; never if none.
+    pub refusals: Option<usize>,
+}
+
+/// What a server does beside being honest.
+#[derive(Default)]
+struct Whims {
+    lies: Vec<Lie>,
+    /// The limit, and how many requests were answered and refused since it began.
+    limit: Option<(Limit, usize, usize)>,
+    /// Another back end, and which requests it answers.
+    other: Option<(EmbeddedNode, Choose)>,
+    requests: usize,
+}
+
+impl Whims {
+    /// Counts a request; the refusal, if there were too many.
+    fn refuse(&mut self) -> Option<Limit> {
+        let (limit, answered, refused) = self.limit.as_mut()?;
+        if *answered < limit.requests {
+            *answered += 1;
+            return None;
+        }
+        *refused += 1;
+        let refusal = limit.clone();
+        if limit.refusals == Some(*refused) {
+            (*answered, *refused) = (0, 0);
+        }
+        Some(refusal)
+    }
+}
+
 /// A server of the embedded chain that speaks as much of Esplora's interface as the client; it serves until the process ends.
 pub struct Server {
     pub url: String,
     node: Arc<Mutex<EmbeddedNode>>,
-    lies: Arc<Mutex<Vec<Lie>>>,
+    whims: Arc<Mutex<Whims>>,
 }
 
 impl Server {
     pub fn start(node: EmbeddedNode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/api", listener.local_addr().expect("bound"));
-        let (node, lies) = (Arc::new(Mutex::new(node)), Arc::new(Mutex::new(Vec::new())));
-        let server = Self { url, node: node.clone(), lies: lies.clone() };
+        let (node, whims) = (Arc::new(Mutex::new(node)), Arc::new(Mutex::new(Whims::default())));
+        let server = Self { url, node: node.clone(), whims: whims.clone() };
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (node, lies) = (node.clone(), lies.clone());
+                let (node, whims) = (node.clone(), whims.clone());
                 thread::spawn(move || {
                     let mut reader = BufReader::new(stream);
                     while let Some((path, body)) = read_request(&mut reader) {
-                        let mut reply = reply(&node.lock().expect("no holder panics"), &path, &body);
-                        let mut lies = lies.lock().expect("no holder panics");
-                        let lies: &mut Vec<Lie> = &mut lies;
-                        for (beginning, lie) in lies {
-                            if path.starts_with(*beginning) {
-                                reply = lie(reply);
-                            }
-                        }
-                        let head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n\r\n", reply.0, reply.1.len());
-                        if reader.get_mut().write_all(&[head.as_bytes(), &reply.1].concat()).is_err() {
+                        let answer = serve(&node, &mut whims.lock().expect("no holder panics"), &path, &body);
+                        if reader.get_mut().write_all(&answer).is_err() {
                             return;
                         }
                     }
@@ -68,14 +104,34 @@ impl Server {
         server
     }
 
+    fn whims(&self) -> std::sync::MutexGuard<'_, Whims> {
+        self.whims.lock().expect("no holder panics")
+    }
+
+    /// From now on, only so many requests are answered.
+    pub fn limit(&self, limit: Limit) {
+        self.whims().limit = Some((limit, 0, 0));
+    }
+
+    /// From now on, another back end answers the requests that are chosen.
+    pub fn stand_before(&self, other: EmbeddedNode, choose: impl Fn(usize, &str) -> bool + Send + 'static) {
+        self.whims().other = Some((other, Box::new(choose)));
+    }
+
+    /// How many requests came so far.
+    pub fn requests(&self) -> usize {
+        self.whims().requests
+    }
+
     /// From now on, replies to paths that begin so are changed.
     pub fn lie(&self, path: &'static str, lie: impl FnMut(Reply) -> Reply + Send + 'static) {
-        *self.lies.lock().expect("no holder panics") = vec![(path, Box::new(lie))];
+        self.whims().lies = vec![(path, Box::new(lie))];
     }
 
     /// From now on, nothing is changed.
     pub fn be_honest(&self) {
-        self.lies.lock().expect("no holder panics").clear();
+        let requests = self.requests();
+        *self.whims() = Whims { requests, ..Whims::default() };
     }
 
     /// Mines what was sent, and empty blocks until there are so many.
@@ -105,6 +161,26 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> 
     reader.read_exact(&mut body).ok()?;
     let path = first.split(' ').nth(1)?.strip_prefix("/api")?.to_owned();
     Some((path, body))
+}
+
+/// An answer as it is sent.
+fn serve(node: &Mutex<EmbeddedNode>, whims: &mut Whims, path: &str, body: &[u8]) -> Vec<u8> {
+    whims.requests += 1;
+    if let Some(Limit { status, retry_after, .. }) = whims.refuse() {
+        let retry_after = retry_after.map_or_else(String::new, |value| format!("Retry-After: {value}\r\n"));
+        return format!("HTTP/1.1 {status} X\r\n{retry_after}Content-Length: 0\r\n\r\n").into_bytes();
+    }
+    let mut reply = match &whims.other {
+        Some((other, choose)) if choose(whims.requests, path) => reply(other, path, body),
+        _ => reply(&node.lock().expect("no holder panics"), path, body),
+    };
+    for (beginning, lie) in &mut whims.lies {
+        if path.starts_with(*beginning) {
+            reply = lie(reply);
+        }
+    }
+    let head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n\r\n", reply.0, reply.1.len());
+    [head.as_bytes(), &reply.1].concat()
 }
 
 /// What an honest server says.

@@ -1,5 +1,7 @@
 //! A folder of one's own in which the binary is run.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use serde_json::Value;
 use std::{
     fs,
@@ -26,7 +28,9 @@ impl Scene {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
         command.arg("--dir").arg(self.path("rollup")).args(arguments).current_dir(self.folder.path());
-        command.env_remove("TAPROOF_DIR").env_remove("TAPROOF_NODE").env_remove("TAPROOF_PASSPHRASE");
+        for variable in ["DIR", "NODE", "NODE_COOKIE", "NODE_USER", "NODE_PASSWORD", "ESPLORA", "PASSPHRASE"] {
+            command.env_remove(format!("TAPROOF_{variable}"));
+        }
         command
     }
 

@@ -2,7 +2,9 @@
 
 use super::{Service, ServiceError};
 use crate::{
-    anchoring::{BatchSource, Fees, Generation, GenerationView, Inputs, Place, Spender, Standing, StatementId, View},
+    anchoring::{
+        BatchSource, Fees, Generation, GenerationView, Hold, Inputs, Place, Spender, Standing, StatementId, View,
+    },
     batch::ProvenBatch,
     node::Node,
 };
@@ -32,13 +34,13 @@ impl Standings {
 
 impl<S: BatchSource> Service<S> {
     /// What is true of a batch now.
-    pub(super) fn look(&mut self, batch: u64, node: &dyn Node, is_synced: bool) -> Result<View, ServiceError> {
+    pub(super) fn look(&mut self, batch: u64, node: &dyn Node, node_hold: Option<Hold>) -> Result<View, ServiceError> {
         let standing = self.standing(batch)?;
         let tip = self.follower.scanned();
         let job = self.jobs.get(&batch).ok_or(ServiceError::NoSuchBatch(batch))?;
         let views = job.generations().iter().map(|generation| self.look_at(generation, node));
         let generations = views.collect::<Result<_, _>>()?;
-        Ok(View { tip, is_synced, standing, generations, fees: self.fees(node)? })
+        Ok(View { tip, node_hold, standing, generations, fees: self.fees(node)? })
     }
 
     /// How a batch stands with the rules at the tip.
@@ -55,7 +57,7 @@ impl<S: BatchSource> Service<S> {
         }
         let tip = self.follower.scanned().hash;
         let Some(proven) = self.proven.get(&batch) else {
-            return Ok(Standing::Refused("its proofs are missing".to_owned()));
+            return Ok(Standing::Unproven);
         };
         let statement = StatementId::of(proven.payload());
         if let Some(standing) = self.standings.get(batch, tip, statement) {

@@ -75,7 +75,7 @@ fn view(job: &Job, height: u32, standing: Standing) -> View {
         }
     };
     let generations = job.generations.iter().map(seen).collect();
-    View { tip: tip(height), is_synced: true, standing, generations, fees: fees() }
+    View { tip: tip(height), node_hold: None, standing, generations, fees: fees() }
 }
 
 fn wanted(job: &Job) -> Standing {
@@ -118,7 +118,9 @@ fn every_state_meets_every_event() {
     use State::{Abandoned, Bumped, CommitSent, Final, InBlock, RevealSent, Safe, Signed, Stale, Swept, Waiting};
     let standing = |standing: Standing| move |_: &Job, view: &mut View| view.standing = standing.clone();
     let anchored_at = |height| move |job: &Job, view: &mut View| view.standing = anchored(job, height, txid(9));
-    let events: [Event<'_>; 15] = [
+    // A reveal that waits for nothing gives way to a sweep, at any depth.
+    let lost = |state| [(state, "-"), (state, "-"), (state, "-"), (state, "sweep"), (state, "sweep")];
+    let events: [Event<'_>; 16] = [
         (
             "the payload is wanted",
             &|_, _| (),
@@ -136,7 +138,7 @@ fn every_state_meets_every_event() {
         ),
         (
             "the node is not up to date",
-            &|_, view| view.is_synced = false,
+            &|_, view| view.node_hold = Some(Hold::InitialDownload { blocks: 200 }),
             [(Waiting, "-"), (Signed, "-"), (CommitSent, "-"), (RevealSent, "-"), (Bumped, "-")],
         ),
         (
@@ -149,11 +151,12 @@ fn every_state_meets_every_event() {
             &standing(Standing::ReferenceAhead { height: 300 }),
             [(Waiting, "-"), (Signed, "-"), (CommitSent, "-"), (RevealSent, "-"), (Bumped, "-")],
         ),
-        ("the deposits differ", &standing(Standing::Refused("differs".to_owned())), [(Stale, "-"); 5]),
-        ("in a block", &anchored_at(200), [(InBlock, "-"); 5]),
-        ("three deep", &anchored_at(198), [(Safe, "-"); 5]),
-        ("six deep", &anchored_at(195), [(Final, "-"); 5]),
-        ("anchored long ago", &standing(Standing::AnchoredBefore), [(Final, "-"); 5]),
+        ("the proofs are missing", &standing(Standing::Unproven), [(Stale, "-"); 5]),
+        ("the deposits differ", &standing(Standing::Refused("differs".to_owned())), lost(Stale)),
+        ("in a block", &anchored_at(200), lost(InBlock)),
+        ("three deep", &anchored_at(198), lost(Safe)),
+        ("six deep", &anchored_at(195), lost(Final)),
+        ("anchored long ago", &standing(Standing::AnchoredBefore), lost(Final)),
         (
             "another batch took the number",
             &|_, view| {
@@ -161,7 +164,7 @@ fn every_state_meets_every_event() {
                 let payload_hash = PayloadHash::NONE;
                 view.standing = Standing::Anchored(Anchored { block, txid: txid(9), statement: other, payload_hash });
             },
-            [(Stale, "-"); 5],
+            lost(Stale),
         ),
         (
             "an input is spent in a block",
@@ -355,6 +358,7 @@ fn no_view_makes_a_decision_that_breaks_a_rule() {
         Just(Standing::Behind { next: 0 }),
         Just(Standing::AnchoredBefore),
         Just(Standing::Refused("differs".to_owned())),
+        Just(Standing::Unproven),
         Just(Standing::ReferenceAhead { height: 9 }),
         (190u32..=205, any::<bool>()).prop_map(move |(height, is_ours)| Standing::Anchored(Anchored {
             block: tip(height),
@@ -365,14 +369,20 @@ fn no_view_makes_a_decision_that_breaks_a_rule() {
     ];
     let rates = (100u64..=200_000, 100u64..=200_000, 100u64..=5_000);
     let seen = (place(), inputs(), spender(), proptest::collection::vec(place(), 2));
-    let strategy = (0usize..5, standing, seen, rates, 195u32..=210, any::<[bool; 3]>());
+    let strategy = (0usize..5, standing, seen, rates, 195u32..=210, any::<[bool; 4]>());
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let outcome =
-        runner.run(&strategy, |(which, standing, seen, rates, height, [is_synced, is_abandoned, ordered])| {
+        runner.run(&strategy, |(which, standing, seen, rates, height, [is_synced, is_abandoned, ordered, is_ours])| {
             let (_, mut job) = jobs[which].clone();
             job.is_abandoned = is_abandoned;
             job.bump = ordered.then_some(BumpOrder { sat_per_kvb: None });
             let (commit, inputs, output, places) = seen;
+            // Whoever spends the output may be our own reveal.
+            let own = job.generations.first().map(|generation| generation.attempts[0].transaction.compute_txid());
+            let output = match (output, own.filter(|_| is_ours)) {
+                (Spender::Pool { evicted_fee_sat, .. }, Some(txid)) => Spender::Pool { txid, evicted_fee_sat },
+                (output, _) => output,
+            };
             let one = |generation: &crate::anchoring::Generation| GenerationView {
                 commit,
                 attempts: places[..generation.attempts.len()].to_vec(),
@@ -383,17 +393,22 @@ fn no_view_makes_a_decision_that_breaks_a_rule() {
             let (estimate, min_pool, incremental) = (Some(rate(rates.0)), rate(rates.1), rate(rates.2));
             let generations: Vec<GenerationView> = job.generations.iter().map(one).collect();
             let fees = Fees { estimate, min_pool, incremental };
-            let view = View { tip: tip(height), is_synced, standing, generations, fees };
+            let node_hold = (!is_synced).then_some(Hold::InitialDownload { blocks: height });
+            let view = View { tip: tip(height), node_hold, standing, generations, fees };
             let decision = decide(&job, &view, &rig.config);
             let is_next = matches!(view.standing, Standing::Next(_));
             match decision.action {
                 None => {}
                 Some(_) if !is_synced => return Err(TestCaseError::fail("acts on a node that is not up to date")),
                 Some(Action::Sweep { fee_sat, generation }) => {
-                    prop_assert!(view.generations[generation].commit.is_mined(), "sweeps what is not mined");
+                    let is_in_vain = own.is_some_and(|own| matches!(output, Spender::Pool { txid, .. } if txid == own));
+                    prop_assert!(
+                        commit.is_mined() || (commit == Place::Pool && is_in_vain),
+                        "sweeps what is not mined"
+                    );
                     prop_assert!(fee_sat < job.generations[generation].commit.output[0].value.to_sat());
                     let is_safe = matches!(decision.state, State::Safe | State::Final | State::Stale);
-                    prop_assert!(is_safe || is_abandoned, "sweeps what may be needed");
+                    prop_assert!(is_safe || is_abandoned || is_in_vain, "sweeps what may be needed");
                 }
                 Some(Action::ResendSweep { .. }) => {}
                 Some(_) if !is_next || is_abandoned => return Err(TestCaseError::fail("sends what is not wanted")),

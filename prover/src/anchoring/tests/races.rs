@@ -86,17 +86,80 @@ fn a_batch_is_rebuilt_on_a_foreign_copy_of_the_one_before() {
     assert_eq!(rig.state(1), State::RevealSent);
     let header = taproof_verifier::payload::Header::decode(rig.job(1).generations()[0].payload()).expect("a payload");
     assert_eq!(header.previous_payload_hash, foreign.payload_hash());
-    // What ours locked is taken back when the batch is safe, from under the reveal that waits.
-    rig.toy.node = EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
-    rig.mine_only(&[]);
-    rig.tick();
-    assert!(rig.job(0).generations()[0].sweeps().is_empty());
-    rig.mine_and_tick(1);
+    // What ours locked is taken back at once, from under the reveal that waits.
     let sweep = rig.job(0).generations()[0].sweeps()[0].transaction().compute_txid();
     assert_eq!(rig.node().pool_spender(&ours.output()).expect("it answers"), Some(sweep));
-    rig.mine_and_tick(8);
+    rig.mine_and_tick(9);
     assert_eq!((rig.state(0), rig.state(1)), (State::Final, State::Final));
     assert!(rig.job(0).is_closed());
+}
+
+#[test]
+fn what_a_pool_forgot_of_a_lost_batch_is_swept_when_that_is_safe() {
+    let mut rig = Rig::new(1);
+    let copies = super::rig::Proven::default();
+    copies.0.borrow_mut().insert(0, other_proofs(&rig.batches.0.borrow()[&0]));
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let (mut other, mut script) = (rival(&mut rig, copies, &folder), Script::default());
+    rig.tick();
+    other.tick(&rig.toy.node, &mut script).expect("it answers");
+    let foreign = other.job(0).expect("proven").generations()[0].clone();
+    let ours = rig.job(0).generations()[0].clone();
+    rig.mine_only(&[foreign.commit().clone(), foreign.attempts()[0].transaction().clone(), ours.commit().clone()]);
+    rig.toy.node = EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
+    for depth in 1..=2 {
+        rig.tick();
+        assert!(rig.job(0).generations()[0].sweeps().is_empty(), "{depth} deep, it may be needed again");
+        rig.mine_only(&[]);
+    }
+    rig.tick();
+    assert_eq!((rig.state(0), rig.job(0).generations()[0].sweeps().len()), (State::Safe, 1));
+    rig.mine_and_tick(8);
+    assert!(rig.job(0).is_closed());
+}
+
+#[test]
+fn a_reveal_that_lost_gives_way_to_a_sweep_at_once_and_is_sent_again_where_its_chain_comes_back() {
+    for (commit_is_mined, comes_back) in [(false, false), (true, false), (false, true), (true, true)] {
+        println!("commit mined: {commit_is_mined}, chain comes back: {comes_back}");
+        let mut rig = Rig::new(1);
+        let copies = super::rig::Proven::default();
+        copies.0.borrow_mut().insert(0, other_proofs(&rig.batches.0.borrow()[&0]));
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let (mut other, mut script) = (rival(&mut rig, copies, &folder), Script::default());
+        rig.tick();
+        other.tick(&rig.toy.node, &mut script).expect("it answers");
+        let foreign = other.job(0).expect("proven").generations()[0].clone();
+        let ours = rig.job(0).generations()[0].clone();
+        let mut block = vec![foreign.commit().clone(), foreign.attempts()[0].transaction().clone()];
+        block.extend(commit_is_mined.then(|| ours.commit().clone()));
+        rig.mine_only(&block);
+        rig.tick();
+        assert_eq!(rig.state(0), State::InBlock);
+        let sweep = rig.job(0).generations()[0].sweeps()[0].clone();
+        assert_eq!(
+            rig.node().pool_spender(&ours.output()).expect("it answers"),
+            Some(sweep.transaction().compute_txid())
+        );
+        let vsize_vb = sweep.transaction().vsize() as u64;
+        assert!(sweep.fee_sat() >= ours.attempts()[0].fee_sat() + vsize_vb.div_ceil(10), "as BIP-125 asks");
+        assert!(sweep.fee_sat() <= ours.attempts()[0].fee_sat() + vsize_vb, "and not much more");
+        rig.restart();
+        rig.tick();
+        assert_eq!(rig.job(0).generations()[0].sweeps().len(), 1, "once");
+        if comes_back {
+            rig.displace(1);
+            rig.tick();
+            assert_eq!((rig.state(0), package_waits(&rig)), (State::RevealSent, true), "{:?}", rig.job(0).hold());
+            rig.mine_and_tick(1);
+            assert_eq!((rig.state(0), rig.anchored()), (State::InBlock, 1));
+            let history = rig.job(0).history().last().expect("it moved").reason.clone();
+            assert!(!history.contains("somebody else"), "{history}");
+        }
+        rig.mine_and_tick(7);
+        assert_eq!((rig.state(0), rig.anchored()), (State::Final, 1));
+        assert!(rig.job(0).is_closed(), "nothing is left to take back");
+    }
 }
 
 #[test]
@@ -281,7 +344,10 @@ fn a_node_that_is_not_up_to_date_is_not_acted_on() {
     let mut rig = Rig::new(1);
     rig.outlook.is_syncing = true;
     rig.tick();
-    assert_eq!(rig.job(0).hold(), Some(&Hold::NodeSyncing));
+    let blocks = rig.toy.node.chain().height();
+    let hold = Hold::InitialDownload { blocks };
+    assert_eq!(rig.job(0).hold(), Some(&hold));
+    assert!(hold.to_string().contains("initial download") && hold.advice().is_some());
     assert!(rig.job(0).generations().is_empty());
     rig.outlook.is_syncing = false;
     rig.tick();

@@ -244,7 +244,7 @@ fn a_coin_that_is_spent_elsewhere_is_replaced_and_leftovers_are_swept() {
 fn a_node_that_is_down_or_behind_is_waited_for() {
     let mut world = World::behind(1);
     world.tick();
-    assert_eq!(world.job(0).hold(), Some(&Hold::NodeSyncing));
+    assert!(matches!(world.job(0).hold(), Some(Hold::InitialDownload { .. })), "{:?}", world.job(0).hold());
     assert!(world.job(0).generations().is_empty());
     world.core.mine_empty(1);
     world.tick();
@@ -260,6 +260,21 @@ fn a_node_that_is_down_or_behind_is_waited_for() {
     assert!(world.core.pool().contains(&figures.commit) && world.core.pool().contains(&figures.reveal));
     world.mine_and_tick(1);
     assert_eq!(world.state(0), State::InBlock);
+}
+
+#[test]
+fn a_node_that_estimates_no_fees_gets_the_floor() {
+    let options = Options { arguments: vec!["-blocksonly".to_owned()], ..Options::default() };
+    let mut world = World::behind_with(1, options);
+    world.core.mine_empty(1);
+    let refusal = world.core.try_call("estimatesmartfee", json!([3])).expect_err("it estimates nothing").to_string();
+    assert!(refusal.contains("-32603") && refusal.contains("disabled"), "{refusal}");
+    world.tick();
+    assert_eq!(world.state(0), State::RevealSent);
+    let figures = world.job(0).figures().expect("built");
+    let paid = figures.fee_sat * 1_000 / figures.vsize_vb;
+    let floor = world.setting.config.fee_floor.sat_per_kvb();
+    assert!((floor..floor + 50).contains(&paid), "{paid} sat/kvB");
 }
 
 #[test]

@@ -101,6 +101,8 @@ fn limits_split_what_is_due() {
     let mut poor = world.coin();
     poor.output.value = Amount::from_sat(100);
     assert!(matches!(plan(&world.request(&view, &[poor])), Err(PlanError::Funding { available_sat: 100, .. })));
+    let error = plan(&world.request(&view, &[])).unwrap_err();
+    assert!(matches!(error, PlanError::Funding { needed_sat: 100.., available_sat: 0 }), "{error}: a fee at least");
     let mut own = world.coin();
     own.outpoint = view.scan.head().unwrap().outpoint;
     assert!(matches!(plan(&world.request(&view, &[own])), Err(PlanError::FundingCoin(_))));

@@ -8,7 +8,7 @@ use crate::cli::{
     session::{NodeOptions, Session, Source},
     wallet::WalletOptions,
 };
-use bitcoin::{ScriptBuf, XOnlyPublicKey};
+use bitcoin::XOnlyPublicKey;
 use clap::Args;
 use serde::Serialize;
 use std::{
@@ -24,8 +24,11 @@ use taproof::{
     anchor::FeeRate,
     anchoring::{
         Config, Driver, Headroom, Note, ProofFolder, Service, ServiceError, ServiceLock, Signer, State, Step, Store,
-        TickReport,
+        StoreError, TickReport,
     },
+    chain_store::ChainStoreError,
+    follow::FollowError,
+    node::NodeError,
 };
 
 /// Anchors every proven batch, in order: sends, raises fees, sends again after reorganisations, until each is final.
@@ -99,14 +102,36 @@ struct Journal {
     stop: Arc<AtomicBool>,
 }
 
+impl Journal {
+    /// Says what the service waits for, and how long.
+    fn waits(&self, failure: &Failure, pause: Duration) {
+        let (reason, advice, seconds) = (failure.message(), failure.advice(), pause.as_secs());
+        if self.json {
+            let line = serde_json::json!({ "event": "waits", "reason": reason, "advice": advice, "seconds": seconds });
+            self.print(line.to_string());
+        } else {
+            let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+            self.print(format!("waiting: {reason}{advice}; looking again in {seconds} s"));
+        }
+    }
+
+    /// Says that what the service waited for has passed.
+    fn goes_on_again(&self) {
+        let line = if self.json { r#"{"event":"goes_on"}"# } else { "the node answers again" };
+        self.print(line.to_owned());
+    }
+
+    fn print(&self, line: String) {
+        if !self.is_silent {
+            // Who does not read the journal does not stop the service.
+            let _ = self.console.print(line);
+        }
+    }
+}
+
 impl Driver for Journal {
     fn note(&mut self, note: &Note<'_>) {
-        if self.is_silent {
-            return;
-        }
-        let line = if self.json { json_line(note) } else { text_line(note) };
-        // Who does not read the journal does not stop the service.
-        let _ = self.console.print(line);
+        self.print(if self.json { json_line(note) } else { text_line(note) });
     }
 
     fn goes_on(&mut self, _: Step) -> bool {
@@ -163,9 +188,7 @@ impl Run {
         let config = self.config(session.params.final_depth_blocks);
         config.check().map_err(|error| service_failure(error.into()))?;
         let signer = self.signer(&session, global)?;
-        let reward_to: ScriptBuf = signer.scripts().script_pubkey();
-        let mut source = self.node.open(&session.dir, session.params.network, reward_to)?;
-        if matches!(source, Source::Embedded(_)) && !self.once {
+        if !self.once && self.node.is_embedded()? {
             let failure = Failure::new(Exit::Input, "the embedded chain grows only when a command mines it");
             return Err(failure.advise("give --once, or a --node"));
         }
@@ -177,13 +200,18 @@ impl Run {
         ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
         let mut journal =
             Journal { console: global.console(), json: global.json, is_silent: self.once || global.quiet, stop };
-        let follower = session.stored_follower(&source)?.into_follower();
-        let batches = ProofFolder::new(session.dir.proofs_folder());
-        let mut service = Service::new(store, signer, config, follower, batches).map_err(service_failure)?;
+        let begin = || {
+            let source = self.node.open(&session.dir, session.params.network, signer.scripts().script_pubkey())?;
+            let follower = session.stored_follower(&source)?.into_follower();
+            let batches = ProofFolder::new(session.dir.proofs_folder());
+            let service = Service::new(store.clone(), signer.clone(), config, follower, batches);
+            Ok((source, service.map_err(service_failure)?))
+        };
         let done = if self.once {
+            let (mut source, mut service) = begin()?;
             once(&mut service, &mut source, &mut journal).and_then(|report| report_on(&service, &report, global))
         } else {
-            self.keep_at_it(&mut service, &source, &mut journal, global)
+            self.keep_at_it(&begin, &mut journal)
         };
         drop(lock);
         done
@@ -210,30 +238,98 @@ impl Run {
         Ok(Signer::Key(self.wallet.open(global)?.poster_key(0)?))
     }
 
-    /// Looks again and again until a signal comes. What a node does not answer now, it may answer later.
-    fn keep_at_it(
-        &self,
-        service: &mut Service<ProofFolder>,
-        source: &Source,
-        journal: &mut Journal,
-        global: &Global,
-    ) -> Result {
+    /// Looks again and again until a signal comes. What a node does not answer now, it may answer later, at the start as well as
+    /// after months.
+    fn keep_at_it(&self, begin: &dyn Fn() -> Result<Begun>, journal: &mut Journal) -> Result {
         let pause = Duration::from_secs(self.every);
-        let mut failures = 0u32;
+        let (mut begun, mut failures) = (None::<Begun>, 0u32);
         while !journal.stop.load(Ordering::Relaxed) {
-            match service.tick(source.node()?, journal) {
-                Ok(_) => failures = 0,
-                Err(ServiceError::Stopped) => break,
-                Err(error) if error.is_transient() => {
-                    failures += 1;
-                    global.console().warn(format!("{error}; trying again"));
+            let looked = match &mut begun {
+                Some((source, service)) => look(service, source, journal),
+                None => begin().map(|started| {
+                    begun = Some(started);
+                    Looked::Begun
+                }),
+            };
+            match looked {
+                Ok(Looked::Stopped) => break,
+                Ok(Looked::Begun) => continue,
+                Ok(Looked::Done) => {
+                    if failures > 0 {
+                        journal.goes_on_again();
+                    }
+                    failures = 0;
                 }
-                Err(error) => return Err(service_failure(error)),
+                Err(failure) => {
+                    match outlook(&failure) {
+                        Outlook::Over => return Err(failure),
+                        Outlook::Afresh => begun = None,
+                        Outlook::Again => {}
+                    }
+                    failures += 1;
+                    journal.waits(&failure, pause_after(failures, pause));
+                }
             }
-            sleep(pause.saturating_mul(1 << failures.min(6)).min(PAUSE_MAX.max(pause)), &journal.stop);
+            sleep(pause_after(failures, pause), &journal.stop);
         }
         Ok(())
     }
+}
+
+/// A service and the chain that it works on.
+type Begun = (Source, Service<ProofFolder>);
+
+/// What came of one round.
+enum Looked {
+    /// The service is there, and has not looked yet.
+    Begun,
+    /// It has looked.
+    Done,
+    /// A signal came.
+    Stopped,
+}
+
+fn look(service: &mut Service<ProofFolder>, source: &Source, journal: &mut Journal) -> Result<Looked> {
+    match service.tick(source.node()?, journal) {
+        Ok(_) => Ok(Looked::Done),
+        Err(ServiceError::Stopped) => Ok(Looked::Stopped),
+        Err(error) => Err(service_failure(error)),
+    }
+}
+
+/// What is to be expected after a failure.
+enum Outlook {
+    /// It may pass.
+    Again,
+    /// It may pass, and the chain is to be followed from what is stored: the node's left what was followed.
+    Afresh,
+    /// It stays until somebody changes something here.
+    Over,
+}
+
+fn outlook(failure: &Failure) -> Outlook {
+    let may_pass = |may_pass: bool| if may_pass { Outlook::Again } else { Outlook::Over };
+    let followed = |error: &FollowError| match error {
+        FollowError::Node(error) => may_pass(error.may_pass()),
+        FollowError::Header(_)
+        | FollowError::Block(_)
+        | FollowError::StartLost { .. }
+        | FollowError::Store(ChainStoreError::LessWork { .. }) => Outlook::Afresh,
+        error => may_pass(error.is_transient()),
+    };
+    if let Some(error) = failure.cause::<NodeError>() {
+        return may_pass(error.may_pass());
+    }
+    match (failure.cause::<FollowError>(), failure.cause::<ServiceError>()) {
+        (Some(error), _) | (_, Some(ServiceError::Follow(error))) => followed(error),
+        (_, Some(error)) => may_pass(error.is_transient()),
+        _ => may_pass(failure.cause::<StoreError>().is_some_and(StoreError::is_transient)),
+    }
+}
+
+/// How long to wait for the next look: ever longer while looks fail.
+fn pause_after(failures: u32, pause: Duration) -> Duration {
+    pause.saturating_mul(1 << failures.min(6)).min(PAUSE_MAX.max(pause))
 }
 
 /// One look; on the embedded chain as many as it takes to mine what was sent.

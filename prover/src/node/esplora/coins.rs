@@ -128,7 +128,7 @@ impl Node for EsploraNode {
     fn coins(&self, scripts: &[ScriptBuf]) -> Result<CoinScan, NodeError> {
         let height = self.tip_height()?;
         let hash = self.block_hash(height)?;
-        let hash = hash.ok_or(NodeError::Http { url: self.url.clone(), status: 404 })?;
+        let hash = hash.ok_or_else(|| NodeError::Http { url: self.url.clone(), status: 404, retry_after: None })?;
         let (mut coins, mut transactions) = (Vec::new(), HashMap::new());
         for script in scripts {
             let path = format!("/scripthash/{}/utxo", sha256::Hash::hash(script.as_bytes()));

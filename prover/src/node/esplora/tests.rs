@@ -11,8 +11,11 @@ use bitcoin::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use served::{PAGE, Server, summary};
-use std::net::TcpListener;
+use served::{Limit, PAGE, Server, summary};
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex},
+};
 use taproof_verifier::block::{ValidatedBlock, ValidatedExcerpt};
 
 fn connect(server: &Server) -> EsploraNode {
@@ -341,4 +344,62 @@ proptest! {
         });
         ask_everything(&node, BlockId { height: chain.height(), hash: chain.tip_hash() }, txids[0]);
     }
+}
+
+/// A server that answers so many requests and puts off the next ones.
+fn limited(requests: usize, status: u16, retry_after: Option<&str>, refusals: Option<usize>) -> (Server, RegtestChain) {
+    let (server, _) = server();
+    let chain = server.chain();
+    server.limit(Limit { requests, status, retry_after: retry_after.map(ToOwned::to_owned), refusals });
+    (server, chain)
+}
+
+fn patient(server: &Server, total: Duration) -> (Result<EsploraNode, NodeError>, Arc<Mutex<Vec<(String, Duration)>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let patience = Patience::new(total, move |error, pause| {
+        log.lock().expect("no holder panics").push((error.to_string(), pause));
+    });
+    (EsploraNode::connect_patiently(&server.url, Network::Regtest, patience), told)
+}
+
+#[test]
+fn a_server_that_asks_for_pauses_gets_them_and_gives_everything() {
+    let in_two_seconds = jiff::Timestamp::now() + Duration::from_secs(2);
+    let date = in_two_seconds.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    for (status, retry_after) in [(429, Some("1")), (503, Some(date.as_str())), (503, None), (502, Some("soon"))] {
+        let (server, chain) = limited(6, status, retry_after, Some(1));
+        let (node, told) = patient(&server, Duration::from_secs(60));
+        let node = node.expect("it answers in the end");
+        let count = chain.height() + 1;
+        let headers = node.headers(0, count).expect("it answers in the end");
+        assert_eq!(headers.len() as u32, count);
+        assert_eq!(headers.last(), Some(&chain.tip().header));
+        let told = told.lock().expect("no holder panics").clone();
+        assert!(!told.is_empty() && told.iter().all(|(error, _)| error.contains(&status.to_string())), "{told:?}");
+        if retry_after == Some("1") {
+            assert!(told.iter().all(|(error, pause)| error.contains("wait 1 s") && *pause == Duration::from_secs(1)));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_too_much_is_not_waited_for() {
+    let (server, _) = limited(2, 429, Some("3600"), None);
+    let (node, told) = patient(&server, Duration::from_secs(600));
+    let node = node.expect("two answers");
+    assert!(node.tip_height().is_ok());
+    let error = node.tip_height().expect_err("an hour");
+    assert_eq!(error.class(), ErrorClass::Retry);
+    assert!(error.to_string().ends_with("status 429 and asks to wait 3600 s"), "{error}");
+    assert!(told.lock().expect("no holder panics").is_empty());
+    // Without an end to it, patience has one.
+    server.limit(Limit { requests: 0, status: 503, retry_after: None, refusals: None });
+    let (refused, told) = patient(&server, Duration::from_secs(1));
+    assert!(matches!(refused, Err(NodeError::Http { status: 503, retry_after: None, .. })));
+    assert_eq!(told.lock().expect("no holder panics").len(), 2, "a quarter of a second, then half of one");
+    // What was read before it broke off is given.
+    let (server, chain) = limited(5, 429, Some("3600"), None);
+    let headers = connect(&server).headers(0, chain.height() + 1).expect("three pages");
+    assert_eq!(headers.len(), 30);
 }

@@ -1,7 +1,11 @@
 //! Reading an answer, whatever the server sends.
 
 use super::{HttpError, is_ended};
-use std::io::{self, BufRead, Read};
+use jiff::{Timestamp, fmt::rfc2822};
+use std::{
+    io::{self, BufRead, Read},
+    time::Duration,
+};
 
 /// The longest line of a head.
 const LINE_BYTES_MAX: usize = 8_192;
@@ -19,6 +23,8 @@ pub(in super::super) struct Answer {
     pub(in super::super) status: u16,
     /// The body.
     pub(in super::super) body: Vec<u8>,
+    /// After what time the server wants to be asked again, if it says so.
+    pub(in super::super) retry_after: Option<Duration>,
 }
 
 /// How the end of a body is known.
@@ -33,6 +39,7 @@ struct Head {
     status: u16,
     extent: Extent,
     is_kept: bool,
+    retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -45,7 +52,7 @@ impl Answer {
             }
             head = read_head(reader)?;
         }
-        let status = head.status;
+        let (status, retry_after) = (head.status, head.retry_after);
         let body = match head.extent {
             _ if status < 200 => return Err(HttpError::Malformed("provisional answers without end")),
             _ if matches!(status, 204 | 304) => Vec::new(),
@@ -57,10 +64,10 @@ impl Answer {
                 if body.len() > body_bytes_max {
                     return Err(HttpError::TooLong(body_bytes_max));
                 }
-                return Ok((Self { status, body }, false));
+                return Ok((Self { status, body, retry_after }, false));
             }
         };
-        Ok((Self { status, body }, head.is_kept))
+        Ok((Self { status, body, retry_after }, head.is_kept))
     }
 }
 
@@ -68,6 +75,7 @@ fn read_head(reader: &mut impl BufRead) -> Result<Head, HttpError> {
     let status_line = read_line(reader)?;
     let (minor, status) = parse_status(&status_line).ok_or(HttpError::Malformed("no HTTP/1.1 status line"))?;
     let (mut length, mut is_chunked, mut is_kept) = (None, false, minor >= 1);
+    let mut retry_after = None;
     for _ in 0..HEADERS_MAX {
         let line = read_line(reader)?;
         if line.is_empty() {
@@ -77,7 +85,7 @@ fn read_head(reader: &mut impl BufRead) -> Result<Head, HttpError> {
                 (false, None) => Extent::End,
                 (true, Some(_)) => return Err(HttpError::Malformed("a body with two lengths")),
             };
-            return Ok(Head { status, extent, is_kept });
+            return Ok(Head { status, extent, is_kept, retry_after });
         }
         let (name, value) = line.split_once(':').ok_or(HttpError::Malformed("a header without a colon"))?;
         let value = value.trim();
@@ -93,11 +101,24 @@ fn read_head(reader: &mut impl BufRead) -> Result<Head, HttpError> {
                 return Err(HttpError::Malformed("an encoding that was not asked for"));
             }
             is_chunked = true;
+        } else if name.eq_ignore_ascii_case("retry-after") {
+            retry_after = parse_retry_after(value, Timestamp::now());
         } else if name.eq_ignore_ascii_case("connection") {
             is_kept &= !value.to_ascii_lowercase().contains("close");
         }
     }
     Err(HttpError::Malformed("a head of too many lines"))
+}
+
+/// A time to wait: seconds, or until a date. What is neither says nothing.
+fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than a number holds are too many in any case.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    let seconds = date.as_second().saturating_sub(now.as_second());
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 /// The minor version and the status of `HTTP/1.x 123 words`.
@@ -171,4 +192,23 @@ fn read_at_most(reader: &mut impl BufRead, length: usize, body: &mut Vec<u8>) ->
 
 fn interrupted(error: io::Error) -> HttpError {
     if is_ended(&error) { HttpError::Ended } else { HttpError::Io(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_wait_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-11-30T12:00:00Z".parse().expect("a time");
+        let seconds = |value| parse_retry_after(value, now).map(|pause| pause.as_secs());
+        assert_eq!(seconds("0"), Some(0));
+        assert_eq!(seconds("120"), Some(120));
+        assert_eq!(seconds("99999999999999999999999"), Some(u64::MAX));
+        assert_eq!(seconds("Mon, 30 Nov 2026 12:00:45 GMT"), Some(45));
+        assert_eq!(seconds("Mon, 30 Nov 2026 11:59:00 GMT"), Some(0), "it is over");
+        for nothing in ["", "-1", "1.5", "soon", "Mon, 31 Nov 2026 12:00:45 GMT"] {
+            assert_eq!(seconds(nothing), None, "{nothing}");
+        }
+    }
 }

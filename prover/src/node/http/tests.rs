@@ -77,9 +77,15 @@ fn a_connection_serves_many_requests_and_is_replaced_when_it_ends() {
     let chunked = "HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nno\r\n1\r\n!\r\n0\r\nA: b\r\n\r\n";
     let (url, server) = serve(vec![vec![whole, chunked], vec![whole]]);
     let client = HttpClient::new(&url).expect("an address");
-    assert_eq!(client.request(&get("/a")).expect("an answer"), Answer { status: 200, body: b"ok".to_vec() });
+    assert_eq!(
+        client.request(&get("/a")).expect("an answer"),
+        Answer { status: 200, body: b"ok".to_vec(), retry_after: None }
+    );
     let post = Request { body: Some(b"hello"), authorization: Some("Basic x"), ..get("/b") };
-    assert_eq!(client.request(&post).expect("an answer"), Answer { status: 404, body: b"no!".to_vec() });
+    assert_eq!(
+        client.request(&post).expect("an answer"),
+        Answer { status: 404, body: b"no!".to_vec(), retry_after: None }
+    );
     assert_eq!(client.request(&get("/c")).expect("a new connection").status, 200);
     let requests = server.join().expect("served");
     assert!(requests[0].starts_with("GET /base/a HTTP/1.1\r\nHost: 127.0.0.1:"), "{}", requests[0]);

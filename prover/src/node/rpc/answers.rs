@@ -27,6 +27,8 @@ pub(super) struct BlockchainInfo {
     pub(super) blocks: u32,
     pub(super) headers: u32,
     pub(super) initialblockdownload: bool,
+    /// The lowest height whose block a pruned node has.
+    pub(super) pruneheight: Option<u32>,
 }
 
 /// `getrawtransaction`, with details.

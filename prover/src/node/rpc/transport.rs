@@ -151,7 +151,8 @@ impl Transport {
         });
         let answer = answer.map_err(|error: HttpError| NodeError::from_http(error, &self.url, method))?;
         match answer.status {
-            401 | 403 => Err(NodeError::Unauthorized { url: self.url.clone() }),
+            401 => Err(NodeError::Unauthorized { url: self.url.clone() }),
+            403 => Err(NodeError::Forbidden { url: self.url.clone(), method }),
             _ => Ok(answer),
         }
     }
@@ -160,7 +161,7 @@ impl Transport {
     fn no_answer(&self, method: &'static str, answer: &Answer, error: &serde_json::Error) -> NodeError {
         match answer.status {
             200 => NodeError::Answer { method, reason: error.to_string() },
-            status => NodeError::Http { url: self.url.clone(), status },
+            status => NodeError::Http { url: self.url.clone(), status, retry_after: answer.retry_after },
         }
     }
 }

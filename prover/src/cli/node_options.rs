@@ -1,0 +1,204 @@
+//! Where the chain is read and transactions go: by options, or else by the environment.
+
+use super::{
+    data_dir::DataDir,
+    failure::{Exit, Failure, Fallible, Result},
+    session::{Source, read_params},
+};
+use bitcoin::{Network, ScriptBuf};
+use clap::Args;
+use std::{env, path::PathBuf, time::Duration};
+use taproof::node::{ChainSource, EmbeddedNode, EsploraNode, Patience, RpcAuth, RpcNode};
+use zeroize::Zeroizing;
+
+/// How long an Esplora server that puts an answer off is waited for, all pauses before that answer together.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// The variables of the environment that stand for options. An option on the command line comes before any of them.
+const NODE: &str = "TAPROOF_NODE";
+const ESPLORA: &str = "TAPROOF_ESPLORA";
+const COOKIE: &str = "TAPROOF_NODE_COOKIE";
+const USER: &str = "TAPROOF_NODE_USER";
+const PASSWORD: &str = "TAPROOF_NODE_PASSWORD";
+
+/// Where the chain is read and transactions go.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct NodeOptions {
+    /// The address of a bitcoind, http://host:port, or TAPROOF_NODE; without a node or a server, the embedded regtest chain of
+    /// the data directory.
+    #[arg(long, value_name = "URL", conflicts_with = "esplora")]
+    node: Option<String>,
+    /// The address of an Esplora server to read the chain from, like https://blockstream.info/api, or TAPROOF_ESPLORA; nothing it
+    /// says is believed.
+    #[arg(long, value_name = "URL")]
+    esplora: Option<String>,
+    /// The node's cookie file, or TAPROOF_NODE_COOKIE.
+    #[arg(long, value_name = "FILE", conflicts_with = "esplora")]
+    cookie: Option<PathBuf>,
+    /// The user for the node, where it has no cookie, or TAPROOF_NODE_USER.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["cookie", "esplora"])]
+    node_user: Option<String>,
+    /// The password for the node, or TAPROOF_NODE_PASSWORD.
+    #[arg(long, value_name = "PASSWORD", conflicts_with_all = ["cookie", "esplora"])]
+    node_password: Option<String>,
+}
+
+/// Where the chain is, when options and environment have been weighed.
+#[derive(Debug)]
+enum Place {
+    /// In the data directory.
+    Embedded,
+    /// At a bitcoind.
+    Node(String, RpcAuth),
+    /// At an Esplora server.
+    Esplora(String),
+}
+
+/// A variable of the environment that is set to something.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl NodeOptions {
+    /// Whether the chain is the embedded one.
+    pub(crate) fn is_embedded(&self) -> Result<bool> {
+        Ok(matches!(self.place(variable)?, Place::Embedded))
+    }
+
+    /// Opens the chain; blocks that the embedded one mines pay to `reward_to`.
+    pub(crate) fn open(&self, dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
+        match self.place(variable)? {
+            Place::Embedded => open_embedded(dir, network, reward_to),
+            Place::Node(url, auth) => Ok(Source::Rpc(RpcNode::connect(&url, &auth, network)?)),
+            Place::Esplora(url) => {
+                let patience = Patience::new(PATIENCE, |error, pause| {
+                    eprintln!("waiting {:.0} s: {error}", pause.as_secs_f64().ceil());
+                });
+                Ok(Source::Esplora(EsploraNode::connect_patiently(&url, network, patience)?))
+            }
+        }
+    }
+
+    fn place(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Place> {
+        if let Some(url) = &self.node {
+            return Ok(Place::Node(url.clone(), self.auth(&variable)?));
+        }
+        if let Some(url) = &self.esplora {
+            return Ok(Place::Esplora(url.clone()));
+        }
+        let names_caller = self.cookie.is_some() || self.node_user.is_some() || self.node_password.is_some();
+        match (variable(NODE), variable(ESPLORA)) {
+            (Some(url), esplora) if names_caller || esplora.is_none() => Ok(Place::Node(url, self.auth(&variable)?)),
+            (Some(_), _) => {
+                let failure = Failure::new(Exit::Input, format!("{NODE} and {ESPLORA} are both set"));
+                Err(failure.advise("unset one of them, or say which with --node URL or --esplora URL"))
+            }
+            (None, _) if names_caller => {
+                let failure = Failure::new(Exit::Input, "a cookie, user or password is given, and no node");
+                Err(failure.advise(format!("name the node with --node URL, or set {NODE}")))
+            }
+            (None, Some(url)) => Ok(Place::Esplora(url)),
+            (None, None) => Ok(Place::Embedded),
+        }
+    }
+
+    /// How the node knows who calls.
+    fn auth(&self, variable: &impl Fn(&str) -> Option<String>) -> Result<RpcAuth> {
+        let with_user = |user: String| {
+            let password = self.node_password.clone().or_else(|| variable(PASSWORD)).unwrap_or_default();
+            RpcAuth::UserPassword { user, password: Zeroizing::new(password) }
+        };
+        if let Some(cookie) = &self.cookie {
+            return Ok(RpcAuth::CookieFile(cookie.clone()));
+        }
+        if let Some(user) = &self.node_user {
+            return Ok(with_user(user.clone()));
+        }
+        let cookie = variable(COOKIE).filter(|_| self.node_password.is_none());
+        if let Some(cookie) = cookie {
+            return Ok(RpcAuth::CookieFile(cookie.into()));
+        }
+        if let Some(user) = variable(USER) {
+            return Ok(with_user(user));
+        }
+        let failure = Failure::new(Exit::Input, "the node wants to know who calls");
+        Err(failure.advise(format!("give --cookie FILE or set {COOKIE}, or give --node-user and --node-password")))
+    }
+}
+
+/// Opens the embedded chain, if the rollup of the data directory lives on it.
+fn open_embedded(dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
+    if network != Network::Regtest {
+        let failure = Failure::new(Exit::Input, format!("the rollup lives on {network}, not on regtest"));
+        return Err(failure.advise("name a bitcoind with --node URL, or an Esplora server with --esplora URL"));
+    }
+    let start = if dir.params().exists() { Some(read_params(&dir.params())?.start) } else { None };
+    let elsewhere = || {
+        let start = start.map_or_else(String::new, |start| format!(" after block {start}"));
+        let message = format!("the rollup starts{start}, which the embedded regtest chain does not have");
+        Failure::new(Exit::Input, message).advise(format!(
+            "name the node that the rollup was founded on with --node URL or {NODE}, or an Esplora server with --esplora URL"
+        ))
+    };
+    // No chain is made where the rollup cannot live on it.
+    if start.is_some_and(|start| start.height > 0) && !dir.chain().exists() {
+        return Err(elsewhere());
+    }
+    DataDir::create_parent(&dir.chain())?;
+    let node = EmbeddedNode::open(&dir.chain(), reward_to).or_exit(Exit::Failed)?;
+    match start {
+        Some(start) if node.block_hash(start.height)? != Some(start.hash) => Err(elsewhere()),
+        _ => Ok(Source::Embedded(node)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        node: NodeOptions,
+    }
+
+    /// Where the chain is for options and variables, in words; or what is wrong.
+    fn place(options: &[&str], variables: &[(&str, &str)]) -> String {
+        let line = Line::try_parse_from([&["taproof"], options].concat());
+        let Ok(Line { node }) = line else { return "usage".to_owned() };
+        let variable = |name: &str| {
+            let set = variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+            set.filter(|value| !value.is_empty())
+        };
+        match node.place(variable) {
+            Ok(Place::Embedded) => "embedded".to_owned(),
+            Ok(Place::Esplora(url)) => format!("esplora {url}"),
+            Ok(Place::Node(url, auth)) => format!("{url} {auth:?}"),
+            Err(failure) => failure.message(),
+        }
+    }
+
+    #[test]
+    fn an_option_comes_before_the_environment() {
+        let both = [("TAPROOF_NODE", "http://n"), ("TAPROOF_NODE_COOKIE", "c"), ("TAPROOF_ESPLORA", "http://e")];
+        assert_eq!(place(&[], &[]), "embedded");
+        assert_eq!(place(&[], &both[..2]), "http://n CookieFile(c)");
+        assert_eq!(place(&[], &both[2..]), "esplora http://e");
+        assert_eq!(place(&["--esplora", "http://x"], &both[..2]), "esplora http://x");
+        assert_eq!(place(&["--node", "http://x"], &both), "http://x CookieFile(c)");
+        assert_eq!(place(&["--cookie", "d"], &both), "http://n CookieFile(d)");
+        assert_eq!(place(&["--node-user", "me"], &both), "http://n UserPassword(me)");
+        assert_eq!(place(&[], &[("TAPROOF_NODE", ""), ("TAPROOF_ESPLORA", "")]), "embedded");
+        assert!(place(&[], &both).contains("both set"));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        assert_eq!(place(&["--node", "http://x", "--esplora", "http://y"], &[]), "usage");
+        assert_eq!(place(&["--node", "http://x", "--cookie", "c", "--node-user", "me"], &[]), "usage");
+        assert!(place(&["--cookie", "c"], &[("TAPROOF_ESPLORA", "http://e")]).contains("no node"));
+        assert!(place(&["--node", "http://x"], &[]).contains("who calls"));
+        let user = [("TAPROOF_NODE_USER", "me"), ("TAPROOF_NODE_PASSWORD", "secret")];
+        assert_eq!(place(&["--node", "http://x"], &user), "http://x UserPassword(me)");
+    }
+}
