@@ -12,6 +12,7 @@ use taproof::{
     artefact::{self, ArtefactKind, Header},
     batch::{BatchFile, ProvenBatch},
     bridge::watch::BridgeState,
+    kept_proofs::KeptProof,
     key_file::KeyFile,
     light::CheckpointFile,
     state_proof::StateProof,
@@ -25,8 +26,15 @@ pub(super) fn artefact(path: &Path, bytes: &[u8]) -> Result<Finding> {
         ArtefactKind::Proofs => proofs(&artefact::read(path).or_exit(Exit::Input)?),
         ArtefactKind::BridgeState => bridge_state(&artefact::read(path).or_exit(Exit::Input)?),
         ArtefactKind::Checkpoint => checkpoint(&artefact::read(path).or_exit(Exit::Input)?),
+        ArtefactKind::KeptProof => kept_proof(&artefact::read(path).or_exit(Exit::Input)?),
         _ => state_proof(&artefact::read(path).or_exit(Exit::Input)?),
     }
+}
+
+fn kept_proof(kept: &KeptProof) -> Result<Finding> {
+    let lines =
+        vec![("batch", kept.batch.to_string()), ("holds", "one proof, for `taproof prove` to go on from".into())];
+    Finding::new("kept proof", &json!({ "batch": kept.batch }), lines)
 }
 
 #[derive(Serialize)]
