@@ -44,8 +44,10 @@ pub enum AccountError {
         found: Token,
     },
     /// The balance would exceed 64 bits.
-    #[error("a credit of {amount} to the balance {balance} of cell {index} exceeds 64 bits")]
+    #[error("a credit of {} to the balance of {} in cell {index} exceeds 64 bits", token.amount(*amount), token.amount(*balance))]
     BalanceOverflow {
+        /// What is counted.
+        token: Token,
         /// The cell.
         index: CellIndex,
         /// Its balance.
@@ -97,8 +99,10 @@ pub enum PayerError {
     #[error("the account's nonce is exhausted")]
     NonceExhausted,
     /// The balance does not cover amount and fee.
-    #[error("the balance {balance} does not cover {needed}")]
+    #[error("the balance of {} does not cover {}", token.amount(*balance), token.amount(*needed))]
     InsufficientBalance {
+        /// What is counted.
+        token: Token,
         /// The balance.
         balance: u64,
         /// Amount and fee.
@@ -147,7 +151,7 @@ pub fn expect_account(index: CellIndex, cell: &Cell, token: Token) -> Result<Acc
 pub fn credit(index: CellIndex, cell: &Cell, token: Token, amount: u64) -> Result<Account, AccountError> {
     let account = expect_account(index, cell, token)?;
     let balance = account.balance;
-    let sum = balance.checked_add(amount).ok_or(AccountError::BalanceOverflow { index, balance, amount })?;
+    let sum = balance.checked_add(amount).ok_or(AccountError::BalanceOverflow { token, index, balance, amount })?;
     Ok(Account { balance: sum, ..account })
 }
 
@@ -159,7 +163,7 @@ pub fn debit(index: CellIndex, cell: &Cell, token: Token, amount: u64, fee: u64)
     let account = expect_account(index, cell, token)?;
     let nonce = account.nonce.checked_add(1).ok_or(PayerError::NonceExhausted)?;
     let needed = u128::from(amount) + u128::from(fee);
-    let insufficient = PayerError::InsufficientBalance { balance: account.balance, needed };
+    let insufficient = PayerError::InsufficientBalance { token, balance: account.balance, needed };
     let balance = u64::try_from(needed).ok().and_then(|needed| account.balance.checked_sub(needed));
     Ok(Account { nonce, balance: balance.ok_or(insufficient)?, ..account })
 }

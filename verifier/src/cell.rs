@@ -90,6 +90,23 @@ pub struct Token(pub u32);
 impl Token {
     /// Bitcoin; amounts are satoshi.
     pub const BITCOIN: Self = Self(0);
+
+    /// An amount of the token as messages say it: `5 sat`, or `5 of token 3`.
+    pub fn amount(self, amount: impl Into<u128>) -> impl core::fmt::Display {
+        Amount(self, amount.into())
+    }
+}
+
+/// An amount and what it counts.
+struct Amount(Token, u128);
+
+impl core::fmt::Display for Amount {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self(Token::BITCOIN, amount) => write!(f, "{amount} sat"),
+            Self(Token(token), amount) => write!(f, "{amount} of token {token}"),
+        }
+    }
 }
 
 /// One leaf of the state.

@@ -202,7 +202,10 @@ fn r2_the_payer_is_in_the_state() {
     draft.from_before.balance += 2_000_000;
     draft.from_after.balance = draft.from_after.balance.wrapping_add(2_000_000);
     let (balance, needed) = (1_000_000, 2_000_000 + 12_345);
-    draft.assert_refused(PayerError::InsufficientBalance { balance, needed }, "R2, payer's cell in the state");
+    draft.assert_refused(
+        PayerError::InsufficientBalance { token: TOKEN, balance, needed },
+        "R2, payer's cell in the state",
+    );
 }
 
 #[test]
@@ -259,7 +262,7 @@ fn r5_the_payer_pays_amount_and_fee() {
     for (amount, fee) in [(1_000_001, 0), (1_000_000, 1), (u64::MAX, 0), (0, u64::MAX), (u64::MAX, 2)] {
         let draft = Draft::new().with(|_, body| (body.amount, body.fee) = (amount, fee));
         let needed = u128::from(amount) + u128::from(fee);
-        assert_eq!(draft.native(), Err(PayerError::InsufficientBalance { balance, needed }.into()));
+        assert_eq!(draft.native(), Err(PayerError::InsufficientBalance { token: TOKEN, balance, needed }.into()));
         draft.assert_breaks(relation);
     }
     // The balance that the field would give for an overdraft by one.

@@ -175,7 +175,7 @@ fn paying_oneself_costs_the_fee_alone() {
     let mut state = funded(&[0, 100]);
     let batch = apply(&mut state, &[], &[transfer(1, 1, 0, 1, 60, 5), transfer(1, 1, 1, 1, 95, 1)]);
     assert_eq!(balances(&state), [5, 95]);
-    let insufficient = PayerError::InsufficientBalance { balance: 95, needed: 96 };
+    let insufficient = PayerError::InsufficientBalance { token: Token::BITCOIN, balance: 95, needed: 96 };
     assert_eq!(reasons(&batch), [(1, Refusal::Transfer(TransferError::Payer(insufficient)))]);
 }
 
@@ -311,10 +311,17 @@ fn what_waits_in_vain_is_refused_with_its_last_reason() {
     let empty = AccountError::EmptyCell { index: index(40) };
     let recipient = |error| Refusal::Transfer(TransferError::Recipient(error));
     assert_eq!(refused(&mut state, transfer(1, 1, 0, 40, 1, 0)), recipient(empty));
-    let overflow = AccountError::BalanceOverflow { index: index(2), balance: u64::MAX, amount: 1 };
+    let overflow =
+        AccountError::BalanceOverflow { token: Token::BITCOIN, index: index(2), balance: u64::MAX, amount: 1 };
+    assert_eq!(
+        overflow.to_string(),
+        format!("a credit of 1 sat to the balance of {} sat in cell 2 exceeds 64 bits", u64::MAX)
+    );
     assert_eq!(refused(&mut state, transfer(1, 1, 0, 2, 1, 0)), recipient(overflow));
     let needed = 2 * u128::from(u64::MAX);
-    let insufficient = PayerError::InsufficientBalance { balance: 100, needed };
+    let insufficient = PayerError::InsufficientBalance { token: Token::BITCOIN, balance: 100, needed };
+    let of_another = PayerError::InsufficientBalance { token: Token(7), balance: 100, needed: 101 };
+    assert_eq!(of_another.to_string(), "the balance of 100 of token 7 does not cover 101 of token 7");
     let payer = Refusal::Transfer(TransferError::Payer(insufficient));
     assert_eq!(refused(&mut state, transfer(1, 1, 0, 2, u64::MAX, u64::MAX)), payer);
     assert!(recipient(empty).may_pass() && recipient(overflow).may_pass() && payer.may_pass());
@@ -346,7 +353,8 @@ fn fees_that_the_operator_cannot_hold_are_refused_one_by_one() {
     let mut state = funded(&[u64::MAX - 10, 100]);
     let transactions = [transfer(1, 1, 0, 1, 0, 6), transfer(1, 1, 1, 0, 5, 0), transfer(1, 1, 1, 0, 4, 0)];
     let batch = apply(&mut state, &[], &transactions);
-    let no_room = AccountError::BalanceOverflow { index: index(0), balance: u64::MAX - 5, amount: 6 };
+    let no_room =
+        AccountError::BalanceOverflow { token: Token::BITCOIN, index: index(0), balance: u64::MAX - 5, amount: 6 };
     assert_eq!(batch.applied, [0, 2]);
     assert_eq!(reasons(&batch), [(1, Refusal::Fee(FeeError::Operator(no_room)))]);
     assert_eq!(balances(&state), [u64::MAX, 90]);

@@ -221,7 +221,10 @@ fn r4_the_payer_is_in_the_state() {
     draft.before.balance += 2_000_000;
     draft.after.balance = draft.after.balance.wrapping_add(2_000_000);
     let (balance, needed) = (1_000_000, 2_000_000 + 12_345);
-    draft.assert_refused(PayerError::InsufficientBalance { balance, needed }, "R4, payer's cell in the state");
+    draft.assert_refused(
+        PayerError::InsufficientBalance { token: Token::BITCOIN, balance, needed },
+        "R4, payer's cell in the state",
+    );
 }
 
 #[test]
@@ -282,7 +285,7 @@ fn r7_the_payer_pays_amount_and_fee() {
     for (amount, fee) in [(1_000_001, 0), (1_000_000, 1), (u64::MAX, 0), (0, u64::MAX), (u64::MAX, 2)] {
         let draft = Draft::new().with(|_, body| (body.amount, body.fee) = (amount, fee));
         let needed = u128::from(amount) + u128::from(fee);
-        draft.assert_refused(PayerError::InsufficientBalance { balance, needed }, relation);
+        draft.assert_refused(PayerError::InsufficientBalance { token: Token::BITCOIN, balance, needed }, relation);
     }
     // The balance that the field would give for an overdraft by one.
     let draft = Draft::new().with(|_, body| (body.amount, body.fee) = (balance, 1));
