@@ -65,6 +65,18 @@ impl ArtefactKind {
             Self::KeptProof => "kept proof",
         }
     }
+
+    /// What a container of the kind is, in a sentence.
+    fn described(self) -> &'static str {
+        match self {
+            Self::Batch => "a batch",
+            Self::Proofs => "a file of proofs",
+            Self::StateProof => "a state proof",
+            Self::BridgeState => "a state of the bridge",
+            Self::Checkpoint => "a checkpoint",
+            Self::KeptProof => "a kept proof",
+        }
+    }
 }
 
 impl core::fmt::Display for ArtefactKind {
@@ -107,7 +119,7 @@ pub enum ArtefactError {
     #[error("artefact of unknown kind {0}: a newer release may read it")]
     UnknownKind(u8),
     /// The container holds something else.
-    #[error("this is a {found}, where a {expected} is wanted")]
+    #[error("this is {}, where {} is wanted", found.described(), expected.described())]
     Kind {
         /// The kind that was asked for.
         expected: ArtefactKind,
@@ -115,7 +127,7 @@ pub enum ArtefactError {
         found: ArtefactKind,
     },
     /// The body is of a version that this release does not read.
-    #[error("{kind} of version {found}, where this release reads version {expected}")]
+    #[error("{} of version {found}, where this release reads version {expected}", kind.described())]
     Version {
         /// The container's kind.
         kind: ArtefactKind,
@@ -125,7 +137,7 @@ pub enum ArtefactError {
         found: u8,
     },
     /// The body is longer than its kind allows.
-    #[error("a body of {length} bytes, where a {kind} has at most {length_max}")]
+    #[error("a body of {length} bytes, where {} has at most {length_max}", kind.described())]
     Oversized {
         /// The container's kind.
         kind: ArtefactKind,
@@ -138,7 +150,7 @@ pub enum ArtefactError {
     #[error("the checksum differs: the file was damaged or edited")]
     Checksum,
     /// The checksum holds and the body still does not decode.
-    #[error("the body of this {kind} does not decode: {reason}")]
+    #[error("the body does not decode as that of {}: {reason}", kind.described())]
     Body {
         /// The container's kind.
         kind: ArtefactKind,
@@ -146,7 +158,7 @@ pub enum ArtefactError {
         reason: String,
     },
     /// The body decodes and is not the one encoding of its value.
-    #[error("the body of this {0} is not in its one form")]
+    #[error("the body of {} is not in its one form", .0.described())]
     NotCanonical(ArtefactKind),
 }
 

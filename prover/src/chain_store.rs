@@ -169,6 +169,22 @@ impl ChainStore {
         Self { path, rollup: sha256::Hash::hash(&json).to_byte_array(), view }
     }
 
+    /// The store that is there, whichever rollup's it is and however its follower sees the chain; `None` without a file.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn find(path: &Path) -> Result<Option<Self>, ChainStoreError> {
+        let unknown = Self { path: path.to_owned(), rollup: [0; 32], view: View::Full };
+        let Some(database) = unknown.open()? else { return Ok(None) };
+        let head = tables::read_head(&database.begin_read()?).map_err(|error| error.at(path))?;
+        Ok(Some(Self { rollup: head.rollup, view: head.view, ..unknown }))
+    }
+
+    /// The SHA-256 of the rollup's parameters as JSON.
+    pub fn rollup(&self) -> [u8; 32] {
+        self.rollup
+    }
+
     /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path

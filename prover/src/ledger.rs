@@ -122,9 +122,21 @@ impl Ledger {
     /// Opens a ledger, checking all of it.
     ///
     /// # Errors
-    /// [`LedgerError::NotFound`], [`LedgerError::AlreadyOpen`], [`LedgerError::NotALedger`], [`LedgerError::Version`],
-    /// [`LedgerError::WrongChain`], [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::WrongChain`] and as [`Ledger::find`].
     pub fn open(path: &Path, chain_id: ChainId) -> Result<Self, LedgerError> {
+        let ledger = Self::find(path)?;
+        if ledger.head.chain_id != chain_id {
+            return Err(LedgerError::WrongChain { expected: chain_id, found: ledger.head.chain_id });
+        }
+        Ok(ledger)
+    }
+
+    /// Opens the ledger that is there, whichever rollup's it is, checking all of it.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotFound`], [`LedgerError::AlreadyOpen`], [`LedgerError::NotALedger`], [`LedgerError::Version`],
+    /// [`LedgerError::Corrupted`] and those of the disk.
+    pub fn find(path: &Path) -> Result<Self, LedgerError> {
         let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => LedgerError::NotFound(path.to_owned()),
             _ => LedgerError::from_io(error),
@@ -136,10 +148,7 @@ impl Ledger {
         builder.set_check_integrity_on_open(true);
         let database = builder.open(path).map_err(|error| LedgerError::from_redb(error, path))?;
         let (head, stored) = tables::read_all(&database).map_err(|error| error.at(path))?;
-        if head.chain_id != chain_id {
-            return Err(LedgerError::WrongChain { expected: chain_id, found: head.chain_id });
-        }
-        let state = State::load(chain_id, &stored).map_err(|error| LedgerError::Corrupted(error.to_string()))?;
+        let state = State::load(head.chain_id, &stored).map_err(|error| LedgerError::Corrupted(error.to_string()))?;
         Ok(Self { path: path.to_owned(), database, head, state, is_uncertain: false })
     }
 

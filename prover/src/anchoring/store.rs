@@ -49,6 +49,11 @@ impl Identity {
         Self { chain_id, network: poster.network(), magic, poster: poster.public() }
     }
 
+    /// The rollup.
+    pub fn chain_id(&self) -> ChainId {
+        self.chain_id
+    }
+
     /// The bytes by which anchors are found.
     pub fn magic(&self) -> Magic {
         self.magic

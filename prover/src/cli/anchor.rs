@@ -127,7 +127,7 @@ fn external(key: XOnlyPublicKey, network: Network) -> Signer {
     Signer::External(PosterScripts::watch_only(key, network))
 }
 
-fn store_failure(error: StoreError) -> Failure {
+pub(super) fn store_failure(error: StoreError) -> Failure {
     let (exit, advice) = match &error {
         StoreError::Busy(_) => (Exit::Busy, "wait until the other command is done"),
         StoreError::NotAStore(_) | StoreError::Corrupted(_) | StoreError::Version { .. } => {

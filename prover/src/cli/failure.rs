@@ -115,11 +115,16 @@ impl Failure {
     }
 }
 
-/// Joins an error with its causes, leaving out those that the message before them already ends with.
+/// Joins an error with its causes, leaving out what is said twice: a cause that the message before it ends with, and the end
+/// of the message that its cause begins with.
 fn without_repeats(causes: &[String]) -> String {
     let mut message = String::new();
     for cause in causes {
-        if message.is_empty() {
+        let told = message.rfind(": ").map_or(0, |colon| colon + 2);
+        if cause == &message[told..] || cause.starts_with(&format!("{}: ", &message[told..])) {
+            message.truncate(told);
+            message += cause;
+        } else if message.is_empty() {
             message.clone_from(cause);
         } else if !message.ends_with(cause.as_str()) {
             message = format!("{message}: {cause}");
@@ -162,6 +167,10 @@ mod tests {
     fn causes_are_not_told_twice() {
         let causes = ["a.batch: truncated".to_owned(), "truncated".to_owned(), "why".to_owned()];
         assert_eq!(without_repeats(&causes), "a.batch: truncated: why");
+        let causes = ["chunk 3", "none.json", "none.json: not found", "not found"].map(str::to_owned);
+        assert_eq!(without_repeats(&causes), "chunk 3: none.json: not found");
+        let causes = ["a", "a", "ab"].map(str::to_owned);
+        assert_eq!(without_repeats(&causes), "a: ab");
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! `taproof inspect`.
 
+mod bitcoin_files;
 mod circuits;
+mod iden3;
+mod json;
 mod rollup;
+mod stores;
+mod subject;
 
 use super::{
     Global,
@@ -10,16 +15,9 @@ use super::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
-use taproof::{
-    anchor::AnchorArtefact,
-    artefact::{self, transactions::TransactionFile},
-    regtest::{ChainFile, RegtestChain},
-};
+use std::path::{Path, PathBuf};
+use subject::Subject;
+use taproof::{artefact, wallet::Phrase};
 use taproof_verifier::program::Program;
 
 /// Says what a file is and what it holds, or counts the circuits.
@@ -28,11 +26,13 @@ use taproof_verifier::program::Program;
 #[command(after_help = "\
 Examples:
   taproof inspect .taproof/anchors/0.json
+  taproof inspect circuit.zkey
+  taproof inspect - < payout.psbt
   taproof inspect circuits --depth 10 --json")]
 pub(crate) struct Inspect {
     #[command(subcommand)]
     action: Option<Action>,
-    /// Any file that taproof writes, or a raw Bitcoin block.
+    /// Any file that taproof writes, also for other programs, or a raw Bitcoin block; - is standard input.
     file: Option<PathBuf>,
 }
 
@@ -59,9 +59,6 @@ impl Finding {
     }
 }
 
-/// The longest text that is read whole.
-const TEXT_LENGTH_MAX: u64 = 512 << 20;
-
 impl Inspect {
     pub(crate) fn run(self, global: &Global) -> Result {
         match (self.action, self.file) {
@@ -81,44 +78,46 @@ fn text(lines: &[Line]) -> String {
     lines.join("\n")
 }
 
-/// Tells a file's format by its first bytes.
+/// Tells a file's format by what it holds.
 fn inspect(path: &Path) -> Result<Finding> {
-    let open = || File::open(path).or_exit_while(Exit::Input, path.display().to_string());
-    let mut start = Vec::new();
-    open()?.take(16).read_to_end(&mut start).or_exit_while(Exit::Input, path.display().to_string())?;
-    let read = |bytes: &mut Vec<u8>| -> Result {
-        open()?.take(TEXT_LENGTH_MAX).read_to_end(bytes).or_exit_while(Exit::Input, path.display().to_string())?;
-        Ok(())
-    };
+    let subject = Subject::open(path)?;
+    let start = subject.start();
+    if start.is_empty() {
+        return empty(path);
+    }
     if start.starts_with(&bitcoin::Network::Regtest.magic().to_bytes()) {
-        return chain(&ChainFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?);
+        return bitcoin_files::chain(subject.named()?);
     }
     if start.starts_with(b"taproofk") {
-        return rollup::key(path);
+        return rollup::key(subject.named()?);
     }
     if start.starts_with(b"redb") {
-        return Finding::new(
-            "ledger",
-            &serde_json::json!({}),
-            vec![("holds", "the state; see `taproof rebuild`".into())],
-        );
+        return stores::store(subject.named()?);
     }
-    let mut bytes = Vec::new();
-    read(&mut bytes)?;
+    if let Some(format) = iden3::Format::of(start) {
+        return iden3::file(format, &subject);
+    }
+    let bytes = subject.bytes()?;
     if start.starts_with(&artefact::MAGIC) {
-        return rollup::artefact(path, &bytes);
+        return rollup::artefact(&bytes).map_err(|failure| failure.context(path.display()));
     }
     if let Ok(program) = Program::from_bytes(&bytes) {
         return rollup::program(&program);
     }
-    if start.trim_ascii_start().starts_with(b"{") {
-        let text = String::from_utf8(bytes).or_exit_while(Exit::Input, path.display().to_string())?;
-        return json(&text, path);
+    let found = match text_file(&bytes, path)? {
+        None => bitcoin_files::binary(&bytes).map_err(|failure| failure.context(path.display()))?,
+        found => found,
+    };
+    found.ok_or_else(|| unknown(path))
+}
+
+/// A file with nothing in it, which the lock of a service is.
+fn empty(path: &Path) -> Result<Finding> {
+    if path.extension().is_some_and(|extension| extension == "lock") {
+        let holds = "nothing: who runs has it locked".to_owned();
+        return Finding::new("lock", &serde_json::json!({}), vec![("holds", holds)]);
     }
-    match bitcoin::consensus::deserialize(&bytes) {
-        Ok(found) => block(&found),
-        Err(_) => Err(unknown(path)),
-    }
+    Err(Failure::new(Exit::Input, format!("{} is empty", path.display())))
 }
 
 fn unknown(path: &Path) -> Failure {
@@ -126,132 +125,34 @@ fn unknown(path: &Path) -> Failure {
     failure.advise("it may be damaged at its start, or written by a newer release")
 }
 
-fn json(text: &str, path: &Path) -> Result<Finding> {
-    let value: Value = serde_json::from_str(text).or_exit_while(Exit::Input, path.display().to_string())?;
-    if value.get("transactions").is_some() {
-        let file = TransactionFile::from_json(text).or_exit_while(Exit::Input, path.display().to_string())?;
-        return transactions(&file);
+/// A file of text, if it is one of those that are known.
+fn text_file(bytes: &[u8], path: &Path) -> Result<Option<Finding>> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Ok(None) };
+    if text.trim_start().starts_with(['{', '[']) {
+        return json::file(text).map_err(|failure| failure.context(path.display()));
     }
-    if value.get("reveal").is_some() {
-        return anchor(&AnchorArtefact::from_json(text).or_exit_while(Exit::Input, path.display().to_string())?);
+    if text.starts_with("<!doctype html>") && text.contains("<h1>Rollup ") {
+        return report(text).map(Some);
     }
-    if value.get("program_id").is_some() {
-        return rollup::params(&super::session::read_params(path)?);
+    match Phrase::parse(text) {
+        Ok(phrase) => wallet(&phrase, path).map(Some),
+        Err(_) => bitcoin_files::hexadecimal(text.trim()),
     }
-    Err(unknown(path))
 }
 
-fn transactions(file: &TransactionFile) -> Result<Finding> {
-    #[derive(Serialize)]
-    struct Report {
-        deposits: usize,
-        transactions: usize,
-        malformed: Vec<String>,
-        amount: u128,
-        fees: u128,
-    }
-    let payments = || file.well_formed().map(taproof_circuits::transaction::Transaction::payment);
-    let report = Report {
-        deposits: file.deposits.len(),
-        transactions: file.well_formed().count(),
-        malformed: file.transactions.iter().filter_map(|entry| Some(entry.as_ref().err()?.to_string())).collect(),
-        amount: payments().map(|payment| u128::from(payment.amount)).sum(),
-        fees: payments().map(|payment| u128::from(payment.fee)).sum(),
-    };
-    let mut lines = vec![
-        ("deposits", report.deposits.to_string()),
-        ("transactions", report.transactions.to_string()),
-        ("amount", report.amount.to_string()),
-        ("fees", report.fees.to_string()),
-    ];
-    lines.extend(report.malformed.iter().map(|reason| ("malformed", reason.clone())));
-    Finding::new("transactions", &report, lines)
+/// The words of a wallet, of which nothing is shown but their number.
+fn wallet(phrase: &Phrase, path: &Path) -> Result<Finding> {
+    let count = phrase.reveal().split(' ').count();
+    let is_private = subject::is_private(path).or_exit_while(Exit::Input, path.display().to_string())?;
+    let report = serde_json::json!({ "words": count, "private": is_private });
+    let readers = if is_private { "its owner alone" } else { "others as well: make it private (chmod 600)" };
+    let lines = vec![("words", format!("{count}, which are not shown")), ("readable by", readers.to_owned())];
+    Finding::new("wallet words", &report, lines)
 }
 
-fn anchor(anchor: &AnchorArtefact) -> Result<Finding> {
-    #[derive(Serialize)]
-    struct Report {
-        network: String,
-        batch: u64,
-        root_after: String,
-        poster: String,
-        payload_bytes: usize,
-        commit_txid: String,
-        commit_vsize_vb: u64,
-        commit_fee_sat: u64,
-        reveal_txid: String,
-        reveal_vsize_vb: u64,
-        reveal_fee_sat: u64,
-    }
-    let announcement = anchor.announcement();
-    let (commit, reveal) = (anchor.commit_figures(), anchor.reveal_figures());
-    let report = Report {
-        network: anchor.network().to_string(),
-        batch: announcement.batch,
-        root_after: hex::encode(taproof_verifier::field::to_bytes(&announcement.root_after)),
-        poster: anchor.poster().to_string(),
-        payload_bytes: anchor.payload().len(),
-        commit_txid: commit.txid.to_string(),
-        commit_vsize_vb: commit.vsize_vb,
-        commit_fee_sat: commit.fee_sat,
-        reveal_txid: reveal.txid.to_string(),
-        reveal_vsize_vb: reveal.vsize_vb,
-        reveal_fee_sat: reveal.fee_sat,
-    };
-    let transaction = |figures: &taproof::anchor::TransactionFigures| {
-        format!("{}, {} vB, fee {} sat", figures.txid, figures.vsize_vb, figures.fee_sat)
-    };
-    let lines = vec![
-        ("network", report.network.clone()),
-        ("batch", report.batch.to_string()),
-        ("root after", report.root_after.clone()),
-        ("poster", report.poster.clone()),
-        ("payload", format!("{} bytes", report.payload_bytes)),
-        ("commit", transaction(&commit)),
-        ("reveal", transaction(&reveal)),
-    ];
-    Finding::new("anchor", &report, lines)
-}
-
-fn chain(chain: &RegtestChain) -> Result<Finding> {
-    #[derive(Serialize)]
-    struct Report {
-        height: u32,
-        tip: String,
-        transactions: usize,
-    }
-    let report = Report {
-        height: chain.height(),
-        tip: chain.tip_hash().to_string(),
-        transactions: chain.blocks().map(|block| block.txdata.len()).sum(),
-    };
-    let lines = vec![
-        ("height", report.height.to_string()),
-        ("tip", report.tip.clone()),
-        ("transactions", report.transactions.to_string()),
-    ];
-    Finding::new("regtest chain", &report, lines)
-}
-
-fn block(block: &bitcoin::Block) -> Result<Finding> {
-    #[derive(Serialize)]
-    struct Report {
-        hash: String,
-        transactions: usize,
-        outputs: usize,
-        weight_wu: u64,
-    }
-    let report = Report {
-        hash: block.block_hash().to_string(),
-        transactions: block.txdata.len(),
-        outputs: block.txdata.iter().map(|transaction| transaction.output.len()).sum(),
-        weight_wu: block.weight().to_wu(),
-    };
-    let lines = vec![
-        ("hash", report.hash.clone()),
-        ("transactions", report.transactions.to_string()),
-        ("outputs", report.outputs.to_string()),
-        ("weight", format!("{} wu", report.weight_wu)),
-    ];
-    Finding::new("block", &report, lines)
+/// The page that `taproof report` writes.
+fn report(html: &str) -> Result<Finding> {
+    let title = html.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    let title = title.map_or("", |(title, _)| title);
+    Finding::new("report", &serde_json::json!({ "title": title }), vec![("title", title.to_owned())])
 }

@@ -15,19 +15,20 @@ use taproof::{
     kept_proofs::KeptProof,
     key_file::KeyFile,
     light::CheckpointFile,
+    proving_key::Circuit,
     state_proof::StateProof,
 };
 use taproof_verifier::{codec, follow::Params, program::Program, record::Records, statement::Statement};
 
 /// A container, by the kind in its header.
-pub(super) fn artefact(path: &Path, bytes: &[u8]) -> Result<Finding> {
-    match Header::decode(bytes).or_exit_while(Exit::Input, path.display().to_string())?.kind {
-        ArtefactKind::Batch => batch(&artefact::read(path).or_exit(Exit::Input)?),
-        ArtefactKind::Proofs => proofs(&artefact::read(path).or_exit(Exit::Input)?),
-        ArtefactKind::BridgeState => bridge_state(&artefact::read(path).or_exit(Exit::Input)?),
-        ArtefactKind::Checkpoint => checkpoint(&artefact::read(path).or_exit(Exit::Input)?),
-        ArtefactKind::KeptProof => kept_proof(&artefact::read(path).or_exit(Exit::Input)?),
-        _ => state_proof(&artefact::read(path).or_exit(Exit::Input)?),
+pub(super) fn artefact(bytes: &[u8]) -> Result<Finding> {
+    match Header::decode(bytes).or_exit(Exit::Input)?.kind {
+        ArtefactKind::Batch => batch(&artefact::decode(bytes).or_exit(Exit::Input)?),
+        ArtefactKind::Proofs => proofs(&artefact::decode(bytes).or_exit(Exit::Input)?),
+        ArtefactKind::BridgeState => bridge_state(&artefact::decode(bytes).or_exit(Exit::Input)?),
+        ArtefactKind::Checkpoint => checkpoint(&artefact::decode(bytes).or_exit(Exit::Input)?),
+        ArtefactKind::KeptProof => kept_proof(&artefact::decode(bytes).or_exit(Exit::Input)?),
+        _ => state_proof(&artefact::decode(bytes).or_exit(Exit::Input)?),
     }
 }
 
@@ -160,8 +161,12 @@ fn state_proof(proof: &StateProof) -> Result<Finding> {
 pub(super) fn key(path: &Path) -> Result<Finding> {
     let key = KeyFile::open(path).or_exit_while(Exit::Input, path.display().to_string())?;
     let header = key.header();
+    let circuit = match header.circuit() {
+        Circuit::Own(circuit) => circuit.to_string(),
+        Circuit::Foreign => header.circuit().to_string(),
+    };
     let report = json!({
-        "circuit": header.circuit().to_string(),
+        "circuit": circuit,
         "matrix_hash": hex::encode(header.matrix_hash()),
         "constraints": header.row_count(),
         "public_inputs": header.counts().public_wires() - 1,
@@ -169,7 +174,7 @@ pub(super) fn key(path: &Path) -> Result<Finding> {
         "bytes": header.file_length(),
     });
     let lines = vec![
-        ("circuit", header.circuit().to_string()),
+        ("circuit", circuit),
         ("matrix hash", hex::encode(header.matrix_hash())),
         ("constraints", header.row_count().to_string()),
         ("public inputs", (header.counts().public_wires() - 1).to_string()),

@@ -1,0 +1,140 @@
+//! Files of iden3's formats, as circom, snarkjs and `taproof export` write them.
+
+use super::{Finding, subject::Subject};
+use crate::cli::failure::{Exit, Failure, Fallible, Result};
+use ark_bn254::Fr;
+use serde_json::{Value, json};
+use taproof::{
+    foreign_key::{ForeignKey, ForeignVerifyingKey, Weakness},
+    zkey,
+};
+use taproof_circuits::iden3::{
+    Container, expect_prime,
+    json::{ProofJson, PublicJson, VerifyingKeyJson, VerifyingKeyPoints},
+    read_wtns,
+};
+use taproof_verifier::groth16::Proof;
+
+/// A binary format, which begins with the four letters of its name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Format {
+    Circuit,
+    Witness,
+    Key,
+}
+
+impl Format {
+    /// The format that a file begins as.
+    pub(super) fn of(start: &[u8]) -> Option<Self> {
+        match start.first_chunk::<4>()? {
+            b"r1cs" => Some(Self::Circuit),
+            b"wtns" => Some(Self::Witness),
+            b"zkey" => Some(Self::Key),
+            _ => None,
+        }
+    }
+}
+
+/// What a binary file holds.
+pub(super) fn file(format: Format, subject: &Subject) -> Result<Finding> {
+    match format {
+        Format::Circuit => circuit(subject),
+        Format::Witness => witness(subject),
+        Format::Key => key(subject),
+    }
+}
+
+/// The header of an .r1cs file.
+fn circuit(subject: &Subject) -> Result<Finding> {
+    let mut container = Container::open(subject.reader()?, "r1cs", 1).or_exit_while(Exit::Input, subject.name())?;
+    // The prime with its length, four counts of 32 bits, one of 64, one of 32.
+    let header = container.start(1, 36 + 4 * 4 + 8 + 4).or_exit_while(Exit::Input, subject.name())?;
+    let rest = expect_prime::<Fr>(&header, 1, "scalar field").or_exit_while(Exit::Input, subject.name())?;
+    let counts: &[u8; 28] = rest
+        .first_chunk()
+        .ok_or_else(|| Failure::new(Exit::Input, format!("{}: the header ends early", subject.name())))?;
+    let count = |offset: usize| {
+        let bytes = counts[offset..].first_chunk().expect("the counts are 28 bytes");
+        u32::from_le_bytes(*bytes)
+    };
+    let [wires, outputs, public_inputs, private_inputs, constraints] = [0, 4, 8, 12, 24].map(count);
+    let report = json!({
+        "constraints": constraints,
+        "wires": wires,
+        "public_outputs": outputs,
+        "public_inputs": public_inputs,
+        "private_inputs": private_inputs,
+    });
+    let lines = vec![
+        ("constraints", constraints.to_string()),
+        ("wires", wires.to_string()),
+        ("public outputs", outputs.to_string()),
+        ("public inputs", public_inputs.to_string()),
+        ("private inputs", private_inputs.to_string()),
+    ];
+    Finding::new("circuit (r1cs)", &report, lines)
+}
+
+/// The length of a witness; its values are secret.
+fn witness(subject: &Subject) -> Result<Finding> {
+    let wires = read_wtns(subject.reader()?).or_exit_while(Exit::Input, subject.name())?.len();
+    let lines = vec![("wires", format!("{wires}, whose values are not shown"))];
+    Finding::new("witness (wtns)", &json!({ "wires": wires }), lines)
+}
+
+/// A .zkey, checked as for proving.
+fn key(subject: &Subject) -> Result<Finding> {
+    let key = zkey::read(subject.reader()?).or_exit_while(Exit::Input, subject.name())?;
+    let key = ForeignKey::new(key).or_exit_while(Exit::Input, subject.name())?;
+    let counts = key.counts();
+    let (constraints, wires) = (counts.rows(), counts.wires());
+    let (public_inputs, matrix_hash) = (counts.public_wires() - 1, hex::encode(key.matrix_hash()));
+    let weakness = key.weakness();
+    let report = json!({
+        "constraints": constraints,
+        "wires": wires,
+        "public_inputs": public_inputs,
+        "matrix_hash": matrix_hash,
+        "forgeable": weakness.is_some(),
+    });
+    let mut lines = vec![
+        ("constraints", constraints.to_string()),
+        ("wires", wires.to_string()),
+        ("public inputs", public_inputs.to_string()),
+        ("matrix hash", matrix_hash),
+    ];
+    lines.extend(weakness.map(|weakness| ("warning", weakness.to_string())));
+    Finding::new("proving key (zkey)", &report, lines)
+}
+
+/// proof.json.
+pub(super) fn proof(value: Value) -> Result<Finding> {
+    let json: ProofJson = serde_json::from_value(value).or_exit(Exit::Input)?;
+    Proof::try_from(&json).or_exit(Exit::Input)?;
+    let lines = vec![("holds", "three points of their groups; whether it verifies, its key and inputs say".to_owned())];
+    Finding::new("proof (json)", &json!({ "protocol": "groth16" }), lines)
+}
+
+/// public.json.
+pub(super) fn public_inputs(value: Value) -> Result<Finding> {
+    /// How many inputs are listed for people.
+    const LISTED_MAX: usize = 8;
+    let json: PublicJson = serde_json::from_value(value.clone()).or_exit(Exit::Input)?;
+    let inputs = json.inputs().or_exit(Exit::Input)?;
+    let mut lines = vec![("inputs", inputs.len().to_string())];
+    lines.extend(inputs.iter().take(LISTED_MAX).map(|input| ("input", input.to_string())));
+    Finding::new("public inputs (json)", &json!({ "count": inputs.len(), "inputs": value }), lines)
+}
+
+/// verification_key.json.
+pub(super) fn verifying_key(value: Value) -> Result<Finding> {
+    let json: VerifyingKeyJson = serde_json::from_value(value).or_exit(Exit::Input)?;
+    let points = VerifyingKeyPoints::try_from(&json).or_exit(Exit::Input)?;
+    let key = ForeignVerifyingKey::new(&points).or_exit(Exit::Input)?;
+    let report = json!({ "public_inputs": key.public_inputs(), "forgeable": key.is_forgeable() });
+    let mut lines = vec![("public inputs", key.public_inputs().to_string())];
+    if key.is_forgeable() {
+        lines.push(("warning", Weakness::NoContribution.to_string()));
+    }
+    Finding::new("verifying key (json)", &report, lines)
+}
