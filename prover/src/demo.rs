@@ -9,6 +9,7 @@ mod report;
 mod rollup;
 
 pub use report::{ChunkFigures, DemoReport, Seconds};
+pub use rollup::Anchored;
 
 use crate::{
     anchor::{AnchorError, FeeRate},
@@ -19,9 +20,9 @@ use crate::{
     progress::Progress,
     prove::{ProveError, Proven, prove_batch},
     rebuild::{RebuildError, rebuild},
-    regtest::BlockError as ChainError,
+    regtest::{BlockError as ChainError, RegtestChain},
     setup::{Randomness, SetupOptions},
-    wallet::WalletError,
+    wallet::{Phrase, WalletError},
     workload::{BlockError, BlockPayments, PlanError, PlanParameters, Workload},
 };
 use bitcoin::Network;
@@ -30,9 +31,9 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 use taproof_circuits::state::{Batch, Plan, PlanError as CutError, Refusal, Slots, State};
 use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth, Token},
-    follow::Refusal as AnchorRefusal,
+    follow::{Params, Refusal as AnchorRefusal, VerifiedBatch},
     payload::PayloadError,
-    program::ProgramError,
+    program::{Program, ProgramError},
 };
 use zeroize::Zeroizing;
 
@@ -60,6 +61,23 @@ pub struct DemoOptions {
     pub fee_rate: FeeRate,
     /// How many chunks are proven at a time.
     pub proofs_at_once: NonZeroUsize,
+}
+
+/// The rollup that the demo leaves, with all that a data directory holds of one.
+#[derive(Debug)]
+pub struct DemoRollup {
+    /// The words of the wallet that deposited and posted.
+    pub phrase: Phrase,
+    /// The rollup's parameters.
+    pub params: Params,
+    /// The program.
+    pub program: Program,
+    /// The embedded chain.
+    pub chain: RegtestChain,
+    /// The batch as it was made, proven and anchored.
+    pub anchored: Anchored,
+    /// The batch as the verifier found it.
+    pub verified: VerifiedBatch,
 }
 
 /// Watches the demo's stages.
@@ -164,11 +182,15 @@ impl DemoOptions {
     }
 }
 
-/// Runs the demo over a consensus-encoded block.
+/// Runs the demo over a consensus-encoded block, and gives what it measured and the rollup that it leaves.
 ///
 /// # Errors
 /// Each of [`DemoError`].
-pub fn run(block: &[u8], options: &DemoOptions, observer: &dyn Observer) -> Result<DemoReport, DemoError> {
+pub fn run(
+    block: &[u8],
+    options: &DemoOptions,
+    observer: &dyn Observer,
+) -> Result<(DemoReport, DemoRollup), DemoError> {
     let started = Instant::now();
     let mut seconds = Seconds::default();
     observer.begin("reading the block, signing transactions");
@@ -180,7 +202,9 @@ pub fn run(block: &[u8], options: &DemoOptions, observer: &dyn Observer) -> Resu
 
     let ring = timed(&mut seconds.keys, || open_keys(options, observer))?;
     let progress = observer.begin("mining coins, depositing");
-    let mut rollup = timed(&mut seconds.chain, || Rollup::found(ring.program()?, &workload, options, &*progress))?;
+    let phrase = Phrase::generate()?;
+    let mut rollup =
+        timed(&mut seconds.chain, || Rollup::found(&phrase, ring.program()?, &workload, options, &*progress))?;
     drop(progress);
 
     observer.begin("applying transactions");
@@ -190,7 +214,7 @@ pub fn run(block: &[u8], options: &DemoOptions, observer: &dyn Observer) -> Resu
     drop(progress);
 
     observer.begin("anchoring: commit and reveal");
-    let anchor = timed(&mut seconds.anchor, || rollup.anchor(&batch, &proven, options))?;
+    let anchored = timed(&mut seconds.anchor, || rollup.anchor(&batch, &proven, options))?;
     observer.begin("following the chain");
     let verified = timed(&mut seconds.follow, || rollup.follow())?;
     observer.begin("rebuilding the state from the chain alone");
@@ -200,21 +224,24 @@ pub fn run(block: &[u8], options: &DemoOptions, observer: &dyn Observer) -> Resu
     })?
     .1;
     seconds.total = started.elapsed().as_secs_f64();
-    Ok(report::Journey {
+    let report = report::Journey {
         options,
         payments: &payments,
         workload: &workload,
         ring: &ring,
         state: &state,
         batch: &batch,
-        anchor: &anchor,
+        anchor: &anchored.anchor,
         deposits_vsize_vb: rollup.deposits_vsize_vb,
         verified: &verified,
         rebuilt: &rebuilt,
         seconds,
         all_payments: BlockPayments::from_block(block, usize::MAX)?,
     }
-    .report())
+    .report();
+    let (params, program) = (rollup.follower.params().clone(), rollup.follower.program().clone());
+    let chain = rollup.node.chain().clone();
+    Ok((report, DemoRollup { phrase, params, program, chain, anchored, verified }))
 }
 
 fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> Result<T, DemoError>) -> Result<T, DemoError> {

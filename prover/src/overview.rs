@@ -61,7 +61,7 @@ pub struct Overview {
     pub refused: Vec<RefusedRow>,
 }
 
-/// The anchor of a batch: in the chain, or on its way there.
+/// The anchor of a batch: in the chain, on its way there, or still to be made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct AnchorRow {
     /// The number of the batch.
@@ -89,6 +89,17 @@ pub struct AnchorRow {
     /// How many reveals were handed to the node.
     pub attempts: Option<usize>,
     /// Why it waits.
+    pub note: Option<String>,
+}
+
+/// A batch that was made and is not in the chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unanchored {
+    /// Its number.
+    pub number: u64,
+    /// Whether its proofs are there, too.
+    pub is_proven: bool,
+    /// Why it waits, if more is to be said.
     pub note: Option<String>,
 }
 
@@ -179,6 +190,28 @@ impl Overview {
         Ok(overview)
     }
 
+    /// Adds the batches that were made and that neither the chain nor the anchoring service has.
+    pub fn with_unanchored(mut self, batches: impl IntoIterator<Item = Unanchored>) -> Self {
+        for Unanchored { number, is_proven, note } in batches {
+            if self.anchors.iter().all(|row| row.batch != number) {
+                let state = if is_proven { AnchorRow::PROVEN } else { AnchorRow::MADE };
+                self.anchors.push(AnchorRow { batch: number, state: state.to_owned(), note, ..AnchorRow::default() });
+            }
+        }
+        self.anchors.sort_by_key(|row| row.batch);
+        self
+    }
+
+    /// How many batches are proven and not on their way to the chain.
+    pub fn batches_proven(&self) -> usize {
+        self.anchors.iter().filter(|row| row.state == AnchorRow::PROVEN).count()
+    }
+
+    /// How many batches are made and not proven.
+    pub fn batches_made(&self) -> usize {
+        self.anchors.iter().filter(|row| row.state == AnchorRow::MADE).count()
+    }
+
     /// A self-contained page in HTML: no scripts, nothing that is loaded from elsewhere.
     pub fn to_html(&self) -> String {
         html::page(self)
@@ -198,6 +231,11 @@ impl BridgeRow {
 }
 
 impl AnchorRow {
+    /// The state of a batch that is proven and that nobody has begun to anchor.
+    const PROVEN: &str = "proven";
+    /// The state of a batch that is made and not proven.
+    const MADE: &str = "made";
+
     /// The fee rate, in satoshi a virtual byte.
     pub fn sat_per_vb(&self) -> Option<f64> {
         let (fee, vsize) = self.fee_sat.zip(self.vsize_vb.filter(|vsize| *vsize > 0))?;

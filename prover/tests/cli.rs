@@ -182,10 +182,33 @@ fn exit_requests(scene: &Scene) {
     let request = ExitRequest::parse(&script, params.deposit_magic).expect("a request");
     assert_eq!(request.verify(params.chain_id), Ok(()));
     assert_eq!((request.from().get(), request.record().amount), (0, 5_000));
+    let height = scene.report(&["follow"])["height"].as_u64().expect("a height");
+    let put = scene.report(&["regtest", "exit", &script.to_hex_string()]);
+    assert_eq!(put["height"], height + 1, "it is in a block of its own");
+    assert!(scene.failure(3, &["regtest", "exit", "6a00"]).contains("no exit request"));
+    scene.report(&["regtest", "mine", "1"]);
+    let served = scene.report(&["batch", "--reference-depth", "1", "--operator", "0"]);
+    assert_eq!((&served["exits_served"], &served["exits_refuted"]), (&1.into(), &0.into()));
+    made_and_proven(scene, served["batch"].as_u64().expect("a batch"));
     let error = scene.failure(3, &[&exit[..], &["--add-to", "txs.json"]].concat());
     assert!(error.contains("not into a file"), "{error}");
     let error = scene.failure(3, &[&exit[..], &["--token", "1"]].concat());
     assert!(error.contains("not bitcoin"), "{error}");
+}
+
+/// A batch that is not anchored shows in `status`, first as made and then as proven.
+fn made_and_proven(scene: &Scene, batch: u64) {
+    let state = || {
+        let status = scene.report(&["status"]);
+        let last = status["anchors"].as_array().expect("a list").last().expect("three batches").clone();
+        (last["batch"].as_u64(), last["state"].as_str().map(str::to_owned))
+    };
+    assert_eq!(state(), (Some(batch), Some("made".to_owned())));
+    scene.report(&["prove", &format!("rollup/batches/{batch}.batch")]);
+    assert_eq!(state(), (Some(batch), Some("proven".to_owned())));
+    let screen = String::from_utf8(scene.run(&["status"]).stdout).expect("UTF-8");
+    assert!(screen.contains("1 proven and not anchored"), "{screen}");
+    assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
 }
 
 #[test]
@@ -336,7 +359,10 @@ fn broken_proofs(scene: &Scene) {
 fn accounts(scene: &Scene, root: &str) {
     let proven = scene.report(&["prove-account", "5", "--out", "5.account"]);
     assert_eq!(proven["cell"]["account"]["balance"], 10_000);
-    assert_eq!(scene.report(&["verify-account", "5.account"])["cell"], proven["cell"]);
+    let verified = scene.report(&["verify-account", "5.account"]);
+    assert_eq!((&verified["cell"], &verified["verified"]), (&proven["cell"], &Value::Bool(true)));
+    let shown = String::from_utf8(scene.run(&["verify-account", "5.account"]).stdout).expect("UTF-8");
+    assert!(shown.starts_with("verified: cell 5 holds 10000 sat, nonce 0"), "{shown}");
     assert_eq!(scene.report(&["verify-account", "5.account", "--root", root])["cell"], proven["cell"]);
     let other = "00".repeat(32);
     assert!(scene.failure(4, &["verify-account", "5.account", "--root", &other]).contains("does not lead"));
@@ -355,11 +381,21 @@ fn inspect(scene: &Scene) {
         ("rollup/keys/transfer-d2-n2-v1.key", "proving key"),
         ("rollup/regtest.chain", "regtest chain"),
         ("rollup/ledger.redb", "ledger"),
+        ("rollup/chain.redb", "chain store"),
         ("txs.json", "transactions"),
+        ("state.json", "state"),
     ];
     for (file, format) in formats {
         assert_eq!(scene.report(&["inspect", file])["format"], format, "{file}");
     }
+    let key = scene.run(&["inspect", "rollup/keys/transfer-d2-n2-v1.key"]);
+    let shown = String::from_utf8(key.stdout).expect("UTF-8");
+    assert!(shown.contains("transfer-d2-n2-v1") && !shown.contains("circuit transfer"), "said once: {shown}");
+    fs::write(scene.path("empty"), b"").expect("the file is ours");
+    assert!(scene.failure(3, &["inspect", "empty"]).contains("empty"));
+    assert_eq!(scene.failure(3, &["inspect", "nofile.json"]).matches("nofile.json").count(), 1);
+    assert_eq!(scene.failure(3, &["batch", "nofile.json"]).matches("nofile.json").count(), 1);
+    assert!(scene.failure(3, &["verify", "rollup/batches/0.batch"]).contains("a file of proofs is wanted"));
     fs::write(scene.path("noise"), b"no format of ours").expect("the file is ours");
     assert!(scene.failure(3, &["inspect", "noise"]).contains("no format"));
 }
@@ -482,7 +518,59 @@ fn the_demo_ends_with_equal_roots() {
         assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{key}");
     }
     assert!(report["posted_bytes_per_payment"].as_f64().is_some_and(|bytes| bytes <= 9.0));
+    the_demo_leaves_a_rollup(&scene, &report);
+    assert!(scene.failure(3, &demo).contains("is not empty"), "a rollup is not overwritten");
+
+    let scene = Scene::new();
     fs::write(scene.path("block.raw"), b"no block").expect("the file is ours");
     scene.failure(3, &["demo", "--block", "block.raw"]);
     scene.failure(3, &["demo", "--payments", "0"]);
+    assert!(!scene.path("rollup").exists(), "what fails leaves nothing");
+}
+
+/// What the demo leaves is a data directory like any other: it can be looked at, and goes on.
+fn the_demo_leaves_a_rollup(scene: &Scene, report: &Value) {
+    assert!(report["dir"].as_str().is_some_and(|dir| dir.ends_with("rollup")), "{report}");
+    let status = scene.report(&["status"]);
+    assert_eq!((&status["batches"], &status["root_verified"]), (&1.into(), &report["root_verified"]));
+    assert_eq!(status["anchors"][0]["state"], "final");
+    scene.report(&["report", "--out", "demo.html"]);
+    assert_eq!(scene.report(&["rebuild"])["root_rebuilt"], report["root_rebuilt"]);
+    assert_eq!(scene.report(&["prove-account", "1", "--out", "1.account"])["index"], 1);
+    for (file, format) in [("batches/0.batch", "batch"), ("proofs/0.proofs", "proofs"), ("anchors/0.json", "anchor")] {
+        assert_eq!(scene.report(&["inspect", &format!("rollup/{file}")])["format"], format);
+    }
+    assert_eq!(scene.report(&["verify", "rollup/proofs/0.proofs"])["root_after"], report["root_proven"]);
+    // A further deposit is credited by a further batch.
+    scene.report(&["regtest", "deposit", "--owner", &scene.owner("0"), "--amount", "20000"]);
+    let batch = scene.report(&["batch", "--reference-depth", "1", "--operator", "0"]);
+    assert_eq!((&batch["batch"], &batch["deposits"]), (&1.into(), &1.into()));
+    scene.report(&["prove", "rollup/batches/1.batch"]);
+    assert_eq!(scene.report(&["anchor", "run", "--once"])["batches"], 2);
+}
+
+#[test]
+fn the_demo_without_a_folder_leaves_one_in_the_cache_and_says_what_to_look_at() {
+    let scene = Scene::new();
+    let slots = ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"];
+    let demo = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
+        command.args(["demo", "--payments", "2", "--withdrawals", "1"]).args(slots).current_dir(scene.path(""));
+        command.env_remove("TAPROOF_DIR").env_remove("TAPROOF_NODE").env("XDG_CACHE_HOME", scene.path("cache"));
+        let output = command.stdin(Stdio::null()).output().expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let home = scene.path("cache/taproof/demo");
+    // The second takes the place of the first.
+    for _ in 0..2 {
+        let shown = demo();
+        let root = shown.lines().find_map(|line| line.strip_prefix("root verified  ")).expect("the verified root");
+        assert!(shown.matches(root).count() >= 2, "the demo's own and that of `status`: {shown}");
+        assert!(shown.contains("batches        1 anchored"), "{shown}");
+        assert!(shown.contains(&format!("taproof --dir {} report", home.display())), "{shown}");
+        let is_wide = |line: &&str| line.chars().count() > 80 && !line.contains("--dir") && !line.contains("kept");
+        assert_eq!(shown.lines().find(is_wide), None, "80 columns, but for paths");
+        assert!(home.join("params.json").is_file());
+    }
 }

@@ -66,15 +66,24 @@ struct Report {
     cell: Cell,
 }
 
+/// A report of what was checked and holds; what does not hold is an error.
+#[derive(Serialize)]
+struct Verified {
+    verified: bool,
+    #[serde(flatten)]
+    report: Report,
+}
+
 fn text(report: &Report) -> String {
     let holding = match &report.cell {
-        Cell::Account(account) => format!(
-            "{} of token {}, nonce {}, owner {}",
-            account.balance, account.token.0, account.nonce, account.owner
-        ),
+        Cell::Account(account) => {
+            let amount = account.token.amount(account.balance);
+            format!("{amount}, nonce {}, owner {}", account.nonce, account.owner)
+        }
         _ => "nothing".to_owned(),
     };
-    format!("cell {} holds {holding}\nroot {} after {} batches", report.index, report.root, report.batches)
+    let Report { index, root, batches, .. } = report;
+    format!("cell {index} holds {holding}\nroot {root} after {batches} batches")
 }
 
 impl ProveAccount {
@@ -103,7 +112,8 @@ impl VerifyAccount {
         let cell = *proof.verify(root).or_exit(Exit::Refuted)?;
         let (index, batches) = (proof.index().get(), proof.batches());
         let report = Report { index, batches, root: super::element_text(&root), cell };
-        global.console().report(&report, text)
+        let verified = Verified { verified: true, report };
+        global.console().report(&verified, |verified| format!("verified: {}", text(&verified.report)))
     }
 
     /// The root that the chain verifies for the proof's batch, or the one in force.

@@ -4,6 +4,7 @@ use super::failure::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::{
+    cell::RefCell,
     fmt::Display,
     io::{self, Write},
     time::Duration,
@@ -54,17 +55,21 @@ impl Console {
 
     /// A spinner on standard error for work of unknown length.
     pub(crate) fn spinner(self, message: impl Into<String>) -> ProgressBar {
-        let spinner = ProgressBar::with_draw_target(None, self.draw_target());
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
-        spinner.set_style(style.expect("the template is well-formed"));
-        spinner.set_message(message.into());
-        spinner.enable_steady_tick(TICK);
-        spinner
+        spinner(self.draw_target(), message.into())
     }
 
     fn draw_target(self) -> ProgressDrawTarget {
         if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
     }
+}
+
+fn spinner(target: ProgressDrawTarget, message: String) -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, target);
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+    spinner.set_style(style.expect("the template is well-formed"));
+    spinner.set_message(message);
+    spinner.enable_steady_tick(TICK);
+    spinner
 }
 
 const TICK: Duration = Duration::from_millis(200);
@@ -93,6 +98,41 @@ impl Bar {
     }
 }
 
+/// Shows stages that follow one another, one bar at a time, and none when it is dropped.
+pub(crate) struct Stages {
+    console: Console,
+    target: Box<dyn Fn() -> ProgressDrawTarget>,
+    bar: RefCell<Option<Bar>>,
+}
+
+impl Stages {
+    /// Shows stages on standard error.
+    pub(crate) fn new(console: Console) -> Self {
+        Self { console, target: Box::new(move || console.draw_target()), bar: RefCell::default() }
+    }
+
+    /// Ends the stage before and shows the next.
+    pub(crate) fn begin(&self, stage: &str) -> Bar {
+        // The bar before goes first: two on the screen know nothing of each other, and leave lines behind.
+        self.end();
+        let bar = Bar(spinner((self.target)(), stage.to_owned()), self.console);
+        self.bar.replace(Some(bar.clone()));
+        bar
+    }
+
+    fn end(&self) {
+        if let Some(last) = self.bar.take() {
+            last.end();
+        }
+    }
+}
+
+impl Drop for Stages {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Progress for Bar {
     fn report(&self, done: u64, total: u64) {
         if self.0.length() != Some(total) {
@@ -101,5 +141,29 @@ impl Progress for Bar {
             self.0.set_length(total);
         }
         self.0.set_position(done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::InMemoryTerm;
+
+    #[test]
+    fn stages_leave_nothing_on_the_screen() {
+        let screen = InMemoryTerm::new(10, 80);
+        let drawn = screen.clone();
+        let target = move || ProgressDrawTarget::term_like_with_hz(Box::new(drawn.clone()), 255);
+        let console = Console::new(false, false);
+        let stages = Stages { console, target: Box::new(target), bar: RefCell::default() };
+        for stage in ["opening keys", "mining coins, depositing", "proving chunks"] {
+            let progress = stages.begin(stage);
+            progress.report(1, 2);
+            progress.report(2, 2);
+            assert!(screen.contents().contains(stage), "{stage}: {:?}", screen.contents());
+            assert_eq!(screen.contents().trim_end().lines().count(), 1, "one bar at a time: {:?}", screen.contents());
+        }
+        drop(stages);
+        assert_eq!(screen.contents().trim(), "");
     }
 }

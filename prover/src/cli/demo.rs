@@ -2,22 +2,32 @@
 
 use super::{
     Global,
-    console::{Bar, Console},
-    data_dir::cache_dir,
+    console::Stages,
+    data_dir::{DataDir, cache_dir},
     failure::{Exit, Failure, Fallible, Result},
+    overview::{self, Screen, entry},
+    session::{Session, Source, ledger_failure},
 };
+use bitcoin::ScriptBuf;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use serde::Serialize;
 use std::{
     fs,
     num::{NonZeroU16, NonZeroUsize},
-    path::PathBuf,
-    sync::Mutex,
+    path::{Path, PathBuf},
 };
 use taproof::{
     anchor::FeeRate,
-    demo::{self, DemoError, DemoOptions, DemoReport, Observer, Seconds},
+    artefact,
+    demo::{self, DemoError, DemoOptions, DemoReport, DemoRollup, Observer, Seconds},
+    key_ring::{self, key_path},
+    ledger::Ledger,
+    node::EmbeddedNode,
+    output_file::{Access, write_file},
+    overview::Overview,
     progress::Progress,
+    regtest::ChainFile,
 };
 use taproof_circuits::state::Slots;
 use taproof_verifier::cell::Depth;
@@ -25,10 +35,12 @@ use taproof_verifier::cell::Depth;
 /// Takes real payments from a Bitcoin block to a verified root on an embedded Bitcoin chain.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The keys are made once and kept; a second run is much shorter.
+The keys are made once and kept; a second run is much shorter. The rollup is left as a data directory like any other: in --dir, if that is
+given and empty, else in a folder of the user's cache that the next demo replaces.
 
 Examples:
   taproof demo
+  taproof demo --dir demo && taproof --dir demo report
   taproof demo --payments 200 --fee-rate 5 --json
   taproof demo --block block.raw --payments 100")]
 pub(crate) struct Demo {
@@ -73,7 +85,29 @@ impl Demo {
             Some(path) => fs::read(path).or_exit_while(Exit::Input, path.display().to_string())?,
             None => taproof_fixtures::MAINNET_BLOCK_702861.to_vec(),
         };
-        let options = DemoOptions {
+        let home = Home::choose(global)?;
+        let options = self.options()?;
+        let stages = Stages::new(global.console());
+        let (report, rollup) = demo::run(&block, &options, &stages).map_err(explain)?;
+        if !report.roots_agree() {
+            let DemoReport { root_proven, root_verified, root_rebuilt, .. } = &report;
+            let message =
+                format!("the roots differ: proven {root_proven}, verified {root_verified}, rebuilt {root_rebuilt}");
+            return Err(Failure::new(Exit::Refuted, message));
+        }
+        Observer::begin(&stages, "keeping the rollup");
+        home.keep(&rollup, &options)?;
+        drop(stages);
+        let session = Session::open(&home.global)?;
+        let source = Source::Embedded(EmbeddedNode::open(&home.dir.chain(), ScriptBuf::new())?);
+        let overview = overview::collect_from(&session, &source, &home.global)?;
+        drop(source);
+        let kept = Kept { report, dir: home.dir.path().to_owned() };
+        global.console().report(&kept, |kept| text(&kept.report, &overview, &home))
+    }
+
+    fn options(self) -> Result<DemoOptions> {
+        Ok(DemoOptions {
             payments_max: self.payments,
             withdrawals_max: self.withdrawals,
             fee_sat: self.fee,
@@ -87,18 +121,99 @@ impl Demo {
             keys: self.keys.map_or_else(|| cache_dir().map(|cache| cache.join("keys")), Ok)?,
             fee_rate: self.fee_rate,
             proofs_at_once: self.at_once,
-        };
-        let stages = Stages { console: global.console(), bar: Mutex::new(None) };
-        let report = demo::run(&block, &options, &stages).map_err(explain)?;
-        stages.end();
-        if !report.roots_agree() {
-            let DemoReport { root_proven, root_verified, root_rebuilt, .. } = &report;
-            let message =
-                format!("the roots differ: proven {root_proven}, verified {root_verified}, rebuilt {root_rebuilt}");
-            return Err(Failure::new(Exit::Refuted, message));
-        }
-        global.console().report(&report, text)
+        })
     }
+}
+
+/// What the demo reports: its figures, and where the rollup is.
+#[derive(Serialize)]
+struct Kept {
+    #[serde(flatten)]
+    report: DemoReport,
+    dir: PathBuf,
+}
+
+/// Where the demo's rollup is left.
+struct Home {
+    dir: DataDir,
+    /// As if the user had named that folder.
+    global: Global,
+    /// Whether the next demo takes its place.
+    is_replaced: bool,
+}
+
+impl Home {
+    /// The folder that the user named, which must be empty, else one in the user's cache.
+    fn choose(global: &Global) -> Result<Self> {
+        let (path, is_replaced) = match global.named_dir() {
+            Some(path) => (path.to_owned(), false),
+            None => (cache_dir()?.join("demo"), true),
+        };
+        if !is_replaced && fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
+            let failure = Failure::new(Exit::Input, format!("{} is not empty", path.display()));
+            return Err(failure.advise("name a new folder with --dir: the demo overwrites no rollup"));
+        }
+        let global = global.in_dir(path);
+        Ok(Self { dir: global.data_dir(), global, is_replaced })
+    }
+
+    /// Writes the rollup as a data directory.
+    fn keep(&self, rollup: &DemoRollup, options: &DemoOptions) -> Result {
+        let dir = &self.dir;
+        let doing = || dir.path().display().to_string();
+        if self.is_replaced && dir.path().exists() {
+            fs::remove_dir_all(dir.path()).or_exit_while(Exit::Failed, doing())?;
+        }
+        fs::create_dir_all(dir.keys()).or_exit_while(Exit::Failed, doing())?;
+        for circuit in key_ring::circuits(options.depth, &options.slots) {
+            link(&key_path(&options.keys, circuit), &key_path(&dir.keys(), circuit))?;
+        }
+        rollup.phrase.create_file(&dir.wallet())?;
+        ChainFile::open(&dir.chain())?.0.save(&rollup.chain)?;
+        write_file(&dir.program(), Access::Public, |file| file.write_all(&rollup.program.to_bytes()))?;
+        let mut ledger = Ledger::create(&dir.ledger(), rollup.params.chain_id, rollup.params.genesis_depth)
+            .map_err(ledger_failure)?;
+        ledger.take_over(&rollup.verified).map_err(ledger_failure)?;
+        let (number, anchored) = (rollup.verified.batch(), &rollup.anchored);
+        let files = [dir.batch(number), dir.proofs(number), dir.anchor(number)];
+        files.iter().try_for_each(|path| DataDir::create_parent(path))?;
+        let [batch, proofs, anchor] = &files;
+        artefact::write(batch, &anchored.batch)?;
+        artefact::write(proofs, &anchored.proofs)?;
+        write_file(anchor, Access::Public, |file| file.write_all(anchored.anchor.to_json().as_bytes()))?;
+        // The parameters come last, as in `taproof setup`: where they are, the rest is.
+        let params = serde_json::to_string_pretty(&rollup.params)?;
+        write_file(&dir.params(), Access::Public, |file| writeln!(file, "{params}"))?;
+        Ok(())
+    }
+
+    /// What to look at next.
+    fn next_steps(&self) -> String {
+        let dir = shell_word(self.dir.path());
+        let kept = if self.is_replaced { "until the next demo, in" } else { "in" };
+        format!(
+            "The rollup is kept {kept} {dir}. Look at it:\n  \
+             taproof --dir {dir} report --out demo.html\n  \
+             taproof --dir {dir} follow --all\n  \
+             taproof --dir {dir} prove-account 1 --out 1.account\n  \
+             taproof --dir {dir} rebuild --out state.json"
+        )
+    }
+}
+
+/// Puts a key, which never changes, into another folder as well: by a link where the file system has them, else as a copy.
+fn link(from: &Path, to: &Path) -> Result {
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).or_exit_while(Exit::Failed, to.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// A path as a shell takes it for one word.
+fn shell_word(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+~,:@%".contains(letter);
+    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 /// Says what to do about an error.
@@ -120,34 +235,13 @@ fn explain(error: DemoError) -> Failure {
     if advice.is_empty() { failure } else { failure.advise(advice) }
 }
 
-/// Shows the demo's stages, one bar at a time.
-struct Stages {
-    console: Console,
-    bar: Mutex<Option<Bar>>,
-}
-
-impl Stages {
-    fn end(&self) {
-        self.show(None);
-    }
-
-    fn show(&self, next: Option<Bar>) {
-        let last = std::mem::replace(&mut *self.bar.lock().expect("no stage panics while it is named"), next);
-        if let Some(last) = last {
-            last.end();
-        }
-    }
-}
-
 impl Observer for Stages {
     fn begin(&self, stage: &str) -> Box<dyn Progress> {
-        let bar = Bar::new(self.console, stage);
-        self.show(Some(bar.clone()));
-        Box::new(bar)
+        Box::new(Stages::begin(self, stage))
     }
 }
 
-fn text(report: &DemoReport) -> String {
+fn text(report: &DemoReport, overview: &Overview, home: &Home) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(["kind", "records", "chunks", "slots", "constraints", "posted bytes a record"]);
@@ -170,8 +264,16 @@ fn text(report: &DemoReport) -> String {
         String::new(),
     ]);
     (1..6).for_each(|column| align_right(&mut table, column));
-    let (payments, seconds) = (payment_figures(report), seconds(report));
-    [header(report), table.to_string(), payments, totals(report), seconds, roots(report)].join("\n\n")
+    let parts = [
+        header(report),
+        table.to_string(),
+        payment_figures(report),
+        totals(report),
+        roots(report),
+        Screen(overview).to_string(),
+        home.next_steps(),
+    ];
+    parts.join("\n\n")
 }
 
 fn align_right(table: &mut Table, column: usize) {
@@ -181,10 +283,9 @@ fn align_right(table: &mut Table, column: usize) {
 }
 
 fn header(report: &DemoReport) -> String {
-    format!(
-        "{} payments of block {}\n{} deposits fund them, {} withdrawals follow; {} accounts",
-        report.payments, report.block, report.deposits, report.withdrawals, report.accounts
-    )
+    let DemoReport { payments, deposits, withdrawals, accounts, .. } = report;
+    let made = format!("{payments}, funded by {deposits} deposits, followed by {withdrawals} withdrawals");
+    [entry("block", &report.block), entry("payments", &made), entry("accounts", &accounts.to_string())].join("\n")
 }
 
 fn payment_figures(report: &DemoReport) -> String {
@@ -220,18 +321,17 @@ fn payment_figures(report: &DemoReport) -> String {
 }
 
 fn totals(report: &DemoReport) -> String {
-    format!(
-        "{} proofs of {} bytes in all; payload of {} bytes; commit and reveal of {} vB; deposits of {} vB, once",
-        report.proofs, report.proof_bytes, report.payload_bytes, report.anchor_vsize_vb, report.deposits_vsize_vb
-    )
-}
-
-fn seconds(report: &DemoReport) -> String {
     let Seconds { keys, chain, apply, prove, anchor, follow, rebuild, total } = report.seconds;
-    format!(
+    let posted = format!(
+        "a payload of {} bytes, in a commit and a reveal of {} vB; deposits of {} vB, once",
+        report.payload_bytes, report.anchor_vsize_vb, report.deposits_vsize_vb
+    );
+    let seconds = format!(
         "{total:.1} s: keys {keys:.1}, embedded chain {chain:.1}, apply {apply:.1}, prove {prove:.1}, \
          anchor {anchor:.1}, follow {follow:.1}, rebuild {rebuild:.1}"
-    )
+    );
+    let proofs = format!("{}, of {} bytes in all", report.proofs, report.proof_bytes);
+    [entry("proofs", &proofs), entry("posted", &posted), entry("time", &seconds)].join("\n")
 }
 
 fn roots(report: &DemoReport) -> String {

@@ -35,7 +35,10 @@ use clap::{Args, Parser, Subcommand};
 use console::Console;
 use data_dir::DataDir;
 use failure::{EXIT_CODES, Exit, Failure};
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use taproof_arith::Backend;
 
 /// A zk-rollup prover pipeline for Bitcoin.
@@ -54,9 +57,9 @@ struct Cli {
 /// Options that every command takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// The folder that holds the rollup's parameters, keys, ledger, batches, proofs and anchors.
-    #[arg(long, global = true, env = "TAPROOF_DIR", value_name = "DIR", default_value = ".taproof")]
-    dir: PathBuf,
+    /// The folder that holds the rollup's parameters, keys, ledger, batches, proofs and anchors; .taproof if not given.
+    #[arg(long, global = true, env = "TAPROOF_DIR", value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Reports as JSON, one line, on standard output; errors as JSON on standard error.
     #[arg(long, global = true)]
     json: bool,
@@ -82,7 +85,17 @@ impl Global {
     }
 
     fn data_dir(&self) -> DataDir {
-        DataDir::new(self.dir.clone())
+        DataDir::new(self.dir.clone().unwrap_or_else(|| PathBuf::from(".taproof")))
+    }
+
+    /// The data directory that the user named, if any.
+    fn named_dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
+    /// The same options for another data directory.
+    fn in_dir(&self, dir: PathBuf) -> Self {
+        Self { dir: Some(dir), ..self.clone() }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     tx::owner,
     wallet::WalletOptions,
 };
-use bitcoin::{Network, XOnlyPublicKey};
+use bitcoin::{Amount, Network, ScriptBuf, Transaction, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use taproof::{
@@ -18,15 +18,16 @@ use taproof::{
     node::{EmbeddedNode, Node},
     wallet::PosterKey,
 };
-use taproof_verifier::{baby_jubjub::PublicKey, deposit::Deposit};
+use taproof_verifier::{baby_jubjub::PublicKey, deposit::Deposit, exit::ExitRequest};
 
-/// Mines and deposits on the embedded regtest chain of the data directory, without any node.
+/// Mines, deposits and demands exits on the embedded regtest chain of the data directory, without any node.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   taproof regtest mine 101
   taproof regtest deposit --owner $KEY --amount 100000
-  taproof regtest deposit --from payments.json")]
+  taproof regtest deposit --from payments.json
+  taproof regtest exit $SCRIPT   # what `taproof tx exit` prints")]
 pub(crate) struct Regtest {
     #[command(subcommand)]
     action: Action,
@@ -56,6 +57,18 @@ enum Action {
         #[arg(long, value_name = "FILE", conflicts_with = "owner", required_unless_present = "owner")]
         from: Option<PathBuf>,
     },
+    /// Puts an exit request into a block, in a transaction that the wallet's coins pay for.
+    Exit {
+        #[command(flatten)]
+        wallet: WalletOptions,
+        /// The script of the request's output, as `taproof tx exit` prints it.
+        #[arg(value_parser = script, value_name = "SCRIPT")]
+        script: ScriptBuf,
+    },
+}
+
+fn script(text: &str) -> std::result::Result<ScriptBuf, String> {
+    ScriptBuf::from_hex(text).map_err(|error| error.to_string())
 }
 
 impl Regtest {
@@ -81,6 +94,7 @@ impl Regtest {
                 };
                 deposit(&deposits, &poster, global)
             }
+            Action::Exit { wallet, script } => exit(script, &poster(&wallet, global)?, global),
         }
     }
 }
@@ -107,22 +121,52 @@ fn listed(path: &std::path::Path, refund: XOnlyPublicKey) -> Result<Vec<Deposit>
 fn deposit(deposits: &[Deposit], poster: &PosterKey, global: &Global) -> Result {
     let session = Session::open(global)?;
     let mut node = EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?;
-    let fee_rate = FeeRate::from_sat_per_kvb(1_000)?;
     let spinner = global.console().spinner("depositing");
     // All are checked before the first is paid.
     let outputs = deposits.iter().map(|deposit| deposit_outputs(&session.params, deposit));
     for outputs in outputs.collect::<std::result::Result<Vec<_>, _>>().or_exit(Exit::Input)? {
-        let coins = wallet_coins(&node, poster);
-        let transaction = pay(outputs.into(), fee_rate, &coins, poster).map_err(|error| explain(error, poster))?;
-        node.send(&transaction)?;
+        node.send(&paid(&node, outputs.into(), poster)?)?;
         node.mine(1)?;
     }
     spinner.finish_and_clear();
     report(&node, deposits.len(), global)
 }
 
+/// Pays for an output that holds an exit request of the rollup's, and mines it.
+fn exit(script: ScriptBuf, poster: &PosterKey, global: &Global) -> Result {
+    let session = Session::open(global)?;
+    let request = ExitRequest::parse(&script, session.params.deposit_magic).ok_or_else(|| {
+        let failure = Failure::new(Exit::Input, "the script is no exit request of this rollup's");
+        failure.advise("give what `taproof tx exit` prints for it")
+    })?;
+    request.verify(session.params.chain_id).or_exit(Exit::Refuted)?;
+    let mut node = EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?;
+    let outputs = vec![TxOut { value: Amount::ZERO, script_pubkey: script }];
+    let transaction = paid(&node, outputs, poster)?;
+    let txid = transaction.compute_txid();
+    // Not by the pool: nodes of older releases relay less data than a request has, and blocks may hold it all the same.
+    node.chain_mut().mine(&[transaction], &poster.script_pubkey())?;
+    node.save()?;
+    let height = node.chain().height();
+    let report = serde_json::json!({ "txid": txid, "height": height, "request": request });
+    global.console().report(&report, |_| {
+        let (cell, amount_sat) = (request.from(), request.record().amount);
+        format!("cell {cell} demands {amount_sat} sat in block {height}: transaction {txid}")
+    })
+}
+
+/// A transaction that pays outputs from the wallet's coins.
+fn paid(node: &EmbeddedNode, outputs: Vec<TxOut>, poster: &PosterKey) -> Result<Transaction> {
+    let fee_rate = FeeRate::from_sat_per_kvb(1_000)?;
+    pay(outputs, fee_rate, &wallet_coins(node, poster), poster).map_err(|error| explain(error, poster))
+}
+
 fn report(node: &EmbeddedNode, deposits: usize, global: &Global) -> Result {
     let (height, tip) = (node.chain().height(), node.chain().tip_hash());
     let report = serde_json::json!({ "height": height, "tip": tip.to_string(), "deposits": deposits });
-    global.console().report(&report, |_| format!("{deposits} deposits; tip {tip} at height {height}"))
+    global.console().report(&report, |_| match deposits {
+        0 => format!("tip {tip} at height {height}"),
+        1 => format!("1 deposit; tip {tip} at height {height}"),
+        _ => format!("{deposits} deposits; tip {tip} at height {height}"),
+    })
 }

@@ -3,13 +3,13 @@
 use super::{CHAIN_ID, DemoError, DemoOptions};
 use crate::{
     anchor::{self, AnchorArtefact, AnchorRequest, Funding},
-    batch::{BatchFile, BatchHeader},
+    batch::{BatchFile, BatchHeader, ProvenBatch},
     follow::{catch_up, start},
     node::{EmbeddedNode, Node},
     progress::Progress,
     prove::Proven,
     regtest::RegtestChain,
-    wallet::{PosterKey, Wallet, WalletError},
+    wallet::{Phrase, PosterKey, Wallet, WalletError},
     workload::Workload,
 };
 use bitcoin::{Amount, Network};
@@ -37,6 +37,17 @@ const REFUND_DELAY_BLOCKS: u16 = 10_000;
 /// Blocks that are mined between two looks at the wallet.
 const BLOCKS_PER_STEP: u32 = 20;
 
+/// A batch that was made, proven and anchored.
+#[derive(Clone, Debug)]
+pub struct Anchored {
+    /// The chunks with their witnesses.
+    pub batch: BatchFile,
+    /// Their proofs.
+    pub proofs: ProvenBatch,
+    /// The transactions that anchor them.
+    pub anchor: AnchorArtefact,
+}
+
 /// The demo's rollup.
 pub(super) struct Rollup {
     pub(super) node: EmbeddedNode,
@@ -47,14 +58,15 @@ pub(super) struct Rollup {
 }
 
 impl Rollup {
-    /// Mines a chain, makes the workload's deposits on it, and follows it to its tip.
+    /// Mines a chain, makes the workload's deposits on it from a wallet of these words, and follows it to its tip.
     pub(super) fn found(
+        phrase: &Phrase,
         program: Program,
         workload: &Workload,
         options: &DemoOptions,
         progress: &dyn Progress,
     ) -> Result<Self, DemoError> {
-        let wallet = Wallet::from_seed(&blake3::derive_key("taproof v1 demo", b"wallet"), Network::Regtest)?;
+        let wallet = Wallet::new(phrase, "", Network::Regtest);
         let signers = (0..3).map(|index| Ok(wallet.signer_key(index)?.public())).collect::<Result<_, WalletError>>()?;
         let (refund, wallet) = (wallet.refund_key(0)?.public(), wallet.poster_key(0)?);
         let chain = RegtestChain::new();
@@ -105,8 +117,10 @@ impl Rollup {
         batch: &Batch,
         proven: &[Proven],
         options: &DemoOptions,
-    ) -> Result<AnchorArtefact, DemoError> {
-        let payload = self.payload(batch, proven)?;
+    ) -> Result<Anchored, DemoError> {
+        let batch = self.batch_file(batch)?;
+        let proofs = batch.with_proofs(proven)?;
+        let payload = proofs.payload_after(self.follower.tip().payload_hash)?;
         let funding = coins(&self.node, &self.wallet);
         let request = AnchorRequest {
             payload: &payload,
@@ -118,10 +132,10 @@ impl Rollup {
         let anchor = anchor::build(&request, &self.wallet)?;
         crate::node::publish(&self.node, anchor.commit(), anchor.reveal())?;
         self.node.mine(FINAL_DEPTH_BLOCKS)?;
-        Ok(anchor)
+        Ok(Anchored { batch, proofs, anchor })
     }
 
-    fn payload(&self, batch: &Batch, proven: &[Proven]) -> Result<Vec<u8>, DemoError> {
+    fn batch_file(&self, batch: &Batch) -> Result<BatchFile, DemoError> {
         let tip = self.follower.tip();
         let header = BatchHeader {
             chain_id: CHAIN_ID,
@@ -133,8 +147,7 @@ impl Rollup {
             deposits_consumed: tip.deposits_consumed + batch.deposits_applied as u64,
             program_id: self.follower.program().id(),
         };
-        let file = BatchFile::new(header, batch.chunks.clone())?;
-        Ok(file.with_proofs(proven)?.payload_after(tip.payload_hash)?)
+        Ok(BatchFile::new(header, batch.chunks.clone())?)
     }
 
     /// Follows the chain to its tip and gives the one batch that was anchored.

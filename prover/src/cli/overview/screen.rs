@@ -1,0 +1,216 @@
+//! An overview on a screen of 80 columns.
+
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use std::fmt;
+use taproof::overview::{AnchorRow, Overview};
+
+/// The most anchors that are listed.
+const ANCHORS_LISTED_MAX: usize = 12;
+/// The columns of the screen.
+const WIDTH: usize = 80;
+/// The columns of a line's label. A hash takes the rest but one.
+const LABEL_WIDTH: usize = 15;
+/// The digits of a transaction's id in the table; all of them are in the report and in JSON.
+const TXID_DIGITS: usize = 8;
+
+/// An overview as `taproof status` prints it.
+pub(crate) struct Screen<'a>(pub(crate) &'a Overview);
+
+impl fmt::Display for Screen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(overview) = self;
+        f.write_str(&self.entries().join("\n"))?;
+        let hidden = overview.anchors.len().saturating_sub(ANCHORS_LISTED_MAX);
+        let listed = &overview.anchors[hidden..];
+        if listed.is_empty() {
+            return write!(f, "\n{}", entry("anchors", "none yet"));
+        }
+        if hidden > 0 {
+            let count = overview.anchors.len();
+            write!(f, "\n{}", entry("anchors", &format!("the last {ANCHORS_LISTED_MAX} of {count}")))?;
+        }
+        write!(f, "\n{}", anchor_table(listed))?;
+        for row in listed {
+            if let Some(note) = &row.note {
+                write!(f, "\n{}", entry("note", &format!("batch {} waits: {note}", row.batch)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Screen<'_> {
+    /// The lines before the table.
+    fn entries(&self) -> Vec<String> {
+        let Self(overview) = self;
+        let mut entries = vec![
+            entry("rollup", &format!("{} on {}", overview.chain_id, overview.network)),
+            entry("height", &overview.height.to_string()),
+            entry("block", &overview.block.to_string()),
+            entry("root verified", &overview.root_verified),
+            entry("batches", &self.batches()),
+        ];
+        let (waiting, waiting_sat) = (overview.deposits_waiting, overview.deposits_waiting_sat);
+        let credited = overview.deposits_credited;
+        entries.push(entry("deposits", &format!("{credited} credited; {waiting} waiting, {waiting_sat} sat")));
+        let (due, due_sat) = (overview.payouts_due, overview.payouts_due_sat);
+        let (waiting, waiting_sat) = (overview.payouts_waiting, overview.payouts_waiting_sat);
+        let payouts = format!("{due} due so far, {due_sat} sat; {waiting} not final, {waiting_sat} sat");
+        entries.push(entry("payouts", &payouts));
+        if let Some(bridge) = &overview.bridge {
+            let (settled, unpaid_sat, held_sat) = (bridge.payouts_settled, bridge.unpaid_sat, bridge.held_sat);
+            let bridged = format!("{settled} payouts settled, {unpaid_sat} sat unpaid; {held_sat} sat held");
+            entries.push(entry("bridge", &bridged));
+            entries.extend(bridge.faults.iter().map(|fault| entry("fault", fault)));
+        }
+        if let Some(refused) = overview.refused.last() {
+            let (count, height) = (overview.refused.len(), refused.height);
+            let last = format!("{count} anchors, the last at height {height}: {}", refused.reason);
+            entries.push(entry("refused", &last));
+        }
+        entries
+    }
+
+    fn batches(&self) -> String {
+        let Self(overview) = self;
+        let mut text = format!("{} anchored", overview.batches);
+        for (state, count) in [("proven", overview.batches_proven()), ("made", overview.batches_made())] {
+            if count > 0 {
+                text += &format!(", {count} {state} and not anchored");
+            }
+        }
+        text + &format!("; {} levels in the tree", overview.tree_levels)
+    }
+}
+
+/// A labelled line, broken between words where the screen ends. A word that is longer than a line stays whole.
+pub(crate) fn entry(label: &str, text: &str) -> String {
+    let mut lines = format!("{label:LABEL_WIDTH$}");
+    let mut column = LABEL_WIDTH;
+    for (position, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if position > 0 && column + 1 + length > WIDTH {
+            lines += &format!("\n{:LABEL_WIDTH$}", "");
+            column = LABEL_WIDTH;
+        } else if position > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines += word;
+        column += length;
+    }
+    lines
+}
+
+fn anchor_table(rows: &[AnchorRow]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["batch", "state", "height", "depth", "bytes", "fee sat", "sat/vB", "txid"]);
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    for row in rows {
+        table.add_row([
+            row.batch.to_string(),
+            row.state.clone(),
+            or_dash(row.height.map(|height| height.to_string())),
+            or_dash(row.depth_blocks.map(|depth| depth.to_string())),
+            or_dash(row.reveal_bytes.map(|bytes| bytes.to_string())),
+            or_dash(row.fee_sat.map(|fee| fee.to_string())),
+            or_dash(row.sat_per_vb().map(|rate| format!("{rate:.2}"))),
+            or_dash(row.txid.map(|txid| format!("{}…", &txid.to_string()[..TXID_DIGITS]))),
+        ]);
+    }
+    for (position, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 1));
+        if ![1, 7].contains(&position) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcoin::{BlockHash, Network, Txid, hashes::Hash};
+    use taproof::overview::{BridgeRow, RefusedRow};
+
+    /// An overview with as much in each place as a rollup of many years has.
+    fn full() -> Overview {
+        let row = |batch, state: &str, note: Option<&str>| AnchorRow {
+            batch,
+            state: state.to_owned(),
+            height: Some(1_234_567),
+            depth_blocks: Some(100_000),
+            txid: Some(Txid::from_byte_array([0xab; 32])),
+            reveal_bytes: Some(399_999),
+            vsize_vb: Some(100_000),
+            fee_sat: Some(100_000_000),
+            note: note.map(str::to_owned),
+            ..AnchorRow::default()
+        };
+        Overview {
+            network: Network::Testnet4,
+            chain_id: u32::MAX,
+            is_complete: true,
+            height: 1_234_567,
+            block: BlockHash::from_byte_array([0xcd; 32]),
+            final_depth_blocks: 6,
+            batches: 1_234_567,
+            root_verified: "ef".repeat(32),
+            tree_levels: 10,
+            deposits_credited: 1 << 30,
+            deposits_waiting: 1 << 20,
+            deposits_waiting_sat: 2_100_000_000_000_000,
+            payouts_due: 1 << 30,
+            payouts_due_sat: 2_100_000_000_000_000,
+            payouts_waiting: 1 << 20,
+            payouts_waiting_sat: 2_100_000_000_000_000,
+            bridge: Some(BridgeRow {
+                payouts_settled: 1 << 30,
+                unpaid_sat: 2_100_000_000_000_000,
+                held_sat: 2_100_000_000_000_000,
+                faults: vec!["the signers have paid what was not due, and this is told in as many words".to_owned()],
+            }),
+            anchors: vec![
+                row(1_234_564, "final", None),
+                row(
+                    1_234_565,
+                    "commit sent",
+                    Some("the fee that the node's estimate asks for is above the cap of 50 sat/vB"),
+                ),
+                AnchorRow { batch: 1_234_567, state: "proven".to_owned(), ..AnchorRow::default() },
+                AnchorRow { batch: 1_234_568, state: "made".to_owned(), ..AnchorRow::default() },
+            ],
+            refused: vec![RefusedRow {
+                height: 1_234_567,
+                txid: Txid::from_byte_array([0xab; 32]),
+                reason: "the batch does not follow on the one before, or not as the rules want it".to_owned(),
+            }],
+        }
+    }
+
+    #[test]
+    fn nothing_is_wider_than_80_columns() {
+        let screen = Screen(&full()).to_string();
+        for line in screen.lines() {
+            assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
+        }
+        let words = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+        for shown in ["1 proven and not anchored", "1 made and not anchored", "abababab…", "2100000000000000 sat held"]
+        {
+            assert!(words.contains(shown), "{shown}:\n{screen}");
+        }
+        for whole in ["cd".repeat(32), "ef".repeat(32)] {
+            assert!(screen.contains(&whole), "hashes can be copied:\n{screen}");
+        }
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(entry("note", "short"), "note           short");
+        let text = ["word"; 20].join(" ");
+        let lines: Vec<_> = entry("note", &text).lines().map(str::to_owned).collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].starts_with("               word") && lines.iter().all(|line| line.len() <= WIDTH));
+    }
+}
