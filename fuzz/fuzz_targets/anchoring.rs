@@ -8,7 +8,7 @@ use taproof::{
     wallet::Wallet,
 };
 use taproof_verifier::{
-    bitcoin::{Network, Psbt},
+    bitcoin::{Network, Psbt, XOnlyPublicKey},
     cell::ChainId,
     envelope::Magic,
 };
@@ -16,17 +16,19 @@ use taproof_verifier::{
 /// Bytes that say how long the job is.
 const LENGTH_BYTES: usize = 2;
 
-static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
+/// Whose anchors these are, and the hot key of some.
+static IDENTITY: LazyLock<(Identity, XOnlyPublicKey)> = LazyLock::new(|| {
     let wallet = Wallet::from_seed(&[7; 32], Network::Regtest).expect("32 bytes");
     let key = wallet.poster_key(0).expect("a small number");
-    Identity::new(ChainId(7), Magic(*b"tpr0"), &key.scripts())
+    let hot = wallet.hot_key(0).expect("a small number").public();
+    (Identity::new(ChainId(7), Magic(*b"tpr0"), &key.scripts()), hot)
 });
 
 fuzz_target!(|input: &[u8]| {
     let Some((length, rest)) = input.split_first_chunk::<LENGTH_BYTES>() else { return };
     let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
     let (bytes, rest) = rest.split_at(length);
-    let Ok(mut job) = Job::from_bytes(bytes, &IDENTITY, |_| Some(rest.to_vec())) else { return };
+    let Ok(mut job) = Job::from_bytes(bytes, &IDENTITY.0, &[IDENTITY.1], |_| Some(rest.to_vec())) else { return };
     assert_eq!(job.to_bytes(), bytes, "a job has one form");
     if let Ok(signed) = Psbt::deserialize(rest) {
         let _ = psbt::accept(&mut job, &signed);

@@ -20,7 +20,7 @@ use crate::{
 };
 use bitcoin::{
     Amount, EcdsaSighashType, Network, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut,
-    Witness,
+    Witness, XOnlyPublicKey,
     absolute::LockTime,
     ecdsa,
     hashes::Hash,
@@ -142,8 +142,21 @@ pub fn build(request: &AnchorRequest<'_>, poster: &PosterKey) -> Result<AnchorAr
 /// # Errors
 /// As [`build`], but for signatures.
 pub fn draft(request: &AnchorRequest<'_>, poster: &PosterScripts) -> Result<AnchorDraft, AnchorError> {
+    draft_with_leaf_key(request, poster, poster.public())
+}
+
+/// As [`draft`], with another key than the poster's for the leaf and as its internal key: that key signs reveals and sweeps, and the
+/// poster's the commit alone. Coins, change and what the reveal returns are the poster's.
+///
+/// # Errors
+/// As [`draft`].
+pub fn draft_with_leaf_key(
+    request: &AnchorRequest<'_>,
+    poster: &PosterScripts,
+    leaf_key: XOnlyPublicKey,
+) -> Result<AnchorDraft, AnchorError> {
     let secp = Secp256k1::new();
-    let envelope = Envelope::new(poster.public(), request.payload)?;
+    let envelope = Envelope::new(leaf_key, request.payload)?;
     let change_script = poster.script_pubkey();
     let dust = change_script.minimal_non_dust();
     if request.headroom < dust {

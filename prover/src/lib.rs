@@ -13,6 +13,7 @@ pub mod batch;
 pub mod bench;
 pub mod bridge;
 pub mod chain_store;
+pub mod coins;
 pub mod demo;
 pub mod follow;
 pub mod foreign_key;

@@ -245,6 +245,14 @@ impl Wallet {
         self.taproot_key(2, index)
     }
 
+    /// The key that signs reveals and sweeps where another wallet's coins pay for anchors.
+    ///
+    /// # Errors
+    /// [`WalletError::KeyNumber`] and [`WalletError::Derivation`].
+    pub fn hot_key(&self, index: u32) -> Result<PosterKey, WalletError> {
+        self.taproot_key(3, index)
+    }
+
     fn taproot_key(&self, account: u32, index: u32) -> Result<PosterKey, WalletError> {
         let last = ChildNumber::from_normal_idx(index).map_err(|_| WalletError::KeyNumber(index))?;
         let receiving = ChildNumber::Normal { index: 0 };

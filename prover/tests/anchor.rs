@@ -5,7 +5,7 @@
 
 mod bitcoind;
 
-use bitcoin::{Address, NetworkKind, Psbt, ScriptBuf, bip32::Xpriv, key::Secp256k1};
+use bitcoin::{Address, Network, NetworkKind, Psbt, ScriptBuf, bip32::Xpriv, key::Secp256k1};
 use bitcoind::{
     Bitcoind,
     proxy::{Fault, Proxy},
@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
+use taproof::{node::Node, wallet::PosterScripts};
 use tempfile::TempDir;
 
 const FINAL_DEPTH_BLOCKS: u32 = 3;
@@ -61,6 +62,11 @@ impl Scene {
         let keys = self.report(&["wallet", "keys"]);
         let address: Address<_> = keys["poster_address"].as_str().unwrap().parse().unwrap();
         address.assume_checked().script_pubkey()
+    }
+
+    /// The script of a key's taproot address.
+    fn address_of(&self, key: &str) -> ScriptBuf {
+        PosterScripts::watch_only(key.parse().unwrap(), Network::Regtest).script_pubkey()
     }
 
     fn mine(&self, blocks: u32) {
@@ -194,6 +200,8 @@ fn the_service_anchors_as_blocks_come_and_ends_when_it_is_told_to() {
     assert!(error.contains("anchoring.lock") && error.contains("locked"), "{error}");
     let sent = scene.status("0");
     assert_eq!(sent["state"], "reveal sent", "told beside the service");
+    let error = scene.failure(3, &["anchor", "bump", "--batch", "0", "--fee-rate", "101"]);
+    assert!(error.contains("above the cap of 100 sat/vB"), "{error}");
     service.kill9();
 
     // The lock has gone with the process, and the next one goes on with what was sent.
@@ -254,6 +262,65 @@ fn the_service_waits_for_its_node_from_the_start_on_and_says_so() {
     scene.mine(1);
     service.wait_for_state(0, "in block");
     service.end_by("-TERM");
+}
+
+/// Lets an independent signer, one of `tests/signers`, sign a file; gives the file of what came out.
+fn sign_by(scene: &Scene, signer: &str, from: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/signers");
+    let seed = hex::encode(bip39::Mnemonic::parse(WORDS).unwrap().to_seed(""));
+    let path = format!("m/{}", PATH.replace('h', "'"));
+    let to = scene.path(&format!("{signer}.psbt"));
+    let mut command = match signer {
+        "embit" => {
+            let mut command = Command::new("python3");
+            command.env("PYTHONPATH", folder.join("python")).arg(folder.join("sign.py")).arg(seed);
+            command
+        }
+        library => {
+            let mut command = Command::new("node");
+            command.arg(folder.join("sign.mjs")).args([library, &seed, &path]);
+            command
+        }
+    };
+    let output = command.arg(scene.path(from)).arg(&to).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{signer}: {told}; `cargo xtask test` installs the signers");
+    to.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn independent_wallets_sign_the_commit_and_a_hot_key_does_the_rest() {
+    let scene = Scene::new(1);
+    let key = scene.report(&["wallet", "keys"])["poster_key"].as_str().unwrap().to_owned();
+    let seed = bip39::Mnemonic::parse(WORDS).unwrap().to_seed("");
+    let master = Xpriv::new_master(NetworkKind::Test, &seed).unwrap();
+    let watch_only = format!("tr([{}/{PATH}]{key})", master.fingerprint(&Secp256k1::new()));
+    // From here on the service has a wallet of its own, without coins.
+    fs::remove_file(scene.path("rollup/wallet.words")).unwrap();
+    scene.report(&["wallet", "new"]);
+    let options = ["--watch-only", &watch_only, "--hot-key"];
+    let looked = scene.on_chain(&[&["anchor", "run", "--once"], options.as_slice()].concat());
+    assert_eq!(looked["jobs"][0]["state"], "built");
+    let written = scene.report(&["anchor", "psbt", "--batch", "0", "--out", "unsigned"]);
+    assert_eq!(written["files"], serde_json::json!(["unsigned/commit.psbt"]), "one ordinary transaction");
+
+    // Each signer alone is enough; what they give back, finished or not, binary or in base64, is taken.
+    for signer in ["embit", "scure", "scure-final", "bitcoinjs", "bitcoinjs-final"] {
+        let signed = sign_by(&scene, signer, "unsigned/commit.psbt");
+        let taken = scene.report(&["anchor", "psbt", "--batch", "0", "--signed", &signed]);
+        assert_eq!(taken["accepted"], serde_json::json!(["commit"]), "{signer}");
+    }
+    let mut service = scene.serve(&options);
+    service.wait_for_reveal(0);
+    scene.report(&["anchor", "bump", "--batch", "0"]);
+    service.wait_for_state(0, "bumped");
+    scene.mine(1);
+    service.wait_for_state(0, "in block");
+    service.end_by("-TERM");
+    let bitcoin = scene.bitcoind.node().coins(&[scene.address_of(&key)]).unwrap().coins;
+    let height = scene.bitcoind.tip().0;
+    let returned = bitcoin.iter().filter(|coin| coin.height == height).count();
+    assert_eq!(returned, 2, "the commit's change, and what the reveal returns");
 }
 
 /// Signs a file as a signer does who has the words, into another folder.

@@ -4,7 +4,7 @@
 
 mod bitcoind;
 
-use bitcoin::{Address, Amount, OutPoint, Psbt, ScriptBuf, Sequence, Transaction, TxIn, consensus::encode};
+use bitcoin::{Address, Amount, OutPoint, Psbt, ScriptBuf, Sequence, Transaction, TxIn, Txid, consensus::encode};
 use bitcoind::Bitcoind;
 use serde_json::{Value, json};
 use std::{
@@ -66,11 +66,15 @@ impl Scene {
     }
 
     fn run(&self, who: &str, arguments: &[&str]) -> Output {
+        self.command(who, arguments).output().unwrap()
+    }
+
+    fn command(&self, who: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
         command.args(["--json", "--quiet", "--dir"]).arg(self.path(who)).args(arguments);
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command.env_remove("TAPROOF_NODE").env_remove("TAPROOF_PASSPHRASE").env_remove("TAPROOF_DIR");
-        command.output().unwrap()
+        command
     }
 
     /// Runs a command that must succeed, and gives its report.
@@ -89,13 +93,17 @@ impl Scene {
 
     /// Runs a command that must fail with this exit code, with the node, and gives the error.
     fn failure(&self, exit_code: i32, who: &str, arguments: &[&str]) -> String {
+        self.whole_failure(exit_code, who, arguments)["error"].as_str().unwrap().to_owned()
+    }
+
+    /// As [`Scene::failure`], with the advice beside the error.
+    fn whole_failure(&self, exit_code: i32, who: &str, arguments: &[&str]) -> Value {
         let (url, cookie) = (self.bitcoind.url(), self.bitcoind.cookie_file());
         let node = ["--node", &url, "--cookie", cookie.to_str().unwrap()];
         let output = self.run(who, &[arguments, &node].concat());
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}: {stderr}");
-        let error: Value = serde_json::from_str(stderr.trim().lines().last().unwrap()).unwrap();
-        error["error"].as_str().unwrap().to_owned()
+        serde_json::from_str(stderr.trim().lines().last().unwrap()).unwrap()
     }
 
     fn mine(&self, blocks: u32) {
@@ -172,6 +180,7 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
         (&1.into(), &30_000.into(), &2.into())
     );
     lies_are_refused(&scene);
+    other_payments_leave_its_coin_alone(&scene);
     scene.on_chain("carol", &["bridge", "check", "link.psbt"]);
     scene.on_chain("alice", &["bridge", "sign", "link.psbt", "--out", "alice.psbt"]);
     let alone = scene.run("op", &["bridge", "combine", "alice.psbt", "--out", "alone.tx"]);
@@ -203,6 +212,79 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     scene.mine(1);
     assert_eq!(paid(&scene, &link["txid"], &to), 30_000);
     assert_eq!(scene.status("alice")["unpaid"], 0);
+}
+
+/// The coin that pays the fee of `link.psbt` is spent by no deposit while the signers sign.
+fn other_payments_leave_its_coin_alone(scene: &Scene) {
+    let coin = read(&scene.path("link.psbt")).unsigned_tx.input.last().unwrap().previous_output;
+    let owner = scene.owner();
+    let deposit = ["bridge", "deposit", "--owner", &owner, "--amount", "20000", "--fee-rate", "9", "--send"];
+    let named = coin.to_string();
+    let refused = scene.whole_failure(1, "op", &[deposit.as_slice(), &["--coin", &named]].concat());
+    let advice = refused["advice"].as_str().unwrap();
+    assert!(advice.contains(&named) && advice.contains("waits for the payouts from"), "{refused}");
+    scene.on_chain("op", &deposit);
+    let kept = scene.report("op", &["wallet", "coins"]);
+    let is_kept = |kept: &Value| kept["coin"] == named && kept["purpose"].as_str().unwrap().starts_with("the payouts");
+    assert!(kept["kept"].as_array().unwrap().iter().any(is_kept), "{kept}");
+}
+
+#[test]
+fn every_deposit_of_one_poster_is_mined_whatever_it_pays_and_however_many_are_made_at_once() {
+    let scene = Scene::new();
+    let owner = scene.owner();
+    let deposit =
+        |rate: &'static str| ["bridge", "deposit", "--owner", &owner, "--amount", "20000", "--fee-rate", rate];
+    let output = |report: &Value| serde_json::from_value::<OutPoint>(report["output"].clone()).unwrap().txid;
+    let mut sent: Vec<Txid> = Vec::new();
+    // In a row, each dearer than the one before; none takes the place of another.
+    for rate in ["2", "5", "25"] {
+        sent.push(output(&scene.on_chain("op", &[deposit(rate).as_slice(), &["--send"]].concat())));
+    }
+    // At once.
+    let (url, cookie) = (scene.bitcoind.url(), scene.bitcoind.cookie_file());
+    let node = ["--send", "--node", &url, "--cookie", cookie.to_str().unwrap()];
+    let start = |rate| {
+        let mut command = scene.command("op", &[deposit(rate).as_slice(), &node].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children = ["30", "40", "50"].map(start);
+    for child in children {
+        let output_of = child.wait_with_output().unwrap();
+        assert!(output_of.status.success(), "{}", String::from_utf8_lossy(&output_of.stderr));
+        sent.push(output(&serde_json::from_slice(&output_of.stdout).unwrap()));
+    }
+    scene.mine(1);
+    let (_, tip) = scene.bitcoind.tip();
+    let mined: Vec<Txid> = scene.bitcoind.block(&tip).txdata.iter().map(Transaction::compute_txid).collect();
+    assert!(sent.iter().all(|txid| mined.contains(txid)), "{sent:?} of {mined:?}");
+
+    // What is shown and not sent keeps nothing; a rate above the cap is refused and not cut.
+    let kept = scene.report("op", &["wallet", "coins"])["kept"].as_array().unwrap().len();
+    scene.on_chain("op", &deposit("2"));
+    assert_eq!(scene.report("op", &["wallet", "coins"])["kept"].as_array().unwrap().len(), kept);
+    let error = scene.failure(3, "op", &deposit("101"));
+    assert!(error.contains("above the cap of 100 sat/vB"), "{error}");
+    scene.on_chain("op", &[deposit("101").as_slice(), &["--fee-cap", "150"]].concat());
+}
+
+#[test]
+fn the_rate_of_a_deposit_is_the_nodes_estimate_within_floor_and_cap() {
+    let scene = Scene::new();
+    let owner = scene.owner();
+    // A node of regtest has seen too little for an estimate: the floor is paid.
+    for (options, sat_per_kvb) in [(vec![], 1_000), (vec!["--fee-floor", "7.5"], 7_500)] {
+        let deposit = ["bridge", "deposit", "--owner", &owner, "--amount", "20000", "--send"];
+        let report = scene.on_chain("op", &[deposit.as_slice(), &options].concat());
+        let txid = serde_json::from_value::<OutPoint>(report["output"].clone()).unwrap().txid;
+        let entry = scene.bitcoind.node().pool_entry(&txid).unwrap().unwrap();
+        let wanted = (entry.vsize_vb * sat_per_kvb).div_ceil(1_000);
+        assert!((wanted..wanted + 9).contains(&entry.fee_sat), "{} sat of {wanted}", entry.fee_sat);
+    }
+    let error = scene.failure(3, "op", &["bridge", "payout", "--fee-rate", "200", "--out", "none.psbt"]);
+    assert!(error.contains("above the cap of 100 sat/vB"), "{error}");
+    let floor = ["bridge", "payout", "--fee-floor", "200", "--out", "none.psbt"];
+    assert!(scene.failure(3, "op", &floor).contains("above the cap"));
 }
 
 /// What a coordinator may try with the PSBT in `link.psbt`, and why a signer refuses.

@@ -38,12 +38,28 @@ pub(crate) fn ensure_toolchain(release: &str) -> anyhow::Result<()> {
 
 /// Ensures snarkjs in the pinned version, for the tests that let it check our proofs and prove with our keys.
 pub(crate) fn ensure_snarkjs(root: &Path) -> anyhow::Result<()> {
+    ensure_npm_packages(&root.join("prover/tests/snarkjs"))
+}
+
+/// Ensures the wallets' libraries, in pinned versions, that the tests let sign commits: two of npm's and one of Python's.
+pub(crate) fn ensure_signers(root: &Path) -> anyhow::Result<()> {
+    let folder = root.join("prover/tests/signers");
+    ensure_npm_packages(&folder)?;
+    if !works("python3", &["-m", "pip", "--version"]) {
+        install_debian(&["python3", "python3-pip", "python3-setuptools"], "Python with pip")?;
+    }
+    run(Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"])
+        .args(["--no-deps", "--require-hashes", "--upgrade", "--target", "python", "--requirement", "requirements.txt"])
+        .current_dir(folder))
+}
+
+/// Installs what a folder's lock file names.
+fn ensure_npm_packages(folder: &Path) -> anyhow::Result<()> {
     if !(works("node", &["--version"]) && works("npm", &["--version"])) {
         install_debian(&["nodejs", "npm"], "Node.js and npm")?;
     }
-    run(Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-        .current_dir(root.join("prover/tests/snarkjs")))
+    run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder))
 }
 
 /// Ensures valgrind, which counts instructions.

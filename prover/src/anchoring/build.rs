@@ -6,13 +6,13 @@ use super::{
 };
 use crate::{
     anchor::{
-        AnchorDraft, AnchorError, AnchorRequest, FeeRate, Funding, draft, sign_reveal, sign_sweep, unsigned_reveal,
-        unsigned_sweep,
+        AnchorDraft, AnchorError, AnchorRequest, FeeRate, Funding, draft_with_leaf_key, sign_reveal, sign_sweep,
+        unsigned_reveal, unsigned_sweep,
     },
     regtest::check_scripts,
     wallet::{PosterKey, PosterScripts},
 };
-use bitcoin::{Amount, key::Secp256k1};
+use bitcoin::{Amount, XOnlyPublicKey, key::Secp256k1};
 
 /// Who signs.
 #[derive(Clone, Debug)]
@@ -21,6 +21,13 @@ pub enum Signer {
     Key(PosterKey),
     /// The key is elsewhere: transactions travel as PSBTs.
     External(PosterScripts),
+    /// The coins are another wallet's, which signs commits alone; a key that is at hand signs reveals and sweeps.
+    Hot {
+        /// Whose coins pay, and get back what is left.
+        poster: PosterScripts,
+        /// The key of the leaves, which holds what a commit locks until the reveal.
+        key: PosterKey,
+    },
 }
 
 impl Signer {
@@ -28,7 +35,23 @@ impl Signer {
     pub fn scripts(&self) -> PosterScripts {
         match self {
             Self::Key(key) => key.scripts(),
-            Self::External(scripts) => scripts.clone(),
+            Self::External(scripts) | Self::Hot { poster: scripts, .. } => scripts.clone(),
+        }
+    }
+
+    /// The key that signs reveals and sweeps, where it is at hand.
+    pub fn leaf_key(&self) -> Option<&PosterKey> {
+        match self {
+            Self::Key(key) | Self::Hot { key, .. } => Some(key),
+            Self::External(_) => None,
+        }
+    }
+
+    /// The public half of the key that signs reveals and sweeps.
+    pub fn leaf_public(&self) -> XOnlyPublicKey {
+        match self {
+            Self::Key(key) | Self::Hot { key, .. } => key.public(),
+            Self::External(scripts) => scripts.public(),
         }
     }
 }
@@ -52,8 +75,10 @@ pub(super) fn generation(
 ) -> Result<Generation, AnchorError> {
     let scripts = signer.scripts();
     let dust = scripts.script_pubkey().minimal_non_dust();
-    let with_headroom =
-        |headroom| draft(&AnchorRequest { payload, magic: identity.magic(), fee_rate, headroom, funding }, &scripts);
+    let with_headroom = |headroom| {
+        let request = AnchorRequest { payload, magic: identity.magic(), fee_rate, headroom, funding };
+        draft_with_leaf_key(&request, &scripts, signer.leaf_public())
+    };
     // The smallest headroom tells the sizes, and whether the coins suffice at all.
     let smallest = with_headroom(dust)?;
     let vsize_vb = package_vsize(&smallest, fee_rate);
@@ -91,6 +116,8 @@ fn signed_or_ladder(
             let attempt = Attempt { transaction: anchor.reveal().clone(), fee_sat: first_sat, sent: None };
             (anchor.commit().clone(), anchor.funding().to_vec(), vec![attempt])
         }
+        // The commit waits for its wallet; its id is known without signatures, so the reveal need not wait.
+        Signer::Hot { .. } => (draft.commit().clone(), draft.funding().to_vec(), Vec::new()),
         Signer::External(scripts) => {
             let script = scripts.script_pubkey();
             let vsize_vb = payload_vsize(&draft);
@@ -108,7 +135,12 @@ fn signed_or_ladder(
         }
     };
     let (payload, sweeps) = (payload.to_vec(), Vec::new());
-    Ok(Generation { envelope, payload, commit, funding, attempts, sweeps, commit_sent: None, broadcast: None })
+    let mut generation =
+        Generation { envelope, payload, commit, funding, attempts, sweeps, commit_sent: None, broadcast: None };
+    if let Signer::Hot { key, .. } = signer {
+        generation.attempts.push(generation.sign_attempt(identity, key, first_sat, None)?);
+    }
+    Ok(generation)
 }
 
 /// The size of the draft's reveal once it is signed, or a little more.
@@ -126,20 +158,27 @@ impl Generation {
         identity: &Identity,
         key: &PosterKey,
         fee_sat: u64,
-        sent: u32,
+        sent: Option<u32>,
     ) -> Result<Attempt, AnchorError> {
         let (txid, locked) = (self.commit.compute_txid(), &self.commit.output[0]);
-        let (fee, script) = (Amount::from_sat(fee_sat), key.script_pubkey());
+        let (fee, script) = (Amount::from_sat(fee_sat), identity.poster().script_pubkey());
         let mut reveal = unsigned_reveal(&self.envelope, identity.magic(), txid, locked.value, fee, script)?;
         sign_reveal(&Secp256k1::new(), &mut reveal, locked, &self.envelope, key);
         check_scripts(&reveal, std::slice::from_ref(locked))?;
-        Ok(Attempt { transaction: reveal, fee_sat, sent: Some(sent) })
+        Ok(Attempt { transaction: reveal, fee_sat, sent })
     }
 
     /// Signs a sweep of the commit's output.
-    pub(super) fn sign_sweep(&self, key: &PosterKey, fee_sat: u64, sent: u32) -> Result<Sweep, AnchorError> {
+    pub(super) fn sign_sweep(
+        &self,
+        identity: &Identity,
+        key: &PosterKey,
+        fee_sat: u64,
+        sent: u32,
+    ) -> Result<Sweep, AnchorError> {
         let (txid, locked) = (self.commit.compute_txid(), &self.commit.output[0]);
-        let mut sweep = unsigned_sweep(txid, locked.value, Amount::from_sat(fee_sat), key.script_pubkey())?;
+        let script = identity.poster().script_pubkey();
+        let mut sweep = unsigned_sweep(txid, locked.value, Amount::from_sat(fee_sat), script)?;
         sign_sweep(&Secp256k1::new(), &mut sweep, locked, &self.envelope, key);
         check_scripts(&sweep, std::slice::from_ref(locked))?;
         Ok(Sweep { transaction: sweep, fee_sat, sent })

@@ -10,7 +10,7 @@ use crate::{
     regtest::check_scripts,
 };
 use bitcoin::{
-    Amount, OutPoint, ScriptBuf, Transaction, TxOut, Txid,
+    Amount, OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey,
     consensus::encode::{deserialize, serialize},
     hashes::Hash,
     key::Secp256k1,
@@ -75,16 +75,18 @@ impl Job {
         encode(self)
     }
 
-    /// Decodes what [`Job::to_bytes`] encodes, and checks all of it; `payload` gives the payloads.
+    /// Decodes what [`Job::to_bytes`] encodes, and checks all of it; `payload` gives the payloads, and `leaf_keys` are those that
+    /// may sign reveals beside the poster's.
     ///
     /// # Errors
     /// [`StoreError::Corrupted`].
     pub fn from_bytes(
         bytes: &[u8],
         identity: &Identity,
+        leaf_keys: &[XOnlyPublicKey],
         payload: impl Fn(PayloadHash) -> Option<Vec<u8>>,
     ) -> Result<Self, StoreError> {
-        decode(bytes, identity, |hash| Ok(payload(hash)))
+        decode(bytes, identity, leaf_keys, |hash| Ok(payload(hash)))
     }
 }
 
@@ -127,6 +129,7 @@ pub(super) fn encode(job: &Job) -> Vec<u8> {
 pub(super) fn decode(
     bytes: &[u8],
     identity: &Identity,
+    leaf_keys: &[XOnlyPublicKey],
     payload: impl Fn(PayloadHash) -> Result<Option<Vec<u8>>, StoreError>,
 ) -> Result<Job, StoreError> {
     let (stored, rest): (StoredJob, _) = postcard::take_from_bytes(bytes).map_err(StoreError::corrupted)?;
@@ -140,7 +143,7 @@ pub(super) fn decode(
     for generation in stored.generations {
         let hash = PayloadHash::from_byte_array(generation.payload_hash);
         let payload = payload(hash)?.ok_or_else(|| StoreError::corrupted(format!("payload {hash} is missing")))?;
-        let generation = check_generation(generation, payload, identity)?;
+        let generation = check_generation(generation, payload, identity, leaf_keys)?;
         expect(generation.envelope.announcement().batch == stored.batch, "a payload of another batch")?;
         generations.push(generation);
     }
@@ -164,10 +167,30 @@ fn expect(holds: bool, what: &'static str) -> Result<(), StoreError> {
     if holds { Ok(()) } else { Err(StoreError::corrupted(what)) }
 }
 
-fn check_generation(stored: StoredGeneration, payload: Vec<u8>, identity: &Identity) -> Result<Generation, StoreError> {
+/// The envelope of a payload by the key, of those that may be, to whose leaf an output locks.
+fn envelope_of(
+    payload: &[u8],
+    locked: &TxOut,
+    identity: &Identity,
+    leaf_keys: &[XOnlyPublicKey],
+) -> Result<Envelope, StoreError> {
+    let secp = Secp256k1::verification_only();
+    for key in [identity.poster().public()].iter().chain(leaf_keys) {
+        let envelope = Envelope::new(*key, payload).map_err(StoreError::corrupted)?;
+        if locked.script_pubkey == envelope.commit_script_pubkey(&secp) {
+            return Ok(envelope);
+        }
+    }
+    Err(StoreError::corrupted("a commit locks to another leaf"))
+}
+
+fn check_generation(
+    stored: StoredGeneration,
+    payload: Vec<u8>,
+    identity: &Identity,
+    leaf_keys: &[XOnlyPublicKey],
+) -> Result<Generation, StoreError> {
     let poster = identity.poster();
-    let envelope = Envelope::new(poster.public(), &payload).map_err(StoreError::corrupted)?;
-    expect(envelope.announcement().payload_hash.to_byte_array() == stored.payload_hash, "another payload")?;
     expect(stored.attempts.len() <= ATTEMPTS_MAX && stored.sweeps.len() <= ATTEMPTS_MAX, "too many reveals")?;
     expect(!stored.attempts.is_empty(), "a commit without reveal")?;
     let secp = Secp256k1::new();
@@ -176,7 +199,8 @@ fn check_generation(stored: StoredGeneration, payload: Vec<u8>, identity: &Ident
     let spends = commit.input.iter().map(|input| input.previous_output);
     expect(spends.eq(funding.iter().map(|coin| coin.outpoint)), "a commit spends other coins")?;
     let locked = commit.output.first().ok_or_else(|| StoreError::corrupted("a commit has no output"))?.clone();
-    expect(locked.script_pubkey == envelope.commit_script_pubkey(&secp), "a commit locks to another leaf")?;
+    let envelope = envelope_of(&payload, &locked, identity, leaf_keys)?;
+    expect(envelope.announcement().payload_hash.to_byte_array() == stored.payload_hash, "another payload")?;
     let outputs: Vec<TxOut> = funding.iter().map(|coin| coin.output.clone()).collect();
     let (spent, paid) = (sum_sat(&outputs)?, sum_sat(&commit.output)?);
     expect(paid <= spent, "a commit pays out more than it spends")?;

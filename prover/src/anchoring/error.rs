@@ -2,7 +2,12 @@
 
 use super::{ConfigError, Hold};
 use crate::{
-    anchor::AnchorError, artefact::FileError, follow::FollowError, node::NodeError, store_fault::store_errors,
+    anchor::AnchorError,
+    artefact::FileError,
+    coins::{Busy, CoinStoreError},
+    follow::FollowError,
+    node::NodeError,
+    store_fault::store_errors,
 };
 use std::{io, path::PathBuf};
 use taproof_verifier::payload::PayloadError;
@@ -74,6 +79,9 @@ pub enum ServiceError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store of coins.
+    #[error(transparent)]
+    Coins(#[from] CoinStoreError),
     /// A file of proofs cannot be read.
     #[error(transparent)]
     Proofs(#[from] FileError),
@@ -114,16 +122,17 @@ impl ServiceError {
             Self::Node(error) | Self::Follow(FollowError::Node(error)) => error.may_pass(),
             Self::Follow(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
+            Self::Coins(error) => error.is_transient(),
             _ => false,
         }
     }
 }
 
-/// An error of building, as what stands in the way.
-pub(super) fn hold_of(error: &AnchorError) -> Hold {
+/// An error of building, as what stands in the way, with the coins that are not free.
+pub(super) fn hold_of(error: &AnchorError, busy: Vec<Busy>) -> Hold {
     match error {
         AnchorError::InsufficientFunds { needed_sat, available_sat } => {
-            Hold::NoCoins { needed_sat: *needed_sat, available_sat: *available_sat }
+            Hold::NoCoins { needed_sat: *needed_sat, available_sat: *available_sat, busy }
         }
         error => Hold::NotBuilt(error.to_string()),
     }

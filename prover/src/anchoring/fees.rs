@@ -4,7 +4,10 @@
 //! it pays what it evicts, and for its own size at the node's incremental rate on top.
 
 use super::{Config, Headroom, Hold};
-use crate::anchor::FeeRate;
+use crate::{
+    anchor::FeeRate,
+    node::{Node, NodeError},
+};
 use bitcoin::{Amount, Weight};
 
 /// What the node says of fees.
@@ -63,11 +66,28 @@ impl Fees {
     /// # Errors
     /// [`Hold::PoolAboveCap`] if nothing below the cap enters the pool.
     pub fn first_rate(&self, config: &Config) -> Result<FeeRate, Hold> {
-        if self.min_pool > config.fee_cap {
-            return Err(Hold::PoolAboveCap { min_pool: self.min_pool, cap: config.fee_cap });
+        self.rate_within(config.fee_floor, config.fee_cap)
+    }
+
+    /// The estimate, at least the floor and what enters the pool, at most the cap.
+    ///
+    /// # Errors
+    /// [`Hold::PoolAboveCap`] if nothing below the cap enters the pool.
+    pub fn rate_within(&self, floor: FeeRate, cap: FeeRate) -> Result<FeeRate, Hold> {
+        if self.min_pool > cap {
+            return Err(Hold::PoolAboveCap { min_pool: self.min_pool, cap });
         }
-        let wanted = self.estimate.unwrap_or(config.fee_floor).max(config.fee_floor).max(self.min_pool);
-        Ok(wanted.min(config.fee_cap))
+        Ok(self.estimate.unwrap_or(floor).max(floor).max(self.min_pool).min(cap))
+    }
+
+    /// What a node says now, its estimate for a number of blocks.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn ask(node: &dyn Node, target_blocks: u16) -> Result<Self, NodeError> {
+        let floors = node.fee_floors()?;
+        let estimate = node.fee_estimate(target_blocks)?;
+        Ok(Self { estimate, min_pool: floors.min_pool, incremental: floors.incremental })
     }
 
     /// The fee for the next reveal.

@@ -3,6 +3,7 @@
 use super::fees::{FeeRange, Package, fee_sat};
 use crate::{
     anchor::{FeeRate, Funding},
+    coins::Busy,
     node::policy_advice,
 };
 use bitcoin::{
@@ -156,15 +157,18 @@ pub enum Hold {
         blocks: u32,
     },
     /// The poster's coins do not suffice.
-    #[error("{needed_sat} sat are needed, and the confirmed coins that are free are worth {available_sat} sat")]
+    #[error("{needed_sat} sat are needed, and the confirmed coins that are free are worth {available_sat} sat{}",
+        busy.iter().map(|busy| format!("; {busy}")).collect::<String>())]
     NoCoins {
         /// What the anchor takes.
         needed_sat: u64,
         /// What there is.
         available_sat: u64,
+        /// The coins that are not free.
+        busy: Vec<Busy>,
     },
     /// The external signer has not signed.
-    #[error("commit and reveals wait for signatures")]
+    #[error("its transactions wait for signatures")]
     AwaitingSignatures,
     /// A sweep would need the external signer.
     #[error("the commit {0} can be swept, which takes a signature")]
@@ -253,6 +257,13 @@ impl Hold {
 pub struct BumpOrder {
     /// The rate that is wished for, in satoshi a thousand virtual bytes; the schedule's next if none.
     pub sat_per_kvb: Option<u64>,
+}
+
+impl BumpOrder {
+    /// The rate that is wished for, if it is above a cap.
+    pub(super) fn above(self, cap: FeeRate) -> Option<FeeRate> {
+        self.sat_per_kvb.and_then(|rate| FeeRate::from_sat_per_kvb(rate).ok()).filter(|rate| *rate > cap)
+    }
 }
 
 /// What an operator asks of the service from another process.

@@ -63,6 +63,11 @@ pub fn commit(generation: &Generation, poster: &PosterScripts, origin: Option<&K
     psbt
 }
 
+/// Whether a key of the service's own signs a generation's reveals and sweeps, so that only the commit is to be signed elsewhere.
+pub fn has_hot_leaf(generation: &Generation, poster: &PosterScripts) -> bool {
+    generation.envelope.poster() != poster.public()
+}
+
 /// The reveals of a generation at rising fees, to be signed.
 pub fn reveals(generation: &Generation, poster: &PosterScripts, origin: Option<&KeySource>) -> Vec<Psbt> {
     let secp = Secp256k1::new();

@@ -8,12 +8,14 @@ use super::{
     chain_index::ChainIndex, decide,
 };
 use crate::{
+    anchor::FeeRate,
     batch::ProvenBatch,
+    coins::CoinStore,
     follow::{Changes, FollowError, next_block, sync_headers},
     node::{Node, NodeError, SyncState},
 };
 use act::Scene;
-use bitcoin::Txid;
+use bitcoin::{BlockHash, Txid};
 use look::Standings;
 use std::{
     collections::BTreeMap,
@@ -77,6 +79,15 @@ pub enum Note<'a> {
         /// The batch.
         batch: u64,
     },
+    /// An order wants more paid than the cap allows; it is dropped.
+    BumpAboveCap {
+        /// The batch.
+        batch: u64,
+        /// What was to be paid.
+        rate: FeeRate,
+        /// The cap.
+        cap: FeeRate,
+    },
     /// An order names a batch that has no anchor here.
     OrderIgnored {
         /// The batch.
@@ -115,6 +126,9 @@ pub struct TickReport {
 #[derive(Debug)]
 pub struct Service<S> {
     store: Store,
+    coin_store: CoinStore,
+    /// The tip at which the coins of all anchors were last kept.
+    coins_kept: Option<BlockHash>,
     signer: Signer,
     config: Config,
     follower: Follower,
@@ -126,23 +140,28 @@ pub struct Service<S> {
 }
 
 impl<S: BatchSource> Service<S> {
-    /// Reads the store, and goes on from where the follower is: the blocks after it are followed at the first tick.
+    /// Reads the store, and goes on from where the follower is: the blocks after it are followed at the first tick. Coins are kept
+    /// in the store that all who spend the poster's coins share.
     ///
     /// # Errors
     /// [`ServiceError::Config`] and [`ServiceError::Store`].
     pub fn new(
         store: Store,
+        coin_store: CoinStore,
         signer: Signer,
         config: Config,
         follower: Follower,
         batches: S,
     ) -> Result<Self, ServiceError> {
         config.check()?;
+        store.put_fee_cap(config.fee_cap)?;
+        store.put_leaf_key(signer.leaf_public())?;
         let mut index = ChainIndex::default();
         let jobs: BTreeMap<u64, Job> = store.jobs()?.into_iter().map(|job| (job.batch(), job)).collect();
         jobs.values().filter(|job| !job.is_closed).for_each(|job| watch(&mut index, job));
         let (proven, standings) = (BTreeMap::new(), Standings::default());
-        Ok(Self { store, signer, config, follower, batches, index, jobs, proven, standings })
+        let coins_kept = None;
+        Ok(Self { store, coin_store, coins_kept, signer, config, follower, batches, index, jobs, proven, standings })
     }
 
     /// All jobs, by batch.
@@ -170,6 +189,9 @@ impl<S: BatchSource> Service<S> {
             self.advance(node)?;
             self.take_orders(driver)?;
             self.take_in(driver)?;
+            if node_hold.is_none() {
+                self.keep_coins(node)?;
+            }
             if self.settle_all(node, driver, node_hold.as_ref())? {
                 self.forget_closed(driver)?;
                 let open_jobs = self.jobs.values().filter(|job| !job.is_closed).count();
@@ -212,22 +234,24 @@ impl<S: BatchSource> Service<S> {
             if let Some(job) = self.jobs.get_mut(&signed.batch()) {
                 job.take_signatures(&signed, height);
             }
-            let batch = signed.batch();
-            self.store.fulfil(batch, self.jobs.get(&batch))?;
+            self.store.settle_signed(&signed, self.jobs.get(&signed.batch()))?;
         }
         for (batch, order) in self.store.orders()? {
             match self.jobs.get_mut(&batch) {
                 Some(job) => {
                     match order {
-                        Order::Bump(order) => job.bump = Some(order),
+                        Order::Bump(bump) => match bump.above(self.config.fee_cap) {
+                            Some(rate) => driver.note(&Note::BumpAboveCap { batch, rate, cap: self.config.fee_cap }),
+                            None => job.bump = Some(bump),
+                        },
                         Order::Abandon => job.is_abandoned = true,
                         Order::Resume => (job.is_abandoned, job.is_closed) = (false, false),
                     }
-                    self.store.fulfil(batch, Some(job))?;
+                    self.store.fulfil(batch, order, Some(job))?;
                 }
                 None => {
                     driver.note(&Note::OrderIgnored { batch });
-                    self.store.fulfil(batch, None)?;
+                    self.store.fulfil(batch, order, None)?;
                 }
             }
         }

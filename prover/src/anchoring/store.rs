@@ -5,10 +5,11 @@
 
 use super::{Job, Order, StoreError, codec};
 use crate::{
+    anchor::FeeRate,
     store_file::{UnnamedStore, open_patiently},
     wallet::PosterScripts,
 };
-use bitcoin::{Network, XOnlyPublicKey};
+use bitcoin::{Network, XOnlyPublicKey, bip32::KeySource};
 use redb::{
     Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction, backends::FileBackend,
 };
@@ -31,6 +32,14 @@ const JOBS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("jobs");
 const PAYLOADS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("payloads");
 /// What other processes ask of the service, by batch.
 const ORDERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("orders");
+/// What the service was last told that others have to know, by name.
+const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("settings");
+/// The name of the most that the service pays, in satoshi a thousand virtual bytes.
+const FEE_CAP: &str = "fee cap";
+/// The name of where the poster's wallet finds its key.
+const ORIGIN: &str = "origin";
+/// The keys, beside the poster's, that signed reveals at some time.
+const LEAF_KEYS: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("leaf keys");
 /// What external signers have signed, by batch: a copy of the job, from which the service takes the signatures.
 const SIGNED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signed");
 
@@ -121,14 +130,23 @@ impl Store {
         self.read_jobs(SIGNED)
     }
 
-    /// Keeps a copy of a job that has more signatures than the service's own, for the service to take them.
+    /// Keeps a copy of a job that has more signatures than the service's own, for the service to take them, beside those that
+    /// were kept before and that the service has not taken yet.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn put_signed(&self, job: &Job) -> Result<(), StoreError> {
-        let bytes = codec::encode(job);
         self.write(|transaction| {
-            transaction.open_table(SIGNED)?.insert(job.batch(), bytes.as_slice())?;
+            let payloads = transaction.open_table(PAYLOADS)?;
+            let leaf_keys = leaf_keys(&transaction.open_table(LEAF_KEYS)?)?;
+            let mut table = transaction.open_table(SIGNED)?;
+            let decode = |bytes: &[u8]| self.decode(job.batch(), bytes, &leaf_keys, &payloads);
+            let before = table.get(job.batch())?.map(|bytes| decode(bytes.value()));
+            let mut merged = job.clone();
+            if let Some(before) = before.transpose()? {
+                merged.take_signatures(&before, 0);
+            }
+            table.insert(job.batch(), codec::encode(&merged).as_slice())?;
             Ok(())
         })
     }
@@ -137,17 +155,32 @@ impl Store {
         let database = self.database()?;
         let transaction = database.begin_read()?;
         let payloads = transaction.open_table(PAYLOADS)?;
-        let payload = |hash: PayloadHash| Ok(payloads.get(hash.to_byte_array())?.map(|bytes| bytes.value().to_vec()));
+        let leaf_keys = match transaction.open_table(LEAF_KEYS) {
+            // Stores of earlier releases have none.
+            Err(TableError::TableDoesNotExist(_)) => Vec::new(),
+            table => leaf_keys(&table?)?,
+        };
         let mut jobs = Vec::new();
         for entry in transaction.open_table(table)?.iter()? {
             let (batch, bytes) = entry?;
-            let job = codec::decode(bytes.value(), &self.identity, payload)?;
-            if job.batch() != batch.value() {
-                return Err(StoreError::corrupted("a job stands in another's place"));
-            }
-            jobs.push(job);
+            jobs.push(self.decode(batch.value(), bytes.value(), &leaf_keys, &payloads)?);
         }
         Ok(jobs)
+    }
+
+    fn decode(
+        &self,
+        batch: u64,
+        bytes: &[u8],
+        leaf_keys: &[XOnlyPublicKey],
+        payloads: &impl ReadableTable<[u8; 32], &'static [u8]>,
+    ) -> Result<Job, StoreError> {
+        let payload = |hash: PayloadHash| Ok(payloads.get(hash.to_byte_array())?.map(|bytes| bytes.value().to_vec()));
+        let job = codec::decode(bytes, &self.identity, leaf_keys, payload)?;
+        if job.batch() != batch {
+            return Err(StoreError::corrupted("a job stands in another's place"));
+        }
+        Ok(job)
     }
 
     /// Keeps a job in the place of what was kept of it.
@@ -222,20 +255,113 @@ impl Store {
             .collect()
     }
 
-    /// Keeps a job, and forgets the order that was carried out and the signatures that were taken with it.
+    /// Keeps a job, and forgets the order that was carried out with it, unless another has taken its place meanwhile.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn fulfil(&self, batch: u64, job: Option<&Job>) -> Result<(), StoreError> {
+    pub fn fulfil(&self, batch: u64, order: Order, job: Option<&Job>) -> Result<(), StoreError> {
+        let order = postcard::to_stdvec(&order).expect("memory takes any order");
+        self.settle(ORDERS, batch, &order, job)
+    }
+
+    /// Keeps a job, and forgets the copy whose signatures it took, unless that has got more of them meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn settle_signed(&self, signed: &Job, job: Option<&Job>) -> Result<(), StoreError> {
+        self.settle(SIGNED, signed.batch(), &codec::encode(signed), job)
+    }
+
+    fn settle(
+        &self,
+        table: TableDefinition<'_, u64, &'static [u8]>,
+        batch: u64,
+        taken: &[u8],
+        job: Option<&Job>,
+    ) -> Result<(), StoreError> {
         let bytes = job.map(codec::encode);
         self.write(|transaction| {
             if let Some(bytes) = bytes {
                 transaction.open_table(JOBS)?.insert(batch, bytes.as_slice())?;
             }
-            transaction.open_table(ORDERS)?.remove(batch)?;
-            transaction.open_table(SIGNED)?.remove(batch)?;
+            let mut table = transaction.open_table(table)?;
+            let is_same = table.get(batch)?.is_some_and(|found| found.value() == taken);
+            if is_same {
+                table.remove(batch)?;
+            }
             Ok(())
         })
+    }
+
+    /// Keeps where the poster's wallet finds its key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_origin(&self, (fingerprint, path): &KeySource) -> Result<(), StoreError> {
+        self.put_setting(ORIGIN, format!("{fingerprint}/{path}").as_bytes())
+    }
+
+    /// Where the poster's wallet finds its key, if that was told.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn origin(&self) -> Result<Option<KeySource>, StoreError> {
+        let Some(bytes) = self.setting(ORIGIN)? else { return Ok(None) };
+        let text = String::from_utf8(bytes).map_err(StoreError::corrupted)?;
+        let (fingerprint, path) = text.split_once('/').unwrap_or((&text, ""));
+        let fingerprint = fingerprint.parse().map_err(StoreError::corrupted)?;
+        Ok(Some((fingerprint, path.parse().map_err(StoreError::corrupted)?)))
+    }
+
+    /// Keeps a key that signs reveals, so that what it signs is known again by every later run.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_leaf_key(&self, key: XOnlyPublicKey) -> Result<(), StoreError> {
+        if key == self.identity.poster {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            transaction.open_table(LEAF_KEYS)?.insert(key.serialize(), ())?;
+            Ok(())
+        })
+    }
+
+    /// Keeps the most that the service pays, for commands that order it to pay.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_fee_cap(&self, cap: FeeRate) -> Result<(), StoreError> {
+        if self.fee_cap()? == Some(cap) {
+            return Ok(());
+        }
+        self.put_setting(FEE_CAP, &cap.sat_per_kvb().to_le_bytes())
+    }
+
+    /// The most that the service pays, as of its last start; `None` if it was not started yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn fee_cap(&self) -> Result<Option<FeeRate>, StoreError> {
+        let Some(bytes) = self.setting(FEE_CAP)? else { return Ok(None) };
+        let bytes = bytes.try_into().map_err(|_| StoreError::corrupted("the fee cap is of another length"))?;
+        FeeRate::from_sat_per_kvb(u64::from_le_bytes(bytes)).map(Some).map_err(StoreError::corrupted)
+    }
+
+    fn put_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.open_table(SETTINGS)?.insert(name, value)?;
+            Ok(())
+        })
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let database = self.database()?;
+        match database.begin_read()?.open_table(SETTINGS) {
+            // Stores of earlier releases have none.
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            table => Ok(table?.get(name)?.map(|value| value.value().to_vec())),
+        }
     }
 
     /// How many payloads there are.
@@ -294,6 +420,11 @@ impl Store {
         change(&transaction)?;
         Ok(transaction.commit()?)
     }
+}
+
+fn leaf_keys(table: &impl ReadableTable<[u8; 32], ()>) -> Result<Vec<XOnlyPublicKey>, StoreError> {
+    let key = |bytes: [u8; 32]| XOnlyPublicKey::from_slice(&bytes).map_err(StoreError::corrupted);
+    table.iter()?.map(|entry| key(entry?.0.value())).collect()
 }
 
 /// Opens the file, waiting a few seconds for whoever has it open; with a look at every page's checksum if asked.

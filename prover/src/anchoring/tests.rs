@@ -1,7 +1,9 @@
 //! The service on toy chains, and its parts.
 
+mod coins;
 mod crashes;
 mod decisions;
+mod hot_key;
 mod proven_again;
 mod psbt;
 mod races;

@@ -4,18 +4,19 @@ mod build;
 mod orders;
 mod psbt;
 mod run;
+mod watch_only;
 
 use super::{
     Global,
+    coins::coin_store_failure,
     failure::{Exit, Failure, Result},
     session::Session,
 };
-use bitcoin::{Network, XOnlyPublicKey};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt;
 use taproof::{
-    anchoring::{Identity, Job, ServiceError, Signer, Store, StoreError},
+    anchoring::{Identity, Job, ServiceError, Store, StoreError},
     wallet::PosterScripts,
 };
 
@@ -122,11 +123,6 @@ fn existing_store(session: &Session) -> Result<Store> {
     store.ok_or_else(|| missing().advise("run `taproof anchor run`"))
 }
 
-/// The poster of a key that is kept elsewhere.
-fn external(key: XOnlyPublicKey, network: Network) -> Signer {
-    Signer::External(PosterScripts::watch_only(key, network))
-}
-
 pub(super) fn store_failure(error: StoreError) -> Failure {
     let (exit, advice) = match &error {
         StoreError::Busy(_) => (Exit::Busy, "wait until the other command is done"),
@@ -143,6 +139,7 @@ pub(super) fn store_failure(error: StoreError) -> Failure {
 fn service_failure(error: ServiceError) -> Failure {
     match error {
         ServiceError::Store(error) => store_failure(error),
+        ServiceError::Coins(error) => coin_store_failure(error),
         ServiceError::Config(error) => Failure::of(Exit::Input, error),
         ServiceError::Locked(path) => {
             let failure = Failure::of(Exit::Busy, ServiceError::Locked(path));

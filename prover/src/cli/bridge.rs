@@ -1,6 +1,7 @@
 //! `taproof bridge`.
 
 mod deposit;
+mod funds;
 mod payout;
 mod signing;
 mod status;
@@ -12,18 +13,16 @@ use super::{
     session::{NodeOptions, Session, Source},
     wallet::WalletOptions,
 };
-use bitcoin::{Amount, OutPoint, TxOut, XOnlyPublicKey};
+use bitcoin::{Amount, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
+use funds::{FeeOptions, FundingOptions};
 use taproof::{
-    anchor::Funding,
     anchoring::Hold,
     bridge::{
         descriptor::BridgeOutput,
         watch::{Afresh, BridgeWatch},
     },
-    node::{Coin, SyncState},
-    regtest::COINBASE_MATURITY_BLOCKS,
-    wallet::PosterKey,
+    node::SyncState,
 };
 
 /// Deposits, and pays out withdrawals by the signers of the bridge.
@@ -132,6 +131,8 @@ impl Address {
     }
 }
 
+pub(super) use funds::expect_within_cap;
+
 /// The bridge up to the tip of a node that is not behind.
 fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWatch> {
     let state = source.node()?.sync_state()?;
@@ -170,32 +171,6 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
     watch.catch_up(source.chain())?;
     watch.save(&path)?;
     Ok(watch)
-}
-
-/// Coins that are paid with: those that were named, or the poster's that the node finds.
-#[derive(Clone, Debug, Args)]
-struct FundingOptions {
-    /// A coin of the poster's taproot address to pay with; without any, the node looks for them, which may take minutes.
-    #[arg(long = "coin", value_name = "TXID:VOUT")]
-    coins: Vec<OutPoint>,
-}
-
-impl FundingOptions {
-    fn find(&self, source: &Source, poster: &PosterKey) -> Result<Vec<Funding>> {
-        if self.coins.is_empty() {
-            let scan = source.node()?.coins(&[poster.script_pubkey()])?;
-            let next_height = scan.block.height + 1;
-            let is_mature = |coin: &Coin| !coin.is_coinbase || next_height - coin.height >= COINBASE_MATURITY_BLOCKS;
-            let coins = scan.coins.into_iter().filter(is_mature);
-            return Ok(coins.map(|Coin { outpoint, output, .. }| Funding { outpoint, output }).collect());
-        }
-        let funding = |outpoint: &OutPoint| {
-            let unspent = source.node()?.unspent(outpoint)?;
-            let missing = || Failure::new(Exit::Input, format!("{outpoint} is not unspent in the best chain"));
-            Ok(Funding { outpoint: *outpoint, output: unspent.ok_or_else(missing)?.output })
-        };
-        self.coins.iter().map(funding).collect()
-    }
 }
 
 /// Sends a transaction if the node would relay it, and mines it where the chain is the embedded one.

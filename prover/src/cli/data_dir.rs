@@ -81,6 +81,11 @@ impl DataDir {
         self.0.join("anchoring.redb")
     }
 
+    /// The poster's coins that wait for transactions.
+    pub(crate) fn coins(&self) -> PathBuf {
+        self.0.join("coins.redb")
+    }
+
     /// The file that a running anchoring service has locked.
     pub(crate) fn anchoring_lock(&self) -> PathBuf {
         self.0.join("anchoring.lock")

@@ -5,6 +5,7 @@ mod anchor;
 mod batch;
 mod bench;
 mod bridge;
+mod coins;
 mod completions;
 mod console;
 mod data_dir;

@@ -3,6 +3,7 @@
 use super::{
     Global,
     anchor::{explain, wallet_coins},
+    coins::{Use, spend},
     failure::{Exit, Failure, Fallible, Result},
     session::Session,
     tx::owner,
@@ -12,9 +13,10 @@ use bitcoin::{Amount, Network, ScriptBuf, Transaction, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use taproof::{
-    anchor::{FeeRate, pay},
+    anchor::{FeeRate, Funding, pay},
     artefact::transactions::TransactionFile,
     bridge::deposit::deposit_outputs,
+    coins::Purpose,
     node::{EmbeddedNode, Node},
     wallet::PosterKey,
 };
@@ -125,7 +127,7 @@ fn deposit(deposits: &[Deposit], poster: &PosterKey, global: &Global) -> Result 
     // All are checked before the first is paid.
     let outputs = deposits.iter().map(|deposit| deposit_outputs(&session.params, deposit));
     for outputs in outputs.collect::<std::result::Result<Vec<_>, _>>().or_exit(Exit::Input)? {
-        node.send(&paid(&node, outputs.into(), poster)?)?;
+        node.send(&paid(&session, &node, &outputs, Purpose::Deposit, poster)?)?;
         node.mine(1)?;
     }
     spinner.finish_and_clear();
@@ -142,7 +144,7 @@ fn exit(script: ScriptBuf, poster: &PosterKey, global: &Global) -> Result {
     request.verify(session.params.chain_id).or_exit(Exit::Refuted)?;
     let mut node = EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?;
     let outputs = vec![TxOut { value: Amount::ZERO, script_pubkey: script }];
-    let transaction = paid(&node, outputs, poster)?;
+    let transaction = paid(&session, &node, &outputs, Purpose::ExitRequest, poster)?;
     let txid = transaction.compute_txid();
     // Not by the pool: nodes of older releases relay less data than a request has, and blocks may hold it all the same.
     node.chain_mut().mine(&[transaction], &poster.script_pubkey())?;
@@ -155,10 +157,21 @@ fn exit(script: ScriptBuf, poster: &PosterKey, global: &Global) -> Result {
     })
 }
 
-/// A transaction that pays outputs from the wallet's coins.
-fn paid(node: &EmbeddedNode, outputs: Vec<TxOut>, poster: &PosterKey) -> Result<Transaction> {
+/// A transaction that pays outputs from the wallet's coins, those that wait for others left alone.
+fn paid(
+    session: &Session,
+    node: &EmbeddedNode,
+    outputs: &[TxOut],
+    purpose: Purpose,
+    poster: &PosterKey,
+) -> Result<Transaction> {
     let fee_rate = FeeRate::from_sat_per_kvb(1_000)?;
-    pay(outputs, fee_rate, &wallet_coins(node, poster), poster).map_err(|error| explain(error, poster))
+    let build = |coins: &[Funding]| {
+        let transaction = pay(outputs.to_vec(), fee_rate, coins, poster)?;
+        Ok((transaction.clone(), transaction))
+    };
+    let usage = (purpose, Use::Keep);
+    spend(session, node, &wallet_coins(node, poster), usage, build, |error| explain(error, poster))
 }
 
 fn report(node: &EmbeddedNode, deposits: usize, global: &Global) -> Result {

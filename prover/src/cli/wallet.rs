@@ -2,6 +2,7 @@
 
 use super::{
     Global,
+    coins::Coins,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     session::read_params,
@@ -40,6 +41,7 @@ enum Action {
     Words(KeyFile),
     /// Lists owners' keys and the poster's address.
     Keys(Keys),
+    Coins(Coins),
 }
 
 /// Where the words are.
@@ -181,6 +183,7 @@ impl WalletCommand {
                 global.console().report(&serde_json::json!({ "words": words.as_str() }), |_| words.as_str())
             }
             Action::Keys(keys) => keys.run(global),
+            Action::Coins(coins) => coins.run(global),
         }
     }
 }

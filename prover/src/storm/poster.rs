@@ -6,6 +6,7 @@ use crate::{
         tests::rig::{Proven, Script, check_cap},
     },
     batch::{BatchFile, BatchHeader, ProvenBatch},
+    coins::CoinStore,
     follow::{self, FollowError},
     ledger::{AppliedBatch, Ledger, ScannedDeposit},
     node::{ChainSource, Node},
@@ -96,6 +97,10 @@ impl Poster {
     pub(crate) fn store(&self) -> Store {
         let identity = Identity::new(self.params.chain_id, self.params.magic, &self.key.scripts());
         Store::open(&self.store_path(), identity).expect("the store is ours")
+    }
+
+    fn coin_store(&self) -> CoinStore {
+        CoinStore::new(self.store_path().with_file_name("coins.redb"))
     }
 
     /// The service, while it runs.
@@ -228,7 +233,7 @@ impl Poster {
                     None => follow::start(node, params, program),
                 };
                 let signer = Signer::Key(self.key.clone());
-                Service::new(self.store(), signer, self.config, follower?, self.proven.clone())?
+                Service::new(self.store(), self.coin_store(), signer, self.config, follower?, self.proven.clone())?
             }
         };
         let report = service.tick(node, &mut self.script);

@@ -4,18 +4,19 @@ use super::{Driver, Note, Service, ServiceError, Step, step, store, watch};
 use crate::{
     anchor::{FeeRate, Funding},
     anchoring::{
-        Action, Attempt, BatchSource, Generation, GenerationView, Hold, Inputs, Job, Place, Signer, Sweep, View, build,
+        Action, Attempt, BatchSource, Generation, GenerationView, Hold, Inputs, Job, Place, Sweep, View, build,
         codec::{ATTEMPTS_MAX, GENERATIONS_MAX},
         error::hold_of,
         fees::FeeRange,
         job::{Failed, generation_progress},
         view::Fate,
     },
+    coins::{Busy, Purpose, Purse, Reservation, SpendError},
     node::{Acceptance, Node, NodeError, RejectClass, Rejection},
     regtest::COINBASE_MATURITY_BLOCKS,
+    wallet::PosterKey,
 };
-use bitcoin::{OutPoint, Transaction, Txid};
-use std::collections::HashSet;
+use bitcoin::{Transaction, Txid};
 
 /// What an action works with.
 pub(super) struct Scene<'a> {
@@ -120,37 +121,27 @@ impl<S: BatchSource> Service<S> {
     fn build(&mut self, fee_rate: FeeRate, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
         let (batch, view, node) = (scene.batch, scene.view, scene.node);
         let Some(payload) = self.wanted_payload(batch)? else { return Ok(()) };
-        let mut reserved = self.reserved(batch, node)?;
-        let funding = self.coins(node, &reserved)?;
-        let generation = loop {
-            let coins: Vec<Funding> =
-                funding.iter().filter(|coin| !reserved.contains(&coin.outpoint)).cloned().collect();
-            let built = build::generation(
-                &payload,
-                self.store.identity(),
-                &self.signer,
-                fee_rate,
-                &self.config,
-                &view.fees,
-                &coins,
-            );
-            let generation = match built {
-                Ok(generation) => generation,
-                Err(error) => {
-                    return self.refuse(hold_of(&error), false, scene);
-                }
-            };
-            // Somebody may spend a coin of ours right now: in the pool, where the search of the chain does not look.
-            let mut spent = HashSet::new();
-            for coin in generation.funding() {
-                if node.pool_spender(&coin.outpoint)?.is_some() {
-                    spent.insert(coin.outpoint);
-                }
+        let own = self.reserved(Some(batch), node)?;
+        let (taken, coins): (Vec<Funding>, Vec<Funding>) = self
+            .mature_coins(node)?
+            .into_iter()
+            .partition(|coin| own.iter().any(|kept| kept.outpoint == coin.outpoint));
+        let final_depth_blocks = self.config.final_depth_blocks;
+        let purse = Purse { store: &self.coin_store, node, final_depth_blocks };
+        let built = purse.spend(&coins, Purpose::Anchor { batch }, |coins| {
+            let (identity, signer) = (self.store.identity(), &self.signer);
+            let built = build::generation(&payload, identity, signer, fee_rate, &self.config, &view.fees, coins);
+            built.map(|generation| (generation.clone(), generation.commit))
+        });
+        let generation = match built {
+            Ok(generation) => generation,
+            Err(SpendError::Build { error, mut busy }) => {
+                let taken = own.into_iter().filter(|kept| taken.iter().any(|coin| coin.outpoint == kept.outpoint));
+                busy.extend(taken.map(Busy::Kept));
+                return self.refuse(hold_of(&error, busy), false, scene);
             }
-            if spent.is_empty() {
-                break generation;
-            }
-            reserved.extend(spent);
+            Err(SpendError::Node(error)) => return Err(error.into()),
+            Err(SpendError::Store(error)) => return Err(error.into()),
         };
         let job = self.jobs.get_mut(&batch).ok_or(ServiceError::NoSuchBatch(batch))?;
         // What nobody has seen needs no memory.
@@ -165,33 +156,54 @@ impl<S: BatchSource> Service<S> {
         self.change(index, "built for the payload that the chain asks for", scene, |_| ())
     }
 
-    /// The coins that no other anchor may spend meanwhile.
-    fn reserved(&self, building: u64, node: &dyn Node) -> Result<HashSet<OutPoint>, ServiceError> {
-        let mut reserved = HashSet::new();
+    /// The coins that no other anchor may spend meanwhile, but for what is built anew.
+    fn reserved(&self, building: Option<u64>, node: &dyn Node) -> Result<Vec<Reservation>, ServiceError> {
+        let mut reserved = Vec::new();
+        let height = self.follower.scanned().height;
         for job in self.jobs.values().filter(|job| !job.is_closed) {
             for generation in job.generations() {
                 let is_free = if generation.commit_sent.is_none() {
-                    job.batch() == building || job.is_abandoned
+                    Some(job.batch()) == building || job.is_abandoned
                 } else {
                     self.look_at(generation, node)?.fate(generation) == Fate::Dead
                 };
-                if !is_free {
-                    reserved.extend(generation.funding().iter().map(|coin| coin.outpoint));
+                if is_free {
+                    continue;
                 }
+                let (purpose, spender) = (Purpose::Anchor { batch: job.batch() }, generation.commit().compute_txid());
+                let coins = generation.funding().iter().map(|coin| coin.outpoint);
+                reserved.extend(coins.map(|outpoint| Reservation {
+                    outpoint,
+                    purpose,
+                    spender,
+                    height,
+                    spent_since: None,
+                }));
             }
         }
         Ok(reserved)
     }
 
-    /// The poster's coins that are confirmed, mature and free.
-    fn coins(&self, node: &dyn Node, reserved: &HashSet<OutPoint>) -> Result<Vec<Funding>, ServiceError> {
+    /// Keeps the coins of all anchors for them, once at every tip: other commands see them, and those of anchors that are given up
+    /// or final are free.
+    pub(super) fn keep_coins(&mut self, node: &dyn Node) -> Result<(), ServiceError> {
+        let tip = self.follower.scanned().hash;
+        if self.coins_kept != Some(tip) {
+            self.coin_store.keep_for_anchors(&self.reserved(None, node)?)?;
+            self.coins_kept = Some(tip);
+        }
+        Ok(())
+    }
+
+    /// The poster's coins that are confirmed and mature.
+    fn mature_coins(&self, node: &dyn Node) -> Result<Vec<Funding>, ServiceError> {
         let scan = node.coins(&self.signer.scripts().all())?;
         let next_height = scan.block.height + 1;
         let is_mature = |coin: &crate::node::Coin| {
             !coin.is_coinbase || next_height.saturating_sub(coin.height) >= COINBASE_MATURITY_BLOCKS
         };
-        let free = scan.coins.into_iter().filter(|coin| is_mature(coin) && !reserved.contains(&coin.outpoint));
-        Ok(free.map(|coin| Funding { outpoint: coin.outpoint, output: coin.output }).collect())
+        let mature = scan.coins.into_iter().filter(is_mature);
+        Ok(mature.map(|coin| Funding { outpoint: coin.outpoint, output: coin.output }).collect())
     }
 
     fn send_commit(&mut self, index: usize, attempt: usize, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
@@ -242,12 +254,17 @@ impl<S: BatchSource> Service<S> {
         self.repeat(index, &parcels, scene)
     }
 
+    /// The key that signs reveals and sweeps of a generation, where it is at hand: an earlier run may have had another.
+    fn key_of(&self, generation: &Generation) -> Option<&PosterKey> {
+        self.signer.leaf_key().filter(|key| key.public() == generation.envelope.poster())
+    }
+
     fn bump(&mut self, index: usize, range: FeeRange, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
         let height = scene.view.tip.height;
         let generation = self.generation(scene.batch, index)?;
-        let (position, attempt) = match &self.signer {
-            Signer::Key(key) if generation.attempts.len() < ATTEMPTS_MAX => {
-                let attempt = generation.sign_attempt(self.store.identity(), key, range.aim_sat, height)?;
+        let (position, attempt) = match self.key_of(generation) {
+            Some(key) if generation.attempts.len() < ATTEMPTS_MAX => {
+                let attempt = generation.sign_attempt(self.store.identity(), key, range.aim_sat, Some(height))?;
                 (generation.attempts.len(), attempt)
             }
             _ => match generation.rung(&range) {
@@ -272,9 +289,9 @@ impl<S: BatchSource> Service<S> {
     fn sweep(&mut self, index: usize, fee_sat: u64, scene: &mut Scene<'_>) -> Result<(), ServiceError> {
         let tip = scene.view.tip;
         let generation = self.generation(scene.batch, index)?;
-        let sweep = match &self.signer {
-            Signer::Key(key) if generation.sweeps.len() < ATTEMPTS_MAX => {
-                generation.sign_sweep(key, fee_sat, tip.height)?
+        let sweep = match self.key_of(generation) {
+            Some(key) if generation.sweeps.len() < ATTEMPTS_MAX => {
+                generation.sign_sweep(self.store.identity(), key, fee_sat, tip.height)?
             }
             _ => {
                 let hold = Hold::SweepAwaitsSignature(generation.commit.compute_txid());

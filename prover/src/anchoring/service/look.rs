@@ -81,9 +81,7 @@ impl<S: BatchSource> Service<S> {
     }
 
     pub(super) fn fees(&self, node: &dyn Node) -> Result<Fees, ServiceError> {
-        let floors = node.fee_floors()?;
-        let estimate = node.fee_estimate(self.config.target_blocks)?;
-        Ok(Fees { estimate, min_pool: floors.min_pool, incremental: floors.incremental })
+        Ok(Fees::ask(node, self.config.target_blocks)?)
     }
 
     /// What became of a commit and its reveals.

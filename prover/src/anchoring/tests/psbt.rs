@@ -2,7 +2,7 @@
 
 use super::rig::Rig;
 use crate::anchoring::{
-    Hold, Job, Order, State,
+    BumpOrder, Hold, Job, Order, State,
     psbt::{self, Accepted, PsbtError},
 };
 use bitcoin::{
@@ -78,6 +78,33 @@ fn an_external_signer_is_asked_once_for_a_whole_ladder() {
     ));
     rig.mine_and_tick(1);
     assert_eq!(rig.state(0), State::InBlock);
+}
+
+#[test]
+fn signatures_that_come_one_by_one_are_all_taken() {
+    let mut rig = external();
+    let psbts = all(&rig, rig.job(0));
+    let store = rig.store();
+    for (position, mut psbt) in psbts.into_iter().enumerate() {
+        sign(&mut psbt);
+        // As commands of their own do it, between two looks of the service, from what it has stored.
+        let mut job = store.jobs().expect("ours").remove(0);
+        psbt::accept(&mut job, &psbt).expect("well signed");
+        let before = store.signed().expect("ours");
+        store.put_signed(&job).expect("ours");
+        // The service took what was there and forgets that alone.
+        if let Some(before) = before.first().filter(|_| position == 1) {
+            store.settle_signed(before, None).expect("ours");
+        }
+    }
+    store.put_order(0, Order::Bump(BumpOrder { sat_per_kvb: None })).expect("ours");
+    rig.tick();
+    let generation = &rig.job(0).generations()[0];
+    assert!(generation.commit().input.iter().all(|input| !input.witness.is_empty()));
+    assert!(generation.attempts().iter().all(|rung| !rung.transaction().input[0].witness.is_empty()));
+    let states = [State::Built, State::Signed, State::CommitSent, State::RevealSent, State::Bumped];
+    assert_eq!(rig.states(0), states, "the order beside them is carried out");
+    assert!(store.signed().expect("ours").is_empty() && store.orders().expect("ours").is_empty());
 }
 
 #[test]

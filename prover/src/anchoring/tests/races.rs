@@ -4,6 +4,7 @@ use super::rig::{Rig, Script, rate};
 use crate::{
     anchoring::{BatchSource, Hold, Identity, Service, Signer, State, Store},
     batch::ProvenBatch,
+    coins::CoinStore,
     follow,
     node::EmbeddedNode,
     wallet::{PosterKey, Wallet},
@@ -26,7 +27,8 @@ fn rival<S: BatchSource>(rig: &mut Rig, batches: S, folder: &tempfile::TempDir) 
     let identity = Identity::new(params.chain_id, params.magic, &key.scripts());
     let store = Store::open(&folder.path().join("rival.redb"), identity).expect("a new store");
     let follower = follow::start(rig.node(), params.clone(), rig.toy.program.clone()).expect("the toy's chain");
-    Service::new(store, Signer::Key(key), rig.config, follower, batches).expect("a new store")
+    let coins = CoinStore::new(folder.path().join("coins.redb"));
+    Service::new(store, coins, Signer::Key(key), rig.config, follower, batches).expect("a new store")
 }
 
 /// The same statements with other proofs: -A and -B prove what A and B prove.

@@ -12,6 +12,7 @@ use crate::{
     anchoring::{
         Config, Driver, Hold, Identity, Job, Note, Service, ServiceError, Signer, State, Step, Store, TickReport,
     },
+    coins::CoinStore,
     follow,
     node::{Node, RpcAuth, RpcNode},
     wallet::PosterKey,
@@ -59,10 +60,11 @@ impl Setting {
     }
 
     fn service(&self, store: &Path, node: &dyn Node) -> Result<Service<Proven>, ServiceError> {
+        let coins = CoinStore::new(store.with_extension("coins"));
         let identity = Identity::new(self.params.chain_id, self.params.magic, &self.key.scripts());
         let store = Store::open(store, identity)?;
         let follower = follow::start(node, self.params.clone(), self.program.clone())?;
-        Service::new(store, Signer::Key(self.key.clone()), self.config, follower, self.batches.clone())
+        Service::new(store, coins, Signer::Key(self.key.clone()), self.config, follower, self.batches.clone())
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
         BatchSource, Config, Driver, Identity, Job, Note, Service, ServiceError, Signer, State, Step, Store, TickReport,
     },
     batch::ProvenBatch,
+    coins::CoinStore,
     follow,
     node::{
         Acceptance, ChainSource, CoinScan, EmbeddedNode, FeeFloors, Found, Node, NodeError, PackageVerdict, PoolEntry,
@@ -73,6 +74,8 @@ pub(super) struct Rig {
     pub(super) outlook: Outlook,
     /// Only the public half of the key is at hand.
     pub(super) is_external: bool,
+    /// The key that signs reveals where the other is elsewhere.
+    pub(super) hot_key: Option<PosterKey>,
     folder: TempDir,
     service: Option<Service<Proven>>,
 }
@@ -115,7 +118,18 @@ impl Rig {
         let config = Config { safe_depth_blocks: 3, ..Config::new(toy.params.final_depth_blocks) };
         let folder = tempfile::tempdir().expect("a scratch folder");
         let (script, outlook) = (Script::default(), Outlook::default());
-        Self { toy, batches: proven, config, script, key, outlook, is_external: false, folder, service: None }
+        Self {
+            toy,
+            batches: proven,
+            config,
+            script,
+            key,
+            outlook,
+            is_external: false,
+            hot_key: None,
+            folder,
+            service: None,
+        }
     }
 
     pub(super) fn store_path(&self) -> PathBuf {
@@ -134,6 +148,10 @@ impl Rig {
         &self.toy.node
     }
 
+    pub(super) fn coin_store(&self) -> CoinStore {
+        CoinStore::new(self.folder.path().join("coins.redb"))
+    }
+
     fn follower(&self) -> Follower {
         follow::start(self.node(), self.toy.params.clone(), self.toy.program.clone()).expect("the toy's chain")
     }
@@ -148,11 +166,20 @@ impl Rig {
         let mut service = match self.service.take() {
             Some(service) => service,
             None => {
-                let signer = match self.is_external {
-                    true => Signer::External(PosterScripts::watch_only(self.key.public(), self.key.network())),
-                    false => Signer::Key(self.key.clone()),
+                let poster = PosterScripts::watch_only(self.key.public(), self.key.network());
+                let signer = match (self.is_external, self.hot_key.clone()) {
+                    (true, Some(key)) => Signer::Hot { poster, key },
+                    (true, None) => Signer::External(poster),
+                    (false, _) => Signer::Key(self.key.clone()),
                 };
-                Service::new(self.store(), signer, self.config, self.follower(), self.batches.clone())?
+                Service::new(
+                    self.store(),
+                    self.coin_store(),
+                    signer,
+                    self.config,
+                    self.follower(),
+                    self.batches.clone(),
+                )?
             }
         };
         let node = SeenNode { node: &self.toy.node, outlook: &self.outlook };

@@ -28,7 +28,9 @@ fn rich() -> (Rig, Job) {
 
 fn decode(bytes: &[u8], job: &Job, identity: &Identity) -> Result<Job, StoreError> {
     let payload = job.generations()[0].payload().to_vec();
-    codec::decode(bytes, identity, |hash| Ok((hash == job.generations()[0].payload_hash()).then(|| payload.clone())))
+    codec::decode(bytes, identity, &[], |hash| {
+        Ok((hash == job.generations()[0].payload_hash()).then(|| payload.clone()))
+    })
 }
 
 #[test]
@@ -52,7 +54,7 @@ fn a_job_is_read_back_whole_or_not_at_all() {
     }
     let long = [bytes.as_slice(), &[0]].concat();
     assert!(matches!(decode(&long, &job, &identity), Err(StoreError::Corrupted(_))));
-    let missing = codec::decode(&bytes, &identity, |_| Ok(None));
+    let missing = codec::decode(&bytes, &identity, &[], |_| Ok(None));
     assert!(matches!(missing, Err(StoreError::Corrupted(_))));
 }
 

@@ -1,7 +1,7 @@
 //! What happens to anchors, told on the embedded chain.
 
 use super::rig::{Rig, rate};
-use crate::anchoring::{Hold, Job, Order, State};
+use crate::anchoring::{BumpOrder, Hold, Job, Order, State};
 use State::{Bumped, CommitSent, Final, InBlock, RevealSent, Safe, Signed, Waiting};
 
 #[test]
@@ -77,7 +77,7 @@ fn headroom_that_is_used_up_is_said() {
 fn a_bump_on_demand_pays_the_rate_that_is_wished_for_package_and_all() {
     let mut rig = Rig::new(1);
     rig.tick();
-    let order = Order::Bump(crate::anchoring::BumpOrder { sat_per_kvb: Some(20_000) });
+    let order = Order::Bump(BumpOrder { sat_per_kvb: Some(20_000) });
     rig.store().put_order(0, order).expect("the store is ours");
     rig.tick();
     assert_eq!(rig.state(0), Bumped);
@@ -212,4 +212,22 @@ fn a_look_costs_the_same_after_many_batches_as_after_few() {
     rig.mine_and_tick(2);
     assert_eq!((rig.anchored(), kept(&rig)), (7, vec![5, 6]));
     assert!(rig.script.notes.iter().any(|note| note.contains("OrderIgnored")));
+}
+
+#[test]
+fn a_bump_above_the_cap_is_dropped_and_said() {
+    let mut rig = Rig::new(1);
+    rig.tick();
+    let cap = rig.config.fee_cap;
+    assert_eq!(rig.store().fee_cap().expect("ours"), Some(cap), "commands know it before they order");
+    let above = Order::Bump(BumpOrder { sat_per_kvb: Some(cap.sat_per_kvb() + 1) });
+    rig.store().put_order(0, above).expect("ours");
+    rig.mine_only(&[]);
+    rig.tick();
+    assert_eq!(rig.state(0), RevealSent, "nothing is paid that was not asked for");
+    assert!(rig.script.notes.iter().any(|note| note.contains("BumpAboveCap")), "{:?}", rig.script.notes);
+    let at_cap = Order::Bump(BumpOrder { sat_per_kvb: Some(cap.sat_per_kvb()) });
+    rig.store().put_order(0, at_cap).expect("ours");
+    rig.tick();
+    assert_eq!(rig.state(0), Bumped);
 }

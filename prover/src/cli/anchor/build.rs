@@ -2,6 +2,7 @@
 
 use crate::cli::{
     Global,
+    coins::{Use, spend},
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     session::{NodeOptions, Session, Source},
@@ -15,6 +16,7 @@ use taproof::{
     anchor::{self, AnchorError, AnchorRequest, FeeRate, Funding},
     artefact,
     batch::ProvenBatch,
+    coins::Purpose,
     node::{EmbeddedNode, publish},
     output_file::{Access, write_file},
     wallet::PosterKey,
@@ -90,14 +92,20 @@ impl Build {
         }
         let payload = proven.payload_after(tip.payload_hash).or_exit(Exit::Input)?;
         let funding = self.funding(&source, &poster);
-        let request = AnchorRequest {
-            payload: &payload,
-            magic: session.params.magic,
-            fee_rate: self.fee_rate,
-            headroom: Amount::from_sat(self.headroom),
-            funding: &funding,
+        let build = |funding: &[Funding]| {
+            let request = AnchorRequest {
+                payload: &payload,
+                magic: session.params.magic,
+                fee_rate: self.fee_rate,
+                headroom: Amount::from_sat(self.headroom),
+                funding,
+            };
+            let built = anchor::build(&request, &poster)?;
+            let commit = built.commit().clone();
+            Ok((built, commit))
         };
-        let built = anchor::build(&request, &poster).map_err(|error| explain(error, &poster))?;
+        let usage = (Purpose::AnchorByHand { batch: header.batch }, if self.send { Use::Keep } else { Use::Show });
+        let built = spend(&session, source.node()?, &funding, usage, build, |error| explain(error, &poster))?;
         let path = session.dir.anchor(header.batch);
         DataDir::create_parent(&path)?;
         // Both transactions are durable before either is sent.

@@ -3,6 +3,7 @@
 use super::{JobReport, existing_store, store_failure};
 use crate::cli::{
     Global,
+    bridge::expect_within_cap,
     failure::{Exit, Failure, Result},
     session::Session,
 };
@@ -64,6 +65,12 @@ pub(super) struct Bump {
 
 impl Bump {
     pub(super) fn run(self, global: &Global) -> Result {
+        let session = Session::open(global)?;
+        let cap = existing_store(&session)?.fee_cap().map_err(store_failure)?;
+        if let Some((rate, cap)) = self.fee_rate.zip(cap) {
+            expect_within_cap(rate, cap)
+                .map_err(|failure| failure.advise("run `taproof anchor run` with a higher --fee-cap if you mean it"))?;
+        }
         let order = Order::Bump(BumpOrder { sat_per_kvb: self.fee_rate.map(FeeRate::sat_per_kvb) });
         give(self.batch, order, global)
     }

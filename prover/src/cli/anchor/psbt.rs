@@ -13,15 +13,18 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use taproof::{
     anchor::FeeRate,
-    anchoring::psbt::{self, Accepted},
+    anchoring::{
+        Generation,
+        psbt::{self, Accepted},
+    },
     output_file::{Access, write_file},
 };
 
 /// Writes a batch's transactions as PSBTs, or reads signed ones back.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A batch of `taproof anchor run --watch-only KEY` waits until its commit and at least one reveal are signed. Sign all reveals: each
-pays a higher fee, and the service replaces one by the next as it needs to.
+A batch of `taproof anchor run --watch-only KEY --hot-key` waits until its commit is signed. Without --hot-key, at least one reveal has
+to be signed as well: sign all of them, for each pays a higher fee, and the service replaces one by the next as it needs to.
 
 Examples:
   taproof anchor psbt --batch 3 --out unsigned --origin '[deadbeef/86h/0h/0h/0/0]'
@@ -31,7 +34,7 @@ pub(super) struct PsbtCommand {
     /// The batch.
     #[arg(long, value_name = "N")]
     batch: u64,
-    /// Writes commit.psbt and reveal-0.psbt to reveal-N.psbt into this folder.
+    /// Writes commit.psbt, and without a hot key reveal-0.psbt to reveal-N.psbt, into this folder.
     #[arg(long, value_name = "DIR", required_unless_present = "signed")]
     out: Option<PathBuf>,
     /// Reads a signed PSBT, of version 0 or 2, in binary, base64 or hexadecimal.
@@ -40,7 +43,7 @@ pub(super) struct PsbtCommand {
     /// Writes sweeps of what the batch's commits lock instead, at this rate in satoshi a virtual byte.
     #[arg(long, value_name = "SAT/VB", requires = "out")]
     sweep: Option<FeeRate>,
-    /// Where the signer finds the key: the master key's fingerprint and the path.
+    /// Where the signer finds the key: the master key's fingerprint and the path. Known if the service was given a descriptor.
     #[arg(long, value_parser = key_source, value_name = "FINGERPRINT/PATH")]
     origin: Option<KeySource>,
     #[command(flatten)]
@@ -72,19 +75,33 @@ impl PsbtCommand {
             return global.console().report(&report, |_| format!("taken: {}", accepted.join(", ")));
         };
         let poster = store.identity().poster();
+        let origin = match self.origin {
+            Some(origin) => Some(origin),
+            None => store.origin().map_err(store_failure)?,
+        };
+        let origin = origin.as_ref();
         let nothing = || Failure::new(Exit::Input, format!("batch {} has nothing to sign", self.batch));
         let files: Vec<(String, Psbt)> = match self.sweep {
             Some(fee_rate) => {
-                let sent = job.generations().iter().filter(|generation| generation.is_commit_sent()).enumerate();
+                let is_ours = |generation: &&Generation| psbt::has_hot_leaf(generation, &poster);
+                if job.generations().iter().any(|generation| is_ours(&generation)) {
+                    global.console().warn("the service sweeps with its hot key by itself");
+                }
+                let sent = job.generations().iter().filter(|generation| generation.is_commit_sent());
+                let sent = sent.filter(|generation| !is_ours(generation)).enumerate();
                 sent.map(|(index, generation)| {
-                    Ok((format!("sweep-{index}"), psbt::sweep(generation, &poster, fee_rate, self.origin.as_ref())?))
+                    Ok((format!("sweep-{index}"), psbt::sweep(generation, &poster, fee_rate, origin)?))
                 })
                 .collect::<Result<_>>()?
             }
             None => {
                 let generation = job.generations().last().ok_or_else(nothing)?;
-                let commit = ("commit".to_owned(), psbt::commit(generation, &poster, self.origin.as_ref()));
-                let reveals = psbt::reveals(generation, &poster, self.origin.as_ref()).into_iter().enumerate();
+                let commit = ("commit".to_owned(), psbt::commit(generation, &poster, origin));
+                let reveals = match psbt::has_hot_leaf(generation, &poster) {
+                    true => Vec::new(),
+                    false => psbt::reveals(generation, &poster, origin),
+                };
+                let reveals = reveals.into_iter().enumerate();
                 [commit].into_iter().chain(reveals.map(|(i, psbt)| (format!("reveal-{i}"), psbt))).collect()
             }
         };

@@ -1,6 +1,6 @@
 //! `taproof anchor run`.
 
-use super::{JobReport, external, identity, service_failure, store_failure};
+use super::{JobReport, identity, service_failure, store_failure, watch_only::WatchOnly};
 use crate::cli::{
     Global,
     console::Console,
@@ -8,7 +8,6 @@ use crate::cli::{
     session::{NodeOptions, Session, Source},
     wallet::WalletOptions,
 };
-use bitcoin::XOnlyPublicKey;
 use clap::Args;
 use serde::Serialize;
 use std::{
@@ -27,8 +26,10 @@ use taproof::{
         StoreError, TickReport,
     },
     chain_store::ChainStoreError,
+    coins::{CoinStore, CoinStoreError},
     follow::FollowError,
     node::NodeError,
+    wallet::PosterScripts,
 };
 
 /// Anchors every proven batch, in order: sends, raises fees, sends again after reorganisations, until each is final.
@@ -41,15 +42,21 @@ On the embedded chain, which has no other miner, each look also mines a block, a
 Examples:
   taproof anchor run --once
   taproof anchor run --node http://127.0.0.1:8332 --cookie ~/.bitcoin/.cookie --fee-cap 80
+  taproof anchor run --watch-only \"tr([deadbeef/86h/1h/0h]tpub.../0/5)\" --hot-key --node http://127.0.0.1:38332 --cookie .cookie
   taproof anchor run --watch-only $KEY --node http://127.0.0.1:38332 --cookie .cookie")]
 pub(super) struct Run {
     #[command(flatten)]
     wallet: WalletOptions,
     #[command(flatten)]
     node: NodeOptions,
-    /// The poster's key where it is kept elsewhere: 64 hexadecimal digits. Transactions are signed as PSBTs.
-    #[arg(long, value_name = "KEY")]
-    watch_only: Option<XOnlyPublicKey>,
+    /// The poster's key where it is kept elsewhere: 64 hexadecimal digits, or the wallet's descriptor of one address, tr(KEY).
+    /// Transactions are signed as PSBTs.
+    #[arg(long, value_name = "KEY|DESCRIPTOR")]
+    watch_only: Option<WatchOnly>,
+    /// Signs reveals and sweeps with a key of the data directory's wallet, so that the wallet with the coins signs commits alone, which are
+    /// ordinary transactions. Until its reveal is mined, what a commit locks is this key's.
+    #[arg(long, requires = "watch_only")]
+    hot_key: bool,
     /// Looks once, does what is to be done, and ends.
     #[arg(long)]
     once: bool,
@@ -151,6 +158,9 @@ fn text_line(note: &Note<'_>) -> String {
         },
         Note::Sent { batch, txid, what, fee_sat } => format!("batch {batch}: {what} {txid} sent, fee {fee_sat} sat"),
         Note::ProvenAgain { batch } => format!("batch {batch} was proven again"),
+        Note::BumpAboveCap { batch, rate, cap } => {
+            format!("batch {batch}: a bump to {rate} sat/vB is above the cap of {cap} sat/vB; the order is dropped")
+        }
         Note::OrderIgnored { batch } => format!("batch {batch} has no anchor here; the order is dropped"),
         _ => String::new(),
     }
@@ -169,6 +179,8 @@ fn json_line(note: &Note<'_>) -> String {
             serde_json::json!({ "event": "sent", "batch": batch, "txid": txid.to_string(), "what": what, "fee_sat": fee_sat })
         }
         Note::ProvenAgain { batch } => serde_json::json!({ "event": "proven_again", "batch": batch }),
+        Note::BumpAboveCap { batch, rate, cap } => serde_json::json!({ "event": "bump_above_cap", "batch": batch,
+            "rate_sat_per_kvb": rate.sat_per_kvb(), "cap_sat_per_kvb": cap.sat_per_kvb() }),
         Note::OrderIgnored { batch } => serde_json::json!({ "event": "order_ignored", "batch": batch }),
         _ => serde_json::json!({ "event": "other" }),
     };
@@ -195,6 +207,9 @@ impl Run {
         let lock = ServiceLock::take(&session.dir.anchoring_lock()).map_err(service_failure)?;
         let identity = identity(&session, &signer.scripts());
         let store = Store::open(&session.dir.anchoring(), identity).map_err(store_failure)?;
+        if let Some(origin) = self.watch_only.as_ref().and_then(|watch_only| watch_only.origin.as_ref()) {
+            store.put_origin(origin).map_err(store_failure)?;
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
         ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
@@ -204,7 +219,8 @@ impl Run {
             let source = self.node.open(&session.dir, session.params.network, signer.scripts().script_pubkey())?;
             let follower = session.stored_follower(&source)?.into_follower();
             let batches = ProofFolder::new(session.dir.proofs_folder());
-            let service = Service::new(store.clone(), signer.clone(), config, follower, batches);
+            let coins = CoinStore::new(session.dir.coins());
+            let service = Service::new(store.clone(), coins, signer.clone(), config, follower, batches);
             Ok((source, service.map_err(service_failure)?))
         };
         let done = if self.once {
@@ -232,10 +248,15 @@ impl Run {
 
     fn signer(&self, session: &Session, global: &Global) -> Result<Signer> {
         let network = session.params.network;
-        if let Some(key) = self.watch_only {
-            return Ok(external(key, network));
+        let poster = self.watch_only.as_ref().map(|watch_only| PosterScripts::watch_only(watch_only.key, network));
+        if let Some(poster) = poster.clone().filter(|_| !self.hot_key) {
+            return Ok(Signer::External(poster));
         }
-        Ok(Signer::Key(self.wallet.open(global)?.poster_key(0)?))
+        let wallet = self.wallet.open(global)?;
+        Ok(match poster {
+            Some(poster) => Signer::Hot { poster, key: wallet.hot_key(0)? },
+            None => Signer::Key(wallet.poster_key(0)?),
+        })
     }
 
     /// Looks again and again until a signal comes. What a node does not answer now, it may answer later, at the start as well as
@@ -323,7 +344,10 @@ fn outlook(failure: &Failure) -> Outlook {
     match (failure.cause::<FollowError>(), failure.cause::<ServiceError>()) {
         (Some(error), _) | (_, Some(ServiceError::Follow(error))) => followed(error),
         (_, Some(error)) => may_pass(error.is_transient()),
-        _ => may_pass(failure.cause::<StoreError>().is_some_and(StoreError::is_transient)),
+        _ => may_pass(
+            failure.cause::<StoreError>().is_some_and(StoreError::is_transient)
+                || failure.cause::<CoinStoreError>().is_some_and(CoinStoreError::is_transient),
+        ),
     }
 }
 

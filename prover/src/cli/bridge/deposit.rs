@@ -1,19 +1,23 @@
 //! `taproof bridge deposit` and `taproof bridge refund`.
 
 use super::{
-    super::tx::owner, Exit, Fallible, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session, WalletOptions,
-    XOnlyPublicKey, send, watch, write_psbt,
+    super::tx::owner, Exit, Fallible, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session,
+    WalletOptions, XOnlyPublicKey, send, watch, write_psbt,
 };
-use crate::cli::failure::Failure;
+use crate::cli::{
+    coins::{Use, send_kept, spend},
+    failure::Failure,
+};
 use bitcoin::{Address, OutPoint, address::NetworkUnchecked};
 use clap::Args;
 use std::path::PathBuf;
 use taproof::{
-    anchor::{FeeRate, pay},
+    anchor::{AnchorError, Funding, pay},
     bridge::{
         deposit::{RefundError, check_uncredited, deposit_outputs, refund, unfunded_psbt},
         descriptor::BridgeOutput,
     },
+    coins::Purpose,
 };
 use taproof_verifier::{baby_jubjub::PublicKey, deposit};
 
@@ -39,9 +43,8 @@ pub(super) struct Deposit {
     /// them, nobody is credited, and the money comes back with the refund key after the delay.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["coins", "send"])]
     psbt_out: Option<PathBuf>,
-    /// The rate of fees, in satoshi a virtual byte.
-    #[arg(long, default_value = "2", value_name = "SAT/VB")]
-    fee_rate: FeeRate,
+    #[command(flatten)]
+    fees: FeeOptions,
     #[command(flatten)]
     funding: FundingOptions,
     /// Sends the transaction; without it, it is shown only.
@@ -70,13 +73,20 @@ impl Deposit {
         }
         let poster = self.wallet.open(global)?.poster_key(0)?;
         let mut source = self.node.open(&session.dir, params.network, poster.script_pubkey())?;
-        let funding = self.funding.find(&source, &poster)?;
-        let transaction = pay(outputs.into(), self.fee_rate, &funding, &poster).map_err(|error| {
+        let funding = self.funding.find(&source, &poster, global)?;
+        let fee_rate = self.fees.rate(&source, global)?;
+        let build = |coins: &[Funding]| {
+            let transaction = pay(outputs.to_vec(), fee_rate, coins, &poster)?;
+            Ok((transaction.clone(), transaction))
+        };
+        let explain = |error: AnchorError| {
             let failure = Failure::of(Exit::Failed, error);
             failure.advise(format!("pay to {} or name coins with --coin", poster.address()))
-        })?;
+        };
+        let usage = (Purpose::Deposit, if self.send { Use::Keep } else { Use::Show });
+        let transaction = spend(&session, source.node()?, &funding, usage, build, explain)?;
         if self.send {
-            send(&mut source, &transaction)?;
+            send_kept(&session, &mut source, &transaction)?;
         }
         let (txid, hex) = (transaction.compute_txid(), bitcoin::consensus::encode::serialize_hex(&transaction));
         let report = serde_json::json!({
@@ -106,9 +116,8 @@ pub(super) struct Refund {
     /// Where the money goes.
     #[arg(long, value_name = "ADDRESS")]
     to: Address<NetworkUnchecked>,
-    /// The rate of fees, in satoshi a virtual byte.
-    #[arg(long, default_value = "2", value_name = "SAT/VB")]
-    fee_rate: FeeRate,
+    #[command(flatten)]
+    fees: FeeOptions,
     /// Sends the transaction; without it, it is shown only.
     #[arg(long)]
     send: bool,
@@ -126,8 +135,9 @@ impl Refund {
         check_uncredited(watch.scan(), &self.output).map_err(refused)?;
         let unspent = source.node()?.unspent(&self.output)?;
         let unspent = unspent.ok_or_else(|| refused(RefundError::NoOutput(self.output)))?;
+        let fee_rate = self.fees.rate(&source, global)?;
         let transaction =
-            refund(&session.params, self.output, &unspent, &key, to.script_pubkey(), self.fee_rate).map_err(refused)?;
+            refund(&session.params, self.output, &unspent, &key, to.script_pubkey(), fee_rate).map_err(refused)?;
         if self.send {
             send(&mut source, &transaction)?;
         }

@@ -1,20 +1,25 @@
 //! `taproof bridge payout`.
 
 use super::{
-    Exit, FundingOptions, Global, NodeOptions, PsbtVersionOption, Result, Session, WalletOptions, XOnlyPublicKey,
-    watch, write_psbt,
+    Exit, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersionOption, Result, Session, WalletOptions,
+    XOnlyPublicKey, watch, write_psbt,
 };
-use crate::cli::{data_dir::expect_absent, failure::Failure};
+use crate::cli::{
+    coins::{Use, spend},
+    data_dir::expect_absent,
+    failure::Failure,
+};
 use bitcoin::bip32::{DerivationPath, Fingerprint, KeySource};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use taproof::{
-    anchor::FeeRate,
+    anchor::Funding,
     bridge::{
         link::MAX_PAYOUTS,
-        plan::{PlanError, PlanRequest, plan, sign_fee_inputs},
+        plan::{KeyOrigins, PlanError, PlanRequest, plan, sign_fee_inputs},
     },
+    coins::Purpose,
     wallet::PosterKey,
 };
 
@@ -27,9 +32,8 @@ pub(super) struct Payout {
     node: NodeOptions,
     #[command(flatten)]
     funding: FundingOptions,
-    /// The rate of fees, in satoshi a virtual byte; the poster's coins pay them.
-    #[arg(long, default_value = "2", value_name = "SAT/VB")]
-    fee_rate: FeeRate,
+    #[command(flatten)]
+    fees: FeeOptions,
     /// The most payouts in the transaction.
     #[arg(long, default_value_t = MAX_PAYOUTS, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_PAYOUTS)))]
     payouts_max: u32,
@@ -78,18 +82,26 @@ impl Payout {
         let poster = self.wallet.open(global)?.poster_key(0)?;
         let source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;
         let watch = watch(&session, &source, global)?;
-        let funding = self.funding.find(&source, &poster)?;
-        let request = PlanRequest {
-            scan: watch.scan(),
-            fee_rate: self.fee_rate,
-            funding: &funding,
-            fee_change: poster.script_pubkey(),
-            payouts_max: self.payouts_max,
-            coins_max: self.deposits_max,
-            exposed: self.exposed,
-            origins: self.origins.into_iter().collect(),
+        let funding = self.funding.find(&source, &poster, global)?;
+        let fee_rate = self.fees.rate(&source, global)?;
+        let origins: KeyOrigins = self.origins.into_iter().collect();
+        let build = |funding: &[Funding]| {
+            let planned = plan(&PlanRequest {
+                scan: watch.scan(),
+                fee_rate,
+                funding,
+                fee_change: poster.script_pubkey(),
+                payouts_max: self.payouts_max,
+                coins_max: self.deposits_max,
+                exposed: self.exposed,
+                origins: origins.clone(),
+            })?;
+            let transaction = planned.psbt.unsigned_tx.clone();
+            Ok((planned, transaction))
         };
-        let mut planned = plan(&request).map_err(|error| explain(error, &poster))?;
+        let head = watch.scan().head().map_err(|error| explain(error.into(), &poster))?.outpoint;
+        let usage = (Purpose::Payout { head }, Use::Keep);
+        let mut planned = spend(&session, source.node()?, &funding, usage, build, |error| explain(error, &poster))?;
         sign_fee_inputs(&mut planned.psbt, &poster);
         write_psbt(&self.out, &planned.psbt, self.psbt.version)?;
         let report = Report {

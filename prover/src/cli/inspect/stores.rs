@@ -1,8 +1,10 @@
-//! The stores of a data directory: the ledger, a follower's, the anchoring service's.
+//! The stores of a data directory: the ledger, a follower's, the anchoring service's, and that of coins.
 
 use super::Finding;
 use crate::cli::{
-    anchor, element_text,
+    anchor,
+    coins::{coin_store_failure, report as reservation_report},
+    element_text,
     failure::{Exit, Failure, Result},
     session::{ledger_failure, store_failure},
 };
@@ -11,6 +13,7 @@ use std::path::Path;
 use taproof::{
     anchoring::{Store, StoreError},
     chain_store::{ChainStore, ChainStoreError, View},
+    coins::{Busy, CoinStore, CoinStoreError, Reservation},
     ledger::{Ledger, LedgerError},
 };
 use taproof_verifier::cell::Cell;
@@ -28,6 +31,10 @@ pub(super) fn store(path: &Path) -> Result<Finding> {
     match Store::find(path) {
         Err(StoreError::NotAStore(_)) => {}
         found => return anchoring(&found.map_err(anchor::store_failure)?.ok_or_else(|| gone(path))?),
+    }
+    match CoinStore::new(path.to_owned()).reservations() {
+        Err(CoinStoreError::NotAStore(_)) => {}
+        found => return coins(&found.map_err(coin_store_failure)?),
     }
     Err(Failure::new(Exit::Input, format!("{} is a redb file that taproof did not write", path.display())))
 }
@@ -60,6 +67,12 @@ fn ledger(ledger: &Ledger) -> Result<Finding> {
         ("deposits", format!("{} consumed, {deposits} waiting", ledger.deposits_consumed())),
     ];
     Finding::new("ledger", &report, lines)
+}
+
+fn coins(kept: &[Reservation]) -> Result<Finding> {
+    let report: Vec<_> = kept.iter().map(reservation_report).collect();
+    let lines = kept.iter().map(|kept| ("coin", Busy::Kept(*kept).to_string())).collect();
+    Finding::new("store of coins that wait", &json!({ "kept": report }), lines)
 }
 
 fn chain_store(store: &ChainStore) -> Result<Finding> {
