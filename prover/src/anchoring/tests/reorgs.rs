@@ -74,6 +74,9 @@ fn a_node_that_fails_in_the_middle_of_a_reorganisation_is_followed_on() {
         rig.mine_and_tick(2);
         assert_eq!(rig.state(0), State::InBlock);
         drop(rig.displace(depth));
+        // The branch goes on above the header that outweighs what was best, and headers come one by one.
+        (0..3).for_each(|_| rig.mine_only(&[]));
+        rig.outlook.headers_max = 1;
         rig.outlook.answers.set(answers);
         assert!(rig.try_tick().is_err(), "{depth} replaced, {answers} answers");
         rig.outlook.answers.set(u64::MAX);

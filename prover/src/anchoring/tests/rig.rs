@@ -312,11 +312,14 @@ pub(crate) struct Outlook {
     pub(crate) is_syncing: bool,
     /// The node answers so many more calls.
     pub(crate) answers: Cell<u64>,
+    /// The most headers that it gives in one answer.
+    pub(crate) headers_max: u32,
 }
 
 impl Default for Outlook {
     fn default() -> Self {
-        Self { estimate: None, min_pool: FeeRate::MIN, is_syncing: false, answers: Cell::new(u64::MAX) }
+        let answers = Cell::new(u64::MAX);
+        Self { estimate: None, min_pool: FeeRate::MIN, is_syncing: false, answers, headers_max: u32::MAX }
     }
 }
 
@@ -358,6 +361,13 @@ impl ChainSource for SeenNode<'_> {
 
     fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
         self.up()?.block(hash)
+    }
+
+    /// Asks for each by itself, so that the node may go down between any two.
+    fn headers(&self, first_height: u32, count_max: u32) -> Result<Vec<Header>, NodeError> {
+        let heights = first_height..first_height.saturating_add(count_max.min(self.outlook.headers_max));
+        let hashes = heights.map_while(|height| self.block_hash(height).transpose());
+        hashes.map(|hash| self.header(&hash?)).collect()
     }
 }
 

@@ -98,13 +98,13 @@ impl Follows for BridgeWatch {
     }
 }
 
-/// A chain with two batches and a deposit behind them, and one that loses its last blocks and has the batches again where their
-/// deposits are left.
+/// A chain with two batches and a deposit behind them, and a longer one that loses its last blocks and has the batches again where
+/// their deposits are left.
 fn reorganised(lost: u32) -> (ToyRollup, EmbeddedNode) {
     let (mut toy, anchors) = ToyRollup::with_two_batches();
     toy.deposit(&[(0, 9_000)]);
     let before = EmbeddedNode::new(toy.node.chain().clone(), elsewhere());
-    let mut branch = vec![Vec::new(); lost as usize + 1];
+    let mut branch = vec![Vec::new(); lost as usize + 3];
     match lost {
         2 => branch[1] = pair(&anchors[1]),
         3 => (branch[1], branch[2]) = (pair(&anchors[0]), pair(&anchors[1])),
@@ -123,7 +123,8 @@ fn goes_on_from_every_failure<F: Follows>() {
         later.mine(FINAL_DEPTH_BLOCKS).expect("valid");
         let mut alone = F::begin(&toy);
         alone.go_on(&later).expect("a steady source");
-        let outlook = Outlook::default();
+        // Headers come one by one, so that a failure may follow the one that outweighs what was best.
+        let outlook = Outlook { headers_max: 1, ..Outlook::default() };
         let failing = SeenNode { node: &toy.node, outlook: &outlook };
         let begun = || {
             let mut user = F::begin(&toy);
