@@ -311,7 +311,7 @@ fn many_witnesses_are_proven_with_a_key_that_is_opened_once() {
     let key = ["prove", "--zkey", "small.zkey", "--threads", "1", "--witness"];
     let report = scene.report(&[&key[..], &["w/a.wtns", "w/b.wtns", "w/c.wtns"]].concat());
     assert_eq!(report["proofs"].as_array().map(Vec::len), Some(3));
-    assert_eq!(report["proofs"][1]["proof"], "w/b.proof.json");
+    assert_eq!((&report["proofs"][1]["proof"], &report["kept"]), (&"w/b.proof.json".into(), &0.into()));
     scene.report(&["export", "--vkey", "small.zkey", "--out", "w"]);
     for (name, product) in [("a", "35"), ("b", "42"), ("c", "56")] {
         let [proof, public] = ["proof", "public"].map(|kind| format!("w/{name}.{kind}.json"));
@@ -320,6 +320,17 @@ fn many_witnesses_are_proven_with_a_key_that_is_opened_once() {
     }
     let others = ["verify", "--vkey", "w/verification_key.json", "--proof", "w/a.proof.json", "--public"];
     assert!(scene.failure(4, &[&others[..], &["w/b.public.json"]].concat()).contains("does not hold"));
+    // A run that was interrupted goes on: what is there and holds stays, what is missing, damaged or another's is made.
+    let proof = |name: &str| fs::read_to_string(scene.path(name)).unwrap();
+    let kept = proof("w/a.proof.json");
+    fs::remove_file(scene.path("w/b.proof.json")).unwrap();
+    fs::copy(scene.path("w/a.proof.json"), scene.path("w/c.proof.json")).unwrap();
+    let again = scene.report(&[&key[..], &["w/a.wtns", "w/b.wtns", "w/c.wtns"]].concat());
+    assert_eq!((&again["kept"], proof("w/a.proof.json")), (&1.into(), kept));
+    for name in ["a", "b", "c"] {
+        let [proof, public] = ["proof", "public"].map(|kind| format!("w/{name}.{kind}.json"));
+        scene.report(&["verify", "--vkey", "w/verification_key.json", "--proof", &proof, "--public", &public]);
+    }
     // Names of their own, as many as there are witnesses; one that fails keeps no other from being proven.
     write_witness(&scene, "w/b.wtns", &[1, 43, 6, 7, 27]);
     let names = ["w/a.wtns", "w/b.wtns", "w/c.wtns", "--proof", "1", "2", "3", "--public", "4", "5", "6"];

@@ -161,6 +161,29 @@ fn a_witness_is_checked_constraint_by_constraint() {
 }
 
 #[test]
+fn no_bytes_of_a_circuit_make_its_check_panic() {
+    let shape = shape(2);
+    let mut bytes = Vec::new();
+    write_r1cs(&shape, &mut bytes).expect("memory");
+    let y = Fr::from(7u64);
+    let [once, twice] = [y.square(), y.square().square()];
+    let wires = [Fr::ONE, Fr::from(35u64), Fr::from(5u64), y, once, twice, twice + Fr::from(3u64)];
+    let check = |bytes: &[u8]| check_r1cs(Cursor::new(bytes), &wires);
+    assert!(check(&bytes).is_ok());
+    for length in 0..bytes.len() {
+        assert!(check(&bytes[..length]).is_err(), "{length} bytes");
+    }
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1 << bit;
+            // A count that swallows its neighbours may leave a constraint that holds, so nothing is said of the result.
+            let _ = check(&altered);
+        }
+    }
+}
+
+#[test]
 fn files_of_other_curves_are_named() {
     let file = |magic: &[u8; 4], length: u32, order: &[u8]| {
         let mut bytes = Vec::new();

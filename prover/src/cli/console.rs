@@ -45,6 +45,14 @@ impl Console {
         Ok(stdout.flush()?)
     }
 
+    /// Prints a line to standard error that says how the work went; nothing if quiet.
+    pub(crate) fn note(self, text: impl Display) {
+        if !self.quiet {
+            // Nobody is left to tell if standard error is gone.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
     /// Prints a line to standard error that is no part of a report; nothing if quiet.
     pub(crate) fn warn(self, text: impl Display) {
         if !self.quiet {
@@ -86,10 +94,7 @@ impl Bar {
 
     /// Prints a line to standard error that says how the stage goes; nothing if quiet.
     pub(crate) fn note(&self, text: impl Display) {
-        if !self.1.quiet {
-            // Nobody is left to tell if standard error is gone.
-            self.0.suspend(|| drop(writeln!(io::stderr().lock(), "{text}")));
-        }
+        self.0.suspend(|| self.1.note(text));
     }
 
     /// Ends the stage: the bar vanishes.

@@ -5,18 +5,21 @@ use super::{
     console::Bar,
     data_dir::expect_absent,
     failure::{Exit, Failure, Result},
-    input::{Form, Input},
+    input::{Form, Input, JSON_LENGTH_MAX},
     output::{open_output, open_outputs, write_json},
 };
+use ark_bn254::Fr;
 use clap::{ArgGroup, Args};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     ffi::OsString,
+    fs::File,
+    io::{BufReader, Read},
     path::{Path, PathBuf},
     time::Instant,
 };
 use taproof::{
-    foreign_key::{ForeignKey, Weakness},
+    foreign_key::{ForeignKey, ForeignVerifyingKey, Weakness},
     key_file,
     output_file::{Access, OutputFile},
     progress::Progress,
@@ -27,6 +30,7 @@ use taproof_circuits::iden3::{
     json::{ProofJson, PublicJson},
     read_wtns,
 };
+use taproof_verifier::groth16::Proof;
 
 /// What to prove for a circuit that is not Taproof's.
 #[derive(Debug, Args)]
@@ -39,7 +43,8 @@ pub(crate) struct ForeignArgs {
     /// The same key as `taproof import-zkey` has made it ready, which is opened without being read first.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     key: Option<PathBuf>,
-    /// The witness, as the circuit's witness calculator writes it; or several, for each of which there is a proof.
+    /// The witness, as the circuit's witness calculator writes it; or several, for each of which there is a proof. Of several, those whose
+    /// proofs are there already and hold are not proven again, so that a run that was interrupted goes on.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "foreign_key", help_heading = HEADING)]
     witness: Vec<PathBuf>,
     /// The circuit. Each witness is checked against it beforehand, and the first constraint that fails is named.
@@ -72,6 +77,9 @@ struct ProveReport {
     /// Where the proofs are, if there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     proofs: Vec<Written>,
+    /// How many of several proofs were there already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<usize>,
 }
 
 #[derive(Clone, Serialize)]
@@ -105,17 +113,23 @@ impl ForeignArgs {
         let mut circuit = self.r1cs.as_deref().map(Input::open).transpose()?;
         circuit.as_mut().map_or(Ok(()), |circuit| circuit.expect(Form::Circuit))?;
         let (bar, count) = (Bar::new(console, "proving"), tasks.len());
-        let (mut written, mut failures, mut seconds) = (Vec::new(), Vec::new(), 0.0);
+        let (mut written, mut failures, mut seconds, mut kept) = (Vec::new(), Vec::new(), 0.0, 0);
+        // One proof is made whatever there is: who asks for it wants it.
+        let verifying = (count > 1).then(|| ForeignVerifyingKey::new(&key.verifying_key()).ok()).flatten();
         for task in tasks {
-            match prove(&key, circuit.as_mut(), task, &bar) {
-                Ok((files, took)) => {
-                    seconds += took;
+            match prove(&key, verifying.as_ref(), circuit.as_mut(), task, &bar) {
+                Ok(Made { files, seconds: took }) => {
+                    kept += usize::from(took.is_none());
+                    seconds += took.unwrap_or_default();
                     written.push(files);
                 }
                 Err(failure) => failures.push(failure),
             }
         }
         bar.end();
+        if kept > 0 {
+            console.note(format!("{kept} of {count} proofs were there already and hold"));
+        }
         expect_all_proven(failures, count)?;
         let weakness = key.weakness();
         let report = ProveReport {
@@ -127,6 +141,7 @@ impl ForeignArgs {
             forgeable: weakness.is_some(),
             only: if count == 1 { written.first().cloned() } else { None },
             proofs: if count == 1 { Vec::new() } else { written },
+            kept: (count > 1).then_some(kept),
         };
         console.report(&report, |report| {
             let (seconds, seconds_key, constraints) = (report.seconds, report.seconds_key, report.constraints);
@@ -185,8 +200,21 @@ impl ForeignArgs {
     }
 }
 
-/// Proves one witness and writes what comes of it; gives the seconds that the proof took.
-fn prove(key: &ForeignKey, circuit: Option<&mut Input>, task: Task, progress: &dyn Progress) -> Result<(Written, f64)> {
+/// What came of a witness.
+struct Made {
+    files: Written,
+    /// How long the proof took; `None` if it was there already.
+    seconds: Option<f64>,
+}
+
+/// Proves one witness and writes what comes of it, unless it is there and holds for the verifying key.
+fn prove(
+    key: &ForeignKey,
+    verifying: Option<&ForeignVerifyingKey>,
+    circuit: Option<&mut Input>,
+    task: Task,
+    progress: &dyn Progress,
+) -> Result<Made> {
     let path = &task.written.witness;
     let mut witness = Input::open(path)?;
     witness.expect(Form::Witness)?;
@@ -196,13 +224,29 @@ fn prove(key: &ForeignKey, circuit: Option<&mut Input>, task: Task, progress: &d
         let checked = circuit.decode(|reader| check_r1cs(reader, &witness));
         checked.map_err(|failure| r1cs_failure(failure, path))?;
     }
+    let public_inputs = witness.get(1..key.counts().public_wires()).unwrap_or_default();
+    if verifying.is_some_and(|verifying| is_proven(verifying, public_inputs, &task.written)) {
+        return Ok(Made { files: task.written, seconds: None });
+    }
     let started = Instant::now();
     let proven = prove_foreign(key, &witness, &Blinding::fresh(), progress);
     let proven = proven.map_err(|error| prove_failure(error, path, is_checked))?;
     let seconds = started.elapsed().as_secs_f64();
     write_json(task.proof, &ProofJson::from(proven.proof()))?;
     write_json(task.public, &PublicJson::new(proven.public_inputs()))?;
-    Ok((task.written, seconds))
+    Ok(Made { files: task.written, seconds: Some(seconds) })
+}
+
+/// Whether the files of a witness are there, of these public inputs, and the proof holds.
+fn is_proven(key: &ForeignVerifyingKey, public_inputs: &[Fr], files: &Written) -> bool {
+    fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+        // Nothing else is opened: a pipe would wait for somebody.
+        let file = path.is_file().then(|| File::open(path).ok())??;
+        serde_json::from_reader(BufReader::new(file.take(JSON_LENGTH_MAX))).ok()
+    }
+    let proof = read::<ProofJson>(&files.proof).and_then(|json| Proof::try_from(&json).ok());
+    let public = read::<PublicJson>(&files.public).and_then(|json| json.inputs().ok());
+    public.as_deref() == Some(public_inputs) && proof.is_some_and(|proof| key.verify(public_inputs, &proof).is_ok())
 }
 
 /// `NAME.kind.json` in the folder of `NAME.wtns`.

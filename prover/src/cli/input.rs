@@ -27,7 +27,7 @@ pub(crate) struct Input {
 }
 
 /// The longest JSON that is read.
-const JSON_LENGTH_MAX: u64 = 64 << 20;
+pub(crate) const JSON_LENGTH_MAX: u64 = 64 << 20;
 
 impl Input {
     /// Opens a file; `-` is standard input. What cannot be read in any order is read at once, and overwritten in memory when it is dropped.
