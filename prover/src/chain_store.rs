@@ -27,7 +27,10 @@ use bitcoin::{
     block::Header,
     hashes::{Hash, sha256},
 };
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction, backends::FileBackend};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction,
+    backends::FileBackend,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
@@ -329,6 +332,22 @@ impl ChainStore {
         })
     }
 
+    /// Begins at a checkpoint, unless something is logged: the log has what happened after it.
+    fn begin_at(&self, checkpoint: &Checkpoint) -> Result<(), ChainStoreError> {
+        self.write(|transaction, head| {
+            let height = checkpoint.block().height;
+            // Headers may be there already.
+            let mut head = head.unwrap_or_else(|| Head::new(self.rollup, self.view, height + 1));
+            if head.logged_height.is_some() {
+                return Ok(());
+            }
+            head.checkpoint = Some(checkpoint.to_bytes());
+            head.logged_height = Some(height);
+            head.payouts = checkpoint.tip().payouts;
+            head.put(transaction)
+        })
+    }
+
     /// Takes back everything above a height, because the chain has left what was final.
     fn rewind_to(&self, height: u32) -> Result<(), ChainStoreError> {
         self.write(|transaction, head| {
@@ -463,13 +482,14 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
             FinalEvent::Anchor(anchor) => {
                 anchors.insert(anchor.batch, head.events)?;
             }
-            FinalEvent::Payout(payout) if payout.index != head.payouts => {
+            // A store that began at a checkpoint does not know how many there were before a block below it.
+            FinalEvent::Payout(payout) if payout.index != head.payouts && !payouts.is_empty()? => {
                 let (found, expected) = (payout.index, head.payouts);
                 return Err(ChainStoreError::Corrupted(format!("payout {found} comes where {expected} is next")));
             }
             FinalEvent::Payout(payout) => {
                 payouts.insert(payout.index, head.events)?;
-                head.payouts += 1;
+                head.payouts = payout.index + 1;
             }
             FinalEvent::Refused(_) => {}
         }

@@ -6,10 +6,11 @@
 //!
 //! A batch can be taken back until it is final ([`Ledger::rewind_to`], [`Ledger::forget_before`]): what undoes it is part of
 //! the transaction that stores it. Where somebody else's batch got into the chain, the ledger takes it over
-//! ([`Ledger::take_over`]).
+//! ([`Ledger::take_over`]). A ledger that was lost is [restored](Ledger::restore) from the chain.
 
 mod apply;
 mod error;
+mod restore;
 mod tables;
 mod take_over;
 mod undo;
@@ -29,7 +30,7 @@ use taproof_circuits::{
     transaction::{Deposit, Transaction},
 };
 use taproof_verifier::{
-    cell::{ChainId, Depth},
+    cell::{Cell, ChainId, Depth},
     exit::{Refutation, ScannedExit, SettledExit},
     follow::EXITS_WAITING_MAX,
 };
@@ -94,17 +95,27 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::AlreadyExists`] and those of the disk.
     pub fn create(path: &Path, chain_id: ChainId, depth: Depth) -> Result<Self, LedgerError> {
+        let state = State::new(chain_id, depth);
+        let head = Head::new(&state);
+        let (ledger, unnamed) = Self::begin(path, state, head)?;
+        ledger.name(unnamed)
+    }
+
+    /// A ledger whose file has no name yet.
+    fn begin(path: &Path, state: State, head: Head) -> Result<(Self, UnnamedStore), LedgerError> {
         let unnamed = UnnamedStore::new(path).map_err(LedgerError::from_io)?;
         let file = unnamed.file().map_err(LedgerError::from_io)?;
         let database = FileBackend::new(file)
             .and_then(|backend| Database::builder().create_with_backend(backend))
             .map_err(|error| LedgerError::from_redb(error, path))?;
-        let state = State::new(chain_id, depth);
-        let head = Head::new(&state);
         let mut ledger = Self { path: path.to_owned(), database, head, state, is_uncertain: false };
+        let cells: Vec<_> = ledger.state.tree().cells().map(|(index, cell)| (index, *cell)).collect();
         ledger.write(|transaction| {
             transaction.open_table(FORMAT)?.insert((), tables::FORMAT_VERSION)?;
-            transaction.open_table(CELLS)?;
+            let mut table = transaction.open_table(CELLS)?;
+            for (index, cell) in cells.iter().filter(|(_, cell)| *cell != Cell::Empty) {
+                table.insert(index.get(), tables::encode(cell).as_slice())?;
+            }
             transaction.open_table(TRANSACTIONS)?;
             transaction.open_table(DEPOSITS)?;
             transaction.open_table(EXITS)?;
@@ -112,11 +123,16 @@ impl Ledger {
             transaction.open_table(ARTEFACTS)?;
             head.put(transaction)
         })?;
+        Ok((ledger, unnamed))
+    }
+
+    /// Gives a new ledger's file its name.
+    fn name(self, unnamed: UnnamedStore) -> Result<Self, LedgerError> {
         unnamed.name().map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => LedgerError::AlreadyExists(path.to_owned()),
+            io::ErrorKind::AlreadyExists => LedgerError::AlreadyExists(self.path.clone()),
             _ => LedgerError::from_io(error),
         })?;
-        Ok(ledger)
+        Ok(self)
     }
 
     /// Opens a ledger, checking all of it.

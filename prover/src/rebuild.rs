@@ -1,7 +1,8 @@
 //! Rebuilds the state of a rollup from what is posted on Bitcoin, and from nothing else.
 //!
 //! A [`Rebuild`] takes the follower's events. Each verified batch's records are replayed by the native rules, and the
-//! roots that come out are compared with those that the proofs stand for. A rewind takes batches back.
+//! roots that come out are compared with those that the proofs stand for. A rewind takes batches back. A [`Restoration`] keeps what is
+//! final apart from what may be taken back, so that a ledger can be made of it that was lost, or never was here.
 
 use crate::{
     follow::{FollowError, catch_up, start},
@@ -159,6 +160,91 @@ impl Rebuild {
         self.batches = batches;
         Ok(())
     }
+}
+
+/// What the chain's final blocks make of a state, and the batches after them, which may still be taken back: all that a
+/// [ledger](crate::ledger::Ledger::restore) is made of.
+#[derive(Clone, Debug)]
+pub struct Restoration {
+    rebuild: Rebuild,
+    /// The tip after the last final batch.
+    tip: Tip,
+    unsettled: VecDeque<VerifiedBatch>,
+}
+
+impl Restoration {
+    /// Before the rollup's first batch.
+    pub fn new(params: &Params) -> Self {
+        Self { rebuild: Rebuild::new(params), tip: Tip::genesis(params), unsettled: VecDeque::new() }
+    }
+
+    /// Takes an event of a follower that began at the rollup's start.
+    ///
+    /// # Errors
+    /// [`RebuildError::OutOfOrder`] and [`RebuildError::Final`]; all is as it was.
+    pub fn apply(&mut self, event: &Event) -> Result<(), RebuildError> {
+        match event {
+            Event::Verified(batch) => {
+                let (expected, found) = (self.tip.batches + self.unsettled.len() as u64, batch.batch());
+                if found != expected {
+                    return Err(RebuildError::OutOfOrder { expected, found });
+                }
+                self.unsettled.push_back(batch.as_ref().clone());
+            }
+            Event::Rewound { tip, .. } => {
+                let kept = tip.batches.checked_sub(self.tip.batches);
+                self.unsettled.truncate(kept.ok_or(RebuildError::Final { batch: tip.batches })? as usize);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Replays the batches that are anchored at or below a final height.
+    ///
+    /// # Errors
+    /// [`RebuildError::Replay`].
+    pub fn settle(&mut self, final_height: u32) -> Result<(), RebuildError> {
+        while let Some(batch) = self.unsettled.front().filter(|batch| batch.block().height <= final_height) {
+            self.rebuild.replay(batch)?;
+            self.rebuild.settle(final_height);
+            self.tip = *batch.after();
+            self.unsettled.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The state after the last final batch, the tip after it, and the batches that follow.
+    pub fn into_parts(self) -> (State, Tip, Vec<VerifiedBatch>) {
+        (self.rebuild.into_state(), self.tip, self.unsettled.into())
+    }
+
+    /// The state after the last batch.
+    ///
+    /// # Errors
+    /// [`RebuildError::Replay`].
+    pub fn into_state(mut self) -> Result<State, RebuildError> {
+        self.settle(u32::MAX)?;
+        Ok(self.rebuild.into_state())
+    }
+}
+
+/// Follows a rollup from its start to the source's tip and gathers what its ledger is made of.
+///
+/// # Errors
+/// [`RebuildError`].
+pub fn restore(
+    source: &dyn ChainSource,
+    params: Params,
+    program: Program,
+) -> Result<(Follower, Restoration), RebuildError> {
+    let mut restoration = Restoration::new(&params);
+    let mut follower = start(source, params, program)?;
+    catch_up(source, &mut follower, |follower, event| match event {
+        Some(event) => restoration.apply(&event),
+        None => restoration.settle(follower.headers().final_block().height),
+    })?;
+    Ok((follower, restoration))
 }
 
 /// The cells that a chunk's records and fees can change.

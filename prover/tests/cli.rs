@@ -248,6 +248,10 @@ fn anchored_by_the_service(scene: &Scene) {
         status["history"].as_array().expect("a list").iter().filter_map(|change| change["to"].as_str()).collect();
     assert_eq!(states, ["Signed", "CommitSent", "RevealSent", "InBlock", "Final"]);
     assert_eq!(status["jobs"][0]["closed"], true);
+    for order in [&["bump"][..], &["abandon"], &["abandon", "--undo"]] {
+        let error = scene.failure(3, &[&["anchor"], order, &["--batch", "1"]].concat());
+        assert!(error.contains("batch 1 is final"), "{order:?}: {error}");
+    }
     assert!(scene.failure(1, &["batch", "--take-back", "9"]).contains("no batch 9"));
 }
 

@@ -5,9 +5,12 @@
 mod scene;
 
 use bitcoin::ScriptBuf;
-use scene::Scene;
+use scene::{Scene, alter};
 use serde_json::Value;
-use std::{fs, process::Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 use taproof::{founding::RollupIdentity, node::EmbeddedNode};
 
 const SETUP: [&str; 9] = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
@@ -45,8 +48,7 @@ fn a_rollup_starts_at_a_final_block() {
     reorganise(&scene, 9);
     for kept in [true, false] {
         let text = stderr(&scene.run(&["follow"]));
-        assert!(text.contains("reorganised below the rollup's start"), "{kept}: {text}");
-        assert!(text.contains("taproof bridge refund"), "{kept}: {text}");
+        assert!(text.contains("the rollup starts after block"), "{kept}: {text}");
         let _ = fs::remove_file(scene.path("rollup/chain.redb"));
     }
 }
@@ -164,4 +166,209 @@ fn transactions_that_cannot_pass_are_refused_and_what_is_printed_is_taken() {
     let again = scene.run(&["--json", "batch", "--reference-depth", "1", "one.json"]);
     let report: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert!(report["rejected"][0]["reason"].as_str().unwrap().contains("is used"), "{report}");
+}
+
+#[test]
+fn fees_go_to_the_operators_own_cell_or_to_the_one_that_is_named() {
+    let scene = Scene::funded();
+    // Somebody else runs the rollup: the two cells are not his, and he has a wallet or none.
+    let words = scene.path("rollup/wallet.words");
+    fs::rename(&words, scene.path("user.words")).unwrap();
+    let user = ["--wallet", "user.words"];
+    let tx = ["tx", "transfer", "--from", "0", "--to", "1", "--nonce", "0", "--amount", "1", "--fee", "3"];
+    scene.report(&[&tx[..], &user, &["--add-to", "fee.json"]].concat());
+    let batch = ["batch", "--reference-depth", "1", "fee.json"];
+    assert!(scene.failure(3, &batch).contains("wallet.words"));
+    scene.report(&["wallet", "new"]);
+    assert!(scene.failure(3, &batch).contains("own no cell that could collect them"));
+    assert!(scene.failure(3, &[&batch[..], &["--operator", "9"]].concat()).contains("cell 9 holds no bitcoin account"));
+    assert!(scene.failure(3, &[&batch[..], &["--operator", "64"]].concat()).contains("cell 64"));
+    // Nothing was applied, and nothing waits twice. A deposit of his is credited in the same batch, ahead of the fees.
+    let owner = scene.owner("7");
+    scene.report(&[&["regtest", "deposit", "--owner", &owner, "--amount", "900"], &user[..]].concat());
+    let report = scene.report(&batch);
+    assert_eq!((&report["batch"], &report["applied"], &report["operator"]), (&0.into(), &1.into(), &2.into()));
+    let cells = scene.report(&["inspect", "rollup/batches/0.batch"]);
+    assert_eq!(cells["format"], "batch");
+
+    // Without fees nobody is needed; a cell that is named is used.
+    fs::remove_file(&words).unwrap();
+    let free = ["tx", "transfer", "--from", "0", "--to", "1", "--amount", "1"];
+    scene.report(&[&free[..], &user, &["--add-to", "free.json"]].concat());
+    let report = scene.report(&["batch", "--reference-depth", "1", "free.json"]);
+    assert_eq!((&report["applied"], &report["operator"]), (&1.into(), &Value::Null));
+    scene.report(&[&free[..], &user, &["--fee", "2", "--add-to", "named.json"]].concat());
+    let report = scene.report(&["batch", "--reference-depth", "1", "named.json", "--operator", "1"]);
+    assert_eq!((&report["applied"], &report["operator"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn a_batch_says_what_waits_and_fails_if_all_is_rejected() {
+    let scene = Scene::funded();
+    let waiting = scene.report(&["batch"]);
+    assert_eq!(waiting["batch"], Value::Null);
+    // The deposits stand at heights 106 and 107, which is the tip, and need 6 confirmations.
+    let waits = |height: u32, blocks: u32, amount_sat: u32| serde_json::json!({ "what": "deposit", "amount_sat": amount_sat, "height": height, "blocks": blocks });
+    assert_eq!(waiting["waits"], serde_json::json!([waits(106, 4, 50_000), waits(107, 5, 7_000)]));
+    let text = String::from_utf8(scene.run(&["batch"]).stdout).unwrap();
+    assert!(text.contains("waits      deposit of 7000 sat at height 107, for 5 more blocks"), "{text}");
+    assert!(text.ends_with("nothing to apply yet, so there is no batch\n"), "{text}");
+    scene.report(&["regtest", "mine", "4"]);
+    let report = scene.report(&["batch"]);
+    assert_eq!((&report["deposits"], &report["waits"]), (&1.into(), &serde_json::json!([waits(107, 1, 7_000)])));
+
+    let tx = ["tx", "transfer", "--from", "0", "--to", "1", "--amount", "60000", "--force", "--add-to", "bad.json"];
+    scene.report(&tx);
+    // With a batch of the deposit, and with none.
+    scene.report(&["regtest", "mine", "1"]);
+    for batch in [1.into(), Value::Null] {
+        let rejected = scene.run(&["--json", "batch", "bad.json"]);
+        assert_eq!(rejected.status.code(), Some(4), "{}", stderr(&rejected));
+        let report: Value = serde_json::from_slice(&rejected.stdout).unwrap();
+        assert_eq!((&report["batch"], report["rejected"].as_array().map(Vec::len)), (&batch, Some(1)));
+        assert!(stderr(&rejected).contains("all 1 transactions were rejected"));
+    }
+}
+
+#[test]
+fn what_the_chain_has_is_not_taken_back() {
+    let scene = Scene::funded();
+    let batch = |options: &[&str]| scene.report(&[&["batch", "--reference-depth", "1"], options].concat());
+    assert_eq!(batch(&[])["batch"], 0);
+    assert_eq!(batch(&["--take-back", "0"])["batch"], 0, "it is not anchored");
+    scene.report(&["prove", "rollup/batches/0.batch"]);
+    scene.report(&["anchor", "run", "--once"]);
+    let take_back = ["batch", "--reference-depth", "1", "--take-back", "0"];
+    assert!(scene.failure(3, &take_back).contains("batch 0 is in the chain"));
+    scene.report(&["regtest", "mine", "6"]);
+    assert!(scene.failure(3, &take_back).contains("batch 0 is final"));
+    assert_eq!(batch(&[])["taken_over"], 0, "nothing was taken back");
+}
+
+/// Makes, proves and anchors the next batch, and looks at the chain's root after it.
+fn bring_in(scene: &Scene, batch: u64, files: &[&str]) -> Value {
+    let report = scene.report(&[&["batch", "--reference-depth", "1"], files].concat());
+    assert_eq!(report["batch"], batch);
+    scene.report(&["prove", &format!("rollup/batches/{batch}.batch")]);
+    scene.report(&["anchor", "run", "--once"]);
+    let followed = scene.report(&["follow"]);
+    assert_eq!((&followed["batches"], &followed["root_verified"]), (&(batch + 1).into(), &report["root_after"]));
+    report
+}
+
+#[test]
+fn a_lost_or_damaged_ledger_is_restored_from_the_chain() {
+    let scene = Scene::funded();
+    let transfer = |amount: &str, file: &str| {
+        scene.report(&["tx", "transfer", "--to", "1", "--amount", amount, "--add-to", file]);
+    };
+    bring_in(&scene, 0, &[]);
+    scene.report(&["regtest", "mine", "6"]);
+    transfer("10", "first.json");
+    bring_in(&scene, 1, &["first.json"]);
+    let intact = scene.report(&["rebuild"]);
+    assert_eq!((&intact["ledger"], &intact["batches"]), (&"intact".into(), &2.into()));
+
+    // Lost: the first batch is final, the second is not.
+    let ledger = scene.path("rollup/ledger.redb");
+    fs::remove_file(&ledger).unwrap();
+    let text = stderr(&scene.run(&["batch"]));
+    assert!(text.contains("there is no ledger") && text.contains("taproof rebuild"), "{text}");
+    let restored = scene.report(&["rebuild"]);
+    assert_eq!((&restored["ledger"], &restored["next_batch"]), (&"restored".into(), &2.into()));
+    assert_eq!((&restored["moved_to"], &restored["transactions_kept"]), (&Value::Null, &Value::Null));
+    assert_eq!(restored["root_rebuilt"], intact["root_rebuilt"]);
+    transfer("20", "second.json");
+    bring_in(&scene, 2, &["second.json"]);
+
+    // The last anchor leaves the chain: the restored ledger takes its batch back.
+    fs::remove_file(&ledger).unwrap();
+    scene.report(&["rebuild"]);
+    reorganise(&scene, 1);
+    assert_eq!(scene.report(&["follow"])["batches"], 2);
+    let again = scene.report(&["batch", "--reference-depth", "1", "--take-back", "2", "second.json"]);
+    assert_eq!((&again["batch"], &again["applied"]), (&2.into(), &1.into()), "{again}");
+
+    // Damaged in the middle of everything: what can be read of it is carried over, and the file is kept.
+    let length = fs::metadata(&ledger).unwrap().len() as usize;
+    fs::copy(&ledger, scene.path("intact.redb")).unwrap();
+    let replaced = scene.report(&["rebuild", "--replace"]);
+    assert_eq!((&replaced["ledger"], &replaced["transactions_kept"]), (&"restored".into(), &1.into()));
+    assert_eq!(scene.report(&["inspect", "rollup/ledger.redb.old"])["format"], "ledger");
+    assert_eq!(scene.report(&["batch", "--reference-depth", "1"])["applied"], 1, "it waited again");
+    let bytes = fs::read(scene.path("intact.redb")).unwrap();
+    fs::write(&ledger, &bytes[..length / 2]).unwrap();
+    assert!(stderr(&scene.run(&["batch"])).contains("taproof rebuild"));
+    let restored = scene.report(&["rebuild"]);
+    assert_eq!(restored["transactions_kept"], Value::Null, "{restored}");
+    let moved_to = restored["moved_to"].as_str().unwrap();
+    assert_eq!(fs::read(scene.path(moved_to)).unwrap(), &bytes[..length / 2]);
+    let text = String::from_utf8(scene.run(&["rebuild"]).stdout).unwrap();
+    assert!(text.ends_with("ledger         intact\n"), "{text}");
+    bring_in(&scene, 2, &["second.json"]);
+}
+
+#[test]
+fn a_rollup_that_exists_is_joined() {
+    let founder = Scene::funded();
+    bring_in(&founder, 0, &[]);
+    founder.report(&["regtest", "mine", "6"]);
+    let checkpoint = founder.report(&["follow", "--export-checkpoint", "final.checkpoint"])["checkpoint"].clone();
+    founder.report(&["tx", "transfer", "--to", "1", "--amount", "10", "--add-to", "first.json"]);
+    let second = bring_in(&founder, 1, &["first.json"]);
+
+    let files = ["params.json", "program.bin"].map(|name| founder.path("rollup").join(name));
+    let [params, program] = files.each_ref().map(|path| path.to_str().unwrap());
+    let join = ["join", params, program];
+    let newcomer = || {
+        let scene = Scene::new();
+        fs::create_dir(scene.path("rollup")).unwrap();
+        fs::copy(founder.path("rollup/regtest.chain"), scene.path("rollup/regtest.chain")).unwrap();
+        scene
+    };
+    let poster = newcomer();
+    let joined = poster.report(&join);
+    assert_eq!((&joined["batches"], &joined["next_batch"]), (&2.into(), &2.into()));
+    assert_eq!(
+        (&joined["root_verified"], &joined["keys"]["missing"].as_array().unwrap().len()),
+        (&second["root_after"], &4)
+    );
+    assert!(poster.failure(1, &join).contains("not overwritten"));
+    // A poster with the founder's keys goes on where the founder stopped.
+    let folders = [founder.path("rollup/keys"), poster.path("rollup/keys")];
+    assert!(Command::new("cp").arg("-r").args(folders).status().unwrap().success());
+    fs::copy(founder.path("rollup/wallet.words"), poster.path("rollup/wallet.words")).unwrap();
+    poster.report(&["tx", "transfer", "--to", "1", "--amount", "5", "--add-to", "third.json"]);
+    bring_in(&poster, 2, &["third.json"]);
+
+    // From a checkpoint: no cells and so no ledger, until all blocks are read.
+    let signer = newcomer();
+    let file = founder.path("final.checkpoint");
+    let joined = signer.report(&[&join[..], &["--checkpoint", file.to_str().unwrap()]].concat());
+    assert_eq!((&joined["root_verified"], &joined["next_batch"]), (&second["root_after"], &Value::Null));
+    assert_eq!(joined["checkpoint"]["digest"], checkpoint["digest"]);
+    assert_eq!(signer.report(&["status"])["root_verified"], second["root_after"]);
+    assert!(stderr(&signer.run(&["batch"])).contains("taproof rebuild"));
+    assert_eq!(signer.report(&["rebuild"])["next_batch"], 2);
+
+    // An interrupted run is gone on with; keys that are another rollup's are named.
+    let interrupted = newcomer();
+    fs::copy(&files[1], interrupted.path("rollup/program.bin")).unwrap();
+    fs::copy(signer.path("rollup/chain.redb"), interrupted.path("rollup/chain.redb")).unwrap();
+    fs::create_dir(interrupted.path("rollup/keys")).unwrap();
+    fs::write(interrupted.path("rollup/keys/transfer-d2-n2-v1.key"), b"no key").unwrap();
+    let joined = interrupted.report(&join);
+    assert_eq!((&joined["root_verified"], &joined["next_batch"]), (&second["root_after"], &2.into()));
+    assert!(joined["keys"]["unusable"][0].as_str().unwrap().starts_with("transfer-d2-n2-v1: "));
+
+    // What does not belong together is refused, and nothing is made.
+    let other = newcomer();
+    alter(&files[1], 200);
+    other.failure(3, &join);
+    fs::write(&files[1], b"").unwrap();
+    other.failure(3, &join);
+    let nowhere = Scene::new();
+    fs::copy(poster.path("rollup/program.bin"), &files[1]).unwrap();
+    assert!(nowhere.failure(3, &join).contains("there is no chain"));
+    assert!(!nowhere.path("rollup").exists() && !other.path("rollup/params.json").exists());
 }

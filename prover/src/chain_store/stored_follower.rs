@@ -154,7 +154,14 @@ impl StoredFollower {
         follow::expect_network(source, params.network)?;
         let block = checkpoint.block();
         match source.block_hash(block.height)? {
-            Some(hash) if hash == block.hash => Self::go_on(store, source, params, program, checkpoint),
+            Some(hash) if hash == block.hash => {
+                let begun = Self::go_on(store, source, params, program, checkpoint.clone())?;
+                // Whole blocks are followed by many commands, which are not told of the checkpoint again.
+                if begun.store.view() == View::Full {
+                    begun.store.begin_at(&checkpoint)?;
+                }
+                Ok(begun)
+            }
             Some(_) => Err(FollowError::Checkpoint(block)),
             None => Err(FollowError::TooShort(block.height)),
         }

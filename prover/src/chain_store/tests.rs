@@ -134,6 +134,30 @@ fn log_of(store: &ChainStore) -> Vec<FinalEvent> {
 }
 
 #[test]
+fn a_store_that_begins_at_a_checkpoint_has_what_comes_after_it() {
+    let mut scene = Scene::new();
+    let checkpoint = scene.follow(&scene.store("whole.redb")).expect("a steady source").2.checkpoint().expect("whole");
+    assert!(checkpoint.tip().payouts > 0, "its payouts are not counted from the first");
+    let store = scene.store("begun.redb");
+    let (node, params, program) = (&scene.toy.node, scene.toy.params.clone(), scene.toy.program.clone());
+    let begun = StoredFollower::open_at(store.clone(), node, params, program, checkpoint.clone());
+    assert_eq!(*begun.expect("the chain has its block").origin(), Origin::Checkpoint(checkpoint.block()));
+    // Whoever opens the store now is not told of the checkpoint.
+    let (origin, events, _) = scene.follow(&store).expect("a steady source");
+    assert_eq!((origin, events.len()), (Origin::Checkpoint(checkpoint.block()), 0));
+    let withdrawal = scene.toy.withdraw(1, Destination::P2wpkh([5; 20]), 60);
+    let payload = scene.toy.batch(&[], &[withdrawal]);
+    scene.toy.anchor(&payload);
+    scene.toy.node.mine(FINAL_DEPTH_BLOCKS).expect("valid");
+    scene.follow(&store).expect("a steady source");
+    let log = log_of(&store);
+    let [FinalEvent::Anchor(anchor), FinalEvent::Payout(payout)] = &log[..] else { panic!("{log:?}") };
+    assert_eq!((anchor.batch, payout.index), (2, 1));
+    assert_eq!(store.payout(1).expect("sound"), Some(*payout));
+    assert_eq!(store.payout(0).expect("sound"), None);
+}
+
+#[test]
 fn what_is_final_is_kept_once_and_following_goes_on() {
     let mut scene = Scene::new();
     let store = scene.store("chain.redb");

@@ -4,8 +4,8 @@ use super::{
     Global,
     data_dir::expect_absent,
     failure::{Exit, Failure, Fallible, Result},
-    follow::rebuilt,
     output::open_output,
+    rebuild::rebuilt,
     session::{NodeOptions, Session},
     tx::cell,
 };

@@ -1,20 +1,24 @@
 //! `taproof batch`.
 
+mod operator;
+mod report;
+
 use super::{
     Global,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     session::{NodeOptions, Session, Source, ledger_failure, not_followed},
     tx::cell,
+    wallet::WalletOptions,
 };
 use clap::Args;
-use serde::Serialize;
-use std::{fmt, path::PathBuf};
+use report::{ChunkReport, Rejection, Report, Wait};
+use std::{collections::BTreeSet, path::PathBuf};
 use taproof::{
     artefact::{self, transactions::TransactionFile},
     batch::{BatchFile, BatchHeader},
     follow::{catch_up, start},
-    ledger::{AppliedBatch, Ledger, ScannedDeposit},
+    ledger::{AppliedBatch, Ledger, LedgerError, ScannedDeposit},
 };
 use taproof_circuits::{
     state::Plan,
@@ -30,23 +34,28 @@ use taproof_verifier::{
 /// Applies exits, deposits and transactions, and cuts them into the chunks of the next batch.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Deposits and exit requests come from the chain. A transaction that is refused is listed with its reason and the batch goes on.
-Where somebody else's batch got into the chain, the ledger takes it over first, in place of one of its own.
+Deposits and exit requests come from the chain. A transaction that is refused is listed with its reason and the batch goes on; if all
+are refused, the exit code is 4. Where somebody else's batch got into the chain, the ledger takes it over first, in place of one of its
+own.
 
-Example:
+Examples:
   taproof batch payments.json more.json
+  taproof batch payments.json --operator 7
   taproof batch --reference-depth 1      # on a regtest chain that nobody reorganises")]
 pub(crate) struct BatchCommand {
     /// Files of transactions, as `taproof tx` and `taproof import-block` write them.
     transactions: Vec<PathBuf>,
-    /// The account that collects the fees in bitcoin.
-    #[arg(long, default_value = "0", value_parser = cell, value_name = "CELL")]
-    operator: CellIndex,
+    /// The account that collects the fees in bitcoin. If not given, and there are fees, it is an account of the wallet's: of the lowest
+    /// of its first 20 owner's keys that has one. Without one, nothing is applied.
+    #[arg(long, value_parser = cell, value_name = "CELL")]
+    operator: Option<CellIndex>,
+    #[command(flatten)]
+    wallet: WalletOptions,
     /// The most chunks of the batch.
     #[arg(long, default_value_t = 256, value_name = "N")]
     chunks_max: usize,
     /// Takes this batch and all after it back first, as when a reorganisation moved its deposits: what they credited and applied
-    /// waits again. Final batches stay.
+    /// waits again. Batches that the chain has stay.
     #[arg(long, value_name = "N")]
     take_back: Option<u64>,
     /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip. If a reorganisation moves deposits up to
@@ -57,121 +66,43 @@ pub(crate) struct BatchCommand {
     node: NodeOptions,
 }
 
-#[derive(Serialize)]
-struct Rejection {
-    transaction: Option<Transaction>,
-    reason: String,
-}
-
-#[derive(Serialize)]
-struct ChunkReport {
-    circuit: String,
-    records: usize,
-}
-
-#[derive(Serialize)]
-struct Report {
-    batch: Option<u64>,
-    file: Option<PathBuf>,
-    taken_over: u64,
-    reference: BlockId,
-    deposits: usize,
-    void_deposits: u64,
-    exits_served: usize,
-    exits_refuted: usize,
-    applied: usize,
-    rejected: Vec<Rejection>,
-    waiting: usize,
-    chunks: Vec<ChunkReport>,
-    root_after: String,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for rejection in &self.rejected {
-            match &rejection.transaction {
-                Some(transaction) => {
-                    let payment = transaction.payment();
-                    let kind = transaction.kind();
-                    write!(f, "rejected: {kind} of {} from cell {}", payment.amount, payment.from)?;
-                    writeln!(f, ", nonce {}: {}", payment.nonce, rejection.reason)?;
-                }
-                None => writeln!(f, "rejected: {}", rejection.reason)?,
-            }
-        }
-        if self.taken_over > 0 {
-            writeln!(f, "taken over {} batches that somebody else anchored", self.taken_over)?;
-        }
-        let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {
-            return write!(f, "nothing to apply, so there is no batch");
-        };
-        writeln!(f, "batch      {number} in {}", file.display())?;
-        writeln!(f, "refers to  {}", self.reference)?;
-        if self.exits_served + self.exits_refuted > 0 {
-            writeln!(f, "exits      {} served, {} refuted", self.exits_served, self.exits_refuted)?;
-        }
-        if self.void_deposits > 0 {
-            writeln!(f, "void       {} deposits, which their depositors can take back", self.void_deposits)?;
-        }
-        write!(f, "applied    {} deposits, {} transactions", self.deposits, self.applied)?;
-        writeln!(f, "; {} rejected, {} waiting", self.rejected.len(), self.waiting)?;
-        let chunks: Vec<String> =
-            self.chunks.iter().map(|chunk| format!("{} ({})", chunk.circuit, chunk.records)).collect();
-        writeln!(f, "chunks     {}", chunks.join(", "))?;
-        write!(f, "root after {}", self.root_after)
-    }
-}
-
 impl BatchCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
         let mut ledger = session.ledger()?;
-        if let Some(batch) = self.take_back {
-            ledger.rewind_to(batch).map_err(ledger_failure)?;
-        }
-        let mut rejected = Vec::new();
-        let mut transactions = Vec::new();
-        for path in &self.transactions {
-            let file = TransactionFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?;
-            for entry in file.transactions {
-                match entry {
-                    Ok(transaction) => transactions.push(transaction),
-                    Err(malformed) => {
-                        rejected
-                            .push(Rejection { transaction: None, reason: format!("{}: {malformed}", path.display()) });
-                    }
-                }
-            }
-        }
+        let (given, malformed) = self.read_transactions()?;
         let spinner = global.console().spinner("following the chain");
         let source = session.source(&self.node)?;
         let follower = session.follow(&source, |_| ())?;
         let taken_over = take_over(&session, &source, &mut ledger, &follower)?;
+        settle(&mut ledger, &follower)?;
+        if let Some(batch) = self.take_back {
+            take_back(&mut ledger, &follower, batch)?;
+        }
         take_deposits(&mut ledger, &follower)?;
         let exits: Vec<_> = follower.pending_exits().copied().collect();
         ledger.set_exits(&exits).map_err(ledger_failure)?;
-        ledger.add_transactions(&transactions).map_err(ledger_failure)?;
-        spinner.set_message("applying transactions");
+        let new = not_waiting(&ledger, given)?;
         let depth = ledger.state().depth();
         let reference = reference(&follower, &ledger, self.reference_depth)?;
-        let plan = Plan {
+        let void_below = session.params.void_below(reference.height);
+        let mut plan = Plan {
             height_blocks: reference.height,
             slots: session.slots(depth)?,
-            operators: [(Token::BITCOIN, self.operator)].into(),
+            operators: Default::default(),
             chunks_max: self.chunks_max,
         };
-        let void_below = session.params.void_below(reference.height);
+        let operator = self.operator_of(&ledger, &plan, void_below, &new, global)?;
+        plan.operators.extend(operator.map(|cell| (Token::BITCOIN, cell)));
+        ledger.add_transactions(&new).map_err(ledger_failure)?;
+        spinner.set_message("applying transactions");
         let consumed_before = ledger.deposits_consumed();
         let applied = ledger.apply(&plan, depth, void_below, |applied| batch_file(&session, applied, reference));
         let applied = applied.map_err(ledger_failure)?;
-        rejected.extend(
-            applied
-                .rejected()
-                .map(|(transaction, reason)| Rejection { transaction: Some(*transaction), reason: reason.to_string() }),
-        );
         let made = !applied.batch.chunks.is_empty();
         let file = if made { Some(write(&session, &ledger, applied.number)?) } else { None };
         spinner.finish_and_clear();
+        let rejected = applied.rejected().map(|(transaction, reason)| Rejection::new(transaction, reason));
         let chunk = |chunk: &taproof_circuits::chunk::witness::ChunkWitness| ChunkReport {
             circuit: chunk.statement.circuit.to_string(),
             records: chunk.slots.len(),
@@ -183,18 +114,91 @@ impl BatchCommand {
             file,
             taken_over,
             reference,
+            operator,
             void_deposits: applied.deposits_consumed - consumed_before - credited,
             exits_served: count(Outcome::Served),
             exits_refuted: count(Outcome::Refuted),
             deposits: applied.batch.deposits_applied,
             applied: applied.batch.applied.len(),
-            rejected,
+            rejected: malformed.into_iter().chain(rejected).collect(),
             waiting: applied.batch.left_over.len(),
+            waits: waits(&follower, reference, self.reference_depth),
             chunks: applied.batch.chunks.iter().map(chunk).collect(),
             root_after: super::element_text(&applied.batch.root_after),
         };
-        global.console().report(&report, ToString::to_string)
+        global.console().report(&report, ToString::to_string)?;
+        if report.applied == 0 && report.waiting == 0 && !report.rejected.is_empty() {
+            let failure =
+                Failure::new(Exit::Refuted, format!("all {} transactions were rejected", report.rejected.len()));
+            return Err(failure.advise("the report has the reasons; `taproof tx` checks what it signs"));
+        }
+        Ok(())
     }
+
+    /// The transactions of the files, and what is none in them.
+    fn read_transactions(&self) -> Result<(Vec<Transaction>, Vec<Rejection>)> {
+        let (mut transactions, mut malformed) = (Vec::new(), Vec::new());
+        for path in &self.transactions {
+            let file = TransactionFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?;
+            for entry in file.transactions {
+                match entry {
+                    Ok(transaction) => transactions.push(transaction),
+                    Err(entry) => malformed.push(Rejection::malformed(format!("{}: {entry}", path.display()))),
+                }
+            }
+        }
+        Ok((transactions, malformed))
+    }
+}
+
+/// Those transactions that do not wait in the ledger already, as after a batch that failed.
+fn not_waiting(ledger: &Ledger, given: Vec<Transaction>) -> Result<Vec<Transaction>> {
+    let waiting = ledger.transactions().map_err(ledger_failure)?;
+    let waiting: BTreeSet<Vec<u8>> = waiting.iter().map(Transaction::to_bytes).collect();
+    Ok(given.into_iter().filter(|transaction| !waiting.contains(&transaction.to_bytes())).collect())
+}
+
+/// Forgets how to take back what is final on the chain, which the ledger agrees with.
+fn settle(ledger: &mut Ledger, follower: &Follower) -> Result {
+    let first_unfinal = final_batches(follower);
+    if ledger.first_unfinal().map_err(ledger_failure)? < first_unfinal {
+        ledger.forget_before(first_unfinal).map_err(ledger_failure)?;
+    }
+    Ok(())
+}
+
+/// How many batches are final.
+fn final_batches(follower: &Follower) -> u64 {
+    follower.checkpoint().map_or(0, |checkpoint| checkpoint.tip().batches)
+}
+
+/// Takes back batches that the chain does not have.
+fn take_back(ledger: &mut Ledger, follower: &Follower, batch: u64) -> Result {
+    if batch < final_batches(follower) {
+        return Err(Failure::of(Exit::Input, LedgerError::Final(batch)));
+    }
+    let anchored = follower.tip().batches;
+    if batch < anchored {
+        let failure = Failure::new(Exit::Input, format!("batch {batch} is in the chain, which has {anchored} batches"));
+        return Err(failure.advise("it can be taken back once a reorganisation has taken its anchor away"));
+    }
+    ledger.rewind_to(batch).map_err(ledger_failure)
+}
+
+/// The deposits and exit requests that lie above the block that the batch refers to, with the number of blocks that they still need.
+fn waits(follower: &Follower, reference: BlockId, depth_blocks: u32) -> Vec<Wait> {
+    let tip_height = follower.scanned().height;
+    let wait = |what, amount_sat, height: u32| Wait {
+        what,
+        amount_sat,
+        height,
+        // The next batch refers to a block of that many confirmations, and no earlier one than this.
+        blocks: (height + depth_blocks - 1).saturating_sub(tip_height),
+    };
+    let deposits = follower.pending_deposits().filter(|deposit| deposit.height > reference.height);
+    let deposits = deposits.map(|scanned| wait("deposit", scanned.deposit.amount_sat, scanned.height));
+    let exits = follower.pending_exits().filter(|exit| exit.height > reference.height);
+    deposits.chain(exits.map(|exit| wait("exit", exit.request.record().amount, exit.height))).collect()
 }
 
 /// Takes over what others anchored, if anything; gives how many batches that were.

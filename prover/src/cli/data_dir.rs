@@ -41,6 +41,11 @@ impl DataDir {
         self.0.join("ledger.redb")
     }
 
+    /// A ledger that is being made in the place of a damaged one.
+    pub(crate) fn new_ledger(&self) -> PathBuf {
+        self.0.join("ledger.redb.new")
+    }
+
     /// What a follower keeps.
     pub(crate) fn chain_store(&self) -> PathBuf {
         self.0.join("chain.redb")
@@ -111,6 +116,16 @@ impl DataDir {
         let Some(parent) = path.parent() else { return Ok(()) };
         fs::create_dir_all(parent).or_exit_while(Exit::Failed, format!("cannot create {}", parent.display()))
     }
+}
+
+/// Gives a file that is in the way another name, `NAME.old` or `NAME.old.N`, whichever is free; gives the new path.
+pub(crate) fn move_aside(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let numbered = (1..).map(|number: u32| format!("{name}.old.{number}"));
+    let mut names = std::iter::once(format!("{name}.old")).chain(numbered).map(|name| path.with_file_name(name));
+    let free = names.find(|path| !path.exists()).expect("a folder has fewer files than there are numbers");
+    fs::rename(path, &free).or_exit_while(Exit::Failed, format!("cannot rename {}", path.display()))?;
+    Ok(free)
 }
 
 /// The folder for what can be made anew: `taproof` in the user's cache.

@@ -1,25 +1,19 @@
-//! `taproof follow` and `taproof rebuild`.
+//! `taproof follow`.
 
 use super::{
     Global,
-    data_dir::expect_absent,
-    failure::{Exit, Failure, Result},
+    failure::Result,
     light::{CAVEATS, CheckpointReport, LightOptions},
-    output::{open_output, write_json},
     session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
 use clap::Args;
 use serde::Serialize;
-use std::{fmt, path::PathBuf};
+use std::fmt;
 use taproof::{
     chain_store::{FinalEvent, StoredFollower},
     follow::FollowError,
-    output_file::Access,
-    rebuild,
 };
-use taproof_circuits::state::State;
 use taproof_verifier::{
-    cell::Cell,
     follow::{Event, Follower},
     headers::BlockId,
 };
@@ -220,73 +214,4 @@ fn follow_whole(session: &Session, source: &Source, rewound: &mut dyn FnMut(Bloc
     });
     followed.map_err(not_followed)?;
     Ok(stored)
-}
-
-/// Rebuilds the whole state from the chain alone, and compares its root with the verified one.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  taproof rebuild --out state.json")]
-pub(crate) struct Rebuild {
-    #[command(flatten)]
-    node: NodeOptions,
-    /// Writes the cells to this file, as JSON.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-}
-
-#[derive(Serialize)]
-struct RebuildReport {
-    batches: u64,
-    accounts: usize,
-    balance_sat: u128,
-    root_verified: String,
-    root_rebuilt: String,
-    out: Option<PathBuf>,
-}
-
-/// Rebuilds the state from the chain alone.
-pub(super) fn rebuilt(session: &Session, node: &NodeOptions, global: &Global) -> Result<(Follower, State)> {
-    let source = session.source(node)?;
-    let spinner = global.console().spinner("rebuilding the state");
-    let (params, program) = (session.params.clone(), session.program.clone());
-    let (follower, state) = rebuild::rebuild(source.chain(), params, program, |_| ())?;
-    spinner.finish_and_clear();
-    if state.root() != follower.tip().root {
-        let (rebuilt, verified) = (super::element_text(&state.root()), super::element_text(&follower.tip().root));
-        return Err(Failure::new(Exit::Refuted, format!("rebuilt root {rebuilt}, verified root {verified}")));
-    }
-    Ok((follower, state))
-}
-
-impl Rebuild {
-    pub(crate) fn run(self, global: &Global) -> Result {
-        let out = self.out.as_deref().map(|path| {
-            expect_absent(path)?;
-            open_output(path, Access::Public, &[])
-        });
-        let out = out.transpose()?;
-        let console = global.console().beside(&out);
-        let session = Session::open(global)?;
-        let (follower, state) = rebuilt(&session, &self.node, global)?;
-        if let Some(out) = out {
-            write_json(out, &state.tree().snapshot())?;
-        }
-        let balances = state.tree().cells().map(|(_, cell)| match cell {
-            Cell::Account(account) => u128::from(account.balance),
-            _ => 0,
-        });
-        let report = RebuildReport {
-            batches: follower.tip().batches,
-            accounts: state.tree().cells().count(),
-            balance_sat: balances.sum(),
-            root_verified: super::element_text(&follower.tip().root),
-            root_rebuilt: super::element_text(&state.root()),
-            out: self.out,
-        };
-        console.report(&report, |report| {
-            format!(
-                "{} accounts after {} batches\nroot verified  {}\nroot rebuilt   {}",
-                report.accounts, report.batches, report.root_verified, report.root_rebuilt
-            )
-        })
-    }
 }

@@ -53,13 +53,19 @@ pub(crate) struct LightOptions {
     export_checkpoint: Option<PathBuf>,
 }
 
-/// A checkpoint that was written.
+/// A checkpoint that was written, or begun at.
 #[derive(Serialize)]
 pub(crate) struct CheckpointReport {
     /// The final block.
     block: BlockId,
     /// The SHA-256 of the checkpoint, which is the same for all who follow.
     digest: String,
+}
+
+impl CheckpointReport {
+    pub(crate) fn new(file: &CheckpointFile) -> Self {
+        Self { block: file.0.block(), digest: file.digest().to_string() }
+    }
 }
 
 impl fmt::Display for CheckpointReport {
@@ -146,7 +152,7 @@ impl LightOptions {
         };
         let file = CheckpointFile(checkpoint);
         artefact::write(path, &file).or_exit(Exit::Failed)?;
-        Ok(Some(CheckpointReport { block: file.0.block(), digest: file.digest().to_string() }))
+        Ok(Some(CheckpointReport::new(&file)))
     }
 
     /// Writes the excerpts if asked, and gives how many there are. Blocks are validated as they are followed.

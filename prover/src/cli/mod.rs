@@ -18,6 +18,7 @@ mod foreign_verify;
 mod import_block;
 mod input;
 mod inspect;
+mod join;
 mod light;
 mod node_advice;
 mod node_options;
@@ -26,6 +27,7 @@ mod overview;
 mod prove;
 mod psbt;
 mod rapidsnark;
+mod rebuild;
 mod regtest;
 mod session;
 mod setup;
@@ -105,6 +107,7 @@ enum Command {
     Demo(demo::Demo),
     Wallet(wallet::WalletCommand),
     Setup(Box<setup::Setup>),
+    Join(join::Join),
     Tx(tx::TxCommand),
     Batch(batch::BatchCommand),
     Prove(Box<prove::Prove>),
@@ -114,7 +117,7 @@ enum Command {
     Follow(follow::Follow),
     Status(overview::Status),
     Report(overview::Report),
-    Rebuild(follow::Rebuild),
+    Rebuild(rebuild::Rebuild),
     ProveAccount(account::ProveAccount),
     VerifyAccount(account::VerifyAccount),
     Export(export::Export),
@@ -142,6 +145,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(command) => command.run(&global),
         Command::Wallet(command) => command.run(&global),
         Command::Setup(command) => command.run(&global),
+        Command::Join(command) => command.run(&global),
         Command::Tx(command) => command.run(&global),
         Command::Batch(command) => command.run(&global),
         Command::Prove(command) => command.run(&global),

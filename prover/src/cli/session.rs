@@ -66,9 +66,16 @@ impl Session {
     /// Reads the parameters and the program.
     pub(crate) fn open(global: &Global) -> Result<Self> {
         let dir = global.data_dir();
-        let params = read_params(&dir.params())?;
-        let bytes = fs::read(dir.program()).or_exit_while(Exit::Input, dir.program().display().to_string())?;
-        let program = Program::from_bytes(&bytes).or_exit_while(Exit::Input, dir.program().display().to_string())?;
+        let (params, program) = (dir.params(), dir.program());
+        Self::read(dir, &params, &program)
+    }
+
+    /// Reads parameters and program from anywhere, for a data directory.
+    pub(crate) fn read(dir: DataDir, params: &Path, program: &Path) -> Result<Self> {
+        let params = read_params(params)?;
+        let doing = program.display().to_string();
+        let bytes = fs::read(program).or_exit_while(Exit::Input, doing.clone())?;
+        let program = Program::from_bytes(&bytes).or_exit_while(Exit::Input, doing)?;
         if program.id() != params.program_id {
             let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
             return Err(Failure::new(Exit::Input, message).advise("restore program.bin from where params.json is from"));
@@ -138,7 +145,8 @@ impl Session {
 pub(crate) fn read_params(path: &Path) -> Result<Params> {
     let text = fs::read_to_string(path).or_exit_while(Exit::Input, path.display().to_string());
     let text = text.map_err(|failure| {
-        if path.exists() { failure } else { failure.advise("make a rollup with `taproof setup`, or name its --dir") }
+        let advice = "make a rollup with `taproof setup`, join one with `taproof join`, or name its --dir";
+        if path.exists() { failure } else { failure.advise(advice) }
     })?;
     serde_json::from_str(&text).or_exit_while(Exit::Input, path.display().to_string())
 }
@@ -187,11 +195,15 @@ fn store_advice(error: &ChainStoreError) -> (Exit, &'static str) {
 pub(crate) fn ledger_failure(error: LedgerError) -> Failure {
     let (exit, advice) = match &error {
         LedgerError::AlreadyOpen(_) => (Exit::Busy, "wait until the other command is done"),
-        LedgerError::NotFound(_) => (Exit::Input, "make a rollup with `taproof setup`"),
-        LedgerError::NotALedger(_) | LedgerError::Corrupted(_) => {
-            (Exit::Input, "move it away and rebuild it from Bitcoin with `taproof rebuild`")
-        }
-        LedgerError::WrongChain { .. } | LedgerError::Version { .. } => (Exit::Input, "name its rollup's --dir"),
+        LedgerError::NotFound(_)
+        | LedgerError::NotALedger(_)
+        | LedgerError::Corrupted(_)
+        | LedgerError::Version { .. } => (Exit::Input, "restore it from Bitcoin with `taproof rebuild`"),
+        LedgerError::WrongChain { .. } => (Exit::Input, "name its rollup's --dir"),
+        LedgerError::Final(_) | LedgerError::NotNext { .. } | LedgerError::Replay(_) => (
+            Exit::Failed,
+            "the chain has left what was final here: make the ledger anew from it with `taproof rebuild --replace`",
+        ),
         LedgerError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
         _ => (Exit::Failed, ""),
     };

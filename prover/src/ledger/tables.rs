@@ -58,6 +58,17 @@ impl Head {
         }
     }
 
+    /// Where a ledger stands that has a state and knows of the batches that made it.
+    pub(super) fn at(state: &State, tip: &Tip) -> Self {
+        Self {
+            next_batch: tip.batches,
+            deposits_consumed: tip.deposits_consumed,
+            // Before the first batch, the tip refers to the rollup's start.
+            reference_height: if tip.batches == 0 { 0 } else { tip.reference.height },
+            ..Self::new(state)
+        }
+    }
+
     /// Whether the chain's batches lead to the same.
     pub(super) fn is_at(&self, tip: &Tip) -> bool {
         // Before the first batch, the tip refers to the rollup's start.

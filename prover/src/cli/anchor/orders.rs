@@ -5,13 +5,13 @@ use crate::cli::{
     Global,
     bridge::expect_within_cap,
     failure::{Exit, Failure, Result},
-    session::Session,
+    session::{self, Session},
 };
 use clap::Args;
 use serde::Serialize;
 use taproof::{
     anchor::FeeRate,
-    anchoring::{BumpOrder, Order, Transition},
+    anchoring::{BumpOrder, Order, State, Transition},
 };
 
 /// Lists the anchors of the data directory with their states and fees.
@@ -97,8 +97,15 @@ impl Abandon {
 fn give(batch: u64, order: Order, global: &Global) -> Result {
     let session = Session::open(global)?;
     let store = existing_store(&session)?;
-    if !store.jobs().map_err(store_failure)?.iter().any(|job| job.batch() == batch) {
-        return Err(Failure::new(Exit::Input, format!("batch {batch} has no anchor here")));
+    let jobs = store.jobs().map_err(store_failure)?;
+    let job = jobs.iter().find(|job| job.batch() == batch);
+    let job = job.ok_or_else(|| Failure::new(Exit::Input, format!("batch {batch} has no anchor here")))?;
+    // The service may not have looked since the anchor became final. If it is another poster's, ours can still be given up.
+    let is_settled = session.chain_store().anchor(batch).map_err(session::store_failure)?.is_some();
+    let is_ours = job.state() == State::Final;
+    if is_ours || (is_settled && !matches!(order, Order::Abandon)) {
+        let failure = Failure::new(Exit::Input, format!("batch {batch} is final: nothing about its anchor can change"));
+        return Err(failure.advise("`taproof anchor status` lists what is still on its way"));
     }
     store.put_order(batch, order).map_err(store_failure)?;
     let report = serde_json::json!({ "batch": batch, "ordered": true });

@@ -1,0 +1,131 @@
+//! What `taproof batch` tells.
+
+use serde::Serialize;
+use std::{fmt, path::PathBuf};
+use taproof_circuits::transaction::Transaction;
+use taproof_verifier::{cell::CellIndex, headers::BlockId};
+
+/// How many of the deposits and exit requests that wait are listed for people.
+const WAITS_LISTED_MAX: usize = 8;
+
+/// A transaction that is not in the batch, and why.
+#[derive(Serialize)]
+pub(super) struct Rejection {
+    transaction: Option<Transaction>,
+    reason: String,
+}
+
+impl Rejection {
+    pub(super) fn new(transaction: &Transaction, reason: impl fmt::Display) -> Self {
+        Self { transaction: Some(*transaction), reason: reason.to_string() }
+    }
+
+    /// An entry of a file that is no transaction.
+    pub(super) fn malformed(reason: String) -> Self {
+        Self { transaction: None, reason }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct ChunkReport {
+    pub(super) circuit: String,
+    pub(super) records: usize,
+}
+
+/// A deposit or exit request that has too few confirmations for the batch.
+#[derive(Serialize)]
+pub(super) struct Wait {
+    pub(super) what: &'static str,
+    pub(super) amount_sat: u64,
+    /// The height of its block.
+    pub(super) height: u32,
+    /// How many blocks more it takes.
+    pub(super) blocks: u32,
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, amount_sat, height, blocks } = self;
+        let unit = if *blocks == 1 { "block" } else { "blocks" };
+        write!(f, "{what} of {amount_sat} sat at height {height}, for {blocks} more {unit}")
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    pub(super) batch: Option<u64>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) taken_over: u64,
+    pub(super) reference: BlockId,
+    /// The account that collects the fees, if there are any.
+    pub(super) operator: Option<CellIndex>,
+    pub(super) deposits: usize,
+    pub(super) void_deposits: u64,
+    pub(super) exits_served: usize,
+    pub(super) exits_refuted: usize,
+    pub(super) applied: usize,
+    pub(super) rejected: Vec<Rejection>,
+    /// Transactions that found no room.
+    pub(super) waiting: usize,
+    /// What has too few confirmations.
+    pub(super) waits: Vec<Wait>,
+    pub(super) chunks: Vec<ChunkReport>,
+    pub(super) root_after: String,
+}
+
+impl Report {
+    fn write_rejected(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for rejection in &self.rejected {
+            match &rejection.transaction {
+                Some(transaction) => {
+                    let payment = transaction.payment();
+                    let kind = transaction.kind();
+                    write!(f, "rejected: {kind} of {} from cell {}", payment.amount, payment.from)?;
+                    writeln!(f, ", nonce {}: {}", payment.nonce, rejection.reason)?;
+                }
+                None => writeln!(f, "rejected: {}", rejection.reason)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write_waits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = self.waits.iter().take(WAITS_LISTED_MAX);
+        listed.into_iter().try_for_each(|wait| writeln!(f, "waits      {wait}"))?;
+        match self.waits.len().saturating_sub(WAITS_LISTED_MAX) {
+            0 => Ok(()),
+            more => writeln!(f, "waits      {more} more deposits and exits"),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_rejected(f)?;
+        if self.taken_over > 0 {
+            writeln!(f, "taken over {} batches that somebody else anchored", self.taken_over)?;
+        }
+        self.write_waits(f)?;
+        let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {
+            let yet = if self.waits.is_empty() { "" } else { " yet" };
+            return write!(f, "nothing to apply{yet}, so there is no batch");
+        };
+        writeln!(f, "batch      {number} in {}", file.display())?;
+        writeln!(f, "refers to  {}", self.reference)?;
+        if let Some(operator) = self.operator {
+            writeln!(f, "fees to    cell {operator}")?;
+        }
+        if self.exits_served + self.exits_refuted > 0 {
+            writeln!(f, "exits      {} served, {} refuted", self.exits_served, self.exits_refuted)?;
+        }
+        if self.void_deposits > 0 {
+            writeln!(f, "void       {} deposits, which their depositors can take back", self.void_deposits)?;
+        }
+        write!(f, "applied    {} deposits, {} transactions", self.deposits, self.applied)?;
+        writeln!(f, "; {} rejected, {} waiting", self.rejected.len(), self.waiting)?;
+        let chunks: Vec<String> =
+            self.chunks.iter().map(|chunk| format!("{} ({})", chunk.circuit, chunk.records)).collect();
+        writeln!(f, "chunks     {}", chunks.join(", "))?;
+        write!(f, "root after {}", self.root_after)
+    }
+}

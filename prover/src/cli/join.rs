@@ -1,0 +1,221 @@
+//! `taproof join`.
+
+use super::{
+    Global,
+    data_dir::expect_absent,
+    failure::{Exit, Failure, Fallible, Result},
+    light::CheckpointReport,
+    rebuild::{expect_root, rebuild_failure},
+    session::{NodeOptions, Session, Source, ledger_failure, not_followed},
+};
+use bitcoin::Network;
+use clap::Args;
+use serde::Serialize;
+use std::{fmt, fs, path::PathBuf};
+use taproof::{
+    artefact,
+    chain_store::{Origin, StoredFollower},
+    follow::FollowError,
+    founding::RollupIdentity,
+    key_file::Key,
+    key_ring::key_path,
+    ledger::Ledger,
+    light::CheckpointFile,
+    output_file::{Access, write_file},
+    rebuild::{self, Restoration},
+};
+use taproof_verifier::headers::BlockId;
+
+/// Makes the data directory of a rollup that exists, from its parameters, its program and the chain.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Parameters and program are params.json and program.bin of anybody who follows the rollup; they say which rollup it is, so take them from
+somebody you trust, or compare them. All else comes from blocks: the ledger, so that batches can be made here, and the tip.
+
+With --checkpoint, only the blocks after the checkpoint are read. Its root has no cells with it, so there is no ledger: wallets, signers
+and followers need none, and `taproof rebuild` makes one when all blocks are to be had.
+
+The proving keys are not in the chain. Who wants to prove batches copies the folder keys/ from the rollup's founder, before or after; each
+key is compared with the program. `taproof setup` would make others, whose proofs nobody accepts.
+
+Examples:
+  taproof join params.json program.bin --node http://127.0.0.1:38332 --cookie .cookie
+  taproof join params.json program.bin --esplora https://blockstream.info/signet/api
+  taproof join params.json program.bin --checkpoint final.checkpoint --node http://127.0.0.1:38332 --cookie .cookie")]
+pub(crate) struct Join {
+    /// The rollup's params.json.
+    params: PathBuf,
+    /// The rollup's program.bin.
+    program: PathBuf,
+    /// Begins at this checkpoint, which `taproof follow --export-checkpoint` wrote. It is believed, so it must come from somebody you
+    /// trust; two of one block have the same digest.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+/// Whether this machine can prove batches.
+#[derive(Serialize)]
+struct KeysReport {
+    /// The circuits whose keys are here and are the program's.
+    present: Vec<String>,
+    /// The circuits whose keys are missing.
+    missing: Vec<String>,
+    /// The circuits whose files hold something else, each with the fault.
+    unusable: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    chain_id: u32,
+    network: Network,
+    program_id: String,
+    block: BlockId,
+    batches: u64,
+    root_verified: String,
+    /// The number of the next batch; none without a ledger.
+    next_batch: Option<u64>,
+    checkpoint: Option<CheckpointReport>,
+    keys: KeysReport,
+}
+
+impl Join {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        let dir = global.data_dir();
+        [dir.params(), dir.ledger()].iter().try_for_each(|path| expect_absent(path))?;
+        let session = Session::read(dir, &self.params, &self.program)?;
+        session.params.check().or_exit(Exit::Input)?;
+        if RollupIdentity::of(&session.params) != RollupIdentity::derive(&session.params) {
+            let warning = "the rollup's number or marks were set by hand, so another rollup may have the same";
+            global.console().warn(warning);
+        }
+        if self.node.is_embedded()? && !session.dir.chain().exists() {
+            let failure = Failure::new(Exit::Input, format!("there is no chain at {}", session.dir.chain().display()));
+            return Err(failure.advise("name --node or --esplora, or copy the regtest.chain of the rollup there"));
+        }
+        let checkpoint = self.checkpoint.as_ref().map(|path| artefact::read::<CheckpointFile>(path));
+        let checkpoint = checkpoint.transpose().or_exit(Exit::Input)?;
+        let source = session.source(&self.node)?;
+        fs::create_dir_all(session.dir.path())?;
+        let spinner = global.console().spinner("following the chain");
+        // What an interrupted run has left is gone on with; the parameters come last: where they are, the rest is.
+        keep_program(&session)?;
+        let told = checkpoint.as_ref().map(CheckpointReport::new);
+        let (stored, next_batch) = match checkpoint {
+            Some(checkpoint) => (follow_from(&session, &source, checkpoint)?, None),
+            None => {
+                let (stored, ledger) = follow_all(&session, &source)?;
+                (stored, Some(ledger.next_batch()))
+            }
+        };
+        let text = serde_json::to_string_pretty(&session.params)?;
+        write_file(&session.dir.params(), Access::Public, |file| writeln!(file, "{text}"))?;
+        spinner.finish_and_clear();
+        let follower = stored.follower();
+        let report = Report {
+            chain_id: session.params.chain_id.0,
+            network: session.params.network,
+            program_id: session.params.program_id.to_string(),
+            block: follower.scanned(),
+            batches: follower.tip().batches,
+            root_verified: super::element_text(&follower.tip().root),
+            next_batch,
+            checkpoint: told,
+            keys: KeysReport::new(&session),
+        };
+        global.console().report(&report, ToString::to_string)
+    }
+}
+
+/// Writes the program, unless it is there.
+fn keep_program(session: &Session) -> Result {
+    let (path, bytes) = (session.dir.program(), session.program.to_bytes());
+    if fs::read(&path).is_ok_and(|kept| kept == bytes) {
+        return Ok(());
+    }
+    expect_absent(&path)?;
+    Ok(write_file(&path, Access::Public, |file| file.write_all(&bytes))?)
+}
+
+/// Follows from the rollup's start and makes the ledger.
+fn follow_all(session: &Session, source: &Source) -> Result<(StoredFollower, Ledger)> {
+    let mut stored = session.stored_follower(source)?;
+    let restoration = if *stored.origin() == Origin::Start {
+        let mut restoration = Restoration::new(&session.params);
+        let followed = stored.catch_up(source.chain(), |follower, event| {
+            restoration.apply(event)?;
+            restoration.settle(follower.headers().final_block().height)
+        });
+        followed.map_err(rebuild_failure)?;
+        restoration
+    } else {
+        // What the store has is not told again, and the ledger needs all of it.
+        stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())).map_err(not_followed)?;
+        let (params, program) = (session.params.clone(), session.program.clone());
+        let (_, restoration) = rebuild::restore(source.chain(), params, program).map_err(rebuild_failure)?;
+        restoration
+    };
+    let ledger = Ledger::restore(&session.dir.ledger(), restoration, &[]).map_err(ledger_failure)?;
+    expect_root(ledger.state(), stored.follower())?;
+    Ok((stored, ledger))
+}
+
+/// Follows from a checkpoint, which the store keeps.
+fn follow_from(session: &Session, source: &Source, checkpoint: CheckpointFile) -> Result<StoredFollower> {
+    let (params, program) = (session.params.clone(), session.program.clone());
+    let stored = StoredFollower::open_at(session.chain_store(), source.chain(), params, program, checkpoint.0);
+    let mut stored = stored.map_err(not_followed)?;
+    stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())).map_err(not_followed)?;
+    Ok(stored)
+}
+
+impl KeysReport {
+    /// Looks for the program's keys in the data directory.
+    fn new(session: &Session) -> Self {
+        let mut report = Self { present: Vec::new(), missing: Vec::new(), unusable: Vec::new() };
+        for (circuit, known) in session.program.circuits() {
+            let path = key_path(&session.dir.keys(), circuit);
+            match Key::open(&path, circuit) {
+                _ if !path.exists() => report.missing.push(circuit.to_string()),
+                Ok(key) if known.key() == key.verifying_key() => report.present.push(circuit.to_string()),
+                Ok(_) => report.unusable.push(format!("{circuit}: it is not the program's key")),
+                Err(error) => report.unusable.push(format!("{circuit}: {error}")),
+            }
+        }
+        report
+    }
+}
+
+impl fmt::Display for KeysReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.present.len() + self.missing.len() + self.unusable.len();
+        if self.present.len() == count {
+            return write!(f, "keys           all {count}, so batches can be proven here");
+        }
+        write!(f, "keys           {} of {count}", self.present.len())?;
+        self.unusable.iter().try_for_each(|fault| write!(f, "\nunusable key   {fault}"))?;
+        write!(f, "\n               to prove batches, copy keys/ from the rollup's founder; all else works without")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "rollup         {} on {}", self.chain_id, self.network)?;
+        writeln!(f, "program        {}", self.program_id)?;
+        writeln!(f, "tip            {}", self.block)?;
+        writeln!(f, "root verified  {} after {} batches", self.root_verified, self.batches)?;
+        match (&self.checkpoint, self.next_batch) {
+            (Some(checkpoint), _) => {
+                writeln!(f, "believed       checkpoint {checkpoint}")?;
+                writeln!(
+                    f,
+                    "ledger         none: a checkpoint has no cells; `taproof rebuild` makes one from all blocks"
+                )?;
+            }
+            (None, Some(next_batch)) => writeln!(f, "ledger         made; batch {next_batch} is next")?,
+            (None, None) => {}
+        }
+        write!(f, "{}", self.keys)
+    }
+}

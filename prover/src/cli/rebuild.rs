@@ -1,0 +1,219 @@
+//! `taproof rebuild`.
+
+use super::{
+    Global,
+    data_dir::{expect_absent, move_aside},
+    failure::{Exit, Failure, Fallible, Result},
+    output::{open_output, write_json},
+    session::{NodeOptions, Session, ledger_failure, not_followed},
+};
+use clap::Args;
+use serde::Serialize;
+use std::{fmt, fs, path::PathBuf};
+use taproof::{
+    ledger::{Ledger, LedgerError},
+    output_file::Access,
+    rebuild::{self, RebuildError, Restoration},
+};
+use taproof_circuits::state::State;
+use taproof_verifier::{cell::Cell, follow::Follower};
+
+/// Rebuilds the whole state from the chain alone, compares its root with the verified one, and restores the ledger if it is lost.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A ledger that is missing or damaged is made anew: the state, the number of the next batch, and what undoes batches that are not final.
+The damaged file is moved aside, not deleted. Transactions that waited in it are carried over as far as they can be read; what was
+never anchored is nowhere else, so keep the files of transactions. Artefacts of batches are not made again: those that are anchored
+need none, and the next `taproof batch` makes the others.
+
+Examples:
+  taproof rebuild
+  taproof rebuild --out state.json
+  taproof rebuild --replace        # where the chain has left what was final here")]
+pub(crate) struct Rebuild {
+    #[command(flatten)]
+    node: NodeOptions,
+    /// Writes the cells to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Makes the ledger anew though it is intact.
+    #[arg(long)]
+    replace: bool,
+}
+
+/// What was found in the place of the ledger.
+enum Found {
+    /// One that opens, or that another process has open.
+    Intact,
+    /// Nothing.
+    Missing,
+    /// A file that is to be replaced, and why.
+    Unusable(String),
+}
+
+/// What became of the ledger.
+#[derive(Serialize)]
+#[serde(tag = "ledger", rename_all = "snake_case")]
+enum LedgerReport {
+    Intact,
+    Restored {
+        /// The number of the next batch.
+        next_batch: u64,
+        /// Why the file that was there did not serve.
+        fault: Option<String>,
+        /// Where that file is now.
+        moved_to: Option<PathBuf>,
+        /// How many transactions wait again; none if the file that had them is missing or cannot be read.
+        transactions_kept: Option<usize>,
+    },
+}
+
+#[derive(Serialize)]
+struct RebuildReport {
+    batches: u64,
+    accounts: usize,
+    balance_sat: u128,
+    root_verified: String,
+    root_rebuilt: String,
+    out: Option<PathBuf>,
+    #[serde(flatten)]
+    ledger: LedgerReport,
+}
+
+/// Rebuilds the state from the chain alone.
+pub(super) fn rebuilt(session: &Session, node: &NodeOptions, global: &Global) -> Result<(Follower, State)> {
+    let (follower, restoration) = restoration(session, node, global)?;
+    let state = restoration.into_state().map_err(rebuild_failure)?;
+    expect_root(&state, &follower)?;
+    Ok((follower, state))
+}
+
+/// Reads all blocks of the rollup.
+fn restoration(session: &Session, node: &NodeOptions, global: &Global) -> Result<(Follower, Restoration)> {
+    let source = session.source(node)?;
+    let spinner = global.console().spinner("rebuilding the state");
+    let (params, program) = (session.params.clone(), session.program.clone());
+    let restored = rebuild::restore(source.chain(), params, program).map_err(rebuild_failure)?;
+    spinner.finish_and_clear();
+    Ok(restored)
+}
+
+/// Fails if a state is not the one that the follower has verified.
+pub(super) fn expect_root(state: &State, follower: &Follower) -> Result {
+    if state.root() == follower.tip().root {
+        return Ok(());
+    }
+    let (rebuilt, verified) = (super::element_text(&state.root()), super::element_text(&follower.tip().root));
+    Err(Failure::new(Exit::Refuted, format!("rebuilt root {rebuilt}, verified root {verified}")))
+}
+
+/// Gives an error of rebuilding its exit code.
+pub(super) fn rebuild_failure(error: RebuildError) -> Failure {
+    match error {
+        RebuildError::Follow(error) => not_followed(error),
+        error => Failure::of(Exit::Refuted, error),
+    }
+}
+
+impl Rebuild {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        let out = self.out.as_deref().map(|path| {
+            expect_absent(path)?;
+            open_output(path, Access::Public, &[])
+        });
+        let out = out.transpose()?;
+        let console = global.console().beside(&out);
+        let session = Session::open(global)?;
+        let found = self.find(&session)?;
+        let (follower, restoration) = restoration(&session, &self.node, global)?;
+        let (ledger, state) = match found {
+            Found::Intact => (LedgerReport::Intact, restoration.into_state().map_err(rebuild_failure)?),
+            Found::Missing => replace(&session, &follower, restoration, None)?,
+            Found::Unusable(fault) => replace(&session, &follower, restoration, Some(fault))?,
+        };
+        expect_root(&state, &follower)?;
+        if let Some(out) = out {
+            write_json(out, &state.tree().snapshot())?;
+        }
+        let balances = state.tree().cells().map(|(_, cell)| match cell {
+            Cell::Account(account) => u128::from(account.balance),
+            _ => 0,
+        });
+        let report = RebuildReport {
+            batches: follower.tip().batches,
+            accounts: state.tree().cells().count(),
+            balance_sat: balances.sum(),
+            root_verified: super::element_text(&follower.tip().root),
+            root_rebuilt: super::element_text(&state.root()),
+            out: self.out,
+            ledger,
+        };
+        console.report(&report, |report| {
+            format!(
+                "{} accounts after {} batches\nroot verified  {}\nroot rebuilt   {}\n{}",
+                report.accounts, report.batches, report.root_verified, report.root_rebuilt, report.ledger
+            )
+        })
+    }
+
+    /// Looks at the ledger. One of another rollup is none to be moved away.
+    fn find(&self, session: &Session) -> Result<Found> {
+        match Ledger::open(&session.dir.ledger(), session.params.chain_id) {
+            Ok(_) if self.replace => Ok(Found::Unusable("it was to be replaced".to_owned())),
+            Ok(_) => Ok(Found::Intact),
+            Err(LedgerError::AlreadyOpen(_)) if !self.replace => Ok(Found::Intact),
+            Err(LedgerError::NotFound(_)) => Ok(Found::Missing),
+            Err(error @ (LedgerError::NotALedger(_) | LedgerError::Corrupted(_) | LedgerError::Version { .. })) => {
+                Ok(Found::Unusable(error.to_string()))
+            }
+            Err(error) => Err(ledger_failure(error)),
+        }
+    }
+}
+
+/// Makes the ledger anew, beside the one that is there; then that one is moved aside and the new one takes its place. A crash in between
+/// leaves no ledger, and the next run makes one.
+fn replace(
+    session: &Session,
+    follower: &Follower,
+    restoration: Restoration,
+    fault: Option<String>,
+) -> Result<(LedgerReport, State)> {
+    let (path, new) = (session.dir.ledger(), session.dir.new_ledger());
+    let salvaged = fault.as_ref().and_then(|_| Ledger::salvage(&path, follower.tip().batches));
+    if new.exists() {
+        // It is what a run that was interrupted was making.
+        fs::remove_file(&new).or_exit_while(Exit::Failed, new.display().to_string())?;
+    }
+    let waiting = salvaged.as_deref().unwrap_or_default();
+    let ledger = Ledger::restore(&new, restoration, waiting).map_err(ledger_failure)?;
+    let (next_batch, state) = (ledger.next_batch(), ledger.state().clone());
+    drop(ledger);
+    if let Err(failure) = expect_root(&state, follower) {
+        fs::remove_file(&new).or_exit_while(Exit::Failed, new.display().to_string())?;
+        return Err(failure);
+    }
+    let moved_to = fault.as_ref().map(|_| move_aside(&path)).transpose()?;
+    fs::rename(&new, &path).or_exit_while(Exit::Failed, format!("cannot rename {}", new.display()))?;
+    let transactions_kept = salvaged.map(|salvaged| salvaged.len());
+    Ok((LedgerReport::Restored { next_batch, fault, moved_to, transactions_kept }, state))
+}
+
+impl fmt::Display for LedgerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Restored { next_batch, fault, moved_to, transactions_kept } = self else {
+            return write!(f, "ledger         intact");
+        };
+        write!(f, "ledger         restored; batch {next_batch} is next")?;
+        if let Some((fault, moved_to)) = fault.as_ref().zip(moved_to.as_ref()) {
+            write!(f, "\nreplaced       {}: {fault}", moved_to.display())?;
+        }
+        match transactions_kept {
+            Some(count) => write!(f, "\ntransactions   {count} wait again"),
+            None => write!(
+                f,
+                "\ntransactions   those that waited in the old ledger are lost: hand their files to `taproof batch` again"
+            ),
+        }
+    }
+}
