@@ -8,20 +8,22 @@
 //!   at older addresses, the same key as a version 0 witness key hash;
 //! - a bridge signer's key: `m/86'/coin'/1'/0/index`, and the key of a depositor's refund: `m/86'/coin'/2'/0/index`.
 //!
+//! docs/wallet.md says it for users, and how to bring the keys into other wallets.
+//!
 //! `coin` is 0 on mainnet and 1 on test networks (SLIP-44), so that no key is used on both.
 
-use bip39::Mnemonic;
+mod sealed;
+mod words;
+
+pub use sealed::SealedError;
+pub use words::{EncryptedWords, Phrase, WordsFile};
+
 use bitcoin::{
     Address, CompressedPublicKey, KnownHrp, Network, NetworkKind, ScriptBuf, XOnlyPublicKey,
     bip32::{ChildNumber, Xpriv},
     key::{Keypair, Secp256k1},
 };
-use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-};
+use std::{fmt, io, path::PathBuf};
 use taproof_circuits::schnorr::SecretKey;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -29,11 +31,8 @@ use zeroize::{Zeroize, Zeroizing};
 const OWNER_PURPOSE: u32 = 0x7470;
 /// The first step to the poster's keys: BIP-86.
 const POSTER_PURPOSE: u32 = 86;
-/// Bytes of randomness behind a new mnemonic of 24 words.
-const ENTROPY_BYTES: usize = 32;
-/// The longest mnemonic file: 24 words of at most eight letters are shorter by far.
-const MAX_FILE_BYTES: u64 = 1_024;
-
+/// The account of signers' keys.
+const SIGNER_ACCOUNT: u32 = 1;
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -62,6 +61,23 @@ pub enum WalletError {
     /// The file is longer than any mnemonic.
     #[error("{} is longer than a mnemonic", .0.display())]
     FileLength(PathBuf),
+    /// The words are encrypted, and there is no password to open them with.
+    #[error("the words in {} are encrypted", .0.display())]
+    Encrypted(PathBuf),
+    /// The words are encrypted already.
+    #[error("the words in {} are encrypted already", .0.display())]
+    EncryptedAlready(PathBuf),
+    /// A password is empty.
+    #[error("the password is empty")]
+    EmptyPassword,
+    /// Encrypted words are not opened.
+    #[error("cannot open {}: {source}", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: SealedError,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -72,109 +88,6 @@ pub enum WalletError {
         /// The system's reason.
         source: io::Error,
     },
-}
-
-/// The words that every key descends from. They are wiped from memory when dropped and never printed by `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Phrase(Mnemonic);
-
-impl Phrase {
-    /// Makes 24 new words from the operating system's randomness.
-    ///
-    /// # Errors
-    /// [`WalletError::Randomness`].
-    pub fn generate() -> Result<Self, WalletError> {
-        let mut entropy = Zeroizing::new([0u8; ENTROPY_BYTES]);
-        rand::RngCore::try_fill_bytes(&mut rand::rngs::OsRng, entropy.as_mut_slice())
-            .map_err(WalletError::Randomness)?;
-        Ok(Self(Mnemonic::from_entropy(entropy.as_slice())?))
-    }
-
-    /// Checks words, separated by white space, in English.
-    ///
-    /// # Errors
-    /// [`WalletError::Mnemonic`] for an unknown word, a wrong count or a wrong checksum.
-    pub fn parse(words: &str) -> Result<Self, WalletError> {
-        Ok(Self(Mnemonic::parse_in(bip39::Language::English, words)?))
-    }
-
-    /// The words, separated by spaces: who sees them has every key.
-    pub fn reveal(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.0.to_string())
-    }
-
-    /// Writes the words to a new file that only its owner may read, and makes it durable.
-    ///
-    /// # Errors
-    /// [`WalletError::Exists`]; [`WalletError::Io`], after which there is no file.
-    pub fn create_file(&self, path: &Path) -> Result<(), WalletError> {
-        let io_error = |source| WalletError::Io { action: "create", path: path.to_owned(), source };
-        let mut file = private_options().create_new(true).open(path).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => WalletError::Exists(path.to_owned()),
-            _ => io_error(source),
-        })?;
-        let mut line = self.reveal();
-        line.push('\n');
-        let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_all());
-        written.map_err(|source| {
-            // A file that holds half a mnemonic is worse than none; the first error is the one to report.
-            let _ = fs::remove_file(path);
-            io_error(source)
-        })
-    }
-
-    /// Reads the words of a file.
-    ///
-    /// # Errors
-    /// [`WalletError::Permissions`] if others can read it, [`WalletError::FileLength`], [`WalletError::Mnemonic`] and
-    /// [`WalletError::Io`].
-    pub fn read_file(path: &Path) -> Result<Self, WalletError> {
-        let io_error = |source| WalletError::Io { action: "read", path: path.to_owned(), source };
-        let file = File::open(path).map_err(io_error)?;
-        if is_readable_by_others(&file).map_err(io_error)? {
-            return Err(WalletError::Permissions(path.to_owned()));
-        }
-        // The capacity is never exceeded, so no copy of the words is left behind by growing.
-        let mut words = Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize + 1));
-        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut words).map_err(io_error)?;
-        if words.len() as u64 > MAX_FILE_BYTES {
-            return Err(WalletError::FileLength(path.to_owned()));
-        }
-        Self::parse(&words)
-    }
-}
-
-impl fmt::Debug for Phrase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Phrase({} words)", self.0.word_count())
-    }
-}
-
-#[cfg(unix)]
-fn private_options() -> OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
-}
-
-#[cfg(unix)]
-fn is_readable_by_others(file: &File) -> io::Result<bool> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(file.metadata()?.permissions().mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-fn private_options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    options
-}
-
-/// Elsewhere than on Unix a new file inherits the access rules of its folder, which are not looked at.
-#[cfg(not(unix))]
-fn is_readable_by_others(_: &File) -> io::Result<bool> {
-    Ok(false)
 }
 
 /// All keys of one seed on one network.
@@ -234,7 +147,18 @@ impl Wallet {
     /// # Errors
     /// [`WalletError::KeyNumber`] and [`WalletError::Derivation`].
     pub fn signer_key(&self, index: u32) -> Result<PosterKey, WalletError> {
-        self.taproot_key(1, index)
+        self.taproot_key(SIGNER_ACCOUNT, index)
+    }
+
+    /// The same key as a key expression of BIP-380, with the place that it comes from, for other wallets of the same
+    /// words.
+    ///
+    /// # Errors
+    /// [`WalletError::KeyNumber`] and [`WalletError::Derivation`].
+    pub fn signer_key_expression(&self, index: u32) -> Result<String, WalletError> {
+        let key = self.signer_key(index)?.public();
+        let master = self.derive(&[])?.fingerprint(&Secp256k1::new());
+        Ok(format!("[{master}/{POSTER_PURPOSE}h/{}h/{SIGNER_ACCOUNT}h/0/{index}]{key}", self.coin()))
     }
 
     /// The key by which a depositor takes a deposit back.
@@ -340,7 +264,8 @@ pub struct PosterScripts {
 }
 
 impl PosterScripts {
-    /// The poster of a key that an external signer holds. Its coins are those of the key's taproot address without script.
+    /// The poster of a key that an external signer holds. Its coins are those of the key's taproot address without
+    /// script.
     pub fn watch_only(public: XOnlyPublicKey, network: Network) -> Self {
         Self { public, network, witness_v0: None }
     }
@@ -447,33 +372,6 @@ mod tests {
         assert!(matches!(Wallet::from_seed(&[1; 15], Network::Regtest), Err(WalletError::SeedLength(15))));
         assert!(matches!(Wallet::from_seed(&[1; 65], Network::Regtest), Err(WalletError::SeedLength(65))));
         assert!(Wallet::from_seed(&[1; 16], Network::Regtest).is_ok());
-    }
-
-    #[test]
-    fn a_mnemonic_file_is_private_and_never_overwritten() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("words");
-        let phrase = Phrase::generate().expect("the system has randomness");
-        assert_eq!(phrase.reveal().split(' ').count(), 24);
-        assert_ne!(phrase, Phrase::generate().expect("the system has randomness"));
-        phrase.create_file(&path).expect("a new file");
-        assert_eq!(Phrase::read_file(&path).expect("just written"), phrase);
-        let other = Phrase::parse(WORDS).expect("a valid mnemonic");
-        assert!(matches!(other.create_file(&path), Err(WalletError::Exists(_))));
-        assert_eq!(Phrase::read_file(&path).expect("unchanged"), phrase);
-        assert!(matches!(Phrase::read_file(&folder.path().join("none")), Err(WalletError::Io { .. })));
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("our file");
-            assert!(matches!(Phrase::read_file(&path), Err(WalletError::Permissions(_))));
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our file");
-        }
-        fs::write(&path, "abandon ".repeat(12)).expect("our file");
-        assert!(matches!(Phrase::read_file(&path), Err(WalletError::Mnemonic(_))));
-        fs::write(&path, "abandon ".repeat(200)).expect("our file");
-        assert!(matches!(Phrase::read_file(&path), Err(WalletError::FileLength(_))));
     }
 
     #[test]

@@ -578,3 +578,33 @@ fn the_demo_without_a_folder_leaves_one_in_the_cache_and_says_what_to_look_at() 
         assert!(home.join("params.json").is_file());
     }
 }
+
+#[test]
+fn words_are_kept_encrypted_and_opened_with_their_password() {
+    let scene = Scene::new();
+    let file = scene.path("rollup/wallet.words");
+    fs::write(scene.path("password"), "correct horse\r\nanother line\n").expect("our file");
+    fs::write(scene.path("wrong"), "correct horse ").expect("our file");
+    fs::write(scene.path("empty"), "").expect("our file");
+    let with = |arguments: &[&'static str], password| [arguments, &["--wallet-password-file", password]].concat();
+    let keys = ["wallet", "keys"];
+    scene.report(&["wallet", "new"]);
+    let before = (scene.report(&keys), scene.report(&["wallet", "words"]));
+    assert!(scene.failure(3, &["wallet", "encrypt"]).contains("need a password"));
+    assert!(scene.failure(3, &with(&["wallet", "encrypt"], "empty")).contains("password is empty"));
+    assert_eq!(scene.report(&with(&["wallet", "encrypt"], "password"))["encrypted"], true);
+    let sealed = fs::read_to_string(&file).expect("text");
+    assert!(sealed.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n") && sealed.len() < 1_000);
+    assert!(scene.failure(3, &keys).contains("need a password"));
+    assert!(scene.failure(3, &with(&keys, "wrong")).contains("password is wrong"));
+    assert!(scene.failure(3, &with(&["wallet", "encrypt"], "password")).contains("encrypted"));
+    assert!(scene.failure(1, &with(&["wallet", "new", "--encrypt"], "password")).contains("not overwritten"));
+    assert_eq!(scene.report(&with(&["wallet", "words"], "password")), before.1);
+    let mut by_variable = scene.command(&[&["--json"], &keys[..]].concat());
+    by_variable.env("TAPROOF_WALLET_PASSWORD", "correct horse").stdin(Stdio::null());
+    let output = by_variable.output().expect("the binary starts");
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).expect("a report"), before.0);
+    fs::remove_file(&file).expect("our file");
+    scene.report(&with(&["wallet", "new", "--encrypt"], "password"));
+    assert!(fs::read_to_string(&file).expect("text").starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"));
+}

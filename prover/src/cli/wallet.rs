@@ -11,11 +11,13 @@ use bitcoin::Network;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::{
-    fmt,
-    io::{self, Read},
-    path::PathBuf,
+    cell::OnceCell,
+    env, fmt,
+    fs::File,
+    io::{self, IsTerminal, Read},
+    path::{Path, PathBuf},
 };
-use taproof::wallet::{Phrase, Wallet, WalletError};
+use taproof::wallet::{Phrase, Wallet, WalletError, WordsFile};
 use taproof_circuits::schnorr::SecretKey;
 use zeroize::Zeroizing;
 
@@ -24,6 +26,8 @@ use zeroize::Zeroizing;
 #[command(after_help = "\
 Examples:
   taproof wallet new
+  taproof wallet new --encrypt
+  taproof wallet encrypt
   taproof wallet keys --count 3
   taproof wallet import < words.txt")]
 pub(crate) struct WalletCommand {
@@ -34,9 +38,11 @@ pub(crate) struct WalletCommand {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Makes 24 new words and keeps them in the data directory, readable by you alone.
-    New(KeyFile),
+    New(NewFile),
     /// Reads words from standard input and keeps them.
-    Import(KeyFile),
+    Import(NewFile),
+    /// Encrypts the words that are kept with a password, in their place.
+    Encrypt(KeyFile),
     /// Prints the words: whoever sees them has every key.
     Words(KeyFile),
     /// Lists owners' keys and the poster's address.
@@ -50,6 +56,30 @@ pub(crate) struct KeyFile {
     /// The file of the words; `wallet.words` in the data directory if not given.
     #[arg(long, value_name = "FILE")]
     wallet: Option<PathBuf>,
+    /// A file whose first line is the password of encrypted words. TAPROOF_WALLET_PASSWORD may be the password itself;
+    /// without either it is asked for where there is a terminal.
+    #[arg(long, env = PASSWORD_FILE_VARIABLE, value_name = "FILE")]
+    wallet_password_file: Option<PathBuf>,
+    /// The words, once they are read: a password is asked for once.
+    #[arg(skip)]
+    words: OnceCell<Phrase>,
+}
+
+/// The variable that names the file of a password.
+const PASSWORD_FILE_VARIABLE: &str = "TAPROOF_WALLET_PASSWORD_FILE";
+/// The variable that is a password; there is no option for it, which everybody could see in the list of processes.
+const PASSWORD_VARIABLE: &str = "TAPROOF_WALLET_PASSWORD";
+/// The longest file of a password.
+const PASSWORD_BYTES_MAX: u64 = 4_096;
+
+/// Where new words go.
+#[derive(Clone, Debug, Args)]
+struct NewFile {
+    #[command(flatten)]
+    file: KeyFile,
+    /// Encrypts the words with a password, in the format of age.
+    #[arg(long)]
+    encrypt: bool,
 }
 
 /// Which wallet to use.
@@ -99,18 +129,69 @@ impl KeyFile {
     fn path(&self, global: &Global) -> PathBuf {
         self.wallet.clone().unwrap_or_else(|| global.data_dir().wallet())
     }
+
+    /// The words, opened with the password if they are encrypted.
+    fn words(&self, global: &Global) -> Result<Phrase> {
+        if let Some(words) = self.words.get() {
+            return Ok(words.clone());
+        }
+        let path = self.path(global);
+        let file = WordsFile::read(&path).or_exit(Exit::Input).map_err(|failure| {
+            if path.exists() { failure } else { failure.advise("make a wallet with `taproof wallet new`") }
+        })?;
+        let words = match file {
+            WordsFile::Plain(words) => words,
+            WordsFile::Encrypted(words) => {
+                let password = self.password(&path, &["password of"])?;
+                words.open(&password).or_exit(Exit::Input)?
+            }
+        };
+        Ok(self.words.get_or_init(|| words).clone())
+    }
+
+    /// The password from the file, the environment, or the terminal, where each prompt must get the same answer.
+    fn password(&self, path: &Path, prompts: &[&str]) -> Result<Zeroizing<String>> {
+        if let Some(file) = &self.wallet_password_file {
+            let doing = || file.display().to_string();
+            let mut text = Zeroizing::new(String::new());
+            let opened = File::open(file).or_exit_while(Exit::Input, doing())?;
+            opened.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).or_exit_while(Exit::Input, doing())?;
+            return Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()));
+        }
+        if let Ok(password) = env::var(PASSWORD_VARIABLE) {
+            return Ok(Zeroizing::new(password));
+        }
+        if !io::stderr().is_terminal() {
+            let failure = Failure::new(Exit::Input, format!("the words in {} need a password", path.display()));
+            return Err(
+                failure.advise(format!("name its file with --wallet-password-file, or set {PASSWORD_VARIABLE}"))
+            );
+        }
+        let ask =
+            |prompt: &&str| rpassword::prompt_password(format!("{prompt} {}: ", path.display())).map(Zeroizing::new);
+        let answers = prompts.iter().map(ask).collect::<io::Result<Vec<_>>>()?;
+        match answers.iter().all(|answer| *answer == answers[0]) {
+            true => Ok(answers[0].clone()),
+            false => Err(Failure::new(Exit::Input, "the passwords differ")),
+        }
+    }
+
+    /// A password for words that are to be encrypted.
+    fn new_password(&self, path: &Path) -> Result<Zeroizing<String>> {
+        self.password(path, &["new password of", "the same again, of"])
+    }
 }
 
 impl WalletOptions {
     /// Reads the wallet.
     pub(crate) fn open(&self, global: &Global) -> Result<Wallet> {
         let network = self.network(global)?.unwrap_or(Network::Regtest);
-        let phrase = read_phrase(&self.file.path(global))?;
+        let phrase = self.file.words(global)?;
         Ok(Wallet::new(&phrase, &self.passphrase, network))
     }
 
-    /// The network of the data directory's rollup, or the one that is named where there is no rollup; none if neither. Keys differ by
-    /// network, so another one than the rollup's would make keys that own nothing on it.
+    /// The network of the data directory's rollup, or the one that is named where there is no rollup; none if neither.
+    /// Keys differ by network, so another one than the rollup's would make keys that own nothing on it.
     pub(crate) fn network(&self, global: &Global) -> Result<Option<Network>> {
         let path = global.data_dir().params();
         if !path.exists() {
@@ -134,12 +215,6 @@ impl KeyNumber {
     }
 }
 
-fn read_phrase(path: &std::path::Path) -> Result<Phrase> {
-    Phrase::read_file(path).or_exit(Exit::Input).map_err(|failure| {
-        if path.exists() { failure } else { failure.advise("make a wallet with `taproof wallet new`") }
-    })
-}
-
 #[derive(Serialize)]
 struct KeyReport {
     account: u32,
@@ -158,6 +233,7 @@ struct KeysReport {
 #[derive(Serialize)]
 struct WalletReport {
     wallet: PathBuf,
+    encrypted: bool,
 }
 
 impl fmt::Display for KeysReport {
@@ -172,14 +248,24 @@ impl fmt::Display for KeysReport {
 impl WalletCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
         match self.action {
-            Action::New(file) => keep(&Phrase::generate()?, file.path(global), global),
+            Action::New(file) => file.keep(&Phrase::generate()?, global),
             Action::Import(file) => {
                 let mut words = Zeroizing::new(String::new());
                 io::stdin().lock().take(4_096).read_to_string(&mut words)?;
-                keep(&Phrase::parse(&words).or_exit(Exit::Input)?, file.path(global), global)
+                file.keep(&Phrase::parse(&words).or_exit(Exit::Input)?, global)
+            }
+            Action::Encrypt(file) => {
+                let path = file.path(global);
+                // What cannot be encrypted is told before a password is asked for.
+                Phrase::read_file(&path).or_exit(Exit::Input)?;
+                WordsFile::encrypt(&path, &file.new_password(&path)?).or_exit(Exit::Input)?;
+                global.console().report(&WalletReport { wallet: path, encrypted: true }, |report| {
+                    let caution = "copies and backups of the words that were made before are not encrypted";
+                    format!("the words in {} are encrypted; {caution}", report.wallet.display())
+                })
             }
             Action::Words(file) => {
-                let words = read_phrase(&file.path(global))?.reveal();
+                let words = file.words(global)?.reveal();
                 global.console().report(&serde_json::json!({ "words": words.as_str() }), |_| words.as_str())
             }
             Action::Keys(keys) => keys.run(global),
@@ -188,16 +274,31 @@ impl WalletCommand {
     }
 }
 
-fn keep(phrase: &Phrase, path: PathBuf, global: &Global) -> Result {
-    DataDir::create_parent(&path)?;
-    phrase.create_file(&path).map_err(|error| {
-        let exists = matches!(error, WalletError::Exists(_));
-        let failure = Failure::from(error);
-        if exists { failure.advise("name another file with --wallet FILE") } else { failure }
-    })?;
-    global.console().report(&WalletReport { wallet: path }, |report| {
-        format!("words kept in {}; write them down: taproof wallet words", report.wallet.display())
-    })
+impl NewFile {
+    fn keep(&self, phrase: &Phrase, global: &Global) -> Result {
+        let path = self.file.path(global);
+        let exists = || {
+            let failure = Failure::from(WalletError::Exists(path.clone()));
+            failure.advise("name another file with --wallet FILE")
+        };
+        if path.exists() {
+            return Err(exists());
+        }
+        DataDir::create_parent(&path)?;
+        let created = match self.encrypt {
+            true => phrase.create_encrypted_file(&path, &self.file.new_password(&path)?),
+            false => phrase.create_file(&path),
+        };
+        created.map_err(|error| match error {
+            WalletError::Exists(_) => exists(),
+            WalletError::EmptyPassword => Failure::of(Exit::Input, error),
+            error => Failure::from(error),
+        })?;
+        global.console().report(&WalletReport { wallet: path, encrypted: self.encrypt }, |report| {
+            let how = if report.encrypted { "encrypted " } else { "" };
+            format!("words kept {how}in {}; write them down: taproof wallet words", report.wallet.display())
+        })
+    }
 }
 
 impl Keys {
