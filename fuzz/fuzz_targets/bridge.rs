@@ -11,7 +11,7 @@ use taproof::bridge::{
     sign::combine,
 };
 use taproof_verifier::{
-    bitcoin::{Network, Psbt, Script, Transaction, TxOut, consensus::deserialize, constants::genesis_block},
+    bitcoin::{Network, Psbt, Script, Transaction, consensus::deserialize, constants::genesis_block},
     bridge::{Bridge, unspendable_key},
     cell::{ChainId, Depth},
     envelope::Magic,
@@ -50,7 +50,7 @@ fuzz_target!(|input: &[u8]| {
     let Ok(psbt) = Psbt::deserialize(input) else { return };
     let _ = combine(vec![psbt.clone(), psbt.clone()], &PARAMS.bridge);
     let rate = |text: &str| text.parse().expect("a rate");
-    let fee_coins: HashMap<_, TxOut> = HashMap::new();
+    let fee_coins = HashMap::new();
     let fee_bounds = FeeBounds { min: rate("1"), max: rate("100") };
     let scan = BridgeScan::new(PARAMS.clone());
     let view = SignerView { scan: &scan, fee_coins: &fee_coins, fee_bounds };

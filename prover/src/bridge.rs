@@ -32,6 +32,7 @@
 //! - [`scan`]: what the chain says of the bridge; [`watch`] drives it beside the follower.
 //! - [`plan`]: builds the next link. Its author is not trusted.
 //! - [`check`]: what each signer checks before it signs, and [`sign`] the signatures.
+//! - [`signer_key`]: where signers' keys come from, for wallets that must find theirs.
 //! - [`deposit`]: deposits, and taking back one that was not credited.
 
 pub mod check;
@@ -41,6 +42,7 @@ pub mod link;
 pub mod plan;
 pub mod scan;
 pub mod sign;
+pub mod signer_key;
 pub mod watch;
 mod weight;
 

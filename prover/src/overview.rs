@@ -220,11 +220,11 @@ impl Overview {
 
 impl BridgeRow {
     fn new(scan: &BridgeScan) -> Self {
-        let spendable = scan.coins().into_iter().filter(|coin| scan.is_spendable(coin));
+        let held = scan.coins().into_iter().filter(|coin| scan.is_held(coin));
         Self {
             payouts_settled: scan.next_index(),
             unpaid_sat: scan.unpaid().map(|payout| payout.amount_sat).fold(0, u64::saturating_add),
-            held_sat: spendable.map(|coin| coin.output.value.to_sat()).fold(0, u64::saturating_add),
+            held_sat: held.map(|coin| coin.output.value.to_sat()).fold(0, u64::saturating_add),
             faults: scan.faults().iter().map(ToString::to_string).collect(),
         }
     }

@@ -1,8 +1,9 @@
 //! PSBTs as wallets and signers write them, read into one form.
 //!
-//! A file holds a PSBT in binary, in base64 or in hexadecimal. Its version is 0 (BIP-174), where the transaction stands in one field, or 2
-//! (BIP-370), where it is spread over the inputs and outputs; some hardware signers speak version 2 alone. Both become the version 0 that the
-//! rest of the code knows: what differs is rewritten field by field, and all else is left to the library that reads version 0.
+//! A file holds a PSBT in binary, in base64 or in hexadecimal. Its version is 0 (BIP-174), where the transaction stands
+//! in one field, or 2 (BIP-370), where it is spread over the inputs and outputs; some hardware signers speak version 2
+//! alone. Both become the version 0 that the rest of the code knows: what differs is rewritten field by field, and all
+//! else is left to the library that reads version 0.
 
 use bitcoin::{
     Amount, OutPoint, Psbt, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, VarInt, Witness,
@@ -212,7 +213,8 @@ impl RequiredLock {
         Ok(Self { height, time })
     }
 
-    /// The lock time of the transaction: the highest of the kind that every input that needs one allows, a height if both are.
+    /// The lock time of the transaction: the highest of the kind that every input that needs one allows, a height if
+    /// both are.
     fn join(locks: &[Self], fallback: u32) -> Result<u32, PsbtFileError> {
         let needing: Vec<&Self> = locks.iter().filter(|lock| lock.height.is_some() || lock.time.is_some()).collect();
         if needing.is_empty() {

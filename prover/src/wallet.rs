@@ -15,7 +15,7 @@
 mod sealed;
 mod words;
 
-pub use sealed::SealedError;
+pub use sealed::{SealedError, is_encrypted};
 pub use words::{EncryptedWords, Phrase, WordsFile};
 
 use bitcoin::{

@@ -6,6 +6,7 @@ mod bitcoind;
 
 use bitcoin::{Address, Amount, OutPoint, Psbt, ScriptBuf, Sequence, Transaction, TxIn, Txid, consensus::encode};
 use bitcoind::Bitcoind;
+use miniscript::psbt::PsbtExt;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -15,6 +16,7 @@ use std::{
 use taproof::{
     bridge::deposit,
     node::{Acceptance, Node, Unspent},
+    psbt_file,
     wallet::{Phrase, Wallet},
 };
 use taproof_verifier::follow::Params;
@@ -35,7 +37,10 @@ impl Scene {
         let scene = Self { bitcoind: Bitcoind::start(), folder: tempfile::tempdir().unwrap() };
         let key = |name: &str| {
             scene.report(name, &["wallet", "new"]);
-            scene.report(name, &["bridge", "keys"])["signer_key"].as_str().unwrap().to_owned()
+            let keys = scene.report(name, &["bridge", "keys"]);
+            // Alice's key is named with the place that it comes from, as one of a hardware signer's would be.
+            let spelling = if name == "alice" { "signer_key_expression" } else { "signer_key" };
+            keys[spelling].as_str().unwrap().to_owned()
         };
         let signers = ["alice", "bob", "carol"].map(key);
         scene.report("op", &["wallet", "new"]);
@@ -181,7 +186,7 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     );
     lies_are_refused(&scene);
     other_payments_leave_its_coin_alone(&scene);
-    scene.on_chain("carol", &["bridge", "check", "link.psbt"]);
+    every_form_is_read(&scene);
     scene.on_chain("alice", &["bridge", "sign", "link.psbt", "--out", "alice.psbt"]);
     let alone = scene.run("op", &["bridge", "combine", "alice.psbt", "--out", "alone.tx"]);
     assert_eq!(alone.status.code(), Some(4), "one signature does not do");
@@ -285,6 +290,36 @@ fn the_rate_of_a_deposit_is_the_nodes_estimate_within_floor_and_cap() {
     assert!(error.contains("above the cap of 100 sat/vB"), "{error}");
     let floor = ["bridge", "payout", "--fee-floor", "200", "--out", "none.psbt"];
     assert!(scene.failure(3, "op", &floor).contains("above the cap"));
+}
+
+/// The PSBT in `link.psbt`, as other signers' tools would write it.
+fn every_form_is_read(scene: &Scene) {
+    let psbt = read(&scene.path("link.psbt"));
+    let keys = scene.report("alice", &["bridge", "keys"]);
+    for input in &psbt.inputs[..2] {
+        let [(key, (leaves, (_, path)))] = &Vec::from_iter(&input.tap_key_origins)[..] else { panic!("{input:?}") };
+        assert_eq!((key.to_string(), leaves.len()), (keys["signer_key"].as_str().unwrap().to_owned(), 1));
+        assert_eq!(path.to_string(), "86'/1'/1'/0/0");
+    }
+    let version_2 = psbt_file::to_version_2(&psbt);
+    let forms = [psbt.to_string().into_bytes(), hex::encode(psbt.serialize()).into_bytes(), version_2.clone()];
+    for form in forms.into_iter().chain([hex::encode(version_2).into_bytes()]) {
+        fs::write(scene.path("form.psbt"), form).unwrap();
+        let checked = scene.on_chain("carol", &["bridge", "check", "form.psbt"]);
+        assert_eq!((&checked["payouts"], &checked["signatures"]), (&1.into(), &0.into()));
+    }
+    // A wallet with two of the keys finishes the inputs by itself, and drops what led to them.
+    fs::write(scene.path("form.psbt"), psbt_file::to_version_2(&psbt)).unwrap();
+    scene.on_chain("alice", &["bridge", "sign", "form.psbt", "--out", "one.psbt"]);
+    scene.on_chain("bob", &["bridge", "sign", "one.psbt", "--out", "two.psbt"]);
+    let mut finished = read(&scene.path("two.psbt"));
+    for input in 0..2 {
+        finished.finalize_inp_mut(&bitcoin::key::Secp256k1::verification_only(), input).unwrap();
+    }
+    fs::write(scene.path("finished.psbt"), finished.to_string()).unwrap();
+    let checked = scene.on_chain("carol", &["bridge", "check", "finished.psbt"]);
+    assert_eq!(checked["signatures"], 2);
+    scene.report("op", &["bridge", "combine", "finished.psbt", "--out", "finished.tx"]);
 }
 
 /// What a coordinator may try with the PSBT in `link.psbt`, and why a signer refuses.

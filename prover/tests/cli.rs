@@ -595,6 +595,7 @@ fn words_are_kept_encrypted_and_opened_with_their_password() {
     assert_eq!(scene.report(&with(&["wallet", "encrypt"], "password"))["encrypted"], true);
     let sealed = fs::read_to_string(&file).expect("text");
     assert!(sealed.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n") && sealed.len() < 1_000);
+    assert_eq!(scene.report(&["inspect", "rollup/wallet.words"])["format"], "encrypted wallet words");
     assert!(scene.failure(3, &keys).contains("need a password"));
     assert!(scene.failure(3, &with(&keys, "wrong")).contains("password is wrong"));
     assert!(scene.failure(3, &with(&["wallet", "encrypt"], "password")).contains("encrypted"));

@@ -1,29 +1,35 @@
 //! What a signer checks before it signs: everything, from its own chain.
 //!
-//! [`CheckedLink::check`] takes a PSBT from whoever coordinates, believes nothing in it, and compares each part with the signer's own
-//! [`BridgeScan`] and with what the signer's own node says of the coins that pay the fee. A [`CheckedLink`] is the only thing that can be
-//! signed. The rules, in the order of checking:
+//! [`CheckedLink::check`] takes a PSBT from whoever coordinates, believes nothing in it, and compares each part with
+//! the signer's own [`BridgeScan`] and with what the signer's own node says of the coins that pay the fee. A
+//! [`CheckedLink`] is the only thing that can be signed. The rules, in the order of checking:
 //!
 //! 1. the transaction has version 2, no lock time, and replaceable inputs without relative locks, each once;
 //! 2. the chain is without fault, and input 0 spends its head;
-//! 3. output 0 binds the link to the payouts that come next, each of them due, in order; a link that settles none moves a deposit;
-//! 4. output 1 goes to the bridge's own script; the payouts follow, each exact; at most one output more, to a witness program;
-//! 5. each input is a coin that the federation may spend, as the scan knows it, or a confirmed coin of somebody else who pays the fee;
+//! 3. output 0 binds the link to the payouts that come next, each of them due, in order; a link that settles none moves
+//!    a deposit;
+//! 4. output 1 goes to the bridge's own script; the payouts follow, each exact; at most one output more, to a witness
+//!    program;
+//! 5. each input is a coin that the federation may spend, as the scan knows it, or a confirmed coin of somebody else
+//!    who pays the fee, and none is a miner's reward with less than 100 confirmations;
 //! 6. the bridge loses nothing but the payouts: output 1 and the payouts are worth at least the bridge's inputs;
-//! 7. the PSBT offers the federation's leaf for each of the bridge's inputs and no other way, with a signature over everything;
+//! 7. the PSBT offers the federation's leaf for each of the bridge's inputs and no other way, with a signature over
+//!    everything; what signatures it has already hold, also where a wallet has finished an input;
 //! 8. weight and fee are within bounds.
 //!
 //! With them, the worst that a coordinator can do is nothing: no payout, or payouts in links that he does not send.
 
 use super::{
-    descriptor::{BridgeOutput, Leaf},
+    descriptor::{KnownOutputs, Leaf},
     link::{BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, payout_output},
     scan::{BridgeCoin, BridgeScan, Credit, Head, HeadError, Origin},
+    sign::{check_signatures, reopen},
     weight::signed_weight_wu,
 };
-use crate::anchor::FeeRate;
+use crate::{anchor::FeeRate, node::Unspent};
 use bitcoin::{
-    OutPoint, Psbt, Sequence, TapSighashType, Transaction, TxOut, absolute::LockTime, psbt, transaction::Version,
+    OutPoint, Psbt, Sequence, TapSighashType, Transaction, TxOut, XOnlyPublicKey, absolute::LockTime, psbt,
+    sighash::SighashCache, transaction::Version,
 };
 use std::collections::{HashMap, HashSet};
 use taproof_verifier::exit::PAYOUT_MIN_SAT;
@@ -43,7 +49,7 @@ pub struct SignerView<'a> {
     /// The bridge, by the signer's own follower.
     pub scan: &'a BridgeScan,
     /// The coins that are to pay the fee, as the signer's own node knows them: confirmed and unspent.
-    pub fee_coins: &'a HashMap<OutPoint, TxOut>,
+    pub fee_coins: &'a HashMap<OutPoint, Unspent>,
     /// The signer's bounds.
     pub fee_bounds: FeeBounds,
 }
@@ -134,6 +140,14 @@ pub enum Refusal {
         /// The deposit.
         index: u64,
     },
+    /// A coin is a miner's reward that no node relays a spend of yet.
+    #[error("input {input} spends a miner's reward that is locked for {blocks} more blocks")]
+    Immature {
+        /// The input.
+        input: usize,
+        /// How many.
+        blocks: u32,
+    },
     /// A coin for the fee has no witness program, so that others could change the transaction's name.
     #[error("input {0} pays the fee by a script without witness program")]
     FeeScript(usize),
@@ -156,6 +170,14 @@ pub enum Refusal {
     /// The PSBT asks for a signature that does not cover the whole transaction.
     #[error("the PSBT asks for a signature on input {0} that leaves something out")]
     Sighash(usize),
+    /// A signature that the PSBT has already does not hold, or is by no key of the federation.
+    #[error("the signature of {key} on input {input} does not hold")]
+    Signature {
+        /// The input.
+        input: usize,
+        /// The key.
+        key: XOnlyPublicKey,
+    },
     /// The transaction would be too heavy.
     #[error("the link would weigh {0} WU, where {MAX_LINK_WEIGHT_WU} are relayed")]
     Weight(u64),
@@ -208,6 +230,8 @@ pub struct Summary {
     pub fee_sat: u64,
     /// The weight with all signatures.
     pub weight_wu: u64,
+    /// How many signers have signed each input of the bridge.
+    pub signatures: usize,
 }
 
 impl CheckedLink {
@@ -215,7 +239,8 @@ impl CheckedLink {
     ///
     /// # Errors
     /// [`Refusal`]: the first rule that it breaks.
-    pub fn check(psbt: Psbt, view: &SignerView<'_>) -> Result<Self, Refusal> {
+    pub fn check(mut psbt: Psbt, view: &SignerView<'_>) -> Result<Self, Refusal> {
+        reopen(&mut psbt, &view.scan.params().bridge);
         let transaction = &psbt.unsigned_tx;
         check_form(transaction)?;
         let head = check_head(transaction, view.scan)?;
@@ -234,17 +259,19 @@ impl CheckedLink {
             return Err(Refusal::BridgeLoses { spent_sat, change_sat, paid_sat });
         }
         let mut leaves = Vec::with_capacity(coins.len());
+        let mut outputs = KnownOutputs::new(&view.scan.params().bridge);
         for (position, coin) in coins.iter().enumerate() {
             let Input::Bridge(coin) = coin else {
                 leaves.push(None);
                 continue;
             };
-            leaves.push(Some(check_leaf(position, &psbt.inputs[position], coin, view.scan)?));
+            leaves.push(Some(check_leaf(position, &psbt.inputs[position], coin, &mut outputs)?));
         }
         let spent: Vec<TxOut> = coins.iter().map(|coin| coin.output().clone()).collect();
+        let signatures = count_signatures(&psbt, &spent, &leaves, view.scan)?;
         let (fee_sat, weight_wu) = check_cost(&psbt, &spent, &leaves, view)?;
         let deposits = coins.iter().filter(|coin| matches!(coin, Input::Bridge(coin) if is_deposit(coin))).count();
-        let summary = Summary { binding, paid_sat, change_sat, deposits, fee_sat, weight_wu };
+        let summary = Summary { binding, paid_sat, change_sat, deposits, fee_sat, weight_wu, signatures };
         Ok(Self { spent, leaves, summary, psbt })
     }
 
@@ -361,7 +388,8 @@ fn check_payouts<'a>(
         }
         count += 1;
     }
-    // Data after a payout to somebody's deposit address would make it a deposit for an owner of the coordinator's choice.
+    // Data after a payout to somebody's deposit address would make it a deposit for an owner of the coordinator's
+    // choice.
     let fee_change = outputs.get(count).is_none_or(|output| output.script_pubkey.is_witness_program());
     if !fee_change || outputs.len() > count + 1 {
         return Err(Refusal::UnknownOutput(FIRST_PAYOUT_VOUT + outputs.len() - 1));
@@ -376,11 +404,14 @@ fn check_inputs<'a>(psbt: &Psbt, view: &SignerView<'a>) -> Result<Vec<Input<'a>>
             let coin = match view.scan.coin(&input.previous_output) {
                 Some(coin) => check_spendable(position, coin, view.scan)?,
                 None => {
-                    let output = view.fee_coins.get(&input.previous_output).ok_or(Refusal::UnknownInput(position))?;
-                    if !output.script_pubkey.is_witness_program() {
+                    let coin = view.fee_coins.get(&input.previous_output).ok_or(Refusal::UnknownInput(position))?;
+                    if !coin.output.script_pubkey.is_witness_program() {
                         return Err(Refusal::FeeScript(position));
                     }
-                    Input::Other(output)
+                    if coin.immature_blocks() > 0 {
+                        return Err(Refusal::Immature { input: position, blocks: coin.immature_blocks() });
+                    }
+                    Input::Other(&coin.output)
                 }
             };
             if fields.witness_utxo.as_ref() != Some(coin.output()) {
@@ -396,15 +427,25 @@ fn check_spendable<'a>(input: usize, coin: &'a BridgeCoin, scan: &BridgeScan) ->
         return Ok(Input::Bridge(coin));
     }
     match coin.origin {
+        _ if scan.is_held(coin) => {
+            let blocks = coin.spendable_height().saturating_sub(scan.scanned().height + 1);
+            Err(Refusal::Immature { input, blocks })
+        }
         Origin::Deposit { index, credit: Credit::Credited { .. }, .. } => Err(Refusal::CreditNotFinal { input, index }),
         Origin::Deposit { index, .. } => Err(Refusal::NotCredited { input, index }),
-        Origin::Own => Err(Refusal::UnknownInput(input)),
+        Origin::Own => unreachable!("what is paid to the bridge's own script is its own"),
     }
 }
 
-/// Hardware signers go by the PSBT's fields: they must offer nothing but the federation's leaf and a signature over all.
-fn check_leaf(position: usize, fields: &psbt::Input, coin: &BridgeCoin, scan: &BridgeScan) -> Result<Leaf, Refusal> {
-    let output = BridgeOutput::of_coin(&scan.params().bridge, coin.origin).map_err(|_| Refusal::Leaf(position))?;
+/// Hardware signers go by the PSBT's fields: they must offer nothing but the federation's leaf and a signature over
+/// all.
+fn check_leaf(
+    position: usize,
+    fields: &psbt::Input,
+    coin: &BridgeCoin,
+    outputs: &mut KnownOutputs<'_>,
+) -> Result<Leaf, Refusal> {
+    let output = outputs.of_coin(coin.origin).map_err(|_| Refusal::Leaf(position))?;
     let leaf = output.federation();
     let hash = leaf.hash();
     let only_leaf = fields.tap_scripts.len() == 1
@@ -422,6 +463,23 @@ fn check_leaf(position: usize, fields: &psbt::Input, coin: &BridgeCoin, scan: &B
         Ok(TapSighashType::Default | TapSighashType::All) => Ok(leaf.clone()),
         _ => Err(Refusal::Sighash(position)),
     }
+}
+
+/// How many signatures each of the bridge's inputs has at least, all of which hold.
+fn count_signatures(
+    psbt: &Psbt,
+    spent: &[TxOut],
+    leaves: &[Option<Leaf>],
+    scan: &BridgeScan,
+) -> Result<usize, Refusal> {
+    let mut cache = SighashCache::new(&psbt.unsigned_tx);
+    let mut counts = Vec::with_capacity(leaves.len());
+    for (input, (fields, leaf)) in psbt.inputs.iter().zip(leaves).enumerate() {
+        let Some(leaf) = leaf else { continue };
+        let count = check_signatures(&mut cache, input, &fields.tap_script_sigs, spent, leaf, &scan.params().bridge);
+        counts.push(count.map_err(|key| Refusal::Signature { input, key })?);
+    }
+    Ok(counts.into_iter().min().unwrap_or(0))
 }
 
 /// The fee and the weight that the link will have.

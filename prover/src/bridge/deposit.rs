@@ -11,7 +11,7 @@ use super::{
 use crate::{
     anchor::FeeRate,
     node::Unspent,
-    regtest::{self, TransactionError},
+    regtest::{self, COINBASE_MATURITY_BLOCKS, TransactionError},
     wallet::PosterKey,
 };
 use bitcoin::{
@@ -139,7 +139,8 @@ pub fn refund(
     }
     let delay = params.bridge.refund_delay_blocks();
     // The next block counts: an output of the tip has one confirmation, and is one block deep for the next.
-    let missing = u32::from(delay).saturating_sub(unspent.confirmations);
+    let maturity = if unspent.is_coinbase { COINBASE_MATURITY_BLOCKS } else { 0 };
+    let missing = u32::from(delay).max(maturity).saturating_sub(unspent.confirmations);
     if missing > 0 {
         return Err(RefundError::TooEarly(missing));
     }

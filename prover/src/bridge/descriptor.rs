@@ -9,7 +9,10 @@ use bitcoin::{
     taproot::{ControlBlock, LeafVersion},
 };
 use miniscript::Descriptor;
-use std::str::FromStr;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    str::FromStr,
+};
 use taproof_verifier::bridge::{Bridge, unspendable_key};
 
 /// Why there is no descriptor.
@@ -120,7 +123,37 @@ impl BridgeOutput {
     }
 }
 
+/// The outputs of one bridge, each worked out once: a link may spend hundreds of one depositor's.
+pub(super) struct KnownOutputs<'a> {
+    bridge: &'a Bridge,
+    /// By the refund key; the bridge's own has none.
+    known: HashMap<Option<XOnlyPublicKey>, BridgeOutput>,
+}
+
+impl<'a> KnownOutputs<'a> {
+    pub(super) fn new(bridge: &'a Bridge) -> Self {
+        Self { bridge, known: HashMap::new() }
+    }
+
+    /// The output that a coin of the bridge is.
+    pub(super) fn of_coin(&mut self, origin: Origin) -> Result<&BridgeOutput, DescriptorError> {
+        let refund = match origin {
+            Origin::Own => None,
+            Origin::Deposit { refund, .. } => Some(refund),
+        };
+        match self.known.entry(refund) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => Ok(new.insert(BridgeOutput::of_coin(self.bridge, origin)?)),
+        }
+    }
+}
+
 fn federation(bridge: &Bridge) -> String {
-    let keys: String = bridge.keys().iter().map(|key| format!(",{key}")).collect();
+    federation_of(bridge, XOnlyPublicKey::to_string)
+}
+
+/// The federation's leaf in miniscript, its keys as `name` writes them.
+pub(super) fn federation_of(bridge: &Bridge, name: impl Fn(&XOnlyPublicKey) -> String) -> String {
+    let keys: String = bridge.keys().iter().map(|key| format!(",{}", name(key))).collect();
     format!("multi_a({}{keys})", bridge.threshold())
 }

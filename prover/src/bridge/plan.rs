@@ -1,14 +1,19 @@
 //! Builds the next link of the payout chain: what the coordinator does, who may be anybody.
 //!
-//! The link spends the head of the chain, then the deposits that the federation may move, the oldest first, so that none is
-//! left to its depositor by the time the refund opens; it pays what is due, in order, as far as money, weight and count
-//! allow. The miner's fee comes from coins of whoever builds the link. They also lift the bridge's change to what is relayed,
+//! The link spends the head of the chain, moves deposits, and pays what is due, in order. What it can hold is bounded
+//! by its weight, and whoever wants to may pay any number of coins to the bridge. So the weight is shared out
+//! ([`choose`]): deposits come first, by the height at which their refund opens, but leave half of it to payouts while
+//! any are due; payouts take further coins only for their value, the largest first; what is left goes to further
+//! deposits. However many coins there are, each link moves those deposits whose refund opens first, and pays out what
+//! the most valuable coins that fit can pay. Gifts of dust are never touched unless their value is needed.
+//!
+//! The miner's fee comes from coins of whoever builds the link. They also lift the bridge's change to what is relayed,
 //! where the payouts take all but dust.
 
 use super::{
-    descriptor::{BridgeOutput, DescriptorError, Leaf},
-    link::{Binding, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, payout_output},
-    scan::{BridgeCoin, BridgeScan, HeadError, Origin},
+    descriptor::{BridgeOutput, DescriptorError, KnownOutputs, Leaf},
+    link::Binding,
+    scan::{BridgeCoin, BridgeScan, HeadError},
     weight::signed_weight_wu,
 };
 use crate::{
@@ -30,6 +35,10 @@ use bitcoin::{
 use std::collections::BTreeMap;
 use taproof_verifier::exit::PAYOUT_MIN_SAT;
 
+mod choose;
+
+use choose::{Choice, choose};
+
 /// Where signers' keys come from, for hardware that must find its own among the keys of a PSBT.
 pub type KeyOrigins = BTreeMap<XOnlyPublicKey, KeySource>;
 
@@ -44,10 +53,12 @@ pub struct PlanRequest<'a> {
     pub funding: &'a [Funding],
     /// Where the rest of these goes.
     pub fee_change: ScriptBuf,
-    /// The most payouts, at most [`MAX_PAYOUTS`].
+    /// The most payouts, at most [`MAX_PAYOUTS`](super::link::MAX_PAYOUTS).
     pub payouts_max: u32,
-    /// The most coins of the bridge beside the head.
-    pub coins_max: usize,
+    /// The most deposits that are moved for their own sake, those whose refund opens first.
+    pub deposits_max: usize,
+    /// The heaviest that the link may become, at most [`MAX_LINK_WEIGHT_WU`](super::link::MAX_LINK_WEIGHT_WU).
+    pub weight_max_wu: u64,
     /// Whether to spend deposits, too, that their depositors can take back already: if they do, the link is void.
     pub exposed: bool,
     /// Origins of signers' keys.
@@ -65,6 +76,8 @@ pub struct Plan {
     pub paid_sat: u64,
     /// How many deposits it moves.
     pub deposits: usize,
+    /// How many more could be moved, for which it had no room.
+    pub deposits_left: usize,
     /// The fee.
     pub fee_sat: u64,
     /// What the coins of who builds it add to the bridge's change.
@@ -84,7 +97,9 @@ pub enum PlanError {
     #[error("nothing is due and no deposit waits to be moved")]
     Nothing,
     /// The bridge's coins do not cover the next payout.
-    #[error("the next payout is of {next_sat} sat, and the coins that may be spent are worth {available_sat} sat")]
+    #[error(
+        "the next payout is of {next_sat} sat, and the coins that a link can spend now are worth {available_sat} sat"
+    )]
     Short {
         /// The payout.
         next_sat: u64,
@@ -116,55 +131,42 @@ pub enum PlanError {
 pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
     let scan = request.scan;
     let head = scan.head()?;
-    let coins = choose_coins(request, head.outpoint);
-    let available_sat: u64 = coins.iter().map(|coin| coin.output.value.to_sat()).sum();
-    let deposits = coins.iter().filter(|coin| matches!(coin.origin, Origin::Deposit { .. })).count();
+    let Choice { coins, payouts, count, available_sat, paid_sat, unused_sat, deposits, deposits_left, .. } =
+        choose(request, head.outpoint)?;
+    if count == 0 && deposits == 0 {
+        let next = scan.unpaid().next().map(|payout| payout.amount_sat);
+        let available_sat = available_sat + unused_sat;
+        return Err(next.map_or(PlanError::Nothing, |next_sat| PlanError::Short { next_sat, available_sat }));
+    }
 
     let params = scan.params();
-    let outputs = coins.iter().map(|coin| BridgeOutput::of_coin(&params.bridge, coin.origin));
-    let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
-    let mut binding = Binding { first: head.next_index, count: 0 };
-    let change = |value| TxOut { value: Amount::from_sat(value), script_pubkey: params.bridge.script_pubkey() };
+    let binding = Binding { first: head.next_index, count };
+    let top_up_sat = PAYOUT_MIN_SAT.saturating_sub(available_sat - paid_sat);
+    let change = TxOut {
+        value: Amount::from_sat(available_sat - paid_sat + top_up_sat),
+        script_pubkey: params.bridge.script_pubkey(),
+    };
     let transaction = Transaction {
         version: Version::TWO,
         lock_time: LockTime::ZERO,
         input: coins.iter().map(|coin| input(coin.outpoint)).collect(),
-        output: vec![binding.output(params.deposit_magic), change(available_sat)],
+        output: [binding.output(params.deposit_magic), change].into_iter().chain(payouts).collect(),
     };
     let mut psbt = Psbt::from_unsigned_tx(transaction).expect("the inputs have no scripts yet");
-    psbt.inputs = coins.iter().zip(&outputs).map(|(coin, output)| bridge_input(coin, output, request)).collect();
-    let leaves: Vec<Option<Leaf>> = outputs.iter().map(|output| Some(output.federation().clone())).collect();
-
-    let (payouts, count, paid_sat) = choose_payouts(request, available_sat, weight(request, &psbt, &leaves));
-    binding.count = count;
-    if count == 0 && deposits == 0 {
-        let next = scan.unpaid().next().map(|payout| payout.amount_sat);
-        return Err(next.map_or(PlanError::Nothing, |next_sat| PlanError::Short { next_sat, available_sat }));
+    let mut outputs = KnownOutputs::new(&params.bridge);
+    let mut leaves = Vec::with_capacity(coins.len());
+    for (fields, coin) in psbt.inputs.iter_mut().zip(&coins) {
+        let output = outputs.of_coin(coin.origin)?;
+        *fields = bridge_input(coin, output, request);
+        leaves.push(Some(output.federation().clone()));
     }
-    let top_up_sat = PAYOUT_MIN_SAT.saturating_sub(available_sat - paid_sat);
-    psbt.unsigned_tx.output = vec![binding.output(params.deposit_magic), change(available_sat - paid_sat + top_up_sat)];
-    psbt.unsigned_tx.output.extend(payouts);
-    psbt.outputs = vec![psbt::Output::default(); psbt.unsigned_tx.output.len()];
     let (fee_sat, weight_wu) = pay_fee(request, &mut psbt, leaves, top_up_sat)?;
-    Ok(Plan { psbt, binding, paid_sat, deposits, fee_sat, top_up_sat, weight_wu })
+    Ok(Plan { psbt, binding, paid_sat, deposits, deposits_left, fee_sat, top_up_sat, weight_wu })
 }
 
 fn input(previous_output: bitcoin::OutPoint) -> TxIn {
     let sequence = Sequence::ENABLE_RBF_NO_LOCKTIME;
     TxIn { previous_output, script_sig: ScriptBuf::new(), sequence, witness: Witness::new() }
-}
-
-/// The head, then the oldest coins.
-fn choose_coins<'a>(request: &PlanRequest<'a>, head: bitcoin::OutPoint) -> Vec<&'a BridgeCoin> {
-    let scan = request.scan;
-    let next_height = scan.scanned().height + 1;
-    let is_exposed = |coin: &BridgeCoin| scan.refund_height(coin).is_some_and(|height| height <= next_height);
-    let others = scan
-        .coins()
-        .into_iter()
-        .filter(|coin| coin.outpoint != head && scan.is_spendable(coin) && (request.exposed || !is_exposed(coin)));
-    let head = scan.coin(&head).expect("the head is unspent");
-    std::iter::once(head).chain(others.take(request.coins_max)).collect()
 }
 
 fn bridge_input(coin: &BridgeCoin, output: &BridgeOutput, request: &PlanRequest<'_>) -> psbt::Input {
@@ -188,30 +190,10 @@ fn weight(request: &PlanRequest<'_>, psbt: &Psbt, leaves: &[Option<Leaf>]) -> We
     signed_weight_wu(psbt, leaves, bridge.keys().len(), bridge.threshold())
 }
 
-/// Weight units that are kept for the coins that pay the fee, their change, and longer counts.
-const RESERVE_WU: u64 = 8_000;
-
-/// The outputs of the payouts that fit, how many indices they settle, and what they pay.
-fn choose_payouts(request: &PlanRequest<'_>, available_sat: u64, base: Weight) -> (Vec<TxOut>, u32, u64) {
-    let (mut outputs, mut count, mut paid_sat) = (Vec::new(), 0, 0u64);
-    let mut weight_wu = base.to_wu() + RESERVE_WU;
-    for payout in request.scan.unpaid().take(request.payouts_max.min(MAX_PAYOUTS) as usize) {
-        if let Some(output) = payout_output(payout) {
-            let paid = paid_sat.checked_add(payout.amount_sat).filter(|paid| *paid <= available_sat);
-            let Some(paid) = paid else { break };
-            weight_wu += output.weight().to_wu();
-            if weight_wu > MAX_LINK_WEIGHT_WU {
-                break;
-            }
-            paid_sat = paid;
-            outputs.push(output);
-        }
-        count += 1;
-    }
-    (outputs, count, paid_sat)
-}
-
 /// Adds coins for the fee and the bridge's top-up, and their change unless it is dust. Gives the fee and the weight.
+///
+/// The choice left [`RESERVE_WU`](choose::RESERVE_WU) for them; coins that are too small to pay within it do not
+/// suffice.
 fn pay_fee(
     request: &PlanRequest<'_>,
     psbt: &mut Psbt,
@@ -233,6 +215,9 @@ fn pay_fee(
         leaves.push(None);
         available_sat = available_sat.saturating_add(coin.output.value.to_sat());
         let exact = weight(request, psbt, &leaves);
+        if exact.to_wu() > request.weight_max_wu {
+            break;
+        }
         let with_change = exact + change.weight() + Weight::from_wu(8);
         needed_sat = top_up_sat + request.fee_rate.fee(exact).to_sat();
         let left = available_sat.saturating_sub(top_up_sat + request.fee_rate.fee(with_change).to_sat());

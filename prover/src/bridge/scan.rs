@@ -1,17 +1,20 @@
-//! What the chain says of the bridge: its coins, which of them are credited, the payout chain and its head, and what is paid.
+//! What the chain says of the bridge: its coins, which of them are credited, the payout chain and its head, and what is
+//! paid.
 //!
-//! The scan runs beside a [`Follower`](taproof_verifier::follow::Follower): the same blocks, and what the follower makes of them. It does no
-//! input or output, and each thing it keeps carries its height, so a reorganisation is undone by dropping what lies above the fork. What is
-//! final and of no further use is forgotten.
+//! The scan runs beside a [`Follower`](taproof_verifier::follow::Follower): the same blocks, and what the follower
+//! makes of them. It does no input or output, and each thing it keeps carries its height, so a reorganisation is undone
+//! by dropping what lies above the fork. What is final and of no further use is forgotten.
 //!
-//! A link is recognised by the federation's own signatures: its input 0 spends the head of the chain through the federation's
-//! leaf. Nobody else can make a transaction that counts, whatever its outputs look like. What the federation signs beside the chain is a
-//! [`Fault`], and a chain with a fault is continued by nobody: people must look at it.
+//! A link is recognised by the federation's own signatures: its input 0 spends the head of the chain through the
+//! federation's leaf. Nobody else can make a transaction that counts, whatever its outputs look like. What the
+//! federation signs beside the chain is a [`Fault`], and a chain with a fault is continued by nobody: people must look
+//! at it.
 
 use super::{
     link::{BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, payout_output},
     spends_by,
 };
+use crate::regtest::COINBASE_MATURITY_BLOCKS;
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -42,6 +45,8 @@ pub struct BridgeCoin {
     pub height: u32,
     /// How it came to the bridge.
     pub origin: Origin,
+    /// Whether it is in the reward of a miner, which nobody can spend in the next 99 blocks.
+    pub is_coinbase: bool,
     spent: Option<Spend>,
 }
 
@@ -88,7 +93,8 @@ pub(super) struct Passed {
 }
 
 impl Passed {
-    /// What a verified batch says: it has a record for each deposit that it credits, and passes over the others before these.
+    /// What a verified batch says: it has a record for each deposit that it credits, and passes over the others before
+    /// these.
     fn by(batch: &VerifiedBatch) -> Self {
         let deposits = batch.before().deposits_consumed..batch.after().deposits_consumed;
         let records = batch.payload().chunks().iter().map(|chunk| match &chunk.records {
@@ -305,7 +311,8 @@ impl BridgeScan {
                 self.deposits.insert(index, outpoint);
             }
             let output = transaction.output[vout as usize].clone();
-            let coin = BridgeCoin { outpoint, output, height: self.scanned.height, origin, spent: None };
+            let (height, is_coinbase) = (self.scanned.height, transaction.is_coinbase());
+            let coin = BridgeCoin { outpoint, output, height, origin, is_coinbase, spent: None };
             // A transaction is in a chain once (BIP-30).
             self.coins.entry(outpoint).or_insert(coin);
         }
@@ -417,8 +424,14 @@ impl BridgeScan {
         coins
     }
 
-    /// Whether the federation may spend a coin: its own, or a deposit whose credit is final.
+    /// Whether the federation can spend a coin in the next block: it holds it, and no node takes it for an immature
+    /// reward.
     pub fn is_spendable(&self, coin: &BridgeCoin) -> bool {
+        self.is_held(coin) && coin.spendable_height() <= self.scanned.height.saturating_add(1)
+    }
+
+    /// Whether a coin is the bridge's: paid to its own script, or a deposit whose credit is final.
+    pub fn is_held(&self, coin: &BridgeCoin) -> bool {
         match coin.origin {
             Origin::Own => true,
             Origin::Deposit { credit: Credit::Credited { anchor_height }, .. } => {
@@ -436,7 +449,8 @@ impl BridgeScan {
     /// The first height of a block in which a depositor can take a coin back; `None` for the bridge's own.
     pub fn refund_height(&self, coin: &BridgeCoin) -> Option<u32> {
         let delay = u32::from(self.params.bridge.refund_delay_blocks());
-        matches!(coin.origin, Origin::Deposit { .. }).then(|| coin.height.saturating_add(delay))
+        let height = coin.height.saturating_add(delay).max(coin.spendable_height());
+        matches!(coin.origin, Origin::Deposit { .. }).then_some(height)
     }
 
     /// Where the next link goes on.
@@ -455,12 +469,23 @@ impl BridgeScan {
         let credited =
             |coin: &&BridgeCoin| matches!(coin.origin, Origin::Deposit { credit: Credit::Credited { .. }, .. });
         let first = self.deposits.values().filter_map(|outpoint| self.coins.get(outpoint)).find(credited);
-        let first = first.filter(|coin| self.is_spendable(coin)).ok_or(HeadError::NothingCredited)?;
+        let first = first.filter(|coin| self.is_held(coin)).ok_or(HeadError::NothingCredited)?;
         if first.spent.is_some() {
             // A depositor took it back. Another start is safe when that cannot be undone any more.
             return Err(HeadError::StartUnsettled(first.outpoint));
         }
+        if !self.is_spendable(first) {
+            // To begin with another meanwhile would leave two beginnings to choose from.
+            return Err(HeadError::StartImmature { outpoint: first.outpoint, height: first.spendable_height() });
+        }
         Ok(Head { outpoint: first.outpoint, next_index: 0 })
+    }
+}
+
+impl BridgeCoin {
+    /// The first height of a block that may spend it, whoever does.
+    pub fn spendable_height(&self) -> u32 {
+        self.height.saturating_add(if self.is_coinbase { COINBASE_MATURITY_BLOCKS } else { 0 })
     }
 }
 

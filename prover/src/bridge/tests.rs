@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod descriptors;
+mod floods;
 mod kept;
 mod refunds;
 mod refusals;
+mod rewards;
 mod rig;
 mod storms;
 mod way;

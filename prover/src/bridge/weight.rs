@@ -1,7 +1,7 @@
 //! How heavy a link will be when every signature is there.
 
 use super::descriptor::Leaf;
-use bitcoin::{Psbt, ScriptBuf, Weight, Witness};
+use bitcoin::{Psbt, ScriptBuf, TxIn, Weight, Witness};
 
 /// The longest signature in a tapscript: 64 bytes, and one that names what is signed.
 const SCHNORR_BYTES_MAX: usize = 65;
@@ -17,6 +17,12 @@ pub(super) fn signed_weight_wu(psbt: &Psbt, leaves: &[Option<Leaf>], keys: usize
         };
     }
     transaction.weight()
+}
+
+/// The weight of an input that the federation signs.
+pub(super) fn federation_input_wu(leaf: &Leaf, keys: usize, threshold: u8) -> u64 {
+    let witness = federation_witness(leaf, keys, threshold);
+    TxIn::default().segwit_weight().to_wu() - Witness::new().size() as u64 + witness.size() as u64
 }
 
 fn federation_witness(leaf: &Leaf, keys: usize, threshold: u8) -> Witness {

@@ -16,10 +16,12 @@ use super::{
 use bitcoin::{Amount, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
 use funds::{FeeOptions, FundingOptions};
+use std::{fs, io};
 use taproof::{
     anchoring::Hold,
     bridge::{
         descriptor::BridgeOutput,
+        signer_key::SignerKeys,
         watch::{Afresh, BridgeWatch},
     },
     node::SyncState,
@@ -27,8 +29,8 @@ use taproof::{
 
 /// Deposits, and pays out withdrawals by the signers of the bridge.
 ///
-/// Deposits need nobody's leave. Payouts go from whoever runs `payout`, who is not trusted, to t signers, each of whom runs
-/// `sign` beside a node of its own, and back to `combine` and `send`.
+/// Deposits need nobody's leave. Payouts go from whoever runs `payout`, who is not trusted, to t signers, each of whom
+/// runs `sign` beside a node of its own, and back to `combine` and `send`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -101,8 +103,13 @@ impl Keys {
         let wallet = self.wallet.open(global)?;
         let signer = wallet.signer_key(self.index).or_exit(Exit::Input)?.public().to_string();
         let refund = wallet.refund_key(self.index).or_exit(Exit::Input)?.public().to_string();
-        let report = serde_json::json!({ "index": self.index, "signer_key": signer, "refund_key": refund });
-        global.console().report(&report, |_| format!("signer key  {signer}\nrefund key  {refund}"))
+        let expression = wallet.signer_key_expression(self.index).or_exit(Exit::Input)?;
+        let report = serde_json::json!({
+            "index": self.index, "signer_key": signer, "signer_key_expression": expression, "refund_key": refund,
+        });
+        global
+            .console()
+            .report(&report, |_| format!("signer key  {signer}\n            {expression}\nrefund key  {refund}"))
     }
 }
 
@@ -115,13 +122,16 @@ struct Address {
 
 impl Address {
     fn run(self, global: &Global) -> Result {
-        let params = Session::open(global)?.params;
+        let session = Session::open(global)?;
+        let params = &session.params;
         let output = match self.refund {
             Some(refund) => BridgeOutput::deposit(&params.bridge, refund),
             None => BridgeOutput::own(&params.bridge),
         };
         let output = output.or_exit(Exit::Input)?;
-        let (address, descriptor) = (output.address(params.network).to_string(), output.descriptor().to_string());
+        // With what is known of the signers' keys, where something is.
+        let known = signer_keys(&session)?.descriptor(&params.bridge, self.refund).or_exit(Exit::Input)?;
+        let (address, descriptor) = (output.address(params.network).to_string(), known.to_string());
         let report = serde_json::json!({ "address": address, "descriptor": descriptor });
         global.console().report(&report, |_| {
             let caution =
@@ -132,6 +142,16 @@ impl Address {
 }
 
 pub(super) use funds::expect_within_cap;
+
+/// What the data directory knows of where the signers' keys come from.
+fn signer_keys(session: &Session) -> Result<SignerKeys> {
+    let path = session.dir.bridge_keys();
+    match fs::read_to_string(&path) {
+        Ok(text) => SignerKeys::from_lines(&text).or_exit_while(Exit::Input, path.display().to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(SignerKeys::default()),
+        Err(error) => Err(error).or_exit_while(Exit::Input, path.display().to_string()),
+    }
+}
 
 /// The bridge up to the tip of a node that is not behind.
 fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWatch> {

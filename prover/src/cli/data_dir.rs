@@ -61,6 +61,11 @@ impl DataDir {
         self.0.join("bridge.state")
     }
 
+    /// Where the bridge's keys come from, as `setup` was told.
+    pub(crate) fn bridge_keys(&self) -> PathBuf {
+        self.0.join("bridge.keys")
+    }
+
     /// The embedded chain.
     pub(crate) fn chain(&self) -> PathBuf {
         self.0.join("regtest.chain")

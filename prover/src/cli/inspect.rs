@@ -17,7 +17,11 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use subject::Subject;
-use taproof::{artefact, wallet::Phrase};
+use taproof::{
+    artefact,
+    bridge::signer_key::SignerKeys,
+    wallet::{self, Phrase},
+};
 use taproof_verifier::program::Program;
 
 /// Says what a file is and what it holds, or counts the circuits.
@@ -104,6 +108,10 @@ fn inspect(path: &Path) -> Result<Finding> {
     if let Ok(program) = Program::from_bytes(&bytes) {
         return rollup::program(&program);
     }
+    if wallet::is_encrypted(&bytes) {
+        let holds = "words, or whatever else a password opens".to_owned();
+        return Finding::new("encrypted wallet words", &serde_json::json!({}), vec![("holds", holds)]);
+    }
     let found = match text_file(&bytes, path)? {
         None => bitcoin_files::binary(&bytes).map_err(|failure| failure.context(path.display()))?,
         found => found,
@@ -134,14 +142,19 @@ fn text_file(bytes: &[u8], path: &Path) -> Result<Option<Finding>> {
     if text.starts_with("<!doctype html>") && text.contains("<h1>Rollup ") {
         return report(text).map(Some);
     }
+    if let Some(keys) = SignerKeys::from_lines(text).ok().filter(|keys| !keys.is_empty()) {
+        let keys: Vec<String> = keys.to_lines().lines().map(str::to_owned).collect();
+        let lines = keys.iter().map(|key| ("key", key.clone())).collect();
+        return Finding::new("bridge keys", &serde_json::json!({ "keys": keys }), lines).map(Some);
+    }
     match Phrase::parse(text) {
-        Ok(phrase) => wallet(&phrase, path).map(Some),
+        Ok(phrase) => words(&phrase, path).map(Some),
         Err(_) => bitcoin_files::hexadecimal(text.trim()),
     }
 }
 
 /// The words of a wallet, of which nothing is shown but their number.
-fn wallet(phrase: &Phrase, path: &Path) -> Result<Finding> {
+fn words(phrase: &Phrase, path: &Path) -> Result<Finding> {
     let count = phrase.reveal().split(' ').count();
     let is_private = subject::is_private(path).or_exit_while(Exit::Input, path.display().to_string())?;
     let report = serde_json::json!({ "words": count, "private": is_private });

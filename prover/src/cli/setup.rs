@@ -8,11 +8,12 @@ use super::{
     session::{NodeOptions, Source, ledger_failure},
     wallet::WalletOptions,
 };
-use bitcoin::{Network, XOnlyPublicKey};
+use bitcoin::{Network, NetworkKind};
 use clap::Args;
 use serde::Serialize;
 use std::{fs, num::NonZeroU16};
 use taproof::{
+    bridge::signer_key::{SignerKey, SignerKeys},
     founding::RollupIdentity,
     key_ring::{self, KeyRing, KeyRingError},
     ledger::Ledger,
@@ -84,10 +85,10 @@ pub(crate) struct Setup {
 /// Who holds deposits, and what deadlines these have.
 #[derive(Debug, Args)]
 struct BridgeOptions {
-    /// The key of a signer of the bridge, x-only: 64 hexadecimal digits; once for each signer. On regtest, three keys of
-    /// the wallet if not given.
+    /// The key of a signer of the bridge: 64 hexadecimal digits, or [FINGERPRINT/PATH]XPUB/0/0, by which hardware finds it; once for each
+    /// signer. On regtest, three keys of the wallet if not given.
     #[arg(long = "bridge-key", value_name = "KEY")]
-    keys: Vec<XOnlyPublicKey>,
+    keys: Vec<SignerKey>,
     /// How many of the signers spend together; on regtest, 2 if not given.
     #[arg(long = "bridge-threshold", value_name = "N", requires = "keys")]
     threshold: Option<u8>,
@@ -109,7 +110,7 @@ struct BridgeOptions {
 impl BridgeOptions {
     fn bridge(&self, wallet: &Wallet, final_depth_blocks: u32) -> Result<Bridge> {
         let (threshold, keys) = match self.threshold {
-            Some(threshold) => (threshold, self.keys.clone()),
+            Some(threshold) => (threshold, self.keys.iter().map(SignerKey::key).collect()),
             None if !self.keys.is_empty() => {
                 let failure = Failure::new(Exit::Input, "the bridge has keys and no threshold");
                 return Err(failure.advise("say with --bridge-threshold how many of the keys spend together"));
@@ -130,6 +131,10 @@ impl BridgeOptions {
             refund_delay_blocks: self.refund_delay,
         };
         deadlines.check(wallet.network()).or_exit(Exit::Input)?;
+        let kind = NetworkKind::from(wallet.network());
+        if let Some(key) = self.keys.iter().find(|key| key.network().is_some_and(|network| network != kind)) {
+            return Err(Failure::new(Exit::Input, format!("{key} is for another network than {}", wallet.network())));
+        }
         Bridge::new(threshold, keys, self.refund_delay, self.deposit_min).or_exit(Exit::Input)
     }
 }
@@ -155,6 +160,7 @@ struct Report {
     network: Network,
     depth: u8,
     bridge: String,
+    bridge_descriptor: String,
     start: BlockId,
     circuits: Vec<String>,
 }
@@ -193,6 +199,10 @@ impl Setup {
         fs::create_dir_all(dir.path())?;
         write_file(&dir.program(), Access::Public, |file| file.write_all(&program.to_bytes()))?;
         Ledger::create(&dir.ledger(), params.chain_id, depth).map_err(ledger_failure)?;
+        let signers: SignerKeys = self.bridge.keys.iter().cloned().collect();
+        if !signers.is_empty() {
+            write_file(&dir.bridge_keys(), Access::Public, |file| file.write_all(signers.to_lines().as_bytes()))?;
+        }
         // The parameters come last: where they are, the rest is.
         let text = serde_json::to_string_pretty(&params)?;
         write_file(&dir.params(), Access::Public, |file| writeln!(file, "{text}"))?;
@@ -204,16 +214,18 @@ impl Setup {
             network,
             depth: self.depth,
             bridge: params.bridge.script_pubkey().to_hex_string(),
+            bridge_descriptor: signers.descriptor(&params.bridge, None).or_exit(Exit::Input)?.to_string(),
             start: params.start,
             circuits: ring.keys().map(|(circuit, _)| circuit.to_string()).collect(),
         };
         global.console().report(&report, |report| {
             format!(
-                "rollup {} on {network}, starting after block {}\nprogram {}\nkeys    {}",
+                "rollup {} on {network}, starting after block {}\nprogram {}\nkeys    {}\nbridge  {}",
                 report.chain_id,
                 report.start,
                 report.program_id,
-                report.circuits.join(", ")
+                report.circuits.join(", "),
+                report.bridge_descriptor
             )
         })
     }

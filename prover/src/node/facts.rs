@@ -1,7 +1,7 @@
 //! What a node says of transactions, coins, fees and itself.
 
 use super::error::Rejection;
-use crate::anchor::FeeRate;
+use crate::{anchor::FeeRate, regtest::COINBASE_MATURITY_BLOCKS};
 use bitcoin::{OutPoint, Transaction, TxOut};
 use taproof_verifier::headers::BlockId;
 
@@ -83,6 +83,13 @@ pub struct Unspent {
     pub confirmations: u32,
     /// Whether it is the reward of a block.
     pub is_coinbase: bool,
+}
+
+impl Unspent {
+    /// How many more blocks a miner's reward stays locked for; none for any other output.
+    pub fn immature_blocks(&self) -> u32 {
+        if self.is_coinbase { COINBASE_MATURITY_BLOCKS.saturating_sub(self.confirmations) } else { 0 }
+    }
 }
 
 /// An output that a search of the best chain found unspent.

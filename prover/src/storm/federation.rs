@@ -5,12 +5,14 @@ use crate::{
     anchor::Funding,
     bridge::{
         check::{CheckedLink, FeeBounds, Refusal, SignerView},
+        link::MAX_LINK_WEIGHT_WU,
         plan::{Plan, PlanError, PlanRequest, plan, sign_fee_inputs},
         scan::BridgeScan,
         sign::combine,
     },
+    node::{Node, Unspent},
 };
-use bitcoin::{OutPoint, Psbt, Transaction, TxOut};
+use bitcoin::{OutPoint, Psbt, Transaction};
 use rand::Rng;
 use std::collections::HashMap;
 
@@ -29,7 +31,7 @@ impl Storm {
         scan: &BridgeScan,
         funding: &[Funding],
         payouts_max: u32,
-        coins_max: usize,
+        deposits_max: usize,
     ) -> Result<Plan, PlanError> {
         plan(&PlanRequest {
             scan,
@@ -37,7 +39,8 @@ impl Storm {
             funding,
             fee_change: self.purse_key.script_pubkey(),
             payouts_max,
-            coins_max,
+            deposits_max,
+            weight_max_wu: MAX_LINK_WEIGHT_WU,
             exposed: true,
             origins: Default::default(),
         })
@@ -49,9 +52,9 @@ impl Storm {
         if self.rng.gen_bool(0.5) {
             self.look(signer);
         }
-        let (payouts_max, coins_max) = (self.rng.gen_range(1..8), self.rng.gen_range(0..6));
+        let (payouts_max, deposits_max) = (self.rng.gen_range(1..8), self.rng.gen_range(0..6));
         let coin = self.coin();
-        match self.plan(self.signers[signer].scan(), std::slice::from_ref(&coin), payouts_max, coins_max) {
+        match self.plan(self.signers[signer].scan(), std::slice::from_ref(&coin), payouts_max, deposits_max) {
             Ok(mut planned) => {
                 sign_fee_inputs(&mut planned.psbt, &self.purse_key);
                 self.drafts.push(vec![planned.psbt]);
@@ -65,8 +68,8 @@ impl Storm {
 
     fn check_link(&self, psbt: &Psbt, scan: &BridgeScan) -> Result<CheckedLink, Refusal> {
         let outpoints = psbt.unsigned_tx.input.iter().map(|input| input.previous_output);
-        let known = |outpoint: OutPoint| Some((outpoint, self.node.chain().coin(&outpoint)?.output.clone()));
-        let fee_coins: HashMap<OutPoint, TxOut> =
+        let known = |outpoint: OutPoint| Some((outpoint, self.node.unspent(&outpoint).ok()??));
+        let fee_coins: HashMap<OutPoint, Unspent> =
             outpoints.filter(|outpoint| scan.coin(outpoint).is_none()).filter_map(known).collect();
         let fee_bounds = FeeBounds { min: rate("1"), max: rate("100") };
         CheckedLink::check(psbt.clone(), &SignerView { scan, fee_coins: &fee_coins, fee_bounds })

@@ -67,7 +67,7 @@ pub enum SealedError {
 }
 
 /// Whether a file is in the format of age, whoever it is encrypted to.
-pub(super) fn is_sealed(file: &[u8]) -> bool {
+pub fn is_encrypted(file: &[u8]) -> bool {
     let file = file.trim_ascii_start();
     file.starts_with(b"age-encryption.org/") || file.starts_with(ARMOR_BEGIN.as_bytes())
 }
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn what_is_sealed_is_opened_by_its_password_alone() {
         let sealed = seal(WORDS, PASSWORD, LOG_N).expect("the system has randomness");
-        assert!(is_sealed(sealed.as_bytes()) && !is_sealed(WORDS.as_bytes()));
+        assert!(is_encrypted(sealed.as_bytes()) && !is_encrypted(WORDS.as_bytes()));
         assert_eq!(open(sealed.as_bytes(), PASSWORD).as_deref().map(Vec::as_slice), Ok(WORDS.as_bytes()));
         for wrong in ["", "correct horse battery", "Correct horse battery staple"] {
             assert_eq!(open(sealed.as_bytes(), wrong), Err(SealedError::Password));
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_file_of_age_is_opened() {
-        assert!(is_sealed(BY_AGE.as_bytes()));
+        assert!(is_encrypted(BY_AGE.as_bytes()));
         assert_eq!(open(BY_AGE.as_bytes(), PASSWORD).as_deref().map(Vec::as_slice), Ok(WORDS.as_bytes()));
     }
 

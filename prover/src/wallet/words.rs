@@ -4,6 +4,7 @@ use super::{
     WalletError,
     sealed::{self, SealedError},
 };
+use crate::output_file::{Access, write_file};
 use bip39::Mnemonic;
 use std::{
     fmt,
@@ -124,7 +125,7 @@ impl WordsFile {
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(WalletError::FileLength(path.to_owned()));
         }
-        if sealed::is_sealed(&bytes) {
+        if sealed::is_encrypted(&bytes) {
             return Ok(Self::Encrypted(EncryptedWords { path: path.to_owned(), bytes: bytes.to_vec() }));
         }
         let words = std::str::from_utf8(&bytes);
@@ -143,15 +144,11 @@ impl WordsFile {
             return Err(WalletError::EncryptedAlready(path.to_owned()));
         };
         let text = phrase.seal(password, sealed::LOG_N)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let replace = || {
-            // Temporary files of this kind are their owner's alone.
-            let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-            temporary.write_all(text.as_bytes())?;
-            temporary.as_file().sync_all()?;
-            temporary.persist(path).map_err(|failed| failed.error)
-        };
-        replace().map(drop).map_err(|source| WalletError::Io { action: "encrypt", path: path.to_owned(), source })
+        write_file(path, Access::Private, |file| file.write_all(text.as_bytes())).map_err(|source| WalletError::Io {
+            action: "encrypt",
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 

@@ -28,7 +28,17 @@ impl Scene {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
         command.arg("--dir").arg(self.path("rollup")).args(arguments).current_dir(self.folder.path());
-        for variable in ["DIR", "NODE", "NODE_COOKIE", "NODE_USER", "NODE_PASSWORD", "ESPLORA", "PASSPHRASE", "WALLET_PASSWORD", "WALLET_PASSWORD_FILE"] {
+        for variable in [
+            "DIR",
+            "NODE",
+            "NODE_COOKIE",
+            "NODE_USER",
+            "NODE_PASSWORD",
+            "ESPLORA",
+            "PASSPHRASE",
+            "WALLET_PASSWORD",
+            "WALLET_PASSWORD_FILE",
+        ] {
             command.env_remove(format!("TAPROOF_{variable}"));
         }
         command

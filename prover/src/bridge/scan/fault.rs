@@ -66,6 +66,14 @@ pub enum HeadError {
     /// There is no deposit yet whose credit is final.
     #[error("no deposit is credited by a final anchor yet")]
     NothingCredited,
+    /// The first deposit is a miner's reward, and no block may spend it yet.
+    #[error("the payout chain begins with {outpoint}, a miner's reward that no block before height {height} may spend")]
+    StartImmature {
+        /// The deposit.
+        outpoint: OutPoint,
+        /// The first height of a block that may.
+        height: u32,
+    },
     /// The first deposit was taken back, and that is not final.
     #[error("the depositor is taking {0} back, which was to begin the payout chain: wait until that is final")]
     StartUnsettled(OutPoint),

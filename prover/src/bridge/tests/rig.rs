@@ -7,10 +7,12 @@ use crate::{
     anchor::{FeeRate, Funding, pay},
     bridge::{
         check::{CheckedLink, FeeBounds, Refusal, SignerView},
+        link::MAX_LINK_WEIGHT_WU,
         plan::{Plan, PlanError, PlanRequest, plan, sign_fee_inputs},
         scan::{BridgeScan, Passed},
         sign::combine,
     },
+    node::Unspent,
     regtest::{Coin, RegtestChain},
     wallet::{PosterKey, Wallet},
 };
@@ -155,7 +157,8 @@ impl World {
             funding,
             fee_change: self.poster.script_pubkey(),
             payouts_max: 100,
-            coins_max: 100,
+            deposits_max: usize::MAX,
+            weight_max_wu: MAX_LINK_WEIGHT_WU,
             exposed: false,
             origins: Default::default(),
         }
@@ -165,8 +168,12 @@ impl World {
     pub(super) fn check(&self, psbt: &Psbt, view: &View) -> Result<CheckedLink, Refusal> {
         let bridge_script = |outpoint: &OutPoint| view.scan.coin(outpoint).is_none();
         let outpoints = psbt.unsigned_tx.input.iter().map(|input| input.previous_output).filter(bridge_script);
-        let known = |outpoint| Some((outpoint, self.chain.coin(&outpoint)?.output.clone()));
-        let fee_coins: HashMap<OutPoint, TxOut> = outpoints.filter_map(known).collect();
+        let known = |outpoint| {
+            let coin = self.chain.coin(&outpoint)?;
+            let confirmations = self.chain.height() + 1 - coin.height;
+            Some((outpoint, Unspent { output: coin.output.clone(), confirmations, is_coinbase: coin.coinbase }))
+        };
+        let fee_coins: HashMap<OutPoint, Unspent> = outpoints.filter_map(known).collect();
         let fee_bounds = FeeBounds { min: rate("1"), max: rate("100") };
         CheckedLink::check(psbt.clone(), &SignerView { scan: &view.scan, fee_coins: &fee_coins, fee_bounds })
     }

@@ -119,7 +119,7 @@ impl Storm {
         let funding = [coin];
         let mut request = self.world.request(&self.views[view], &funding);
         request.payouts_max = self.rng.gen_range(1..5);
-        request.coins_max = self.rng.gen_range(0..4);
+        request.deposits_max = self.rng.gen_range(0..4);
         request.exposed = self.rng.gen_bool(0.2);
         let Ok(mut planned) = plan(&request) else { return };
         sign_fee_inputs(&mut planned.psbt, &self.world.poster);

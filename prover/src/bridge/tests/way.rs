@@ -2,13 +2,15 @@
 
 use super::rig::{FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS, World, rate};
 use crate::bridge::{
+    check::Refusal,
     descriptor::BridgeOutput,
     link::{Binding, MAX_PAYOUTS},
     plan::{KeyOrigins, PlanError, plan},
     scan::{BridgeCoin, FaultKind, HeadError, Origin},
     sign::{CombineError, combine, sign_inputs},
 };
-use bitcoin::{Amount, OutPoint, Psbt, Sequence, Transaction, TxIn, TxOut, Witness, bip32, psbt};
+use bitcoin::{Amount, OutPoint, Psbt, Sequence, Transaction, TxIn, TxOut, Witness, bip32, key::Secp256k1, psbt};
+use miniscript::psbt::PsbtExt;
 use taproof_verifier::exit::PAYOUT_MIN_SAT;
 
 const A: [u8; 20] = [0xaa; 20];
@@ -277,12 +279,70 @@ fn signatures_are_joined_with_a_reason_when_they_are_not() {
     let signature = *first.inputs[0].tap_script_sigs.values().next().unwrap();
     forged.inputs[0].tap_script_sigs.values_mut().for_each(|held| *held = signature);
     assert!(matches!(combine(vec![first.clone(), forged], &bridge), Err(CombineError::Signature { input: 0, .. })));
-    let mut unsaid = second.clone();
-    unsaid.inputs[0].witness_utxo = None;
-    assert!(matches!(combine(vec![first.clone(), unsaid], &bridge), Err(CombineError::SpentOutput(0))));
+    // One that says what is spent is enough, but they must not contradict each other.
+    let mut unsaid = [first.clone(), second.clone()];
+    unsaid[1].inputs[0].witness_utxo = None;
+    combine(unsaid.to_vec(), &bridge).unwrap();
+    unsaid[0].inputs[0].witness_utxo = None;
+    assert!(matches!(combine(unsaid.to_vec(), &bridge), Err(CombineError::SpentOutput(0))));
+    let mut other = second.clone();
+    other.inputs[0].witness_utxo.as_mut().unwrap().value += Amount::ONE_SAT;
+    assert!(matches!(combine(vec![first.clone(), other], &bridge), Err(CombineError::SpentOutput(0))));
     let mut unpaid = [first, second];
     unpaid.iter_mut().for_each(|psbt| psbt.inputs[1].final_script_witness = None);
     assert!(matches!(combine(unpaid.to_vec(), &bridge), Err(CombineError::Unsigned { input: 1, .. })));
+}
+
+/// A wallet that has enough keys finishes an input and drops what led to it, as Bitcoin Core does.
+#[test]
+fn inputs_that_a_wallet_has_finished_are_checked_signed_and_joined_like_others() {
+    let mut world = World::funded(&[50_000, 70_000], &[(1_000, A)]);
+    let view = world.view();
+    let bridge = world.params.bridge.clone();
+    let psbt = world.plan(&view).unwrap().psbt;
+    let sign = |psbt: &Psbt, index| world.check(psbt, &view).unwrap().sign(&world.signer(index), &bridge).unwrap();
+    let both = sign(&sign(&psbt, 0), 1);
+    let mut finished = both.clone();
+    for input in 0..2 {
+        finished.finalize_inp_mut(&Secp256k1::verification_only(), input).unwrap();
+        let fields = &finished.inputs[input];
+        assert!(fields.final_script_witness.is_some() && fields.tap_scripts.is_empty());
+        assert!(fields.tap_script_sigs.is_empty());
+    }
+    let link = combine(vec![finished.clone()], &bridge).unwrap().0;
+    assert_eq!(link, combine(vec![both], &bridge).unwrap().0);
+    world.chain.check_transactions(&[link]).unwrap();
+    assert_eq!(world.check(&psbt, &view).unwrap().summary().signatures, 0);
+    assert_eq!(world.check(&finished, &view).unwrap().summary().signatures, 2);
+    let third = sign(&psbt, 2);
+    let more = sign(&finished, 2);
+    for files in [vec![finished.clone(), third.clone()], vec![third, finished.clone()], vec![more, finished.clone()]] {
+        combine(files, &bridge).unwrap();
+    }
+    // What a finished witness lacks or forges is told as it is of any signature.
+    let alter = |alter: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        let mut altered = finished.clone();
+        let mut elements = altered.inputs[1].final_script_witness.as_ref().unwrap().to_vec();
+        alter(&mut elements);
+        altered.inputs[1].final_script_witness = Some(Witness::from_slice(&elements));
+        altered
+    };
+    let signed = |elements: &[Vec<u8>]| elements.iter().position(|element| element.len() == 64).unwrap();
+    let fewer = alter(&|elements| {
+        let position = signed(elements);
+        elements[position].clear();
+    });
+    let too_few = combine(vec![fewer.clone()], &bridge);
+    assert!(matches!(too_few, Err(CombineError::TooFew { input: 1, found: 1, needed: 2 })), "{too_few:?}");
+    assert_eq!(world.check(&fewer, &view).unwrap().summary().signatures, 1);
+    let forged = alter(&|elements| {
+        let position = signed(elements);
+        elements[position][40] ^= 1;
+    });
+    assert!(matches!(combine(vec![forged.clone()], &bridge), Err(CombineError::Signature { input: 1, .. })));
+    assert!(matches!(world.check(&forged, &view), Err(Refusal::Signature { input: 1, .. })));
+    let other_leaf = alter(&|elements| elements[3].push(0));
+    assert_eq!(world.check(&other_leaf, &view).unwrap_err(), Refusal::Leaf(1));
 }
 
 impl World {

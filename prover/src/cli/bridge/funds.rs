@@ -36,9 +36,15 @@ impl FundingOptions {
             return Ok(coins.map(|Coin { outpoint, output, .. }| Funding { outpoint, output }).collect());
         }
         let funding = |outpoint: &OutPoint| {
-            let unspent = source.node()?.unspent(outpoint)?;
             let missing = || Failure::new(Exit::Input, format!("{outpoint} is not unspent in the best chain"));
-            Ok(Funding { outpoint: *outpoint, output: unspent.ok_or_else(missing)?.output })
+            let unspent = source.node()?.unspent(outpoint)?.ok_or_else(missing)?;
+            match unspent.immature_blocks() {
+                0 => Ok(Funding { outpoint: *outpoint, output: unspent.output }),
+                blocks => {
+                    let message = format!("{outpoint} is a miner's reward that is locked for {blocks} more blocks");
+                    Err(Failure::new(Exit::Input, message).advise("name another coin"))
+                }
+            }
         };
         self.coins.iter().map(funding).collect()
     }

@@ -2,22 +2,24 @@
 
 use super::{
     Exit, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersionOption, Result, Session, WalletOptions,
-    XOnlyPublicKey, watch, write_psbt,
+    XOnlyPublicKey, signer_keys, watch, write_psbt,
 };
 use crate::cli::{
     coins::{Use, spend},
     data_dir::expect_absent,
     failure::Failure,
+    psbt::key_source,
 };
-use bitcoin::bip32::{DerivationPath, Fingerprint, KeySource};
+use bitcoin::bip32::KeySource;
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use taproof::{
     anchor::Funding,
     bridge::{
-        link::MAX_PAYOUTS,
-        plan::{KeyOrigins, PlanError, PlanRequest, plan, sign_fee_inputs},
+        link::{MAX_LINK_WEIGHT_WU, MAX_PAYOUTS},
+        plan::{PlanError, PlanRequest, plan, sign_fee_inputs},
+        signer_key::{SignerKey, SignerKeyError},
     },
     coins::Purpose,
     wallet::PosterKey,
@@ -37,13 +39,15 @@ pub(super) struct Payout {
     /// The most payouts in the transaction.
     #[arg(long, default_value_t = MAX_PAYOUTS, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_PAYOUTS)))]
     payouts_max: u32,
-    /// The most deposits that are moved, the oldest first.
-    #[arg(long, default_value_t = 100, value_name = "N")]
-    deposits_max: usize,
+    /// The most deposits that are moved for their own sake, those whose refund opens first; as many as fit if not
+    /// given.
+    #[arg(long, value_name = "N")]
+    deposits_max: Option<usize>,
     /// Moves deposits, too, that their depositors can take back already. If one does, the transaction is void.
     #[arg(long)]
     exposed: bool,
-    /// Where a signer's key comes from, for hardware signers: KEY=FINGERPRINT/PATH.
+    /// Where a signer's key comes from, for hardware signers: [FINGERPRINT/PATH]KEY, [FINGERPRINT/PATH]XPUB/0/0 or
+    /// KEY=FINGERPRINT/PATH. What `setup` was told is known without.
     #[arg(long = "origin", value_parser = origin, value_name = "ORIGIN")]
     origins: Vec<(XOnlyPublicKey, KeySource)>,
     /// The file of the PSBT.
@@ -53,13 +57,15 @@ pub(super) struct Payout {
     psbt: PsbtVersionOption,
 }
 
+/// A key and where it comes from: KEY=FINGERPRINT/PATH, or a key expression with both.
 fn origin(text: &str) -> std::result::Result<(XOnlyPublicKey, KeySource), String> {
-    let (key, source) = text.split_once('=').ok_or("an origin is KEY=FINGERPRINT/PATH")?;
-    let (fingerprint, path) = source.split_once('/').ok_or("an origin is KEY=FINGERPRINT/PATH")?;
-    let key = key.parse().map_err(|_| "the key is 64 hexadecimal digits of a point")?;
-    let fingerprint: Fingerprint = fingerprint.parse().map_err(|_| "a fingerprint is 8 hexadecimal digits")?;
-    let path: DerivationPath = path.parse().map_err(|_| "a path is like 87'/0'/0'/0/0")?;
-    Ok((key, (fingerprint, path)))
+    const FORM: &str = "an origin is KEY=FINGERPRINT/PATH or [FINGERPRINT/PATH]KEY";
+    if let Some((key, source)) = text.split_once('=') {
+        let key: SignerKey = key.parse().map_err(|error: SignerKeyError| error.to_string())?;
+        return Ok((key.key(), key_source(source)?));
+    }
+    let key: SignerKey = text.parse().map_err(|error: SignerKeyError| error.to_string())?;
+    Ok((key.key(), key.origin().ok_or(FORM)?))
 }
 
 #[derive(Serialize)]
@@ -69,6 +75,7 @@ struct Report {
     payouts: u32,
     paid_sat: u64,
     deposits: usize,
+    deposits_left: usize,
     fee_sat: u64,
     top_up_sat: u64,
     weight_wu: u64,
@@ -84,7 +91,8 @@ impl Payout {
         let watch = watch(&session, &source, global)?;
         let funding = self.funding.find(&source, &poster, global)?;
         let fee_rate = self.fees.rate(&source, global)?;
-        let origins: KeyOrigins = self.origins.into_iter().collect();
+        let mut origins = signer_keys(&session)?.origins();
+        origins.extend(self.origins);
         let build = |funding: &[Funding]| {
             let planned = plan(&PlanRequest {
                 scan: watch.scan(),
@@ -92,7 +100,8 @@ impl Payout {
                 funding,
                 fee_change: poster.script_pubkey(),
                 payouts_max: self.payouts_max,
-                coins_max: self.deposits_max,
+                deposits_max: self.deposits_max.unwrap_or(usize::MAX),
+                weight_max_wu: MAX_LINK_WEIGHT_WU,
                 exposed: self.exposed,
                 origins: origins.clone(),
             })?;
@@ -110,6 +119,7 @@ impl Payout {
             payouts: planned.binding.count,
             paid_sat: planned.paid_sat,
             deposits: planned.deposits,
+            deposits_left: planned.deposits_left,
             fee_sat: planned.fee_sat,
             top_up_sat: planned.top_up_sat,
             weight_wu: planned.weight_wu,
@@ -117,7 +127,7 @@ impl Payout {
         };
         global.console().report(&report, |report| {
             format!(
-                "{}: {} payouts from number {} on, {} sat; {} deposits moved; fee {} sat\n{} payouts remain; now each signer: taproof bridge sign {}",
+                "{}: {} payouts from number {} on, {} sat; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; now each signer: taproof bridge sign {}",
                 report.psbt.display(),
                 report.payouts,
                 report.first,
@@ -125,6 +135,7 @@ impl Payout {
                 report.deposits,
                 report.fee_sat,
                 report.unpaid_after,
+                report.deposits_left,
                 report.psbt.display()
             )
         })
@@ -140,4 +151,28 @@ fn explain(error: PlanError, poster: &PosterKey) -> Failure {
         _ => return Failure::of(Exit::Failed, error),
     };
     Failure::of(exit, error).advise(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_read_in_every_spelling() {
+        let key = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";
+        let expected = "d34db33f/86h/1h/1h/0/0";
+        let expected = (key.parse().expect("a key"), key_source(expected).expect("an origin"));
+        let spellings = [
+            format!("{key}=d34db33f/86h/1h/1h/0/0"),
+            format!("{key}=[d34db33f/86'/1'/1'/0/0]"),
+            format!("[d34db33f/86h/1h/1h/0/0]{key}"),
+            format!("[d34db33f/86'/1'/1'/0/0]02{key}"),
+        ];
+        for text in spellings {
+            assert_eq!(origin(&text), Ok(expected.clone()), "{text}");
+        }
+        for none in [key, "", "=", "d34db33f/86h", &format!("{key}="), &format!("[d34db33f]{}", &key[1..])] {
+            assert!(origin(none).is_err(), "{none}");
+        }
+    }
 }

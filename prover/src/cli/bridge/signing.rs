@@ -5,7 +5,7 @@ use super::{
     send, watch, write_psbt,
 };
 use crate::cli::{data_dir::expect_absent, failure::Failure};
-use bitcoin::{OutPoint, Psbt, Transaction, TxOut, consensus::encode};
+use bitcoin::{OutPoint, Psbt, Transaction, consensus::encode};
 use clap::Args;
 use serde::Serialize;
 use std::{collections::HashMap, path::PathBuf};
@@ -16,7 +16,7 @@ use taproof::{
         sign::{CombineError, combine},
         watch::BridgeWatch,
     },
-    node::Acceptance,
+    node::{Acceptance, Unspent},
     output_file::{Access, write_file},
 };
 
@@ -50,7 +50,7 @@ impl Checking {
 }
 
 /// What this machine's node says of the coins that are not the bridge's.
-fn fee_coins(psbt: &Psbt, source: &Source, watch: &BridgeWatch) -> Result<HashMap<OutPoint, TxOut>> {
+fn fee_coins(psbt: &Psbt, source: &Source, watch: &BridgeWatch) -> Result<HashMap<OutPoint, Unspent>> {
     let mut coins = HashMap::new();
     for input in &psbt.unsigned_tx.input {
         let outpoint = input.previous_output;
@@ -58,7 +58,7 @@ fn fee_coins(psbt: &Psbt, source: &Source, watch: &BridgeWatch) -> Result<HashMa
             continue;
         }
         if let Some(unspent) = source.node()?.unspent(&outpoint)? {
-            coins.insert(outpoint, unspent.output);
+            coins.insert(outpoint, unspent);
         }
     }
     Ok(coins)
@@ -73,12 +73,13 @@ struct Report {
     deposits: usize,
     fee_sat: u64,
     weight_wu: u64,
+    signatures: usize,
     signed: Option<PathBuf>,
 }
 
 impl Report {
     fn new(summary: Summary, signed: Option<PathBuf>) -> Self {
-        let Summary { binding, paid_sat, change_sat, deposits, fee_sat, weight_wu } = summary;
+        let Summary { binding, paid_sat, change_sat, deposits, fee_sat, weight_wu, signatures } = summary;
         Self {
             first: binding.first,
             payouts: binding.count,
@@ -87,14 +88,17 @@ impl Report {
             deposits,
             fee_sat,
             weight_wu,
+            signatures,
             signed,
         }
     }
 
     fn print(&self, global: &Global) -> Result {
         global.console().report(self, |report| {
-            let signed = report.signed.as_ref();
-            let signed = signed.map_or("nothing is wrong with it".to_owned(), |path| format!("signed: {}", path.display()));
+            let signed = match &report.signed {
+                Some(path) => format!("signed: {}", path.display()),
+                None => format!("nothing is wrong with it; {} signers have signed it", report.signatures),
+            };
             format!(
                 "{} payouts from number {} on, {} sat; {} deposits moved; {} sat stay with the bridge; fee {} sat\n{signed}",
                 report.payouts, report.first, report.paid_sat, report.deposits, report.change_sat, report.fee_sat
@@ -198,9 +202,9 @@ impl Send {
         let transaction: Transaction =
             encode::deserialize_hex(text.trim()).or_exit_while(Exit::Input, self.file.display().to_string())?;
         // Where the chain is the embedded one, the block that is mined pays the wallet.
-        let reward_to = match self.wallet.open(global) {
-            Ok(wallet) => wallet.poster_key(0)?.script_pubkey(),
-            Err(_) => bitcoin::ScriptBuf::new(),
+        let reward_to = match self.node.is_embedded()?.then(|| self.wallet.open(global)) {
+            Some(Ok(wallet)) => wallet.poster_key(0)?.script_pubkey(),
+            _ => bitcoin::ScriptBuf::new(),
         };
         let mut source = self.node.open(&session.dir, session.params.network, reward_to)?;
         if let Some(Acceptance::Rejected(rejection)) =

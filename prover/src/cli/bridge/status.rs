@@ -28,6 +28,7 @@ struct Report {
     height: u32,
     held_sat: u64,
     coins: usize,
+    immature_sat: u64,
     due: u64,
     unpaid: usize,
     unpaid_sat: u64,
@@ -41,9 +42,10 @@ type HeadText = std::result::Result<String, String>;
 
 impl Report {
     fn new(scan: &BridgeScan, warn_within: u32) -> Self {
-        let spendable: Vec<&BridgeCoin> = scan.coins().into_iter().filter(|coin| scan.is_spendable(coin)).collect();
+        let held: Vec<&BridgeCoin> = scan.coins().into_iter().filter(|coin| scan.is_held(coin)).collect();
         let height = scan.scanned().height;
-        let urgent = spendable.iter().filter_map(|coin| {
+        let immature = held.iter().filter(|coin| !scan.is_spendable(coin));
+        let urgent = held.iter().filter_map(|coin| {
             let refund_height = scan.refund_height(coin)?;
             let urgent = refund_height <= height.saturating_add(warn_within);
             let (output, amount_sat) = (coin.outpoint.to_string(), coin.output.value.to_sat());
@@ -52,8 +54,9 @@ impl Report {
         Self {
             urgent: urgent.collect(),
             height,
-            held_sat: total(spendable.iter().map(|coin| coin.output.clone())).to_sat(),
-            coins: spendable.len(),
+            held_sat: total(held.iter().map(|coin| coin.output.clone())).to_sat(),
+            coins: held.len(),
+            immature_sat: total(immature.map(|coin| coin.output.clone())).to_sat(),
             due: scan.due_count(),
             unpaid: scan.unpaid().count(),
             unpaid_sat: scan.unpaid().map(|payout| payout.amount_sat).sum(),
@@ -68,6 +71,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "height    {}", self.height)?;
         writeln!(f, "held      {} sat in {} coins that the signers may spend", self.held_sat, self.coins)?;
+        if self.immature_sat > 0 {
+            writeln!(f, "immature  {} sat of it are rewards of miners, locked for 100 blocks", self.immature_sat)?;
+        }
         writeln!(f, "payouts   {} due so far, {} unpaid, {} sat", self.due, self.unpaid, self.unpaid_sat)?;
         let (Ok(head) | Err(head)) = &self.head;
         write!(f, "chain     next is payout {}, from {head}", self.next_index)?;
