@@ -300,6 +300,9 @@ impl ChainSource for TwoBackEnds<'_> {
     }
 }
 
+/// Which of two back ends answers a call.
+type Choose<'a> = &'a dyn Fn(usize, Asked) -> bool;
+
 #[test]
 fn back_ends_of_different_tips_are_followed_as_far_as_they_go() {
     let (mut toy, _) = ToyRollup::with_two_batches();
@@ -307,7 +310,7 @@ fn back_ends_of_different_tips_are_followed_as_far_as_they_go() {
     let behind = EmbeddedNode::new(toy.node.chain().clone(), elsewhere());
     toy.node.mine(3).expect("empty blocks are valid");
     let short = behind.chain().height();
-    let choices: [(&str, &dyn Fn(usize, Asked) -> bool); 7] = [
+    let choices: [(&str, Choose<'_>); 7] = [
         ("by turns", &|call, _| call % 2 == 0),
         ("by turns, the other first", &|call, _| call % 2 == 1),
         ("three of four behind", &|call, _| call % 4 != 0),

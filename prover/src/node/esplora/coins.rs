@@ -20,7 +20,7 @@ use bitcoin::{
     consensus::encode,
     hashes::{Hash, sha256},
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use taproof_verifier::{block::ValidatedExcerpt, headers::BlockId};
 
 impl EsploraNode {
@@ -52,11 +52,13 @@ impl EsploraNode {
         transactions: &mut HashMap<Txid, Transaction>,
     ) -> Result<Option<Coin>, NodeError> {
         let Some(height) = coin.height() else { return Ok(None) };
-        if !transactions.contains_key(&coin.txid) {
-            let Some(transaction) = self.transaction(&coin.txid)? else { return Ok(None) };
-            transactions.insert(coin.txid, transaction);
-        }
-        let transaction = &transactions[&coin.txid];
+        let transaction = match transactions.entry(coin.txid) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let Some(transaction) = self.transaction(&coin.txid)? else { return Ok(None) };
+                new.insert(transaction)
+            }
+        };
         let output = transaction.output.get(coin.vout as usize).filter(|output| output.script_pubkey == *script);
         let output = output.ok_or_else(|| NodeError::Answer {
             method: "GET /scripthash/utxo",

@@ -354,7 +354,10 @@ fn limited(requests: usize, status: u16, retry_after: Option<&str>, refusals: Op
     (server, chain)
 }
 
-fn patient(server: &Server, total: Duration) -> (Result<EsploraNode, NodeError>, Arc<Mutex<Vec<(String, Duration)>>>) {
+/// What a waiting node says, and for how long it waits.
+type Told = Arc<Mutex<Vec<(String, Duration)>>>;
+
+fn patient(server: &Server, total: Duration) -> (Result<EsploraNode, NodeError>, Told) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let log = told.clone();
     let patience = Patience::new(total, move |error, pause| {
