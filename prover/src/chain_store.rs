@@ -51,6 +51,7 @@ use taproof_verifier::{
 
 pub use error::ChainStoreError;
 pub use stored_follower::{Origin, StoredFollower};
+pub use stored_headers::WithStoredHeaders;
 pub use summary::ChainSummary;
 
 /// What redb may cache while the file is open.

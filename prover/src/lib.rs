@@ -39,6 +39,7 @@ mod store_fault;
 mod store_file;
 #[cfg(test)]
 mod storm;
+mod temporary_file;
 #[cfg(test)]
 mod toy;
 #[cfg(test)]

@@ -9,6 +9,7 @@
 #[cfg(all(test, unix))]
 mod tests;
 
+use crate::temporary_file;
 use std::{
     collections::HashMap,
     ffi::OsString,
@@ -329,6 +330,7 @@ fn replace(
         Err(_) if found.is_some() => return overwrite(target, &mut written(tempfile::tempfile()?, write)?),
         temporary => temporary?,
     };
+    temporary_file::hold(&temporary);
     let mut temporary = written(temporary, write)?;
     if let Some(found) = &found
         && keep_owner_and_mode(temporary.as_file(), found).is_err()
@@ -378,12 +380,12 @@ fn overwrite(target: &Path, contents: &mut File) -> io::Result<()> {
 fn temporary_in(folder: &Path, access: Access, takes_place: bool) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;
     let mode = if takes_place || access == Access::Private { 0o600 } else { 0o666 };
-    tempfile::Builder::new().permissions(fs::Permissions::from_mode(mode)).tempfile_in(folder)
+    temporary_file::temporary_in(folder, tempfile::Builder::new().permissions(fs::Permissions::from_mode(mode)))
 }
 
 #[cfg(not(unix))]
 fn temporary_in(folder: &Path, _: Access, _: bool) -> io::Result<NamedTempFile> {
-    NamedTempFile::new_in(folder)
+    temporary_file::temporary_in(folder, &mut tempfile::Builder::new())
 }
 
 #[cfg(unix)]

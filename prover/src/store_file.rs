@@ -1,5 +1,6 @@
 //! Making and opening the [redb] file of a store.
 
+use crate::temporary_file::temporary_in;
 use redb::{Database, DatabaseError};
 use std::{
     fs::File,
@@ -8,7 +9,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 
 /// How long to wait for another process that has a file open.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,7 +24,7 @@ pub(crate) struct UnnamedStore {
 impl UnnamedStore {
     /// An empty file in the folder where the store will be.
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: NamedTempFile::new_in(folder_of(path))?, path: path.to_owned() })
+        Ok(Self { file: temporary_in(folder_of(path), &mut Builder::new())?, path: path.to_owned() })
     }
 
     /// The file, for redb.

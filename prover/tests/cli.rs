@@ -171,6 +171,30 @@ fn without_a_node(scene: &Scene, root: &Value) {
     assert!(!reader().failure(1, &["follow", "--esplora", "http://127.0.0.1:1/api"]).is_empty());
 }
 
+#[test]
+fn proofs_of_batches_that_were_taken_back_are_used_again_where_they_hold() {
+    let scene = Scene::funded();
+    pay(&scene);
+    let options = ["batch", "--reference-depth", "1", "--chunks-max", "2"];
+    let batch = |arguments: &[&str]| scene.report(&[&options, arguments].concat());
+    let prove = |number: u64| {
+        let report = scene.report(&["prove", &format!("rollup/batches/{number}.batch")]);
+        (report["proofs"].as_u64().expect("a number"), report["kept"].as_u64().expect("a number"))
+    };
+    let (first, second) = (batch(&["txs.json"]), batch(&[]));
+    assert_eq!((&first["batch"], &second["batch"]), (&0.into(), &1.into()));
+    assert_eq!([prove(0), prove(1)], [(2, 0), (2, 0)]);
+    // Both are made again on the same chain, and state what they stated.
+    assert_eq!(batch(&["--take-back", "0"])["root_after"], first["root_after"]);
+    assert_eq!(prove(0), (2, 2));
+    assert_eq!(batch(&[])["root_after"], second["root_after"]);
+    assert_eq!(prove(1), (2, 2));
+    // On another block the same transactions are other statements.
+    scene.report(&["regtest", "mine", "1"]);
+    assert_eq!(batch(&["--take-back", "1"])["root_after"], second["root_after"]);
+    assert_eq!(prove(1), (2, 0));
+}
+
 /// An owner demands a withdrawal by an output on Bitcoin.
 fn exit_requests(scene: &Scene) {
     let address = scene.report(&["wallet", "keys"])["poster_address"].as_str().expect("an address").to_owned();

@@ -3,14 +3,70 @@
 use super::{ChainStore, ChainStoreError, Progress};
 use crate::{
     follow::{FollowError, lead_first, read_lead},
-    node::ChainSource,
+    node::{ChainSource, NodeError},
 };
-use bitcoin::{BlockHash, Network, Work, block::Header};
+use bitcoin::{Block, BlockHash, Network, Work, block::Header};
 use std::{collections::HashMap, ops::RangeInclusive};
 use taproof_verifier::{follow::Follower, headers::BlockId};
 
 /// How many stored headers are read at a time.
 const HEADERS_AT_A_TIME: u32 = 2_016;
+
+/// A source whose headers are read from a store where that has them, so that whoever begins anew asks only for the others.
+pub struct WithStoredHeaders<'a> {
+    store: &'a ChainStore,
+    source: &'a dyn ChainSource,
+    /// The heights of the stored headers, if they are of the source's chain.
+    heights: Option<RangeInclusive<u32>>,
+}
+
+impl<'a> WithStoredHeaders<'a> {
+    /// Takes the store's headers if the source's chain has the last of them.
+    ///
+    /// # Errors
+    /// [`FollowError`].
+    pub fn new(store: &'a ChainStore, source: &'a dyn ChainSource) -> Result<Self, FollowError> {
+        let mut heights = store.header_heights()?;
+        if let Some(end) = heights.as_ref().map(|heights| *heights.end()) {
+            let last = store.headers(end, 1)?.first().map(Header::block_hash);
+            heights = heights.filter(|_| last.is_some());
+            if source.block_hash(end)? != last {
+                heights = None;
+            }
+        }
+        Ok(Self { store, source, heights })
+    }
+}
+
+impl ChainSource for WithStoredHeaders<'_> {
+    fn network(&self) -> Network {
+        self.source.network()
+    }
+
+    fn tip_height(&self) -> Result<u32, NodeError> {
+        self.source.tip_height()
+    }
+
+    fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError> {
+        self.source.block_hash(height)
+    }
+
+    fn header(&self, hash: &BlockHash) -> Result<Header, NodeError> {
+        self.source.header(hash)
+    }
+
+    fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
+        self.source.block(hash)
+    }
+
+    fn headers(&self, first_height: u32, count_max: u32) -> Result<Vec<Header>, NodeError> {
+        let is_stored = self.heights.as_ref().is_some_and(|heights| heights.contains(&first_height));
+        // What the store no longer gives, the source does.
+        let stored =
+            if is_stored { self.store.headers(first_height, count_max).unwrap_or_default() } else { Vec::new() };
+        if stored.is_empty() { self.source.headers(first_height, count_max) } else { Ok(stored) }
+    }
+}
 
 /// Writes the headers of blocks that no longer change.
 pub(super) fn write_headers(

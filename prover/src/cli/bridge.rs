@@ -24,7 +24,9 @@ use taproof::{
         signer_key::SignerKeys,
         watch::{Afresh, BridgeWatch},
     },
-    node::SyncState,
+    chain_store::WithStoredHeaders,
+    follow::FollowError,
+    node::{ChainSource, SyncState},
 };
 
 /// Deposits, and pays out withdrawals by the signers of the bridge.
@@ -176,7 +178,14 @@ fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWa
 pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch> {
     let path = session.dir.bridge_state();
     let (params, program) = (session.params.clone(), session.program.clone());
-    let (mut watch, afresh) = BridgeWatch::open(&path, source.chain(), params, program)?;
+    // The headers that following has kept need not be asked for again.
+    let store = session.chain_store();
+    let chain = match WithStoredHeaders::new(&store, source.chain()) {
+        Err(FollowError::Store(_)) => None,
+        chain => Some(chain?),
+    };
+    let chain = chain.as_ref().map_or(source.chain(), |chain| chain as &dyn ChainSource);
+    let (mut watch, afresh) = BridgeWatch::open(&path, chain, params, program)?;
     match afresh {
         None | Some(Afresh::Nothing) => {}
         Some(Afresh::Follower(error)) => {
@@ -188,8 +197,10 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
         }
         Some(reason) => eprintln!("warning: {reason}; reading everything from the rollup's start"),
     }
-    watch.catch_up(source.chain())?;
+    // What was read is kept, whatever ended it.
+    let caught_up = watch.catch_up(chain);
     watch.save(&path)?;
+    caught_up?;
     Ok(watch)
 }
 

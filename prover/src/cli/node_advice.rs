@@ -7,7 +7,7 @@ use taproof::{
     demo::DemoError,
     follow::FollowError,
     light::ExcerptError,
-    node::{NodeError, RejectClass, policy_advice},
+    node::{NodeError, policy_advice},
     rebuild::RebuildError,
 };
 
@@ -73,7 +73,7 @@ pub(super) fn advice(error: &NodeError) -> Option<String> {
             "see that it runs and that this is its address: bitcoind's is http://127.0.0.1 with the port of rpcport"
         }
         NodeError::Http { status: 429 | 503, .. } => "wait, and run again: what was read of the chain is kept",
-        NodeError::Rejected { rejection, .. } if rejection.class == RejectClass::Policy => {
+        NodeError::Rejected { rejection, .. } => {
             return policy_advice(&rejection.reason).map(ToOwned::to_owned);
         }
         error if error.is_transient() => "try again in a moment",
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::cli::failure::Failure;
     use bitcoin::{BlockHash, Txid, hashes::Hash};
-    use taproof::node::Rejection;
+    use taproof::node::{RejectClass, Rejection};
 
     /// The exit code, the message and the advice of a failure.
     fn told(failure: &Failure) -> (Exit, String, String) {
@@ -135,7 +135,8 @@ mod tests {
         );
 
         for (reason, option) in [
-            ("bad-witness-script-size", "-maxscriptsize"),
+            ("bad-witness-witness-size", "-maxscriptsize"),
+            ("min relay fee not met, 325 < 643", "-datacarriercost=0.25"),
             ("txn-datacarrier-exceeded", "-datacarrierfullcount=0"),
             ("scriptpubkey", "-datacarriersize=83"),
         ] {

@@ -149,16 +149,15 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     })
 }
 
-/// Removes kept proofs of batches that are final or were taken back.
+/// Removes kept proofs of batches that are final. What was taken back may be made again as it was, and its proofs hold then.
 fn sweep(session: &Session, kept: &KeptProofs, proven: u64) -> io::Result<usize> {
     // Whatever cannot be asked, or is in use, has no say.
     let ledger = Ledger::open(&session.dir.ledger(), session.params.chain_id).ok();
     let first_unfinal = ledger.as_ref().and_then(|ledger| ledger.first_unfinal().ok());
-    let next = ledger.map_or(u64::MAX, |ledger| ledger.next_batch());
     let summary = session.chain_store().summary().ok().flatten();
     let finals = summary.and_then(|summary| summary.tip).map(|tip| tip.batches);
     let first = first_unfinal.max(finals).unwrap_or(0).max(proven.saturating_sub(BATCHES_KEPT));
-    kept.sweep(|batch| batch == proven || (first..next).contains(&batch))
+    kept.sweep(|batch| batch == proven || batch >= first)
 }
 
 /// How many batches' proofs are kept where nobody knows which are final.

@@ -46,23 +46,23 @@ pub(super) fn classify(reason: String) -> Rejection {
     Rejection { class: known.map_or(RejectClass::Policy, |(_, class)| *class), reason }
 }
 
-/// Reasons by which nodes keep anchors out by a policy of their own, by their beginnings, and what lets anchors in. The reveal's
-/// leaf is as long as the payload, its data are dropped by the script, and its announcement is an output of 81 bytes of data.
+/// What lets anchors into a Bitcoin Knots: the reveal's data are dropped by its script, there are more of them than of an
+/// announcement, they weigh a quarter of what it counts for data, and the leaf is as long as the payload.
+const KNOTS: &str = "start the node with -acceptnonstddatacarrier=1 -datacarrierfullcount=0 -datacarriercost=0.25 \
+                     -maxscriptsize=400000, as Bitcoin Knots needs it, or send through another node";
+const ANNOUNCEMENT: &str = "start the node with -datacarrier=1 -datacarriersize=83, or send through another node";
+
+/// Reasons by which nodes keep anchors out by a policy of their own, by their beginnings, and what lets anchors in.
 const POLICIES: [(&str, &str); 5] = [
+    ("txn-datacarrier-", KNOTS),
+    ("bad-witness-", KNOTS),
+    ("scriptpubkey", ANNOUNCEMENT),
+    ("datacarrier", ANNOUNCEMENT),
     (
-        "bad-witness-script-size",
-        "start the node with -maxscriptsize=400000, as Bitcoin Knots needs it, or send through another node",
+        "min relay fee not met",
+        "raise --fee-floor, or where the node is Bitcoin Knots, which counts data for more than they weigh, start it with \
+         -datacarriercost=0.25",
     ),
-    (
-        "txn-datacarrier-exceeded",
-        "start the node with -datacarrierfullcount=0, as Bitcoin Knots needs it, or send through another node",
-    ),
-    (
-        "txn-datacarrier-nonstandard",
-        "start the node with -acceptnonstddatacarrier=1, as Bitcoin Knots needs it, or send through another node",
-    ),
-    ("scriptpubkey", "start the node with -datacarrier=1 -datacarriersize=83, or send through another node"),
-    ("datacarrier", "start the node with -datacarrier=1 -datacarriersize=83, or send through another node"),
 ];
 
 /// What to change of a node's own policy, where its reason is one that keeps anchors out.
