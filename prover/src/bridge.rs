@@ -33,18 +33,21 @@
 //! - [`plan`]: builds the next link. Its author is not trusted.
 //! - [`check`]: what each signer checks before it signs, and [`sign`] the signatures.
 //! - [`signer_key`]: where signers' keys come from, for wallets that must find theirs.
-//! - [`deposit`]: deposits, and taking back one that was not credited.
+//! - [`deposit`]: deposits, and taking back one that was not credited; [`recipe`]: how any other wallet pays one; [`why`]: what
+//!   keeps the outputs of a transaction from being one.
 
 pub mod check;
 pub mod deposit;
 pub mod descriptor;
 pub mod link;
 pub mod plan;
+pub mod recipe;
 pub mod scan;
 pub mod sign;
 pub mod signer_key;
 pub mod watch;
 mod weight;
+pub mod why;
 
 #[cfg(test)]
 mod tests;

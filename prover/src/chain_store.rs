@@ -86,7 +86,7 @@ pub struct FinalAnchor {
     pub depth: Depth,
     /// The chunks, each with a proof.
     pub chunks: u32,
-    /// How many deposits are credited after the batch.
+    /// How many deposits are credited or void after the batch.
     pub deposits_consumed: u64,
     /// The length of the reveal, witness included.
     pub reveal_bytes: u32,
@@ -124,6 +124,19 @@ pub struct DuePayout {
     pub anchor: BlockId,
 }
 
+/// Deposits that a batch passed over, because none had come to them before they expired. They are their depositors'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoidDeposits {
+    /// How many deposits of the rollup came before the first of them.
+    pub first: u64,
+    /// How many they are.
+    pub count: u64,
+    /// The batch.
+    pub batch: u64,
+    /// The block of the batch's anchor.
+    pub anchor: BlockId,
+}
+
 /// Something that happened in a final block and cannot change any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FinalEvent {
@@ -133,6 +146,8 @@ pub enum FinalEvent {
     Refused(RefusedAnchor),
     /// A payout fell due.
     Payout(DuePayout),
+    /// Deposits became void for good.
+    Void(VoidDeposits),
 }
 
 impl FinalEvent {
@@ -142,6 +157,7 @@ impl FinalEvent {
             Self::Anchor(anchor) => anchor.block.height,
             Self::Refused(refused) => refused.block.height,
             Self::Payout(payout) => payout.anchor.height,
+            Self::Void(void) => void.anchor.height,
         }
     }
 }
@@ -371,7 +387,7 @@ impl ChainStore {
                         payouts.remove(payout.index)?;
                         head.payouts = payout.index;
                     }
-                    FinalEvent::Refused(_) => {}
+                    FinalEvent::Refused(_) | FinalEvent::Void(_) => {}
                 }
                 head.events = position;
             }
@@ -492,7 +508,7 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
                 payouts.insert(payout.index, head.events)?;
                 head.payouts = payout.index + 1;
             }
-            FinalEvent::Refused(_) => {}
+            FinalEvent::Refused(_) | FinalEvent::Void(_) => {}
         }
         log.insert(head.events, tables::encode(event).as_slice())?;
         head.events += 1;

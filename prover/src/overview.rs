@@ -4,6 +4,7 @@
 //! alone: commands print it, [`Overview::to_html`] makes a page of it.
 
 mod html;
+mod queues;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,8 @@ use bitcoin::{BlockHash, Network, Txid};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use taproof_verifier::field;
+
+pub use queues::{DepositCounts, ExitRow};
 
 /// A rollup on one page.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,12 +42,10 @@ pub struct Overview {
     pub root_verified: String,
     /// The levels of the tree.
     pub tree_levels: u8,
-    /// How many deposits are credited.
-    pub deposits_credited: u64,
-    /// How many wait to be credited, and their sum.
-    pub deposits_waiting: u64,
-    /// What they add up to.
-    pub deposits_waiting_sat: u64,
+    /// What became of the deposits.
+    pub deposits: DepositCounts,
+    /// The exit requests that wait, in the order of the chain.
+    pub exits: Vec<ExitRow>,
     /// How many payouts fell due since the start, paid or not.
     pub payouts_due: u64,
     /// What they add up to.
@@ -148,9 +149,8 @@ impl Overview {
             batches: tip.batches,
             root_verified: hex::encode(field::to_bytes(&tip.root)),
             tree_levels: tip.depth.levels(),
-            deposits_credited: tip.deposits_consumed,
-            deposits_waiting: 0,
-            deposits_waiting_sat: 0,
+            deposits: DepositCounts::new(stored)?,
+            exits: ExitRow::waiting(follower.pending_exits(), params, None),
             payouts_due: 0,
             payouts_due_sat: 0,
             payouts_waiting: 0,
@@ -159,10 +159,6 @@ impl Overview {
             anchors: Vec::new(),
             refused: Vec::new(),
         };
-        for deposit in follower.pending_deposits() {
-            overview.deposits_waiting += 1;
-            overview.deposits_waiting_sat = overview.deposits_waiting_sat.saturating_add(deposit.deposit.amount_sat);
-        }
         for payout in follower.pending_payouts() {
             overview.payouts_waiting += 1;
             overview.payouts_waiting_sat = overview.payouts_waiting_sat.saturating_add(payout.amount_sat);
@@ -177,6 +173,7 @@ impl Overview {
                     let (height, txid, reason) = (refused.block.height, refused.txid, refused.reason);
                     overview.refused.push(RefusedRow { height, txid, reason });
                 }
+                FinalEvent::Void(_) => {}
                 FinalEvent::Payout(payout) => {
                     overview.payouts_due += 1;
                     overview.payouts_due_sat = overview.payouts_due_sat.saturating_add(payout.amount_sat);

@@ -25,7 +25,6 @@ use taproof_verifier::{
     deposit::Deposit,
     follow::{Event, Params, Payout, VerifiedBatch},
     headers::BlockId,
-    record::Records,
 };
 
 mod fault;
@@ -95,14 +94,9 @@ pub(super) struct Passed {
 impl Passed {
     /// What a verified batch says: it has a record for each deposit that it credits, and passes over the others before
     /// these.
-    fn by(batch: &VerifiedBatch) -> Self {
+    pub(super) fn by(batch: &VerifiedBatch) -> Self {
         let deposits = batch.before().deposits_consumed..batch.after().deposits_consumed;
-        let records = batch.payload().chunks().iter().map(|chunk| match &chunk.records {
-            Records::Deposit(records) => records.len() as u64,
-            _ => 0,
-        });
-        let credited: u64 = records.sum();
-        Self { first_credited: deposits.end - credited, deposits }
+        Self { first_credited: batch.credited_deposits().start, deposits }
     }
 }
 

@@ -11,3 +11,4 @@ mod rewards;
 mod rig;
 mod storms;
 mod way;
+mod why;

@@ -1,7 +1,7 @@
 //! A follower that goes on from the store and writes to it.
 
 use super::{
-    ChainStore, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, View,
+    ChainStore, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, View, VoidDeposits,
     stored_headers::{accept_stored, fork_height, kept_lead, leave_stale_headers, write_headers},
 };
 use crate::{
@@ -385,7 +385,13 @@ impl StoredFollower {
     fn keep(&mut self, event: &Event, header: &Header, facts: &BTreeMap<Txid, Facts>) {
         let event = match event {
             Event::Verified(batch) => {
-                FinalEvent::Anchor(final_anchor(batch, header, facts.get(&batch.txid()).copied()))
+                self.log(FinalEvent::Anchor(final_anchor(batch, header, facts.get(&batch.txid()).copied())));
+                let (void, batch, anchor) = (batch.void_deposits(), batch.batch(), batch.block());
+                let (first, count) = (void.start, void.end - void.start);
+                if count == 0 {
+                    return;
+                }
+                FinalEvent::Void(VoidDeposits { first, count, batch, anchor })
             }
             Event::Ignored { block, txid, refusal } => {
                 FinalEvent::Refused(RefusedAnchor { block: *block, txid: *txid, reason: refusal.to_string() })
@@ -400,6 +406,10 @@ impl StoredFollower {
             }),
             _ => return,
         };
+        self.log(event);
+    }
+
+    fn log(&mut self, event: FinalEvent) {
         self.events.entry(event.height()).or_default().push(event);
         self.events_count += 1;
     }

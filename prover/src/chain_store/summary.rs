@@ -23,8 +23,10 @@ pub struct ChainSummary {
     pub payouts: u64,
     /// What they add up to.
     pub payouts_sat: u128,
-    /// How many deposits are credited in final blocks.
+    /// How many deposits are credited or void in final blocks.
     pub deposits_consumed: u64,
+    /// How many of them are void.
+    pub deposits_void: u64,
     /// Bytes of all final reveals.
     pub reveal_bytes: u64,
     /// Headers in the store.
@@ -50,6 +52,7 @@ impl ChainStore {
                 refused: 0,
                 payouts: head.payouts,
                 payouts_sat: 0,
+                deposits_void: 0,
                 deposits_consumed: checkpoint.map_or(0, |checkpoint| checkpoint.tip().deposits_consumed),
                 reveal_bytes: 0,
                 headers: head.headers_count,
@@ -64,6 +67,7 @@ impl ChainStore {
                     }
                     FinalEvent::Refused(_) => summary.refused += 1,
                     FinalEvent::Payout(payout) => summary.payouts_sat += u128::from(payout.amount_sat),
+                    FinalEvent::Void(void) => summary.deposits_void += void.count,
                 }
             }
             Ok(Some(summary))

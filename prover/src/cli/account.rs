@@ -1,26 +1,130 @@
-//! `taproof prove-account` and `taproof verify-account`.
+//! `taproof account`, `taproof prove-account` and `taproof verify-account`.
 
 use super::{
     Global,
     data_dir::expect_absent,
     failure::{Exit, Failure, Fallible, Result},
     output::open_output,
+    overview::exit_entries,
     rebuild::rebuilt,
-    session::{NodeOptions, Session},
-    tx::cell,
+    session::{NodeOptions, Session, ledger_failure},
+    tx::{cell, owner},
+    wallet::{KeyNumber, WalletOptions},
 };
 use ark_bn254::Fr;
 use clap::Args;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, str::FromStr};
 use taproof::{
     artefact::{self, Artefact},
+    overview::ExitRow,
     state_proof::StateProof,
 };
+use taproof_circuits::state::State;
 use taproof_verifier::{
+    baby_jubjub::PublicKey,
     cell::{Cell, CellIndex},
     field,
 };
+
+/// Shows what a key owns: its cells with their balances, and the deposits, exit requests and transactions of its that wait.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What the ledger holds is shown where there is one, batches that are not anchored yet included; else, and with --from-chain, the state is
+rebuilt from whole blocks. Headers and excerpts show no balances.
+
+Examples:
+  taproof account                  # of the wallet's first key
+  taproof account $KEY
+  taproof account 0/3              # the key that `taproof wallet keys` lists as owner 0/3
+  taproof account $KEY --from-chain --esplora https://blockstream.info/api")]
+pub(crate) struct Account {
+    /// The owner's key, in 64 hexadecimal digits, or its number in the wallet; the wallet's first key if not given.
+    #[arg(value_name = "KEY")]
+    key: Option<KeyName>,
+    /// Rebuilds the state from the chain even where there is a ledger.
+    #[arg(long)]
+    from_chain: bool,
+    #[command(flatten)]
+    wallet: WalletOptions,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+/// A key as commands print it.
+#[derive(Clone, Copy, Debug)]
+enum KeyName {
+    Key(PublicKey),
+    Number(KeyNumber),
+}
+
+impl FromStr for KeyName {
+    type Err = String;
+
+    /// Reads the key, also in quotes and after other words, as in lines of JSON and of `taproof wallet keys`; or account and index.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let word = text.split_whitespace().last().unwrap_or_default().trim_matches(['"', '\'', ',']);
+        if let Some((account, index)) = word.split_once('/') {
+            let number = |part: &str| part.parse().map_err(|_| format!("{word} is no account and index, as 0/3"));
+            return Ok(Self::Number(KeyNumber { account: number(account)?, index: number(index)? }));
+        }
+        owner(word).map(Self::Key)
+    }
+}
+
+/// A cell of the key's.
+#[derive(Serialize)]
+struct Holding {
+    cell: CellIndex,
+    token: u32,
+    balance: u64,
+    nonce: u32,
+}
+
+/// A deposit that no batch has come to.
+#[derive(Serialize)]
+struct Waiting {
+    amount_sat: u64,
+    height: u32,
+    /// Whether no batch can credit it any more; not known from the ledger.
+    is_void: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct AccountReport {
+    owner: PublicKey,
+    /// Where the state is from: the ledger or the chain.
+    source: &'static str,
+    batches: u64,
+    root: String,
+    cells: Vec<Holding>,
+    deposits: Vec<Waiting>,
+    exits: Vec<ExitRow>,
+    /// Transactions from the key's cells that wait in the ledger.
+    transactions: usize,
+}
+
+impl fmt::Display for AccountReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "owner          {}", self.owner)?;
+        if self.cells.is_empty() {
+            writeln!(f, "cells          none")?;
+        }
+        for Holding { cell, token, balance, nonce } in &self.cells {
+            let unit = if *token == 0 { "sat".to_owned() } else { format!("of token {token}") };
+            writeln!(f, "cell {cell:<10}{balance} {unit}, nonce {nonce}")?;
+        }
+        for Waiting { amount_sat, height, is_void } in &self.deposits {
+            let state = if *is_void == Some(true) { "void, its refund key takes it back" } else { "not credited yet" };
+            writeln!(f, "deposit        {amount_sat} sat at height {height}: {state}")?;
+        }
+        exit_entries(&self.exits).iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        if self.transactions > 0 {
+            writeln!(f, "transactions   {} wait for a batch", self.transactions)?;
+        }
+        write!(f, "root           {} after {} batches, from the {}", self.root, self.batches, self.source)
+    }
+}
 
 /// Proves what a cell holds: writes it with its path to the verified root.
 #[derive(Debug, Args)]
@@ -84,6 +188,83 @@ fn text(report: &Report) -> String {
     };
     let Report { index, root, batches, .. } = report;
     format!("cell {index} holds {holding}\nroot {root} after {batches} batches")
+}
+
+fn holdings(state: &State, owner: &PublicKey) -> Vec<Holding> {
+    let cells = state.accounts_of(owner);
+    let holding = |(cell, account): (CellIndex, taproof_verifier::cell::Account)| Holding {
+        cell,
+        token: account.token.0,
+        balance: account.balance,
+        nonce: account.nonce,
+    };
+    cells.map(holding).collect()
+}
+
+impl Account {
+    pub(crate) fn run(self, global: &Global) -> Result {
+        let owner = match self.key {
+            Some(KeyName::Key(key)) => key,
+            Some(KeyName::Number(number)) => *number.secret_key(&self.wallet.open(global)?)?.public(),
+            None => *KeyNumber { account: 0, index: 0 }.secret_key(&self.wallet.open(global)?)?.public(),
+        };
+        let session = Session::open(global)?;
+        let report = if self.from_chain || !session.dir.ledger().exists() {
+            self.from_chain(owner, &session, global)?
+        } else {
+            from_ledger(owner, &session)?
+        };
+        global.console().report(&report, ToString::to_string)
+    }
+
+    fn from_chain(&self, owner: PublicKey, session: &Session, global: &Global) -> Result<AccountReport> {
+        if session.dir.light_store().exists() && !session.dir.chain_store().exists() {
+            let message = "headers and excerpts are followed here, which show no balances: every block from the rollup's start is read";
+            global.console().warn(message);
+        }
+        let (follower, state) = rebuilt(session, &self.node, global)?;
+        let deposits = follower.pending_deposits().filter(|scanned| scanned.deposit.owner == owner);
+        let deposits = deposits.map(|scanned| Waiting {
+            amount_sat: scanned.deposit.amount_sat,
+            height: scanned.height,
+            is_void: Some(follower.has_expired(scanned)),
+        });
+        Ok(AccountReport {
+            owner,
+            source: "chain",
+            batches: follower.tip().batches,
+            root: super::element_text(&state.root()),
+            cells: holdings(&state, &owner),
+            deposits: deposits.collect(),
+            exits: ExitRow::waiting(follower.pending_exits(), follower.params(), Some(&owner)),
+            transactions: 0,
+        })
+    }
+}
+
+fn from_ledger(owner: PublicKey, session: &Session) -> Result<AccountReport> {
+    let busy = |failure: Failure| failure.advise("wait for the other command, or read the chain: --from-chain");
+    let ledger = session.ledger().map_err(busy)?;
+    let deposits = ledger.deposits().map_err(ledger_failure)?;
+    let deposits = deposits.iter().filter(|scanned| scanned.deposit.owner == owner).map(|scanned| Waiting {
+        amount_sat: scanned.deposit.amount_sat,
+        height: scanned.height_blocks,
+        is_void: None,
+    });
+    let exits = ledger.exits().map_err(ledger_failure)?;
+    let cells = holdings(ledger.state(), &owner);
+    let is_from = |from: CellIndex| cells.iter().any(|holding| holding.cell == from);
+    let transactions = ledger.transactions().map_err(ledger_failure)?;
+    Ok(AccountReport {
+        owner,
+        source: "ledger",
+        batches: ledger.next_batch(),
+        root: super::element_text(&ledger.state().root()),
+        deposits: deposits.collect(),
+        exits: ExitRow::waiting(exits.iter(), &session.params, Some(&owner)),
+        transactions: transactions.iter().filter(|transaction| is_from(transaction.payment().from)).count(),
+        cells,
+    })
 }
 
 impl ProveAccount {

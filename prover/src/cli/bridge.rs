@@ -3,8 +3,10 @@
 mod deposit;
 mod funds;
 mod payout;
+mod refund;
 mod signing;
 mod status;
+mod why;
 
 use super::{
     Global,
@@ -15,7 +17,6 @@ use super::{
 };
 use bitcoin::{Amount, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
-use funds::{FeeOptions, FundingOptions};
 use std::{fs, io};
 use taproof::{
     anchoring::Hold,
@@ -29,6 +30,8 @@ use taproof::{
     node::{ChainSource, SyncState},
 };
 
+pub(super) use funds::{FeeOptions, FundingOptions, expect_within_cap};
+
 /// Deposits, and pays out withdrawals by the signers of the bridge.
 ///
 /// Deposits need nobody's leave. Payouts go from whoever runs `payout`, who is not trusted, to t signers, each of whom
@@ -38,6 +41,8 @@ use taproof::{
 Examples:
   taproof bridge address --refund $REFUND_KEY
   taproof bridge deposit --owner $KEY --amount 100000 --send
+  taproof bridge deposit --owner $KEY --amount 100000 --recipe     # for another wallet to pay
+  taproof bridge why TXID
   taproof bridge refund --output TXID:0 --to bcrt1q... --send
   taproof bridge status
   taproof bridge payout --out link.psbt
@@ -59,7 +64,9 @@ enum Action {
     /// Pays a deposit, or writes it for another wallet to pay.
     Deposit(Box<deposit::Deposit>),
     /// Takes back a deposit that was not credited, once its delay is over.
-    Refund(Box<deposit::Refund>),
+    Refund(Box<refund::Refund>),
+    /// Says what each output of a transaction is: a deposit and what became of it, or why it is none.
+    Why(why::Why),
     /// Shows what the bridge holds and owes, and which deposits must be moved soon.
     Status(status::Status),
     /// Builds the next payout transaction, without the signers' signatures.
@@ -81,6 +88,7 @@ impl BridgeCommand {
             Action::Address(command) => command.run(global),
             Action::Deposit(command) => command.run(global),
             Action::Refund(command) => command.run(global),
+            Action::Why(command) => command.run(global),
             Action::Status(command) => command.run(global),
             Action::Payout(command) => command.run(global),
             Action::Check(command) => command.run(global),
@@ -143,8 +151,6 @@ impl Address {
     }
 }
 
-pub(super) use funds::expect_within_cap;
-
 /// What the data directory knows of where the signers' keys come from.
 fn signer_keys(session: &Session) -> Result<SignerKeys> {
     let path = session.dir.bridge_keys();
@@ -155,9 +161,15 @@ fn signer_keys(session: &Session) -> Result<SignerKeys> {
     }
 }
 
-/// The bridge up to the tip of a node that is not behind.
+/// The bridge up to the tip of a node that is not behind, as those must see it who sign or plan for others.
 fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWatch> {
-    let state = source.node()?.sync_state()?;
+    source.node()?;
+    look_on(session, source, global)
+}
+
+/// The bridge up to the tip of a source that is not behind.
+fn look_on(session: &Session, source: &Source, global: &Global) -> Result<BridgeWatch> {
+    let state = source.payer().sync_state()?;
     let SyncState { initial_download, headers, blocks } = state;
     let hold = match (blocks < headers, initial_download) {
         (true, _) => Some(Hold::NodeSyncing { blocks, headers }),
@@ -206,7 +218,7 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
 
 /// Sends a transaction if the node would relay it, and mines it where the chain is the embedded one.
 fn send(source: &mut Source, transaction: &bitcoin::Transaction) -> Result {
-    source.node()?.send(transaction)?;
+    source.payer().send(transaction)?;
     if let Source::Embedded(node) = source {
         node.mine(1)?;
     }

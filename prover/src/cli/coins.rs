@@ -54,7 +54,7 @@ fn advice(busy: &[Busy]) -> String {
 
 /// Sends a transaction, and mines it where the chain is the embedded one. If the node refuses it, its coins are free again.
 pub(super) fn send_kept(session: &Session, source: &mut Source, transaction: &Transaction) -> Result {
-    match source.node()?.send(transaction) {
+    match source.payer().send(transaction) {
         Err(error @ NodeError::Rejected { txid, .. }) => {
             CoinStore::new(session.dir.coins()).release_spent_by(txid).map_err(coin_store_failure)?;
             return Err(error.into());

@@ -4,6 +4,7 @@ use super::{
     Global,
     failure::Result,
     light::{CAVEATS, CheckpointReport, LightOptions},
+    overview::exit_entries,
     session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
 use clap::Args;
@@ -12,11 +13,9 @@ use std::fmt;
 use taproof::{
     chain_store::{FinalEvent, StoredFollower},
     follow::FollowError,
+    overview::{DepositCounts, ExitRow},
 };
-use taproof_verifier::{
-    follow::{Event, Follower},
-    headers::BlockId,
-};
+use taproof_verifier::{follow::Event, headers::BlockId};
 
 /// Follows the chain with the verifier: checks every anchor and proof, and tells the verified root.
 ///
@@ -49,6 +48,7 @@ enum What {
     Verified { batch: u64, txid: String, height: u32, root: String, chunks: u32 },
     Ignored { txid: String, height: u32, reason: String },
     Due { index: u64, batch: u64, position: u32, amount_sat: u64, script_pubkey: String },
+    Void { first: u64, count: u64, batch: u64, height: u32 },
     Rewound { height: u32 },
 }
 
@@ -68,8 +68,8 @@ struct TipReport {
     batches: u64,
     root_verified: String,
     depth: u8,
-    deposits_consumed: u64,
-    deposits_pending: usize,
+    deposits: DepositCounts,
+    exits: Vec<ExitRow>,
     payouts_pending: usize,
 }
 
@@ -110,6 +110,9 @@ impl EventReport {
                 amount_sat: payout.amount_sat,
                 script_pubkey: payout.destination.script_pubkey().to_hex_string(),
             },
+            FinalEvent::Void(void) => {
+                What::Void { first: void.first, count: void.count, batch: void.batch, height: void.anchor.height }
+            }
         };
         Self { number, what }
     }
@@ -125,6 +128,13 @@ impl fmt::Display for EventReport {
             What::Due { index, batch, position, amount_sat, script_pubkey } => {
                 write!(f, "payout {index}, of batch {batch} at {position}, is due: {amount_sat} sat to {script_pubkey}")
             }
+            What::Void { first, count: 1, batch, height } => {
+                write!(f, "height {height}: deposit {first} is void: batch {batch} came to it too late")
+            }
+            What::Void { first, count, batch, height } => {
+                let last = first + count - 1;
+                write!(f, "height {height}: deposits {first} to {last} are void: batch {batch} came to them too late")
+            }
             What::Rewound { height } => write!(f, "the chain was reorganised above height {height}"),
         }?;
         if self.number.is_none() && !matches!(self.what, What::Rewound { .. }) {
@@ -136,18 +146,19 @@ impl fmt::Display for EventReport {
 }
 
 impl TipReport {
-    fn new(follower: &Follower) -> Self {
+    fn new(stored: &StoredFollower) -> Result<Self> {
+        let follower = stored.follower();
         let (tip, scanned) = (follower.tip(), follower.scanned());
-        Self {
+        Ok(Self {
             height: scanned.height,
             block: scanned.hash.to_string(),
             batches: tip.batches,
             root_verified: super::element_text(&tip.root),
             depth: tip.depth.levels(),
-            deposits_consumed: tip.deposits_consumed,
-            deposits_pending: follower.pending_deposits().count(),
+            deposits: DepositCounts::new(stored).map_err(store_failure)?,
+            exits: ExitRow::waiting(follower.pending_exits(), follower.params(), None),
             payouts_pending: follower.pending_payouts().count(),
-        }
+        })
     }
 }
 
@@ -156,7 +167,8 @@ impl fmt::Display for TipReport {
         writeln!(f, "tip            {} at height {}", self.block, self.height)?;
         writeln!(f, "batches        {}", self.batches)?;
         writeln!(f, "root verified  {} in a tree of {} levels", self.root_verified, self.depth)?;
-        writeln!(f, "deposits       {} credited, {} pending", self.deposits_consumed, self.deposits_pending)?;
+        writeln!(f, "deposits       {}", self.deposits)?;
+        exit_entries(&self.exits).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         write!(f, "payouts        {} not final yet", self.payouts_pending)
     }
 }
@@ -184,7 +196,7 @@ impl Follow {
         events.extend(settled.iter().map(|(number, event)| EventReport::new(Some(*number), event)));
         events.extend(stored.unsettled().map(|event| EventReport::new(None, event)));
         let caveats: &[&str] = if self.light.is_light() { &CAVEATS } else { &[] };
-        let tip = TipReport::new(stored.follower());
+        let tip = TipReport::new(&stored)?;
         let report = FollowReport { complete: !self.light.is_light(), caveats, excerpts, checkpoint, events, tip };
         global.console().report(&report, |report| {
             let mut text: String = report.events.iter().map(|event| format!("{event}\n")).collect();

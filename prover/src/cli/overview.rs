@@ -21,7 +21,7 @@ use taproof::{
     overview::{Overview, Unanchored},
 };
 
-pub(super) use screen::{Screen, entry};
+pub(super) use screen::{Screen, entry, exit_entries};
 
 /// Shows on one screen where the rollup stands: the tip, the verified root, batches, anchors with their fees and depth, deposits, payouts.
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use super::{
     anchor::{explain, wallet_coins},
     coins::{Use, spend},
     failure::{Exit, Failure, Fallible, Result},
-    session::Session,
+    session::{Session, Source},
     tx::owner,
     wallet::WalletOptions,
 };
@@ -122,7 +122,9 @@ fn listed(path: &std::path::Path, refund: XOnlyPublicKey) -> Result<Vec<Deposit>
 
 fn deposit(deposits: &[Deposit], poster: &PosterKey, global: &Global) -> Result {
     let session = Session::open(global)?;
-    let mut node = EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?;
+    let source = Source::Embedded(EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?);
+    session.expect_alive(&source, global)?;
+    let Source::Embedded(mut node) = source else { unreachable!("it was just opened") };
     let spinner = global.console().spinner("depositing");
     // All are checked before the first is paid.
     let outputs = deposits.iter().map(|deposit| deposit_outputs(&session.params, deposit));

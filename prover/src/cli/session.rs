@@ -10,7 +10,7 @@ use bitcoin::ScriptBuf;
 use std::{fs, path::Path};
 use taproof::{
     chain_store::{ChainStore, ChainStoreError, Origin, StoredFollower, View},
-    follow::FollowError,
+    follow::{self, FollowError},
     ledger::{Ledger, LedgerError},
     node::{ChainSource, EmbeddedNode, EsploraNode, Node, RpcNode},
 };
@@ -51,6 +51,18 @@ impl Source {
                 let failure = Failure::new(Exit::Input, "an Esplora server's word on coins and fees cannot be checked");
                 Err(failure.advise("name a bitcoind with --node URL"))
             }
+        }
+    }
+}
+
+impl Source {
+    /// The chain as those see it who pay from coins of their own, and whom a server's lie costs a transaction that nobody mines.
+    /// Who signs or posts for others asks [`Source::node`].
+    pub(crate) fn payer(&self) -> &dyn Node {
+        match self {
+            Self::Embedded(node) => node,
+            Self::Rpc(node) => node,
+            Self::Esplora(node) => node,
         }
     }
 }
@@ -104,6 +116,21 @@ impl Session {
         Ok(stored.into_follower())
     }
 
+    /// Makes sure that the rollup lives in the source's chain, before anything is paid into it: the chain is followed to its tip,
+    /// of an Esplora server by headers alone.
+    pub(crate) fn expect_alive(&self, source: &Source, global: &Global) -> Result {
+        let spinner = global.console().spinner("following the chain");
+        if let Source::Esplora(server) = source {
+            let follower = follow::start(server, self.params.clone(), self.program.clone());
+            let mut follower = follower.map_err(not_followed)?;
+            follow::sync_headers(server, &mut follower, |_| ()).map_err(not_followed)?;
+        } else {
+            self.follow(source, |_| ())?;
+        }
+        spinner.finish_and_clear();
+        Ok(())
+    }
+
     /// A follower that goes on from where the store ends. If it cannot, that is said on standard error.
     pub(crate) fn stored_follower(&self, source: &Source) -> Result<StoredFollower> {
         let (params, program) = (self.params.clone(), self.program.clone());
@@ -139,6 +166,12 @@ impl Session {
             withdraw: slots(Kind::Withdraw)?,
         })
     }
+}
+
+/// Whether the block that the rollup starts after is in the source's chain; `None` if that does not reach so far.
+pub(crate) fn has_start(params: &Params, source: &Source) -> Result<Option<bool>> {
+    let found = source.chain().block_hash(params.start.height)?;
+    Ok(found.map(|hash| hash == params.start.hash))
 }
 
 /// Reads the parameters of a rollup.

@@ -1,6 +1,7 @@
 //! `taproof tx`.
 
 mod book;
+mod exit;
 
 use super::{
     Global,
@@ -12,7 +13,6 @@ use super::{
 use bitcoin::{Address, Network, address::NetworkUnchecked};
 use book::Book;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 use taproof::{
     artefact::transactions::{self, TransactionFile},
@@ -22,7 +22,7 @@ use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransac
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId, Token},
-    exit::{ExitRequest, PAYOUT_MIN_SAT},
+    exit::PAYOUT_MIN_SAT,
     record::{DepositRecord, Destination},
 };
 
@@ -37,7 +37,7 @@ Examples:
   taproof tx transfer --to 2 --amount 5000 --fee 10 > payment.json
   taproof tx open --to 3 --owner $KEY --amount 7000 --add-to txs.json
   taproof tx withdraw --from 2 --nonce 0 --address bcrt1q... --amount 4000 --add-to txs.json
-  taproof tx exit --amount 4000 --address bcrt1q...")]
+  taproof tx exit --amount 4000 --address bcrt1q... --send")]
 pub(crate) struct TxCommand {
     #[command(subcommand)]
     body: BodyArgs,
@@ -64,11 +64,14 @@ enum BodyArgs {
         #[arg(long, value_parser = owner, value_name = "KEY")]
         owner: PublicKey,
     },
-    /// Demands on Bitcoin to be paid to an address on Bitcoin, so that no poster can leave it out: prints the output that any
-    /// transaction may carry there. Within the rollup's window it is served, if the account is the key's and can pay.
+    /// Demands on Bitcoin to be paid to an address on Bitcoin, so that no poster can leave it out. Within the rollup's window it is
+    /// served, if the account is the key's and can pay. Sends the transaction that carries the demand, or shows its output, which any
+    /// transaction may carry.
     Exit {
         #[command(flatten)]
         payment: PaymentArgs,
+        #[command(flatten)]
+        carrier: exit::Carrier,
         /// A native segwit or taproot address.
         #[arg(long, value_name = "ADDRESS")]
         address: Address<NetworkUnchecked>,
@@ -142,7 +145,10 @@ impl TxCommand {
         let key = payment.key.secret_key(&payment.wallet.open(global)?)?;
         let chain_id = payment.chain_id(global)?;
         let added = file.as_ref().map_or(&[][..], |file| &file.transactions);
-        let book = payment.book(chain_id, added, global)?;
+        let book = match &self.body {
+            BodyArgs::Exit { carrier, .. } => carrier.book(payment, chain_id, global)?,
+            _ => payment.book(chain_id, added, global)?,
+        };
         let from = match (payment.from, &book) {
             (Some(from), _) => from,
             (None, Some(book)) => book.payer(key.public(), Token(payment.token), payment.needed())?,
@@ -157,10 +163,8 @@ impl TxCommand {
         if let Some(book) = &book {
             payment.expect_passing(book, &transaction, key.public(), global)?;
         }
-        // Another command may want the ledger now.
-        drop(book);
-        if is_exit {
-            return exit_output(&transaction, *key.public(), global);
+        if let BodyArgs::Exit { carrier, payment, .. } = &self.body {
+            return carrier.carry(&transaction, *key.public(), &payment.wallet, global);
         }
         match file {
             Some(file) => file.add(transaction, global),
@@ -211,7 +215,7 @@ impl PaymentArgs {
     /// The ledger's view; none, with a warning, where there is no ledger and nothing is asked of it.
     fn book(&self, chain_id: ChainId, added: &[Transaction], global: &Global) -> Result<Option<Book>> {
         let ledger = Ledger::open(&global.data_dir().ledger(), chain_id);
-        match ledger.and_then(|ledger| Book::new(ledger, added)) {
+        match ledger.and_then(|ledger| Book::new(&ledger, added)) {
             Ok(book) => Ok(Some(book)),
             Err(error) if self.from.is_some() && self.nonce.is_some() => {
                 global.console().warn(format!("{error}: whether the transaction can pass is not checked"));
@@ -281,35 +285,6 @@ impl BodyArgs {
             }
         })
     }
-}
-
-/// Prints the output on Bitcoin that demands a withdrawal.
-fn exit_output(transaction: &Transaction, owner: PublicKey, global: &Global) -> Result {
-    let Transaction::Withdraw(signed) = transaction else { unreachable!("an exit is a withdrawal") };
-    let request = signed.demand(owner).or_exit(Exit::Input)?;
-    let magic = read_params(&global.data_dir().params())
-        .map_err(|failure| failure.advise("a request carries the rollup's magic, which its params.json has"))?
-        .deposit_magic;
-    let output = request.output(magic);
-    let report = ExitOutput {
-        request,
-        script_pubkey: output.script_pubkey.to_hex_string(),
-        value_sat: output.value.to_sat(),
-        output: bitcoin::consensus::encode::serialize_hex(&output),
-    };
-    global.console().report(&report, |report| {
-        format!("put this output into any transaction on Bitcoin:\n  value  0\n  script {}", report.script_pubkey)
-    })
-}
-
-#[derive(Serialize)]
-struct ExitOutput {
-    request: ExitRequest,
-    /// Hexadecimal digits.
-    script_pubkey: String,
-    value_sat: u64,
-    /// The output as Bitcoin serialises it, in hexadecimal digits.
-    output: String,
 }
 
 /// A file that a transaction is added to, made if it does not exist.

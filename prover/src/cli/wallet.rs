@@ -108,10 +108,10 @@ fn network(text: &str) -> std::result::Result<Network, String> {
 pub(crate) struct KeyNumber {
     /// The wallet's account that the owner's key belongs to.
     #[arg(long, default_value_t = 0, value_name = "N")]
-    account: u32,
+    pub(crate) account: u32,
     /// The number of the owner's key in its account.
     #[arg(long, default_value_t = 0, value_name = "N")]
-    index: u32,
+    pub(crate) index: u32,
 }
 
 #[derive(Debug, Args)]

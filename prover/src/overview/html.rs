@@ -142,13 +142,15 @@ fn write_tiles(overview: &Overview, page: &mut String) -> fmt::Result {
         ("batches anchored", overview.batches, format!("{} levels in the tree", overview.tree_levels)),
         (
             "deposits credited",
-            overview.deposits_credited,
+            overview.deposits.credited,
             format!(
-                "{} waiting, {} sat",
-                Number(Some(overview.deposits_waiting)),
-                Number(Some(overview.deposits_waiting_sat))
+                "{} waiting, {} sat; {} void",
+                Number(Some(overview.deposits.waiting)),
+                Number(Some(overview.deposits.waiting_sat)),
+                Number(Some(overview.deposits.void))
             ),
         ),
+        ("exit requests waiting", overview.exits.len() as u64, exits_due(overview)),
         (
             "payouts due so far",
             overview.payouts_due,
@@ -174,6 +176,12 @@ fn write_tiles(overview: &Overview, page: &mut String) -> fmt::Result {
         writeln!(page, "<div><dt>{name}</dt><dd>{}<small>{more}</small></dd></div>", Number(Some(value)))?;
     }
     writeln!(page, "</dl>\n<p id=\"root\">Verified root {}</p>", Hash(&overview.root_verified))
+}
+
+/// When the first exit request that waits is due.
+fn exits_due(overview: &Overview) -> String {
+    let first = overview.exits.iter().map(|exit| exit.due_height).min();
+    first.map_or_else(|| "none is due".to_owned(), |height| format!("the first is due from height {height} on"))
 }
 
 /// A bar a batch: the bytes of its reveal.

@@ -40,7 +40,7 @@ fn an_overview_tells_what_is_final_and_what_is_not() {
     let states: Vec<_> = fresh.anchors.iter().map(|row| (row.batch, row.state.as_str(), row.depth_blocks)).collect();
     assert_eq!(states, [(0, "in block", Some(3)), (1, "in block", Some(2))]);
     assert_eq!((fresh.payouts_due, fresh.payouts_waiting, fresh.payouts_waiting_sat), (0, 1, 30_000));
-    assert_eq!((fresh.deposits_credited, fresh.deposits_waiting), (5, 0));
+    assert_eq!((fresh.deposits.credited, fresh.deposits.waiting), (5, 0));
     assert_eq!(fresh.anchors[1].root.as_ref(), Some(&fresh.root_verified));
 
     let settled = overview(FINAL_DEPTH_BLOCKS);

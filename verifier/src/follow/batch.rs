@@ -12,6 +12,7 @@ use crate::{
 use alloc::vec::Vec;
 use ark_bn254::Fr;
 use bitcoin::Txid;
+use core::ops::Range;
 
 /// A deposit in its place on Bitcoin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,21 @@ impl VerifiedBatch {
     /// The tip that the batch makes.
     pub fn after(&self) -> &Tip {
         &self.after
+    }
+
+    /// The numbers of the deposits that the batch credits.
+    pub fn credited_deposits(&self) -> Range<u64> {
+        let records = self.payload.chunks().iter().map(|chunk| match &chunk.records {
+            Records::Deposit(records) => records.len() as u64,
+            _ => 0,
+        });
+        let end = self.after.deposits_consumed;
+        end - records.sum::<u64>()..end
+    }
+
+    /// The numbers of the deposits that the batch passes over because they had expired.
+    pub fn void_deposits(&self) -> Range<u64> {
+        self.before.deposits_consumed..self.credited_deposits().start
     }
 
     /// The exit requests that the batch served or refuted, in the order of the chain.

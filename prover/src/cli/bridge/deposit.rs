@@ -1,21 +1,22 @@
-//! `taproof bridge deposit` and `taproof bridge refund`.
+//! `taproof bridge deposit`.
 
 use super::{
     super::tx::owner, Exit, Fallible, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session,
-    WalletOptions, XOnlyPublicKey, send, watch, write_psbt,
+    WalletOptions, XOnlyPublicKey, write_psbt,
 };
 use crate::cli::{
     coins::{Use, send_kept, spend},
     failure::Failure,
 };
-use bitcoin::{Address, OutPoint, address::NetworkUnchecked};
+use bitcoin::OutPoint;
 use clap::Args;
-use std::path::PathBuf;
+use serde::Serialize;
+use std::{fmt, path::PathBuf};
 use taproof::{
     anchor::{AnchorError, Funding, pay},
     bridge::{
-        deposit::{RefundError, check_uncredited, deposit_outputs, refund, unfunded_psbt},
-        descriptor::BridgeOutput,
+        deposit::{deposit_outputs, unfunded_psbt},
+        recipe::Recipe,
     },
     coins::Purpose,
 };
@@ -43,6 +44,13 @@ pub(super) struct Deposit {
     /// them, nobody is credited, and the money comes back with the refund key after the delay.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["coins", "send"])]
     psbt_out: Option<PathBuf>,
+    /// Shows what another wallet needs to pay the deposit: address, amount and data, the call of Bitcoin Core that makes a PSBT of
+    /// them, and a BIP-21 line.
+    #[arg(long, conflicts_with_all = ["coins", "send"])]
+    recipe: bool,
+    /// Does not look at the chain for --psbt-out and --recipe, and so not at whether the rollup still lives.
+    #[arg(long, conflicts_with_all = ["coins", "send"])]
+    offline: bool,
     #[command(flatten)]
     fees: FeeOptions,
     #[command(flatten)]
@@ -50,6 +58,35 @@ pub(super) struct Deposit {
     /// Sends the transaction; without it, it is shown only.
     #[arg(long)]
     send: bool,
+}
+
+/// What is given to another wallet.
+#[derive(Serialize)]
+struct ForOthers {
+    psbt: Option<PathBuf>,
+    refund: XOnlyPublicKey,
+    #[serde(flatten)]
+    recipe: Recipe,
+}
+
+impl fmt::Display for ForOthers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Recipe { address, amount_sat, data, core, uri, .. } = &self.recipe;
+        if let Some(path) = &self.psbt {
+            writeln!(f, "psbt        {}, without coins", path.display())?;
+        }
+        writeln!(
+            f,
+            "address     {address}\namount      {amount_sat} sat\ndata        {data}\nrefund key  {}",
+            self.refund
+        )?;
+        writeln!(f, "core        {core}\nbip-21      {uri}")?;
+        write!(
+            f,
+            "The data, by OP_RETURN, is the output right after the payment; change comes after both. A wallet that sorts or shuffles outputs \
+             makes no deposit of it, nor does one that pays the BIP-21 line without the data: look with `taproof bridge why` before you send."
+        )
+    }
 }
 
 impl Deposit {
@@ -62,17 +99,23 @@ impl Deposit {
         };
         let deposit = deposit::Deposit { amount_sat: self.amount, owner: self.owner, refund };
         let outputs = deposit_outputs(params, &deposit).or_exit(Exit::Input)?;
-        let address = BridgeOutput::deposit(&params.bridge, refund).or_exit(Exit::Input)?.address(params.network);
-        if let Some(path) = &self.psbt_out {
-            write_psbt(path, &unfunded_psbt(outputs), PsbtVersion::default())?;
-            let report = serde_json::json!({ "psbt": path, "address": address.to_string(), "refund": refund });
-            return global.console().report(&report, |_| {
-                let advice = "add coins and change after the two outputs, which stay next to each other";
-                format!("{}: a deposit to {address}\n{advice}", path.display())
-            });
+        let recipe = Recipe::new(params, &deposit).or_exit(Exit::Input)?;
+        if self.recipe || self.psbt_out.is_some() {
+            if self.offline {
+                global.console().warn("the chain is not looked at, and so not whether the rollup still lives");
+            } else {
+                session.expect_alive(&session.source(&self.node)?, global)?;
+            }
+            if let Some(path) = &self.psbt_out {
+                write_psbt(path, &unfunded_psbt(outputs), PsbtVersion::default())?;
+            }
+            let report = ForOthers { psbt: self.psbt_out, refund, recipe };
+            return global.console().report(&report, ToString::to_string);
         }
+        let address = &recipe.address;
         let poster = self.wallet.open(global)?.poster_key(0)?;
         let mut source = self.node.open(&session.dir, params.network, poster.script_pubkey())?;
+        session.expect_alive(&source, global)?;
         let funding = self.funding.find(&source, &poster, global)?;
         let fee_rate = self.fees.rate(&source, global)?;
         let build = |coins: &[Funding]| {
@@ -84,13 +127,13 @@ impl Deposit {
             failure.advise(format!("pay to {} or name coins with --coin", poster.address()))
         };
         let usage = (Purpose::Deposit, if self.send { Use::Keep } else { Use::Show });
-        let transaction = spend(&session, source.node()?, &funding, usage, build, explain)?;
+        let transaction = spend(&session, source.payer(), &funding, usage, build, explain)?;
         if self.send {
             send_kept(&session, &mut source, &transaction)?;
         }
         let (txid, hex) = (transaction.compute_txid(), bitcoin::consensus::encode::serialize_hex(&transaction));
         let report = serde_json::json!({
-            "output": OutPoint { txid, vout: 0 }, "address": address.to_string(), "refund": refund, "sent": self.send,
+            "output": OutPoint { txid, vout: 0 }, "address": address, "refund": refund, "sent": self.send,
             "transaction": hex,
         });
         global.console().report(&report, |_| {
@@ -98,69 +141,4 @@ impl Deposit {
             format!("deposit     {txid}:0\naddress     {address}\nrefund key  {refund}\n{sent}")
         })
     }
-}
-
-/// Takes back a deposit that was not credited, once its delay is over.
-#[derive(Debug, Args)]
-pub(super) struct Refund {
-    #[command(flatten)]
-    wallet: WalletOptions,
-    #[command(flatten)]
-    node: NodeOptions,
-    /// The output that the deposit paid to.
-    #[arg(long, value_name = "TXID:VOUT")]
-    output: OutPoint,
-    /// The number of the refund key in the wallet.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    index: u32,
-    /// Where the money goes.
-    #[arg(long, value_name = "ADDRESS")]
-    to: Address<NetworkUnchecked>,
-    #[command(flatten)]
-    fees: FeeOptions,
-    /// Sends the transaction; without it, it is shown only.
-    #[arg(long)]
-    send: bool,
-}
-
-impl Refund {
-    pub(super) fn run(self, global: &Global) -> Result {
-        let session = Session::open(global)?;
-        let wallet = self.wallet.open(global)?;
-        let key = wallet.refund_key(self.index).or_exit(Exit::Input)?;
-        let to = self.to.clone().require_network(session.params.network).or_exit(Exit::Input)?;
-        let reward_to = wallet.poster_key(0)?.script_pubkey();
-        let mut source = self.node.open(&session.dir, session.params.network, reward_to)?;
-        let watch = watch(&session, &source, global)?;
-        check_uncredited(watch.scan(), &self.output).map_err(refused)?;
-        let unspent = source.node()?.unspent(&self.output)?;
-        let unspent = unspent.ok_or_else(|| refused(RefundError::NoOutput(self.output)))?;
-        let fee_rate = self.fees.rate(&source, global)?;
-        let transaction =
-            refund(&session.params, self.output, &unspent, &key, to.script_pubkey(), fee_rate).map_err(refused)?;
-        if self.send {
-            send(&mut source, &transaction)?;
-        }
-        let (txid, value) = (transaction.compute_txid(), transaction.output[0].value);
-        let hex = bitcoin::consensus::encode::serialize_hex(&transaction);
-        let report = serde_json::json!({
-            "txid": txid, "amount_sat": value.to_sat(), "sent": self.send, "transaction": hex,
-        });
-        global.console().report(&report, |_| {
-            let sent = if self.send { "sent".to_owned() } else { format!("not sent: run again with --send\n{hex}") };
-            format!("{} sat to {to} by {txid}\n{sent}", value.to_sat())
-        })
-    }
-}
-
-fn refused(error: RefundError) -> Failure {
-    let (exit, advice) = match &error {
-        RefundError::Credited(_) => (Exit::Refuted, "withdraw it with `taproof tx withdraw`"),
-        RefundError::Open { .. } | RefundError::TooEarly(_) => (Exit::Refuted, "try again then"),
-        RefundError::NoOutput(_) => (Exit::Input, "name the output of the deposit"),
-        RefundError::OtherKey { .. } => (Exit::Input, "name the refund key with --index"),
-        _ => (Exit::Failed, ""),
-    };
-    let failure = Failure::of(exit, error);
-    if advice.is_empty() { failure } else { failure.advise(advice) }
 }

@@ -18,7 +18,7 @@ use taproof::{
 
 /// Coins that are paid with: those that were named, or the poster's that the node finds.
 #[derive(Clone, Debug, Args)]
-pub(super) struct FundingOptions {
+pub(in crate::cli) struct FundingOptions {
     /// A coin of the poster's taproot address to pay with; without any, the node looks for them, which may take minutes. Those that
     /// wait for another transaction are left alone.
     #[arg(long = "coin", value_name = "TXID:VOUT")]
@@ -27,7 +27,7 @@ pub(super) struct FundingOptions {
 
 impl FundingOptions {
     /// All coins that may be paid with, those that wait for another transaction included.
-    pub(super) fn find(&self, source: &Source, poster: &PosterKey, global: &Global) -> Result<Vec<Funding>> {
+    pub(in crate::cli) fn find(&self, source: &Source, poster: &PosterKey, global: &Global) -> Result<Vec<Funding>> {
         if self.coins.is_empty() {
             let scan = search(source, poster, global)?;
             let next_height = scan.block.height + 1;
@@ -37,7 +37,7 @@ impl FundingOptions {
         }
         let funding = |outpoint: &OutPoint| {
             let missing = || Failure::new(Exit::Input, format!("{outpoint} is not unspent in the best chain"));
-            let unspent = source.node()?.unspent(outpoint)?.ok_or_else(missing)?;
+            let unspent = source.payer().unspent(outpoint)?.ok_or_else(missing)?;
             match unspent.immature_blocks() {
                 0 => Ok(Funding { outpoint: *outpoint, output: unspent.output }),
                 blocks => {
@@ -59,7 +59,7 @@ fn search(source: &Source, poster: &PosterKey, global: &Global) -> Result<CoinSc
     let started = Instant::now();
     let spinner = global.console().spinner("looking for coins");
     loop {
-        match source.node()?.coins(&[poster.script_pubkey()]) {
+        match source.payer().coins(&[poster.script_pubkey()]) {
             Err(NodeError::Busy { .. }) if started.elapsed() < PATIENCE => {
                 spinner.set_message("the node looks for somebody else's coins first");
                 thread::sleep(PAUSE);
@@ -74,7 +74,7 @@ fn search(source: &Source, poster: &PosterKey, global: &Global) -> Result<CoinSc
 
 /// What a transaction pays to miners.
 #[derive(Clone, Debug, Args)]
-pub(super) struct FeeOptions {
+pub(in crate::cli) struct FeeOptions {
     /// The rate of fees, in satoshi a virtual byte; the node's estimate if not given.
     #[arg(long, value_name = "SAT/VB")]
     fee_rate: Option<FeeRate>,
@@ -91,7 +91,7 @@ pub(super) struct FeeOptions {
 
 impl FeeOptions {
     /// The rate that was given, or what the node asks for, between floor and cap.
-    pub(super) fn rate(&self, source: &Source, global: &Global) -> Result<FeeRate> {
+    pub(in crate::cli) fn rate(&self, source: &Source, global: &Global) -> Result<FeeRate> {
         let Self { fee_rate, fee_floor, fee_cap, target_blocks } = self;
         if let Some(rate) = fee_rate {
             expect_within_cap(*rate, *fee_cap)?;
@@ -101,7 +101,7 @@ impl FeeOptions {
             let message = format!("the fee floor of {fee_floor} sat/vB is above the cap of {fee_cap} sat/vB");
             return Err(Failure::new(Exit::Input, message).advise("raise --fee-cap"));
         }
-        let fees = Fees::ask(source.node()?, *target_blocks)?;
+        let fees = Fees::ask(source.payer(), *target_blocks)?;
         if fees.estimate.is_none() && matches!(source, Source::Rpc(_)) {
             global.console().warn("the node has no estimate of fees: the floor is paid, or what its pool asks for");
         }

@@ -208,7 +208,7 @@ impl Send {
         };
         let mut source = self.node.open(&session.dir, session.params.network, reward_to)?;
         if let Some(Acceptance::Rejected(rejection)) =
-            source.node()?.test_accept(std::slice::from_ref(&transaction))?.first()
+            source.payer().test_accept(std::slice::from_ref(&transaction))?.first()
         {
             let failure = Failure::new(Exit::Refuted, format!("the node would refuse it: {}", rejection.reason));
             return Err(failure.advise("if its inputs are spent or its fee is too low, build the payout anew"));

@@ -1,10 +1,13 @@
 //! `taproof bridge status`.
 
-use super::{Global, NodeOptions, Result, Session, total, watch};
+use super::{Global, NodeOptions, Result, Session, look_on, total};
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
-use taproof::bridge::scan::{BridgeCoin, BridgeScan};
+use taproof::bridge::{
+    scan::{BridgeCoin, BridgeScan},
+    why::{Fate, fate_of},
+};
 
 /// Shows what the bridge holds and owes, and which deposits must be moved soon.
 #[derive(Debug, Args)]
@@ -29,6 +32,12 @@ struct Report {
     held_sat: u64,
     coins: usize,
     immature_sat: u64,
+    /// Deposits that the next batches credit.
+    waiting: usize,
+    waiting_sat: u64,
+    /// Deposits that no batch came to in time: their depositors can take them back.
+    void: usize,
+    void_sat: u64,
     due: u64,
     unpaid: usize,
     unpaid_sat: u64,
@@ -51,8 +60,19 @@ impl Report {
             let (output, amount_sat) = (coin.outpoint.to_string(), coin.output.value.to_sat());
             urgent.then_some(Urgent { output, amount_sat, refund_height })
         });
+        let fated = |is_it: fn(&Fate) -> bool| {
+            let coins = scan.coins().into_iter().filter(|coin| fate_of(scan, coin).is_some_and(|fate| is_it(&fate)));
+            let values: Vec<u64> = coins.map(|coin| coin.output.value.to_sat()).collect();
+            (values.len(), values.iter().sum())
+        };
+        let (waiting, waiting_sat) = fated(|fate| matches!(fate, Fate::Waiting { .. }));
+        let (void, void_sat) = fated(|fate| matches!(fate, Fate::Void { .. }));
         Self {
             urgent: urgent.collect(),
+            waiting,
+            waiting_sat,
+            void,
+            void_sat,
             height,
             held_sat: total(held.iter().map(|coin| coin.output.clone())).to_sat(),
             coins: held.len(),
@@ -74,6 +94,11 @@ impl fmt::Display for Report {
         if self.immature_sat > 0 {
             writeln!(f, "immature  {} sat of it are rewards of miners, locked for 100 blocks", self.immature_sat)?;
         }
+        writeln!(
+            f,
+            "deposits  {} waiting, {} sat; {} void, {} sat",
+            self.waiting, self.waiting_sat, self.void, self.void_sat
+        )?;
         writeln!(f, "payouts   {} due so far, {} unpaid, {} sat", self.due, self.unpaid, self.unpaid_sat)?;
         let (Ok(head) | Err(head)) = &self.head;
         write!(f, "chain     next is payout {}, from {head}", self.next_index)?;
@@ -91,7 +116,7 @@ impl Status {
     pub(super) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
         let source = session.source(&self.node)?;
-        let watch = watch(&session, &source, global)?;
+        let watch = look_on(&session, &source, global)?;
         global.console().report(&Report::new(watch.scan(), self.warn_within), ToString::to_string)
     }
 }

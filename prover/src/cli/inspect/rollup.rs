@@ -131,7 +131,7 @@ fn checkpoint(file: &CheckpointFile) -> Result<Finding> {
         ("block", block.to_string()),
         ("batches", tip.batches.to_string()),
         ("root", format!("{}, which this file claims and does not prove", element_text(&tip.root))),
-        ("deposits credited", tip.deposits_consumed.to_string()),
+        ("deposits credited or void", tip.deposits_consumed.to_string()),
         ("payouts", tip.payouts.to_string()),
         ("digest", digest.to_string()),
     ];

@@ -2,10 +2,12 @@
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::fmt;
-use taproof::overview::{AnchorRow, Overview};
+use taproof::overview::{AnchorRow, ExitRow, Overview};
 
 /// The most anchors that are listed.
 const ANCHORS_LISTED_MAX: usize = 12;
+/// The most exit requests that are listed.
+const EXITS_LISTED_MAX: usize = 8;
 /// The columns of the screen.
 const WIDTH: usize = 80;
 /// The columns of a line's label. A hash takes the rest but one.
@@ -50,9 +52,8 @@ impl Screen<'_> {
             entry("root verified", &overview.root_verified),
             entry("batches", &self.batches()),
         ];
-        let (waiting, waiting_sat) = (overview.deposits_waiting, overview.deposits_waiting_sat);
-        let credited = overview.deposits_credited;
-        entries.push(entry("deposits", &format!("{credited} credited; {waiting} waiting, {waiting_sat} sat")));
+        entries.push(entry("deposits", &overview.deposits.to_string()));
+        entries.extend(exit_entries(&overview.exits));
         let (due, due_sat) = (overview.payouts_due, overview.payouts_due_sat);
         let (waiting, waiting_sat) = (overview.payouts_waiting, overview.payouts_waiting_sat);
         let payouts = format!("{due} due so far, {due_sat} sat; {waiting} not final, {waiting_sat} sat");
@@ -81,6 +82,14 @@ impl Screen<'_> {
         }
         text + &format!("; {} levels in the tree", overview.tree_levels)
     }
+}
+
+/// Exit requests that wait, an entry each.
+pub(crate) fn exit_entries(exits: &[ExitRow]) -> Vec<String> {
+    let listed = exits.iter().take(EXITS_LISTED_MAX).map(|exit| entry("exit request", &exit.to_string()));
+    let more = exits.len().saturating_sub(EXITS_LISTED_MAX);
+    let more = (more > 0).then(|| entry("exit requests", &format!("{more} more wait")));
+    listed.chain(more).collect()
 }
 
 /// A labelled line, broken between words where the screen ends. A word that is longer than a line stays whole.
@@ -132,7 +141,7 @@ fn anchor_table(rows: &[AnchorRow]) -> Table {
 mod tests {
     use super::*;
     use bitcoin::{BlockHash, Network, Txid, hashes::Hash};
-    use taproof::overview::{BridgeRow, RefusedRow};
+    use taproof::overview::{BridgeRow, DepositCounts, RefusedRow};
 
     /// An overview with as much in each place as a rollup of many years has.
     fn full() -> Overview {
@@ -158,9 +167,13 @@ mod tests {
             batches: 1_234_567,
             root_verified: "ef".repeat(32),
             tree_levels: 10,
-            deposits_credited: 1 << 30,
-            deposits_waiting: 1 << 20,
-            deposits_waiting_sat: 2_100_000_000_000_000,
+            deposits: DepositCounts {
+                credited: 1 << 30,
+                waiting: 1 << 20,
+                waiting_sat: 2_100_000_000_000_000,
+                void: 1 << 10,
+            },
+            exits: Vec::new(),
             payouts_due: 1 << 30,
             payouts_due_sat: 2_100_000_000_000_000,
             payouts_waiting: 1 << 20,

@@ -1,4 +1,4 @@
-//! What the ledger and the file that is added to know of the accounts that a transaction names.
+//! What the ledger, or else the chain, and the file that is added to know of the accounts that a transaction names.
 
 use crate::cli::failure::{Exit, Failure, Result};
 use std::collections::BTreeSet;
@@ -14,11 +14,12 @@ use taproof_circuits::{
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Account, Cell, CellIndex, Token},
+    exit::ScannedExit,
 };
 
-/// The state after the ledger's last batch, and what waits for the next.
+/// The state after the last batch, and what waits for the next.
 pub(super) struct Book {
-    ledger: Ledger,
+    state: State,
     /// What waits in the ledger, the exit requests that the state can serve, and what is in the file.
     waiting: Vec<Transaction>,
 }
@@ -39,21 +40,30 @@ impl Objection {
 
 impl Book {
     /// Takes a ledger, and what the file that is added to holds.
-    pub(super) fn new(ledger: Ledger, added: &[Transaction]) -> std::result::Result<Self, LedgerError> {
-        let state = ledger.state();
-        let exits = ledger.exits()?.into_iter().map(|exit| exit.request);
-        let servable = exits.filter(|request| request.is_servable_by(&cell(state, request.from())));
+    pub(super) fn new(ledger: &Ledger, added: &[Transaction]) -> std::result::Result<Self, LedgerError> {
+        Ok(Self::of_state(ledger.state().clone(), &ledger.exits()?, ledger.transactions()?, added))
+    }
+
+    /// Takes a state, the exit requests and transactions that wait for a batch after it, and what the file that is added to holds.
+    pub(super) fn of_state(
+        state: State,
+        exits: &[ScannedExit],
+        transactions: Vec<Transaction>,
+        added: &[Transaction],
+    ) -> Self {
+        let exits = exits.iter().map(|exit| exit.request);
+        let servable = exits.filter(|request| request.is_servable_by(&cell(&state, request.from())));
         let demanded = servable.map(|request| Transaction::Withdraw(Withdraw::demanded(&request, state.chain_id())));
         let mut waiting: Vec<Transaction> = demanded.collect();
-        waiting.extend(ledger.transactions()?);
+        waiting.extend(transactions);
         waiting.extend(added.iter().filter(|transaction| transaction.payment().chain_id == state.chain_id()));
-        Ok(Self { ledger, waiting })
+        Self { state, waiting }
     }
 
     /// The account of a key: of several the first that can pay so much, or else the first.
     pub(super) fn payer(&self, owner: &PublicKey, token: Token, needed: u128) -> Result<CellIndex> {
         let of_token = |(_, account): &(CellIndex, Account)| account.token == token;
-        let accounts: Vec<_> = self.ledger.state().accounts_of(owner).filter(of_token).collect();
+        let accounts: Vec<_> = self.state.accounts_of(owner).filter(of_token).collect();
         let able = accounts.iter().find(|(index, account)| u128::from(self.balance(*index, account)) >= needed);
         let found = able.or(accounts.first()).map(|(index, _)| *index);
         found.ok_or_else(|| {
@@ -84,7 +94,7 @@ impl Book {
             let reason = format!("cell {} is owned by {}, and {signer} signs", payment.from, account.owner);
             return Some(Objection::lasting(reason));
         }
-        let state = self.ledger.state();
+        let state = &self.state;
         let rollup = Rollup { chain_id: state.chain_id(), depth: state.depth() };
         let from = self.payer_cell(payment.from);
         let refusal = match transaction {
@@ -111,7 +121,7 @@ impl Book {
     }
 
     fn account(&self, index: CellIndex) -> Option<Account> {
-        match cell(self.ledger.state(), index) {
+        match cell(&self.state, index) {
             Cell::Account(account) => Some(account),
             _ => None,
         }
@@ -152,7 +162,7 @@ impl Book {
             Transaction::Open(signed) if signed.body().to == index => Some(signed.body()),
             _ => None,
         });
-        match (cell(self.ledger.state(), index), opened) {
+        match (cell(&self.state, index), opened) {
             (Cell::Empty, Some(open)) => {
                 Cell::Account(Account { token: open.token, nonce: 0, balance: open.amount, owner: open.owner })
             }

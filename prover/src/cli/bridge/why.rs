@@ -1,0 +1,260 @@
+//! `taproof bridge why`.
+
+use super::{Exit, Global, NodeOptions, Result, Session, Source, WalletOptions, XOnlyPublicKey, look_on, read_file};
+use crate::cli::{failure::Failure, session::read_params};
+use bitcoin::{Address, OutPoint, Transaction, Txid, consensus::encode};
+use clap::Args;
+use serde::Serialize;
+use std::{fmt, path::Path};
+use taproof::{
+    bridge::{
+        watch::BridgeWatch,
+        why::{Fate, Meaning, fate_of, look, trace},
+    },
+    chain_store::FinalEvent,
+    node::Found,
+    psbt_file,
+};
+use taproof_verifier::{follow::Params, headers::BlockId};
+
+/// How many refund keys of the wallet are known to be its own.
+const REFUND_KEYS: u32 = 20;
+/// How many confirmations the block has that `taproof batch` refers to if it is told nothing else.
+const REFERENCE_DEPTH_BLOCKS: u32 = 6;
+
+/// Says what each output of a transaction is: a deposit and what became of it, or why it is none.
+///
+/// A transaction that is not sent yet is read from a file, so that it can be looked at while nothing is lost.
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// The transaction's txid; or a file with a PSBT, or with the transaction itself.
+    #[arg(value_name = "TXID|FILE")]
+    transaction: String,
+    /// A refund key, to know payments to its deposit address; the wallet's if none is given.
+    #[arg(long = "refund", value_name = "KEY")]
+    refunds: Vec<XOnlyPublicKey>,
+    #[command(flatten)]
+    wallet: WalletOptions,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+#[derive(Serialize)]
+struct Output {
+    vout: usize,
+    amount_sat: u64,
+    address: Option<String>,
+    is_deposit: bool,
+    meaning: String,
+    /// What became of a deposit.
+    fate: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    txid: Txid,
+    block: Option<BlockId>,
+    confirmations: Option<u32>,
+    outputs: Vec<Output>,
+    notes: Vec<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "transaction {}", self.txid)?;
+        match self.block.zip(self.confirmations) {
+            Some((block, count)) => write!(f, ", at height {}, {count} confirmations", block.height)?,
+            None => write!(f, ", in no block")?,
+        }
+        for output in &self.outputs {
+            write!(f, "\noutput {}, {} sat: {}", output.vout, output.amount_sat, output.meaning)?;
+            output.fate.iter().try_for_each(|fate| write!(f, "\n  {fate}"))?;
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "\n{note}"))
+    }
+}
+
+impl Why {
+    pub(super) fn run(self, global: &Global) -> Result {
+        let Ok(txid) = self.transaction.parse::<Txid>() else {
+            let params = read_params(&global.data_dir().params())?;
+            let transaction = read_transaction(Path::new(&self.transaction))?;
+            let report = self.report(&Found { transaction, block: None }, &params, global);
+            return global.console().report(&report, ToString::to_string);
+        };
+        let session = Session::open(global)?;
+        let source = session.source(&self.node)?;
+        let found = search(&txid, &source, &session.params, global)?;
+        let mut report = self.report(&found, &session.params, global);
+        if let Some(block) = found.block {
+            report.confirmations = Some((source.chain().tip_height()? + 1).saturating_sub(block.height));
+            tell_fates(&mut report, block, &session, &source, global)?;
+        }
+        global.console().report(&report, ToString::to_string)
+    }
+
+    /// What the outputs are by their form.
+    fn report(&self, found: &Found, params: &Params, global: &Global) -> Report {
+        let transaction = &found.transaction;
+        let mut meanings = look(transaction, params, &self.refunds);
+        let is_unknown = |(meaning, output): (&Meaning, &bitcoin::TxOut)| {
+            *meaning == Meaning::Nothing && output.script_pubkey.is_p2tr()
+        };
+        if self.refunds.is_empty() && meanings.iter().zip(&transaction.output).any(is_unknown) {
+            meanings = look(transaction, params, &self.wallet_refunds(global));
+        }
+        let outputs = (0..).zip(meanings.iter().zip(&transaction.output)).map(|(vout, (meaning, output))| Output {
+            vout,
+            amount_sat: output.value.to_sat(),
+            address: Address::from_script(&output.script_pubkey, params.network)
+                .ok()
+                .map(|address| address.to_string()),
+            is_deposit: matches!(meaning, Meaning::Deposit(_)),
+            meaning: meaning.to_string(),
+            fate: None,
+        });
+        let mut notes = Vec::new();
+        let has_deposit = meanings.iter().any(|meaning| matches!(meaning, Meaning::Deposit(_)));
+        let is_missed = |meaning: &Meaning| matches!(meaning, Meaning::NoDeposit(_) | Meaning::Between { .. });
+        if found.block.is_none() && has_deposit {
+            notes.push("A deposit counts from when a block holds it.".to_owned());
+        }
+        if meanings.iter().any(is_missed) {
+            let (when, delay) = (
+                if found.block.is_none() { "If it is mined, what" } else { "What" },
+                params.bridge.refund_delay_blocks(),
+            );
+            notes.push(format!(
+                "{when} pays to a deposit address and is no deposit comes back by `taproof bridge refund` after {delay} blocks, and is \
+                 credited to nobody."
+            ));
+        }
+        if has_deposit && transaction.is_coinbase() {
+            notes.push(
+                "It is the reward of a block, which the bridge can move after 100 confirmations only.".to_owned(),
+            );
+        }
+        Report {
+            txid: transaction.compute_txid(),
+            block: found.block,
+            confirmations: None,
+            outputs: outputs.collect(),
+            notes,
+        }
+    }
+
+    /// The refund keys of the wallet; none if there is no wallet that opens.
+    fn wallet_refunds(&self, global: &Global) -> Vec<XOnlyPublicKey> {
+        let Ok(wallet) = self.wallet.open(global) else { return Vec::new() };
+        (0..REFUND_KEYS).filter_map(|index| Some(wallet.refund_key(index).ok()?.public())).collect()
+    }
+}
+
+/// A transaction from a file: a PSBT in any form, or the transaction in hexadecimal or as bytes.
+fn read_transaction(path: &Path) -> Result<Transaction> {
+    let bytes = read_file(path).map_err(|failure| failure.advise("name a transaction by its 64 digits, or a file"))?;
+    let text = str::from_utf8(&bytes).ok().map(str::trim);
+    let found = text
+        .and_then(|text| encode::deserialize_hex(text).ok())
+        .or_else(|| encode::deserialize(&bytes).ok())
+        .or_else(|| psbt_file::parse(&bytes).ok().map(|psbt| psbt.unsigned_tx));
+    found.ok_or_else(|| Failure::new(Exit::Input, format!("{} is neither a transaction nor a PSBT", path.display())))
+}
+
+/// The transaction, from the node's own knowledge or else block by block down to the rollup's start.
+fn search(txid: &Txid, source: &Source, params: &Params, global: &Global) -> Result<Found> {
+    if let Some(found) = source.payer().find(txid)? {
+        return Ok(found);
+    }
+    let spinner = global.console().spinner("searching the blocks");
+    let (chain, mut found) = (source.chain(), None);
+    // A server that has an index has been asked.
+    let heights = match source {
+        Source::Esplora(_) => 0..0,
+        _ => params.start.height..chain.tip_height()? + 1,
+    };
+    for height in heights.rev() {
+        let Some(hash) = chain.block_hash(height)? else { continue };
+        let transactions = chain.block(&hash)?.txdata;
+        found = transactions
+            .into_iter()
+            .find(|transaction| transaction.compute_txid() == *txid)
+            .map(|transaction| Found { transaction, block: Some(BlockId { height, hash }) });
+        if found.is_some() {
+            break;
+        }
+    }
+    spinner.finish_and_clear();
+    found.ok_or_else(|| {
+        let message = format!("{txid} is neither in the pool nor in a block from height {} on", params.start.height);
+        Failure::new(Exit::Input, message)
+    })
+}
+
+/// Adds what became of the deposits.
+fn tell_fates(report: &mut Report, block: BlockId, session: &Session, source: &Source, global: &Global) -> Result {
+    let start_height = session.params.start.height;
+    if block.height <= start_height {
+        report.notes.push(format!(
+            "Followers of the rollup read blocks above height {start_height} only: it counts for nothing."
+        ));
+        return Ok(());
+    }
+    if !report.outputs.iter().any(|output| output.is_deposit) {
+        return Ok(());
+    }
+    let watch = look_on(session, source, global)?;
+    let txid = report.txid;
+    for output in report.outputs.iter_mut().filter(|output| output.is_deposit) {
+        let outpoint = OutPoint { txid, vout: output.vout as u32 };
+        let (fate, text) = fate_text(outpoint, &watch, session, source, global)?;
+        output.fate = Some(text);
+        let confirmations = report.confirmations.unwrap_or_default();
+        if matches!(fate, Fate::Waiting { .. }) && confirmations < REFERENCE_DEPTH_BLOCKS {
+            report.notes.push(format!(
+                "It is not deep yet: posters refer to blocks with {REFERENCE_DEPTH_BLOCKS} confirmations, unless told otherwise."
+            ));
+        }
+    }
+    report.notes.dedup();
+    Ok(())
+}
+
+fn fate_text(
+    outpoint: OutPoint,
+    watch: &BridgeWatch,
+    session: &Session,
+    source: &Source,
+    global: &Global,
+) -> Result<(Fate, String)> {
+    let held = watch.scan().coin(&outpoint).and_then(|coin| fate_of(watch.scan(), coin));
+    let (fate, spent) = match held {
+        Some(fate) => (fate, None),
+        None => {
+            // The scan has forgotten what is spent for good.
+            let spinner = global.console().spinner("reading the chain from the rollup's start");
+            let traced = trace(source.chain(), &session.params, &session.program, outpoint)?;
+            spinner.finish_and_clear();
+            traced
+        }
+    };
+    let mut text = fate.to_string();
+    if let Fate::Credited { index, .. } = fate
+        && let Some(batch) = batch_of(index, session)
+    {
+        text += &format!(", batch {batch}");
+    }
+    if let Some(spent) = spent {
+        text += &format!("; {spent}");
+    }
+    Ok((fate, text))
+}
+
+/// The final batch that came to a deposit, where the chain was followed before.
+fn batch_of(index: u64, session: &Session) -> Option<u64> {
+    let events = session.chain_store().events(0, usize::MAX).ok()?;
+    events.into_iter().find_map(|(_, event)| match event {
+        FinalEvent::Anchor(anchor) if anchor.deposits_consumed > index => Some(anchor.batch),
+        _ => None,
+    })
+}

@@ -1,0 +1,107 @@
+//! Who waits on Bitcoin for the rollup: deposits and exit requests.
+
+use crate::chain_store::{ChainStoreError, FinalEvent, StoredFollower};
+use bitcoin::OutPoint;
+use serde::Serialize;
+use std::fmt;
+use taproof_verifier::{baby_jubjub::PublicKey, exit::ScannedExit, follow::Params};
+
+/// What became of the deposits so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DepositCounts {
+    /// How many are credited.
+    pub credited: u64,
+    /// How many the next batches must credit.
+    pub waiting: u64,
+    /// What these add up to.
+    pub waiting_sat: u64,
+    /// How many no batch came to in time: they are their depositors'.
+    pub void: u64,
+}
+
+impl DepositCounts {
+    /// Counts what a follower and its store know. A store that begins at a checkpoint does not know of what was void before.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn new(stored: &StoredFollower) -> Result<Self, ChainStoreError> {
+        let follower = stored.follower();
+        let void = |event: &FinalEvent| if let FinalEvent::Void(void) = event { void.count } else { 0 };
+        let settled = stored.store().events(0, usize::MAX)?;
+        let passed: u64 = settled.iter().map(|(_, event)| void(event)).chain(stored.unsettled().map(void)).sum();
+        let credited = follower.tip().deposits_consumed.saturating_sub(passed);
+        let mut counts = Self { credited, void: passed, ..Self::default() };
+        for deposit in follower.pending_deposits() {
+            if follower.has_expired(deposit) {
+                counts.void += 1;
+            } else {
+                counts.waiting += 1;
+                counts.waiting_sat = counts.waiting_sat.saturating_add(deposit.deposit.amount_sat);
+            }
+        }
+        Ok(counts)
+    }
+}
+
+impl fmt::Display for DepositCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { credited, waiting, waiting_sat, void } = self;
+        write!(f, "{credited} credited; {waiting} waiting, {waiting_sat} sat; {void} void")
+    }
+}
+
+/// An exit request that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExitRow {
+    /// How many requests were queued before it.
+    pub index: u64,
+    /// The output that carries it.
+    pub output: OutPoint,
+    /// The height of its block.
+    pub height: u32,
+    /// The first height at which every anchor must serve or refute it, unless the batch does enough of others.
+    pub due_height: u32,
+    /// The account that is to pay.
+    pub from: u32,
+    /// Who signed it.
+    pub owner: String,
+    /// What is to be paid out.
+    pub amount_sat: u64,
+    /// The operator's fee.
+    pub fee_sat: u64,
+    /// The script that is to be paid, in hexadecimal.
+    pub script_pubkey: String,
+}
+
+impl ExitRow {
+    /// The requests that wait, in the order of the chain; those of an owner, if one is named.
+    pub fn waiting<'a>(
+        exits: impl Iterator<Item = &'a ScannedExit>,
+        params: &Params,
+        owner: Option<&PublicKey>,
+    ) -> Vec<Self> {
+        let is_owners = |exit: &&ScannedExit| owner.is_none_or(|owner| exit.request.owner() == owner);
+        let row = |exit: &ScannedExit| {
+            let record = exit.request.record();
+            Self {
+                index: exit.index,
+                output: OutPoint { txid: exit.txid, vout: exit.vout },
+                height: exit.height,
+                due_height: params.due_height(exit.height),
+                from: record.from.get(),
+                owner: exit.request.owner().to_string(),
+                amount_sat: record.amount,
+                fee_sat: record.fee,
+                script_pubkey: record.destination.script_pubkey().to_hex_string(),
+            }
+        };
+        exits.filter(is_owners).map(row).collect()
+    }
+}
+
+impl fmt::Display for ExitRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { due_height, from, amount_sat, height, .. } = self;
+        write!(f, "{amount_sat} sat from cell {from}, asked at height {height}: due from height {due_height} on")
+    }
+}
