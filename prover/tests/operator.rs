@@ -48,7 +48,8 @@ fn a_rollup_starts_at_a_final_block() {
     reorganise(&scene, 9);
     for kept in [true, false] {
         let text = stderr(&scene.run(&["follow"]));
-        assert!(text.contains("the rollup starts after block"), "{kept}: {text}");
+        assert!(text.contains("reorganised below the rollup's start"), "{kept}: {text}");
+        assert!(text.contains("taproof bridge refund"), "{kept}: {text}");
         let _ = fs::remove_file(scene.path("rollup/chain.redb"));
     }
 }

@@ -90,7 +90,8 @@ fn where_the_chain_is_read_is_said_by_options_first_and_what_was_forgotten_is_sa
     other.report(&["wallet", "new"]);
     other.report(&["regtest", "mine", "30"]);
     fs::copy(other.path("rollup/regtest.chain"), scene.path("rollup/regtest.chain")).expect("a chain");
-    assert!(told(&["follow"], &[]).1.contains("does not have"), "another chain");
+    let (_, error, advice) = told(&["follow"], &[]);
+    assert!(error.contains("starts after block") && advice.contains("--node URL"), "another chain: {error}: {advice}");
 }
 
 #[test]

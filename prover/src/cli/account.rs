@@ -210,14 +210,14 @@ impl Account {
         };
         let session = Session::open(global)?;
         let report = if self.from_chain || !session.dir.ledger().exists() {
-            self.from_chain(owner, &session, global)?
+            self.read_chain(owner, &session, global)?
         } else {
             from_ledger(owner, &session)?
         };
         global.console().report(&report, ToString::to_string)
     }
 
-    fn from_chain(&self, owner: PublicKey, session: &Session, global: &Global) -> Result<AccountReport> {
+    fn read_chain(&self, owner: PublicKey, session: &Session, global: &Global) -> Result<AccountReport> {
         if session.dir.light_store().exists() && !session.dir.chain_store().exists() {
             let message = "headers and excerpts are followed here, which show no balances: every block from the rollup's start is read";
             global.console().warn(message);

@@ -191,7 +191,7 @@ pub(crate) fn not_followed(error: FollowError) -> Failure {
         FollowError::Store(error) => store_advice(error),
         FollowError::StartLost { .. } => (
             Exit::Failed,
-            "ask another node whether it has the block; if none has, deposit nothing more, take deposits back with \
+            "name another node with --node URL if one may have the block; if none has, deposit nothing more, take deposits back with \
             `taproof bridge refund` once their delay is over, and found a rollup that starts deeper",
         ),
         // What a node says brings its own advice.

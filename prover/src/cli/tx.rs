@@ -71,7 +71,7 @@ enum BodyArgs {
         #[command(flatten)]
         payment: PaymentArgs,
         #[command(flatten)]
-        carrier: exit::Carrier,
+        carrier: Box<exit::Carrier>,
         /// A native segwit or taproot address.
         #[arg(long, value_name = "ADDRESS")]
         address: Address<NetworkUnchecked>,

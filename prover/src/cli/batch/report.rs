@@ -80,7 +80,8 @@ impl Report {
                 Some(transaction) => {
                     let payment = transaction.payment();
                     let kind = transaction.kind();
-                    write!(f, "rejected: {kind} of {} from cell {}", payment.amount, payment.from)?;
+                    let amount = payment.token.amount(payment.amount);
+                    write!(f, "rejected: {kind} of {amount} from cell {}", payment.from)?;
                     writeln!(f, ", nonce {}: {}", payment.nonce, rejection.reason)?;
                 }
                 None => writeln!(f, "rejected: {}", rejection.reason)?,
