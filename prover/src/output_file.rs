@@ -2,10 +2,12 @@
 //!
 //! A regular file, or one that is not there yet, appears whole or not at all: it is written under a temporary name and
 //! renamed. Everything else is written in place: devices, pipes, what a shell has opened, and files that cannot be renamed
-//! over, as those that a container has mounted by themselves. Symbolic links stay, and what they lead to is written.
+//! over, as those that a container has mounted by themselves. Symbolic links stay, and what they lead to is written, but for
+//! what another user has put into a folder where everybody may make files, as `/tmp`: that is refused.
 //!
 //! A new file gets the mode that the umask leaves, or 0600 if it holds secrets; a file that exists keeps its mode and owner.
 
+mod target;
 #[cfg(all(test, unix))]
 mod tests;
 
@@ -13,10 +15,11 @@ use crate::temporary_file;
 use std::{
     collections::HashMap,
     ffi::OsString,
-    fs::{self, File, Metadata, TryLockError},
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, BufWriter, Seek, Write},
     path::{Path, PathBuf},
 };
+use target::Target;
 use tempfile::{NamedTempFile, PersistError};
 
 /// Who may read a file that is made.
@@ -105,7 +108,7 @@ impl OutputFile {
             Sink::Stderr => write_stream(io::stderr().lock(), write),
             Sink::Stream(file) => write_stream(file, write),
             #[cfg(unix)]
-            Sink::Fifo(path) => write_stream(File::options().write(true).open(path)?, write),
+            Sink::Fifo(path) => write_stream(no_link(&mut File::options()).write(true).open(path)?, write),
             Sink::Regular { target, .. } => {
                 replace(&target, self.access, write, |temporary, target| temporary.persist(target))
             }
@@ -193,7 +196,7 @@ impl Sink {
                 Ok(Self::Regular { target, place })
             }
             Target::Found(target, metadata) if metadata.is_file() => {
-                File::options().write(true).open(&target)?;
+                no_link(&mut File::options()).write(true).open(&target)?;
                 let place = Place::Found(Identity::of(&target, &metadata)?);
                 Ok(Self::Regular { target, place })
             }
@@ -205,11 +208,11 @@ impl Sink {
     fn open_special(target: PathBuf, metadata: &Metadata) -> io::Result<Self> {
         use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
         let mut options = File::options();
-        options.write(true);
+        no_link(&mut options).write(true);
         if !metadata.file_type().is_fifo() {
             return Ok(Self::Stream(options.open(&target)?));
         }
-        match options.clone().custom_flags(libc::O_NONBLOCK).open(&target) {
+        match options.clone().custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(&target) {
             // There is a reader, who is not to be left alone between the two.
             Ok(_reading) => Ok(Self::Stream(options.open(&target)?)),
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(Self::Fifo(target)),
@@ -220,40 +223,6 @@ impl Sink {
     #[cfg(not(unix))]
     fn open_special(target: PathBuf, _: &Metadata) -> io::Result<Self> {
         Ok(Self::Stream(File::options().write(true).open(&target)?))
-    }
-}
-
-/// What a path leads to.
-enum Target {
-    /// A descriptor of a process: its link names a file, and is more than that name.
-    Opened,
-    /// Nothing yet.
-    Absent(PathBuf),
-    /// Something.
-    Found(PathBuf, Metadata),
-}
-
-impl Target {
-    /// Follows links until there is none.
-    fn of(path: &Path) -> io::Result<Self> {
-        /// As many as Linux follows.
-        const LINKS_MAX: usize = 40;
-        let mut target = path.to_owned();
-        for _ in 0..LINKS_MAX {
-            let metadata = match fs::symlink_metadata(&target) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Absent(target)),
-                found => found?,
-            };
-            if !metadata.is_symlink() {
-                return Ok(Self::Found(target, metadata));
-            }
-            let folder = folder_of(&target);
-            if cfg!(unix) && fs::canonicalize(folder)?.starts_with("/proc") {
-                return Ok(Self::Opened);
-            }
-            target = folder.join(fs::read_link(&target)?);
-        }
-        Err(io::Error::other("too many symbolic links lead from one to another"))
     }
 }
 
@@ -321,9 +290,10 @@ fn replace(
     rename: impl FnOnce(NamedTempFile, &Path) -> Result<File, PersistError>,
 ) -> io::Result<()> {
     let folder = folder_of(target);
-    let found = match fs::metadata(target) {
+    // All links were followed before: one that is there now is replaced, and what it leads to is not touched.
+    let found = match fs::symlink_metadata(target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        found => Some(found?),
+        found => Some(found?).filter(|found| !found.is_symlink()),
     };
     let temporary = match temporary_in(folder, access, found.is_some()) {
         // Nothing can be made beside the target, which can be written nevertheless.
@@ -364,7 +334,7 @@ fn written<F: Write>(file: F, write: impl FnOnce(&mut dyn Write) -> io::Result<(
 
 /// Puts the contents of one file into another that is there.
 fn overwrite(target: &Path, contents: &mut File) -> io::Result<()> {
-    let mut target = File::options().write(true).open(target)?;
+    let mut target = no_link(&mut File::options()).write(true).open(target)?;
     // Who has mapped the file has locked it, and must not see it change.
     if let Err(TryLockError::WouldBlock) = target.try_lock() {
         return Err(io::ErrorKind::WouldBlock.into());
@@ -373,6 +343,18 @@ fn overwrite(target: &Path, contents: &mut File) -> io::Result<()> {
     target.set_len(0)?;
     io::copy(contents, &mut target)?;
     target.sync_all()
+}
+
+/// Options that open no symbolic link: those that are to be followed have been.
+#[cfg(unix)]
+fn no_link(options: &mut OpenOptions) -> &mut OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.custom_flags(libc::O_NOFOLLOW)
+}
+
+#[cfg(not(unix))]
+fn no_link(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
 }
 
 /// A temporary file in a folder. One that takes the place of another is its maker's alone until it gets the other's mode.

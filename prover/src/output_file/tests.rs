@@ -1,4 +1,4 @@
-use super::*;
+use super::{target::is_trusted, *};
 use std::{
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
     process::Command,
@@ -256,4 +256,86 @@ fn one_file_by_two_names_is_refused() {
     // Streams lose nothing by being given twice.
     let twice = [Path::new("/dev/null"); 2].map(|path| OutputFile::open(path, Access::Public).expect("a device"));
     expect_distinct(&twice, &[Path::new("/dev/null")]).expect("nothing is replaced");
+}
+
+#[test]
+fn strangers_are_trusted_nowhere_that_all_may_write() {
+    let (us, folder_owner, stranger) = (1_000, 1_001, 1_002);
+    for (mode, owner, expected) in [
+        (0o41777, stranger, false),
+        (0o41777, us, true),
+        (0o41777, 0, true),
+        (0o41777, folder_owner, true),
+        // Somebody who may remove what is there may do as he likes: only in sticky folders is there a difference.
+        (0o40777, stranger, true),
+        (0o41770, stranger, true),
+        (0o40755, stranger, true),
+    ] {
+        assert_eq!(is_trusted((mode, folder_owner), owner, us), expected, "{mode:o} {owner}");
+    }
+    assert!(!is_trusted((0o41777, 0), stranger, 0), "root does not follow strangers either");
+}
+
+/// Gives away what is at a path, links themselves; only root can.
+fn give_away(path: &Path) -> bool {
+    std::os::unix::fs::lchown(path, Some(4321), Some(1234)).is_ok()
+}
+
+#[test]
+fn what_strangers_lay_in_the_way_is_neither_followed_nor_written() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["shared", "ours"] {
+        fs::create_dir(at(name)).expect("the folder is ours");
+    }
+    fs::set_permissions(at("shared"), fs::Permissions::from_mode(0o1777)).expect("the folder is ours");
+    fs::write(at("ours/secret"), b"words").expect("the folder is ours");
+    symlink(at("ours/secret"), at("shared/report")).expect("the folder is ours");
+    symlink(at("ours/absent"), at("shared/dangling")).expect("the folder is ours");
+    symlink(at("ours"), at("shared/folder")).expect("the folder is ours");
+    symlink("shared/report", at("chain")).expect("the folder is ours");
+    fs::write(at("shared/file"), b"theirs").expect("the folder is ours");
+    run("mkfifo", &[at("shared/pipe").to_str().expect("UTF-8")]);
+    let ways = ["shared/report", "shared/dangling", "shared/folder/secret", "chain"];
+    // As long as all this is ours, it is followed.
+    for way in ways {
+        OutputFile::open(&at(way), Access::Public).expect("our own links");
+    }
+    if !["report", "dangling", "folder", "file", "pipe"].iter().all(|name| give_away(&at("shared").join(name))) {
+        return;
+    }
+    for way in ways {
+        let error = write_file(&at(way), Access::Public, |file| file.write_all(b"report")).expect_err("a stranger's");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{way}");
+        assert!(error.to_string().contains("is another user's") && error.to_string().contains("shared"), "{error}");
+    }
+    for name in ["shared/file", "shared/pipe"] {
+        let error = OutputFile::open(&at(name), Access::Private).expect_err("a stranger's");
+        assert!(error.to_string().ends_with("is not written"), "{error}");
+    }
+    assert_eq!(fs::read(at("ours/secret")).expect("it is there"), b"words");
+    assert_eq!(fs::read(at("shared/file")).expect("it is there"), b"theirs");
+    assert_eq!(names(&at("ours")), ["secret"]);
+    // Where not everybody may write, links of others are followed as ever.
+    fs::set_permissions(at("shared"), fs::Permissions::from_mode(0o1755)).expect("the folder is ours");
+    write(&at("chain"), b"new");
+    assert_eq!(fs::read(at("ours/secret")).expect("it is there"), b"new");
+}
+
+/// Whoever exchanges the file for a link after its way was gone has the link replaced.
+#[test]
+fn a_link_that_comes_late_is_not_followed() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("secret"), b"words").expect("the folder is ours");
+    let output = OutputFile::open(&at("report"), Access::Public).expect("the folder is ours");
+    symlink("secret", at("report")).expect("the folder is ours");
+    output.write(|file| file.write_all(b"report")).expect("there is room");
+    assert_eq!(fs::read(at("secret")).expect("it is there"), b"words");
+    assert_eq!(fs::read(at("report")).expect("it is there"), b"report");
+    let late: fn(NamedTempFile, &Path) -> Result<File, PersistError> =
+        |file, _| Err(PersistError { error: io::Error::from_raw_os_error(libc::EBUSY), file });
+    symlink("secret", at("other")).expect("the folder is ours");
+    let written = replace(&at("other"), Access::Public, |file| file.write_all(b"report"), late);
+    assert!(written.is_err() && fs::read(at("secret")).expect("it is there") == b"words");
 }
