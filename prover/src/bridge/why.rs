@@ -13,7 +13,8 @@ use crate::{
     node::ChainSource,
 };
 use bitcoin::{OutPoint, Script, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey, script::Instruction};
-use std::fmt;
+use rayon::prelude::*;
+use std::{collections::HashMap, fmt, hash::Hash};
 use taproof_verifier::{
     baby_jubjub::{KeyError, PublicKey},
     deposit::{Deposit, TAG_LENGTH, Tag},
@@ -121,9 +122,11 @@ pub enum NoDeposit {
 
 /// What each output of a transaction is. `refunds` are keys whose deposit addresses are known, as the wallet's own; those that the
 /// transaction's data names are known in any case.
+///
+/// Whatever the outputs are, each is looked at a fixed number of times: whoever made the transaction need not be a friend.
 pub fn look(transaction: &Transaction, params: &Params, refunds: &[XOnlyPublicKey]) -> Vec<Meaning> {
     let view = View::new(transaction, params, refunds);
-    (0..view.outputs.len()).map(|vout| view.meaning(vout)).collect()
+    (0..view.outputs.len()).into_par_iter().map(|vout| view.meaning(vout)).collect()
 }
 
 /// The outputs, and what is known of deposits among them.
@@ -131,10 +134,16 @@ struct View<'a> {
     outputs: &'a [TxOut],
     params: &'a Params,
     own_script: ScriptBuf,
-    deposits: Vec<(u32, Deposit)>,
+    deposits: HashMap<usize, Deposit>,
     tags: Vec<Option<Tag>>,
-    /// Refund keys with the scripts of their deposit addresses.
-    addresses: Vec<(XOnlyPublicKey, ScriptBuf)>,
+    /// Where the first data with a refund key stands.
+    tag_of: HashMap<[u8; 32], usize>,
+    /// The refund key to whose deposit address an output pays, if that is known.
+    refunds: Vec<Option<XOnlyPublicKey>>,
+    /// Why a pair whose second output is this one is no deposit, where it carries data.
+    faults: Vec<Option<NoDeposit>>,
+    /// The first payment with its data between which an output stands.
+    between: Vec<Option<(usize, usize)>>,
 }
 
 impl<'a> View<'a> {
@@ -145,18 +154,34 @@ impl<'a> View<'a> {
         let mut keys: Vec<XOnlyPublicKey> = named.chain(refunds.iter().copied()).collect();
         keys.sort_by_key(XOnlyPublicKey::serialize);
         keys.dedup();
-        let addresses = keys.into_iter().map(|key| (key, params.bridge.deposit_script_pubkey(key))).collect();
+        let with_address = |key: XOnlyPublicKey| (params.bridge.deposit_script_pubkey(key), key);
+        let addresses: HashMap<ScriptBuf, XOnlyPublicKey> = keys.into_par_iter().map(with_address).collect();
+        let refund_of = |output: &TxOut| addresses.get(&output.script_pubkey).copied();
         let deposits = Deposit::scan(transaction, &params.bridge, params.deposit_magic);
-        Self { outputs, params, own_script: params.bridge.script_pubkey(), deposits, tags, addresses }
+        let mut view = Self {
+            outputs,
+            params,
+            own_script: params.bridge.script_pubkey(),
+            deposits: deposits.into_iter().map(|(vout, deposit)| (vout as usize, deposit)).collect(),
+            tag_of: firsts(tags.iter().map(|tag| tag.map(|tag| tag.refund))),
+            refunds: outputs.iter().map(refund_of).collect(),
+            tags,
+            faults: Vec::new(),
+            between: Vec::new(),
+        };
+        let payment_of = firsts(view.refunds.iter().copied());
+        let fault = |(vout, tag): (usize, &Option<Tag>)| Some(view.fault_of_tag(vout, tag.as_ref()?, &payment_of));
+        view.faults = view.tags.par_iter().enumerate().map(fault).collect();
+        view.between = between(&view.faults);
+        view
     }
 
     fn meaning(&self, vout: usize) -> Meaning {
         let script = &self.outputs[vout].script_pubkey;
-        let at = |wanted: usize| self.deposits.iter().find(|(vout, _)| *vout as usize == wanted);
-        if let Some((_, deposit)) = at(vout) {
+        if let Some(deposit) = self.deposits.get(&vout) {
             return Meaning::Deposit(*deposit);
         }
-        if vout > 0 && at(vout - 1).is_some() {
+        if vout > 0 && self.deposits.contains_key(&(vout - 1)) {
             return Meaning::DepositData;
         }
         if *script == self.own_script {
@@ -165,8 +190,8 @@ impl<'a> View<'a> {
         if let Some(request) = ExitRequest::parse(script, self.params.deposit_magic) {
             return Meaning::Exit { request, is_signed: request.verify(self.params.chain_id).is_ok() };
         }
-        let fault = match (self.tags[vout], self.refund_of(script)) {
-            (Some(tag), _) => self.fault_of_tag(vout, &tag),
+        let fault = match (self.faults[vout], self.refunds[vout]) {
+            (Some(fault), _) => fault,
             (None, Some(refund)) => self.fault_of_payment(vout, refund),
             (None, None) if is_pushed_otherwise(script, self.params.deposit_magic) => NoDeposit::Push,
             (None, None) => return self.bystander(vout),
@@ -176,35 +201,17 @@ impl<'a> View<'a> {
 
     /// What an output is that is itself no part of a deposit.
     fn bystander(&self, vout: usize) -> Meaning {
-        let faults =
-            (0..self.outputs.len()).filter_map(|data| Some((data, self.fault_of_tag(data, &self.tags[data]?))));
-        for (data, fault) in faults {
-            match fault {
-                NoDeposit::PaymentElsewhere { payment_vout, data_vout }
-                    if (payment_vout as usize..data).contains(&vout) =>
-                {
-                    return Meaning::Between { payment_vout, data_vout };
-                }
-                NoDeposit::OtherAddress { .. } if vout + 1 == data && self.outputs[vout].script_pubkey.is_p2tr() => {
-                    return Meaning::NoDeposit(fault);
-                }
-                _ => {}
+        match (self.faults.get(vout + 1), self.between[vout]) {
+            (Some(Some(fault @ NoDeposit::OtherAddress { .. })), _) if self.outputs[vout].script_pubkey.is_p2tr() => {
+                Meaning::NoDeposit(*fault)
             }
+            (_, Some((payment, data))) => Meaning::Between { payment_vout: payment as u32, data_vout: data as u32 },
+            (_, None) => Meaning::Nothing,
         }
-        Meaning::Nothing
-    }
-
-    fn refund_of(&self, script: &Script) -> Option<XOnlyPublicKey> {
-        let known = self.addresses.iter().find(|(_, address)| address == script);
-        known.map(|(key, _)| *key)
-    }
-
-    fn next_tag(&self, vout: usize) -> Option<Tag> {
-        self.tags.get(vout + 1).copied().flatten()
     }
 
     /// Why a pair whose second output has this tag is no deposit.
-    fn fault_of_tag(&self, data_vout: usize, tag: &Tag) -> NoDeposit {
+    fn fault_of_tag(&self, vout: usize, tag: &Tag, payment_of: &HashMap<XOnlyPublicKey, usize>) -> NoDeposit {
         let (expected, found) = (self.params.deposit_magic, tag.magic);
         if found != expected {
             return NoDeposit::OtherRollup { expected, found };
@@ -213,16 +220,13 @@ impl<'a> View<'a> {
             return NoDeposit::Owner(error);
         }
         let Ok(refund) = XOnlyPublicKey::from_slice(&tag.refund) else { return NoDeposit::Refund };
-        let is_payment = |output: &TxOut| self.refund_of(&output.script_pubkey) == Some(refund);
-        let before = data_vout.checked_sub(1).map(|vout| &self.outputs[vout]);
-        if let Some(payment) = before.filter(|output| is_payment(output)) {
-            let (min_sat, found_sat) = (self.params.bridge.deposit_min_sat(), payment.value.to_sat());
+        let before = vout.checked_sub(1);
+        if let Some(payment) = before.filter(|before| self.refunds[*before] == Some(refund)) {
+            let (min_sat, found_sat) = (self.params.bridge.deposit_min_sat(), self.outputs[payment].value.to_sat());
             return NoDeposit::TooSmall { min_sat, found_sat };
         }
-        match self.outputs.iter().position(is_payment) {
-            Some(payment_vout) => {
-                NoDeposit::PaymentElsewhere { data_vout: data_vout as u32, payment_vout: payment_vout as u32 }
-            }
+        match payment_of.get(&refund) {
+            Some(payment) => NoDeposit::PaymentElsewhere { data_vout: vout as u32, payment_vout: *payment as u32 },
             None if before.is_none() => NoDeposit::NoPayment,
             None => NoDeposit::OtherAddress { refund },
         }
@@ -230,15 +234,44 @@ impl<'a> View<'a> {
 
     /// Why an output to the deposit address of a key is no deposit.
     fn fault_of_payment(&self, vout: usize, refund: XOnlyPublicKey) -> NoDeposit {
-        let names_it = |tag: &Tag| tag.refund == refund.serialize();
-        if let Some(tag) = self.next_tag(vout).filter(names_it) {
-            return self.fault_of_tag(vout + 1, &tag);
+        let refund_bytes = refund.serialize();
+        let next = self.tags.get(vout + 1).copied().flatten().filter(|tag| tag.refund == refund_bytes);
+        if let Some(fault) = next.and_then(|_| self.faults[vout + 1]) {
+            return fault;
         }
-        match self.tags.iter().position(|tag| tag.as_ref().is_some_and(names_it)) {
-            Some(data_vout) => NoDeposit::DataElsewhere { payment_vout: vout as u32, data_vout: data_vout as u32 },
+        match self.tag_of.get(&refund_bytes) {
+            Some(data) => NoDeposit::DataElsewhere { payment_vout: vout as u32, data_vout: *data as u32 },
             None => NoDeposit::NoData { refund },
         }
     }
+}
+
+/// Where each value stands first.
+fn firsts<T: Eq + Hash>(values: impl Iterator<Item = Option<T>>) -> HashMap<T, usize> {
+    let mut firsts = HashMap::new();
+    for (place, value) in values.enumerate() {
+        if let Some(value) = value {
+            firsts.entry(value).or_insert(place);
+        }
+    }
+    firsts
+}
+
+/// For each output the first data whose payment stands before it or is it, and that payment.
+fn between(faults: &[Option<NoDeposit>]) -> Vec<Option<(usize, usize)>> {
+    let mut between = vec![None; faults.len()];
+    // Outputs that no data was found for yet, in order: each is put on once and taken off once.
+    let mut open = Vec::new();
+    for (data, fault) in faults.iter().enumerate() {
+        if let Some(NoDeposit::PaymentElsewhere { payment_vout, .. }) = fault {
+            let payment = *payment_vout as usize;
+            while let Some(vout) = open.pop_if(|vout| *vout >= payment) {
+                between[vout] = Some((payment, data));
+            }
+        }
+        open.push(data);
+    }
+    between
 }
 
 /// Whether a script carries what looks like a deposit's data of the rollup, pushed in a way that followers do not read.

@@ -91,6 +91,27 @@ fn each_way_to_miss_a_deposit_is_named() {
     }
 }
 
+/// A stranger makes a transaction as he likes: with each output looked at again for each of the others this would not end in a day.
+#[test]
+fn thousands_of_outputs_are_looked_at_once_each() {
+    const DATA: usize = 3_000;
+    let world = World::new();
+    let deposit = Deposit { amount_sat: 5_000, owner: *world.owner().public(), refund: world.refund_key(0).public() };
+    let [payment, tag] = deposit.outputs(&world.params.bridge, world.params.deposit_magic);
+    // One payment, and then data for it behind other outputs, over and over.
+    let pairs = std::iter::repeat_n([change(), tag], DATA).flatten();
+    let outputs: Vec<TxOut> = [payment, change()].into_iter().chain(pairs).collect();
+    let seen = look(&transaction(outputs), &world.params, &[]);
+    assert_eq!(seen.len(), 2 + 2 * DATA);
+    assert_eq!(seen[0], Meaning::NoDeposit(NoDeposit::DataElsewhere { payment_vout: 0, data_vout: 3 }));
+    assert_eq!(seen[1], Meaning::Between { payment_vout: 0, data_vout: 3 });
+    for (data, meanings) in (3u32..).step_by(2).zip(seen[2..].chunks(2)) {
+        let elsewhere = NoDeposit::PaymentElsewhere { payment_vout: 0, data_vout: data };
+        let between = Meaning::Between { payment_vout: 0, data_vout: data };
+        assert_eq!(meanings, [between, Meaning::NoDeposit(elsewhere)]);
+    }
+}
+
 /// The meanings agree with what followers take for deposits, whatever the outputs are.
 #[test]
 fn an_output_is_called_a_deposit_if_followers_credit_it() {
