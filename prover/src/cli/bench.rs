@@ -4,10 +4,11 @@ use super::{
     Global,
     console::Bar,
     failure::{Exit, Failure, Fallible, Result},
+    input::read_text,
 };
 use clap::{Args, ValueEnum};
 use std::{
-    fmt, fs,
+    fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -135,7 +136,7 @@ impl Bench {
 }
 
 fn read(path: &Path) -> Result<Vec<Measurement>> {
-    let text = fs::read_to_string(path).or_exit_while(Exit::Input, path.display().to_string())?;
+    let text = read_text(path)?;
     serde_json::from_str(&text).or_exit_while(Exit::Input, path.display().to_string())
 }
 

@@ -5,6 +5,7 @@ use super::{
     console::Stages,
     data_dir::{DataDir, cache_dir},
     failure::{Exit, Failure, Fallible, Result},
+    input::read_file,
     overview::{self, Screen, entry},
     session::{Session, Source, ledger_failure},
 };
@@ -30,7 +31,7 @@ use taproof::{
     regtest::ChainFile,
 };
 use taproof_circuits::state::Slots;
-use taproof_verifier::cell::Depth;
+use taproof_verifier::{block::BLOCK_LENGTH_MAX, cell::Depth};
 
 /// Takes real payments from a Bitcoin block to a verified root on an embedded Bitcoin chain.
 #[derive(Debug, Args)]
@@ -82,7 +83,7 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(self, global: &Global) -> Result {
         let block = match &self.block {
-            Some(path) => fs::read(path).or_exit_while(Exit::Input, path.display().to_string())?,
+            Some(path) => read_file(path, BLOCK_LENGTH_MAX as u64)?,
             None => taproof_fixtures::MAINNET_BLOCK_702861.to_vec(),
         };
         let home = Home::choose(global)?;

@@ -4,16 +4,18 @@ use super::{
     Global,
     data_dir::{DataDir, expect_absent},
     failure::{Exit, Failure, Fallible, Result},
+    input::read_file,
 };
 use clap::Args;
 use serde::Serialize;
-use std::{fmt, fs, path::PathBuf};
+use std::{fmt, path::PathBuf};
 use taproof::{
     artefact::transactions,
     workload::{BlockPayments, PlanParameters},
 };
 use taproof_circuits::transaction::Transaction;
 use taproof_verifier::{
+    block::BLOCK_LENGTH_MAX,
     cell::{ChainId, Depth},
     codec,
     record::{Kind, Records},
@@ -94,7 +96,7 @@ impl ImportBlock {
             expect_absent(out)?;
         }
         let spinner = global.console().spinner("planning and signing");
-        let bytes = fs::read(&self.block).or_exit_while(Exit::Input, self.block.display().to_string())?;
+        let bytes = read_file(&self.block, BLOCK_LENGTH_MAX as u64)?;
         let payments = BlockPayments::from_block(&bytes, self.payments.unwrap_or(usize::MAX));
         let payments = payments.or_exit_while(Exit::Input, self.block.display().to_string())?;
         let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");

@@ -1,4 +1,4 @@
-//! The files of other people's tools that a command reads: from disk, a pipe or standard input, and told by what they hold.
+//! The files that users name: from disk, a pipe or standard input, told by what they hold, and never read without end.
 
 use super::failure::{Exit, Failure, Fallible, Result};
 use serde::de::DeserializeOwned;
@@ -28,14 +28,51 @@ pub(crate) struct Input {
 
 /// The longest JSON that is read.
 pub(crate) const JSON_LENGTH_MAX: u64 = 64 << 20;
+/// The most that is read of what is no file and so has to be kept in memory.
+const PIPE_LENGTH_MAX: u64 = 1 << 30;
+
+/// Why a file that a user names is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputError {
+    /// It holds more than anything that could be meant.
+    #[error("it holds more than {length_max} bytes, the most that is read here")]
+    TooLong {
+        /// The most.
+        length_max: u64,
+    },
+    /// Its bytes are no text.
+    #[error("it is no text in UTF-8")]
+    NoText,
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Reads a file that is no longer than this, be it a file, a pipe or a device.
+pub(crate) fn read_file(path: &Path, length_max: u64) -> Result<Vec<u8>> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(length_max + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > length_max { Err(InputError::TooLong { length_max }) } else { Ok(bytes) }
+    };
+    read().or_exit_while(Exit::Input, path.display().to_string())
+}
+
+/// Reads a text that is no longer than JSON may be.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let text = String::from_utf8(read_file(path, JSON_LENGTH_MAX)?).map_err(|_| InputError::NoText);
+    text.or_exit_while(Exit::Input, path.display().to_string())
+}
 
 impl Input {
-    /// Opens a file; `-` is standard input. What cannot be read in any order is read at once, and overwritten in memory when it is dropped.
+    /// Opens a file; `-` is standard input. What cannot be read in any order is read at once, up to a gigabyte, and overwritten in
+    /// memory when it is dropped.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let doing = path.display().to_string();
         let path = path.to_owned();
         if path == Path::new("-") {
-            let contents = Box::new(Cursor::new(read_all(io::stdin().lock()).or_exit_while(Exit::Input, doing)?));
+            let contents =
+                Box::new(Cursor::new(read_all(io::stdin().lock(), PIPE_LENGTH_MAX).or_exit_while(Exit::Input, doing)?));
             return Ok(Self { path, contents, is_file: false });
         }
         let file = File::open(&path).or_exit_while(Exit::Input, doing.clone())?;
@@ -43,7 +80,7 @@ impl Input {
         if metadata.is_file() {
             return Ok(Self { path, contents: Box::new(BufReader::with_capacity(1 << 20, file)), is_file: true });
         }
-        let contents = Box::new(Cursor::new(read_all(file).or_exit_while(Exit::Input, doing)?));
+        let contents = Box::new(Cursor::new(read_all(file, PIPE_LENGTH_MAX).or_exit_while(Exit::Input, doing)?));
         Ok(Self { path, contents, is_file: false })
     }
 
@@ -121,17 +158,21 @@ impl Input {
 }
 
 /// Reads everything without leaving copies of it behind, as a vector that grows would.
-fn read_all(mut reader: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_all(mut reader: impl Read, length_max: u64) -> std::result::Result<Zeroizing<Vec<u8>>, InputError> {
     const PIECE_LENGTH: u64 = 1 << 20;
-    let mut pieces: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+    let (mut pieces, mut length) = (Vec::<Zeroizing<Vec<u8>>>::new(), 0);
     loop {
         let mut piece = Zeroizing::new(Vec::with_capacity(PIECE_LENGTH as usize + 1));
         if reader.by_ref().take(PIECE_LENGTH).read_to_end(&mut piece)? == 0 {
             break;
         }
+        length += piece.len();
+        if length as u64 > length_max {
+            return Err(InputError::TooLong { length_max });
+        }
         pieces.push(piece);
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum()));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
     Ok(bytes)
 }
@@ -275,7 +316,24 @@ mod tests {
     #[test]
     fn what_comes_through_a_pipe_is_read_whole() {
         let bytes: Vec<u8> = (0..3_000_000u32).map(|n| n as u8).collect();
-        assert_eq!(*read_all(&bytes[..]).expect("memory"), bytes);
-        assert!(read_all(&[][..]).expect("memory").is_empty());
+        assert_eq!(*read_all(&bytes[..], 3_000_000).expect("memory"), bytes);
+        assert!(read_all(&[][..], 0).expect("memory").is_empty());
+        for endless in [read_all(&bytes[..], 2_999_999), read_all(io::repeat(0), 5 << 20)] {
+            assert!(matches!(endless, Err(InputError::TooLong { .. })));
+        }
+    }
+
+    #[test]
+    fn files_are_read_up_to_a_bound() {
+        let mut file = NamedTempFile::new().expect("a scratch file");
+        io::Write::write_all(&mut file, b"seven b").expect("there is room");
+        assert_eq!(read_file(file.path(), 7).expect("as long as allowed"), b"seven b");
+        let failure = read_file(file.path(), 6).expect_err("too long");
+        assert!(matches!(failure.cause(), Some(InputError::TooLong { length_max: 6 })), "{}", failure.message());
+        if cfg!(unix) {
+            let zeros = read_file(Path::new("/dev/zero"), 1_000).expect_err("without end");
+            assert_eq!(zeros.message(), "/dev/zero: it holds more than 1000 bytes, the most that is read here");
+            assert!(read_text(Path::new("/dev/zero")).is_err());
+        }
     }
 }

@@ -2,29 +2,26 @@
 
 use super::{
     data_dir::DataDir,
-    failure::{Exit, Failure, Fallible, Result},
+    failure::{Exit, Fallible, Result},
+    input,
 };
 use bitcoin::{
     Psbt,
     bip32::{DerivationPath, Fingerprint, KeySource},
 };
 use clap::{Args, ValueEnum};
-use std::{fs, path::Path};
+use std::path::Path;
 use taproof::{
     output_file::{Access, write_file},
     psbt_file,
 };
 
-/// The longest file that is taken for a PSBT or a transaction.
-const MAX_FILE_BYTES: u64 = 8_000_000;
+/// The longest file that is taken for a PSBT or a transaction: 4 MB in hexadecimal, and white space.
+const MAX_FILE_BYTES: u64 = 1 << 23;
 
-/// Reads a file that is no longer than any PSBT.
+/// Reads a file that is no longer than any PSBT or transaction.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let length = fs::metadata(path).or_exit_while(Exit::Input, path.display().to_string())?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(Failure::new(Exit::Input, format!("{} has {length} bytes, more than any PSBT", path.display())));
-    }
-    fs::read(path).or_exit_while(Exit::Input, path.display().to_string())
+    input::read_file(path, MAX_FILE_BYTES)
 }
 
 /// Reads a PSBT of version 0 or 2, in binary, base64 or hexadecimal.

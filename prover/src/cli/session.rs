@@ -5,9 +5,10 @@ use super::{
     Global,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    input::{read_file, read_text},
 };
 use bitcoin::ScriptBuf;
-use std::{fs, path::Path};
+use std::path::Path;
 use taproof::{
     chain_store::{ChainStore, ChainStoreError, Origin, StoredFollower, View},
     follow::{self, FollowError},
@@ -21,6 +22,9 @@ use taproof_verifier::{
     program::Program,
     record::Kind,
 };
+
+/// The longest program that is read: as many circuits as two bytes count, of some 300 bytes each.
+const PROGRAM_LENGTH_MAX: u64 = 1 << 25;
 
 /// A chain that is read and may be written: a node's, or the embedded one.
 pub(crate) enum Source {
@@ -86,7 +90,7 @@ impl Session {
     pub(crate) fn read(dir: DataDir, params: &Path, program: &Path) -> Result<Self> {
         let params = read_params(params)?;
         let doing = program.display().to_string();
-        let bytes = fs::read(program).or_exit_while(Exit::Input, doing.clone())?;
+        let bytes = read_file(program, PROGRAM_LENGTH_MAX)?;
         let program = Program::from_bytes(&bytes).or_exit_while(Exit::Input, doing)?;
         if program.id() != params.program_id {
             let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
@@ -176,8 +180,7 @@ pub(crate) fn has_start(params: &Params, source: &Source) -> Result<Option<bool>
 
 /// Reads the parameters of a rollup.
 pub(crate) fn read_params(path: &Path) -> Result<Params> {
-    let text = fs::read_to_string(path).or_exit_while(Exit::Input, path.display().to_string());
-    let text = text.map_err(|failure| {
+    let text = read_text(path).map_err(|failure| {
         let advice = "make a rollup with `taproof setup`, join one with `taproof join`, or name its --dir";
         if path.exists() { failure } else { failure.advise(advice) }
     })?;
