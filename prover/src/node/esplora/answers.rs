@@ -6,7 +6,7 @@ use super::{
 };
 use crate::anchor::FeeRate;
 use bitcoin::{
-    BlockHash, CompactTarget, Transaction, TxMerkleNode, Txid,
+    BlockHash, CompactTarget, OutPoint, Transaction, TxMerkleNode, Txid,
     block::{Header, Version},
     hashes::Hash,
 };
@@ -83,13 +83,19 @@ impl HistoryItem {
 pub(super) struct ScriptCoin {
     pub(super) txid: Txid,
     pub(super) vout: u32,
+    /// In satoshi.
+    pub(super) value: u64,
     status: Status,
 }
 
 impl ScriptCoin {
-    /// The height of its block; `None` if it waits.
-    pub(super) fn height(&self) -> Option<u32> {
-        self.status.block_height.filter(|_| self.status.confirmed)
+    pub(super) fn outpoint(&self) -> OutPoint {
+        OutPoint { txid: self.txid, vout: self.vout }
+    }
+
+    /// Whether a block holds it, as the server says.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.status.confirmed
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an Esplora server says to somebody who pays and has no node: coins, fees, and whether a transaction waits.
 //!
 //! Of this only the transactions can be checked, against their ids and the blocks that hold them. So values and scripts of coins
-//! are true. Whether a coin is spent, what others pay and what waits is the server's word: a lie makes a transaction that nobody
+//! are true, and each was mined in a block of the server's chain. Whether a coin is spent, what others pay and what waits is the server's word: a lie makes a transaction that nobody
 //! mines, or one at another rate than is usual. Signers and posters, for whom more depends on it, ask a node of their own.
 
 use super::{
@@ -16,12 +16,16 @@ use crate::{
     },
 };
 use bitcoin::{
-    OutPoint, ScriptBuf, Transaction, Txid,
+    OutPoint, Script, ScriptBuf, Transaction, Txid,
     consensus::encode,
     hashes::{Hash, sha256},
 };
-use std::collections::{HashMap, hash_map::Entry};
 use taproof_verifier::{block::ValidatedExcerpt, headers::BlockId};
+
+/// How many coins are read. Each costs some questions, and its transaction may be as large as a block.
+pub(super) const COINS_MAX: usize = 32;
+/// The longest list of a script's coins, of some ten thousand.
+pub(super) const LIST_BYTES_MAX: usize = 4 << 20;
 
 impl EsploraNode {
     /// A transaction that is proven to be in the block at a height, of the server's chain; `None` if it is in none.
@@ -44,28 +48,34 @@ impl EsploraNode {
         self.json("GET /tx/outspend", &path, SHORT_BYTES_MAX)
     }
 
-    /// The output of a transaction that is checked against its id.
-    fn script_coin(
-        &self,
-        script: &ScriptBuf,
-        coin: &ScriptCoin,
-        transactions: &mut HashMap<Txid, Transaction>,
-    ) -> Result<Option<Coin>, NodeError> {
-        let Some(height) = coin.height() else { return Ok(None) };
-        let transaction = match transactions.entry(coin.txid) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let Some(transaction) = self.transaction(&coin.txid)? else { return Ok(None) };
-                new.insert(transaction)
-            }
+    /// What a server names as a script's coins, as far as it is worth reading: the most valuable, by the server's word.
+    fn listed(&self, script: &Script) -> Result<Vec<(u64, OutPoint)>, NodeError> {
+        let path = format!("/scripthash/{}/utxo", sha256::Hash::hash(script.as_bytes()));
+        let listed: Option<Vec<ScriptCoin>> = self.json("GET /scripthash/utxo", &path, LIST_BYTES_MAX)?;
+        let confirmed = listed.into_iter().flatten().filter(ScriptCoin::is_confirmed);
+        let mut coins: Vec<(u64, OutPoint)> = confirmed.map(|coin| (coin.value, coin.outpoint())).collect();
+        coins.sort_unstable_by(|left, right| right.cmp(left));
+        coins.dedup_by_key(|(_, outpoint)| *outpoint);
+        coins.truncate(COINS_MAX);
+        Ok(coins)
+    }
+
+    /// Those outputs of a transaction, which all pay to one of the scripts, if a block is proven to hold it.
+    fn mined_coins(&self, outpoints: &[OutPoint], scripts: &[ScriptBuf]) -> Result<Vec<Coin>, NodeError> {
+        let Some((block, transaction)) = outpoints.first().map_or(Ok(None), |first| self.mined(&first.txid))? else {
+            return Ok(Vec::new());
         };
-        let output = transaction.output.get(coin.vout as usize).filter(|output| output.script_pubkey == *script);
-        let output = output.ok_or_else(|| NodeError::Answer {
-            method: "GET /scripthash/utxo",
-            reason: format!("output {}:{} is none to the script", coin.txid, coin.vout),
-        })?;
-        let outpoint = OutPoint { txid: coin.txid, vout: coin.vout };
-        Ok(Some(Coin { outpoint, output: output.clone(), height, is_coinbase: transaction.is_coinbase() }))
+        let is_coinbase = transaction.is_coinbase();
+        let coin = |outpoint: &OutPoint| {
+            let output = transaction.output.get(outpoint.vout as usize);
+            let output = output.filter(|output| scripts.contains(&output.script_pubkey));
+            let output = output.cloned().ok_or_else(|| NodeError::Answer {
+                method: "GET /scripthash/utxo",
+                reason: format!("output {outpoint} is none to the script"),
+            })?;
+            Ok(Coin { outpoint: *outpoint, output, height: block.height, is_coinbase })
+        };
+        outpoints.iter().map(coin).collect()
     }
 }
 
@@ -127,20 +137,27 @@ impl Node for EsploraNode {
         Ok(Some(Unspent { output, confirmations, is_coinbase: transaction.is_coinbase() }))
     }
 
+    /// The most valuable coins, each proven to be in a block of the server's chain. A server names as many as it likes, and whoever pays
+    /// to the script adds to them, so no more than 32 are looked at.
     fn coins(&self, scripts: &[ScriptBuf]) -> Result<CoinScan, NodeError> {
         let height = self.tip_height()?;
         let hash = self.block_hash(height)?;
         let hash = hash.ok_or_else(|| NodeError::Http { url: self.url.clone(), status: 404, retry_after: None })?;
-        let (mut coins, mut transactions) = (Vec::new(), HashMap::new());
+        let mut listed = Vec::new();
         for script in scripts {
-            let path = format!("/scripthash/{}/utxo", sha256::Hash::hash(script.as_bytes()));
-            let found: Option<Vec<ScriptCoin>> = self.json("GET /scripthash/utxo", &path, PAGE_BYTES_MAX)?;
-            for coin in found.iter().flatten() {
-                coins.extend(self.script_coin(script, coin, &mut transactions)?);
-            }
+            listed.extend(self.listed(script)?);
+        }
+        listed.sort_unstable_by(|left, right| right.cmp(left));
+        listed.dedup_by_key(|(_, outpoint)| *outpoint);
+        listed.truncate(COINS_MAX);
+        // A transaction is read once, and of it the outputs alone are kept.
+        let mut outpoints: Vec<OutPoint> = listed.into_iter().map(|(_, outpoint)| outpoint).collect();
+        outpoints.sort_unstable();
+        let mut coins = Vec::new();
+        for of_one in outpoints.chunk_by(|left, right| left.txid == right.txid) {
+            coins.extend(self.mined_coins(of_one, scripts)?);
         }
         coins.sort_by_key(|coin| (coin.height, coin.outpoint));
-        coins.dedup_by_key(|coin| coin.outpoint);
         Ok(CoinScan { block: BlockId { height, hash }, coins })
     }
 

@@ -3,7 +3,13 @@ mod served;
 
 use super::*;
 use crate::{
-    node::{EmbeddedNode, ErrorClass, Found, Node, RejectClass, Sent, esplora::answers::Refusal},
+    node::{
+        EmbeddedNode, ErrorClass, Found, Node, RejectClass, Sent,
+        esplora::{
+            answers::Refusal,
+            coins::{COINS_MAX, LIST_BYTES_MAX},
+        },
+    },
     regtest::{COINBASE_MATURITY_BLOCKS, RegtestChain},
 };
 use bitcoin::{
@@ -192,6 +198,48 @@ fn lies_about_coins_are_noticed_where_they_can_be() {
     });
     assert!(is_answer_error(node.unspent(&OutPoint::new(txid, 0))));
     assert!(is_answer_error(node.find(&txid)));
+}
+
+/// A list of coins, of the values that are given.
+fn list(coins: impl Iterator<Item = (OutPoint, u64)>) -> Vec<u8> {
+    let status = json!({ "confirmed": true, "block_height": 1 });
+    let list = coins.map(
+        |(outpoint, value)| json!({ "txid": outpoint.txid, "vout": outpoint.vout, "value": value, "status": status }),
+    );
+    list.collect::<Value>().to_string().into_bytes()
+}
+
+#[test]
+fn coins_that_no_block_holds_are_not_taken() {
+    let (server, _) = server();
+    let node = connect(&server);
+    let real = node.coins(&[anyone()]).expect("answers").coins[0].outpoint;
+    // The server has the transaction, which has the id, and says that it was mined.
+    let spend = spend(real, 1_000_000);
+    node.send(&spend).expect("valid");
+    let made_up = OutPoint::new(spend.compute_txid(), 0);
+    server.lie("/scripthash/", move |_| (200, list([(made_up, 1_000_000), (real, 1)].into_iter())));
+    let coins = node.coins(&[anyone()]).expect("answers").coins;
+    assert_eq!(coins.iter().map(|coin| coin.outpoint).collect::<Vec<_>>(), [real]);
+}
+
+#[test]
+fn a_server_that_names_coins_without_end_is_asked_for_few() {
+    let (server, _) = server();
+    let node = connect(&server);
+    let txid = |index: u32| Txid::hash(&index.to_le_bytes());
+    let real = node.coins(&[anyone()]).expect("answers").coins[0].outpoint;
+    let many = list((0..20_000).map(|index| (OutPoint::new(txid(index), 0), 1_000)).chain([(real, 2_000)]));
+    assert!(many.len() < LIST_BYTES_MAX);
+    server.lie("/scripthash/", move |_| (200, many.clone()));
+    let before = server.requests();
+    let coins = node.coins(&[anyone()]).expect("answers").coins;
+    assert_eq!(coins.iter().map(|coin| coin.outpoint).collect::<Vec<_>>(), [real], "the most valuable");
+    let requests = server.requests() - before;
+    assert!(requests < 3 * COINS_MAX, "{requests} requests");
+    // A list that is longer than any is not read.
+    server.lie("/scripthash/", |_| (200, vec![b' '; LIST_BYTES_MAX + 1]));
+    assert!(is_answer_error(node.coins(&[anyone()])));
 }
 
 /// As many characters of a reason as are kept.
