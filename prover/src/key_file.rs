@@ -49,7 +49,7 @@ pub enum KeyFileError {
         /// Why.
         source: io::Error,
     },
-    /// Another process is writing to the file, or reads it where it would have to be written in place.
+    /// Another process is writing to the file, or has it locked where it would have to be written in place.
     #[error("the key file {0} is locked by another process")]
     Locked(PathBuf),
     /// The file cannot be written.
@@ -145,15 +145,22 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// Maps a key and checks its header and the section of the IC points, which proofs are checked with.
+    /// Maps a key and checks its header and the section of the IC points, which proofs are checked with. A key that another process has
+    /// locked is copied and read through instead, so that nobody is kept from proving by whoever can read his key.
     ///
     /// # Errors
     /// Any of [`KeyFileError`] that does not concern another section or what the caller wants.
     pub fn open(path: &Path) -> Result<Self, KeyFileError> {
-        let file = MappedFile::open(path).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => KeyFileError::Locked(path.to_owned()),
-            _ => KeyFileError::Read { path: path.to_owned(), source },
-        })?;
+        let file = MappedFile::open(path).map_err(|source| KeyFileError::Read { path: path.to_owned(), source })?;
+        if !file.is_copy() {
+            return Self::new(file);
+        }
+        // Who had it locked may have been writing: a copy counts if all of it is one key.
+        let copied = Self::new(file).and_then(|key| key.expect_intact().map(|()| key));
+        copied.map_err(|_| KeyFileError::Locked(path.to_owned()))
+    }
+
+    fn new(file: MappedFile) -> Result<Self, KeyFileError> {
         let header = KeyHeader::decode(file.bytes())?;
         let key = Self { file, header, invalid_section: OnceLock::new() };
         key.check_digest(0)?;

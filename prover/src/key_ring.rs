@@ -2,13 +2,13 @@
 
 use crate::{
     key_file::{self, Key, KeyFileError},
+    private,
     progress::Progress,
     setup::{self, SetupError, SetupOptions},
 };
 use rayon::prelude::*;
 use std::{
     collections::BTreeMap,
-    fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -136,7 +136,7 @@ pub fn make(
     let path = key_path(folder, circuit);
     let key = setup::generate(&shape(circuit)?, circuit, options, progress)
         .map_err(|source| KeyRingError::Setup { circuit, source })?;
-    let written = fs::create_dir_all(folder)
+    let written = private::create_folder(folder)
         .map_err(|source| KeyFileError::Write { path: folder.to_owned(), source })
         .and_then(|()| key_file::write(&key, &path));
     written.map_err(|source| KeyRingError::File { path: path.clone(), source })?;

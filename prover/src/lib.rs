@@ -27,6 +27,7 @@ pub mod matrices;
 pub mod node;
 pub mod output_file;
 pub mod overview;
+pub mod private;
 pub mod progress;
 pub mod prove;
 pub mod proving_key;

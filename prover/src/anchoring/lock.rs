@@ -1,8 +1,9 @@
 //! One service a data directory: two with the same key would only race each other.
 
 use super::ServiceError;
+use crate::private;
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     path::Path,
 };
 
@@ -17,7 +18,7 @@ impl ServiceLock {
     /// [`ServiceError::Locked`] if another process has it; [`ServiceError::Lock`].
     pub fn take(path: &Path) -> Result<Self, ServiceError> {
         let error = |source| ServiceError::Lock { path: path.to_owned(), source };
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(error)?;
+        let file = private::open_lock(path).map_err(error)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(ServiceError::Locked(path.to_owned())),

@@ -5,6 +5,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
 };
+use taproof::private;
 
 /// The folder that holds everything of one rollup.
 #[derive(Clone, Debug)]
@@ -114,6 +115,11 @@ impl DataDir {
     /// The file of a batch's anchor.
     pub(crate) fn anchor(&self, number: u64) -> PathBuf {
         self.0.join("anchors").join(format!("{number}.json"))
+    }
+
+    /// Makes the folder itself, closed to others, if it is not there.
+    pub(crate) fn create(&self) -> Result {
+        private::create_folder(&self.0).or_exit_while(Exit::Failed, format!("cannot create {}", self.0.display()))
     }
 
     /// Creates the folder of a file that is to be written.

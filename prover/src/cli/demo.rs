@@ -165,6 +165,7 @@ impl Home {
         if self.is_replaced && dir.path().exists() {
             fs::remove_dir_all(dir.path()).or_exit_while(Exit::Failed, doing())?;
         }
+        dir.create()?;
         fs::create_dir_all(dir.keys()).or_exit_while(Exit::Failed, doing())?;
         for circuit in key_ring::circuits(options.depth, &options.slots) {
             link(&key_path(&options.keys, circuit), &key_path(&dir.keys(), circuit))?;

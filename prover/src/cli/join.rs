@@ -97,7 +97,7 @@ impl Join {
         let checkpoint = self.checkpoint.as_ref().map(|path| artefact::read::<CheckpointFile>(path));
         let checkpoint = checkpoint.transpose().or_exit(Exit::Input)?;
         let source = session.source(&self.node)?;
-        fs::create_dir_all(session.dir.path())?;
+        session.dir.create()?;
         let spinner = global.console().spinner("following the chain");
         // What an interrupted run has left is gone on with; the parameters come last: where they are, the rest is.
         keep_program(&session)?;

@@ -143,7 +143,7 @@ fn open_embedded(dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Resul
     if start.is_some_and(|start| start.height > 0) && !dir.chain().exists() {
         return Err(elsewhere());
     }
-    DataDir::create_parent(&dir.chain())?;
+    dir.create()?;
     let node = EmbeddedNode::open(&dir.chain(), reward_to).or_exit(Exit::Failed)?;
     // Where it has another block there, whoever follows says that the start is lost.
     match start {

@@ -79,7 +79,7 @@ impl Regtest {
             Action::Mine { blocks, wallet } => {
                 let poster = poster(&wallet, global)?;
                 let dir = global.data_dir();
-                super::data_dir::DataDir::create_parent(&dir.chain())?;
+                dir.create()?;
                 let spinner = global.console().spinner("mining");
                 let mut node = EmbeddedNode::open(&dir.chain(), poster.script_pubkey())?;
                 node.mine(blocks)?;

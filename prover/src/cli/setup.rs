@@ -196,7 +196,7 @@ impl Setup {
                  followers look at each other's outputs",
             );
         }
-        fs::create_dir_all(dir.path())?;
+        dir.create()?;
         write_file(&dir.program(), Access::Public, |file| file.write_all(&program.to_bytes()))?;
         Ledger::create(&dir.ledger(), params.chain_id, depth).map_err(ledger_failure)?;
         let signers: SignerKeys = self.bridge.keys.iter().cloned().collect();
@@ -277,6 +277,7 @@ impl Setup {
         let console = global.console();
         let circuits = key_ring::circuits(depth, &slots);
         let mut last: Option<Bar> = None;
+        global.data_dir().create()?;
         let ring = KeyRing::open_or_make(&global.data_dir().keys(), &circuits, &options, |circuit| {
             last.take().iter().for_each(Bar::end);
             let bar = Bar::new(console, &format!("making the key of {circuit}"));

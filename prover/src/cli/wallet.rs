@@ -284,7 +284,8 @@ impl NewFile {
         if path.exists() {
             return Err(exists());
         }
-        DataDir::create_parent(&path)?;
+        // The data directory, as a rule, and else a folder of secrets as well.
+        DataDir::new(path.parent().unwrap_or(Path::new("")).to_owned()).create()?;
         let created = match self.encrypt {
             true => phrase.create_encrypted_file(&path, &self.file.new_password(&path)?),
             false => phrase.create_file(&path),

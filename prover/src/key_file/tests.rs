@@ -55,6 +55,23 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn a_key_that_another_process_has_locked_is_copied_if_it_is_whole() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let path = folder.path().join("key");
+    fs::write(&path, &*BYTES).expect("there is room");
+    // Whoever can read a file can lock it.
+    let locked = fs::File::open(&path).expect("just written");
+    locked.lock().expect("nobody has it");
+    let key = Key::open(&path, TOY.circuit()).expect("it can be read");
+    assert_eq!(key.sections().expect("good sections").to_bytes(), KEY.sections().to_bytes());
+    // What is being written is no key yet, though its header is one's.
+    for bytes in [&BYTES[..BYTES.len() / 2], &[&BYTES[..BYTES.len() - 64], &[1; 64]].concat()] {
+        fs::write(&path, bytes).expect("there is room");
+        assert!(matches!(Key::open(&path, TOY.circuit()), Err(KeyFileError::Locked(_))));
+    }
+}
+
+#[test]
 fn what_is_no_key_is_refused() {
     assert!(matches!(open(b""), Err(KeyFileError::NotAKey)));
     assert!(matches!(open(b"taproof"), Err(KeyFileError::NotAKey)));

@@ -5,7 +5,10 @@
 //! the last block.
 
 use super::{BlockError, RegtestChain};
-use crate::output_file::{Access, write_file};
+use crate::{
+    output_file::{Access, write_file},
+    private,
+};
 use bitcoin::{Block, Network, Weight, consensus::encode};
 use std::{
     ffi::OsString,
@@ -95,7 +98,7 @@ impl ChainFile {
     pub fn open(path: &Path) -> Result<(Self, RegtestChain), ChainFileError> {
         let lock_path = sibling(path, ".lock");
         let io_error = |source| ChainFileError::Io { action: "lock", path: lock_path.clone(), source };
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(io_error)?;
+        let lock = private::open_lock(&lock_path).map_err(io_error)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => ChainFileError::Locked(path.to_owned()),
             TryLockError::Error(source) => io_error(source),
