@@ -158,6 +158,7 @@ mod tests {
     use super::*;
     use crate::{progress::Silent, setup::Randomness};
     use bitcoin::Network;
+    use std::fs;
 
     fn circuit(depth: u8) -> CircuitId {
         CircuitId::new(Kind::Deposit, Depth::new(depth).unwrap(), 1)

@@ -469,6 +469,39 @@ fn a_second_process_on_the_ledger_is_told_to_wait() {
     assert!(scene.failure(5, &["batch"]).contains("open"));
 }
 
+/// What has no end is given up, whichever command reads it.
+#[cfg(unix)]
+#[test]
+fn devices_are_not_read_without_end() {
+    let scene = Scene::new();
+    for command in [
+        &["import-block", "/dev/zero"][..],
+        &["demo", "--block", "/dev/zero"],
+        &["join", "/dev/zero", "program.bin", "--node", "http://127.0.0.1:1"],
+    ] {
+        let error = scene.failure(3, command);
+        assert!(error.starts_with("/dev/zero: it holds more than"), "{command:?}: {error}");
+    }
+}
+
+/// Whoever could enter could lock what is in it.
+#[cfg(unix)]
+#[test]
+fn a_data_directory_is_its_makers_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    for first in [&["wallet", "new"][..], &["regtest", "mine", "1"]] {
+        let scene = Scene::new();
+        let rollup = scene.path("rollup");
+        if first[0] == "regtest" {
+            scene.report(&["wallet", "new", "--wallet", "elsewhere"]);
+            scene.report(&[first, &["--wallet", "elsewhere"]].concat());
+        } else {
+            scene.report(first);
+        }
+        assert_eq!(fs::metadata(&rollup).unwrap().permissions().mode() & 0o777, 0o700, "{first:?}");
+    }
+}
+
 #[test]
 fn help_usage_and_missing_files() {
     let scene = Scene::new();

@@ -11,7 +11,7 @@ use super::{
 use bitcoin::{Network, NetworkKind};
 use clap::Args;
 use serde::Serialize;
-use std::{fs, num::NonZeroU16};
+use std::num::NonZeroU16;
 use taproof::{
     bridge::signer_key::{SignerKey, SignerKeys},
     founding::RollupIdentity,
