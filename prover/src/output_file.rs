@@ -1,11 +1,12 @@
 //! Files that commands write.
 //!
 //! A regular file, or one that is not there yet, appears whole or not at all: it is written under a temporary name and
-//! renamed. Everything else is written in place: devices, pipes, what a shell has opened, and files that cannot be renamed
-//! over, as those that a container has mounted by themselves. Symbolic links stay, and what they lead to is written, but for
-//! what another user has put into a folder where everybody may make files, as `/tmp`: that is refused.
+//! renamed. Everything else is written in place: devices, pipes, what a shell has opened, and files that cannot be
+//! renamed over, as those that a container has mounted by themselves. Symbolic links stay, and what they lead to is
+//! written, but for what another user has put into a folder where everybody may make files, as `/tmp`: that is refused.
 //!
-//! A new file gets the mode that the umask leaves, or 0600 if it holds secrets; a file that exists keeps its mode and owner.
+//! A new file gets the mode that the umask leaves, or 0600 if it holds secrets; a file that exists keeps its mode and
+//! owner.
 
 mod target;
 #[cfg(all(test, unix))]
@@ -96,12 +97,13 @@ impl OutputFile {
         Ok(Self { path: path.to_owned(), sink: Sink::open(path)?, access })
     }
 
-    /// Writes the file. Whatever fails, and whenever the process is killed, a regular file holds what it held before or all that
-    /// `write` wrote; only one that cannot be renamed over can hold less if the disk is full or the process killed just then.
+    /// Writes the file. Whatever fails, and whenever the process is killed, a regular file holds what it held before or
+    /// all that `write` wrote; only one that cannot be renamed over can hold less if the disk is full or the process
+    /// killed just then.
     ///
     /// # Errors
-    /// Those of `write` and of the file system; [`io::ErrorKind::WouldBlock`] if the file cannot be replaced and another process has
-    /// locked it.
+    /// Those of `write` and of the file system; [`io::ErrorKind::WouldBlock`] if the file cannot be replaced and
+    /// another process has locked it.
     pub fn write(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         match self.sink {
             Sink::Stdout => write_stream(io::stdout().lock(), write),
@@ -140,7 +142,8 @@ impl OutputFile {
 
 /// Checks that no file takes the place of another or of one that is read, by whichever of its names.
 ///
-/// What is written in place, as pipes are, may be given twice: nothing is lost by it. An input that is not there is none.
+/// What is written in place, as pipes are, may be given twice: nothing is lost by it. An input that is not there is
+/// none.
 ///
 /// # Errors
 /// Each of [`ConflictError`].
@@ -357,7 +360,8 @@ fn no_link(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// A temporary file in a folder. One that takes the place of another is its maker's alone until it gets the other's mode.
+/// A temporary file in a folder. One that takes the place of another is its maker's alone until it gets the other's
+/// mode.
 #[cfg(unix)]
 fn temporary_in(folder: &Path, access: Access, takes_place: bool) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,8 @@
 //! Folders and files that are nobody's but their owner's.
 //!
-//! Whoever can open a file can lock it, without any right to change it, and so stop all who need the lock. So a data directory is
-//! closed to others when it is made, and a file that is there to be locked also where the directory is open.
+//! Whoever can open a file can lock it, without any right to change it, and so stop all who need the lock. So a data
+//! directory is closed to others when it is made, and a file that is there to be locked also where the directory is
+//! open.
 
 use std::{
     fs::{self, File},

@@ -13,10 +13,12 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A file mapped read-only, under a shared lock for as long as it is mapped; or a copy of one that another process holds locked.
+/// A file mapped read-only, under a shared lock for as long as it is mapped; or a copy of one that another process
+/// holds locked.
 ///
-/// Whoever can read a file can lock it, and has no right thereby to keep others from reading. But who holds the lock may also be about to
-/// write, so that the file cannot be mapped: it would change, or end, under the reader. So it is read into memory.
+/// Whoever can read a file can lock it, and has no right thereby to keep others from reading. But who holds the lock
+/// may also be about to write, so that the file cannot be mapped: it would change, or end, under the reader. So it is
+/// read into memory.
 #[derive(Debug)]
 pub struct MappedFile {
     map: Mmap,
@@ -35,15 +37,17 @@ impl MappedFile {
         if !lock_within(&file, PATIENCE)? {
             return Ok(Self { map: copy(&file)?, file: None });
         }
-        // SAFETY: the map is read-only, and its bytes must not change while it lives. Files that are mapped are
-        // made under another name and renamed, which leaves this map on the old file. Where that cannot be done they are
-        // written in place under an exclusive lock, which the shared one keeps out, as it does all writers that heed locks. One that ignores both could change what is read,
-        // which the digests of the file's sections are there to find.
+        // SAFETY: the map is read-only, and its bytes must not change while it lives. Files that are mapped are made
+        // under another name and renamed, which leaves this map on the old file. Where that cannot be done they are
+        // written in place under an exclusive lock, which the shared one keeps out, as it does all writers that heed
+        // locks. One that ignores both could change what is read, which the digests of the file's sections are there to
+        // find.
         let map = unsafe { Mmap::map(&file)? };
         Ok(Self { map, file: Some(file) })
     }
 
-    /// Whether this is a copy. What it was made of may have been written meanwhile, so that it holds some of the old and some of the new.
+    /// Whether this is a copy. What it was made of may have been written meanwhile, so that it holds some of the old
+    /// and some of the new.
     pub fn is_copy(&self) -> bool {
         self.file.is_none()
     }

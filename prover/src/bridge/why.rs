@@ -1,8 +1,8 @@
 //! Why the outputs of a transaction are deposits, or are none.
 //!
-//! [`look`] judges the outputs by their form alone, as followers do, and names for each that looks like a part of a deposit what keeps it
-//! from being one. What became of a deposit is its [`Fate`]: [`fate_of`] reads it off a scan that still has the coin, and [`trace`]
-//! reads the chain from the rollup's start for one that is spent for good.
+//! [`look`] judges the outputs by their form alone, as followers do, and names for each that looks like a part of a
+//! deposit what keeps it from being one. What became of a deposit is its [`Fate`]: [`fate_of`] reads it off a scan that
+//! still has the coin, and [`trace`] reads the chain from the rollup's start for one that is spent for good.
 
 use super::{
     scan::{BridgeCoin, BridgeScan, Credit, Origin, Passed},
@@ -120,10 +120,11 @@ pub enum NoDeposit {
     Push,
 }
 
-/// What each output of a transaction is. `refunds` are keys whose deposit addresses are known, as the wallet's own; those that the
-/// transaction's data names are known in any case.
+/// What each output of a transaction is. `refunds` are keys whose deposit addresses are known, as the wallet's own;
+/// those that the transaction's data names are known in any case.
 ///
-/// Whatever the outputs are, each is looked at a fixed number of times: whoever made the transaction need not be a friend.
+/// Whatever the outputs are, each is looked at a fixed number of times: whoever made the transaction need not be a
+/// friend.
 pub fn look(transaction: &Transaction, params: &Params, refunds: &[XOnlyPublicKey]) -> Vec<Meaning> {
     let view = View::new(transaction, params, refunds);
     (0..view.outputs.len()).into_par_iter().map(|vout| view.meaning(vout)).collect()
@@ -401,7 +402,8 @@ fn fate(params: &Params, scanned_height: u32, index: u64, height: u32, credit: C
     }
 }
 
-/// Reads the chain from the rollup's start on, for what became of a deposit and how it was spent; [`Fate::Outside`] if it is none.
+/// Reads the chain from the rollup's start on, for what became of a deposit and how it was spent; [`Fate::Outside`] if
+/// it is none.
 ///
 /// # Errors
 /// [`FollowError`].

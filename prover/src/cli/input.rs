@@ -65,8 +65,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 }
 
 impl Input {
-    /// Opens a file; `-` is standard input. What cannot be read in any order is read at once, up to a gigabyte, and overwritten in
-    /// memory when it is dropped.
+    /// Opens a file; `-` is standard input. What cannot be read in any order is read at once, up to a gigabyte, and
+    /// overwritten in memory when it is dropped.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let doing = path.display().to_string();
         let path = path.to_owned();

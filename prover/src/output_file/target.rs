@@ -1,9 +1,10 @@
 //! What a path leads to, where no stranger has set the way.
 //!
-//! In a folder where everybody may make files and each may only remove his own, as `/tmp`, another user can lay a symbolic link, a pipe or a
-//! file in our way, under a name that we are about to write. Linux keeps programs from following and opening them, where its settings
-//! `fs.protected_symlinks`, `fs.protected_fifos` and `fs.protected_regular` are on and the program lets the kernel follow links. As links are
-//! followed here, the rule is kept here as well, whatever the settings say, and for each part of the path.
+//! In a folder where everybody may make files and each may only remove his own, as `/tmp`, another user can lay a
+//! symbolic link, a pipe or a file in our way, under a name that we are about to write. Linux keeps programs from
+//! following and opening them, where its settings `fs.protected_symlinks`, `fs.protected_fifos` and
+//! `fs.protected_regular` are on and the program lets the kernel follow links. As links are followed here, the rule is
+//! kept here as well, whatever the settings say, and for each part of the path.
 
 use super::folder_of;
 use std::{

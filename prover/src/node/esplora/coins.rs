@@ -1,8 +1,9 @@
 //! What an Esplora server says to somebody who pays and has no node: coins, fees, and whether a transaction waits.
 //!
-//! Of this only the transactions can be checked, against their ids and the blocks that hold them. So values and scripts of coins
-//! are true, and each was mined in a block of the server's chain. Whether a coin is spent, what others pay and what waits is the server's word: a lie makes a transaction that nobody
-//! mines, or one at another rate than is usual. Signers and posters, for whom more depends on it, ask a node of their own.
+//! Of this only the transactions can be checked, against their ids and the blocks that hold them. So values and scripts
+//! of coins are true, and each was mined in a block of the server's chain. Whether a coin is spent, what others pay and
+//! what waits is the server's word: a lie makes a transaction that nobody mines, or one at another rate than is usual.
+//! Signers and posters, for whom more depends on it, ask a node of their own.
 
 use super::{
     EsploraNode, PAGE_BYTES_MAX, SHORT_BYTES_MAX,
@@ -55,7 +56,6 @@ impl EsploraNode {
         let confirmed = listed.into_iter().flatten().filter(ScriptCoin::is_confirmed);
         let mut coins: Vec<(u64, OutPoint)> = confirmed.map(|coin| (coin.value, coin.outpoint())).collect();
         coins.sort_unstable_by(|left, right| right.cmp(left));
-        coins.dedup_by_key(|(_, outpoint)| *outpoint);
         coins.truncate(COINS_MAX);
         Ok(coins)
     }
@@ -137,8 +137,8 @@ impl Node for EsploraNode {
         Ok(Some(Unspent { output, confirmations, is_coinbase: transaction.is_coinbase() }))
     }
 
-    /// The most valuable coins, each proven to be in a block of the server's chain. A server names as many as it likes, and whoever pays
-    /// to the script adds to them, so no more than 32 are looked at.
+    /// The most valuable coins, each proven to be in a block of the server's chain. A server names as many as it likes,
+    /// and whoever pays to the script adds to them, so no more than 32 are looked at.
     fn coins(&self, scripts: &[ScriptBuf]) -> Result<CoinScan, NodeError> {
         let height = self.tip_height()?;
         let hash = self.block_hash(height)?;
@@ -148,11 +148,12 @@ impl Node for EsploraNode {
             listed.extend(self.listed(script)?);
         }
         listed.sort_unstable_by(|left, right| right.cmp(left));
-        listed.dedup_by_key(|(_, outpoint)| *outpoint);
+        listed.dedup();
         listed.truncate(COINS_MAX);
-        // A transaction is read once, and of it the outputs alone are kept.
+        // A transaction is read once, and of it the outputs alone are kept; a coin is one, also if it is named twice.
         let mut outpoints: Vec<OutPoint> = listed.into_iter().map(|(_, outpoint)| outpoint).collect();
         outpoints.sort_unstable();
+        outpoints.dedup();
         let mut coins = Vec::new();
         for of_one in outpoints.chunk_by(|left, right| left.txid == right.txid) {
             coins.extend(self.mined_coins(of_one, scripts)?);
