@@ -219,12 +219,16 @@ impl Header {
 
 /// Encodes a value as a container.
 ///
-/// # Panics
-/// If the body is longer than [`Artefact::LENGTH_MAX`], which its type's own bounds exclude.
-pub fn encode<A: Artefact>(artefact: &A) -> Vec<u8> {
+/// # Errors
+/// [`ArtefactError::Oversized`], if the body is longer than [`Artefact::LENGTH_MAX`]: what a file holds may grow with
+/// what strangers put into the chain.
+pub fn encode<A: Artefact>(artefact: &A) -> Result<Vec<u8>, ArtefactError> {
     let body = encode_body(artefact);
-    assert!(body.len() as u64 <= A::LENGTH_MAX, "a value within its type's bounds fits its longest body");
-    seal(A::KIND, A::VERSION, &body)
+    let length = body.len() as u64;
+    if length > A::LENGTH_MAX {
+        return Err(ArtefactError::Oversized { kind: A::KIND, length, length_max: A::LENGTH_MAX });
+    }
+    Ok(seal(A::KIND, A::VERSION, &body))
 }
 
 /// Puts a body that is encoded already into a container.
@@ -291,7 +295,8 @@ fn checksum(header: &[u8], body: &[u8]) -> [u8; 32] {
 /// Writes a container to a file, whole or not at all.
 ///
 /// # Errors
-/// [`FileError::Io`], on a full disk among others; an older file of that name then stands unchanged.
+/// [`FileError::Io`], on a full disk among others, and [`FileError::Artefact`] if the value is longer than its kind
+/// allows; an older file of that name then stands unchanged.
 pub fn write<A: Artefact>(path: &Path, artefact: &A) -> Result<(), FileError> {
     let output = OutputFile::open(path, A::ACCESS);
     write_to(output.map_err(|source| FileError::Io { path: path.to_owned(), source })?, artefact)
@@ -302,7 +307,8 @@ pub fn write<A: Artefact>(path: &Path, artefact: &A) -> Result<(), FileError> {
 /// # Errors
 /// As [`write`].
 pub fn write_to<A: Artefact>(output: OutputFile, artefact: &A) -> Result<(), FileError> {
-    let (path, bytes) = (output.path().to_owned(), encode(artefact));
+    let path = output.path().to_owned();
+    let bytes = encode(artefact).map_err(|source| FileError::Artefact { path: path.clone(), source })?;
     output.write(|file| file.write_all(&bytes)).map_err(|source| FileError::Io { path, source })
 }
 
@@ -364,7 +370,7 @@ mod tests {
 
     #[test]
     fn every_truncation_and_every_altered_byte_is_refused() {
-        let bytes = encode(&sample());
+        let bytes = encode(&sample()).unwrap();
         assert_eq!(decode::<Sample>(&bytes), Ok(sample()));
         for length in 0..bytes.len() {
             assert!(decode::<Sample>(&bytes[..length]).is_err(), "{length} bytes");
@@ -380,7 +386,10 @@ mod tests {
     #[test]
     fn foreign_kinds_and_versions_are_named() {
         let expected = ArtefactKind::Proofs;
-        assert_eq!(decode::<Other>(&encode(&sample())), Err(ArtefactError::Kind { expected, found: Sample::KIND }));
+        assert_eq!(
+            decode::<Other>(&encode(&sample()).unwrap()),
+            Err(ArtefactError::Kind { expected, found: Sample::KIND })
+        );
         assert_eq!(decode::<Sample>(&container(200, 3, &[])), Err(ArtefactError::UnknownKind(200)));
         let version = ArtefactError::Version { kind: Sample::KIND, expected: 3, found: 4 };
         assert_eq!(decode::<Sample>(&container(1, 4, &[0, 0])), Err(version));
@@ -394,6 +403,19 @@ mod tests {
         bytes[10..18].copy_from_slice(&u64::MAX.to_le_bytes());
         let oversized = ArtefactError::Oversized { kind: Sample::KIND, length: u64::MAX, length_max: 100 };
         assert_eq!(decode::<Sample>(&bytes), Err(oversized));
+    }
+
+    #[test]
+    fn oversized_values_are_refused_and_an_older_file_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sample.batch");
+        write(&path, &sample()).unwrap();
+        let long = Sample { number: 0, bytes: vec![1; 99] };
+        let oversized = ArtefactError::Oversized { kind: Sample::KIND, length: 101, length_max: 100 };
+        assert_eq!(encode(&long), Err(oversized.clone()));
+        assert!(matches!(write(&path, &long), Err(FileError::Artefact { source, .. }) if source == oversized));
+        assert_eq!(read::<Sample>(&path).unwrap(), sample());
+        assert!(encode(&Sample { number: 0, bytes: vec![1; 98] }).is_ok());
     }
 
     #[test]
@@ -415,7 +437,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file stays behind");
         let missing = read::<Sample>(&directory.path().join("none"));
         assert!(matches!(missing, Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound));
-        std::fs::write(&path, &encode(&second)[..30]).unwrap();
+        std::fs::write(&path, &encode(&second).unwrap()[..30]).unwrap();
         assert!(matches!(
             read::<Sample>(&path),
             Err(FileError::Artefact { source: ArtefactError::Truncated { .. }, .. })
@@ -426,7 +448,7 @@ mod tests {
         #[test]
         fn any_value_round_trips(number: u64, bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let sample = Sample { number, bytes };
-            prop_assert_eq!(decode::<Sample>(&encode(&sample)), Ok(sample));
+            prop_assert_eq!(decode::<Sample>(&encode(&sample).unwrap()), Ok(sample));
         }
 
         #[test]

@@ -292,7 +292,7 @@ mod tests {
     fn batches_round_trip_and_truncated_or_altered_ones_are_refused() {
         let (header, chunks) = parts();
         let file = BatchFile::new(header, chunks).unwrap();
-        let bytes = encode(&file);
+        let bytes = encode(&file).unwrap();
         assert_eq!(decode::<BatchFile>(&bytes), Ok(file));
         for length in (0..bytes.len()).step_by(97) {
             assert!(decode::<BatchFile>(&bytes[..length]).is_err());
@@ -325,7 +325,7 @@ mod tests {
         let before = refutation(&state);
         let with = |refutations| BatchFile::with_refutations(header, chunks.clone(), refutations);
         let file = with(vec![before.clone()]).unwrap();
-        assert_eq!(decode::<BatchFile>(&encode(&file)), Ok(file));
+        assert_eq!(decode::<BatchFile>(&encode(&file).unwrap()), Ok(file));
         state.grow().unwrap();
         assert_eq!(with(vec![before, refutation(&state)]), Err(BatchError::Refutation(1)));
         let deeper = BatchHeader { depth: Depth::MAX, ..header };

@@ -291,12 +291,12 @@ impl Ledger {
     /// Keeps an artefact of a batch, in the place of an older one of its kind.
     ///
     /// # Errors
-    /// [`LedgerError::NoSuchBatch`], [`LedgerError::MustReopen`] and those of the disk.
+    /// [`LedgerError::NoSuchBatch`], [`LedgerError::Artefact`], [`LedgerError::MustReopen`] and those of the disk.
     pub fn put_artefact<A: Artefact>(&mut self, batch: u64, artefact: &A) -> Result<(), LedgerError> {
         if batch >= self.head.next_batch {
             return Err(LedgerError::NoSuchBatch(batch));
         }
-        let bytes = artefact::encode(artefact);
+        let bytes = artefact::encode(artefact)?;
         self.write(|transaction| {
             transaction.open_table(ARTEFACTS)?.insert((batch, A::KIND as u8), bytes.as_slice())?;
             Ok(())

@@ -29,7 +29,7 @@ use check::{Moment, View};
 use std::collections::HashMap;
 
 pub use check::TransactionError;
-pub(crate) use check::check_scripts;
+pub(crate) use check::{check_input_scripts, check_scripts};
 pub use file::{ChainFile, ChainFileError};
 pub use policy::{NonStandard, TransactionFacts};
 

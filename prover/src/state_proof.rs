@@ -101,7 +101,7 @@ mod tests {
         let tree = tree();
         for index in [7, 8].map(|index| CellIndex::new(index).unwrap()) {
             let proof = StateProof::new(ChainId(1), 2, &tree, index).unwrap();
-            let read: StateProof = decode(&encode(&proof)).unwrap();
+            let read: StateProof = decode(&encode(&proof).unwrap()).unwrap();
             assert_eq!(read, proof);
             assert_eq!(read.verify(tree.root()), Ok(&tree.get(index)));
         }

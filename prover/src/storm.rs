@@ -348,7 +348,7 @@ impl Storm {
                 sums = self.calm(12);
             }
         }
-        assert_eq!(sums.settled, self.truth.due.len() as u64, "everything that is due is paid");
+        assert_eq!(self.truth.scan.unpaid().len(), 0, "everything that is due is paid");
         // The delay of the last may have to pass.
         self.calm(u32::from(REFUND_DELAY_BLOCKS) - 40);
         for _ in 0..ATTEMPTS_MAX {

@@ -142,8 +142,10 @@ pub fn accept(job: &mut Job, psbt: &Psbt) -> Result<Accepted, PsbtError> {
         }
         let output = generation.output();
         if psbt.unsigned_tx.input.iter().map(|input| input.previous_output).eq([output]) {
-            let paid: u64 = psbt.unsigned_tx.output.iter().map(|output| output.value.to_sat()).sum();
-            let fee_sat = locked.value.to_sat().saturating_sub(paid);
+            let mut values = psbt.unsigned_tx.output.iter().map(|output| output.value.to_sat());
+            let paid_sat = values.try_fold(0u64, u64::checked_add).ok_or(TransactionError::ValueRange)?;
+            let overspent = TransactionError::Overspent { inputs_sat: locked.value.to_sat(), outputs_sat: paid_sat };
+            let fee_sat = locked.value.to_sat().checked_sub(paid_sat).ok_or(overspent)?;
             let transaction = with_witnesses(&psbt.unsigned_tx, vec![key_witness(psbt, 0, &locked)?]);
             check_scripts(&transaction, &[locked])?;
             // The service knows the height when it takes the sweep over.

@@ -11,28 +11,35 @@
 //! 4. output 1 goes to the bridge's own script; the payouts follow, each exact; at most one output more, to a witness
 //!    program;
 //! 5. each input is a coin that the federation may spend, as the scan knows it, or a confirmed coin of somebody else
-//!    who pays the fee, and none is a miner's reward with less than 100 confirmations;
+//!    who pays the fee, with nothing in it for the federation's keys, and none is a miner's reward with less than 100
+//!    confirmations;
 //! 6. the bridge loses nothing but the payouts: output 1 and the payouts are worth at least the bridge's inputs;
 //! 7. the PSBT offers the federation's leaf for each of the bridge's inputs and no other way, with a signature over
 //!    everything; what signatures it has already hold, also where a wallet has finished an input;
-//! 8. weight and fee are within bounds.
+//! 8. weight and fee are within bounds;
+//! 9. whoever pays the fee has signed for it already, so that no signer's wallet takes that input for its own.
 //!
 //! With them, the worst that a coordinator can do is nothing: no payout, or payouts in links that he does not send.
 
 use super::{
     descriptor::{KnownOutputs, Leaf},
     link::{BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, MAX_LINK_WEIGHT_WU, MAX_PAYOUTS, payout_output},
-    scan::{BridgeCoin, BridgeScan, Credit, Head, HeadError, Origin},
+    scan::{BridgeCoin, BridgeScan, Credit, Head, Origin},
     sign::{check_signatures, reopen},
     weight::signed_weight_wu,
 };
 use crate::{anchor::FeeRate, node::Unspent};
 use bitcoin::{
-    OutPoint, Psbt, Sequence, TapSighashType, Transaction, TxOut, XOnlyPublicKey, absolute::LockTime, psbt,
-    sighash::SighashCache, transaction::Version,
+    OutPoint, Psbt, Sequence, TapSighashType, Transaction, TxOut, absolute::LockTime, psbt, sighash::SighashCache,
+    transaction::Version,
 };
 use std::collections::{HashMap, HashSet};
 use taproof_verifier::exit::PAYOUT_MIN_SAT;
+
+mod fee_coin;
+mod refusal;
+
+pub use refusal::Refusal;
 
 /// The fee rates between which a signer signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,158 +61,6 @@ pub struct SignerView<'a> {
     pub fee_bounds: FeeBounds,
 }
 
-/// Why a signer does not sign.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The version is not 2.
-    #[error("the transaction has version {0}, not 2")]
-    Version(i32),
-    /// There is a lock time.
-    #[error("the transaction is locked until {0}")]
-    LockTime(LockTime),
-    /// An input's sequence is not the one of replaceable inputs.
-    #[error("input {0} has a sequence that locks it or keeps it from being replaced")]
-    Sequence(usize),
-    /// There is no input, or a coin is spent twice.
-    #[error("input {0} is missing or spends what another input spends")]
-    Inputs(usize),
-    /// There is no place for a link.
-    #[error(transparent)]
-    Head(#[from] HeadError),
-    /// Input 0 is not the head of the payout chain.
-    #[error("input 0 spends {found}, where the payout chain goes on from {expected}")]
-    NotTheHead {
-        /// The head.
-        expected: OutPoint,
-        /// What input 0 spends.
-        found: OutPoint,
-    },
-    /// Output 0 is not the binding.
-    #[error("output 0 does not bind the transaction to payouts of this rollup")]
-    Binding,
-    /// The link does not begin where the one before ends.
-    #[error("the link begins with payout {found}, where {expected} comes next")]
-    FirstIndex {
-        /// The first payout that is not paid.
-        expected: u64,
-        /// The one that the link names.
-        found: u64,
-    },
-    /// The link settles more payouts than a link may.
-    #[error("the link settles {0} payouts, where {MAX_PAYOUTS} is the most")]
-    TooManyPayouts(u32),
-    /// A payout is not due.
-    #[error("payout {index} is not due: {due} are, by this follower")]
-    NotDue {
-        /// The first one that is not.
-        index: u64,
-        /// How many are.
-        due: u64,
-    },
-    /// The link neither pays nor moves a deposit.
-    #[error("the link neither pays anything nor moves a deposit")]
-    Idle,
-    /// Output 1 does not go to the bridge.
-    #[error("output 1 does not go to the bridge's own script")]
-    Change,
-    /// Output 1 is dust.
-    #[error("output 1 is worth {0} sat, which is not relayed")]
-    ChangeDust(u64),
-    /// A payout is missing, in another place, or of another amount or script.
-    #[error("the output of payout {index} is not what is due")]
-    Payout {
-        /// The payout.
-        index: u64,
-    },
-    /// There is an output that nothing explains.
-    #[error("output {0} is neither a payout nor the change of who pays the fee")]
-    UnknownOutput(usize),
-    /// An input is neither a coin of the bridge nor a coin that this signer's node knows as confirmed and unspent.
-    #[error("input {0} spends something that is not confirmed and unspent")]
-    UnknownInput(usize),
-    /// The deposit is not credited.
-    #[error("input {input} spends deposit {index}, which is its depositor's: it is not credited")]
-    NotCredited {
-        /// The input.
-        input: usize,
-        /// The deposit.
-        index: u64,
-    },
-    /// The deposit's credit can still be undone.
-    #[error("input {input} spends deposit {index}, whose credit is not final")]
-    CreditNotFinal {
-        /// The input.
-        input: usize,
-        /// The deposit.
-        index: u64,
-    },
-    /// A coin is a miner's reward that no node relays a spend of yet.
-    #[error("input {input} spends a miner's reward that is locked for {blocks} more blocks")]
-    Immature {
-        /// The input.
-        input: usize,
-        /// How many.
-        blocks: u32,
-    },
-    /// A coin for the fee has no witness program, so that others could change the transaction's name.
-    #[error("input {0} pays the fee by a script without witness program")]
-    FeeScript(usize),
-    /// The PSBT tells another value or script than the chain.
-    #[error("the PSBT is wrong about the output that input {0} spends")]
-    SpentOutput(usize),
-    /// The bridge would lose money.
-    #[error("the bridge spends {spent_sat} sat and gets {change_sat} sat back, with payouts of {paid_sat} sat")]
-    BridgeLoses {
-        /// The bridge's inputs.
-        spent_sat: u64,
-        /// Output 1.
-        change_sat: u64,
-        /// The payouts.
-        paid_sat: u64,
-    },
-    /// The PSBT does not offer the federation's leaf, and it alone, for an input of the bridge.
-    #[error("the PSBT offers another way to spend input {0} than the federation's leaf")]
-    Leaf(usize),
-    /// The PSBT asks for a signature that does not cover the whole transaction.
-    #[error("the PSBT asks for a signature on input {0} that leaves something out")]
-    Sighash(usize),
-    /// A signature that the PSBT has already does not hold, or is by no key of the federation.
-    #[error("the signature of {key} on input {input} does not hold")]
-    Signature {
-        /// The input.
-        input: usize,
-        /// The key.
-        key: XOnlyPublicKey,
-    },
-    /// The transaction would be too heavy.
-    #[error("the link would weigh {0} WU, where {MAX_LINK_WEIGHT_WU} are relayed")]
-    Weight(u64),
-    /// The outputs are worth more than the inputs.
-    #[error("the outputs are worth more than the inputs")]
-    Overspent,
-    /// The fee is below the signer's bound.
-    #[error("the fee of {fee_sat} sat is below {min} for {weight_wu} WU")]
-    FeeTooLow {
-        /// The fee.
-        fee_sat: u64,
-        /// The weight with all signatures.
-        weight_wu: u64,
-        /// The bound.
-        min: FeeRate,
-    },
-    /// The fee is above the signer's bound.
-    #[error("the fee of {fee_sat} sat is above {max} for {weight_wu} WU")]
-    FeeTooHigh {
-        /// The fee.
-        fee_sat: u64,
-        /// The weight with all signatures.
-        weight_wu: u64,
-        /// The bound.
-        max: FeeRate,
-    },
-}
-
 /// A PSBT that a signer has checked in every part; there is no other way to make one.
 #[derive(Clone, Debug)]
 pub struct CheckedLink {
@@ -220,6 +75,8 @@ pub struct CheckedLink {
 pub struct Summary {
     /// Which payouts it settles.
     pub binding: Binding,
+    /// How many of these it pays: the others are too small for an output.
+    pub payouts: usize,
     /// What it pays out.
     pub paid_sat: u64,
     /// What stays with the bridge.
@@ -270,8 +127,10 @@ impl CheckedLink {
         let spent: Vec<TxOut> = coins.iter().map(|coin| coin.output().clone()).collect();
         let signatures = count_signatures(&psbt, &spent, &leaves, view.scan)?;
         let (fee_sat, weight_wu) = check_cost(&psbt, &spent, &leaves, view)?;
+        fee_coin::check_signed(&psbt, &spent, |position| leaves[position].is_none())?;
         let deposits = coins.iter().filter(|coin| matches!(coin, Input::Bridge(coin) if is_deposit(coin))).count();
-        let summary = Summary { binding, paid_sat, change_sat, deposits, fee_sat, weight_wu, signatures };
+        let payouts = payouts.len();
+        let summary = Summary { binding, payouts, paid_sat, change_sat, deposits, fee_sat, weight_wu, signatures };
         Ok(Self { spent, leaves, summary, psbt })
     }
 
@@ -356,14 +215,12 @@ fn check_binding(transaction: &Transaction, head: Head, scan: &BridgeScan) -> Re
     if binding.first != head.next_index {
         return Err(Refusal::FirstIndex { expected: head.next_index, found: binding.first });
     }
-    if binding.count > MAX_PAYOUTS {
-        return Err(Refusal::TooManyPayouts(binding.count));
-    }
     let due = scan.due_count();
     if binding.end().is_none_or(|end| end > due) {
         return Err(Refusal::NotDue { index: due, due });
     }
-    Ok(binding)
+    let count = scan.unpaid_within(binding.count).len();
+    if count > MAX_PAYOUTS as usize { Err(Refusal::TooManyPayouts(count)) } else { Ok(binding) }
 }
 
 fn check_change<'a>(transaction: &'a Transaction, scan: &BridgeScan) -> Result<&'a TxOut, Refusal> {
@@ -380,13 +237,12 @@ fn check_payouts<'a>(
     scan: &BridgeScan,
 ) -> Result<&'a [TxOut], Refusal> {
     let outputs = &transaction.output[FIRST_PAYOUT_VOUT..];
-    let mut count = 0;
-    for payout in scan.unpaid().take(binding.count as usize) {
-        let Some(expected) = payout_output(payout) else { continue };
-        if outputs.get(count) != Some(&expected) {
+    let payouts = scan.unpaid_within(binding.count);
+    let count = payouts.len();
+    for (position, payout) in payouts.enumerate() {
+        if outputs.get(position) != payout_output(payout).as_ref() {
             return Err(Refusal::Payout { index: payout.index });
         }
-        count += 1;
     }
     // Data after a payout to somebody's deposit address would make it a deposit for an owner of the coordinator's
     // choice.
@@ -416,6 +272,9 @@ fn check_inputs<'a>(psbt: &Psbt, view: &SignerView<'a>) -> Result<Vec<Input<'a>>
             };
             if fields.witness_utxo.as_ref() != Some(coin.output()) {
                 return Err(Refusal::SpentOutput(position));
+            }
+            if let Input::Other(output) = coin {
+                fee_coin::check_fields(position, output, fields, &view.scan.params().bridge)?;
             }
             Ok(coin)
         })

@@ -19,7 +19,8 @@ use taproof_verifier::bridge::{Bridge, unspendable_key};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DescriptorError {
-    /// Miniscript refuses what it was asked for, as with a refund key that is one of the signers'.
+    /// Miniscript refuses what it was asked for. No bridge and no refund key is known to bring this about: a refund key
+    /// that is one of the signers', or the internal key, has a descriptor like any other.
     #[error("the script has no sane descriptor: {0}")]
     Miniscript(#[from] miniscript::Error),
 }

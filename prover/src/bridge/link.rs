@@ -23,7 +23,8 @@ pub const BINDING_VOUT: usize = 0;
 pub const CHANGE_VOUT: u32 = 1;
 /// The first output that may be a payout.
 pub const FIRST_PAYOUT_VOUT: usize = 2;
-/// The most payouts that one link settles. At 43 bytes each, these fill 86 of the 100 kvB that nodes relay.
+/// The most payouts that one link makes. At 43 bytes each, these fill 86 of the 100 kvB that nodes relay. Of those that
+/// are too small for an output, it settles as many as its count has room for.
 pub const MAX_PAYOUTS: u32 = 2_000;
 /// The heaviest link, in weight units: what nodes relay.
 pub const MAX_LINK_WEIGHT_WU: u64 = 400_000;

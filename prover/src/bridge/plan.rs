@@ -12,7 +12,7 @@
 
 use super::{
     descriptor::{BridgeOutput, DescriptorError, KnownOutputs, Leaf},
-    link::Binding,
+    link::{Binding, FIRST_PAYOUT_VOUT},
     scan::{BridgeCoin, BridgeScan, HeadError},
     weight::signed_weight_wu,
 };
@@ -53,7 +53,7 @@ pub struct PlanRequest<'a> {
     pub funding: &'a [Funding],
     /// Where the rest of these goes.
     pub fee_change: ScriptBuf,
-    /// The most payouts, at most [`MAX_PAYOUTS`](super::link::MAX_PAYOUTS).
+    /// The most payouts, at most [`MAX_PAYOUTS`](super::link::MAX_PAYOUTS); those without an output do not count.
     pub payouts_max: u32,
     /// The most deposits that are moved for their own sake, those whose refund opens first.
     pub deposits_max: usize,
@@ -72,6 +72,8 @@ pub struct Plan {
     pub psbt: Psbt,
     /// Which payouts it settles.
     pub binding: Binding,
+    /// How many of these it pays: the others are too small for an output.
+    pub payouts: usize,
     /// What it pays out.
     pub paid_sat: u64,
     /// How many deposits it moves.
@@ -133,7 +135,8 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
     let head = scan.head()?;
     let Choice { coins, payouts, count, available_sat, paid_sat, unused_sat, deposits, deposits_left, .. } =
         choose(request, head.outpoint)?;
-    if count == 0 && deposits == 0 {
+    // A link for indices without an output alone is worth its fee only where they fill a whole binding.
+    if payouts.is_empty() && deposits == 0 && count < u32::MAX {
         let next = scan.unpaid().next().map(|payout| payout.amount_sat);
         let available_sat = available_sat + unused_sat;
         return Err(next.map_or(PlanError::Nothing, |next_sat| PlanError::Short { next_sat, available_sat }));
@@ -152,6 +155,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
         input: coins.iter().map(|coin| input(coin.outpoint)).collect(),
         output: [binding.output(params.deposit_magic), change].into_iter().chain(payouts).collect(),
     };
+    let payouts = transaction.output.len() - FIRST_PAYOUT_VOUT;
     let mut psbt = Psbt::from_unsigned_tx(transaction).expect("the inputs have no scripts yet");
     let mut outputs = KnownOutputs::new(&params.bridge);
     let mut leaves = Vec::with_capacity(coins.len());
@@ -161,7 +165,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
         leaves.push(Some(output.federation().clone()));
     }
     let (fee_sat, weight_wu) = pay_fee(request, &mut psbt, leaves, top_up_sat)?;
-    Ok(Plan { psbt, binding, paid_sat, deposits, deposits_left, fee_sat, top_up_sat, weight_wu })
+    Ok(Plan { psbt, binding, payouts, paid_sat, deposits, deposits_left, fee_sat, top_up_sat, weight_wu })
 }
 
 fn input(previous_output: bitcoin::OutPoint) -> TxIn {

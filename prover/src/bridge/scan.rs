@@ -18,7 +18,7 @@ use crate::regtest::COINBASE_MATURITY_BLOCKS;
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque, vec_deque},
     ops::Range,
 };
 use taproof_verifier::{
@@ -27,8 +27,11 @@ use taproof_verifier::{
     headers::BlockId,
 };
 
+mod due;
 mod fault;
 mod snapshot;
+
+use due::Due;
 
 pub use fault::{Fault, FaultKind, HeadError};
 pub use snapshot::Snapshot;
@@ -142,9 +145,7 @@ pub struct BridgeScan {
     spent: VecDeque<OutPoint>,
     /// The last final link, if any, and those after it.
     links: VecDeque<Link>,
-    /// The payouts that are due and not paid by a final link, in order.
-    due: VecDeque<Payout>,
-    due_count: u64,
+    due: Due,
     faults: Vec<Fault>,
 }
 
@@ -161,8 +162,7 @@ impl BridgeScan {
             deposits: BTreeMap::new(),
             spent: VecDeque::new(),
             links: VecDeque::new(),
-            due: VecDeque::new(),
-            due_count: 0,
+            due: Due::default(),
             faults: Vec::new(),
         }
     }
@@ -202,7 +202,7 @@ impl BridgeScan {
         self.scanned = block;
         transactions.iter().for_each(|transaction| self.scan(transaction));
         passed.for_each(|passed| self.credit(&passed));
-        due.for_each(|payout| self.fall_due(payout));
+        due.for_each(|payout| self.due.push(payout));
         self.audit();
         self.forget_final();
     }
@@ -327,22 +327,17 @@ impl BridgeScan {
         }
     }
 
-    fn fall_due(&mut self, payout: Payout) {
-        assert_eq!(payout.index, self.due_count, "payouts fall due in order");
-        self.due.push_back(payout);
-        self.due_count += 1;
-    }
-
     /// Compares what links pay with what is due, as far as that is known.
     fn audit(&mut self) {
         for position in 0..self.links.len() {
             let Link { txid, height, binding, ref unaudited } = self.links[position];
-            let end = binding.first + u64::from(binding.count);
-            let Some(outputs) = unaudited.as_deref().filter(|_| end <= self.due_count) else { continue };
-            let expected: Vec<TxOut> =
-                self.due_from(binding.first).take(binding.count as usize).filter_map(payout_output).collect();
-            let paid = outputs.get(..expected.len()).is_some_and(|paid| paid == expected);
-            if !paid || outputs.len() > expected.len() + 1 {
+            let indices = binding.first..binding.first + u64::from(binding.count);
+            let is_known = indices.end <= self.due.count();
+            let Some(outputs) = unaudited.as_deref().filter(|_| is_known) else { continue };
+            let expected = self.due.within(indices);
+            let count = expected.len();
+            let is_paid = expected.filter_map(payout_output).eq(outputs.iter().take(count).cloned());
+            if !is_paid || outputs.len() > count + 1 {
                 self.faults.push(Fault { height, txid, kind: FaultKind::WrongPayouts });
             }
             self.links[position].unaudited = None;
@@ -367,9 +362,7 @@ impl BridgeScan {
         }
         let first = self.links.front().filter(|link| link.height <= final_height && link.unaudited.is_none());
         let paid = first.map_or(0, |link| link.binding.first + u64::from(link.binding.count));
-        while self.due.front().is_some_and(|payout| payout.index < paid) {
-            self.due.pop_front();
-        }
+        self.due.forget_below(paid);
     }
 
     /// The height up to which blocks are final; `None` before there are any.
@@ -377,23 +370,25 @@ impl BridgeScan {
         (self.scanned.height + 1).checked_sub(self.params.final_depth_blocks)
     }
 
-    /// The index of the first payout that is not paid.
+    /// The index of the first payout that is not settled.
     pub fn next_index(&self) -> u64 {
         self.links.back().map_or(0, |link| link.binding.first + u64::from(link.binding.count))
     }
 
-    /// How many payouts have fallen due, paid or not.
+    /// How many payouts have fallen due, settled or not, those without an output included.
     pub fn due_count(&self) -> u64 {
-        self.due_count
+        self.due.count()
     }
 
-    /// The payouts that are due and not paid, in order.
-    pub fn unpaid(&self) -> impl Iterator<Item = &Payout> {
-        self.due_from(self.next_index())
+    /// The payouts that are due, not paid, and large enough for an output, in order.
+    pub fn unpaid(&self) -> vec_deque::Iter<'_, Payout> {
+        self.due.from(self.next_index())
     }
 
-    fn due_from(&self, index: u64) -> impl Iterator<Item = &Payout> {
-        self.due.iter().skip_while(move |payout| payout.index < index)
+    /// The payouts of a link that is to come next: those with an output among the first `count` indices not settled.
+    pub fn unpaid_within(&self, count: u32) -> vec_deque::Iter<'_, Payout> {
+        let first = self.next_index();
+        self.due.within(first..first.saturating_add(count.into()))
     }
 
     /// The last final link, if any, and all after it.

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod descriptors;
+mod fee_coins;
 mod floods;
+mod free_payouts;
 mod kept;
 mod refunds;
 mod refusals;

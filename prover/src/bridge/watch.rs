@@ -2,9 +2,8 @@
 //!
 //! What is kept is one file, a container of [`crate::artefact`]: the follower's checkpoint and the scan as they stand
 //! after the last final block. A file that is missing, damaged or of another rollup costs time only: then everything is
-//! read from the rollup's start; so is one of an earlier version, as its coins do not say whether they are rewards. Who
-//! can write the file can make this machine believe anything about the past; it is as much to be guarded as the
-//! program.
+//! read from the rollup's start; so is one of an earlier version. Who can write the file can make this machine believe
+//! anything about the past; it is as much to be guarded as the program.
 
 use super::scan::{BridgeScan, Snapshot};
 use crate::{
@@ -44,8 +43,9 @@ impl BridgeState {
 
 impl Artefact for BridgeState {
     const KIND: ArtefactKind = ArtefactKind::BridgeState;
-    const VERSION: u8 = 2;
-    /// A hundred bytes for each of ten million coins and payouts.
+    const VERSION: u8 = 3;
+    /// A hundred bytes for each of ten million coins, and payouts of what can be paid out. A bridge with more than that
+    /// is not kept, and read anew each time.
     const LENGTH_MAX: u64 = 1_000_000_000;
 }
 

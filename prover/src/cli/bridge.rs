@@ -20,6 +20,7 @@ use clap::{Args, Subcommand};
 use std::{fs, io};
 use taproof::{
     anchoring::Hold,
+    artefact::FileError,
     bridge::{
         descriptor::BridgeOutput,
         signer_key::SignerKeys,
@@ -211,7 +212,13 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
     }
     // What was read is kept, whatever ended it.
     let caught_up = watch.catch_up(chain);
-    watch.save(&path)?;
+    match watch.save(&path) {
+        // What strangers have put into the chain is longer than a file may be.
+        Err(error @ FileError::Artefact { .. }) => {
+            eprintln!("warning: the bridge's state is not kept, so everything will be read again: {error}");
+        }
+        saved => saved?,
+    }
     caught_up?;
     Ok(watch)
 }

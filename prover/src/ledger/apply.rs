@@ -40,8 +40,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::ReferenceGoesBack`], [`LedgerError::ExitsDoNotFit`],
-    /// [`LedgerError::ExitLeftOut`], [`LedgerError::DepositsDoNotFit`], [`LedgerError::MustReopen`] and those of the disk; then the
-    /// ledger is as before.
+    /// [`LedgerError::ExitLeftOut`], [`LedgerError::DepositsDoNotFit`], [`LedgerError::Artefact`],
+    /// [`LedgerError::MustReopen`] and those of the disk; then the ledger is as before.
     pub fn apply<A: Artefact>(
         &mut self,
         plan: &Plan,
@@ -122,7 +122,7 @@ impl Ledger {
         record: impl FnOnce(&AppliedBatch) -> A,
     ) -> Result<Head, LedgerError> {
         let (batch, number) = (&applied.batch, applied.number);
-        let artefact = (!batch.chunks.is_empty()).then(|| artefact::encode(&record(applied)));
+        let artefact = (!batch.chunks.is_empty()).then(|| artefact::encode(&record(applied))).transpose()?;
         let head = Head {
             depth: self.state.depth(),
             root: self.state.root(),

@@ -127,8 +127,8 @@ pub enum LedgerError {
     /// The batch does not follow from the ledger's state.
     #[error("the batch does not follow from the ledger's state: {0}")]
     Replay(#[from] ReplayError),
-    /// A stored artefact does not decode.
-    #[error("a stored artefact: {0}")]
+    /// A stored artefact does not decode, or one is too long to be stored.
+    #[error("a batch's artefact: {0}")]
     Artefact(#[from] ArtefactError),
 }
 

@@ -201,6 +201,15 @@ fn is_relative_lock_past(sequence: Sequence, coin: &Coin, moment: &Moment<'_>) -
 /// Runs every input's script in Bitcoin's own code, with all soft forks to taproot in force; `spent` holds the output that
 /// each input spends.
 pub(crate) fn check_scripts(transaction: &Transaction, spent: &[TxOut]) -> Result<(), TransactionError> {
+    check_input_scripts(transaction, spent, 0..spent.len())
+}
+
+/// As [`check_scripts`], for the inputs at these positions alone.
+pub(crate) fn check_input_scripts(
+    transaction: &Transaction,
+    spent: &[TxOut],
+    positions: impl IntoIterator<Item = usize>,
+) -> Result<(), TransactionError> {
     let bytes = serialize(transaction);
     let mut spent_outputs = Vec::with_capacity(spent.len());
     for output in spent {
@@ -210,7 +219,8 @@ pub(crate) fn check_scripts(transaction: &Transaction, spent: &[TxOut]) -> Resul
             value: i64::try_from(output.value.to_sat()).map_err(|_| TransactionError::ValueRange)?,
         });
     }
-    for (input, output) in spent.iter().enumerate() {
+    for input in positions {
+        let output = &spent[input];
         bitcoinconsensus::verify_with_flags(
             output.script_pubkey.as_bytes(),
             output.value.to_sat(),

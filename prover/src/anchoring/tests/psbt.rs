@@ -1,12 +1,15 @@
 //! Keys kept elsewhere: an independent signer, and what is refused of what it gives back.
 
 use super::rig::Rig;
-use crate::anchoring::{
-    BumpOrder, Hold, Job, Order, State,
-    psbt::{self, Accepted, PsbtError},
+use crate::{
+    anchoring::{
+        BumpOrder, Hold, Job, Order, State,
+        psbt::{self, Accepted, PsbtError},
+    },
+    regtest::TransactionError,
 };
 use bitcoin::{
-    Amount, NetworkKind, Psbt, Witness,
+    Amount, NetworkKind, Psbt, TxOut, Witness,
     bip32::{DerivationPath, KeySource, Xpriv},
     key::Secp256k1,
 };
@@ -193,6 +196,23 @@ fn what_comes_back_is_checked_as_if_a_stranger_gave_it() {
     altered.unsigned_tx.output[0].value += Amount::from_sat(1);
     let txid = altered.unsigned_tx.compute_txid();
     assert_eq!(refused(&altered), PsbtError::Unknown(txid));
+    // A sweep whose outputs are worth more than its coin, and than 64 bits hold.
+    let generation = job.generations().last().expect("built");
+    let (poster, origin) = (rig.identity().poster(), master().1);
+    let sweep = psbt::sweep(generation, &poster, super::rig::rate("4"), Some(&origin)).expect("worth it");
+    let inputs_sat = generation.commit().output[0].value.to_sat();
+    let with_values = |values: &[u64]| {
+        let mut sweep = sweep.clone();
+        let script_pubkey = sweep.unsigned_tx.output[0].script_pubkey.clone();
+        let output = |sat: &u64| TxOut { value: Amount::from_sat(*sat), script_pubkey: script_pubkey.clone() };
+        sweep.unsigned_tx.output = values.iter().map(output).collect();
+        sweep.outputs = vec![Default::default(); values.len()];
+        sign(&mut sweep);
+        refused(&sweep)
+    };
+    let overspent = TransactionError::Overspent { inputs_sat, outputs_sat: inputs_sat + 1 };
+    assert_eq!(with_values(&[inputs_sat + 1]), PsbtError::Script(overspent));
+    assert_eq!(with_values(&[u64::MAX, 1]), PsbtError::Script(TransactionError::ValueRange));
     let mut altered = signed[0].clone();
     altered.inputs[0].witness_utxo.as_mut().expect("given").value += Amount::from_sat(1);
     assert_eq!(refused(&altered), PsbtError::SpentOutput(0));

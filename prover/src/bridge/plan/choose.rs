@@ -29,7 +29,7 @@ pub(super) struct Choice<'a> {
     pub(super) deposits_left: usize,
     /// The outputs of the payouts.
     pub(super) payouts: Vec<TxOut>,
-    /// How many indices are settled; there is no output for those of dust.
+    /// How many indices are settled: there is no output for those of dust, however many they are.
     pub(super) count: u32,
     /// What the payouts are worth.
     pub(super) paid_sat: u64,
@@ -129,11 +129,10 @@ impl<'a> Choice<'a> {
         let untaken: Vec<&BridgeCoin> =
             by_value.iter().copied().filter(|coin| !self.taken.contains(&coin.outpoint)).collect();
         let mut coins = untaken.as_slice();
-        for payout in request.scan.unpaid().take(request.payouts_max.min(MAX_PAYOUTS) as usize) {
-            let Some(output) = payout_output(payout) else {
-                self.count += 1;
-                continue;
-            };
+        // A binding has no room for more indices.
+        let within = request.scan.unpaid_within(u32::MAX);
+        for payout in within.take(request.payouts_max.min(MAX_PAYOUTS) as usize) {
+            let output = payout_output(payout).expect("what is unpaid is large enough for an output");
             let needed_sat = self.paid_sat.saturating_add(payout.amount_sat);
             let (mut available_sat, mut needed_wu, mut more) = (self.available_sat, output.weight().to_wu(), 0);
             while available_sat < needed_sat && needed_wu <= self.weight_left_wu {
@@ -144,7 +143,7 @@ impl<'a> Choice<'a> {
             }
             if available_sat < needed_sat || needed_wu > self.weight_left_wu {
                 self.unused_sat = available_sat - self.available_sat;
-                return;
+                break;
             }
             let (used, rest) = coins.split_at(more);
             used.iter().for_each(|coin| self.take(coin));
@@ -152,7 +151,14 @@ impl<'a> Choice<'a> {
             self.weight_left_wu -= output.weight().to_wu();
             self.paid_sat = needed_sat;
             self.payouts.push(output);
-            self.count += 1;
         }
+        self.count = self.settled(request);
+    }
+
+    /// How many indices the payouts settle, with those of dust before and after them, which cost nothing.
+    fn settled(&self, request: &PlanRequest<'a>) -> u32 {
+        let next = request.scan.unpaid().nth(self.payouts.len());
+        let end = next.map_or(request.scan.due_count(), |payout| payout.index);
+        u32::try_from(end - request.scan.next_index()).unwrap_or(u32::MAX)
     }
 }

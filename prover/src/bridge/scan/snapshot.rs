@@ -1,8 +1,8 @@
 //! A scan as it stands after a final block, to go on from after a restart.
 
-use super::{BridgeCoin, BridgeScan, Fault, Link, Origin};
+use super::{BridgeCoin, BridgeScan, Due, Fault, Link, Origin};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use taproof_verifier::{
     follow::{Params, Payout},
     headers::BlockId,
@@ -19,6 +19,7 @@ pub struct Snapshot {
     /// In ascending order of height and outpoint.
     coins: Vec<BridgeCoin>,
     links: Vec<Link>,
+    /// Those with an output alone, in ascending order of their indices.
     due: Vec<DuePayout>,
     due_count: u64,
     faults: Vec<Fault>,
@@ -26,6 +27,7 @@ pub struct Snapshot {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct DuePayout {
+    index: u64,
     batch: u64,
     position: u32,
     amount_sat: u64,
@@ -35,8 +37,15 @@ struct DuePayout {
 
 impl From<&Payout> for DuePayout {
     fn from(payout: &Payout) -> Self {
-        let Payout { batch, position, amount_sat, destination, anchor, .. } = *payout;
-        Self { batch, position, amount_sat, destination, anchor }
+        let Payout { index, batch, position, amount_sat, destination, anchor } = *payout;
+        Self { index, batch, position, amount_sat, destination, anchor }
+    }
+}
+
+impl From<&DuePayout> for Payout {
+    fn from(due: &DuePayout) -> Self {
+        let DuePayout { index, batch, position, amount_sat, destination, anchor } = *due;
+        Self { index, batch, position, amount_sat, destination, anchor }
     }
 }
 
@@ -67,8 +76,8 @@ impl BridgeScan {
             deposits_scanned: then.deposits_scanned,
             coins: then.coins().into_iter().cloned().collect(),
             links: then.links.into_iter().collect(),
-            due: then.due.iter().map(DuePayout::from).collect(),
-            due_count: then.due_count,
+            due: then.due.from(0).map(DuePayout::from).collect(),
+            due_count: then.due.count(),
             faults: then.faults,
         }
     }
@@ -76,12 +85,7 @@ impl BridgeScan {
     /// Goes on from a snapshot; `None` if it contradicts itself, as no snapshot that was taken does.
     pub fn restore(params: Params, snapshot: Snapshot) -> Option<Self> {
         let Snapshot { block, deposits_scanned, coins, links, due, due_count, faults } = snapshot;
-        let first = due_count.checked_sub(due.len() as u64)?;
-        let due = (first..).zip(&due).map(|(index, due)| {
-            let DuePayout { batch, position, amount_sat, destination, anchor } = *due;
-            Payout { index, batch, position, amount_sat, destination, anchor }
-        });
-        let due: VecDeque<Payout> = due.collect();
+        let due = Due::join(due.iter().map(Payout::from).collect(), due_count)?;
         if !links.iter().all(|link| link.binding.end().is_some()) || coins.iter().any(|coin| coin.spent.is_some()) {
             return None;
         }
@@ -95,16 +99,6 @@ impl BridgeScan {
         }
         let coins: HashMap<_, _> = coins.into_iter().map(|coin| (coin.outpoint, coin)).collect();
         let links = links.into();
-        Some(Self {
-            scanned: block,
-            deposits_scanned,
-            coins,
-            deposits,
-            links,
-            due,
-            due_count,
-            faults,
-            ..Self::new(params)
-        })
+        Some(Self { scanned: block, deposits_scanned, coins, deposits, links, due, faults, ..Self::new(params) })
     }
 }

@@ -1,9 +1,12 @@
-use super::rig::{REFUND_DELAY_BLOCKS, World};
+use super::rig::{DEPOSIT_MIN_SAT, FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS, World};
 use crate::bridge::descriptor::{BridgeOutput, Leaf};
 use bitcoin::{Network, TapLeafHash, XOnlyPublicKey, taproot::LeafVersion};
 use miniscript::Descriptor;
 use std::str::FromStr;
-use taproof_verifier::bridge::{Bridge, unspendable_key};
+use taproof_verifier::{
+    bridge::{Bridge, unspendable_key},
+    deposit::Deposit,
+};
 
 /// Holds a descriptor's output and leaves against the verifier's.
 fn compare(bridge: &Bridge, refund: XOnlyPublicKey) {
@@ -43,6 +46,31 @@ fn odd_refund_keys_have_descriptors() {
     let world = World::new();
     for refund in [world.params.bridge.keys()[0], unspendable_key()] {
         compare(&world.params.bridge, refund);
+    }
+}
+
+/// A stranger's deposit of the least amount, its refund key a public one, before an honest deposit or after it.
+#[test]
+fn deposits_with_odd_refund_keys_are_moved_like_others() {
+    let keys = World::new();
+    for refund in [keys.signer(0).public(), keys.signer(2).public(), unspendable_key()] {
+        for is_first in [true, false] {
+            let mut world = World::new();
+            let odd = Deposit { amount_sat: DEPOSIT_MIN_SAT, owner: *world.owner().public(), refund };
+            let odd = world.pay(odd.outputs(&world.params.bridge, world.params.deposit_magic).into());
+            let honest = world.deposit(100_000, 1);
+            world.mine(&if is_first { [odd, honest] } else { [honest, odd] });
+            let note = world.note(0, 2, &[(100_000, [0xaa; 20])]);
+            world.mine(&[note]);
+            world.mine_empty(FINAL_DEPTH_BLOCKS);
+            let mut view = world.view();
+            let planned = world.plan(&view).unwrap();
+            assert_eq!((planned.deposits, planned.paid_sat), (2, 100_000), "{refund}, first: {is_first}");
+            let link = world.sign(&planned.psbt, &view);
+            world.mine(&[link]);
+            view.sync(&world.chain);
+            assert!(view.scan.faults().is_empty() && view.scan.unpaid().len() == 0);
+        }
     }
 }
 

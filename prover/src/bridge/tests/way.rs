@@ -24,9 +24,9 @@ fn values(transaction: &Transaction) -> Vec<u64> {
 fn a_withdrawal_is_paid_once_and_the_chain_goes_on() {
     let mut world = World::funded(&[50_000, 70_000], &[(30_000, A), (PAYOUT_MIN_SAT - 1, A), (40_000, B)]);
     let mut view = world.view();
-    assert_eq!(view.scan.unpaid().count(), 3);
+    assert_eq!((view.scan.due_count(), view.scan.unpaid().count()), (3, 2));
     let planned = world.plan(&view).unwrap();
-    assert_eq!(planned.binding, Binding { first: 0, count: 3 });
+    assert_eq!((planned.binding, planned.payouts), (Binding { first: 0, count: 3 }, 2));
     assert_eq!((planned.deposits, planned.paid_sat, planned.top_up_sat), (2, 70_000, 0));
     let summary = world.check(&planned.psbt, &view).unwrap().summary();
     assert_eq!((summary.paid_sat, summary.change_sat, summary.fee_sat), (70_000, 50_000, planned.fee_sat));
@@ -120,7 +120,8 @@ fn hardware_signers_find_their_keys() {
     let funding = [coin];
     let mut request = world.request(&view, &funding);
     request.origins = KeyOrigins::from([(key, source.clone())]);
-    let psbt = plan(&request).unwrap().psbt;
+    let mut psbt = plan(&request).unwrap().psbt;
+    crate::bridge::plan::sign_fee_inputs(&mut psbt, &world.poster);
     let leaf = BridgeOutput::of_coin(&world.params.bridge, view.scan.coins()[0].origin).unwrap().federation().hash();
     assert_eq!(psbt.inputs[0].tap_key_origins[&key], (vec![leaf], source));
     world.check(&psbt, &view).unwrap();

@@ -36,7 +36,7 @@ pub(super) struct Payout {
     funding: FundingOptions,
     #[command(flatten)]
     fees: FeeOptions,
-    /// The most payouts in the transaction.
+    /// The most payouts in the transaction, those that are too small for an output not counted.
     #[arg(long, default_value_t = MAX_PAYOUTS, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_PAYOUTS)))]
     payouts_max: u32,
     /// The most deposits that are moved for their own sake, those whose refund opens first; as many as fit if not
@@ -72,7 +72,8 @@ fn origin(text: &str) -> std::result::Result<(XOnlyPublicKey, KeySource), String
 struct Report {
     psbt: PathBuf,
     first: u64,
-    payouts: u32,
+    settled: u32,
+    payouts: usize,
     paid_sat: u64,
     deposits: usize,
     deposits_left: usize,
@@ -116,22 +117,24 @@ impl Payout {
         let report = Report {
             psbt: self.out,
             first: planned.binding.first,
-            payouts: planned.binding.count,
+            settled: planned.binding.count,
+            payouts: planned.payouts,
             paid_sat: planned.paid_sat,
             deposits: planned.deposits,
             deposits_left: planned.deposits_left,
             fee_sat: planned.fee_sat,
             top_up_sat: planned.top_up_sat,
             weight_wu: planned.weight_wu,
-            unpaid_after: watch.scan().unpaid().count() - planned.binding.count as usize,
+            unpaid_after: watch.scan().unpaid().len() - planned.payouts,
         };
         global.console().report(&report, |report| {
             format!(
-                "{}: {} payouts from number {} on, {} sat; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; now each signer: taproof bridge sign {}",
+                "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; now each signer: taproof bridge sign {}",
                 report.psbt.display(),
                 report.payouts,
-                report.first,
                 report.paid_sat,
+                report.settled,
+                report.first,
                 report.deposits,
                 report.fee_sat,
                 report.unpaid_after,

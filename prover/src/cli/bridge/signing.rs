@@ -67,7 +67,8 @@ fn fee_coins(psbt: &Psbt, source: &Source, watch: &BridgeWatch) -> Result<HashMa
 #[derive(Serialize)]
 struct Report {
     first: u64,
-    payouts: u32,
+    settled: u32,
+    payouts: usize,
     paid_sat: u64,
     change_sat: u64,
     deposits: usize,
@@ -79,10 +80,11 @@ struct Report {
 
 impl Report {
     fn new(summary: Summary, signed: Option<PathBuf>) -> Self {
-        let Summary { binding, paid_sat, change_sat, deposits, fee_sat, weight_wu, signatures } = summary;
+        let Summary { binding, payouts, paid_sat, change_sat, deposits, fee_sat, weight_wu, signatures } = summary;
         Self {
             first: binding.first,
-            payouts: binding.count,
+            settled: binding.count,
+            payouts,
             paid_sat,
             change_sat,
             deposits,
@@ -100,8 +102,14 @@ impl Report {
                 None => format!("nothing is wrong with it; {} signers have signed it", report.signatures),
             };
             format!(
-                "{} payouts from number {} on, {} sat; {} deposits moved; {} sat stay with the bridge; fee {} sat\n{signed}",
-                report.payouts, report.first, report.paid_sat, report.deposits, report.change_sat, report.fee_sat
+                "{} payouts, {} sat, which settle {} from number {} on; {} deposits moved; {} sat stay with the bridge; fee {} sat\n{signed}",
+                report.payouts,
+                report.paid_sat,
+                report.settled,
+                report.first,
+                report.deposits,
+                report.change_sat,
+                report.fee_sat
             )
         })
     }

@@ -78,7 +78,7 @@ impl Report {
             coins: held.len(),
             immature_sat: total(immature.map(|coin| coin.output.clone())).to_sat(),
             due: scan.due_count(),
-            unpaid: scan.unpaid().count(),
+            unpaid: scan.unpaid().len(),
             unpaid_sat: scan.unpaid().map(|payout| payout.amount_sat).sum(),
             next_index: scan.next_index(),
             head: scan.head().map(|head| head.outpoint.to_string()).map_err(|error| error.to_string()),
