@@ -29,12 +29,16 @@ const REFUND_DELAY_BLOCKS: u32 = 40;
 struct Scene {
     bitcoind: Bitcoind,
     folder: TempDir,
+    /// A coin of a wallet that is none of taproof's.
+    foreign_coin: OutPoint,
 }
 
 impl Scene {
     /// A rollup whose coordinator has coins, and three signers who were given its parameters.
     fn new() -> Self {
-        let scene = Self { bitcoind: Bitcoind::start(), folder: tempfile::tempdir().unwrap() };
+        let bitcoind = Bitcoind::start();
+        let [(foreign_coin, _)] = bitcoind.fund(1, &bitcoind.new_script())[..] else { panic!("one coin") };
+        let scene = Self { bitcoind, folder: tempfile::tempdir().unwrap(), foreign_coin };
         let key = |name: &str| {
             scene.report(name, &["wallet", "new"]);
             let keys = scene.report(name, &["bridge", "keys"]);
@@ -184,7 +188,9 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
         (&planned["payouts"], &planned["paid_sat"], &planned["deposits"]),
         (&1.into(), &30_000.into(), &2.into())
     );
+    assert_eq!(planned["unsigned"], 0);
     lies_are_refused(&scene);
+    coins_of_other_wallets_are_signed_first(&scene);
     other_payments_leave_its_coin_alone(&scene);
     every_form_is_read(&scene);
     scene.on_chain("alice", &["bridge", "sign", "link.psbt", "--out", "alice.psbt"]);
@@ -217,6 +223,15 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     scene.mine(1);
     assert_eq!(paid(&scene, &link["txid"], &to), 30_000);
     assert_eq!(scene.status("alice")["unpaid"], 0);
+}
+
+/// A coin of another wallet may pay the fee, but not before that wallet has agreed to it.
+fn coins_of_other_wallets_are_signed_first(scene: &Scene) {
+    let coin = scene.foreign_coin.to_string();
+    let planned = scene.on_chain("op", &["bridge", "payout", "--coin", &coin, "--out", "foreign.psbt"]);
+    assert_eq!((&planned["unsigned"], &planned["payouts"], &planned["settled"]), (&1.into(), &1.into(), &1.into()));
+    let refused = scene.failure(4, "bob", &["bridge", "check", "foreign.psbt"]);
+    assert!(refused.contains("input 2 pays the fee, and its owner has not signed it"), "{refused}");
 }
 
 /// The coin that pays the fee of `link.psbt` is spent by no deposit while the signers sign.
@@ -351,6 +366,12 @@ fn lies_are_refused(scene: &Scene) {
         psbt.inputs.push(Default::default());
     };
     lie(&elsewhere, "not confirmed and unspent");
+    let fee = honest.inputs.len() - 1;
+    lie(&|psbt| psbt.inputs[fee].final_script_witness = None, "its owner has not signed it");
+    let internal = Some(taproof_verifier::bridge::unspendable_key());
+    lie(&|psbt| psbt.inputs[fee].tap_internal_key = internal, "an output that the federation can spend");
+    let origins = honest.inputs[0].tap_key_origins.clone();
+    lie(&|psbt| psbt.inputs[fee].tap_key_origins = origins.clone(), "names a key of the federation for it");
 }
 
 #[test]

@@ -80,6 +80,8 @@ struct Report {
     fee_sat: u64,
     top_up_sat: u64,
     weight_wu: u64,
+    /// Coins of other wallets that pay the fee, which these must sign first.
+    unsigned: usize,
     unpaid_after: usize,
 }
 
@@ -112,7 +114,8 @@ impl Payout {
         let head = watch.scan().head().map_err(|error| explain(error.into(), &poster))?.outpoint;
         let usage = (Purpose::Payout { head }, Use::Keep);
         let mut planned = spend(&session, source.node()?, &funding, usage, build, |error| explain(error, &poster))?;
-        sign_fee_inputs(&mut planned.psbt, &poster);
+        let signed = sign_fee_inputs(&mut planned.psbt, &poster);
+        let fee_coins = planned.psbt.inputs.iter().filter(|input| input.tap_scripts.is_empty()).count();
         write_psbt(&self.out, &planned.psbt, self.psbt.version)?;
         let report = Report {
             psbt: self.out,
@@ -125,11 +128,12 @@ impl Payout {
             fee_sat: planned.fee_sat,
             top_up_sat: planned.top_up_sat,
             weight_wu: planned.weight_wu,
+            unsigned: fee_coins - signed,
             unpaid_after: watch.scan().unpaid().len() - planned.payouts,
         };
         global.console().report(&report, |report| {
             format!(
-                "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; now each signer: taproof bridge sign {}",
+                "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; {}each signer: taproof bridge sign {}",
                 report.psbt.display(),
                 report.payouts,
                 report.paid_sat,
@@ -139,6 +143,10 @@ impl Payout {
                 report.fee_sat,
                 report.unpaid_after,
                 report.deposits_left,
+                match report.unsigned {
+                    0 => "now ".to_owned(),
+                    unsigned => format!("{unsigned} coins that pay the fee are to be signed by their wallet first, then "),
+                },
                 report.psbt.display()
             )
         })
