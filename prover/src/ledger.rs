@@ -37,6 +37,7 @@ use taproof_verifier::{
 use undo::Undo;
 
 pub use error::LedgerError;
+pub use take_over::Standing;
 
 /// The most transactions that wait.
 pub const TRANSACTIONS_MAX: u64 = 1 << 20;

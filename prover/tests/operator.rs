@@ -246,27 +246,16 @@ fn what_the_chain_has_is_not_taken_back() {
     assert_eq!(batch(&[])["taken_over"], 0, "nothing was taken back");
 }
 
-/// Makes, proves and anchors the next batch, and looks at the chain's root after it.
-fn bring_in(scene: &Scene, batch: u64, files: &[&str]) -> Value {
-    let report = scene.report(&[&["batch", "--reference-depth", "1"], files].concat());
-    assert_eq!(report["batch"], batch);
-    scene.report(&["prove", &format!("rollup/batches/{batch}.batch")]);
-    scene.report(&["anchor", "run", "--once"]);
-    let followed = scene.report(&["follow"]);
-    assert_eq!((&followed["batches"], &followed["root_verified"]), (&(batch + 1).into(), &report["root_after"]));
-    report
-}
-
 #[test]
 fn a_lost_or_damaged_ledger_is_restored_from_the_chain() {
     let scene = Scene::funded();
     let transfer = |amount: &str, file: &str| {
         scene.report(&["tx", "transfer", "--to", "1", "--amount", amount, "--add-to", file]);
     };
-    bring_in(&scene, 0, &[]);
+    scene.bring_in(0, &[]);
     scene.report(&["regtest", "mine", "6"]);
     transfer("10", "first.json");
-    bring_in(&scene, 1, &["first.json"]);
+    scene.bring_in(1, &["first.json"]);
     let intact = scene.report(&["rebuild"]);
     assert_eq!((&intact["ledger"], &intact["batches"]), (&"intact".into(), &2.into()));
 
@@ -280,7 +269,7 @@ fn a_lost_or_damaged_ledger_is_restored_from_the_chain() {
     assert_eq!((&restored["moved_to"], &restored["transactions_kept"]), (&Value::Null, &Value::Null));
     assert_eq!(restored["root_rebuilt"], intact["root_rebuilt"]);
     transfer("20", "second.json");
-    bring_in(&scene, 2, &["second.json"]);
+    scene.bring_in(2, &["second.json"]);
 
     // The last anchor leaves the chain: the restored ledger takes its batch back.
     fs::remove_file(&ledger).unwrap();
@@ -306,17 +295,17 @@ fn a_lost_or_damaged_ledger_is_restored_from_the_chain() {
     assert_eq!(fs::read(scene.path(moved_to)).unwrap(), &bytes[..length / 2]);
     let text = String::from_utf8(scene.run(&["rebuild"]).stdout).unwrap();
     assert!(text.ends_with("ledger         intact\n"), "{text}");
-    bring_in(&scene, 2, &["second.json"]);
+    scene.bring_in(2, &["second.json"]);
 }
 
 #[test]
 fn a_rollup_that_exists_is_joined() {
     let founder = Scene::funded();
-    bring_in(&founder, 0, &[]);
+    founder.bring_in(0, &[]);
     founder.report(&["regtest", "mine", "6"]);
     let checkpoint = founder.report(&["follow", "--export-checkpoint", "final.checkpoint"])["checkpoint"].clone();
     founder.report(&["tx", "transfer", "--to", "1", "--amount", "10", "--add-to", "first.json"]);
-    let second = bring_in(&founder, 1, &["first.json"]);
+    let second = founder.bring_in(1, &["first.json"]);
 
     let files = ["params.json", "program.bin"].map(|name| founder.path("rollup").join(name));
     let [params, program] = files.each_ref().map(|path| path.to_str().unwrap());
@@ -340,7 +329,7 @@ fn a_rollup_that_exists_is_joined() {
     assert!(Command::new("cp").arg("-r").args(folders).status().unwrap().success());
     fs::copy(founder.path("rollup/wallet.words"), poster.path("rollup/wallet.words")).unwrap();
     poster.report(&["tx", "transfer", "--to", "1", "--amount", "5", "--add-to", "third.json"]);
-    bring_in(&poster, 2, &["third.json"]);
+    poster.bring_in(2, &["third.json"]);
 
     // From a checkpoint: no cells and so no ledger, until all blocks are read.
     let signer = newcomer();

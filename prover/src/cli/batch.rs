@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use taproof::{
     artefact::{self, transactions::TransactionFile},
     batch::{BatchFile, BatchHeader},
-    follow::{catch_up, start},
+    follow::{catch_up, resume, start},
     ledger::{AppliedBatch, Ledger, LedgerError, ScannedDeposit},
 };
 use taproof_circuits::{
@@ -74,7 +74,7 @@ impl BatchCommand {
         let spinner = global.console().spinner("following the chain");
         let source = session.source(&self.node)?;
         let follower = session.follow(&source, |_| ())?;
-        let taken_over = take_over(&session, &source, &mut ledger, &follower)?;
+        let (taken_over, follower) = take_over(&session, &source, &mut ledger, follower)?;
         settle(&mut ledger, &follower)?;
         if let Some(batch) = self.take_back {
             take_back(&mut ledger, &follower, batch)?;
@@ -201,22 +201,36 @@ fn waits(follower: &Follower, reference: BlockId, depth_blocks: u32) -> Vec<Wait
     deposits.chain(exits.map(|exit| wait("exit", exit.request.record().amount, exit.height))).collect()
 }
 
-/// Takes over what others anchored, if anything; gives how many batches that were.
-fn take_over(session: &Session, source: &Source, ledger: &mut Ledger, follower: &Follower) -> Result<u64> {
-    let mut taken_over = 0;
+/// Takes over what others anchored, if anything; gives how many batches that were, and a follower of what was read.
+fn take_over(session: &Session, source: &Source, ledger: &mut Ledger, follower: Follower) -> Result<(u64, Follower)> {
     if ledger.agrees_with(follower.tip()).map_err(ledger_failure)? {
-        return Ok(taken_over);
+        return Ok((0, follower));
     }
-    // The store tells of final batches once, and nobody may have listened for the ledger: all are read again.
-    let (params, program) = (session.params.clone(), session.program.clone());
-    let mut reader = start(source.chain(), params, program).map_err(not_followed)?;
+    let mut taken_over = 0;
+    let mut reader = reader(session, source, ledger, &follower)?;
     catch_up(source.chain(), &mut reader, |_, event| {
         if let Some(Event::Verified(batch)) = event {
             taken_over += u64::from(ledger.take_over(&batch).map_err(ledger_failure)?);
         }
         Ok::<(), Failure>(())
     })?;
-    Ok(taken_over)
+    if !ledger.agrees_with(reader.tip()).map_err(ledger_failure)? {
+        // Every batch of the chain is one that the ledger has, and it has more that were final.
+        return Err(ledger_failure(LedgerError::Final(reader.tip().batches)));
+    }
+    Ok((taken_over, reader))
+}
+
+/// A follower that tells of all batches which the ledger may not have: the store tells of final batches once, and nobody may have
+/// listened for the ledger.
+fn reader(session: &Session, source: &Source, ledger: &Ledger, follower: &Follower) -> Result<Follower> {
+    let (params, program) = (session.params.clone(), session.program.clone());
+    if let Some(checkpoint) = follower.checkpoint()
+        && ledger.agrees_with(checkpoint.tip()).map_err(ledger_failure)?
+    {
+        return resume(source.chain(), params, program, checkpoint).map_err(not_followed);
+    }
+    start(source.chain(), params, program).map_err(not_followed)
 }
 
 /// The block that the next batch refers to: so many confirmations deep, but never before that of the batch before.

@@ -12,19 +12,47 @@ use taproof_verifier::{
     follow::{Tip, VerifiedBatch},
 };
 
+/// How a ledger, as it was after so many batches, compares with what the chain has after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It is the same.
+    Same,
+    /// Somebody else's batch has the number of one that the ledger made.
+    Other,
+    /// The ledger has fewer batches.
+    Behind,
+    /// What undoes the batches after it is no longer kept, so that nobody knows how the ledger stood.
+    Forgotten,
+}
+
 impl Ledger {
-    /// Whether the ledger, as it was after so many batches, is what the chain has. If not, somebody else's batch has the number
-    /// of one that the ledger made or has not come to, and [`Ledger::take_over`] is the way on.
+    /// Whether the ledger, as it was after so many batches, is known to be what the chain has. If not, [`Ledger::take_over`] of the
+    /// chain's batches is the way on.
     ///
     /// # Errors
     /// [`LedgerError::Corrupted`] and those of the disk.
     pub fn agrees_with(&self, tip: &Tip) -> Result<bool, LedgerError> {
-        Ok(self.head_after(tip.batches)?.is_some_and(|head| head.is_at(tip)))
+        Ok(self.compare(tip)? == Standing::Same)
+    }
+
+    /// How the ledger, as it was after so many batches, compares with what the chain has after them.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupted`] and those of the disk.
+    pub fn compare(&self, tip: &Tip) -> Result<Standing, LedgerError> {
+        Ok(match self.head_after(tip.batches)? {
+            Some(head) if head.is_at(tip) => Standing::Same,
+            Some(_) => Standing::Other,
+            None if tip.batches > self.head.next_batch => Standing::Behind,
+            None => Standing::Forgotten,
+        })
     }
 
     /// Takes a batch over as the chain has it, from whoever anchored it, unless the ledger has it already; gives whether it had
     /// not. A batch of the ledger's own that has the number is taken back first, with all after it ([`Ledger::rewind_to`]).
-    /// Then the posted records are replayed, and the ledger goes on from there.
+    /// Then the posted records are replayed, and the ledger goes on from there. A batch before the last one that is final here
+    /// ([`Ledger::forget_before`]) is one that the ledger has: where the last final one is the chain's, so are those before it.
     ///
     /// Transactions that wait go on waiting; those that the batch holds are refused by the next one. There is no artefact of
     /// the batch: its payload is in the chain.
@@ -38,10 +66,10 @@ impl Ledger {
             return Err(LedgerError::NotNext { expected: next, found });
         }
         if found < next {
-            if self.agrees_with(batch.after())? {
-                return Ok(false);
+            match self.compare(batch.after())? {
+                Standing::Same | Standing::Forgotten => return Ok(false),
+                Standing::Other | Standing::Behind => self.rewind_to(found)?,
             }
-            self.rewind_to(found)?;
         }
         let after = batch.after();
         let posted: Vec<PostedChunk<'_>> = batch.payload().chunks().iter().map(PostedChunk::from).collect();

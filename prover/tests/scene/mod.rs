@@ -96,6 +96,39 @@ impl Scene {
         }
         scene
     }
+
+    /// Makes, proves and anchors the next batch, and looks at the chain's root after it.
+    pub(crate) fn bring_in(&self, batch: u64, files: &[&str]) -> Value {
+        let report = self.report(&[&["batch", "--reference-depth", "1"], files].concat());
+        assert_eq!(report["batch"], batch);
+        self.report(&["prove", &format!("rollup/batches/{batch}.batch")]);
+        self.report(&["anchor", "run", "--once"]);
+        let followed = self.report(&["follow"]);
+        assert_eq!((&followed["batches"], &followed["root_verified"]), (&(batch + 1).into(), &report["root_after"]));
+        report
+    }
+
+    /// Another poster of the same rollup, with the same wallet, who has joined what the chain has now.
+    pub(crate) fn joined_by_another(&self) -> Self {
+        let other = Self::new();
+        fs::create_dir(other.path("rollup")).expect("a scratch folder");
+        other.see_chain_of(self);
+        let files = ["params.json", "program.bin"].map(|name| self.path("rollup").join(name));
+        let [params, program] = files.each_ref().map(|path| path.to_str().expect("UTF-8"));
+        other.report(&["join", params, program]);
+        fs::create_dir_all(other.path("rollup/keys")).expect("a scratch folder");
+        for key in fs::read_dir(self.path("rollup/keys")).expect("the founder's keys") {
+            let key = key.expect("a file");
+            fs::copy(key.path(), other.path("rollup/keys").join(key.file_name())).expect("room");
+        }
+        fs::copy(self.path("rollup/wallet.words"), other.path("rollup/wallet.words")).expect("room");
+        other
+    }
+
+    /// Takes the embedded chain of another.
+    pub(crate) fn see_chain_of(&self, other: &Self) {
+        fs::copy(other.path("rollup/regtest.chain"), self.path("rollup/regtest.chain")).expect("room");
+    }
 }
 
 /// Changes one byte of a file.

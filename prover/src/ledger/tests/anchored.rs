@@ -8,7 +8,7 @@ use crate::{
 use taproof_circuits::transaction::Withdraw;
 use taproof_verifier::{
     exit::{ExitRequest, LeftOut, Outcome},
-    follow::{Event, Follower, Refusal},
+    follow::{Event, Follower, Refusal, VerifiedBatch},
     headers::BlockId,
     payload::{Header, Payload},
     record::Destination,
@@ -246,4 +246,54 @@ fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
     let taken_over = rig.ledger.take_over(second);
     assert!(matches!(taken_over, Err(LedgerError::Replay(_))), "{taken_over:?}");
     assert_eq!((rig.ledger.next_batch(), rig.ledger.state().root()), (1, root));
+}
+
+/// Two posters take turns; the one whose turn it is not has a batch of its own of the same number, and one more behind it.
+#[test]
+fn posters_alternate_whatever_is_final() {
+    for final_depth_blocks in [1, 3, 100] {
+        let mut rig = Rig::new(&[(0, 50_000), (1, 70_000)]);
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let (path, levels) = (folder.path().join("ledger"), rig.toy.params.genesis_depth);
+        let mut idle = Ledger::create(&path, CHAIN, levels).expect("a new file");
+        let (mut anchored, mut nonces) = (Vec::<VerifiedBatch>::new(), [0, 0]);
+        for round in 0..9 {
+            rig.toy.deposit(&[(2, 1_000)]);
+            for turn in [1, 0] {
+                std::mem::swap(&mut rig.ledger, &mut idle);
+                let taken_over = anchored.iter().map(|batch| rig.ledger.take_over(batch).expect("it follows"));
+                let taken_over = taken_over.filter(|taken_over| *taken_over).count();
+                assert_eq!(taken_over, usize::from(turn == 1 && round > 0), "round {round}");
+                rig.catch_up();
+                assert!(rig.ledger.agrees_with(rig.follower.tip()).expect("readable"), "round {round}");
+                let height = rig.follower.scanned().height;
+                let finals = anchored.iter().take_while(|batch| batch.block().height + final_depth_blocks <= height);
+                rig.ledger.forget_before(finals.count() as u64).expect("a disk with room");
+                if turn == 1 {
+                    continue;
+                }
+                // It is the idle one's turn to make what is never anchored.
+                let owner = (round + 1) % 2;
+                for _ in 0..if round == 0 { 0 } else { 2 } {
+                    let key = rig.toy.owner(owner as u32);
+                    let (from, to) = (index(owner as u32), index(1 - owner as u32));
+                    let nonce = nonces[owner];
+                    let body = Transfer { chain_id: CHAIN, token: Token::BITCOIN, from, nonce, to, amount: 1, fee: 0 };
+                    rig.ledger.add_transactions(&[Transaction::Transfer(Signed::sign(body, &key))]).expect("room");
+                    nonces[owner] += 1;
+                    let (applied, _) = rig.apply();
+                    assert!(applied.batch.rejected.is_empty(), "round {round}");
+                }
+            }
+            std::mem::swap(&mut rig.ledger, &mut idle);
+            let waiting = rig.ledger.transactions().expect("readable").len();
+            assert_eq!(waiting, if round < 2 { 0 } else { 2 }, "round {round}");
+            let (applied, payload) = rig.apply();
+            assert_eq!((applied.number, applied.batch.applied.len()), (round as u64, waiting));
+            rig.toy.anchor(&payload);
+            let events = rig.catch_up();
+            let [Event::Verified(batch)] = events.as_slice() else { panic!("{events:?}") };
+            anchored.push(batch.as_ref().clone());
+        }
+    }
 }
