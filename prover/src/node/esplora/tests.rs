@@ -223,6 +223,29 @@ fn coins_that_no_block_holds_are_not_taken() {
     assert_eq!(coins.iter().map(|coin| coin.outpoint).collect::<Vec<_>>(), [real], "once");
 }
 
+/// A block that takes no work can hold whatever the server likes.
+#[test]
+fn blocks_without_work_prove_no_coins() {
+    let (server, txids) = server();
+    let node = connect(&server);
+    let tip = server.chain().tip().clone();
+    let mut header = tip.header;
+    while header.validate_pow(header.target()).is_ok() {
+        header.nonce += 1;
+    }
+    let (honest, coinbase) = (tip.block_hash().to_string(), tip.txdata[0].compute_txid().to_string());
+    // The hash at the tip's height is the made-up one, by which its header and its first transaction are asked for.
+    let mut answers = [encode::serialize_hex(&header), coinbase].into_iter().cycle();
+    server.lie("/block", move |(status, body)| match status {
+        404 => (200, answers.next().expect("without end").into_bytes()),
+        _ if body == honest.as_bytes() => (200, header.block_hash().to_string().into_bytes()),
+        _ => (status, body),
+    });
+    let refused = node.unspent(&OutPoint::new(txids[0], 0)).expect_err("no work");
+    assert!(refused.to_string().contains("has no proof of work"), "{refused}");
+    assert!(is_answer_error(node.coins(&[anyone()])));
+}
+
 #[test]
 fn a_server_that_names_coins_without_end_is_asked_for_few() {
     let (server, _) = server();
