@@ -229,7 +229,7 @@ impl Restoration {
     }
 }
 
-/// Follows a rollup from its start to the source's tip and gathers what its ledger is made of.
+/// Follows a rollup from its start to the source's tip and gathers what its ledger is made of; each event goes to `observe` as well.
 ///
 /// # Errors
 /// [`RebuildError`].
@@ -237,11 +237,15 @@ pub fn restore(
     source: &dyn ChainSource,
     params: Params,
     program: Program,
+    mut observe: impl FnMut(&Event),
 ) -> Result<(Follower, Restoration), RebuildError> {
     let mut restoration = Restoration::new(&params);
     let mut follower = start(source, params, program)?;
     catch_up(source, &mut follower, |follower, event| match event {
-        Some(event) => restoration.apply(&event),
+        Some(event) => {
+            observe(&event);
+            restoration.apply(&event)
+        }
         None => restoration.settle(follower.headers().final_block().height),
     })?;
     Ok((follower, restoration))

@@ -153,7 +153,7 @@ fn follow_all(session: &Session, source: &Source) -> Result<(StoredFollower, Led
         // What the store has is not told again, and the ledger needs all of it.
         stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())).map_err(not_followed)?;
         let (params, program) = (session.params.clone(), session.program.clone());
-        let (_, restoration) = rebuild::restore(source.chain(), params, program).map_err(rebuild_failure)?;
+        let (_, restoration) = rebuild::restore(source.chain(), params, program, |_| ()).map_err(rebuild_failure)?;
         restoration
     };
     let ledger = Ledger::restore(&session.dir.ledger(), restoration, &[]).map_err(ledger_failure)?;

@@ -1,5 +1,7 @@
 //! `taproof rebuild`.
 
+mod comparison;
+
 use super::{
     Global,
     data_dir::{expect_absent, move_aside},
@@ -8,6 +10,7 @@ use super::{
     session::{NodeOptions, Session, ledger_failure, not_followed},
 };
 use clap::Args;
+use comparison::{Comparison, Tips};
 use serde::Serialize;
 use std::{fmt, fs, path::PathBuf};
 use taproof::{
@@ -16,9 +19,13 @@ use taproof::{
     rebuild::{self, RebuildError, Restoration},
 };
 use taproof_circuits::state::State;
-use taproof_verifier::{cell::Cell, follow::Follower};
+use taproof_verifier::{
+    cell::Cell,
+    follow::{Event, Follower},
+};
 
-/// Rebuilds the whole state from the chain alone, compares its root with the verified one, and restores the ledger if it is lost.
+/// Rebuilds the whole state from the chain alone, compares its root with the verified one and the ledger with it, and restores the
+/// ledger if it is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A ledger that is missing or damaged is made anew: the state, the number of the next batch, and what undoes batches that are not final.
@@ -26,10 +33,13 @@ The damaged file is moved aside, not deleted. Transactions that waited in it are
 never anchored is nowhere else, so keep the files of transactions. Artefacts of batches are not made again: those that are anchored
 need none, and the next `taproof batch` makes the others.
 
+An intact ledger is compared with the chain. One that is ahead by batches that are not anchored is fine, and one that is behind is brought
+up by `taproof batch`. One that contradicts what is final in it gives exit code 4, and needs --replace.
+
 Examples:
   taproof rebuild
   taproof rebuild --out state.json
-  taproof rebuild --replace        # where the chain has left what was final here")]
+  taproof rebuild --replace        # where the ledger contradicts the chain")]
 pub(crate) struct Rebuild {
     #[command(flatten)]
     node: NodeOptions,
@@ -43,8 +53,10 @@ pub(crate) struct Rebuild {
 
 /// What was found in the place of the ledger.
 enum Found {
-    /// One that opens, or that another process has open.
-    Intact,
+    /// One that opens.
+    Intact(Box<Ledger>),
+    /// One that another process has open.
+    InUse,
     /// Nothing.
     Missing,
     /// A file that is to be replaced, and why.
@@ -55,7 +67,8 @@ enum Found {
 #[derive(Serialize)]
 #[serde(tag = "ledger", rename_all = "snake_case")]
 enum LedgerReport {
-    Intact,
+    /// Another process has it open, so that it was not compared.
+    InUse,
     Restored {
         /// The number of the next batch.
         next_batch: u64,
@@ -66,6 +79,9 @@ enum LedgerReport {
         /// How many transactions wait again; none if the file that had them is missing or cannot be read.
         transactions_kept: Option<usize>,
     },
+    /// It was compared with the chain.
+    #[serde(untagged)]
+    Compared(Comparison),
 }
 
 #[derive(Serialize)]
@@ -82,18 +98,23 @@ struct RebuildReport {
 
 /// Rebuilds the state from the chain alone.
 pub(super) fn rebuilt(session: &Session, node: &NodeOptions, global: &Global) -> Result<(Follower, State)> {
-    let (follower, restoration) = restoration(session, node, global)?;
+    let (follower, restoration) = restoration(session, node, global, |_| ())?;
     let state = restoration.into_state().map_err(rebuild_failure)?;
     expect_root(&state, &follower)?;
     Ok((follower, state))
 }
 
 /// Reads all blocks of the rollup.
-fn restoration(session: &Session, node: &NodeOptions, global: &Global) -> Result<(Follower, Restoration)> {
+fn restoration(
+    session: &Session,
+    node: &NodeOptions,
+    global: &Global,
+    observe: impl FnMut(&Event),
+) -> Result<(Follower, Restoration)> {
     let source = session.source(node)?;
     let spinner = global.console().spinner("rebuilding the state");
     let (params, program) = (session.params.clone(), session.program.clone());
-    let restored = rebuild::restore(source.chain(), params, program).map_err(rebuild_failure)?;
+    let restored = rebuild::restore(source.chain(), params, program, observe).map_err(rebuild_failure)?;
     spinner.finish_and_clear();
     Ok(restored)
 }
@@ -125,9 +146,17 @@ impl Rebuild {
         let console = global.console().beside(&out);
         let session = Session::open(global)?;
         let found = self.find(&session)?;
-        let (follower, restoration) = restoration(&session, &self.node, global)?;
+        let mut tips = match &found {
+            Found::Intact(ledger) => Tips::of(ledger, &session.params)?,
+            _ => Tips::default(),
+        };
+        let (follower, restoration) = restoration(&session, &self.node, global, |event| tips.observe(event))?;
         let (ledger, state) = match found {
-            Found::Intact => (LedgerReport::Intact, restoration.into_state().map_err(rebuild_failure)?),
+            Found::Intact(ledger) => {
+                let compared = Comparison::new(&ledger, &tips, follower.tip())?;
+                (LedgerReport::Compared(compared), restoration.into_state().map_err(rebuild_failure)?)
+            }
+            Found::InUse => (LedgerReport::InUse, restoration.into_state().map_err(rebuild_failure)?),
             Found::Missing => replace(&session, &follower, restoration, None)?,
             Found::Unusable(fault) => replace(&session, &follower, restoration, Some(fault))?,
         };
@@ -153,15 +182,19 @@ impl Rebuild {
                 "{} accounts after {} batches\nroot verified  {}\nroot rebuilt   {}\n{}",
                 report.accounts, report.batches, report.root_verified, report.root_rebuilt, report.ledger
             )
-        })
+        })?;
+        match report.ledger {
+            LedgerReport::Compared(compared) => compared.expect_the_chains(),
+            _ => Ok(()),
+        }
     }
 
     /// Looks at the ledger. One of another rollup is none to be moved away.
     fn find(&self, session: &Session) -> Result<Found> {
         match Ledger::open(&session.dir.ledger(), session.params.chain_id) {
             Ok(_) if self.replace => Ok(Found::Unusable("it was to be replaced".to_owned())),
-            Ok(_) => Ok(Found::Intact),
-            Err(LedgerError::AlreadyOpen(_)) if !self.replace => Ok(Found::Intact),
+            Ok(ledger) => Ok(Found::Intact(Box::new(ledger))),
+            Err(LedgerError::AlreadyOpen(_)) if !self.replace => Ok(Found::InUse),
             Err(LedgerError::NotFound(_)) => Ok(Found::Missing),
             Err(error @ (LedgerError::NotALedger(_) | LedgerError::Corrupted(_) | LedgerError::Version { .. })) => {
                 Ok(Found::Unusable(error.to_string()))
@@ -180,14 +213,14 @@ fn replace(
     fault: Option<String>,
 ) -> Result<(LedgerReport, State)> {
     let (path, new) = (session.dir.ledger(), session.dir.new_ledger());
-    let salvaged = fault.as_ref().and_then(|_| Ledger::salvage(&path, follower.tip().batches));
     if new.exists() {
         // It is what a run that was interrupted was making.
         fs::remove_file(&new).or_exit_while(Exit::Failed, new.display().to_string())?;
     }
-    let waiting = salvaged.as_deref().unwrap_or_default();
-    let ledger = Ledger::restore(&new, restoration, waiting).map_err(ledger_failure)?;
+    let mut ledger = Ledger::restore(&new, restoration, &[]).map_err(ledger_failure)?;
     let (next_batch, state) = (ledger.next_batch(), ledger.state().clone());
+    let salvaged = fault.as_ref().and_then(|_| Ledger::salvage(&path, &state));
+    ledger.add_transactions(salvaged.as_deref().unwrap_or_default()).map_err(ledger_failure)?;
     drop(ledger);
     if let Err(failure) = expect_root(&state, follower) {
         fs::remove_file(&new).or_exit_while(Exit::Failed, new.display().to_string())?;
@@ -201,8 +234,12 @@ fn replace(
 
 impl fmt::Display for LedgerReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Restored { next_batch, fault, moved_to, transactions_kept } = self else {
-            return write!(f, "ledger         intact");
+        let (next_batch, fault, moved_to, transactions_kept) = match self {
+            Self::InUse => return write!(f, "ledger         in use by another process, and not compared"),
+            Self::Compared(compared) => return write!(f, "{compared}"),
+            Self::Restored { next_batch, fault, moved_to, transactions_kept } => {
+                (next_batch, fault, moved_to, transactions_kept)
+            }
         };
         write!(f, "ledger         restored; batch {next_batch} is next")?;
         if let Some((fault, moved_to)) = fault.as_ref().zip(moved_to.as_ref()) {

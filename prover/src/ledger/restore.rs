@@ -8,7 +8,8 @@ use super::{
 use crate::rebuild::Restoration;
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use std::{collections::BTreeMap, path::Path};
-use taproof_circuits::transaction::Transaction;
+use taproof_circuits::{state::State, transaction::Transaction};
+use taproof_verifier::cell::Cell;
 
 impl Ledger {
     /// Makes a new ledger that stands where the chain does: the state, what undoes the batches that are not final, and transactions
@@ -27,9 +28,10 @@ impl Ledger {
         ledger.name(unnamed)
     }
 
-    /// What a ledger's file still tells of transactions, in the order they came: those that wait, and those of its batches from
-    /// `first_batch` on. `None` if the file is too damaged to be read, or is no ledger.
-    pub fn salvage(path: &Path, first_batch: u64) -> Option<Vec<Transaction>> {
+    /// What a ledger's file still tells of transactions, in the order they came: those that wait, and those of its batches that may be
+    /// taken back, whether the chain has another batch of the number or none. Those of the batches whose nonce is used up in the
+    /// chain's state are done with. `None` if the file is too damaged to be read, or is no ledger.
+    pub fn salvage(path: &Path, chain: &State) -> Option<Vec<Transaction>> {
         if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
             return None;
         }
@@ -39,9 +41,16 @@ impl Ledger {
         let transaction = database.begin_read().ok()?;
         let mut found = waiting(&transaction)?;
         // What cannot be read of the batches is lost alone.
-        found.extend(applied(&transaction, first_batch).unwrap_or_default());
+        let applied = applied(&transaction).unwrap_or_default();
+        found.extend(applied.into_iter().filter(|(_, transaction)| !is_used_up(transaction, chain)));
         Some(found.into_values().collect())
     }
+}
+
+/// Whether the account that pays has come past the transaction's nonce.
+fn is_used_up(transaction: &Transaction, chain: &State) -> bool {
+    let payment = transaction.payment();
+    matches!(chain.tree().get(payment.from), Cell::Account(account) if account.nonce > payment.nonce)
 }
 
 fn waiting(transaction: &ReadTransaction) -> Option<BTreeMap<u64, Transaction>> {
@@ -50,9 +59,9 @@ fn waiting(transaction: &ReadTransaction) -> Option<BTreeMap<u64, Transaction>> 
     Some(entries.filter_map(|(number, bytes)| Some((number.value(), decode(bytes.value())?))).collect())
 }
 
-fn applied(transaction: &ReadTransaction, first_batch: u64) -> Option<BTreeMap<u64, Transaction>> {
+fn applied(transaction: &ReadTransaction) -> Option<BTreeMap<u64, Transaction>> {
     let table = transaction.open_table(UNDO).ok()?;
-    let undos = table.range(first_batch..).ok()?.flatten();
+    let undos = table.range(0..).ok()?.flatten();
     let undos = undos.filter_map(|(_, undo)| tables::decode::<Undo>(undo.value()).ok());
     let transactions = undos.flat_map(|undo| undo.transactions);
     Some(transactions.filter_map(|(number, bytes)| Some((number, decode(&bytes)?))).collect())
