@@ -3,6 +3,7 @@
 //!
 //! Both leave the changes open until [`State::commit`] or [`State::rollback`], so that a caller can store them first.
 
+mod admission;
 mod cut;
 mod replay;
 mod slot;
@@ -21,6 +22,7 @@ use taproof_verifier::{
     cell::{Account, Cell, CellIndex, ChainId, Depth, Token},
 };
 
+pub use admission::{Admission, AdmissionError};
 pub use cut::{Batch, DepositStop, ExitStop, Plan, PlanError, Rejected, Slots};
 pub use replay::{PostedChunk, ReplayError};
 
@@ -50,13 +52,16 @@ pub enum Refusal {
     /// Its fee.
     #[error(transparent)]
     Fee(#[from] FeeError),
+    /// It is not taken, whatever the state.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
 }
 
 impl Refusal {
     /// Whether the same transaction may be accepted once the state has moved on.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Deposit(_) => false,
+            Self::Deposit(_) | Self::Admission(_) => false,
             Self::Transfer(error) => error.may_pass(),
             Self::Open(error) => error.may_pass(),
             Self::Withdraw(error) => error.may_pass(),

@@ -13,7 +13,7 @@ use taproof_verifier::{
     cell::{ChainId, Depth},
     exit::Refutation,
     headers::BlockId,
-    payload::{Chunk, Header, PAYLOAD_LENGTH_MAX, Payload, PayloadError, PayloadHash},
+    payload::{Chunk, Header, PAYLOAD_LENGTH_MAX, Payload, PayloadError, PayloadHash, encoded_length},
     program::ProgramId,
     serde_form,
 };
@@ -126,6 +126,14 @@ impl BatchFile {
         &self.refutations
     }
 
+    /// The length of the batch's payload, known before anything is proven.
+    ///
+    /// # Errors
+    /// [`PayloadError`], if the batch fits no payload.
+    pub fn payload_length(&self) -> Result<usize, PayloadError> {
+        payload_length(&self.chunks, &self.refutations)
+    }
+
     /// Joins the batch with the proofs of its chunks, in order.
     ///
     /// # Errors
@@ -159,6 +167,12 @@ impl BatchFile {
         let chunks = self.chunks.iter().zip(proven).map(chunk).collect();
         ProvenBatch::new(Payload::with_refutations(header, chunks, self.refutations.clone())?)
     }
+}
+
+/// The length of the payload that chunks and refutations make, whatever their proofs.
+pub(crate) fn payload_length(chunks: &[ChunkWitness], refutations: &[Refutation]) -> Result<usize, PayloadError> {
+    let posted = |chunk: &ChunkWitness| (chunk.statement.circuit.slots, chunk.records());
+    encoded_length(&chunks.iter().map(posted).collect::<Vec<_>>(), refutations)
 }
 
 impl Serialize for BatchFile {
@@ -272,7 +286,13 @@ mod tests {
         let mut state = State::new(ChainId(7), Depth::new(2).unwrap());
         let two = NonZeroU16::new(2).unwrap();
         let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
-        let plan = Plan { height_blocks: 9, slots, operators: Default::default(), chunks_max: 8 };
+        let plan = Plan {
+            height_blocks: 9,
+            slots,
+            operators: Default::default(),
+            chunks_max: 8,
+            admission: Default::default(),
+        };
         let deposit = |seed| Deposit { amount_sat: 5, owner: *SecretKey::from_seed(&[seed; 32]).public() };
         let batch = state.apply(&plan, &[1, 2, 3].map(deposit), &[]).unwrap();
         let header = BatchHeader {

@@ -13,7 +13,7 @@ pub use rollup::Anchored;
 
 use crate::{
     anchor::{AnchorError, FeeRate},
-    batch::BatchError,
+    batch::{BatchError, payload_length},
     follow::FollowError,
     key_ring::{self, KeyRing, KeyRingError},
     node::{MineError, NodeError},
@@ -268,6 +268,7 @@ fn apply(rollup: &mut Rollup, workload: &Workload, options: &DemoOptions) -> Res
         slots: options.slots,
         operators: [(Token::BITCOIN, CellIndex::default())].into(),
         chunks_max: CHUNKS_MAX,
+        admission: Default::default(),
     };
     let mut state = State::new(CHAIN_ID, options.depth);
     let deposits: Vec<_> = rollup.pending_deposits().collect();
@@ -275,7 +276,8 @@ fn apply(rollup: &mut Rollup, workload: &Workload, options: &DemoOptions) -> Res
     if let Some(rejected) = batch.rejected.first() {
         return Err(DemoError::Rejected { position: rejected.position, reason: rejected.reason });
     }
-    if !batch.left_over.is_empty() || batch.deposits_applied < deposits.len() {
+    let is_left_out = !batch.left_over.is_empty() || batch.deposits_applied < deposits.len();
+    if is_left_out || payload_length(&batch.chunks, &[]).is_err() {
         return Err(DemoError::BatchFull);
     }
     state.commit();

@@ -6,10 +6,38 @@
 //! other's outputs. Neither circuits nor keys depend on them: a statement names the number, a program does not.
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
-use taproof_verifier::{cell::ChainId, envelope::Magic, follow::Params};
+use taproof_circuits::state::Slots;
+use taproof_verifier::{
+    cell::ChainId,
+    envelope::Magic,
+    exit::EXITS_ENOUGH,
+    follow::{Params, deposits_enough},
+    payload::SLOTS_MAX,
+};
 
 /// What is put before the parameters when they are hashed.
 const TAG: &[u8] = b"taproof v1 rollup identity";
+
+/// What the rules can demand of one batch has more slots than a payload may have: a batch that everybody has to make
+/// could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what the rules can demand of one batch has {found} slots, more than the {SLOTS_MAX} of a payload")]
+pub struct TooManySlots {
+    /// The slots of the most deposits and exits that a batch can be asked for.
+    pub found: usize,
+}
+
+/// Checks that circuits of so many slots can do in one batch what the rules can demand of it: the most deposits, in
+/// full chunks, and the most exits, each in a chunk of its own, as where the operator cannot take its fee.
+///
+/// # Errors
+/// [`TooManySlots`].
+pub fn check_slots(slots: &Slots) -> Result<(), TooManySlots> {
+    let deposit = slots.deposit.get();
+    let deposits = deposits_enough(deposit).next_multiple_of(usize::from(deposit));
+    let found = deposits + EXITS_ENOUGH * usize::from(slots.withdraw.get());
+    if found > SLOTS_MAX { Err(TooManySlots { found }) } else { Ok(()) }
+}
 
 /// A rollup's number and marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +94,7 @@ impl RollupIdentity {
 mod tests {
     use super::*;
     use bitcoin::{BlockHash, Network, XOnlyPublicKey};
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, num::NonZeroU16};
     use taproof_verifier::{bridge::Bridge, cell::Depth, headers::BlockId, program::ProgramId};
 
     fn params() -> Params {
@@ -92,6 +120,20 @@ mod tests {
             key("c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5"),
         ];
         Bridge::new(threshold, keys.to_vec(), refund_delay_blocks, deposit_min_sat).unwrap()
+    }
+
+    #[test]
+    fn slots_that_no_batch_could_use_for_what_it_must_hold_are_refused() {
+        let check = |deposit, withdraw| {
+            let [deposit, withdraw, one] = [deposit, withdraw, 1].map(|slots| NonZeroU16::new(slots).unwrap());
+            check_slots(&Slots { deposit, transfer: one, open: one, withdraw })
+        };
+        assert_eq!(check(20, 6), Ok(()));
+        // 64 exits in chunks of 1,984 slots leave room for 4,096 deposits in full chunks, and for no more.
+        assert_eq!(check(4_096, 1_984), Ok(()));
+        assert_eq!(check(4_096, 1_985), Err(TooManySlots { found: SLOTS_MAX + 64 }));
+        assert_eq!(check(4_097, 1_984), Err(TooManySlots { found: SLOTS_MAX + 1 }));
+        assert!(check(u16::MAX, u16::MAX).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod apply;
 mod error;
 mod restore;
+mod room;
 mod tables;
 mod take_over;
 mod undo;
@@ -24,7 +25,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use tables::{ARTEFACTS, CELLS, DEPOSITS, EXITS, FORMAT, Head, TRANSACTIONS, UNDO};
+use tables::{ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, FORMAT, Head, TRANSACTIONS, UNDO};
 use taproof_circuits::{
     state::{Batch, Refusal, State},
     transaction::{Deposit, Transaction},
@@ -255,32 +256,37 @@ impl Ledger {
         table.iter()?.map(|entry| tables::decode(entry?.1.value())).collect()
     }
 
-    /// Replaces the exit requests by those that wait on the chain now, in their order.
+    /// Replaces the exit requests by those that wait on the chain after its first `batches` batches, in their order.
+    /// What these settled is the chain's to say: of two batches of one root, the one that got in may have settled
+    /// less than the ledger's.
     ///
     /// # Errors
     /// [`LedgerError::TooMany`], [`LedgerError::MustReopen`] and those of the disk.
-    pub fn set_exits(&mut self, exits: &[ScannedExit]) -> Result<(), LedgerError> {
+    pub fn set_exits(&mut self, exits: &[ScannedExit], batches: u64) -> Result<(), LedgerError> {
         if exits.len() as u64 > EXITS_MAX {
             return Err(LedgerError::TooMany { what: "exit requests", count_max: EXITS_MAX });
         }
+        let next_batch = self.head.next_batch;
         self.write(|transaction| {
             let mut table = transaction.open_table(EXITS)?;
             table.retain(|_, _| false)?;
             for exit in exits {
                 table.insert(exit.index, tables::encode(exit).as_slice())?;
             }
+            transaction.open_table(EXITS_AFTER)?.insert((), batches.min(next_batch))?;
             Ok(())
         })
     }
 
-    /// The exit requests that wait and that no batch which may still be taken back has served or refuted, in their order.
+    /// The exit requests that wait on the chain and that no batch which is not there yet serves or refutes, in their
+    /// order.
     ///
     /// # Errors
     /// [`LedgerError::Corrupted`] and those of the disk.
     pub fn exits(&self) -> Result<Vec<ScannedExit>, LedgerError> {
         let transaction = self.database.begin_read()?;
         let mut settled = Vec::new();
-        for entry in transaction.open_table(UNDO)?.iter()? {
+        for entry in transaction.open_table(UNDO)?.range(tables::exits_after(&transaction)?..)? {
             settled.extend(tables::decode::<Undo>(entry?.1.value())?.exits);
         }
         let table = transaction.open_table(EXITS)?;

@@ -169,7 +169,13 @@ pub(crate) fn deposit_chunks(count: u8) -> Vec<ChunkWitness> {
     let mut state = State::new(ChainId(7), Depth::new(1).expect("a legal depth"));
     let one = NonZeroU16::MIN;
     let slots = Slots { deposit: one, transfer: one, open: one, withdraw: one };
-    let plan = Plan { height_blocks: 100, slots, operators: Default::default(), chunks_max: usize::from(count) };
+    let plan = Plan {
+        height_blocks: 100,
+        slots,
+        operators: Default::default(),
+        chunks_max: usize::from(count),
+        admission: Default::default(),
+    };
     let deposit = |seed| Deposit { amount_sat: 5000, owner: *SecretKey::from_seed(&[seed; 32]).public() };
     let deposits: Vec<Deposit> = (1..=count).map(deposit).collect();
     state.apply(&plan, &deposits, &[]).expect("a plan without operators").chunks

@@ -188,6 +188,7 @@ impl ToyRollup {
             slots: Slots { deposit: slots, transfer: slots, open: slots, withdraw: slots },
             operators: BTreeMap::from([(Token::BITCOIN, CellIndex::default())]),
             chunks_max: 100,
+            admission: Default::default(),
         };
         let batch = self.state.apply(&plan, deposits, transactions).expect("the operator lies in the tree");
         assert!(batch.rejected.is_empty() && batch.deposit_stop.is_none(), "{:?}", batch.rejected);

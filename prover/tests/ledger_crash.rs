@@ -52,7 +52,7 @@ fn depth() -> Depth {
 fn plan() -> Plan {
     let two = NonZeroU16::new(2).expect("not zero");
     let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
-    Plan { height_blocks: 0, slots, operators: BTreeMap::new(), chunks_max: 100 }
+    Plan { height_blocks: 0, slots, operators: BTreeMap::new(), chunks_max: 100, admission: Default::default() }
 }
 
 fn open_or_create(path: &Path) -> Result<Ledger, LedgerError> {

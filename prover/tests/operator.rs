@@ -9,9 +9,20 @@ use scene::{Scene, alter};
 use serde_json::Value;
 use std::{
     fs,
+    num::NonZeroU16,
     process::{Command, Output},
 };
-use taproof::{founding::RollupIdentity, node::EmbeddedNode};
+use taproof::{
+    artefact,
+    batch::{BatchFile, BatchHeader},
+    founding::RollupIdentity,
+    node::EmbeddedNode,
+};
+use taproof_circuits::{
+    schnorr::SecretKey,
+    state::{Plan, Slots, State},
+    transaction::Deposit,
+};
 
 const SETUP: [&str; 9] = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
 
@@ -52,6 +63,43 @@ fn a_rollup_starts_at_a_final_block() {
         assert!(text.contains("taproof bridge refund"), "{kept}: {text}");
         let _ = fs::remove_file(scene.path("rollup/chain.redb"));
     }
+}
+
+#[test]
+fn what_no_payload_holds_is_refused_before_it_is_proven() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    let slots = ["setup", "--depth", "2", "--slots", "1", "--withdraw-slots", "2000"];
+    assert!(scene.failure(3, &slots).contains("more than the 131072 of a payload"));
+    scene.report(&SETUP);
+    // So many chunks are too long without any record. No ledger makes such a batch.
+    let params = scene.params();
+    let mut state = State::new(params.chain_id, params.genesis_depth);
+    let one = NonZeroU16::MIN;
+    let slots = Slots { deposit: one, transfer: one, open: one, withdraw: one };
+    let plan = Plan {
+        height_blocks: params.start.height,
+        slots,
+        operators: Default::default(),
+        chunks_max: 3_000,
+        admission: Default::default(),
+    };
+    let owner = *SecretKey::from_seed(&[1; 32]).public();
+    let batch = state.apply(&plan, &vec![Deposit { amount_sat: 1, owner }; 2_300], &[]).unwrap();
+    let header = BatchHeader {
+        chain_id: params.chain_id,
+        number: 0,
+        depth: batch.depth,
+        root_before: batch.root_before,
+        root_after: batch.root_after,
+        reference: params.start,
+        deposits_consumed: 2_300,
+        program_id: params.program_id,
+    };
+    let file = BatchFile::new(header, batch.chunks).unwrap();
+    artefact::write(&scene.path("long.batch"), &file).unwrap();
+    let error = scene.failure(3, &["prove", "long.batch"]);
+    assert!(error.contains("no payload holds the batch") && error.contains("of the longest payload"), "{error}");
 }
 
 #[test]
@@ -194,11 +242,20 @@ fn fees_go_to_the_operators_own_cell_or_to_the_one_that_is_named() {
 
     // Without fees nobody is needed; a cell that is named is used.
     fs::remove_file(&words).unwrap();
-    let free = ["tx", "transfer", "--from", "0", "--to", "1", "--amount", "1"];
-    scene.report(&[&free[..], &user, &["--add-to", "free.json"]].concat());
-    let report = scene.report(&["batch", "--reference-depth", "1", "free.json"]);
+    let paid = ["tx", "transfer", "--from", "0", "--to", "1", "--amount", "1"];
+    scene.report(&[&paid[..], &user, &["--fee", "0", "--add-to", "free.json"]].concat());
+    let free = ["batch", "--reference-depth", "1", "free.json"];
+    let rejected = scene.run(&free);
+    assert_eq!(rejected.status.code(), Some(4));
+    let text = String::from_utf8(rejected.stdout).unwrap();
+    assert!(text.contains("a fee of 0 sat, where the batch takes 1 or more"), "{text}");
+    let report = scene.report(&[&free[..], &["--fee-min", "0"]].concat());
     assert_eq!((&report["applied"], &report["operator"]), (&1.into(), &Value::Null));
-    scene.report(&[&free[..], &user, &["--fee", "2", "--add-to", "named.json"]].concat());
+    // What says nothing of a fee pays what a batch takes.
+    scene.report(&[&paid[..], &user, &["--add-to", "least.json"]].concat());
+    let report = scene.report(&["batch", "--reference-depth", "1", "least.json", "--operator", "1"]);
+    assert_eq!((&report["applied"], &report["operator"]), (&1.into(), &1.into()));
+    scene.report(&[&paid[..], &user, &["--fee", "2", "--add-to", "named.json"]].concat());
     let report = scene.report(&["batch", "--reference-depth", "1", "named.json", "--operator", "1"]);
     assert_eq!((&report["applied"], &report["operator"]), (&1.into(), &1.into()));
 }

@@ -36,6 +36,9 @@ pub const HEADER_LENGTH: usize = 1 + 4 + 8 + 32 + 32 + 32 + 1 + 4 + 32 + 8 + 32 
 /// Bytes of a chunk's header.
 pub const CHUNK_HEADER_LENGTH: usize = 1 + 2 + 2 + 4 + 4 + 32;
 
+/// Bytes of a chunk without its records: its header and its proof.
+pub const CHUNK_LENGTH: usize = CHUNK_HEADER_LENGTH + Proof::LENGTH;
+
 /// The most cells that a payload can show to refute exit requests.
 pub const REFUTATIONS_MAX: usize = EXITS_ENOUGH;
 
@@ -211,13 +214,9 @@ impl Payload {
     /// [`PayloadError::TooLong`].
     pub fn encode(&self) -> Result<Vec<u8>, PayloadError> {
         let records: Vec<_> = self.chunks.iter().map(|chunk| &chunk.records).collect();
-        let mut columns = codec::columns(&records);
-        self.refutations.iter().for_each(|refutation| refutation.write(&mut columns));
+        let columns = columns(&records, &self.refutations);
         let compressed = codec::deflate(&columns);
-        let length = HEADER_LENGTH + self.chunks.len() * (CHUNK_HEADER_LENGTH + Proof::LENGTH) + compressed.len();
-        if length > PAYLOAD_LENGTH_MAX {
-            return Err(PayloadError::TooLong(length));
-        }
+        let length = check_length(self.chunks.len(), &compressed)?;
         let mut bytes = Vec::with_capacity(length);
         self.header.write(&mut bytes);
         bytes.extend((self.chunks.len() as u16).to_le_bytes());
@@ -249,7 +248,7 @@ impl Payload {
         let compressed_length = u32::from_le_bytes(reader.array()?) as usize;
         check_chunk_count(chunk_count)?;
         check_refutation_count(refutation_count)?;
-        let lengths = chunk_count * (CHUNK_HEADER_LENGTH + Proof::LENGTH);
+        let lengths = chunk_count * CHUNK_LENGTH;
         if reader.0.len().checked_sub(lengths) != Some(compressed_length) {
             return Err(PayloadError::Length);
         }
@@ -281,6 +280,36 @@ impl Payload {
         let chunks = chunk_headers.into_iter().zip(records).zip(proofs).map(chunk).collect();
         Self::with_refutations(header, chunks, refutations)
     }
+}
+
+/// The length that [`Payload::encode`] gives chunks of so many slots and these records, with cells shown to refute
+/// exit requests: it depends on neither header nor proofs, so it is known before anything is proven.
+///
+/// # Errors
+/// [`PayloadError`] for what exceeds the limits of a payload, as [`Payload::with_refutations`] and [`Payload::encode`].
+pub fn encoded_length(chunks: &[(u16, Records)], refutations: &[Refutation]) -> Result<usize, PayloadError> {
+    check_chunk_count(chunks.len())?;
+    check_slots(chunks.iter().map(|(slots, _)| *slots))?;
+    if let Some(chunk) = chunks.iter().position(|(slots, records)| records.len() > usize::from(*slots)) {
+        let (slots, records) = (chunks[chunk].0, chunks[chunk].1.len());
+        return Err(PayloadError::RecordCount { chunk, records, slots });
+    }
+    check_refutation_count(refutations.len())?;
+    let records: Vec<_> = chunks.iter().map(|(_, records)| records).collect();
+    check_length(chunks.len(), &codec::deflate(&columns(&records, refutations)))
+}
+
+/// What is compressed: the records in columns, then the refutations.
+fn columns(records: &[&Records], refutations: &[Refutation]) -> Vec<u8> {
+    let mut columns = codec::columns(records);
+    refutations.iter().for_each(|refutation| refutation.write(&mut columns));
+    columns
+}
+
+/// The length of a payload of so many chunks, unless it is too long.
+fn check_length(chunk_count: usize, compressed: &[u8]) -> Result<usize, PayloadError> {
+    let length = HEADER_LENGTH + chunk_count * CHUNK_LENGTH + compressed.len();
+    if length > PAYLOAD_LENGTH_MAX { Err(PayloadError::TooLong(length)) } else { Ok(length) }
 }
 
 impl Header {

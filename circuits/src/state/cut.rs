@@ -7,7 +7,7 @@
 
 mod exits;
 
-use super::{FeeError, Refusal, State, slot::SlotKind};
+use super::{FeeError, Refusal, State, admission::Admission, slot::SlotKind};
 use crate::{
     account::{Rollup, credit},
     cap::MerkleCap,
@@ -25,6 +25,7 @@ use std::{
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Cell, CellIndex, Depth, Token},
+    payload::SLOTS_MAX,
     record::{DepositRecord, Kind},
     statement::{CircuitId, Context, Statement},
 };
@@ -71,6 +72,8 @@ pub struct Plan {
     pub operators: BTreeMap<Token, CellIndex>,
     /// The most chunks.
     pub chunks_max: usize,
+    /// Which transactions are taken at all.
+    pub admission: Admission,
 }
 
 /// Why a plan cannot be followed.
@@ -103,8 +106,8 @@ pub enum DepositStop {
     /// No cell is empty: the tree must grow first.
     #[error("no cell is left for a new account, the tree must grow")]
     TreeFull,
-    /// The plan allows no more chunks.
-    #[error("the batch has as many chunks as it may")]
+    /// The plan allows no more chunks, or a payload no more slots.
+    #[error("the batch has as many chunks or slots as it may")]
     ChunksMax,
 }
 
@@ -112,8 +115,8 @@ pub enum DepositStop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExitStop {
-    /// The plan allows no more chunks.
-    #[error("the batch has as many chunks as it may")]
+    /// The plan allows no more chunks, or a payload no more slots.
+    #[error("the batch has as many chunks or slots as it may")]
     ChunksMax,
     /// The state cannot serve it.
     #[error(transparent)]
@@ -145,6 +148,8 @@ pub struct Batch {
     pub rejected: Vec<Rejected>,
     /// The positions of the transactions that the batch had no room for.
     pub left_over: Vec<usize>,
+    /// Whether a transaction was turned away because no further chunk had room.
+    pub is_full: bool,
 }
 
 impl State {
@@ -189,11 +194,13 @@ impl State {
             applied: Vec::new(),
             rejected: Vec::new(),
             reasons: HashMap::new(),
+            slots: 0,
+            turned_away: false,
         };
         let (exits_applied, exit_stop) = cutter.serve_exits(exits);
         let (deposits_applied, deposit_stop) = cutter.credit_deposits(deposits);
         let left_over = cutter.apply_all(transactions);
-        let Cutter { chunks, applied, mut rejected, .. } = cutter;
+        let Cutter { chunks, applied, mut rejected, turned_away: is_full, .. } = cutter;
         rejected.sort_by_key(|rejected| rejected.position);
         let root_after = self.root();
         Ok(Batch {
@@ -208,6 +215,7 @@ impl State {
             applied,
             rejected,
             left_over,
+            is_full,
         })
     }
 }
@@ -226,6 +234,10 @@ struct Cutter<'a> {
     rejected: Vec<Rejected>,
     /// Why a transaction that waits was refused last.
     reasons: HashMap<usize, Refusal>,
+    /// The slots of the chunks, used or not.
+    slots: usize,
+    /// Whether a transaction found no room.
+    turned_away: bool,
 }
 
 /// A chunk that is being filled.
@@ -261,7 +273,7 @@ impl Cutter<'_> {
         let mut stop = None;
         let mut count = 0;
         for deposit in deposits {
-            if filling.slots.is_empty() && self.is_full() {
+            if filling.slots.is_empty() && self.is_full(Kind::Deposit) {
                 stop = Some(DepositStop::ChunksMax);
                 break;
             }
@@ -318,6 +330,10 @@ impl Cutter<'_> {
         let mut transfers: Queues<'_, Transfer> = BTreeMap::new();
         let mut withdraws: Queues<'_, Withdraw> = BTreeMap::new();
         for (position, transaction) in transactions.iter().enumerate() {
+            if let Err(error) = self.plan.admission.check(transaction) {
+                self.rejected.push(Rejected { position, reason: error.into() });
+                continue;
+            }
             let token = transaction.payment().token;
             match transaction {
                 Transaction::Open(signed) => opens.entry(token).or_default().push_back((position, signed)),
@@ -364,7 +380,8 @@ impl Cutter<'_> {
             let applied_before = self.applied.len();
             for _ in 0..queue.len() {
                 let Some((position, signed)) = queue.pop_front() else { break };
-                if filling.slots.is_empty() && self.is_full() {
+                if filling.slots.is_empty() && self.is_full(K::KIND) {
+                    self.turned_away = true;
                     // It had its turn in no chunk, so nothing is known against it.
                     self.reasons.remove(&position);
                     queue.push_back((position, signed));
@@ -449,11 +466,14 @@ impl Cutter<'_> {
             data_digest: slots.records().digest(count).expect("a chunk is closed when its slots are full"),
             context: Context { height_blocks: self.plan.height_blocks, token, operator },
         };
+        self.slots += usize::from(count);
         self.chunks.push(ChunkWitness { statement, cap, slots, operator: operator_update });
     }
 
-    fn is_full(&self) -> bool {
-        self.chunks.len() >= self.plan.chunks_max
+    /// Whether there is no room for a further chunk of a kind.
+    fn is_full(&self, kind: Kind) -> bool {
+        let slots = self.slots + usize::from(self.plan.slots.of(kind).get());
+        self.chunks.len() >= self.plan.chunks_max || slots > SLOTS_MAX
     }
 }
 

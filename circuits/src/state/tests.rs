@@ -35,7 +35,13 @@ fn deposit(number: u8, amount_sat: u64) -> Deposit {
 fn plan() -> Plan {
     let two = NonZeroU16::new(2).expect("not zero");
     let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
-    Plan { height_blocks: 800_000, slots, operators: BTreeMap::from([(Token::BITCOIN, index(0))]), chunks_max: 1000 }
+    Plan {
+        height_blocks: 800_000,
+        slots,
+        operators: BTreeMap::from([(Token::BITCOIN, index(0))]),
+        chunks_max: 1000,
+        admission: Default::default(),
+    }
 }
 
 fn transfer(number: u8, from: u32, nonce: u32, to: u32, amount: u64, fee: u64) -> Transaction {

@@ -46,7 +46,13 @@ impl Transfers {
         let mut state = State::new(chain_id, depth);
         let count = NonZeroU16::new(slots).expect("a chunk has slots");
         let slots_of_kinds = Slots { deposit: count, transfer: count, open: count, withdraw: count };
-        let plan = Plan { height_blocks: 1, slots: slots_of_kinds, operators: Default::default(), chunks_max: 10 };
+        let plan = Plan {
+            height_blocks: 1,
+            slots: slots_of_kinds,
+            operators: Default::default(),
+            chunks_max: 10,
+            admission: Default::default(),
+        };
         let deposits = [0, 1].map(|i: usize| Deposit { amount_sat: 1 << 40, owner: *keys[i].public() });
         state.apply(&plan, &deposits, &[]).expect("a plan without operators");
         let cells: [CellIndex; 2] =

@@ -21,15 +21,19 @@ use taproof::{
     ledger::{AppliedBatch, Ledger, LedgerError, ScannedDeposit},
 };
 use taproof_circuits::{
-    state::Plan,
+    state::{Admission, Plan},
     transaction::{Deposit, Transaction},
 };
 use taproof_verifier::{
     cell::{CellIndex, Token},
-    exit::Outcome,
+    exit::{Outcome, PAYOUT_MIN_SAT},
     follow::{Event, Follower},
     headers::BlockId,
 };
+
+/// The least fee that a batch takes if it is told nothing else, and that `taproof tx` pays then. Free transactions
+/// would let anybody fill batches at no cost; what a payment costs on Bitcoin varies too much for a default.
+pub(crate) const FEE_MIN_SAT: u64 = 1;
 
 /// Applies exits, deposits and transactions, and cuts them into the chunks of the next batch.
 #[derive(Debug, Args)]
@@ -40,7 +44,7 @@ own.
 
 Examples:
   taproof batch payments.json more.json
-  taproof batch payments.json --operator 7
+  taproof batch payments.json --operator 7 --fee-min 20
   taproof batch --reference-depth 1      # on a regtest chain that nobody reorganises")]
 pub(crate) struct BatchCommand {
     /// Files of transactions, as `taproof tx` and `taproof import-block` write them.
@@ -51,6 +55,10 @@ pub(crate) struct BatchCommand {
     operator: Option<CellIndex>,
     #[command(flatten)]
     wallet: WalletOptions,
+    /// The least fee that a transaction pays: one that pays less is rejected. Where not all find room, those that pay
+    /// most go first.
+    #[arg(long, default_value_t = FEE_MIN_SAT, value_name = "SAT")]
+    fee_min: u64,
     /// The most chunks of the batch.
     #[arg(long, default_value_t = 256, value_name = "N")]
     chunks_max: usize,
@@ -81,7 +89,7 @@ impl BatchCommand {
         }
         take_deposits(&mut ledger, &follower)?;
         let exits: Vec<_> = follower.pending_exits().copied().collect();
-        ledger.set_exits(&exits).map_err(ledger_failure)?;
+        ledger.set_exits(&exits, follower.tip().batches).map_err(ledger_failure)?;
         let new = not_waiting(&ledger, given)?;
         let depth = ledger.state().depth();
         let reference = reference(&follower, &ledger, self.reference_depth)?;
@@ -91,6 +99,7 @@ impl BatchCommand {
             slots: session.slots(depth)?,
             operators: Default::default(),
             chunks_max: self.chunks_max,
+            admission: Admission { fee_min_sat: self.fee_min, payout_min_sat: PAYOUT_MIN_SAT },
         };
         let operator = self.operator_of(&ledger, &plan, void_below, &new, global)?;
         plan.operators.extend(operator.map(|cell| (Token::BITCOIN, cell)));
@@ -119,6 +128,7 @@ impl BatchCommand {
             exits_served: count(Outcome::Served),
             exits_refuted: count(Outcome::Refuted),
             deposits: applied.batch.deposits_applied,
+            deposits_waiting: deposits_due(&ledger, &plan)?,
             applied: applied.batch.applied.len(),
             rejected: malformed.into_iter().chain(rejected).collect(),
             waiting: applied.batch.left_over.len(),
@@ -199,6 +209,13 @@ fn waits(follower: &Follower, reference: BlockId, depth_blocks: u32) -> Vec<Wait
     let deposits = deposits.map(|scanned| wait("deposit", scanned.deposit.amount_sat, scanned.height));
     let exits = follower.pending_exits().filter(|exit| exit.height > reference.height);
     deposits.chain(exits.map(|exit| wait("exit", exit.request.record().amount, exit.height))).collect()
+}
+
+/// How many deposits that are deep enough the last batch left for the next: it credits as many as the rules can ask
+/// for.
+fn deposits_due(ledger: &Ledger, plan: &Plan) -> Result<usize> {
+    let deposits = ledger.deposits().map_err(ledger_failure)?;
+    Ok(deposits.iter().take_while(|deposit| deposit.height_blocks <= plan.height_blocks).count())
 }
 
 /// Takes over what others anchored, if anything; gives how many batches that were, and a follower of what was read.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::num::NonZeroU16;
 use taproof::{
     bridge::signer_key::{SignerKey, SignerKeys},
-    founding::RollupIdentity,
+    founding::{RollupIdentity, check_slots},
     key_ring::{self, KeyRing, KeyRingError},
     ledger::Ledger,
     output_file::{Access, write_file},
@@ -175,7 +175,16 @@ impl Setup {
         let source = self.node.open(&dir, network, wallet.poster_key(0)?.script_pubkey())?;
         let start = self.start_block(&source)?;
         let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
-        let ring = self.keys(global, depth, network)?;
+        let slots = Slots {
+            deposit: self.deposit_slots,
+            transfer: self.slots,
+            open: self.slots,
+            withdraw: self.withdraw_slots,
+        };
+        check_slots(&slots)
+            .or_exit(Exit::Input)
+            .map_err(|failure| failure.advise("take fewer --withdraw-slots or --deposit-slots"))?;
+        let ring = self.keys(global, depth, slots, network)?;
         let program = ring.program()?;
         let params = self.with_identity(Params {
             network,
@@ -262,13 +271,7 @@ impl Setup {
         }
     }
 
-    fn keys(&self, global: &Global, depth: Depth, network: Network) -> Result<KeyRing> {
-        let slots = Slots {
-            deposit: self.deposit_slots,
-            transfer: self.slots,
-            open: self.slots,
-            withdraw: self.withdraw_slots,
-        };
+    fn keys(&self, global: &Global, depth: Depth, slots: Slots, network: Network) -> Result<KeyRing> {
         let options = SetupOptions {
             network,
             allow_outside_test_networks: self.allow_outside_test_networks,

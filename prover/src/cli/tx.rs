@@ -5,6 +5,7 @@ mod exit;
 
 use super::{
     Global,
+    batch::FEE_MIN_SAT,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     session::{ledger_failure, read_params},
@@ -102,9 +103,10 @@ struct PaymentArgs {
     /// The amount, in satoshi or the token's smallest unit.
     #[arg(long, value_name = "SAT")]
     amount: u64,
-    /// The fee for the operator, on top of the amount.
-    #[arg(long, default_value_t = 0, value_name = "SAT")]
-    fee: u64,
+    /// The fee for the operator, on top of the amount; if not given, 1 sat, the least that `taproof batch` takes by
+    /// default, and none for an exit, which no operator can refuse.
+    #[arg(long, value_name = "SAT")]
+    fee: Option<u64>,
     /// The token that is paid; 0 is bitcoin.
     #[arg(long, default_value_t = 0, value_name = "N")]
     token: u32,
@@ -151,7 +153,7 @@ impl TxCommand {
         };
         let from = match (payment.from, &book) {
             (Some(from), _) => from,
-            (None, Some(book)) => book.payer(key.public(), Token(payment.token), payment.needed())?,
+            (None, Some(book)) => book.payer(key.public(), Token(payment.token), self.body.needed())?,
             (None, None) => return Err(unknown("from")),
         };
         let nonce = match (payment.nonce, &book) {
@@ -226,10 +228,6 @@ impl PaymentArgs {
         }
     }
 
-    fn needed(&self) -> u128 {
-        u128::from(self.amount) + u128::from(self.fee)
-    }
-
     /// Fails if a batch would reject the transaction, unless told otherwise.
     fn expect_passing(&self, book: &Book, transaction: &Transaction, signer: &PublicKey, global: &Global) -> Result {
         let Some(objection) = book.objection(transaction, signer) else { return Ok(()) };
@@ -253,9 +251,21 @@ impl BodyArgs {
         }
     }
 
+    /// The fee that is given, or else what a batch takes by default. An exit is served without one.
+    fn fee(&self) -> u64 {
+        let payment = self.payment();
+        let is_asked = !matches!(self, Self::Exit { .. }) && Token(payment.token) == Token::BITCOIN;
+        payment.fee.unwrap_or(if is_asked { FEE_MIN_SAT } else { 0 })
+    }
+
+    fn needed(&self) -> u128 {
+        u128::from(self.payment().amount) + u128::from(self.fee())
+    }
+
     fn unsigned(&self, payer: &Payer) -> Result<UnsignedTransaction> {
         let Payer { network, chain_id, from, nonce } = *payer;
-        let PaymentArgs { amount, fee, token, .. } = *self.payment();
+        let PaymentArgs { amount, token, .. } = *self.payment();
+        let fee = self.fee();
         let token = Token(token);
         Ok(match self {
             Self::Transfer { to, .. } => {

@@ -2,6 +2,7 @@
 
 use super::{
     AppliedBatch, Ledger, LedgerError, ScannedDeposit,
+    room::Due,
     tables::{self, ARTEFACTS, CELLS, DEPOSITS, Head, TRANSACTIONS, UNDO},
     undo::Undo,
 };
@@ -35,13 +36,17 @@ impl Ledger {
     /// the batch, and the artefact that `record` makes of it. Deposits below `void_below` are passed over:
     /// [`Params::void_below`](taproof_verifier::follow::Params::void_below) of the plan's height.
     ///
+    /// Whatever waits, the batch can be encoded as a payload once it is proven: deposits beyond what the rules ask
+    /// for wait, and where not all transactions find room, those that pay most go first.
+    ///
     /// A transaction that is refused waits no longer and is in the result; one that found no room still waits. If nothing
     /// could be applied, the result has no chunks and there is no batch of that number yet.
     ///
     /// # Errors
-    /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::ReferenceGoesBack`], [`LedgerError::ExitsDoNotFit`],
-    /// [`LedgerError::ExitLeftOut`], [`LedgerError::DepositsDoNotFit`], [`LedgerError::Artefact`],
-    /// [`LedgerError::MustReopen`] and those of the disk; then the ledger is as before.
+    /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::ReferenceGoesBack`],
+    /// [`LedgerError::ExitsDoNotFit`], [`LedgerError::ExitLeftOut`], [`LedgerError::DepositsDoNotFit`],
+    /// [`LedgerError::DueDoesNotFit`], [`LedgerError::Artefact`], [`LedgerError::MustReopen`] and those of the disk; then
+    /// the ledger is as before.
     pub fn apply<A: Artefact>(
         &mut self,
         plan: &Plan,
@@ -84,22 +89,15 @@ impl Ledger {
         if depth < self.state.depth() {
             return Err(LedgerError::Depth { expected: self.state.depth(), found: depth });
         }
-        while self.state.depth() < depth {
-            self.state.grow().map_err(|error| LedgerError::Corrupted(error.to_string()))?;
-        }
+        self.start_over(depth)?;
         let (served, refutations) = answer(&self.state, &waiting.exits);
-        let deposits: Vec<_> = waiting.deposits.iter().map(|scanned| scanned.deposit).collect();
+        // As many as the rules can ask for, which fit beside all exits that they can ask for.
+        let deposits = waiting.deposits.iter().take(deposits_enough(plan.slots.deposit.get()));
+        let deposits = deposits.map(|scanned| scanned.deposit).collect();
         let transactions: Vec<_> = waiting.transactions.iter().map(|(_, transaction)| *transaction).collect();
-        let batch = self.state.apply_with_exits(plan, &served, &deposits, &transactions)?;
-        if let Some(stop) = batch.exit_stop {
-            return Err(LedgerError::ExitsDoNotFit { stop });
-        }
-        match batch.deposit_stop {
-            Some(stop) if batch.deposits_applied < deposits_enough(plan.slots.deposit.get()) => {
-                return Err(LedgerError::DepositsDoNotFit { stop });
-            }
-            _ => {}
-        }
+        let due = Due { depth, served, refutations, deposits };
+        let batch = self.fit(plan, &due, &transactions)?;
+        let refutations = due.refutations;
         let bitcoin = batch.chunks.iter().filter(|chunk| chunk.statement.context.token == Token::BITCOIN);
         let withdrawals = bitcoin.flat_map(|chunk| match chunk.records() {
             Records::Withdraw(records) => records,

@@ -9,6 +9,7 @@ use taproof_circuits::state::{DepositStop, ExitStop, PlanError, ReplayError};
 use taproof_verifier::{
     cell::{ChainId, Depth},
     exit::LeftOut,
+    payload::PayloadError,
 };
 
 /// Why a ledger cannot do what it is asked.
@@ -88,6 +89,9 @@ pub enum LedgerError {
         /// What stops them.
         stop: ExitStop,
     },
+    /// What a batch must hold fits no payload, as where the program's circuits have very many slots.
+    #[error("what the next batch must hold fits no payload: {0}")]
+    DueDoesNotFit(PayloadError),
     /// A batch must serve or refute all exit requests that are due, and this one does not.
     #[error("the batch breaks the rule of exit requests: {0}")]
     ExitLeftOut(#[from] LeftOut),

@@ -2,7 +2,7 @@
 
 use super::{LedgerError, ScannedDeposit};
 use ark_bn254::Fr;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use taproof_circuits::{state::State, tree::ChangeSet};
 use taproof_verifier::{
@@ -26,6 +26,9 @@ pub(super) const TRANSACTIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition
 pub(super) const DEPOSITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deposits");
 /// The exit requests that wait on the chain, by their number on it.
 pub(super) const EXITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("exits");
+/// How many of the chain's batches settled what they did before those requests were told of. It is made by the first
+/// that are.
+pub(super) const EXITS_AFTER: TableDefinition<'_, (), u64> = TableDefinition::new("exits after");
 /// The [`Undo`](super::undo::Undo) of each batch that can be taken back.
 pub(super) const UNDO: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo");
 /// The artefacts of batches, by batch and kind.
@@ -81,6 +84,15 @@ impl Head {
     pub(super) fn put(&self, transaction: &WriteTransaction) -> Result<(), LedgerError> {
         transaction.open_table(HEAD)?.insert((), encode(self).as_slice())?;
         Ok(())
+    }
+}
+
+/// What [`EXITS_AFTER`] holds; 0 before there is such a table.
+pub(super) fn exits_after(transaction: &ReadTransaction) -> Result<u64, LedgerError> {
+    match transaction.open_table(EXITS_AFTER) {
+        Ok(table) => Ok(table.get(())?.map_or(0, |batches| batches.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(0),
+        Err(error) => Err(error.into()),
     }
 }
 

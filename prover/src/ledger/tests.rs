@@ -14,6 +14,7 @@ use tempfile::TempDir;
 mod anchored;
 mod exits;
 mod rewind;
+mod room;
 
 const CHAIN: ChainId = ChainId(7);
 
@@ -42,7 +43,13 @@ fn key(number: u8) -> SecretKey {
 fn plan() -> Plan {
     let two = NonZeroU16::new(2).expect("not zero");
     let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
-    Plan { height_blocks: 100, slots, operators: BTreeMap::from([(Token::BITCOIN, index(0))]), chunks_max: 100 }
+    Plan {
+        height_blocks: 100,
+        slots,
+        operators: BTreeMap::from([(Token::BITCOIN, index(0))]),
+        chunks_max: 100,
+        admission: Default::default(),
+    }
 }
 
 fn scanned(number: u8, amount_sat: u64, height_blocks: u32) -> ScannedDeposit {

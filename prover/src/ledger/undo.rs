@@ -2,7 +2,7 @@
 
 use super::{
     Ledger, LedgerError, ScannedDeposit,
-    tables::{self, ARTEFACTS, CELLS, DEPOSITS, EXITS, Head, TRANSACTIONS, UNDO},
+    tables::{self, ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, Head, TRANSACTIONS, UNDO},
 };
 use redb::{ReadableDatabase, ReadableTable};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,9 @@ impl Ledger {
             }
             transaction.open_table(ARTEFACTS)?.retain_in((batch, 0).., |_, _| false)?;
             transaction.open_table(UNDO)?.retain_in(batch.., |_, _| false)?;
+            let mut exits_after = transaction.open_table(EXITS_AFTER)?;
+            let after = exits_after.get(())?.map_or(0, |batches| batches.value());
+            exits_after.insert((), after.min(batch))?;
             head.put(transaction)
         })?;
         (self.head, self.state) = (head, state);
@@ -91,7 +94,8 @@ impl Ledger {
         self.write(|transaction| {
             let mut undos = transaction.open_table(UNDO)?;
             let mut exits = transaction.open_table(EXITS)?;
-            for entry in undos.range(..batch)? {
+            let after = transaction.open_table(EXITS_AFTER)?.get(())?.map_or(0, |batches| batches.value());
+            for entry in undos.range(after.min(batch)..batch)? {
                 // What they settled no longer waits on the chain either.
                 for exit in tables::decode::<Undo>(entry?.1.value())?.exits {
                     let encoded = tables::encode(&exit);

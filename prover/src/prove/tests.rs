@@ -192,7 +192,8 @@ fn deposit_chunk() -> ChunkWitness {
     let mut state = State::new(ChainId(7), Depth::new(1).expect("a legal depth"));
     let two = NonZeroU16::new(2).expect("not zero");
     let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
-    let plan = Plan { height_blocks: 100, slots, operators: Default::default(), chunks_max: 1 };
+    let plan =
+        Plan { height_blocks: 100, slots, operators: Default::default(), chunks_max: 1, admission: Default::default() };
     let deposit = Deposit { amount_sat: 5000, owner: *SecretKey::from_seed(&[1; 32]).public() };
     let batch = state.apply(&plan, &[deposit], &[]).expect("a plan without operators");
     batch.chunks.into_iter().next().expect("one chunk for the deposit")

@@ -183,13 +183,14 @@ impl Poster {
             return None;
         }
         self.ledger.set_deposits(consumed, &deposits).expect("room");
-        self.ledger.set_exits(&exits).expect("room");
+        self.ledger.set_exits(&exits, self.follower.tip().batches).expect("room");
         let slots = NonZeroU16::new(SLOTS).expect("not zero");
         let plan = Plan {
             height_blocks: height,
             slots: Slots { deposit: slots, transfer: slots, open: slots, withdraw: slots },
             operators: BTreeMap::from([(Token::BITCOIN, CellIndex::default())]),
             chunks_max: 100,
+            admission: Default::default(),
         };
         let depth = self.ledger.state().depth().max(Depth::new(levels).expect("a few levels"));
         let void_below = self.params.void_below(height);

@@ -238,8 +238,17 @@ fn a_payload_that_no_reveal_carries_is_not_encoded() {
     let mut transfer =
         |_| TransferRecord { from: index(1), to: index(random() as u32 >> 2), amount: random(), fee: random() };
     let records = Records::Transfer((0..30_000).map(&mut transfer).collect());
+    let posted = [(30_000, records.clone())];
     let payload = payload_of(vec![chunk(records, 1)]).expect("30,000 records fit");
     assert!(matches!(payload.encode(), Err(PayloadError::TooLong(_))));
+    assert_eq!(encoded_length(&posted, &[]), payload.encode().map(|bytes| bytes.len()));
+    let records = posted[0].1.clone();
+    let found = encoded_length(&[(29_999, records)], &[]);
+    assert_eq!(found, Err(PayloadError::RecordCount { chunk: 0, records: 30_000, slots: 29_999 }));
+    assert_eq!(encoded_length(&[], &[]), Err(PayloadError::ChunkCount(0)));
+    let none = Records::Transfer(Vec::new());
+    let slots = [(u16::MAX, none.clone()), (u16::MAX, none.clone()), (3, none)];
+    assert_eq!(encoded_length(&slots, &[]), Err(PayloadError::TooManySlots(SLOTS_MAX + 1)));
 }
 
 /// However many deposits and exit requests wait, and whatever they hold, a batch can do what the rules demand at once.
@@ -277,10 +286,13 @@ fn what_a_flood_can_demand_fits_a_payload() {
         });
         let chunks: Vec<_> = chunks.collect();
         assert!(chunks.len() <= 256, "as many as a batch has by default");
+        let posted: Vec<_> = chunks.iter().map(|chunk| (chunk.slots, chunk.records.clone())).collect();
         let payload = payload_of(chunks).expect("a valid payload");
+        let encoded = payload.encode().expect("a short payload");
+        assert_eq!(encoded_length(&posted, &[]), Ok(encoded.len()), "it needs neither header nor proofs");
         // Refutations compress as badly as hashes do: by nothing, plus what deflate adds to what it stores.
         let refutations = REFUTATIONS_MAX * Refutation::length(Depth::MAX);
-        let length = payload.encode().expect("a short payload").len() + refutations + refutations / 1_000;
+        let length = encoded.len() + refutations + refutations / 1_000;
         assert!(length <= PAYLOAD_LENGTH_MAX, "{slots} slots: {length} bytes");
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     transaction::{Signed, Withdraw},
 };
 use std::collections::BTreeMap;
-use taproof_verifier::cell::Token;
+use taproof_verifier::{cell::Token, record::Kind};
 
 impl Cutter<'_> {
     /// Serves exits in their order; gives how many, and why not all.
@@ -34,7 +34,7 @@ impl Cutter<'_> {
         filling: &mut Filling<WithdrawWitness>,
         signed: &Signed<Withdraw>,
     ) -> Result<(), ExitStop> {
-        if filling.slots.is_empty() && self.is_full() {
+        if filling.slots.is_empty() && self.is_full(Kind::Withdraw) {
             return Err(ExitStop::ChunksMax);
         }
         match self.fill(filling, Token::BITCOIN, signed) {
@@ -43,7 +43,7 @@ impl Cutter<'_> {
         }
         // A chunk of its own, whose operator is the payer.
         self.close_paid::<Withdraw>(Token::BITCOIN, filling);
-        if self.is_full() {
+        if self.is_full(Kind::Withdraw) {
             return Err(ExitStop::ChunksMax);
         }
         let payer = BTreeMap::from([(Token::BITCOIN, signed.body().from)]);

@@ -18,6 +18,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Cell, CellIndex, Token},
+    follow::deposits_enough,
 };
 
 /// How many of the wallet's owner's keys are looked for.
@@ -37,7 +38,7 @@ impl BatchCommand {
         let waiting = ledger.transactions().map_err(ledger_failure)?;
         let pays = |transaction: &Transaction| {
             let payment = transaction.payment();
-            payment.fee > 0 && payment.token == Token::BITCOIN
+            payment.fee > 0 && payment.token == Token::BITCOIN && plan.admission.check(transaction).is_ok()
         };
         let are_demanded = waiting.iter().chain(new).any(pays);
         let exits = ledger.exits().map_err(ledger_failure)?;
@@ -87,8 +88,9 @@ fn owners(wallet: &Wallet) -> Result<BTreeMap<[u8; 32], u32>> {
 fn credited(mut state: State, ledger: &Ledger, plan: &Plan, void_below: u32) -> Result<State> {
     let due = void_below..=plan.height_blocks;
     let deposits = ledger.deposits().map_err(ledger_failure)?;
-    let deposits: Vec<_> =
-        deposits.iter().filter(|scanned| due.contains(&scanned.height_blocks)).map(|scanned| scanned.deposit).collect();
+    let deposits =
+        deposits.iter().filter(|scanned| due.contains(&scanned.height_blocks)).map(|scanned| scanned.deposit);
+    let deposits: Vec<_> = deposits.take(deposits_enough(plan.slots.deposit.get())).collect();
     state.apply(plan, &deposits, &[])?;
     Ok(state)
 }

@@ -60,6 +60,8 @@ pub(super) struct Report {
     /// The account that collects the fees, if there are any.
     pub(super) operator: Option<CellIndex>,
     pub(super) deposits: usize,
+    /// Deposits that are deep enough and found no room.
+    pub(super) deposits_waiting: usize,
     pub(super) void_deposits: u64,
     pub(super) exits_served: usize,
     pub(super) exits_refuted: usize,
@@ -124,6 +126,9 @@ impl fmt::Display for Report {
         }
         write!(f, "applied    {} deposits, {} transactions", self.deposits, self.applied)?;
         writeln!(f, "; {} rejected, {} waiting", self.rejected.len(), self.waiting)?;
+        if self.deposits_waiting > 0 {
+            writeln!(f, "waits      {} more deposits, for the next batch", self.deposits_waiting)?;
+        }
         let chunks: Vec<String> =
             self.chunks.iter().map(|chunk| format!("{} ({})", chunk.circuit, chunk.records)).collect();
         writeln!(f, "chunks     {}", chunks.join(", "))?;

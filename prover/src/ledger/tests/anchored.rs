@@ -50,7 +50,7 @@ impl Rig {
             .collect();
         self.ledger.set_deposits(consumed, &deposits).expect("room");
         let exits: Vec<_> = self.follower.pending_exits().copied().collect();
-        self.ledger.set_exits(&exits).expect("room");
+        self.ledger.set_exits(&exits, self.follower.tip().batches).expect("room");
         events
     }
 
@@ -59,7 +59,13 @@ impl Rig {
         let reference = self.follower.scanned();
         let four = NonZeroU16::new(4).expect("not zero");
         let slots = Slots { deposit: four, transfer: four, open: four, withdraw: four };
-        let plan = Plan { height_blocks: reference.height, slots, operators: BTreeMap::new(), chunks_max: 100 };
+        let plan = Plan {
+            height_blocks: reference.height,
+            slots,
+            operators: BTreeMap::new(),
+            chunks_max: 100,
+            admission: Default::default(),
+        };
         let void_below = self.toy.params.void_below(reference.height);
         let applied = self.ledger.apply(&plan, self.ledger.state().depth(), void_below, note).expect("all fits");
         let payload = self.payload(&applied, reference, true);
@@ -165,6 +171,48 @@ fn batches_made_ahead_of_the_chain_settle_what_the_follower_sees() {
         assert_eq!(batch.settled_exits(), applied.settled);
     }
     assert_eq!(rig.follower.tip().payouts, 2);
+}
+
+/// A batch may show more cells than it need, and who copies it may leave these out: the root is the same, and less is
+/// settled.
+#[test]
+fn what_a_copy_of_a_batch_leaves_waiting_is_settled_by_the_next() {
+    let mut rig = Rig::new(&[(0, 50_000)]);
+    rig.catch_up();
+    let (_, payload) = rig.apply();
+    rig.toy.anchor(&payload);
+    // The owner demands two payments and makes the second himself as well, so that the last of 63 cells need not be
+    // shown.
+    let owners = [rig.request(0, 0, 0, 20_000, 0), rig.request(0, 0, 1, 10_000, 0)];
+    let bogus = (1..64).map(|cell| rig.request(5, cell, 0, 330, 0));
+    let magic = rig.toy.params.deposit_magic;
+    let outputs = owners.into_iter().chain(bogus).map(|request| request.output(magic)).collect();
+    rig.toy.mine_outputs(outputs);
+    rig.catch_up();
+    let second = Transaction::Withdraw(Withdraw::demanded(&owners[1], CHAIN));
+    rig.ledger.add_transactions(&[second]).expect("room");
+    let (applied, payload) = rig.apply();
+    assert_eq!((applied.settled.len(), applied.refutations.len()), (65, 63));
+    let fewer = payload.refutations()[..62].to_vec();
+    let copy = Payload::with_refutations(*payload.header(), payload.chunks().to_vec(), fewer).expect("well-formed");
+    rig.toy.anchor(&copy);
+    let events = rig.catch_up();
+    let [Event::Verified(batch)] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(batch.settled_exits(), &applied.settled[..64]);
+    assert!(rig.ledger.agrees_with(rig.follower.tip()).expect("readable"), "the state is the same");
+    let waiting = rig.ledger.exits().expect("readable");
+    assert_eq!(waiting, [applied.settled[64].exit], "the chain's word holds");
+    // Being final in the ledger does not settle it, either.
+    rig.ledger.forget_before(2).expect("a disk with room");
+    assert_eq!(rig.ledger.exits().expect("readable"), waiting);
+    rig.toy.deposit(&[(0, 1_000)]);
+    rig.catch_up();
+    let (applied, payload) = rig.apply();
+    assert_eq!(applied.settled.len(), 1);
+    rig.toy.anchor(&payload);
+    let events = rig.catch_up();
+    assert!(matches!(events.as_slice(), [Event::Verified(_)]), "{events:?}");
+    assert_eq!(rig.follower.pending_exits().count(), 0);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn requests_are_served_or_refuted_ahead_of_transactions() {
         exit(5, 62, request(5, 64, 0, 500)),
         exit(6, 101, request(2, 2, 0, 500)),
     ];
-    ledger.set_exits(&exits).expect("room");
+    ledger.set_exits(&exits, 1).expect("room");
     // The payer's own transaction has the nonce that the request takes.
     ledger.add_transactions(&[transfer(1, 0, 2, 90), transfer(2, 0, 1, 1)]).expect("room");
     let applied = ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
@@ -59,13 +59,13 @@ fn requests_are_served_or_refuted_ahead_of_transactions() {
     assert!(applied.refutations.iter().all(|refutation| refutation.root() == Some(applied.batch.root_before)));
     assert_eq!((applied.batch.applied.len(), applied.batch.rejected.len()), (1, 1));
     // The chain still has them all waiting until the batch is anchored.
-    ledger.set_exits(&exits).expect("room");
+    ledger.set_exits(&exits, 1).expect("room");
     let mut ledger = reopen(&path, ledger);
     assert_eq!(waiting(&ledger), [1, 6]);
     let renumbered = ScannedExit { height: 70, ..exits[0] };
-    ledger.set_exits(&[renumbered]).expect("room");
+    ledger.set_exits(&[renumbered], 1).expect("room");
     assert_eq!(waiting(&ledger), [0], "another request with the number of one that is settled");
-    ledger.set_exits(&exits).expect("room");
+    ledger.set_exits(&exits, 1).expect("room");
     // The rival is stale by now, and the one above the reference is due.
     let later = Plan { height_blocks: 101, ..plan() };
     let applied = ledger.apply(&later, depth(2), 0, note);
@@ -87,7 +87,7 @@ fn requests_are_served_or_refuted_ahead_of_transactions() {
 #[test]
 fn what_a_final_batch_settled_is_forgotten() {
     let (_folder, _, mut ledger) = funded();
-    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 600)), exit(1, 99, request(2, 2, 0, 600))]).expect("room");
+    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 600)), exit(1, 99, request(2, 2, 0, 600))], 1).expect("room");
     let first = Plan { height_blocks: 100, ..plan() };
     let applied = ledger.apply(&first, depth(2), 0, note).expect("a disk with room");
     assert_eq!(settled(&applied), [(0, Outcome::Served), (1, Outcome::Served)]);
@@ -104,7 +104,7 @@ fn a_flood_is_worked_off_in_many_batches() {
         exit(i, 60, request(7, from, i as u32, 500))
     });
     let requests: Vec<_> = requests.chain([exit(500, 60, request(1, 1, 0, 500))]).collect();
-    ledger.set_exits(&requests).expect("room");
+    ledger.set_exits(&requests, 1).expect("room");
     ledger.add_transactions(&[transfer(1, 0, 2, 90)]).expect("room");
     let applied = ledger.apply(&plan(), depth(4), 0, note).expect("a disk with room");
     assert_eq!((applied.refutations.len(), applied.batch.applied.len()), (EXITS_ENOUGH, 1));
@@ -119,7 +119,7 @@ fn a_flood_is_worked_off_in_many_batches() {
 #[test]
 fn too_little_room_for_exits_is_an_error() {
     let (_folder, _, mut ledger) = funded();
-    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 600))]).expect("room");
+    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 600))], 1).expect("room");
     let no_chunks = Plan { chunks_max: 0, ..plan() };
     let refused = ledger.apply(&no_chunks, depth(2), 0, note);
     assert!(matches!(refused, Err(LedgerError::ExitsDoNotFit { .. })), "{refused:?}");
@@ -134,7 +134,7 @@ fn a_request_that_takes_the_record_made_for_another_stops_no_batch() {
     let bogus = (0..62).map(|i| request(7, 100 + i, 0, 500));
     let requests: Vec<_> = pair.into_iter().chain(bogus).chain([request(2, 2, 0, 500)]).collect();
     let exits: Vec<_> = (0..).zip(requests).map(|(number, request)| exit(number, 60, request)).collect();
-    ledger.set_exits(&exits).expect("room");
+    ledger.set_exits(&exits, 1).expect("room");
     let applied = ledger.apply(&plan(), depth(3), 0, note).expect("a batch can be made");
     assert_eq!(settled(&applied).len(), 64);
     assert_eq!(settled(&applied).first(), Some(&(0, Outcome::Served)));
@@ -160,7 +160,7 @@ fn random_request(rng: &mut StdRng, cells: u32) -> ExitRequest {
 
 /// Applies batches until no request waits; gives how many that took.
 fn work_off(rng: &mut StdRng, ledger: &mut Ledger, exits: &[ScannedExit]) -> usize {
-    ledger.set_exits(exits).expect("room");
+    ledger.set_exits(exits, 1).expect("room");
     for batches in 0..exits.len() {
         let waiting = ledger.exits().expect("readable");
         let Some(first) = waiting.first() else { return batches };
