@@ -128,7 +128,7 @@ impl BatchCommand {
             exits_served: count(Outcome::Served),
             exits_refuted: count(Outcome::Refuted),
             deposits: applied.batch.deposits_applied,
-            deposits_waiting: deposits_due(&ledger, &plan)?,
+            deposits_waiting: deposits_due(&ledger, &plan, void_below)?,
             applied: applied.batch.applied.len(),
             rejected: malformed.into_iter().chain(rejected).collect(),
             waiting: applied.batch.left_over.len(),
@@ -213,9 +213,10 @@ fn waits(follower: &Follower, reference: BlockId, depth_blocks: u32) -> Vec<Wait
 
 /// How many deposits that are deep enough the last batch left for the next: it credits as many as the rules can ask
 /// for.
-fn deposits_due(ledger: &Ledger, plan: &Plan) -> Result<usize> {
+fn deposits_due(ledger: &Ledger, plan: &Plan, void_below: u32) -> Result<usize> {
     let deposits = ledger.deposits().map_err(ledger_failure)?;
-    Ok(deposits.iter().take_while(|deposit| deposit.height_blocks <= plan.height_blocks).count())
+    let due = void_below..=plan.height_blocks;
+    Ok(deposits.iter().filter(|deposit| due.contains(&deposit.height_blocks)).count())
 }
 
 /// Takes over what others anchored, if anything; gives how many batches that were, and a follower of what was read.
