@@ -76,6 +76,14 @@ pub enum ConflictError {
         /// The name by which it is read.
         input: PathBuf,
     },
+    /// A file that nothing may take the place of would be overwritten.
+    #[error("{output} is the file {file}, which no output replaces")]
+    Guarded {
+        /// The file that would be written.
+        output: PathBuf,
+        /// The name under which it is guarded.
+        file: PathBuf,
+    },
     /// The file system failed.
     #[error("{path}: {source}")]
     Io {
@@ -169,6 +177,24 @@ pub fn expect_distinct(outputs: &[OutputFile], inputs: &[&Path]) -> Result<(), C
     Ok(())
 }
 
+/// Checks that no output takes the place of one of these files, by whichever of its names, be it there or not.
+///
+/// # Errors
+/// [`ConflictError::Guarded`], and [`ConflictError::Io`] for an output that cannot be looked at.
+pub fn expect_unguarded(outputs: &[OutputFile], guarded: &[PathBuf]) -> Result<(), ConflictError> {
+    // What cannot be found cannot be written either.
+    let places: HashMap<Place, &PathBuf> =
+        guarded.iter().filter_map(|file| Some((Place::of(file).ok()??, file))).collect();
+    for output in outputs {
+        let changed = output.changed();
+        let changed = changed.map_err(|source| ConflictError::Io { path: output.path.clone(), source })?;
+        if let Some(file) = changed.and_then(|place| places.get(&place)) {
+            return Err(ConflictError::Guarded { output: output.path.clone(), file: file.to_path_buf() });
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file that nothing was to be known of beforehand.
 ///
 /// # Errors
@@ -194,8 +220,7 @@ impl Sink {
                 let folder = folder_of(&target);
                 // Has no name, so that it is gone whatever happens to the process.
                 tempfile::tempfile_in(folder)?;
-                let name = target.file_name().unwrap_or_default().to_owned();
-                let place = Place::Absent { folder: Identity::of(folder, &fs::metadata(folder)?)?, name };
+                let place = Place::absent(&target)?;
                 Ok(Self::Regular { target, place })
             }
             Target::Found(target, metadata) if metadata.is_file() => {
@@ -275,6 +300,23 @@ impl Identity {
 enum Place {
     Found(Identity),
     Absent { folder: Identity, name: OsString },
+}
+
+impl Place {
+    /// Where a path leads to; `None` where that is no file on a disk.
+    fn of(path: &Path) -> io::Result<Option<Self>> {
+        Ok(match Target::of(path)? {
+            Target::Opened => None,
+            Target::Absent(target) => Some(Self::absent(&target)?),
+            Target::Found(target, metadata) => Some(Self::Found(Identity::of(&target, &metadata)?)),
+        })
+    }
+
+    fn absent(target: &Path) -> io::Result<Self> {
+        let folder = folder_of(target);
+        let name = target.file_name().unwrap_or_default().to_owned();
+        Ok(Self::Absent { folder: Identity::of(folder, &fs::metadata(folder)?)?, name })
+    }
 }
 
 fn write_stream(stream: impl Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {

@@ -5,7 +5,7 @@
 mod scene;
 
 use ark_bn254::Fr;
-use scene::{Scene, alter};
+use scene::{Scene, alter, write_small_circuit, write_witness};
 use serde_json::Value;
 use std::{
     fs,
@@ -22,30 +22,6 @@ use taproof_circuits::{
     iden3::{write_r1cs, write_wtns},
 };
 use taproof_verifier::{cell::Depth, record::Kind, statement::CircuitId};
-
-/// The circuit x y = public, x + 3 y = z, with its key and a witness in the scene's folder: small.zkey, small.wtns.
-fn write_small_circuit(scene: &Scene) -> Shape {
-    let circuit = CircuitId::new(Kind::Open, Depth::new(1).unwrap(), 0);
-    let mut head = SegmentShape::new(0);
-    let [_, public, x, y] = [(); 4].map(|()| head.witness(Fr::from(0u64)));
-    head.enforce(&x, &y, &public);
-    head.wire(&(x + y * Fr::from(3u64)));
-    let end = head.wire_count();
-    let shape = Shape::new(head, SegmentShape::new(end), SegmentShape::new(end), 0, 0);
-    let (randomness, network) = (Randomness::Seed([1; 32]), bitcoin::Network::Regtest);
-    let options = SetupOptions { network, allow_outside_test_networks: false, randomness };
-    let key = setup::generate(&shape, circuit, &options, &Silent).unwrap();
-    key_file::write(&key, &scene.path("own.key")).unwrap();
-    let key = Key::open(&scene.path("own.key"), circuit).unwrap();
-    zkey::write(&key, &shape, &mut fs::File::create(scene.path("small.zkey")).unwrap()).unwrap();
-    write_witness(scene, "small.wtns", &[1, 35, 5, 7, 26]);
-    shape
-}
-
-fn write_witness(scene: &Scene, name: &str, wires: &[u64]) {
-    let wires: Vec<Fr> = wires.iter().map(|wire| Fr::from(*wire)).collect();
-    write_wtns(&wires, &mut fs::File::create(scene.path(name)).unwrap()).unwrap();
-}
 
 #[test]
 fn other_peoples_circuits_are_proven_without_a_rollup() {

@@ -4,7 +4,7 @@ use super::{
     Global,
     data_dir::expect_absent,
     failure::{Exit, Failure, Fallible, Result},
-    output::open_output,
+    output::{Output, Replaces, open_output},
     overview::exit_entries,
     rebuild::rebuilt,
     session::{NodeOptions, Session, ledger_failure},
@@ -270,7 +270,13 @@ fn from_ledger(owner: PublicKey, session: &Session) -> Result<AccountReport> {
 impl ProveAccount {
     pub(crate) fn run(self, global: &Global) -> Result {
         expect_absent(&self.out)?;
-        let out = open_output(&self.out, StateProof::ACCESS, &[])?;
+        let out = Output {
+            path: &self.out,
+            access: StateProof::ACCESS,
+            format: "state proof",
+            replaces: Replaces::OwnFormat,
+        };
+        let out = open_output(&global.data_dir(), out, &[])?;
         let console = global.console().beside([&out]);
         let session = Session::open(global)?;
         let (follower, state) = rebuilt(&session, &self.node, global)?;

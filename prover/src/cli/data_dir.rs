@@ -17,6 +17,11 @@ impl DataDir {
         Self(path)
     }
 
+    /// The folder that the environment names, or else the one of this name here.
+    pub(crate) fn of_environment() -> Self {
+        Self::new(env::var_os("TAPROOF_DIR").map_or_else(|| PathBuf::from(".taproof"), PathBuf::from))
+    }
+
     /// The words of the wallet.
     pub(crate) fn wallet(&self) -> PathBuf {
         self.0.join("wallet.words")
@@ -115,6 +120,28 @@ impl DataDir {
     /// The file of a batch's anchor.
     pub(crate) fn anchor(&self, number: u64) -> PathBuf {
         self.0.join("anchors").join(format!("{number}.json"))
+    }
+
+    /// What the rollup lives by, which nothing that a user names as an output may take the place of.
+    pub(crate) fn guarded(&self) -> Vec<PathBuf> {
+        let mut files = vec![
+            self.wallet(),
+            self.params(),
+            self.program(),
+            self.ledger(),
+            self.new_ledger(),
+            self.chain_store(),
+            self.light_store(),
+            self.bridge_state(),
+            self.bridge_keys(),
+            self.chain(),
+            self.anchoring(),
+            self.anchoring_lock(),
+            self.coins(),
+        ];
+        // Without the folder there are no keys.
+        files.extend(fs::read_dir(self.keys()).into_iter().flatten().flatten().map(|entry| entry.path()));
+        files
     }
 
     /// Makes the folder itself, closed to others, if it is not there.

@@ -4,12 +4,13 @@ use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
     foreign_verify::export_verifying_key,
-    output::{open_outputs, write_json},
+    output::{Output, Replaces, open_outputs, write_json},
     session::Session,
 };
 use clap::Args;
 use serde::Serialize;
 use std::{
+    fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -84,9 +85,12 @@ impl Export {
         let mut files = FILES.to_vec();
         files.truncate(FILES.len() - usize::from(proof.is_none()));
         let paths: Vec<PathBuf> = files.iter().map(|file| folder.join(file)).collect();
-        let accesses = files.iter().map(|file| if *file == WITNESS { Access::Private } else { Access::Public });
-        let outputs: Vec<_> = paths.iter().map(PathBuf::as_path).zip(accesses).collect();
-        let mut outputs = open_outputs(&outputs, &inputs)?.into_iter();
+        let outputs = files.iter().zip(&paths).zip(FORMATS).map(|((file, path), format)| {
+            let access = if *file == WITNESS { Access::Private } else { Access::Public };
+            Output { path, access, format, replaces: Replaces::Unknown }
+        });
+        make_folder(folder)?;
+        let mut outputs = open_outputs(&session.dir, &outputs.collect::<Vec<_>>(), &inputs)?.into_iter();
         let mut next = || outputs.next().expect("there is an output for each file");
 
         let spinner = global.console().spinner(format!("exporting {circuit}"));
@@ -123,7 +127,24 @@ impl Export {
 const FILES: [&str; 6] =
     ["circuit.r1cs", WITNESS, "circuit.zkey", "verification_key.json", "public.json", "proof.json"];
 
+/// What `inspect` calls their formats.
+const FORMATS: [&str; 6] = [
+    "circuit (r1cs)",
+    "witness (wtns)",
+    "proving key (zkey)",
+    "verifying key (json)",
+    "public inputs (json)",
+    "proof (json)",
+];
 const WITNESS: &str = "witness.wtns";
+
+/// Makes the folder that was named, though none that it would be in.
+fn make_folder(folder: &Path) -> Result {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.or_exit_while(Exit::Failed, format!("cannot create {}", folder.display())),
+    }
+}
 
 fn write(output: OutputFile, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result {
     let path = output.path().display().to_string();

@@ -176,8 +176,10 @@ impl fmt::Display for TipReport {
 impl Follow {
     pub(crate) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
+        let checkpoint = self.light.open_checkpoint(&session.dir)?;
+        let console = global.console().beside(&checkpoint);
         let source = session.source(&self.node)?;
-        let spinner = global.console().spinner("following the chain");
+        let spinner = console.spinner("following the chain");
         let mut events = Vec::new();
         let mut rewound =
             |to: BlockId| events.push(EventReport { number: None, what: What::Rewound { height: to.height } });
@@ -187,7 +189,7 @@ impl Follow {
             follow_whole(&session, &source, &mut rewound)?
         };
         let excerpts = self.light.export(&session, &source)?;
-        let checkpoint = self.light.export_checkpoint(&stored)?;
+        let checkpoint = LightOptions::export_checkpoint(checkpoint, &stored)?;
         spinner.finish_and_clear();
         let store = stored.store();
         let first = if self.all { 0 } else { store.first_untold().map_err(store_failure)? };
@@ -198,7 +200,7 @@ impl Follow {
         let caveats: &[&str] = if self.light.is_light() { &CAVEATS } else { &[] };
         let tip = TipReport::new(&stored)?;
         let report = FollowReport { complete: !self.light.is_light(), caveats, excerpts, checkpoint, events, tip };
-        global.console().report(&report, |report| {
+        console.report(&report, |report| {
             let mut text: String = report.events.iter().map(|event| format!("{event}\n")).collect();
             text += &report.tip.to_string();
             if let Some(count) = report.excerpts {

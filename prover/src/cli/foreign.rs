@@ -3,10 +3,10 @@
 use super::{
     Global,
     console::Bar,
-    data_dir::expect_absent,
+    data_dir::{DataDir, expect_absent},
     failure::{Exit, Failure, Result},
     input::{Form, Input, JSON_LENGTH_MAX},
-    output::{open_output, open_outputs, write_json},
+    output::{Output, Replaces, open_output, open_outputs, write_json},
 };
 use ark_bn254::Fr;
 use clap::{ArgGroup, Args};
@@ -98,7 +98,7 @@ struct Task {
 
 impl ForeignArgs {
     pub(crate) fn run(self, global: &Global) -> Result {
-        let tasks = self.tasks()?;
+        let tasks = self.tasks(&global.data_dir())?;
         let console = global.console().beside(tasks.iter().flat_map(|task| [&task.proof, &task.public]));
         let started = Instant::now();
         let spinner = console.spinner("reading the key");
@@ -161,19 +161,23 @@ impl ForeignArgs {
     }
 
     /// Opens the files that will be written, before anything is read.
-    fn tasks(&self) -> Result<Vec<Task>> {
+    fn tasks(&self, dir: &DataDir) -> Result<Vec<Task>> {
         let count = self.witness.len();
         let proofs = self.outputs(&self.proof, "proof")?;
         let publics = self.outputs(&self.public, "public")?;
-        let paths = proofs.iter().zip(&publics).flat_map(|(proof, public)| [proof.as_path(), public.as_path()]);
-        let paths: Vec<(&Path, Access)> = paths.map(|path| (path, Access::Public)).collect();
+        let (access, replaces) = (Access::Public, Replaces::Unknown);
+        let output = |path, format| Output { path, access, format, replaces };
+        let outputs = proofs.iter().zip(&publics);
+        let outputs =
+            outputs.flat_map(|(proof, public)| [output(proof, "proof (json)"), output(public, "public inputs (json)")]);
+        let outputs: Vec<Output<'_>> = outputs.collect();
         let inputs = [&self.zkey, &self.key, &self.r1cs].into_iter().flatten().chain(&self.witness);
         let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
         if inputs.iter().filter(|path| **path == Path::new("-")).count() > 1 {
             let failure = Failure::new(Exit::Input, "standard input holds one file, and two are to be read from it");
             return Err(failure.advise("name a file for the other"));
         }
-        let mut opened = open_outputs(&paths, &inputs)?.into_iter();
+        let mut opened = open_outputs(dir, &outputs, &inputs)?.into_iter();
         let mut tasks = Vec::with_capacity(count);
         for ((witness, proof_path), public_path) in self.witness.iter().zip(&proofs).zip(&publics) {
             let (Some(proof), Some(public)) = (opened.next(), opened.next()) else { break };
@@ -331,7 +335,9 @@ impl ImportZkey {
     pub(crate) fn run(self, global: &Global) -> Result {
         let out = self.out.unwrap_or_else(|| self.zkey.with_extension("key"));
         expect_absent(&out)?;
-        let output = open_output(&out, Access::Public, &[&self.zkey])?;
+        let (format, replaces) = ("proving key", Replaces::OwnFormat);
+        let output = Output { path: &out, access: Access::Public, format, replaces };
+        let output = open_output(&global.data_dir(), output, &[&self.zkey])?;
         let console = global.console().beside([&output]);
         let (started, spinner) = (Instant::now(), console.spinner("reading and checking the key"));
         let key = Input::open(&self.zkey)?.zkey()?;

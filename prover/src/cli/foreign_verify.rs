@@ -4,7 +4,7 @@ use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
     input::{Form, Input},
-    output::{open_output, write_json},
+    output::{Output, Replaces, open_output, write_json},
 };
 use clap::Args;
 use serde::Serialize;
@@ -89,7 +89,9 @@ pub(super) fn export_verifying_key(key: &Path, out: Option<PathBuf>, global: &Gl
         Some(folder) if folder.is_dir() => folder.join(NAME),
         Some(file) => file,
     };
-    let output = open_output(&out, Access::Public, &[key])?;
+    let (format, replaces) = ("verifying key (json)", Replaces::OwnFormat);
+    let output = Output { path: &out, access: Access::Public, format, replaces };
+    let output = open_output(&global.data_dir(), output, &[key])?;
     let console = global.console().beside([&output]);
     let spinner = console.spinner("reading the key");
     let verifying = Input::open(key)?.verifying_key()?;

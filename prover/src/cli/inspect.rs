@@ -18,7 +18,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use subject::Subject;
 use taproof::{
-    artefact,
+    artefact::{self, ArtefactKind},
     bridge::signer_key::SignerKeys,
     wallet::{self, Phrase},
 };
@@ -80,6 +80,27 @@ fn text(lines: &[Line]) -> String {
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
     let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:width$}{value}")).collect();
     lines.join("\n")
+}
+
+/// The name of a file's format, by its first bytes or, where those do not tell, by what it holds; `None` for what is of none.
+pub(crate) fn format(path: &Path) -> Option<String> {
+    let subject = Subject::open(path).ok()?;
+    let start = subject.start();
+    let name = if start.starts_with(&bitcoin::Network::Regtest.magic().to_bytes()) {
+        "regtest chain"
+    } else if start.starts_with(b"taproofk") {
+        "proving key"
+    } else if start.starts_with(b"redb") {
+        "store"
+    } else if let Some(format) = iden3::Format::of(start) {
+        format.name()
+    } else if start.starts_with(&artefact::MAGIC) {
+        let kind = start.get(artefact::MAGIC.len()).and_then(|number| ArtefactKind::from_number(*number));
+        kind.map_or("a file of a rollup", ArtefactKind::name)
+    } else {
+        return inspect(path).ok()?.value["format"].as_str().map(str::to_owned);
+    };
+    Some(name.to_owned())
 }
 
 /// Tells a file's format by what it holds.

@@ -1,7 +1,9 @@
 //! `taproof follow --headers-only`, and the excerpts that full followers write for it.
 
 use super::{
+    data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    output::{Output, Replaces, open_output},
     session::{Session, Source, not_followed},
 };
 use bitcoin::{Address, Txid, address::NetworkUnchecked};
@@ -9,10 +11,11 @@ use clap::Args;
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt, fs, io, path::PathBuf};
 use taproof::{
-    artefact,
+    artefact::{self, Artefact, ArtefactKind},
     chain_store::{ChainStore, StoredFollower, View},
     follow::{self, FollowError},
     light::{CheckpointFile, Cutter, ExcerptFolder, ExcerptSource, cut},
+    output_file::OutputFile,
 };
 use taproof_verifier::{follow::Event, headers::BlockId};
 
@@ -144,14 +147,24 @@ impl LightOptions {
         Ok(Cutter::at_heights(source.chain(), &session.params, heights))
     }
 
-    /// Writes the checkpoint if asked.
-    pub(crate) fn export_checkpoint(&self, stored: &StoredFollower) -> Result<Option<CheckpointReport>> {
+    /// Opens the file of the checkpoint if one is asked for, before anything is followed.
+    pub(crate) fn open_checkpoint(&self, dir: &DataDir) -> Result<Option<OutputFile>> {
         let Some(path) = &self.export_checkpoint else { return Ok(None) };
+        let (format, replaces) = (ArtefactKind::Checkpoint.name(), Replaces::OwnFormat);
+        open_output(dir, Output { path, access: CheckpointFile::ACCESS, format, replaces }, &[]).map(Some)
+    }
+
+    /// Writes the checkpoint if asked.
+    pub(crate) fn export_checkpoint(
+        output: Option<OutputFile>,
+        stored: &StoredFollower,
+    ) -> Result<Option<CheckpointReport>> {
+        let Some(output) = output else { return Ok(None) };
         let Some(checkpoint) = stored.follower().checkpoint() else {
             return Err(Failure::new(Exit::Failed, "no block is final yet"));
         };
         let file = CheckpointFile(checkpoint);
-        artefact::write(path, &file).or_exit(Exit::Failed)?;
+        artefact::write_to(output, &file).or_exit(Exit::Failed)?;
         Ok(Some(CheckpointReport::new(&file)))
     }
 

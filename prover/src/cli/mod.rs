@@ -150,7 +150,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Tx(command) => command.run(&global),
         Command::Batch(command) => command.run(&global),
         Command::Prove(command) => command.run(&global),
-        Command::Rapidsnark(command) => command.run(),
+        Command::Rapidsnark(command) => command.run(&global),
         Command::Verify(command) => command.run(&global),
         Command::Anchor(command) => command.run(&global),
         Command::Follow(command) => command.run(&global),

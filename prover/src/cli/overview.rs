@@ -6,7 +6,7 @@ use super::{
     Global, bridge,
     data_dir::{DataDir, expect_absent},
     failure::{Exit, Failure, Fallible, Result},
-    output::open_output,
+    output::{Output, Replaces, open_output},
     session::{NodeOptions, Session, Source, not_followed},
 };
 use clap::Args;
@@ -46,7 +46,7 @@ pub(crate) struct Report {
     /// The file to write.
     #[arg(long, default_value = "report.html", value_name = "FILE")]
     out: PathBuf,
-    /// Replaces the file if there is one.
+    /// Replaces the file if there is one, unless it is another kind of file that taproof knows.
     #[arg(long)]
     force: bool,
 }
@@ -70,7 +70,9 @@ impl Report {
         if !self.force {
             expect_absent(&self.out)?;
         }
-        let out = open_output(&self.out, Access::Public, &[])?;
+        let (format, replaces) = ("report", if self.force { Replaces::Unknown } else { Replaces::OwnFormat });
+        let out = Output { path: &self.out, access: Access::Public, format, replaces };
+        let out = open_output(&global.data_dir(), out, &[])?;
         let console = global.console().beside([&out]);
         let overview = collect(global, &self.node)?;
         let html = overview.to_html();

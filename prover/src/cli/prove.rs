@@ -3,11 +3,12 @@
 use super::{
     Global,
     console::Bar,
+    data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     foreign::ForeignArgs,
     foreign_verify::ForeignVerifyArgs,
     input::advise_of_form,
-    output::open_output,
+    output::{Output, Replaces, open_output},
     session::Session,
 };
 use clap::{ArgGroup, Args};
@@ -19,7 +20,7 @@ use std::{
     time::Instant,
 };
 use taproof::{
-    artefact::{self, Artefact},
+    artefact::{self, Artefact, ArtefactKind},
     batch::{BatchFile, ProvenBatch},
     kept_proofs::KeptProofs,
     key_ring::KeyRing,
@@ -101,8 +102,14 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
             return Err(Failure::new(Exit::Input, message).advise("restore the key that the rollup was founded with"));
         }
     }
-    let path = out.unwrap_or_else(|| session.dir.proofs(batch.header().number));
-    let output = open_output(&path, ProvenBatch::ACCESS, &[batch_path])?;
+    let own = session.dir.proofs(batch.header().number);
+    if out.is_none() {
+        DataDir::create_parent(&own)?;
+    }
+    let path = out.unwrap_or(own);
+    let (format, replaces) = (ArtefactKind::Proofs.name(), Replaces::OwnFormat);
+    let output = Output { path: &path, access: ProvenBatch::ACCESS, format, replaces };
+    let output = open_output(&session.dir, output, &[batch_path])?;
     let console = global.console().beside([&output]);
     let (started, bar) = (Instant::now(), Bar::new(console, "proving chunks"));
     let (kept, number, count) =

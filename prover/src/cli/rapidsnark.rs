@@ -1,9 +1,11 @@
 //! rapidsnark's own command line: four paths, nothing said if all goes well, exit code 1 if anything does not.
 
 use super::{
+    Global,
+    data_dir::DataDir,
     failure::{Exit, Fallible, Result},
     input::{Form, Input},
-    output::open_outputs,
+    output::{Output, Replaces, open_outputs},
 };
 use clap::Args;
 use std::{
@@ -46,13 +48,13 @@ pub(crate) struct Rapidsnark {
 
 impl Rapidsnark {
     /// Proves; whatever goes wrong, the exit code is rapidsnark's.
-    pub(crate) fn run(self) -> Result {
-        self.prove().map_err(|failure| failure.with_exit(Exit::Failed))
+    pub(crate) fn run(self, global: &Global) -> Result {
+        self.prove(&global.data_dir()).map_err(|failure| failure.with_exit(Exit::Failed))
     }
 
     /// Proves, and tells a failure as rapidsnark does.
     fn main(self) -> ExitCode {
-        match self.prove() {
+        match self.prove(&DataDir::of_environment()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 // Nobody is left to tell if standard error is gone.
@@ -62,9 +64,11 @@ impl Rapidsnark {
         }
     }
 
-    fn prove(self) -> Result {
-        let outputs = [&self.proof, &self.public].map(|path| (path.as_path(), Access::Public));
-        let mut outputs = open_outputs(&outputs, &[&self.key, &self.witness])?.into_iter();
+    fn prove(self, dir: &DataDir) -> Result {
+        let outputs = [(&self.proof, "proof (json)"), (&self.public, "public inputs (json)")];
+        let (access, replaces) = (Access::Public, Replaces::Unknown);
+        let outputs = outputs.map(|(path, format)| Output { path, access, format, replaces });
+        let mut outputs = open_outputs(dir, &outputs, &[&self.key, &self.witness])?.into_iter();
         let key = Input::open(&self.key)?.key()?;
         let mut witness = Input::open(&self.witness)?;
         witness.expect(Form::Witness)?;

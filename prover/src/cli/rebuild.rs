@@ -6,7 +6,7 @@ use super::{
     Global,
     data_dir::{expect_absent, move_aside},
     failure::{Exit, Failure, Fallible, Result},
-    output::{open_output, write_json},
+    output::{Output, Replaces, open_output, write_json},
     session::{NodeOptions, Session, ledger_failure, not_followed},
 };
 use clap::Args;
@@ -140,7 +140,8 @@ impl Rebuild {
     pub(crate) fn run(self, global: &Global) -> Result {
         let out = self.out.as_deref().map(|path| {
             expect_absent(path)?;
-            open_output(path, Access::Public, &[])
+            let (format, replaces) = ("state", Replaces::OwnFormat);
+            open_output(&global.data_dir(), Output { path, access: Access::Public, format, replaces }, &[])
         });
         let out = out.transpose()?;
         let console = global.console().beside(&out);

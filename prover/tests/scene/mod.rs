@@ -2,13 +2,24 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+use ark_bn254::Fr;
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
-use taproof_verifier::follow::Params;
+use taproof::{
+    key_file::{self, Key},
+    progress::Silent,
+    setup::{self, Randomness, SetupOptions},
+    zkey,
+};
+use taproof_circuits::{
+    cs::{ConstraintSystem, SegmentShape, Shape},
+    iden3::write_wtns,
+};
+use taproof_verifier::{cell::Depth, follow::Params, record::Kind, statement::CircuitId};
 use tempfile::TempDir;
 
 /// A data directory of its own.
@@ -136,4 +147,30 @@ pub(crate) fn alter(path: &Path, position: usize) {
     let mut bytes = fs::read(path).expect("the file is there");
     bytes[position] ^= 1;
     fs::write(path, bytes).expect("the file is ours");
+}
+
+/// The circuit x y = public, x + 3 y = z, with its key and a witness in the scene's folder: small.zkey, small.wtns.
+pub(crate) fn write_small_circuit(scene: &Scene) -> Shape {
+    let circuit = CircuitId::new(Kind::Open, Depth::new(1).expect("the test can go on"), 0);
+    let mut head = SegmentShape::new(0);
+    let [_, public, x, y] = [(); 4].map(|()| head.witness(Fr::from(0u64)));
+    head.enforce(&x, &y, &public);
+    head.wire(&(x + y * Fr::from(3u64)));
+    let end = head.wire_count();
+    let shape = Shape::new(head, SegmentShape::new(end), SegmentShape::new(end), 0, 0);
+    let (randomness, network) = (Randomness::Seed([1; 32]), bitcoin::Network::Regtest);
+    let options = SetupOptions { network, allow_outside_test_networks: false, randomness };
+    let key = setup::generate(&shape, circuit, &options, &Silent).expect("the test can go on");
+    key_file::write(&key, &scene.path("own.key")).expect("the test can go on");
+    let key = Key::open(&scene.path("own.key"), circuit).expect("the test can go on");
+    zkey::write(&key, &shape, &mut fs::File::create(scene.path("small.zkey")).expect("the test can go on"))
+        .expect("the test can go on");
+    write_witness(scene, "small.wtns", &[1, 35, 5, 7, 26]);
+    shape
+}
+
+pub(crate) fn write_witness(scene: &Scene, name: &str, wires: &[u64]) {
+    let wires: Vec<Fr> = wires.iter().map(|wire| Fr::from(*wire)).collect();
+    write_wtns(&wires, &mut fs::File::create(scene.path(name)).expect("the test can go on"))
+        .expect("the test can go on");
 }

@@ -33,6 +33,15 @@ impl Format {
             _ => None,
         }
     }
+
+    /// What reports call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Circuit => "circuit (r1cs)",
+            Self::Witness => "witness (wtns)",
+            Self::Key => "proving key (zkey)",
+        }
+    }
 }
 
 /// What a binary file holds.
@@ -72,14 +81,14 @@ fn circuit(subject: &Subject) -> Result<Finding> {
         ("public inputs", public_inputs.to_string()),
         ("private inputs", private_inputs.to_string()),
     ];
-    Finding::new("circuit (r1cs)", &report, lines)
+    Finding::new(Format::Circuit.name(), &report, lines)
 }
 
 /// The length of a witness; its values are secret.
 fn witness(subject: &Subject) -> Result<Finding> {
     let wires = read_wtns(subject.reader()?).or_exit_while(Exit::Input, subject.name())?.len();
     let lines = vec![("wires", format!("{wires}, whose values are not shown"))];
-    Finding::new("witness (wtns)", &json!({ "wires": wires }), lines)
+    Finding::new(Format::Witness.name(), &json!({ "wires": wires }), lines)
 }
 
 /// A .zkey, checked as for proving.
@@ -104,7 +113,7 @@ fn key(subject: &Subject) -> Result<Finding> {
         ("matrix hash", matrix_hash),
     ];
     lines.extend(weakness.map(|weakness| ("warning", weakness.to_string())));
-    Finding::new("proving key (zkey)", &report, lines)
+    Finding::new(Format::Key.name(), &report, lines)
 }
 
 /// proof.json.

@@ -1,0 +1,90 @@
+//! The files that a user names for a command to write: what they may take the place of, and what becomes of a reader that leaves.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod scene;
+
+use scene::{Scene, write_small_circuit};
+use std::fs;
+
+#[test]
+fn no_output_takes_the_place_of_what_a_rollup_lives_by() {
+    let scene = Scene::funded();
+    write_small_circuit(&scene);
+    scene.report(&["batch", "--reference-depth", "1"]);
+    scene.report(&["follow"]);
+    let key = fs::read_dir(scene.path("rollup/keys")).unwrap().next().unwrap().unwrap().file_name();
+    let key = format!("keys/{}", key.to_str().unwrap());
+    fs::write(scene.path("rollup/anchoring.lock"), "").unwrap();
+    let lived_by = ["wallet.words", "ledger.redb", "params.json", "program.bin", "regtest.chain", "chain.redb", &key];
+    let all = [&lived_by[..], &["anchoring.lock", "coins.redb", "bridge.state", "anchoring.redb"]].concat();
+    let writers: [&[&str]; 6] = [
+        &["prove", "rollup/batches/0.batch", "--out"],
+        &["follow", "--export-checkpoint"],
+        &["export", "--vkey", "small.zkey", "--out"],
+        &["report", "--force", "--out"],
+        &["prove", "--zkey", "small.zkey", "--witness", "small.wtns", "--proof"],
+        &["rapidsnark", "small.zkey", "small.wtns", "p.json"],
+    ];
+    for name in &all {
+        let path = scene.path("rollup").join(name);
+        let before = fs::read(&path).ok();
+        for writer in writers {
+            let exit_code = if writer[0] == "rapidsnark" { 1 } else { 3 };
+            let named = format!("rollup/{name}");
+            let error = scene.failure(exit_code, &[writer, &[&named]].concat());
+            assert!(error.contains("which no output replaces"), "{writer:?} {name}: {error}");
+        }
+        assert!(fs::read(&path).ok() == before, "{name} is what it was");
+    }
+    // By another of its names, too.
+    fs::hard_link(scene.path("rollup/wallet.words"), scene.path("hard")).unwrap();
+    let error = scene.failure(3, &["export", "--vkey", "small.zkey", "--out", "hard"]);
+    assert!(error.contains("wallet.words, which no output replaces"), "{error}");
+    // Nor is it replaced where it is another rollup's, or a copy.
+    for name in lived_by {
+        let copy = scene.path("copy");
+        fs::copy(scene.path("rollup").join(name), &copy).unwrap();
+        let before = fs::read(&copy).unwrap();
+        for writer in writers {
+            let exit_code = if writer[0] == "rapidsnark" { 1 } else { 3 };
+            let error = scene.failure(exit_code, &[writer, &["copy"]].concat());
+            assert!(error.contains("copy is not overwritten with"), "{writer:?} {name}: {error}");
+        }
+        assert!(fs::read(&copy).unwrap() == before, "{name} is what it was");
+        fs::remove_file(&copy).unwrap();
+    }
+}
+
+#[test]
+fn outputs_replace_their_own_kind_and_make_no_folders() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    let prove = ["prove", "--zkey", "small.zkey", "--witness", "small.wtns"];
+    // Whatever else is there under rapidsnark's names gives way, as it does there.
+    fs::write(scene.path("proof.json"), "half a pro").unwrap();
+    fs::write(scene.path("public.json"), "[\"7\"]").unwrap();
+    scene.report(&prove);
+    scene.report(&prove);
+    assert_eq!(scene.report(&["inspect", "proof.json"])["format"], "proof (json)");
+    scene.report(&["export", "--vkey", "small.zkey"]);
+    scene.report(&["export", "--vkey", "small.zkey"]);
+    fs::write(scene.path("notes"), "what I think of it").unwrap();
+    let error = scene.failure(3, &["export", "--vkey", "small.zkey", "--out", "notes"]);
+    assert!(error.contains("of no format that taproof knows"), "{error}");
+    let error = scene.failure(3, &[&prove[..], &["--public", "proof.json"]].concat());
+    assert!(error.contains("one file"), "{error}");
+    let error = scene.failure(3, &[&prove[..], &["--public", "verification_key.json"]].concat());
+    assert!(error.contains("its format is: verifying key (json)"), "{error}");
+    // The key is none: the folder is missed before anything is read.
+    for command in [
+        &["prove", "--zkey", "none.zkey", "--witness", "small.wtns", "--proof", "no/p.json"][..],
+        &["rapidsnark", "none.zkey", "small.wtns", "p.json", "no/public.json"],
+        &["export", "--vkey", "none.zkey", "--out", "no/vkey.json"],
+        &["import-zkey", "none.zkey", "--out", "no/small.key"],
+    ] {
+        let error = scene.failure(1, command);
+        assert!(error.contains("there is no folder no"), "{error}");
+    }
+    assert!(!scene.path("no").exists());
+}
