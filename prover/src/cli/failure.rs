@@ -2,6 +2,7 @@
 
 use super::node_advice::{self, node_error};
 use std::{fmt, io, process::ExitCode};
+use taproof::regtest::ChainFileError;
 
 /// The exit codes, for the help.
 pub(crate) const EXIT_CODES: &str = "\
@@ -77,15 +78,22 @@ impl Failure {
 
     /// What the user can do about it: what was said where it failed, or else what a node's failure asks for.
     pub(crate) fn advice(&self) -> Option<String> {
-        self.advice.clone().or_else(|| node_error(&self.error).and_then(node_advice::advice))
+        let wait = || self.is_chain_locked().then(|| "wait until the other command is done".to_owned());
+        self.advice.clone().or_else(wait).or_else(|| node_error(&self.error).and_then(node_advice::advice))
     }
 
     /// The exit code: that of the node's failure where nothing more was said.
     pub(crate) fn exit(&self) -> Exit {
         match (self.exit, node_error(&self.error)) {
+            (Exit::Failed, _) if self.is_chain_locked() => Exit::Busy,
             (Exit::Failed, Some(error)) => node_advice::exit(error),
             (exit, _) => exit,
         }
+    }
+
+    /// Whether another command has the embedded chain.
+    fn is_chain_locked(&self) -> bool {
+        matches!(self.cause(), Some(ChainFileError::Locked(_)))
     }
 
     /// Whether this is no failure at all but the reader of the output having gone away.

@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 use taproof::{
     artefact::transactions::{self, TransactionFile},
-    ledger::Ledger,
+    ledger::{Ledger, LedgerError},
 };
 use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw};
 use taproof_verifier::{
@@ -223,6 +223,8 @@ impl PaymentArgs {
                 global.console().warn(format!("{error}: whether the transaction can pass is not checked"));
                 Ok(None)
             }
+            // What the other command is about to apply counts: a nonce that is given now may be used by then.
+            Err(error @ LedgerError::AlreadyOpen(_)) => Err(ledger_failure(error)),
             Err(error) => Err(ledger_failure(error)
                 .advise("give --from and --nonce, the number of transactions that the account has sent")),
         }
