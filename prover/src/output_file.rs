@@ -95,7 +95,7 @@ pub enum ConflictError {
 }
 
 impl OutputFile {
-    /// Finds out where a file is to be written and that it can be. `-` is standard output.
+    /// Finds out where a file is to be written and that it can be. `-` is standard output, which must lead somewhere.
     ///
     /// Nothing is written or left behind if [`OutputFile::write`] is not called.
     ///
@@ -113,7 +113,7 @@ impl OutputFile {
     /// Those of `write` and of the file system; [`io::ErrorKind::WouldBlock`] if the file cannot be replaced and
     /// another process has locked it.
     pub fn write(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-        match self.sink {
+        let written = match self.sink {
             Sink::Stdout => write_stream(io::stdout().lock(), write),
             Sink::Stderr => write_stream(io::stderr().lock(), write),
             Sink::Stream(file) => write_stream(file, write),
@@ -122,7 +122,12 @@ impl OutputFile {
             Sink::Regular { target, .. } => {
                 replace(&target, self.access, write, |temporary, target| temporary.persist(target))
             }
-        }
+        };
+        written.map_err(|error| match error.kind() {
+            // A reader of a report may leave when it has seen enough. A file that nobody took is lost.
+            io::ErrorKind::BrokenPipe => io::Error::other("whoever was to read it has left"),
+            _ => error,
+        })
     }
 
     /// The name that the file was given.
@@ -206,7 +211,12 @@ pub fn write_file(path: &Path, access: Access, write: impl FnOnce(&mut dyn Write
 impl Sink {
     fn open(path: &Path) -> io::Result<Self> {
         match path.to_str() {
-            Some("-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => return Ok(Self::Stdout),
+            Some("-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
+                if is_closed(&io::stdout())? {
+                    return Err(io::Error::other("standard output is closed"));
+                }
+                return Ok(Self::Stdout);
+            }
             Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => return Ok(Self::Stderr),
             _ => {}
         }
@@ -317,6 +327,22 @@ impl Place {
         let name = target.file_name().unwrap_or_default().to_owned();
         Ok(Self::Absent { folder: Identity::of(folder, &fs::metadata(folder)?)?, name })
     }
+}
+
+/// Whether a stream was closed when the process began. Rust's start then puts /dev/null there, open for reading as well, which a
+/// shell's `> /dev/null` is not.
+#[cfg(unix)]
+fn is_closed(stream: &impl std::os::fd::AsFd) -> io::Result<bool> {
+    use std::{io::Read, os::unix::fs::MetadataExt};
+    let mut file = File::from(stream.as_fd().try_clone_to_owned()?);
+    let Ok(null) = fs::metadata("/dev/null") else { return Ok(false) };
+    let (found, null) = (file.metadata()?.rdev(), null.rdev());
+    Ok(found != 0 && found == null && file.read(&mut [0]).is_ok())
+}
+
+#[cfg(not(unix))]
+fn is_closed<T>(_: &T) -> io::Result<bool> {
+    Ok(false)
 }
 
 fn write_stream(stream: impl Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {

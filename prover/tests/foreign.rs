@@ -4,24 +4,13 @@
 
 mod scene;
 
-use ark_bn254::Fr;
 use scene::{Scene, alter, write_small_circuit, write_witness};
 use serde_json::Value;
 use std::{
     fs,
     process::{Command, Output, Stdio},
 };
-use taproof::{
-    key_file::{self, Key},
-    progress::Silent,
-    setup::{self, Randomness, SetupOptions},
-    zkey,
-};
-use taproof_circuits::{
-    cs::{ConstraintSystem, SegmentShape, Shape},
-    iden3::{write_r1cs, write_wtns},
-};
-use taproof_verifier::{cell::Depth, record::Kind, statement::CircuitId};
+use taproof_circuits::iden3::write_r1cs;
 
 #[test]
 fn other_peoples_circuits_are_proven_without_a_rollup() {
@@ -38,6 +27,7 @@ fn other_peoples_circuits_are_proven_without_a_rollup() {
     let imported = scene.report(&["import-zkey", "small.zkey"]);
     assert_eq!((&imported["out"], &imported["wires"]), (&"small.key".into(), &5.into()));
     assert!(scene.failure(1, &["import-zkey", "small.zkey"]).contains("not overwritten"));
+    fs::create_dir(scene.path("out")).unwrap();
     let from_key = ["prove", "--key", "small.key", "--witness", "small.wtns", "--proof", "out/p.json"];
     assert_eq!(scene.report(&from_key)["matrix_hash"], report["matrix_hash"]);
     assert!(scene.path("out/p.json").is_file());

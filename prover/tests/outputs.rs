@@ -5,7 +5,7 @@
 mod scene;
 
 use scene::{Scene, write_small_circuit};
-use std::fs;
+use std::{fs, process::Stdio};
 
 #[test]
 fn no_output_takes_the_place_of_what_a_rollup_lives_by() {
@@ -87,4 +87,63 @@ fn outputs_replace_their_own_kind_and_make_no_folders() {
         assert!(error.contains("there is no folder no"), "{error}");
     }
     assert!(!scene.path("no").exists());
+}
+
+#[test]
+fn what_goes_to_a_reader_that_has_left_is_lost_and_said_to_be() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    let prove = ["prove", "--zkey", "small.zkey", "--witness", "small.wtns"];
+    for (arguments, other) in [
+        ([&prove[..], &["--proof", "-", "--public", "other"]].concat(), Some("other")),
+        ([&prove[..], &["--public", "-", "--proof", "other"]].concat(), Some("other")),
+        (vec!["rapidsnark", "small.zkey", "small.wtns", "-", "other"], Some("other")),
+        (vec!["export", "--vkey", "small.zkey", "--out", "-"], None),
+        (vec!["import-zkey", "small.zkey", "--out", "-"], None),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = scene.command(&arguments).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("whoever was to read it has left"), "{arguments:?}: {said}");
+        if let Some(other) = other {
+            assert!(fs::metadata(scene.path(other)).unwrap().len() > 0, "{arguments:?}");
+            fs::remove_file(scene.path(other)).unwrap();
+        }
+        if cfg!(unix) {
+            let program = scene.command(&arguments);
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(program.get_program()).args(program.get_args());
+            let output = shell.current_dir(scene.path("")).stdin(Stdio::null()).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+            assert!(said.contains("standard output is closed"), "{arguments:?}: {said}");
+        }
+    }
+    // Who asked for no more than a report has seen enough of it.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = scene.command(&["inspect", "small.wtns"]).stdout(writer).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn who_finds_a_store_in_use_waits() {
+    let scene = Scene::funded();
+    let pay = ["tx", "transfer", "--from", "0", "--to", "1", "--amount", "1"];
+    let ledger = taproof::ledger::Ledger::open(&scene.path("rollup/ledger.redb"), scene.params().chain_id).unwrap();
+    let told = scene.run(&pay);
+    let said = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(5), "{said}");
+    assert!(said.contains("wait until the other command is done") && !said.contains("--nonce"), "{said}");
+    drop(ledger);
+    let chain = taproof::regtest::ChainFile::open(&scene.path("rollup/regtest.chain")).unwrap();
+    for command in [&["regtest", "mine", "1"][..], &["status"]] {
+        let told = scene.run(command);
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(told.status.code(), Some(5), "{command:?}: {said}");
+        assert!(said.contains("wait until the other command is done"), "{command:?}: {said}");
+    }
+    drop(chain);
 }

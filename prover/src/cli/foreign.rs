@@ -236,8 +236,12 @@ fn prove(
     let proven = prove_foreign(key, &witness, &Blinding::fresh(), progress);
     let proven = proven.map_err(|error| prove_failure(error, path, is_checked))?;
     let seconds = started.elapsed().as_secs_f64();
-    write_json(task.proof, &ProofJson::from(proven.proof()))?;
-    write_json(task.public, &PublicJson::new(proven.public_inputs()))?;
+    // Where one of the two cannot be written, the other is there all the same.
+    let written = [
+        write_json(task.proof, &ProofJson::from(proven.proof())),
+        write_json(task.public, &PublicJson::new(proven.public_inputs())),
+    ];
+    written.into_iter().collect::<Result>()?;
     Ok(Made { files: task.written, seconds: Some(seconds) })
 }
 

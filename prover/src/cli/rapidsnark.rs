@@ -76,13 +76,13 @@ impl Rapidsnark {
         let proven = prove_foreign(&key, &witness, &Blinding::fresh(), &Silent).or_exit(Exit::Refuted)?;
         let proof = serde_json::to_string(&ProofJson::from(proven.proof()).without_curve())?;
         let public = serde_json::to_string(&PublicJson::new(proven.public_inputs()))?;
-        for (text, path) in [(proof, self.proof), (public, self.public)] {
+        // Where one of the two cannot be written, the other is there all the same.
+        let written = [(proof, self.proof), (public, self.public)].map(|(text, path)| {
             let output = outputs.next().expect("two files were opened");
-            output
-                .write(|file| file.write_all(text.as_bytes()))
-                .or_exit_while(Exit::Failed, path.display().to_string())?;
-        }
-        Ok(())
+            let written = output.write(|file| file.write_all(text.as_bytes()));
+            written.or_exit_while(Exit::Failed, path.display().to_string())
+        });
+        written.into_iter().collect()
     }
 }
 
