@@ -15,6 +15,7 @@ use crate::{
     anchor::{AnchorError, FeeRate},
     batch::{BatchError, payload_length},
     follow::FollowError,
+    key_file::KeyFileError,
     key_ring::{self, KeyRing, KeyRingError},
     node::{MineError, NodeError},
     progress::Progress,
@@ -142,6 +143,14 @@ pub enum DemoError {
     /// The batch has no room for all deposits and transactions.
     #[error("one batch has no room for all deposits and transactions")]
     BatchFull,
+    /// A key was damaged since it was made, which the proof has shown.
+    #[error("{path}")]
+    DamagedKey {
+        /// The key's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyFileError,
+    },
     /// A chunk is not proven.
     #[error("chunk {chunk} is not proven")]
     Prove {
@@ -292,7 +301,13 @@ fn prove(
 ) -> Result<Vec<Proven>, DemoError> {
     let results = prove_batch(&batch.chunks, |circuit| ring.key(circuit), options.proofs_at_once, &|_| (), progress);
     let prove_error = |(chunk, result): (usize, Result<Proven, ProveError>)| {
-        result.map_err(|source| DemoError::Prove { chunk, source })
+        result.map_err(|source| match source {
+            ProveError::Key(source) => {
+                let path = key_ring::key_path(&options.keys, batch.chunks[chunk].statement.circuit);
+                DemoError::DamagedKey { path, source }
+            }
+            source => DemoError::Prove { chunk, source },
+        })
     };
     results.into_iter().enumerate().map(prove_error).collect()
 }

@@ -25,7 +25,10 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Opens a file that processes lock, made if it is not there. Others than its owner can open it no more.
-pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// Those of the file system.
+pub fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.create(true).append(true);
     #[cfg(unix)]

@@ -614,13 +614,17 @@ fn the_demo_leaves_a_rollup(scene: &Scene, report: &Value) {
 fn the_demo_without_a_folder_leaves_one_in_the_cache_and_says_what_to_look_at() {
     let scene = Scene::new();
     let slots = ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"];
-    let demo = || {
+    let run = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
         command.args(["demo", "--payments", "2", "--withdrawals", "1"]).args(slots).current_dir(scene.path(""));
         command.env_remove("TAPROOF_DIR").env_remove("TAPROOF_NODE").env("XDG_CACHE_HOME", scene.path("cache"));
         let output = command.stdin(Stdio::null()).output().expect("the binary starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("UTF-8")
+        (output.status.code(), [output.stdout, output.stderr].map(|said| String::from_utf8(said).expect("UTF-8")))
+    };
+    let demo = || {
+        let (exit_code, [shown, errors]) = run();
+        assert_eq!(exit_code, Some(0), "{errors}");
+        shown
     };
     let home = scene.path("cache/taproof/demo");
     // The second takes the place of the first.
@@ -634,6 +638,24 @@ fn the_demo_without_a_folder_leaves_one_in_the_cache_and_says_what_to_look_at() 
         assert_eq!(shown.lines().find(is_wide), None, "80 columns, but for paths");
         assert!(home.join("params.json").is_file());
     }
+    let lock = fs::File::create(scene.path("cache/taproof/demo.lock")).unwrap();
+    lock.lock().unwrap();
+    let (exit_code, [_, errors]) = run();
+    assert!(exit_code == Some(5) && errors.contains("another demo runs"), "{errors}");
+    drop(lock);
+    // A key in the cache that was damaged is named and made anew, once.
+    let mut keys = fs::read_dir(scene.path("cache/taproof/keys")).unwrap().map(|entry| entry.unwrap().path());
+    let key = keys.find(|key| key.file_name().unwrap().to_string_lossy().starts_with("deposit")).expect("its key");
+    alter(&key, fs::metadata(&key).unwrap().len() as usize - 1);
+    let (exit_code, [_, errors]) = run();
+    assert!(exit_code == Some(0) && errors.contains(&format!("warning: {}", key.display())), "{errors}");
+    assert!(errors.contains("another key is made"), "{errors}");
+    let (exit_code, [_, errors]) = run();
+    assert!(exit_code == Some(0) && !errors.contains("another key"), "{errors}");
+    fs::write(scene.path("rollup"), "").unwrap();
+    let output = scene.run(&["demo"]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && errors.contains("rollup is no folder"), "{errors}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde::Serialize;
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     num::{NonZeroU16, NonZeroUsize},
     path::{Path, PathBuf},
 };
@@ -27,6 +27,7 @@ use taproof::{
     node::EmbeddedNode,
     output_file::{Access, write_file},
     overview::Overview,
+    private,
     progress::Progress,
     regtest::ChainFile,
 };
@@ -89,7 +90,7 @@ impl Demo {
         let home = Home::choose(global)?;
         let options = self.options()?;
         let stages = Stages::new(global.console());
-        let (report, rollup) = demo::run(&block, &options, &stages).map_err(explain)?;
+        let (report, rollup) = run(&block, &options, &stages)?;
         if !report.roots_agree() {
             let DemoReport { root_proven, root_verified, root_rebuilt, .. } = &report;
             let message =
@@ -126,6 +127,21 @@ impl Demo {
     }
 }
 
+/// Runs the demo; of keys that turn out to be damaged, which the demo itself once made, others are made.
+fn run(block: &[u8], options: &DemoOptions, stages: &Stages) -> Result<(DemoReport, DemoRollup)> {
+    for _ in key_ring::circuits(options.depth, &options.slots) {
+        match demo::run(block, options, stages) {
+            Err(DemoError::DamagedKey { path, source }) => {
+                let removed = format!("{}: {source}; another key is made", path.display());
+                fs::remove_file(&path).or_exit_while(Exit::Failed, path.display().to_string())?;
+                stages.begin("beginning anew").note(format!("warning: {removed}"));
+            }
+            done => return done.map_err(explain),
+        }
+    }
+    demo::run(block, options, stages).map_err(explain)
+}
+
 /// What the demo reports: its figures, and where the rollup is.
 #[derive(Serialize)]
 struct Kept {
@@ -141,6 +157,8 @@ struct Home {
     global: Global,
     /// Whether the next demo takes its place.
     is_replaced: bool,
+    /// Held while a demo runs whose place is the next one's, too.
+    _lock: Option<File>,
 }
 
 impl Home {
@@ -150,12 +168,17 @@ impl Home {
             Some(path) => (path.to_owned(), false),
             None => (cache_dir()?.join("demo"), true),
         };
+        if fs::metadata(&path).is_ok_and(|found| !found.is_dir()) {
+            let failure = Failure::new(Exit::Input, format!("{} is no folder", path.display()));
+            return Err(failure.advise("name a new folder with --dir"));
+        }
         if !is_replaced && fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
             let failure = Failure::new(Exit::Input, format!("{} is not empty", path.display()));
             return Err(failure.advise("name a new folder with --dir: the demo overwrites no rollup"));
         }
+        let lock = is_replaced.then(|| lock(&path.with_extension("lock"))).transpose()?;
         let global = global.in_dir(path);
-        Ok(Self { dir: global.data_dir(), global, is_replaced })
+        Ok(Self { dir: global.data_dir(), global, is_replaced, _lock: lock })
     }
 
     /// Writes the rollup as a data directory.
@@ -200,6 +223,21 @@ impl Home {
              taproof --dir {dir} prove-account 1 --out 1.account\n  \
              taproof --dir {dir} rebuild --out state.json"
         )
+    }
+}
+
+/// Takes the lock of the place that all demos share.
+fn lock(path: &Path) -> Result<File> {
+    let doing = || path.display().to_string();
+    DataDir::create_parent(path)?;
+    let file = private::open_lock(path).or_exit_while(Exit::Failed, doing())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let failure = Failure::new(Exit::Busy, "another demo runs");
+            Err(failure.advise("wait until it is done, or give this one a folder of its own with --dir"))
+        }
+        Err(TryLockError::Error(error)) => Err(error).or_exit_while(Exit::Failed, doing()),
     }
 }
 
