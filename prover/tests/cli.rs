@@ -276,7 +276,7 @@ fn anchored_by_the_service(scene: &Scene) {
         let error = scene.failure(3, &[&["anchor"], order, &["--batch", "1"]].concat());
         assert!(error.contains("batch 1 is final"), "{order:?}: {error}");
     }
-    assert!(scene.failure(1, &["batch", "--take-back", "9"]).contains("no batch 9"));
+    assert!(scene.failure(3, &["batch", "--take-back", "9"]).contains("no batch 9"));
 }
 
 #[test]

@@ -115,3 +115,43 @@ fn a_ledger_that_contradicts_the_chain_is_told_and_made_anew() {
     founder.report(&["rebuild", "--replace"]);
     assert_eq!(founder.report(&["rebuild"])["ledger"], "intact");
 }
+
+#[test]
+fn what_is_taken_back_leaves_nothing_behind() {
+    let scene = Scene::funded();
+    scene.bring_in(0, &[]);
+    let mut poster = Poster::new(scene, 0);
+    for batch in 1..=4 {
+        poster.make(batch);
+        poster.scene.report(&["prove", &format!("rollup/batches/{batch}.batch")]);
+    }
+    let Poster { scene, .. } = poster;
+    // A poster without coins, so that nothing is built.
+    std::fs::remove_file(scene.path("rollup/anchoring.redb")).expect("the first batch was anchored");
+    let key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+    let run = ["anchor", "run", "--once", "--watch-only", key];
+    let jobs = |report: serde_json::Value| report["jobs"].as_array().map(Vec::len);
+    assert_eq!(jobs(scene.report(&run)), Some(4));
+    let warned = scene.run(&["batch", "--reference-depth", "1"]);
+    assert!(String::from_utf8_lossy(&warned.stderr).contains("4 batches wait for their anchors"));
+
+    assert!(scene.failure(3, &["batch", "--take-back", "99"]).contains("no batch 99"));
+    std::fs::copy(scene.path("rollup/batches/3.batch"), scene.path("kept.batch")).expect("it was made");
+    let report = scene.report(&["batch", "--reference-depth", "1", "--take-back", "2"]);
+    assert_eq!((&report["taken_back"], &report["batch"]), (&serde_json::json!([2, 3, 4]), &2.into()));
+    for (folder, batches) in [("batches", &[0, 1, 2][..]), ("proofs", &[0, 1])] {
+        let extension = if folder == "batches" { "batch" } else { "proofs" };
+        let there = (0..5).filter(|batch| scene.path(&format!("rollup/{folder}/{batch}.{extension}")).exists());
+        assert_eq!(there.collect::<Vec<_>>(), batches, "{folder}");
+    }
+    // The store forgets at once, and a later look takes nothing up again.
+    assert_eq!(jobs(scene.report(&["anchor", "status"])), Some(1));
+    assert_eq!(jobs(scene.report(&run)), Some(1));
+    // A copy that somebody kept is not proven.
+    assert!(scene.failure(3, &["prove", "kept.batch"]).contains("does not have this batch 3"));
+    scene.report(&["prove", "rollup/batches/2.batch"]);
+    assert_eq!(jobs(scene.report(&run)), Some(2));
+    // A service that runs meanwhile forgets what lost its proofs at its next look.
+    std::fs::remove_file(scene.path("rollup/proofs/2.proofs")).expect("it was proven");
+    assert_eq!(jobs(scene.report(&run)), Some(1));
+}

@@ -265,7 +265,8 @@ impl<S: BatchSource> Service<S> {
         self.standings.forget_before(next);
         for batch in next..next.saturating_add(AHEAD_MAX) {
             // Those that wait behind the next one are read again when their turn comes.
-            if batch > next && self.proven.contains_key(&batch) && self.jobs.contains_key(&batch) {
+            let is_known = batch > next && self.proven.contains_key(&batch) && self.jobs.contains_key(&batch);
+            if is_known && self.batches.has(batch) {
                 continue;
             }
             let Some(proven) = self.batches.proven(batch)? else {
@@ -291,6 +292,19 @@ impl<S: BatchSource> Service<S> {
                 Some(_) => {}
             }
         }
+        self.forget_taken_back(next)
+    }
+
+    /// Forgets jobs of which nothing was built and whose proofs are gone, as after the batch was taken back.
+    fn forget_taken_back(&mut self, next: u64) -> Result<(), ServiceError> {
+        let unbuilt = self.jobs.range(next..).filter(|(_, job)| job.generations.is_empty());
+        let gone: Vec<u64> = unbuilt.map(|(batch, _)| *batch).filter(|batch| !self.batches.has(*batch)).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.store.forget(gone.iter().filter_map(|batch| self.jobs.get(batch)))?;
+        self.jobs.retain(|batch, _| !gone.contains(batch));
+        self.proven.retain(|batch, _| !gone.contains(batch));
         Ok(())
     }
 

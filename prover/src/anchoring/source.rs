@@ -14,6 +14,11 @@ pub trait BatchSource {
     /// # Errors
     /// [`ServiceError`].
     fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, ServiceError>;
+
+    /// Whether there still is something to read of a batch that was proven.
+    fn has(&self, _batch: u64) -> bool {
+        true
+    }
 }
 
 /// A folder of files `N.proofs`, as `taproof prove` writes them.
@@ -34,5 +39,9 @@ impl BatchSource for ProofFolder {
             Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn has(&self, batch: u64) -> bool {
+        self.0.join(format!("{batch}.proofs")).exists()
     }
 }

@@ -2,6 +2,7 @@
 
 mod operator;
 mod report;
+mod taken_back;
 
 use super::{
     Global,
@@ -14,6 +15,7 @@ use super::{
 use clap::Args;
 use report::{ChunkReport, Rejection, Report, Wait};
 use std::{collections::BTreeSet, path::PathBuf};
+use taken_back::TakenBack;
 use taproof::{
     artefact::{self, transactions::TransactionFile},
     batch::{BatchFile, BatchHeader},
@@ -63,7 +65,7 @@ pub(crate) struct BatchCommand {
     #[arg(long, default_value_t = 256, value_name = "N")]
     chunks_max: usize,
     /// Takes this batch and all after it back first, as when a reorganisation moved its deposits: what they credited and applied
-    /// waits again. Batches that the chain has stay.
+    /// waits again. Their files are removed, and anchors of which nothing was built are forgotten. Batches that the chain has stay.
     #[arg(long, value_name = "N")]
     take_back: Option<u64>,
     /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip. If a reorganisation moves deposits up to
@@ -82,11 +84,12 @@ impl BatchCommand {
         let spinner = global.console().spinner("following the chain");
         let source = session.source(&self.node)?;
         let follower = session.follow(&source, |_| ())?;
-        let (taken_over, follower) = take_over(&session, &source, &mut ledger, follower)?;
-        settle(&mut ledger, &follower)?;
-        if let Some(batch) = self.take_back {
-            take_back(&mut ledger, &follower, batch)?;
-        }
+        let mut taken_back = TakenBack::default();
+        let done = self.bring_in_line(&session, &source, &mut ledger, follower, &mut taken_back);
+        // What was taken back is gone from the ledger, whatever failed after it.
+        taken_back.clear_away(&session, global)?;
+        let (taken_over, follower) = done?;
+        taken_back::warn_of_unanchored(&session, &ledger, follower.tip().batches, global);
         take_deposits(&mut ledger, &follower)?;
         let exits: Vec<_> = follower.pending_exits().copied().collect();
         ledger.set_exits(&exits, follower.tip().batches).map_err(ledger_failure)?;
@@ -122,6 +125,7 @@ impl BatchCommand {
             batch: made.then_some(applied.number),
             file,
             taken_over,
+            taken_back: taken_back.numbers(),
             reference,
             operator,
             void_deposits: applied.deposits_consumed - consumed_before - credited,
@@ -143,6 +147,23 @@ impl BatchCommand {
             return Err(failure.advise("the report has the reasons; `taproof tx` checks what it signs"));
         }
         Ok(())
+    }
+
+    /// Takes over what the chain has, and takes back what is to be; gives how many batches were taken over, and who read them.
+    fn bring_in_line(
+        &self,
+        session: &Session,
+        source: &Source,
+        ledger: &mut Ledger,
+        follower: Follower,
+        taken_back: &mut TakenBack,
+    ) -> Result<(u64, Follower)> {
+        let (taken_over, follower) = take_over(session, source, ledger, follower, taken_back)?;
+        settle(ledger, &follower)?;
+        if let Some(batch) = self.take_back {
+            take_back(ledger, &follower, batch, taken_back)?;
+        }
+        Ok((taken_over, follower))
     }
 
     /// The transactions of the files, and what is none in them.
@@ -183,7 +204,7 @@ fn final_batches(follower: &Follower) -> u64 {
 }
 
 /// Takes back batches that the chain does not have.
-fn take_back(ledger: &mut Ledger, follower: &Follower, batch: u64) -> Result {
+fn take_back(ledger: &mut Ledger, follower: &Follower, batch: u64, taken_back: &mut TakenBack) -> Result {
     if batch < final_batches(follower) {
         return Err(Failure::of(Exit::Input, LedgerError::Final(batch)));
     }
@@ -192,7 +213,13 @@ fn take_back(ledger: &mut Ledger, follower: &Follower, batch: u64) -> Result {
         let failure = Failure::new(Exit::Input, format!("batch {batch} is in the chain, which has {anchored} batches"));
         return Err(failure.advise("it can be taken back once a reorganisation has taken its anchor away"));
     }
-    ledger.rewind_to(batch).map_err(ledger_failure)
+    if batch > ledger.next_batch() {
+        return Err(Failure::of(Exit::Input, LedgerError::NoSuchBatch(batch)));
+    }
+    let next = ledger.next_batch();
+    ledger.rewind_to(batch).map_err(ledger_failure)?;
+    taken_back.add(batch..next);
+    Ok(())
 }
 
 /// The deposits and exit requests that lie above the block that the batch refers to, with the number of blocks that they still need.
@@ -220,7 +247,13 @@ fn deposits_due(ledger: &Ledger, plan: &Plan, void_below: u32) -> Result<usize> 
 }
 
 /// Takes over what others anchored, if anything; gives how many batches that were, and a follower of what was read.
-fn take_over(session: &Session, source: &Source, ledger: &mut Ledger, follower: Follower) -> Result<(u64, Follower)> {
+fn take_over(
+    session: &Session,
+    source: &Source,
+    ledger: &mut Ledger,
+    follower: Follower,
+    taken_back: &mut TakenBack,
+) -> Result<(u64, Follower)> {
     if ledger.agrees_with(follower.tip()).map_err(ledger_failure)? {
         return Ok((0, follower));
     }
@@ -228,7 +261,11 @@ fn take_over(session: &Session, source: &Source, ledger: &mut Ledger, follower: 
     let mut reader = reader(session, source, ledger, &follower)?;
     catch_up(source.chain(), &mut reader, |_, event| {
         if let Some(Event::Verified(batch)) = event {
-            taken_over += u64::from(ledger.take_over(&batch).map_err(ledger_failure)?);
+            let next = ledger.next_batch();
+            if ledger.take_over(&batch).map_err(ledger_failure)? {
+                taken_over += 1;
+                taken_back.add(batch.batch()..next);
+            }
         }
         Ok::<(), Failure>(())
     })?;

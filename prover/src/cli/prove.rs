@@ -9,7 +9,7 @@ use super::{
     foreign_verify::ForeignVerifyArgs,
     input::advise_of_form,
     output::{Output, Replaces, open_output},
-    session::Session,
+    session::{Session, ledger_failure},
 };
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -88,6 +88,7 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     let batch: BatchFile = batch.map_err(|failure| advise_of_form(failure, batch_path))?;
     let session = Session::open(global)?;
     expect_program(&session, batch.header().program_id)?;
+    expect_in_ledger(&session, &batch)?;
     batch.payload_length().or_exit_while(Exit::Input, "no payload holds the batch").map_err(|failure| {
         failure.advise("take it back with `taproof batch --take-back`, which makes a smaller one; nothing was proven")
     })?;
@@ -157,6 +158,17 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
             report.file.display()
         )
     })
+}
+
+/// Fails if the ledger is known not to have the batch, as after it was taken back. Where there is no ledger, or another process has it
+/// open, it has no say.
+fn expect_in_ledger(session: &Session, batch: &BatchFile) -> Result {
+    let Ok(ledger) = Ledger::open(&session.dir.ledger(), session.params.chain_id) else { return Ok(()) };
+    if !ledger.lacks(batch).map_err(ledger_failure)? {
+        return Ok(());
+    }
+    let message = format!("the ledger does not have this batch {}: it was taken back", batch.header().number);
+    Err(Failure::new(Exit::Input, message).advise("prove the file that the last `taproof batch` has named"))
 }
 
 /// Removes kept proofs of batches that are final. What was taken back may be made again as it was, and its proofs hold then.

@@ -5,6 +5,7 @@ use super::{
     tables::{self, CELLS, DEPOSITS, Head, UNDO},
     undo::Undo,
 };
+use crate::batch::BatchFile;
 use redb::{ReadableDatabase, ReadableTable};
 use taproof_circuits::state::PostedChunk;
 use taproof_verifier::{
@@ -89,6 +90,22 @@ impl Ledger {
         self.state.commit();
         self.head = head;
         Ok(true)
+    }
+
+    /// Whether a batch is known not to be the ledger's: it has not come to the number, or has another batch of it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Artefact`], [`LedgerError::Corrupted`] and those of the disk.
+    pub fn lacks(&self, batch: &BatchFile) -> Result<bool, LedgerError> {
+        let header = batch.header();
+        if header.number >= self.head.next_batch {
+            return Ok(true);
+        }
+        if let Some(made) = self.artefact::<BatchFile>(header.number)? {
+            return Ok(made.header() != header);
+        }
+        let after = self.head_after(header.number + 1)?;
+        Ok(after.is_some_and(|after| after.root != header.root_after || after.depth != header.depth))
     }
 
     /// Where the ledger stood after so many batches, if that is known.

@@ -56,6 +56,8 @@ pub(super) struct Report {
     pub(super) batch: Option<u64>,
     pub(super) file: Option<PathBuf>,
     pub(super) taken_over: u64,
+    /// The numbers of the batches of its own that the ledger does not have any more.
+    pub(super) taken_back: Vec<u64>,
     pub(super) reference: BlockId,
     /// The account that collects the fees, if there are any.
     pub(super) operator: Option<CellIndex>,
@@ -107,6 +109,12 @@ impl fmt::Display for Report {
         self.write_rejected(f)?;
         if self.taken_over > 0 {
             writeln!(f, "taken over {} batches that somebody else anchored", self.taken_over)?;
+        }
+        if let Some((first, last)) = self.taken_back.first().zip(self.taken_back.last()) {
+            writeln!(
+                f,
+                "taken back batches {first} to {last}: their files are gone, and their transactions wait again"
+            )?;
         }
         self.write_waits(f)?;
         let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {
