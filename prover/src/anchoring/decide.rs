@@ -84,6 +84,19 @@ impl Decision {
     fn with(self, action: Option<Action>) -> Self {
         Self { action, ..self }
     }
+
+    /// With the next step of taking commits back, or with what it waits for.
+    fn with_sweep(
+        self,
+        job: &Job,
+        view: &View,
+        config: &Config,
+        is_due: impl Fn(&Generation, &GenerationView) -> bool,
+    ) -> Self {
+        let is_any_due = leftovers(job, view).any(|(_, generation, seen)| is_due(generation, seen));
+        let hold = job.refused_at(view.tip).filter(|_| is_any_due).cloned();
+        Self { hold, ..self }.with(sweep(job, view, config, is_due))
+    }
 }
 
 /// Decides on one batch. The gate is here: right before anything is sent, [`Standing`] says what the rules make of the payload
@@ -97,12 +110,12 @@ pub fn decide(job: &Job, view: &View, config: &Config) -> Decision {
         Standing::AnchoredBefore => {
             let is_closed = leftovers(job, view).next().is_none();
             Decision { is_closed, ..Decision::rest(State::Final, "anchored before the blocks that are followed") }
-                .with(sweep(job, view, config, is_left_over))
+                .with_sweep(job, view, config, is_left_over)
         }
         _ if job.is_abandoned => abandoned(job, view, config),
         Standing::Unproven => Decision::rest(State::Stale, "its proofs are missing"),
         Standing::Refused(reason) => {
-            Decision::rest(State::Stale, reason.clone()).with(sweep(job, view, config, is_waiting_in_vain))
+            Decision::rest(State::Stale, reason.clone()).with_sweep(job, view, config, is_waiting_in_vain)
         }
         Standing::Behind { next } => Decision::held(job.progress(), Hold::PreviousBatch(*next)),
         Standing::ReferenceAhead { height } => Decision::held(job.progress(), Hold::ReferenceAhead(*height)),
@@ -117,7 +130,7 @@ fn settled(job: &Job, view: &View, config: &Config, anchored: &Anchored) -> Deci
     let is_safe = is_final || depth_blocks >= config.safe_depth_blocks;
     // While a reorganisation can still take the anchor away, what could replace it is kept, but for reveals that would be mined and
     // paid for in vain: another commit and reveal are made if they are needed again.
-    let action = sweep(job, view, config, if is_safe { is_left_over } else { is_waiting_in_vain });
+    let is_due = if is_safe { is_left_over } else { is_waiting_in_vain };
     let is_closed = is_final && leftovers(job, view).next().is_none();
     let ours = job.generations.iter().flat_map(|generation| &generation.attempts);
     let is_ours = ours.into_iter().any(|attempt| attempt.transaction.compute_txid() == anchored.txid);
@@ -134,7 +147,7 @@ fn settled(job: &Job, view: &View, config: &Config, anchored: &Anchored) -> Deci
         let reason = format!("{whose} by {} at height {}, {depth_blocks} deep", anchored.txid, anchored.block.height);
         Decision::rest(state, reason)
     };
-    Decision { is_closed, ..decision }.with(action)
+    Decision { is_closed, ..decision }.with_sweep(job, view, config, is_due)
 }
 
 /// The batch comes next, and this payload would be accepted: bring it into the chain.
@@ -265,8 +278,8 @@ fn abandoned(job: &Job, view: &View, config: &Config) -> Decision {
     };
     // What others have seen may come back, so it is watched until another anchor of this number is final.
     let is_closed = is_resolved && !was_sent;
-    let is_due = |_: &Generation, seen: &GenerationView| seen.commit.is_mined();
-    Decision { is_closed, ..Decision::rest(state, reason) }.with(sweep(job, view, config, is_due))
+    // At once, from under a reveal that waits as well as where only the commit does: the next block would anchor the batch.
+    Decision { is_closed, ..Decision::rest(state, reason) }.with_sweep(job, view, config, |_, _| true)
 }
 
 /// The generations that may still lock coins.

@@ -121,6 +121,11 @@ impl Fees {
         Ok(FeeRange { min_sat, aim_sat: for_rate(rate).clamp(min_sat, max_sat), max_sat })
     }
 
+    /// The lowest rate at which a virtual size pays a fee, in the range that rates have.
+    pub(super) fn rate_of(fee_sat: u64, vsize_vb: u64) -> FeeRate {
+        clamped((u128::from(fee_sat) * 1_000).div_ceil(u128::from(vsize_vb.max(1))))
+    }
+
     /// The fee of a sweep that may have to replace what spends the same output in the pool; `None` if the coin is not worth it.
     pub(super) fn sweep(
         &self,

@@ -55,6 +55,7 @@ impl fmt::Display for StatementId {
 
 /// How far a batch's anchor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Proven, and nothing is built for the payload that the chain asks for.
     Waiting,
@@ -63,12 +64,15 @@ pub enum State {
     /// Both are signed and stored, and nobody else has seen them.
     Signed,
     /// The commit was handed to the node.
+    #[serde(rename = "commit sent")]
     CommitSent,
     /// The reveal was handed to the node.
+    #[serde(rename = "reveal sent")]
     RevealSent,
     /// A reveal at a higher fee was handed to the node.
     Bumped,
     /// The chain has the anchor.
+    #[serde(rename = "in block")]
     InBlock,
     /// It is so deep that the rest is tidied up.
     Safe,
@@ -171,8 +175,13 @@ pub enum Hold {
     #[error("its transactions wait for signatures")]
     AwaitingSignatures,
     /// A sweep would need the external signer.
-    #[error("the commit {0} can be swept, which takes a signature")]
-    SweepAwaitsSignature(Txid),
+    #[error("the commit {commit} can be swept at {rate} sat/vB or more, which takes a signature")]
+    SweepAwaitsSignature {
+        /// The commit.
+        commit: Txid,
+        /// What the sweep has to pay, to take the place of a reveal that waits, too.
+        rate: FeeRate,
+    },
     /// The pool takes nothing below the cap.
     #[error("the node's pool takes nothing below {min_pool} sat/vB, and the cap is {cap} sat/vB")]
     PoolAboveCap {
@@ -239,7 +248,7 @@ impl Hold {
                  larger -maxtipage"
             }
             Self::AwaitingSignatures => "write PSBTs with `taproof anchor psbt`, sign them, and read them back",
-            Self::SweepAwaitsSignature(_) => "run `taproof anchor psbt --sweep`",
+            Self::SweepAwaitsSignature { .. } => "run `taproof anchor psbt --sweep` at that rate",
             Self::PoolAboveCap { .. } | Self::AtCap { .. } => "wait, or raise --fee-cap",
             Self::HeadroomUsed { .. } | Self::LadderUsed { .. } => {
                 "wait until fees fall, or abandon the batch; a larger --headroom or --fee-cap helps the next one"
@@ -249,6 +258,21 @@ impl Hold {
             }
             _ => return None,
         })
+    }
+}
+
+/// What a batch waits for, in words, as of the service's last look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// For what.
+    pub waits_for: String,
+    /// What the operator can do about it, where there is something.
+    pub advice: Option<String>,
+}
+
+impl From<&Hold> for Waits {
+    fn from(hold: &Hold) -> Self {
+        Self { waits_for: hold.to_string(), advice: hold.advice().map(ToOwned::to_owned) }
     }
 }
 

@@ -159,6 +159,8 @@ pub fn accept(job: &mut Job, psbt: &Psbt) -> Result<Accepted, PsbtError> {
 impl Job {
     /// Takes over what another copy of the job has signed, at a height of the tip.
     pub(super) fn take_signatures(&mut self, signed: &Self, height: u32) {
+        // What failed for want of them is tried again at this tip.
+        self.refused = None;
         for generation in &mut self.generations {
             let txid = generation.commit.compute_txid();
             let same = |other: &&Generation| other.commit.compute_txid() == txid;

@@ -4,7 +4,7 @@ mod act;
 mod look;
 
 use super::{
-    BatchSource, Config, Decision, Hold, Job, Order, ServiceError, Signer, StatementId, Store, Transition,
+    BatchSource, Config, Decision, Hold, Job, Order, ServiceError, Signer, StatementId, Store, Transition, Waits,
     chain_index::ChainIndex, decide,
 };
 use crate::{
@@ -137,6 +137,8 @@ pub struct Service<S> {
     jobs: BTreeMap<u64, Job>,
     proven: BTreeMap<u64, ProvenBatch>,
     standings: Standings,
+    /// What the store says that batches wait for.
+    waits: BTreeMap<u64, Waits>,
 }
 
 impl<S: BatchSource> Service<S> {
@@ -160,8 +162,21 @@ impl<S: BatchSource> Service<S> {
         let jobs: BTreeMap<u64, Job> = store.jobs()?.into_iter().map(|job| (job.batch(), job)).collect();
         jobs.values().filter(|job| !job.is_closed).for_each(|job| watch(&mut index, job));
         let (proven, standings) = (BTreeMap::new(), Standings::default());
-        let coins_kept = None;
-        Ok(Self { store, coin_store, coins_kept, signer, config, follower, batches, index, jobs, proven, standings })
+        let (coins_kept, waits) = (None, store.waits()?);
+        Ok(Self {
+            store,
+            coin_store,
+            coins_kept,
+            signer,
+            config,
+            follower,
+            batches,
+            index,
+            jobs,
+            proven,
+            standings,
+            waits,
+        })
     }
 
     /// All jobs, by batch.
@@ -344,6 +359,7 @@ impl<S: BatchSource> Service<S> {
         step(driver, Step::BeforeStore)?;
         self.store.forget(oldest.iter().filter_map(|batch| self.jobs.get(batch)))?;
         step(driver, Step::AfterStore)?;
+        self.waits.retain(|batch, _| oldest.binary_search(batch).is_err());
         self.jobs.retain(|batch, _| oldest.binary_search(batch).is_err());
         let open = || self.jobs.values().filter(|job| !job.is_closed);
         let first = open().map(Job::batch).chain([next]).min().unwrap_or(next);
@@ -377,11 +393,27 @@ impl<S: BatchSource> Service<S> {
             let decision = decide(job, &view, &self.config);
             self.adopt(batch, &decision, driver)?;
             match decision.action {
-                None => return Ok(true),
+                None => {
+                    self.keep_waits(batch)?;
+                    return Ok(true);
+                }
                 Some(action) => self.act(action, &mut Scene { batch, view: &view, node, driver: &mut *driver })?,
             }
         }
         Err(ServiceError::Unsettled { batch, steps: STEPS_MAX })
+    }
+
+    /// Keeps what a batch waits for where the store says something else.
+    fn keep_waits(&mut self, batch: u64) -> Result<(), ServiceError> {
+        let waits = self.jobs.get(&batch).and_then(Job::hold).map(Waits::from);
+        if waits.as_ref() != self.waits.get(&batch) {
+            self.store.put_waits(batch, waits.as_ref())?;
+            match waits {
+                Some(waits) => drop(self.waits.insert(batch, waits)),
+                None => drop(self.waits.remove(&batch)),
+            }
+        }
+        Ok(())
     }
 
     /// Takes the decided state over into the job and the store.

@@ -3,7 +3,7 @@
 //!
 //! Every change is one durable transaction. A job's payloads are written once each, by their hash.
 
-use super::{Job, Order, StoreError, codec};
+use super::{Job, Order, StoreError, Waits, codec};
 use crate::{
     anchor::FeeRate,
     store_file::{UnnamedStore, open_patiently},
@@ -15,6 +15,7 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
@@ -42,6 +43,9 @@ const ORIGIN: &str = "origin";
 const LEAF_KEYS: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("leaf keys");
 /// What external signers have signed, by batch: a copy of the job, from which the service takes the signatures.
 const SIGNED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("signed");
+
+/// What batches wait for, by batch, as [`Waits`].
+const WAITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("waits");
 
 /// Whose anchors a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,7 +214,7 @@ impl Store {
         self.write(|transaction| {
             let mut payloads = transaction.open_table(PAYLOADS)?;
             let mut tables = Vec::new();
-            for table in [JOBS, ORDERS, SIGNED] {
+            for table in [JOBS, ORDERS, SIGNED, WAITS] {
                 tables.push(transaction.open_table(table)?);
             }
             for job in jobs {
@@ -224,6 +228,43 @@ impl Store {
             }
             Ok(())
         })
+    }
+
+    /// Keeps what a batch waits for, or that it waits for nothing, for commands beside the service.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_waits(&self, batch: u64, waits: Option<&Waits>) -> Result<(), StoreError> {
+        let bytes = waits.map(|waits| postcard::to_stdvec(waits).expect("memory takes any words"));
+        self.write(|transaction| {
+            let mut table = transaction.open_table(WAITS)?;
+            match bytes {
+                Some(bytes) => drop(table.insert(batch, bytes.as_slice())?),
+                None => drop(table.remove(batch)?),
+            }
+            Ok(())
+        })
+    }
+
+    /// What each batch waits for, as of the service's last look.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn waits(&self) -> Result<BTreeMap<u64, Waits>, StoreError> {
+        let database = self.database()?;
+        let table = match database.begin_read()?.open_table(WAITS) {
+            // Stores of earlier releases have none.
+            Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+            table => table?,
+        };
+        let decode = |bytes: &[u8]| postcard::from_bytes(bytes).map_err(StoreError::corrupted);
+        table
+            .iter()?
+            .map(|entry| {
+                let (batch, waits) = entry?;
+                Ok((batch.value(), decode(waits.value())?))
+            })
+            .collect()
     }
 
     /// Keeps an order for the service, in the place of an older one for the batch.

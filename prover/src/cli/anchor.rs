@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt;
 use taproof::{
-    anchoring::{Identity, Job, ServiceError, Store, StoreError},
+    anchoring::{Identity, Job, ServiceError, Store, StoreError, Waits},
     wallet::PosterScripts,
 };
 
@@ -72,11 +72,12 @@ struct JobReport {
     reveals_sent: usize,
     commits: usize,
     waits_for: Option<String>,
-    advice: Option<&'static str>,
+    advice: Option<String>,
 }
 
 impl JobReport {
-    fn new(job: &Job) -> Self {
+    /// What a job says, and what it waits for as of the last look.
+    fn new(job: &Job, waits: Option<&Waits>) -> Self {
         let figures = job.figures();
         Self {
             batch: job.batch(),
@@ -89,8 +90,8 @@ impl JobReport {
             payload_bytes: figures.map(|figures| figures.payload_bytes),
             reveals_sent: figures.map_or(0, |figures| figures.attempts),
             commits: job.generations().len(),
-            waits_for: job.hold().map(ToString::to_string),
-            advice: job.hold().and_then(|hold| hold.advice()),
+            waits_for: waits.map(|waits| waits.waits_for.clone()),
+            advice: waits.and_then(|waits| waits.advice.clone()),
         }
     }
 }
@@ -104,7 +105,7 @@ impl fmt::Display for JobReport {
         if let Some(waits_for) = &self.waits_for {
             write!(f, "\n  waits: {waits_for}")?;
         }
-        if let Some(advice) = self.advice {
+        if let Some(advice) = &self.advice {
             write!(f, "\n  help: {advice}")?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::{
         Action, Attempt, BatchSource, Generation, GenerationView, Hold, Inputs, Job, Place, Sweep, View, build,
         codec::{ATTEMPTS_MAX, GENERATIONS_MAX},
         error::hold_of,
-        fees::FeeRange,
+        fees::{FeeRange, Fees},
         job::{Failed, generation_progress},
         view::Fate,
     },
@@ -294,7 +294,9 @@ impl<S: BatchSource> Service<S> {
                 generation.sign_sweep(self.store.identity(), key, fee_sat, tip.height)?
             }
             _ => {
-                let hold = Hold::SweepAwaitsSignature(generation.commit.compute_txid());
+                let weight = crate::anchor::sweep_weight(self.signer.scripts().script_pubkey());
+                let rate = Fees::rate_of(fee_sat, weight.to_wu().div_ceil(4));
+                let hold = Hold::SweepAwaitsSignature { commit: generation.commit.compute_txid(), rate };
                 if !generation.sweeps.is_empty() && generation.broadcast != Some(tip.hash) {
                     self.resend_sweep(index, scene)?;
                 }

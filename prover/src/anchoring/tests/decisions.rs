@@ -205,8 +205,9 @@ fn every_state_meets_every_event() {
             assert_eq!((found, kind(action)), *expected, "{state} and {event}");
         }
     }
-    // Given up: what others have not seen is gone, what they have seen is swept once it is mined.
-    let expected = [(Abandoned, "-"), (Abandoned, "-"), (Abandoned, "-"), (Abandoned, "-"), (Abandoned, "-")];
+    // Given up: what others have not seen is gone, what they have seen is swept at once, before it is mined.
+    let expected =
+        [(Abandoned, "-"), (Abandoned, "-"), (Abandoned, "sweep"), (Abandoned, "sweep"), (Abandoned, "sweep")];
     for ((state, mut job), expected) in jobs(&job).into_iter().zip(expected) {
         job.is_abandoned = true;
         let mut seen = view(&job, 200, wanted(&job));
@@ -403,8 +404,8 @@ fn no_view_makes_a_decision_that_breaks_a_rule() {
                 Some(Action::Sweep { fee_sat, generation }) => {
                     let is_in_vain = own.is_some_and(|own| matches!(output, Spender::Pool { txid, .. } if txid == own));
                     prop_assert!(
-                        commit.is_mined() || (commit == Place::Pool && is_in_vain),
-                        "sweeps what is not mined"
+                        commit.is_mined() || (commit == Place::Pool && (is_in_vain || is_abandoned)),
+                        "sweeps what is not mined, and may be needed"
                     );
                     prop_assert!(fee_sat < job.generations[generation].commit.output[0].value.to_sat());
                     let is_safe = matches!(decision.state, State::Safe | State::Final | State::Stale);

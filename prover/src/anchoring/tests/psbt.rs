@@ -150,7 +150,7 @@ fn a_sweep_can_be_signed_elsewhere_too() {
     rig.toy.node = crate::node::EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
     rig.store().put_order(0, Order::Abandon).expect("ours");
     rig.tick();
-    assert!(matches!(rig.job(0).hold(), None | Some(Hold::SweepAwaitsSignature(_))));
+    assert!(matches!(rig.job(0).hold(), Some(Hold::SweepAwaitsSignature { .. })), "{:?}", rig.job(0).hold());
     let mut job = rig.job(0).clone();
     let (poster, origin) = (rig.identity().poster(), master().1);
     let rate = super::rig::rate("4");
@@ -162,6 +162,48 @@ fn a_sweep_can_be_signed_elsewhere_too() {
     rig.tick();
     rig.mine_and_tick(1);
     assert_eq!(rig.state(0), State::Swept, "{:?}", rig.job(0).hold());
+}
+
+#[test]
+fn a_sweep_that_is_signed_takes_the_place_of_a_reveal_that_waits_at_once() {
+    let mut rig = external();
+    let mut job = rig.job(0).clone();
+    for mut psbt in all(&rig, &job) {
+        sign(&mut psbt);
+        psbt::accept(&mut job, &psbt).expect("well signed");
+    }
+    rig.store().put_signed(&job).expect("ours");
+    rig.tick();
+    let generation = rig.job(0).generations()[0].clone();
+    rig.store().put_order(0, Order::Abandon).expect("ours");
+    rig.tick();
+    assert_eq!(rig.state(0), State::Abandoned);
+    let Some(Hold::SweepAwaitsSignature { rate, .. }) = rig.job(0).hold().cloned() else {
+        panic!("{:?}", rig.job(0).hold())
+    };
+    // Commands beside the service say so, too.
+    let waits = rig.store().waits().expect("ours").remove(&0).expect("it waits");
+    assert!(waits.waits_for.contains(&format!("{rate} sat/vB or more")), "{waits:?}");
+    assert!(waits.advice.is_some_and(|advice| advice.contains("--sweep")));
+    let give = |rig: &Rig, rate| {
+        let mut job = rig.job(0).clone();
+        let sweep = psbt::sweep(&generation, &rig.identity().poster(), rate, Some(&master().1));
+        let mut sweep = sweep.expect("worth it");
+        sign(&mut sweep);
+        psbt::accept(&mut job, &sweep).expect("well signed");
+        rig.store().put_signed(&job).expect("ours");
+        sweep.unsigned_tx.compute_txid()
+    };
+    // One that pays too little to take the reveal's place changes nothing, and it is said.
+    give(&rig, super::rig::rate("1"));
+    rig.tick();
+    assert!(matches!(rig.job(0).hold(), Some(Hold::SweepAwaitsSignature { .. })), "{:?}", rig.job(0).hold());
+    let sweep = give(&rig, rate);
+    rig.tick();
+    assert_eq!(rig.node().pool_spender(&generation.output()).expect("it answers"), Some(sweep), "at the same tip");
+    assert!(rig.store().waits().expect("ours").is_empty());
+    rig.mine_and_tick(1);
+    assert_eq!((rig.state(0), rig.anchored()), (State::Swept, 0), "{:?}", rig.job(0).hold());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, Script, rate};
 use crate::{
-    anchoring::{BatchSource, Hold, Identity, Service, Signer, State, Store},
+    anchoring::{BatchSource, Hold, Identity, Order, Service, Signer, State, Store},
     batch::ProvenBatch,
     coins::CoinStore,
     follow,
@@ -162,6 +162,55 @@ fn a_reveal_that_lost_gives_way_to_a_sweep_at_once_and_is_sent_again_where_its_c
         assert_eq!((rig.state(0), rig.anchored()), (State::Final, 1));
         assert!(rig.job(0).is_closed(), "nothing is left to take back");
     }
+}
+
+#[test]
+fn an_abandoned_reveal_gives_way_to_a_sweep_at_once_and_the_batch_can_be_taken_up_again() {
+    for (commit_is_mined, sweep_is_mined) in [(false, false), (true, false), (false, true), (true, true)] {
+        println!("commit mined: {commit_is_mined}, sweep mined before the batch is taken up again: {sweep_is_mined}");
+        let mut rig = Rig::new(1);
+        rig.tick();
+        let generation = rig.job(0).generations()[0].clone();
+        let block: Vec<_> = commit_is_mined.then(|| generation.commit().clone()).into_iter().collect();
+        rig.mine_only(&block);
+        rig.store().put_order(0, Order::Abandon).expect("ours");
+        rig.tick();
+        let sweep = rig.job(0).generations()[0].sweeps()[0].transaction().compute_txid();
+        let spender = rig.node().pool_spender(&generation.output()).expect("it answers");
+        assert_eq!((rig.state(0), spender), (State::Abandoned, Some(sweep)));
+        rig.restart();
+        rig.tick();
+        assert_eq!(rig.job(0).generations()[0].sweeps().len(), 1, "once");
+        if sweep_is_mined {
+            rig.mine_and_tick(1);
+            assert_eq!((rig.state(0), rig.anchored()), (State::Swept, 0), "an ordinary block anchors nothing");
+        }
+        rig.store().put_order(0, Order::Resume).expect("ours");
+        rig.tick();
+        assert_eq!((rig.state(0), package_waits(&rig)), (State::RevealSent, true), "{:?}", rig.job(0).hold());
+        assert_eq!(rig.job(0).generations().len(), 2, "another commit");
+        rig.mine_and_tick(8);
+        assert_eq!((rig.state(0), rig.anchored()), (State::Final, 1));
+        assert!(rig.job(0).is_closed(), "nothing is left to take back");
+    }
+}
+
+#[test]
+fn a_commit_that_is_given_up_before_its_reveal_is_swept_from_the_pool() {
+    let mut rig = Rig::new(1);
+    // Stopped when the commit was handed over, before the reveal is marked as sent.
+    rig.script.stop_at = Some(7);
+    rig.try_tick().expect_err("stopped");
+    assert_eq!(rig.state(0), State::CommitSent);
+    rig.restart();
+    rig.store().put_order(0, Order::Abandon).expect("ours");
+    rig.mine_only(&[]);
+    rig.tick();
+    let generation = rig.job(0).generations()[0].clone();
+    let sweep = generation.sweeps()[0].transaction().compute_txid();
+    assert_eq!(rig.node().pool_spender(&generation.output()).expect("it answers"), Some(sweep));
+    rig.mine_and_tick(1);
+    assert_eq!((rig.state(0), rig.anchored()), (State::Swept, 0));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 use taproof::{
     anchor::FeeRate,
-    anchoring::{BumpOrder, Order, State, Transition},
+    anchoring::{BumpOrder, Job, Order, State, Transition},
 };
 
 /// Lists the anchors of the data directory with their states and fees.
@@ -33,12 +33,15 @@ struct StatusReport {
 impl Status {
     pub(super) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
-        let jobs = existing_store(&session)?.jobs().map_err(store_failure)?;
-        let chosen = |batch: u64| self.batch.is_none_or(|chosen| chosen == batch);
-        let history = self.batch.and_then(|batch| jobs.iter().find(|job| job.batch() == batch));
-        let report = StatusReport {
-            jobs: jobs.iter().filter(|job| chosen(job.batch())).map(JobReport::new).collect(),
-            history: history.map(|job| job.history().to_vec()),
+        let store = existing_store(&session)?;
+        let (jobs, waits) = (store.jobs().map_err(store_failure)?, store.waits().map_err(store_failure)?);
+        let report_on = |job: &Job| JobReport::new(job, waits.get(&job.batch()));
+        let report = match self.batch {
+            None => StatusReport { jobs: jobs.iter().map(report_on).collect(), history: None },
+            Some(batch) => {
+                let job = job_of(&jobs, batch)?;
+                StatusReport { jobs: vec![report_on(job)], history: Some(job.history().to_vec()) }
+            }
         };
         global.console().report(&report, |report| {
             let jobs = report.jobs.iter().map(ToString::to_string);
@@ -94,12 +97,16 @@ impl Abandon {
     }
 }
 
+fn job_of(jobs: &[Job], batch: u64) -> Result<&Job> {
+    let job = jobs.iter().find(|job| job.batch() == batch);
+    job.ok_or_else(|| Failure::new(Exit::Input, format!("batch {batch} has no anchor here")))
+}
+
 fn give(batch: u64, order: Order, global: &Global) -> Result {
     let session = Session::open(global)?;
     let store = existing_store(&session)?;
     let jobs = store.jobs().map_err(store_failure)?;
-    let job = jobs.iter().find(|job| job.batch() == batch);
-    let job = job.ok_or_else(|| Failure::new(Exit::Input, format!("batch {batch} has no anchor here")))?;
+    let job = job_of(&jobs, batch)?;
     // The service may not have looked since the anchor became final. If it is another poster's, ours can still be given up.
     let is_settled = session.chain_store().anchor(batch).map_err(session::store_failure)?.is_some();
     let is_ours = job.state() == State::Final;

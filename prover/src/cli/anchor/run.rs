@@ -23,7 +23,7 @@ use taproof::{
     anchor::FeeRate,
     anchoring::{
         Config, Driver, Headroom, Note, ProofFolder, Service, ServiceError, ServiceLock, Signer, State, Step, Store,
-        StoreError, TickReport,
+        StoreError, TickReport, Waits,
     },
     chain_store::ChainStoreError,
     coins::{CoinStore, CoinStoreError},
@@ -372,7 +372,7 @@ fn once(service: &mut Service<ProofFolder>, source: &mut Source, journal: &mut J
 }
 
 fn report_on(service: &Service<ProofFolder>, tick: &TickReport, global: &Global) -> Result {
-    let jobs = service.jobs().map(JobReport::new).collect();
+    let jobs = service.jobs().map(|job| JobReport::new(job, job.hold().map(Waits::from).as_ref())).collect();
     let report = Report { height: tick.tip.height, batches: tick.batches, node_synced: tick.is_synced, jobs };
     global.console().report(&report, ToString::to_string)
 }
