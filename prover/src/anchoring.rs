@@ -58,7 +58,8 @@ pub use decide::{Action, Decision, decide};
 pub use error::{ServiceError, StoreError};
 pub use fees::{Fees, Package};
 pub use job::{
-    Attempt, BumpOrder, Generation, HISTORY_MAX, Hold, Job, JobFigures, Order, State, StatementId, Sweep, Transition, Waits,
+    Attempt, BumpOrder, Generation, HISTORY_MAX, Hold, Job, JobFigures, Order, State, StatementId, Sweep, Transition,
+    Waits,
 };
 pub use lock::ServiceLock;
 pub use service::{Driver, Note, Service, Step, TickReport};

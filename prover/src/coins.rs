@@ -16,7 +16,9 @@ mod tests;
 
 use crate::{
     anchor::Funding,
-    node::{Node, NodeError},
+    node::{Coin, Node, NodeError},
+    regtest::COINBASE_MATURITY_BLOCKS,
+    wallet::PosterScripts,
 };
 use bitcoin::{OutPoint, Transaction, Txid};
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,19 @@ pub use store::{CoinStore, CoinStoreError};
 pub const SENT_LIFE_BLOCKS: u32 = 144;
 /// For how many blocks a coin is kept for a transaction that others have to sign first: a week.
 pub const UNSIGNED_LIFE_BLOCKS: u32 = 1_008;
+
+/// The poster's coins that are confirmed and mature, at all of its addresses; those that wait for a transaction included.
+///
+/// # Errors
+/// [`NodeError`].
+pub fn own_coins(node: &dyn Node, poster: &PosterScripts) -> Result<Vec<Funding>, NodeError> {
+    let scan = node.coins(&poster.all())?;
+    let next_height = scan.block.height + 1;
+    let is_mature =
+        |coin: &Coin| !coin.is_coinbase || next_height.saturating_sub(coin.height) >= COINBASE_MATURITY_BLOCKS;
+    let mature = scan.coins.into_iter().filter(is_mature);
+    Ok(mature.map(|Coin { outpoint, output, .. }| Funding { outpoint, output }).collect())
+}
 
 /// What a coin is kept for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

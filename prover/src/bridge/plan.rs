@@ -21,9 +21,11 @@ use crate::{
     wallet::PosterKey,
 };
 use bitcoin::{
-    Amount, Psbt, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut, Weight, Witness, XOnlyPublicKey,
+    Amount, EcdsaSighashType, Psbt, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut, Weight, Witness,
+    XOnlyPublicKey,
     absolute::LockTime,
     bip32::KeySource,
+    ecdsa,
     hashes::Hash,
     key::{Secp256k1, TapTweak},
     psbt,
@@ -238,24 +240,37 @@ fn pay_fee(
     Err(PlanError::Funding { needed_sat, available_sat })
 }
 
-/// Signs the inputs that spend the poster's taproot coins, and nothing else; gives how many.
+/// Signs the inputs that spend the poster's coins, at its taproot address and at its version 0 address, and nothing else; gives
+/// how many.
 ///
-/// The signature covers the whole link, so it is made when the link is built and needs no second look.
+/// A signature covers the whole link, so it is made when the link is built and needs no second look.
 pub fn sign_fee_inputs(psbt: &mut Psbt, poster: &PosterKey) -> usize {
     let spent = psbt.inputs.iter().map(|input| input.witness_utxo.clone());
     let Some(spent) = spent.collect::<Option<Vec<TxOut>>>() else { return 0 };
     let secp = Secp256k1::new();
     let pair = poster.pair().tap_tweak(&secp, None).to_keypair();
-    let own = poster.script_pubkey();
+    let (own, own_v0) = (poster.script_pubkey(), poster.witness_v0_script_pubkey());
     let mut signed = 0;
-    for (input, output) in spent.iter().enumerate().filter(|(_, output)| output.script_pubkey == own) {
-        debug_assert!(output.script_pubkey.is_p2tr());
-        let sighash = SighashCache::new(&psbt.unsigned_tx)
-            .taproot_key_spend_signature_hash(input, &Prevouts::All(&spent), TapSighashType::Default)
-            .expect("every spent output is given");
-        let signature = secp.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), &pair);
-        let signature = taproot::Signature { signature, sighash_type: TapSighashType::Default };
-        psbt.inputs[input].final_script_witness = Some(Witness::p2tr_key_spend(&signature));
+    for (input, TxOut { script_pubkey, value }) in spent.iter().enumerate() {
+        let mut cache = SighashCache::new(&psbt.unsigned_tx);
+        let witness = if *script_pubkey == own {
+            let sighash = cache
+                .taproot_key_spend_signature_hash(input, &Prevouts::All(&spent), TapSighashType::Default)
+                .expect("every spent output is given");
+            let signature = secp.sign_schnorr_no_aux_rand(&Message::from_digest(sighash.to_byte_array()), &pair);
+            Witness::p2tr_key_spend(&taproot::Signature { signature, sighash_type: TapSighashType::Default })
+        } else if *script_pubkey == own_v0 {
+            let sighash = cache
+                .p2wpkh_signature_hash(input, script_pubkey, *value, EcdsaSighashType::All)
+                .expect("the script is of a version 0 key hash");
+            let message = Message::from_digest(sighash.to_byte_array());
+            let signature = secp.sign_ecdsa_low_r(&message, &poster.pair().secret_key());
+            let signature = ecdsa::Signature { signature, sighash_type: EcdsaSighashType::All };
+            Witness::p2wpkh(&signature, &poster.pair().public_key())
+        } else {
+            continue;
+        };
+        psbt.inputs[input].final_script_witness = Some(witness);
         signed += 1;
     }
     signed

@@ -20,8 +20,6 @@ use taproof::{
     wallet::PosterScripts,
 };
 
-pub(super) use build::{explain, wallet_coins};
-
 /// Brings proven batches into Bitcoin's chain, and keeps at it until they are final.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -83,6 +83,7 @@ impl BatchCommand {
         let (given, malformed) = self.read_transactions()?;
         let spinner = global.console().spinner("following the chain");
         let source = session.source(&self.node)?;
+        source.expect_current()?;
         let follower = session.follow(&source, |_| ())?;
         let mut taken_back = TakenBack::default();
         let done = self.bring_in_line(&session, &source, &mut ledger, follower, &mut taken_back);

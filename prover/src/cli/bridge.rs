@@ -19,7 +19,6 @@ use bitcoin::{Amount, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
 use std::{fs, io};
 use taproof::{
-    anchoring::Hold,
     artefact::FileError,
     bridge::{
         descriptor::BridgeOutput,
@@ -28,7 +27,7 @@ use taproof::{
     },
     chain_store::WithStoredHeaders,
     follow::FollowError,
-    node::{ChainSource, SyncState},
+    node::ChainSource,
 };
 
 pub(super) use funds::{FeeOptions, FundingOptions, expect_within_cap};
@@ -170,17 +169,7 @@ fn watch(session: &Session, source: &Source, global: &Global) -> Result<BridgeWa
 
 /// The bridge up to the tip of a source that is not behind.
 fn look_on(session: &Session, source: &Source, global: &Global) -> Result<BridgeWatch> {
-    let state = source.payer().sync_state()?;
-    let SyncState { initial_download, headers, blocks } = state;
-    let hold = match (blocks < headers, initial_download) {
-        (true, _) => Some(Hold::NodeSyncing { blocks, headers }),
-        (false, true) => Some(Hold::InitialDownload { blocks }),
-        (false, false) => None,
-    };
-    if let Some(hold) = hold {
-        let advice = hold.advice().unwrap_or("wait until the node has caught up");
-        return Err(Failure::new(Exit::Failed, hold).advise(advice));
-    }
+    source.expect_current()?;
     let spinner = global.console().spinner("following the chain");
     let watch = catch_up(session, source)?;
     spinner.finish_and_clear();
@@ -225,6 +214,7 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
 
 /// Sends a transaction if the node would relay it, and mines it where the chain is the embedded one.
 fn send(source: &mut Source, transaction: &bitcoin::Transaction) -> Result {
+    source.expect_current()?;
     source.payer().send(transaction)?;
     if let Source::Embedded(node) = source {
         node.mine(1)?;

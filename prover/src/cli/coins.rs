@@ -8,9 +8,10 @@ use super::{
 use bitcoin::{OutPoint, Transaction};
 use clap::Args;
 use taproof::{
-    anchor::Funding,
+    anchor::{AnchorError, Funding},
     coins::{Busy, CoinStore, CoinStoreError, Purpose, Purse, Reservation, SpendError},
     node::{Node, NodeError},
+    wallet::PosterKey,
 };
 
 /// What becomes of a transaction that is built.
@@ -43,6 +44,26 @@ pub(super) fn spend<T, E>(
         SpendError::Node(error) => error.into(),
         SpendError::Store(error) => coin_store_failure(error),
     })
+}
+
+/// Says what to do about a transaction that cannot be built from the coins that were found or named.
+pub(super) fn explain(error: AnchorError, poster: &PosterKey, coins: &[Funding]) -> Failure {
+    let address = poster.address();
+    match &error {
+        AnchorError::InsufficientFunds { needed_sat, .. } if coins.is_empty() => {
+            let message = format!("{needed_sat} sat are needed, and no coin was found at {address}");
+            let advice = format!(
+                "pay to {address} and wait for a block, or name a coin with --coin; a miner's reward, as of `taproof regtest mine 101`, \
+                 can be spent after 100 blocks"
+            );
+            Failure::new(Exit::Failed, message).advise(advice)
+        }
+        AnchorError::InsufficientFunds { .. } => {
+            Failure::of(Exit::Failed, error).advise(format!("pay to {address} or name coins with --coin"))
+        }
+        AnchorError::Headroom { .. } => Failure::of(Exit::Failed, error).advise("give a larger --headroom"),
+        _ => Failure::of(Exit::Failed, error),
+    }
 }
 
 /// Which coins wait for what.

@@ -2,8 +2,7 @@
 
 use super::{
     Global,
-    anchor::{explain, wallet_coins},
-    coins::{Use, spend},
+    coins::{Use, explain, spend},
     failure::{Exit, Failure, Fallible, Result},
     session::{Session, Source},
     tx::owner,
@@ -16,7 +15,7 @@ use taproof::{
     anchor::{FeeRate, Funding, pay},
     artefact::transactions::TransactionFile,
     bridge::deposit::deposit_outputs,
-    coins::Purpose,
+    coins::{Purpose, own_coins},
     node::{EmbeddedNode, Node},
     wallet::PosterKey,
 };
@@ -173,7 +172,8 @@ fn paid(
         Ok((transaction.clone(), transaction))
     };
     let usage = (purpose, Use::Keep);
-    spend(session, node, &wallet_coins(node, poster), usage, build, |error| explain(error, poster))
+    let coins = own_coins(node, &poster.scripts())?;
+    spend(session, node, &coins, usage, build, |error| explain(error, poster, &coins))
 }
 
 fn report(node: &EmbeddedNode, deposits: usize, global: &Global) -> Result {

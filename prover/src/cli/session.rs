@@ -10,10 +10,11 @@ use super::{
 use bitcoin::ScriptBuf;
 use std::path::Path;
 use taproof::{
+    anchoring::Hold,
     chain_store::{ChainStore, ChainStoreError, Origin, StoredFollower, View},
     follow::{self, FollowError},
     ledger::{Ledger, LedgerError},
-    node::{ChainSource, EmbeddedNode, EsploraNode, Node, RpcNode},
+    node::{ChainSource, EmbeddedNode, EsploraNode, Node, RpcNode, SyncState},
 };
 use taproof_circuits::state::Slots;
 use taproof_verifier::{
@@ -60,6 +61,19 @@ impl Source {
 }
 
 impl Source {
+    /// Makes sure that the source is not behind, before anything is paid, signed or made from what it says: what a node in its
+    /// initial download does not know yet may be the end of the rollup, or somebody else's batch or payout.
+    pub(crate) fn expect_current(&self) -> Result {
+        let SyncState { initial_download, headers, blocks } = self.payer().sync_state()?;
+        let hold = match (blocks < headers, initial_download) {
+            (true, _) => Hold::NodeSyncing { blocks, headers },
+            (false, true) => Hold::InitialDownload { blocks },
+            (false, false) => return Ok(()),
+        };
+        let advice = hold.advice().unwrap_or("wait until the node has caught up");
+        Err(Failure::new(Exit::Failed, hold).advise(advice))
+    }
+
     /// The chain as those see it who pay from coins of their own, and whom a server's lie costs a transaction that nobody mines.
     /// Who signs or posts for others asks [`Source::node`].
     pub(crate) fn payer(&self) -> &dyn Node {
@@ -120,9 +134,10 @@ impl Session {
         Ok(stored.into_follower())
     }
 
-    /// Makes sure that the rollup lives in the source's chain, before anything is paid into it: the chain is followed to its tip,
-    /// of an Esplora server by headers alone.
+    /// Makes sure that the source is not behind and the rollup lives in its chain, before anything is paid into it: the chain is
+    /// followed to its tip, of an Esplora server by headers alone.
     pub(crate) fn expect_alive(&self, source: &Source, global: &Global) -> Result {
+        source.expect_current()?;
         let spinner = global.console().spinner("following the chain");
         if let Source::Esplora(server) = source {
             let follower = follow::start(server, self.params.clone(), self.program.clone());

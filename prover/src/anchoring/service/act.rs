@@ -11,9 +11,8 @@ use crate::{
         job::{Failed, generation_progress},
         view::Fate,
     },
-    coins::{Busy, Purpose, Purse, Reservation, SpendError},
+    coins::{Busy, Purpose, Purse, Reservation, SpendError, own_coins},
     node::{Acceptance, Node, NodeError, RejectClass, Rejection},
-    regtest::COINBASE_MATURITY_BLOCKS,
     wallet::PosterKey,
 };
 use bitcoin::{Transaction, Txid};
@@ -122,8 +121,7 @@ impl<S: BatchSource> Service<S> {
         let (batch, view, node) = (scene.batch, scene.view, scene.node);
         let Some(payload) = self.wanted_payload(batch)? else { return Ok(()) };
         let own = self.reserved(Some(batch), node)?;
-        let (taken, coins): (Vec<Funding>, Vec<Funding>) = self
-            .mature_coins(node)?
+        let (taken, coins): (Vec<Funding>, Vec<Funding>) = own_coins(node, &self.signer.scripts())?
             .into_iter()
             .partition(|coin| own.iter().any(|kept| kept.outpoint == coin.outpoint));
         let final_depth_blocks = self.config.final_depth_blocks;
@@ -193,17 +191,6 @@ impl<S: BatchSource> Service<S> {
             self.coins_kept = Some(tip);
         }
         Ok(())
-    }
-
-    /// The poster's coins that are confirmed and mature.
-    fn mature_coins(&self, node: &dyn Node) -> Result<Vec<Funding>, ServiceError> {
-        let scan = node.coins(&self.signer.scripts().all())?;
-        let next_height = scan.block.height + 1;
-        let is_mature = |coin: &crate::node::Coin| {
-            !coin.is_coinbase || next_height.saturating_sub(coin.height) >= COINBASE_MATURITY_BLOCKS
-        };
-        let mature = scan.coins.into_iter().filter(is_mature);
-        Ok(mature.map(|coin| Funding { outpoint: coin.outpoint, output: coin.output }).collect())
     }
 
     fn send_commit(&mut self, index: usize, attempt: usize, scene: &mut Scene<'_>) -> Result<(), ServiceError> {

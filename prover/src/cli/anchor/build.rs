@@ -2,7 +2,7 @@
 
 use crate::cli::{
     Global,
-    coins::{Use, spend},
+    coins::{Use, explain, spend},
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     session::{NodeOptions, Session, Source},
@@ -13,11 +13,11 @@ use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use taproof::{
-    anchor::{self, AnchorError, AnchorRequest, FeeRate, Funding},
+    anchor::{self, AnchorRequest, FeeRate, Funding},
     artefact,
     batch::ProvenBatch,
-    coins::Purpose,
-    node::{EmbeddedNode, publish},
+    coins::{Purpose, own_coins},
+    node::publish,
     output_file::{Access, write_file},
     wallet::PosterKey,
 };
@@ -77,6 +77,7 @@ impl Build {
         let wallet = self.wallet.open(global)?;
         let poster = wallet.poster_key(0)?;
         let mut source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;
+        source.expect_current()?;
         let spinner = global.console().spinner("following the chain");
         let follower = session.follow(&source, |_| ())?;
         let (tip, header) = (follower.tip(), proven.payload().header());
@@ -91,7 +92,7 @@ impl Build {
             return Err(failure.advise("anchor batches in their order; one that is anchored already is done"));
         }
         let payload = proven.payload_after(tip.payload_hash).or_exit(Exit::Input)?;
-        let funding = self.funding(&source, &poster);
+        let funding = self.funding(&source, &poster)?;
         let build = |funding: &[Funding]| {
             let request = AnchorRequest {
                 payload: &payload,
@@ -105,7 +106,8 @@ impl Build {
             Ok((built, commit))
         };
         let usage = (Purpose::AnchorByHand { batch: header.batch }, if self.send { Use::Keep } else { Use::Show });
-        let built = spend(&session, source.node()?, &funding, usage, build, |error| explain(error, &poster))?;
+        let explain = |error| explain(error, &poster, &funding);
+        let built = spend(&session, source.node()?, &funding, usage, build, explain)?;
         let path = session.dir.anchor(header.batch);
         DataDir::create_parent(&path)?;
         // Both transactions are durable before either is sent.
@@ -145,34 +147,14 @@ impl Build {
         })
     }
 
-    fn funding(&self, source: &Source, poster: &PosterKey) -> Vec<Funding> {
-        match source {
-            Source::Embedded(node) if self.coins.is_empty() => wallet_coins(node, poster),
-            _ => {
-                let own = |(outpoint, value): &(OutPoint, Amount)| Funding {
-                    outpoint: *outpoint,
-                    output: TxOut { value: *value, script_pubkey: poster.script_pubkey() },
-                };
-                self.coins.iter().map(own).collect()
-            }
+    fn funding(&self, source: &Source, poster: &PosterKey) -> Result<Vec<Funding>> {
+        if let (Source::Embedded(node), true) = (source, self.coins.is_empty()) {
+            return Ok(own_coins(node, &poster.scripts())?);
         }
+        let own = |(outpoint, value): &(OutPoint, Amount)| Funding {
+            outpoint: *outpoint,
+            output: TxOut { value: *value, script_pubkey: poster.script_pubkey() },
+        };
+        Ok(self.coins.iter().map(own).collect())
     }
-}
-
-/// The wallet's coins on the embedded chain.
-pub(in crate::cli) fn wallet_coins(node: &EmbeddedNode, poster: &PosterKey) -> Vec<Funding> {
-    let coins = node.chain().spendable_coins(&poster.script_pubkey()).into_iter();
-    coins.map(|(outpoint, coin)| Funding { outpoint, output: coin.output }).collect()
-}
-
-/// Says what to do about an error.
-pub(in crate::cli) fn explain(error: AnchorError, poster: &PosterKey) -> Failure {
-    let advice = match &error {
-        AnchorError::InsufficientFunds { .. } => {
-            format!("pay to {} and name the coin with --coin, or run `taproof regtest mine 101`", poster.address())
-        }
-        AnchorError::Headroom { .. } => "give a larger --headroom".to_owned(),
-        _ => return Failure::of(Exit::Failed, error),
-    };
-    Failure::of(Exit::Failed, error).advise(advice)
 }

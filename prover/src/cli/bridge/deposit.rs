@@ -4,16 +4,13 @@ use super::{
     super::tx::owner, Exit, Fallible, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session,
     WalletOptions, XOnlyPublicKey, write_psbt,
 };
-use crate::cli::{
-    coins::{Use, send_kept, spend},
-    failure::Failure,
-};
+use crate::cli::coins::{Use, explain, send_kept, spend};
 use bitcoin::OutPoint;
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
 use taproof::{
-    anchor::{AnchorError, Funding, pay},
+    anchor::{Funding, pay},
     bridge::{
         deposit::{deposit_outputs, unfunded_psbt},
         recipe::Recipe,
@@ -122,10 +119,7 @@ impl Deposit {
             let transaction = pay(outputs.to_vec(), fee_rate, coins, &poster)?;
             Ok((transaction.clone(), transaction))
         };
-        let explain = |error: AnchorError| {
-            let failure = Failure::of(Exit::Failed, error);
-            failure.advise(format!("pay to {} or name coins with --coin", poster.address()))
-        };
+        let explain = |error| explain(error, &poster, &funding);
         let usage = (Purpose::Deposit, if self.send { Use::Keep } else { Use::Show });
         let transaction = spend(&session, source.payer(), &funding, usage, build, explain)?;
         if self.send {

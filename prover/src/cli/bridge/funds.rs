@@ -11,8 +11,8 @@ use std::{
 use taproof::{
     anchor::{FeeRate, Funding},
     anchoring::Fees,
-    node::{Coin, CoinScan, NodeError},
-    regtest::COINBASE_MATURITY_BLOCKS,
+    coins::own_coins,
+    node::NodeError,
     wallet::PosterKey,
 };
 
@@ -29,11 +29,7 @@ impl FundingOptions {
     /// All coins that may be paid with, those that wait for another transaction included.
     pub(in crate::cli) fn find(&self, source: &Source, poster: &PosterKey, global: &Global) -> Result<Vec<Funding>> {
         if self.coins.is_empty() {
-            let scan = search(source, poster, global)?;
-            let next_height = scan.block.height + 1;
-            let is_mature = |coin: &Coin| !coin.is_coinbase || next_height - coin.height >= COINBASE_MATURITY_BLOCKS;
-            let coins = scan.coins.into_iter().filter(is_mature);
-            return Ok(coins.map(|Coin { outpoint, output, .. }| Funding { outpoint, output }).collect());
+            return search(source, poster, global);
         }
         let funding = |outpoint: &OutPoint| {
             let missing = || Failure::new(Exit::Input, format!("{outpoint} is not unspent in the best chain"));
@@ -55,11 +51,11 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Lets the node look for the poster's coins, when it has done so for others.
-fn search(source: &Source, poster: &PosterKey, global: &Global) -> Result<CoinScan> {
+fn search(source: &Source, poster: &PosterKey, global: &Global) -> Result<Vec<Funding>> {
     let started = Instant::now();
     let spinner = global.console().spinner("looking for coins");
     loop {
-        match source.payer().coins(&[poster.script_pubkey()]) {
+        match own_coins(source.payer(), &poster.scripts()) {
             Err(NodeError::Busy { .. }) if started.elapsed() < PATIENCE => {
                 spinner.set_message("the node looks for somebody else's coins first");
                 thread::sleep(PAUSE);

@@ -4,7 +4,7 @@ use super::{Book, PaymentArgs};
 use crate::cli::{
     Global,
     bridge::{FeeOptions, FundingOptions},
-    coins::{Use, coin_store_failure, spend},
+    coins::{Use, coin_store_failure, explain, spend},
     failure::{Exit, Failure, Fallible, Result},
     psbt::{PsbtVersion, write_psbt},
     rebuild::rebuilt,
@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof::{
-    anchor::{AnchorError, Funding, pay},
+    anchor::{Funding, pay},
     bridge::recipe::core_call,
     coins::{CoinStore, Purpose},
     node::{NodeError, RejectClass},
@@ -130,10 +130,7 @@ impl Carrier {
                 let transaction = pay(vec![output.clone()], fee_rate, coins, &poster)?;
                 Ok((transaction.clone(), transaction))
             };
-            let explain = |error: AnchorError| {
-                let failure = Failure::of(Exit::Failed, error);
-                failure.advise(format!("pay to {} or name coins with --coin", poster.address()))
-            };
+            let explain = |error| explain(error, &poster, &funding);
             let usage = (Purpose::ExitRequest, Use::Keep);
             let paid = spend(&session, source.payer(), &funding, usage, build, explain)?;
             due_height = Some(params.due_height(source.chain().tip_height()?.saturating_add(1)));
