@@ -250,6 +250,55 @@ fn other_payments_leave_its_coin_alone(scene: &Scene) {
 }
 
 #[test]
+fn a_node_in_its_initial_download_is_paid_nothing_into_and_no_batch_is_made_from_it() {
+    let mut scene = Scene::new();
+    let owner = scene.owner();
+    let deposit = ["bridge", "deposit", "--owner", &owner, "--amount", "20000", "--send"];
+    let payout = ["bridge", "payout", "--out", "link.psbt"];
+    // With a node that is not behind, nothing is due, which is no failure.
+    let nothing = scene.on_chain("op", &payout);
+    assert_eq!((&nothing["psbt"], &nothing["payouts"]), (&Value::Null, &0.into()));
+    assert!(!scene.folder.path().join("link.psbt").exists());
+    let stranger =
+        format!("{}=deadbeef/86h/1h/1h/0/0", "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0");
+    let error = scene.failure(3, "op", &[&payout[..], &["--origin", &stranger]].concat());
+    assert!(error.contains("the key of no signer"), "{error}");
+    scene.bitcoind.stop();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    scene.bitcoind.restart_with(&["-maxtipage=1"]);
+    for command in [&deposit[..], &deposit[..6], &payout, &["bridge", "status"], &["batch"]] {
+        let error = scene.failure(1, "op", command);
+        assert!(error.contains("initial download"), "{command:?}: {error}");
+    }
+    assert!(scene.bitcoind.pool().is_empty());
+    assert_eq!(scene.report("op", &["wallet", "coins"])["kept"], json!([]), "nothing was kept for what was not sent");
+    scene.bitcoind.stop();
+    scene.bitcoind.restart_with(&[]);
+    scene.on_chain("op", &deposit);
+}
+
+#[test]
+fn coins_at_both_addresses_of_the_poster_pay_for_deposits() {
+    let scene = Scene::new();
+    let owner = scene.owner();
+    scene.report("dave", &["wallet", "new"]);
+    for file in ["params.json", "program.bin"] {
+        fs::copy(scene.path("op").join(file), scene.path("dave").join(file)).unwrap();
+    }
+    let deposit = ["bridge", "deposit", "--owner", &owner, "--amount", "20000", "--send"];
+    let address = scene.report("dave", &["wallet", "keys"])["poster_address"].as_str().unwrap().to_owned();
+    let error = scene.failure(1, "dave", &deposit);
+    assert!(error.ends_with(&format!("sat are needed, and no coin was found at {address}")), "{error}");
+    let phrase = Phrase::read_file(&scene.path("dave/wallet.words")).unwrap();
+    let poster = Wallet::new(&phrase, "", bitcoin::Network::Regtest).poster_key(0).unwrap();
+    let [(coin, _)] = scene.bitcoind.fund(1, &poster.witness_v0_script_pubkey())[..] else { panic!("one coin") };
+    let report = scene.on_chain("dave", &deposit);
+    let output: OutPoint = serde_json::from_value(report["output"].clone()).unwrap();
+    assert!(scene.bitcoind.pool().contains(&output.txid));
+    assert_eq!(scene.bitcoind.node().pool_spender(&coin).unwrap(), Some(output.txid));
+}
+
+#[test]
 fn every_deposit_of_one_poster_is_mined_whatever_it_pays_and_however_many_are_made_at_once() {
     let scene = Scene::new();
     let owner = scene.owner();

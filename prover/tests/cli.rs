@@ -240,6 +240,8 @@ fn a_bridge_has_keys_a_threshold_and_deadlines_in_order() {
     let scene = Scene::new();
     scene.report(&["wallet", "new"]);
     let key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+    let psbt = scene.path("unfinished.psbt");
+    fs::write(&psbt, UNFINISHED_PSBT).expect("our file");
     let small = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
     let failure = |options: &[&str]| scene.failure(3, &[&small, options].concat());
     assert!(failure(&["--network", "signet"]).contains("no default signers"));
@@ -248,6 +250,17 @@ fn a_bridge_has_keys_a_threshold_and_deadlines_in_order() {
     assert!(failure(&["--bridge-key", key, "--bridge-key", key, "--bridge-threshold", "2"]).contains("twice"));
     assert!(failure(&["--refund-delay", "1008"]).contains("a refund after 1008"));
     assert!(failure(&["--deposit-window", "0"]).contains("a window of 0"));
+    // Where all keys are given, no wallet is asked for.
+    fs::remove_file(scene.path("rollup/wallet.words")).expect("our file");
+    let [first, second] = ["f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9", key];
+    let origin = format!("[d34db33f/86h/1h/1h/0/0]{first}");
+    let keys = ["--bridge-key", &origin, "--bridge-key", second, "--bridge-threshold", "2"];
+    scene.report(&[&small[..], &keys].concat());
+    let found = scene.report(&["inspect", "rollup/bridge.keys"]);
+    assert_eq!((&found["format"], &found["keys"][0]), (&"bridge keys".into(), &origin.into()));
+    // A PSBT is no transaction yet, and it is said.
+    let error = scene.failure(3, &["bridge", "send", "unfinished.psbt"]);
+    assert!(error.contains("is a PSBT, and its input 0 is not finished"), "{error}");
 }
 
 /// The service brings the second batch into the chain, and on until it is final.
@@ -263,14 +276,16 @@ fn anchored_by_the_service(scene: &Scene) {
         (&2.into(), &1.into(), &"in block".into())
     );
     assert_eq!(scene.report(&["anchor", "bump", "--batch", "1"])["ordered"], true);
-    assert!(scene.failure(3, &["anchor", "abandon", "--batch", "7"]).contains("no anchor here"));
+    for order in ["abandon", "status"] {
+        assert_eq!(scene.failure(3, &["anchor", order, "--batch", "7"]), "batch 7 has no anchor here");
+    }
     scene.report(&["regtest", "mine", "6"]);
     let ran = scene.report(&["anchor", "run", "--once"]);
     assert_eq!(ran["jobs"][0]["state"], "final");
     let status = scene.report(&["anchor", "status", "--batch", "1"]);
     let states: Vec<&str> =
         status["history"].as_array().expect("a list").iter().filter_map(|change| change["to"].as_str()).collect();
-    assert_eq!(states, ["Signed", "CommitSent", "RevealSent", "InBlock", "Final"]);
+    assert_eq!(states, ["signed", "commit sent", "reveal sent", "in block", "final"]);
     assert_eq!(status["jobs"][0]["closed"], true);
     for order in [&["bump"][..], &["abandon"], &["abandon", "--undo"]] {
         let error = scene.failure(3, &[&["anchor"], order, &["--batch", "1"]].concat());
@@ -502,6 +517,10 @@ fn a_data_directory_is_its_makers_alone() {
     }
 }
 
+/// One input, unsigned, and one output.
+const UNFINISHED_PSBT: &str = "70736274ff01003c0200000001ababababababababababababababababababababababababababababab\
+    ababab0000000000ffffffff01e8030000000000000000000000000000";
+
 #[test]
 fn help_usage_and_missing_files() {
     let scene = Scene::new();
@@ -538,8 +557,19 @@ fn help_usage_and_missing_files() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(!scene.run(&["completions", shell]).stdout.is_empty());
     }
-    let refused = scene.failure(3, &["setup", "--network", "bitcoin"]);
+    let refused = scene.failure(3, &["setup"]);
     assert!(refused.contains("wallet.words"), "{refused}");
+    // What a program asks for as JSON is told as JSON, also where the command line is wrong.
+    for (arguments, expected) in [
+        (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
+        (&["anchor", "bump"], "--batch <N>"),
+        (&["anchor"], "is missing"),
+        (&["anchor", "bump", "--batch", "x"], "invalid value 'x'"),
+    ] {
+        let error = scene.failure(2, arguments);
+        assert!(error.contains(expected) && !error.contains("error:") && !error.contains('\n'), "{error}");
+    }
+    assert!(scene.run(&["--json", "--version"]).stdout.starts_with(b"taproof "));
 }
 
 #[test]
@@ -675,6 +705,12 @@ fn words_are_kept_encrypted_and_opened_with_their_password() {
     let sealed = fs::read_to_string(&file).expect("text");
     assert!(sealed.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n") && sealed.len() < 1_000);
     assert_eq!(scene.report(&["inspect", "rollup/wallet.words"])["format"], "encrypted wallet words");
+    assert!(scene.failure(3, &with(&keys, "empty")).contains("password is empty"));
+    // What a password protects may be read by others; words without one may not.
+    let mode = |mode| fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode));
+    mode(0o644).expect("our file");
+    assert_eq!(scene.report(&with(&keys, "password")), before.0);
+    mode(0o600).expect("our file");
     assert!(scene.failure(3, &keys).contains("need a password"));
     assert!(scene.failure(3, &with(&keys, "wrong")).contains("password is wrong"));
     assert!(scene.failure(3, &with(&["wallet", "encrypt"], "password")).contains("encrypted"));

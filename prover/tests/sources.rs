@@ -80,7 +80,7 @@ fn where_the_chain_is_read_is_said_by_options_first_and_what_was_forgotten_is_sa
     assert!(code == Some(3) && error.contains("/nowhere/.cookie") && advice.contains("--cookie"), "{error}: {advice}");
     // A rollup that was founded on a node, and no node is named.
     fs::remove_file(scene.path("rollup/regtest.chain")).expect("our own chain");
-    for command in [&["follow"][..], &["status"], &["batch"], &["anchor", "run", "--once"]] {
+    for command in [&["follow"][..], &["status"], &["batch"], &["anchor", "run", "--once"], &["regtest", "mine", "1"]] {
         let (code, error, advice) = told(command, &[]);
         assert!(code == Some(3) && error.contains("embedded regtest chain does not have"), "{command:?}: {error}");
         assert!(advice.contains("--node URL"), "{command:?}: {advice}");

@@ -46,20 +46,23 @@ pub(super) fn spend<T, E>(
     })
 }
 
+/// Says where no coin was found.
+pub(super) fn no_coins(needed_sat: u64, poster: &PosterKey) -> Failure {
+    let address = poster.address();
+    let failure =
+        Failure::new(Exit::Failed, format!("{needed_sat} sat are needed, and no coin was found at {address}"));
+    failure.advise(format!(
+        "pay to {address} and wait for a block, or name a coin with --coin; a miner's reward, as of `taproof regtest mine 101`, can be \
+         spent after 100 blocks"
+    ))
+}
+
 /// Says what to do about a transaction that cannot be built from the coins that were found or named.
 pub(super) fn explain(error: AnchorError, poster: &PosterKey, coins: &[Funding]) -> Failure {
-    let address = poster.address();
     match &error {
-        AnchorError::InsufficientFunds { needed_sat, .. } if coins.is_empty() => {
-            let message = format!("{needed_sat} sat are needed, and no coin was found at {address}");
-            let advice = format!(
-                "pay to {address} and wait for a block, or name a coin with --coin; a miner's reward, as of `taproof regtest mine 101`, \
-                 can be spent after 100 blocks"
-            );
-            Failure::new(Exit::Failed, message).advise(advice)
-        }
+        AnchorError::InsufficientFunds { needed_sat, .. } if coins.is_empty() => no_coins(*needed_sat, poster),
         AnchorError::InsufficientFunds { .. } => {
-            Failure::of(Exit::Failed, error).advise(format!("pay to {address} or name coins with --coin"))
+            Failure::of(Exit::Failed, error).advise(format!("pay to {} or name coins with --coin", poster.address()))
         }
         AnchorError::Headroom { .. } => Failure::of(Exit::Failed, error).advise("give a larger --headroom"),
         _ => Failure::of(Exit::Failed, error),

@@ -157,16 +157,17 @@ fn unknown(path: &Path) -> Failure {
 /// A file of text, if it is one of those that are known.
 fn text_file(bytes: &[u8], path: &Path) -> Result<Option<Finding>> {
     let Ok(text) = std::str::from_utf8(bytes) else { return Ok(None) };
+    // Before JSON, whose lists begin as keys with an origin do.
+    if let Some(keys) = SignerKeys::from_lines(text).ok().filter(|keys| !keys.is_empty()) {
+        let keys: Vec<String> = keys.to_lines().lines().map(str::to_owned).collect();
+        let lines = keys.iter().map(|key| ("key", key.clone())).collect();
+        return Finding::new("bridge keys", &serde_json::json!({ "keys": keys }), lines).map(Some);
+    }
     if text.trim_start().starts_with(['{', '[']) {
         return json::file(text).map_err(|failure| failure.context(path.display()));
     }
     if text.starts_with("<!doctype html>") && text.contains("<h1>Rollup ") {
         return report(text).map(Some);
-    }
-    if let Some(keys) = SignerKeys::from_lines(text).ok().filter(|keys| !keys.is_empty()) {
-        let keys: Vec<String> = keys.to_lines().lines().map(str::to_owned).collect();
-        let lines = keys.iter().map(|key| ("key", key.clone())).collect();
-        return Finding::new("bridge keys", &serde_json::json!({ "keys": keys }), lines).map(Some);
     }
     match Phrase::parse(text) {
         Ok(phrase) => words(&phrase, path).map(Some),

@@ -32,6 +32,7 @@ mod regtest;
 mod session;
 mod setup;
 mod tx;
+mod usage;
 mod wallet;
 
 use clap::{Args, Parser, Subcommand};
@@ -141,7 +142,10 @@ pub(crate) fn main() -> ExitCode {
     if let Some(exit_code) = rapidsnark::main_by_name(std::env::args_os()) {
         return exit_code;
     }
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::report(&error, std::env::args_os()),
+    };
     let run = || match command {
         Command::Demo(command) => command.run(&global),
         Command::Wallet(command) => command.run(&global),

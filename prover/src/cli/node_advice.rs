@@ -135,9 +135,9 @@ mod tests {
         );
 
         for (reason, option) in [
-            ("bad-witness-witness-size", "-maxscriptsize"),
-            ("min relay fee not met, 325 < 643", "-datacarriercost=0.25"),
-            ("txn-datacarrier-exceeded", "-datacarrierfullcount=0"),
+            ("bad-witness-witness-size", "-corepolicy"),
+            ("min relay fee not met, 325 < 643", "-corepolicy"),
+            ("txn-datacarrier-exceeded", "-corepolicy"),
             ("scriptpubkey", "-datacarriersize=83"),
         ] {
             let rejection = Rejection { class: RejectClass::Policy, reason: reason.to_owned() };

@@ -126,7 +126,7 @@ impl NodeOptions {
 }
 
 /// Opens the embedded chain, if the rollup of the data directory lives on it.
-fn open_embedded(dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
+pub(super) fn open_embedded(dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
     if network != Network::Regtest {
         let failure = Failure::new(Exit::Input, format!("the rollup lives on {network}, not on regtest"));
         return Err(failure.advise("name a bitcoind with --node URL, or an Esplora server with --esplora URL"));

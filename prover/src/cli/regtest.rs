@@ -3,7 +3,9 @@
 use super::{
     Global,
     coins::{Use, explain, spend},
+    data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    node_options::open_embedded,
     session::{Session, Source},
     tx::owner,
     wallet::WalletOptions,
@@ -77,10 +79,8 @@ impl Regtest {
         match self.action {
             Action::Mine { blocks, wallet } => {
                 let poster = poster(&wallet, global)?;
-                let dir = global.data_dir();
-                dir.create()?;
+                let mut node = open(&global.data_dir(), &poster)?;
                 let spinner = global.console().spinner("mining");
-                let mut node = EmbeddedNode::open(&dir.chain(), poster.script_pubkey())?;
                 node.mine(blocks)?;
                 spinner.finish_and_clear();
                 report(&node, 0, global)
@@ -109,6 +109,14 @@ fn poster(wallet: &WalletOptions, global: &Global) -> Result<PosterKey> {
     Ok(wallet.poster_key(0)?)
 }
 
+/// The embedded chain, if the rollup of the data directory, where there is one, lives on it.
+fn open(dir: &DataDir, poster: &PosterKey) -> Result<EmbeddedNode> {
+    match open_embedded(dir, poster.network(), poster.script_pubkey())? {
+        Source::Embedded(node) => Ok(node),
+        _ => unreachable!("the embedded chain was opened"),
+    }
+}
+
 fn listed(path: &std::path::Path, refund: XOnlyPublicKey) -> Result<Vec<Deposit>> {
     let file = TransactionFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?;
     let deposit = |record: &taproof_verifier::record::DepositRecord| Deposit {
@@ -121,7 +129,7 @@ fn listed(path: &std::path::Path, refund: XOnlyPublicKey) -> Result<Vec<Deposit>
 
 fn deposit(deposits: &[Deposit], poster: &PosterKey, global: &Global) -> Result {
     let session = Session::open(global)?;
-    let source = Source::Embedded(EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?);
+    let source = Source::Embedded(open(&session.dir, poster)?);
     session.expect_alive(&source, global)?;
     let Source::Embedded(mut node) = source else { unreachable!("it was just opened") };
     let spinner = global.console().spinner("depositing");
@@ -143,7 +151,7 @@ fn exit(script: ScriptBuf, poster: &PosterKey, global: &Global) -> Result {
         failure.advise("give what `taproof tx exit` prints for it")
     })?;
     request.verify(session.params.chain_id).or_exit(Exit::Refuted)?;
-    let mut node = EmbeddedNode::open(&session.dir.chain(), poster.script_pubkey())?;
+    let mut node = open(&session.dir, poster)?;
     let outputs = vec![TxOut { value: Amount::ZERO, script_pubkey: script }];
     let transaction = paid(&session, &node, &outputs, Purpose::ExitRequest, poster)?;
     let txid = transaction.compute_txid();

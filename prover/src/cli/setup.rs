@@ -8,7 +8,7 @@ use super::{
     session::{NodeOptions, Source, ledger_failure},
     wallet::WalletOptions,
 };
-use bitcoin::{Network, NetworkKind};
+use bitcoin::{Network, NetworkKind, ScriptBuf};
 use clap::Args;
 use serde::Serialize;
 use std::num::NonZeroU16;
@@ -108,14 +108,21 @@ struct BridgeOptions {
 }
 
 impl BridgeOptions {
-    fn bridge(&self, wallet: &Wallet, final_depth_blocks: u32) -> Result<Bridge> {
+    /// The bridge; the wallet is opened for default signers alone.
+    fn bridge(
+        &self,
+        network: Network,
+        wallet: impl FnOnce() -> Result<Wallet>,
+        final_depth_blocks: u32,
+    ) -> Result<Bridge> {
         let (threshold, keys) = match self.threshold {
             Some(threshold) => (threshold, self.keys.iter().map(SignerKey::key).collect()),
             None if !self.keys.is_empty() => {
                 let failure = Failure::new(Exit::Input, "the bridge has keys and no threshold");
                 return Err(failure.advise("say with --bridge-threshold how many of the keys spend together"));
             }
-            None if wallet.network() == Network::Regtest => {
+            None if network == Network::Regtest => {
+                let wallet = wallet()?;
                 let keys = (0..3).map(|index| Ok(wallet.signer_key(index)?.public()));
                 (2, keys.collect::<std::result::Result<_, WalletError>>()?)
             }
@@ -130,10 +137,10 @@ impl BridgeOptions {
             final_depth_blocks,
             refund_delay_blocks: self.refund_delay,
         };
-        deadlines.check(wallet.network()).or_exit(Exit::Input)?;
-        let kind = NetworkKind::from(wallet.network());
+        deadlines.check(network).or_exit(Exit::Input)?;
+        let kind = NetworkKind::from(network);
         if let Some(key) = self.keys.iter().find(|key| key.network().is_some_and(|network| network != kind)) {
-            return Err(Failure::new(Exit::Input, format!("{key} is for another network than {}", wallet.network())));
+            return Err(Failure::new(Exit::Input, format!("{key} is for another network than {network}")));
         }
         Bridge::new(threshold, keys, self.refund_delay, self.deposit_min).or_exit(Exit::Input)
     }
@@ -169,10 +176,10 @@ impl Setup {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
         [dir.params(), dir.program(), dir.ledger()].iter().try_for_each(|path| expect_absent(path))?;
-        let wallet = self.wallet.open(global)?;
-        let network = wallet.network();
-        let bridge = self.bridge.bridge(&wallet, self.final_depth)?;
-        let source = self.node.open(&dir, network, wallet.poster_key(0)?.script_pubkey())?;
+        let network = self.wallet.network(global)?.unwrap_or(Network::Regtest);
+        let bridge = self.bridge.bridge(network, || self.wallet.open(global), self.final_depth)?;
+        // Nothing is mined here, so no wallet is needed for the rewards of the embedded chain.
+        let source = self.node.open(&dir, network, ScriptBuf::new())?;
         let start = self.start_block(&source)?;
         let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
         let slots = Slots {

@@ -156,7 +156,12 @@ impl KeyFile {
             let mut text = Zeroizing::new(String::new());
             let opened = File::open(file).or_exit_while(Exit::Input, doing())?;
             opened.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).or_exit_while(Exit::Input, doing())?;
-            return Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()));
+            let first = text.lines().next().filter(|line| !line.is_empty()).ok_or_else(|| {
+                let failure =
+                    Failure::new(Exit::Input, format!("the password is empty: {} has none in its first line", doing()));
+                failure.advise("write the password into the first line")
+            })?;
+            return Ok(Zeroizing::new(first.to_owned()));
         }
         if let Ok(password) = env::var(PASSWORD_VARIABLE) {
             return Ok(Zeroizing::new(password));

@@ -46,10 +46,9 @@ pub(super) fn classify(reason: String) -> Rejection {
     Rejection { class: known.map_or(RejectClass::Policy, |(_, class)| *class), reason }
 }
 
-/// What lets anchors into a Bitcoin Knots: the reveal's data are dropped by its script, there are more of them than of an
-/// announcement, they weigh a quarter of what it counts for data, and the leaf is as long as the payload.
-const KNOTS: &str = "start the node with -acceptnonstddatacarrier=1 -datacarrierfullcount=0 -datacarriercost=0.25 \
-                     -maxscriptsize=400000, as Bitcoin Knots needs it, or send through another node";
+/// What lets anchors into a Bitcoin Knots, which by default takes neither a reveal's data nor their number, counts them for more than
+/// they weigh, and takes no script as long as a payload.
+const KNOTS: &str = "start the node with -corepolicy, as Bitcoin Knots needs it, or send through another node";
 const ANNOUNCEMENT: &str = "start the node with -datacarrier=1 -datacarriersize=83, or send through another node";
 
 /// Reasons by which nodes keep anchors out by a policy of their own, by their beginnings, and what lets anchors in.
@@ -60,8 +59,7 @@ const POLICIES: [(&str, &str); 5] = [
     ("datacarrier", ANNOUNCEMENT),
     (
         "min relay fee not met",
-        "raise --fee-floor, or where the node is Bitcoin Knots, which counts data for more than they weigh, start it with \
-         -datacarriercost=0.25",
+        "raise --fee-floor, or where the node is Bitcoin Knots, which counts data for more than they weigh, start it with -corepolicy",
     ),
 ];
 

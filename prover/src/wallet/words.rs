@@ -111,14 +111,12 @@ impl WordsFile {
     /// Reads a file of words.
     ///
     /// # Errors
-    /// [`WalletError::Permissions`] if others can read it, [`WalletError::FileLength`], [`WalletError::Mnemonic`] and
+    /// [`WalletError::Permissions`] if others can read words without a password, [`WalletError::FileLength`], [`WalletError::Mnemonic`] and
     /// [`WalletError::Io`].
     pub fn read(path: &Path) -> Result<Self, WalletError> {
         let io_error = |source| WalletError::Io { action: "read", path: path.to_owned(), source };
         let file = File::open(path).map_err(io_error)?;
-        if is_readable_by_others(&file).map_err(io_error)? {
-            return Err(WalletError::Permissions(path.to_owned()));
-        }
+        let is_public = is_readable_by_others(&file).map_err(io_error)?;
         // The capacity is never exceeded, so no copy of the words is left behind by growing.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io_error)?;
@@ -127,6 +125,10 @@ impl WordsFile {
         }
         if sealed::is_encrypted(&bytes) {
             return Ok(Self::Encrypted(EncryptedWords { path: path.to_owned(), bytes: bytes.to_vec() }));
+        }
+        // What a password protects may lie where others read it.
+        if is_public {
+            return Err(WalletError::Permissions(path.to_owned()));
         }
         let words = std::str::from_utf8(&bytes);
         Ok(Self::Plain(Phrase::parse(

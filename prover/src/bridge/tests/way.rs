@@ -1,6 +1,7 @@
 //! The way of payouts, and what the scan says when the federation leaves it.
 
 use super::rig::{FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS, World, rate};
+use crate::anchor::Funding;
 use crate::bridge::{
     check::Refusal,
     descriptor::BridgeOutput,
@@ -99,6 +100,18 @@ fn limits_split_what_is_due() {
     view.sync(&world.chain);
     let planned = world.plan(&view).unwrap();
     assert_eq!(planned.binding, Binding { first: u64::from(MAX_PAYOUTS), count: 7 });
+    // A coin at the poster's other address pays as well, and signers take it.
+    let (mut world_v0, script_pubkey) =
+        (World::funded(&[50_000], &[(1_000, A)]), world.poster.witness_v0_script_pubkey());
+    let payment = world_v0.pay(vec![TxOut { value: Amount::from_sat(40_000), script_pubkey }]);
+    let coin =
+        Funding { outpoint: OutPoint { txid: payment.compute_txid(), vout: 0 }, output: payment.output[0].clone() };
+    world_v0.mine(&[payment]);
+    let view_v0 = world_v0.view();
+    let mut psbt = plan(&world_v0.request(&view_v0, &[coin])).unwrap().psbt;
+    assert_eq!(crate::bridge::plan::sign_fee_inputs(&mut psbt, &world_v0.poster), 1);
+    let link = world_v0.sign(&psbt, &view_v0);
+    assert_eq!(world_v0.chain.check_transactions(std::slice::from_ref(&link)).unwrap()[0].nonstandard, None);
     // Coins that do not suffice are refused, as are coins of the bridge.
     let mut poor = world.coin();
     poor.output.value = Amount::from_sat(100);

@@ -5,7 +5,7 @@ use super::{
     XOnlyPublicKey, signer_keys, watch, write_psbt,
 };
 use crate::cli::{
-    coins::{Use, spend},
+    coins::{Use, no_coins, spend},
     data_dir::expect_absent,
     failure::Failure,
     psbt::key_source,
@@ -19,6 +19,7 @@ use taproof::{
     bridge::{
         link::{MAX_LINK_WEIGHT_WU, MAX_PAYOUTS},
         plan::{PlanError, PlanRequest, plan, sign_fee_inputs},
+        scan::{BridgeScan, HeadError},
         signer_key::{SignerKey, SignerKeyError},
     },
     coins::Purpose,
@@ -95,6 +96,11 @@ impl Payout {
         let funding = self.funding.find(&source, &poster, global)?;
         let fee_rate = self.fees.rate(&source, global)?;
         let mut origins = signer_keys(&session)?.origins();
+        let signers = session.params.bridge.keys();
+        if let Some((key, _)) = self.origins.iter().find(|(key, _)| !signers.contains(key)) {
+            let failure = Failure::new(Exit::Input, format!("--origin names {key}, which is the key of no signer"));
+            return Err(failure.advise("`taproof bridge address` shows the signers' keys in its descriptor"));
+        }
         origins.extend(self.origins);
         let build = |funding: &[Funding]| {
             let planned = plan(&PlanRequest {
@@ -111,9 +117,17 @@ impl Payout {
             let transaction = planned.psbt.unsigned_tx.clone();
             Ok((planned, transaction))
         };
-        let head = watch.scan().head().map_err(|error| explain(error.into(), &poster))?.outpoint;
+        let scan = watch.scan();
+        let explain = |error| explain(error, &poster, &funding);
+        let head = match scan.head() {
+            Err(HeadError::NothingCredited) if scan.unpaid().len() == 0 => return nothing_due(scan, global),
+            head => head.map_err(|error| explain(error.into()))?.outpoint,
+        };
         let usage = (Purpose::Payout { head }, Use::Keep);
-        let mut planned = spend(&session, source.node()?, &funding, usage, build, |error| explain(error, &poster))?;
+        let mut planned = match spend(&session, source.node()?, &funding, usage, build, explain) {
+            Err(failure) if matches!(failure.cause(), Some(PlanError::Nothing)) => return nothing_due(scan, global),
+            planned => planned?,
+        };
         let signed = sign_fee_inputs(&mut planned.psbt, &poster);
         let fee_coins = planned.psbt.inputs.iter().filter(|input| input.tap_scripts.is_empty()).count();
         write_psbt(&self.out, &planned.psbt, self.psbt.version)?;
@@ -153,11 +167,20 @@ impl Payout {
     }
 }
 
-fn explain(error: PlanError, poster: &PosterKey) -> Failure {
+/// Nothing is to be paid and nothing to be moved, which is no failure: a coordinator asks each day.
+fn nothing_due(scan: &BridgeScan, global: &Global) -> Result {
+    let report =
+        serde_json::json!({ "psbt": null, "first": scan.next_index(), "settled": 0, "payouts": 0, "deposits": 0 });
+    global.console().report(&report, |_| "nothing is due: no transaction is built, and nothing is written".to_owned())
+}
+
+fn explain(error: PlanError, poster: &PosterKey, coins: &[Funding]) -> Failure {
     let (exit, advice) = match &error {
-        PlanError::Nothing => (Exit::Failed, "nothing is to be done".to_owned()),
+        PlanError::Funding { needed_sat, .. } if coins.is_empty() => return no_coins(*needed_sat, poster),
         PlanError::Funding { .. } => (Exit::Failed, format!("pay to {} or name coins with --coin", poster.address())),
-        PlanError::FundingCoin(_) => (Exit::Input, "name coins of the poster's taproot address".to_owned()),
+        PlanError::FundingCoin(_) => {
+            (Exit::Input, "name coins of a witness address that are not the bridge's".to_owned())
+        }
         PlanError::Head(_) => (Exit::Refuted, "see `taproof bridge status`".to_owned()),
         _ => return Failure::of(Exit::Failed, error),
     };

@@ -8,7 +8,10 @@ use crate::cli::{data_dir::expect_absent, failure::Failure};
 use bitcoin::{OutPoint, Psbt, Transaction, consensus::encode};
 use clap::Args;
 use serde::Serialize;
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 use taproof::{
     anchor::FeeRate,
     bridge::{
@@ -191,10 +194,28 @@ impl Combine {
     }
 }
 
+/// The transaction of a file: in hexadecimal, or a PSBT whose every input is finished.
+fn transaction_of(path: &Path) -> Result<Transaction> {
+    let Ok(psbt) = read_psbt(path) else {
+        let text = String::from_utf8(read_file(path)?).or_exit_while(Exit::Input, path.display().to_string())?;
+        return encode::deserialize_hex(text.trim()).or_exit_while(Exit::Input, path.display().to_string());
+    };
+    let is_finished =
+        |input: &bitcoin::psbt::Input| input.final_script_witness.is_some() || input.final_script_sig.is_some();
+    if let Some(input) = psbt.inputs.iter().position(|input| !is_finished(input)) {
+        let message = format!("{} is a PSBT, and its input {input} is not finished", path.display());
+        let failure = Failure::new(Exit::Input, message);
+        return Err(
+            failure.advise("join what the signers signed with `taproof bridge combine`, and send what it writes")
+        );
+    }
+    Ok(psbt.extract_tx_unchecked_fee_rate())
+}
+
 /// Sends a transaction.
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// The transaction, in hexadecimal.
+    /// The transaction, in hexadecimal, or a PSBT whose every input is finished.
     file: PathBuf,
     #[command(flatten)]
     wallet: WalletOptions,
@@ -205,10 +226,7 @@ pub(super) struct Send {
 impl Send {
     pub(super) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
-        let text =
-            String::from_utf8(read_file(&self.file)?).or_exit_while(Exit::Input, self.file.display().to_string())?;
-        let transaction: Transaction =
-            encode::deserialize_hex(text.trim()).or_exit_while(Exit::Input, self.file.display().to_string())?;
+        let transaction = transaction_of(&self.file)?;
         // Where the chain is the embedded one, the block that is mined pays the wallet.
         let reward_to = match self.node.is_embedded()?.then(|| self.wallet.open(global)) {
             Some(Ok(wallet)) => wallet.poster_key(0)?.script_pubkey(),

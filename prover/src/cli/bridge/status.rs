@@ -42,12 +42,13 @@ struct Report {
     unpaid: usize,
     unpaid_sat: u64,
     next_index: u64,
-    head: HeadText,
+    /// What the next payout transaction goes on from; null where none can be built.
+    head: Option<String>,
+    /// Why none can be built.
+    head_fault: Option<String>,
     urgent: Vec<Urgent>,
     faults: Vec<String>,
 }
-
-type HeadText = std::result::Result<String, String>;
 
 impl Report {
     fn new(scan: &BridgeScan, warn_within: u32) -> Self {
@@ -67,6 +68,7 @@ impl Report {
         };
         let (waiting, waiting_sat) = fated(|fate| matches!(fate, Fate::Waiting { .. }));
         let (void, void_sat) = fated(|fate| matches!(fate, Fate::Void { .. }));
+        let head = scan.head();
         Self {
             urgent: urgent.collect(),
             waiting,
@@ -81,7 +83,8 @@ impl Report {
             unpaid: scan.unpaid().len(),
             unpaid_sat: scan.unpaid().map(|payout| payout.amount_sat).sum(),
             next_index: scan.next_index(),
-            head: scan.head().map(|head| head.outpoint.to_string()).map_err(|error| error.to_string()),
+            head: head.as_ref().ok().map(|head| head.outpoint.to_string()),
+            head_fault: head.err().map(|error| error.to_string()),
             faults: scan.faults().iter().map(ToString::to_string).collect(),
         }
     }
@@ -100,8 +103,12 @@ impl fmt::Display for Report {
             self.waiting, self.waiting_sat, self.void, self.void_sat
         )?;
         writeln!(f, "payouts   {} due so far, {} unpaid, {} sat", self.due, self.unpaid, self.unpaid_sat)?;
-        let (Ok(head) | Err(head)) = &self.head;
-        write!(f, "chain     next is payout {}, from {head}", self.next_index)?;
+        write!(f, "chain     next is payout {}", self.next_index)?;
+        match (&self.head, &self.head_fault) {
+            (Some(head), _) => write!(f, ", from {head}")?,
+            (None, Some(fault)) => write!(f, ", and no transaction can pay it now: {fault}")?,
+            (None, None) => {}
+        }
         for Urgent { output, amount_sat, refund_height } in &self.urgent {
             write!(
                 f,

@@ -169,8 +169,9 @@ fn put(source: &mut Source, transaction: &BitcoinTransaction, poster: &PosterKey
         matches!(&sent, Err(NodeError::Rejected { rejection, .. }) if rejection.class == RejectClass::Policy);
     sent.map(drop).or_exit(Exit::Failed).map_err(|failure| match is_unusual {
         true => failure.advise(
-            "a request has more data in one output than Bitcoin Core before version 30, and Knots unless told otherwise, hand on: send it \
-             through another node or server, or start yours with -datacarriersize=200",
+            "a request has more data in one output than Bitcoin Core before version 30 hands on, unless it is started with \
+             -datacarriersize=200, and than Bitcoin Knots does with any option: send it through a node of Bitcoin Core, a server that \
+             has one, or a miner",
         ),
         false => failure,
     })
