@@ -147,3 +147,26 @@ fn who_finds_a_store_in_use_waits() {
     }
     drop(chain);
 }
+
+#[test]
+fn words_come_as_text_and_threads_in_reason() {
+    let scene = Scene::new();
+    fs::write(scene.path("binary"), [0xff, 0xfe, 0x00]).unwrap();
+    let import = || scene.command(&["wallet", "import"]).stdin(fs::File::open(scene.path("binary")).unwrap()).output();
+    let output = import().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && said.contains("standard input is no text"), "{said}");
+    for threads in ["0", "1025", "99999999"] {
+        let output = scene.run(&["prove", "0.batch", "--threads", threads]);
+        assert_eq!(output.status.code(), Some(2), "{threads} threads");
+    }
+}
+
+#[test]
+fn a_key_in_a_verifying_keys_place_is_sent_to_export() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    let output = scene.run(&["verify", "--vkey", "small.zkey", "--proof", "p.json", "--public", "public.json"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && said.contains("`taproof export --vkey small.zkey`"), "{said}");
+}

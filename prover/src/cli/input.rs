@@ -269,7 +269,12 @@ impl fmt::Display for Form {
 
 fn misplaced(path: &Path, expected: Form, found: Form) -> Failure {
     let failure = Failure::new(Exit::Input, format!("{} is {found}, where {expected} is wanted", path.display()));
-    match found.place(path) {
+    let exported = format!("`taproof export --vkey {}` writes the verifying key of it", path.display());
+    let place = match (expected, found) {
+        (Form::VerifyingKey, Form::Zkey | Form::Key) => Some(exported),
+        _ => found.place(path),
+    };
+    match place {
         Some(place) => failure.advise(place),
         None => failure,
     }

@@ -80,7 +80,8 @@ impl Report {
             .or_exit_while(Exit::Failed, self.out.display().to_string())?;
         let written = Written { anchors: overview.anchors.len(), bytes: html.len(), file: self.out };
         console.report(&written, |written| {
-            format!("{} anchors on one page of {} bytes, in {}", written.anchors, written.bytes, written.file.display())
+            let anchors = if written.anchors == 1 { "1 anchor".into() } else { format!("{} anchors", written.anchors) };
+            format!("{anchors} on one page of {} bytes, in {}", written.bytes, written.file.display())
         })
     }
 }

@@ -52,11 +52,14 @@ pub(crate) struct Prove {
     #[arg(long, default_value = "2", value_name = "N", conflicts_with = "foreign_key")]
     at_once: NonZeroUsize,
     /// How many threads to use; RAYON_NUM_THREADS if not given, and all processors without it.
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
+    threads: Option<u16>,
     #[command(flatten)]
     foreign: ForeignArgs,
 }
+
+/// More threads than any machine has processors are a slip of the pen.
+pub(super) const THREADS_MAX: i64 = 1024;
 
 #[derive(Serialize)]
 struct ProveReport {
@@ -73,7 +76,7 @@ struct ProveReport {
 impl Prove {
     pub(crate) fn run(self, global: &Global) -> Result {
         if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+            rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
         }
         match self.batch {
             Some(batch) => prove(global, &batch, self.out, self.at_once),

@@ -320,7 +320,9 @@ impl Addition {
         DataDir::create_parent(&self.path)?;
         transactions::write(&self.path, &self.deposits, &self.transactions)?;
         let report = serde_json::json!({ "file": self.path, "transactions": self.transactions.len() });
-        let text = || format!("{}: {} transactions", self.path.display(), self.transactions.len());
+        let count = self.transactions.len();
+        let counted = if count == 1 { "1 transaction".to_owned() } else { format!("{count} transactions") };
+        let text = || format!("{}: {counted}", self.path.display());
         global.console().report(&report, |_| text())
     }
 }

@@ -250,14 +250,20 @@ impl fmt::Display for KeysReport {
     }
 }
 
+/// The longest text that words are looked for in.
+const WORDS_LENGTH_MAX: usize = 4_096;
+
 impl WalletCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
         match self.action {
             Action::New(file) => file.keep(&Phrase::generate()?, global),
             Action::Import(file) => {
-                let mut words = Zeroizing::new(String::new());
-                io::stdin().lock().take(4_096).read_to_string(&mut words)?;
-                file.keep(&Phrase::parse(&words).or_exit(Exit::Input)?, global)
+                let mut bytes = Zeroizing::new(Vec::with_capacity(WORDS_LENGTH_MAX + 1));
+                let read = io::stdin().lock().take(WORDS_LENGTH_MAX as u64).read_to_end(&mut bytes);
+                read.or_exit_while(Exit::Failed, "standard input")?;
+                let no_text = |_| Failure::new(Exit::Input, "standard input is no text, so it holds no words");
+                let words = std::str::from_utf8(&bytes).map_err(no_text)?;
+                file.keep(&Phrase::parse(words).or_exit(Exit::Input)?, global)
             }
             Action::Encrypt(file) => {
                 let path = file.path(global);
