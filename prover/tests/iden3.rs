@@ -246,6 +246,7 @@ fn snarkjs_accepts_proofs_for_a_key_that_snarkjs_made() {
     let public: Vec<String> = serde_json::from_str(&public).expect("a list of numbers");
     assert_eq!(public, ["77", "567", "7", "11"]);
 
+    fs::create_dir(folder.join("made")).expect("a folder of the test's own");
     let imported = taproof(folder, "import-zkey circuit.zkey --out made/circuit.key");
     assert_eq!(imported["matrix_hash"], report["matrix_hash"]);
     write("other.wtns", &|out| write_wtns(&witness([-1, 0, 99]), out));

