@@ -187,7 +187,7 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// Something new was read.
-    pub(crate) fn forget(&mut self) {
+    fn forget(&mut self) {
         self.count = 0;
     }
 
@@ -203,22 +203,53 @@ impl Changes {
         true
     }
 
-    /// Counts that a block of the follower's best chain is not to be had, and says whether to read on. If that goes on, a block
-    /// that is not final by its headers is one that the source does not have yet, and where the others are scanned all is done.
+    /// Says how to go on after reading something of the next block of the follower's best chain; `None` was read where
+    /// all are scanned. A block that is not to be had has left the source's chain since its header was read, or
+    /// another back end answers. If that goes on, a block that is not final by its headers is one that the source does
+    /// not have yet, and where the others are scanned all is done.
     ///
     /// # Errors
-    /// [`NodeError::Block`] if the block is final: its source should have it.
-    pub(crate) fn missing(&mut self, follower: &Follower) -> Result<bool, FollowError> {
+    /// Those of reading, and [`NodeError::Block`] if the block is final: its source should have it.
+    pub(crate) fn next<T>(
+        &mut self,
+        follower: &Follower,
+        read: Result<Option<T>, FollowError>,
+    ) -> Result<Next<T>, FollowError> {
+        match read {
+            Ok(Some(found)) => {
+                self.forget();
+                Ok(Next::Read(found))
+            }
+            Ok(None) => Ok(Next::End),
+            Err(
+                FollowError::Node(NodeError::Block(_)) | FollowError::Excerpt(ExcerptError::Node(NodeError::Block(_))),
+            ) => self.missing(follower),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn missing<T>(&mut self, follower: &Follower) -> Result<Next<T>, FollowError> {
         if self.pause() {
-            return Ok(true);
+            return Ok(Next::Gone);
         }
         match follower.next_block() {
             Some(next) if next.height <= follower.headers().final_block().height => {
                 Err(NodeError::Block(next.hash).into())
             }
-            _ => Ok(false),
+            _ => Ok(Next::End),
         }
     }
+}
+
+/// How to go on after reading something of a follower's next block.
+#[derive(Debug)]
+pub(crate) enum Next<T> {
+    /// It was read.
+    Read(T),
+    /// It is not to be had now: the headers are to be read again.
+    Gone,
+    /// There is nothing more to read.
+    End,
 }
 
 /// Scans the next block of the follower's best chain; `None` if all are scanned.
@@ -259,17 +290,14 @@ pub fn catch_up<E: From<FollowError>>(
             None => Ok(()),
         })?;
         loop {
-            match scan_next(source, follower) {
-                Ok(Some(events)) => {
-                    changes.forget();
+            let scanned = scan_next(source, follower);
+            match changes.next(follower, scanned)? {
+                Next::Read(events) => {
                     events.into_iter().try_for_each(|event| observe(follower, Some(event)))?;
                     observe(follower, None)?;
                 }
-                Ok(None) => return Ok(()),
-                // The block has left the source's chain since its header was read, or another back end answers.
-                Err(FollowError::Node(NodeError::Block(_))) if changes.missing(follower)? => break,
-                Err(FollowError::Node(NodeError::Block(_))) => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Next::Gone => break,
+                Next::End => return Ok(()),
             }
         }
     }

@@ -155,9 +155,8 @@ impl Serialize for KeptProof {
 impl<'de> Deserialize<'de> for KeptProof {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Body(u64, #[serde(deserialize_with = "serde_form::deserialize_bytes")] Vec<u8>);
+        struct Body(u64, #[serde(deserialize_with = "serde_form::deserialize_array")] [u8; Proof::LENGTH]);
         let Body(batch, bytes) = Body::deserialize(deserializer)?;
-        let bytes = <[u8; Proof::LENGTH]>::try_from(bytes).map_err(|_| D::Error::custom("a proof has 128 bytes"))?;
         Ok(Self { batch, proof: Proof::from_bytes(&bytes).map_err(D::Error::custom)? })
     }
 }

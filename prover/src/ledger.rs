@@ -256,6 +256,15 @@ impl Ledger {
         table.iter()?.map(|entry| tables::decode(entry?.1.value())).collect()
     }
 
+    /// The deposits that a batch is to credit which refers to a block of this height, in their order: those up to there
+    /// that are not void, which are not below `void_below`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupted`] and those of the disk.
+    pub fn deposits_due(&self, reference_height: u32, void_below: u32) -> Result<Vec<ScannedDeposit>, LedgerError> {
+        Ok(self.void_and_due(reference_height, void_below)?.1)
+    }
+
     /// Replaces the exit requests by those that wait on the chain after its first `batches` batches, in their order.
     /// What these settled is the chain's to say: of two batches of one root, the one that got in may have settled
     /// less than the ledger's.
@@ -324,6 +333,18 @@ impl Ledger {
 }
 
 impl Ledger {
+    /// The deposits up to a height that are void, and in order behind them those that are due.
+    fn void_and_due(
+        &self,
+        reference_height: u32,
+        void_below: u32,
+    ) -> Result<(Vec<ScannedDeposit>, Vec<ScannedDeposit>), LedgerError> {
+        let mut void: Vec<_> =
+            self.deposits()?.into_iter().take_while(|deposit| deposit.height_blocks <= reference_height).collect();
+        let due = void.split_off(void.partition_point(|deposit| deposit.height_blocks < void_below));
+        Ok((void, due))
+    }
+
     fn read_transactions(&self) -> Result<Vec<(u64, Transaction)>, LedgerError> {
         let table = self.database.begin_read()?.open_table(TRANSACTIONS)?;
         let decode = |bytes: &[u8]| {

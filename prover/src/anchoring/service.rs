@@ -11,8 +11,8 @@ use crate::{
     anchor::FeeRate,
     batch::ProvenBatch,
     coins::CoinStore,
-    follow::{Changes, FollowError, next_block, sync_headers},
-    node::{Node, NodeError, SyncState},
+    follow::{Changes, FollowError, Next, next_block, sync_headers},
+    node::{Node, SyncState},
 };
 use act::Scene;
 use bitcoin::{BlockHash, Txid};
@@ -225,15 +225,11 @@ impl<S: BatchSource> Service<S> {
             sync_headers(node, follower, |event| index.observe(event))?;
             loop {
                 let Some(next) = self.follower.next_block() else { return Ok(()) };
-                let block = match next_block(node, &self.follower) {
-                    Ok(Some(block)) => block,
-                    Ok(None) => return Ok(()),
-                    // The block has left the source's chain since its header was read, or another back end answers.
-                    Err(FollowError::Node(NodeError::Block(_))) if changes.missing(&self.follower)? => break,
-                    Err(FollowError::Node(NodeError::Block(_))) => return Ok(()),
-                    Err(error) => return Err(error.into()),
+                let block = match changes.next(&self.follower, next_block(node, &self.follower))? {
+                    Next::Read(block) => block,
+                    Next::Gone => break,
+                    Next::End => return Ok(()),
                 };
-                changes.forget();
                 let transactions = block.txdata.clone();
                 let events = self.follower.connect(block).map_err(FollowError::from)?;
                 // Only now: another block than the header's is none.

@@ -8,8 +8,8 @@
 use super::scan::{BridgeScan, Snapshot};
 use crate::{
     artefact::{self, Artefact, ArtefactKind, FileError},
-    follow::{self, Changes, FollowError},
-    node::{ChainSource, NodeError},
+    follow::{self, Changes, FollowError, Next},
+    node::ChainSource,
 };
 use serde::{Deserialize, Serialize};
 use std::{io, path::Path};
@@ -145,15 +145,11 @@ impl BridgeWatch {
             })?;
             loop {
                 let Some(next) = self.follower.next_block() else { return Ok(()) };
-                let block = match follow::next_block(source, &self.follower) {
-                    Ok(Some(block)) => block,
-                    Ok(None) => return Ok(()),
-                    // The block has left the source's chain since its header was read, or another back end answers.
-                    Err(FollowError::Node(NodeError::Block(_))) if changes.missing(&self.follower)? => break,
-                    Err(FollowError::Node(NodeError::Block(_))) => return Ok(()),
-                    Err(error) => return Err(error),
+                let block = match changes.next(&self.follower, follow::next_block(source, &self.follower))? {
+                    Next::Read(block) => block,
+                    Next::Gone => break,
+                    Next::End => return Ok(()),
                 };
-                changes.forget();
                 let transactions = block.txdata.clone();
                 let events = self.follower.connect(block)?;
                 self.scan.connect(next, &transactions, &events);

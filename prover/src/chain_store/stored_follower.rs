@@ -5,9 +5,9 @@ use super::{
     stored_headers::{accept_stored, fork_height, kept_lead, leave_stale_headers, write_headers},
 };
 use crate::{
-    follow::{self, Changes, FollowError, next_block, sync_headers_with},
-    light::{ExcerptError, ExcerptSource},
-    node::{ChainSource, NodeError},
+    follow::{self, Changes, FollowError, Next, next_block, sync_headers_with},
+    light::ExcerptSource,
+    node::ChainSource,
 };
 use bitcoin::{BlockHash, Transaction, Txid, block::Header};
 use std::{
@@ -285,15 +285,11 @@ impl StoredFollower {
         loop {
             self.sync_headers(source, observe)?;
             loop {
-                let block = match next_block(source, &self.follower) {
-                    Ok(Some(block)) => block,
-                    Ok(None) => return Ok(()),
-                    // The block has left the source's chain since its header was read, or another back end answers.
-                    Err(FollowError::Node(NodeError::Block(_))) if changes.missing(&self.follower)? => break,
-                    Err(FollowError::Node(NodeError::Block(_))) => return Ok(()),
-                    Err(error) => return Err(error.into()),
+                let block = match changes.next(&self.follower, next_block(source, &self.follower))? {
+                    Next::Read(block) => block,
+                    Next::Gone => break,
+                    Next::End => return Ok(()),
                 };
-                changes.forget();
                 let (header, facts) = (block.header, anchor_facts(&block.txdata, self.follower.params()));
                 let events = self.follower.connect(block).map_err(FollowError::from)?;
                 self.take(&events, &header, &facts, observe)?;
@@ -312,16 +308,13 @@ impl StoredFollower {
         loop {
             self.sync_headers(source, observe)?;
             loop {
-                let Some(next) = self.follower.next_block() else { return Ok(()) };
-                match excerpts.excerpt(next) {
-                    Ok(None) => drop(self.follower.skip_block()),
-                    Ok(Some(excerpt)) => self.take_excerpt(excerpt, observe)?,
-                    // The block has left the source's chain since its header was read, or another back end answers.
-                    Err(ExcerptError::Node(NodeError::Block(_))) if changes.missing(&self.follower)? => break,
-                    Err(ExcerptError::Node(NodeError::Block(_))) => return Ok(()),
-                    Err(error) => return Err(FollowError::from(error).into()),
+                let read = self.follower.next_block().map(|next| excerpts.excerpt(next)).transpose();
+                match changes.next(&self.follower, read.map_err(FollowError::from))? {
+                    Next::Read(None) => drop(self.follower.skip_block()),
+                    Next::Read(Some(excerpt)) => self.take_excerpt(excerpt, observe)?,
+                    Next::Gone => break,
+                    Next::End => return Ok(()),
                 }
-                changes.forget();
                 self.write_if_much(source)?;
             }
         }

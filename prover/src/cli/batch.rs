@@ -120,6 +120,8 @@ impl BatchCommand {
             circuit: chunk.statement.circuit.to_string(),
             records: chunk.slots.len(),
         };
+        // The batch credits as many as the rules can ask for.
+        let deposits_waiting = ledger.deposits_due(reference.height, void_below).map_err(ledger_failure)?.len();
         let count = |outcome| applied.settled.iter().filter(|settled| settled.outcome == outcome).count();
         let credited = applied.batch.deposits_applied as u64;
         let report = Report {
@@ -133,7 +135,7 @@ impl BatchCommand {
             exits_served: count(Outcome::Served),
             exits_refuted: count(Outcome::Refuted),
             deposits: applied.batch.deposits_applied,
-            deposits_waiting: deposits_due(&ledger, &plan, void_below)?,
+            deposits_waiting,
             applied: applied.batch.applied.len(),
             rejected: malformed.into_iter().chain(rejected).collect(),
             waiting: applied.batch.left_over.len(),
@@ -237,14 +239,6 @@ fn waits(follower: &Follower, reference: BlockId, depth_blocks: u32) -> Vec<Wait
     let deposits = deposits.map(|scanned| wait("deposit", scanned.deposit.amount_sat, scanned.height));
     let exits = follower.pending_exits().filter(|exit| exit.height > reference.height);
     deposits.chain(exits.map(|exit| wait("exit", exit.request.record().amount, exit.height))).collect()
-}
-
-/// How many deposits that are deep enough the last batch left for the next: it credits as many as the rules can ask
-/// for.
-fn deposits_due(ledger: &Ledger, plan: &Plan, void_below: u32) -> Result<usize> {
-    let deposits = ledger.deposits().map_err(ledger_failure)?;
-    let due = void_below..=plan.height_blocks;
-    Ok(deposits.iter().filter(|deposit| due.contains(&deposit.height_blocks)).count())
 }
 
 /// Takes over what others anchored, if anything; gives how many batches that were, and a follower of what was read.

@@ -82,23 +82,46 @@ fn text(lines: &[Line]) -> String {
     lines.join("\n")
 }
 
+/// A format that a file's first bytes tell.
+#[derive(Clone, Copy)]
+enum Start {
+    Chain,
+    Key,
+    Store,
+    Iden3(iden3::Format),
+    Artefact,
+}
+
+impl Start {
+    fn of(start: &[u8]) -> Option<Self> {
+        if start.starts_with(&bitcoin::Network::Regtest.magic().to_bytes()) {
+            Some(Self::Chain)
+        } else if start.starts_with(b"taproofk") {
+            Some(Self::Key)
+        } else if start.starts_with(b"redb") {
+            Some(Self::Store)
+        } else if start.starts_with(&artefact::MAGIC) {
+            Some(Self::Artefact)
+        } else {
+            iden3::Format::of(start).map(Self::Iden3)
+        }
+    }
+}
+
 /// The name of a file's format, by its first bytes or, where those do not tell, by what it holds; `None` for what is of none.
 pub(crate) fn format(path: &Path) -> Option<String> {
     let subject = Subject::open(path).ok()?;
     let start = subject.start();
-    let name = if start.starts_with(&bitcoin::Network::Regtest.magic().to_bytes()) {
-        "regtest chain"
-    } else if start.starts_with(b"taproofk") {
-        "proving key"
-    } else if start.starts_with(b"redb") {
-        "store"
-    } else if let Some(format) = iden3::Format::of(start) {
-        format.name()
-    } else if start.starts_with(&artefact::MAGIC) {
-        let kind = start.get(artefact::MAGIC.len()).and_then(|number| ArtefactKind::from_number(*number));
-        kind.map_or("a file of a rollup", ArtefactKind::name)
-    } else {
-        return inspect(path).ok()?.value["format"].as_str().map(str::to_owned);
+    let name = match Start::of(start) {
+        Some(Start::Chain) => "regtest chain",
+        Some(Start::Key) => "proving key",
+        Some(Start::Store) => "store",
+        Some(Start::Iden3(format)) => format.name(),
+        Some(Start::Artefact) => {
+            let kind = start.get(artefact::MAGIC.len()).and_then(|number| ArtefactKind::from_number(*number));
+            kind.map_or("a file of a rollup", ArtefactKind::name)
+        }
+        None => return inspect(path).ok()?.value["format"].as_str().map(str::to_owned),
     };
     Some(name.to_owned())
 }
@@ -106,26 +129,19 @@ pub(crate) fn format(path: &Path) -> Option<String> {
 /// Tells a file's format by what it holds.
 fn inspect(path: &Path) -> Result<Finding> {
     let subject = Subject::open(path)?;
-    let start = subject.start();
-    if start.is_empty() {
+    if subject.start().is_empty() {
         return empty(path);
     }
-    if start.starts_with(&bitcoin::Network::Regtest.magic().to_bytes()) {
-        return bitcoin_files::chain(subject.named()?);
-    }
-    if start.starts_with(b"taproofk") {
-        return rollup::key(subject.named()?);
-    }
-    if start.starts_with(b"redb") {
-        return stores::store(subject.named()?);
-    }
-    if let Some(format) = iden3::Format::of(start) {
-        return iden3::file(format, &subject);
+    let in_file = |failure: Failure| failure.context(path.display());
+    match Start::of(subject.start()) {
+        Some(Start::Chain) => return bitcoin_files::chain(subject.named()?),
+        Some(Start::Key) => return rollup::key(subject.named()?),
+        Some(Start::Store) => return stores::store(subject.named()?),
+        Some(Start::Iden3(format)) => return iden3::file(format, &subject),
+        Some(Start::Artefact) => return rollup::artefact(&subject.bytes()?).map_err(in_file),
+        None => {}
     }
     let bytes = subject.bytes()?;
-    if start.starts_with(&artefact::MAGIC) {
-        return rollup::artefact(&bytes).map_err(|failure| failure.context(path.display()));
-    }
     if let Ok(program) = Program::from_bytes(&bytes) {
         return rollup::program(&program);
     }
@@ -134,7 +150,7 @@ fn inspect(path: &Path) -> Result<Finding> {
         return Finding::new("encrypted wallet words", &serde_json::json!({}), vec![("holds", holds)]);
     }
     let found = match text_file(&bytes, path)? {
-        None => bitcoin_files::binary(&bytes).map_err(|failure| failure.context(path.display()))?,
+        None => bitcoin_files::binary(&bytes).map_err(in_file)?,
         found => found,
     };
     found.ok_or_else(|| unknown(path))

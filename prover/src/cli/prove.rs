@@ -94,7 +94,7 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     batch.payload_length().or_exit_while(Exit::Input, "no payload holds the batch").map_err(|failure| {
         failure.advise("take it back with `taproof batch --take-back`, which makes a smaller one; nothing was proven")
     })?;
-    expect_in_ledger(&session, &batch)?;
+    let first_unfinal = expect_in_ledger(&session, &batch)?;
     let mut circuits: Vec<CircuitId> = batch.chunks().iter().map(|chunk| chunk.statement.circuit).collect();
     circuits.sort_unstable();
     circuits.dedup();
@@ -137,7 +137,7 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
         })?);
     }
     artefact::write_to(output, &batch.with_proofs(&proven)?)?;
-    if let Err(error) = sweep(&session, &kept, number) {
+    if let Err(error) = sweep(&session, &kept, number, first_unfinal) {
         console.warn(format!("{}: {error}", session.dir.kept_proofs().display()));
     }
     let constraints = proven.iter().filter_map(|proven| ring.key(proven.statement().circuit));
@@ -164,21 +164,20 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
 }
 
 /// Fails if the ledger is known not to have the batch, as after it was taken back. Where there is no ledger, or another process has it
-/// open, it has no say.
-fn expect_in_ledger(session: &Session, batch: &BatchFile) -> Result {
-    let Ok(ledger) = Ledger::open(&session.dir.ledger(), session.params.chain_id) else { return Ok(()) };
+/// open, it has no say. Gives the number of the first batch that the ledger can still take back.
+fn expect_in_ledger(session: &Session, batch: &BatchFile) -> Result<Option<u64>> {
+    let Ok(ledger) = Ledger::open(&session.dir.ledger(), session.params.chain_id) else { return Ok(None) };
     if !ledger.lacks(batch).map_err(ledger_failure)? {
-        return Ok(());
+        return Ok(ledger.first_unfinal().ok());
     }
     let message = format!("the ledger does not have this batch {}: it was taken back", batch.header().number);
     Err(Failure::new(Exit::Input, message).advise("prove the file that the last `taproof batch` has named"))
 }
 
 /// Removes kept proofs of batches that are final. What was taken back may be made again as it was, and its proofs hold then.
-fn sweep(session: &Session, kept: &KeptProofs, proven: u64) -> io::Result<usize> {
+/// The ledger is not opened for it again, which would keep others from it: what has become final meanwhile goes the next time.
+fn sweep(session: &Session, kept: &KeptProofs, proven: u64, first_unfinal: Option<u64>) -> io::Result<usize> {
     // Whatever cannot be asked, or is in use, has no say.
-    let ledger = Ledger::open(&session.dir.ledger(), session.params.chain_id).ok();
-    let first_unfinal = ledger.as_ref().and_then(|ledger| ledger.first_unfinal().ok());
     let summary = session.chain_store().summary().ok().flatten();
     let finals = summary.and_then(|summary| summary.tip).map(|tip| tip.batches);
     let first = first_unfinal.max(finals).unwrap_or(0).max(proven.saturating_sub(BATCHES_KEPT));

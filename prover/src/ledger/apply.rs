@@ -77,9 +77,7 @@ impl Ledger {
         if found < expected {
             return Err(LedgerError::ReferenceGoesBack { expected, found });
         }
-        let mut void: Vec<_> =
-            self.deposits()?.into_iter().take_while(|deposit| deposit.height_blocks <= reference_height).collect();
-        let deposits = void.split_off(void.partition_point(|deposit| deposit.height_blocks < void_below));
+        let (void, deposits) = self.void_and_due(reference_height, void_below)?;
         let exits = self.exits()?.into_iter().take_while(|exit| exit.height <= reference_height).collect();
         Ok(Waiting { transactions: self.read_transactions()?, void, deposits, exits })
     }

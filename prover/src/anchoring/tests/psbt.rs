@@ -110,15 +110,21 @@ fn signatures_that_come_one_by_one_are_all_taken() {
     assert!(store.signed().expect("ours").is_empty() && store.orders().expect("ours").is_empty());
 }
 
-#[test]
-fn the_rung_that_pays_for_the_commit_goes_with_it() {
-    let mut rig = external();
+/// A batch of which a signer elsewhere has signed all that it was asked for, as the store has it and the service not yet.
+fn signed_by_others() -> (Rig, Job) {
+    let rig = external();
     let mut job = rig.job(0).clone();
     for mut psbt in all(&rig, &job) {
         sign(&mut psbt);
         psbt::accept(&mut job, &psbt).expect("well signed");
     }
     rig.store().put_signed(&job).expect("ours");
+    (rig, job)
+}
+
+#[test]
+fn the_rung_that_pays_for_the_commit_goes_with_it() {
+    let (mut rig, job) = signed_by_others();
     // The pool's minimum rose while the signer was busy: the commit pays too little, and the first rungs do.
     rig.outlook.min_pool = super::rig::rate("8");
     rig.tick();
@@ -137,13 +143,7 @@ fn the_rung_that_pays_for_the_commit_goes_with_it() {
 
 #[test]
 fn a_sweep_can_be_signed_elsewhere_too() {
-    let mut rig = external();
-    let mut job = rig.job(0).clone();
-    for mut psbt in all(&rig, &job) {
-        sign(&mut psbt);
-        psbt::accept(&mut job, &psbt).expect("well signed");
-    }
-    rig.store().put_signed(&job).expect("ours");
+    let (mut rig, _) = signed_by_others();
     rig.tick();
     let generation = rig.job(0).generations()[0].clone();
     rig.mine_only(&[generation.commit().clone()]);
@@ -166,13 +166,7 @@ fn a_sweep_can_be_signed_elsewhere_too() {
 
 #[test]
 fn a_sweep_that_is_signed_takes_the_place_of_a_reveal_that_waits_at_once() {
-    let mut rig = external();
-    let mut job = rig.job(0).clone();
-    for mut psbt in all(&rig, &job) {
-        sign(&mut psbt);
-        psbt::accept(&mut job, &psbt).expect("well signed");
-    }
-    rig.store().put_signed(&job).expect("ours");
+    let (mut rig, _) = signed_by_others();
     rig.tick();
     let generation = rig.job(0).generations()[0].clone();
     rig.store().put_order(0, Order::Abandon).expect("ours");

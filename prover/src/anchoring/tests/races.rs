@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, Script, rate};
 use crate::{
-    anchoring::{BatchSource, Hold, Identity, Order, Service, Signer, State, Store},
+    anchoring::{BatchSource, Generation, Hold, Identity, Order, Service, Signer, State, Store},
     batch::ProvenBatch,
     coins::CoinStore,
     follow,
@@ -42,6 +42,21 @@ fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
     ProvenBatch::new(Payload::new(*payload.header(), chunks).expect("as long as before")).expect("short")
 }
 
+/// Services that have sent the first of so many batches, each with proofs of its own and none of them mined: ours, the rival's anchor
+/// of that batch, and ours of it.
+fn race(batches: u64) -> (Rig, Generation, Generation) {
+    let mut rig = Rig::new(batches);
+    let copies = super::rig::Proven::default();
+    copies.0.borrow_mut().insert(0, other_proofs(&rig.batches.0.borrow()[&0]));
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let (mut other, mut script) = (rival(&mut rig, copies, &folder), Script::default());
+    rig.tick();
+    other.tick(&rig.toy.node, &mut script).expect("it answers");
+    let foreign = other.job(0).expect("proven").generations()[0].clone();
+    let ours = rig.job(0).generations()[0].clone();
+    (rig, foreign, ours)
+}
+
 #[test]
 fn of_two_services_one_anchors_and_both_adopt_it() {
     let mut rig = Rig::new(2);
@@ -70,17 +85,8 @@ fn of_two_services_one_anchors_and_both_adopt_it() {
 
 #[test]
 fn a_batch_is_rebuilt_on_a_foreign_copy_of_the_one_before() {
-    let mut rig = Rig::new(2);
-    let copies = super::rig::Proven::default();
-    let copy = other_proofs(&rig.batches.0.borrow()[&0]);
-    copies.0.borrow_mut().insert(0, copy);
-    let folder = tempfile::tempdir().expect("a scratch folder");
-    let (mut other, mut script) = (rival(&mut rig, copies, &folder), Script::default());
-    rig.tick();
-    other.tick(&rig.toy.node, &mut script).expect("it answers");
+    let (mut rig, foreign, ours) = race(2);
     // A miner takes the foreign copy first. Ours is mined, too, but for its reveal.
-    let foreign = other.job(0).expect("proven").generations()[0].clone();
-    let ours = rig.job(0).generations()[0].clone();
     let block = [foreign.commit().clone(), foreign.attempts()[0].transaction().clone(), ours.commit().clone()];
     rig.mine_only(&block);
     rig.tick();
@@ -98,15 +104,7 @@ fn a_batch_is_rebuilt_on_a_foreign_copy_of_the_one_before() {
 
 #[test]
 fn what_a_pool_forgot_of_a_lost_batch_is_swept_when_that_is_safe() {
-    let mut rig = Rig::new(1);
-    let copies = super::rig::Proven::default();
-    copies.0.borrow_mut().insert(0, other_proofs(&rig.batches.0.borrow()[&0]));
-    let folder = tempfile::tempdir().expect("a scratch folder");
-    let (mut other, mut script) = (rival(&mut rig, copies, &folder), Script::default());
-    rig.tick();
-    other.tick(&rig.toy.node, &mut script).expect("it answers");
-    let foreign = other.job(0).expect("proven").generations()[0].clone();
-    let ours = rig.job(0).generations()[0].clone();
+    let (mut rig, foreign, ours) = race(1);
     rig.mine_only(&[foreign.commit().clone(), foreign.attempts()[0].transaction().clone(), ours.commit().clone()]);
     rig.toy.node = EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
     for depth in 1..=2 {
@@ -124,15 +122,7 @@ fn what_a_pool_forgot_of_a_lost_batch_is_swept_when_that_is_safe() {
 fn a_reveal_that_lost_gives_way_to_a_sweep_at_once_and_is_sent_again_where_its_chain_comes_back() {
     for (commit_is_mined, comes_back) in [(false, false), (true, false), (false, true), (true, true)] {
         println!("commit mined: {commit_is_mined}, chain comes back: {comes_back}");
-        let mut rig = Rig::new(1);
-        let copies = super::rig::Proven::default();
-        copies.0.borrow_mut().insert(0, other_proofs(&rig.batches.0.borrow()[&0]));
-        let folder = tempfile::tempdir().expect("a scratch folder");
-        let (mut other, mut script) = (rival(&mut rig, copies, &folder), Script::default());
-        rig.tick();
-        other.tick(&rig.toy.node, &mut script).expect("it answers");
-        let foreign = other.job(0).expect("proven").generations()[0].clone();
-        let ours = rig.job(0).generations()[0].clone();
+        let (mut rig, foreign, ours) = race(1);
         let mut block = vec![foreign.commit().clone(), foreign.attempts()[0].transaction().clone()];
         block.extend(commit_is_mined.then(|| ours.commit().clone()));
         rig.mine_only(&block);

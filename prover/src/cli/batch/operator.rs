@@ -86,11 +86,9 @@ fn owners(wallet: &Wallet) -> Result<BTreeMap<[u8; 32], u32>> {
 
 /// The state once the plan's deposits are credited, which comes before fees.
 fn credited(mut state: State, ledger: &Ledger, plan: &Plan, void_below: u32) -> Result<State> {
-    let due = void_below..=plan.height_blocks;
-    let deposits = ledger.deposits().map_err(ledger_failure)?;
-    let deposits =
-        deposits.iter().filter(|scanned| due.contains(&scanned.height_blocks)).map(|scanned| scanned.deposit);
-    let deposits: Vec<_> = deposits.take(deposits_enough(plan.slots.deposit.get())).collect();
+    let due = ledger.deposits_due(plan.height_blocks, void_below).map_err(ledger_failure)?;
+    let credited = due.iter().take(deposits_enough(plan.slots.deposit.get()));
+    let deposits: Vec<_> = credited.map(|scanned| scanned.deposit).collect();
     state.apply(plan, &deposits, &[])?;
     Ok(state)
 }

@@ -38,6 +38,7 @@ impl TakenBack {
         if numbers.is_empty() {
             return Ok(());
         }
+        numbers.iter().try_for_each(|batch| remove(&session.dir.batch(*batch)))?;
         let store = Store::find(&session.dir.anchoring()).map_err(store_failure);
         let jobs = store.and_then(|store| {
             let jobs = store.as_ref().map_or(Ok(Vec::new()), Store::jobs).map_err(store_failure)?;
@@ -49,12 +50,11 @@ impl TakenBack {
                 // The batches are taken back all the same.
                 let told = failure.message();
                 global.console().warn(format!("what was proven of batches that were taken back stays: {told}"));
-                return self.remove(|batch| session.dir.batch(batch));
+                return Ok(());
             }
         };
         jobs.retain(|job| numbers.contains(&job.batch()));
         let is_built = |batch: u64| jobs.iter().any(|job| job.batch() == batch && !job.generations().is_empty());
-        self.remove(|batch| session.dir.batch(batch))?;
         for batch in numbers.iter().copied().filter(|batch| !is_built(*batch)) {
             remove(&session.dir.proofs(batch))?;
         }
@@ -64,10 +64,6 @@ impl TakenBack {
             store.forget(unbuilt).map_err(store_failure)?;
         }
         Ok(())
-    }
-
-    fn remove(&self, path: impl Fn(u64) -> std::path::PathBuf) -> Result {
-        self.numbers().into_iter().try_for_each(|batch| remove(&path(batch)))
     }
 }
 
