@@ -309,8 +309,10 @@ fn fund(
         exact.input.push(input.clone());
         with_change.input.push(input);
         available = add(available, coin.output.value)?;
-        needed = add(paid, fee_rate.fee(exact.weight()))?;
-        let needed_with_change = add(paid, fee_rate.fee(with_change.weight()))?;
+        // May be more than there is in the world: no coins suffice then, and what they are worth is told.
+        let with_fee = |weight| paid.checked_add(fee_rate.fee(weight)).ok_or(AnchorError::ValueRange);
+        needed = with_fee(exact.weight())?;
+        let needed_with_change = with_fee(with_change.weight())?;
         let chosen = || coins[..=position].iter().map(|(_, coin)| (*coin).clone()).collect();
         if let Some(change) = available.checked_sub(needed_with_change).filter(|change| *change >= dust) {
             with_change.output.last_mut().expect("the change was pushed").value = change;

@@ -137,16 +137,14 @@ impl ExcerptFolder {
         self.0.join(format!("{}-{}.excerpt", block.height, block.hash))
     }
 
-    /// Puts an excerpt into the folder, in the place of an older one of the block.
+    /// Puts an excerpt into the folder, which must be there, in the place of an older one of the block.
     ///
     /// # Errors
     /// [`ExcerptError::Io`].
     pub fn write(&self, block: BlockId, excerpt: &Excerpt) -> Result<PathBuf, ExcerptError> {
         let path = self.file(block);
         let bytes = excerpt.to_bytes();
-        let written = std::fs::create_dir_all(&self.0)
-            .and_then(|()| write_file(&path, Access::Public, |file| file.write_all(&bytes)));
-        match written {
+        match write_file(&path, Access::Public, |file| file.write_all(&bytes)) {
             Ok(()) => Ok(path),
             Err(source) => Err(ExcerptError::Io { path, source }),
         }

@@ -131,7 +131,9 @@ fn full_and_light_followers_agree_through_reorganisations_and_restarts() {
         assert!(matches!(&log[..], [(0, FinalEvent::Refused(refused))] if refused.txid == txid), "{log:?}");
     }
     // Excerpts by another way show the same.
-    let folder = ExcerptFolder::new(scene.folder.path().join("excerpts"));
+    let path = scene.folder.path().join("excerpts");
+    std::fs::create_dir(&path).expect("the folder is ours");
+    let folder = ExcerptFolder::new(path);
     for height in 1..=scene.daemon.tip().0 {
         let id = BlockId { height, hash: scene.daemon.block_hash(height) };
         let block = scene.node.block(&id.hash).expect("the node has it");

@@ -94,6 +94,81 @@ fn outputs_replace_their_own_kind_and_make_no_folders() {
     assert!(!scene.path("no").exists());
 }
 
+/// Commands that write a file that the user names last.
+fn writers(owner: &str) -> Vec<Vec<&str>> {
+    vec![
+        vec!["bridge", "payout", "--out"],
+        vec!["bridge", "sign", "none.psbt", "--out"],
+        vec!["bridge", "combine", "none.psbt", "--out"],
+        vec!["bridge", "deposit", "--owner", owner, "--amount", "1000", "--offline", "--psbt-out"],
+        vec!["tx", "exit", "--amount", "4000", "--address", ADDRESS, "--psbt-out"],
+        vec!["tx", "transfer", "--to", "1", "--amount", "5", "--add-to"],
+        vec!["import-block", "none.raw", "--out"],
+        vec!["prove-account", "0", "--out"],
+        vec!["rebuild", "--out"],
+        vec!["bench", "hash", "--size", "2", "--rounds", "1", "--save"],
+        vec!["follow", "--export-checkpoint"],
+    ]
+}
+
+const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+
+#[test]
+fn one_rule_holds_for_all_outputs() {
+    let scene = Scene::funded();
+    scene.report(&["batch", "--reference-depth", "1"]);
+    let owner = scene.owner("0");
+    fs::copy(scene.path("rollup/params.json"), scene.path("parameters")).unwrap();
+    for writer in writers(&owner) {
+        let to = |path: &'static str| [&writer[..], &[path]].concat();
+        let error = scene.failure(3, &to("rollup/wallet.words"));
+        assert!(error.contains("which no output replaces"), "{writer:?}: {error}");
+        let error = scene.failure(1, &to("no/file"));
+        assert!(error.contains("there is no folder no"), "{writer:?}: {error}");
+        let before = fs::read(scene.path("parameters")).unwrap();
+        let output = scene.run(&to("parameters"));
+        assert!(!output.status.success(), "{writer:?}");
+        assert!(fs::read(scene.path("parameters")).unwrap() == before, "{writer:?} leaves what is no file of its kind");
+    }
+    let folder = ["follow", "--export-excerpts", "no/excerpts"];
+    assert!(scene.failure(1, &folder).contains("there is no folder no"));
+    assert!(scene.failure(1, &["wallet", "new", "--wallet", "no/words"]).contains("there is no folder no"));
+    assert!(!scene.path("no").exists());
+    // What is made for another wallet to sign is not written over: it may be signed by now.
+    let deposit =
+        ["bridge", "deposit", "--owner", &owner, "--amount", "1000", "--offline", "--psbt-out", "deposit.psbt"];
+    scene.report(&deposit);
+    assert!(scene.failure(1, &deposit).contains("exists and is not overwritten"));
+    // What is read and written again is.
+    for _ in 0..2 {
+        scene.report(&["tx", "transfer", "--to", "1", "--amount", "5", "--add-to", "txs.json"]);
+        scene.report(&["bench", "hash", "--size", "2", "--rounds", "1", "--save", "measured.json"]);
+    }
+    assert_eq!(scene.report(&["inspect", "txs.json"])["transactions"], 2);
+}
+
+#[test]
+fn a_psbt_on_standard_output_stands_there_alone() {
+    let scene = Scene::funded();
+    let owner = scene.owner("0");
+    let output =
+        scene.run(&["bridge", "deposit", "--owner", &owner, "--amount", "1000", "--offline", "--psbt-out", "-"]);
+    assert!(output.status.success() && output.stdout.starts_with(b"psbt\xff"));
+    fs::write(scene.path("deposit.psbt"), &output.stdout).unwrap();
+    assert_eq!(scene.report(&["inspect", "deposit.psbt"])["format"], "psbt");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("bip-21"));
+}
+
+#[test]
+fn a_deposit_of_more_than_the_wallet_has_says_what_it_has() {
+    let scene = Scene::funded();
+    let owner = scene.owner("0");
+    for amount in ["1000000000000", "2100000000000000"] {
+        let error = scene.failure(1, &["regtest", "deposit", "--owner", &owner, "--amount", amount]);
+        assert!(error.contains("are needed for outputs and fees, and the coins given are worth"), "{error}");
+    }
+}
+
 #[test]
 fn what_goes_to_a_reader_that_has_left_is_lost_and_said_to_be() {
     let scene = Scene::new();
@@ -142,6 +217,11 @@ fn who_finds_a_store_in_use_waits() {
     let said = String::from_utf8(told.stderr).unwrap();
     assert_eq!(told.status.code(), Some(5), "{said}");
     assert!(said.contains("wait until the other command is done") && !said.contains("--nonce"), "{said}");
+    // Who says all that it would be asked needs it not, and is told what is then not checked.
+    let told = scene.run(&[&pay[..], &["--nonce", "0"]].concat());
+    let said = String::from_utf8(told.stderr).unwrap();
+    assert!(told.status.success() && said.contains("--from and --nonce need none"), "{said}");
+    assert!(String::from_utf8(told.stdout).unwrap().contains("transfer"));
     drop(ledger);
     let chain = taproof::regtest::ChainFile::open(&scene.path("rollup/regtest.chain")).unwrap();
     for command in [&["regtest", "mine", "1"][..], &["status"]] {
@@ -162,8 +242,10 @@ fn words_come_as_text_and_threads_in_reason() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(3) && said.contains("standard input is no text"), "{said}");
     for threads in ["0", "1025", "99999999"] {
-        let output = scene.run(&["prove", "0.batch", "--threads", threads]);
-        assert_eq!(output.status.code(), Some(2), "{threads} threads");
+        for command in [&["prove", "0.batch"][..], &["bench", "hash"]] {
+            let output = scene.run(&[command, &["--threads", threads]].concat());
+            assert_eq!(output.status.code(), Some(2), "{command:?}: {threads} threads");
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! Transactions alone, one after the other as `taproof tx` prints them, are such a file, too.
 
 use super::FileError;
-use crate::output_file::{Access, write_file};
+use crate::output_file::OutputFile;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fs::File, io::Read, path::Path};
@@ -136,19 +136,19 @@ pub fn to_json(deposits: &[DepositRecord], transactions: &[Transaction]) -> Stri
     json
 }
 
-/// Writes a file of transactions, whole or not at all.
+/// Writes a file of transactions that was opened beforehand, whole or not at all.
 ///
 /// # Errors
 /// [`FileError::Io`].
-pub fn write(path: &Path, deposits: &[DepositRecord], transactions: &[Transaction]) -> Result<(), FileError> {
-    let json = to_json(deposits, transactions);
-    let written = write_file(path, Access::Public, |file| file.write_all(json.as_bytes()));
-    written.map_err(|source| FileError::Io { path: path.to_owned(), source })
+pub fn write_to(output: OutputFile, deposits: &[DepositRecord], transactions: &[Transaction]) -> Result<(), FileError> {
+    let (path, json) = (output.path().to_owned(), to_json(deposits, transactions));
+    output.write(|file| file.write_all(json.as_bytes())).map_err(|source| FileError::Io { path, source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output_file::Access;
     use taproof_circuits::{
         schnorr::SecretKey,
         transaction::{Transfer, UnsignedTransaction},
@@ -169,7 +169,8 @@ mod tests {
     fn files_round_trip() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("transactions.json");
-        write(&path, &[deposit()], &[transaction(), transaction()]).unwrap();
+        let output = OutputFile::open(&path, Access::Public).unwrap();
+        write_to(output, &[deposit()], &[transaction(), transaction()]).unwrap();
         let file = TransactionFile::read(&path).unwrap();
         assert_eq!(file.deposits, [deposit()]);
         assert_eq!(file.transactions, [Ok(transaction()), Ok(transaction())]);

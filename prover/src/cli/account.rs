@@ -2,7 +2,6 @@
 
 use super::{
     Global,
-    data_dir::expect_absent,
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output},
     overview::exit_entries,
@@ -269,13 +268,8 @@ fn from_ledger(owner: PublicKey, session: &Session) -> Result<AccountReport> {
 
 impl ProveAccount {
     pub(crate) fn run(self, global: &Global) -> Result {
-        expect_absent(&self.out)?;
-        let out = Output {
-            path: &self.out,
-            access: StateProof::ACCESS,
-            format: "state proof",
-            replaces: Replaces::OwnFormat,
-        };
+        let out =
+            Output { path: &self.out, access: StateProof::ACCESS, format: "state proof", replaces: Replaces::Nothing };
         let out = open_output(&global.data_dir(), out, &[])?;
         let console = global.console().beside([&out]);
         let session = Session::open(global)?;

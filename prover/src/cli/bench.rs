@@ -5,6 +5,8 @@ use super::{
     console::Bar,
     failure::{Exit, Failure, Fallible, Result},
     input::read_text,
+    output::{Output, Replaces, open_output, write},
+    prove::THREADS_MAX,
 };
 use clap::{Args, ValueEnum};
 use std::{
@@ -14,7 +16,7 @@ use std::{
 };
 use taproof::{
     bench::{self, Backend, BenchError, Measurement, Request, Subject},
-    output_file::{Access, write_file},
+    output_file::Access,
 };
 
 /// Measures the prover, the verifier or a kernel, beside arkworks if asked, in turn in one run.
@@ -43,8 +45,8 @@ pub(crate) struct Bench {
     #[arg(long, default_value = "5", value_name = "N")]
     rounds: NonZeroUsize,
     /// How many threads to use; all processors if not given, or what the baseline used.
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
+    threads: Option<u16>,
     /// Puts the measurements into a file, in place of those of the same subject, size, threads and back end.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -65,15 +67,21 @@ enum Against {
 impl Bench {
     pub(crate) fn run(self, global: &Global) -> Result {
         let stored = self.baseline.as_deref().map(read).transpose()?;
+        let save = self.save.as_deref().map(|path| {
+            let (format, replaces) = ("measurements", Replaces::WhatWasRead);
+            open_output(&global.data_dir(), Output { path, access: Access::Public, format, replaces }, &[])
+        });
+        let save = save.transpose()?;
+        let console = global.console().beside(&save);
         let mut saved = match &self.save {
-            Some(path) if path.is_file() => read(path)?,
+            Some(path) if path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0) => read(path)?,
             _ => Vec::new(),
         };
         let mut measurements = Vec::new();
         let mut slowdowns = Vec::new();
         for (request, threads) in self.requests(stored.as_deref().unwrap_or_default())? {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().or_exit(Exit::Failed)?;
-            let bar = Bar::new(global.console(), &format!("measuring {:?}", request.subject));
+            let bar = Bar::new(console, &format!("measuring {:?}", request.subject));
             let measured = pool.install(|| bench::run(&request, &bar));
             bar.end();
             let measured = measured.map_err(|error| match error {
@@ -89,20 +97,18 @@ impl Bench {
             }
             measurements.extend(measured);
         }
-        if let Some(path) = &self.save {
+        if let Some(save) = save {
             bench::merge(&mut saved, &measurements);
             let json = serde_json::to_vec_pretty(&saved)?;
-            write_file(path, Access::Public, |file| std::io::Write::write_all(file, &json))?;
+            write(save, |file| file.write_all(&json))?;
         }
-        global
-            .console()
-            .report(&measurements, |measurements| Text { measurements, slowdowns: &slowdowns }.to_string())?;
+        console.report(&measurements, |measurements| Text { measurements, slowdowns: &slowdowns }.to_string())?;
         self.refuse(&slowdowns)
     }
 
     /// What is to be measured, and on how many threads, 0 for all processors.
     fn requests(&self, stored: &[Measurement]) -> Result<Vec<(Request, usize)>> {
-        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        let threads = self.threads.map_or(0, usize::from);
         let asked_for_ark = self.against.is_some();
         let request = |subject, log_size, against_ark| Request { subject, log_size, rounds: self.rounds, against_ark };
         if let Some(subject) = self.subject {
@@ -113,7 +119,7 @@ impl Bench {
         let requests = of_ours.map(|ours| {
             let is_of_ark = |other: &&Measurement| other.backend == Backend::Ark && other.is_same_run(ours);
             let against_ark = asked_for_ark || stored.iter().any(|other| is_of_ark(&other));
-            (request(ours.bench, ours.size, against_ark), self.threads.map_or(ours.threads, NonZeroUsize::get))
+            (request(ours.bench, ours.size, against_ark), self.threads.map_or(ours.threads, usize::from))
         });
         let requests: Vec<_> = requests.collect();
         if requests.is_empty() {

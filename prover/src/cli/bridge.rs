@@ -11,7 +11,7 @@ mod why;
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
-    psbt::{PsbtVersion, PsbtVersionOption, read_file, read_psbt, write_psbt},
+    psbt::{PsbtVersion, PsbtVersionOption, open_psbt, read_file, read_psbt, write_psbt},
     session::{NodeOptions, Session, Source},
     wallet::WalletOptions,
 };

@@ -4,14 +4,13 @@ use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
     foreign_verify::export_verifying_key,
-    output::{Output, Replaces, open_outputs, write_json},
+    output::{Output, Replaces, make_folder, open_outputs, write, write_json},
     session::Session,
 };
 use clap::Args;
 use serde::Serialize;
 use std::{
-    fs,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 use taproof::{
@@ -19,7 +18,7 @@ use taproof::{
     batch::{BatchFile, ProvenBatch},
     key_file::Key,
     key_ring::key_path,
-    output_file::{Access, OutputFile},
+    output_file::Access,
     zkey,
 };
 use taproof_circuits::{
@@ -137,16 +136,3 @@ const FORMATS: [&str; 6] = [
     "proof (json)",
 ];
 const WITNESS: &str = "witness.wtns";
-
-/// Makes the folder that was named, though none that it would be in.
-fn make_folder(folder: &Path) -> Result {
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.or_exit_while(Exit::Failed, format!("cannot create {}", folder.display())),
-    }
-}
-
-fn write(output: OutputFile, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result {
-    let path = output.path().display().to_string();
-    output.write(write).or_exit_while(Exit::Failed, path)
-}

@@ -3,7 +3,7 @@
 use super::{
     Global,
     console::Bar,
-    data_dir::{DataDir, expect_absent},
+    data_dir::DataDir,
     failure::{Exit, Failure, Result},
     input::{Form, Input, JSON_LENGTH_MAX},
     output::{Output, Replaces, open_output, open_outputs, write_json},
@@ -338,8 +338,7 @@ struct ImportReport {
 impl ImportZkey {
     pub(crate) fn run(self, global: &Global) -> Result {
         let out = self.out.unwrap_or_else(|| self.zkey.with_extension("key"));
-        expect_absent(&out)?;
-        let (format, replaces) = ("proving key", Replaces::OwnFormat);
+        let (format, replaces) = ("proving key", Replaces::Nothing);
         let output = Output { path: &out, access: Access::Public, format, replaces };
         let output = open_output(&global.data_dir(), output, &[&self.zkey])?;
         let console = global.console().beside([&output]);

@@ -2,15 +2,16 @@
 
 use super::{
     Global,
-    data_dir::{DataDir, expect_absent},
     failure::{Exit, Failure, Fallible, Result},
     input::read_file,
+    output::{Output, Replaces, open_output},
 };
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
 use taproof::{
     artefact::transactions,
+    output_file::Access,
     workload::{BlockPayments, PlanParameters},
 };
 use taproof_circuits::transaction::Transaction;
@@ -92,10 +93,14 @@ impl fmt::Display for Report {
 
 impl ImportBlock {
     pub(crate) fn run(self, global: &Global) -> Result {
-        if let Some(out) = &self.out {
-            expect_absent(out)?;
-        }
-        let spinner = global.console().spinner("planning and signing");
+        let out = self.out.as_deref().map(|path| {
+            let (format, replaces) = ("transactions", Replaces::Nothing);
+            let output = Output { path, access: Access::Public, format, replaces };
+            open_output(&global.data_dir(), output, &[&self.block])
+        });
+        let out = out.transpose()?;
+        let console = global.console().beside(&out);
+        let spinner = console.spinner("planning and signing");
         let bytes = read_file(&self.block, BLOCK_LENGTH_MAX as u64)?;
         let payments = BlockPayments::from_block(&bytes, self.payments.unwrap_or(usize::MAX));
         let payments = payments.or_exit_while(Exit::Input, self.block.display().to_string())?;
@@ -110,9 +115,8 @@ impl ImportBlock {
         let workload = payments.plan(&parameters).map_err(|error| {
             Failure::new(Exit::Input, error).advise("take fewer --payments, a greater --depth or a lower --fee")
         })?;
-        if let Some(out) = &self.out {
-            DataDir::create_parent(out)?;
-            transactions::write(out, &workload.deposits, &workload.transactions)?;
+        if let Some(out) = out {
+            transactions::write_to(out, &workload.deposits, &workload.transactions)?;
         }
         spinner.finish_and_clear();
         let count = |kind| workload.transactions.iter().map(Transaction::kind).filter(|k| *k == kind).count();
@@ -129,7 +133,7 @@ impl ImportBlock {
             posted_bytes_per_transfer_between_existing_accounts: posted_bytes(&payments, depth, self.fee),
             out: self.out,
         };
-        global.console().report(&report, ToString::to_string)
+        console.report(&report, ToString::to_string)
     }
 }
 

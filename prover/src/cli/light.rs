@@ -3,7 +3,7 @@
 use super::{
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
-    output::{Output, Replaces, open_output},
+    output::{Output, Replaces, make_folder, open_output},
     session::{Session, Source, not_followed},
 };
 use bitcoin::{Address, Txid, address::NetworkUnchecked};
@@ -147,8 +147,9 @@ impl LightOptions {
         Ok(Cutter::at_heights(source.chain(), &session.params, heights))
     }
 
-    /// Opens the file of the checkpoint if one is asked for, before anything is followed.
-    pub(crate) fn open_checkpoint(&self, dir: &DataDir) -> Result<Option<OutputFile>> {
+    /// Opens the file of the checkpoint if one is asked for, and makes the folder of excerpts, before anything is followed.
+    pub(crate) fn open_exports(&self, dir: &DataDir) -> Result<Option<OutputFile>> {
+        self.export_excerpts.as_deref().map_or(Ok(()), make_folder)?;
         let Some(path) = &self.export_checkpoint else { return Ok(None) };
         let (format, replaces) = (ArtefactKind::Checkpoint.name(), Replaces::OwnFormat);
         open_output(dir, Output { path, access: CheckpointFile::ACCESS, format, replaces }, &[]).map(Some)

@@ -1,12 +1,12 @@
 //! The files that a command writes, looked at before its work begins.
 
 use super::{
-    data_dir::DataDir,
+    data_dir::{DataDir, expect_absent},
     failure::{Exit, Failure, Fallible, Result},
     inspect,
 };
 use serde::Serialize;
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 use taproof::output_file::{Access, ConflictError, OutputFile, expect_distinct, expect_unguarded};
 
 /// A file that a user names for a command to write.
@@ -29,11 +29,20 @@ pub(crate) enum Replaces {
     OwnFormat,
     /// That, and whatever is of no format that is known.
     Unknown,
+    /// Nothing: what it held could not be made again.
+    Nothing,
+    /// What the command has read from the file, and writes again.
+    WhatWasRead,
 }
 
 impl Output<'_> {
     /// Fails if something is there that this file does not take the place of.
     fn expect_replaceable(&self) -> Result {
+        match self.replaces {
+            Replaces::Nothing => return expect_absent(self.path),
+            Replaces::WhatWasRead => return Ok(()),
+            Replaces::OwnFormat | Replaces::Unknown => {}
+        }
         let holds = fs::metadata(self.path).is_ok_and(|found| found.is_file() && found.len() > 0);
         let refused = match holds.then(|| inspect::format(self.path)) {
             Some(Some(found)) if found != self.format => format!("its format is: {found}"),
@@ -50,12 +59,8 @@ impl Output<'_> {
 pub(crate) fn open_outputs(dir: &DataDir, outputs: &[Output<'_>], inputs: &[&Path]) -> Result<Vec<OutputFile>> {
     let mut opened = Vec::with_capacity(outputs.len());
     for output in outputs {
+        expect_folder_of(output.path)?;
         let name = output.path.display().to_string();
-        let folder = output.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|folder| !folder.exists()) {
-            let failure = Failure::new(Exit::Failed, format!("{name}: there is no folder {}", folder.display()));
-            return Err(failure.advise("make the folder first, or name another file"));
-        }
         opened.push(OutputFile::open(output.path, output.access).or_exit_while(Exit::Failed, name)?);
     }
     let distinct = expect_distinct(&opened, inputs).and_then(|()| expect_unguarded(&opened, &dir.guarded()));
@@ -67,15 +72,37 @@ pub(crate) fn open_outputs(dir: &DataDir, outputs: &[Output<'_>], inputs: &[&Pat
     Ok(opened)
 }
 
+/// Fails if the folder is missing that a file, or another folder, would be made in: where it was misspelled, nothing would be found again.
+pub(crate) fn expect_folder_of(path: &Path) -> Result {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Some(folder) = folder.filter(|folder| !folder.exists()) else { return Ok(()) };
+    let failure = Failure::new(Exit::Failed, format!("{}: there is no folder {}", path.display(), folder.display()));
+    Err(failure.advise("make the folder first, or name another one"))
+}
+
+/// Makes the folder that a user names for files to go into, though none that it would be in.
+pub(crate) fn make_folder(folder: &Path) -> Result {
+    expect_folder_of(folder)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.or_exit_while(Exit::Failed, format!("cannot create {}", folder.display())),
+    }
+}
+
 /// Opens one file that will be written.
 pub(crate) fn open_output(dir: &DataDir, output: Output<'_>, inputs: &[&Path]) -> Result<OutputFile> {
     let mut opened = open_outputs(dir, &[output], inputs)?;
     Ok(opened.remove(0))
 }
 
+/// Writes a file that was opened.
+pub(crate) fn write(output: OutputFile, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result {
+    let path = output.path().display().to_string();
+    output.write(write).or_exit_while(Exit::Failed, path)
+}
+
 /// Writes JSON that people can read.
 pub(crate) fn write_json(output: OutputFile, value: &impl Serialize) -> Result {
     let json = serde_json::to_string_pretty(value)?;
-    let path = output.path().display().to_string();
-    output.write(|out| writeln!(out, "{json}")).or_exit_while(Exit::Failed, path)
+    write(output, |out| writeln!(out, "{json}"))
 }

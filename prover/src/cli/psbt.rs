@@ -4,6 +4,7 @@ use super::{
     data_dir::DataDir,
     failure::{Exit, Fallible, Result},
     input,
+    output::{Output, Replaces, open_output, write},
 };
 use bitcoin::{
     Psbt,
@@ -12,7 +13,7 @@ use bitcoin::{
 use clap::{Args, ValueEnum};
 use std::path::Path;
 use taproof::{
-    output_file::{Access, write_file},
+    output_file::{Access, OutputFile},
     psbt_file,
 };
 
@@ -29,11 +30,15 @@ pub(super) fn read_psbt(path: &Path) -> Result<Psbt> {
     psbt_file::parse(&read_file(path)?).or_exit_while(Exit::Input, path.display().to_string())
 }
 
+/// Opens the file of a PSBT that will be written. It replaces none: what a signer has put there may be all that there is of its
+/// signatures.
+pub(super) fn open_psbt(dir: &DataDir, path: &Path, inputs: &[&Path]) -> Result<OutputFile> {
+    open_output(dir, Output { path, access: Access::Public, format: "psbt", replaces: Replaces::Nothing }, inputs)
+}
+
 /// Writes a PSBT, in binary.
-pub(super) fn write_psbt(path: &Path, psbt: &Psbt, version: PsbtVersion) -> Result {
-    DataDir::create_parent(path)?;
-    let bytes = version.serialize(psbt);
-    Ok(write_file(path, Access::Public, |file| file.write_all(&bytes))?)
+pub(super) fn write_psbt(output: OutputFile, psbt: &Psbt, version: PsbtVersion) -> Result {
+    write(output, |file| file.write_all(&version.serialize(psbt)))
 }
 
 /// The version of PSBTs that are written.

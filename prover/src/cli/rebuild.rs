@@ -4,7 +4,7 @@ mod comparison;
 
 use super::{
     Global,
-    data_dir::{expect_absent, move_aside},
+    data_dir::move_aside,
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output, write_json},
     session::{NodeOptions, Session, ledger_failure, not_followed},
@@ -139,8 +139,7 @@ pub(super) fn rebuild_failure(error: RebuildError) -> Failure {
 impl Rebuild {
     pub(crate) fn run(self, global: &Global) -> Result {
         let out = self.out.as_deref().map(|path| {
-            expect_absent(path)?;
-            let (format, replaces) = ("state", Replaces::OwnFormat);
+            let (format, replaces) = ("state", Replaces::Nothing);
             open_output(&global.data_dir(), Output { path, access: Access::Public, format, replaces }, &[])
         });
         let out = out.transpose()?;

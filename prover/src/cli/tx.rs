@@ -8,6 +8,7 @@ use super::{
     batch::FEE_MIN_SAT,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    output::{Output, Replaces, open_output},
     session::{ledger_failure, read_params},
     wallet::{KeyNumber, WalletOptions},
 };
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use taproof::{
     artefact::transactions::{self, TransactionFile},
     ledger::{Ledger, LedgerError},
+    output_file::{Access, OutputFile},
 };
 use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw};
 use taproof_verifier::{
@@ -142,7 +144,7 @@ impl TxCommand {
             let failure = Failure::new(Exit::Input, "an exit request goes to Bitcoin, not into a file of transactions");
             return Err(failure.advise("leave out --add-to"));
         }
-        let file = payment.add_to.as_deref().map(Addition::read).transpose()?;
+        let file = payment.add_to.as_deref().map(|path| Addition::read(path, &global.data_dir())).transpose()?;
         let network = payment.network(global)?;
         let key = payment.key.secret_key(&payment.wallet.open(global)?)?;
         let chain_id = payment.chain_id(global)?;
@@ -220,7 +222,9 @@ impl PaymentArgs {
         match ledger.and_then(|ledger| Book::new(&ledger, added)) {
             Ok(book) => Ok(Some(book)),
             Err(error) if self.from.is_some() && self.nonce.is_some() => {
-                global.console().warn(format!("{error}: whether the transaction can pass is not checked"));
+                global.console().warn(format!(
+                    "{error}; --from and --nonce need none, so the transaction is signed, and whether a batch would take it is not checked"
+                ));
                 Ok(None)
             }
             // What the other command is about to apply counts: a nonce that is given now may be used by then.
@@ -302,27 +306,30 @@ impl BodyArgs {
 /// A file that a transaction is added to, made if it does not exist.
 struct Addition {
     path: PathBuf,
+    output: OutputFile,
     deposits: Vec<DepositRecord>,
     transactions: Vec<Transaction>,
 }
 
 impl Addition {
-    fn read(path: &Path) -> Result<Self> {
+    fn read(path: &Path, dir: &DataDir) -> Result<Self> {
+        let (format, replaces) = ("transactions", Replaces::WhatWasRead);
+        let output = open_output(dir, Output { path, access: Access::Public, format, replaces }, &[])?;
         let TransactionFile { deposits, transactions } =
             if path.exists() { TransactionFile::read(path).or_exit(Exit::Input)? } else { TransactionFile::default() };
         // A malformed entry would be lost by writing the file again.
         let transactions = transactions.into_iter().collect::<std::result::Result<_, _>>().or_exit(Exit::Input)?;
-        Ok(Self { path: path.to_owned(), deposits, transactions })
+        Ok(Self { path: path.to_owned(), output, deposits, transactions })
     }
 
     fn add(mut self, transaction: Transaction, global: &Global) -> Result {
         self.transactions.push(transaction);
-        DataDir::create_parent(&self.path)?;
-        transactions::write(&self.path, &self.deposits, &self.transactions)?;
+        let console = global.console().beside([&self.output]);
+        transactions::write_to(self.output, &self.deposits, &self.transactions)?;
         let report = serde_json::json!({ "file": self.path, "transactions": self.transactions.len() });
         let count = self.transactions.len();
         let counted = if count == 1 { "1 transaction".to_owned() } else { format!("{count} transactions") };
         let text = || format!("{}: {counted}", self.path.display());
-        global.console().report(&report, |_| text())
+        console.report(&report, |_| text())
     }
 }

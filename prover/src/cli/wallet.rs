@@ -3,8 +3,8 @@
 use super::{
     Global,
     coins::Coins,
-    data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    output::expect_folder_of,
     session::read_params,
 };
 use bitcoin::Network;
@@ -295,8 +295,10 @@ impl NewFile {
         if path.exists() {
             return Err(exists());
         }
-        // The data directory, as a rule, and else a folder of secrets as well.
-        DataDir::new(path.parent().unwrap_or(Path::new("")).to_owned()).create()?;
+        match &self.file.wallet {
+            Some(named) => expect_folder_of(named)?,
+            None => global.data_dir().create()?,
+        }
         let created = match self.encrypt {
             true => phrase.create_encrypted_file(&path, &self.file.new_password(&path)?),
             false => phrase.create_file(&path),

@@ -46,7 +46,9 @@ impl Scene {
 
     /// All excerpts of the chain in a folder, and where they are.
     fn exported(&self) -> (ExcerptFolder, Vec<(BlockId, PathBuf)>) {
-        let folder = ExcerptFolder::new(self.folder.path().join("excerpts"));
+        let path = self.folder.path().join("excerpts");
+        std::fs::create_dir_all(&path).expect("the folder is ours");
+        let folder = ExcerptFolder::new(path);
         let chain = self.toy.node.chain();
         let mut files = Vec::new();
         for height in self.toy.params.start.height + 1..=chain.height() {

@@ -5,6 +5,7 @@ use crate::cli::{
     coins::{Use, explain, spend},
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    output::{Output, Replaces, open_output, write},
     session::{NodeOptions, Session, Source},
     wallet::WalletOptions,
 };
@@ -18,7 +19,7 @@ use taproof::{
     batch::ProvenBatch,
     coins::{Purpose, own_coins},
     node::publish,
-    output_file::{Access, write_file},
+    output_file::Access,
     wallet::PosterKey,
 };
 
@@ -91,6 +92,10 @@ impl Build {
             let failure = Failure::new(Exit::Refuted, message);
             return Err(failure.advise("anchor batches in their order; one that is anchored already is done"));
         }
+        let path = session.dir.anchor(header.batch);
+        DataDir::create_parent(&path)?;
+        let output = Output { path: &path, access: Access::Public, format: "anchor", replaces: Replaces::OwnFormat };
+        let output = open_output(&session.dir, output, &[&self.proofs])?;
         let payload = proven.payload_after(tip.payload_hash).or_exit(Exit::Input)?;
         let funding = self.funding(&source, &poster)?;
         let build = |funding: &[Funding]| {
@@ -108,11 +113,9 @@ impl Build {
         let usage = (Purpose::AnchorByHand { batch: header.batch }, if self.send { Use::Keep } else { Use::Show });
         let explain = |error| explain(error, &poster, &funding);
         let built = spend(&session, source.node()?, &funding, usage, build, explain)?;
-        let path = session.dir.anchor(header.batch);
-        DataDir::create_parent(&path)?;
         // Both transactions are durable before either is sent.
         let json = built.to_json();
-        write_file(&path, Access::Public, |file| file.write_all(json.as_bytes()))?;
+        write(output, |file| file.write_all(json.as_bytes()))?;
         if self.send {
             spinner.set_message("sending");
             publish(source.node()?, built.commit(), built.reveal())?;

@@ -3,7 +3,9 @@
 use super::{existing_store, store_failure};
 use crate::cli::{
     Global,
+    data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    output::{Output, Replaces, make_folder, open_outputs, write},
     psbt::{PsbtVersionOption, key_source, read_psbt},
     session::Session,
 };
@@ -17,7 +19,7 @@ use taproof::{
         Generation,
         psbt::{self, Accepted},
     },
-    output_file::{Access, write_file},
+    output_file::Access,
 };
 
 /// Writes a batch's transactions as PSBTs, or reads signed ones back.
@@ -108,11 +110,9 @@ impl PsbtCommand {
         if files.is_empty() {
             return Err(nothing());
         }
-        std::fs::create_dir_all(out).or_exit_while(Exit::Failed, format!("cannot create {}", out.display()))?;
-        let files = files
-            .iter()
-            .map(|(name, psbt)| write(out, name, &self.psbt.version.serialize(psbt)))
-            .collect::<Result<Vec<_>>>()?;
+        let files =
+            files.iter().map(|(name, psbt)| (out.join(format!("{name}.psbt")), self.psbt.version.serialize(psbt)));
+        let files = write_all(&session.dir, out, files.collect())?;
         global.console().report(&Written { batch: self.batch, files }, |report| {
             let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
             files.join("\n")
@@ -120,16 +120,21 @@ impl PsbtCommand {
     }
 }
 
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-    let path = folder.join(format!("{name}.psbt"));
+/// Writes files into a folder, and gives their names.
+fn write_all(dir: &DataDir, folder: &Path, files: Vec<(PathBuf, Vec<u8>)>) -> Result<Vec<PathBuf>> {
+    make_folder(folder)?;
     // What a signer has put there may be all that there is of its signatures.
-    if std::fs::read(&path).is_ok_and(|found| found != bytes) {
+    if let Some((path, _)) = files.iter().find(|(path, bytes)| std::fs::read(path).is_ok_and(|found| found != *bytes)) {
         let failure = Failure::new(Exit::Input, format!("{} is there and holds something else", path.display()));
         return Err(failure.advise("name another folder"));
     }
-    let written = write_file(&path, Access::Public, |file| file.write_all(bytes));
-    written.or_exit_while(Exit::Failed, path.display().to_string())?;
-    Ok(path)
+    let paths: Vec<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
+    let (access, format, replaces) = (Access::Public, "psbt", Replaces::WhatWasRead);
+    let outputs: Vec<Output<'_>> = paths.iter().map(|path| Output { path, access, format, replaces }).collect();
+    for (output, (_, bytes)) in open_outputs(dir, &outputs, &[])?.into_iter().zip(&files) {
+        write(output, |file| file.write_all(bytes))?;
+    }
+    Ok(paths)
 }
 
 fn describe(accepted: &Accepted) -> String {

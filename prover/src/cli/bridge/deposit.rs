@@ -2,7 +2,7 @@
 
 use super::{
     super::tx::owner, Exit, Fallible, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session,
-    WalletOptions, XOnlyPublicKey, write_psbt,
+    WalletOptions, XOnlyPublicKey, open_psbt, write_psbt,
 };
 use crate::cli::coins::{Use, explain, send_kept, spend};
 use bitcoin::OutPoint;
@@ -98,16 +98,18 @@ impl Deposit {
         let outputs = deposit_outputs(params, &deposit).or_exit(Exit::Input)?;
         let recipe = Recipe::new(params, &deposit).or_exit(Exit::Input)?;
         if self.recipe || self.psbt_out.is_some() {
+            let psbt = self.psbt_out.as_deref().map(|path| open_psbt(&session.dir, path, &[])).transpose()?;
+            let console = global.console().beside(&psbt);
             if self.offline {
                 global.console().warn("the chain is not looked at, and so not whether the rollup still lives");
             } else {
                 session.expect_alive(&session.source(&self.node)?, global)?;
             }
-            if let Some(path) = &self.psbt_out {
-                write_psbt(path, &unfunded_psbt(outputs), PsbtVersion::default())?;
+            if let Some(psbt) = psbt {
+                write_psbt(psbt, &unfunded_psbt(outputs), PsbtVersion::default())?;
             }
             let report = ForOthers { psbt: self.psbt_out, refund, recipe };
-            return global.console().report(&report, ToString::to_string);
+            return console.report(&report, ToString::to_string);
         }
         let address = &recipe.address;
         let poster = self.wallet.open(global)?.poster_key(0)?;

@@ -2,11 +2,11 @@
 
 use super::{
     Exit, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersionOption, Result, Session, WalletOptions,
-    XOnlyPublicKey, signer_keys, watch, write_psbt,
+    XOnlyPublicKey, open_psbt, signer_keys, watch, write_psbt,
 };
 use crate::cli::{
     coins::{Use, no_coins, spend},
-    data_dir::expect_absent,
+    console::Console,
     failure::Failure,
     psbt::key_source,
 };
@@ -88,7 +88,8 @@ struct Report {
 
 impl Payout {
     pub(super) fn run(self, global: &Global) -> Result {
-        expect_absent(&self.out)?;
+        let out = open_psbt(&global.data_dir(), &self.out, &[])?;
+        let console = global.console().beside([&out]);
         let session = Session::open(global)?;
         let poster = self.wallet.open(global)?.poster_key(0)?;
         let source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;
@@ -120,17 +121,17 @@ impl Payout {
         let scan = watch.scan();
         let explain = |error| explain(error, &poster, &funding);
         let head = match scan.head() {
-            Err(HeadError::NothingCredited) if scan.unpaid().len() == 0 => return nothing_due(scan, global),
+            Err(HeadError::NothingCredited) if scan.unpaid().len() == 0 => return nothing_due(scan, console),
             head => head.map_err(|error| explain(error.into()))?.outpoint,
         };
         let usage = (Purpose::Payout { head }, Use::Keep);
         let mut planned = match spend(&session, source.node()?, &funding, usage, build, explain) {
-            Err(failure) if matches!(failure.cause(), Some(PlanError::Nothing)) => return nothing_due(scan, global),
+            Err(failure) if matches!(failure.cause(), Some(PlanError::Nothing)) => return nothing_due(scan, console),
             planned => planned?,
         };
         let signed = sign_fee_inputs(&mut planned.psbt, &poster);
         let fee_coins = planned.psbt.inputs.iter().filter(|input| input.tap_scripts.is_empty()).count();
-        write_psbt(&self.out, &planned.psbt, self.psbt.version)?;
+        write_psbt(out, &planned.psbt, self.psbt.version)?;
         let report = Report {
             psbt: self.out,
             first: planned.binding.first,
@@ -145,7 +146,7 @@ impl Payout {
             unsigned: fee_coins - signed,
             unpaid_after: watch.scan().unpaid().len() - planned.payouts,
         };
-        global.console().report(&report, |report| {
+        console.report(&report, |report| {
             format!(
                 "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; {}each signer: taproof bridge sign {}",
                 report.psbt.display(),
@@ -168,10 +169,10 @@ impl Payout {
 }
 
 /// Nothing is to be paid and nothing to be moved, which is no failure: a coordinator asks each day.
-fn nothing_due(scan: &BridgeScan, global: &Global) -> Result {
+fn nothing_due(scan: &BridgeScan, console: Console) -> Result {
     let report =
         serde_json::json!({ "psbt": null, "first": scan.next_index(), "settled": 0, "payouts": 0, "deposits": 0 });
-    global.console().report(&report, |_| "nothing is due: no transaction is built, and nothing is written".to_owned())
+    console.report(&report, |_| "nothing is due: no transaction is built, and nothing is written".to_owned())
 }
 
 fn explain(error: PlanError, poster: &PosterKey, coins: &[Funding]) -> Failure {

@@ -1,10 +1,14 @@
 //! `taproof bridge check`, `sign`, `combine` and `send`.
 
 use super::{
-    Exit, Fallible, Global, NodeOptions, PsbtVersion, Result, Session, Source, WalletOptions, read_file, read_psbt,
-    send, watch, write_psbt,
+    Exit, Fallible, Global, NodeOptions, PsbtVersion, Result, Session, Source, WalletOptions, open_psbt, read_file,
+    read_psbt, send, watch, write_psbt,
 };
-use crate::cli::{data_dir::expect_absent, failure::Failure};
+use crate::cli::{
+    console::Console,
+    failure::Failure,
+    output::{Output, Replaces, open_output, write},
+};
 use bitcoin::{OutPoint, Psbt, Transaction, consensus::encode};
 use clap::Args;
 use serde::Serialize;
@@ -20,7 +24,7 @@ use taproof::{
         watch::BridgeWatch,
     },
     node::{Acceptance, Unspent},
-    output_file::{Access, write_file},
+    output_file::Access,
 };
 
 /// What is checked, and from where.
@@ -98,8 +102,8 @@ impl Report {
         }
     }
 
-    fn print(&self, global: &Global) -> Result {
-        global.console().report(self, |report| {
+    fn print(&self, console: Console) -> Result {
+        console.report(self, |report| {
             let signed = match &report.signed {
                 Some(path) => format!("signed: {}", path.display()),
                 None => format!("nothing is wrong with it; {} signers have signed it", report.signatures),
@@ -128,7 +132,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
-        Report::new(self.checking.run(&session, global)?.summary(), None).print(global)
+        Report::new(self.checking.run(&session, global)?.summary(), None).print(global.console())
     }
 }
 
@@ -149,7 +153,8 @@ pub(super) struct Sign {
 
 impl Sign {
     pub(super) fn run(self, global: &Global) -> Result {
-        expect_absent(&self.out)?;
+        let out = open_psbt(&global.data_dir(), &self.out, &[&self.checking.psbt])?;
+        let console = global.console().beside([&out]);
         let session = Session::open(global)?;
         let key = self.wallet.open(global)?.signer_key(self.index).or_exit(Exit::Input)?;
         let checked = self.checking.run(&session, global)?;
@@ -157,8 +162,8 @@ impl Sign {
         let signed = checked.sign(&key, &session.params.bridge);
         let signed =
             signed.or_exit(Exit::Input).map_err(|failure| failure.advise("name the signer's key with --index"))?;
-        write_psbt(&self.out, &signed, PsbtVersion::default())?;
-        Report::new(summary, Some(self.out)).print(global)
+        write_psbt(out, &signed, PsbtVersion::default())?;
+        Report::new(summary, Some(self.out)).print(console)
     }
 }
 
@@ -175,7 +180,11 @@ pub(super) struct Combine {
 
 impl Combine {
     pub(super) fn run(self, global: &Global) -> Result {
-        expect_absent(&self.out)?;
+        let (format, replaces) = ("bitcoin transaction", Replaces::Nothing);
+        let out = Output { path: &self.out, access: Access::Public, format, replaces };
+        let inputs: Vec<&Path> = self.psbts.iter().map(PathBuf::as_path).collect();
+        let out = open_output(&global.data_dir(), out, &inputs)?;
+        let console = global.console().beside([&out]);
         let session = Session::open(global)?;
         let psbts = self.psbts.iter().map(|path| read_psbt(path)).collect::<Result<Vec<_>>>()?;
         let (transaction, _) = combine(psbts, &session.params.bridge).map_err(|error| {
@@ -184,11 +193,10 @@ impl Combine {
             if too_few { failure.advise("let another signer run `taproof bridge sign`") } else { failure }
         })?;
         let hex = encode::serialize_hex(&transaction);
-        super::super::data_dir::DataDir::create_parent(&self.out)?;
-        write_file(&self.out, Access::Public, |file| writeln!(file, "{hex}"))?;
+        write(out, |file| writeln!(file, "{hex}"))?;
         let txid = transaction.compute_txid();
         let report = serde_json::json!({ "txid": txid, "file": self.out });
-        global.console().report(&report, |_| {
+        console.report(&report, |_| {
             format!("{txid} in {}; now: taproof bridge send {}", self.out.display(), self.out.display())
         })
     }

@@ -6,7 +6,7 @@ use crate::cli::{
     bridge::{FeeOptions, FundingOptions},
     coins::{Use, coin_store_failure, explain, spend},
     failure::{Exit, Failure, Fallible, Result},
-    psbt::{PsbtVersion, write_psbt},
+    psbt::{PsbtVersion, open_psbt, write_psbt},
     rebuild::rebuilt,
     session::{NodeOptions, Session, Source, read_params},
     wallet::WalletOptions,
@@ -112,11 +112,14 @@ impl Carrier {
     ) -> Result {
         let Transaction::Withdraw(signed) = transaction else { unreachable!("an exit is a withdrawal") };
         let request = signed.demand(owner).or_exit(Exit::Input)?;
-        let params = read_params(&global.data_dir().params())
+        let dir = global.data_dir();
+        let psbt = self.psbt_out.as_deref().map(|path| open_psbt(&dir, path, &[])).transpose()?;
+        let console = global.console().beside(&psbt);
+        let params = read_params(&dir.params())
             .map_err(|failure| failure.advise("a request carries the rollup's magic, which its params.json has"))?;
         let output = request.output(params.deposit_magic);
-        if let Some(path) = &self.psbt_out {
-            write_psbt(path, &unfunded(output.clone()), PsbtVersion::default())?;
+        if let Some(psbt) = psbt {
+            write_psbt(psbt, &unfunded(output.clone()), PsbtVersion::default())?;
         }
         let (mut txid, mut due_height) = (None, None);
         if self.send {
@@ -150,7 +153,7 @@ impl Carrier {
             txid,
             due_height,
         };
-        global.console().report(&report, ToString::to_string)
+        console.report(&report, ToString::to_string)
     }
 }
 
