@@ -15,7 +15,6 @@ use crate::{
     anchor::{AnchorError, FeeRate},
     batch::{BatchError, payload_length},
     follow::FollowError,
-    key_file::KeyFileError,
     key_ring::{self, KeyRing, KeyRingError},
     node::{MineError, NodeError},
     progress::Progress,
@@ -85,6 +84,9 @@ pub struct DemoRollup {
 pub trait Observer {
     /// A stage begins; its progress, if it has any, is reported to what this gives.
     fn begin(&self, stage: &str) -> Box<dyn Progress>;
+
+    /// A key that was there is unusable, and another is made.
+    fn found_unusable(&self, fault: KeyRingError);
 }
 
 /// Why the demo did not come to its end.
@@ -143,14 +145,6 @@ pub enum DemoError {
     /// The batch has no room for all deposits and transactions.
     #[error("one batch has no room for all deposits and transactions")]
     BatchFull,
-    /// A key was damaged since it was made, which the proof has shown.
-    #[error("{path}")]
-    DamagedKey {
-        /// The key's file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: KeyFileError,
-    },
     /// A chunk is not proven.
     #[error("chunk {chunk} is not proven")]
     Prove {
@@ -265,7 +259,8 @@ fn open_keys(options: &DemoOptions, observer: &dyn Observer) -> Result<KeyRing, 
     let setup =
         SetupOptions { network: Network::Regtest, allow_outside_test_networks: false, randomness: Randomness::Os };
     observer.begin("opening keys");
-    let ring = KeyRing::open_or_make(&options.keys, &circuits, &setup, |circuit| {
+    let ring = KeyRing::open_or_make(&options.keys, &circuits, &setup, |circuit, fault| {
+        fault.into_iter().for_each(|fault| observer.found_unusable(fault));
         observer.begin(&format!("making the key of {circuit}"))
     })?;
     Ok(ring)
@@ -301,13 +296,7 @@ fn prove(
 ) -> Result<Vec<Proven>, DemoError> {
     let results = prove_batch(&batch.chunks, |circuit| ring.key(circuit), options.proofs_at_once, &|_| (), progress);
     let prove_error = |(chunk, result): (usize, Result<Proven, ProveError>)| {
-        result.map_err(|source| match source {
-            ProveError::Key(source) => {
-                let path = key_ring::key_path(&options.keys, batch.chunks[chunk].statement.circuit);
-                DemoError::DamagedKey { path, source }
-            }
-            source => DemoError::Prove { chunk, source },
-        })
+        result.map_err(|source| DemoError::Prove { chunk, source })
     };
     results.into_iter().enumerate().map(prove_error).collect()
 }

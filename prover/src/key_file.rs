@@ -42,7 +42,7 @@ use taproof_verifier::{
 #[non_exhaustive]
 pub enum KeyFileError {
     /// The file cannot be read.
-    #[error("the key file {path} cannot be read")]
+    #[error("{path}: the key file cannot be read")]
     Read {
         /// The file.
         path: PathBuf,
@@ -50,10 +50,10 @@ pub enum KeyFileError {
         source: io::Error,
     },
     /// Another process is writing to the file, or has it locked where it would have to be written in place.
-    #[error("the key file {0} is locked by another process")]
+    #[error("{0}: another process has the key file locked")]
     Locked(PathBuf),
     /// The file cannot be written.
-    #[error("the key file {path} cannot be written")]
+    #[error("{path}: the key file cannot be written")]
     Write {
         /// The file.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum KeyFileError {
         source: io::Error,
     },
     /// There is no room for the file.
-    #[error("the disk is full: the key file {path} takes {length} bytes")]
+    #[error("{path}: the disk is full, or what this process may use of it: the key takes {length} bytes")]
     DiskFull {
         /// The file.
         path: PathBuf,
@@ -428,7 +428,9 @@ fn lengths(key: &ProvingKey) -> [u64; SECTION_NAMES.len()] {
 
 fn write_error(path: PathBuf, length: u64, source: io::Error) -> KeyFileError {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => KeyFileError::DiskFull { path, length },
+        io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
+            KeyFileError::DiskFull { path, length }
+        }
         io::ErrorKind::WouldBlock => KeyFileError::Locked(path),
         _ => KeyFileError::Write { path, source },
     }

@@ -82,9 +82,10 @@ impl KeyRing {
         Ok(Self { keys: circuits.par_iter().map(open).collect::<Result<_, KeyRingError>>()? })
     }
 
-    /// Makes the keys of circuits that a folder has no usable key of, one after the other, and opens all.
+    /// Makes the keys of circuits that a folder has no usable key of, one after the other, and opens all. Those that are there are read
+    /// through for damage.
     ///
-    /// `observe` is called before a key is made, and gives what its progress is reported to.
+    /// `observe` is called before a key is made, with what is wrong with one that is there, and gives what the progress is reported to.
     ///
     /// # Errors
     /// Each of [`KeyRingError`] but [`KeyRingError::Program`].
@@ -92,13 +93,19 @@ impl KeyRing {
         folder: &Path,
         circuits: &[CircuitId],
         options: &SetupOptions,
-        mut observe: impl FnMut(CircuitId) -> Box<dyn Progress>,
+        mut observe: impl FnMut(CircuitId, Option<KeyRingError>) -> Box<dyn Progress>,
     ) -> Result<Self, KeyRingError> {
         for circuit in circuits {
             let shape = shape(*circuit)?;
-            let key = Key::open(&key_path(folder, *circuit), *circuit);
-            if key.and_then(|key| key.expect_matrices(shape.matrix_hash())).is_err() {
-                make(folder, *circuit, options, &*observe(*circuit))?;
+            let path = key_path(folder, *circuit);
+            let usable = Key::open(&path, *circuit).and_then(|key| {
+                key.expect_matrices(shape.matrix_hash())?;
+                key.expect_intact()
+            });
+            if let Err(source) = usable {
+                let fault = KeyRingError::File { path, source };
+                let fault = (!fault.is_missing()).then_some(fault);
+                make(folder, *circuit, options, &*observe(*circuit, fault))?;
             }
         }
         Self::open(folder, circuits)
@@ -174,10 +181,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let circuits = [circuit(1)];
         assert!(KeyRing::open(folder.path(), &circuits).is_err_and(|error| error.is_missing()));
-        let mut made = 0;
+        let mut faults = Vec::new();
         let mut open = |circuits: &[CircuitId]| {
-            let ring = KeyRing::open_or_make(folder.path(), circuits, &options(), |_| {
-                made += 1;
+            let ring = KeyRing::open_or_make(folder.path(), circuits, &options(), |_, fault| {
+                faults.push(fault);
                 Box::new(Silent)
             });
             ring.unwrap().key(circuits[0]).unwrap().verifying_key().clone()
@@ -189,7 +196,13 @@ mod tests {
         let of_others = setup::generate(&shape(circuit(2)).unwrap(), circuits[0], &options(), &Silent).unwrap();
         key_file::write(&of_others, &key_path(folder.path(), circuits[0])).unwrap();
         assert_eq!(open(&circuits), first, "a key that was made before the circuit changed is made anew");
-        assert_eq!(made, 3);
+        let mut damaged = fs::read(key_path(folder.path(), circuits[0])).unwrap();
+        *damaged.last_mut().unwrap() ^= 1;
+        fs::write(key_path(folder.path(), circuits[0]), damaged).unwrap();
+        assert_eq!(open(&circuits), first, "a key that was damaged in its sections is made anew");
+        let faults: Vec<_> = faults.into_iter().map(|fault| fault.map(|fault| fault.to_string())).collect();
+        let path = key_path(folder.path(), circuits[0]).display().to_string();
+        assert_eq!(faults, [None, Some(path.clone()), Some(path.clone()), Some(path)], "of each the file is named");
     }
 
     #[test]

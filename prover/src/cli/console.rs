@@ -97,6 +97,11 @@ impl Bar {
         self.0.suspend(|| self.1.note(text));
     }
 
+    /// Prints a line to standard error that is no part of a report; nothing if quiet.
+    pub(crate) fn warn(&self, text: impl Display) {
+        self.0.suspend(|| self.1.warn(text));
+    }
+
     /// Ends the stage: the bar vanishes.
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();

@@ -8,6 +8,7 @@ use super::{
     input::read_file,
     overview::{self, Screen, entry},
     session::{Session, Source, ledger_failure},
+    setup::another_key,
 };
 use bitcoin::ScriptBuf;
 use clap::Args;
@@ -15,6 +16,7 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde::Serialize;
 use std::{
     fs::{self, File, TryLockError},
+    io,
     num::{NonZeroU16, NonZeroUsize},
     path::{Path, PathBuf},
 };
@@ -22,7 +24,7 @@ use taproof::{
     anchor::FeeRate,
     artefact,
     demo::{self, DemoError, DemoOptions, DemoReport, DemoRollup, Observer, Seconds},
-    key_ring::{self, key_path},
+    key_ring::{self, KeyRingError, key_path},
     ledger::Ledger,
     node::EmbeddedNode,
     output_file::{Access, write_file},
@@ -90,7 +92,7 @@ impl Demo {
         let home = Home::choose(global)?;
         let options = self.options()?;
         let stages = Stages::new(global.console());
-        let (report, rollup) = run(&block, &options, &stages)?;
+        let (report, rollup) = demo::run(&block, &options, &stages).map_err(explain)?;
         if !report.roots_agree() {
             let DemoReport { root_proven, root_verified, root_rebuilt, .. } = &report;
             let message =
@@ -125,21 +127,6 @@ impl Demo {
             proofs_at_once: self.at_once,
         })
     }
-}
-
-/// Runs the demo; of keys that turn out to be damaged, which the demo itself once made, others are made.
-fn run(block: &[u8], options: &DemoOptions, stages: &Stages) -> Result<(DemoReport, DemoRollup)> {
-    for _ in key_ring::circuits(options.depth, &options.slots) {
-        match demo::run(block, options, stages) {
-            Err(DemoError::DamagedKey { path, source }) => {
-                let removed = format!("{}: {source}; another key is made", path.display());
-                fs::remove_file(&path).or_exit_while(Exit::Failed, path.display().to_string())?;
-                stages.begin("beginning anew").note(format!("warning: {removed}"));
-            }
-            done => return done.map_err(explain),
-        }
-    }
-    demo::run(block, options, stages).map_err(explain)
 }
 
 /// What the demo reports: its figures, and where the rollup is.
@@ -241,12 +228,15 @@ fn lock(path: &Path) -> Result<File> {
     }
 }
 
-/// Puts a key, which never changes, into another folder as well: by a link where the file system has them, else as a copy.
+/// Puts a key, which never changes, into another folder as well: by a link where the file system has them, else as a copy, whole or not
+/// at all.
 fn link(from: &Path, to: &Path) -> Result {
-    if fs::hard_link(from, to).is_err() {
-        fs::copy(from, to).or_exit_while(Exit::Failed, to.display().to_string())?;
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    let copied = File::open(from)
+        .and_then(|mut key| write_file(to, Access::Public, |file| io::copy(&mut key, file).map(|_| ())));
+    copied.or_exit_while(Exit::Failed, to.display().to_string())
 }
 
 /// A path as a shell takes it for one word.
@@ -278,6 +268,10 @@ fn explain(error: DemoError) -> Failure {
 impl Observer for Stages {
     fn begin(&self, stage: &str) -> Box<dyn Progress> {
         Box::new(Stages::begin(self, stage))
+    }
+
+    fn found_unusable(&self, fault: KeyRingError) {
+        self.begin("reading keys").warn(another_key(fault));
     }
 }
 
@@ -379,4 +373,22 @@ fn roots(report: &DemoReport) -> String {
         "root proven    {}\nroot verified  {}\nroot rebuilt   {}",
         report.root_proven, report.root_verified, report.root_rebuilt
     )
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_cannot_be_copied_leaves_nothing_under_its_name() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let to = folder.path().join("transfer.key");
+        // Lies on another file system, and its first byte cannot be read.
+        link(Path::new("/proc/self/mem"), &to).expect_err("it is no key");
+        assert_eq!(fs::read_dir(folder.path()).expect("ours").count(), 0);
+        let from = folder.path().join("from.key");
+        fs::write(&from, "a key").expect("ours");
+        link(&from, &to).expect("there is room");
+        assert_eq!(fs::read(&to).expect("ours"), b"a key");
+    }
 }

@@ -23,7 +23,7 @@ use taproof::{
     artefact::{self, Artefact, ArtefactKind},
     batch::{BatchFile, ProvenBatch},
     kept_proofs::KeptProofs,
-    key_ring::KeyRing,
+    key_ring::{KeyRing, KeyRingError, key_path},
     ledger::Ledger,
     prove::ProveError,
 };
@@ -98,7 +98,8 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     let mut circuits: Vec<CircuitId> = batch.chunks().iter().map(|chunk| chunk.statement.circuit).collect();
     circuits.sort_unstable();
     circuits.dedup();
-    let ring = KeyRing::open(&session.dir.keys(), &circuits).or_exit(Exit::Input)?;
+    let keys = session.dir.keys();
+    let ring = KeyRing::open(&keys, &circuits).map_err(key_failure)?;
     for (circuit, key) in ring.keys() {
         let known = session.program.circuits().find(|(known, _)| known == circuit);
         if known.is_none_or(|(_, known)| known.key() != key.verifying_key()) {
@@ -131,9 +132,11 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     let mut proven = Vec::with_capacity(count);
     for (chunk, result) in outcome.proofs.into_iter().enumerate() {
         proven.push(result.map_err(|error| {
-            let exit = if matches!(error, ProveError::Key(_)) { Exit::Input } else { Exit::Refuted };
-            let failure = Failure::of(exit, anyhow::Error::from(error).context(format!("chunk {chunk}")));
-            if exit == Exit::Input { failure.advise("restore the key file") } else { failure }
+            let circuit = batch.chunks()[chunk].statement.circuit;
+            match error {
+                ProveError::Key(source) => key_failure(KeyRingError::File { path: key_path(&keys, circuit), source }),
+                error => Failure::of(Exit::Refuted, anyhow::Error::from(error).context(format!("chunk {chunk}"))),
+            }
         })?);
     }
     artefact::write_to(output, &batch.with_proofs(&proven)?)?;
@@ -161,6 +164,12 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
             report.file.display()
         )
     })
+}
+
+/// Says what to do about a key that is missing or damaged: none can be made in its place.
+fn key_failure(error: KeyRingError) -> Failure {
+    let failure = Failure::of(Exit::Input, error);
+    failure.advise("restore the key file that the rollup was founded with: a new one would be another program's")
 }
 
 /// Fails if the ledger is known not to have the batch, as after it was taken back. Where there is no ledger, or another process has it

@@ -15,6 +15,7 @@ use std::num::NonZeroU16;
 use taproof::{
     bridge::signer_key::{SignerKey, SignerKeys},
     founding::{RollupIdentity, check_slots},
+    key_file::KeyFileError,
     key_ring::{self, KeyRing, KeyRingError},
     ledger::Ledger,
     output_file::{Access, write_file},
@@ -288,8 +289,9 @@ impl Setup {
         let circuits = key_ring::circuits(depth, &slots);
         let mut last: Option<Bar> = None;
         global.data_dir().create()?;
-        let ring = KeyRing::open_or_make(&global.data_dir().keys(), &circuits, &options, |circuit| {
+        let ring = KeyRing::open_or_make(&global.data_dir().keys(), &circuits, &options, |circuit, fault| {
             last.take().iter().for_each(Bar::end);
+            fault.into_iter().for_each(|fault| console.warn(another_key(fault)));
             let bar = Bar::new(console, &format!("making the key of {circuit}"));
             last = Some(bar.clone());
             Box::new(bar)
@@ -300,7 +302,15 @@ impl Setup {
                 Failure::of(Exit::Input, error).advise("on a network with real money, keys should come from a ceremony")
             }
             KeyRingError::Setup { .. } => Failure::of(Exit::Input, error),
+            KeyRingError::File { source: KeyFileError::DiskFull { .. }, .. } => Failure::of(Exit::Failed, error)
+                .advise("make room, and run it again: the keys that were made before are kept"),
             _ => Failure::of(Exit::Failed, error),
         })
     }
+}
+
+/// Says that a key was unusable, in whose place another is made. No rollup has been founded with it that this would be the end of:
+/// where there is one, nothing is set up.
+pub(super) fn another_key(fault: KeyRingError) -> String {
+    format!("{}; another key is made", Failure::from(fault).message())
 }
