@@ -25,7 +25,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use tables::{ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, FORMAT, Head, TRANSACTIONS, UNDO};
+use tables::{ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, FORMAT, Head, REFERRED, TRANSACTIONS, UNDO};
 use taproof_circuits::{
     state::{Batch, Refusal, State},
     transaction::{Deposit, Transaction},
@@ -122,6 +122,7 @@ impl Ledger {
             transaction.open_table(DEPOSITS)?;
             transaction.open_table(EXITS)?;
             transaction.open_table(UNDO)?;
+            transaction.open_table(REFERRED)?;
             transaction.open_table(ARTEFACTS)?;
             head.put(transaction)
         })?;

@@ -175,7 +175,8 @@ fn without_a_node(scene: &Scene, root: &Value) {
 fn proofs_of_batches_that_were_taken_back_are_used_again_where_they_hold() {
     let scene = Scene::funded();
     pay(&scene);
-    let options = ["batch", "--reference-depth", "1", "--chunks-max", "2"];
+    scene.report(&["regtest", "mine", "6"]);
+    let options = ["batch", "--chunks-max", "2"];
     let batch = |arguments: &[&str]| scene.report(&[&options, arguments].concat());
     let prove = |number: u64| {
         let report = scene.report(&["prove", &format!("rollup/batches/{number}.batch")]);
@@ -189,10 +190,22 @@ fn proofs_of_batches_that_were_taken_back_are_used_again_where_they_hold() {
     assert_eq!(prove(0), (2, 2));
     assert_eq!(batch(&[])["root_after"], second["root_after"]);
     assert_eq!(prove(1), (2, 2));
+    // Blocks come, and both refer to what they referred to.
+    scene.report(&["regtest", "mine", "2"]);
+    assert_eq!(batch(&["--take-back", "0"])["reference"], first["reference"]);
+    assert_eq!(prove(0), (2, 2));
+    assert_eq!(batch(&[])["reference"], second["reference"]);
+    assert_eq!(prove(1), (2, 2));
     // On another block the same transactions are other statements.
-    scene.report(&["regtest", "mine", "1"]);
-    assert_eq!(batch(&["--take-back", "1"])["root_after"], second["root_after"]);
+    let moved = batch(&["--take-back", "1", "--reference-depth", "6"]);
+    assert_eq!(moved["root_after"], second["root_after"]);
+    let height = |report: &Value| report["reference"]["height"].as_u64().expect("a height");
+    assert_eq!(height(&moved), height(&second) + 2);
     assert_eq!(prove(1), (2, 0));
+    // A block of half a window ago leaves too little time for the anchor.
+    let window = scene.params().deposit_window_blocks;
+    scene.report(&["regtest", "mine", &(window / 2).to_string()]);
+    assert_eq!(height(&batch(&["--take-back", "1"])), height(&moved) + u64::from(window / 2));
 }
 
 /// An owner demands a withdrawal by an output on Bitcoin.

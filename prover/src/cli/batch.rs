@@ -37,6 +37,9 @@ use taproof_verifier::{
 /// would let anybody fill batches at no cost; what a payment costs on Bitcoin varies too much for a default.
 pub(crate) const FEE_MIN_SAT: u64 = 1;
 
+/// How many confirmations the block has that a batch refers to, if nobody says otherwise. References that deep seldom move.
+const REFERENCE_DEPTH_BLOCKS: u32 = 6;
+
 /// Applies exits, deposits and transactions, and cuts them into the chunks of the next batch.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -68,10 +71,11 @@ pub(crate) struct BatchCommand {
     /// waits again. Their files are removed, and anchors of which nothing was built are forgotten. Batches that the chain has stay.
     #[arg(long, value_name = "N")]
     take_back: Option<u64>,
-    /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip. If a reorganisation moves deposits up to
-    /// that block, the batch must be taken back and proven anew.
-    #[arg(long, default_value_t = 6, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..=100))]
-    reference_depth: u32,
+    /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip, and 6 is the default. If a reorganisation
+    /// moves deposits up to that block, the batch must be taken back and proven anew. Where it is not given, a batch that was taken
+    /// back refers to the height that it had, so that its proofs hold, unless that is more than half a window ago.
+    #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    reference_depth: Option<u32>,
     #[command(flatten)]
     node: NodeOptions,
 }
@@ -96,7 +100,7 @@ impl BatchCommand {
         ledger.set_exits(&exits, follower.tip().batches).map_err(ledger_failure)?;
         let new = not_waiting(&ledger, given)?;
         let depth = ledger.state().depth();
-        let reference = reference(&follower, &ledger, self.reference_depth)?;
+        let reference = self.reference(&session, &follower, &ledger)?;
         let void_below = session.params.void_below(reference.height);
         let mut plan = Plan {
             height_blocks: reference.height,
@@ -139,7 +143,7 @@ impl BatchCommand {
             applied: applied.batch.applied.len(),
             rejected: malformed.into_iter().chain(rejected).collect(),
             waiting: applied.batch.left_over.len(),
-            waits: waits(&follower, reference, self.reference_depth),
+            waits: waits(&follower, reference, self.depth_blocks()),
             chunks: applied.batch.chunks.iter().map(chunk).collect(),
             root_after: super::element_text(&applied.batch.root_after),
         };
@@ -167,6 +171,33 @@ impl BatchCommand {
             take_back(ledger, &follower, batch, taken_back)?;
         }
         Ok((taken_over, follower))
+    }
+
+    /// How many confirmations the block has that the batch refers to.
+    fn depth_blocks(&self) -> u32 {
+        self.reference_depth.unwrap_or(REFERENCE_DEPTH_BLOCKS)
+    }
+
+    /// The block that the next batch refers to: so many confirmations deep, or the one that it referred to before it was taken back,
+    /// but never before that of the batch before.
+    fn reference(&self, session: &Session, follower: &Follower, ledger: &Ledger) -> Result<BlockId> {
+        let scanned = follower.scanned().height;
+        let deep = (scanned + 1).saturating_sub(self.depth_blocks());
+        let referred = match self.reference_depth {
+            None => ledger.referred().map_err(ledger_failure)?,
+            Some(_) => None,
+        };
+        // A batch has to be in a block within the window: what is left of it must do for proofs and anchor.
+        let is_recent = |height: &u32| *height <= deep && scanned - height <= session.params.deposit_window_blocks / 2;
+        let height = referred.filter(is_recent).unwrap_or(deep);
+        let height = height.max(follower.tip().reference.height).max(ledger.reference_height());
+        let block = follower.headers().at(height).filter(|block| block.height <= scanned);
+        block.ok_or_else(|| {
+            let failure = Failure::new(Exit::Failed, format!("the chain has no block at height {height} now"));
+            failure.advise(
+                "the last batch refers to a block that a reorganisation took away; follow the chain and try again",
+            )
+        })
     }
 
     /// The transactions of the files, and what is none in them.
@@ -281,18 +312,6 @@ fn reader(session: &Session, source: &Source, ledger: &Ledger, follower: &Follow
         return resume(source.chain(), params, program, checkpoint).map_err(not_followed);
     }
     start(source.chain(), params, program).map_err(not_followed)
-}
-
-/// The block that the next batch refers to: so many confirmations deep, but never before that of the batch before.
-fn reference(follower: &Follower, ledger: &Ledger, depth_blocks: u32) -> Result<BlockId> {
-    let deep = (follower.scanned().height + 1).saturating_sub(depth_blocks);
-    let height = deep.max(follower.tip().reference.height).max(ledger.reference_height());
-    let block = follower.headers().at(height).filter(|block| block.height <= follower.scanned().height);
-    block.ok_or_else(|| {
-        let failure = Failure::new(Exit::Failed, format!("the chain has no block at height {height} now"));
-        failure
-            .advise("the last batch refers to a block that a reorganisation took away; follow the chain and try again")
-    })
 }
 
 /// Brings the ledger's deposits up to those that the follower has found.

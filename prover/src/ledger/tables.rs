@@ -31,6 +31,8 @@ pub(super) const EXITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 pub(super) const EXITS_AFTER: TableDefinition<'_, (), u64> = TableDefinition::new("exits after");
 /// The [`Undo`](super::undo::Undo) of each batch that can be taken back.
 pub(super) const UNDO: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo");
+/// The heights of the Bitcoin blocks that batches referred to which were made here and taken back, by batch.
+pub(super) const REFERRED: TableDefinition<'_, u64, u32> = TableDefinition::new("referred");
 /// The artefacts of batches, by batch and kind.
 pub(super) const ARTEFACTS: TableDefinition<'_, (u64, u8), &[u8]> = TableDefinition::new("artefacts");
 

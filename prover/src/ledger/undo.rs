@@ -2,9 +2,9 @@
 
 use super::{
     Ledger, LedgerError, ScannedDeposit,
-    tables::{self, ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, Head, TRANSACTIONS, UNDO},
+    tables::{self, ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, Head, REFERRED, TRANSACTIONS, UNDO},
 };
-use redb::{ReadableDatabase, ReadableTable};
+use redb::{ReadableDatabase, ReadableTable, TableError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use taproof_circuits::{state::State, tree::ChangeSet};
@@ -54,6 +54,8 @@ impl Ledger {
         let head = Head { next_transaction: self.head.next_transaction, ..first.head };
         let state = self.state_before(&head, &replaced)?;
         let consumed = self.head.deposits_consumed;
+        let heads_after = undone.iter().skip(1).map(|undo| undo.head).chain([self.head]);
+        let referred: Vec<(u64, u32)> = (batch..).zip(heads_after.map(|head| head.reference_height)).collect();
         self.write(|transaction| {
             let mut cells = transaction.open_table(CELLS)?;
             for (index, cell) in &replaced {
@@ -75,7 +77,14 @@ impl Ledger {
             } else {
                 deposits.retain(|_, _| false)?;
             }
-            transaction.open_table(ARTEFACTS)?.retain_in((batch, 0).., |_, _| false)?;
+            let mut artefacts = transaction.open_table(ARTEFACTS)?;
+            for (batch, height) in referred {
+                // Only what was made here has artefacts, and proofs.
+                if artefacts.range((batch, 0)..(batch + 1, 0))?.next().is_some() {
+                    transaction.open_table(REFERRED)?.insert(batch, height)?;
+                }
+            }
+            artefacts.retain_in((batch, 0).., |_, _| false)?;
             transaction.open_table(UNDO)?.retain_in(batch.., |_, _| false)?;
             let mut exits_after = transaction.open_table(EXITS_AFTER)?;
             let after = exits_after.get(())?.map_or(0, |batches| batches.value());
@@ -106,8 +115,22 @@ impl Ledger {
                 }
             }
             undos.retain_in(..batch, |_, _| false)?;
+            transaction.open_table(REFERRED)?.retain_in(..batch, |_, _| false)?;
             Ok(())
         })
+    }
+
+    /// The height of the Bitcoin block that the batch of the next number referred to which was made here and taken back,
+    /// if one was. Made again for the same height, a batch of the same content states the same, and its proofs hold.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn referred(&self) -> Result<Option<u32>, LedgerError> {
+        match self.database.begin_read()?.open_table(REFERRED) {
+            Ok(table) => Ok(table.get(self.head.next_batch)?.map(|height| height.value())),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The number of the first batch that can still be taken back; that of the next batch if none can.

@@ -278,6 +278,10 @@ fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
         rig.ledger.rewind_to(batch).expect("it is kept");
         other.rewind_to(batch).expect("it is kept");
         same(&rig.ledger, &other);
+        // Each knows what its own batch referred to, and nobody else's has proofs here.
+        let own_at = [rig.ledger.referred(), other.referred()].map(|height| height.expect("readable"));
+        assert_eq!(own_at[0], Some(plan().height_blocks));
+        assert!(own_at[1].is_some() && own_at[0] != own_at[1], "{own_at:?}");
     }
     assert_eq!(rig.ledger.deposits().expect("readable"), []);
     let path = rig._folder.path().join("ledger");

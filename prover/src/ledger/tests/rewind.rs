@@ -41,6 +41,32 @@ fn a_rewind_restores_state_deposits_and_transactions() {
 }
 
 #[test]
+fn what_batches_referred_to_is_known_after_they_were_taken_back() {
+    let (_folder, path, mut ledger) = funded();
+    let apply = |ledger: &mut Ledger, nonce: u32, height_blocks: u32| {
+        ledger.add_transactions(&[transfer(1, nonce, 2, 1)]).expect("room");
+        ledger.apply(&Plan { height_blocks, ..plan() }, depth(2), 0, note).expect("a disk with room");
+    };
+    apply(&mut ledger, 0, 110);
+    apply(&mut ledger, 1, 120);
+    assert_eq!(ledger.referred().expect("readable"), None, "nothing was taken back");
+    ledger.rewind_to(1).expect("it is kept");
+    let mut ledger = reopen(&path, ledger);
+    assert_eq!(ledger.referred().expect("readable"), Some(110));
+    ledger.apply(&Plan { height_blocks: 111, ..plan() }, depth(2), 0, note).expect("a disk with room");
+    assert_eq!(ledger.referred().expect("readable"), Some(120));
+    apply(&mut ledger, 2, 121);
+    assert_eq!(ledger.referred().expect("readable"), None);
+    // Made twice and taken back twice: the later one's proofs are as good, and younger.
+    ledger.rewind_to(2).expect("it is kept");
+    assert_eq!(ledger.referred().expect("readable"), Some(121));
+    ledger.rewind_to(0).expect("it is kept");
+    assert_eq!(ledger.referred().expect("readable"), Some(100));
+    ledger.forget_before(u64::MAX).expect("a disk with room");
+    assert_eq!(ledger.referred().expect("readable"), None, "what is final is never made again");
+}
+
+#[test]
 fn what_is_final_is_not_taken_back() {
     let (_folder, path, mut ledger) = funded();
     for nonce in 0..3 {
