@@ -3,7 +3,8 @@
 //! Everything that must be agreed between a circuit, the prover and whoever checks them lives here, once: the
 //! hash ([`poseidon2`]), the cells of the state ([`cell`]), the public records of each kind of transition
 //! ([`record`]) and the statement that a proof proves ([`statement`]). On these stand the checks of proofs
-//! ([`groth16`], [`program`]) and the bytes that are anchored in Bitcoin ([`codec`], [`payload`]).
+//! ([`groth16`], [`program`]), those of what is posted beside records ([`evidence`]) and the bytes that are anchored in
+//! Bitcoin ([`codec`], [`payload`]).
 //!
 //! The crate is `no_std` with `alloc` when its default feature `std` is off, does no input or output, and
 //! panics on no input. The byte formats are specified in `docs/protocol.md`. With the feature `parallel`, the proofs of a
@@ -21,6 +22,7 @@ pub mod cell;
 pub mod codec;
 pub mod deposit;
 pub mod envelope;
+pub mod evidence;
 pub mod exit;
 pub mod field;
 pub mod follow;
