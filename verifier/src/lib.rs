@@ -1,14 +1,14 @@
-//! The verifier of Taproof, a zk-rollup on Bitcoin.
+#![doc = include_str!("../README.md")]
+//!
+//! # Modules
 //!
 //! Everything that must be agreed between a circuit, the prover and whoever checks them lives here, once: the
 //! hash ([`poseidon2`]), the cells of the state ([`cell`]), the public records of each kind of transition
 //! ([`record`]) and the statement that a proof proves ([`statement`]). On these stand the checks of proofs
 //! ([`groth16`], [`program`]), those of what is posted beside records ([`evidence`]) and the bytes that are anchored in
-//! Bitcoin ([`codec`], [`payload`]).
+//! Bitcoin ([`codec`], [`payload`], [`envelope`]). [`follow`] joins them to [`headers`] and blocks ([`block`]).
 //!
-//! The crate is `no_std` with `alloc` when its default feature `std` is off, does no input or output, and
-//! panics on no input. The byte formats are specified in `docs/protocol.md`. With the feature `parallel`, the proofs of a
-//! payload and the hashes of a block's transactions are worked on by several threads; results are the same.
+//! The byte formats are specified in `docs/protocol.md` of the repository.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -39,7 +39,13 @@ pub mod serde_form;
 pub mod statement;
 
 #[cfg(test)]
+mod example_data;
+#[cfg(test)]
 mod toy_chain;
 
 pub use ark_bn254;
+pub use ark_ff;
 pub use bitcoin;
+#[cfg(feature = "serde")]
+pub use serde;
+pub use taceo_ark_babyjubjub;

@@ -1,13 +1,16 @@
 //! Regtest chains mined in tests.
 
+use crate::envelope::{Envelope, Magic};
 use alloc::vec::Vec;
 use bitcoin::{
-    Amount, Block, CompactTarget, Network, OutPoint, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Txid, Witness,
-    WitnessMerkleNode, Wtxid,
+    Amount, Block, CompactTarget, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Txid,
+    Witness, WitnessMerkleNode, Wtxid,
     absolute::LockTime,
     block::{Header, Version},
     hashes::Hash,
-    merkle_tree, transaction,
+    merkle_tree,
+    secp256k1::{Keypair, Secp256k1},
+    taproot, transaction,
 };
 
 pub(crate) const REGTEST_BITS: u32 = 0x207f_ffff;
@@ -82,4 +85,17 @@ pub(crate) fn mine_block(parent: &Header, height: u32, tag: u32, transactions: V
 pub(crate) fn pay(tag: u32, output: Vec<TxOut>) -> Transaction {
     let input = TxIn { previous_output: OutPoint::new(Txid::all_zeros(), tag), ..TxIn::default() };
     Transaction { version: transaction::Version::TWO, lock_time: LockTime::ZERO, input: alloc::vec![input], output }
+}
+
+/// A transaction that reveals a payload. Its signature is none: Bitcoin checks it, whoever follows does not.
+pub(crate) fn reveal(payload: &[u8], magic: Magic) -> Transaction {
+    let secp = Secp256k1::new();
+    let poster = Keypair::from_seckey_slice(&secp, &[5; 32]).expect("a small secret key").x_only_public_key().0;
+    let envelope = Envelope::new(poster, payload).expect("the payload has a header");
+    let change = TxOut { value: Amount::from_sat(4_000), script_pubkey: ScriptBuf::new() };
+    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change, magic);
+    reveal.input[0].previous_output.vout = 0;
+    let signature = taproot::Signature::from_slice(&[1; 64]).expect("64 bytes");
+    reveal.input[0].witness = envelope.witness(&secp, &signature);
+    reveal
 }

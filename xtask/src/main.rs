@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask test` runs everything that CI runs.
 #![forbid(unsafe_code)]
 
+mod api;
 mod bitcoind;
 mod count;
 mod fuzz;
@@ -24,6 +25,8 @@ enum Task {
         #[arg(long, default_value_t = 5, value_name = "SECONDS")]
         fuzz_s: u32,
     },
+    /// Writes down the verifier's public interface; the commit says why it changed.
+    Api,
     /// Prints the executable of a bitcoind for the tests, after building it once if there is none.
     Bitcoind,
     /// Runs the fuzz targets, or the one that is named, dependencies instrumented as well.
@@ -42,13 +45,14 @@ enum Task {
     },
     /// Checks every package with the oldest compiler that is promised; `test` checks the verifier so, which others embed.
     Oldest,
-    /// Writes the pinned constraint counts and matrix hashes anew; the commit says why they changed.
+    /// Writes the pinned constraint counts, matrix hashes and data of examples anew; the commit says why they changed.
     Pin,
 }
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Test { fuzz_s } => test(fuzz_s),
+        Task::Api => api::write(),
         Task::Bitcoind => {
             println!("{}", bitcoind::ensure()?.display());
             Ok(())
@@ -59,7 +63,10 @@ fn main() -> anyhow::Result<()> {
             tools::ensure_toolchain(OLDEST)?;
             check_with_oldest(&["--workspace", "--all-targets"])
         }
-        Task::Pin => run(cargo().args(["test", "-p", "taproof-circuits", "pinned"]).env("TAPROOF_REPIN", "1")),
+        Task::Pin => {
+            run(cargo().args(["test", "-p", "taproof-circuits", "pinned"]).env("TAPROOF_REPIN", "1"))?;
+            run(cargo().args(["test", "-p", "taproof-verifier", "--lib", "examples_data"]).env("TAPROOF_REPIN", "1"))
+        }
     }
 }
 
@@ -71,8 +78,10 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     tools::ensure_signers(&root())?;
     tools::ensure_chromium()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
+    api::compare()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo().args(["check", "-p", "taproof-verifier", "--no-default-features"]))?;
+    document_and_package()?;
     match tools::ensure_toolchain(OLDEST) {
         Ok(()) => check_with_oldest(&["-p", "taproof-verifier"])?,
         Err(error) => eprintln!("xtask: not checked with Rust {OLDEST}, the oldest that is promised: {error:#}"),
@@ -91,6 +100,19 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     })?;
     count::count(false)?;
     fuzz::run_briefly(fuzz_s)
+}
+
+/// What others can depend on, each after those that it needs.
+const PUBLISHED: [&str; 5] = ["taproof-fixtures", "taproof-verifier", "taproof-arith", "taproof-circuits", "taproof"];
+
+/// Checks that what is published has sound documentation and can be packaged.
+fn document_and_package() -> anyhow::Result<()> {
+    let packages = PUBLISHED.iter().flat_map(|package| ["-p", package]);
+    run(cargo().args(["doc", "--no-deps"]).args(packages.clone()).env("RUSTDOCFLAGS", "-D warnings"))?;
+    // To verify packages is to build them and all dependencies again, with other profiles than the workspace's, which would
+    // take half of the time of all checks. Beside what the tests find it would find a missing file, but no crate's code
+    // includes a file of another.
+    run(cargo().args(["package", "--no-verify", "--allow-dirty", "--quiet"]).args(packages))
 }
 
 /// The oldest compiler that is promised: the workspace's `rust-version`.

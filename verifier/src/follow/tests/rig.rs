@@ -5,13 +5,13 @@ use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
     bridge::tests::signer,
     cell::{CellIndex, ChainId, Depth},
-    envelope::{Envelope, Magic},
+    envelope::Magic,
     exit::Refutation,
     groth16::{Proof, VerifyingKey},
     payload::{self, Chunk, Payload},
     record::{DepositRecord, Destination, Kind, Records, WithdrawRecord},
     statement::CircuitId,
-    toy_chain::{mine_block, regtest_genesis},
+    toy_chain::{mine_block, regtest_genesis, reveal},
 };
 use ark_bn254::{Bn254, Fr};
 use ark_ec::{AffineRepr, CurveGroup};
@@ -21,11 +21,7 @@ use ark_relations::{
     lc,
 };
 use ark_snark::SNARK;
-use bitcoin::{
-    Network, OutPoint, ScriptBuf,
-    secp256k1::{Keypair, Secp256k1},
-    taproot,
-};
+use bitcoin::Network;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use std::sync::{LazyLock, Mutex};
@@ -234,15 +230,7 @@ pub(super) fn payload_of(batch: &Batch, alter: impl FnOnce(&mut payload::Header,
 
 /// Wraps a payload in a reveal transaction.
 pub(super) fn reveal_of(payload: &[u8]) -> Transaction {
-    let secp = Secp256k1::new();
-    let poster = Keypair::from_seckey_slice(&secp, &[5; 32]).expect("a small secret key").x_only_public_key().0;
-    let envelope = Envelope::new(poster, payload).expect("the payload has a header");
-    let change = TxOut { value: Amount::from_sat(4_000), script_pubkey: ScriptBuf::new() };
-    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change, MAGIC);
-    reveal.input[0].previous_output.vout = 0;
-    let signature = taproot::Signature::from_slice(&[1; 64]).expect("64 bytes");
-    reveal.input[0].witness = envelope.witness(&secp, &signature);
-    reveal
+    reveal(payload, MAGIC)
 }
 
 /// The reveal of an altered batch.
