@@ -67,7 +67,7 @@ impl ArtefactKind {
     }
 
     /// What a container of the kind is, in a sentence.
-    fn described(self) -> &'static str {
+    pub fn described(self) -> &'static str {
         match self {
             Self::Batch => "a batch",
             Self::Proofs => "a file of proofs",
@@ -102,7 +102,7 @@ pub trait Artefact: Serialize + DeserializeOwned {
 #[non_exhaustive]
 pub enum ArtefactError {
     /// The bytes do not begin with [`MAGIC`].
-    #[error("this is no artefact of taproof: it does not begin with the magic bytes")]
+    #[error("it is of no format that taproof knows")]
     Magic,
     /// The bytes end before the container does.
     #[error("truncated: {found} bytes of {expected}")]

@@ -9,6 +9,7 @@
 use crate::{
     chain_store::ChainStoreError,
     light::ExcerptError,
+    network_name::network_name,
     node::{ChainSource, NodeError},
 };
 use bitcoin::{Block, BlockHash, Network, block::Header};
@@ -56,7 +57,7 @@ pub enum FollowError {
     #[error(transparent)]
     Excerpt(#[from] ExcerptError),
     /// The source follows another network.
-    #[error("the source follows {found}, the rollup lives on {expected}")]
+    #[error("the source follows {}, the rollup lives on {}", network_name(*.found), network_name(*.expected))]
     Network {
         /// The rollup's network.
         expected: Network,

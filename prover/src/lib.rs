@@ -24,6 +24,7 @@ pub mod key_ring;
 pub mod ledger;
 pub mod light;
 pub mod matrices;
+pub mod network_name;
 pub mod node;
 pub mod output_file;
 pub mod overview;

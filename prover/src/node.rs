@@ -24,6 +24,7 @@ pub use embedded::{EmbeddedNode, MineError};
 pub use error::{ErrorClass, NodeError, RejectClass, Rejection};
 pub use esplora::{EsploraNode, HistoryEntry, Located, Patience};
 pub use facts::{Acceptance, Coin, CoinScan, FeeFloors, Found, PackageVerdict, PoolEntry, Sent, SyncState, Unspent};
+pub use http::check_address;
 pub use reject::policy_advice;
 pub use rpc::{RpcAuth, RpcNode};
 

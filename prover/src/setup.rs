@@ -17,6 +17,7 @@ mod tests;
 
 use crate::{
     matrices::MatricesBuf,
+    network_name::network_name,
     progress::{Progress, Work},
     proving_key::{Circuit, Counts, FixedPoints, ProvingKey},
 };
@@ -59,11 +60,12 @@ pub struct SetupOptions {
 pub enum SetupError {
     /// One party's keys outside test networks need an explicit permission.
     #[error(
-        "keys made by one party could be used to forge proofs, and {0} is no test network: run a ceremony, or allow it explicitly"
+        "keys made by one party could be used to forge proofs, and {} is no test network: run a ceremony, or allow it explicitly",
+        network_name(*.0)
     )]
     NotATestNetwork(Network),
     /// A seed is no secret.
-    #[error("keys from a seed are for tests, and {0} is no test network")]
+    #[error("keys from a seed are for tests, and {} is no test network", network_name(*.0))]
     SeedOutsideTestNetworks(Network),
     /// The field has too few roots of unity.
     #[error("{rows} rows are too many: the field's largest domain has 2^{log_size_max} roots")]

@@ -12,7 +12,12 @@ mod plan;
 pub use holder::Holder;
 pub use plan::{OPERATOR_DEPOSIT_SAT, PlanError, PlanParameters, PlannedAccount, Workload};
 
-use bitcoin::{Amount, Block, BlockHash, OutPoint, ScriptBuf, Transaction, key::Secp256k1};
+use bitcoin::{
+    Amount, Block, BlockHash, OutPoint, ScriptBuf, Transaction,
+    block::Header,
+    consensus::encode::{self, deserialize_partial},
+    key::Secp256k1,
+};
 use std::collections::HashMap;
 
 /// One payment between two of a block's holders.
@@ -39,9 +44,15 @@ pub struct BlockPayments {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {
-    /// The bytes do not decode as one block.
-    #[error("these bytes are no consensus-encoded block: {0}")]
-    Decode(#[from] bitcoin::consensus::encode::Error),
+    /// The bytes end before the block does.
+    #[error("the block is not whole: {0} bytes end before its last transaction does")]
+    Truncated(usize),
+    /// Bytes follow the end of the block.
+    #[error("bytes follow the end of the block")]
+    Trailing,
+    /// The bytes do not decode as a block.
+    #[error("this is no block as nodes store and send it: {0}")]
+    Decode(String),
     /// The block has no transactions.
     #[error("the block has no transactions")]
     Empty,
@@ -70,7 +81,7 @@ impl BlockPayments {
     /// # Errors
     /// Each of [`BlockError`].
     pub fn from_block(bytes: &[u8], payments_max: usize) -> Result<Self, BlockError> {
-        let block: Block = bitcoin::consensus::deserialize(bytes)?;
+        let block = decode(bytes)?;
         if block.txdata.is_empty() {
             return Err(BlockError::Empty);
         }
@@ -115,6 +126,17 @@ impl BlockPayments {
     pub fn virtual_bytes(&self) -> u64 {
         self.virtual_bytes
     }
+}
+
+/// Decodes a block and nothing else.
+fn decode(bytes: &[u8]) -> Result<Block, BlockError> {
+    let (block, length) = deserialize_partial(bytes).map_err(|error| match error {
+        // All that there is was read, and more is asked for.
+        encode::Error::Io(_) if bytes.len() > Header::SIZE => BlockError::Truncated(bytes.len()),
+        encode::Error::Io(_) => BlockError::Decode(format!("{} bytes are less than a header", bytes.len())),
+        error => BlockError::Decode(error.to_string()),
+    })?;
+    if length < bytes.len() { Err(BlockError::Trailing) } else { Ok(block) }
 }
 
 #[derive(Default)]

@@ -368,9 +368,13 @@ fn broken_batches(scene: &Scene) {
     fs::write(scene.path("altered.batch"), &bytes).expect("the file is ours");
     alter(&scene.path("altered.batch"), bytes.len() / 2);
     assert!(scene.failure(3, &["prove", "altered.batch"]).contains("checksum"));
-    assert!(scene.failure(3, &["verify", "rollup/batches/0.batch"]).contains("this is a batch"));
+    assert!(
+        scene
+            .failure(3, &["verify", "rollup/batches/0.batch"])
+            .contains("is a batch, where a file of proofs is wanted")
+    );
     assert!(scene.failure(3, &["prove", "none.batch"]).contains("none.batch"));
-    assert!(scene.failure(3, &["prove", "txs.json"]).contains("magic"));
+    assert!(scene.failure(3, &["prove", "txs.json"]).contains("a file of transactions, where a batch is wanted"));
 
     // A key that is damaged, another circuit's, or missing.
     let keys = scene.path("rollup/keys");

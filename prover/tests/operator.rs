@@ -159,7 +159,7 @@ fn the_network_is_the_rollups() {
     for network in ["regtest", "signet"] {
         for command in [&["wallet", "keys"][..], &["bridge", "keys"], &transfer[..10]] {
             let error = scene.failure(3, &[command, &["--network", network]].concat());
-            assert_eq!(error, format!("the rollup lives on bitcoin, not on {network}"), "{command:?}");
+            assert_eq!(error, format!("the rollup lives on mainnet, not on {network}"), "{command:?}");
         }
     }
     assert!(scene.failure(3, &["regtest", "mine", "1"]).contains("the embedded chain is regtest"));

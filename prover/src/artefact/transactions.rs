@@ -10,7 +10,6 @@ use super::FileError;
 use crate::output_file::OutputFile;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{fs::File, io::Read, path::Path};
 use taproof_circuits::transaction::Transaction;
 use taproof_verifier::record::DepositRecord;
 
@@ -19,7 +18,7 @@ const FORMAT: &str = "taproof-transactions";
 /// The version of the format.
 const VERSION: u32 = 1;
 /// The longest text that is read, in bytes: half a million transactions.
-const TEXT_LENGTH_MAX: u64 = 256 << 20;
+pub const TEXT_LENGTH_MAX: u64 = 256 << 20;
 
 /// Deposits that are expected, and transactions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,9 +43,6 @@ pub struct MalformedTransaction {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionFileError {
-    /// The file system failed.
-    #[error(transparent)]
-    File(#[from] FileError),
     /// The text is longer than is read.
     #[error("more than {TEXT_LENGTH_MAX} bytes of transactions")]
     Oversized,
@@ -75,7 +71,7 @@ impl TransactionFile {
     /// Reads a text.
     ///
     /// # Errors
-    /// Each of [`TransactionFileError`] but [`TransactionFileError::File`].
+    /// Each of [`TransactionFileError`].
     pub fn from_json(text: &str) -> Result<Self, TransactionFileError> {
         if text.len() as u64 > TEXT_LENGTH_MAX {
             return Err(TransactionFileError::Oversized);
@@ -95,17 +91,6 @@ impl TransactionFile {
             return Err(TransactionFileError::Version(version));
         }
         Ok(Self { deposits, transactions: entries(transactions) })
-    }
-
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// Each of [`TransactionFileError`].
-    pub fn read(path: &Path) -> Result<Self, TransactionFileError> {
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(TEXT_LENGTH_MAX + 1).read_to_string(&mut text));
-        read.map_err(|source| FileError::Io { path: path.to_owned(), source })?;
-        Self::from_json(&text)
     }
 
     /// The transactions that are well-formed.
@@ -171,10 +156,9 @@ mod tests {
         let path = directory.path().join("transactions.json");
         let output = OutputFile::open(&path, Access::Public).unwrap();
         write_to(output, &[deposit()], &[transaction(), transaction()]).unwrap();
-        let file = TransactionFile::read(&path).unwrap();
+        let file = TransactionFile::from_json(&std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(file.deposits, [deposit()]);
         assert_eq!(file.transactions, [Ok(transaction()), Ok(transaction())]);
-        assert!(matches!(TransactionFile::read(&directory.path().join("none")), Err(TransactionFileError::File(_))));
     }
 
     #[test]

@@ -40,8 +40,16 @@ impl FromStr for SignerKey {
     type Err = SignerKeyError;
 
     fn from_str(text: &str) -> Result<Self, SignerKeyError> {
-        let expression = DescriptorPublicKey::from_str(text.trim());
-        let expression = expression.map_err(|error| SignerKeyError::Form(error.to_string()))?;
+        let text = text.trim();
+        let expression = DescriptorPublicKey::from_str(text);
+        let expression = expression.map_err(|error| {
+            let is_bare = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            SignerKeyError::Form(match text.len() {
+                64 if is_bare => "no point of the curve has this one".to_owned(),
+                length if is_bare => format!("there are {length} digits"),
+                _ => error.to_string(),
+            })
+        })?;
         if let DescriptorPublicKey::XPub(extended) = &expression
             && usize::from(extended.xkey.depth) + extended.derivation_path.len() > DEPTH_MAX
         {

@@ -3,11 +3,12 @@
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
+    input::read_artefact,
     output::{Output, Replaces, open_output},
     overview::exit_entries,
     rebuild::rebuilt,
     session::{NodeOptions, Session, ledger_failure},
-    tx::{cell, owner},
+    values::{cell, owner, root},
     wallet::{KeyNumber, WalletOptions},
 };
 use ark_bn254::Fr;
@@ -23,7 +24,6 @@ use taproof_circuits::state::State;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Cell, CellIndex},
-    field,
 };
 
 /// Shows what a key owns: its cells with their balances, and the deposits, exit requests and transactions of its that wait.
@@ -155,12 +155,6 @@ pub(crate) struct VerifyAccount {
     node: NodeOptions,
 }
 
-fn root(text: &str) -> std::result::Result<Fr, String> {
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).map_err(|error| error.to_string())?;
-    field::from_bytes(&bytes).map_err(|error| error.to_string())
-}
-
 #[derive(Serialize)]
 struct Report {
     index: u32,
@@ -285,7 +279,7 @@ impl ProveAccount {
 
 impl VerifyAccount {
     pub(crate) fn run(self, global: &Global) -> Result {
-        let proof: StateProof = artefact::read(&self.proof).or_exit(Exit::Input)?;
+        let proof: StateProof = read_artefact(&self.proof)?;
         let root = match self.root {
             Some(root) => root,
             None => self.verified_root(&proof, global)?,

@@ -7,9 +7,10 @@ mod taken_back;
 use super::{
     Global,
     data_dir::DataDir,
-    failure::{Exit, Failure, Fallible, Result},
+    failure::{Exit, Failure, Result},
+    input::read_transactions,
     session::{NodeOptions, Session, Source, ledger_failure, not_followed},
-    tx::cell,
+    values::cell,
     wallet::WalletOptions,
 };
 use clap::Args;
@@ -17,7 +18,7 @@ use report::{ChunkReport, Rejection, Report, Wait};
 use std::{collections::BTreeSet, path::PathBuf};
 use taken_back::TakenBack;
 use taproof::{
-    artefact::{self, transactions::TransactionFile},
+    artefact,
     batch::{BatchFile, BatchHeader},
     follow::{catch_up, resume, start},
     ledger::{AppliedBatch, Ledger, LedgerError, ScannedDeposit},
@@ -204,7 +205,7 @@ impl BatchCommand {
     fn read_transactions(&self) -> Result<(Vec<Transaction>, Vec<Rejection>)> {
         let (mut transactions, mut malformed) = (Vec::new(), Vec::new());
         for path in &self.transactions {
-            let file = TransactionFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?;
+            let file = read_transactions(path)?;
             for entry in file.transactions {
                 match entry {
                     Ok(transaction) => transactions.push(transaction),

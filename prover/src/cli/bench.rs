@@ -4,7 +4,8 @@ use super::{
     Global,
     console::Bar,
     failure::{Exit, Failure, Fallible, Result},
-    input::read_text,
+    form::or_misplaced,
+    input::read_json,
     output::{Output, Replaces, open_output, write},
     prove::THREADS_MAX,
 };
@@ -142,8 +143,7 @@ impl Bench {
 }
 
 fn read(path: &Path) -> Result<Vec<Measurement>> {
-    let text = read_text(path)?;
-    serde_json::from_str(&text).or_exit_while(Exit::Input, path.display().to_string())
+    read_json(path).map_err(|failure| or_misplaced(failure, path, "a file of measurements"))
 }
 
 /// How a measurement compares with the stored one.

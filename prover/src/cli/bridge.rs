@@ -11,13 +11,14 @@ mod why;
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
+    input::read_text,
     psbt::{PsbtVersion, PsbtVersionOption, open_psbt, read_file, read_psbt, write_psbt},
     session::{NodeOptions, Session, Source},
+    values::bitcoin_key,
     wallet::WalletOptions,
 };
 use bitcoin::{Amount, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
-use std::{fs, io};
 use taproof::{
     artefact::FileError,
     bridge::{
@@ -126,7 +127,7 @@ impl Keys {
 #[derive(Debug, Args)]
 struct Address {
     /// The refund key of a depositor; without it, the bridge's own address, which makes no deposit.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_parser = bitcoin_key, value_name = "KEY")]
     refund: Option<XOnlyPublicKey>,
 }
 
@@ -154,11 +155,10 @@ impl Address {
 /// What the data directory knows of where the signers' keys come from.
 fn signer_keys(session: &Session) -> Result<SignerKeys> {
     let path = session.dir.bridge_keys();
-    match fs::read_to_string(&path) {
-        Ok(text) => SignerKeys::from_lines(&text).or_exit_while(Exit::Input, path.display().to_string()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(SignerKeys::default()),
-        Err(error) => Err(error).or_exit_while(Exit::Input, path.display().to_string()),
+    if !path.exists() {
+        return Ok(SignerKeys::default());
     }
+    SignerKeys::from_lines(&read_text(&path)?).or_exit_while(Exit::Input, path.display().to_string())
 }
 
 /// The bridge up to the tip of a node that is not behind, as those must see it who sign or plan for others.

@@ -4,6 +4,7 @@ use super::{
     Global,
     failure::{Exit, Failure, Result},
     session::{Session, Source},
+    values::outpoint,
 };
 use bitcoin::{OutPoint, Transaction};
 use clap::Args;
@@ -115,7 +116,7 @@ Examples:
   taproof wallet coins --release TXID:VOUT")]
 pub(super) struct Coins {
     /// Lets this coin go: another transaction may spend it, and the one that it was kept for may then be void.
-    #[arg(long, value_name = "TXID:VOUT")]
+    #[arg(long, value_parser = outpoint, value_name = "TXID:VOUT")]
     release: Option<OutPoint>,
 }
 

@@ -183,3 +183,11 @@ pub(crate) fn expect_absent(path: &Path) -> Result {
     }
     Ok(())
 }
+
+/// Fails if a data directory has one of these files of a rollup already.
+pub(crate) fn expect_none(paths: &[PathBuf]) -> Result {
+    let absent = paths.iter().try_for_each(|path| expect_absent(path));
+    absent.map_err(|failure| {
+        failure.advise("a rollup is there already: name another folder with --dir, or move that one away")
+    })
+}

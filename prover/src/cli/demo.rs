@@ -5,6 +5,7 @@ use super::{
     console::Stages,
     data_dir::{DataDir, cache_dir},
     failure::{Exit, Failure, Fallible, Result},
+    form::elsewhere,
     input::read_file,
     overview::{self, Screen, entry},
     session::{Session, Source, ledger_failure},
@@ -86,7 +87,10 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(self, global: &Global) -> Result {
         let block = match &self.block {
-            Some(path) => read_file(path, BLOCK_LENGTH_MAX as u64)?,
+            Some(path) => match elsewhere(path, "a Bitcoin block") {
+                Some(failure) => return Err(failure),
+                None => read_file(path, BLOCK_LENGTH_MAX as u64)?,
+            },
             None => taproof_fixtures::MAINNET_BLOCK_702861.to_vec(),
         };
         let home = Home::choose(global)?;

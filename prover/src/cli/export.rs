@@ -4,6 +4,7 @@ use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
     foreign_verify::export_verifying_key,
+    input::read_artefact,
     output::{Output, Replaces, make_folder, open_outputs, write, write_json},
     session::Session,
 };
@@ -14,7 +15,6 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof::{
-    artefact,
     batch::{BatchFile, ProvenBatch},
     key_file::Key,
     key_ring::key_path,
@@ -70,13 +70,13 @@ impl Export {
             return Err(Failure::new(Exit::Failed, "nothing to export").advise("name a batch and a folder"));
         };
         let session = Session::open(global)?;
-        let batch: BatchFile = artefact::read(batch_path).or_exit(Exit::Input)?;
+        let batch: BatchFile = read_artefact(batch_path)?;
         let count = batch.chunks().len();
         let missing = || Failure::new(Exit::Input, format!("chunk {} of a batch of {count} chunks", self.chunk));
         let witness = batch.chunks().get(self.chunk).ok_or_else(missing)?;
         let circuit = witness.statement.circuit;
         let proof = match &self.proofs {
-            Some(path) => Some(self.proof(&artefact::read(path).or_exit(Exit::Input)?, witness.statement)?),
+            Some(path) => Some(self.proof(&read_artefact(path)?, witness.statement)?),
             None => None,
         };
         let path = key_path(&session.dir.keys(), circuit);

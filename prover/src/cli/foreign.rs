@@ -5,7 +5,8 @@ use super::{
     console::Bar,
     data_dir::DataDir,
     failure::{Exit, Failure, Result},
-    input::{Form, Input, JSON_LENGTH_MAX},
+    form::Form,
+    input::{Input, JSON_LENGTH_MAX},
     output::{Output, Replaces, open_output, open_outputs, write_json},
 };
 use ark_bn254::Fr;

@@ -3,7 +3,8 @@
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
-    input::{Form, Input},
+    form::Form,
+    input::Input,
     output::{Output, Replaces, open_output, write_json},
 };
 use clap::Args;

@@ -3,6 +3,7 @@
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
+    form::or_misplaced,
     input::read_file,
     output::{Output, Replaces, open_output},
 };
@@ -101,9 +102,11 @@ impl ImportBlock {
         let out = out.transpose()?;
         let console = global.console().beside(&out);
         let spinner = console.spinner("planning and signing");
-        let bytes = read_file(&self.block, BLOCK_LENGTH_MAX as u64)?;
-        let payments = BlockPayments::from_block(&bytes, self.payments.unwrap_or(usize::MAX));
-        let payments = payments.or_exit_while(Exit::Input, self.block.display().to_string())?;
+        let payments = read_file(&self.block, BLOCK_LENGTH_MAX as u64).and_then(|bytes| {
+            let payments = BlockPayments::from_block(&bytes, self.payments.unwrap_or(usize::MAX));
+            payments.or_exit_while(Exit::Input, self.block.display().to_string())
+        });
+        let payments = payments.map_err(|failure| or_misplaced(failure, &self.block, "a Bitcoin block"))?;
         let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
         let parameters = PlanParameters {
             chain_id: ChainId(self.chain_id),

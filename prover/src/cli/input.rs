@@ -1,14 +1,26 @@
 //! The files that users name: from disk, a pipe or standard input, told by what they hold, and never read without end.
 
-use super::failure::{Exit, Failure, Fallible, Result};
+use super::{
+    failure::{Exit, Failure, Fallible, Result},
+    form::{Form, START_LENGTH, elsewhere, misplaced, or_misplaced, unknown},
+};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use std::{
-    fmt,
     fs::File,
     io::{self, BufReader, Cursor, Read, Seek},
     path::{Path, PathBuf},
 };
-use taproof::{artefact, foreign_key::ForeignKey, key_file::KeyFile, proving_key::ProvingKey, zkey};
+use taproof::{
+    artefact::{
+        self, Artefact, ArtefactError, FileError,
+        transactions::{self, TransactionFile},
+    },
+    foreign_key::ForeignKey,
+    key_file::KeyFile,
+    proving_key::ProvingKey,
+    zkey,
+};
 use taproof_circuits::iden3::json::VerifyingKeyPoints;
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
@@ -18,18 +30,28 @@ pub(crate) trait ReadSeek: Read + Seek {}
 
 impl<T: Read + Seek> ReadSeek for T {}
 
-/// A file, or what came through a pipe.
+/// A file, or what comes through a pipe.
 pub(crate) struct Input {
     path: PathBuf,
-    contents: Box<dyn ReadSeek>,
-    /// Whether `path` leads to the contents again.
-    is_file: bool,
+    /// The first bytes.
+    start: Zeroizing<Vec<u8>>,
+    contents: Contents,
+}
+
+/// Where the contents are.
+enum Contents {
+    /// In a file on the disk, to which the path leads again.
+    File(BufReader<File>),
+    /// In a pipe or a device, of which the first bytes were read.
+    Stream(Box<dyn Read>),
+    /// In memory: a pipe that was read to its end.
+    Memory(Cursor<Zeroizing<Vec<u8>>>),
 }
 
 /// The longest JSON that is read.
 pub(crate) const JSON_LENGTH_MAX: u64 = 64 << 20;
 /// The most that is read of what is no file and so has to be kept in memory.
-const PIPE_LENGTH_MAX: u64 = 1 << 30;
+const STREAM_LENGTH_MAX: u64 = 1 << 30;
 
 /// Why a file that a user names is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +65,36 @@ pub(crate) enum InputError {
     /// Its bytes are no text.
     #[error("it is no text in UTF-8")]
     NoText,
+    /// It is no JSON from some place on.
+    #[error("it is no JSON, or not whole: see line {line}, column {column}")]
+    NoJson {
+        /// The line of the place, from 1.
+        line: usize,
+        /// Its column, from 1.
+        column: usize,
+    },
+    /// It is JSON of another form.
+    #[error("it is JSON of another form: {0}")]
+    Json(String),
     /// It cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<serde_json::Error> for InputError {
+    fn from(error: serde_json::Error) -> Self {
+        match error.classify() {
+            Category::Io => Self::Io(error.into()),
+            Category::Syntax | Category::Eof => Self::NoJson { line: error.line(), column: error.column() },
+            Category::Data => Self::Json(error.to_string()),
+        }
+    }
+}
+
+/// Reads JSON from a file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let parsed = serde_json::from_str(&read_text(path)?).map_err(InputError::from);
+    parsed.or_exit_while(Exit::Input, path.display().to_string())
 }
 
 /// Reads a file that is no longer than this, be it a file, a pipe or a device.
@@ -60,45 +109,88 @@ pub(crate) fn read_file(path: &Path, length_max: u64) -> Result<Vec<u8>> {
 
 /// Reads a text that is no longer than JSON may be.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let text = String::from_utf8(read_file(path, JSON_LENGTH_MAX)?).map_err(|_| InputError::NoText);
+    read_text_up_to(path, JSON_LENGTH_MAX)
+}
+
+fn read_text_up_to(path: &Path, length_max: u64) -> Result<String> {
+    let text = String::from_utf8(read_file(path, length_max)?).map_err(|_| InputError::NoText);
     text.or_exit_while(Exit::Input, path.display().to_string())
 }
 
+/// Reads one of the rollup's containers. What is something else is told as that.
+pub(crate) fn read_artefact<A: Artefact>(path: &Path) -> Result<A> {
+    let expected = A::KIND.described();
+    artefact::read(path).map_err(|error| {
+        let is_foreign = matches!(&error, FileError::Artefact { source: ArtefactError::Magic, .. });
+        let failure = if is_foreign { unknown(path, expected) } else { Failure::of(Exit::Input, error) };
+        or_misplaced(failure, path, expected)
+    })
+}
+
+/// Reads a file of transactions. What is something else is told as that.
+pub(crate) fn read_transactions(path: &Path) -> Result<TransactionFile> {
+    let read = read_text_up_to(path, transactions::TEXT_LENGTH_MAX)
+        .and_then(|text| TransactionFile::from_json(&text).or_exit_while(Exit::Input, path.display().to_string()));
+    read.map_err(|failure| or_misplaced(failure, path, TRANSACTIONS))
+}
+
+/// What a file of transactions is called.
+const TRANSACTIONS: &str = "a file of transactions";
+
 impl Input {
-    /// Opens a file; `-` is standard input. What cannot be read in any order is read at once, up to a gigabyte, and
-    /// overwritten in memory when it is dropped.
+    /// Opens a file; `-` is standard input. Of what can be read but once only the first bytes are read at first.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let doing = path.display().to_string();
-        let path = path.to_owned();
-        if path == Path::new("-") {
-            let contents =
-                Box::new(Cursor::new(read_all(io::stdin().lock(), PIPE_LENGTH_MAX).or_exit_while(Exit::Input, doing)?));
-            return Ok(Self { path, contents, is_file: false });
-        }
-        let file = File::open(&path).or_exit_while(Exit::Input, doing.clone())?;
-        let metadata = file.metadata().or_exit_while(Exit::Input, doing.clone())?;
-        if metadata.is_file() {
-            return Ok(Self { path, contents: Box::new(BufReader::with_capacity(1 << 20, file)), is_file: true });
-        }
-        let contents = Box::new(Cursor::new(read_all(file, PIPE_LENGTH_MAX).or_exit_while(Exit::Input, doing)?));
-        Ok(Self { path, contents, is_file: false })
+        let open = || {
+            if path == Path::new("-") {
+                return Self::of_stream(path, io::stdin());
+            }
+            let mut file = File::open(path)?;
+            if !file.metadata()?.is_file() {
+                return Self::of_stream(path, file);
+            }
+            let start = read_start(&mut file)?;
+            let contents = Contents::File(BufReader::with_capacity(1 << 20, file));
+            Ok(Self { path: path.to_owned(), start, contents })
+        };
+        open().or_exit_while(Exit::Input, path.display().to_string())
     }
 
-    /// What the file holds.
-    pub(crate) fn form(&mut self) -> Result<Form> {
-        let mut start = Vec::new();
-        let read = self.contents.by_ref().take(START_LENGTH).read_to_end(&mut start);
-        read.and_then(|_| self.contents.rewind()).or_exit_while(Exit::Input, self.path.display().to_string())?;
-        Ok(Form::of(&start))
+    fn of_stream(path: &Path, mut stream: impl Read + 'static) -> io::Result<Self> {
+        let start = read_start(&mut stream)?;
+        Ok(Self { path: path.to_owned(), start, contents: Contents::Stream(Box::new(stream)) })
     }
 
-    /// Fails if the file holds another known form than this, and says where it belongs.
-    pub(crate) fn expect(&mut self, expected: Form) -> Result {
-        let found = self.form()?;
-        if found == expected || found == Form::Other {
+    /// What the file holds, as its first bytes tell.
+    pub(crate) fn form(&self) -> Form {
+        Form::of(&self.start)
+    }
+
+    /// Fails if the file holds another known form than this, and says where it belongs. Of what can be read but once no more is read
+    /// where the first bytes rule the form out; a file on the disk may be one of the rollup's, and else its decoder has more to say.
+    pub(crate) fn expect(&self, expected: Form) -> Result {
+        let found = self.form();
+        if found == expected || (found == Form::Other && expected.may_begin(&self.start)) {
             return Ok(());
         }
-        Err(misplaced(&self.path, expected, found))
+        match (found, &self.contents) {
+            (Form::Other, Contents::File(_)) => elsewhere(&self.path, &expected.to_string()).map_or(Ok(()), Err),
+            _ => Err(misplaced(&self.path, expected, &self.start)),
+        }
+    }
+
+    /// All contents, from their start. What can be read but once is read now, and overwritten in memory when it is dropped.
+    fn contents(&mut self, length_max: u64) -> std::result::Result<&mut dyn ReadSeek, InputError> {
+        if let Contents::Stream(rest) = &mut self.contents {
+            let all = read_all(self.start.as_slice().chain(rest), length_max)?;
+            self.contents = Contents::Memory(Cursor::new(all));
+        }
+        let contents: &mut dyn ReadSeek = match &mut self.contents {
+            Contents::File(file) => file,
+            Contents::Memory(bytes) => bytes,
+            Contents::Stream(_) => unreachable!("it was just read"),
+        };
+        contents.rewind()?;
+        Ok(contents)
     }
 
     /// Decodes the contents, from their start.
@@ -106,15 +198,26 @@ impl Input {
         &mut self,
         decode: impl FnOnce(&mut dyn ReadSeek) -> std::result::Result<T, E>,
     ) -> Result<T> {
+        self.decode_up_to(STREAM_LENGTH_MAX, decode)
+    }
+
+    fn decode_up_to<T, E: Into<anyhow::Error>>(
+        &mut self,
+        length_max: u64,
+        decode: impl FnOnce(&mut dyn ReadSeek) -> std::result::Result<T, E>,
+    ) -> Result<T> {
         let doing = self.path.display().to_string();
-        self.contents.rewind().or_exit_while(Exit::Input, doing.clone())?;
-        decode(&mut *self.contents).or_exit_while(Exit::Input, doing)
+        let contents = self.contents(length_max).or_exit_while(Exit::Input, doing.clone())?;
+        decode(contents).or_exit_while(Exit::Input, doing)
     }
 
     /// Reads JSON of some form.
     pub(crate) fn json<T: DeserializeOwned>(mut self, expected: Form) -> Result<T> {
         self.expect(expected)?;
-        self.decode(|reader| serde_json::from_reader(BufReader::new(reader.take(JSON_LENGTH_MAX))))
+        let parsed = self.decode_up_to(JSON_LENGTH_MAX, |reader| {
+            serde_json::from_reader(BufReader::new(reader.take(JSON_LENGTH_MAX))).map_err(InputError::from)
+        });
+        parsed.map_err(|failure| or_misplaced(failure, &self.path, &expected.to_string()))
     }
 
     /// Reads a .zkey.
@@ -124,22 +227,22 @@ impl Input {
     }
 
     /// Opens a key that was made ready before.
-    pub(crate) fn ready_key(mut self) -> Result<ForeignKey> {
+    pub(crate) fn ready_key(self) -> Result<ForeignKey> {
         self.expect(Form::Key)?;
         self.mapped(ForeignKey::open)
     }
 
     /// Opens a key of either form.
-    pub(crate) fn key(mut self) -> Result<ForeignKey> {
-        match self.form()? {
+    pub(crate) fn key(self) -> Result<ForeignKey> {
+        match self.form() {
             Form::Key => self.mapped(ForeignKey::open),
             _ => Ok(ForeignKey::new(self.zkey()?)?),
         }
     }
 
     /// The verifying key of a key of either form, one of Taproof's own circuits included.
-    pub(crate) fn verifying_key(mut self) -> Result<VerifyingKeyPoints> {
-        match self.form()? {
+    pub(crate) fn verifying_key(self) -> Result<VerifyingKeyPoints> {
+        match self.form() {
             Form::Key => self.mapped(|path| KeyFile::open(path).map(|key| key.verifying_key())),
             _ => Ok(self.zkey()?.verifying_key()),
         }
@@ -148,13 +251,21 @@ impl Input {
     /// Opens what is used in place, for which what came through a pipe is put into a file that is gone afterwards.
     fn mapped<T, E: Into<anyhow::Error>>(mut self, open: impl FnOnce(&Path) -> std::result::Result<T, E>) -> Result<T> {
         let doing = self.path.display().to_string();
-        if self.is_file {
+        if matches!(self.contents, Contents::File(_)) {
             return open(&self.path).or_exit_while(Exit::Input, doing);
         }
+        let contents = self.contents(STREAM_LENGTH_MAX).or_exit_while(Exit::Input, doing.clone())?;
         let mut copy = NamedTempFile::new()?;
-        io::copy(&mut self.contents, &mut copy).or_exit_while(Exit::Input, doing.clone())?;
+        io::copy(contents, &mut copy).or_exit_while(Exit::Input, doing.clone())?;
         open(copy.path()).or_exit_while(Exit::Input, doing)
     }
+}
+
+/// The first bytes, by which the rest is judged before it is read.
+fn read_start(reader: &mut impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut start = Zeroizing::new(Vec::with_capacity(START_LENGTH as usize + 1));
+    reader.take(START_LENGTH).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 /// Reads everything without leaving copies of it behind, as a vector that grows would.
@@ -177,146 +288,9 @@ fn read_all(mut reader: impl Read, length_max: u64) -> std::result::Result<Zeroi
     Ok(bytes)
 }
 
-/// What a file holds, as its first bytes tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    Zkey,
-    Key,
-    Witness,
-    Circuit,
-    PowersOfTau,
-    Program,
-    Artefact,
-    Proof,
-    VerifyingKey,
-    Public,
-    Other,
-}
-
-/// Enough for the first key of an object of JSON.
-const START_LENGTH: u64 = 64;
-
-impl Form {
-    fn of(start: &[u8]) -> Self {
-        let magics: [(&[u8], Self); 7] = [
-            (b"zkey", Self::Zkey),
-            (b"taproofk", Self::Key),
-            (b"wtns", Self::Witness),
-            (b"r1cs", Self::Circuit),
-            (b"ptau", Self::PowersOfTau),
-            (b"\0asm", Self::Program),
-            (&artefact::MAGIC, Self::Artefact),
-        ];
-        if let Some((_, form)) = magics.into_iter().find(|(magic, _)| start.starts_with(magic)) {
-            return form;
-        }
-        // Whatever tool wrote it, these keys come first; white space is the writer's own.
-        let text: Vec<u8> = start.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        if text.starts_with(b"{\"pi_a\"") || text.starts_with(b"{\"A\"") {
-            Self::Proof
-        } else if text.starts_with(b"{\"protocol\"") {
-            Self::VerifyingKey
-        } else if text.starts_with(b"[\"") || text.starts_with(b"[]") {
-            Self::Public
-        } else {
-            Self::Other
-        }
-    }
-
-    /// Where a file of this form belongs.
-    fn place(self, path: &Path) -> Option<String> {
-        let path = path.display();
-        Some(match self {
-            Self::Zkey => {
-                format!("a .zkey goes with `--zkey {path}`, and `taproof import-zkey {path}` makes it ready for --key")
-            }
-            Self::Key => format!("a key that was made ready goes with `--key {path}`"),
-            Self::Witness => format!("a witness goes with `--witness {path}`"),
-            Self::Circuit => format!("a circuit goes with `--r1cs {path}`"),
-            Self::PowersOfTau => {
-                "a key is made from it and a circuit by `snarkjs groth16 setup` and `snarkjs zkey contribute`"
-                    .to_owned()
-            }
-            Self::Program => "the circuit's program computes a witness: `snarkjs wtns calculate`".to_owned(),
-            Self::Artefact => format!("`taproof inspect {path}` says what it is"),
-            Self::Proof => format!(
-                "a proof of another circuit is checked with `taproof verify --vkey verification_key.json --public public.json --proof {path}`"
-            ),
-            Self::VerifyingKey => format!("a verifying key goes with `--vkey {path}`"),
-            Self::Public => format!("public inputs go with `--public {path}`"),
-            Self::Other => return None,
-        })
-    }
-}
-
-impl fmt::Display for Form {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Zkey => "a .zkey",
-            Self::Key => "a key that was made ready by taproof",
-            Self::Witness => "a witness (.wtns)",
-            Self::Circuit => "a circuit (.r1cs)",
-            Self::PowersOfTau => "a powers-of-tau file (.ptau)",
-            Self::Program => "a WebAssembly program",
-            Self::Artefact => "a file of a rollup",
-            Self::Proof => "a proof (proof.json)",
-            Self::VerifyingKey => "a verifying key (verification_key.json)",
-            Self::Public => "a list of public inputs (public.json)",
-            Self::Other => "of no known form",
-        })
-    }
-}
-
-fn misplaced(path: &Path, expected: Form, found: Form) -> Failure {
-    let failure = Failure::new(Exit::Input, format!("{} is {found}, where {expected} is wanted", path.display()));
-    let exported = format!("`taproof export --vkey {}` writes the verifying key of it", path.display());
-    let place = match (expected, found) {
-        (Form::VerifyingKey, Form::Zkey | Form::Key) => Some(exported),
-        _ => found.place(path),
-    };
-    match place {
-        Some(place) => failure.advise(place),
-        None => failure,
-    }
-}
-
-/// Adds to a failure of reading one of the rollup's files where the file belongs, if it is another tool's.
-pub(crate) fn advise_of_form(failure: Failure, path: &Path) -> Failure {
-    let form = File::open(path).ok().and_then(|file| {
-        let mut start = Vec::new();
-        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-        is_file.then(|| file.take(START_LENGTH).read_to_end(&mut start).ok()).flatten()?;
-        Some(Form::of(&start))
-    });
-    match form.filter(|form| *form != Form::Artefact).and_then(|form| Some((form, form.place(path)?))) {
-        Some((form, place)) => failure.advise(format!("this is {form}: {place}")),
-        None => failure,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn files_are_told_by_their_first_bytes() {
-        for (start, form) in [
-            (&b"zkey\x01\0\0\0"[..], Form::Zkey),
-            (b"taproofk", Form::Key),
-            (b"taproof\0", Form::Artefact),
-            (b"wtns", Form::Witness),
-            (b"r1cs", Form::Circuit),
-            (b"{\n \"pi_a\": [", Form::Proof),
-            (b"{\"protocol\":\"groth16\"", Form::VerifyingKey),
-            (b"[\n \"35\"\n]", Form::Public),
-            (b"[]", Form::Public),
-            (b"zke", Form::Other),
-            (b"{\"format\"", Form::Other),
-            (b"", Form::Other),
-        ] {
-            assert_eq!(Form::of(start), form, "{}", start.escape_ascii());
-        }
-    }
 
     #[test]
     fn what_comes_through_a_pipe_is_read_whole() {
@@ -326,6 +300,64 @@ mod tests {
         for endless in [read_all(&bytes[..], 2_999_999), read_all(io::repeat(0), 5 << 20)] {
             assert!(matches!(endless, Err(InputError::TooLong { .. })));
         }
+    }
+
+    /// A stream that begins like this, goes on with zeros for ever, and fails the test if more is asked for than this.
+    struct Endless {
+        start: Cursor<Vec<u8>>,
+        left: usize,
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let read = match self.start.read(buffer)? {
+                0 => {
+                    buffer.fill(0);
+                    buffer.len()
+                }
+                read => read,
+            };
+            self.left = self.left.checked_sub(read).expect("no more is read than it takes to decide");
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn the_first_bytes_of_a_stream_decide_before_the_rest_is_read() {
+        let input = |start: &[u8]| {
+            let stream = Endless { start: Cursor::new(start.to_vec()), left: START_LENGTH as usize };
+            Input::of_stream(Path::new("-"), stream).expect("it can be read")
+        };
+        for (start, told) in [
+            (&b"ptau\x01\0\0\0"[..], "- is a powers-of-tau file (.ptau), where a .zkey is wanted"),
+            (b"wtns\x02\0\0\0", "- is a witness (.wtns), where a .zkey is wanted"),
+            (b"", "- is of no format that taproof knows, where a .zkey is wanted"),
+        ] {
+            for failure in [input(start).zkey().err(), input(start).key().err(), input(start).verifying_key().err()] {
+                assert_eq!(failure.expect("it is refused").message(), told);
+            }
+        }
+        let failure = input(b"").ready_key().expect_err("it is refused");
+        assert!(failure.message().contains("where a key that was made ready"), "{}", failure.message());
+        let failure = input(b"").json::<serde_json::Value>(Form::Proof).expect_err("zeros are no JSON");
+        assert!(failure.message().contains("where a proof (proof.json) is wanted"), "{}", failure.message());
+        assert!(input(b"").expect(Form::Witness).is_err());
+        let failure = Input::of_stream(Path::new("-"), &b""[..]).expect("nothing to read").zkey().err();
+        assert_eq!(failure.expect("it is refused").message(), "- is empty, where a .zkey is wanted");
+    }
+
+    #[test]
+    fn a_stream_that_begins_right_is_read_whole() {
+        let bytes = [b"wtns".to_vec(), vec![7; 3_000_000]].concat();
+        let mut input = Input::of_stream(Path::new("-"), Cursor::new(bytes.clone())).expect("it can be read");
+        input.expect(Form::Witness).expect("it is one");
+        for _ in 0..2 {
+            let mut read = Vec::new();
+            input.decode(|reader| reader.read_to_end(&mut read)).expect("it is in memory");
+            assert_eq!(read, bytes);
+        }
+        let json = Input::of_stream(Path::new("-"), &b"  [\"1\"]"[..]).expect("it can be read");
+        assert_eq!(json.json::<Vec<String>>(Form::Public).expect("a list"), ["1"]);
     }
 
     #[test]

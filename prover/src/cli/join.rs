@@ -2,8 +2,10 @@
 
 use super::{
     Global,
-    data_dir::expect_absent,
+    data_dir::expect_none,
     failure::{Exit, Failure, Fallible, Result},
+    form::Misplaced,
+    input::read_artefact,
     light::CheckpointReport,
     rebuild::{expect_root, rebuild_failure},
     session::{NodeOptions, Session, Source, ledger_failure, not_followed},
@@ -11,9 +13,8 @@ use super::{
 use bitcoin::Network;
 use clap::Args;
 use serde::Serialize;
-use std::{fmt, fs, path::PathBuf};
+use std::{fmt, fs, path::PathBuf, slice};
 use taproof::{
-    artefact,
     chain_store::{Origin, StoredFollower},
     follow::FollowError,
     founding::RollupIdentity,
@@ -21,6 +22,7 @@ use taproof::{
     key_ring::key_path,
     ledger::Ledger,
     light::CheckpointFile,
+    network_name::network_name,
     output_file::{Access, write_file},
     rebuild::{self, Restoration},
 };
@@ -80,11 +82,18 @@ struct Report {
     keys: KeysReport,
 }
 
+/// Where the two files come from.
+const FILES: &str = "name params.json and program.bin, in this order, of somebody who follows the rollup: they are in the data directory there";
+
 impl Join {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
-        [dir.params(), dir.ledger()].iter().try_for_each(|path| expect_absent(path))?;
-        let session = Session::read(dir, &self.params, &self.program)?;
+        expect_none(&[dir.params(), dir.ledger()])?;
+        let session = Session::read(dir, &self.params, &self.program).map_err(|failure| {
+            let is_missing = [&self.params, &self.program].into_iter().any(|path| !path.exists());
+            let is_misplaced = failure.cause::<Misplaced>().is_some();
+            if is_missing || is_misplaced { failure.advise(FILES) } else { failure }
+        })?;
         session.params.check().or_exit(Exit::Input)?;
         if RollupIdentity::of(&session.params) != RollupIdentity::derive(&session.params) {
             let warning = "the rollup's number or marks were set by hand, so another rollup may have the same";
@@ -94,8 +103,7 @@ impl Join {
             let failure = Failure::new(Exit::Input, format!("there is no chain at {}", session.dir.chain().display()));
             return Err(failure.advise("name --node or --esplora, or copy the regtest.chain of the rollup there"));
         }
-        let checkpoint = self.checkpoint.as_ref().map(|path| artefact::read::<CheckpointFile>(path));
-        let checkpoint = checkpoint.transpose().or_exit(Exit::Input)?;
+        let checkpoint = self.checkpoint.as_deref().map(read_artefact::<CheckpointFile>).transpose()?;
         let source = session.source(&self.node)?;
         session.dir.create()?;
         let spinner = global.console().spinner("following the chain");
@@ -134,7 +142,7 @@ fn keep_program(session: &Session) -> Result {
     if fs::read(&path).is_ok_and(|kept| kept == bytes) {
         return Ok(());
     }
-    expect_absent(&path)?;
+    expect_none(slice::from_ref(&path))?;
     Ok(write_file(&path, Access::Public, |file| file.write_all(&bytes))?)
 }
 
@@ -201,7 +209,7 @@ impl fmt::Display for KeysReport {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "rollup         {} on {}", self.chain_id, self.network)?;
+        writeln!(f, "rollup         {} on {}", self.chain_id, network_name(self.network))?;
         writeln!(f, "program        {}", self.program_id)?;
         writeln!(f, "tip            {}", self.block)?;
         writeln!(f, "root verified  {} after {} batches", self.root_verified, self.batches)?;

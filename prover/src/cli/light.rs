@@ -3,8 +3,10 @@
 use super::{
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    input::read_artefact,
     output::{Output, Replaces, make_folder, open_output},
     session::{Session, Source, not_followed},
+    values::{address, of_network, txid},
 };
 use bitcoin::{Address, Txid, address::NetworkUnchecked};
 use clap::Args;
@@ -36,10 +38,10 @@ pub(crate) struct LightOptions {
     #[arg(long, value_name = "DIR", requires = "headers_only")]
     excerpts: Option<PathBuf>,
     /// A poster's address: of an Esplora server's blocks, those are fetched in which it paid or was paid.
-    #[arg(long = "poster", value_name = "ADDRESS", requires_all = ["headers_only", "esplora"])]
+    #[arg(long = "poster", value_parser = address, value_name = "ADDRESS", requires_all = ["headers_only", "esplora"])]
     posters: Vec<Address<NetworkUnchecked>>,
     /// A transaction with a deposit or a demand to exit, whose block is fetched, too.
-    #[arg(long = "txid", value_name = "TXID", requires_all = ["headers_only", "esplora"])]
+    #[arg(long = "txid", value_parser = txid, value_name = "TXID", requires_all = ["headers_only", "esplora"])]
     txids: Vec<Txid>,
     /// Where there is no `light.redb` yet, begins at this checkpoint, which `--export-checkpoint` wrote. It is believed, so it must come from
     /// somebody you trust.
@@ -101,8 +103,8 @@ impl LightOptions {
         }
         let store = ChainStore::new(path, &session.params, View::Light);
         let (params, program) = (session.params.clone(), session.program.clone());
-        let checkpoint = self.checkpoint.as_ref().map(|path| artefact::read::<CheckpointFile>(path));
-        let opened = match checkpoint.transpose().or_exit(Exit::Input)? {
+        let checkpoint = self.checkpoint.as_deref().map(read_artefact::<CheckpointFile>);
+        let opened = match checkpoint.transpose()? {
             Some(CheckpointFile(checkpoint)) => {
                 StoredFollower::open_at(store, source.chain(), params, program, checkpoint)
             }
@@ -136,7 +138,7 @@ impl LightOptions {
         }
         let mut heights = BTreeSet::new();
         for poster in &self.posters {
-            let poster = poster.clone().require_network(session.params.network).or_exit(Exit::Input)?;
+            let poster = of_network(poster, session.params.network)?;
             heights.extend(server.history(&poster.script_pubkey())?.iter().map(|entry| entry.block.height));
         }
         for txid in &self.txids {

@@ -15,6 +15,7 @@ mod failure;
 mod follow;
 mod foreign;
 mod foreign_verify;
+mod form;
 mod import_block;
 mod input;
 mod inspect;
@@ -33,13 +34,16 @@ mod session;
 mod setup;
 mod tx;
 mod usage;
+mod values;
 mod wallet;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use console::Console;
 use data_dir::DataDir;
 use failure::{EXIT_CODES, Exit, Failure};
 use std::{
+    env,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -139,12 +143,13 @@ fn element_text(element: &ark_bn254::Fr) -> String {
 
 /// Parses the command line, runs the command and reports a failure.
 pub(crate) fn main() -> ExitCode {
-    if let Some(exit_code) = rapidsnark::main_by_name(std::env::args_os()) {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    if let Some(exit_code) = rapidsnark::main_by_name(arguments.iter().cloned()) {
         return exit_code;
     }
-    let Cli { global, command } = match Cli::try_parse() {
+    let Cli { global, command } = match usage::parse::<Cli>(Cli::command(), &arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage::report(&error, std::env::args_os()),
+        Err(error) => return usage::report(&error, Cli::command(), &arguments),
     };
     let run = || match command {
         Command::Demo(command) => command.run(&global),
@@ -182,7 +187,6 @@ pub(crate) fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -69,9 +69,7 @@ pub(super) fn advice(error: &NodeError) -> Option<String> {
             "ask a node that has the blocks from there on (prune=0, then -reindex), or an Esplora server with --esplora URL"
         }
         NodeError::Network { .. } => "name a node of the rollup's network",
-        NodeError::Unreachable { .. } | NodeError::Timeout { .. } => {
-            "see that it runs and that this is its address: bitcoind's is http://127.0.0.1 with the port of rpcport"
-        }
+        NodeError::Unreachable { .. } | NodeError::Timeout { .. } => "see that it runs and that this is its address",
         NodeError::Http { status: 429 | 503, .. } => "wait, and run again: what was read of the chain is kept",
         NodeError::Rejected { rejection, .. } => {
             return policy_advice(&rejection.reason).map(ToOwned::to_owned);

@@ -8,7 +8,10 @@ use super::{
 use bitcoin::{Network, ScriptBuf};
 use clap::Args;
 use std::{env, path::PathBuf, time::Duration};
-use taproof::node::{ChainSource, EmbeddedNode, EsploraNode, Patience, RpcAuth, RpcNode};
+use taproof::{
+    network_name::network_name,
+    node::{ChainSource, EmbeddedNode, EsploraNode, NodeError, Patience, RpcAuth, RpcNode, check_address},
+};
 use zeroize::Zeroizing;
 
 /// How long an Esplora server that puts an answer off is waited for, all pauses before that answer together.
@@ -53,6 +56,26 @@ enum Place {
     Esplora(String),
 }
 
+/// What the address of a bitcoind is.
+const NODE_FORM: &str = "bitcoind's is http://127.0.0.1 with the port of rpcport, http://127.0.0.1:8332 on mainnet";
+/// What the address of an Esplora server is.
+const SERVER_FORM: &str =
+    "an Esplora server's is like https://blockstream.info/api, to the end of what comes before /blocks";
+
+fn expect_address(url: &str, form: &str) -> Result {
+    check_address(url).or_exit(Exit::Input).map_err(|failure| failure.advise(form))
+}
+
+/// A failure to reach who was named, with the form that such an address has.
+fn unreached(error: NodeError, form: &str) -> Failure {
+    match error {
+        NodeError::Unreachable { .. } | NodeError::Timeout { .. } => {
+            Failure::from(error).advise(format!("see that it runs and that this is its address: {form}"))
+        }
+        error => error.into(),
+    }
+}
+
 /// A variable of the environment that is set to something.
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
@@ -68,26 +91,35 @@ impl NodeOptions {
     pub(crate) fn open(&self, dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
         match self.place(variable)? {
             Place::Embedded => open_embedded(dir, network, reward_to),
-            Place::Node(url, auth) => Ok(Source::Rpc(RpcNode::connect(&url, &auth, network)?)),
+            Place::Node(url, auth) => {
+                let node = RpcNode::connect(&url, &auth, network);
+                Ok(Source::Rpc(node.map_err(|error| unreached(error, NODE_FORM))?))
+            }
             Place::Esplora(url) => {
                 let patience = Patience::new(PATIENCE, |error, pause| {
                     eprintln!("waiting {:.0} s: {error}", pause.as_secs_f64().ceil());
                 });
-                Ok(Source::Esplora(EsploraNode::connect_patiently(&url, network, patience)?))
+                let server = EsploraNode::connect_patiently(&url, network, patience);
+                Ok(Source::Esplora(server.map_err(|error| unreached(error, SERVER_FORM))?))
             }
         }
     }
 
     fn place(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Place> {
         if let Some(url) = &self.node {
+            expect_address(url, NODE_FORM)?;
             return Ok(Place::Node(url.clone(), self.auth(&variable)?));
         }
         if let Some(url) = &self.esplora {
+            expect_address(url, SERVER_FORM)?;
             return Ok(Place::Esplora(url.clone()));
         }
         let names_caller = self.cookie.is_some() || self.node_user.is_some() || self.node_password.is_some();
         match (variable(NODE), variable(ESPLORA)) {
-            (Some(url), esplora) if names_caller || esplora.is_none() => Ok(Place::Node(url, self.auth(&variable)?)),
+            (Some(url), esplora) if names_caller || esplora.is_none() => {
+                expect_address(&url, NODE_FORM)?;
+                Ok(Place::Node(url, self.auth(&variable)?))
+            }
             (Some(_), _) => {
                 let failure = Failure::new(Exit::Input, format!("{NODE} and {ESPLORA} are both set"));
                 Err(failure.advise("unset one of them, or say which with --node URL or --esplora URL"))
@@ -96,7 +128,10 @@ impl NodeOptions {
                 let failure = Failure::new(Exit::Input, "a cookie, user or password is given, and no node");
                 Err(failure.advise(format!("name the node with --node URL, or set {NODE}")))
             }
-            (None, Some(url)) => Ok(Place::Esplora(url)),
+            (None, Some(url)) => {
+                expect_address(&url, SERVER_FORM)?;
+                Ok(Place::Esplora(url))
+            }
             (None, None) => Ok(Place::Embedded),
         }
     }
@@ -128,7 +163,8 @@ impl NodeOptions {
 /// Opens the embedded chain, if the rollup of the data directory lives on it.
 pub(super) fn open_embedded(dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
     if network != Network::Regtest {
-        let failure = Failure::new(Exit::Input, format!("the rollup lives on {network}, not on regtest"));
+        let failure =
+            Failure::new(Exit::Input, format!("the rollup lives on {}, not on regtest", network_name(network)));
         return Err(failure.advise("name a bitcoind with --node URL, or an Esplora server with --esplora URL"));
     }
     let start = if dir.params().exists() { Some(read_params(&dir.params())?.start) } else { None };
@@ -191,6 +227,28 @@ mod tests {
         assert_eq!(place(&["--node-user", "me"], &both), "http://n UserPassword(me)");
         assert_eq!(place(&[], &[("TAPROOF_NODE", ""), ("TAPROOF_ESPLORA", "")]), "embedded");
         assert!(place(&[], &both).contains("both set"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_before_all_else() {
+        let node = "foo is no address: write http://host:port or https://host, and the user and password separately";
+        assert_eq!(place(&["--node", "foo"], &[]), node);
+        assert_eq!(place(&[], &[("TAPROOF_NODE", "foo")]), node);
+        assert_eq!(place(&["--esplora", "foo"], &[]), node);
+        assert_eq!(place(&[], &[("TAPROOF_ESPLORA", "foo")]), node);
+        let secret = place(&["--node", "http://me:secret@host:1"], &[]);
+        assert!(secret.starts_with("host:1 is no address"), "{secret}");
+    }
+
+    #[test]
+    fn who_does_not_answer_is_told_with_the_form_of_such_an_address() {
+        let down = || NodeError::Unreachable { url: "http://127.0.0.1:1".to_owned(), reason: "refused".to_owned() };
+        let server = unreached(down(), SERVER_FORM);
+        assert_eq!(server.message(), "http://127.0.0.1:1 does not answer: refused");
+        let (server, node) =
+            (server.advice().unwrap_or_default(), unreached(down(), NODE_FORM).advice().unwrap_or_default());
+        assert!(server.contains("Esplora") && !server.contains("rpcport"), "{server}");
+        assert!(node.contains("rpcport") && !node.contains("Esplora"), "{node}");
     }
 
     #[test]

@@ -61,14 +61,19 @@ impl Status {
 #[derive(Serialize)]
 struct Written {
     file: PathBuf,
+    /// Those that are in the chain or on their way.
     anchors: usize,
+    /// All that are shown, those without an anchor included.
+    batches: usize,
     bytes: usize,
 }
 
 impl Report {
     pub(crate) fn run(self, global: &Global) -> Result {
         if !self.force {
-            expect_absent(&self.out)?;
+            expect_absent(&self.out).map_err(|failure| {
+                failure.advise("--force replaces it, unless it is of another format that taproof knows; or name another file with --out")
+            })?;
         }
         let (format, replaces) = ("report", if self.force { Replaces::Unknown } else { Replaces::OwnFormat });
         let out = Output { path: &self.out, access: Access::Public, format, replaces };
@@ -78,10 +83,12 @@ impl Report {
         let html = overview.to_html();
         out.write(|file| file.write_all(html.as_bytes()))
             .or_exit_while(Exit::Failed, self.out.display().to_string())?;
-        let written = Written { anchors: overview.anchors.len(), bytes: html.len(), file: self.out };
+        let batches = overview.anchors.len();
+        let anchors = batches - overview.batches_made() - overview.batches_proven();
+        let written = Written { anchors, batches, bytes: html.len(), file: self.out };
         console.report(&written, |written| {
-            let anchors = if written.anchors == 1 { "1 anchor".into() } else { format!("{} anchors", written.anchors) };
-            format!("{anchors} on one page of {} bytes, in {}", written.bytes, written.file.display())
+            let batches = if written.batches == 1 { "1 batch".into() } else { format!("{} batches", written.batches) };
+            format!("{batches} on one page of {} bytes, in {}", written.bytes, written.file.display())
         })
     }
 }

@@ -7,7 +7,7 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
     foreign::ForeignArgs,
     foreign_verify::ForeignVerifyArgs,
-    input::advise_of_form,
+    input::read_artefact,
     output::{Output, Replaces, open_output},
     session::{Session, ledger_failure},
 };
@@ -87,8 +87,7 @@ impl Prove {
 
 fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZeroUsize) -> Result {
     // What is no file of a rollup needs none to say so.
-    let batch = artefact::read(batch_path).or_exit(Exit::Input);
-    let batch: BatchFile = batch.map_err(|failure| advise_of_form(failure, batch_path))?;
+    let batch: BatchFile = read_artefact(batch_path)?;
     let session = Session::open(global)?;
     expect_program(&session, batch.header().program_id)?;
     batch.payload_length().or_exit_while(Exit::Input, "no payload holds the batch").map_err(|failure| {
@@ -223,8 +222,7 @@ impl Verify {
     pub(crate) fn run(self, global: &Global) -> Result {
         let Some(proofs) = self.proofs else { return self.foreign.run(global) };
         // What is no file of a rollup needs none to say so.
-        let proven = artefact::read(&proofs).or_exit(Exit::Input);
-        let proven: ProvenBatch = proven.map_err(|failure| advise_of_form(failure, &proofs))?;
+        let proven: ProvenBatch = read_artefact(&proofs)?;
         let session = Session::open(global)?;
         let payload = proven.payload();
         let header = payload.header();

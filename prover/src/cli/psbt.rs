@@ -2,13 +2,15 @@
 
 use super::{
     data_dir::DataDir,
-    failure::{Exit, Fallible, Result},
+    failure::{Exit, Failure, Fallible, Result},
+    form::or_misplaced,
     input,
     output::{Output, Replaces, open_output, write},
 };
 use bitcoin::{
-    Psbt,
+    Psbt, Transaction,
     bip32::{DerivationPath, Fingerprint, KeySource},
+    consensus::encode,
 };
 use clap::{Args, ValueEnum};
 use std::path::Path;
@@ -27,7 +29,28 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 /// Reads a PSBT of version 0 or 2, in binary, base64 or hexadecimal.
 pub(super) fn read_psbt(path: &Path) -> Result<Psbt> {
-    psbt_file::parse(&read_file(path)?).or_exit_while(Exit::Input, path.display().to_string())
+    let parsed = read_file(path)
+        .and_then(|bytes| psbt_file::parse(&bytes).or_exit_while(Exit::Input, path.display().to_string()));
+    parsed.map_err(|failure| or_misplaced(failure, path, "a PSBT"))
+}
+
+/// Reads a transaction: in hexadecimal, as bytes, or what a PSBT would make, signed or not.
+pub(super) fn read_transaction(path: &Path) -> Result<Transaction> {
+    let bytes = read_file(path).map_err(|failure| failure.advise("name a transaction by its 64 digits, or a file"))?;
+    let found = transaction_of(&bytes).or_else(|| psbt_file::parse(&bytes).ok().map(|psbt| psbt.unsigned_tx));
+    found.ok_or_else(|| no_transaction(path))
+}
+
+/// The transaction that bytes are, in hexadecimal or as they are.
+pub(super) fn transaction_of(bytes: &[u8]) -> Option<Transaction> {
+    let text = str::from_utf8(bytes).ok().map(str::trim);
+    text.and_then(|text| encode::deserialize_hex(text).ok()).or_else(|| encode::deserialize(bytes).ok())
+}
+
+/// The failure of a file that is neither a transaction nor a PSBT.
+pub(super) fn no_transaction(path: &Path) -> Failure {
+    let failure = Failure::new(Exit::Input, format!("{} is neither a transaction nor a PSBT", path.display()));
+    or_misplaced(failure, path, "a Bitcoin transaction")
 }
 
 /// Opens the file of a PSBT that will be written. It replaces none: what a signer has put there may be all that there is of its
@@ -79,7 +102,7 @@ pub(super) fn key_source(text: &str) -> std::result::Result<KeySource, String> {
     };
     let (fingerprint, path) = bare.split_once('/').ok_or(FORM)?;
     let fingerprint: Fingerprint = fingerprint.parse().map_err(|_| "a fingerprint is 8 hexadecimal digits")?;
-    let path: DerivationPath = path.parse().map_err(|error| format!("no path of keys: {error}"))?;
+    let path: DerivationPath = path.parse().map_err(|_| FORM)?;
     Ok((fingerprint, path))
 }
 

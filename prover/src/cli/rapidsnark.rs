@@ -4,9 +4,11 @@ use super::{
     Global,
     data_dir::DataDir,
     failure::{Exit, Fallible, Result},
-    input::{Form, Input},
+    form::{Form, Misplaced},
+    input::Input,
     output::{Output, Replaces, open_outputs},
 };
+use ark_bn254::Fr;
 use clap::Args;
 use std::{
     ffi::OsString,
@@ -15,6 +17,7 @@ use std::{
     process::ExitCode,
 };
 use taproof::{
+    foreign_key::ForeignKey,
     output_file::Access,
     progress::Silent,
     prove::{Blinding, prove_foreign},
@@ -23,6 +26,7 @@ use taproof_circuits::iden3::{
     json::{ProofJson, PublicJson},
     read_wtns,
 };
+use zeroize::Zeroizing;
 
 /// Proves a witness of any circom circuit, with the arguments, the files and the silence of rapidsnark's `prover`.
 ///
@@ -69,10 +73,10 @@ impl Rapidsnark {
         let (access, replaces) = (Access::Public, Replaces::Unknown);
         let outputs = outputs.map(|(path, format)| Output { path, access, format, replaces });
         let mut outputs = open_outputs(dir, &outputs, &[&self.key, &self.witness])?.into_iter();
-        let key = Input::open(&self.key)?.key()?;
-        let mut witness = Input::open(&self.witness)?;
-        witness.expect(Form::Witness)?;
-        let witness = witness.decode(|reader| read_wtns(reader))?;
+        let (key, witness) = read(&self.key, &self.witness).map_err(|failure| {
+            let is_misplaced = failure.cause::<Misplaced>().is_some();
+            if is_misplaced { failure.advise(ORDER) } else { failure }
+        })?;
         let proven = prove_foreign(&key, &witness, &Blinding::fresh(), &Silent).or_exit(Exit::Refuted)?;
         let proof = serde_json::to_string(&ProofJson::from(proven.proof()).without_curve())?;
         let public = serde_json::to_string(&PublicJson::new(proven.public_inputs()))?;
@@ -84,6 +88,17 @@ impl Rapidsnark {
         });
         written.into_iter().collect()
     }
+}
+
+/// The order of the arguments, for who has it wrong.
+const ORDER: &str =
+    "the arguments are the key, the witness, the proof to write and the public inputs to write, in this order";
+
+fn read(key: &Path, witness: &Path) -> Result<(ForeignKey, Zeroizing<Vec<Fr>>)> {
+    let key = Input::open(key)?.key()?;
+    let mut witness = Input::open(witness)?;
+    witness.expect(Form::Witness)?;
+    Ok((key, witness.decode(|reader| read_wtns(reader))?))
 }
 
 /// Runs rapidsnark's command line if the program is called by the name of rapidsnark's program.

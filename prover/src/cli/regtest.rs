@@ -5,9 +5,10 @@ use super::{
     coins::{Use, explain, spend},
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    input::read_transactions,
     node_options::open_embedded,
     session::{Session, Source},
-    tx::owner,
+    values::{owner, script},
     wallet::WalletOptions,
 };
 use bitcoin::{Amount, Network, ScriptBuf, Transaction, TxOut, XOnlyPublicKey};
@@ -15,9 +16,9 @@ use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use taproof::{
     anchor::{FeeRate, Funding, pay},
-    artefact::transactions::TransactionFile,
     bridge::deposit::deposit_outputs,
     coins::{Purpose, own_coins},
+    network_name::network_name,
     node::{EmbeddedNode, Node},
     wallet::PosterKey,
 };
@@ -70,10 +71,6 @@ enum Action {
     },
 }
 
-fn script(text: &str) -> std::result::Result<ScriptBuf, String> {
-    ScriptBuf::from_hex(text).map_err(|error| error.to_string())
-}
-
 impl Regtest {
     pub(crate) fn run(self, global: &Global) -> Result {
         match self.action {
@@ -103,7 +100,8 @@ impl Regtest {
 fn poster(wallet: &WalletOptions, global: &Global) -> Result<PosterKey> {
     let wallet = wallet.open(global)?;
     if wallet.network() != Network::Regtest {
-        let failure = Failure::new(Exit::Input, format!("the embedded chain is regtest, not {}", wallet.network()));
+        let failure =
+            Failure::new(Exit::Input, format!("the embedded chain is regtest, not {}", network_name(wallet.network())));
         return Err(failure.advise("name a bitcoind of that network with --node, and mine or deposit there"));
     }
     Ok(wallet.poster_key(0)?)
@@ -118,7 +116,7 @@ fn open(dir: &DataDir, poster: &PosterKey) -> Result<EmbeddedNode> {
 }
 
 fn listed(path: &std::path::Path, refund: XOnlyPublicKey) -> Result<Vec<Deposit>> {
-    let file = TransactionFile::read(path).or_exit_while(Exit::Input, path.display().to_string())?;
+    let file = read_transactions(path)?;
     let deposit = |record: &taproof_verifier::record::DepositRecord| Deposit {
         amount_sat: record.amount_sat,
         owner: record.owner,

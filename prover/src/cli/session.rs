@@ -5,7 +5,8 @@ use super::{
     Global,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
-    input::{read_file, read_text},
+    form::or_misplaced,
+    input::{read_file, read_json},
 };
 use bitcoin::ScriptBuf;
 use std::path::Path;
@@ -104,8 +105,9 @@ impl Session {
     pub(crate) fn read(dir: DataDir, params: &Path, program: &Path) -> Result<Self> {
         let params = read_params(params)?;
         let doing = program.display().to_string();
-        let bytes = read_file(program, PROGRAM_LENGTH_MAX)?;
-        let program = Program::from_bytes(&bytes).or_exit_while(Exit::Input, doing)?;
+        let read = read_file(program, PROGRAM_LENGTH_MAX)
+            .and_then(|bytes| Program::from_bytes(&bytes).or_exit_while(Exit::Input, doing));
+        let program = read.map_err(|failure| or_misplaced(failure, program, "a rollup's program.bin"))?;
         if program.id() != params.program_id {
             let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
             return Err(Failure::new(Exit::Input, message).advise("restore program.bin from where params.json is from"));
@@ -195,11 +197,11 @@ pub(crate) fn has_start(params: &Params, source: &Source) -> Result<Option<bool>
 
 /// Reads the parameters of a rollup.
 pub(crate) fn read_params(path: &Path) -> Result<Params> {
-    let text = read_text(path).map_err(|failure| {
+    let params = read_json(path).map_err(|failure| {
         let advice = "make a rollup with `taproof setup`, join one with `taproof join`, or name its --dir";
         if path.exists() { failure } else { failure.advise(advice) }
-    })?;
-    serde_json::from_str(&text).or_exit_while(Exit::Input, path.display().to_string())
+    });
+    params.map_err(|failure| or_misplaced(failure, path, "a rollup's params.json"))
 }
 
 /// Gives an error of following its exit code.

@@ -3,9 +3,10 @@
 use super::{
     Global,
     console::Bar,
-    data_dir::expect_absent,
+    data_dir::expect_none,
     failure::{Exit, Failure, Fallible, Result},
     session::{NodeOptions, Source, ledger_failure},
+    values::digits,
     wallet::WalletOptions,
 };
 use bitcoin::{Network, NetworkKind, ScriptBuf};
@@ -18,6 +19,7 @@ use taproof::{
     key_file::KeyFileError,
     key_ring::{self, KeyRing, KeyRingError},
     ledger::Ledger,
+    network_name::network_name,
     output_file::{Access, write_file},
     setup::{Randomness, SetupError, SetupOptions},
     wallet::{Wallet, WalletError},
@@ -76,7 +78,7 @@ pub(crate) struct Setup {
     #[arg(long, default_value_t = 6, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..=2016))]
     final_depth: u32,
     /// Makes the keys from this seed, 64 hexadecimal digits, instead of the system's randomness: for tests.
-    #[arg(long, value_parser = seed, value_name = "HEX")]
+    #[arg(long, value_parser = digits::<32>, value_name = "HEX")]
     seed: Option<[u8; 32]>,
     /// Makes keys outside test networks, too, though their maker could forge proofs.
     #[arg(long)]
@@ -141,22 +143,17 @@ impl BridgeOptions {
         deadlines.check(network).or_exit(Exit::Input)?;
         let kind = NetworkKind::from(network);
         if let Some(key) = self.keys.iter().find(|key| key.network().is_some_and(|network| network != kind)) {
-            return Err(Failure::new(Exit::Input, format!("{key} is for another network than {network}")));
+            return Err(Failure::new(
+                Exit::Input,
+                format!("{key} is for another network than {}", network_name(network)),
+            ));
         }
         Bridge::new(threshold, keys, self.refund_delay, self.deposit_min).or_exit(Exit::Input)
     }
 }
 
 fn magic(text: &str) -> std::result::Result<Magic, String> {
-    let mut bytes = [0; 4];
-    hex::decode_to_slice(text, &mut bytes).map_err(|error| error.to_string())?;
-    Ok(Magic(bytes))
-}
-
-fn seed(text: &str) -> std::result::Result<[u8; 32], String> {
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    digits(text).map(Magic)
 }
 
 #[derive(Serialize)]
@@ -176,7 +173,7 @@ struct Report {
 impl Setup {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
-        [dir.params(), dir.program(), dir.ledger()].iter().try_for_each(|path| expect_absent(path))?;
+        expect_none(&[dir.params(), dir.program(), dir.ledger()])?;
         let network = self.wallet.network(global)?.unwrap_or(Network::Regtest);
         let bridge = self.bridge.bridge(network, || self.wallet.open(global), self.final_depth)?;
         // Nothing is mined here, so no wallet is needed for the rewards of the embedded chain.
@@ -237,8 +234,9 @@ impl Setup {
         };
         global.console().report(&report, |report| {
             format!(
-                "rollup {} on {network}, starting after block {}\nprogram {}\nkeys    {}\nbridge  {}",
+                "rollup {} on {}, starting after block {}\nprogram {}\nkeys    {}\nbridge  {}",
                 report.chain_id,
+                network_name(network),
                 report.start,
                 report.program_id,
                 report.circuits.join(", "),

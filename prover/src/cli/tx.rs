@@ -8,8 +8,10 @@ use super::{
     batch::FEE_MIN_SAT,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    input::read_transactions,
     output::{Output, Replaces, open_output},
     session::{ledger_failure, read_params},
+    values::{address, cell, of_network, owner},
     wallet::{KeyNumber, WalletOptions},
 };
 use bitcoin::{Address, Network, address::NetworkUnchecked};
@@ -76,7 +78,7 @@ enum BodyArgs {
         #[command(flatten)]
         carrier: Box<exit::Carrier>,
         /// A native segwit or taproot address.
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_parser = address, value_name = "ADDRESS")]
         address: Address<NetworkUnchecked>,
     },
     /// Pays to an address on Bitcoin.
@@ -84,7 +86,7 @@ enum BodyArgs {
         #[command(flatten)]
         payment: PaymentArgs,
         /// A native segwit or taproot address.
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_parser = address, value_name = "ADDRESS")]
         address: Address<NetworkUnchecked>,
     },
 }
@@ -121,19 +123,6 @@ struct PaymentArgs {
     /// Adds the transaction to this file instead of printing it.
     #[arg(long, value_name = "FILE")]
     add_to: Option<PathBuf>,
-}
-
-/// Parses a cell's index.
-pub(crate) fn cell(text: &str) -> std::result::Result<CellIndex, String> {
-    let index = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
-    CellIndex::new(index).ok_or_else(|| "a cell's index is below 2^30".to_owned())
-}
-
-/// Parses an owner's key.
-pub(crate) fn owner(text: &str) -> std::result::Result<PublicKey, String> {
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).map_err(|error| error.to_string())?;
-    PublicKey::from_bytes(&bytes).map_err(|error| error.to_string())
 }
 
 impl TxCommand {
@@ -291,7 +280,7 @@ impl BodyArgs {
                         Failure::new(Exit::Input, message).advise("withdraw more, or pay it to somebody on the rollup")
                     );
                 }
-                let address = address.clone().require_network(network).or_exit(Exit::Input)?;
+                let address = of_network(address, network)?;
                 let destination = Destination::from_script_pubkey(&address.script_pubkey()).ok_or_else(|| {
                     let failure =
                         Failure::new(Exit::Input, format!("{address} is no witness program of version 0 or 1"));
@@ -316,7 +305,7 @@ impl Addition {
         let (format, replaces) = ("transactions", Replaces::WhatWasRead);
         let output = open_output(dir, Output { path, access: Access::Public, format, replaces }, &[])?;
         let TransactionFile { deposits, transactions } =
-            if path.exists() { TransactionFile::read(path).or_exit(Exit::Input)? } else { TransactionFile::default() };
+            if path.exists() { read_transactions(path)? } else { TransactionFile::default() };
         // A malformed entry would be lost by writing the file again.
         let transactions = transactions.into_iter().collect::<std::result::Result<_, _>>().or_exit(Exit::Input)?;
         Ok(Self { path: path.to_owned(), output, deposits, transactions })

@@ -4,6 +4,8 @@ use super::{
     Global,
     coins::Coins,
     failure::{Exit, Failure, Fallible, Result},
+    form::or_misplaced,
+    input::InputError,
     output::expect_folder_of,
     session::read_params,
 };
@@ -17,7 +19,10 @@ use std::{
     io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
 };
-use taproof::wallet::{Phrase, Wallet, WalletError, WordsFile};
+use taproof::{
+    network_name::network_name,
+    wallet::{Phrase, Wallet, WalletError, WordsFile},
+};
 use taproof_circuits::schnorr::SecretKey;
 use zeroize::Zeroizing;
 
@@ -136,8 +141,9 @@ impl KeyFile {
             return Ok(words.clone());
         }
         let path = self.path(global);
-        let file = WordsFile::read(&path).or_exit(Exit::Input).map_err(|failure| {
-            if path.exists() { failure } else { failure.advise("make a wallet with `taproof wallet new`") }
+        let file = WordsFile::read(&path).or_exit(Exit::Input).map_err(|failure| match path.exists() {
+            true => or_misplaced(failure, &path, "a wallet"),
+            false => failure.advise("make a wallet with `taproof wallet new`"),
         })?;
         let words = match file {
             WordsFile::Plain(words) => words,
@@ -153,9 +159,11 @@ impl KeyFile {
     fn password(&self, path: &Path, prompts: &[&str]) -> Result<Zeroizing<String>> {
         if let Some(file) = &self.wallet_password_file {
             let doing = || file.display().to_string();
-            let mut text = Zeroizing::new(String::new());
+            let mut bytes = Zeroizing::new(Vec::with_capacity(PASSWORD_BYTES_MAX as usize + 1));
             let opened = File::open(file).or_exit_while(Exit::Input, doing())?;
-            opened.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).or_exit_while(Exit::Input, doing())?;
+            opened.take(PASSWORD_BYTES_MAX).read_to_end(&mut bytes).or_exit_while(Exit::Input, doing())?;
+            let text = std::str::from_utf8(&bytes).map_err(|_| InputError::NoText);
+            let text = text.or_exit_while(Exit::Input, doing())?;
             let first = text.lines().next().filter(|line| !line.is_empty()).ok_or_else(|| {
                 let failure =
                     Failure::new(Exit::Input, format!("the password is empty: {} has none in its first line", doing()));
@@ -205,7 +213,10 @@ impl WalletOptions {
         let rollup = read_params(&path)?.network;
         match self.network {
             Some(named) if named != rollup => {
-                let failure = Failure::new(Exit::Input, format!("the rollup lives on {rollup}, not on {named}"));
+                let failure = Failure::new(
+                    Exit::Input,
+                    format!("the rollup lives on {}, not on {}", network_name(rollup), network_name(named)),
+                );
                 Err(failure.advise("leave out --network, or name another rollup's --dir"))
             }
             _ => Ok(Some(rollup)),
@@ -243,7 +254,7 @@ struct WalletReport {
 
 impl fmt::Display for KeysReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "network         {}", self.network)?;
+        writeln!(f, "network         {}", network_name(self.network))?;
         writeln!(f, "poster address  {}", self.poster_address)?;
         write!(f, "poster key      {}", self.poster_key)?;
         self.owners.iter().try_for_each(|key| write!(f, "\nowner {}/{:<6} {}", key.account, key.index, key.owner))

@@ -1,6 +1,7 @@
 //! How a node fails, and what kind of failure that is.
 
 use super::http::HttpError;
+use crate::network_name::network_name;
 use bitcoin::{BlockHash, Network, Txid};
 use std::{fmt, io, path::PathBuf, time::Duration};
 
@@ -67,7 +68,7 @@ pub enum NodeError {
         source: io::Error,
     },
     /// Nobody answers.
-    #[error("the node at {url} does not answer: {reason}")]
+    #[error("{url} does not answer: {reason}")]
     Unreachable {
         /// The node's address.
         url: String,
@@ -75,7 +76,7 @@ pub enum NodeError {
         reason: String,
     },
     /// The answer does not come in time.
-    #[error("the node at {url} does not answer within {seconds} s")]
+    #[error("{url} does not answer within {seconds} s")]
     Timeout {
         /// The node's address.
         url: String,
@@ -105,7 +106,7 @@ pub enum NodeError {
         method: &'static str,
     },
     /// The node answers by an HTTP status instead of JSON.
-    #[error("the node at {url} answers with HTTP status {status}{}", after(*.retry_after))]
+    #[error("{url} answers with HTTP status {status}{}", after(*.retry_after))]
     Http {
         /// The node's address.
         url: String,
@@ -143,7 +144,7 @@ pub enum NodeError {
         reason: String,
     },
     /// The node follows another network.
-    #[error("the node follows {found}, not {expected}")]
+    #[error("the node follows {found}, not {}", network_name(*.expected))]
     Network {
         /// The network that was asked for.
         expected: Network,

@@ -10,6 +10,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use super::NodeError;
 use rustls::RootCertStore;
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -26,6 +27,16 @@ pub(super) struct HttpClient {
     address: Address,
     connector: Connector,
     idle: Mutex<Option<BufReader<Stream>>>,
+}
+
+/// Says whether a text is an address of a server: `http://host:port/path` or `https://host`, without user and password.
+///
+/// # Errors
+/// [`NodeError::Url`].
+pub fn check_address(url: &str) -> Result<(), NodeError> {
+    // A password inside the address would end up in error messages.
+    let shown = url.rsplit('@').next().unwrap_or_default();
+    Address::parse(url).map(drop).ok_or_else(|| NodeError::Url(shown.to_owned()))
 }
 
 /// The parts of `http://host:port/path`.

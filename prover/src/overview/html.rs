@@ -1,6 +1,7 @@
 //! The overview as a page.
 
 use super::{AnchorRow, Overview};
+use crate::network_name::network_name;
 use std::fmt::{self, Display, Write};
 
 const STYLE: &str = "\
@@ -100,7 +101,8 @@ pub(super) fn page(overview: &Overview) -> String {
 }
 
 fn write_page(overview: &Overview, page: &mut String) -> fmt::Result {
-    let Overview { network, chain_id, height, block, .. } = overview;
+    let Overview { chain_id, height, block, .. } = overview;
+    let network = network_name(overview.network);
     write!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\

@@ -132,7 +132,7 @@ impl WordsFile {
         }
         let words = std::str::from_utf8(&bytes);
         Ok(Self::Plain(Phrase::parse(
-            words.map_err(|error| io_error(io::Error::new(io::ErrorKind::InvalidData, error)))?,
+            words.map_err(|_| io_error(io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8")))?,
         )?))
     }
 

@@ -5,8 +5,10 @@ use crate::cli::{
     coins::{Use, explain, spend},
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
+    input::read_artefact,
     output::{Output, Replaces, open_output, write},
     session::{NodeOptions, Session, Source},
+    values,
     wallet::WalletOptions,
 };
 use bitcoin::{Amount, OutPoint, TxOut};
@@ -15,7 +17,6 @@ use serde::Serialize;
 use std::path::PathBuf;
 use taproof::{
     anchor::{self, AnchorRequest, FeeRate, Funding},
-    artefact,
     batch::ProvenBatch,
     coins::{Purpose, own_coins},
     node::publish,
@@ -54,9 +55,8 @@ pub(crate) struct Build {
 
 fn coin(text: &str) -> std::result::Result<(OutPoint, Amount), String> {
     let (outpoint, value) = text.rsplit_once(':').ok_or("a coin is TXID:VOUT:SAT")?;
-    let outpoint = outpoint.parse().map_err(|error: bitcoin::transaction::ParseOutPointError| error.to_string())?;
-    let value = value.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
-    Ok((outpoint, Amount::from_sat(value)))
+    let value = value.parse().map_err(|_| "a coin is TXID:VOUT:SAT, and SAT what it is worth, in satoshi")?;
+    Ok((values::outpoint(outpoint)?, Amount::from_sat(value)))
 }
 
 #[derive(Serialize)]
@@ -74,7 +74,7 @@ struct Report {
 impl Build {
     pub(crate) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
-        let proven: ProvenBatch = artefact::read(&self.proofs).or_exit(Exit::Input)?;
+        let proven: ProvenBatch = read_artefact(&self.proofs)?;
         let wallet = self.wallet.open(global)?;
         let poster = wallet.poster_key(0)?;
         let mut source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;

@@ -1,5 +1,6 @@
 //! Whose coins pay for anchors where another wallet holds them: a key, or the descriptor that the wallet shows.
 
+use crate::cli::values::bitcoin_key;
 use bitcoin::{XOnlyPublicKey, bip32::KeySource, key::Secp256k1};
 use miniscript::{Descriptor, DescriptorPublicKey};
 use std::str::FromStr;
@@ -16,8 +17,11 @@ impl FromStr for WatchOnly {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(key) = text.parse() {
-            return Ok(Self { key, origin: None });
+        if text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return bitcoin_key(text).map(|key| Self { key, origin: None });
+        }
+        if !text.contains('(') {
+            return Err("neither a key of 64 hexadecimal digits nor a descriptor, tr(KEY)".to_owned());
         }
         let descriptor: Descriptor<DescriptorPublicKey> = text
             .parse()
@@ -61,7 +65,8 @@ mod tests {
             (format!("tr([73c5da0a/86h/0h/0h]{ACCOUNT}/0/*)"), "many addresses"),
             (format!("wpkh({ACCOUNT}/0/0)"), "only tr(KEY)"),
             (format!("tr({KEY},pk({KEY}))"), "without scripts"),
-            (KEY[1..].to_owned(), "neither"),
+            (KEY[1..].to_owned(), "there are 63"),
+            (ACCOUNT.to_owned(), "neither"),
         ] {
             let error = text.parse::<WatchOnly>().expect_err(&text);
             assert!(error.contains(reason), "{error}");

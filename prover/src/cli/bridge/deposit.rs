@@ -1,8 +1,9 @@
 //! `taproof bridge deposit`.
 
 use super::{
-    super::tx::owner, Exit, Fallible, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session,
-    WalletOptions, XOnlyPublicKey, open_psbt, write_psbt,
+    super::values::{bitcoin_key, owner},
+    Exit, Fallible, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session, WalletOptions,
+    XOnlyPublicKey, open_psbt, write_psbt,
 };
 use crate::cli::coins::{Use, explain, send_kept, spend};
 use bitcoin::OutPoint;
@@ -33,7 +34,7 @@ pub(super) struct Deposit {
     #[arg(long, value_name = "SAT")]
     amount: u64,
     /// The key that takes the deposit back if nobody credits it; the wallet's first refund key if not given.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_parser = bitcoin_key, value_name = "KEY")]
     refund: Option<XOnlyPublicKey>,
     /// Writes a PSBT with the deposit's two outputs and no input, for another wallet to add its coins to.
     ///

@@ -1,7 +1,7 @@
 //! What a deposit or a payout is paid with: the poster's coins, and a rate of fees.
 
 use super::{Exit, Global, Result, Source};
-use crate::cli::failure::Failure;
+use crate::cli::{failure::Failure, values::outpoint};
 use bitcoin::OutPoint;
 use clap::Args;
 use std::{
@@ -21,7 +21,7 @@ use taproof::{
 pub(in crate::cli) struct FundingOptions {
     /// A coin of the poster's taproot address to pay with; without any, the node looks for them, which may take minutes. Those that
     /// wait for another transaction are left alone.
-    #[arg(long = "coin", value_name = "TXID:VOUT")]
+    #[arg(long = "coin", value_parser = outpoint, value_name = "TXID:VOUT")]
     pub(super) coins: Vec<OutPoint>,
 }
 

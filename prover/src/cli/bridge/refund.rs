@@ -4,6 +4,7 @@ use super::{Exit, Fallible, FeeOptions, Global, NodeOptions, Result, Session, So
 use crate::cli::{
     failure::Failure,
     session::{has_start, read_params},
+    values::{address, of_network, outpoint, txid},
 };
 use bitcoin::{Address, OutPoint, Txid, address::NetworkUnchecked};
 use clap::Args;
@@ -34,7 +35,7 @@ pub(super) struct Refund {
     #[arg(long, default_value_t = 0, value_name = "N")]
     index: u32,
     /// Where the money goes.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_parser = address, value_name = "ADDRESS")]
     to: Address<NetworkUnchecked>,
     #[command(flatten)]
     fees: FeeOptions,
@@ -58,14 +59,8 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text.contains(':') {
-            true => text
-                .parse()
-                .map(Self::Output)
-                .map_err(|error: bitcoin::blockdata::transaction::ParseOutPointError| error.to_string()),
-            false => text
-                .parse()
-                .map(Self::Transaction)
-                .map_err(|_| "a transaction is named by 64 hexadecimal digits".to_owned()),
+            true => outpoint(text).map(Self::Output),
+            false => txid(text).map(Self::Transaction),
         }
     }
 }
@@ -76,7 +71,7 @@ impl Refund {
         let params = read_params(&dir.params())?;
         let wallet = self.wallet.open(global)?;
         let key = wallet.refund_key(self.index).or_exit(Exit::Input)?;
-        let to = self.to.clone().require_network(params.network).or_exit(Exit::Input)?;
+        let to = of_network(&self.to, params.network)?;
         let reward_to = wallet.poster_key(0)?.script_pubkey();
         let mut source = self.node.open(&dir, params.network, reward_to)?;
         let outpoint = find(self.output, &source, &params, &key)?;

@@ -8,6 +8,7 @@ use crate::cli::{
     console::Console,
     failure::Failure,
     output::{Output, Replaces, open_output, write},
+    psbt::{no_transaction, transaction_of},
 };
 use bitcoin::{OutPoint, Psbt, Transaction, consensus::encode};
 use clap::Args;
@@ -25,6 +26,7 @@ use taproof::{
     },
     node::{Acceptance, Unspent},
     output_file::Access,
+    psbt_file::{self, PsbtFileError},
 };
 
 /// What is checked, and from where.
@@ -202,11 +204,16 @@ impl Combine {
     }
 }
 
-/// The transaction of a file: in hexadecimal, or a PSBT whose every input is finished.
-fn transaction_of(path: &Path) -> Result<Transaction> {
-    let Ok(psbt) = read_psbt(path) else {
-        let text = String::from_utf8(read_file(path)?).or_exit_while(Exit::Input, path.display().to_string())?;
-        return encode::deserialize_hex(text.trim()).or_exit_while(Exit::Input, path.display().to_string());
+/// The transaction of a file, or of a PSBT whose every input is finished.
+fn finished(path: &Path) -> Result<Transaction> {
+    let bytes = read_file(path)?;
+    if let Some(transaction) = transaction_of(&bytes) {
+        return Ok(transaction);
+    }
+    let psbt = match psbt_file::parse(&bytes) {
+        Ok(psbt) => psbt,
+        Err(PsbtFileError::NotAPsbt) => return Err(no_transaction(path)),
+        Err(error) => return Err(error).or_exit_while(Exit::Input, path.display().to_string()),
     };
     let is_finished =
         |input: &bitcoin::psbt::Input| input.final_script_witness.is_some() || input.final_script_sig.is_some();
@@ -234,7 +241,7 @@ pub(super) struct Send {
 impl Send {
     pub(super) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
-        let transaction = transaction_of(&self.file)?;
+        let transaction = finished(&self.file)?;
         // Where the chain is the embedded one, the block that is mined pays the wallet.
         let reward_to = match self.node.is_embedded()?.then(|| self.wallet.open(global)) {
             Some(Ok(wallet)) => wallet.poster_key(0)?.script_pubkey(),

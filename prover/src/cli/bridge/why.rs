@@ -1,8 +1,8 @@
 //! `taproof bridge why`.
 
-use super::{Exit, Global, NodeOptions, Result, Session, Source, WalletOptions, XOnlyPublicKey, look_on, read_file};
-use crate::cli::{failure::Failure, session::read_params};
-use bitcoin::{Address, OutPoint, Transaction, Txid, consensus::encode};
+use super::{Exit, Global, NodeOptions, Result, Session, Source, WalletOptions, XOnlyPublicKey, look_on};
+use crate::cli::{failure::Failure, psbt::read_transaction, session::read_params, values::bitcoin_key};
+use bitcoin::{Address, OutPoint, Txid};
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::Path};
@@ -13,7 +13,6 @@ use taproof::{
     },
     chain_store::FinalEvent,
     node::Found,
-    psbt_file,
 };
 use taproof_verifier::{follow::Params, headers::BlockId};
 
@@ -31,7 +30,7 @@ pub(super) struct Why {
     #[arg(value_name = "TXID|FILE")]
     transaction: String,
     /// A refund key, to know payments to its deposit address; the wallet's if none is given.
-    #[arg(long = "refund", value_name = "KEY")]
+    #[arg(long = "refund", value_parser = bitcoin_key, value_name = "KEY")]
     refunds: Vec<XOnlyPublicKey>,
     #[command(flatten)]
     wallet: WalletOptions,
@@ -148,17 +147,6 @@ impl Why {
         let Ok(wallet) = self.wallet.open(global) else { return Vec::new() };
         (0..REFUND_KEYS).filter_map(|index| Some(wallet.refund_key(index).ok()?.public())).collect()
     }
-}
-
-/// A transaction from a file: a PSBT in any form, or the transaction in hexadecimal or as bytes.
-fn read_transaction(path: &Path) -> Result<Transaction> {
-    let bytes = read_file(path).map_err(|failure| failure.advise("name a transaction by its 64 digits, or a file"))?;
-    let text = str::from_utf8(&bytes).ok().map(str::trim);
-    let found = text
-        .and_then(|text| encode::deserialize_hex(text).ok())
-        .or_else(|| encode::deserialize(&bytes).ok())
-        .or_else(|| psbt_file::parse(&bytes).ok().map(|psbt| psbt.unsigned_tx));
-    found.ok_or_else(|| Failure::new(Exit::Input, format!("{} is neither a transaction nor a PSBT", path.display())))
 }
 
 /// The transaction, from the node's own knowledge or else block by block down to the rollup's start.

@@ -14,6 +14,7 @@ use std::path::Path;
 use taproof::{
     anchor::{AnchorArtefact, TransactionFigures},
     bridge::link::Binding,
+    network_name::network_name,
     psbt_file::{self, PsbtFileError},
     regtest::ChainFile,
 };
@@ -71,7 +72,7 @@ pub(super) fn anchor(anchor: &AnchorArtefact) -> Result<Finding> {
         format!("{}, {} vB, fee {} sat", figures.txid, figures.vsize_vb, figures.fee_sat)
     };
     let lines = vec![
-        ("network", anchor.network().to_string()),
+        ("network", network_name(anchor.network()).to_owned()),
         ("batch", announcement.batch.to_string()),
         ("root after", element_text(&announcement.root_after)),
         ("poster", anchor.poster().to_string()),

@@ -15,6 +15,7 @@ use taproof::{
     kept_proofs::KeptProof,
     key_file::KeyFile,
     light::CheckpointFile,
+    network_name::network_name,
     proving_key::Circuit,
     state_proof::StateProof,
 };
@@ -187,7 +188,7 @@ pub(super) fn key(path: &Path) -> Result<Finding> {
 /// The parameters of a rollup.
 pub(super) fn params(params: &Params) -> Result<Finding> {
     let lines = vec![
-        ("network", params.network.to_string()),
+        ("network", network_name(params.network).to_owned()),
         ("chain id", params.chain_id.0.to_string()),
         ("genesis depth", params.genesis_depth.levels().to_string()),
         ("bridge", format!("{} of {} keys", params.bridge.threshold(), params.bridge.keys().len())),

@@ -15,6 +15,7 @@ use taproof::{
     chain_store::{ChainStore, ChainStoreError, View},
     coins::{Busy, CoinStore, CoinStoreError, Reservation},
     ledger::{Ledger, LedgerError},
+    network_name::network_name,
 };
 use taproof_verifier::cell::Cell;
 
@@ -119,7 +120,7 @@ fn anchoring(store: &Store) -> Result<Finding> {
     });
     let mut lines = vec![
         ("chain id", identity.chain_id().0.to_string()),
-        ("network", poster.network().to_string()),
+        ("network", network_name(poster.network()).to_owned()),
         ("poster", poster.public().to_string()),
         ("batches", format!("{} with {open} that are not final yet", jobs.len())),
     ];

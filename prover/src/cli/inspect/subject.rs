@@ -1,5 +1,6 @@
 //! The file that is looked at, be it on the disk or a pipe.
 
+use super::Start;
 use crate::cli::{
     failure::{Exit, Failure, Fallible, Result},
     input::ReadSeek,
@@ -16,6 +17,23 @@ const LENGTH_MAX: u64 = 512 << 20;
 /// How much of a file tells its format, if it has magic bytes.
 const START_LENGTH: u64 = 16;
 
+/// The longest file that is no text and has no magic bytes: a program, of as many circuits as two bytes count.
+const UNMARKED_LENGTH_MAX: u64 = 1 << 25;
+
+fn read(reader: &mut impl Read, length: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    reader.take(length).read_to_end(&mut bytes).map(|_| bytes)
+}
+
+/// The most that a pipe may hold that begins like this; none if it is of a format that is opened in place.
+fn length_max(start: &[u8]) -> Option<u64> {
+    match Start::of(start) {
+        Some(Start::Chain | Start::Key | Start::Store) => None,
+        None if start.iter().any(|byte| *byte < b'\t') => Some(UNMARKED_LENGTH_MAX),
+        _ => Some(LENGTH_MAX),
+    }
+}
+
 /// A file that is looked at.
 pub(super) struct Subject {
     path: PathBuf,
@@ -25,28 +43,35 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Opens a file, a pipe, or standard input.
+    /// Opens a file, a pipe, or standard input. What can be read but once is read no longer than what it begins as can be.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let doing = || path.display().to_string();
-        let read = |reader: &mut dyn Read, length: u64| {
-            let mut bytes = Zeroizing::new(Vec::new());
-            reader.take(length).read_to_end(&mut bytes).map(|_| bytes)
-        };
-        let (start, piped) = if path == Path::new("-") {
-            (None, Some(read(&mut io::stdin().lock(), LENGTH_MAX + 1).or_exit_while(Exit::Input, "standard input")?))
-        } else {
-            let mut file = File::open(path).or_exit_while(Exit::Input, doing())?;
-            let is_regular = file.metadata().or_exit_while(Exit::Input, doing())?.is_file();
-            let length = if is_regular { START_LENGTH } else { LENGTH_MAX + 1 };
-            let bytes = read(&mut file, length).or_exit_while(Exit::Input, doing())?;
-            if is_regular { (Some(bytes), None) } else { (None, Some(bytes)) }
-        };
-        if piped.as_ref().is_some_and(|bytes| bytes.len() as u64 > LENGTH_MAX) {
-            return Err(Failure::new(Exit::Input, format!("more than {LENGTH_MAX} bytes from a pipe")));
+        if path == Path::new("-") {
+            return Self::of_stream(path, io::stdin().lock()).map_err(|failure| failure.context("standard input"));
         }
-        let first = |bytes: &Zeroizing<Vec<u8>>| Zeroizing::new(bytes.iter().copied().take(16).collect::<Vec<u8>>());
-        let start = start.or_else(|| piped.as_ref().map(first)).unwrap_or_default();
-        Ok(Self { path: path.to_owned(), start, piped })
+        let mut file = File::open(path).or_exit_while(Exit::Input, doing())?;
+        if !file.metadata().or_exit_while(Exit::Input, doing())?.is_file() {
+            return Self::of_stream(path, file).map_err(|failure| failure.context(doing()));
+        }
+        let start = read(&mut file, START_LENGTH).or_exit_while(Exit::Input, doing())?;
+        Ok(Self { path: path.to_owned(), start, piped: None })
+    }
+
+    fn of_stream(path: &Path, mut stream: impl Read) -> Result<Self> {
+        let start = read(&mut stream, START_LENGTH).or_exit(Exit::Input)?;
+        let piped = match length_max(&start) {
+            // Nothing is done with the contents.
+            None => start.clone(),
+            Some(length_max) => {
+                let bytes = read(&mut start.as_slice().chain(stream), length_max + 1).or_exit(Exit::Input)?;
+                if bytes.len() as u64 > length_max {
+                    let message = format!("it goes on after {length_max} bytes, the most of what begins like this");
+                    return Err(Failure::new(Exit::Input, message));
+                }
+                bytes
+            }
+        };
+        Ok(Self { path: path.to_owned(), start, piped: Some(piped) })
     }
 
     /// The first bytes.
@@ -113,4 +138,22 @@ pub(super) fn is_private(path: &Path) -> io::Result<bool> {
 #[cfg(not(unix))]
 pub(super) fn is_private(_: &Path) -> io::Result<bool> {
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_bound_what_is_read_of_a_pipe() {
+        let endless = |start: &'static [u8]| Subject::of_stream(Path::new("-"), start.chain(io::repeat(0)));
+        let failure = endless(b"").err().expect("zeros without end are of no format");
+        assert!(failure.message().contains("goes on after 33554432 bytes"), "{}", failure.message());
+        for in_place in [&b"taproofk"[..], b"redb", &bitcoin::Network::Regtest.magic().to_bytes()] {
+            let subject = Subject::of_stream(Path::new("-"), Cursor::new(in_place.to_vec()).chain(io::repeat(0)));
+            assert!(subject.expect("the rest is not read").named().is_err());
+        }
+        let whole = Subject::of_stream(Path::new("-"), &b"abandon abandon and so on"[..]).expect("it is short");
+        assert_eq!(whole.bytes().expect("it is in memory").as_slice(), b"abandon abandon and so on");
+    }
 }

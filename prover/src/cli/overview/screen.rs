@@ -2,7 +2,10 @@
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::fmt;
-use taproof::overview::{AnchorRow, ExitRow, Overview};
+use taproof::{
+    network_name::network_name,
+    overview::{AnchorRow, ExitRow, Overview},
+};
 
 /// The most anchors that are listed.
 const ANCHORS_LISTED_MAX: usize = 12;
@@ -46,7 +49,7 @@ impl Screen<'_> {
     fn entries(&self) -> Vec<String> {
         let Self(overview) = self;
         let mut entries = vec![
-            entry("rollup", &format!("{} on {}", overview.chain_id, overview.network)),
+            entry("rollup", &format!("{} on {}", overview.chain_id, network_name(overview.network))),
             entry("height", &overview.height.to_string()),
             entry("block", &overview.block.to_string()),
             entry("root verified", &overview.root_verified),

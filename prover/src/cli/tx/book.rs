@@ -77,6 +77,12 @@ impl Book {
 
     /// The nonce that a payer's next transaction has: after what the ledger has applied and what waits.
     pub(super) fn next_nonce(&self, from: CellIndex) -> Result<u32> {
+        let depth = self.state.depth();
+        if !depth.contains(from) {
+            let (levels, last) = (depth.levels(), (1u64 << (3 * depth.levels())) - 1);
+            let failure = Failure::new(Exit::Input, format!("cell {from} is outside a tree of {levels} levels"));
+            return Err(failure.advise(format!("its cells are 0 to {last}; `taproof account` shows those of a key")));
+        }
         let account = self.account(from).ok_or_else(|| {
             let failure = Failure::new(Exit::Input, format!("cell {from} is no account yet"));
             failure.advise("give --nonce, the number of transactions that the account has sent")

@@ -1,0 +1,231 @@
+//! What the command line says of what it is given: in words of its own, with what is wanted, and with advice that holds.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod scene;
+
+use scene::{Scene, write_small_circuit};
+use std::{
+    fs,
+    io::{self, Write},
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+/// The lines of an error: what went wrong, and what to do.
+fn told(scene: &Scene, exit_code: i32, arguments: &[&str]) -> (String, String) {
+    let output = scene.command(arguments).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}: {text}");
+    let (error, help) = text.split_once("\n  help: ").unwrap_or((&text, ""));
+    (error.trim().trim_start_matches("error: ").to_owned(), help.trim().to_owned())
+}
+
+/// Runs a command whose standard input begins like this and goes on with zeros for as long as somebody reads.
+fn endless(mut command: Command, start: &[u8]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let start = start.to_vec();
+    let writer = thread::spawn(move || {
+        let mut written = start.len();
+        let mut result = stdin.write_all(&start);
+        while result.is_ok() {
+            result = stdin.write_all(&[0; 4096]);
+            written += 4096;
+        }
+        (written, result.expect_err("the loop ends with one").kind())
+    });
+    let output = child.wait_with_output().expect("it ends");
+    let (written, end) = writer.join().expect("nothing panics");
+    assert!(end == io::ErrorKind::BrokenPipe && written < 1 << 20, "{written} bytes were taken: {end}");
+    output
+}
+
+#[test]
+fn the_first_bytes_of_a_pipe_decide_before_the_rest_is_read() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    for (start, arguments, expected) in [
+        (
+            &b"ptau\x01\0\0\0"[..],
+            &["prove", "--zkey", "-", "--witness", "small.wtns"][..],
+            "- is a powers-of-tau file (.ptau), where a .zkey is wanted",
+        ),
+        (b"", &["prove", "--zkey", "-", "--witness", "small.wtns"], "of no format that taproof knows, where a .zkey"),
+        (b"", &["prove", "--zkey", "small.zkey", "--witness", "-"], "where a witness (.wtns) is wanted"),
+        (b"wtns", &["prove", "--key", "-", "--witness", "small.wtns"], "where a key that was made ready"),
+        (b"zkey", &["verify", "--vkey", "-", "--proof", "p", "--public", "i"], "where a verifying key"),
+        (b"", &["verify", "--vkey", "-", "--proof", "p", "--public", "i"], "where a verifying key"),
+        (b"r1cs", &["import-zkey", "-", "--out", "new.key"], "is a circuit (.r1cs), where a .zkey is wanted"),
+        (b"ptau", &["rapidsnark", "-", "small.wtns", "p.json", "i.json"], "where a .zkey is wanted"),
+        (b"taproofk", &["inspect", "-"], "must be opened in place"),
+    ] {
+        let output = endless(scene.command(arguments), start);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_file_in_anothers_place_is_told_with_where_it_belongs() {
+    let scene = Scene::funded();
+    write_small_circuit(&scene);
+    scene.bring_in(0, &[]);
+    scene.report(&["import-zkey", "small.zkey"]);
+    fs::write(scene.path("binary"), [0xff, 0xfe, 0x00, 0x01]).unwrap();
+    fs::write(scene.path("noise"), "no format of ours").unwrap();
+    fs::write(scene.path("nothing"), "").unwrap();
+    let key = "rollup/keys/transfer-d2-n2-v1.key";
+    for (arguments, error, help) in [
+        (
+            &["verify", key][..],
+            "made ready by taproof, where a file of proofs is wanted",
+            "in keys/ of the data directory",
+        ),
+        (
+            &["verify", "small.key"],
+            "where a file of proofs is wanted",
+            "`taproof prove --key small.key --witness FILE`",
+        ),
+        (&["verify", "rollup/ledger.redb"], "is a store of a data directory (redb), where", "--dir"),
+        (&["verify", "rollup/params.json"], "is a rollup's params.json, where", "--dir"),
+        (&["verify", "rollup/batches/0.batch"], "is a batch, where", "`taproof prove rollup/batches/0.batch`"),
+        (&["verify", "nothing"], "nothing is empty, where a file of proofs is wanted", ""),
+        (&["verify", "noise"], "noise is of no format that taproof knows, where a file of proofs is wanted", ""),
+        (&["verify", "rollup"], "rollup is a folder, where a file of proofs is wanted", ""),
+        (
+            &["prove", "rollup/proofs/0.proofs"],
+            "is a file of proofs, where a batch",
+            "`taproof verify rollup/proofs/0.proofs`",
+        ),
+        (&["verify-account", "small.wtns"], "is a witness (.wtns), where a state proof", "--witness small.wtns`"),
+        (&["batch", "small.wtns"], "is a witness (.wtns), where a file of transactions is wanted", "taproof prove"),
+        (&["batch", "rollup/params.json"], "is a rollup's params.json, where a file of transactions", "--dir"),
+        (&["batch", "binary"], "binary: it is no text in UTF-8", ""),
+        (&["tx", "transfer", "--to", "1", "--amount", "1", "--add-to", "binary"], "binary", ""),
+        (&["join", "binary", "binary", "--dir", "new"], "binary: it is no text in UTF-8", ""),
+        (&["join", "noise", "noise", "--dir", "new"], "noise: it is no JSON, or not whole: see line 1, column 2", ""),
+        (&["join", "none", "none", "--dir", "new"], "none: ", "name params.json and program.bin, in this order"),
+        (
+            &["join", "rollup/program.bin", "rollup/params.json", "--dir", "new"],
+            "is a rollup's program.bin, where a rollup's params.json is wanted",
+            "in this order",
+        ),
+        (
+            &["import-block", "small.zkey"],
+            "is a .zkey, where a Bitcoin block is wanted",
+            "taproof import-zkey small.zkey",
+        ),
+        (
+            &["import-zkey", "small.wtns", "--out", "new.key"],
+            "where a .zkey is wanted",
+            "`taproof prove --zkey FILE --witness small.wtns`",
+        ),
+        (&["bridge", "send", "small.wtns"], "is a witness (.wtns), where a Bitcoin transaction", "taproof prove"),
+        (&["bridge", "send", "noise"], "noise is neither a transaction nor a PSBT", ""),
+        (&["wallet", "keys", "--wallet", "small.wtns"], "where a wallet is wanted", "taproof prove"),
+        (
+            &["verify", "--vkey", "rollup/params.json", "--proof", "noise", "--public", "noise"],
+            "a rollup's params.json, where a verifying key",
+            "--dir",
+        ),
+        (&["bench", "--baseline", "rollup/params.json"], "where a file of measurements is wanted", "--dir"),
+    ] {
+        let (said, advice) = told(&scene, 3, arguments);
+        assert!(said.contains(error), "{arguments:?}: {said}");
+        assert!(advice.contains(help), "{arguments:?}: {advice}");
+        assert!(!advice.contains(&said), "said once");
+    }
+    let (said, advice) = told(&scene, 1, &["rapidsnark", "small.wtns", "small.zkey", "p.json", "i.json"]);
+    assert!(said.contains("where a .zkey is wanted") && advice.contains("in this order"), "{said}: {advice}");
+}
+
+#[test]
+fn a_cut_block_is_told_to_be_cut() {
+    let scene = Scene::new();
+    let block = taproof_fixtures::MAINNET_BLOCK_702861;
+    let long = [block, &[0]].concat();
+    for (bytes, expected) in [
+        (&block[..5_000], "cut: the block is not whole: 5000 bytes end before its last transaction does"),
+        (&block[..10], "cut: this is no block as nodes store and send it: 10 bytes are less than a header"),
+        (&long, "cut: bytes follow the end of the block"),
+    ] {
+        fs::write(scene.path("cut"), bytes).unwrap();
+        assert_eq!(scene.failure(3, &["import-block", "cut"]), expected);
+    }
+}
+
+#[test]
+fn rapidsnarks_arguments_fail_as_rapidsnarks_do() {
+    let scene = Scene::new();
+    for arguments in [&["rapidsnark"][..], &["rapidsnark", "a.zkey"], &["rapidsnark", "a", "b", "c", "d", "e"]] {
+        let (said, _) = told(&scene, 1, arguments);
+        assert!(said.contains("Usage: taproof rapidsnark"), "{said}");
+    }
+    scene.failure(1, &["rapidsnark", "a.zkey"]);
+    scene.failure(2, &["prove"]);
+}
+
+#[test]
+fn what_is_there_or_not_is_told_with_what_helps() {
+    let scene = Scene::funded();
+    let owner = scene.owner("0");
+    scene.report(&["batch", "--reference-depth", "1"]);
+    // 64 is the first cell that a tree of two levels does not have.
+    let (said, advice) = told(&scene, 3, &["tx", "transfer", "--from", "64", "--to", "1", "--amount", "1"]);
+    assert_eq!(said, "cell 64 is outside a tree of 2 levels");
+    assert!(advice.contains("0 to 63"), "{advice}");
+    let from = ["tx", "open", "--from", "64", "--nonce", "0", "--to", "5", "--owner", &owner, "--amount", "1"];
+    assert!(told(&scene, 4, &from).0.contains("cell 64 is outside a tree of 2 levels"));
+
+    let report = scene.report(&["report"]);
+    assert_eq!((&report["anchors"], &report["batches"]), (&0.into(), &1.into()));
+    let (said, advice) = told(&scene, 1, &["report"]);
+    assert!(said == "report.html exists and is not overwritten" && advice.contains("--force"), "{said}: {advice}");
+    assert_eq!(scene.report(&["report", "--force"])["batches"], 1);
+
+    for command in [&["setup"][..], &["join", "rollup/params.json", "rollup/program.bin"]] {
+        let (said, advice) = told(&scene, 1, command);
+        assert!(said.contains("params.json exists") && advice.contains("--dir"), "{said}: {advice}");
+        assert!(!advice.contains("another file"), "there is no option for it: {advice}");
+    }
+}
+
+#[test]
+fn who_does_not_answer_is_told_with_its_own_address() {
+    let scene = Scene::funded();
+    let user = ["--node-user", "me", "--node-password", "it"];
+    let (said, advice) = told(&scene, 1, &["status", "--esplora", "http://127.0.0.1:1"]);
+    assert!(said.starts_with("http://127.0.0.1:1 does not answer"), "{said}");
+    assert!(advice.contains("Esplora") && !advice.contains("rpcport"), "{advice}");
+    let (_, advice) = told(&scene, 1, &[&["status", "--node", "http://127.0.0.1:1"], &user[..]].concat());
+    assert!(advice.contains("rpcport"), "{advice}");
+    for option in ["--node", "--esplora"] {
+        let (said, advice) = told(&scene, 3, &["status", option, "foo"]);
+        assert!(said.starts_with("foo is no address: write http://host:port") && !advice.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn mainnet_is_called_mainnet() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    let signer = scene.report(&["bridge", "keys"])["signer_key"].as_str().unwrap().to_owned();
+    for name in ["mainnet", "bitcoin"] {
+        let output = scene.command(&["wallet", "keys", "--network", name]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with("network         mainnet\n"), "{text}");
+        let seed = "07".repeat(32);
+        let keys = ["--bridge-threshold", "1", "--bridge-key", &signer];
+        let (said, _) = told(&scene, 3, &[&["setup", "--seed", &seed, "--network", name], &keys[..]].concat());
+        assert!(!said.contains("bitcoin"), "{said}");
+    }
+    let scene = Scene::funded();
+    let (said, _) = told(&scene, 3, &["wallet", "keys", "--network", "bitcoin"]);
+    assert_eq!(said, "the rollup lives on regtest, not on mainnet");
+    let address = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+    let withdraw = ["tx", "withdraw", "--from", "0", "--nonce", "0", "--amount", "4000", "--address", address];
+    let (said, _) = told(&scene, 3, &withdraw);
+    assert_eq!(said, format!("{address} is an address of mainnet, and one of regtest is wanted"));
+}
