@@ -21,14 +21,14 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use crate::store_file::{UnnamedStore, open_patiently};
+use crate::store_file::{UnnamedStore, copy, open_patiently, or_copy};
 use bitcoin::{
     Transaction, TxOut, Txid,
     block::Header,
     hashes::{Hash, sha256},
 };
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction,
     backends::FileBackend,
 };
 use serde::{Deserialize, Serialize};
@@ -195,9 +195,20 @@ impl ChainStore {
     /// [`ChainStoreError`].
     pub fn find(path: &Path) -> Result<Option<Self>, ChainStoreError> {
         let unknown = Self { path: path.to_owned(), rollup: [0; 32], view: View::Full };
-        let Some(database) = unknown.open()? else { return Ok(None) };
+        let Some(database) = unknown.open(true)? else { return Ok(None) };
         let head = tables::read_head(&database.begin_read()?).map_err(|error| error.at(path))?;
         Ok(Some(Self { rollup: head.rollup, view: head.view, ..unknown }))
+    }
+
+    /// Copies the file, if there is one, to a place of one's own, where it can be written.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn copy_to(&self, path: &Path) -> Result<(), ChainStoreError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        copy(&self.path, path).map_err(|error| ChainStoreError::from_redb(error, &self.path))
     }
 
     /// The SHA-256 of the rollup's parameters as JSON.
@@ -405,7 +416,7 @@ impl ChainStore {
         absent: T,
         read: impl FnOnce(&ReadTransaction, Head) -> Result<T, ChainStoreError>,
     ) -> Result<T, ChainStoreError> {
-        let Some(database) = self.open()? else { return Ok(absent) };
+        let Some(database) = self.open(true)? else { return Ok(absent) };
         let transaction = database.begin_read()?;
         let head = self.checked_head(tables::read_head(&transaction))?;
         read(&transaction, head)
@@ -416,7 +427,7 @@ impl ChainStore {
         &self,
         change: impl FnOnce(&WriteTransaction, Option<Head>) -> Result<(), ChainStoreError>,
     ) -> Result<(), ChainStoreError> {
-        let Some(database) = self.open()? else {
+        let Some(database) = self.open(false)? else {
             return self.create(|transaction| change(transaction, None));
         };
         let head = self.checked_head(tables::read_head(&database.begin_read()?))?;
@@ -430,8 +441,9 @@ impl ChainStore {
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), ChainStoreError>,
     ) -> Result<(), ChainStoreError> {
-        let unnamed = UnnamedStore::new(&self.path).map_err(ChainStoreError::from_io)?;
-        let file = unnamed.file().map_err(ChainStoreError::from_io)?;
+        let io_error = |error| ChainStoreError::from_io(error, &self.path);
+        let unnamed = UnnamedStore::new(&self.path).map_err(io_error)?;
+        let file = unnamed.file().map_err(io_error)?;
         let database = backend(file)
             .and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend))
             .map_err(|error| ChainStoreError::from_redb(error, &self.path))?;
@@ -450,25 +462,26 @@ impl ChainStore {
         drop(database);
         unnamed.name().map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => ChainStoreError::AlreadyOpen(self.path.clone()),
-            _ => ChainStoreError::from_io(error),
+            _ => io_error(error),
         })
     }
 
-    /// Opens the file, checking every page; `None` if there is none.
-    fn open(&self) -> Result<Option<Database>, ChainStoreError> {
+    /// Opens the file, checking every page; `None` if there is none. One that this process may not write is opened to be read alone.
+    fn open(&self, to_read: bool) -> Result<Option<Database>, ChainStoreError> {
         let metadata = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(ChainStoreError::from_io(error)),
+            Err(error) => return Err(ChainStoreError::from_io(error, &self.path)),
         };
         if !metadata.is_file() || metadata.len() == 0 {
             return Err(ChainStoreError::NotAStore(self.path.clone()));
         }
         let database = open_patiently(|| {
-            let file = File::options().read(true).write(true).open(&self.path).map_err(redb::StorageError::Io)?;
             let mut builder = Database::builder();
             builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
-            builder.create_with_backend(backend(file)?)
+            let file = File::options().read(true).write(true).open(&self.path).map_err(redb::StorageError::Io);
+            let opened = file.map_err(DatabaseError::from).and_then(|file| builder.create_with_backend(backend(file)?));
+            if to_read { Ok(or_copy(opened, &self.path, &builder)?.0) } else { opened }
         });
         Ok(Some(database.map_err(|error| ChainStoreError::from_redb(error, &self.path))?))
     }
@@ -517,12 +530,12 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
 }
 
 #[cfg(not(test))]
-fn backend(file: File) -> Result<FileBackend, redb::DatabaseError> {
+fn backend(file: File) -> Result<FileBackend, DatabaseError> {
     FileBackend::new(file)
 }
 
 /// In tests the file can fail as it does when the process is killed.
 #[cfg(test)]
-fn backend(file: File) -> Result<tests::MortalBackend, redb::DatabaseError> {
+fn backend(file: File) -> Result<tests::MortalBackend, DatabaseError> {
     FileBackend::new(file).map(tests::MortalBackend::new)
 }

@@ -18,7 +18,7 @@ mod undo;
 
 use crate::{
     artefact::{self, Artefact},
-    store_file::UnnamedStore,
+    store_file::{UnnamedStore, or_copy},
 };
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction, backends::FileBackend};
 use std::{
@@ -65,6 +65,8 @@ pub struct Ledger {
     state: State,
     /// A write failed, so that the file may be as before or after it.
     is_uncertain: bool,
+    /// Why this process may only read the file.
+    denied: Option<io::ErrorKind>,
 }
 
 /// A batch that was applied.
@@ -105,12 +107,12 @@ impl Ledger {
 
     /// A ledger whose file has no name yet.
     fn begin(path: &Path, state: State, head: Head) -> Result<(Self, UnnamedStore), LedgerError> {
-        let unnamed = UnnamedStore::new(path).map_err(LedgerError::from_io)?;
-        let file = unnamed.file().map_err(LedgerError::from_io)?;
+        let unnamed = UnnamedStore::new(path).map_err(|error| LedgerError::from_io(error, path))?;
+        let file = unnamed.file().map_err(|error| LedgerError::from_io(error, path))?;
         let database = FileBackend::new(file)
             .and_then(|backend| Database::builder().create_with_backend(backend))
             .map_err(|error| LedgerError::from_redb(error, path))?;
-        let mut ledger = Self { path: path.to_owned(), database, head, state, is_uncertain: false };
+        let mut ledger = Self { path: path.to_owned(), database, head, state, is_uncertain: false, denied: None };
         let cells: Vec<_> = ledger.state.tree().cells().map(|(index, cell)| (index, *cell)).collect();
         ledger.write(|transaction| {
             transaction.open_table(FORMAT)?.insert((), tables::FORMAT_VERSION)?;
@@ -133,12 +135,12 @@ impl Ledger {
     fn name(self, unnamed: UnnamedStore) -> Result<Self, LedgerError> {
         unnamed.name().map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => LedgerError::AlreadyExists(self.path.clone()),
-            _ => LedgerError::from_io(error),
+            _ => LedgerError::from_io(error, &self.path),
         })?;
         Ok(self)
     }
 
-    /// Opens a ledger, checking all of it.
+    /// Opens a ledger, checking all of it. One that this process may not write can be read.
     ///
     /// # Errors
     /// [`LedgerError::WrongChain`] and as [`Ledger::find`].
@@ -158,17 +160,18 @@ impl Ledger {
     pub fn find(path: &Path) -> Result<Self, LedgerError> {
         let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => LedgerError::NotFound(path.to_owned()),
-            _ => LedgerError::from_io(error),
+            _ => LedgerError::from_io(error, path),
         })?;
         if !metadata.is_file() || metadata.len() == 0 {
             return Err(LedgerError::NotALedger(path.to_owned()));
         }
         let mut builder = Database::builder();
         builder.set_check_integrity_on_open(true);
-        let database = builder.open(path).map_err(|error| LedgerError::from_redb(error, path))?;
+        let (database, denied) =
+            or_copy(builder.open(path), path, &builder).map_err(|error| LedgerError::from_redb(error, path))?;
         let (head, stored) = tables::read_all(&database).map_err(|error| error.at(path))?;
         let state = State::load(head.chain_id, &stored).map_err(|error| LedgerError::Corrupted(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), database, head, state, is_uncertain: false })
+        Ok(Self { path: path.to_owned(), database, head, state, is_uncertain: false, denied })
     }
 
     /// The state after the last batch.
@@ -364,6 +367,9 @@ impl Ledger {
     fn write(&mut self, change: impl FnOnce(&WriteTransaction) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
         if self.is_uncertain {
             return Err(LedgerError::MustReopen(self.path.clone()));
+        }
+        if let Some(why) = self.denied {
+            return Err(LedgerError::Denied { path: self.path.clone(), source: why.into() });
         }
         let written = self.database.begin_write().map_err(LedgerError::from).and_then(|transaction| {
             // A transaction that is dropped is taken back.

@@ -1,5 +1,6 @@
 //! What goes wrong with a [redb] file, sorted once for every store.
 
+use crate::output_file::is_denied;
 use std::io;
 
 /// What goes wrong with a [redb] file.
@@ -13,6 +14,8 @@ pub(crate) enum StoreFault {
     Corrupted(String),
     /// The disk, or what this process may use of it, is full.
     DiskFull(io::Error),
+    /// This process may not write it.
+    Denied(io::Error),
     /// The disk fails otherwise.
     Io(io::Error),
     /// Anything else.
@@ -25,6 +28,7 @@ impl From<io::Error> for StoreFault {
             io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
                 Self::DiskFull(error)
             }
+            _ if is_denied(&error) => Self::Denied(error),
             _ => Self::Io(error),
         }
     }
@@ -64,13 +68,13 @@ impl From<redb::Error> for StoreFault {
     }
 }
 
-/// Gives a store's error, which has the variants `Corrupted`, `DiskFull`, `Io` and `Store`, what it makes of a file's faults:
+/// Gives a store's error, which has the variants `Corrupted`, `DiskFull`, `Denied`, `Io` and `Store`, what it makes of a file's faults:
 /// `from_io` and `from_redb` to sort errors, and `?` on those of transactions and tables.
 macro_rules! store_errors {
     ($error:ident: $already_open:ident, $foreign:ident) => {
         impl $error {
-            pub(super) fn from_io(error: std::io::Error) -> Self {
-                Self::from_fault(error.into(), std::path::Path::new(""))
+            pub(super) fn from_io(error: std::io::Error, path: &std::path::Path) -> Self {
+                Self::from_fault(error.into(), path)
             }
 
             /// Sorts an error of opening a file.
@@ -85,6 +89,7 @@ macro_rules! store_errors {
                     StoreFault::Foreign => Self::$foreign(path.to_owned()),
                     StoreFault::Corrupted(what) => Self::Corrupted(what),
                     StoreFault::DiskFull(error) => Self::DiskFull(error),
+                    StoreFault::Denied(source) => Self::Denied { path: path.to_owned(), source },
                     StoreFault::Io(error) => Self::Io(error),
                     StoreFault::Other(error) => Self::Store(error),
                 }

@@ -8,8 +8,12 @@ mod scene;
 use scene::{Scene, alter};
 use std::{
     fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 const SETUP: [&str; 9] = ["setup", "--depth", "1", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
@@ -18,7 +22,7 @@ const SETUP: [&str; 9] = ["setup", "--depth", "1", "--slots", "1", "--deposit-sl
 fn run_within(scene: &Scene, kilobytes: u32, is_killed: bool, arguments: &[&str]) -> Output {
     let program = scene.command(arguments);
     let trap = if is_killed { "" } else { "trap '' XFSZ; " };
-    let mut shell = std::process::Command::new("sh");
+    let mut shell = Command::new("sh");
     // The unit of `ulimit -f` is 512 bytes in some shells and 1,024 in others: here it does not matter which.
     shell.args(["-c", &format!("ulimit -c 0; ulimit -f {kilobytes}; {trap}exec \"$0\" \"$@\"")]);
     shell.arg(program.get_program()).args(program.get_args()).current_dir(scene.path(""));
@@ -84,4 +88,134 @@ fn damaged_keys_are_named_and_setup_makes_others() {
     let named = format!("warning: {}: ", key.display());
     assert!(said.contains(&named) && said.contains("another key is made"), "{said}");
     assert!(fs::read(&key).unwrap() == whole);
+}
+
+/// The user that nobody is, whom modes bind as they do not bind root.
+const NOBODY: u32 = 65_534;
+
+/// A scene whose data directory may not be written by whoever runs commands there.
+struct Reader<'a> {
+    scene: &'a Scene,
+    /// Where the tests are root's: the binary where nobody can reach it, to be run as nobody.
+    program: Option<PathBuf>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(scene: &'a Scene) -> Self {
+        let is_root = fs::metadata(scene.path("rollup")).unwrap().uid() == 0;
+        let program = is_root.then(|| {
+            let program = scene.path("taproof");
+            fs::copy(env!("CARGO_BIN_EXE_taproof"), &program).unwrap();
+            fs::set_permissions(scene.path(""), fs::Permissions::from_mode(0o777)).unwrap();
+            program
+        });
+        let reader = Self { scene, program };
+        reader.set_rights(&scene.path("rollup"), false);
+        reader
+    }
+
+    fn set_rights(&self, path: &Path, may_write: bool) {
+        if path.is_dir() {
+            files(path).iter().for_each(|file| self.set_rights(file, may_write));
+        }
+        if self.program.is_some() {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        let mode = if may_write { mode | 0o200 } else { mode & !0o222 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let ours = self.scene.command(arguments);
+        let Some(program) = &self.program else { return self.scene.run(arguments) };
+        let mut command = Command::new(program);
+        command.args(ours.get_args()).current_dir(self.scene.path("")).uid(NOBODY).gid(NOBODY);
+        for (name, _) in ours.get_envs() {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What a command reports, and says besides.
+    fn report(&self, arguments: &[&str]) -> (serde_json::Value, String) {
+        let output = self.run(&[&["--json"], arguments].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        (serde_json::from_slice(&output.stdout).unwrap(), said)
+    }
+}
+
+impl Drop for Reader<'_> {
+    /// So that the scene can be removed.
+    fn drop(&mut self) {
+        self.set_rights(&self.scene.path("rollup"), true);
+    }
+}
+
+#[test]
+fn who_may_only_read_a_data_directory_sees_all_of_it() {
+    let scene = Scene::funded();
+    scene.bring_in(0, &[]);
+    scene.report(&["bridge", "status"]);
+    // What has become final since then, no store has yet.
+    scene.report(&["regtest", "mine", "8"]);
+    let owner = scene.owner("0");
+    let status = ["status"];
+    let follow = ["follow", "--all"];
+    let account = ["account", owner.as_str()];
+    let reader = Reader::new(&scene);
+    let read = [&status[..], &follow, &account, &["bridge", "status"]].map(|command| {
+        let (report, said) = reader.report(command);
+        let may_warn = command[0] != "account";
+        assert_eq!(said.contains("may not be written"), may_warn, "{command:?}: {said}");
+        report
+    });
+    assert_eq!(read[0]["anchors"][0]["state"], "final");
+    for file in ["ledger", "chain", "anchoring", "coins"] {
+        let (report, said) = reader.report(&["inspect", &format!("rollup/{file}.redb")]);
+        assert!(report["format"].is_string() && said.is_empty(), "{file}: {said}");
+    }
+    for command in [
+        &["report", "--out", "page.html"][..],
+        &["follow", "--headers-only"],
+        &["anchor", "status"],
+        &["wallet", "coins"],
+        &["wallet", "keys"],
+        &["rebuild"],
+        &["tx", "transfer", "--to", "1", "--amount", "5"],
+    ] {
+        let output = reader.run(command);
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    // Whoever writes is told what may not be written, and what to do.
+    for (command, file) in [
+        (&["batch", "--reference-depth", "1"][..], "ledger.redb"),
+        (&["regtest", "mine", "1"], "regtest.chain"),
+        (&["regtest", "deposit", "--owner", &owner, "--amount", "1000"], "coins.redb"),
+        (&["anchor", "run", "--once"], "anchoring.lock"),
+        (&["wallet", "new", "--wallet", "rollup/other.words"], "other.words"),
+    ] {
+        let output = reader.run(command);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        let error = said.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        assert!(error.contains(file), "{command:?}: {said}");
+        assert!(said.contains("run it as the user whose files they are"), "{command:?}: {said}");
+    }
+    drop(reader);
+    let written = [&status[..], &follow, &account, &["bridge", "status"]].map(|command| scene.report(command));
+    assert_eq!(read, written, "the same as whoever writes sees");
+}
+
+#[test]
+fn a_directory_that_was_never_followed_is_followed_by_who_may_only_read_it() {
+    let scene = Scene::funded();
+    fs::remove_file(scene.path("rollup/chain.redb")).unwrap();
+    let reader = Reader::new(&scene);
+    let (read, said) = reader.report(&["status"]);
+    assert!(said.contains("chain.redb may not be written"), "{said}");
+    drop(reader);
+    assert!(!scene.path("rollup/chain.redb").exists());
+    assert_eq!(read, scene.report(&["status"]));
 }

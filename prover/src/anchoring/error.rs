@@ -39,6 +39,14 @@ pub enum StoreError {
     /// The disk, or what this process may use of it, is full.
     #[error("the disk is full")]
     DiskFull(#[source] io::Error),
+    /// This process may not write the file.
+    #[error("{} may not be opened for writing", path.display())]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The disk fails otherwise.
     #[error("the store of anchors cannot be read or written")]
     Io(#[source] io::Error),

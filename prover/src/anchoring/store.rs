@@ -6,7 +6,7 @@
 use super::{Job, Order, StoreError, Waits, codec};
 use crate::{
     anchor::FeeRate,
-    store_file::{UnnamedStore, open_patiently},
+    store_file::{UnnamedStore, open_patiently, or_copy},
     wallet::PosterScripts,
 };
 use bitcoin::{Network, XOnlyPublicKey, bip32::KeySource};
@@ -95,7 +95,7 @@ impl Store {
         match std::fs::metadata(path) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => store.create()?,
-            Err(error) => return Err(StoreError::from_io(error)),
+            Err(error) => return Err(StoreError::from_io(error, path)),
         }
         store.compare(&read_checked(path)?)?;
         Ok(store)
@@ -415,8 +415,9 @@ impl Store {
     }
 
     fn create(&self) -> Result<(), StoreError> {
-        let unnamed = UnnamedStore::new(&self.path).map_err(StoreError::from_io)?;
-        let file = unnamed.file().map_err(StoreError::from_io)?;
+        let io_error = |error| StoreError::from_io(error, &self.path);
+        let unnamed = UnnamedStore::new(&self.path).map_err(io_error)?;
+        let file = unnamed.file().map_err(io_error)?;
         let database = FileBackend::new(file)
             .and_then(|backend| Database::builder().create_with_backend(backend))
             .map_err(|error| StoreError::from_redb(error, &self.path))?;
@@ -433,7 +434,7 @@ impl Store {
         match unnamed.name() {
             // Another process made it in the same moment; what it wrote is compared like any other.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result.map_err(StoreError::from_io),
+            result => result.map_err(io_error),
         }
     }
 
@@ -451,11 +452,12 @@ impl Store {
     }
 
     fn database(&self) -> Result<Database, StoreError> {
-        open_database(&self.path, false)
+        open_to_read(&self.path, false)
     }
 
     fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let database = self.database()?;
+        let database = open_patiently(|| Database::builder().open(&self.path))
+            .map_err(|error| StoreError::from_redb(error, &self.path))?;
         let transaction = database.begin_write()?;
         // A transaction that is dropped is taken back.
         change(&transaction)?;
@@ -468,20 +470,21 @@ fn leaf_keys(table: &impl ReadableTable<[u8; 32], ()>) -> Result<Vec<XOnlyPublic
     table.iter()?.map(|entry| key(entry?.0.value())).collect()
 }
 
-/// Opens the file, waiting a few seconds for whoever has it open; with a look at every page's checksum if asked.
-fn open_database(path: &Path, is_checked: bool) -> Result<Database, StoreError> {
+/// Opens the file to read it, waiting a few seconds for whoever has it open; with a look at every page's checksum if asked.
+fn open_to_read(path: &Path, is_checked: bool) -> Result<Database, StoreError> {
     let mut builder = Database::builder();
     builder.set_check_integrity_on_open(is_checked);
-    open_patiently(|| builder.open(path)).map_err(|error| StoreError::from_redb(error, path))
+    let opened = open_patiently(|| Ok(or_copy(builder.open(path), path, &builder)?.0));
+    opened.map_err(|error| StoreError::from_redb(error, path))
 }
 
 /// Checks a whole file, and says whose it is.
 fn read_checked(path: &Path) -> Result<Identity, StoreError> {
-    let metadata = std::fs::metadata(path).map_err(StoreError::from_io)?;
+    let metadata = std::fs::metadata(path).map_err(|error| StoreError::from_io(error, path))?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Err(StoreError::NotAStore(path.to_owned()));
     }
-    read_identity(&open_database(path, true)?).map_err(|error| match error {
+    read_identity(&open_to_read(path, true)?).map_err(|error| match error {
         StoreError::NotAStore(_) => StoreError::NotAStore(path.to_owned()),
         error => error,
     })

@@ -47,6 +47,14 @@ pub enum ChainStoreError {
     /// The disk, or what this process may use of it, is full.
     #[error("the disk is full")]
     DiskFull(#[source] io::Error),
+    /// This process may not write the file.
+    #[error("{} may not be opened for writing", path.display())]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The disk fails otherwise.
     #[error("the chain store cannot be read or written")]
     Io(#[source] io::Error),

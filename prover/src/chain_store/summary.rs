@@ -56,7 +56,9 @@ impl ChainStore {
                 deposits_consumed: checkpoint.map_or(0, |checkpoint| checkpoint.tip().deposits_consumed),
                 reveal_bytes: 0,
                 headers: head.headers_count,
-                file_bytes: std::fs::metadata(self.path()).map_err(ChainStoreError::from_io)?.len(),
+                file_bytes: std::fs::metadata(self.path())
+                    .map_err(|error| ChainStoreError::from_io(error, self.path()))?
+                    .len(),
             };
             for entry in transaction.open_table(LOG)?.iter()? {
                 match super::tables::decode(entry?.1.value())? {

@@ -432,7 +432,7 @@ fn a_busy_file_is_waited_for() {
     let scene = Scene::new();
     let store = scene.store("chain.redb");
     scene.follow(&store).expect("a steady source");
-    let database = store.open().expect("sound").expect("written");
+    let database = store.open(false).expect("sound").expect("written");
     let other = store.clone();
     let reader = thread::spawn(move || other.event_count());
     thread::sleep(Duration::from_millis(200));

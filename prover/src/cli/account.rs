@@ -35,7 +35,7 @@ rebuilt from whole blocks. Headers and excerpts show no balances.
 Examples:
   taproof account                  # of the wallet's first key
   taproof account $KEY
-  taproof account 0/3              # the key that `taproof wallet keys` lists as owner 0/3
+  taproof account 0/3    # the key that `taproof wallet keys` lists as owner 0/3
   taproof account $KEY --from-chain --esplora https://blockstream.info/api")]
 pub(crate) struct Account {
     /// The owner's key, in 64 hexadecimal digits, or its number in the wallet; the wallet's first key if not given.

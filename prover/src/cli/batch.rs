@@ -51,7 +51,7 @@ own.
 Examples:
   taproof batch payments.json more.json
   taproof batch payments.json --operator 7 --fee-min 20
-  taproof batch --reference-depth 1      # on a regtest chain that nobody reorganises")]
+  taproof batch --reference-depth 1   # on regtest, where nothing is reorganised")]
 pub(crate) struct BatchCommand {
     /// Files of transactions, as `taproof tx` and `taproof import-block` write them.
     transactions: Vec<PathBuf>,

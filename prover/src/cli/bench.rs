@@ -29,7 +29,8 @@ again, on as many threads as then.
 Examples:
   taproof bench prove --size 18 --against ark --json
   taproof bench msm-g1 --size 16 --threads 2 --against ark --save baseline.json
-  taproof bench transform --size 16 --threads 2 --against ark --save baseline.json
+  taproof bench transform --size 16 --threads 2 --against ark \\
+    --save baseline.json
   taproof bench --baseline baseline.json --regression 15")]
 pub(crate) struct Bench {
     /// What to measure.

@@ -29,6 +29,7 @@ use taproof::{
     chain_store::WithStoredHeaders,
     follow::FollowError,
     node::ChainSource,
+    output_file::is_denied,
 };
 
 pub(super) use funds::{FeeOptions, FundingOptions, expect_within_cap};
@@ -42,7 +43,7 @@ pub(super) use funds::{FeeOptions, FundingOptions, expect_within_cap};
 Examples:
   taproof bridge address --refund $REFUND_KEY
   taproof bridge deposit --owner $KEY --amount 100000 --send
-  taproof bridge deposit --owner $KEY --amount 100000 --recipe     # for another wallet to pay
+  taproof bridge deposit --owner $KEY --amount 100000 --recipe   # others pay
   taproof bridge why TXID
   taproof bridge refund --output TXID:0 --to bcrt1q... --send
   taproof bridge status
@@ -202,6 +203,9 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
     // What was read is kept, whatever ended it.
     let caught_up = watch.catch_up(chain);
     match watch.save(&path) {
+        Err(FileError::Io { source, .. }) if is_denied(&source) => {
+            eprintln!("warning: {} may not be written, so it is made again the next time: {source}", path.display());
+        }
         // What strangers have put into the chain is longer than a file may be.
         Err(error @ FileError::Artefact { .. }) => {
             eprintln!("warning: the bridge's state is not kept, so everything will be read again: {error}");

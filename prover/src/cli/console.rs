@@ -1,12 +1,18 @@
 //! What commands print: reports on standard output, progress on standard error.
 
 use super::failure::Result;
+use ::console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::{
     cell::RefCell,
     fmt::Display,
     io::{self, Write},
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use taproof::{output_file::OutputFile, progress::Progress};
@@ -73,38 +79,75 @@ impl Console {
 
 fn spinner(target: ProgressDrawTarget, message: String) -> ProgressBar {
     let spinner = ProgressBar::with_draw_target(None, target);
-    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
-    spinner.set_style(style.expect("the template is well-formed"));
+    // What may be cut off comes last.
+    spinner.set_style(style("{spinner} {elapsed:>3} {wide_msg}"));
     spinner.set_message(message);
     spinner.enable_steady_tick(TICK);
     spinner
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is well-formed")
+}
+
+/// What a bar shows in so many columns: as much of the bar itself as there is room for, then none, and at last only a part of the message.
+fn bar_template(message: &str, columns: usize) -> String {
+    /// The longest bar, and the shortest that shows anything.
+    const BAR: RangeInclusive<usize> = 8..=32;
+    // Spinner, time, percentage and rest of the time, with the spaces around: three digits and a unit each.
+    let taken = "s 123s  100 %, 123s left".len() + message.chars().count();
+    match columns.saturating_sub(taken + 1) {
+        room if room >= *BAR.start() => {
+            format!(
+                "{{spinner}} {{elapsed:>3}} {{msg}} {{bar:{}}} {{percent:>3}} %, {{eta}} left",
+                room.min(*BAR.end())
+            )
+        }
+        _ if taken <= columns => "{spinner} {elapsed:>3} {msg} {percent:>3} %, {eta} left".to_owned(),
+        _ => "{spinner} {percent:>3} % {wide_msg}".to_owned(),
+    }
+}
+
+/// The width of the terminal that progress is shown on.
+fn columns() -> usize {
+    Term::stderr().size().1.into()
 }
 
 const TICK: Duration = Duration::from_millis(200);
 
 /// A stage's bar on standard error: a spinner until the length of the stage is known.
 #[derive(Clone)]
-pub(crate) struct Bar(ProgressBar, Console);
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    console: Console,
+    columns: fn() -> usize,
+    /// The width that the bar is styled for.
+    styled_for: Arc<AtomicUsize>,
+}
 
 impl Bar {
     /// Shows a stage; nothing where standard error is no terminal.
     pub(crate) fn new(console: Console, stage: &str) -> Self {
-        Self(console.spinner(stage.to_owned()), console)
+        Self::of(console.spinner(stage.to_owned()), console, columns)
+    }
+
+    fn of(bar: ProgressBar, console: Console, columns: fn() -> usize) -> Self {
+        Self { bar, console, columns, styled_for: Arc::default() }
     }
 
     /// Prints a line to standard error that says how the stage goes; nothing if quiet.
     pub(crate) fn note(&self, text: impl Display) {
-        self.0.suspend(|| self.1.note(text));
+        self.bar.suspend(|| self.console.note(text));
     }
 
     /// Prints a line to standard error that is no part of a report; nothing if quiet.
     pub(crate) fn warn(&self, text: impl Display) {
-        self.0.suspend(|| self.1.warn(text));
+        self.bar.suspend(|| self.console.warn(text));
     }
 
     /// Ends the stage: the bar vanishes.
     pub(crate) fn end(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
@@ -112,20 +155,21 @@ impl Bar {
 pub(crate) struct Stages {
     console: Console,
     target: Box<dyn Fn() -> ProgressDrawTarget>,
+    columns: fn() -> usize,
     bar: RefCell<Option<Bar>>,
 }
 
 impl Stages {
     /// Shows stages on standard error.
     pub(crate) fn new(console: Console) -> Self {
-        Self { console, target: Box::new(move || console.draw_target()), bar: RefCell::default() }
+        Self { console, target: Box::new(move || console.draw_target()), columns, bar: RefCell::default() }
     }
 
     /// Ends the stage before and shows the next.
     pub(crate) fn begin(&self, stage: &str) -> Bar {
         // The bar before goes first: two on the screen know nothing of each other, and leave lines behind.
         self.end();
-        let bar = Bar(spinner((self.target)(), stage.to_owned()), self.console);
+        let bar = Bar::of(spinner((self.target)(), stage.to_owned()), self.console, self.columns);
         self.bar.replace(Some(bar.clone()));
         bar
     }
@@ -145,12 +189,18 @@ impl Drop for Stages {
 
 impl Progress for Bar {
     fn report(&self, done: u64, total: u64) {
-        if self.0.length() != Some(total) {
-            let style = ProgressStyle::with_template("{spinner} {msg} {bar:32} {percent:>3} % {elapsed}, {eta} left");
-            self.0.set_style(style.expect("the template is well-formed"));
-            self.0.set_length(total);
+        // A terminal may get another width at any time; each percent is often enough to look.
+        let percent = |position: u64| u128::from(position) * 100 / u128::from(total.max(1));
+        let is_new = self.bar.length() != Some(total);
+        if is_new || percent(done) != percent(self.bar.position()) {
+            let columns = (self.columns)();
+            let is_other_width = self.styled_for.swap(columns, Ordering::Relaxed) != columns;
+            if is_new || is_other_width {
+                self.bar.set_style(style(&bar_template(&self.bar.message(), columns)));
+            }
+            self.bar.set_length(total);
         }
-        self.0.set_position(done);
+        self.bar.set_position(done);
     }
 }
 
@@ -165,7 +215,7 @@ mod tests {
         let drawn = screen.clone();
         let target = move || ProgressDrawTarget::term_like_with_hz(Box::new(drawn.clone()), 255);
         let console = Console::new(false, false);
-        let stages = Stages { console, target: Box::new(target), bar: RefCell::default() };
+        let stages = Stages { console, target: Box::new(target), columns: || 80, bar: RefCell::default() };
         for stage in ["opening keys", "mining coins, depositing", "proving chunks"] {
             let progress = stages.begin(stage);
             progress.report(1, 2);
@@ -175,5 +225,35 @@ mod tests {
         }
         drop(stages);
         assert_eq!(screen.contents().trim(), "");
+    }
+
+    #[test]
+    fn bars_shorten_to_the_width_of_the_terminal() {
+        fn drawn(width: u16, columns: fn() -> usize) -> Vec<String> {
+            let stages = ["following the chain", "proving chunks", "making the key of circuit withdraw-d10-n65535-v1"];
+            let shown = |stage: &str| {
+                let screen = InMemoryTerm::new(10, width);
+                let bar =
+                    spinner(ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 255), stage.to_owned());
+                let bar = Bar::of(bar, Console::new(false, false), columns);
+                bar.bar.force_draw();
+                let spinning = screen.contents();
+                bar.report(1, 3);
+                bar.bar.force_draw();
+                [spinning, screen.contents()]
+            };
+            stages.into_iter().flat_map(shown).collect()
+        }
+        let [wide, narrow, tiny] = [drawn(80, || 80), drawn(40, || 40), drawn(20, || 20)];
+        for (shown, width) in [(&wide, 80), (&narrow, 40), (&tiny, 20)] {
+            for text in shown {
+                assert_eq!(text.trim_end().lines().count(), 1, "at {width} columns: {text:?}");
+                assert!(text.chars().count() <= width, "at {width} columns: {text:?}");
+            }
+            assert!(shown[1].contains("33 %"), "{shown:?}");
+        }
+        assert!(wide[1].contains("following the chain") && wide[1].contains("left"), "{wide:?}");
+        let bar_length = |text: &str| text.chars().filter(|letter| "█░".contains(*letter)).count();
+        assert_eq!([&wide[3], &wide[5], &narrow[3]].map(|text| bar_length(text)), [32, 0, 0], "{wide:?} {narrow:?}");
     }
 }

@@ -33,8 +33,10 @@ use taproof_circuits::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  taproof export .taproof/batches/0.batch --chunk 0 --proofs .taproof/proofs/0.proofs --out iden3
-  snarkjs groth16 verify iden3/verification_key.json iden3/public.json iden3/proof.json
+  taproof export .taproof/batches/0.batch --chunk 0 \\
+    --proofs .taproof/proofs/0.proofs --out iden3
+  snarkjs groth16 verify iden3/verification_key.json \\
+    iden3/public.json iden3/proof.json
   taproof export --vkey circuit.zkey --out verification_key.json")]
 pub(crate) struct Export {
     /// The batch, as `taproof batch` writes it.

@@ -2,7 +2,7 @@
 
 use super::node_advice::{self, node_error};
 use std::{fmt, io, process::ExitCode};
-use taproof::regtest::ChainFileError;
+use taproof::{output_file, regtest::ChainFileError};
 
 /// The exit codes, for the help.
 pub(crate) const EXIT_CODES: &str = "\
@@ -10,9 +10,14 @@ Exit codes:
   0  done
   1  failed for another reason than these: a disk, a node, a limit
   2  the command line itself is wrong
-  3  a file or value that was given is missing, damaged, of another kind or version, or does not belong here
+  3  a file or value that was given is missing, damaged, of another kind or
+     version, or does not belong here
   4  something was checked and does not hold: a proof, an anchor, a state
-  5  another process holds what this one needs: the ledger, a store, the lock of a service";
+  5  another process holds what this one needs: the ledger, a store, the lock
+     of a service";
+
+/// What to do where the system forbids something.
+const DENIED: &str = "run it as the user whose files they are, or on a copy of the data directory that can be written";
 
 /// What kind of failure: the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +84,8 @@ impl Failure {
     /// What the user can do about it: what was said where it failed, or else what a node's failure asks for.
     pub(crate) fn advice(&self) -> Option<String> {
         let wait = || self.is_chain_locked().then(|| "wait until the other command is done".to_owned());
-        self.advice.clone().or_else(wait).or_else(|| node_error(&self.error).and_then(node_advice::advice))
+        let of_node = || node_error(&self.error).and_then(node_advice::advice);
+        self.advice.clone().or_else(wait).or_else(of_node).or_else(|| self.is_denied().then(|| DENIED.to_owned()))
     }
 
     /// The exit code: that of the node's failure where nothing more was said.
@@ -89,6 +95,11 @@ impl Failure {
             (Exit::Failed, Some(error)) => node_advice::exit(error),
             (exit, _) => exit,
         }
+    }
+
+    /// Whether the system lets this process not write, or not read, something.
+    fn is_denied(&self) -> bool {
+        self.error.chain().filter_map(|cause| cause.downcast_ref()).any(output_file::is_denied)
     }
 
     /// Whether another command has the embedded chain.

@@ -29,8 +29,10 @@ Examples:
   taproof follow --all
   taproof follow --export-excerpts excerpts
   taproof follow --export-checkpoint final.checkpoint
-  taproof follow --headers-only --checkpoint final.checkpoint --excerpts excerpts
-  taproof follow --headers-only --esplora https://blockstream.info/api --poster bc1p...
+  taproof follow --headers-only \\
+    --checkpoint final.checkpoint --excerpts excerpts
+  taproof follow --headers-only \\
+    --esplora https://blockstream.info/api --poster bc1p...
   taproof follow --node http://127.0.0.1:38332 --cookie .cookie --json")]
 pub(crate) struct Follow {
     #[command(flatten)]

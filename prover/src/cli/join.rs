@@ -41,9 +41,12 @@ The proving keys are not in the chain. Who wants to prove batches copies the fol
 key is compared with the program. `taproof setup` would make others, whose proofs nobody accepts.
 
 Examples:
-  taproof join params.json program.bin --node http://127.0.0.1:38332 --cookie .cookie
-  taproof join params.json program.bin --esplora https://blockstream.info/signet/api
-  taproof join params.json program.bin --checkpoint final.checkpoint --node http://127.0.0.1:38332 --cookie .cookie")]
+  taproof join params.json program.bin \\
+    --node http://127.0.0.1:38332 --cookie .cookie
+  taproof join params.json program.bin \\
+    --esplora https://blockstream.info/signet/api
+  taproof join params.json program.bin --checkpoint final.checkpoint \\
+    --node http://127.0.0.1:38332 --cookie .cookie")]
 pub(crate) struct Join {
     /// The rollup's params.json.
     params: PathBuf,

@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::{collections::BTreeSet, fmt, fs, io, path::PathBuf};
 use taproof::{
     artefact::{self, Artefact, ArtefactKind},
-    chain_store::{ChainStore, StoredFollower, View},
+    chain_store::{StoredFollower, View},
     follow::{self, FollowError},
     light::{CheckpointFile, Cutter, ExcerptFolder, ExcerptSource, cut},
     output_file::OutputFile,
@@ -96,12 +96,12 @@ impl LightOptions {
         if self.rescan {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Failure::of(Exit::Failed, error));
+                    return Err(error).or_exit_while(Exit::Failed, path.display().to_string());
                 }
                 _ => {}
             }
         }
-        let store = ChainStore::new(path, &session.params, View::Light);
+        let store = session.store_at(path, View::Light);
         let (params, program) = (session.params.clone(), session.program.clone());
         let checkpoint = self.checkpoint.as_deref().map(read_artefact::<CheckpointFile>);
         let opened = match checkpoint.transpose()? {

@@ -203,4 +203,25 @@ mod tests {
             assert!(help.contains("taproof "), "`{}` shows no example", command.get_name());
         }
     }
+
+    /// The lines of a command's help, and of that of the commands below it, that are wider than 80 columns.
+    fn wide_lines(command: &mut clap::Command, examples: &mut usize) -> Vec<String> {
+        let texts = [command.get_after_help(), command.get_after_long_help()].map(|text| text.map(ToString::to_string));
+        let unwrapped = texts.iter().flatten().flat_map(|text| text.lines()).filter(|line| line.starts_with("  "));
+        let unwrapped: Vec<String> = unwrapped.map(str::to_owned).collect();
+        *examples += unwrapped.len();
+        // Prose is wrapped; what would have to be wrapped of an example is no example.
+        let shown = command.clone().term_width(80).render_long_help().to_string();
+        let lines = unwrapped.into_iter().chain(shown.lines().map(str::to_owned));
+        let mut wide: Vec<String> = lines.filter(|line| line.chars().count() > 80).collect();
+        command.get_subcommands_mut().for_each(|command| wide.extend(wide_lines(command, examples)));
+        wide
+    }
+
+    #[test]
+    fn help_fits_into_80_columns() {
+        let mut examples = 0;
+        assert_eq!(wide_lines(&mut Cli::command(), &mut examples), [""; 0], "break examples with a backslash");
+        assert!(examples > 80, "{examples} lines of examples were seen");
+    }
 }

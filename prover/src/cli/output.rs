@@ -61,7 +61,8 @@ pub(crate) fn open_outputs(dir: &DataDir, outputs: &[Output<'_>], inputs: &[&Pat
     for output in outputs {
         expect_folder_of(output.path)?;
         let name = output.path.display().to_string();
-        opened.push(OutputFile::open(output.path, output.access).or_exit_while(Exit::Failed, name)?);
+        let found = OutputFile::open(output.path, output.access).or_exit_while(Exit::Failed, name);
+        opened.push(found.map_err(|failure| failure.advise("name another file"))?);
     }
     let distinct = expect_distinct(&opened, inputs).and_then(|()| expect_unguarded(&opened, &dir.guarded()));
     distinct.map_err(|error| match error {

@@ -37,9 +37,12 @@ use taproof_verifier::{groth16::Proof, statement::CircuitId};
 #[command(after_help = "\
 Examples:
   taproof prove .taproof/batches/0.batch
-  taproof prove --zkey circuit.zkey --witness witness.wtns --proof proof.json --public public.json
-  taproof prove --key circuit.key --witness a.wtns b.wtns c.wtns --r1cs circuit.r1cs
-  circuit_calculator input.json /dev/stdout | taproof prove --key circuit.key --witness - --proof - --public public.json
+  taproof prove --zkey circuit.zkey --witness witness.wtns \\
+    --proof proof.json --public public.json
+  taproof prove --key circuit.key --witness a.wtns b.wtns c.wtns \\
+    --r1cs circuit.r1cs
+  circuit_calculator input.json /dev/stdout | \\
+    taproof prove --key circuit.key --witness - --proof - --public public.json
 
 All processors are used unless --threads, or else RAYON_NUM_THREADS, says how many.")]
 pub(crate) struct Prove {
@@ -200,7 +203,8 @@ const BATCHES_KEPT: u64 = 1000;
 #[command(after_help = "\
 Examples:
   taproof verify .taproof/proofs/0.proofs
-  taproof verify --vkey verification_key.json --proof proof.json --public public.json")]
+  taproof verify --vkey verification_key.json \\
+    --proof proof.json --public public.json")]
 pub(crate) struct Verify {
     /// The proofs, as `taproof prove` writes them.
     #[arg(required_unless_present = "vkey", conflicts_with_all = ["vkey", "proof", "public"])]

@@ -36,7 +36,8 @@ use zeroize::Zeroizing;
 #[command(after_help = "\
 Examples:
   taproof rapidsnark circuit.zkey witness.wtns proof.json public.json
-  ln -s $(command -v taproof) ~/bin/prover && prover circuit.zkey witness.wtns proof.json public.json
+  ln -s $(command -v taproof) ~/bin/prover
+  prover circuit.zkey witness.wtns proof.json public.json
 
 Exit codes are rapidsnark's: 0 for a proof, 1 for anything else. RAYON_NUM_THREADS sets the number of threads.")]
 pub(crate) struct Rapidsnark {

@@ -9,13 +9,17 @@ use super::{
     input::{read_file, read_json},
 };
 use bitcoin::ScriptBuf;
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 use taproof::{
     anchoring::Hold,
     chain_store::{ChainStore, ChainStoreError, Origin, StoredFollower, View},
     follow::{self, FollowError},
     ledger::{Ledger, LedgerError},
     node::{ChainSource, EmbeddedNode, EsploraNode, Node, RpcNode, SyncState},
+    output_file::{Access, OutputFile, is_denied},
 };
 use taproof_circuits::state::Slots;
 use taproof_verifier::{
@@ -24,6 +28,7 @@ use taproof_verifier::{
     program::Program,
     record::Kind,
 };
+use tempfile::TempDir;
 
 /// The longest program that is read: as many circuits as two bytes count, of some 300 bytes each.
 const PROGRAM_LENGTH_MAX: u64 = 1 << 25;
@@ -91,6 +96,8 @@ pub(crate) struct Session {
     pub(crate) dir: DataDir,
     pub(crate) params: Params,
     pub(crate) program: Program,
+    /// A folder for what is found in the chain where the data directory may not be written. It goes with the process.
+    scratch: OnceLock<Option<TempDir>>,
 }
 
 impl Session {
@@ -112,7 +119,7 @@ impl Session {
             let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
             return Err(Failure::new(Exit::Input, message).advise("restore program.bin from where params.json is from"));
         }
-        Ok(Self { dir, params, program })
+        Ok(Self { dir, params, program, scratch: OnceLock::new() })
     }
 
     /// Opens the chain without the wallet, for reading.
@@ -122,7 +129,28 @@ impl Session {
 
     /// The store of what a follower of whole blocks has found.
     pub(crate) fn chain_store(&self) -> ChainStore {
-        ChainStore::new(self.dir.chain_store(), &self.params, View::Full)
+        self.store_at(self.dir.chain_store(), View::Full)
+    }
+
+    /// A store of what a follower finds. Where this process may not write it, it is a copy that goes with the process: so who may only read a
+    /// data directory can follow all the same.
+    pub(crate) fn store_at(&self, path: PathBuf, view: View) -> ChainStore {
+        let store = |path| ChainStore::new(path, &self.params, view);
+        let Some(denied) = OutputFile::open(&path, Access::Public).err().filter(is_denied) else { return store(path) };
+        let scratch = self.scratch.get_or_init(|| {
+            eprintln!(
+                "warning: {} may not be written ({denied}): what is read from the chain is read again the next time",
+                path.display()
+            );
+            tempfile::tempdir().ok()
+        });
+        let Some(scratch) = scratch else { return store(path) };
+        let copy = scratch.path().join(path.file_name().unwrap_or_default());
+        // Where it cannot be copied, whoever opens it says why.
+        if !copy.exists() && store(path.clone()).copy_to(&copy).is_err() {
+            return store(path);
+        }
+        store(copy)
     }
 
     /// Follows the chain to its tip, from where the store ends; events of the blocks since then go to `observe`.

@@ -41,8 +41,10 @@ The rollup starts at the last block that is final, so that no usual reorganisati
 
 Examples:
   taproof wallet new && taproof setup --depth 4 --slots 2
-  taproof setup --network signet --node http://127.0.0.1:38332 --cookie ~/.bitcoin/signet/.cookie \\
-    --bridge-threshold 2 --bridge-key $KEY1 --bridge-key $KEY2 --bridge-key $KEY3")]
+  taproof setup --network signet \\
+    --node http://127.0.0.1:38332 --cookie ~/.bitcoin/signet/.cookie \\
+    --bridge-threshold 2 --bridge-key $KEY1 \\
+    --bridge-key $KEY2 --bridge-key $KEY3")]
 pub(crate) struct Setup {
     #[command(flatten)]
     wallet: WalletOptions,

@@ -41,7 +41,8 @@ what may yet pass, like a payment to a cell that is not opened yet, is signed wi
 Examples:
   taproof tx transfer --to 2 --amount 5000 --fee 10 > payment.json
   taproof tx open --to 3 --owner $KEY --amount 7000 --add-to txs.json
-  taproof tx withdraw --from 2 --nonce 0 --address bcrt1q... --amount 4000 --add-to txs.json
+  taproof tx withdraw --from 2 --nonce 0 --address bcrt1q... \\
+    --amount 4000 --add-to txs.json
   taproof tx exit --amount 4000 --address bcrt1q... --send")]
 pub(crate) struct TxCommand {
     #[command(subcommand)]

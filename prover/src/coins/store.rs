@@ -4,7 +4,7 @@
 use super::{Purpose, Reservation};
 use crate::{
     store_fault::store_errors,
-    store_file::{UnnamedStore, open_patiently},
+    store_file::{UnnamedStore, open_patiently, or_copy},
 };
 use bitcoin::{
     OutPoint,
@@ -48,6 +48,14 @@ pub enum CoinStoreError {
     /// The disk, or what this process may use of it, is full.
     #[error("the disk is full")]
     DiskFull(#[source] io::Error),
+    /// This process may not write the file.
+    #[error("{} may not be opened for writing", path.display())]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The disk fails otherwise.
     #[error("the store of coins cannot be read or written")]
     Io(#[source] io::Error),
@@ -85,7 +93,7 @@ impl CoinStore {
         if !self.path.exists() {
             return Ok(Vec::new());
         }
-        let database = self.database()?;
+        let database = self.database(true)?;
         let table = database.begin_read()?.open_table(COINS)?;
         table
             .iter()?
@@ -191,7 +199,7 @@ impl CoinStore {
         if !self.path.exists() {
             self.create()?;
         }
-        let database = self.database()?;
+        let database = self.database(false)?;
         let transaction = database.begin_write()?;
         // A transaction that is dropped is taken back.
         let value = change(&mut transaction.open_table(COINS)?)?;
@@ -200,8 +208,9 @@ impl CoinStore {
     }
 
     fn create(&self) -> Result<(), CoinStoreError> {
-        let unnamed = UnnamedStore::new(&self.path).map_err(CoinStoreError::from_io)?;
-        let file = unnamed.file().map_err(CoinStoreError::from_io)?;
+        let io_error = |error| CoinStoreError::from_io(error, &self.path);
+        let unnamed = UnnamedStore::new(&self.path).map_err(io_error)?;
+        let file = unnamed.file().map_err(io_error)?;
         let database = FileBackend::new(file)
             .and_then(|backend| Database::builder().create_with_backend(backend))
             .map_err(|error| CoinStoreError::from_redb(error, &self.path))?;
@@ -213,12 +222,12 @@ impl CoinStore {
         match unnamed.name() {
             // Another process made it in the same moment.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result.map_err(CoinStoreError::from_io),
+            result => result.map_err(io_error),
         }
     }
 
-    fn database(&self) -> Result<Database, CoinStoreError> {
-        let database = open(&self.path)?;
+    fn database(&self, to_read: bool) -> Result<Database, CoinStoreError> {
+        let database = open(&self.path, to_read)?;
         let transaction = database.begin_read()?;
         let version = match transaction.open_table(FORMAT) {
             Err(TableError::TableDoesNotExist(_)) => return Err(CoinStoreError::NotAStore(self.path.clone())),
@@ -234,13 +243,18 @@ impl CoinStore {
 
 type Coins<'a> = redb::Table<'a, &'static [u8], &'static [u8]>;
 
-/// Opens the file, waiting a few seconds for whoever has it open.
-fn open(path: &Path) -> Result<Database, CoinStoreError> {
-    let metadata = std::fs::metadata(path).map_err(CoinStoreError::from_io)?;
+/// Opens the file, waiting a few seconds for whoever has it open. One that this process may not write is opened to be read alone.
+fn open(path: &Path, to_read: bool) -> Result<Database, CoinStoreError> {
+    let metadata = std::fs::metadata(path).map_err(|error| CoinStoreError::from_io(error, path))?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Err(CoinStoreError::NotAStore(path.to_owned()));
     }
-    open_patiently(|| Database::builder().open(path)).map_err(|error| CoinStoreError::from_redb(error, path))
+    let builder = Database::builder();
+    let opened = open_patiently(|| match builder.open(path) {
+        opened if to_read => Ok(or_copy(opened, path, &builder)?.0),
+        opened => opened,
+    });
+    opened.map_err(|error| CoinStoreError::from_redb(error, path))
 }
 
 fn get(table: &Coins<'_>, outpoint: &OutPoint) -> Result<Option<Reservation>, CoinStoreError> {

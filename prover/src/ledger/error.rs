@@ -50,6 +50,14 @@ pub enum LedgerError {
     /// The disk, or what this process may use of it, is full.
     #[error("the disk is full")]
     DiskFull(#[source] io::Error),
+    /// This process may not write the file.
+    #[error("{} may not be opened for writing", path.display())]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The disk fails otherwise.
     #[error("the ledger cannot be read or written")]
     Io(#[source] io::Error),

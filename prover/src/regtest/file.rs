@@ -6,7 +6,7 @@
 
 use super::{BlockError, RegtestChain};
 use crate::{
-    output_file::{Access, write_file},
+    output_file::{Access, is_denied, write_file},
     private,
 };
 use bitcoin::{Block, Network, Weight, consensus::encode};
@@ -87,24 +87,31 @@ pub enum ChainFileError {
 #[derive(Debug)]
 pub struct ChainFile {
     path: PathBuf,
-    _lock: File,
+    /// None, with the reason, for a chain that this process may only read.
+    lock: Result<File, io::ErrorKind>,
 }
 
 impl ChainFile {
-    /// Takes the lock on a chain's file and reads it; a file that does not exist is the chain of genesis alone.
+    /// Takes the lock on a chain's file and reads it; a file that does not exist is the chain of genesis alone. Where this process may not
+    /// write, there is nothing to lock, and the chain is read all the same.
     ///
     /// # Errors
     /// [`ChainFileError::Locked`] while another process writes, and as [`ChainFile::read`].
     pub fn open(path: &Path) -> Result<(Self, RegtestChain), ChainFileError> {
         let lock_path = sibling(path, ".lock");
         let io_error = |source| ChainFileError::Io { action: "lock", path: lock_path.clone(), source };
-        let lock = private::open_lock(&lock_path).map_err(io_error)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => ChainFileError::Locked(path.to_owned()),
-            TryLockError::Error(source) => io_error(source),
-        })?;
+        let lock = match private::open_lock(&lock_path) {
+            Err(error) if is_denied(&error) && path.exists() => Err(error.kind()),
+            lock => Ok(lock.map_err(io_error)?),
+        };
+        if let Ok(lock) = &lock {
+            lock.try_lock().map_err(|error| match error {
+                TryLockError::WouldBlock => ChainFileError::Locked(path.to_owned()),
+                TryLockError::Error(source) => io_error(source),
+            })?;
+        }
         let chain = if path.exists() { Self::read(path)? } else { RegtestChain::new() };
-        Ok((Self { path: path.to_owned(), _lock: lock }, chain))
+        Ok((Self { path: path.to_owned(), lock }, chain))
     }
 
     /// Reads a chain, checking every block anew. A reader needs no lock: the file is replaced whole.
@@ -127,7 +134,8 @@ impl ChainFile {
     /// # Errors
     /// [`ChainFileError::Io`]; the file is as it was.
     pub fn save(&self, chain: &RegtestChain) -> Result<(), ChainFileError> {
-        let written = write_file(&self.path, Access::Public, |file| write_blocks(file, chain));
+        let locked = self.lock.as_ref().map(drop).map_err(|why| io::Error::from(*why));
+        let written = locked.and_then(|()| write_file(&self.path, Access::Public, |file| write_blocks(file, chain)));
         written.map_err(|source| ChainFileError::Io { action: "write", path: self.path.clone(), source })
     }
 }

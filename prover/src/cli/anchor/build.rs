@@ -31,7 +31,8 @@ On the embedded chain the wallet's coins are found, and sending also mines a blo
 
 Examples:
   taproof anchor build .taproof/proofs/0.proofs --send
-  taproof anchor build 0.proofs --node http://127.0.0.1:38332 --cookie .cookie --coin TXID:VOUT:SAT --send")]
+  taproof anchor build 0.proofs --node http://127.0.0.1:38332 \\
+    --cookie .cookie --coin TXID:VOUT:SAT --send")]
 pub(crate) struct Build {
     /// The proofs, as `taproof prove` writes them.
     proofs: PathBuf,

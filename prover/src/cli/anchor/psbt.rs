@@ -29,8 +29,10 @@ A batch of `taproof anchor run --watch-only KEY --hot-key` waits until its commi
 to be signed as well: sign all of them, for each pays a higher fee, and the service replaces one by the next as it needs to.
 
 Examples:
-  taproof anchor psbt --batch 3 --out unsigned --origin '[deadbeef/86h/0h/0h/0/0]'
-  taproof anchor psbt --batch 3 --signed signed/commit.psbt --signed signed/reveal-0.psbt
+  taproof anchor psbt --batch 3 --out unsigned \\
+    --origin '[deadbeef/86h/0h/0h/0/0]'
+  taproof anchor psbt --batch 3 \\
+    --signed signed/commit.psbt --signed signed/reveal-0.psbt
   taproof anchor psbt --batch 3 --out unsigned --sweep 5")]
 pub(super) struct PsbtCommand {
     /// The batch.

@@ -41,9 +41,13 @@ On the embedded chain, which has no other miner, each look also mines a block, a
 
 Examples:
   taproof anchor run --once
-  taproof anchor run --node http://127.0.0.1:8332 --cookie ~/.bitcoin/.cookie --fee-cap 80
-  taproof anchor run --watch-only \"tr([deadbeef/86h/1h/0h]tpub.../0/5)\" --hot-key --node http://127.0.0.1:38332 --cookie .cookie
-  taproof anchor run --watch-only $KEY --node http://127.0.0.1:38332 --cookie .cookie")]
+  taproof anchor run --node http://127.0.0.1:8332 \\
+    --cookie ~/.bitcoin/.cookie --fee-cap 80
+  taproof anchor run --hot-key \\
+    --watch-only \"tr([deadbeef/86h/1h/0h]tpub.../0/5)\" \\
+    --node http://127.0.0.1:38332 --cookie .cookie
+  taproof anchor run --watch-only $KEY \\
+    --node http://127.0.0.1:38332 --cookie .cookie")]
 pub(super) struct Run {
     #[command(flatten)]
     wallet: WalletOptions,
