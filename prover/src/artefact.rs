@@ -305,7 +305,7 @@ pub fn write<A: Artefact>(path: &Path, artefact: &A) -> Result<(), FileError> {
 /// Writes a container to a file that was opened beforehand.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_to<A: Artefact>(output: OutputFile, artefact: &A) -> Result<(), FileError> {
     let path = output.path().to_owned();
     let bytes = encode(artefact).map_err(|source| FileError::Artefact { path: path.clone(), source })?;

@@ -386,7 +386,7 @@ pub fn write(key: &ProvingKey, path: &Path) -> Result<(), KeyFileError> {
 /// Writes a key file that was opened beforehand.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_to(key: &ProvingKey, output: OutputFile) -> Result<(), KeyFileError> {
     let sections = key.sections().to_bytes();
     let offsets = layout(lengths(key));

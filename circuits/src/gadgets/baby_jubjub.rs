@@ -2,7 +2,7 @@
 //!
 //! A point is kept in one of two forms. [`EdwardsPoint`] is the form of keys and records, a x^2 + y^2 = 1 + d x^2 y^2
 //! with a = 168700 and d = 168696; a is a square and d is none, so its addition is complete: six rows, right for any
-//! two points of the curve. [`MontgomeryPoint`] is v^2 = u^3 + A u^2 + u with A = 2 (a + d) / (a - d) = 168698 (the other
+//! two points of the curve. `MontgomeryPoint` is v^2 = u^3 + A u^2 + u with A = 2 (a + d) / (a - d) = 168698 (the other
 //! coefficient, 4 / (a - d), is 1); u = (1 + y) / (1 - y) and v = u / x. Its addition takes three rows and holds only
 //! for two points whose u differ. The multiplications use it where that is proven of every input that their rows admit:
 //!

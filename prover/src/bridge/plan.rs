@@ -2,7 +2,7 @@
 //!
 //! The link spends the head of the chain, moves deposits, and pays what is due, in order. What it can hold is bounded
 //! by its weight, and whoever wants to may pay any number of coins to the bridge. So the weight is shared out
-//! ([`choose`]): deposits come first, by the height at which their refund opens, but leave half of it to payouts while
+//! (`choose`): deposits come first, by the height at which their refund opens, but leave half of it to payouts while
 //! any are due; payouts take further coins only for their value, the largest first; what is left goes to further
 //! deposits. However many coins there are, each link moves those deposits whose refund opens first, and pays out what
 //! the most valuable coins that fit can pay. Gifts of dust are never touched unless their value is needed.

@@ -217,9 +217,9 @@ impl Turns {
     }
 }
 
-/// Applies the rules of this [module](self) to the requests that wait up to the block that the batch refers to, in their order;
-/// gives those that wait no longer, in the same order. `withdrawals` are the batch's, of bitcoin, and `refutations` are
-/// known to be true.
+/// Applies the rules for exit requests (`docs/protocol.md`, section 12) to those that wait up to the block that the batch
+/// refers to, in their order; gives those that wait no longer, in the same order. `withdrawals` are the batch's, of
+/// bitcoin, and `refutations` are known to be true.
 ///
 /// # Errors
 /// [`LeftOut`] for the first request that the batch may not leave out and does.

@@ -3,7 +3,7 @@
 use super::{PAYLOAD_LENGTH_MAX, REFUTATIONS_MAX, SLOTS_MAX, VERSION};
 use crate::{codec::CodecError, exit::RefutationError, field, groth16::PointError};
 
-/// Why parts or bytes are no [`Payload`].
+/// Why parts or bytes are no [`Payload`](super::Payload).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
