@@ -21,7 +21,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use crate::store_file::{UnnamedStore, copy, open_patiently, or_copy};
+use crate::store_file::{self, UnnamedStore, copy, open_patiently, or_copy};
 use bitcoin::{
     Transaction, TxOut, Txid,
     block::Header,
@@ -477,8 +477,8 @@ impl ChainStore {
             return Err(ChainStoreError::NotAStore(self.path.clone()));
         }
         let database = open_patiently(|| {
-            let mut builder = Database::builder();
-            builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
+            let mut builder = store_file::checked();
+            builder.set_cache_size(CACHE_BYTES);
             let file = File::options().read(true).write(true).open(&self.path).map_err(redb::StorageError::Io);
             let opened = file.map_err(DatabaseError::from).and_then(|file| builder.create_with_backend(backend(file)?));
             if to_read { Ok(or_copy(opened, &self.path, &builder)?.0) } else { opened }

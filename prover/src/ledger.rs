@@ -18,7 +18,7 @@ mod undo;
 
 use crate::{
     artefact::{self, Artefact},
-    store_file::{UnnamedStore, or_copy},
+    store_file::{self, UnnamedStore, or_copy},
 };
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction, backends::FileBackend};
 use std::{
@@ -165,8 +165,7 @@ impl Ledger {
         if !metadata.is_file() || metadata.len() == 0 {
             return Err(LedgerError::NotALedger(path.to_owned()));
         }
-        let mut builder = Database::builder();
-        builder.set_check_integrity_on_open(true);
+        let builder = store_file::checked();
         let (database, denied) =
             or_copy(builder.open(path), path, &builder).map_err(|error| LedgerError::from_redb(error, path))?;
         let (head, stored) = tables::read_all(&database).map_err(|error| error.at(path))?;

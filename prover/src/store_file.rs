@@ -43,6 +43,13 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// What opens every store: it looks at each page's checksum first, since redb panics at a page that is damaged.
+pub(crate) fn checked() -> Builder {
+    let mut builder = Database::builder();
+    builder.set_check_integrity_on_open(true);
+    builder
+}
+
 /// Opens a file, waiting a few seconds for another process that has it open.
 pub(crate) fn open_patiently(open: impl Fn() -> Result<Database, DatabaseError>) -> Result<Database, DatabaseError> {
     let started = Instant::now();
@@ -97,4 +104,34 @@ fn read(path: &Path) -> Result<Vec<u8>, DatabaseError> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
+}
+
+/// Damages each page of a store in turn, in a copy, with bytes of chance and with zeros, and gives the copy to `read`, which must not
+/// panic. Gives how many of the damages `read` noticed.
+#[cfg(test)]
+pub(crate) fn damage_every_page<T, E>(path: &Path, mut read: impl FnMut(&Path) -> Result<T, E>) -> usize {
+    use rand::{RngCore, SeedableRng, rngs::StdRng};
+
+    const PAGE_BYTES: usize = 4096;
+    let whole = std::fs::read(path).expect("the store is there");
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let copy = folder.path().join("damaged.redb");
+    let mut rng = StdRng::seed_from_u64(4);
+    let mut noticed = 0;
+    for (page, start) in (0..whole.len()).step_by(PAGE_BYTES).enumerate() {
+        let mut noise = [0; PAGE_BYTES];
+        rng.fill_bytes(&mut noise);
+        for (filler, name) in [(noise, "chance"), ([0; PAGE_BYTES], "zeros")] {
+            // The first page is the header: what is left of it decides how far redb gets.
+            for skipped in if page == 0 { &[0, 64, 320][..] } else { &[0] } {
+                let mut damaged = whole.clone();
+                let end = whole.len().min(start + PAGE_BYTES);
+                damaged[start + skipped..end].copy_from_slice(&filler[*skipped..end - start]);
+                std::fs::write(&copy, damaged).expect("room");
+                println!("page {page} from byte {skipped} with {name}");
+                noticed += usize::from(read(&copy).is_err());
+            }
+        }
+    }
+    noticed
 }

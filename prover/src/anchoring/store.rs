@@ -6,7 +6,7 @@
 use super::{Job, Order, StoreError, Waits, codec};
 use crate::{
     anchor::FeeRate,
-    store_file::{UnnamedStore, open_patiently, or_copy},
+    store_file::{self, UnnamedStore, open_patiently, or_copy},
     wallet::PosterScripts,
 };
 use bitcoin::{Network, XOnlyPublicKey, bip32::KeySource};
@@ -472,8 +472,7 @@ fn leaf_keys(table: &impl ReadableTable<[u8; 32], ()>) -> Result<Vec<XOnlyPublic
 
 /// Opens the file to read it, waiting a few seconds for whoever has it open; with a look at every page's checksum if asked.
 fn open_to_read(path: &Path, is_checked: bool) -> Result<Database, StoreError> {
-    let mut builder = Database::builder();
-    builder.set_check_integrity_on_open(is_checked);
+    let builder = if is_checked { store_file::checked() } else { Database::builder() };
     let opened = open_patiently(|| Ok(or_copy(builder.open(path), path, &builder)?.0));
     opened.map_err(|error| StoreError::from_redb(error, path))
 }

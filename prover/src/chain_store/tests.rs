@@ -428,6 +428,22 @@ fn foreign_and_damaged_files_are_refused() {
 }
 
 #[test]
+fn no_damaged_page_is_a_panic() {
+    let scene = Scene::new();
+    let store = scene.store("chain.redb");
+    scene.follow(&store).expect("a steady source");
+    let noticed = store_file::damage_every_page(store.path(), |damaged| {
+        let store = ChainStore::new(damaged.to_owned(), &scene.toy.params, View::Full);
+        store.summary()?;
+        store.checkpoint()?;
+        store.headers(0, u32::MAX)?;
+        store.events(0, usize::MAX)?;
+        store.write(|_, _| Ok(()))
+    });
+    assert!(noticed > 2, "{noticed}");
+}
+
+#[test]
 fn a_busy_file_is_waited_for() {
     let scene = Scene::new();
     let store = scene.store("chain.redb");

@@ -4,7 +4,7 @@
 use super::{Purpose, Reservation};
 use crate::{
     store_fault::store_errors,
-    store_file::{UnnamedStore, open_patiently, or_copy},
+    store_file::{self, UnnamedStore, open_patiently, or_copy},
 };
 use bitcoin::{
     OutPoint,
@@ -243,13 +243,13 @@ impl CoinStore {
 
 type Coins<'a> = redb::Table<'a, &'static [u8], &'static [u8]>;
 
-/// Opens the file, waiting a few seconds for whoever has it open. One that this process may not write is opened to be read alone.
+/// Opens the file, checking every page, and waiting a few seconds for whoever has it open. One that this process may not write is opened to be read alone.
 fn open(path: &Path, to_read: bool) -> Result<Database, CoinStoreError> {
     let metadata = std::fs::metadata(path).map_err(|error| CoinStoreError::from_io(error, path))?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Err(CoinStoreError::NotAStore(path.to_owned()));
     }
-    let builder = Database::builder();
+    let builder = store_file::checked();
     let opened = open_patiently(|| match builder.open(path) {
         opened if to_read => Ok(or_copy(opened, path, &builder)?.0),
         opened => opened,

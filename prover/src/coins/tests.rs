@@ -7,6 +7,7 @@ use crate::{
     anchor::{AnchorError, FeeRate, Funding, pay},
     node::{EmbeddedNode, Node},
     regtest::{COINBASE_MATURITY_BLOCKS, RegtestChain},
+    store_file::damage_every_page,
     toy_rollup::elsewhere,
     wallet::{PosterKey, Wallet},
 };
@@ -228,4 +229,19 @@ fn a_damaged_file_is_told_and_never_believed() {
     std::fs::remove_file(&path).expect("our file");
     std::fs::create_dir(&path).expect("our folder");
     assert!(matches!(scene.store().reservations(), Err(CoinStoreError::NotAStore(_))));
+}
+
+#[test]
+fn no_damaged_page_is_a_panic() {
+    let scene = Scene::new(2);
+    let coin = scene.spent(Purpose::Deposit, "2");
+    let kept = scene.store().reservations().expect("ours");
+    let noticed = damage_every_page(&scene.folder.path().join("coins.redb"), |damaged| {
+        let store = CoinStore::new(damaged.to_owned());
+        assert!(store.reservations()?.iter().all(|found| kept.contains(found)));
+        store.keep_for_anchors(&[])?;
+        store.release(&coin)?;
+        store.keep(&kept)
+    });
+    assert!(noticed > 2, "{noticed}");
 }

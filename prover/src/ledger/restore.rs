@@ -5,8 +5,8 @@ use super::{
     tables::{self, Head, TRANSACTIONS, UNDO},
     undo::Undo,
 };
-use crate::rebuild::Restoration;
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use crate::{rebuild::Restoration, store_file};
+use redb::{ReadTransaction, ReadableDatabase};
 use std::{collections::BTreeMap, path::Path};
 use taproof_circuits::{state::State, transaction::Transaction};
 use taproof_verifier::cell::Cell;
@@ -35,9 +35,7 @@ impl Ledger {
         if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
             return None;
         }
-        let mut builder = Database::builder();
-        builder.set_check_integrity_on_open(true);
-        let database = builder.open(path).ok()?;
+        let database = store_file::checked().open(path).ok()?;
         let transaction = database.begin_read().ok()?;
         let mut found = waiting(&transaction)?;
         // What cannot be read of the batches is lost alone.

@@ -261,6 +261,21 @@ fn altered_files_are_refused_or_hold_what_they_held() {
 }
 
 #[test]
+fn no_damaged_page_is_a_panic() {
+    let (_folder, path, mut ledger) = funded();
+    ledger.add_transactions(&[transfer(1, 0, 2, 1)]).expect("room");
+    drop(ledger);
+    let noticed = store_file::damage_every_page(&path, |damaged| {
+        let _ = Ledger::salvage(damaged, &State::new(CHAIN, Depth::new(3).expect("small")));
+        let mut ledger = Ledger::open(damaged, CHAIN)?;
+        ledger.transactions()?;
+        ledger.artefact::<Note>(0)?;
+        ledger.add_transactions(&[transfer(1, 1, 2, 1)])
+    });
+    assert!(noticed > 2, "{noticed}");
+}
+
+#[test]
 fn truncated_files_are_refused() {
     let (folder, path, ledger) = funded();
     drop(ledger);

@@ -189,6 +189,25 @@ fn a_light_store_goes_on_and_remembers_what_it_is() {
 }
 
 #[test]
+fn no_damaged_page_of_a_light_store_is_a_panic() {
+    let scene = Scene::new();
+    let store = scene.store();
+    let observe = |_: &Follower, _: &Event| Ok::<(), FollowError>(());
+    let cutter = Cutter::new(&scene.toy.node, &scene.toy.params);
+    scene.open(&store).catch_up_light(&scene.toy.node, &cutter, observe).expect("steady");
+    let noticed = crate::store_file::damage_every_page(store.path(), |damaged| {
+        let store = ChainStore::new(damaged.to_owned(), &scene.toy.params, View::Light);
+        store.summary()?;
+        store.events(0, usize::MAX)?;
+        let (params, program) = (scene.toy.params.clone(), scene.toy.program.clone());
+        let mut stored = StoredFollower::open(store, &scene.toy.node, params, program)?;
+        stored.catch_up_light(&scene.toy.node, &cutter, observe)?;
+        Ok::<(), FollowError>(())
+    });
+    assert!(noticed > 2, "{noticed}");
+}
+
+#[test]
 fn a_light_follower_begins_at_a_checkpoint_of_the_sources_chain() {
     let mut scene = Scene::new();
     let full = ChainStore::new(scene.folder.path().join("chain.redb"), &scene.toy.params, View::Full);

@@ -3,6 +3,7 @@
 use super::rig::Rig;
 use crate::{
     anchoring::{Identity, Job, Order, Store, StoreError, codec},
+    store_file::damage_every_page,
     wallet::Wallet,
 };
 use bitcoin::Network;
@@ -123,4 +124,18 @@ fn damaged_and_foreign_files_are_told_apart() {
         // Pages that hold nothing may be altered without harm; nothing panics.
         let _ = open(rig.identity()).and_then(|store| store.jobs());
     }
+}
+
+#[test]
+fn no_damaged_page_is_a_panic() {
+    let (rig, _) = rich();
+    let noticed = damage_every_page(&rig.store_path(), |damaged| {
+        Store::find(damaged)?;
+        let store = Store::open(damaged, rig.identity())?;
+        for job in store.jobs()? {
+            store.save(&job)?;
+        }
+        Ok::<(), StoreError>(())
+    });
+    assert!(noticed > 2, "{noticed}");
 }
