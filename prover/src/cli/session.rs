@@ -18,7 +18,7 @@ use taproof::{
     chain_store::{ChainStore, ChainStoreError, Origin, StoredFollower, View},
     follow::{self, FollowError},
     ledger::{Ledger, LedgerError},
-    node::{ChainSource, EmbeddedNode, EsploraNode, Node, RpcNode, SyncState},
+    node::{ChainSource, EmbeddedNode, EsploraNode, HEIGHT_MAX, Node, RpcNode, SyncState},
     output_file::{Access, OutputFile, is_denied},
 };
 use taproof_circuits::state::Slots;
@@ -229,7 +229,12 @@ pub(crate) fn read_params(path: &Path) -> Result<Params> {
         let advice = "make a rollup with `taproof setup`, join one with `taproof join`, or name its --dir";
         if path.exists() { failure } else { failure.advise(advice) }
     });
-    params.map_err(|failure| or_misplaced(failure, path, "a rollup's params.json"))
+    let params: Params = params.map_err(|failure| or_misplaced(failure, path, "a rollup's params.json"))?;
+    if params.start.height > HEIGHT_MAX {
+        let message = format!("{}: no chain has a block at height {}", path.display(), params.start.height);
+        return Err(Failure::new(Exit::Input, message));
+    }
+    Ok(params)
 }
 
 /// Gives an error of following its exit code.

@@ -12,7 +12,7 @@ mod patience;
 mod tests;
 
 use super::{
-    ChainSource, NodeError,
+    ChainSource, NodeError, height,
     http::{Answer, HttpClient, Request},
 };
 use answers::{BlockSummary, HistoryItem, MerkleProof};
@@ -272,7 +272,8 @@ impl ChainSource for EsploraNode {
     fn tip_height(&self) -> Result<u32, NodeError> {
         let method = "GET /blocks/tip/height";
         let height = self.text("/blocks/tip/height", method)?;
-        height.ok_or_else(|| NodeError::Http { url: self.url.clone(), status: 404, retry_after: None })
+        let missing = || NodeError::Http { url: self.url.clone(), status: 404, retry_after: None };
+        height::checked(method, height.ok_or_else(missing)?)
     }
 
     fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError> {

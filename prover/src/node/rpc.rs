@@ -5,7 +5,7 @@ mod transport;
 
 use super::{
     Acceptance, ChainSource, CoinScan, FeeFloors, Found, Node, NodeError, PackageVerdict, PoolEntry, RejectClass,
-    Rejection, Sent, SyncState, Unspent, reject::classify,
+    Rejection, Sent, SyncState, Unspent, height, reject::classify,
 };
 use crate::anchor::FeeRate;
 use answers::{
@@ -188,7 +188,8 @@ impl ChainSource for RpcNode {
     }
 
     fn tip_height(&self) -> Result<u32, NodeError> {
-        self.call("getblockcount", json!([]))
+        let method = "getblockcount";
+        height::checked(method, self.call(method, json!([]))?)
     }
 
     fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError> {

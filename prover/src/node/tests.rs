@@ -529,6 +529,53 @@ fn answers_of_another_shape_are_errors() {
 }
 
 #[test]
+fn heights_that_no_chain_has_are_refused_at_once() {
+    let answer = |height: u64| -> Handler {
+        Box::new(move |method, _| {
+            Ok(match method {
+                "getblockcount" => json!(height),
+                "getblockchaininfo" => {
+                    json!({ "chain": "regtest", "blocks": height, "headers": height, "initialblockdownload": false })
+                }
+                "getblockheader" => json!({ "height": height, "confirmations": 1 }),
+                "scantxoutset" => {
+                    json!({ "success": true, "height": height, "bestblock": BlockHash::all_zeros(), "unspents": [] })
+                }
+                "gettxout" => json!({
+                    "confirmations": height, "value": 1, "scriptPubKey": { "hex": "51" }, "coinbase": false
+                }),
+                "getrawtransaction" => {
+                    let transaction = encode::serialize_hex(&spend(OutPoint::null(), 1));
+                    json!({ "hex": transaction, "blockhash": BlockHash::all_zeros() })
+                }
+                _ => Value::Null,
+            })
+        })
+    };
+    let transaction = spend(OutPoint::null(), 1);
+    let ask = |height: u64| {
+        let node = connect(answer(height)).expect("regtest");
+        [
+            node.tip_height().err(),
+            node.headers(0, 3).err(),
+            node.sync_state().err(),
+            node.coins(&[anyone()]).err(),
+            node.unspent(&OutPoint::null()).err(),
+            node.find(&transaction.compute_txid()).err(),
+        ]
+    };
+    for height in [u64::from(HEIGHT_MAX) + 1, 1 << 31, u64::from(u32::MAX), u64::MAX] {
+        for (position, error) in ask(height).iter().enumerate() {
+            let Some(error @ NodeError::Answer { reason, .. }) = error else { panic!("{position}: {error:?}") };
+            assert!(reason.contains("make no sense") && !error.is_transient(), "{error}");
+        }
+    }
+    let highest = connect(answer(HEIGHT_MAX.into())).expect("regtest");
+    assert_eq!(highest.tip_height().expect("in range"), HEIGHT_MAX);
+    assert_eq!(highest.sync_state().expect("in range").headers, HEIGHT_MAX);
+}
+
+#[test]
 fn one_search_for_coins_at_a_time() {
     let handler: Handler = Box::new(|method, _| match method {
         "scantxoutset" => Err((-8, "Scan already in progress, use action \"abort\" or \"status\"".to_owned())),

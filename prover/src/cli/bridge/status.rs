@@ -64,7 +64,7 @@ impl Report {
         let fated = |is_it: fn(&Fate) -> bool| {
             let coins = scan.coins().into_iter().filter(|coin| fate_of(scan, coin).is_some_and(|fate| is_it(&fate)));
             let values: Vec<u64> = coins.map(|coin| coin.output.value.to_sat()).collect();
-            (values.len(), values.iter().sum())
+            (values.len(), values.into_iter().fold(0, u64::saturating_add))
         };
         let (waiting, waiting_sat) = fated(|fate| matches!(fate, Fate::Waiting { .. }));
         let (void, void_sat) = fated(|fate| matches!(fate, Fate::Void { .. }));
@@ -81,7 +81,7 @@ impl Report {
             immature_sat: total(immature.map(|coin| coin.output.clone())).to_sat(),
             due: scan.due_count(),
             unpaid: scan.unpaid().len(),
-            unpaid_sat: scan.unpaid().map(|payout| payout.amount_sat).sum(),
+            unpaid_sat: scan.unpaid().map(|payout| payout.amount_sat).fold(0, u64::saturating_add),
             next_index: scan.next_index(),
             head: head.as_ref().ok().map(|head| head.outpoint.to_string()),
             head_fault: head.err().map(|error| error.to_string()),

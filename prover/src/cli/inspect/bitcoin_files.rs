@@ -6,7 +6,7 @@ use crate::cli::{
     failure::{Exit, Fallible, Result},
 };
 use bitcoin::{
-    Amount, Block, OutPoint, Psbt, Transaction, TxOut,
+    Block, OutPoint, Psbt, Transaction, TxOut,
     consensus::encode::{deserialize, deserialize_hex},
 };
 use serde_json::json;
@@ -142,18 +142,19 @@ fn binding(transaction: &Transaction) -> Option<(Magic, Binding)> {
 
 /// What is said of any transaction.
 fn transaction_lines(transaction: &Transaction) -> (serde_json::Value, Vec<super::Line>) {
-    let total: Amount = transaction.output.iter().map(|output| output.value).sum();
+    // A transaction that nobody has checked may pay more than there is.
+    let total_sat: u128 = transaction.output.iter().map(|output| u128::from(output.value.to_sat())).sum();
     let txid = transaction.compute_txid().to_string();
     let mut report = json!({
         "txid": txid,
         "inputs": transaction.input.len(),
         "outputs": transaction.output.len(),
-        "output_sat": total.to_sat(),
+        "output_sat": u64::try_from(total_sat).ok(),
     });
     let mut lines = vec![
         ("transaction", txid),
         ("inputs", transaction.input.len().to_string()),
-        ("outputs", format!("{}, {} sat in all", transaction.output.len(), total.to_sat())),
+        ("outputs", format!("{}, {total_sat} sat in all", transaction.output.len())),
     ];
     if let Some((Magic(magic), Binding { first, count })) = binding(transaction) {
         let magic = hex::encode(magic);

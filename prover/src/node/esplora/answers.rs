@@ -1,7 +1,7 @@
 //! The answers of an Esplora server, as far as they are read.
 
 use super::{
-    super::{PoolEntry, Sent},
+    super::{PoolEntry, Sent, height},
     Located,
 };
 use crate::anchor::FeeRate;
@@ -30,6 +30,7 @@ const REASON_CHARS_MAX: usize = 200;
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct BlockSummary {
     pub(super) id: BlockHash,
+    #[serde(deserialize_with = "height::claimed")]
     pub(super) height: u32,
     /// Servers write the same bits with a sign and without.
     version: i64,
@@ -66,6 +67,7 @@ pub(super) struct HistoryItem {
 #[derive(Clone, Debug, Deserialize)]
 struct Status {
     confirmed: bool,
+    #[serde(default, deserialize_with = "height::claimed_if_any")]
     block_height: Option<u32>,
     block_hash: Option<BlockHash>,
 }
@@ -161,6 +163,7 @@ impl FeeEstimates {
 /// A transaction's place in its block.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct MerkleProof {
+    #[serde(deserialize_with = "height::claimed")]
     block_height: u32,
     merkle: Vec<TxMerkleNode>,
     pos: u32,

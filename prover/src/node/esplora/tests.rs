@@ -4,7 +4,7 @@ mod served;
 use super::*;
 use crate::{
     node::{
-        EmbeddedNode, ErrorClass, Found, Node, RejectClass, Sent,
+        EmbeddedNode, ErrorClass, Found, HEIGHT_MAX, Node, RejectClass, Sent,
         esplora::{
             answers::Refusal,
             coins::{COINS_MAX, LIST_BYTES_MAX},
@@ -357,6 +357,37 @@ fn lies_about_headers_and_histories_end_the_list() {
         }
     });
     assert!(is_answer_error(node.history(&anyone())), "a history without end");
+}
+
+#[test]
+fn heights_that_no_chain_has_are_refused_at_once() {
+    let (server, txids) = server();
+    let node = connect(&server);
+    let instead = |path: &'static str, field: Option<&'static str>, height: u64| {
+        server.lie(path, move |(status, body)| {
+            let Some(field) = field else { return (status, height.to_string().into_bytes()) };
+            let mut value: Value = serde_json::from_slice(&body).expect("JSON");
+            *value.pointer_mut(field).expect("the field") = json!(height);
+            (status, value.to_string().into_bytes())
+        });
+    };
+    for height in [u64::from(HEIGHT_MAX) + 1, 1 << 31, u64::from(u32::MAX)] {
+        instead("/blocks/tip/height", None, height);
+        assert!(is_answer_error(node.tip_height()), "{height}");
+        assert!(is_answer_error(node.headers(0, 3)), "{height}");
+        assert!(is_answer_error(node.sync_state()), "{height}");
+        assert!(is_answer_error(node.coins(&[anyone()])), "{height}");
+        server.be_honest();
+        instead("/blocks/1", Some("/0/height"), height);
+        assert!(is_answer_error(node.headers(5, 10)), "{height}");
+        server.be_honest();
+        instead("/scripthash/", Some("/0/status/block_height"), height);
+        assert!(is_answer_error(node.history(&anyone())), "{height}");
+        server.be_honest();
+        instead("/tx/", Some("/block_height"), height);
+        assert!(is_answer_error(node.inclusion(&txids[0])), "{height}");
+        server.be_honest();
+    }
 }
 
 /// Calls everything that reads; what comes back does not matter.

@@ -1,6 +1,6 @@
 //! The answers of bitcoind, as far as they are read, and what they mean.
 
-use super::super::{Acceptance, Coin, CoinScan, FeeFloors, PoolEntry, Rejection, Unspent, reject::classify};
+use super::super::{Acceptance, Coin, CoinScan, FeeFloors, PoolEntry, Rejection, Unspent, height, reject::classify};
 use crate::anchor::FeeRate;
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, TxOut, Txid, Wtxid, amount::serde::as_btc};
 use serde::Deserialize;
@@ -24,10 +24,13 @@ pub(super) struct ChainName {
 /// `getblockchaininfo`, as far as it tells how far the node is.
 #[derive(Deserialize)]
 pub(super) struct BlockchainInfo {
+    #[serde(deserialize_with = "height::claimed")]
     pub(super) blocks: u32,
+    #[serde(deserialize_with = "height::claimed")]
     pub(super) headers: u32,
     pub(super) initialblockdownload: bool,
     /// The lowest height whose block a pruned node has.
+    #[serde(default, deserialize_with = "height::claimed_if_any")]
     pub(super) pruneheight: Option<u32>,
 }
 
@@ -42,6 +45,7 @@ pub(super) struct RawTransaction {
 /// `getblockheader`, with details; blocks that are not in the best chain have -1 confirmations.
 #[derive(Deserialize)]
 pub(super) struct BlockPlace {
+    #[serde(deserialize_with = "height::claimed")]
     pub(super) height: u32,
     pub(super) confirmations: i64,
 }
@@ -149,6 +153,7 @@ impl Spending {
 /// `gettxout` of an output that is there.
 #[derive(Deserialize)]
 pub(super) struct TxOutAnswer {
+    #[serde(deserialize_with = "height::claimed")]
     confirmations: u32,
     #[serde(with = "as_btc")]
     value: Amount,
@@ -176,6 +181,7 @@ impl From<TxOutAnswer> for Unspent {
 #[derive(Deserialize)]
 pub(super) struct ScanAnswer {
     success: bool,
+    #[serde(deserialize_with = "height::claimed")]
     height: u32,
     bestblock: BlockHash,
     unspents: Vec<ScanCoin>,
@@ -190,6 +196,7 @@ struct ScanCoin {
     #[serde(with = "as_btc")]
     amount: Amount,
     coinbase: bool,
+    #[serde(deserialize_with = "height::claimed")]
     height: u32,
 }
 
