@@ -76,6 +76,7 @@ fn a_file_in_anothers_place_is_told_with_where_it_belongs() {
     fs::write(scene.path("binary"), [0xff, 0xfe, 0x00, 0x01]).unwrap();
     fs::write(scene.path("noise"), "no format of ours").unwrap();
     fs::write(scene.path("nothing"), "").unwrap();
+    fs::write(scene.path("cut.json"), "{\"transactions\": [").unwrap();
     let key = "rollup/keys/transfer-d2-n2-v1.key";
     for (arguments, error, help) in [
         (
@@ -105,7 +106,8 @@ fn a_file_in_anothers_place_is_told_with_where_it_belongs() {
         (&["batch", "binary"], "binary: it is no text in UTF-8", ""),
         (&["tx", "transfer", "--to", "1", "--amount", "1", "--add-to", "binary"], "binary", ""),
         (&["join", "binary", "binary", "--dir", "new"], "binary: it is no text in UTF-8", ""),
-        (&["join", "noise", "noise", "--dir", "new"], "noise: it is no JSON, or not whole: see line 1, column 2", ""),
+        (&["join", "noise", "noise", "--dir", "new"], "noise: it is no JSON: see line 1, column 2", ""),
+        (&["inspect", "cut.json"], "cut.json: it is JSON that is not whole: it ends in the middle", ""),
         (&["join", "none", "none", "--dir", "new"], "none: ", "name params.json and program.bin, in this order"),
         (
             &["join", "rollup/program.bin", "rollup/params.json", "--dir", "new"],

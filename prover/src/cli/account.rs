@@ -67,7 +67,9 @@ impl FromStr for KeyName {
             let number = |part: &str| part.parse().map_err(|_| format!("{word} is no account and index, as 0/3"));
             return Ok(Self::Number(KeyNumber { account: number(account)?, index: number(index)? }));
         }
-        owner(word).map(Self::Key)
+        owner(word)
+            .map(Self::Key)
+            .map_err(|error| format!("{error}; or a key of the wallet by account and index, as 0/3"))
     }
 }
 

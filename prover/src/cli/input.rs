@@ -66,13 +66,16 @@ pub(crate) enum InputError {
     #[error("it is no text in UTF-8")]
     NoText,
     /// It is no JSON from some place on.
-    #[error("it is no JSON, or not whole: see line {line}, column {column}")]
+    #[error("it is no JSON: see line {line}, column {column}")]
     NoJson {
         /// The line of the place, from 1.
         line: usize,
         /// Its column, from 1.
         column: usize,
     },
+    /// It is JSON that ends too early.
+    #[error("it is JSON that is not whole: it ends in the middle")]
+    CutJson,
     /// It is JSON of another form.
     #[error("it is JSON of another form: {0}")]
     Json(String),
@@ -85,7 +88,8 @@ impl From<serde_json::Error> for InputError {
     fn from(error: serde_json::Error) -> Self {
         match error.classify() {
             Category::Io => Self::Io(error.into()),
-            Category::Syntax | Category::Eof => Self::NoJson { line: error.line(), column: error.column() },
+            Category::Syntax => Self::NoJson { line: error.line(), column: error.column() },
+            Category::Eof => Self::CutJson,
             Category::Data => Self::Json(error.to_string()),
         }
     }

@@ -6,7 +6,7 @@ use super::{
     session::{Source, read_params},
 };
 use bitcoin::{Network, ScriptBuf};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use std::{env, path::PathBuf, time::Duration};
 use taproof::{
     network_name::network_name,
@@ -28,11 +28,11 @@ const PASSWORD: &str = "TAPROOF_NODE_PASSWORD";
 pub(crate) struct NodeOptions {
     /// The address of a bitcoind, http://host:port, or TAPROOF_NODE; without a node or a server, the embedded regtest chain of
     /// the data directory.
-    #[arg(long, value_name = "URL", conflicts_with = "esplora")]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new(), value_name = "URL", conflicts_with = "esplora")]
     node: Option<String>,
     /// The address of an Esplora server to read the chain from, like https://blockstream.info/api, or TAPROOF_ESPLORA; nothing it
     /// says is believed.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new(), value_name = "URL")]
     esplora: Option<String>,
     /// The node's cookie file, or TAPROOF_NODE_COOKIE.
     #[arg(long, value_name = "FILE", conflicts_with = "esplora")]

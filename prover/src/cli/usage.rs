@@ -228,6 +228,7 @@ mod tests {
             (&["prove", "x", "--at-once", "abc"], "a whole number from 1 to 18446744073709551615 is wanted"),
             (&["regtest", "mine", "-1"], "'-1' for '<BLOCKS>': a whole number from 1 to 10000 is wanted"),
             (&["bench", "--regression", "abc"], "a number is wanted, such as 1.5"),
+            (&["account", "abc"], "64 hexadecimal digits are wanted, and there are 3; or a key of the wallet"),
             (&["setup", "--seed", "00"], "64 hexadecimal digits are wanted, and there are 2"),
             (&["setup", "--magic", "0011223"], "8 hexadecimal digits are wanted, and there are 7"),
         ] {

@@ -3,7 +3,7 @@
 use super::{Exit, Global, NodeOptions, Result, Session, Source, WalletOptions, XOnlyPublicKey, look_on};
 use crate::cli::{failure::Failure, psbt::read_transaction, session::read_params, values::bitcoin_key};
 use bitcoin::{Address, OutPoint, Txid};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use serde::Serialize;
 use std::{fmt, path::Path};
 use taproof::{
@@ -27,7 +27,7 @@ const REFERENCE_DEPTH_BLOCKS: u32 = 6;
 #[derive(Debug, Args)]
 pub(super) struct Why {
     /// The transaction's txid; or a file with a PSBT, or with the transaction itself.
-    #[arg(value_name = "TXID|FILE")]
+    #[arg(value_parser = NonEmptyStringValueParser::new(), value_name = "TXID|FILE")]
     transaction: String,
     /// A refund key, to know payments to its deposit address; the wallet's if none is given.
     #[arg(long = "refund", value_parser = bitcoin_key, value_name = "KEY")]

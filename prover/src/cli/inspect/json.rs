@@ -4,6 +4,7 @@ use super::{Finding, bitcoin_files, iden3, rollup};
 use crate::cli::{
     element_text,
     failure::{Exit, Fallible, Result},
+    input::InputError,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use taproof_verifier::{
 
 /// What a text of JSON holds, if it is one of the forms that are known.
 pub(super) fn file(text: &str) -> Result<Option<Finding>> {
-    let value: Value = serde_json::from_str(text).or_exit(Exit::Input)?;
+    let value: Value = serde_json::from_str(text).map_err(InputError::from).or_exit(Exit::Input)?;
     let has = |name: &str| value.get(name).is_some();
     let finding = if has("transactions") {
         transactions(&TransactionFile::from_json(text).or_exit(Exit::Input)?)
