@@ -16,7 +16,7 @@ pub use header::KeyHeader;
 
 use crate::{
     matrices::{Matrices, Matrix},
-    output_file::{Access, OutputFile},
+    output_file::{Access, OutputFile, is_full},
     proving_key::{
         Circuit, FixedPointError, POINT_SECTION_COUNT, Parts, ProvingKey, SECTION_NAMES, Sections, check_point, digest,
         is_coordinate,
@@ -428,9 +428,7 @@ fn lengths(key: &ProvingKey) -> [u64; SECTION_NAMES.len()] {
 
 fn write_error(path: PathBuf, length: u64, source: io::Error) -> KeyFileError {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
-            KeyFileError::DiskFull { path, length }
-        }
+        _ if is_full(&source) => KeyFileError::DiskFull { path, length },
         io::ErrorKind::WouldBlock => KeyFileError::Locked(path),
         _ => KeyFileError::Write { path, source },
     }

@@ -208,6 +208,11 @@ pub fn write_file(path: &Path, access: Access, write: impl FnOnce(&mut dyn Write
     OutputFile::open(path, access)?.write(write)
 }
 
+/// Whether there is no room: on the disk, or in what this process may use of it.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded)
+}
+
 /// Whether the system lets this process not write: for want of rights, or because the file system is read-only.
 pub fn is_denied(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
@@ -371,13 +376,18 @@ fn replace(
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         found => Some(found?).filter(|found| !found.is_symlink()),
     };
-    let temporary = match temporary_in(folder, access, found.is_some()) {
+    let mut temporary = match temporary_in(folder, access, found.is_some()) {
         // Nothing can be made beside the target, which can be written nevertheless.
-        Err(_) if found.is_some() => return overwrite(target, &mut written(tempfile::tempfile()?, write)?),
+        Err(_) if found.is_some() => {
+            let mut unnamed = tempfile::tempfile()?;
+            write_stream(&unnamed, write)?;
+            return overwrite(target, &mut unnamed);
+        }
         temporary => temporary?,
     };
     temporary_file::hold(&temporary);
-    let mut temporary = written(temporary, write)?;
+    // To the file itself: by its name it would name that in an error, which nobody knows.
+    write_stream(temporary.as_file(), write)?;
     if let Some(found) = &found
         && keep_owner_and_mode(temporary.as_file(), found).is_err()
     {
@@ -399,13 +409,6 @@ fn replace(
 /// Whether a rename failed because the target is the root of a mount.
 fn is_mount(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices)
-}
-
-/// Writes all of a file's contents.
-fn written<F: Write>(file: F, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<F> {
-    let mut writer = BufWriter::with_capacity(BUFFER_LENGTH, file);
-    write(&mut writer)?;
-    writer.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
 /// Puts the contents of one file into another that is there.

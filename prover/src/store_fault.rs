@@ -1,6 +1,6 @@
 //! What goes wrong with a [redb] file, sorted once for every store.
 
-use crate::output_file::is_denied;
+use crate::output_file::{is_denied, is_full};
 use std::io;
 
 /// What goes wrong with a [redb] file.
@@ -24,12 +24,10 @@ pub(crate) enum StoreFault {
 
 impl From<io::Error> for StoreFault {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull(error)
-            }
-            _ if is_denied(&error) => Self::Denied(error),
-            _ => Self::Io(error),
+        match error {
+            error if is_full(&error) => Self::DiskFull(error),
+            error if is_denied(&error) => Self::Denied(error),
+            error => Self::Io(error),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! process that is killed leaves it there. The next one that writes into the folder removes it: the file's
 //! lock has gone with the process that held it.
 
-use crate::output_file::is_denied;
+use crate::output_file::{is_denied, is_full};
 use std::{
     collections::BTreeSet,
     fs::{self, DirEntry, File},
@@ -32,7 +32,7 @@ pub(crate) fn temporary_in(folder: &Path, builder: &mut Builder<'_, '_>) -> io::
     }
     // The error would name a file that nobody knows.
     let made = builder.prefix(PREFIX).tempfile_in(folder);
-    made.map_err(|error| if is_denied(&error) { error.kind().into() } else { error })
+    made.map_err(|error| if is_denied(&error) || is_full(&error) { error.kind().into() } else { error })
 }
 
 /// Locks a file that may be written for long, until it is closed. Where files cannot be locked, age alone protects them.

@@ -5,7 +5,7 @@
 
 mod scene;
 
-use scene::{Scene, alter};
+use scene::{Scene, alter, write_small_circuit};
 use std::{
     fs,
     os::unix::{
@@ -88,6 +88,20 @@ fn damaged_keys_are_named_and_setup_makes_others() {
     let named = format!("warning: {}: ", key.display());
     assert!(said.contains(&named) && said.contains("another key is made"), "{said}");
     assert!(fs::read(&key).unwrap() == whole);
+}
+
+#[test]
+fn a_full_disk_is_said_by_the_name_of_the_file_that_does_not_fit() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    let export = ["export", "--vkey", "small.zkey", "--out", "vkey.json"];
+    let before = files(&scene.path(""));
+    let output = run_within(&scene, 1, false, &export);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: vkey.json: ") && !said.contains(".taproof-tmp-"), "{said}");
+    assert!(said.contains("make room, and run it again"), "{said}");
+    assert_eq!(files(&scene.path("")), before, "nothing is there under its name, nor under another");
 }
 
 /// The user that nobody is, whom modes bind as they do not bind root.

@@ -19,6 +19,9 @@ Exit codes:
 /// What to do where the system forbids something.
 const DENIED: &str = "run it as the user whose files they are, or on a copy of the data directory that can be written";
 
+/// What to do where there is no room.
+const FULL: &str = "make room, and run it again";
+
 /// What kind of failure: the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -85,7 +88,11 @@ impl Failure {
     pub(crate) fn advice(&self) -> Option<String> {
         let wait = || self.is_chain_locked().then(|| "wait until the other command is done".to_owned());
         let of_node = || node_error(&self.error).and_then(node_advice::advice);
-        self.advice.clone().or_else(wait).or_else(of_node).or_else(|| self.is_denied().then(|| DENIED.to_owned()))
+        let of_system = || {
+            let advice = [(output_file::is_denied as fn(&io::Error) -> bool, DENIED), (output_file::is_full, FULL)];
+            advice.into_iter().find(|(is_kind, _)| self.is_of_system(*is_kind)).map(|(_, advice)| advice.to_owned())
+        };
+        self.advice.clone().or_else(wait).or_else(of_node).or_else(of_system)
     }
 
     /// The exit code: that of the node's failure where nothing more was said.
@@ -97,9 +104,9 @@ impl Failure {
         }
     }
 
-    /// Whether the system lets this process not write, or not read, something.
-    fn is_denied(&self) -> bool {
-        self.error.chain().filter_map(|cause| cause.downcast_ref()).any(output_file::is_denied)
+    /// Whether one of the causes is an error of the system of this kind.
+    fn is_of_system(&self, is_kind: fn(&io::Error) -> bool) -> bool {
+        self.error.chain().filter_map(|cause| cause.downcast_ref()).any(is_kind)
     }
 
     /// Whether another command has the embedded chain.
