@@ -1,4 +1,4 @@
-//! What the command line says of what it is given: in words of its own, with what is wanted, and with advice that holds.
+//! What the command line says of what it is given: in words of its own, with what is wanted and advice that holds.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 

@@ -79,7 +79,8 @@ impl Form {
         let file = path.display();
         Some(match self {
             Self::Zkey => format!(
-                "`taproof prove --zkey {file} --witness FILE` proves with it, and `taproof import-zkey {file}` makes it ready for --key"
+                "`taproof prove --zkey {file} --witness FILE` proves with it, and `taproof import-zkey {file}` makes it \
+                 ready for --key"
             ),
             Self::Key if is_own_key(path) => {
                 "it is a key of a rollup: commands find it in keys/ of the data directory".to_owned()
@@ -159,7 +160,8 @@ struct Nature {
 }
 
 impl Nature {
-    /// Looks into a file on the disk. Nothing is known of a pipe, of a file that is not there, or of one of no known format.
+    /// Looks into a file on the disk. Nothing is known of a pipe, of a file that is not there, or of one of no known
+    /// format.
     fn of(path: &Path) -> Option<Self> {
         let start = start_of(path)?;
         if start.is_empty() {
@@ -244,7 +246,8 @@ pub(crate) fn unknown(path: &Path, expected: &str) -> Failure {
     Misplaced::failure(path, expected, Nature { what: Form::Other.to_string(), place: None })
 }
 
-/// The failure of a file on the disk that is something else than what is wanted; none if it is that, or nobody knows what it is.
+/// The failure of a file on the disk that is something else than what is wanted; none if it is that, or nobody knows
+/// what it is.
 pub(crate) fn elsewhere(path: &Path, expected: &str) -> Option<Failure> {
     // What is of this kind and damaged has words of its own.
     let nature = Nature::of(path).filter(|nature| nature.what != expected)?;

@@ -169,8 +169,9 @@ impl Input {
         Form::of(&self.start)
     }
 
-    /// Fails if the file holds another known form than this, and says where it belongs. Of what can be read but once no more is read
-    /// where the first bytes rule the form out; a file on the disk may be one of the rollup's, and else its decoder has more to say.
+    /// Fails if the file holds another known form than this, and says where it belongs. Of what can be read but once no
+    /// more is read where the first bytes rule the form out; a file on the disk may be one of the rollup's, and else its
+    /// decoder has more to say.
     pub(crate) fn expect(&self, expected: Form) -> Result {
         let found = self.form();
         if found == expected || (found == Form::Other && expected.may_begin(&self.start)) {
@@ -182,7 +183,8 @@ impl Input {
         }
     }
 
-    /// All contents, from their start. What can be read but once is read now, and overwritten in memory when it is dropped.
+    /// All contents, from their start. What can be read but once is read now, and overwritten in memory when it is
+    /// dropped.
     fn contents(&mut self, length_max: u64) -> std::result::Result<&mut dyn ReadSeek, InputError> {
         if let Contents::Stream(rest) = &mut self.contents {
             let all = read_all(self.start.as_slice().chain(rest), length_max)?;

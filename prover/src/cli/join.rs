@@ -86,7 +86,9 @@ struct Report {
 }
 
 /// Where the two files come from.
-const FILES: &str = "name params.json and program.bin, in this order, of somebody who follows the rollup: they are in the data directory there";
+const FILES: &str = "\
+    name params.json and program.bin, in this order, of somebody who follows the rollup: they are in the data directory \
+    there";
 
 impl Join {
     pub(crate) fn run(self, global: &Global) -> Result {

@@ -72,7 +72,10 @@ impl Report {
     pub(crate) fn run(self, global: &Global) -> Result {
         if !self.force {
             expect_absent(&self.out).map_err(|failure| {
-                failure.advise("--force replaces it, unless it is of another format that taproof knows; or name another file with --out")
+                failure.advise(
+                    "--force replaces it, unless it is of another format that taproof knows; or name another file \
+                     with --out",
+                )
             })?;
         }
         let (format, replaces) = ("report", if self.force { Replaces::Unknown } else { Replaces::OwnFormat });

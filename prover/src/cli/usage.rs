@@ -27,7 +27,8 @@ pub(super) fn parse<C: FromArgMatches>(command: Command, arguments: &[OsString])
     parsed.map_err(|error| in_words(error, &command, arguments))
 }
 
-/// Lets every argument have a negative number for its value, so that it is refused as that and not as an unknown option.
+/// Lets every argument have a negative number for its value, so that it is refused as that and not as an unknown
+/// option.
 fn with_negative_numbers(command: Command) -> Command {
     let allow = |arg: Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
     command.mut_args(allow).mut_subcommands(with_negative_numbers)

@@ -1,4 +1,5 @@
-//! The values that options take: digits, keys, hashes, outputs and addresses, each refused in words that say what is wanted.
+//! The values that options take: digits, keys, hashes, outputs and addresses, each refused in words that say what is
+//! wanted.
 
 use super::failure::{Exit, Failure};
 use ark_bn254::Fr;

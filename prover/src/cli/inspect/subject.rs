@@ -43,7 +43,8 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Opens a file, a pipe, or standard input. What can be read but once is read no longer than what it begins as can be.
+    /// Opens a file, a pipe, or standard input. What can be read but once is read no longer than what it
+    /// begins as can be.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let doing = || path.display().to_string();
         if path == Path::new("-") {
