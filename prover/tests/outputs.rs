@@ -257,3 +257,50 @@ fn a_key_in_a_verifying_keys_place_is_sent_to_export() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(3) && said.contains("`taproof export --vkey small.zkey`"), "{said}");
 }
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_utf_8_are_reported_as_far_as_they_are() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let scene = Scene::funded();
+    write_small_circuit(&scene);
+    let named = |arguments: &[&str], name: &[u8]| {
+        let output = scene.command(arguments).arg(OsStr::from_bytes(name)).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?} {name:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let report = |arguments: &[&str], name: &[u8]| -> serde_json::Value {
+        serde_json::from_str(&named(&[&["--json"], arguments].concat(), name)).unwrap()
+    };
+    scene.report(&["batch", "--reference-depth", "1"]);
+    // A payment that is in the file is said to be there: who is told otherwise pays twice.
+    let pay = ["tx", "transfer", "--to", "1", "--amount", "10", "--add-to"];
+    let paid = report(&pay, b"pay\xff");
+    assert_eq!((&paid["file"], &paid["transactions"]), (&"pay\u{fffd}".into(), &1.into()));
+    assert!(named(&pay, b"pay\xff").contains("pay\u{fffd}: 2 transactions"));
+    let (batch, owner) = ("rollup/batches/0.batch", scene.owner("0"));
+    for (arguments, field) in [
+        (&["prove", batch, "--out"][..], "file"),
+        (&["import-zkey", "small.zkey", "--out"], "out"),
+        (&["export", "--vkey", "small.zkey", "--out"], "out"),
+        (&["export", batch, "--out"], "out"),
+        (&["report", "--out"], "file"),
+        (&["rebuild", "--out"], "out"),
+        (&["wallet", "new", "--wallet"], "wallet"),
+        (&["bridge", "deposit", "--owner", &owner, "--amount", "1000", "--offline", "--psbt-out"], "psbt"),
+    ] {
+        let name = [arguments[0].as_bytes(), arguments[1].as_bytes(), b"\xff"].concat();
+        let name: Vec<u8> = name.into_iter().filter(|byte| *byte != b'/').collect();
+        let report = report(arguments, &name);
+        assert!(report[field].as_str().is_some_and(|name| name.ends_with('\u{fffd}')), "{arguments:?}: {report}");
+        assert!(scene.path(".").join(OsStr::from_bytes(&name)).exists(), "{arguments:?}");
+    }
+    // A data directory of such a name.
+    let dir = scene.path(".").join(OsStr::from_bytes(b"n\xff"));
+    fs::rename(scene.path("rollup"), &dir).unwrap();
+    fs::write(scene.path("payment"), named(&["tx", "transfer", "--to", "1", "--amount", "10", "--dir"], b"n\xff"))
+        .unwrap();
+    let batch = report(&["batch", "--reference-depth", "1", "payment", "--dir"], b"n\xff");
+    assert!(batch["file"].as_str().is_some_and(|file| file.contains("n\u{fffd}")), "{batch}");
+}

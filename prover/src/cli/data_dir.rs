@@ -158,9 +158,13 @@ impl DataDir {
 
 /// Gives a file that is in the way another name, `NAME.old` or `NAME.old.N`, whichever is free; gives the new path.
 pub(crate) fn move_aside(path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let numbered = (1..).map(|number: u32| format!("{name}.old.{number}"));
-    let mut names = std::iter::once(format!("{name}.old")).chain(numbered).map(|name| path.with_file_name(name));
+    let named = |end: String| {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(end);
+        path.with_file_name(name)
+    };
+    let mut names =
+        std::iter::once(".old".to_owned()).chain((1..).map(|number: u32| format!(".old.{number}"))).map(named);
     let free = names.find(|path| !path.exists()).expect("a folder has fewer files than there are numbers");
     fs::rename(path, &free).or_exit_while(Exit::Failed, format!("cannot rename {}", path.display()))?;
     Ok(free)
@@ -171,7 +175,9 @@ pub(crate) fn cache_dir() -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| Some(set("HOME")?.join(".cache")));
     let cache = cache.ok_or_else(|| Failure::new(Exit::Failed, "neither XDG_CACHE_HOME nor HOME is set"));
-    Ok(cache.map_err(|failure| failure.advise("set one of them, or name a folder"))?.join("taproof"))
+    Ok(cache
+        .map_err(|failure| failure.advise("set one of them, or name the folders with --dir and --keys"))?
+        .join("taproof"))
 }
 
 /// Fails if a file that would be replaced holds anything. Pipes, devices and empty files are there to be written to.

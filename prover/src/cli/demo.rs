@@ -8,6 +8,7 @@ use super::{
     form::elsewhere,
     input::read_file,
     overview::{self, Screen, entry},
+    path_text,
     session::{Session, Source, ledger_failure},
     setup::another_key,
 };
@@ -138,6 +139,7 @@ impl Demo {
 struct Kept {
     #[serde(flatten)]
     report: DemoReport,
+    #[serde(serialize_with = "path_text::serialize")]
     dir: PathBuf,
 }
 

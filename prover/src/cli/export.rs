@@ -6,6 +6,7 @@ use super::{
     foreign_verify::export_verifying_key,
     input::read_artefact,
     output::{Output, Replaces, make_folder, open_outputs, write, write_json},
+    path_text,
     session::Session,
 };
 use clap::Args;
@@ -59,6 +60,7 @@ pub(crate) struct Export {
 #[derive(Serialize)]
 struct Report {
     circuit: String,
+    #[serde(serialize_with = "path_text::serialize")]
     out: PathBuf,
     files: Vec<&'static str>,
 }

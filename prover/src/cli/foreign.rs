@@ -8,6 +8,7 @@ use super::{
     form::Form,
     input::{Input, JSON_LENGTH_MAX},
     output::{Output, Replaces, open_output, open_outputs, write_json},
+    path_text,
 };
 use ark_bn254::Fr;
 use clap::{ArgGroup, Args};
@@ -85,8 +86,11 @@ struct ProveReport {
 
 #[derive(Clone, Serialize)]
 struct Written {
+    #[serde(serialize_with = "path_text::serialize")]
     witness: PathBuf,
+    #[serde(serialize_with = "path_text::serialize")]
     proof: PathBuf,
+    #[serde(serialize_with = "path_text::serialize")]
     public: PathBuf,
 }
 
@@ -333,6 +337,7 @@ struct ImportReport {
     bytes: u64,
     seconds: f64,
     forgeable: bool,
+    #[serde(serialize_with = "path_text::serialize")]
     out: PathBuf,
 }
 

@@ -6,6 +6,7 @@ use super::{
     form::Form,
     input::Input,
     output::{Output, Replaces, open_output, write_json},
+    path_text,
 };
 use clap::Args;
 use serde::Serialize;
@@ -79,6 +80,7 @@ impl ForeignVerifyArgs {
 #[derive(Serialize)]
 struct ExportReport {
     public_inputs: usize,
+    #[serde(serialize_with = "path_text::serialize")]
     out: PathBuf,
 }
 

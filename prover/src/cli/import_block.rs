@@ -6,6 +6,7 @@ use super::{
     form::or_misplaced,
     input::read_file,
     output::{Output, Replaces, open_output},
+    path_text,
 };
 use clap::Args;
 use serde::Serialize;
@@ -71,6 +72,7 @@ struct Report {
     withdrawals: usize,
     /// What the payments would post, records only, if all accounts existed, scattered over the tree.
     posted_bytes_per_transfer_between_existing_accounts: Option<f64>,
+    #[serde(serialize_with = "path_text::serialize")]
     out: Option<PathBuf>,
 }
 

@@ -25,6 +25,7 @@ mod node_advice;
 mod node_options;
 mod output;
 mod overview;
+mod path_text;
 mod prove;
 mod psbt;
 mod rapidsnark;

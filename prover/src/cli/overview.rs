@@ -7,6 +7,7 @@ use super::{
     data_dir::{DataDir, expect_absent},
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output},
+    path_text,
     session::{NodeOptions, Session, Source, not_followed},
 };
 use clap::Args;
@@ -60,6 +61,7 @@ impl Status {
 
 #[derive(Serialize)]
 struct Written {
+    #[serde(serialize_with = "path_text::serialize")]
     file: PathBuf,
     /// Those that are in the chain or on their way.
     anchors: usize,

@@ -9,6 +9,7 @@ use super::{
     foreign_verify::ForeignVerifyArgs,
     input::read_artefact,
     output::{Output, Replaces, open_output},
+    path_text,
     session::{Session, ledger_failure},
 };
 use clap::{ArgGroup, Args};
@@ -73,6 +74,7 @@ struct ProveReport {
     proof_bytes: usize,
     constraints: usize,
     seconds: f64,
+    #[serde(serialize_with = "path_text::serialize")]
     file: PathBuf,
 }
 

@@ -7,6 +7,7 @@ use super::{
     data_dir::move_aside,
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output, write_json},
+    path_text,
     session::{NodeOptions, Session, ledger_failure, not_followed},
 };
 use clap::Args;
@@ -75,6 +76,7 @@ enum LedgerReport {
         /// Why the file that was there did not serve.
         fault: Option<String>,
         /// Where that file is now.
+        #[serde(serialize_with = "path_text::serialize")]
         moved_to: Option<PathBuf>,
         /// How many transactions wait again; none if the file that had them is missing or cannot be read.
         transactions_kept: Option<usize>,
@@ -91,6 +93,7 @@ struct RebuildReport {
     balance_sat: u128,
     root_verified: String,
     root_rebuilt: String,
+    #[serde(serialize_with = "path_text::serialize")]
     out: Option<PathBuf>,
     #[serde(flatten)]
     ledger: LedgerReport,

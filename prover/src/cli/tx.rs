@@ -10,6 +10,7 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
     input::read_transactions,
     output::{Output, Replaces, open_output},
+    path_text,
     session::{ledger_failure, read_params},
     values::{address, cell, of_network, owner},
     wallet::{KeyNumber, WalletOptions},
@@ -316,7 +317,8 @@ impl Addition {
         self.transactions.push(transaction);
         let console = global.console().beside([&self.output]);
         transactions::write_to(self.output, &self.deposits, &self.transactions)?;
-        let report = serde_json::json!({ "file": self.path, "transactions": self.transactions.len() });
+        let report =
+            serde_json::json!({ "file": path_text::text(&self.path), "transactions": self.transactions.len() });
         let count = self.transactions.len();
         let counted = if count == 1 { "1 transaction".to_owned() } else { format!("{count} transactions") };
         let text = || format!("{}: {counted}", self.path.display());

@@ -7,6 +7,7 @@ use super::{
     form::or_misplaced,
     input::InputError,
     output::expect_folder_of,
+    path_text,
     session::read_params,
 };
 use bitcoin::Network;
@@ -248,6 +249,7 @@ struct KeysReport {
 
 #[derive(Serialize)]
 struct WalletReport {
+    #[serde(serialize_with = "path_text::serialize")]
     wallet: PathBuf,
     encrypted: bool,
 }

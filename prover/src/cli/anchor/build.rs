@@ -7,6 +7,7 @@ use crate::cli::{
     failure::{Exit, Failure, Fallible, Result},
     input::read_artefact,
     output::{Output, Replaces, open_output, write},
+    path_text,
     session::{NodeOptions, Session, Source},
     values,
     wallet::WalletOptions,
@@ -68,6 +69,7 @@ struct Report {
     reveal_txid: String,
     vsize_vb: u64,
     fee_sat: u64,
+    #[serde(serialize_with = "path_text::serialize")]
     file: PathBuf,
     sent: bool,
 }

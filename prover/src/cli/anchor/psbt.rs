@@ -6,6 +6,7 @@ use crate::cli::{
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, make_folder, open_outputs, write},
+    path_text,
     psbt::{PsbtVersionOption, key_source, read_psbt},
     session::Session,
 };
@@ -57,6 +58,7 @@ pub(super) struct PsbtCommand {
 #[derive(Serialize)]
 struct Written {
     batch: u64,
+    #[serde(serialize_with = "path_text::serialize")]
     files: Vec<PathBuf>,
 }
 

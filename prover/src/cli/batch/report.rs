@@ -1,5 +1,6 @@
 //! What `taproof batch` tells.
 
+use crate::cli::path_text;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
 use taproof_circuits::transaction::Transaction;
@@ -54,6 +55,7 @@ impl fmt::Display for Wait {
 #[derive(Serialize)]
 pub(super) struct Report {
     pub(super) batch: Option<u64>,
+    #[serde(serialize_with = "path_text::serialize")]
     pub(super) file: Option<PathBuf>,
     pub(super) taken_over: u64,
     /// The numbers of the batches of its own that the ledger does not have any more.

@@ -5,7 +5,10 @@ use super::{
     Exit, Fallible, FeeOptions, FundingOptions, Global, NodeOptions, PsbtVersion, Result, Session, WalletOptions,
     XOnlyPublicKey, open_psbt, write_psbt,
 };
-use crate::cli::coins::{Use, explain, send_kept, spend};
+use crate::cli::{
+    coins::{Use, explain, send_kept, spend},
+    path_text,
+};
 use bitcoin::OutPoint;
 use clap::Args;
 use serde::Serialize;
@@ -61,6 +64,7 @@ pub(super) struct Deposit {
 /// What is given to another wallet.
 #[derive(Serialize)]
 struct ForOthers {
+    #[serde(serialize_with = "path_text::serialize")]
     psbt: Option<PathBuf>,
     refund: XOnlyPublicKey,
     #[serde(flatten)]

@@ -8,6 +8,7 @@ use crate::cli::{
     coins::{Use, no_coins, spend},
     console::Console,
     failure::Failure,
+    path_text,
     psbt::key_source,
 };
 use bitcoin::bip32::KeySource;
@@ -71,6 +72,7 @@ fn origin(text: &str) -> std::result::Result<(XOnlyPublicKey, KeySource), String
 
 #[derive(Serialize)]
 struct Report {
+    #[serde(serialize_with = "path_text::serialize")]
     psbt: PathBuf,
     first: u64,
     settled: u32,

@@ -8,6 +8,7 @@ use crate::cli::{
     console::Console,
     failure::Failure,
     output::{Output, Replaces, open_output, write},
+    path_text,
     psbt::{no_transaction, transaction_of},
 };
 use bitcoin::{OutPoint, Psbt, Transaction, consensus::encode};
@@ -84,6 +85,7 @@ struct Report {
     fee_sat: u64,
     weight_wu: u64,
     signatures: usize,
+    #[serde(serialize_with = "path_text::serialize")]
     signed: Option<PathBuf>,
 }
 
@@ -197,7 +199,7 @@ impl Combine {
         let hex = encode::serialize_hex(&transaction);
         write(out, |file| writeln!(file, "{hex}"))?;
         let txid = transaction.compute_txid();
-        let report = serde_json::json!({ "txid": txid, "file": self.out });
+        let report = serde_json::json!({ "txid": txid, "file": path_text::text(&self.out) });
         console.report(&report, |_| {
             format!("{txid} in {}; now: taproof bridge send {}", self.out.display(), self.out.display())
         })

@@ -6,6 +6,7 @@ use crate::cli::{
     bridge::{FeeOptions, FundingOptions},
     coins::{Use, coin_store_failure, explain, spend},
     failure::{Exit, Failure, Fallible, Result},
+    path_text,
     psbt::{PsbtVersion, open_psbt, write_psbt},
     rebuild::rebuilt,
     session::{NodeOptions, Session, Source, read_params},
@@ -57,6 +58,7 @@ struct Report {
     output: String,
     /// The call by which Bitcoin Core makes a PSBT of it.
     core: String,
+    #[serde(serialize_with = "path_text::serialize")]
     psbt: Option<PathBuf>,
     /// The transaction that was sent.
     txid: Option<bitcoin::Txid>,
