@@ -36,6 +36,7 @@ pub mod psbt_file;
 pub mod rebuild;
 pub mod regtest;
 pub mod setup;
+pub mod shown;
 pub mod state_proof;
 mod store_fault;
 mod store_file;

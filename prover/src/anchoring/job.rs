@@ -5,6 +5,7 @@ use crate::{
     anchor::{FeeRate, Funding},
     coins::Busy,
     node::policy_advice,
+    shown::shown,
 };
 use bitcoin::{
     Amount, BlockHash, OutPoint, Transaction, Txid,
@@ -226,7 +227,7 @@ pub enum Hold {
     #[error("input {0} left its block and waits to be mined again")]
     InputUnconfirmed(OutPoint),
     /// The node refuses a transaction.
-    #[error("the node refuses {txid}: {reason}")]
+    #[error("the node refuses {txid}: {}", shown(reason))]
     Refused {
         /// The transaction.
         txid: Txid,

@@ -17,6 +17,7 @@ use serde::Serialize;
 use std::fmt;
 use taproof::{
     anchoring::{Identity, Job, ServiceError, Store, StoreError, Waits},
+    shown::shown,
     wallet::PosterScripts,
 };
 
@@ -101,10 +102,10 @@ impl fmt::Display for JobReport {
             write!(f, " {fee_sat} sat for {vsize_vb} vB, {} reveals sent", self.reveals_sent)?;
         }
         if let Some(waits_for) = &self.waits_for {
-            write!(f, "\n  waits: {waits_for}")?;
+            write!(f, "\n  waits: {}", shown(waits_for))?;
         }
         if let Some(advice) = &self.advice {
-            write!(f, "\n  help: {advice}")?;
+            write!(f, "\n  help: {}", shown(advice))?;
         }
         Ok(())
     }

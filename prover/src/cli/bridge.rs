@@ -10,6 +10,7 @@ mod why;
 
 use super::{
     Global,
+    console::warn,
     failure::{Exit, Failure, Fallible, Result},
     input::read_text,
     psbt::{PsbtVersion, PsbtVersionOption, open_psbt, read_file, read_psbt, write_psbt},
@@ -198,17 +199,17 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
             );
             return Err(Failure::of(Exit::Refuted, error).advise(advice));
         }
-        Some(reason) => eprintln!("warning: {reason}; reading everything from the rollup's start"),
+        Some(reason) => warn(format!("{reason}; reading everything from the rollup's start")),
     }
     // What was read is kept, whatever ended it.
     let caught_up = watch.catch_up(chain);
     match watch.save(&path) {
         Err(FileError::Io { source, .. }) if is_denied(&source) => {
-            eprintln!("warning: {} may not be written, so it is made again the next time: {source}", path.display());
+            warn(format!("{} may not be written, so it is made again the next time: {source}", path.display()));
         }
         // What strangers have put into the chain is longer than a file may be.
         Err(error @ FileError::Artefact { .. }) => {
-            eprintln!("warning: the bridge's state is not kept, so everything will be read again: {error}");
+            warn(format!("the bridge's state is not kept, so everything will be read again: {error}"));
         }
         saved => saved?,
     }

@@ -15,7 +15,7 @@ use std::{
     },
     time::Duration,
 };
-use taproof::{output_file::OutputFile, progress::Progress};
+use taproof::{output_file::OutputFile, progress::Progress, shown};
 
 /// Where and how a command prints.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +38,20 @@ impl Console {
 
     /// Prints a report: one line of JSON, or the text that `text` makes of it.
     pub(crate) fn report<R: Serialize, T: Display>(self, report: &R, text: impl FnOnce(&R) -> T) -> Result {
-        if self.json { self.print(serde_json::to_string(report)?) } else { self.print(text(report)) }
+        if self.json { self.print_json(report) } else { self.print(text(report)) }
     }
 
     /// Prints one line, or several in one string, to where reports go.
     pub(crate) fn print(self, text: impl Display) -> Result {
+        self.write(shown::lines(text))
+    }
+
+    /// Prints a value as one line of JSON.
+    pub(crate) fn print_json(self, value: &impl Serialize) -> Result {
+        self.write(shown::json(&serde_json::to_string(value)?))
+    }
+
+    fn write(self, text: String) -> Result {
         if self.to_stderr {
             return Ok(writeln!(io::stderr().lock(), "{text}")?);
         }
@@ -55,15 +64,14 @@ impl Console {
     pub(crate) fn note(self, text: impl Display) {
         if !self.quiet {
             // Nobody is left to tell if standard error is gone.
-            let _ = writeln!(io::stderr().lock(), "{text}");
+            let _ = writeln!(io::stderr().lock(), "{}", shown::one_line(text));
         }
     }
 
     /// Prints a line to standard error that is no part of a report; nothing if quiet.
     pub(crate) fn warn(self, text: impl Display) {
         if !self.quiet {
-            // Nobody is left to tell if standard error is gone.
-            let _ = writeln!(io::stderr().lock(), "warning: {text}");
+            warn(text);
         }
     }
 
@@ -75,6 +83,12 @@ impl Console {
     fn draw_target(self) -> ProgressDrawTarget {
         if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
     }
+}
+
+/// Prints a line to standard error that is no part of a report.
+pub(crate) fn warn(text: impl Display) {
+    // Nobody is left to tell if standard error is gone.
+    let _ = writeln!(io::stderr().lock(), "warning: {}", shown::one_line(text));
 }
 
 fn spinner(target: ProgressDrawTarget, message: String) -> ProgressBar {

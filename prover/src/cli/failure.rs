@@ -2,7 +2,7 @@
 
 use super::node_advice::{self, node_error};
 use std::{fmt, io, process::ExitCode};
-use taproof::{output_file, regtest::ChainFileError};
+use taproof::{output_file, regtest::ChainFileError, shown};
 
 /// The exit codes, for the help.
 pub(crate) const EXIT_CODES: &str = "\
@@ -81,7 +81,8 @@ impl Failure {
     /// What went wrong, with its causes.
     pub(crate) fn message(&self) -> String {
         let causes: Vec<String> = self.error.chain().map(ToString::to_string).collect();
-        without_repeats(&causes)
+        // Causes name files and say what others have said.
+        shown::one_line(without_repeats(&causes))
     }
 
     /// What the user can do about it: what was said where it failed, or else what a node's failure asks for.
@@ -125,12 +126,12 @@ impl Failure {
         if self.is_broken_pipe() {
             return ExitCode::SUCCESS;
         }
-        let (message, advice, exit) = (self.message(), self.advice(), self.exit());
+        let (message, advice, exit) = (self.message(), self.advice().map(shown::one_line), self.exit());
         // Nobody is left to tell if standard error is gone as well.
         let mut stderr = io::stderr().lock();
         if json {
             let value = serde_json::json!({ "error": message, "advice": advice, "exit_code": exit as u8 });
-            let _ = io::Write::write_fmt(&mut stderr, format_args!("{value}\n"));
+            let _ = io::Write::write_fmt(&mut stderr, format_args!("{}\n", shown::json(&value.to_string())));
         } else {
             let _ = io::Write::write_fmt(&mut stderr, format_args!("error: {message}\n"));
             if let Some(advice) = &advice {

@@ -20,6 +20,7 @@ use subject::Subject;
 use taproof::{
     artefact::{self, ArtefactKind},
     bridge::signer_key::SignerKeys,
+    shown,
     wallet::{self, Phrase},
 };
 use taproof_verifier::program::Program;
@@ -32,7 +33,9 @@ Examples:
   taproof inspect .taproof/anchors/0.json
   taproof inspect circuit.zkey
   taproof inspect - < payout.psbt
-  taproof inspect circuits --depth 10 --json")]
+  taproof inspect circuits --depth 10 --json
+
+Of entries of a file that are no transactions 20 are shown, and of public inputs the first: in JSON, 1,024 of them.")]
 pub(crate) struct Inspect {
     #[command(subcommand)]
     action: Option<Action>,
@@ -78,7 +81,8 @@ impl Inspect {
 
 fn text(lines: &[Line]) -> String {
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
-    let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:width$}{value}")).collect();
+    let lines: Vec<String> =
+        lines.iter().map(|(name, value)| format!("{name:width$}{}", shown::one_line(value))).collect();
     lines.join("\n")
 }
 

@@ -3,6 +3,7 @@
 pub(crate) use super::node_options::NodeOptions;
 use super::{
     Global,
+    console::warn,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     form::or_misplaced,
@@ -138,10 +139,10 @@ impl Session {
         let store = |path| ChainStore::new(path, &self.params, view);
         let Some(denied) = OutputFile::open(&path, Access::Public).err().filter(is_denied) else { return store(path) };
         let scratch = self.scratch.get_or_init(|| {
-            eprintln!(
-                "warning: {} may not be written ({denied}): what is read from the chain is read again the next time",
+            warn(format!(
+                "{} may not be written ({denied}): what is read from the chain is read again the next time",
                 path.display()
-            );
+            ));
             tempfile::tempdir().ok()
         });
         let Some(scratch) = scratch else { return store(path) };
@@ -192,7 +193,7 @@ impl Session {
     /// Says on standard error if a follower could not go on from its store.
     pub(crate) fn warn_of(&self, origin: &Origin) {
         if origin.is_fallback() {
-            eprintln!("warning: {origin}");
+            warn(origin);
         }
     }
 

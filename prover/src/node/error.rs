@@ -1,7 +1,7 @@
 //! How a node fails, and what kind of failure that is.
 
 use super::http::HttpError;
-use crate::network_name::network_name;
+use crate::{network_name::network_name, shown::shown};
 use bitcoin::{BlockHash, Network, Txid};
 use std::{fmt, io, path::PathBuf, time::Duration};
 
@@ -36,7 +36,7 @@ pub struct Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
+        f.write_str(&shown(&self.reason))
     }
 }
 
@@ -68,7 +68,7 @@ pub enum NodeError {
         source: io::Error,
     },
     /// Nobody answers.
-    #[error("{url} does not answer: {reason}")]
+    #[error("{url} does not answer: {}", shown(reason))]
     Unreachable {
         /// The node's address.
         url: String,
@@ -84,7 +84,7 @@ pub enum NodeError {
         seconds: u64,
     },
     /// The server does not prove to be who the address says, or no encryption was agreed on.
-    #[error("no secure connection to {url}: {reason}")]
+    #[error("no secure connection to {url}: {}", shown(reason))]
     Tls {
         /// The server's address.
         url: String,
@@ -126,7 +126,7 @@ pub enum NodeError {
         kept_from: Option<u32>,
     },
     /// The node answers a call with an error of its own.
-    #[error("{method} fails with code {code}: {message}")]
+    #[error("{method} fails with code {code}: {}", shown(message))]
     Rpc {
         /// The call.
         method: &'static str,
@@ -136,7 +136,7 @@ pub enum NodeError {
         message: String,
     },
     /// An answer has not the form that the call has.
-    #[error("the answer to {method} is not understood: {reason}")]
+    #[error("the answer to {method} is not understood: {}", shown(reason))]
     Answer {
         /// The call.
         method: &'static str,
@@ -144,7 +144,7 @@ pub enum NodeError {
         reason: String,
     },
     /// The node follows another network.
-    #[error("the node follows {found}, not {}", network_name(*.expected))]
+    #[error("the node follows {}, not {}", shown(found), network_name(*.expected))]
     Network {
         /// The network that was asked for.
         expected: Network,

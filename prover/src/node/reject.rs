@@ -1,6 +1,7 @@
 //! What bitcoind's reasons for refusing a transaction mean.
 
 use super::{RejectClass, Rejection};
+use crate::shown::shown;
 
 /// Reasons of bitcoind by their beginnings, the first that fits; from its `validation.cpp` and `policy/`, of several versions.
 const REASONS: [(&str, RejectClass); 33] = [
@@ -43,7 +44,8 @@ const REASONS: [(&str, RejectClass); 33] = [
 /// of consensus.
 pub(super) fn classify(reason: String) -> Rejection {
     let known = REASONS.iter().find(|(beginning, _)| reason.starts_with(beginning));
-    Rejection { class: known.map_or(RejectClass::Policy, |(_, class)| *class), reason }
+    // It is kept, and told in many places.
+    Rejection { class: known.map_or(RejectClass::Policy, |(_, class)| *class), reason: shown(reason) }
 }
 
 /// What lets anchors into a Bitcoin Knots, which by default takes neither a reveal's data nor their number, counts them for more than

@@ -576,6 +576,30 @@ fn heights_that_no_chain_has_are_refused_at_once() {
 }
 
 #[test]
+fn what_a_node_says_is_shown_on_one_line() {
+    let forged = "\u{1b}[2J\r\napplied 5 deposits\u{202e}";
+    let expect_shown = |error: &NodeError| {
+        let text = error.to_string();
+        assert!(text.contains("\\u{1b}[2J\\r\\napplied 5 deposits\\u{202e}"), "{text:?}");
+    };
+    let says = move |code: i32| {
+        connect(Box::new(move |method, _| match method {
+            "getblockchaininfo" => Ok(json!({ "chain": "regtest" })),
+            "getmempoolentry" => Err((-5, "not in the pool".to_owned())),
+            _ => Err((code, forged.to_owned())),
+        }))
+    };
+    let transaction = spend(OutPoint::null(), 1);
+    expect_shown(&says(-1).expect("regtest").tip_height().expect_err("an error"));
+    let refused = says(-26).expect("regtest").send(&transaction).expect_err("refused");
+    expect_shown(&refused);
+    let NodeError::Rejected { rejection, .. } = refused else { panic!("{refused}") };
+    assert!(!rejection.reason.contains(char::is_control), "what is kept is harmless, too: {rejection}");
+    let other = connect(Box::new(move |_, _| Ok(json!({ "chain": forged })))).expect_err("another network");
+    expect_shown(&other);
+}
+
+#[test]
 fn one_search_for_coins_at_a_time() {
     let handler: Handler = Box::new(|method, _| match method {
         "scantxoutset" => Err((-8, "Scan already in progress, use action \"abort\" or \"status\"".to_owned())),

@@ -1,7 +1,7 @@
 //! The overview as a page.
 
 use super::{AnchorRow, Overview};
-use crate::network_name::network_name;
+use crate::{network_name::network_name, shown};
 use std::fmt::{self, Display, Write};
 
 const STYLE: &str = "\
@@ -56,7 +56,7 @@ struct Text<T>(T);
 
 impl<T: Display> Display for Text<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.to_string().chars() {
+        for character in shown::lines(&self.0).chars() {
             match character {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,

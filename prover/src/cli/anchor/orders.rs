@@ -12,6 +12,7 @@ use serde::Serialize;
 use taproof::{
     anchor::FeeRate,
     anchoring::{BumpOrder, Job, Order, State, Transition},
+    shown::shown,
 };
 
 /// Lists the anchors of the data directory with their states and fees.
@@ -46,7 +47,7 @@ impl Status {
         global.console().report(&report, |report| {
             let jobs = report.jobs.iter().map(ToString::to_string);
             let history = report.history.iter().flatten().map(|change| {
-                format!("  height {}: {} -> {}: {}", change.height, change.from, change.to, change.reason)
+                format!("  height {}: {} -> {}: {}", change.height, change.from, change.to, shown(&change.reason))
             });
             let lines: Vec<String> = jobs.chain(history).collect();
             if lines.is_empty() { "no anchors".to_owned() } else { lines.join("\n") }

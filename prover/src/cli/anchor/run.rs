@@ -11,7 +11,7 @@ use crate::cli::{
 use clap::Args;
 use serde::Serialize;
 use std::{
-    fmt,
+    fmt::{self, Display},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -29,6 +29,7 @@ use taproof::{
     coins::{CoinStore, CoinStoreError},
     follow::FollowError,
     node::NodeError,
+    shown,
     wallet::PosterScripts,
 };
 
@@ -98,7 +99,7 @@ struct Report {
     jobs: Vec<JobReport>,
 }
 
-impl fmt::Display for Report {
+impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "height {}, {} batches anchored", self.height, self.batches)?;
         self.jobs.iter().try_for_each(|job| write!(f, "\n{job}"))
@@ -119,30 +120,43 @@ impl Journal {
         let (reason, advice, seconds) = (failure.message(), failure.advice(), pause.as_secs());
         if self.json {
             let line = serde_json::json!({ "event": "waits", "reason": reason, "advice": advice, "seconds": seconds });
-            self.print(line.to_string());
+            self.print(&line);
         } else {
             let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
-            self.print(format!("waiting: {reason}{advice}; looking again in {seconds} s"));
+            self.print_text(format!("waiting: {reason}{advice}; looking again in {seconds} s"));
         }
     }
 
     /// Says that what the service waited for has passed.
     fn goes_on_again(&self) {
-        let line = if self.json { r#"{"event":"goes_on"}"# } else { "the node answers again" };
-        self.print(line.to_owned());
+        if self.json {
+            self.print(&serde_json::json!({ "event": "goes_on" }));
+        } else {
+            self.print_text("the node answers again");
+        }
     }
 
-    fn print(&self, line: String) {
+    // Who does not read the journal does not stop the service.
+    fn print(&self, value: &serde_json::Value) {
         if !self.is_silent {
-            // Who does not read the journal does not stop the service.
-            let _ = self.console.print(line);
+            let _ = self.console.print_json(value);
+        }
+    }
+
+    fn print_text(&self, line: impl Display) {
+        if !self.is_silent {
+            let _ = self.console.print(shown::one_line(line));
         }
     }
 }
 
 impl Driver for Journal {
     fn note(&mut self, note: &Note<'_>) {
-        self.print(if self.json { json_line(note) } else { text_line(note) });
+        if self.json {
+            self.print(&json_line(note));
+        } else {
+            self.print_text(text_line(note));
+        }
     }
 
     fn goes_on(&mut self, _: Step) -> bool {
@@ -170,8 +184,8 @@ fn text_line(note: &Note<'_>) -> String {
     }
 }
 
-fn json_line(note: &Note<'_>) -> String {
-    let value = match note {
+fn json_line(note: &Note<'_>) -> serde_json::Value {
+    match note {
         Note::Moved { batch, transition } => {
             serde_json::json!({ "event": "moved", "batch": batch, "from": transition.from.name(),
                 "to": transition.to.name(), "height": transition.height, "reason": transition.reason })
@@ -187,8 +201,7 @@ fn json_line(note: &Note<'_>) -> String {
             "rate_sat_per_kvb": rate.sat_per_kvb(), "cap_sat_per_kvb": cap.sat_per_kvb() }),
         Note::OrderIgnored { batch } => serde_json::json!({ "event": "order_ignored", "batch": batch }),
         _ => serde_json::json!({ "event": "other" }),
-    };
-    value.to_string()
+    }
 }
 
 /// The longest pause after failures of the node.

@@ -5,6 +5,7 @@ use std::fmt;
 use taproof::{
     network_name::network_name,
     overview::{AnchorRow, ExitRow, Overview},
+    shown,
 };
 
 /// The most anchors that are listed.
@@ -97,6 +98,7 @@ pub(crate) fn exit_entries(exits: &[ExitRow]) -> Vec<String> {
 
 /// A labelled line, broken between words where the screen ends. A word that is longer than a line stays whole.
 pub(crate) fn entry(label: &str, text: &str) -> String {
+    let text = shown::one_line(text);
     let mut lines = format!("{label:LABEL_WIDTH$}");
     let mut column = LABEL_WIDTH;
     for (position, word) in text.split(' ').enumerate() {
