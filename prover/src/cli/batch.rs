@@ -18,7 +18,7 @@ use report::{ChunkReport, Rejection, Report, Wait};
 use std::{collections::BTreeSet, path::PathBuf};
 use taken_back::TakenBack;
 use taproof::{
-    artefact,
+    artefact::{self, transactions::MALFORMED_KEPT_MAX},
     batch::{BatchFile, BatchHeader},
     follow::{catch_up, resume, start},
     ledger::{AppliedBatch, Ledger, LedgerError, ScannedDeposit},
@@ -45,8 +45,9 @@ const REFERENCE_DEPTH_BLOCKS: u32 = 6;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Deposits and exit requests come from the chain. A transaction that is refused is listed with its reason and the batch goes on; if all
-are refused, the exit code is 4. Where somebody else's batch got into the chain, the ledger takes it over first, in place of one of its
-own.
+are refused, the exit code is 4. The text lists the first 20. JSON lists all, but of entries that are no transactions the first 20, and
+the number of the others as malformed_more. Where somebody else's batch got into the chain, the ledger takes it over first, in place of
+one of its own.
 
 Examples:
   taproof batch payments.json more.json
@@ -85,7 +86,7 @@ impl BatchCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
         let mut ledger = session.ledger()?;
-        let (given, malformed) = self.read_transactions()?;
+        let (given, malformed, malformed_more) = self.read_transactions()?;
         let spinner = global.console().spinner("following the chain");
         let source = session.source(&self.node)?;
         source.expect_current()?;
@@ -143,6 +144,7 @@ impl BatchCommand {
             deposits_waiting,
             applied: applied.batch.applied.len(),
             rejected: malformed.into_iter().chain(rejected).collect(),
+            malformed_more,
             waiting: applied.batch.left_over.len(),
             waits: waits(&follower, reference, self.depth_blocks()),
             chunks: applied.batch.chunks.iter().map(chunk).collect(),
@@ -151,7 +153,7 @@ impl BatchCommand {
         global.console().report(&report, ToString::to_string)?;
         if report.applied == 0 && report.waiting == 0 && !report.rejected.is_empty() {
             let failure =
-                Failure::new(Exit::Refuted, format!("all {} transactions were rejected", report.rejected.len()));
+                Failure::new(Exit::Refuted, format!("all {} transactions were rejected", report.rejected_count()));
             return Err(failure.advise("the report has the reasons; `taproof tx` checks what it signs"));
         }
         Ok(())
@@ -201,19 +203,18 @@ impl BatchCommand {
         })
     }
 
-    /// The transactions of the files, and what is none in them.
-    fn read_transactions(&self) -> Result<(Vec<Transaction>, Vec<Rejection>)> {
-        let (mut transactions, mut malformed) = (Vec::new(), Vec::new());
+    /// The transactions of the files, what is none in them, as far as that is told, and how many more there are of it.
+    fn read_transactions(&self) -> Result<(Vec<Transaction>, Vec<Rejection>, usize)> {
+        let (mut transactions, mut malformed, mut untold) = (Vec::new(), Vec::new(), 0);
         for path in &self.transactions {
             let file = read_transactions(path)?;
-            for entry in file.transactions {
-                match entry {
-                    Ok(transaction) => transactions.push(transaction),
-                    Err(entry) => malformed.push(Rejection::malformed(format!("{}: {entry}", path.display()))),
-                }
-            }
+            transactions.extend(file.transactions);
+            let told = file.malformed.first().len().min(MALFORMED_KEPT_MAX - malformed.len());
+            let entries = file.malformed.first().iter().take(told);
+            malformed.extend(entries.map(|entry| Rejection::malformed(format!("{}: {entry}", path.display()))));
+            untold += file.malformed.count() - told;
         }
-        Ok((transactions, malformed))
+        Ok((transactions, malformed, untold))
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     Global,
     batch::FEE_MIN_SAT,
     data_dir::DataDir,
-    failure::{Exit, Failure, Fallible, Result},
+    failure::{Exit, Failure, Result},
     input::read_transactions,
     output::{Output, Replaces, open_output},
     path_text,
@@ -163,7 +163,7 @@ impl TxCommand {
         }
         match file {
             Some(file) => file.add(transaction, global),
-            None => global.console().print(serde_json::to_string(&transaction)?),
+            None => global.console().print_json(&transaction),
         }
     }
 }
@@ -306,10 +306,12 @@ impl Addition {
     fn read(path: &Path, dir: &DataDir) -> Result<Self> {
         let (format, replaces) = ("transactions", Replaces::WhatWasRead);
         let output = open_output(dir, Output { path, access: Access::Public, format, replaces }, &[])?;
-        let TransactionFile { deposits, transactions } =
+        let TransactionFile { deposits, transactions, malformed } =
             if path.exists() { read_transactions(path)? } else { TransactionFile::default() };
         // A malformed entry would be lost by writing the file again.
-        let transactions = transactions.into_iter().collect::<std::result::Result<_, _>>().or_exit(Exit::Input)?;
+        if let Some(entry) = malformed.first().first() {
+            return Err(Failure::new(Exit::Input, format!("{}: {entry}", path.display())));
+        }
         Ok(Self { path: path.to_owned(), output, deposits, transactions })
     }
 

@@ -3,11 +3,15 @@
 use crate::cli::path_text;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
+use taproof::shown::shown;
 use taproof_circuits::transaction::Transaction;
 use taproof_verifier::{cell::CellIndex, headers::BlockId};
 
 /// How many of the deposits and exit requests that wait are listed for people.
 const WAITS_LISTED_MAX: usize = 8;
+
+/// How many of what is not in the batch are listed for people.
+const REJECTED_LISTED_MAX: usize = 20;
 
 /// A transaction that is not in the batch, and why.
 #[derive(Serialize)]
@@ -18,12 +22,12 @@ pub(super) struct Rejection {
 
 impl Rejection {
     pub(super) fn new(transaction: &Transaction, reason: impl fmt::Display) -> Self {
-        Self { transaction: Some(*transaction), reason: reason.to_string() }
+        Self { transaction: Some(*transaction), reason: shown(reason) }
     }
 
     /// An entry of a file that is no transaction.
     pub(super) fn malformed(reason: String) -> Self {
-        Self { transaction: None, reason }
+        Self { transaction: None, reason: shown(reason) }
     }
 }
 
@@ -70,7 +74,10 @@ pub(super) struct Report {
     pub(super) exits_served: usize,
     pub(super) exits_refuted: usize,
     pub(super) applied: usize,
+    /// Those that were refused, after entries of files that are no transactions.
     pub(super) rejected: Vec<Rejection>,
+    /// How many more entries of files are no transactions.
+    pub(super) malformed_more: usize,
     /// Transactions that found no room.
     pub(super) waiting: usize,
     /// What has too few confirmations.
@@ -80,8 +87,13 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// How many transactions, and entries that are none, are not in the batch.
+    pub(super) fn rejected_count(&self) -> usize {
+        self.rejected.len() + self.malformed_more
+    }
+
     fn write_rejected(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for rejection in &self.rejected {
+        for rejection in self.rejected.iter().take(REJECTED_LISTED_MAX) {
             match &rejection.transaction {
                 Some(transaction) => {
                     let payment = transaction.payment();
@@ -93,7 +105,10 @@ impl Report {
                 None => writeln!(f, "rejected: {}", rejection.reason)?,
             }
         }
-        Ok(())
+        match self.rejected_count() - self.rejected.len().min(REJECTED_LISTED_MAX) {
+            0 => Ok(()),
+            more => writeln!(f, "rejected: {more} more"),
+        }
     }
 
     fn write_waits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,7 +150,7 @@ impl fmt::Display for Report {
             writeln!(f, "void       {} deposits, which their depositors can take back", self.void_deposits)?;
         }
         write!(f, "applied    {} deposits, {} transactions", self.deposits, self.applied)?;
-        writeln!(f, "; {} rejected, {} waiting", self.rejected.len(), self.waiting)?;
+        writeln!(f, "; {} rejected, {} waiting", self.rejected_count(), self.waiting)?;
         if self.deposits_waiting > 0 {
             writeln!(f, "waits      {} more deposits, for the next batch", self.deposits_waiting)?;
         }

@@ -3,7 +3,7 @@
 use super::{Finding, subject::Subject};
 use crate::cli::failure::{Exit, Failure, Fallible, Result};
 use ark_bn254::Fr;
-use serde_json::{Value, json};
+use serde_json::json;
 use taproof::{
     foreign_key::{ForeignKey, ForeignVerifyingKey, Weakness},
     zkey,
@@ -117,28 +117,27 @@ fn key(subject: &Subject) -> Result<Finding> {
 }
 
 /// proof.json.
-pub(super) fn proof(value: Value) -> Result<Finding> {
-    let json: ProofJson = serde_json::from_value(value).or_exit(Exit::Input)?;
-    Proof::try_from(&json).or_exit(Exit::Input)?;
+pub(super) fn proof(json: &ProofJson) -> Result<Finding> {
+    Proof::try_from(json).or_exit(Exit::Input)?;
     let lines = vec![("holds", "three points of their groups; whether it verifies, its key and inputs say".to_owned())];
     Finding::new("proof (json)", &json!({ "protocol": "groth16" }), lines)
 }
 
 /// public.json.
-pub(super) fn public_inputs(value: Value) -> Result<Finding> {
-    /// How many inputs are listed for people.
+pub(super) fn public_inputs(json: &PublicJson) -> Result<Finding> {
+    /// How many inputs are listed for people, and for programs.
     const LISTED_MAX: usize = 8;
-    let json: PublicJson = serde_json::from_value(value.clone()).or_exit(Exit::Input)?;
+    const LISTED_JSON_MAX: usize = 1 << 10;
     let inputs = json.inputs().or_exit(Exit::Input)?;
     let mut lines = vec![("inputs", inputs.len().to_string())];
     lines.extend(inputs.iter().take(LISTED_MAX).map(|input| ("input", input.to_string())));
-    Finding::new("public inputs (json)", &json!({ "count": inputs.len(), "inputs": value }), lines)
+    let listed: Vec<String> = inputs.iter().take(LISTED_JSON_MAX).map(ToString::to_string).collect();
+    Finding::new("public inputs (json)", &json!({ "count": inputs.len(), "inputs": listed }), lines)
 }
 
 /// verification_key.json.
-pub(super) fn verifying_key(value: Value) -> Result<Finding> {
-    let json: VerifyingKeyJson = serde_json::from_value(value).or_exit(Exit::Input)?;
-    let points = VerifyingKeyPoints::try_from(&json).or_exit(Exit::Input)?;
+pub(super) fn verifying_key(json: &VerifyingKeyJson) -> Result<Finding> {
+    let points = VerifyingKeyPoints::try_from(json).or_exit(Exit::Input)?;
     let key = ForeignVerifyingKey::new(&points).or_exit(Exit::Input)?;
     let report = json!({ "public_inputs": key.public_inputs(), "forgeable": key.is_forgeable() });
     let mut lines = vec![("public inputs", key.public_inputs().to_string())];

@@ -6,39 +6,95 @@ use crate::cli::{
     failure::{Exit, Fallible, Result},
     input::InputError,
 };
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Value, json, value::RawValue};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use taproof::{anchor::AnchorArtefact, artefact::transactions::TransactionFile, bench::Measurement};
 use taproof_circuits::{transaction::Transaction, tree::ChangeSet};
-use taproof_verifier::{
-    cell::{Cell, Token},
-    follow::Params,
-};
+use taproof_verifier::cell::{Cell, Token};
+
+/// The names by which objects of JSON are told apart.
+const NAMES: [&str; 9] =
+    ["transactions", "reveal", "program_id", "pi_a", "vk_alpha_1", "cells", "transfer", "open", "withdraw"];
+
+/// What a text of JSON is on the outside. No more than that is kept of a text that may be of any form.
+enum Outline {
+    /// An object with these of the names, and others.
+    Object(BTreeSet<&'static str>),
+    /// A list of strings alone.
+    Strings,
+    /// Another list.
+    List,
+}
+
+impl<'de> Deserialize<'de> for Outline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Outside;
+
+        impl<'de> Visitor<'de> for Outside {
+            type Value = Outline;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object or a list")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> std::result::Result<Outline, A::Error> {
+                let mut found = BTreeSet::new();
+                while let Some((field, IgnoredAny)) = fields.next_entry::<Cow<'_, str>, IgnoredAny>()? {
+                    found.extend(NAMES.iter().find(|name| **name == field));
+                }
+                Ok(Outline::Object(found))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Outline, A::Error> {
+                let mut are_strings = true;
+                while let Some(entry) = list.next_element::<&RawValue>()? {
+                    are_strings &= entry.get().starts_with('"');
+                }
+                Ok(if are_strings { Outline::Strings } else { Outline::List })
+            }
+        }
+
+        deserializer.deserialize_any(Outside)
+    }
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(InputError::from).or_exit(Exit::Input)
+}
 
 /// What a text of JSON holds, if it is one of the forms that are known.
 pub(super) fn file(text: &str) -> Result<Option<Finding>> {
-    let value: Value = serde_json::from_str(text).map_err(InputError::from).or_exit(Exit::Input)?;
-    let has = |name: &str| value.get(name).is_some();
-    let finding = if has("transactions") {
-        transactions(&TransactionFile::from_json(text).or_exit(Exit::Input)?)
-    } else if has("reveal") {
-        bitcoin_files::anchor(&AnchorArtefact::from_json(text).or_exit(Exit::Input)?)
-    } else if has("program_id") {
-        rollup::params(&serde_json::from_value::<Params>(value).or_exit(Exit::Input)?)
-    } else if has("pi_a") {
-        iden3::proof(value)
-    } else if has("vk_alpha_1") {
-        iden3::verifying_key(value)
-    } else if has("cells") {
-        state(&serde_json::from_value(value).or_exit(Exit::Input)?)
-    } else if ["transfer", "open", "withdraw"].into_iter().any(has) {
-        transaction(&serde_json::from_value(value).or_exit(Exit::Input)?)
-    } else if value.as_array().is_some_and(|list| list.iter().all(Value::is_string)) {
-        iden3::public_inputs(value)
-    } else if value.is_array() {
-        measurements(&serde_json::from_value::<Vec<Measurement>>(value).or_exit(Exit::Input)?)
-    } else {
-        return Ok(None);
+    let finding = match parsed(text)? {
+        Outline::Object(names) => {
+            let has = |name: &str| names.contains(name);
+            if has("transactions") {
+                transactions(&TransactionFile::from_json(text).or_exit(Exit::Input)?)
+            } else if has("reveal") {
+                bitcoin_files::anchor(&AnchorArtefact::from_json(text).or_exit(Exit::Input)?)
+            } else if has("program_id") {
+                rollup::params(&parsed(text)?)
+            } else if has("pi_a") {
+                iden3::proof(&parsed(text)?)
+            } else if has("vk_alpha_1") {
+                iden3::verifying_key(&parsed(text)?)
+            } else if has("cells") {
+                state(&parsed(text)?)
+            } else if ["transfer", "open", "withdraw"].into_iter().any(has) {
+                transaction(&parsed(text)?)
+            } else {
+                return Ok(None);
+            }
+        }
+        Outline::Strings => iden3::public_inputs(&parsed(text)?),
+        Outline::List => measurements(&parsed::<Vec<Measurement>>(text)?),
     };
     finding.map(Some)
 }
@@ -61,19 +117,20 @@ fn sums_value(sums: &Sums) -> Value {
 
 fn transactions(file: &TransactionFile) -> Result<Finding> {
     let (mut amounts, mut fees, mut deposited) = (Sums::new(), Sums::new(), Sums::new());
-    for payment in file.well_formed().map(Transaction::payment) {
+    for payment in file.transactions.iter().map(Transaction::payment) {
         add(&mut amounts, payment.token, payment.amount);
         add(&mut fees, payment.token, payment.fee);
     }
     file.deposits.iter().for_each(|deposit| add(&mut deposited, Token::BITCOIN, deposit.amount_sat));
-    let malformed: Vec<String> =
-        file.transactions.iter().filter_map(|entry| Some(entry.as_ref().err()?.to_string())).collect();
-    let (deposits, count) = (file.deposits.len(), file.well_formed().count());
+    let malformed: Vec<String> = file.malformed.first().iter().map(ToString::to_string).collect();
+    let (malformed_count, malformed_more) = (file.malformed.count(), file.malformed.count() - malformed.len());
+    let (deposits, count) = (file.deposits.len(), file.transactions.len());
     let report = json!({
         "deposits": deposits,
         "deposited": sums_value(&deposited),
         "transactions": count,
         "malformed": malformed,
+        "malformed_count": malformed_count,
         "amounts": sums_value(&amounts),
         "fees": sums_value(&fees),
     });
@@ -84,6 +141,7 @@ fn transactions(file: &TransactionFile) -> Result<Finding> {
         ("fees", sums_text(&fees)),
     ];
     lines.extend(malformed.into_iter().map(|reason| ("malformed", reason)));
+    lines.extend((malformed_more > 0).then(|| ("malformed", format!("{malformed_more} more"))));
     Finding::new("transactions", &report, lines)
 }
 
