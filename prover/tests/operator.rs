@@ -289,6 +289,29 @@ fn a_batch_says_what_waits_and_fails_if_all_is_rejected() {
 }
 
 #[test]
+fn a_damaged_file_of_proofs_is_named_by_who_anchors_and_who_looks() {
+    let scene = Scene::funded();
+    scene.report(&["batch", "--reference-depth", "1"]);
+    scene.report(&["prove", "rollup/batches/0.batch"]);
+    let path = scene.path("rollup/proofs/0.proofs");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..50]).unwrap();
+    let output = scene.run(&["anchor", "run", "--once"]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("0.proofs: truncated: 50 bytes") && text.contains("taproof prove"), "{text}");
+    let shown = scene.report(&["anchor", "status"])["jobs"][0].clone();
+    assert_eq!((&shown["batch"], &shown["state"]), (&0.into(), &"waiting".into()));
+    assert!(shown["waits_for"].as_str().unwrap().contains("truncated"), "{shown}");
+    let row = scene.report(&["status"])["anchors"][0].clone();
+    assert!(row["note"].as_str().unwrap().contains("truncated"), "{row}");
+    // What is copied anew is anchored as if nothing had been.
+    fs::write(&path, whole).unwrap();
+    let done = scene.report(&["anchor", "run", "--once"]);
+    assert_eq!((&done["batches"], &done["jobs"][0]["waits_for"]), (&1.into(), &Value::Null));
+}
+
+#[test]
 fn what_the_chain_has_is_not_taken_back() {
     let scene = Scene::funded();
     let batch = |options: &[&str]| scene.report(&[&["batch", "--reference-depth", "1"], options].concat());

@@ -114,6 +114,7 @@ pub fn decide(job: &Job, view: &View, config: &Config) -> Decision {
         }
         _ if job.is_abandoned => abandoned(job, view, config),
         Standing::Unproven => Decision::rest(State::Stale, "its proofs are missing"),
+        Standing::Unusable(reason) => Decision::held(job.progress(), Hold::Proofs(reason.clone())),
         Standing::Refused(reason) => {
             Decision::rest(State::Stale, reason.clone()).with_sweep(job, view, config, is_waiting_in_vain)
         }

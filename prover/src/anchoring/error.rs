@@ -3,7 +3,6 @@
 use super::{ConfigError, Hold};
 use crate::{
     anchor::AnchorError,
-    artefact::FileError,
     coins::{Busy, CoinStoreError},
     follow::FollowError,
     node::NodeError,
@@ -90,9 +89,6 @@ pub enum ServiceError {
     /// The store of coins.
     #[error(transparent)]
     Coins(#[from] CoinStoreError),
-    /// A file of proofs cannot be read.
-    #[error(transparent)]
-    Proofs(#[from] FileError),
     /// A payload cannot be encoded.
     #[error(transparent)]
     Payload(#[from] PayloadError),

@@ -142,6 +142,9 @@ pub enum Hold {
     /// An earlier batch comes first.
     #[error("batch {0} comes first")]
     PreviousBatch(u64),
+    /// What is to be read of its proofs is damaged, or of another batch.
+    #[error("its proofs cannot be used: {0}")]
+    Proofs(String),
     /// The chain is shorter than the batch's reference.
     #[error("the chain has no block at height {0}, which the batch refers to, yet")]
     ReferenceAhead(u32),
@@ -247,6 +250,9 @@ impl Hold {
             Self::InitialDownload { .. } => {
                 "it ends with the next block: see that the node has peers, or on a test network mine a block or give the node a \
                  larger -maxtipage"
+            }
+            Self::Proofs(_) => {
+                "copy the file again, or prove the batch again with `taproof prove`: it is read again at every look"
             }
             Self::AwaitingSignatures => "write PSBTs with `taproof anchor psbt`, sign them, and read them back",
             Self::SweepAwaitsSignature { .. } => "run `taproof anchor psbt --sweep` at that rate",

@@ -18,7 +18,7 @@ use act::Scene;
 use bitcoin::{BlockHash, Txid};
 use look::Standings;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{SystemTime, UNIX_EPOCH},
 };
 use taproof_verifier::{follow::Follower, headers::BlockId};
@@ -136,6 +136,8 @@ pub struct Service<S> {
     index: ChainIndex,
     jobs: BTreeMap<u64, Job>,
     proven: BTreeMap<u64, ProvenBatch>,
+    /// Why the proofs of a batch that are there cannot be used.
+    unusable: BTreeMap<u64, String>,
     standings: Standings,
     /// What the store says that batches wait for.
     waits: BTreeMap<u64, Waits>,
@@ -161,7 +163,7 @@ impl<S: BatchSource> Service<S> {
         let mut index = ChainIndex::default();
         let jobs: BTreeMap<u64, Job> = store.jobs()?.into_iter().map(|job| (job.batch(), job)).collect();
         jobs.values().filter(|job| !job.is_closed).for_each(|job| watch(&mut index, job));
-        let (proven, standings) = (BTreeMap::new(), Standings::default());
+        let (proven, unusable, standings) = (BTreeMap::new(), BTreeMap::new(), Standings::default());
         let (coins_kept, waits) = (None, store.waits()?);
         Ok(Self {
             store,
@@ -174,6 +176,7 @@ impl<S: BatchSource> Service<S> {
             index,
             jobs,
             proven,
+            unusable,
             standings,
             waits,
         })
@@ -182,6 +185,11 @@ impl<S: BatchSource> Service<S> {
     /// All jobs, by batch.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.jobs.values()
+    }
+
+    /// The batches whose proofs are there and cannot be used, as of the last look, with what they wait for.
+    pub fn unusable(&self) -> impl Iterator<Item = (u64, Hold)> {
+        self.unusable.iter().map(|(batch, reason)| (*batch, Hold::Proofs(reason.clone())))
     }
 
     /// The job of a batch.
@@ -274,20 +282,31 @@ impl<S: BatchSource> Service<S> {
         let next = self.follower.tip().batches;
         self.proven.retain(|batch, _| *batch >= next);
         self.standings.forget_before(next);
+        let mut unusable = BTreeMap::new();
         for batch in next..next.saturating_add(AHEAD_MAX) {
             // Those that wait behind the next one are read again when their turn comes.
             let is_known = batch > next && self.proven.contains_key(&batch) && self.jobs.contains_key(&batch);
             if is_known && self.batches.has(batch) {
                 continue;
             }
-            let Some(proven) = self.batches.proven(batch)? else {
-                self.proven.remove(&batch);
-                break;
+            let proven = match self.batches.proven(batch) {
+                Ok(Some(proven)) => proven,
+                Ok(None) => {
+                    self.proven.remove(&batch);
+                    break;
+                }
+                // It may be that it is being copied, so it is read again at the next look. What was read before still holds.
+                Err(error) => {
+                    unusable.insert(batch, error.to_string());
+                    continue;
+                }
             };
-            let statement = StatementId::of(proven.payload());
-            if proven.payload().header().batch != batch {
-                break;
+            let found = proven.payload().header().batch;
+            if found != batch {
+                unusable.insert(batch, format!("they are of batch {found}"));
+                continue;
             }
+            let statement = StatementId::of(proven.payload());
             self.proven.insert(batch, proven);
             match self.jobs.get_mut(&batch) {
                 None => {
@@ -303,7 +322,23 @@ impl<S: BatchSource> Service<S> {
                 Some(_) => {}
             }
         }
+        self.set_unusable(unusable, driver)?;
         self.forget_taken_back(next)
+    }
+
+    /// Tells and keeps which batches have proofs that cannot be used. Those that have a job tell it when they are settled.
+    fn set_unusable(&mut self, unusable: BTreeMap<u64, String>, driver: &mut dyn Driver) -> Result<(), ServiceError> {
+        let told = std::mem::replace(&mut self.unusable, unusable);
+        let jobless = |batch: &u64| !self.jobs.contains_key(batch);
+        let batches: BTreeSet<u64> = self.waits.keys().chain(self.unusable.keys()).copied().filter(jobless).collect();
+        for batch in batches {
+            let hold = self.unusable.get(&batch).map(|reason| Hold::Proofs(reason.clone()));
+            if let Some(hold) = hold.as_ref().filter(|_| told.get(&batch) != self.unusable.get(&batch)) {
+                driver.note(&Note::Held { batch, hold });
+            }
+            self.keep_waits(batch, hold.as_ref())?;
+        }
+        Ok(())
     }
 
     /// Forgets jobs of which nothing was built and whose proofs are gone, as after the batch was taken back.
@@ -386,11 +421,14 @@ impl<S: BatchSource> Service<S> {
                 return Ok(false);
             }
             let job = self.jobs.get(&batch).ok_or(ServiceError::NoSuchBatch(batch))?;
-            let decision = decide(job, &view, &self.config);
+            let mut decision = decide(job, &view, &self.config);
+            if let Some(reason) = self.unusable.get(&batch).filter(|_| decision.hold.is_none()) {
+                decision.hold = Some(Hold::Proofs(reason.clone()));
+            }
             self.adopt(batch, &decision, driver)?;
             match decision.action {
                 None => {
-                    self.keep_waits(batch)?;
+                    self.keep_waits(batch, decision.hold.as_ref())?;
                     return Ok(true);
                 }
                 Some(action) => self.act(action, &mut Scene { batch, view: &view, node, driver: &mut *driver })?,
@@ -400,8 +438,8 @@ impl<S: BatchSource> Service<S> {
     }
 
     /// Keeps what a batch waits for where the store says something else.
-    fn keep_waits(&mut self, batch: u64) -> Result<(), ServiceError> {
-        let waits = self.jobs.get(&batch).and_then(Job::hold).map(Waits::from);
+    fn keep_waits(&mut self, batch: u64, hold: Option<&Hold>) -> Result<(), ServiceError> {
+        let waits = hold.map(Waits::from);
         if waits.as_ref() != self.waits.get(&batch) {
             self.store.put_waits(batch, waits.as_ref())?;
             match waits {

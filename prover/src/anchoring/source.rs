@@ -1,6 +1,5 @@
 //! Where proven batches come from.
 
-use super::ServiceError;
 use crate::{
     artefact::{self, FileError},
     batch::ProvenBatch,
@@ -12,8 +11,8 @@ pub trait BatchSource {
     /// A batch, if it is proven.
     ///
     /// # Errors
-    /// [`ServiceError`].
-    fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, ServiceError>;
+    /// [`FileError`], where there is something and it cannot be read. The batch waits until it can.
+    fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, FileError>;
 
     /// Whether there still is something to read of a batch that was proven.
     fn has(&self, _batch: u64) -> bool {
@@ -33,11 +32,11 @@ impl ProofFolder {
 }
 
 impl BatchSource for ProofFolder {
-    fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, ServiceError> {
+    fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, FileError> {
         match artefact::read(&self.0.join(format!("{batch}.proofs"))) {
             Ok(proven) => Ok(Some(proven)),
             Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 

@@ -4,6 +4,7 @@ mod coins;
 mod crashes;
 mod decisions;
 mod hot_key;
+mod proof_files;
 mod proven_again;
 mod psbt;
 mod races;

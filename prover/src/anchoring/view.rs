@@ -138,6 +138,8 @@ pub enum Standing {
     Next(PayloadHash),
     /// The batch comes next, and its proofs are missing.
     Unproven,
+    /// The batch comes next, and its proofs are there and cannot be used, for this reason.
+    Unusable(String),
     /// The batch comes next, and no payload of it would be accepted.
     Refused(String),
 }

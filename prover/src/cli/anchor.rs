@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt;
 use taproof::{
-    anchoring::{Identity, Job, ServiceError, Store, StoreError, Waits},
+    anchoring::{Identity, Job, ServiceError, State, Store, StoreError, Waits},
     shown::shown,
     wallet::PosterScripts,
 };
@@ -91,6 +91,24 @@ impl JobReport {
             commits: job.generations().len(),
             waits_for: waits.map(|waits| waits.waits_for.clone()),
             advice: waits.and_then(|waits| waits.advice.clone()),
+        }
+    }
+
+    /// A batch of which nothing is kept but what it waits for.
+    fn unread(batch: u64, waits: &Waits) -> Self {
+        Self {
+            batch,
+            state: State::Waiting.name(),
+            closed: false,
+            commit_txid: None,
+            reveal_txid: None,
+            fee_sat: None,
+            vsize_vb: None,
+            payload_bytes: None,
+            reveals_sent: 0,
+            commits: 0,
+            waits_for: Some(waits.waits_for.clone()),
+            advice: waits.advice.clone(),
         }
     }
 }

@@ -12,9 +12,10 @@ use super::{
 };
 use clap::Args;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 use taproof::{
-    anchoring, artefact,
+    anchoring,
+    artefact::{self, FileError},
     batch::{BatchFile, ProvenBatch},
     bridge::watch::BridgeWatch,
     follow::FollowError,
@@ -152,11 +153,18 @@ fn unanchored(dir: &DataDir, overview: &Overview) -> Vec<Unanchored> {
             break;
         }
         root = super::element_text(&header.root_after);
-        let is_proven = artefact::read::<ProvenBatch>(&dir.proofs(number)).is_ok_and(|proofs| {
+        let proofs = artefact::read::<ProvenBatch>(&dir.proofs(number));
+        let is_proven = proofs.as_ref().is_ok_and(|proofs| {
             let statements = proofs.payload().statements();
             statements.iter().eq(batch.chunks().iter().map(|chunk| &chunk.statement))
         });
-        found.push(Unanchored { number, is_proven, note: None });
+        let note = match &proofs {
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(format!("its proofs cannot be used: {error}")),
+            Ok(_) if is_proven => None,
+            Ok(_) => Some(format!("{} are proofs of something else", dir.proofs(number).display())),
+        };
+        found.push(Unanchored { number, is_proven, note });
     }
     found
 }

@@ -57,7 +57,10 @@ impl<S: BatchSource> Service<S> {
         }
         let tip = self.follower.scanned().hash;
         let Some(proven) = self.proven.get(&batch) else {
-            return Ok(Standing::Unproven);
+            return Ok(match self.unusable.get(&batch) {
+                Some(reason) => Standing::Unusable(reason.clone()),
+                None => Standing::Unproven,
+            });
         };
         let statement = StatementId::of(proven.payload());
         if let Some(standing) = self.standings.get(batch, tip, statement) {

@@ -120,7 +120,7 @@ fn every_state_meets_every_event() {
     let anchored_at = |height| move |job: &Job, view: &mut View| view.standing = anchored(job, height, txid(9));
     // A reveal that waits for nothing gives way to a sweep, at any depth.
     let lost = |state| [(state, "-"), (state, "-"), (state, "-"), (state, "sweep"), (state, "sweep")];
-    let events: [Event<'_>; 16] = [
+    let events: [Event<'_>; 17] = [
         (
             "the payload is wanted",
             &|_, _| (),
@@ -152,6 +152,11 @@ fn every_state_meets_every_event() {
             [(Waiting, "-"), (Signed, "-"), (CommitSent, "-"), (RevealSent, "-"), (Bumped, "-")],
         ),
         ("the proofs are missing", &standing(Standing::Unproven), [(Stale, "-"); 5]),
+        (
+            "the proofs are damaged",
+            &standing(Standing::Unusable("truncated".to_owned())),
+            [(Waiting, "-"), (Signed, "-"), (CommitSent, "-"), (RevealSent, "-"), (Bumped, "-")],
+        ),
         ("the deposits differ", &standing(Standing::Refused("differs".to_owned())), lost(Stale)),
         ("in a block", &anchored_at(200), lost(InBlock)),
         ("three deep", &anchored_at(198), lost(Safe)),
@@ -360,6 +365,7 @@ fn no_view_makes_a_decision_that_breaks_a_rule() {
         Just(Standing::AnchoredBefore),
         Just(Standing::Refused("differs".to_owned())),
         Just(Standing::Unproven),
+        Just(Standing::Unusable("truncated".to_owned())),
         Just(Standing::ReferenceAhead { height: 9 }),
         (190u32..=205, any::<bool>()).prop_map(move |(height, is_ours)| Standing::Anchored(Anchored {
             block: tip(height),

@@ -5,6 +5,7 @@ use crate::{
     anchoring::{
         BatchSource, Config, Driver, Identity, Job, Note, Service, ServiceError, Signer, State, Step, Store, TickReport,
     },
+    artefact::FileError,
     batch::ProvenBatch,
     coins::CoinStore,
     follow,
@@ -35,7 +36,7 @@ use tempfile::TempDir;
 pub(crate) struct Proven(pub(crate) Rc<RefCell<BTreeMap<u64, ProvenBatch>>>);
 
 impl BatchSource for Proven {
-    fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, ServiceError> {
+    fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, FileError> {
         Ok(self.0.borrow().get(&batch).cloned())
     }
 }

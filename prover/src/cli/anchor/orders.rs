@@ -38,7 +38,14 @@ impl Status {
         let (jobs, waits) = (store.jobs().map_err(store_failure)?, store.waits().map_err(store_failure)?);
         let report_on = |job: &Job| JobReport::new(job, waits.get(&job.batch()));
         let report = match self.batch {
-            None => StatusReport { jobs: jobs.iter().map(report_on).collect(), history: None },
+            None => {
+                let is_unread = |batch: &u64| jobs.iter().all(|job| job.batch() != *batch);
+                let unread = waits.iter().filter(|(batch, _)| is_unread(batch));
+                let unread = unread.map(|(batch, waits)| JobReport::unread(*batch, waits));
+                let mut reports: Vec<JobReport> = jobs.iter().map(report_on).chain(unread).collect();
+                reports.sort_by_key(|report| report.batch);
+                StatusReport { jobs: reports, history: None }
+            }
             Some(batch) => {
                 let job = job_of(&jobs, batch)?;
                 StatusReport { jobs: vec![report_on(job)], history: Some(job.history().to_vec()) }

@@ -22,8 +22,8 @@ use std::{
 use taproof::{
     anchor::FeeRate,
     anchoring::{
-        Config, Driver, Headroom, Note, ProofFolder, Service, ServiceError, ServiceLock, Signer, State, Step, Store,
-        StoreError, TickReport, Waits,
+        Config, Driver, Headroom, Hold, Note, ProofFolder, Service, ServiceError, ServiceLock, Signer, State, Step,
+        Store, StoreError, TickReport, Waits,
     },
     chain_store::ChainStoreError,
     coins::{CoinStore, CoinStoreError},
@@ -389,9 +389,21 @@ fn once(service: &mut Service<ProofFolder>, source: &mut Source, journal: &mut J
 }
 
 fn report_on(service: &Service<ProofFolder>, tick: &TickReport, global: &Global) -> Result {
-    let jobs = service.jobs().map(|job| JobReport::new(job, job.hold().map(Waits::from).as_ref())).collect();
+    let unusable: Vec<(u64, Hold)> = service.unusable().collect();
+    let unread = unusable.iter().filter(|(batch, _)| service.job(*batch).is_none());
+    let unread = unread.map(|(batch, hold)| JobReport::unread(*batch, &Waits::from(hold)));
+    let known = service.jobs().map(|job| JobReport::new(job, job.hold().map(Waits::from).as_ref()));
+    let mut jobs: Vec<JobReport> = known.chain(unread).collect();
+    jobs.sort_by_key(|job| job.batch);
     let report = Report { height: tick.tip.height, batches: tick.batches, node_synced: tick.is_synced, jobs };
-    global.console().report(&report, ToString::to_string)
+    global.console().report(&report, ToString::to_string)?;
+    let Some((_, hold)) = unusable.first() else { return Ok(()) };
+    let each: Vec<String> = unusable.iter().map(|(batch, hold)| format!("batch {batch}: {hold}")).collect();
+    let failure = Failure::new(Exit::Input, each.join("; "));
+    Err(match hold.advice() {
+        Some(advice) => failure.advise(advice),
+        None => failure,
+    })
 }
 
 fn sleep(pause: Duration, stop: &AtomicBool) {
