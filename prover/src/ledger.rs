@@ -322,6 +322,14 @@ impl Ledger {
         })
     }
 
+    /// Whether there is an artefact of that kind of a batch.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn has_artefact<A: Artefact>(&self, batch: u64) -> Result<bool, LedgerError> {
+        Ok(self.database.begin_read()?.open_table(ARTEFACTS)?.get((batch, A::KIND as u8))?.is_some())
+    }
+
     /// The artefact of that kind of a batch, if there is one.
     ///
     /// # Errors

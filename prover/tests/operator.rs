@@ -326,6 +326,58 @@ fn what_the_chain_has_is_not_taken_back() {
     assert_eq!(batch(&[])["taken_over"], 0, "nothing was taken back");
 }
 
+/// As after a run that ended between ledger and file, or on a full disk.
+#[test]
+fn the_file_of_a_batch_is_written_again_where_it_is_missing() {
+    let scene = Scene::funded();
+    let batch = |files: &[&str]| scene.report(&[&["batch", "--reference-depth", "1"], files].concat());
+    assert_eq!(batch(&[])["written_again"], serde_json::json!([]));
+    let file = scene.path("rollup/batches/0.batch");
+    let made = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let missing = scene.run(&["prove", "rollup/batches/0.batch"]);
+    assert_eq!(missing.status.code(), Some(3));
+    assert!(stderr(&missing).contains("`taproof batch` writes the file"), "{}", stderr(&missing));
+    let again = batch(&[]);
+    assert_eq!((&again["batch"], &again["written_again"]), (&Value::Null, &serde_json::json!([0])));
+    assert_eq!(fs::read(&file).unwrap(), made);
+    // With others before and behind it.
+    for nonce in ["0", "1"] {
+        let tx = ["tx", "transfer", "--from", "0", "--to", "1", "--nonce", nonce, "--amount", "1", "--add-to", nonce];
+        scene.report(&tx);
+    }
+    assert_eq!(batch(&["0"])["batch"], 1);
+    fs::remove_file(scene.path("rollup/batches/1.batch")).unwrap();
+    let next = batch(&["1"]);
+    assert_eq!((&next["batch"], &next["written_again"]), (&2.into(), &serde_json::json!([1])));
+    // One that is in the chain is needed no more.
+    scene.report(&["prove", "rollup/batches/0.batch"]);
+    scene.report(&["anchor", "run", "--once"]);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(batch(&[])["written_again"], serde_json::json!([]));
+}
+
+#[test]
+fn a_batch_refers_to_a_block_within_the_rollups_window() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    scene.report(&["regtest", "mine", "105"]);
+    let window = ["--deposit-window", "4", "--deposit-expiry", "12"];
+    scene.report(
+        &[&["setup", "--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"], &window[..]]
+            .concat(),
+    );
+    scene.report(&["regtest", "deposit", "--owner", &scene.owner("0"), "--amount", "50000"]);
+    scene.report(&["regtest", "mine", "2"]);
+    let too_deep = scene.failure(3, &["batch", "--reference-depth", "5"]);
+    assert!(too_deep.contains("window is 4 blocks"), "{too_deep}");
+    let batch = scene.report(&["batch"]);
+    assert_eq!(batch["deposits"], 1);
+    scene.report(&["prove", "rollup/batches/0.batch"]);
+    scene.report(&["anchor", "run", "--once"]);
+    assert_eq!(scene.report(&["follow"])["batches"], 1);
+}
+
 #[test]
 fn a_lost_or_damaged_ledger_is_restored_from_the_chain() {
     let scene = Scene::funded();
@@ -376,6 +428,50 @@ fn a_lost_or_damaged_ledger_is_restored_from_the_chain() {
     let text = String::from_utf8(scene.run(&["rebuild"]).stdout).unwrap();
     assert!(text.ends_with("ledger         intact\n"), "{text}");
     scene.bring_in(2, &["second.json"]);
+}
+
+/// An owner or a signer makes no batches: the ledger that `join` made is brought up by whatever looks at it.
+#[test]
+fn a_ledger_in_which_no_batch_is_made_follows_the_chain() {
+    let founder = Scene::funded();
+    founder.bring_in(0, &[]);
+    let owner = founder.joined_by_another();
+    let account = |scene: &Scene| {
+        let report = scene.report(&["account"]);
+        let cell = &report["cells"][0];
+        let figures = [&cell["balance"], &cell["nonce"]].map(|figure| figure.as_u64().unwrap());
+        (figures, report["deposits"].as_array().unwrap().len(), report["source"].as_str().unwrap().to_owned())
+    };
+    let from_ledger = |balance, nonce, deposits| ([balance, nonce], deposits, "ledger".to_owned());
+    assert_eq!(account(&owner), from_ledger(50_000, 0, 0));
+    founder.report(&["tx", "transfer", "--to", "1", "--amount", "10", "--fee", "1", "--add-to", "first.json"]);
+    founder.bring_in(1, &["first.json"]);
+    founder.report(&["regtest", "deposit", "--owner", &founder.owner("0"), "--amount", "900"]);
+    // What is signed counts what the chain has, whoever looked at it before.
+    owner.see_chain_of(&founder);
+    let tx = owner.report(&["tx", "transfer", "--to", "1", "--amount", "5"]);
+    assert_eq!(tx["transfer"]["body"]["nonce"], 1);
+    assert_eq!(account(&owner), from_ledger(49_990, 1, 1));
+    let address = owner.report(&["wallet", "keys"])["poster_address"].as_str().unwrap().to_owned();
+    let exit = ["tx", "exit", "--address", &address, "--amount"];
+    assert!(owner.failure(4, &[&exit[..], &["49991"]].concat()).contains("does not cover"));
+    assert_eq!(owner.report(&[&exit[..], &["49990"]].concat())["request"]["nonce"], 1);
+    // Back as well, where a reorganisation takes batch and deposit away.
+    reorganise(&founder, 2);
+    owner.see_chain_of(&founder);
+    assert_eq!(account(&owner), from_ledger(50_000, 0, 0));
+    // The founder has made the batch: it is nobody's to take back but the poster's.
+    let anchored = founder.joined_by_another();
+    anchored.report(&["tx", "transfer", "--to", "1", "--amount", "70", "--fee", "1", "--add-to", "other.json"]);
+    anchored.bring_in(1, &["other.json"]);
+    founder.see_chain_of(&anchored);
+    let apart = founder.run(&["account"]);
+    assert!(stderr(&apart).contains("`taproof batch` brings the ledger in line"), "{}", stderr(&apart));
+    assert_eq!(account(&founder), ([49_930, 1], 0, "chain".to_owned()));
+    // Nor does anything fail where no chain is at hand.
+    fs::remove_file(owner.path("rollup/regtest.chain")).unwrap();
+    assert_eq!(account(&owner), from_ledger(50_000, 0, 0));
+    assert!(stderr(&owner.run(&["account"])).contains("no chain is at hand"));
 }
 
 #[test]
@@ -431,7 +527,25 @@ fn a_rollup_that_exists_is_joined() {
     assert_eq!((&joined["root_verified"], &joined["next_batch"]), (&second["root_after"], &2.into()));
     assert!(joined["keys"]["unusable"][0].as_str().unwrap().starts_with("transfer-d2-n2-v1: "));
 
+    // So is one that ended between the ledger and the parameters, and a file that is lost is put back.
+    for lost in ["params.json", "program.bin"] {
+        fs::remove_file(interrupted.path("rollup").join(lost)).unwrap();
+        if lost == "program.bin" {
+            assert!(stderr(&interrupted.run(&["status"])).contains("taproof join"));
+        }
+        assert_eq!(interrupted.report(&join)["next_batch"], 2);
+        assert_eq!(interrupted.report(&["status"])["root_verified"], second["root_after"]);
+        assert!(interrupted.failure(1, &join).contains("not overwritten"));
+    }
+
     // What does not belong together is refused, and nothing is made.
+    let stranger = Scene::funded();
+    fs::create_dir(stranger.path("other")).unwrap();
+    fs::copy(stranger.path("rollup/regtest.chain"), stranger.path("other/regtest.chain")).unwrap();
+    assert!(!stranger.run(&[&join[..], &["--dir", "other"]].concat()).status.success(), "another chain");
+    let of_chain = ["params.json", "program.bin"].map(|name| stranger.path("rollup").join(name));
+    let [own_params, own_program] = of_chain.each_ref().map(|path| path.to_str().unwrap());
+    stranger.report(&["join", own_params, own_program, "--dir", "other"]);
     let other = newcomer();
     alter(&files[1], 200);
     other.failure(3, &join);

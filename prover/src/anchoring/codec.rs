@@ -158,6 +158,7 @@ pub(super) fn decode(
         history: stored.history,
         hold: None,
         refused: None,
+        sweep_refused: None,
     };
     expect(encode(&job) == bytes, "a job is not in its one form")?;
     Ok(job)

@@ -94,7 +94,7 @@ impl Decision {
         is_due: impl Fn(&Generation, &GenerationView) -> bool,
     ) -> Self {
         let is_any_due = leftovers(job, view).any(|(_, generation, seen)| is_due(generation, seen));
-        let hold = job.refused_at(view.tip).filter(|_| is_any_due).cloned();
+        let hold = job.sweep_refused_at(view.tip).filter(|_| is_any_due).cloned();
         Self { hold, ..self }.with(sweep(job, view, config, is_due))
     }
 }
@@ -153,6 +153,13 @@ fn settled(job: &Job, view: &View, config: &Config, anchored: &Anchored) -> Deci
 
 /// The batch comes next, and this payload would be accepted: bring it into the chain.
 fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decision {
+    // A reveal of another payload would be mined in vain, or, where the batch was proven again, in this one's place.
+    let is_in_the_way = |generation: &Generation, seen: &GenerationView| {
+        generation.payload_hash() != wanted && is_waiting_in_vain(generation, seen)
+    };
+    if let Some(action) = sweep(job, view, config, is_in_the_way) {
+        return Decision::rest(job.state, "another payload is wanted than the one that waits").with(Some(action));
+    }
     let generations = job.generations.iter().zip(&view.generations).enumerate().rev();
     let mut live = generations.filter(|(_, (generation, seen))| {
         generation.payload_hash() == wanted
@@ -192,6 +199,10 @@ fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decisi
             None => (None, refused.cloned().or_else(|| conflict(seen))),
         },
     };
+    let unswept = || {
+        job.sweep_refused_at(view.tip).filter(|_| leftovers(job, view).any(|(_, one, seen)| is_in_the_way(one, seen)))
+    };
+    let hold = hold.or_else(|| unswept().cloned());
     Decision { hold, action, ..Decision::rest(state, reason) }
 }
 
@@ -260,10 +271,12 @@ fn bump(
         && since.is_some_and(|since| view.tip.height.saturating_sub(since) >= config.bump_every_blocks);
     let is_evicted = seen.attempts.get(position) == Some(&Place::Nowhere)
         && !generation.enters(attempt, seen.commit != Place::Nowhere, view.fees.min_pool);
-    if !(is_late || is_evicted || job.bump.is_some()) {
+    let wanted = job.bump.and_then(|order| FeeRate::from_sat_per_kvb(order.sat_per_kvb?).ok());
+    // What is paid already is no more to be raised to.
+    let is_ordered = job.bump.is_some() && wanted.is_none_or(|wanted| wanted > package.rate());
+    if !(is_late || is_evicted || is_ordered) {
         return None;
     }
-    let wanted = job.bump.and_then(|order| FeeRate::from_sat_per_kvb(order.sat_per_kvb?).ok());
     let range = view.fees.bump(&package, config, wanted);
     Some(range.map(|range| Action::Bump { generation: index, range }))
 }
@@ -310,7 +323,7 @@ fn sweep(
     config: &Config,
     is_due: impl Fn(&Generation, &GenerationView) -> bool,
 ) -> Option<Action> {
-    if job.refused_at(view.tip).is_some() {
+    if job.sweep_refused_at(view.tip).is_some() {
         return None;
     }
     let due = leftovers(job, view).filter(|(_, generation, seen)| is_due(generation, seen));

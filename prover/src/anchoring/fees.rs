@@ -145,9 +145,13 @@ impl Package {
     /// What the package pays at present.
     pub fn rate(&self) -> FeeRate {
         let (commit_vsize, commit_fee) = self.unmined_commit.unwrap_or((0, 0));
-        let vsize = u128::from(self.reveal_vsize_vb + commit_vsize).max(1);
-        clamped(u128::from(self.last_fee_sat + commit_fee) * 1_000 / vsize)
+        rate_paid(self.last_fee_sat + commit_fee, self.reveal_vsize_vb + commit_vsize)
     }
+}
+
+/// The highest rate that is paid in full, in the range that rates have.
+pub(super) fn rate_paid(fee_sat: u64, vsize_vb: u64) -> FeeRate {
+    clamped(u128::from(fee_sat) * 1_000 / u128::from(vsize_vb.max(1)))
 }
 
 /// What the reveal of a package of that size returns, so that its fee can rise from `rate` to the cap.

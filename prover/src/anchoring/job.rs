@@ -1,6 +1,6 @@
 //! What is kept of the anchor of one batch.
 
-use super::fees::{FeeRange, Package, fee_sat};
+use super::fees::{FeeRange, Package, fee_sat, rate_paid};
 use crate::{
     anchor::{FeeRate, Funding},
     coins::Busy,
@@ -496,6 +496,13 @@ pub struct JobFigures {
     pub payload_bytes: usize,
 }
 
+impl JobFigures {
+    /// What commit and reveal pay together.
+    pub fn rate(&self) -> FeeRate {
+        rate_paid(self.fee_sat, self.vsize_vb)
+    }
+}
+
 /// An action that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failed {
@@ -523,6 +530,8 @@ pub struct Job {
     pub(super) hold: Option<Hold>,
     /// What failed, and is not tried again before the next tip. Not stored.
     pub(super) refused: Option<Failed>,
+    /// The same of sweeps, which nothing else waits for. Not stored.
+    pub(super) sweep_refused: Option<Failed>,
 }
 
 impl Job {
@@ -539,6 +548,7 @@ impl Job {
             history: Vec::new(),
             hold: None,
             refused: None,
+            sweep_refused: None,
         }
     }
 
@@ -609,6 +619,11 @@ impl Job {
     /// What failed at this tip, so that it is not tried again.
     pub(super) fn refused_at(&self, tip: BlockId) -> Option<&Hold> {
         self.refused.as_ref().filter(|failed| failed.tip == tip.hash).map(|failed| &failed.hold)
+    }
+
+    /// Why a sweep failed at this tip, so that none is tried again.
+    pub(super) fn sweep_refused_at(&self, tip: BlockId) -> Option<&Hold> {
+        self.sweep_refused.as_ref().filter(|failed| failed.tip == tip.hash).map(|failed| &failed.hold)
     }
 
     /// Whether a higher fee is no way out at this tip either.

@@ -160,7 +160,7 @@ impl Job {
     /// Takes over what another copy of the job has signed, at a height of the tip.
     pub(super) fn take_signatures(&mut self, signed: &Self, height: u32) {
         // What failed for want of them is tried again at this tip.
-        self.refused = None;
+        (self.refused, self.sweep_refused) = (None, None);
         for generation in &mut self.generations {
             let txid = generation.commit.compute_txid();
             let same = |other: &&Generation| other.commit.compute_txid() == txid;

@@ -259,11 +259,12 @@ impl<S: BatchSource> Service<S> {
             match self.jobs.get_mut(&batch) {
                 Some(job) => {
                     match order {
+                        Order::Bump(_) if job.is_abandoned => driver.note(&Note::OrderIgnored { batch }),
                         Order::Bump(bump) => match bump.above(self.config.fee_cap) {
                             Some(rate) => driver.note(&Note::BumpAboveCap { batch, rate, cap: self.config.fee_cap }),
                             None => job.bump = Some(bump),
                         },
-                        Order::Abandon => job.is_abandoned = true,
+                        Order::Abandon => (job.is_abandoned, job.bump) = (true, None),
                         Order::Resume => (job.is_abandoned, job.is_closed) = (false, false),
                     }
                     self.store.fulfil(batch, order, Some(job))?;
@@ -315,7 +316,8 @@ impl<S: BatchSource> Service<S> {
                     self.jobs.insert(batch, job);
                 }
                 Some(job) if job.statement != statement => {
-                    (job.statement, job.is_closed) = (statement, false);
+                    // Whoever gave it up gave up what it stated.
+                    (job.statement, job.is_closed, job.is_abandoned) = (statement, false, false);
                     store(&self.store, job, driver)?;
                     driver.note(&Note::ProvenAgain { batch });
                 }

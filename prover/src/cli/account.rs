@@ -3,6 +3,7 @@
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
+    in_line::{APART, bring_up},
     input::read_artefact,
     output::{Output, Replaces, open_output},
     overview::exit_entries,
@@ -17,6 +18,7 @@ use serde::Serialize;
 use std::{fmt, path::PathBuf, str::FromStr};
 use taproof::{
     artefact::{self, Artefact},
+    ledger::{Ledger, LedgerError},
     overview::ExitRow,
     state_proof::StateProof,
 };
@@ -24,13 +26,14 @@ use taproof_circuits::state::State;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Cell, CellIndex},
+    follow::{Follower, ScannedDeposit},
 };
 
 /// Shows what a key owns: its cells with their balances, and the deposits, exit requests and transactions of its that wait.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What the ledger holds is shown where there is one, batches that are not anchored yet included; else, and with --from-chain, the state is
-rebuilt from whole blocks. Headers and excerpts show no balances.
+What the ledger holds is shown where there is one, batches that are not anchored yet included; what the chain has beyond it is taken over
+first. Else, and with --from-chain, the state is rebuilt from whole blocks. Headers and excerpts show no balances.
 
 Examples:
   taproof account                  # of the wallet's first key
@@ -89,6 +92,13 @@ struct Waiting {
     height: u32,
     /// Whether no batch can credit it any more; not known from the ledger.
     is_void: Option<bool>,
+}
+
+impl Waiting {
+    fn new(scanned: &ScannedDeposit, follower: &Follower) -> Self {
+        let is_void = Some(follower.has_expired(scanned));
+        Self { amount_sat: scanned.deposit.amount_sat, height: scanned.height, is_void }
+    }
 }
 
 #[derive(Serialize)]
@@ -206,10 +216,27 @@ impl Account {
         let session = Session::open(global)?;
         let report = if self.from_chain || !session.dir.ledger().exists() {
             self.read_chain(owner, &session, global)?
+        } else if self.node.is_at_hand(&session.dir)? {
+            self.read_ledger(owner, &session, global)?
         } else {
-            from_ledger(owner, &session)?
+            global.console().warn("no chain is at hand: what it has beyond the ledger is not known");
+            AccountReport::new(owner, &session.ledger().map_err(or_read_chain)?, None, &session)?
         };
         global.console().report(&report, ToString::to_string)
+    }
+
+    /// What the ledger holds, which is brought up to the chain first.
+    fn read_ledger(&self, owner: PublicKey, session: &Session, global: &Global) -> Result<AccountReport> {
+        let spinner = global.console().spinner("following the chain");
+        let brought = bring_up(session, &session.source(&self.node)?).map_err(or_read_chain)?;
+        spinner.finish_and_clear();
+        match brought {
+            Some((ledger, follower)) => AccountReport::new(owner, &ledger, Some(&follower), session),
+            None => {
+                global.console().warn(APART);
+                self.read_chain(owner, session, global)
+            }
+        }
     }
 
     fn read_chain(&self, owner: PublicKey, session: &Session, global: &Global) -> Result<AccountReport> {
@@ -219,11 +246,7 @@ impl Account {
         }
         let (follower, state) = rebuilt(session, &self.node, global)?;
         let deposits = follower.pending_deposits().filter(|scanned| scanned.deposit.owner == owner);
-        let deposits = deposits.map(|scanned| Waiting {
-            amount_sat: scanned.deposit.amount_sat,
-            height: scanned.height,
-            is_void: Some(follower.has_expired(scanned)),
-        });
+        let deposits = deposits.map(|scanned| Waiting::new(scanned, &follower));
         Ok(AccountReport {
             owner,
             source: "chain",
@@ -237,29 +260,48 @@ impl Account {
     }
 }
 
-fn from_ledger(owner: PublicKey, session: &Session) -> Result<AccountReport> {
-    let busy = |failure: Failure| failure.advise("wait for the other command, or read the chain: --from-chain");
-    let ledger = session.ledger().map_err(busy)?;
-    let deposits = ledger.deposits().map_err(ledger_failure)?;
-    let deposits = deposits.iter().filter(|scanned| scanned.deposit.owner == owner).map(|scanned| Waiting {
-        amount_sat: scanned.deposit.amount_sat,
-        height: scanned.height_blocks,
-        is_void: None,
-    });
-    let exits = ledger.exits().map_err(ledger_failure)?;
-    let cells = holdings(ledger.state(), &owner);
-    let is_from = |from: CellIndex| cells.iter().any(|holding| holding.cell == from);
-    let transactions = ledger.transactions().map_err(ledger_failure)?;
-    Ok(AccountReport {
-        owner,
-        source: "ledger",
-        batches: ledger.next_batch(),
-        root: super::element_text(&ledger.state().root()),
-        deposits: deposits.collect(),
-        exits: ExitRow::waiting(exits.iter(), &session.params, Some(&owner)),
-        transactions: transactions.iter().filter(|transaction| is_from(transaction.payment().from)).count(),
-        cells,
-    })
+/// Adds the way round a ledger that another command has open.
+fn or_read_chain(failure: Failure) -> Failure {
+    match failure.cause() {
+        Some(LedgerError::AlreadyOpen(_)) => {
+            failure.advise("wait for the other command, or read the chain: --from-chain")
+        }
+        _ => failure,
+    }
+}
+
+impl AccountReport {
+    /// What the ledger holds, and what waits on the chain, if that was asked.
+    fn new(owner: PublicKey, ledger: &Ledger, follower: Option<&Follower>, session: &Session) -> Result<Self> {
+        let (deposits, exits) = match follower {
+            Some(follower) => {
+                let deposits =
+                    follower.pending_deposits().filter(|scanned| scanned.index >= ledger.deposits_consumed());
+                let deposits = deposits.map(|scanned| (scanned.deposit.owner, Waiting::new(scanned, follower)));
+                (deposits.collect(), follower.pending_exits().copied().collect())
+            }
+            None => {
+                let deposits = ledger.deposits().map_err(ledger_failure)?.into_iter().map(|scanned| {
+                    let (amount_sat, height) = (scanned.deposit.amount_sat, scanned.height_blocks);
+                    (scanned.deposit.owner, Waiting { amount_sat, height, is_void: None })
+                });
+                (deposits.collect::<Vec<_>>(), ledger.exits().map_err(ledger_failure)?)
+            }
+        };
+        let cells = holdings(ledger.state(), &owner);
+        let is_from = |from: CellIndex| cells.iter().any(|holding| holding.cell == from);
+        let transactions = ledger.transactions().map_err(ledger_failure)?;
+        Ok(Self {
+            owner,
+            source: "ledger",
+            batches: ledger.next_batch(),
+            root: super::element_text(&ledger.state().root()),
+            deposits: deposits.into_iter().filter(|(of, _)| *of == owner).map(|(_, deposit)| deposit).collect(),
+            exits: ExitRow::waiting(exits.iter(), &session.params, Some(&owner)),
+            transactions: transactions.iter().filter(|transaction| is_from(transaction.payment().from)).count(),
+            cells,
+        })
+    }
 }
 
 impl ProveAccount {

@@ -8,8 +8,9 @@ use super::{
     Global,
     data_dir::DataDir,
     failure::{Exit, Failure, Result},
+    in_line::{final_batches, settle, take_over},
     input::read_transactions,
-    session::{NodeOptions, Session, Source, ledger_failure, not_followed},
+    session::{NodeOptions, Session, Source, ledger_failure},
     values::cell,
     wallet::WalletOptions,
 };
@@ -20,7 +21,6 @@ use taken_back::TakenBack;
 use taproof::{
     artefact::{self, transactions::MALFORMED_KEPT_MAX},
     batch::{BatchFile, BatchHeader},
-    follow::{catch_up, resume, start},
     ledger::{AppliedBatch, Ledger, LedgerError, ScannedDeposit},
 };
 use taproof_circuits::{
@@ -30,7 +30,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     cell::{CellIndex, Token},
     exit::{Outcome, PAYOUT_MIN_SAT},
-    follow::{Event, Follower},
+    follow::Follower,
     headers::BlockId,
 };
 
@@ -73,7 +73,8 @@ pub(crate) struct BatchCommand {
     /// waits again. Their files are removed, and anchors of which nothing was built are forgotten. Batches that the chain has stay.
     #[arg(long, value_name = "N")]
     take_back: Option<u64>,
-    /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip, and 6 is the default. If a reorganisation
+    /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip, and 6 is the default, or half the rollup's
+    /// window if that is less. If a reorganisation
     /// moves deposits up to that block, the batch must be taken back and proven anew. Where it is not given, a batch that was taken
     /// back refers to the height that it had, so that its proofs hold, unless that is more than half a window ago.
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -85,6 +86,7 @@ pub(crate) struct BatchCommand {
 impl BatchCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
+        self.expect_within_window(&session)?;
         let mut ledger = session.ledger()?;
         let (given, malformed, malformed_more) = self.read_transactions()?;
         let spinner = global.console().spinner("following the chain");
@@ -97,6 +99,7 @@ impl BatchCommand {
         taken_back.clear_away(&session, global)?;
         let (taken_over, follower) = done?;
         taken_back::warn_of_unanchored(&session, &ledger, follower.tip().batches, global);
+        let written_again = write_missing(&session, &ledger, follower.tip().batches)?;
         take_deposits(&mut ledger, &follower)?;
         let exits: Vec<_> = follower.pending_exits().copied().collect();
         ledger.set_exits(&exits, follower.tip().batches).map_err(ledger_failure)?;
@@ -135,6 +138,7 @@ impl BatchCommand {
             file,
             taken_over,
             taken_back: taken_back.numbers(),
+            written_again,
             reference,
             operator,
             void_deposits: applied.deposits_consumed - consumed_before - credited,
@@ -146,7 +150,7 @@ impl BatchCommand {
             rejected: malformed.into_iter().chain(rejected).collect(),
             malformed_more,
             waiting: applied.batch.left_over.len(),
-            waits: waits(&follower, reference, self.depth_blocks()),
+            waits: waits(&follower, reference, self.depth_blocks(&session)),
             chunks: applied.batch.chunks.iter().map(chunk).collect(),
             root_after: super::element_text(&applied.batch.root_after),
         };
@@ -168,7 +172,8 @@ impl BatchCommand {
         follower: Follower,
         taken_back: &mut TakenBack,
     ) -> Result<(u64, Follower)> {
-        let (taken_over, follower) = take_over(session, source, ledger, follower, taken_back)?;
+        let (taken_over, follower) =
+            take_over(session, source, ledger, follower, |batch, next| taken_back.add(batch..next))?;
         settle(ledger, &follower)?;
         if let Some(batch) = self.take_back {
             take_back(ledger, &follower, batch, taken_back)?;
@@ -176,16 +181,34 @@ impl BatchCommand {
         Ok((taken_over, follower))
     }
 
-    /// How many confirmations the block has that the batch refers to.
-    fn depth_blocks(&self) -> u32 {
-        self.reference_depth.unwrap_or(REFERENCE_DEPTH_BLOCKS)
+    /// How many confirmations the block has that the batch refers to. Half a window is left for proofs and anchor.
+    fn depth_blocks(&self, session: &Session) -> u32 {
+        let half = (session.params.deposit_window_blocks / 2).max(1);
+        self.reference_depth.unwrap_or(REFERENCE_DEPTH_BLOCKS.min(half))
+    }
+
+    /// Fails if no block can have an anchor of a batch that refers to a block so deep.
+    fn expect_within_window(&self, session: &Session) -> Result {
+        let window = session.params.deposit_window_blocks;
+        match self.reference_depth {
+            Some(depth) if depth > window => {
+                let failure = Failure::new(
+                    Exit::Input,
+                    format!(
+                        "the rollup's window is {window} blocks: nobody accepts a batch that refers to a block {depth} deep"
+                    ),
+                );
+                Err(failure.advise(format!("give a --reference-depth of {} or less", (window / 2).max(1))))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The block that the next batch refers to: so many confirmations deep, or the one that it referred to before it was taken back,
     /// but never before that of the batch before.
     fn reference(&self, session: &Session, follower: &Follower, ledger: &Ledger) -> Result<BlockId> {
         let scanned = follower.scanned().height;
-        let deep = (scanned + 1).saturating_sub(self.depth_blocks());
+        let deep = (scanned + 1).saturating_sub(self.depth_blocks(session));
         let referred = match self.reference_depth {
             None => ledger.referred().map_err(ledger_failure)?,
             Some(_) => None,
@@ -225,20 +248,6 @@ fn not_waiting(ledger: &Ledger, given: Vec<Transaction>) -> Result<Vec<Transacti
     Ok(given.into_iter().filter(|transaction| !waiting.contains(&transaction.to_bytes())).collect())
 }
 
-/// Forgets how to take back what is final on the chain, which the ledger agrees with.
-fn settle(ledger: &mut Ledger, follower: &Follower) -> Result {
-    let first_unfinal = final_batches(follower);
-    if ledger.first_unfinal().map_err(ledger_failure)? < first_unfinal {
-        ledger.forget_before(first_unfinal).map_err(ledger_failure)?;
-    }
-    Ok(())
-}
-
-/// How many batches are final.
-fn final_batches(follower: &Follower) -> u64 {
-    follower.checkpoint().map_or(0, |checkpoint| checkpoint.tip().batches)
-}
-
 /// Takes back batches that the chain does not have.
 fn take_back(ledger: &mut Ledger, follower: &Follower, batch: u64, taken_back: &mut TakenBack) -> Result {
     if batch < final_batches(follower) {
@@ -274,48 +283,6 @@ fn waits(follower: &Follower, reference: BlockId, depth_blocks: u32) -> Vec<Wait
     deposits.chain(exits.map(|exit| wait("exit", exit.request.record().amount, exit.height))).collect()
 }
 
-/// Takes over what others anchored, if anything; gives how many batches that were, and a follower of what was read.
-fn take_over(
-    session: &Session,
-    source: &Source,
-    ledger: &mut Ledger,
-    follower: Follower,
-    taken_back: &mut TakenBack,
-) -> Result<(u64, Follower)> {
-    if ledger.agrees_with(follower.tip()).map_err(ledger_failure)? {
-        return Ok((0, follower));
-    }
-    let mut taken_over = 0;
-    let mut reader = reader(session, source, ledger, &follower)?;
-    catch_up(source.chain(), &mut reader, |_, event| {
-        if let Some(Event::Verified(batch)) = event {
-            let next = ledger.next_batch();
-            if ledger.take_over(&batch).map_err(ledger_failure)? {
-                taken_over += 1;
-                taken_back.add(batch.batch()..next);
-            }
-        }
-        Ok::<(), Failure>(())
-    })?;
-    if !ledger.agrees_with(reader.tip()).map_err(ledger_failure)? {
-        // Every batch of the chain is one that the ledger has, and it has more that were final.
-        return Err(ledger_failure(LedgerError::Final(reader.tip().batches)));
-    }
-    Ok((taken_over, reader))
-}
-
-/// A follower that tells of all batches which the ledger may not have: the store tells of final batches once, and nobody may have
-/// listened for the ledger.
-fn reader(session: &Session, source: &Source, ledger: &Ledger, follower: &Follower) -> Result<Follower> {
-    let (params, program) = (session.params.clone(), session.program.clone());
-    if let Some(checkpoint) = follower.checkpoint()
-        && ledger.agrees_with(checkpoint.tip()).map_err(ledger_failure)?
-    {
-        return resume(source.chain(), params, program, checkpoint).map_err(not_followed);
-    }
-    start(source.chain(), params, program).map_err(not_followed)
-}
-
 /// Brings the ledger's deposits up to those that the follower has found.
 fn take_deposits(ledger: &mut Ledger, follower: &Follower) -> Result {
     let first = ledger.deposits_consumed();
@@ -343,6 +310,20 @@ fn batch_file(session: &Session, applied: &AppliedBatch, reference: BlockId) -> 
     };
     let (chunks, refutations) = (applied.batch.chunks.clone(), applied.refutations.clone());
     BatchFile::with_refutations(header, chunks, refutations).expect("the state's chunks join up")
+}
+
+/// Writes the files of batches that the ledger has made and that are not in the chain, where they are missing: a run may have ended
+/// between the two, or the disk may have been full. Gives their numbers.
+fn write_missing(session: &Session, ledger: &Ledger, anchored: u64) -> Result<Vec<u64>> {
+    let mut written = Vec::new();
+    for number in anchored..ledger.next_batch() {
+        // What was taken over from the chain has none.
+        if !session.dir.batch(number).exists() && ledger.has_artefact::<BatchFile>(number).map_err(ledger_failure)? {
+            write(session, ledger, number)?;
+            written.push(number);
+        }
+    }
+    Ok(written)
 }
 
 /// Writes a batch's file from the ledger, which has it whatever becomes of the file.

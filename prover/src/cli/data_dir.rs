@@ -2,10 +2,15 @@
 
 use super::failure::{Exit, Failure, Fallible, Result};
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
-use taproof::private;
+use taproof::{
+    output_file::{Access, write_file},
+    private,
+};
 
 /// The folder that holds everything of one rollup.
 #[derive(Clone, Debug)]
@@ -156,8 +161,9 @@ impl DataDir {
     }
 }
 
-/// Gives a file that is in the way another name, `NAME.old` or `NAME.old.N`, whichever is free; gives the new path.
-pub(crate) fn move_aside(path: &Path) -> Result<PathBuf> {
+/// Gives a file that is about to be replaced another name besides its own, `NAME.old` or `NAME.old.N`, whichever is free; gives the
+/// new path. It is a copy where the file system has no links.
+pub(crate) fn keep_aside(path: &Path) -> Result<PathBuf> {
     let named = |end: String| {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(end);
@@ -166,7 +172,9 @@ pub(crate) fn move_aside(path: &Path) -> Result<PathBuf> {
     let mut names =
         std::iter::once(".old".to_owned()).chain((1..).map(|number: u32| format!(".old.{number}"))).map(named);
     let free = names.find(|path| !path.exists()).expect("a folder has fewer files than there are numbers");
-    fs::rename(path, &free).or_exit_while(Exit::Failed, format!("cannot rename {}", path.display()))?;
+    let kept = fs::hard_link(path, &free)
+        .or_else(|_| write_file(&free, Access::Private, |out| io::copy(&mut File::open(path)?, out).map(drop)));
+    kept.or_exit_while(Exit::Failed, format!("cannot copy {} to {}", path.display(), free.display()))?;
     Ok(free)
 }
 
@@ -196,4 +204,24 @@ pub(crate) fn expect_none(paths: &[PathBuf]) -> Result {
     absent.map_err(|failure| {
         failure.advise("a rollup is there already: name another folder with --dir, or move that one away")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_aside_stays_in_its_place_until_it_is_replaced() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("ledger");
+        for (contents, name) in [("first", "ledger.old"), ("second", "ledger.old.1"), ("third", "ledger.old.2")] {
+            fs::write(folder.path().join("new"), contents).expect("room");
+            fs::rename(folder.path().join("new"), &path).expect("the files are ours");
+            let kept = keep_aside(&path).expect("room");
+            assert_eq!(kept, folder.path().join(name));
+            let read = |path: &Path| fs::read_to_string(path).expect("it is there");
+            assert_eq!([read(&path), read(&kept)], [contents, contents]);
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("ledger.old")).expect("it is there"), "first");
+    }
 }

@@ -5,15 +5,16 @@ use super::{
     data_dir::expect_none,
     failure::{Exit, Failure, Fallible, Result},
     form::Misplaced,
+    in_line::{APART, bring_up},
     input::read_artefact,
     light::CheckpointReport,
     rebuild::{expect_root, rebuild_failure},
-    session::{NodeOptions, Session, Source, ledger_failure, not_followed},
+    session::{NodeOptions, Session, Source, ledger_failure, not_followed, read_params},
 };
 use bitcoin::Network;
 use clap::Args;
 use serde::Serialize;
-use std::{fmt, fs, path::PathBuf, slice};
+use std::{fmt, fs, path::PathBuf};
 use taproof::{
     chain_store::{Origin, StoredFollower},
     follow::FollowError,
@@ -26,7 +27,7 @@ use taproof::{
     output_file::{Access, write_file},
     rebuild::{self, Restoration},
 };
-use taproof_verifier::headers::BlockId;
+use taproof_verifier::{follow::Follower, headers::BlockId};
 
 /// Makes the data directory of a rollup that exists, from its parameters, its program and the chain.
 #[derive(Debug, Args)]
@@ -93,13 +94,16 @@ const FILES: &str = "\
 impl Join {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
-        expect_none(&[dir.params(), dir.ledger()])?;
         let session = Session::read(dir, &self.params, &self.program).map_err(|failure| {
             let is_missing = [&self.params, &self.program].into_iter().any(|path| !path.exists());
             let is_misplaced = failure.cause::<Misplaced>().is_some();
             if is_missing || is_misplaced { failure.advise(FILES) } else { failure }
         })?;
         session.params.check().or_exit(Exit::Input)?;
+        expect_unfinished(&session)?;
+        if self.checkpoint.is_some() {
+            expect_none(&[session.dir.ledger()])?;
+        }
         if RollupIdentity::of(&session.params) != RollupIdentity::derive(&session.params) {
             let warning = "the rollup's number or marks were set by hand, so another rollup may have the same";
             global.console().warn(warning);
@@ -112,20 +116,20 @@ impl Join {
         let source = session.source(&self.node)?;
         session.dir.create()?;
         let spinner = global.console().spinner("following the chain");
-        // What an interrupted run has left is gone on with; the parameters come last: where they are, the rest is.
-        keep_program(&session)?;
         let told = checkpoint.as_ref().map(CheckpointReport::new);
-        let (stored, next_batch) = match checkpoint {
+        let (follower, next_batch) = match checkpoint {
             Some(checkpoint) => (follow_from(&session, &source, checkpoint)?, None),
             None => {
-                let (stored, ledger) = follow_all(&session, &source)?;
-                (stored, Some(ledger.next_batch()))
+                let (follower, ledger) = follow_all(&session, &source, global)?;
+                (follower, Some(ledger.next_batch()))
             }
         };
+        // What an interrupted run has left is gone on with; these come last: where both are, the rest is.
+        let bytes = session.program.to_bytes();
+        write_file(&session.dir.program(), Access::Public, |file| file.write_all(&bytes))?;
         let text = serde_json::to_string_pretty(&session.params)?;
         write_file(&session.dir.params(), Access::Public, |file| writeln!(file, "{text}"))?;
         spinner.finish_and_clear();
-        let follower = stored.follower();
         let report = Report {
             chain_id: session.params.chain_id.0,
             network: session.params.network,
@@ -141,18 +145,33 @@ impl Join {
     }
 }
 
-/// Writes the program, unless it is there.
-fn keep_program(session: &Session) -> Result {
-    let (path, bytes) = (session.dir.program(), session.program.to_bytes());
-    if fs::read(&path).is_ok_and(|kept| kept == bytes) {
-        return Ok(());
+/// Fails if a rollup is there already. One of the two files may be, as after a run that was interrupted, or where the other is lost: then
+/// it must be the same.
+fn expect_unfinished(session: &Session) -> Result {
+    let (params, program) = (session.dir.params(), session.dir.program());
+    if params.exists() && program.exists() {
+        return expect_none(&[params]);
     }
-    expect_none(slice::from_ref(&path))?;
-    Ok(write_file(&path, Access::Public, |file| file.write_all(&bytes))?)
+    if params.exists() && read_params(&params)? != session.params {
+        return expect_none(&[params]);
+    }
+    if program.exists() && fs::read(&program)? != session.program.to_bytes() {
+        return expect_none(&[program]);
+    }
+    Ok(())
 }
 
-/// Follows from the rollup's start and makes the ledger.
-fn follow_all(session: &Session, source: &Source) -> Result<(StoredFollower, Ledger)> {
+/// Follows from the rollup's start and makes the ledger. One that is there is brought up to the chain.
+fn follow_all(session: &Session, source: &Source, global: &Global) -> Result<(Follower, Ledger)> {
+    if session.dir.ledger().exists() {
+        return match bring_up(session, source)? {
+            Some((ledger, follower)) => Ok((follower, ledger)),
+            None => {
+                global.console().warn(APART);
+                Ok((session.follow(source, |_| ())?, session.ledger()?))
+            }
+        };
+    }
     let mut stored = session.stored_follower(source)?;
     let restoration = if *stored.origin() == Origin::Start {
         let mut restoration = Restoration::new(&session.params);
@@ -171,16 +190,16 @@ fn follow_all(session: &Session, source: &Source) -> Result<(StoredFollower, Led
     };
     let ledger = Ledger::restore(&session.dir.ledger(), restoration, &[]).map_err(ledger_failure)?;
     expect_root(ledger.state(), stored.follower())?;
-    Ok((stored, ledger))
+    Ok((stored.into_follower(), ledger))
 }
 
 /// Follows from a checkpoint, which the store keeps.
-fn follow_from(session: &Session, source: &Source, checkpoint: CheckpointFile) -> Result<StoredFollower> {
+fn follow_from(session: &Session, source: &Source, checkpoint: CheckpointFile) -> Result<Follower> {
     let (params, program) = (session.params.clone(), session.program.clone());
     let stored = StoredFollower::open_at(session.chain_store(), source.chain(), params, program, checkpoint.0);
     let mut stored = stored.map_err(not_followed)?;
     stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())).map_err(not_followed)?;
-    Ok(stored)
+    Ok(stored.into_follower())
 }
 
 impl KeysReport {

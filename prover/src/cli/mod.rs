@@ -17,6 +17,7 @@ mod foreign;
 mod foreign_verify;
 mod form;
 mod import_block;
+mod in_line;
 mod input;
 mod inspect;
 mod join;

@@ -87,6 +87,11 @@ impl NodeOptions {
         Ok(matches!(self.place(variable)?, Place::Embedded))
     }
 
+    /// Whether there is a chain to ask: one that is named, or the embedded one.
+    pub(crate) fn is_at_hand(&self, dir: &DataDir) -> Result<bool> {
+        Ok(!self.is_embedded()? || dir.chain().exists())
+    }
+
     /// Opens the chain; blocks that the embedded one mines pay to `reward_to`.
     pub(crate) fn open(&self, dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
         match self.place(variable)? {

@@ -92,7 +92,12 @@ impl Prove {
 
 fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZeroUsize) -> Result {
     // What is no file of a rollup needs none to say so.
-    let batch: BatchFile = read_artefact(batch_path)?;
+    let batch: BatchFile = read_artefact(batch_path).map_err(|failure| match batch_path.exists() {
+        true => failure,
+        false => {
+            failure.advise("`taproof batch` writes the file of a batch that it has made, also where it is missing")
+        }
+    })?;
     let session = Session::open(global)?;
     expect_program(&session, batch.header().program_id)?;
     batch.payload_length().or_exit_while(Exit::Input, "no payload holds the batch").map_err(|failure| {

@@ -4,7 +4,7 @@ mod comparison;
 
 use super::{
     Global,
-    data_dir::move_aside,
+    data_dir::keep_aside,
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output, write_json},
     path_text,
@@ -207,8 +207,8 @@ impl Rebuild {
     }
 }
 
-/// Makes the ledger anew, beside the one that is there; then that one is moved aside and the new one takes its place. A crash in between
-/// leaves no ledger, and the next run makes one.
+/// Makes the ledger anew, beside the one that is there, which gets another name and is replaced. Until the new one is in its place, a run
+/// that is interrupted leaves the old one there, whose transactions the next run finds as this one did.
 fn replace(
     session: &Session,
     follower: &Follower,
@@ -229,7 +229,7 @@ fn replace(
         fs::remove_file(&new).or_exit_while(Exit::Failed, new.display().to_string())?;
         return Err(failure);
     }
-    let moved_to = fault.as_ref().map(|_| move_aside(&path)).transpose()?;
+    let moved_to = fault.as_ref().map(|_| keep_aside(&path)).transpose()?;
     fs::rename(&new, &path).or_exit_while(Exit::Failed, format!("cannot rename {}", new.display()))?;
     let transactions_kept = salvaged.map(|salvaged| salvaged.len());
     Ok((LedgerReport::Restored { next_batch, fault, moved_to, transactions_kept }, state))
@@ -252,7 +252,7 @@ impl fmt::Display for LedgerReport {
             Some(count) => write!(f, "\ntransactions   {count} wait again"),
             None => write!(
                 f,
-                "\ntransactions   those that waited in the old ledger are lost: hand their files to `taproof batch` again"
+                "\ntransactions   none: what waited in a ledger that was lost has to be given to `taproof batch` again"
             ),
         }
     }

@@ -114,6 +114,12 @@ impl Session {
         let params = read_params(params)?;
         let doing = program.display().to_string();
         let read = read_file(program, PROGRAM_LENGTH_MAX)
+            .map_err(|failure| match program.exists() {
+                true => failure,
+                false => failure.advise(
+                    "anybody who follows the rollup has it: `taproof join PARAMS PROGRAM` puts it back, and changes nothing else",
+                ),
+            })
             .and_then(|bytes| Program::from_bytes(&bytes).or_exit_while(Exit::Input, doing));
         let program = read.map_err(|failure| or_misplaced(failure, program, "a rollup's program.bin"))?;
         if program.id() != params.program_id {

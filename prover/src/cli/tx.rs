@@ -8,10 +8,11 @@ use super::{
     batch::FEE_MIN_SAT,
     data_dir::DataDir,
     failure::{Exit, Failure, Result},
+    in_line::{APART, bring_up},
     input::read_transactions,
     output::{Output, Replaces, open_output},
     path_text,
-    session::{ledger_failure, read_params},
+    session::{NodeOptions, Session, ledger_failure, read_params},
     values::{address, cell, of_network, owner},
     wallet::{KeyNumber, WalletOptions},
 };
@@ -36,8 +37,8 @@ use taproof_verifier::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The cell that pays is found by its owner's key. What a batch would reject is refused with the reason, and --force signs it all the same;
-what may yet pass, like a payment to a cell that is not opened yet, is signed with a warning. Both go by the ledger, so by what
-`taproof batch` saw last. What is printed, `taproof batch` takes, alone or one after the other in a file.
+what may yet pass, like a payment to a cell that is not opened yet, is signed with a warning. Both go by the ledger, which takes over
+what the chain has beyond it where one is at hand. What is printed, `taproof batch` takes, alone or one after the other in a file.
 
 Examples:
   taproof tx transfer --to 2 --amount 5000 --fee 10 > payment.json
@@ -122,6 +123,8 @@ struct PaymentArgs {
     /// Signs what a batch would reject, too, and for another rollup than the data directory's.
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    node: NodeOptions,
     /// Adds the transaction to this file instead of printing it.
     #[arg(long, value_name = "FILE")]
     add_to: Option<PathBuf>,
@@ -159,7 +162,7 @@ impl TxCommand {
             payment.expect_passing(book, &transaction, key.public(), global)?;
         }
         if let BodyArgs::Exit { carrier, payment, .. } = &self.body {
-            return carrier.carry(&transaction, *key.public(), &payment.wallet, global);
+            return carrier.carry(&transaction, *key.public(), payment, global);
         }
         match file {
             Some(file) => file.add(transaction, global),
@@ -207,9 +210,23 @@ impl PaymentArgs {
         Ok(ChainId(named))
     }
 
-    /// The ledger's view; none, with a warning, where there is no ledger and nothing is asked of it.
+    /// What the ledger knows, which is brought up to the chain first where one is at hand; none, with a warning, where there is no ledger
+    /// and nothing is asked of it.
     fn book(&self, chain_id: ChainId, added: &[Transaction], global: &Global) -> Result<Option<Book>> {
-        let ledger = Ledger::open(&global.data_dir().ledger(), chain_id);
+        let dir = global.data_dir();
+        let is_ours = || read_params(&dir.params()).is_ok_and(|params| params.chain_id == chain_id);
+        if dir.ledger().exists() && dir.program().exists() && is_ours() && self.node.is_at_hand(&dir)? {
+            match self.brought(added, global) {
+                Ok(Some(book)) => return Ok(Some(book)),
+                Ok(None) => global.console().warn(APART),
+                Err(failure) if failure.cause::<LedgerError>().is_some() => {}
+                Err(failure) => global.console().warn(format!(
+                    "the chain could not be asked, so this goes by the ledger as it is: {}",
+                    failure.message()
+                )),
+            }
+        }
+        let ledger = Ledger::open(&dir.ledger(), chain_id);
         match ledger.and_then(|ledger| Book::new(&ledger, added)) {
             Ok(book) => Ok(Some(book)),
             Err(error) if self.from.is_some() && self.nonce.is_some() => {
@@ -223,6 +240,18 @@ impl PaymentArgs {
             Err(error) => Err(ledger_failure(error)
                 .advise("give --from and --nonce, the number of transactions that the account has sent")),
         }
+    }
+
+    /// What ledger and chain know together; none where batches that were made here are not the chain's.
+    fn brought(&self, added: &[Transaction], global: &Global) -> Result<Option<Book>> {
+        let session = Session::open(global)?;
+        let spinner = global.console().spinner("following the chain");
+        let brought = bring_up(&session, &session.source(&self.node)?)?;
+        spinner.finish_and_clear();
+        let Some((ledger, follower)) = brought else { return Ok(None) };
+        let exits: Vec<_> = follower.pending_exits().copied().collect();
+        let transactions = ledger.transactions().map_err(ledger_failure)?;
+        Ok(Some(Book::of_state(ledger.state().clone(), &exits, transactions, added)))
     }
 
     /// Fails if a batch would reject the transaction, unless told otherwise.

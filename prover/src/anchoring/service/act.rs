@@ -42,19 +42,25 @@ struct Parcel {
     transaction: Transaction,
     what: &'static str,
     fee_sat: u64,
+    is_sweep: bool,
 }
 
 impl Parcel {
     fn commit(generation: &Generation) -> Self {
-        Self { transaction: generation.commit.clone(), what: "commit", fee_sat: generation.commit_fee_sat() }
+        Self {
+            transaction: generation.commit.clone(),
+            what: "commit",
+            fee_sat: generation.commit_fee_sat(),
+            is_sweep: false,
+        }
     }
 
     fn reveal(attempt: &Attempt) -> Self {
-        Self { transaction: attempt.transaction.clone(), what: "reveal", fee_sat: attempt.fee_sat }
+        Self { transaction: attempt.transaction.clone(), what: "reveal", fee_sat: attempt.fee_sat, is_sweep: false }
     }
 
     fn sweep(sweep: &Sweep) -> Self {
-        Self { transaction: sweep.transaction.clone(), what: "sweep", fee_sat: sweep.fee_sat }
+        Self { transaction: sweep.transaction.clone(), what: "sweep", fee_sat: sweep.fee_sat, is_sweep: true }
     }
 }
 
@@ -93,6 +99,21 @@ impl<S: BatchSource> Service<S> {
     fn refuse(&mut self, hold: Hold, is_of_sending: bool, scene: &Scene<'_>) -> Result<(), ServiceError> {
         self.job_mut(scene.batch)?.refused = Some(Failed { tip: scene.view.tip.hash, hold, is_of_sending });
         Ok(())
+    }
+
+    /// A sweep that failed is not tried again before the next tip, and holds up nothing else.
+    fn refuse_sweep(&mut self, hold: Hold, scene: &Scene<'_>) -> Result<(), ServiceError> {
+        let failed = Failed { tip: scene.view.tip.hash, hold, is_of_sending: false };
+        self.job_mut(scene.batch)?.sweep_refused = Some(failed);
+        Ok(())
+    }
+
+    fn refuse_parcel(&mut self, parcel: &Parcel, refusal: Refusal, scene: &Scene<'_>) -> Result<(), ServiceError> {
+        if parcel.is_sweep {
+            self.refuse_sweep(refusal.into(), scene)
+        } else {
+            self.refuse(refusal.into(), true, scene)
+        }
     }
 
     /// Changes a generation and stores the job, in the state that this makes.
@@ -287,12 +308,12 @@ impl<S: BatchSource> Service<S> {
                 if !generation.sweeps.is_empty() && generation.broadcast != Some(tip.hash) {
                     self.resend_sweep(index, scene)?;
                 }
-                return self.refuse(hold, false, scene);
+                return self.refuse_sweep(hold, scene);
             }
         };
         let parcels = [Parcel::sweep(&sweep)];
         if let Err((hold, _)) = judge(index, &parcels, scene)? {
-            return self.refuse(hold, false, scene);
+            return self.refuse_sweep(hold, scene);
         }
         self.store_and_send(index, "", &parcels, scene, |generation| generation.sweeps.push(sweep))
     }
@@ -338,11 +359,11 @@ impl<S: BatchSource> Service<S> {
             if let Some(child) = parcels.get(position + 1).filter(|_| is_too_cheap) {
                 refusal = send_package(parcel, child, scene)?;
                 step(scene.driver, Step::AfterSend)?;
-                return refusal.map_or(Ok(()), |refusal| self.refuse(refusal.into(), true, scene));
+                return refusal.map_or(Ok(()), |refusal| self.refuse_parcel(parcel, refusal, scene));
             }
             step(scene.driver, Step::AfterSend)?;
             if let Some(refusal) = refusal {
-                return self.refuse(refusal.into(), true, scene);
+                return self.refuse_parcel(parcel, refusal, scene);
             }
         }
         Ok(())

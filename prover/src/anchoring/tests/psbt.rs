@@ -1,6 +1,6 @@
 //! Keys kept elsewhere: an independent signer, and what is refused of what it gives back.
 
-use super::rig::Rig;
+use super::rig::{Rig, prove_again};
 use crate::{
     anchoring::{
         BumpOrder, Hold, Job, Order, State,
@@ -270,4 +270,34 @@ fn what_comes_back_is_checked_as_if_a_stranger_gave_it() {
         input.final_script_witness = Some(Witness::p2tr_key_spend(&signature));
     }
     assert_eq!(psbt::accept(&mut job.clone(), &finished), Ok(Accepted::Commit));
+}
+
+/// The sweep of a reveal that waits needs a signature: the batch that was proven again does not wait for it.
+#[test]
+fn a_sweep_that_waits_for_its_signer_holds_up_no_other_anchor() {
+    let (mut rig, _) = signed_by_others();
+    rig.tick();
+    assert_eq!(rig.state(0), State::RevealSent);
+    let first = rig.job(0).generations()[0].clone();
+    rig.mine_only(&[first.commit().clone()]);
+    prove_again(&mut rig);
+    for _ in 0..2 {
+        rig.tick();
+        assert_eq!((rig.state(0), rig.job(0).hold()), (State::Built, Some(&Hold::AwaitingSignatures)));
+        assert!(rig.job(0).generations()[0].sweeps().is_empty(), "nobody has signed one");
+        rig.mine_only(&[]);
+    }
+    let mut job = rig.job(0).clone();
+    for mut psbt in all(&rig, &job) {
+        sign(&mut psbt);
+        psbt::accept(&mut job, &psbt).expect("well signed");
+    }
+    rig.store().put_signed(&job).expect("ours");
+    rig.tick();
+    assert_eq!(rig.state(0), State::RevealSent);
+    assert!(matches!(rig.job(0).hold(), Some(Hold::SweepAwaitsSignature { .. })), "{:?}", rig.job(0).hold());
+    // Nor does a bump wait.
+    rig.store().put_order(0, Order::Bump(BumpOrder { sat_per_kvb: None })).expect("ours");
+    rig.tick();
+    assert_eq!(rig.state(0), State::Bumped);
 }

@@ -1,6 +1,6 @@
 //! Others at work on the same chain: a second service, a thief of coins, miners, fees.
 
-use super::rig::{Rig, Script, rate};
+use super::rig::{Rig, Script, prove_again, rate};
 use crate::{
     anchoring::{BatchSource, Generation, Hold, Identity, Order, Service, Signer, State, Store},
     batch::ProvenBatch,
@@ -181,6 +181,37 @@ fn an_abandoned_reveal_gives_way_to_a_sweep_at_once_and_the_batch_can_be_taken_u
         assert_eq!(rig.job(0).generations().len(), 2, "another commit");
         rig.mine_and_tick(8);
         assert_eq!((rig.state(0), rig.anchored()), (State::Final, 1));
+        assert!(rig.job(0).is_closed(), "nothing is left to take back");
+    }
+}
+
+/// A batch was taken back and made and proven again, at a later block, while the anchor of the first waits: both would be accepted.
+#[test]
+fn a_batch_that_was_proven_again_takes_the_place_of_its_own_reveal_that_waits() {
+    for (commit_is_mined, is_abandoned) in [(false, false), (true, false), (false, true), (true, true)] {
+        println!("commit mined: {commit_is_mined}, given up before: {is_abandoned}");
+        let mut rig = Rig::new(1);
+        rig.tick();
+        let first = rig.job(0).generations()[0].clone();
+        let block: Vec<_> = commit_is_mined.then(|| first.commit().clone()).into_iter().collect();
+        rig.mine_only(&block);
+        if is_abandoned {
+            rig.store().put_order(0, Order::Abandon).expect("ours");
+            rig.tick();
+            assert_eq!(rig.state(0), State::Abandoned);
+        }
+        let before = rig.batches.0.borrow()[&0].clone();
+        prove_again(&mut rig);
+        assert_ne!(rig.batches.0.borrow()[&0].payload().header(), before.payload().header());
+        rig.tick();
+        let sweep = rig.job(0).generations()[0].sweeps()[0].transaction().compute_txid();
+        assert_eq!(rig.node().pool_spender(&first.output()).expect("it answers"), Some(sweep), "in the reveal's place");
+        assert_eq!((rig.state(0), rig.job(0).generations().len()), (State::RevealSent, 2));
+        rig.restart();
+        rig.tick();
+        assert_eq!(rig.job(0).generations()[0].sweeps().len(), 1, "once");
+        rig.mine_and_tick(8);
+        assert_eq!((rig.state(0), rig.anchored()), (State::Final, 1), "what was proven last is in the chain");
         assert!(rig.job(0).is_closed(), "nothing is left to take back");
     }
 }

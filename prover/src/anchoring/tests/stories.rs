@@ -231,3 +231,28 @@ fn a_bump_above_the_cap_is_dropped_and_said() {
     rig.tick();
     assert_eq!(rig.state(0), Bumped);
 }
+
+#[test]
+fn a_bump_to_what_is_paid_already_and_one_of_what_was_given_up_change_nothing() {
+    let mut rig = Rig::new(1);
+    rig.tick();
+    let bump = |rate: u64| Order::Bump(BumpOrder { sat_per_kvb: Some(rate * 1_000) });
+    let figures = |rig: &Rig| rig.job(0).figures().expect("built");
+    for (order, attempts, paid) in [(9, 2, 9), (9, 2, 9), (3, 2, 9), (20, 3, 20)] {
+        rig.store().put_order(0, bump(order)).expect("ours");
+        rig.tick();
+        assert_eq!(
+            (figures(&rig).attempts, figures(&rig).rate().sat_per_kvb() / 1_000),
+            (attempts, paid),
+            "to {order}"
+        );
+    }
+    rig.store().put_order(0, Order::Abandon).expect("ours");
+    rig.tick();
+    rig.store().put_order(0, bump(30)).expect("ours");
+    rig.tick();
+    assert!(rig.script.notes.iter().any(|note| note.contains("OrderIgnored")), "{:?}", rig.script.notes);
+    rig.store().put_order(0, Order::Resume).expect("ours");
+    rig.tick();
+    assert_eq!(figures(&rig).attempts, 1, "nothing of it is left when the batch is taken up again");
+}

@@ -82,8 +82,25 @@ impl Bump {
             expect_within_cap(rate, cap)
                 .map_err(|failure| failure.advise("run `taproof anchor run` with a higher --fee-cap if you mean it"))?;
         }
+        if let Some(rate) = self.fee_rate {
+            self.expect_raise(rate, &session)?;
+        }
         let order = Order::Bump(BumpOrder { sat_per_kvb: self.fee_rate.map(FeeRate::sat_per_kvb) });
         give(self.batch, order, global)
+    }
+}
+
+impl Bump {
+    /// Fails if the anchor pays that much already.
+    fn expect_raise(&self, rate: FeeRate, session: &Session) -> Result {
+        let jobs = existing_store(session)?.jobs().map_err(store_failure)?;
+        let Some(figures) = job_of(&jobs, self.batch)?.figures() else { return Ok(()) };
+        let paid = figures.rate();
+        if rate > paid {
+            return Ok(());
+        }
+        let failure = Failure::new(Exit::Input, format!("the anchor of batch {} pays {paid} sat/vB", self.batch));
+        Err(failure.advise("give a higher --fee-rate, or none for the schedule's next"))
     }
 }
 
@@ -115,6 +132,10 @@ fn give(batch: u64, order: Order, global: &Global) -> Result {
     let store = existing_store(&session)?;
     let jobs = store.jobs().map_err(store_failure)?;
     let job = job_of(&jobs, batch)?;
+    if matches!(order, Order::Bump(_)) && matches!(job.state(), State::Abandoned | State::Swept) {
+        let failure = Failure::new(Exit::Input, format!("batch {batch} was given up: there is no anchor to raise"));
+        return Err(failure.advise(format!("`taproof anchor abandon --undo --batch {batch}` takes it up again")));
+    }
     // The service may not have looked since the anchor became final. If it is another poster's, ours can still be given up.
     let is_settled = session.chain_store().anchor(batch).map_err(session::store_failure)?.is_some();
     let is_ours = job.state() == State::Final;

@@ -179,7 +179,9 @@ fn text_line(note: &Note<'_>) -> String {
         Note::BumpAboveCap { batch, rate, cap } => {
             format!("batch {batch}: a bump to {rate} sat/vB is above the cap of {cap} sat/vB; the order is dropped")
         }
-        Note::OrderIgnored { batch } => format!("batch {batch} has no anchor here; the order is dropped"),
+        Note::OrderIgnored { batch } => {
+            format!("batch {batch} has no anchor here, or was given up; the order is dropped")
+        }
         _ => String::new(),
     }
 }

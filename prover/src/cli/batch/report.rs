@@ -64,6 +64,8 @@ pub(super) struct Report {
     pub(super) taken_over: u64,
     /// The numbers of the batches of its own that the ledger does not have any more.
     pub(super) taken_back: Vec<u64>,
+    /// The batches made before whose files were missing.
+    pub(super) written_again: Vec<u64>,
     pub(super) reference: BlockId,
     /// The account that collects the fees, if there are any.
     pub(super) operator: Option<CellIndex>,
@@ -132,6 +134,9 @@ impl fmt::Display for Report {
                 f,
                 "taken back batches {first} to {last}: their files are gone, and their transactions wait again"
             )?;
+        }
+        for batch in &self.written_again {
+            writeln!(f, "written    batch {batch} once more: its file was missing")?;
         }
         self.write_waits(f)?;
         let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {

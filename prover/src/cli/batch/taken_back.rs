@@ -54,6 +54,13 @@ impl TakenBack {
             }
         };
         jobs.retain(|job| numbers.contains(&job.batch()));
+        let is_sent = |job: &&Job| matches!(job.state(), State::CommitSent | State::RevealSent | State::Bumped);
+        for batch in jobs.iter().filter(is_sent).map(Job::batch) {
+            global.console().warn(format!(
+                "batch {batch}: its anchor waits in the pool, and may be mined as it is until other proofs of the batch are made, which \
+                replace it; `taproof anchor abandon --batch {batch}` takes it back now"
+            ));
+        }
         let is_built = |batch: u64| jobs.iter().any(|job| job.batch() == batch && !job.generations().is_empty());
         for batch in numbers.iter().copied().filter(|batch| !is_built(*batch)) {
             remove(&session.dir.proofs(batch))?;

@@ -9,8 +9,7 @@ use crate::cli::{
     path_text,
     psbt::{PsbtVersion, open_psbt, write_psbt},
     rebuild::rebuilt,
-    session::{NodeOptions, Session, Source, read_params},
-    wallet::WalletOptions,
+    session::{Session, Source, read_params},
 };
 use bitcoin::{
     Psbt, Transaction as BitcoinTransaction, TxOut, absolute::LockTime, consensus::encode, transaction::Version,
@@ -44,8 +43,6 @@ pub(super) struct Carrier {
     fees: FeeOptions,
     #[command(flatten)]
     funding: FundingOptions,
-    #[command(flatten)]
-    node: NodeOptions,
 }
 
 #[derive(Serialize)]
@@ -99,7 +96,7 @@ impl Carrier {
         let advise = |failure: Failure| {
             failure.advise("without a chain, give --from and --nonce, and --force: whether the account can pay is then not checked")
         };
-        let (follower, state) = rebuilt(&session, &self.node, global).map_err(advise)?;
+        let (follower, state) = rebuilt(&session, &payment.node, global).map_err(advise)?;
         let exits: Vec<_> = follower.pending_exits().copied().collect();
         Ok(Some(Book::of_state(state, &exits, Vec::new(), &[])))
     }
@@ -109,7 +106,7 @@ impl Carrier {
         &self,
         transaction: &Transaction,
         owner: PublicKey,
-        wallet: &WalletOptions,
+        payment: &PaymentArgs,
         global: &Global,
     ) -> Result {
         let Transaction::Withdraw(signed) = transaction else { unreachable!("an exit is a withdrawal") };
@@ -126,8 +123,8 @@ impl Carrier {
         let (mut txid, mut due_height) = (None, None);
         if self.send {
             let session = Session::open(global)?;
-            let poster = wallet.open(global)?.poster_key(0)?;
-            let mut source = self.node.open(&session.dir, params.network, poster.script_pubkey())?;
+            let poster = payment.wallet.open(global)?.poster_key(0)?;
+            let mut source = payment.node.open(&session.dir, params.network, poster.script_pubkey())?;
             session.expect_alive(&source, global)?;
             let funding = self.funding.find(&source, &poster, global)?;
             let fee_rate = self.fees.rate(&source, global)?;
