@@ -2,11 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod esplora;
 mod scene;
 
+use bitcoin::ScriptBuf;
 use scene::Scene;
 use serde_json::{Value, json};
-use std::{fs, process::Output};
+use std::{
+    fs,
+    process::Output,
+    time::{Duration, Instant},
+};
+use taproof::node::EmbeddedNode;
 
 /// Clears the screen, sets a title, begins a line of its own, and turns the direction of writing.
 const FORGED: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\r\napplied 5 deposits\u{202e}\u{9b}2J";
@@ -56,6 +63,13 @@ fn what_strangers_write_is_shown_on_one_line_without_controls() {
             }
         }
     }
+    // Files are written under such names, too.
+    let page = format!("{name}.html");
+    for command in [&["report", "--out", &page][..], &["inspect", &page]] {
+        let output = scene.run(command);
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        expect_harmless(&output, &format!("{command:?}"));
+    }
     fs::write(scene.path("rollup/params.json"), json!({ FORGED: FORGED }).to_string()).unwrap();
     for command in ["status", "follow", "batch"] {
         let output = scene.run(&[command]);
@@ -100,4 +114,26 @@ fn a_small_file_of_many_entries_takes_little_memory_and_few_lines() {
     let output = run_in_little_memory(&scene, &["--json", "inspect", "public.json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["count"], report["inputs"].as_array().map(Vec::len)), (&(COUNT / 2).into(), Some(1 << 10)));
+}
+
+#[test]
+fn a_server_that_lies_about_heights_is_told_at_once() {
+    let scene = rollup();
+    let chain = EmbeddedNode::open(&scene.path("rollup/regtest.chain"), ScriptBuf::new()).unwrap().chain().clone();
+    let server = esplora::Server::start(EmbeddedNode::new(chain, ScriptBuf::new()));
+    fs::remove_file(scene.path("rollup/regtest.chain")).unwrap();
+    for height in ["4294967295", "2147483648", "-1", "18446744073709551616"] {
+        server.lie("/blocks/tip/height", move |_| (200, height.as_bytes().to_vec()));
+        for command in [&["follow"][..], &["status"], &["bridge", "status"]] {
+            let started = Instant::now();
+            let output = scene.run(&[command, &["--esplora", &server.url]].concat());
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(started.elapsed() < Duration::from_secs(10), "{command:?}");
+            assert!(!output.status.success(), "{command:?} {height}");
+            assert!(output.status.code().is_some_and(|code| code < 100), "{command:?} {height}: {stderr}");
+            assert!(!stderr.contains("panicked"), "{stderr}");
+        }
+        let error = scene.failure(1, &["follow", "--esplora", &server.url]);
+        assert!(error.contains("the answer to GET /blocks/tip/height is not understood"), "{error}");
+    }
 }

@@ -20,6 +20,7 @@ use taproof::{
     key_file::Key,
     key_ring::key_path,
     output_file::Access,
+    shown::shown,
     zkey,
 };
 use taproof_circuits::{
@@ -112,7 +113,7 @@ impl Export {
         spinner.finish_and_clear();
         let report = Report { circuit: circuit.to_string(), out: folder.clone(), files };
         global.console().report(&report, |report| {
-            format!("{} in {}: {}", report.circuit, report.out.display(), report.files.join(", "))
+            format!("{} in {}: {}", report.circuit, shown(report.out.display()), shown(report.files.join(", ")))
         })
     }
 

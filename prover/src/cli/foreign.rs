@@ -26,6 +26,7 @@ use taproof::{
     output_file::{Access, OutputFile},
     progress::Progress,
     prove::{Blinding, ForeignProveError, prove_foreign},
+    shown::shown,
 };
 use taproof_circuits::iden3::{
     R1csError, check_r1cs,
@@ -153,8 +154,8 @@ impl ForeignArgs {
             let proofs = match &report.only {
                 Some(Written { proof, public, .. }) => format!(
                     "proof of {constraints} constraints in {seconds:.1} s, the key in {seconds_key:.1} s, in {} and {}",
-                    proof.display(),
-                    public.display()
+                    shown(proof.display()),
+                    shown(public.display())
                 ),
                 None => format!(
                     "{} proofs of {constraints} constraints each in {seconds:.1} s, the key in {seconds_key:.1} s",
@@ -367,7 +368,7 @@ impl ImportZkey {
         console.report(&report, |report| {
             let text = format!(
                 "{}: {} constraints, {} wires, {} public inputs, {} bytes, in {:.1} s",
-                report.out.display(),
+                shown(report.out.display()),
                 report.constraints,
                 report.wires,
                 report.public_inputs,

@@ -17,6 +17,7 @@ use std::{
 use taproof::{
     foreign_key::{ForeignVerifyError, ForeignVerifyingKey, Weakness},
     output_file::Access,
+    shown::shown,
 };
 use taproof_circuits::iden3::json::{ProofJson, PublicJson, VerifyingKeyJson, VerifyingKeyPoints};
 use taproof_verifier::groth16::Proof;
@@ -102,6 +103,6 @@ pub(super) fn export_verifying_key(key: &Path, out: Option<PathBuf>, global: &Gl
     write_json(output, &VerifyingKeyJson::from(&verifying))?;
     let report = ExportReport { public_inputs: verifying.ic.len().saturating_sub(1), out };
     console.report(&report, |report| {
-        format!("verifying key for {} public inputs in {}", report.public_inputs, report.out.display())
+        format!("verifying key for {} public inputs in {}", report.public_inputs, shown(report.out.display()))
     })
 }

@@ -14,6 +14,7 @@ use std::{fmt, path::PathBuf};
 use taproof::{
     artefact::transactions,
     output_file::Access,
+    shown::shown,
     workload::{BlockPayments, PlanParameters},
 };
 use taproof_circuits::transaction::Transaction;
@@ -88,7 +89,7 @@ impl fmt::Display for Report {
             write!(f, "\nposted        {bytes:.2} bytes a payment if all accounts existed, records only")?;
         }
         if let Some(out) = &self.out {
-            write!(f, "\nwritten       {}", out.display())?;
+            write!(f, "\nwritten       {}", shown(out.display()))?;
         }
         Ok(())
     }

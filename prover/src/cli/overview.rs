@@ -21,6 +21,7 @@ use taproof::{
     follow::FollowError,
     output_file::Access,
     overview::{Overview, Unanchored},
+    shown::shown,
 };
 
 pub(super) use screen::{Screen, entry, exit_entries};
@@ -94,7 +95,7 @@ impl Report {
         let written = Written { anchors, batches, bytes: html.len(), file: self.out };
         console.report(&written, |written| {
             let batches = if written.batches == 1 { "1 batch".into() } else { format!("{} batches", written.batches) };
-            format!("{batches} on one page of {} bytes, in {}", written.bytes, written.file.display())
+            format!("{batches} on one page of {} bytes, in {}", written.bytes, shown(written.file.display()))
         })
     }
 }

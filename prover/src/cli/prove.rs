@@ -27,6 +27,7 @@ use taproof::{
     key_ring::{KeyRing, KeyRingError, key_path},
     ledger::Ledger,
     prove::ProveError,
+    shown::shown,
 };
 use taproof_verifier::{groth16::Proof, statement::CircuitId};
 
@@ -170,7 +171,7 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
             report.batch,
             report.constraints,
             report.seconds,
-            report.file.display()
+            shown(report.file.display())
         )
     })
 }

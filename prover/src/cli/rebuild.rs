@@ -18,6 +18,7 @@ use taproof::{
     ledger::{Ledger, LedgerError},
     output_file::Access,
     rebuild::{self, RebuildError, Restoration},
+    shown::shown,
 };
 use taproof_circuits::state::State;
 use taproof_verifier::{
@@ -246,7 +247,7 @@ impl fmt::Display for LedgerReport {
         };
         write!(f, "ledger         restored; batch {next_batch} is next")?;
         if let Some((fault, moved_to)) = fault.as_ref().zip(moved_to.as_ref()) {
-            write!(f, "\nreplaced       {}: {fault}", moved_to.display())?;
+            write!(f, "\nreplaced       {}: {fault}", shown(moved_to.display()))?;
         }
         match transactions_kept {
             Some(count) => write!(f, "\ntransactions   {count} wait again"),

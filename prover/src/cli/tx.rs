@@ -24,6 +24,7 @@ use taproof::{
     artefact::transactions::{self, TransactionFile},
     ledger::{Ledger, LedgerError},
     output_file::{Access, OutputFile},
+    shown::shown,
 };
 use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw};
 use taproof_verifier::{
@@ -352,7 +353,7 @@ impl Addition {
             serde_json::json!({ "file": path_text::text(&self.path), "transactions": self.transactions.len() });
         let count = self.transactions.len();
         let counted = if count == 1 { "1 transaction".to_owned() } else { format!("{count} transactions") };
-        let text = || format!("{}: {counted}", self.path.display());
+        let text = || format!("{}: {counted}", shown(self.path.display()));
         console.report(&report, |_| text())
     }
 }

@@ -22,6 +22,7 @@ use std::{
 };
 use taproof::{
     network_name::network_name,
+    shown::shown,
     wallet::{Phrase, Wallet, WalletError, WordsFile},
 };
 use taproof_circuits::schnorr::SecretKey;
@@ -285,7 +286,7 @@ impl WalletCommand {
                 WordsFile::encrypt(&path, &file.new_password(&path)?).or_exit(Exit::Input)?;
                 global.console().report(&WalletReport { wallet: path, encrypted: true }, |report| {
                     let caution = "copies and backups of the words that were made before are not encrypted";
-                    format!("the words in {} are encrypted; {caution}", report.wallet.display())
+                    format!("the words in {} are encrypted; {caution}", shown(report.wallet.display()))
                 })
             }
             Action::Words(file) => {
@@ -323,7 +324,7 @@ impl NewFile {
         })?;
         global.console().report(&WalletReport { wallet: path, encrypted: self.encrypt }, |report| {
             let how = if report.encrypted { "encrypted " } else { "" };
-            format!("words kept {how}in {}; write them down: taproof wallet words", report.wallet.display())
+            format!("words kept {how}in {}; write them down: taproof wallet words", shown(report.wallet.display()))
         })
     }
 }

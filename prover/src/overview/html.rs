@@ -290,13 +290,15 @@ mod tests {
     #[test]
     fn markup_in_text_is_written_out() {
         let row = AnchorRow {
-            note: Some("<script>alert('x')</script> & \"more\"".to_owned()),
+            note: Some("<script>alert('x')</script> & \"more\"\u{202e}\u{1b}[2J".to_owned()),
             state: "in block".to_owned(),
             ..AnchorRow::default()
         };
         let mut page = String::new();
         write_row(&row, &mut page).expect("a string takes any text");
-        assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;more&quot;"));
+        assert!(
+            page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;more&quot;\\u{202e}\\u{1b}[2J")
+        );
         assert!(!page.contains("<script"));
     }
 }

@@ -22,6 +22,7 @@ use taproof::{
     coins::{Purpose, own_coins},
     node::publish,
     output_file::Access,
+    shown::shown,
     wallet::PosterKey,
 };
 
@@ -145,7 +146,7 @@ impl Build {
                 report.payload_bytes,
                 report.vsize_vb,
                 report.fee_sat,
-                report.file.display(),
+                shown(report.file.display()),
                 report.commit_txid,
                 report.reveal_txid,
                 if report.sent { "sent" } else { "not sent: run again with --send" }

@@ -21,6 +21,7 @@ use taproof::{
         psbt::{self, Accepted},
     },
     output_file::Access,
+    shown::shown,
 };
 
 /// Writes a batch's transactions as PSBTs, or reads signed ones back.
@@ -118,7 +119,7 @@ impl PsbtCommand {
             files.iter().map(|(name, psbt)| (out.join(format!("{name}.psbt")), self.psbt.version.serialize(psbt)));
         let files = write_all(&session.dir, out, files.collect())?;
         global.console().report(&Written { batch: self.batch, files }, |report| {
-            let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
+            let files: Vec<String> = report.files.iter().map(|file| shown(file.display())).collect();
             files.join("\n")
         })
     }

@@ -143,7 +143,7 @@ impl fmt::Display for Report {
             let yet = if self.waits.is_empty() { "" } else { " yet" };
             return write!(f, "nothing to apply{yet}, so there is no batch");
         };
-        writeln!(f, "batch      {number} in {}", file.display())?;
+        writeln!(f, "batch      {number} in {}", shown(file.display()))?;
         writeln!(f, "refers to  {}", self.reference)?;
         if let Some(operator) = self.operator {
             writeln!(f, "fees to    cell {operator}")?;

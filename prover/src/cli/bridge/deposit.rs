@@ -20,6 +20,7 @@ use taproof::{
         recipe::Recipe,
     },
     coins::Purpose,
+    shown::shown,
 };
 use taproof_verifier::{baby_jubjub::PublicKey, deposit};
 
@@ -75,7 +76,7 @@ impl fmt::Display for ForOthers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Recipe { address, amount_sat, data, core, uri, .. } = &self.recipe;
         if let Some(path) = &self.psbt {
-            writeln!(f, "psbt        {}, without coins", path.display())?;
+            writeln!(f, "psbt        {}, without coins", shown(path.display()))?;
         }
         writeln!(
             f,

@@ -24,6 +24,7 @@ use taproof::{
         signer_key::{SignerKey, SignerKeyError},
     },
     coins::Purpose,
+    shown::shown,
     wallet::PosterKey,
 };
 
@@ -151,7 +152,7 @@ impl Payout {
         console.report(&report, |report| {
             format!(
                 "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; {}each signer: taproof bridge sign {}",
-                report.psbt.display(),
+                shown(report.psbt.display()),
                 report.payouts,
                 report.paid_sat,
                 report.settled,
@@ -164,7 +165,7 @@ impl Payout {
                     0 => "now ".to_owned(),
                     unsigned => format!("{unsigned} coins that pay the fee are to be signed by their wallet first, then "),
                 },
-                report.psbt.display()
+                shown(report.psbt.display())
             )
         })
     }

@@ -28,6 +28,7 @@ use taproof::{
     node::{Acceptance, Unspent},
     output_file::Access,
     psbt_file::{self, PsbtFileError},
+    shown::shown,
 };
 
 /// What is checked, and from where.
@@ -109,7 +110,7 @@ impl Report {
     fn print(&self, console: Console) -> Result {
         console.report(self, |report| {
             let signed = match &report.signed {
-                Some(path) => format!("signed: {}", path.display()),
+                Some(path) => format!("signed: {}", shown(path.display())),
                 None => format!("nothing is wrong with it; {} signers have signed it", report.signatures),
             };
             format!(
@@ -200,9 +201,7 @@ impl Combine {
         write(out, |file| writeln!(file, "{hex}"))?;
         let txid = transaction.compute_txid();
         let report = serde_json::json!({ "txid": txid, "file": path_text::text(&self.out) });
-        console.report(&report, |_| {
-            format!("{txid} in {}; now: taproof bridge send {}", self.out.display(), self.out.display())
-        })
+        console.report(&report, |_| format!("{txid} in {0}; now: taproof bridge send {0}", shown(self.out.display())))
     }
 }
 

@@ -25,6 +25,7 @@ use taproof::{
     bridge::recipe::core_call,
     coins::{CoinStore, Purpose},
     node::{NodeError, RejectClass},
+    shown::shown,
     wallet::PosterKey,
 };
 use taproof_circuits::transaction::Transaction;
@@ -73,7 +74,7 @@ impl fmt::Display for Report {
             return Ok(());
         }
         if let Some(path) = &self.psbt {
-            writeln!(f, "psbt    {}, without coins", path.display())?;
+            writeln!(f, "psbt    {}, without coins", shown(path.display()))?;
         }
         write!(
             f,
