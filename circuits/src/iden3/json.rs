@@ -3,7 +3,11 @@
 use ark_bn254::{Fq2, Fr, G1Affine, G2Affine};
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, BigInt, BigInteger, PrimeField};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, SeqAccess, Visitor},
+};
+use std::{borrow::Cow, fmt};
 use taproof_verifier::groth16::{PointError, Proof, VerifyingKey};
 
 /// Why JSON is no proof or public input.
@@ -165,23 +169,55 @@ impl TryFrom<&VerifyingKeyJson> for VerifyingKeyPoints {
     }
 }
 
-/// public.json: the public inputs without the constant one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PublicJson(Vec<String>);
+/// public.json: the public inputs without the constant one. They are read one by one, so that a list takes as much memory as its
+/// elements, whatever their texts would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicJson(Vec<Fr>);
 
 impl PublicJson {
     /// Public inputs, in the order of their wires.
     pub fn new(inputs: &[Fr]) -> Self {
-        Self(inputs.iter().map(|input| decimal(*input)).collect())
+        Self(inputs.to_vec())
     }
 
     /// The public inputs, in the order of their wires.
-    ///
-    /// # Errors
-    /// [`JsonError::Number`] if one is no element.
-    pub fn inputs(&self) -> Result<Vec<Fr>, JsonError> {
-        self.0.iter().map(|input| element(input)).collect()
+    pub fn inputs(&self) -> &[Fr] {
+        &self.0
+    }
+
+    /// The public inputs, in the order of their wires.
+    pub fn into_inputs(self) -> Vec<Fr> {
+        self.0
+    }
+}
+
+impl Serialize for PublicJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|input| decimal(*input)))
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Decimals;
+
+        impl<'de> Visitor<'de> for Decimals {
+            type Value = PublicJson;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of decimal numbers, each a string")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<PublicJson, A::Error> {
+                let mut inputs = Vec::new();
+                while let Some(input) = list.next_element::<Cow<'de, str>>()? {
+                    inputs.push(element(&input).map_err(A::Error::custom)?);
+                }
+                Ok(PublicJson(inputs))
+            }
+        }
+
+        deserializer.deserialize_seq(Decimals)
     }
 }
 
@@ -301,13 +337,20 @@ mod tests {
     #[test]
     fn numbers_are_canonical_decimals_below_the_order() {
         for number in [Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::from(u64::MAX)] {
-            assert_eq!(PublicJson::new(&[number, Fr::ONE]).inputs(), Ok(vec![number, Fr::ONE]));
+            let json = serde_json::to_string(&PublicJson::new(&[number, Fr::ONE])).expect("strings alone");
+            assert_eq!(json, format!("[\"{number}\",\"1\"]"));
+            let read: PublicJson = serde_json::from_str(&json).expect("what was written");
+            assert_eq!(read.inputs(), [number, Fr::ONE]);
         }
         let order = Fr::MODULUS.to_string();
         for text in ["", "00", "01", "-1", "+1", "1 ", "0x1", "1e3", &order, &"9".repeat(77), &"9".repeat(78)] {
-            assert_eq!(PublicJson(vec!["1".into(), text.into()]).inputs(), Err(JsonError::Number), "{text:?}");
+            let error = serde_json::from_value::<PublicJson>(serde_json::json!(["1", text])).expect_err("no element");
+            assert_eq!(error.to_string(), JsonError::Number.to_string(), "{text:?}");
         }
-        assert_eq!(PublicJson::new(&[]).inputs(), Ok(vec![]));
+        assert!(serde_json::from_str::<PublicJson>("[]").expect("none").inputs().is_empty());
+        assert!(
+            serde_json::from_str::<PublicJson>("[1]").is_err() && serde_json::from_str::<PublicJson>("{}").is_err()
+        );
     }
 
     #[test]

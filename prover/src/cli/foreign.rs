@@ -259,7 +259,7 @@ fn is_proven(key: &ForeignVerifyingKey, public_inputs: &[Fr], files: &Written) -
         serde_json::from_reader(BufReader::new(file.take(JSON_LENGTH_MAX))).ok()
     }
     let proof = read::<ProofJson>(&files.proof).and_then(|json| Proof::try_from(&json).ok());
-    let public = read::<PublicJson>(&files.public).and_then(|json| json.inputs().ok());
+    let public = read::<PublicJson>(&files.public).map(PublicJson::into_inputs);
     public.as_deref() == Some(public_inputs) && proof.is_some_and(|proof| key.verify(public_inputs, &proof).is_ok())
 }
 

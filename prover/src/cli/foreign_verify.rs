@@ -57,7 +57,7 @@ impl ForeignVerifyArgs {
         let key = VerifyingKeyPoints::try_from(&key).or_exit_while(Exit::Input, named(&vkey))?;
         let key = ForeignVerifyingKey::new(&key).or_exit_while(Exit::Input, named(&vkey))?;
         let proof = Proof::try_from(&proof).or_exit_while(Exit::Input, named(&proof_path))?;
-        let public = public.inputs().or_exit_while(Exit::Input, named(&public_path))?;
+        let public = public.into_inputs();
         let started = Instant::now();
         key.verify(&public, &proof).map_err(|error| match error {
             ForeignVerifyError::InputCount { .. } => {

@@ -4,7 +4,7 @@ use super::{Finding, bitcoin_files, iden3, rollup};
 use crate::cli::{
     element_text,
     failure::{Exit, Fallible, Result},
-    input::InputError,
+    input::{InputError, JSON_LENGTH_MAX},
 };
 use serde::{
     Deserialize, Deserializer,
@@ -72,7 +72,14 @@ fn parsed<T: DeserializeOwned>(text: &str) -> Result<T> {
 
 /// What a text of JSON holds, if it is one of the forms that are known.
 pub(super) fn file(text: &str) -> Result<Option<Finding>> {
-    let finding = match parsed(text)? {
+    let outline = parsed(text)?;
+    // Only transactions and a state's cells are longer in the commands that read them.
+    let is_long =
+        matches!(&outline, Outline::Object(names) if names.contains("transactions") || names.contains("cells"));
+    if !is_long && text.len() as u64 > JSON_LENGTH_MAX {
+        return Err(InputError::TooLong { length_max: JSON_LENGTH_MAX }).or_exit(Exit::Input);
+    }
+    let finding = match outline {
         Outline::Object(names) => {
             let has = |name: &str| names.contains(name);
             if has("transactions") {
