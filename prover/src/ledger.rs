@@ -301,10 +301,15 @@ impl Ledger {
         for entry in transaction.open_table(UNDO)?.range(tables::exits_after(&transaction)?..)? {
             settled.extend(tables::decode::<Undo>(entry?.1.value())?.exits);
         }
+        settled.sort_by_key(|exit: &ScannedExit| exit.index);
+        // Compared in full, as another request may have the number after a reorganisation.
+        let is_settled = |exit: &ScannedExit| {
+            let first = settled.partition_point(|settled| settled.index < exit.index);
+            settled[first..].iter().take_while(|settled| settled.index == exit.index).any(|settled| settled == exit)
+        };
         let table = transaction.open_table(EXITS)?;
         let waiting = table.iter()?.map(|entry| tables::decode(entry?.1.value()));
-        // Compared in full, as another request may have the number after a reorganisation.
-        waiting.filter(|exit| exit.as_ref().map_or(true, |exit| !settled.contains(exit))).collect()
+        waiting.filter(|exit| exit.as_ref().map_or(true, |exit| !is_settled(exit))).collect()
     }
 
     /// Keeps an artefact of a batch, in the place of an older one of its kind.
