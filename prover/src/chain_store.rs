@@ -17,6 +17,7 @@ mod stored_follower;
 mod stored_headers;
 mod summary;
 mod tables;
+mod undone;
 
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ pub use error::ChainStoreError;
 pub use stored_follower::{Origin, StoredFollower};
 pub use stored_headers::WithStoredHeaders;
 pub use summary::ChainSummary;
+pub use undone::Undone;
 
 /// What redb may cache while the file is open.
 const CACHE_BYTES: usize = 4 << 20;
@@ -107,6 +109,15 @@ pub struct RefusedAnchor {
     pub reason: String,
 }
 
+/// Transactions of a final block that announce an anchor and are none, beyond those that are kept one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedMore {
+    /// Their block.
+    pub block: BlockId,
+    /// How many they are.
+    pub count: u64,
+}
+
 /// A payout that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DuePayout {
@@ -148,6 +159,8 @@ pub enum FinalEvent {
     Payout(DuePayout),
     /// Deposits became void for good.
     Void(VoidDeposits),
+    /// More anchors of the same block were refused.
+    RefusedMore(RefusedMore),
 }
 
 impl FinalEvent {
@@ -158,6 +171,7 @@ impl FinalEvent {
             Self::Refused(refused) => refused.block.height,
             Self::Payout(payout) => payout.anchor.height,
             Self::Void(void) => void.anchor.height,
+            Self::RefusedMore(more) => more.block.height,
         }
     }
 }
@@ -376,10 +390,12 @@ impl ChainStore {
         })
     }
 
-    /// Takes back everything above a height, because the chain has left what was final.
-    fn rewind_to(&self, height: u32) -> Result<(), ChainStoreError> {
+    /// Takes back everything above a height, because the chain has left what was final; what that was is remembered where the
+    /// last final block is given.
+    fn rewind_to(&self, height: u32, final_block: Option<BlockId>) -> Result<(), ChainStoreError> {
         self.write(|transaction, head| {
             let Some(mut head) = head else { return Ok(()) };
+            let mut undone = final_block.map(|block| Undone::new(block, height));
             let mut table = transaction.open_table(LOG)?;
             let mut anchors = transaction.open_table(ANCHORS)?;
             let mut payouts = transaction.open_table(PAYOUTS)?;
@@ -391,6 +407,7 @@ impl ChainStore {
                 if event.height() <= height {
                     break;
                 }
+                undone.iter_mut().for_each(|undone| undone.add(&event));
                 table.remove(position)?;
                 match event {
                     FinalEvent::Anchor(anchor) => drop(anchors.remove(anchor.batch)?),
@@ -398,7 +415,7 @@ impl ChainStore {
                         payouts.remove(payout.index)?;
                         head.payouts = payout.index;
                     }
-                    FinalEvent::Refused(_) | FinalEvent::Void(_) => {}
+                    FinalEvent::Refused(_) | FinalEvent::RefusedMore(_) | FinalEvent::Void(_) => {}
                 }
                 head.events = position;
             }
@@ -406,6 +423,7 @@ impl ChainStore {
             head.told = head.told.min(head.events);
             head.logged_height = head.logged_height.map(|logged| logged.min(height));
             head.checkpoint = None;
+            undone.map_or(Ok(()), |undone| undone.remember(transaction))?;
             head.put(transaction)
         })
     }
@@ -521,7 +539,7 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
                 payouts.insert(payout.index, head.events)?;
                 head.payouts = payout.index + 1;
             }
-            FinalEvent::Refused(_) | FinalEvent::Void(_) => {}
+            FinalEvent::Refused(_) | FinalEvent::RefusedMore(_) | FinalEvent::Void(_) => {}
         }
         log.insert(head.events, tables::encode(event).as_slice())?;
         head.events += 1;

@@ -86,13 +86,25 @@ pub enum FollowError {
     /// The source reorganises faster than its headers can be read.
     #[error("the source's chain changes all the time while it is read")]
     Unsteady,
+    /// The source's best chain is another than the one that was followed, and has no more work: blocks of it were marked invalid
+    /// there, or it is a source that has not caught up.
+    #[error(
+        "the source's best chain ends at height {tip_height} and has no more work than the one that was followed before, up to block \
+        {followed}"
+    )]
+    NoMoreWork {
+        /// The last block that was followed.
+        followed: BlockId,
+        /// The height of the source's last block.
+        tip_height: u32,
+    },
 }
 
 impl FollowError {
     /// Whether trying again later may help with nothing changed here.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Node(NodeError::Block(_)) | Self::TooShort(_) | Self::Unsteady => true,
+            Self::Node(NodeError::Block(_)) | Self::TooShort(_) | Self::Unsteady | Self::NoMoreWork { .. } => true,
             Self::Node(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Excerpt(ExcerptError::Node(error)) => error.is_transient(),

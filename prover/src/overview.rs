@@ -16,10 +16,13 @@ use crate::{
 };
 use bitcoin::{BlockHash, Network, Txid};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use taproof_verifier::field;
 
 pub use queues::{DepositCounts, ExitRow};
+
+/// How many transactions that announce an anchor and are none are shown: the last ones.
+const REFUSED_SHOWN_MAX: usize = 100;
 
 /// A rollup on one page.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,8 +61,10 @@ pub struct Overview {
     pub bridge: Option<BridgeRow>,
     /// The anchors, by batch.
     pub anchors: Vec<AnchorRow>,
-    /// Transactions that announce an anchor and are none, in the order of the chain.
+    /// The last transactions that announce an anchor and are none, in the order of the chain.
     pub refused: Vec<RefusedRow>,
+    /// How many there were since the start.
+    pub refused_count: u64,
 }
 
 /// The anchor of a batch: in the chain, on its way there, or still to be made.
@@ -158,12 +163,13 @@ impl Overview {
             bridge: bridge.map(BridgeRow::new),
             anchors: Vec::new(),
             refused: Vec::new(),
+            refused_count: 0,
         };
         for payout in follower.pending_payouts() {
             overview.payouts_waiting += 1;
             overview.payouts_waiting_sat = overview.payouts_waiting_sat.saturating_add(payout.amount_sat);
         }
-        let mut anchors = BTreeMap::new();
+        let (mut anchors, mut refused_rows) = (BTreeMap::new(), VecDeque::new());
         for (is_final, event) in settled.chain(unsettled) {
             match event {
                 FinalEvent::Anchor(anchor) => {
@@ -171,7 +177,14 @@ impl Overview {
                 }
                 FinalEvent::Refused(refused) => {
                     let (height, txid, reason) = (refused.block.height, refused.txid, refused.reason);
-                    overview.refused.push(RefusedRow { height, txid, reason });
+                    overview.refused_count += 1;
+                    refused_rows.push_back(RefusedRow { height, txid, reason });
+                    if refused_rows.len() > REFUSED_SHOWN_MAX {
+                        refused_rows.pop_front();
+                    }
+                }
+                FinalEvent::RefusedMore(more) => {
+                    overview.refused_count = overview.refused_count.saturating_add(more.count);
                 }
                 FinalEvent::Void(_) => {}
                 FinalEvent::Payout(payout) => {
@@ -181,8 +194,10 @@ impl Overview {
             }
         }
         for job in jobs {
-            anchors.entry(job.batch()).or_insert_with(|| AnchorRow::on_its_way(job)).add_job(job);
+            let on_its_way = || AnchorRow::on_its_way(job, tip.batches);
+            anchors.entry(job.batch()).or_insert_with(on_its_way).add_job(job);
         }
+        overview.refused = refused_rows.into();
         overview.anchors = anchors.into_values().collect();
         Ok(overview)
     }
@@ -257,8 +272,10 @@ impl AnchorRow {
         }
     }
 
-    fn on_its_way(job: &Job) -> Self {
-        Self { batch: job.batch(), state: job.state().name().to_owned(), ..Self::default() }
+    /// Where a chain of so many batches has no anchor that a job had in it, what the job says is older than a reorganisation.
+    fn on_its_way(job: &Job, batches: u64) -> Self {
+        let state = if job.batch() >= batches { job.state_outside_the_chain() } else { job.state().name() };
+        Self { batch: job.batch(), state: state.to_owned(), ..Self::default() }
     }
 
     /// Adds what our own job knows: where the chain has the anchor, only if it is ours.

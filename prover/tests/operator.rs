@@ -312,6 +312,51 @@ fn a_damaged_file_of_proofs_is_named_by_who_anchors_and_who_looks() {
 }
 
 #[test]
+fn a_reorganisation_below_a_final_block_is_told_until_it_is_acknowledged_and_its_batch_is_anchored_again() {
+    let scene = Scene::funded();
+    let made = scene.bring_in(0, &[]);
+    scene.report(&["regtest", "mine", "6"]);
+    scene.report(&["anchor", "run", "--once"]);
+    assert_eq!(scene.report(&["follow"])["undone"], Value::Null);
+    let text = |arguments: &[&str]| {
+        let output = scene.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        (String::from_utf8(output.stdout.clone()).unwrap(), stderr(&output))
+    };
+    assert!(text(&["anchor", "status"]).0.contains("final"));
+    let anchored = scene.report(&["status"])["anchors"][0]["height"].as_u64().unwrap();
+    let height = scene.report(&["status"])["height"].as_u64().unwrap();
+    reorganise(&scene, u32::try_from(height - anchored).unwrap() + 1);
+
+    let words = "a reorganisation below a final block";
+    for _ in 0..2 {
+        for command in [&["status"][..], &["follow"], &["batch"], &["anchor", "status"]] {
+            let (_, warned) = text(command);
+            assert!(warned.contains(words) && warned.contains("batch 0 was final"), "{command:?}: {warned}");
+            assert!(warned.contains("--acknowledge"), "{command:?}: {warned}");
+        }
+    }
+    assert_eq!(scene.report(&["follow"])["undone"]["first_batch"], 0);
+    for command in [&["status"][..], &["anchor", "status"]] {
+        let (shown, _) = text(command);
+        assert!(shown.contains("not in chain") && !shown.contains("final "), "{command:?}: {shown}");
+    }
+    assert!(text(&["batch"]).1.contains("taproof rebuild --replace"));
+    let (shown, _) = text(&["rebuild"]);
+    assert!(shown.contains("1 of them were final before") && shown.contains("--replace"), "{shown}");
+
+    // Its proofs hold, so the service brings it in again.
+    scene.report(&["anchor", "run", "--once"]);
+    let followed = scene.report(&["follow"]);
+    assert_eq!((&followed["batches"], &followed["root_verified"]), (&1.into(), &made["root_after"]));
+    assert!(text(&["follow"]).1.contains(words), "who was paid before is still to be looked at");
+    text(&["follow", "--acknowledge"]);
+    for command in [["follow"], ["status"]] {
+        assert_eq!(text(&command).1, "");
+    }
+}
+
+#[test]
 fn what_the_chain_has_is_not_taken_back() {
     let scene = Scene::funded();
     let batch = |options: &[&str]| scene.report(&[&["batch", "--reference-depth", "1"], options].concat());

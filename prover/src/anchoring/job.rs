@@ -535,6 +535,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// The state in words, where the chain does not have the anchor now: as of the service's last look it may have had it.
+    pub fn state_outside_the_chain(&self) -> &'static str {
+        if self.state.is_in_chain() { "not in chain" } else { self.state.name() }
+    }
+
     /// A job for a batch that is proven.
     pub fn new(batch: u64, statement: StatementId) -> Self {
         Self {

@@ -162,7 +162,10 @@ impl<S: BatchSource> Service<S> {
         store.put_leaf_key(signer.leaf_public())?;
         let mut index = ChainIndex::default();
         let jobs: BTreeMap<u64, Job> = store.jobs()?.into_iter().map(|job| (job.batch(), job)).collect();
-        jobs.values().filter(|job| !job.is_closed).for_each(|job| watch(&mut index, job));
+        // Those that are closed may have to be opened again, where the chain is followed from before their anchors.
+        let next = follower.tip().batches;
+        let is_watched = |job: &&Job| !job.is_closed || job.batch() >= next;
+        jobs.values().filter(is_watched).for_each(|job| watch(&mut index, job));
         let (proven, unusable, standings) = (BTreeMap::new(), BTreeMap::new(), Standings::default());
         let (coins_kept, waits) = (None, store.waits()?);
         Ok(Self {
@@ -208,8 +211,14 @@ impl<S: BatchSource> Service<S> {
     /// [`ServiceError`]; after a transient one, and after a restart, another tick goes on.
     pub fn tick(&mut self, node: &dyn Node, driver: &mut dyn Driver) -> Result<TickReport, ServiceError> {
         let node_hold = node_hold(&node.sync_state()?);
+        let mut tip_before = None;
         for _ in 0..MOVES_MAX {
             self.advance(node)?;
+            let followed = self.follower.scanned();
+            // Where the node has another tip, and nothing more to follow, its chain is none that was taken.
+            if tip_before.replace(followed.hash) == Some(followed.hash) && !self.is_current(node)? {
+                return Err(FollowError::NoMoreWork { followed, tip_height: node.tip_height()? }.into());
+            }
             self.take_orders(driver)?;
             self.take_in(driver)?;
             if node_hold.is_none() {
@@ -325,6 +334,7 @@ impl<S: BatchSource> Service<S> {
             }
         }
         self.set_unusable(unusable, driver)?;
+        self.open_again(next, driver)?;
         self.forget_taken_back(next)
     }
 
@@ -339,6 +349,15 @@ impl<S: BatchSource> Service<S> {
                 driver.note(&Note::Held { batch, hold });
             }
             self.keep_waits(batch, hold.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Opens the jobs again that were done with and whose batches the chain does not have: a reorganisation went below a final block.
+    fn open_again(&mut self, next: u64, driver: &mut dyn Driver) -> Result<(), ServiceError> {
+        for job in self.jobs.range_mut(next..).map(|(_, job)| job).filter(|job| job.is_closed && !job.is_abandoned) {
+            job.is_closed = false;
+            store(&self.store, job, driver)?;
         }
         Ok(())
     }

@@ -11,10 +11,12 @@ use crate::{
     follow::{self, Changes, FollowError, Next},
     node::ChainSource,
 };
+use bitcoin::BlockHash;
 use serde::{Deserialize, Serialize};
 use std::{io, path::Path};
 use taproof_verifier::{
     follow::{Checkpoint, Event, Follower, Params},
+    headers::BlockId,
     program::Program,
 };
 
@@ -62,7 +64,17 @@ pub enum Afresh {
     /// The file is of another rollup, or contradicts itself.
     #[error("what is kept is of another rollup or contradicts itself")]
     Other,
-    /// The follower does not go on from the checkpoint, as after a reorganisation below it.
+    /// The source's chain has left what was final.
+    #[error(
+        "a reorganisation below a final block: block {block} was final, and the source's chain has {found} in its place"
+    )]
+    Left {
+        /// The last block that was final.
+        block: BlockId,
+        /// The hash that the source has at its height.
+        found: BlockHash,
+    },
+    /// The follower does not go on from the checkpoint.
     #[error("the follower does not go on from what is kept: {0}")]
     Follower(FollowError),
 }
@@ -105,6 +117,11 @@ impl BridgeWatch {
         let block = checkpoint.block();
         let scan = BridgeScan::restore(params.clone(), state.scan).filter(|scan| scan.scanned() == block);
         let scan = scan.filter(|_| state.params == digest(params)).ok_or(Afresh::Other)?;
+        match source.block_hash(block.height) {
+            Ok(Some(found)) if found != block.hash => return Err(Afresh::Left { block, found }),
+            Err(error) => return Err(Afresh::Follower(error.into())),
+            _ => {}
+        }
         let follower = follow::resume(source, params.clone(), program.clone(), checkpoint);
         Ok(Self { follower: follower.map_err(Afresh::Follower)?, scan })
     }

@@ -1,7 +1,7 @@
 //! A follower that goes on from the store and writes to it.
 
 use super::{
-    ChainStore, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, View, VoidDeposits,
+    ChainStore, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, RefusedMore, View, VoidDeposits,
     stored_headers::{accept_stored, fork_height, kept_lead, leave_stale_headers, write_headers},
 };
 use crate::{
@@ -28,6 +28,9 @@ const BLOCKS_BETWEEN_WRITES: u32 = 144;
 const WAITING_MAX: usize = 4_096;
 /// How long they wait at most while a source is read, which may be slow and may be interrupted.
 const WRITE_EVERY: Duration = Duration::from_secs(20);
+/// How many of the transactions of one block that announce an anchor and are none are kept one by one; the others are counted.
+/// Strangers can put thousands into a block.
+pub(super) const REFUSED_A_BLOCK_MAX: usize = 8;
 
 /// From where a follower went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +84,7 @@ impl fmt::Display for Origin {
 
 /// What a block shows of an anchor beside what the follower checks.
 #[derive(Clone, Copy, Debug)]
-struct Facts {
+pub(super) struct Facts {
     reveal_bytes: u32,
     reveal_vsize_vb: u32,
     reveal_fee_sat: Option<u64>,
@@ -130,7 +133,7 @@ impl StoredFollower {
             let fork_height = fork_height(&store, source, stored)?;
             let origin = Origin::Left { stored, fork_height };
             let begun = Self::begin(store, source, params, program, origin)?;
-            begun.store.rewind_to(fork_height)?;
+            begun.store.rewind_to(fork_height, Some(stored))?;
             return Ok(begun);
         }
         Self::go_on(store, source, params, program, checkpoint)
@@ -370,7 +373,19 @@ impl StoredFollower {
         facts: &BTreeMap<Txid, Facts>,
         observe: &mut dyn FnMut(&Follower, &Event) -> Result<(), E>,
     ) -> Result<(), E> {
-        events.iter().for_each(|event| self.keep(event, header, facts));
+        let is_refused = |event: &&Event| matches!(event, Event::Ignored { .. });
+        let refused = events.iter().filter(is_refused).count();
+        let mut kept = 0;
+        for event in events {
+            kept += usize::from(is_refused(&event));
+            if !is_refused(&event) || kept <= REFUSED_A_BLOCK_MAX {
+                self.keep(event, header, facts);
+            }
+        }
+        if refused > REFUSED_A_BLOCK_MAX {
+            let (block, count) = (self.follower.scanned(), (refused - REFUSED_A_BLOCK_MAX) as u64);
+            self.log(FinalEvent::RefusedMore(RefusedMore { block, count }));
+        }
         events.iter().try_for_each(|event| observe(&self.follower, event))
     }
 
@@ -455,22 +470,26 @@ fn final_anchor(batch: &VerifiedBatch, header: &Header, facts: Option<Facts>) ->
     }
 }
 
-/// Sizes and fees of the transactions that could be anchors; few have their prefix.
-fn anchor_facts(transactions: &[Transaction], params: &Params) -> BTreeMap<Txid, Facts> {
-    let could_be = |transaction: &&Transaction| super::announces(transaction, params);
+/// Sizes and fees of the transactions that could be anchors. Few have their prefix, but strangers can fill a block with such: each
+/// transaction is hashed once.
+pub(super) fn anchor_facts(transactions: &[Transaction], params: &Params) -> BTreeMap<Txid, Facts> {
+    if !transactions.iter().any(|transaction| super::announces(transaction, params)) {
+        return BTreeMap::new();
+    }
+    let by_id: HashMap<Txid, &Transaction> = transactions.iter().map(|each| (each.compute_txid(), each)).collect();
     let facts = |transaction: &Transaction| {
         let spent = transaction.input.first().map(|input| input.previous_output);
         let commit = spent.and_then(|spent| {
-            let commit = transactions.iter().find(|other| other.compute_txid() == spent.txid)?;
+            let commit = by_id.get(&spent.txid)?;
             commit.output.get(spent.vout as usize).map(|output| output.value.to_sat())
         });
         let paid = transaction.output.iter().try_fold(0u64, |sum, output| sum.checked_add(output.value.to_sat()));
-        let facts = Facts {
+        Facts {
             reveal_bytes: transaction.total_size() as u32,
             reveal_vsize_vb: transaction.vsize() as u32,
             reveal_fee_sat: commit.zip(paid).and_then(|(commit, paid)| commit.checked_sub(paid)),
-        };
-        (transaction.compute_txid(), facts)
+        }
     };
-    transactions.iter().filter(could_be).map(facts).collect()
+    let could_be = by_id.iter().filter(|(_, transaction)| super::announces(transaction, params));
+    could_be.map(|(txid, transaction)| (*txid, facts(transaction))).collect()
 }

@@ -152,7 +152,7 @@ pub(super) fn leave_stale_headers(
         return Ok(true);
     }
     let shared = shared_height(store, source, heights)?;
-    store.rewind_to(shared.max(height))?;
+    store.rewind_to(shared.max(height), None)?;
     Ok(shared > height)
 }
 

@@ -68,6 +68,7 @@ impl ChainStore {
                         summary.last_anchor = Some(anchor);
                     }
                     FinalEvent::Refused(_) => summary.refused += 1,
+                    FinalEvent::RefusedMore(more) => summary.refused = summary.refused.saturating_add(more.count),
                     FinalEvent::Payout(payout) => summary.payouts_sat += u128::from(payout.amount_sat),
                     FinalEvent::Void(void) => summary.deposits_void += void.count,
                 }

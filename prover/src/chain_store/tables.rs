@@ -19,6 +19,8 @@ pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("lo
 pub(super) const ANCHORS: TableDefinition<'_, u64, u64> = TableDefinition::new("anchors");
 /// The positions in the log of payouts, by index.
 pub(super) const PAYOUTS: TableDefinition<'_, u64, u64> = TableDefinition::new("payouts");
+/// What a reorganisation below a final block took back. Stores that met none have no such table.
+pub(super) const UNDONE: TableDefinition<'_, (), &[u8]> = TableDefinition::new("undone");
 /// Groups of final headers, by the number of the group.
 pub(super) const HEADERS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("headers");
 

@@ -6,12 +6,22 @@ use crate::{
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
 };
 use redb::StorageBackend;
-use std::sync::atomic::Ordering;
-use std::{cell::Cell, io, sync::Arc, sync::atomic::AtomicBool, thread, time::Duration};
+use std::{
+    cell::Cell,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 use taproof_verifier::follow::{Event, Follower};
 use tempfile::TempDir;
 
+mod flood;
 mod limited;
+mod undone;
 
 thread_local! {
     /// How many changes of the file the process still lives for; without a number it lives on.
@@ -497,4 +507,11 @@ fn a_year_of_headers_takes_few_megabytes() {
     let length = std::fs::metadata(store.path()).expect("it is there").len();
     println!("{YEAR_BLOCKS} headers in {length} bytes");
     assert!(length < 5_000_000, "{length} bytes");
+}
+
+/// An empty branch in place of the last blocks, one longer.
+fn replace_last(scene: &mut Scene, depth: u32) {
+    let chain = scene.toy.node.chain_mut();
+    let fork = chain.height() - depth;
+    chain.reorganise(fork, &vec![Vec::new(); depth as usize + 1], &elsewhere()).expect("a longer branch");
 }

@@ -10,7 +10,7 @@ use super::{
     Global,
     coins::coin_store_failure,
     failure::{Exit, Failure, Result},
-    session::Session,
+    session::{Session, not_followed},
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -158,6 +158,7 @@ fn service_failure(error: ServiceError) -> Failure {
     match error {
         ServiceError::Store(error) => store_failure(error),
         ServiceError::Coins(error) => coin_store_failure(error),
+        ServiceError::Follow(error) => not_followed(error),
         ServiceError::Config(error) => Failure::of(Exit::Input, error),
         ServiceError::Locked(path) => {
             let failure = Failure::of(Exit::Busy, ServiceError::Locked(path));

@@ -192,12 +192,13 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
     let (mut watch, afresh) = BridgeWatch::open(&path, chain, params, program)?;
     match afresh {
         None | Some(Afresh::Nothing) => {}
-        Some(Afresh::Follower(error)) => {
+        Some(reason @ (Afresh::Left { .. } | Afresh::Follower(_))) => {
             let advice = format!(
-                "if Bitcoin has really reorganised below a final block, people must decide what was paid; then move {} away",
+                "see that other nodes say the same; if Bitcoin has really reorganised below a final block, people must decide what was \
+                 paid (docs/operating.md); then move {} away",
                 path.display()
             );
-            return Err(Failure::of(Exit::Refuted, error).advise(advice));
+            return Err(Failure::of(Exit::Refuted, reason).advise(advice));
         }
         Some(reason) => warn(format!("{reason}; reading everything from the rollup's start")),
     }

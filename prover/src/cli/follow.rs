@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 use std::fmt;
 use taproof::{
-    chain_store::{FinalEvent, StoredFollower},
+    chain_store::{FinalEvent, StoredFollower, Undone},
     follow::FollowError,
     overview::{DepositCounts, ExitRow},
 };
@@ -40,15 +40,23 @@ pub(crate) struct Follow {
     /// Lists every final event from the rollup's start on, not only those that are new.
     #[arg(long)]
     all: bool,
+    /// Ends the warning of a reorganisation below a final block, which every command repeats until then. What to do before:
+    /// docs/operating.md.
+    #[arg(long)]
+    acknowledge: bool,
     #[command(flatten)]
     light: LightOptions,
 }
+
+/// How many transactions that announce an anchor and are none are listed without `--all`.
+const IGNORED_LISTED_MAX: usize = 100;
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum What {
     Verified { batch: u64, txid: String, height: u32, root: String, chunks: u32 },
     Ignored { txid: String, height: u32, reason: String },
+    IgnoredMore { count: u64, height: u32 },
     Due { index: u64, batch: u64, position: u32, amount_sat: u64, script_pubkey: String },
     Void { first: u64, count: u64, batch: u64, height: u32 },
     Rewound { height: u32 },
@@ -86,6 +94,10 @@ struct FollowReport {
     /// The checkpoint that was written, if one was to be.
     checkpoint: Option<CheckpointReport>,
     events: Vec<EventReport>,
+    /// How many transactions that announce an anchor and are none are not listed.
+    ignored_more: u64,
+    /// What a reorganisation below a final block took back, until it is acknowledged.
+    undone: Option<Undone>,
     #[serde(flatten)]
     tip: TipReport,
 }
@@ -105,6 +117,7 @@ impl EventReport {
                 height: refused.block.height,
                 reason: refused.reason.clone(),
             },
+            FinalEvent::RefusedMore(more) => What::IgnoredMore { count: more.count, height: more.block.height },
             FinalEvent::Payout(payout) => What::Due {
                 index: payout.index,
                 batch: payout.batch,
@@ -127,6 +140,9 @@ impl fmt::Display for EventReport {
                 write!(f, "height {height}: batch {batch} of {chunks} chunks verified, root {root}")
             }
             What::Ignored { txid, height, reason } => write!(f, "height {height}: {txid} ignored: {reason}"),
+            What::IgnoredMore { count, height } => {
+                write!(f, "height {height}: {count} more that announce an anchor and are none ignored")
+            }
             What::Due { index, batch, position, amount_sat, script_pubkey } => {
                 write!(f, "payout {index}, of batch {batch} at {position}, is due: {amount_sat} sat to {script_pubkey}")
             }
@@ -199,11 +215,23 @@ impl Follow {
         let next = first + settled.len() as u64;
         events.extend(settled.iter().map(|(number, event)| EventReport::new(Some(*number), event)));
         events.extend(stored.unsettled().map(|event| EventReport::new(None, event)));
+        let ignored_more = if self.all { 0 } else { shorten(&mut events) };
+        if self.acknowledge {
+            store.acknowledge_undone().map_err(store_failure)?;
+        }
+        let undone = store.undone().map_err(store_failure)?;
         let caveats: &[&str] = if self.light.is_light() { &CAVEATS } else { &[] };
         let tip = TipReport::new(&stored)?;
-        let report = FollowReport { complete: !self.light.is_light(), caveats, excerpts, checkpoint, events, tip };
+        let complete = !self.light.is_light();
+        let report = FollowReport { complete, caveats, excerpts, checkpoint, events, ignored_more, undone, tip };
         console.report(&report, |report| {
             let mut text: String = report.events.iter().map(|event| format!("{event}\n")).collect();
+            if report.ignored_more > 0 {
+                let count = report.ignored_more;
+                text += &format!(
+                    "{count} more that announce an anchor and are none ignored: `taproof follow --all` lists them\n"
+                );
+            }
             text += &report.tip.to_string();
             if let Some(count) = report.excerpts {
                 text += &format!("\nexcerpts       {count} written");
@@ -217,6 +245,26 @@ impl Follow {
         // Only now: who is interrupted before is told again.
         store.set_told(next).map_err(store_failure)
     }
+}
+
+/// Leaves out all but the last transactions that announce an anchor and are none: strangers can make any number. Gives how many.
+fn shorten(events: &mut Vec<EventReport>) -> u64 {
+    let ignored = |event: &EventReport| match event.what {
+        What::Ignored { .. } => Some(1),
+        What::IgnoredMore { count, .. } => Some(count),
+        _ => None,
+    };
+    let listed = events.iter().filter(|event| ignored(event).is_some()).count();
+    let (mut surplus, mut left_out) = (listed.saturating_sub(IGNORED_LISTED_MAX), 0u64);
+    events.retain(|event| match ignored(event) {
+        Some(count) if surplus > 0 => {
+            surplus -= 1;
+            left_out = left_out.saturating_add(count);
+            false
+        }
+        _ => true,
+    });
+    left_out
 }
 
 /// Follows whole blocks to the tip; rewinds go to `rewound`.

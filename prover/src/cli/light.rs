@@ -111,7 +111,7 @@ impl LightOptions {
             None => StoredFollower::open(store, source.chain(), params, program),
         };
         let mut stored = opened.map_err(not_followed)?;
-        session.warn_of(stored.origin());
+        session.warn_of(&stored)?;
         let excerpts: Box<dyn ExcerptSource> = match &self.excerpts {
             Some(folder) => {
                 fs::read_dir(folder).or_exit_while(Exit::Input, folder.display().to_string())?;

@@ -8,7 +8,7 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output, write_json},
     path_text,
-    session::{NodeOptions, Session, ledger_failure, not_followed},
+    session::{NodeOptions, Session, ledger_failure, not_followed, store_failure},
 };
 use clap::Args;
 use comparison::{Comparison, Tips};
@@ -157,7 +157,13 @@ impl Rebuild {
         let (follower, restoration) = restoration(&session, &self.node, global, |event| tips.observe(event))?;
         let (ledger, state) = match found {
             Found::Intact(ledger) => {
-                let compared = Comparison::new(&ledger, &tips, follower.tip())?;
+                let store = session.chain_store();
+                let undone = store.undone().map_err(store_failure)?;
+                let was_final = |batch| {
+                    let is_undone = undone.is_some_and(|undone| undone.has_batch(batch));
+                    Ok(is_undone || store.anchor(batch).map_err(store_failure)?.is_some())
+                };
+                let compared = Comparison::new(&ledger, &tips, follower.tip(), was_final)?;
                 (LedgerReport::Compared(compared), restoration.into_state().map_err(rebuild_failure)?)
             }
             Found::InUse => (LedgerReport::InUse, restoration.into_state().map_err(rebuild_failure)?),

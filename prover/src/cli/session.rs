@@ -16,7 +16,7 @@ use std::{
 };
 use taproof::{
     anchoring::Hold,
-    chain_store::{ChainStore, ChainStoreError, Origin, StoredFollower, View},
+    chain_store::{ChainStore, ChainStoreError, StoredFollower, View},
     follow::{self, FollowError},
     ledger::{Ledger, LedgerError},
     node::{ChainSource, EmbeddedNode, EsploraNode, HEIGHT_MAX, Node, RpcNode, SyncState},
@@ -26,6 +26,7 @@ use taproof_circuits::state::Slots;
 use taproof_verifier::{
     cell::Depth,
     follow::{Event, Follower, Params},
+    headers::HeaderError,
     program::Program,
     record::Kind,
 };
@@ -92,6 +93,10 @@ impl Source {
     }
 }
 
+/// What to do about a reorganisation below a final block.
+const UNDONE_ADVICE: &str = "see that other nodes say the same, and what docs/operating.md says; `taproof follow --acknowledge` ends this \
+                             warning";
+
 /// One rollup, as the data directory has it.
 pub(crate) struct Session {
     pub(crate) dir: DataDir,
@@ -99,6 +104,8 @@ pub(crate) struct Session {
     pub(crate) program: Program,
     /// A folder for what is found in the chain where the data directory may not be written. It goes with the process.
     scratch: OnceLock<Option<TempDir>>,
+    /// Whether a reorganisation below a final block was told.
+    undone_told: OnceLock<()>,
 }
 
 impl Session {
@@ -126,7 +133,7 @@ impl Session {
             let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
             return Err(Failure::new(Exit::Input, message).advise("restore program.bin from where params.json is from"));
         }
-        Ok(Self { dir, params, program, scratch: OnceLock::new() })
+        Ok(Self { dir, params, program, scratch: OnceLock::new(), undone_told: OnceLock::new() })
     }
 
     /// Opens the chain without the wallet, for reading.
@@ -192,15 +199,25 @@ impl Session {
         let (params, program) = (self.params.clone(), self.program.clone());
         let stored = StoredFollower::open(self.chain_store(), source.chain(), params, program);
         let stored = stored.map_err(not_followed)?;
-        self.warn_of(stored.origin());
+        self.warn_of(&stored)?;
         Ok(stored)
     }
 
-    /// Says on standard error if a follower could not go on from its store.
-    pub(crate) fn warn_of(&self, origin: &Origin) {
-        if origin.is_fallback() {
-            warn(origin);
+    /// Says on standard error if a follower could not go on from its store, and what a reorganisation below a final block took back,
+    /// until that is acknowledged.
+    pub(crate) fn warn_of(&self, stored: &StoredFollower) -> Result {
+        if stored.origin().is_fallback() {
+            warn(stored.origin());
         }
+        self.warn_of_undone(stored.store())
+    }
+
+    /// Says on standard error, once a process, what a reorganisation below a final block took back.
+    pub(crate) fn warn_of_undone(&self, store: &ChainStore) -> Result {
+        if let Some(undone) = store.undone().map_err(store_failure)? {
+            self.undone_told.get_or_init(|| warn(format!("{undone}; {UNDONE_ADVICE}")));
+        }
+        Ok(())
     }
 
     /// Opens the ledger.
@@ -253,6 +270,16 @@ pub(crate) fn not_followed(error: FollowError) -> Failure {
             Exit::Failed,
             "name another node with --node URL if one may have the block; if none has, deposit nothing more, take deposits back with \
             `taproof bridge refund` once their delay is over, and found a rollup that starts deeper",
+        ),
+        FollowError::Header(HeaderError::ForksBelowFinal { .. }) => (
+            Exit::Failed,
+            "the chain leaves what was final here: it is a reorganisation below a final block, or a node on a branch of its own; see \
+            what other nodes have",
+        ),
+        FollowError::NoMoreWork { .. } => (
+            Exit::Failed,
+            "see why the node left its blocks (invalidateblock, or another node behind the address): it goes on with the next block \
+            that brings more work",
         ),
         // What a node says brings its own advice.
         FollowError::Node(_) => (Exit::Failed, ""),

@@ -121,7 +121,11 @@ fn write_page(overview: &Overview, page: &mut String) -> fmt::Result {
     write_chart(&overview.anchors, page)?;
     write_anchors(&overview.anchors, page)?;
     if !overview.refused.is_empty() {
-        page.push_str("<h2>Refused anchors</h2>\n<table id=\"refused\">\n<tr><th>height</th>");
+        page.push_str("<h2>Refused anchors</h2>\n");
+        if overview.refused_count > overview.refused.len() as u64 {
+            writeln!(page, "<p>The last of {}.</p>", Number(Some(overview.refused_count)))?;
+        }
+        page.push_str("<table id=\"refused\">\n<tr><th>height</th>");
         page.push_str("<th class=\"text\">transaction</th><th class=\"text\">reason</th></tr>\n");
         for refused in &overview.refused {
             let (height, txid, reason) = (refused.height, Hash(refused.txid), Text(&refused.reason));

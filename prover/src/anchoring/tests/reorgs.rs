@@ -1,7 +1,11 @@
 //! Reorganisations at every state and of every depth: a confirmation is read, never remembered.
 
 use super::rig::{Rig, prove_again};
-use crate::anchoring::State;
+use crate::{
+    anchoring::{ServiceError, State},
+    follow::FollowError,
+    toy_rollup::FINAL_DEPTH_BLOCKS as FINAL_DEPTH_BLOCKS_OF_THE_TOY,
+};
 
 /// Deeper than any reorganisation here.
 const FINAL_DEPTH_BLOCKS: u32 = 40;
@@ -176,4 +180,47 @@ fn a_coin_that_was_orphaned_is_replaced_by_another() {
     rig.mine_and_tick(2);
     assert_eq!(rig.state(0), State::InBlock);
     assert_eq!(rig.job(0).generations().len(), 2);
+}
+
+#[test]
+fn a_batch_that_was_final_is_anchored_again_where_its_chain_is_gone() {
+    for is_forgotten in [false, true] {
+        let mut rig = Rig::new(1);
+        rig.tick();
+        rig.mine_and_tick(1 + FINAL_DEPTH_BLOCKS_OF_THE_TOY);
+        assert_eq!((rig.state(0), rig.job(0).is_closed()), (State::Final, true));
+        // The service that runs does not go below what was final; one that begins anew follows the chain as it is.
+        let depth = FINAL_DEPTH_BLOCKS_OF_THE_TOY + 1;
+        if is_forgotten {
+            drop(rig.displace(depth))
+        } else {
+            rig.reorganise(depth)
+        }
+        rig.restart();
+        rig.tick();
+        assert_eq!((rig.state(0), rig.job(0).is_closed()), (State::RevealSent, false), "forgotten: {is_forgotten}");
+        rig.mine_and_tick(1 + FINAL_DEPTH_BLOCKS_OF_THE_TOY);
+        assert_eq!((rig.state(0), rig.job(0).is_closed(), rig.anchored()), (State::Final, true, 1));
+    }
+}
+
+#[test]
+fn a_node_with_less_work_than_before_is_told_as_that_and_waited_for() {
+    let mut rig = Rig::new(1);
+    rig.tick();
+    rig.mine_and_tick(3);
+    let before = rig.toy.node.chain().clone();
+    rig.mine_and_tick(1);
+    let height = rig.toy.node.chain().height();
+    // The node leaves its last block, as at an operator's command.
+    *rig.toy.node.chain_mut() = before;
+    let error = rig.try_tick().expect_err("it is behind what was followed");
+    assert!(
+        matches!(&error, ServiceError::Follow(FollowError::NoMoreWork { followed, tip_height })
+            if (followed.height, *tip_height) == (height, height - 1)),
+        "{error}"
+    );
+    assert!(error.is_transient());
+    rig.mine(2);
+    assert_eq!(rig.tick().tip.height, height + 1);
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use taproof::{
     anchor::FeeRate,
     anchoring::{BumpOrder, Job, Order, State, Transition},
+    chain_store::Undone,
     shown::shown,
 };
 
@@ -36,7 +37,21 @@ impl Status {
         let session = Session::open(global)?;
         let store = existing_store(&session)?;
         let (jobs, waits) = (store.jobs().map_err(store_failure)?, store.waits().map_err(store_failure)?);
-        let report_on = |job: &Job| JobReport::new(job, waits.get(&job.batch()));
+        let chain = session.chain_store();
+        session.warn_of_undone(&chain)?;
+        let undone = chain.undone().map_err(session::store_failure)?;
+        let is_undone = |job: &Job| {
+            // What became final in the chain as it is now became so later.
+            let told = job.history().last().map_or(0, |change| change.height);
+            let is_older = |undone: &Undone| {
+                undone.has_batch(job.batch()) && told < undone.block.height + session.params.final_depth_blocks
+            };
+            undone.as_ref().is_some_and(is_older)
+        };
+        let report_on = |job: &Job| {
+            let report = JobReport::new(job, waits.get(&job.batch()));
+            if is_undone(job) { JobReport { state: job.state_outside_the_chain(), ..report } } else { report }
+        };
         let report = match self.batch {
             None => {
                 let is_unread = |batch: &u64| jobs.iter().all(|job| job.batch() != *batch);

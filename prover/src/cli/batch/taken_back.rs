@@ -89,6 +89,12 @@ pub(super) fn warn_of_unanchored(session: &Session, ledger: &Ledger, anchored: u
     if unanchored == 0 {
         return;
     }
+    let undone = session.chain_store().undone().ok().flatten();
+    if undone.is_some_and(|undone| undone.has_batch(anchored)) {
+        global.console().warn(format!(
+            "batch {anchored} was final, and the chain does not have it any more: `taproof anchor run` anchors it again where the chain              takes it as it is; where it does not, make the ledger anew from the chain with `taproof rebuild --replace`, and run              `taproof batch` again"
+        ));
+    }
     // Whatever cannot be asked, or is in use, has no say.
     let store = Store::find(&session.dir.anchoring()).ok().flatten();
     let jobs = store.and_then(|store| store.jobs().ok()).unwrap_or_default();

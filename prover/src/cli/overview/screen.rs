@@ -69,7 +69,7 @@ impl Screen<'_> {
             entries.extend(bridge.faults.iter().map(|fault| entry("fault", fault)));
         }
         if let Some(refused) = overview.refused.last() {
-            let (count, height) = (overview.refused.len(), refused.height);
+            let (count, height) = (overview.refused_count, refused.height);
             let last = format!("{count} anchors, the last at height {height}: {}", refused.reason);
             entries.push(entry("refused", &last));
         }
@@ -204,6 +204,7 @@ mod tests {
                 txid: Txid::from_byte_array([0xab; 32]),
                 reason: "the batch does not follow on the one before, or not as the rules want it".to_owned(),
             }],
+            refused_count: 1 << 40,
         }
     }
 

@@ -67,6 +67,8 @@ pub(super) enum Comparison {
     Intact {
         /// How many batches it has beyond, which are not anchored.
         ahead: u64,
+        /// How many of them were final before a reorganisation below a final block.
+        were_final: u64,
     },
     /// It is brought up by the next batch.
     Behind {
@@ -82,10 +84,19 @@ pub(super) enum Comparison {
 }
 
 impl Comparison {
-    pub(super) fn new(ledger: &Ledger, tips: &Tips, chain: &Tip) -> Result<Self> {
+    pub(super) fn new(
+        ledger: &Ledger,
+        tips: &Tips,
+        chain: &Tip,
+        mut was_final: impl FnMut(u64) -> Result<bool>,
+    ) -> Result<Self> {
         let next = ledger.next_batch();
         if ledger.agrees_with(chain).map_err(ledger_failure)? {
-            return Ok(Self::Intact { ahead: next - chain.batches });
+            let mut were_final = 0;
+            for batch in chain.batches..next {
+                were_final += u64::from(was_final(batch)?);
+            }
+            return Ok(Self::Intact { ahead: next - chain.batches, were_final });
         }
         let ledger_stand = Stand {
             next_batch: next,
@@ -120,9 +131,18 @@ impl Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Intact { ahead: 0 } => write!(f, "ledger         intact"),
-            Self::Intact { ahead } => {
-                write!(f, "ledger         intact, and ahead by {ahead} batches that are not anchored")
+            Self::Intact { ahead: 0, .. } => write!(f, "ledger         intact"),
+            Self::Intact { ahead, were_final } => {
+                write!(f, "ledger         intact, and ahead by {ahead} batches that are not anchored")?;
+                if *were_final == 0 {
+                    return Ok(());
+                }
+                write!(
+                    f,
+                    "\n               {were_final} of them were final before a reorganisation below a final block: \
+                     `taproof anchor run`\n               anchors them again where the chain takes them as they are; otherwise \
+                     `taproof\n               rebuild --replace` makes the ledger anew without them"
+                )
             }
             Self::Behind { ledger_stand, chain_stand, behind, replaced } => {
                 write!(f, "ledger         behind by {behind} batches, which the next `taproof batch` takes over")?;
