@@ -11,7 +11,7 @@ mod kernels;
 mod stages;
 mod trapdoor;
 
-pub use baseline::{merge, slowdown};
+pub use baseline::{NoTime, check, merge, slowdown};
 pub use chunk::transfer_chunk;
 pub use following::{AnchorBlocks, FullBlocks};
 pub use trapdoor::Trapdoor;
@@ -22,6 +22,7 @@ use chain::Chain;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::{
+    fmt,
     hint::black_box,
     io,
     num::NonZeroUsize,
@@ -94,6 +95,13 @@ impl Subject {
     /// Whether what is counted are kilobytes: 1,000 bytes each.
     pub fn counts_kilobytes(self) -> bool {
         matches!(self, Self::Scan | Self::Follow)
+    }
+}
+
+/// As the command line and JSON name it.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().expect("no subject is hidden").get_name())
     }
 }
 
@@ -176,7 +184,7 @@ pub struct Measurement {
 #[non_exhaustive]
 pub enum BenchError {
     /// The size is out of range.
-    #[error("size {found}: {subject:?} is measured at sizes from {min} to {max}")]
+    #[error("size {found}: {subject} is measured at sizes from {min} to {max}")]
     Size {
         /// What was to be measured.
         subject: Subject,

@@ -356,7 +356,7 @@ fn a_signer_that_is_asked_by_files_anchors_a_batch() {
     let unsigned: Vec<PathBuf> = serde_json::from_value(written["files"].clone()).unwrap();
     let unsigned: Vec<PathBuf> = unsigned.iter().map(|file| scene.folder.path().join(file)).collect();
     assert!(unsigned.len() > 2, "a commit and reveals at rising fees: {unsigned:?}");
-    assert!(scene.failure(1, &write_to("rollup/params.json/unsigned")).contains("cannot create"));
+    assert!(scene.failure(3, &write_to("rollup/params.json/unsigned")).contains("there is no folder"));
     assert!(scene.failure(1, &write_to("/proc")).contains("/proc"), "nobody can write there");
     let signed: Vec<String> = unsigned.iter().map(|file| sign(&scene, file, "signed")).collect();
     let kept = fs::read(&signed[0]).unwrap();

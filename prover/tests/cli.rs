@@ -483,7 +483,7 @@ fn a_block_becomes_a_workload() {
     assert_eq!(report["payments"], 60);
     assert_eq!(report["opens"].as_u64().zip(report["transfers"].as_u64()).map(|(a, b)| a + b), Some(60));
     assert_eq!(scene.report(&["inspect", "payments.json"])["transactions"], 60);
-    assert!(scene.failure(1, &arguments).contains("not overwritten"));
+    assert!(scene.failure(3, &arguments).contains("not overwritten"));
     let whole = scene.report(&["import-block", "block.raw"]);
     let posted = whole["posted_bytes_per_transfer_between_existing_accounts"].as_f64().expect("a number");
     assert!(posted <= 9.0, "{posted}");
@@ -731,7 +731,7 @@ fn words_are_kept_encrypted_and_opened_with_their_password() {
     assert!(scene.failure(3, &keys).contains("need a password"));
     assert!(scene.failure(3, &with(&keys, "wrong")).contains("password is wrong"));
     assert!(scene.failure(3, &with(&["wallet", "encrypt"], "password")).contains("encrypted"));
-    assert!(scene.failure(1, &with(&["wallet", "new", "--encrypt"], "password")).contains("not overwritten"));
+    assert!(scene.failure(3, &with(&["wallet", "new", "--encrypt"], "password")).contains("not overwritten"));
     assert_eq!(scene.report(&with(&["wallet", "words"], "password")), before.1);
     let mut by_variable = scene.command(&[&["--json"], &keys[..]].concat());
     by_variable.env("TAPROOF_WALLET_PASSWORD", "correct horse").stdin(Stdio::null());

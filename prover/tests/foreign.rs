@@ -26,7 +26,7 @@ fn other_peoples_circuits_are_proven_without_a_rollup() {
     assert_eq!((&proof["protocol"], &proof["curve"]), (&"groth16".into(), &"bn128".into()));
     let imported = scene.report(&["import-zkey", "small.zkey"]);
     assert_eq!((&imported["out"], &imported["wires"]), (&"small.key".into(), &5.into()));
-    assert!(scene.failure(1, &["import-zkey", "small.zkey"]).contains("not overwritten"));
+    assert!(scene.failure(3, &["import-zkey", "small.zkey"]).contains("not overwritten"));
     fs::create_dir(scene.path("out")).unwrap();
     let from_key = ["prove", "--key", "small.key", "--witness", "small.wtns", "--proof", "out/p.json"];
     assert_eq!(scene.report(&from_key)["matrix_hash"], report["matrix_hash"]);
@@ -94,7 +94,7 @@ fn outputs_are_files_pipes_or_devices_and_never_an_input() {
     // What cannot be written is said before the key is read, which is none here.
     fs::create_dir(scene.path("folder")).unwrap();
     let early = ["prove", "--zkey", "none.zkey", "--witness", "small.wtns", "--proof", "folder"];
-    assert!(scene.failure(1, &early).contains("folder"));
+    assert!(scene.failure(3, &early).contains("folder names a folder, where a file is to be written"));
 }
 
 #[test]
@@ -260,7 +260,24 @@ fn rapidsnarks_command_line_is_ours_by_either_name() {
             assert!(!scene.path("p.json").exists(), "{wrong:?}");
         }
     }
-    let usage = by_name(&["small.zkey"]);
+    // A variable that is wrong is said, and is a failure as any other.
+    let by_name = |arguments: &[&str]| {
+        let mut command = Command::new(scene.path("prover"));
+        command.args(arguments).current_dir(scene.path(""));
+        command
+    };
+    let by_word = |arguments: &[&str]| scene.command(&[&["rapidsnark"], arguments].concat());
+    for (variable, value) in [("TAPROOF_BACKEND", "foo"), ("RAYON_NUM_THREADS", "1025"), ("RAYON_NUM_THREADS", "abc")] {
+        for command in [&by_name as &dyn Fn(&[&str]) -> Command, &by_word] {
+            let mut command = command(&["small.zkey", "small.wtns", "p.json", "i.json"]);
+            let output = command.env(variable, value).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{variable}={value}: {said}");
+            assert!(said.contains(variable) && said.contains(value), "{said}");
+            assert!(!scene.path("p.json").exists());
+        }
+    }
+    let usage = by_name(&["small.zkey"]).output().unwrap();
     assert_eq!(usage.status.code(), Some(1));
     let usage = String::from_utf8(usage.stderr).unwrap();
     assert!(usage.contains("Usage: prover <circuit.zkey> <witness.wtns> <proof.json> <public.json>"), "{usage}");

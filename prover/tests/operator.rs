@@ -243,7 +243,9 @@ fn fees_go_to_the_operators_own_cell_or_to_the_one_that_is_named() {
     // Without fees nobody is needed; a cell that is named is used.
     fs::remove_file(&words).unwrap();
     let paid = ["tx", "transfer", "--from", "0", "--to", "1", "--amount", "1"];
-    scene.report(&[&paid[..], &user, &["--fee", "0", "--add-to", "free.json"]].concat());
+    let made = scene.run(&[&paid[..], &user, &["--fee", "0", "--add-to", "free.json"]].concat());
+    let warned = String::from_utf8(made.stderr).unwrap();
+    assert!(made.status.success() && warned.contains("takes no fee below 1 sat"), "{warned}");
     let free = ["batch", "--reference-depth", "1", "free.json"];
     let rejected = scene.run(&free);
     assert_eq!(rejected.status.code(), Some(4));
@@ -252,7 +254,8 @@ fn fees_go_to_the_operators_own_cell_or_to_the_one_that_is_named() {
     let report = scene.report(&[&free[..], &["--fee-min", "0"]].concat());
     assert_eq!((&report["applied"], &report["operator"]), (&1.into(), &Value::Null));
     // What says nothing of a fee pays what a batch takes.
-    scene.report(&[&paid[..], &user, &["--add-to", "least.json"]].concat());
+    let made = scene.run(&[&paid[..], &user, &["--add-to", "least.json"]].concat());
+    assert!(made.status.success() && made.stderr.is_empty());
     let report = scene.report(&["batch", "--reference-depth", "1", "least.json", "--operator", "1"]);
     assert_eq!((&report["applied"], &report["operator"]), (&1.into(), &1.into()));
     scene.report(&[&paid[..], &user, &["--fee", "2", "--add-to", "named.json"]].concat());
@@ -544,7 +547,7 @@ fn a_rollup_that_exists_is_joined() {
         (&joined["root_verified"], &joined["keys"]["missing"].as_array().unwrap().len()),
         (&second["root_after"], &4)
     );
-    assert!(poster.failure(1, &join).contains("not overwritten"));
+    assert!(poster.failure(3, &join).contains("not overwritten"));
     // A poster with the founder's keys goes on where the founder stopped.
     let folders = [founder.path("rollup/keys"), poster.path("rollup/keys")];
     assert!(Command::new("cp").arg("-r").args(folders).status().unwrap().success());
@@ -580,7 +583,7 @@ fn a_rollup_that_exists_is_joined() {
         }
         assert_eq!(interrupted.report(&join)["next_batch"], 2);
         assert_eq!(interrupted.report(&["status"])["root_verified"], second["root_after"]);
-        assert!(interrupted.failure(1, &join).contains("not overwritten"));
+        assert!(interrupted.failure(3, &join).contains("not overwritten"));
     }
 
     // What does not belong together is refused, and nothing is made.

@@ -6,8 +6,11 @@ mod scene;
 
 use scene::{Scene, write_small_circuit};
 use std::{
+    env,
+    ffi::OsStr,
     fs,
     io::{self, Write},
+    os::unix::ffi::OsStrExt,
     process::{Command, Output, Stdio},
     thread,
 };
@@ -183,12 +186,12 @@ fn what_is_there_or_not_is_told_with_what_helps() {
 
     let report = scene.report(&["report"]);
     assert_eq!((&report["anchors"], &report["batches"]), (&0.into(), &1.into()));
-    let (said, advice) = told(&scene, 1, &["report"]);
+    let (said, advice) = told(&scene, 3, &["report"]);
     assert!(said == "report.html exists and is not overwritten" && advice.contains("--force"), "{said}: {advice}");
     assert_eq!(scene.report(&["report", "--force"])["batches"], 1);
 
     for command in [&["setup"][..], &["join", "rollup/params.json", "rollup/program.bin"]] {
-        let (said, advice) = told(&scene, 1, command);
+        let (said, advice) = told(&scene, 3, command);
         assert!(said.contains("params.json exists") && advice.contains("--dir"), "{said}: {advice}");
         assert!(!advice.contains("another file"), "there is no option for it: {advice}");
     }
@@ -230,4 +233,130 @@ fn mainnet_is_called_mainnet() {
     let withdraw = ["tx", "withdraw", "--from", "0", "--nonce", "0", "--amount", "4000", "--address", address];
     let (said, _) = told(&scene, 3, &withdraw);
     assert_eq!(said, format!("{address} is an address of mainnet, and one of regtest is wanted"));
+}
+
+/// Runs a command with these variables, without the options that every test gives: its exit code, and what it says.
+fn told_with(scene: &Scene, variables: &[(&str, &OsStr)], arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
+    command.args(arguments).current_dir(scene.path("")).stdin(Stdio::null());
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TAPROOF_")) {
+        command.env_remove(name);
+    }
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn an_empty_variable_is_none_and_one_that_is_no_text_is_named() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    let names = [
+        "TAPROOF_DIR",
+        "TAPROOF_BACKEND",
+        "TAPROOF_NODE",
+        "TAPROOF_NODE_COOKIE",
+        "TAPROOF_NODE_USER",
+        "TAPROOF_NODE_PASSWORD",
+        "TAPROOF_ESPLORA",
+        "TAPROOF_PASSPHRASE",
+        "TAPROOF_WALLET_PASSWORD",
+        "TAPROOF_WALLET_PASSWORD_FILE",
+        "RAYON_NUM_THREADS",
+    ];
+    let prove = ["prove", "--zkey", "small.zkey", "--witness", "small.wtns"];
+    let empty = names.map(|name| (name, OsStr::new("")));
+    assert_eq!(told_with(&scene, &empty, &[&prove[..], &["-q"]].concat()), (Some(0), String::new()));
+    assert!(!scene.path(".taproof").exists(), "a key of other people's needs no data directory");
+    assert_eq!(told_with(&scene, &empty, &["wallet", "new"]), (Some(0), String::new()));
+    assert_eq!(told_with(&scene, &empty, &["regtest", "mine", "1"]).0, Some(0), "the embedded chain");
+    assert!(scene.path(".taproof/wallet.words").is_file(), "the directory that is used where none is named");
+    let (code, said) = told_with(&scene, &empty, &["wallet", "encrypt"]);
+    assert!(code == Some(3) && said.contains("need a password"), "{said}");
+    for name in names {
+        let no_text = [(name, OsStr::from_bytes(b"http://\xff"))];
+        let (code, said) = told_with(&scene, &no_text, &prove);
+        assert!(code == Some(2) && said.contains(&format!(" for {name}: ")), "{name}: {said}");
+        let (code, said) = told_with(&scene, &no_text, &[&["--json"], &prove[..]].concat());
+        let error: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert!(code == Some(2) && error["error"].as_str().unwrap().contains(name), "{said}");
+        assert_eq!(told_with(&scene, &no_text, &["--help"]).0, Some(0), "help helps");
+    }
+}
+
+#[test]
+fn variables_are_told_by_their_own_names() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    let prove = ["prove", "--zkey", "small.zkey", "--witness", "small.wtns"];
+    let (code, said) = told_with(&scene, &[("TAPROOF_BACKEND", OsStr::new("foo"))], &prove);
+    assert!(code == Some(2) && said.contains("'foo' for TAPROOF_BACKEND: "), "{said}");
+    assert!(said.contains("portable, avx2 and ifma") && !said.contains("--backend"), "{said}");
+    let (code, said) = told_with(&scene, &[], &[&prove[..], &["--backend", "foo"]].concat());
+    assert!(code == Some(2) && said.contains("'foo' for '--backend <NAME>': "), "{said}");
+    for threads in ["0", "1025", "100000", "abc", "-1"] {
+        let (code, said) = told_with(&scene, &[("RAYON_NUM_THREADS", OsStr::new(threads))], &prove);
+        let expected = format!("\"{threads}\" for RAYON_NUM_THREADS: a whole number from 1 to 1024 is wanted");
+        assert!(code == Some(2) && said.contains(&expected), "{said}");
+    }
+    // What the environment says is no part of the usage.
+    let (code, said) = told_with(&scene, &[("TAPROOF_DIR", OsStr::new("x"))], &["verify"]);
+    assert!(code == Some(2) && said.contains("Usage: taproof verify [OPTIONS] <PROOFS>\n"), "{said}");
+    assert!(!said.contains("--dir"), "{said}");
+}
+
+#[test]
+fn a_command_line_that_is_wrong_has_one_exit_code() {
+    let scene = Scene::new();
+    let (_, said) = told_with(&scene, &[("TAPROOF_DIR", OsStr::new("x"))], &["inspect"]);
+    assert!(said.contains("<FILE>") && said.contains("taproof inspect"), "{said}");
+    scene.failure(2, &["inspect"]);
+    let error = scene.failure(2, &["bench", "hash", "--size", "99"]);
+    assert_eq!(error, "size 99: hash is measured at sizes from 0 to 22");
+    assert!(!scene.failure(2, &["bench", "nothing"]).is_empty());
+    // What is there already, and what is no place for a file, is one kind of failure for all outputs.
+    write_small_circuit(&scene);
+    scene.report(&["import-zkey", "small.zkey"]);
+    scene.report(&["wallet", "new"]);
+    fs::create_dir(scene.path("folder")).unwrap();
+    for (arguments, expected) in [
+        (&["import-zkey", "small.zkey"][..], "small.key exists and is not overwritten"),
+        (&["wallet", "new"], "wallet.words exists and is not overwritten"),
+        (&["import-zkey", "small.zkey", "--out", "folder"], "folder names a folder, where a file is to be written"),
+        (&["import-zkey", "small.zkey", "--out", "new/"], "new/ names a folder, where a file is to be written"),
+        (&["import-zkey", "small.zkey", "--out", "no/key"], "no/key: there is no folder no"),
+        (&["wallet", "new", "--dir", "small.key"], "small.key is no folder"),
+    ] {
+        let error = scene.failure(3, arguments);
+        assert!(error.ends_with(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn measurements_that_are_none_do_not_switch_the_comparison_off() {
+    let scene = Scene::new();
+    let measure = ["bench", "hash", "--size", "2", "--rounds", "1", "--threads", "1"];
+    scene.report(&[&measure[..], &["--save", "measured.json"]].concat());
+    let measured: serde_json::Value = serde_json::from_slice(&fs::read(scene.path("measured.json")).unwrap()).unwrap();
+    let compare = ["bench", "--rounds", "1", "--baseline"];
+    scene.report(&[&compare[..], &["measured.json", "--regression", "1e9"]].concat());
+    for allowed in ["nan", "inf", "1e400", "-1", "-0.5"] {
+        let error = scene.failure(2, &[&compare[..], &["measured.json", "--regression", allowed]].concat());
+        assert!(error.contains("a number that is not negative is wanted"), "{allowed}: {error}");
+    }
+    for (name, value, expected) in [
+        ("median_us_per_constraint", "-1.0", "median_us_per_constraint of hash at size 2 is -1"),
+        ("median_us_per_constraint", "0.0", "a time is greater than 0"),
+        ("min_us_per_constraint", "-0.0", "a time is greater than 0"),
+        ("median_us_per_constraint", "NaN", "no JSON"),
+        ("median_us_per_constraint", "1e400", "no JSON"),
+        ("median_us_per_constraint", "null", "JSON of another form"),
+        ("threads", "100000", "\"threads\": a whole number from 1 to 1024 is wanted"),
+        ("size", "99", "size 99: hash is measured at sizes from 0 to 22"),
+    ] {
+        let written = measured[0][name].to_string();
+        let text = measured.to_string().replacen(&format!("\"{name}\":{written}"), &format!("\"{name}\":{value}"), 1);
+        fs::write(scene.path("altered.json"), text).unwrap();
+        let error = scene.failure(3, &[&compare[..], &["altered.json"]].concat());
+        assert!(error.contains(expected), "{name}: {value}: {error}");
+    }
 }

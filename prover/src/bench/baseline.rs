@@ -1,6 +1,39 @@
 //! Stored measurements: a list, in which subject, size, threads and back end are found once.
 
-use super::{Backend, Measurement};
+use super::{Backend, Measurement, Subject};
+
+/// A stored measurement is of no time, so that nothing can be compared with it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{name} of {subject} at size {size} is {found}, and a time is greater than 0")]
+pub struct NoTime {
+    /// What was measured.
+    pub subject: Subject,
+    /// At which size.
+    pub size: u32,
+    /// Which time.
+    pub name: &'static str,
+    /// What is stored.
+    pub found: f64,
+}
+
+/// Checks that stored measurements are times.
+///
+/// # Errors
+/// [`NoTime`] for the first that is none.
+pub fn check(stored: &[Measurement]) -> Result<(), NoTime> {
+    for measurement in stored {
+        let times = [
+            ("median_us_per_constraint", measurement.median_us_per_constraint),
+            ("min_us_per_constraint", measurement.min_us_per_constraint),
+            ("max_us_per_constraint", measurement.max_us_per_constraint),
+        ];
+        let none = times.into_iter().find(|(_, time)| !(time.is_finite() && *time > 0.0));
+        if let Some((name, found)) = none {
+            return Err(NoTime { subject: measurement.bench, size: measurement.size, name, found });
+        }
+    }
+    Ok(())
+}
 
 impl Measurement {
     /// Whether both are of the same subject, size and number of threads: what programs must share to be compared.
@@ -37,7 +70,7 @@ pub fn slowdown(now: &[Measurement], stored: &[Measurement]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Subject, *};
+    use super::*;
 
     fn of(bench: Subject, backend: Backend, size: u32, median: f64) -> Measurement {
         Measurement {
@@ -66,6 +99,24 @@ mod tests {
         assert_eq!(slowdown(&[of(Backend::Ifma, 12, 2.0), of(Backend::Ark, 12, 6.0)], &stored), None);
         assert_eq!(slowdown(&stored, &[]), None);
         assert_eq!(slowdown(&[], &stored), None);
+    }
+
+    #[test]
+    fn times_are_finite_and_more_than_nothing() {
+        let good = of(Subject::MsmG1, Backend::Portable, 12, 0.5);
+        assert_eq!(check(std::slice::from_ref(&good)), Ok(()));
+        for time in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let bad = [
+                ("median_us_per_constraint", Measurement { median_us_per_constraint: time, ..good.clone() }),
+                ("min_us_per_constraint", Measurement { min_us_per_constraint: time, ..good.clone() }),
+                ("max_us_per_constraint", Measurement { max_us_per_constraint: time, ..good.clone() }),
+            ];
+            for (name, bad) in bad {
+                let error = check(&[good.clone(), bad]).expect_err("no time");
+                assert_eq!((error.name, error.subject), (name, Subject::MsmG1));
+                assert!(error.to_string().contains("of msm-g1 at size 12 is"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -39,9 +39,11 @@ Examples:
   taproof account                  # of the wallet's first key
   taproof account $KEY
   taproof account 0/3    # the key that `taproof wallet keys` lists as owner 0/3
+  taproof account 3      # the same
   taproof account $KEY --from-chain --esplora https://blockstream.info/api")]
 pub(crate) struct Account {
-    /// The owner's key, in 64 hexadecimal digits, or its number in the wallet; the wallet's first key if not given.
+    /// The owner's key, in 64 hexadecimal digits; or the wallet's key of this account and index, as 0/3, or of this
+    /// index in account 0, as 3; the wallet's first key if not given.
     #[arg(value_name = "KEY")]
     key: Option<KeyName>,
     /// Rebuilds the state from the chain even where there is a ledger.
@@ -63,16 +65,27 @@ enum KeyName {
 impl FromStr for KeyName {
     type Err = String;
 
-    /// Reads the key, also in quotes and after other words, as in lines of JSON and of `taproof wallet keys`; or account and index.
+    /// Reads the key, also in quotes and after other words, as in lines of JSON and of `taproof wallet keys`; or
+    /// account and index, or the index alone.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let word = text.split_whitespace().last().unwrap_or_default().trim_matches(['"', '\'', ',']);
-        if let Some((account, index)) = word.split_once('/') {
-            let number = |part: &str| part.parse().map_err(|_| format!("{word} is no account and index, as 0/3"));
-            return Ok(Self::Number(KeyNumber { account: number(account)?, index: number(index)? }));
-        }
-        owner(word)
-            .map(Self::Key)
-            .map_err(|error| format!("{error}; or a key of the wallet by account and index, as 0/3"))
+        /// More digits are a key, or a part of one.
+        const NUMBER_DIGITS_MAX: usize = 10;
+        let is_number =
+            !word.is_empty() && word.len() <= NUMBER_DIGITS_MAX && word.bytes().all(|byte| byte.is_ascii_digit());
+        let (account, index) = match word.split_once('/') {
+            Some(numbers) => numbers,
+            None if is_number => ("0", word),
+            None => {
+                let in_words = |error| format!("{error}; or a key of the wallet by account and index, as 0/3, or 3");
+                return owner(word).map(Self::Key).map_err(in_words);
+            }
+        };
+        let number = |part: &str| {
+            let number = part.parse().ok().filter(|number| *number < 1 << 31);
+            number.ok_or_else(|| format!("{word} is no account and index below 2^31, as 0/3, or index, as 3"))
+        };
+        Ok(Self::Number(KeyNumber { account: number(account)?, index: number(index)? }))
     }
 }
 
@@ -357,5 +370,35 @@ impl VerifyAccount {
             );
         }
         Ok(tip.root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_the_wallet_are_named_by_account_and_index_or_by_index() {
+        for (text, expected) in [("0/3", (0, 3)), ("3", (0, 3)), ("0", (0, 0)), ("7/2147483647", (7, 2_147_483_647))] {
+            let Ok(KeyName::Number(number)) = text.parse() else { panic!("{text} is a number of a key") };
+            assert_eq!((number.account, number.index), expected, "{text}");
+        }
+        for text in ["2147483648", "9999999999", "0/2147483648", "/", "0/", "/3", "-1/3", "0/3/1", "0/abc"] {
+            let error = text.parse::<KeyName>().expect_err(text);
+            assert!(error.contains("as 0/3, or index, as 3"), "{text}: {error}");
+        }
+        for text in ["", "abc", "-1", "1.5", "18446744073709551616"] {
+            let error = text.parse::<KeyName>().expect_err(text);
+            assert!(error.contains("64 hexadecimal digits are wanted"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn keys_are_read_as_commands_print_them() {
+        let key = *taproof_circuits::schnorr::SecretKey::from_seed(&[1; 32]).public();
+        for text in [format!("{key}"), format!("\"{key}\","), format!("owner 0/3      {key}")] {
+            let Ok(KeyName::Key(read)) = text.parse() else { panic!("{text} is a key") };
+            assert_eq!(read, key);
+        }
     }
 }

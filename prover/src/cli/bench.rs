@@ -7,7 +7,7 @@ use super::{
     form::or_misplaced,
     input::read_json,
     output::{Output, Replaces, open_output, write},
-    prove::THREADS_MAX,
+    values::{percent, threads},
 };
 use clap::{Args, ValueEnum};
 use std::{
@@ -22,6 +22,9 @@ use taproof::{
 
 /// Measures the prover, the verifier or a kernel, beside arkworks if asked, in turn in one run.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+taproof bench [OPTIONS] <SUBJECT>
+       taproof bench [OPTIONS] --baseline <FILE>")]
 #[command(after_help = "\
 `prove` makes a key for the size first, which takes longer than a proof. A stored run is compared by the ratio to arkworks where
 both have it, so that another machine's speed makes no difference. With a baseline and no subject, all that it holds is measured
@@ -47,7 +50,7 @@ pub(crate) struct Bench {
     #[arg(long, default_value = "5", value_name = "N")]
     rounds: NonZeroUsize,
     /// How many threads to use; all processors if not given, or what the baseline used.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<u16>,
     /// Puts the measurements into a file, in place of those of the same subject, size, threads and back end.
     #[arg(long, value_name = "FILE")]
@@ -56,7 +59,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// How much slower than the baseline is allowed, in percent.
-    #[arg(long, default_value_t = 10.0, value_name = "PERCENT", requires = "baseline")]
+    #[arg(long, default_value_t = 10.0, value_parser = percent, value_name = "PERCENT", requires = "baseline")]
     regression: f64,
 }
 
@@ -83,10 +86,12 @@ impl Bench {
         let mut slowdowns = Vec::new();
         for (request, threads) in self.requests(stored.as_deref().unwrap_or_default())? {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().or_exit(Exit::Failed)?;
-            let bar = Bar::new(console, &format!("measuring {:?}", request.subject));
+            let bar = Bar::new(console, &format!("measuring {}", request.subject));
             let measured = pool.install(|| bench::run(&request, &bar));
             bar.end();
             let measured = measured.map_err(|error| match error {
+                // One that a baseline names is the file's.
+                BenchError::Size { .. } if self.subject.is_some() => Failure::of(Exit::Usage, error),
                 BenchError::Size { .. } => Failure::of(Exit::Input, error),
                 error => Failure::of(Exit::Failed, error),
             })?;
@@ -144,7 +149,16 @@ impl Bench {
 }
 
 fn read(path: &Path) -> Result<Vec<Measurement>> {
-    read_json(path).map_err(|failure| or_misplaced(failure, path, "a file of measurements"))
+    let read = read_json(path).map_err(|failure| or_misplaced(failure, path, "a file of measurements"));
+    let measurements: Vec<Measurement> = read?;
+    let checked = bench::check(&measurements).map_err(|error| error.to_string());
+    let checked = checked.and_then(|()| {
+        // What a baseline was measured on is used again.
+        let threads = measurements.iter().map(|measurement| threads(&measurement.threads.to_string()));
+        threads.collect::<std::result::Result<Vec<_>, _>>().map_err(|wanted| format!("\"threads\": {wanted}"))
+    });
+    checked.map_err(|wrong| Failure::new(Exit::Input, wrong).context(path.display()).advise("measure it anew"))?;
+    Ok(measurements)
 }
 
 /// How a measurement compares with the stored one.
@@ -155,7 +169,7 @@ impl fmt::Display for Verdict<'_> {
         let Self((request, slowdown)) = self;
         let percent = 100.0 * (slowdown - 1.0);
         let (percent, word) = if percent < 0.0 { (-percent, "faster") } else { (percent, "slower") };
-        write!(f, "{:?} of 2^{}: {percent:.1} % {word} than the baseline", request.subject, request.log_size)
+        write!(f, "{} of 2^{}: {percent:.1} % {word} than the baseline", request.subject, request.log_size)
     }
 }
 
@@ -172,7 +186,7 @@ impl fmt::Display for Text<'_> {
             let first = &run[0];
             write!(
                 f,
-                "{separator}{:?} of {}, {} threads, {}",
+                "{separator}{} of {}, {} threads, {}",
                 first.bench, first.constraints, first.threads, first.machine
             )?;
             for m in run {

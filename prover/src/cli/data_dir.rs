@@ -1,6 +1,9 @@
 //! The folder that holds everything of one rollup.
 
-use super::failure::{Exit, Failure, Fallible, Result};
+use super::{
+    environment::variable,
+    failure::{Exit, Failure, Fallible, Result},
+};
 use std::{
     env,
     fs::{self, File},
@@ -24,7 +27,7 @@ impl DataDir {
 
     /// The folder that the environment names, or else the one of this name here.
     pub(crate) fn of_environment() -> Self {
-        Self::new(env::var_os("TAPROOF_DIR").map_or_else(|| PathBuf::from(".taproof"), PathBuf::from))
+        Self::new(variable("TAPROOF_DIR").map_or_else(|| PathBuf::from(".taproof"), PathBuf::from))
     }
 
     /// The words of the wallet.
@@ -151,6 +154,7 @@ impl DataDir {
 
     /// Makes the folder itself, closed to others, if it is not there.
     pub(crate) fn create(&self) -> Result {
+        expect_no_file(&self.0)?;
         private::create_folder(&self.0).or_exit_while(Exit::Failed, format!("cannot create {}", self.0.display()))
     }
 
@@ -188,11 +192,24 @@ pub(crate) fn cache_dir() -> Result<PathBuf> {
         .join("taproof"))
 }
 
+/// Fails if a file is where a folder is to be.
+pub(crate) fn expect_no_file(folder: &Path) -> Result {
+    let is_file = match fs::metadata(folder) {
+        Ok(found) => !found.is_dir(),
+        // Its name ends in a slash, or goes on.
+        Err(error) => error.kind() == io::ErrorKind::NotADirectory,
+    };
+    match is_file {
+        true => Err(Failure::new(Exit::Input, format!("{} is no folder", folder.display()))),
+        false => Ok(()),
+    }
+}
+
 /// Fails if a file that would be replaced holds anything. Pipes, devices and empty files are there to be written to.
 pub(crate) fn expect_absent(path: &Path) -> Result {
     let holds = |found: fs::Metadata| found.is_dir() || found.is_file() && found.len() > 0;
     if fs::metadata(path).is_ok_and(holds) {
-        let failure = Failure::new(Exit::Failed, format!("{} exists and is not overwritten", path.display()));
+        let failure = Failure::new(Exit::Input, format!("{} exists and is not overwritten", path.display()));
         return Err(failure.advise("move it away or name another file"));
     }
     Ok(())

@@ -3,7 +3,7 @@
 use super::{
     Global,
     console::Stages,
-    data_dir::{DataDir, cache_dir},
+    data_dir::{DataDir, cache_dir, expect_no_file},
     failure::{Exit, Failure, Fallible, Result},
     form::elsewhere,
     input::read_file,
@@ -161,10 +161,7 @@ impl Home {
             Some(path) => (path.to_owned(), false),
             None => (cache_dir()?.join("demo"), true),
         };
-        if fs::metadata(&path).is_ok_and(|found| !found.is_dir()) {
-            let failure = Failure::new(Exit::Input, format!("{} is no folder", path.display()));
-            return Err(failure.advise("name a new folder with --dir"));
-        }
+        expect_no_file(&path).map_err(|failure| failure.advise("name a new folder with --dir"))?;
         if !is_replaced && fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
             let failure = Failure::new(Exit::Input, format!("{} is not empty", path.display()));
             return Err(failure.advise("name a new folder with --dir: the demo overwrites no rollup"));

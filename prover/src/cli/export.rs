@@ -33,6 +33,9 @@ use taproof_circuits::{
 
 /// Writes a chunk's circuit, witness and key, and its proof, in the formats of iden3, for snarkjs and rapidsnark; or the verifying key of any key.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+taproof export [OPTIONS] --out <DIR> <BATCH>
+       taproof export [OPTIONS] --vkey <KEY>")]
 #[command(after_help = "\
 Example:
   taproof export .taproof/batches/0.batch --chunk 0 \\
@@ -53,7 +56,8 @@ pub(crate) struct Export {
     /// The batch's proofs, as `taproof prove` writes them.
     #[arg(long, value_name = "FILE")]
     proofs: Option<PathBuf>,
-    /// The folder to write to, made if it does not exist; with --vkey a folder or a file, verification_key.json if not given.
+    /// The folder to write to, made if it does not exist; with --vkey a file, or a folder that is there or whose name
+    /// ends in a slash, verification_key.json if not given.
     #[arg(long, value_name = "DIR", required_unless_present = "vkey")]
     out: Option<PathBuf>,
 }
@@ -72,7 +76,7 @@ impl Export {
             return export_verifying_key(key, self.out, global);
         }
         let (Some(batch_path), Some(folder)) = (&self.batch, &self.out) else {
-            return Err(Failure::new(Exit::Failed, "nothing to export").advise("name a batch and a folder"));
+            return Err(Failure::new(Exit::Usage, "nothing to export").advise("name a batch and a folder"));
         };
         let session = Session::open(global)?;
         let batch: BatchFile = read_artefact(batch_path)?;

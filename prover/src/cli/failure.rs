@@ -9,9 +9,10 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed for another reason than these: a disk, a node, a limit
-  2  the command line itself is wrong
+  2  the command line itself is wrong, or a variable that stands for an option
   3  a file or value that was given is missing, damaged, of another kind or
-     version, or does not belong here
+     version, or does not belong here; or a file that is to be written cannot
+     be, because one is there already that it does not replace, or no folder
   4  something was checked and does not hold: a proof, an anchor, a state
   5  another process holds what this one needs: the ledger, a store, the lock
      of a service";
@@ -27,6 +28,8 @@ const FULL: &str = "make room, and run it again";
 pub(crate) enum Exit {
     /// Anything that has no code of its own.
     Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
     /// A file or value that was given is not what it must be.
     Input = 3,
     /// Something was checked and does not hold.

@@ -111,7 +111,7 @@ impl ForeignArgs {
         let key = match (&self.zkey, &self.key) {
             (Some(path), _) => ForeignKey::new(Input::open(path)?.zkey()?)?,
             (None, Some(path)) => Input::open(path)?.ready_key()?,
-            (None, None) => return Err(Failure::new(Exit::Failed, "nothing to prove").advise("name a batch or a key")),
+            (None, None) => return Err(Failure::new(Exit::Usage, "nothing to prove").advise("name a batch or a key")),
         };
         let seconds_key = started.elapsed().as_secs_f64();
         spinner.finish_and_clear();

@@ -5,7 +5,7 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
     form::Form,
     input::Input,
-    output::{Output, Replaces, open_output, write_json},
+    output::{Output, Replaces, make_folder, names_folder, open_output, write_json},
     path_text,
 };
 use clap::Args;
@@ -48,7 +48,7 @@ struct VerifyReport {
 impl ForeignVerifyArgs {
     pub(crate) fn run(self, global: &Global) -> Result {
         let (Some(vkey), Some(proof_path), Some(public_path)) = (self.vkey, self.proof, self.public) else {
-            return Err(Failure::new(Exit::Failed, "nothing to verify").advise("name a file of proofs"));
+            return Err(Failure::new(Exit::Usage, "nothing to verify").advise("name a file of proofs"));
         };
         let key: VerifyingKeyJson = Input::open(&vkey)?.json(Form::VerifyingKey)?;
         let proof: ProofJson = Input::open(&proof_path)?.json(Form::Proof)?;
@@ -90,7 +90,10 @@ pub(super) fn export_verifying_key(key: &Path, out: Option<PathBuf>, global: &Gl
     const NAME: &str = "verification_key.json";
     let out = match out {
         None => NAME.into(),
-        Some(folder) if folder.is_dir() => folder.join(NAME),
+        Some(folder) if folder.is_dir() || names_folder(&folder) => {
+            make_folder(&folder)?;
+            folder.join(NAME)
+        }
         Some(file) => file,
     };
     let (format, replaces) = ("verifying key (json)", Replaces::OwnFormat);

@@ -27,7 +27,7 @@ use taproof_verifier::program::Program;
 
 /// Says what a file is and what it holds, or counts the circuits.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
 Examples:
   taproof inspect .taproof/anchors/0.json
@@ -40,6 +40,7 @@ pub(crate) struct Inspect {
     #[command(subcommand)]
     action: Option<Action>,
     /// Any file that taproof writes, also for other programs, or a raw Bitcoin block; - is standard input.
+    #[arg(required = true)]
     file: Option<PathBuf>,
 }
 
@@ -74,7 +75,7 @@ impl Inspect {
                 let finding = inspect(&file)?;
                 global.console().report(&finding.value, |_| text(&finding.lines))
             }
-            (None, None) => Err(Failure::new(Exit::Failed, "nothing to inspect").advise("name a file")),
+            (None, None) => Err(Failure::new(Exit::Usage, "nothing to inspect").advise("name a file")),
         }
     }
 }

@@ -10,6 +10,7 @@ mod completions;
 mod console;
 mod data_dir;
 mod demo;
+mod environment;
 mod export;
 mod failure;
 mod follow;
@@ -153,6 +154,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error, Cli::command(), &arguments),
     };
+    // It takes the place of another program, which has one code for all failures.
+    let is_rapidsnark = matches!(command, Command::Rapidsnark(_));
     let run = || match command {
         Command::Demo(command) => command.run(&global),
         Command::Wallet(command) => command.run(&global),
@@ -182,6 +185,7 @@ pub(crate) fn main() -> ExitCode {
     };
     match global.force_backend().and_then(|()| run()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if is_rapidsnark => failure.with_exit(Exit::Failed).report(global.json),
         Err(failure) => failure.report(global.json),
     }
 }

@@ -2,12 +2,13 @@
 
 use super::{
     data_dir::DataDir,
+    environment::variable,
     failure::{Exit, Failure, Fallible, Result},
     session::{Source, read_params},
 };
 use bitcoin::{Network, ScriptBuf};
 use clap::{Args, builder::NonEmptyStringValueParser};
-use std::{env, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 use taproof::{
     network_name::network_name,
     node::{ChainSource, EmbeddedNode, EsploraNode, NodeError, Patience, RpcAuth, RpcNode, check_address},
@@ -74,11 +75,6 @@ fn unreached(error: NodeError, form: &str) -> Failure {
         }
         error => error.into(),
     }
-}
-
-/// A variable of the environment that is set to something.
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 impl NodeOptions {

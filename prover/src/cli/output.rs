@@ -1,12 +1,15 @@
 //! The files that a command writes, looked at before its work begins.
 
 use super::{
-    data_dir::{DataDir, expect_absent},
+    data_dir::{DataDir, expect_absent, expect_no_file},
     failure::{Exit, Failure, Fallible, Result},
     inspect,
 };
 use serde::Serialize;
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{self, Path},
+};
 use taproof::output_file::{Access, ConflictError, OutputFile, expect_distinct, expect_unguarded};
 
 /// A file that a user names for a command to write.
@@ -60,9 +63,8 @@ pub(crate) fn open_outputs(dir: &DataDir, outputs: &[Output<'_>], inputs: &[&Pat
     let mut opened = Vec::with_capacity(outputs.len());
     for output in outputs {
         expect_folder_of(output.path)?;
-        let name = output.path.display().to_string();
-        let found = OutputFile::open(output.path, output.access).or_exit_while(Exit::Failed, name);
-        opened.push(found.map_err(|failure| failure.advise("name another file"))?);
+        let found = OutputFile::open(output.path, output.access).map_err(|error| unopened(output.path, error));
+        opened.push(found?);
     }
     let distinct = expect_distinct(&opened, inputs).and_then(|()| expect_unguarded(&opened, &dir.guarded()));
     distinct.map_err(|error| match error {
@@ -73,17 +75,35 @@ pub(crate) fn open_outputs(dir: &DataDir, outputs: &[Output<'_>], inputs: &[&Pat
     Ok(opened)
 }
 
+/// Why a file cannot be written, before anything is.
+fn unopened(path: &Path, error: io::Error) -> Failure {
+    let failure = match error.kind() {
+        io::ErrorKind::IsADirectory => {
+            Failure::new(Exit::Input, format!("{} names a folder, where a file is to be written", path.display()))
+        }
+        io::ErrorKind::NotADirectory => Failure::of(Exit::Input, error).context(path.display()),
+        _ => Failure::of(Exit::Failed, error).context(path.display()),
+    };
+    failure.advise("name another file")
+}
+
 /// Fails if the folder is missing that a file, or another folder, would be made in: where it was misspelled, nothing would be found again.
 pub(crate) fn expect_folder_of(path: &Path) -> Result {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let Some(folder) = folder.filter(|folder| !folder.exists()) else { return Ok(()) };
-    let failure = Failure::new(Exit::Failed, format!("{}: there is no folder {}", path.display(), folder.display()));
+    let Some(folder) = folder.filter(|folder| !folder.is_dir()) else { return Ok(()) };
+    let failure = Failure::new(Exit::Input, format!("{}: there is no folder {}", path.display(), folder.display()));
     Err(failure.advise("make the folder first, or name another one"))
+}
+
+/// Whether a path can be none but a folder's, be it there or not.
+pub(crate) fn names_folder(path: &Path) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(path::is_separator)
 }
 
 /// Makes the folder that a user names for files to go into, though none that it would be in.
 pub(crate) fn make_folder(folder: &Path) -> Result {
     expect_folder_of(folder)?;
+    expect_no_file(folder).map_err(|failure| failure.advise("name another folder"))?;
     match fs::create_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made.or_exit_while(Exit::Failed, format!("cannot create {}", folder.display())),

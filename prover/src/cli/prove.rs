@@ -11,6 +11,7 @@ use super::{
     output::{Output, Replaces, open_output},
     path_text,
     session::{Session, ledger_failure},
+    values::threads,
 };
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -35,6 +36,9 @@ use taproof_verifier::{groth16::Proof, statement::CircuitId};
 ///
 /// Each proof of a batch is kept as soon as it is made: a run that is interrupted goes on from there when it is started again.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+taproof prove [OPTIONS] <BATCH>
+       taproof prove [OPTIONS] <--zkey <FILE>|--key <FILE>> --witness <FILE>...")]
 #[command(group(ArgGroup::new("subject").required(true).args(["batch", "zkey", "key"])))]
 #[command(after_help = "\
 Examples:
@@ -57,14 +61,11 @@ pub(crate) struct Prove {
     #[arg(long, default_value = "2", value_name = "N", conflicts_with = "foreign_key")]
     at_once: NonZeroUsize,
     /// How many threads to use; RAYON_NUM_THREADS if not given, and all processors without it.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<u16>,
     #[command(flatten)]
     foreign: ForeignArgs,
 }
-
-/// More threads than any machine has processors are a slip of the pen.
-pub(super) const THREADS_MAX: i64 = 1024;
 
 #[derive(Serialize)]
 struct ProveReport {
@@ -208,6 +209,9 @@ const BATCHES_KEPT: u64 = 1000;
 
 /// Checks the proofs of a batch against the rollup's program, or the proof of any circom circuit against its key.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+taproof verify [OPTIONS] <PROOFS>
+       taproof verify [OPTIONS] --vkey <FILE> --proof <FILE> --public <FILE>")]
 #[command(after_help = "\
 Examples:
   taproof verify .taproof/proofs/0.proofs

@@ -3,7 +3,8 @@
 use super::{
     Global,
     data_dir::DataDir,
-    failure::{Exit, Fallible, Result},
+    environment,
+    failure::{Exit, Failure, Fallible, Result},
     form::{Form, Misplaced},
     input::Input,
     output::{Output, Replaces, open_outputs},
@@ -52,14 +53,16 @@ pub(crate) struct Rapidsnark {
 }
 
 impl Rapidsnark {
-    /// Proves; whatever goes wrong, the exit code is rapidsnark's.
+    /// Proves.
     pub(crate) fn run(self, global: &Global) -> Result {
-        self.prove(&global.data_dir()).map_err(|failure| failure.with_exit(Exit::Failed))
+        self.prove(&global.data_dir())
     }
 
     /// Proves, and tells a failure as rapidsnark does.
     fn main(self) -> ExitCode {
-        match self.prove(&DataDir::of_environment()) {
+        let environment = environment::check().and_then(|()| environment::force_backend());
+        let environment = environment.map_err(|wrong| Failure::new(Exit::Failed, wrong));
+        match environment.and_then(|()| self.prove(&DataDir::of_environment())) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 // Nobody is left to tell if standard error is gone.

@@ -162,6 +162,12 @@ impl TxCommand {
         if let Some(book) = &book {
             payment.expect_passing(book, &transaction, key.public(), global)?;
         }
+        let (fee, least) = (self.body.fee(), self.body.least_fee());
+        if fee < least {
+            global.console().warn(format!(
+                "`taproof batch` takes no fee below {least} sat, unless told otherwise by its --fee-min, and rejects this"
+            ));
+        }
         if let BodyArgs::Exit { carrier, payment, .. } = &self.body {
             return carrier.carry(&transaction, *key.public(), payment, global);
         }
@@ -278,11 +284,15 @@ impl BodyArgs {
         }
     }
 
-    /// The fee that is given, or else what a batch takes by default. An exit is served without one.
+    /// The fee that is given, or else the least.
     fn fee(&self) -> u64 {
-        let payment = self.payment();
-        let is_asked = !matches!(self, Self::Exit { .. }) && Token(payment.token) == Token::BITCOIN;
-        payment.fee.unwrap_or(if is_asked { FEE_MIN_SAT } else { 0 })
+        self.payment().fee.unwrap_or_else(|| self.least_fee())
+    }
+
+    /// What a batch takes by default. An exit is served without a fee.
+    fn least_fee(&self) -> u64 {
+        let is_asked = !matches!(self, Self::Exit { .. }) && Token(self.payment().token) == Token::BITCOIN;
+        if is_asked { FEE_MIN_SAT } else { 0 }
     }
 
     fn needed(&self) -> u128 {

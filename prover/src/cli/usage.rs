@@ -1,16 +1,12 @@
 //! A command line: how it is parsed, and what is wrong with it, told as text, or as JSON where that is asked for.
 
+use super::environment;
 use clap::{
     Arg, Command, FromArgMatches,
     builder::ValueParser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use std::{
-    error::Error,
-    ffi::OsString,
-    num::{ParseFloatError, ParseIntError},
-    process::ExitCode,
-};
+use std::{error::Error, ffi::OsString, num::ParseIntError, process::ExitCode};
 
 /// The exit code of a wrong command line.
 const USAGE: u8 = 2;
@@ -19,12 +15,25 @@ const USAGE_OF_RAPIDSNARK: u8 = 1;
 /// The greatest numbers that options of any kind may take, the greatest first.
 const GREATEST: [u64; 5] = [u64::MAX, i64::MAX as u64, u32::MAX as u64, u16::MAX as u64, u8::MAX as u64];
 
-/// Parses a command line.
+/// Parses a command line. Options that it does not name are taken from the environment.
 pub(super) fn parse<C: FromArgMatches>(command: Command, arguments: &[OsString]) -> Result<C, clap::Error> {
-    let mut command = with_negative_numbers(command);
+    let mut command = with_set_variables(with_negative_numbers(command));
     let matches = command.try_get_matches_from_mut(arguments);
     let parsed = matches.and_then(|matches| C::from_arg_matches(&matches).map_err(|error| error.format(&mut command)));
-    parsed.map_err(|error| in_words(error, &command, arguments))
+    if parsed.as_ref().is_err_and(|error| !error.use_stderr()) {
+        return parsed;
+    }
+    environment::check().map_err(|wrong| clap::Error::raw(ErrorKind::ValueValidation, wrong + "\n"))?;
+    parsed.map_err(|error| in_words(error, command, arguments))
+}
+
+/// Leaves out of account the variables that are set to nothing.
+fn with_set_variables(command: Command) -> Command {
+    let of_set = |arg: Arg| match arg.get_env() {
+        Some(name) if !environment::is_set(name) => arg.env(None::<&'static str>),
+        _ => arg,
+    };
+    command.mut_args(of_set).mut_subcommands(with_set_variables)
 }
 
 /// Lets every argument have a negative number for its value, so that it is refused as that and not as an unknown
@@ -34,35 +43,71 @@ fn with_negative_numbers(command: Command) -> Command {
     command.mut_args(allow).mut_subcommands(with_negative_numbers)
 }
 
-/// The same error, with the numbers that are wanted in place of a library's words for one that is none.
-fn in_words(error: clap::Error, command: &Command, arguments: &[OsString]) -> clap::Error {
-    let source = error.source().filter(|_| error.kind() == ErrorKind::ValueValidation);
-    let Some(source) = source else { return error };
-    let told = source.to_string();
-    let words = if source.is::<ParseFloatError>() {
-        "a number is wanted, such as 1.5".to_owned()
-    } else if source.is::<ParseIntError>() || told.contains(OUT_OF_RANGE) || told.contains("parse integer") {
-        let range = argument(&error, command, arguments).map(|argument| range(argument.get_value_parser()));
-        range.map_or("a whole number is wanted".to_owned(), |(least, greatest)| {
-            format!("a whole number from {least} to {greatest} is wanted")
-        })
-    } else {
+/// The same error, with the numbers that are wanted in place of a library's words for one that is none, the variable in
+/// place of the option where the value comes from it, and the usage of the whole command, not of what was given of it.
+fn in_words(mut error: clap::Error, mut command: Command, arguments: &[OsString]) -> clap::Error {
+    command.build();
+    let named = named(&mut command, arguments);
+    if error.get(ContextKind::Usage).is_some() {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(named.render_usage()));
+    }
+    if error.kind() != ErrorKind::ValueValidation {
         return error;
-    };
+    }
+    let argument = argument(&error, named);
     let text = error.render().to_string();
-    let Some((start, end)) = text.rsplit_once(&told) else { return error };
-    let message = format!("{start}{words}{end}");
-    clap::Error::raw(error.kind(), message.trim_start_matches("error: "))
+    let mut told = text.clone();
+    let source = error.source().map(ToString::to_string).unwrap_or_default();
+    if source.contains(OUT_OF_RANGE) || source.contains("parse integer") || is_of_integer(&error) {
+        let range = argument.map(|argument| range(argument.get_value_parser()));
+        let words = range.map_or("a whole number is wanted".to_owned(), |(least, greatest)| {
+            format!("a whole number from {least} to {greatest} is wanted")
+        });
+        if let Some((start, end)) = told.rsplit_once(&source) {
+            told = format!("{start}{words}{end}");
+        }
+    }
+    if let Some((option, variable)) = argument.and_then(|argument| Some((argument, argument.get_env()?)))
+        && !is_given(option, arguments)
+    {
+        told = told.replacen(&format!("'{option}'"), &variable.to_string_lossy(), 1);
+    }
+    if told == text { error } else { clap::Error::raw(error.kind(), told.trim_start_matches("error: ")) }
+}
+
+fn is_of_integer(error: &clap::Error) -> bool {
+    error.source().is_some_and(|source| source.is::<ParseIntError>())
+}
+
+/// Whether an option is on a command line, so that no variable stands for it.
+fn is_given(option: &Arg, arguments: &[OsString]) -> bool {
+    let long = option.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+    let is_it = |argument: &OsString| argument.to_string_lossy().split('=').next() == Some(&long);
+    arguments.iter().take_while(|argument| *argument != "--").any(is_it)
+}
+
+/// The command that a line names, of those below this one, which is built.
+fn named<'a>(command: &'a mut Command, arguments: &[OsString]) -> &'a mut Command {
+    let matches = lenient(command.clone()).try_get_matches_from(arguments).ok();
+    let (mut command, mut matches) = (command, matches.as_ref());
+    while let Some((name, inner)) = matches.and_then(|matches| matches.subcommand()) {
+        command = command.find_subcommand_mut(name).expect("it was matched");
+        matches = Some(inner);
+    }
+    command
+}
+
+/// Passes over what is wrong in a line, and over the environment.
+fn lenient(command: Command) -> Command {
+    command.ignore_errors(true).mut_args(|arg| arg.env(None::<&'static str>)).mut_subcommands(lenient)
 }
 
 /// How clap says that a number is in none of an argument's bounds.
 const OUT_OF_RANGE: &str = " is not in ";
 
-/// The argument whose value an error is about.
-fn argument<'a>(error: &clap::Error, command: &'a Command, arguments: &[OsString]) -> Option<&'a Arg> {
+/// The argument of a command whose value an error is about.
+fn argument<'a>(error: &clap::Error, command: &'a Command) -> Option<&'a Arg> {
     let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg) else { return None };
-    let words = arguments.iter().filter_map(|argument| argument.to_str());
-    let command = words.fold(command, |command, word| command.find_subcommand(word).unwrap_or(command));
     command.get_arguments().find(|argument| argument.to_string() == *name)
 }
 
@@ -100,10 +145,10 @@ pub(super) fn report(error: &clap::Error, command: Command, arguments: &[OsStrin
 }
 
 /// The exit code of a wrong command line: the command's own, for one that takes another program's place.
-fn exit_code(command: Command, arguments: &[OsString]) -> u8 {
-    let matches = command.ignore_errors(true).try_get_matches_from(arguments).ok();
-    match matches.as_ref().and_then(|matches| matches.subcommand_name()) {
-        Some("rapidsnark") => USAGE_OF_RAPIDSNARK,
+fn exit_code(mut command: Command, arguments: &[OsString]) -> u8 {
+    command.build();
+    match named(&mut command, arguments).get_name() {
+        "rapidsnark" => USAGE_OF_RAPIDSNARK,
         _ => USAGE,
     }
 }
@@ -117,8 +162,9 @@ fn json(error: &clap::Error, exit_code: u8) -> serde_json::Value {
     let message = message.trim().trim_start_matches("error: ");
     let message: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let usage = usage.rsplit_once("Usage:").map_or(usage, |(_, usage)| usage);
-    let usage = usage.lines().map(str::trim).find(|line| !line.is_empty());
-    let advice = usage.map(|usage| format!("usage: {usage}; --help says more"));
+    let usage = usage.lines().map(str::trim).skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty());
+    let usage: Vec<&str> = usage.collect();
+    let advice = (!usage.is_empty()).then(|| format!("usage: {}; --help says more", usage.join(" or ")));
     serde_json::json!({ "error": message.join(" "), "advice": advice, "exit_code": exit_code })
 }
 
@@ -227,8 +273,12 @@ mod tests {
             (&["setup", "--depth", "99999999999999999999"], "a whole number from 1 to 10 is wanted"),
             (&["setup", "--slots", "0"], "a whole number from 1 to 65535 is wanted"),
             (&["prove", "x", "--at-once", "abc"], "a whole number from 1 to 18446744073709551615 is wanted"),
+            (&["prove", "x", "--threads", "1025"], "'--threads <N>': a whole number from 1 to 1024 is wanted"),
+            (&["bench", "hash", "--threads=0"], "'--threads <N>': a whole number from 1 to 1024 is wanted"),
+            (&["bench", "--regression=-200"], "a number that is not negative is wanted"),
+            (&["bench", "--regression", "nan"], "a number that is not negative is wanted"),
             (&["regtest", "mine", "-1"], "'-1' for '<BLOCKS>': a whole number from 1 to 10000 is wanted"),
-            (&["bench", "--regression", "abc"], "a number is wanted, such as 1.5"),
+            (&["bench", "--regression", "abc"], "a number that is not negative is wanted, such as 1.5"),
             (&["account", "abc"], "64 hexadecimal digits are wanted, and there are 3; or a key of the wallet"),
             (&["setup", "--seed", "00"], "64 hexadecimal digits are wanted, and there are 2"),
             (&["setup", "--magic", "0011223"], "8 hexadecimal digits are wanted, and there are 7"),
@@ -238,6 +288,35 @@ mod tests {
             assert!(text.contains(told), "{line:?}: {text}");
             assert!(text.starts_with("error: invalid value") && text.contains("--help"), "{line:?}: {text}");
         }
+    }
+
+    #[test]
+    fn the_usage_is_that_of_the_whole_command() {
+        let options = |line: &[&str]| {
+            let text = error_of(&[&["taproof"], line].concat()).render().to_string();
+            let (_, usage) = text.split_once("Usage: ").expect("it has a usage");
+            let lines = usage.lines().map(str::trim).take_while(|line| !line.is_empty()).map(str::to_owned);
+            lines.collect::<Vec<String>>()
+        };
+        let verify = [
+            "taproof verify [OPTIONS] <PROOFS>",
+            "taproof verify [OPTIONS] --vkey <FILE> --proof <FILE> --public <FILE>",
+        ];
+        assert_eq!(options(&["verify", "--vkey", "x"]), verify);
+        assert_eq!(options(&["--dir", "prove", "verify"]), verify, "a value is no command");
+        let prove = [
+            "taproof prove [OPTIONS] <BATCH>",
+            "taproof prove [OPTIONS] <--zkey <FILE>|--key <FILE>> --witness <FILE>...",
+        ];
+        assert_eq!(options(&["prove"]), prove);
+        assert_eq!(options(&["prove", "--zkey", "x"]), prove);
+        let export = ["taproof export [OPTIONS] --out <DIR> <BATCH>", "taproof export [OPTIONS] --vkey <KEY>"];
+        assert_eq!(options(&["export", "1.batch", "--vkey", "k"]), export);
+        assert_eq!(options(&["status", "--nod"]), ["taproof status [OPTIONS]"]);
+        let deposit = ["taproof bridge deposit [OPTIONS] --owner <KEY> --amount <SAT>"];
+        assert_eq!(options(&["bridge", "deposit", "--nonsense"]), deposit);
+        let advice = json(&error_of(&["taproof", "prove"]), 2)["advice"].to_string();
+        assert!(advice.contains("<BATCH> or taproof prove [OPTIONS] <--zkey"), "{advice}");
     }
 
     #[test]

@@ -26,6 +26,21 @@ pub(super) fn digits<const LENGTH: usize>(text: &str) -> Parsed<[u8; LENGTH]> {
     Ok(bytes)
 }
 
+/// The most threads: more than any machine has processors are a slip of the pen.
+const THREADS_MAX: u16 = 1024;
+
+/// Parses a number of threads.
+pub(super) fn threads(text: &str) -> Parsed<u16> {
+    let number = text.parse().ok().filter(|number| (1..=THREADS_MAX).contains(number));
+    number.ok_or_else(|| format!("a whole number from 1 to {THREADS_MAX} is wanted"))
+}
+
+/// Parses a share in percent that may be any.
+pub(super) fn percent(text: &str) -> Parsed<f64> {
+    let share = text.parse().ok().filter(|share: &f64| share.is_finite() && !share.is_sign_negative());
+    share.ok_or_else(|| "a number that is not negative is wanted, such as 1.5".to_owned())
+}
+
 /// Parses a cell's index.
 pub(super) fn cell(text: &str) -> Parsed<CellIndex> {
     let index = text.parse().ok().and_then(CellIndex::new);
@@ -125,6 +140,16 @@ mod tests {
         let short = "0".repeat(63);
         for told in [owner(&short).err(), root(&short).err(), bitcoin_key(&short).err(), txid(&short).err()] {
             assert_eq!(told.as_deref(), Some("64 hexadecimal digits are wanted, and there are 63"));
+        }
+    }
+
+    #[test]
+    fn shares_are_finite_and_not_negative() {
+        for (text, share) in [("0", 0.0), ("10", 10.0), ("1.5", 1.5), ("1e3", 1_000.0)] {
+            assert_eq!(percent(text), Ok(share));
+        }
+        for text in ["nan", "NaN", "inf", "-inf", "infinity", "1e400", "-1e400", "-0", "-200", "", "abc", "10 %"] {
+            assert!(percent(text).is_err(), "{text}");
         }
     }
 

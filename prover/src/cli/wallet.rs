@@ -3,6 +3,7 @@
 use super::{
     Global,
     coins::Coins,
+    environment::variable,
     failure::{Exit, Failure, Fallible, Result},
     form::or_misplaced,
     input::InputError,
@@ -15,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::{
     cell::OnceCell,
-    env, fmt,
+    fmt,
     fs::File,
     io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
@@ -173,7 +174,7 @@ impl KeyFile {
             })?;
             return Ok(Zeroizing::new(first.to_owned()));
         }
-        if let Ok(password) = env::var(PASSWORD_VARIABLE) {
+        if let Some(password) = variable(PASSWORD_VARIABLE) {
             return Ok(Zeroizing::new(password));
         }
         if !io::stderr().is_terminal() {
@@ -303,7 +304,7 @@ impl NewFile {
     fn keep(&self, phrase: &Phrase, global: &Global) -> Result {
         let path = self.file.path(global);
         let exists = || {
-            let failure = Failure::from(WalletError::Exists(path.clone()));
+            let failure = Failure::of(Exit::Input, WalletError::Exists(path.clone()));
             failure.advise("name another file with --wallet FILE")
         };
         if path.exists() {
