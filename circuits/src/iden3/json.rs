@@ -1,7 +1,7 @@
 //! Proofs, verifying keys and public inputs as JSON: numbers are decimal strings, points have projective coordinates.
 
-use ark_bn254::{Fq2, Fr, G1Affine, G2Affine};
-use ark_ec::AffineRepr;
+use ark_bn254::{Bn254, Fq2, Fr, G1Affine, G2Affine};
+use ark_ec::{AffineRepr, pairing::Pairing};
 use ark_ff::{AdditiveGroup, BigInt, BigInteger, PrimeField};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -41,6 +41,7 @@ pub enum JsonError {
 
 type G1Json = [String; 3];
 type G2Json = [[String; 2]; 3];
+type F12Json = [[[String; 2]; 3]; 2];
 
 const PROTOCOL: &str = "groth16";
 const CURVE: &str = "bn128";
@@ -114,7 +115,7 @@ pub struct VerifyingKeyPoints {
     pub ic: Vec<G1Affine>,
 }
 
-/// verification_key.json, without the precomputed pairing that snarkjs writes and does not read.
+/// verification_key.json, with the pairing of alpha and beta, which snarkjs writes and nobody needs to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyingKeyJson {
     protocol: String,
@@ -125,6 +126,8 @@ pub struct VerifyingKeyJson {
     vk_beta_2: G2Json,
     vk_gamma_2: G2Json,
     vk_delta_2: G2Json,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    vk_alphabeta_12: Option<F12Json>,
     #[serde(rename = "IC")]
     ic: Vec<G1Json>,
 }
@@ -146,6 +149,7 @@ impl From<&VerifyingKeyPoints> for VerifyingKeyJson {
             vk_beta_2: g2(&key.beta),
             vk_gamma_2: g2(&key.gamma),
             vk_delta_2: g2(&key.delta),
+            vk_alphabeta_12: pairing(&key.alpha, &key.beta),
             ic: key.ic.iter().map(g1).collect(),
         }
     }
@@ -240,9 +244,18 @@ fn g1_or_infinity(json: &G1Json) -> Result<G1Affine, JsonError> {
 }
 
 fn g2(point: &G2Affine) -> G2Json {
-    let pair = |element: Fq2| [decimal(element.c0), decimal(element.c1)];
     let (x, y) = point.xy().unwrap_or((Fq2::ZERO, Fq2::ZERO));
-    [pair(x), pair(y), ["1".into(), "0".into()]]
+    [f2(x), f2(y), ["1".into(), "0".into()]]
+}
+
+fn f2(element: Fq2) -> [String; 2] {
+    [decimal(element.c0), decimal(element.c1)]
+}
+
+/// The pairing of two points, if they are on their curves.
+fn pairing(a: &G1Affine, b: &G2Affine) -> Option<F12Json> {
+    let product = Bn254::final_exponentiation(Bn254::miller_loop(*a, *b))?.0;
+    Some([product.c0, product.c1].map(|half| [half.c0, half.c1, half.c2].map(f2)))
 }
 
 /// Reads a decimal number without sign or leading zeros that is below the order of the field.
@@ -322,7 +335,8 @@ mod tests {
         let key = VerifyingKeyPoints { alpha: g1, beta: g2, gamma: twice, delta: g2, ic: vec![g1, G1Affine::zero()] };
         let json = VerifyingKeyJson::from(&key);
         let mut value = serde_json::to_value(&json).expect("strings alone");
-        // What snarkjs adds is passed over.
+        // The pairing is passed over, whatever it is.
+        assert_eq!(value["vk_alphabeta_12"][1].as_array().map(Vec::len), Some(3));
         value["vk_alphabeta_12"] = serde_json::json!([]);
         let read: VerifyingKeyJson = serde_json::from_value(value).expect("what was written");
         assert_eq!(VerifyingKeyPoints::try_from(&read), Ok(key));

@@ -2,7 +2,7 @@
 
 use super::{
     failure::{Exit, Failure},
-    inspect,
+    inspect::{self, circom},
 };
 use std::{
     fmt,
@@ -54,7 +54,7 @@ impl Form {
         }
         // Whatever tool wrote it, these keys come first; white space is the writer's own.
         let text: Vec<u8> = start.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        if text.starts_with(b"{\"pi_a\"") || text.starts_with(b"{\"A\"") {
+        if text.starts_with(b"{\"pi_a\"") {
             Self::Proof
         } else if text.starts_with(b"{\"protocol\"") {
             Self::VerifyingKey
@@ -168,18 +168,32 @@ impl Nature {
             return Some(Self { what: "empty".to_owned(), place: None });
         }
         let nature = |what: &str, place: Option<String>| Some(Self { what: what.to_owned(), place });
-        match Form::of(&start) {
-            Form::Other => {}
+        let form = Form::of(&start);
+        let of_form = || nature(&form.to_string(), form.place(path));
+        match form {
+            Form::Other | Form::VerifyingKey => {}
             Form::Artefact => {
                 let what = artefact_kind(path).map_or("a file of a rollup", ArtefactKind::described);
                 return nature(what, Form::Artefact.place(path));
             }
-            form => return nature(&form.to_string(), form.place(path)),
+            _ => return of_form(),
         }
         let file = path.display();
         let of_folder = || Some("commands find it in their data directory, which --dir names".to_owned());
-        let found = inspect::format(path)?;
+        let found = match inspect::format(path) {
+            // Damaged, it is one all the same.
+            None if form == Form::VerifyingKey => return of_form(),
+            found => found?,
+        };
         match found.as_str() {
+            "verifying key (json)" => {
+                let form = Form::VerifyingKey;
+                nature(&form.to_string(), form.place(path))
+            }
+            circom::INPUTS => nature(&format!("a file of {}", circom::INPUTS), Some(compute(&file.to_string()))),
+            circom::KEY => {
+                nature(&format!("a {}", circom::KEY), Some("name the .zkey that it was exported from".to_owned()))
+            }
             "regtest chain" => nature("an embedded regtest chain", of_folder()),
             "store" => nature("a store of a data directory (redb)", of_folder()),
             "parameters" => nature("a rollup's params.json", of_folder()),
@@ -206,6 +220,11 @@ impl Nature {
             }
         }
     }
+}
+
+/// How a witness comes of the inputs of a circuit.
+fn compute(inputs: &str) -> String {
+    format!("compute the witness of them first: `snarkjs wtns calculate circuit.wasm {inputs} witness.wtns`")
 }
 
 /// A file that is something else than what is wanted in its place.
@@ -236,6 +255,8 @@ pub(crate) fn misplaced(path: &Path, expected: Form, start: &[u8]) -> Failure {
     let exported = || format!("`taproof export --vkey {}` writes the verifying key of it", path.display());
     let place = match (expected, found) {
         (Form::VerifyingKey, Form::Zkey | Form::Key) => Some(exported()),
+        // The inputs of a circuit are an object whose names are anybody's.
+        (Form::Witness, Form::Other) if start.trim_ascii_start().starts_with(b"{") => Some(compute("input.json")),
         _ => found.place(path),
     };
     Misplaced::failure(path, &expected.to_string(), Nature { what, place })
@@ -277,6 +298,7 @@ mod tests {
             (b"r1cs", Form::Circuit),
             (b"{\n \"pi_a\": [", Form::Proof),
             (b"{\"protocol\":\"groth16\"", Form::VerifyingKey),
+            (b"{\"A\": 3", Form::Other),
             (b"[\n \"35\"\n]", Form::Public),
             (b"[]", Form::Public),
             (b"zke", Form::Other),

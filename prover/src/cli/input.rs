@@ -4,7 +4,7 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
     form::{Form, START_LENGTH, elsewhere, misplaced, or_misplaced, unknown},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use std::{
     fs::File,
@@ -19,9 +19,10 @@ use taproof::{
     foreign_key::ForeignKey,
     key_file::KeyFile,
     proving_key::ProvingKey,
+    shown::shown,
     zkey,
 };
-use taproof_circuits::iden3::json::VerifyingKeyPoints;
+use taproof_circuits::iden3::json::{JsonError, VerifyingKeyPoints};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
@@ -179,6 +180,11 @@ impl Input {
         }
         match (found, &self.contents) {
             (Form::Other, Contents::File(_)) => elsewhere(&self.path, &expected.to_string()).map_or(Ok(()), Err),
+            // Keys of other kinds begin as verifying keys do.
+            (Form::VerifyingKey, Contents::File(_)) => {
+                let failure = elsewhere(&self.path, &expected.to_string());
+                Err(failure.unwrap_or_else(|| misplaced(&self.path, expected, &self.start)))
+            }
             _ => Err(misplaced(&self.path, expected, &self.start)),
         }
     }
@@ -223,7 +229,27 @@ impl Input {
         let parsed = self.decode_up_to(JSON_LENGTH_MAX, |reader| {
             serde_json::from_reader(BufReader::new(reader.take(JSON_LENGTH_MAX))).map_err(InputError::from)
         });
-        parsed.map_err(|failure| or_misplaced(failure, &self.path, &expected.to_string()))
+        parsed.map_err(|failure| {
+            let failure = or_misplaced(failure, &self.path, &expected.to_string());
+            self.other_protocol().unwrap_or(failure)
+        })
+    }
+
+    /// The failure of JSON that says itself that it belongs to another protocol.
+    fn other_protocol(&mut self) -> Option<Failure> {
+        #[derive(Deserialize)]
+        struct Named {
+            protocol: String,
+        }
+        let contents = self.contents(JSON_LENGTH_MAX).ok()?;
+        let Named { protocol } = serde_json::from_reader(BufReader::new(contents.take(JSON_LENGTH_MAX))).ok()?;
+        let advice = match protocol.as_str() {
+            "plonk" | "fflonk" => format!("`snarkjs {protocol} verify` checks its proofs"),
+            "groth16" => return None,
+            _ => "taproof proves and verifies Groth16".to_owned(),
+        };
+        let failure = Failure::of(Exit::Input, JsonError::OtherProtocol(shown(protocol))).context(self.path.display());
+        Some(failure.advise(advice))
     }
 
     /// Reads a .zkey.

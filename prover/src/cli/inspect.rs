@@ -1,6 +1,7 @@
 //! `taproof inspect`.
 
 mod bitcoin_files;
+pub(crate) mod circom;
 mod circuits;
 mod iden3;
 mod json;
@@ -189,6 +190,9 @@ fn text_file(bytes: &[u8], path: &Path) -> Result<Option<Finding>> {
     }
     if text.starts_with("<!doctype html>") && text.contains("<h1>Rollup ") {
         return report(text).map(Some);
+    }
+    if let Some(finding) = circom::text(text)? {
+        return Ok(Some(finding));
     }
     match Phrase::parse(text) {
         Ok(phrase) => words(&phrase, path).map(Some),

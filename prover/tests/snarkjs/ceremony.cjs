@@ -1,5 +1,7 @@
 // Makes first.zkey, to which nobody has contributed, circuit.zkey, to which somebody has, vk.json, the verifying key of the latter,
-// beacon.zkey, of which everybody knows the secret, and plonk.zkey, of another protocol, from circuit.r1cs in the current folder: what `snarkjs powersoftau` and `snarkjs zkey` do, in one process.
+// zkey.json, the former as JSON, beacon.zkey, of which everybody knows the secret, and plonk.zkey, of another protocol,
+// with its verifying key and a proof, from circuit.r1cs and witness.wtns in the current folder: what `snarkjs
+// powersoftau`, `snarkjs zkey` and `snarkjs plonk` do, in one process.
 const fs = require("fs");
 const { curves, plonk, powersOfTau, zKey } = require("snarkjs");
 
@@ -15,7 +17,13 @@ async function main() {
     await zKey.beacon("first.zkey", "beacon.zkey", "test", "0102030405060708090a0b0c0d0e0f10", 10);
     await zKey.beacon("circuit.zkey", "final.zkey", "test", "0102030405060708090a0b0c0d0e0f10", 10);
     await plonk.setup("circuit.r1cs", "final.ptau", "plonk.zkey");
-    fs.writeFileSync("vk.json", JSON.stringify(await zKey.exportVerificationKey("circuit.zkey")));
+    const write = (name, value) => fs.writeFileSync(name, JSON.stringify(value, null, 1));
+    write("vk.json", await zKey.exportVerificationKey("circuit.zkey"));
+    write("zkey.json", await zKey.exportJson("circuit.zkey"));
+    write("plonk_vk.json", await zKey.exportVerificationKey("plonk.zkey"));
+    const { proof, publicSignals } = await plonk.prove("plonk.zkey", "witness.wtns");
+    write("plonk_proof.json", proof);
+    write("plonk_public.json", publicSignals);
 }
 
 main().then(

@@ -2,7 +2,7 @@
 
 use super::{Finding, subject::Subject};
 use crate::cli::failure::{Exit, Failure, Fallible, Result};
-use ark_bn254::Fr;
+use ark_bn254::{Fq, Fr};
 use serde_json::json;
 use taproof::{
     foreign_key::{ForeignKey, ForeignVerifyingKey, Weakness},
@@ -21,6 +21,8 @@ pub(super) enum Format {
     Circuit,
     Witness,
     Key,
+    PowersOfTau,
+    WebAssembly,
 }
 
 impl Format {
@@ -30,6 +32,8 @@ impl Format {
             b"r1cs" => Some(Self::Circuit),
             b"wtns" => Some(Self::Witness),
             b"zkey" => Some(Self::Key),
+            b"ptau" => Some(Self::PowersOfTau),
+            b"\0asm" => Some(Self::WebAssembly),
             _ => None,
         }
     }
@@ -40,6 +44,8 @@ impl Format {
             Self::Circuit => "circuit (r1cs)",
             Self::Witness => "witness (wtns)",
             Self::Key => "proving key (zkey)",
+            Self::PowersOfTau => "powers of tau (ptau)",
+            Self::WebAssembly => "program (wasm)",
         }
     }
 }
@@ -50,6 +56,11 @@ pub(super) fn file(format: Format, subject: &Subject) -> Result<Finding> {
         Format::Circuit => circuit(subject),
         Format::Witness => witness(subject),
         Format::Key => key(subject),
+        Format::PowersOfTau => powers_of_tau(subject),
+        Format::WebAssembly => {
+            let holds = "WebAssembly, as circom's calculators of witnesses are".to_owned();
+            Finding::new(format.name(), &json!({}), vec![("holds", holds)])
+        }
     }
 }
 
@@ -114,6 +125,18 @@ fn key(subject: &Subject) -> Result<Finding> {
     ];
     lines.extend(weakness.map(|weakness| ("warning", weakness.to_string())));
     Finding::new(Format::Key.name(), &report, lines)
+}
+
+/// The header of a .ptau file.
+fn powers_of_tau(subject: &Subject) -> Result<Finding> {
+    let mut container = Container::open(subject.reader()?, "ptau", 1).or_exit_while(Exit::Input, subject.name())?;
+    // The prime with its length, then two numbers of 32 bits: the power, and that of the ceremony it was cut from.
+    let header = container.start(1, 36 + 2 * 4).or_exit_while(Exit::Input, subject.name())?;
+    let rest = expect_prime::<Fq>(&header, 1, "base field").or_exit_while(Exit::Input, subject.name())?;
+    let power = rest.first_chunk().map(|power| u32::from_le_bytes(*power));
+    let power = power.ok_or_else(|| Failure::new(Exit::Input, format!("{}: the header ends early", subject.name())))?;
+    let lines = vec![("constraints", format!("circuits of 2^{power} at most"))];
+    Finding::new(Format::PowersOfTau.name(), &json!({ "power": power }), lines)
 }
 
 /// proof.json.

@@ -1,6 +1,6 @@
 //! Files of JSON: Taproof's own, and those for snarkjs and rapidsnark.
 
-use super::{Finding, bitcoin_files, iden3, rollup};
+use super::{Finding, bitcoin_files, circom, iden3, rollup};
 use crate::cli::{
     element_text,
     failure::{Exit, Fallible, Result},
@@ -21,8 +21,21 @@ use taproof_circuits::{transaction::Transaction, tree::ChangeSet};
 use taproof_verifier::cell::{Cell, Token};
 
 /// The names by which objects of JSON are told apart.
-const NAMES: [&str; 9] =
-    ["transactions", "reveal", "program_id", "pi_a", "vk_alpha_1", "cells", "transfer", "open", "withdraw"];
+const NAMES: [&str; 13] = [
+    "transactions",
+    "reveal",
+    "program_id",
+    "pi_a",
+    "vk_alpha_1",
+    "cells",
+    "transfer",
+    "open",
+    "withdraw",
+    "n8q",
+    "X_2",
+    "eval_a",
+    "evaluations",
+];
 
 /// What a text of JSON is on the outside. No more than that is kept of a text that may be of any form.
 enum Outline {
@@ -88,6 +101,8 @@ pub(super) fn file(text: &str) -> Result<Option<Finding>> {
                 bitcoin_files::anchor(&AnchorArtefact::from_json(text).or_exit(Exit::Input)?)
             } else if has("program_id") {
                 rollup::params(&parsed(text)?)
+            } else if has("n8q") {
+                return circom::json(text, &has);
             } else if has("pi_a") {
                 iden3::proof(&parsed(text)?)
             } else if has("vk_alpha_1") {
@@ -97,7 +112,7 @@ pub(super) fn file(text: &str) -> Result<Option<Finding>> {
             } else if ["transfer", "open", "withdraw"].into_iter().any(has) {
                 transaction(&parsed(text)?)
             } else {
-                return Ok(None);
+                return circom::json(text, &has);
             }
         }
         Outline::Strings => iden3::public_inputs(&parsed(text)?),
@@ -200,7 +215,7 @@ fn state(state: &ChangeSet) -> Result<Finding> {
 
 /// What `taproof bench --save` keeps.
 fn measurements(measurements: &[Measurement]) -> Result<Finding> {
-    let mut subjects: Vec<String> = measurements.iter().map(|measured| format!("{:?}", measured.bench)).collect();
+    let mut subjects: Vec<String> = measurements.iter().map(|measured| measured.bench.to_string()).collect();
     subjects.dedup();
     let mut machines: Vec<&str> = measurements.iter().map(|measured| measured.machine.as_str()).collect();
     machines.sort_unstable();
