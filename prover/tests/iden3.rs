@@ -388,6 +388,11 @@ fn assert_others_are_told(folder: &Path) {
         assert_eq!(output.status.code(), Some(3), "{arguments}: {said}");
         assert!(said.contains(told) && said.contains(help), "{arguments}: {said}");
     }
+    let mut rapidsnark = Command::new(env!("CARGO_BIN_EXE_taproof"));
+    rapidsnark.args(["rapidsnark", "circuit.zkey", "input.json", "p.json", "u.json"]).current_dir(folder);
+    let output = rapidsnark.output().expect("the binary starts");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.code() == Some(1) && said.contains("compute the witness of them first"), "{said}");
     // Inputs through a pipe are told by their first bytes.
     let mut command = Command::new(env!("CARGO_BIN_EXE_taproof"));
     command.args(["prove", "--zkey", "circuit.zkey", "--witness", "-"]).current_dir(folder);

@@ -237,6 +237,12 @@ pub(crate) struct Misplaced {
 }
 
 impl Misplaced {
+    /// Whether it is a file of those that a prover reads and writes, and so may be in its right place nearby.
+    pub(crate) fn is_of_prover(&self) -> bool {
+        let forms = [Form::Zkey, Form::Key, Form::Witness, Form::Proof, Form::Public];
+        forms.into_iter().any(|form| form.to_string() == self.found)
+    }
+
     /// The failure, with where the file belongs.
     fn failure(path: &Path, expected: &str, found: Nature) -> Failure {
         let Nature { what: found, place } = found;

@@ -78,8 +78,8 @@ impl Rapidsnark {
         let outputs = outputs.map(|(path, format)| Output { path, access, format, replaces });
         let mut outputs = open_outputs(dir, &outputs, &[&self.key, &self.witness])?.into_iter();
         let (key, witness) = read(&self.key, &self.witness).map_err(|failure| {
-            let is_misplaced = failure.cause::<Misplaced>().is_some();
-            if is_misplaced { failure.advise(ORDER) } else { failure }
+            let is_swapped = failure.cause().is_some_and(Misplaced::is_of_prover);
+            if is_swapped { failure.advise(ORDER) } else { failure }
         })?;
         let proven = prove_foreign(&key, &witness, &Blinding::fresh(), &Silent).or_exit(Exit::Refuted)?;
         let proof = serde_json::to_string(&ProofJson::from(proven.proof()).without_curve())?;
