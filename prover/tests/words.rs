@@ -276,6 +276,7 @@ fn an_empty_variable_is_none_and_one_that_is_no_text_is_named() {
         let no_text = [(name, OsStr::from_bytes(b"http://\xff"))];
         let (code, said) = told_with(&scene, &no_text, &prove);
         assert!(code == Some(2) && said.contains(&format!(" for {name}: ")), "{name}: {said}");
+        assert_eq!(said.contains("http"), name == "RAYON_NUM_THREADS", "passwords are not shown: {said}");
         let (code, said) = told_with(&scene, &no_text, &[&["--json"], &prove[..]].concat());
         let error: serde_json::Value = serde_json::from_str(&said).unwrap();
         assert!(code == Some(2) && error["error"].as_str().unwrap().contains(name), "{said}");

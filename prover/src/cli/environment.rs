@@ -33,7 +33,8 @@ fn check_all(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<()
     for (name, value) in variables {
         let Some(name) = name.to_str().filter(|_| !value.is_empty()) else { continue };
         if name.starts_with(PREFIX) && value.to_str().is_none() {
-            return Err(format!("invalid value {value:?} for {name}: it is no text in UTF-8"));
+            // It may be a password.
+            return Err(format!("invalid value for {name}: it is no text in UTF-8"));
         }
         if THREADS.contains(&name) {
             threads(&value.to_string_lossy())
