@@ -10,7 +10,11 @@ use esplora::Server;
 use scene::Scene;
 use serde_json::{Value, json};
 use std::fs;
-use taproof::node::{EmbeddedNode, Node};
+use taproof::{
+    anchor::{Funding, pay},
+    node::{EmbeddedNode, Node},
+    wallet::{Phrase, Wallet},
+};
 use taproof_verifier::{deposit::Deposit, exit::ExitRequest};
 
 const FINAL_DEPTH_BLOCKS: u32 = 3;
@@ -240,9 +244,72 @@ fn accounts_and_exit_requests_are_shown_and_sent() {
         );
     }
     let text = String::from_utf8(scene.run(&["status"]).stdout).unwrap();
-    let line = format!("5000 sat from cell 0, asked at height {height}: due from height {} on", height + 10);
+    let line = format!("5000 sat from cell 0, asked at height {height}: every");
     assert!(text.contains(&line), "{text}");
     // Without a ledger the chain is asked, where the account is not yet.
     fs::remove_file(scene.path("rollup/ledger.redb")).unwrap();
     assert!(scene.failure(4, &exit("5000")).contains("owns no cell"));
+}
+
+#[test]
+fn a_request_that_cannot_be_served_is_told_as_that() {
+    let scene = Scene::funded();
+    scene.bring_in(0, &[]);
+    let exit = |amount: &'static str| {
+        let arguments = ["tx", "exit", "--from", "0", "--nonce", "0", "--amount", amount, "--address", TO, "--force"];
+        let shown = scene.report(&arguments);
+        scene.report(&["regtest", "exit", shown["script_pubkey"].as_str().unwrap()]);
+    };
+    exit("5000");
+    exit("6000");
+    // The first is served, and with it the nonce is used.
+    assert_eq!(scene.bring_in(1, &["--operator", "0"])["exits_served"], 1);
+    let text = |arguments: &[&str]| String::from_utf8(scene.run(arguments).stdout).unwrap().replace('\n', " ");
+    for command in [&["follow"][..], &["status"], &["account", "0/0"], &["account", "0/0", "--from-chain"]] {
+        let told = text(command).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains("6000 sat from cell 0") && told.contains("it cannot be served"), "{command:?}: {told}");
+        assert!(!told.contains("from height"), "{command:?}: {told}");
+    }
+    let report = scene.report(&["batch", "--reference-depth", "1"]);
+    assert_eq!((&report["batch"], &report["exits_refuted"]), (&Value::Null, &1.into()));
+    let told = text(&["batch", "--reference-depth", "1"]);
+    assert!(told.contains("1 request cannot be served; the next batch that has anything else refutes it"), "{told}");
+}
+
+#[test]
+fn a_payment_that_was_no_deposit_is_told_until_it_is_taken_back() {
+    let scene = founded();
+    let deposit =
+        ["bridge", "deposit", "--owner", &scene.owner("0"), "--amount", "50000", "--psbt-out", "deposit.psbt"];
+    scene.report(&deposit);
+    let psbt = Psbt::deserialize(&fs::read(scene.path("deposit.psbt")).unwrap()).unwrap();
+    // Its data is left out.
+    let payment = psbt.unsigned_tx.output[0].clone();
+    let phrase = Phrase::read_file(&scene.path("rollup/wallet.words")).unwrap();
+    let key = Wallet::new(&phrase, "", scene.params().network).poster_key(0).unwrap();
+    let mut node = embedded(&scene);
+    let coins = node.chain().spendable_coins(&key.script_pubkey());
+    let coins: Vec<Funding> =
+        coins.into_iter().map(|(outpoint, coin)| Funding { outpoint, output: coin.output }).collect();
+    let paid = pay(vec![payment], "2".parse().unwrap(), &coins, &key).unwrap();
+    node.chain_mut().mine(std::slice::from_ref(&paid), &key.script_pubkey()).unwrap();
+    let opens = node.chain().height() + REFUND_DELAY_BLOCKS;
+    node.save().unwrap();
+    drop(node);
+    let txid = paid.compute_txid().to_string();
+    let why = || {
+        let told = scene.report(&["bridge", "why", &txid]);
+        (told["outputs"][0]["fate"].as_str().unwrap().to_owned(), told["notes"].to_string())
+    };
+    let (fate, notes) = why();
+    assert!(fate.ends_with(&format!("the refund opens at height {opens}")), "{fate}");
+    assert!(notes.contains("taproof bridge refund"), "{notes}");
+    scene.report(&["regtest", "mine", &(REFUND_DELAY_BLOCKS - 1).to_string()]);
+    assert!(why().0.ends_with(&format!("the refund is open since height {opens}")), "{}", why().0);
+    let named = format!("{txid}:0");
+    let taken = scene.report(&["bridge", "refund", "--output", &named, "--to", TO, "--send"]);
+    let (fate, notes) = why();
+    let expected = format!("taken back by the depositor in {}", taken["txid"].as_str().unwrap());
+    assert!(fate.starts_with(&expected), "{fate}");
+    assert!(!notes.contains("taproof bridge refund"), "nothing is left to do: {notes}");
 }

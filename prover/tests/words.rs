@@ -9,7 +9,8 @@ use std::{
     env,
     ffi::OsStr,
     fs,
-    io::{self, Write},
+    io::{self, Read, Write},
+    net::TcpListener,
     os::unix::ffi::OsStrExt,
     process::{Command, Output, Stdio},
     thread,
@@ -206,10 +207,33 @@ fn who_does_not_answer_is_told_with_its_own_address() {
     assert!(advice.contains("Esplora") && !advice.contains("rpcport"), "{advice}");
     let (_, advice) = told(&scene, 1, &[&["status", "--node", "http://127.0.0.1:1"], &user[..]].concat());
     assert!(advice.contains("rpcport"), "{advice}");
+    // Whoever listens there speaks something else, as bitcoind does to other nodes.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let speaker = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 512]);
+        stream.write_all(b"\xfa\xbf\xb5\xda\x80\xff\nversion\n").unwrap();
+    });
+    let (said, advice) = told(&scene, 3, &[&["status", "--node", &url], &user[..]].concat());
+    speaker.join().unwrap();
+    assert_eq!(said, format!("whoever listens at {url} does not speak HTTP"));
+    assert!(advice.contains("8332"), "{advice}");
     for option in ["--node", "--esplora"] {
         let (said, advice) = told(&scene, 3, &["status", option, "foo"]);
         assert!(said.starts_with("foo is no address: write http://host:port") && !advice.is_empty(), "{said}");
     }
+}
+
+#[test]
+fn lost_words_of_a_rollup_are_brought_back_and_not_made_anew() {
+    let scene = Scene::new();
+    let (_, advice) = told(&scene, 3, &["wallet", "keys", "--network", "regtest"]);
+    assert!(advice.contains("taproof wallet new"), "{advice}");
+    let scene = Scene::funded();
+    fs::remove_file(scene.path("rollup/wallet.words")).unwrap();
+    let (_, advice) = told(&scene, 3, &["wallet", "keys"]);
+    assert!(advice.starts_with("bring back your copy of the words with `taproof wallet import`"), "{advice}");
 }
 
 #[test]

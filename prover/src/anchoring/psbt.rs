@@ -37,6 +37,12 @@ pub enum PsbtError {
     /// The witness has another form than the poster's.
     #[error("the witness of input {0} has another form")]
     Witness(usize),
+    /// A reveal or a sweep is signed by the key path of the output that it spends, where only the leaf counts.
+    #[error(
+        "input {0} is signed for the key path of its output, and only a signature for its leaf counts: its wallet takes the internal \
+        key for its own"
+    )]
+    KeyPath(usize),
     /// A signature is wrong.
     #[error(transparent)]
     Script(#[from] TransactionError),
@@ -264,6 +270,11 @@ fn leaf_signature(
     let signature = match input.tap_script_sigs.get(&(envelope.poster(), envelope.leaf_hash())) {
         Some(signature) => *signature,
         None => {
+            if input.tap_key_sig.is_some()
+                || input.final_script_witness.as_ref().is_some_and(|witness| witness.len() == 1)
+            {
+                return Err(PsbtError::KeyPath(0));
+            }
             let witness = input.final_script_witness.as_ref().ok_or(PsbtError::Unsigned(0))?;
             let signature = witness.nth(0).filter(|_| witness.len() == 3).ok_or(PsbtError::Witness(0))?;
             Signature::from_slice(signature).map_err(|_| PsbtError::Witness(0))?

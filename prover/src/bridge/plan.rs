@@ -82,6 +82,8 @@ pub struct Plan {
     pub deposits: usize,
     /// How many more could be moved, for which it had no room.
     pub deposits_left: usize,
+    /// How many more are left alone because their depositors can take them back.
+    pub deposits_exposed: usize,
     /// The fee.
     pub fee_sat: u64,
     /// What the coins of who builds it add to the bridge's change.
@@ -135,8 +137,18 @@ pub enum PlanError {
 pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
     let scan = request.scan;
     let head = scan.head()?;
-    let Choice { coins, payouts, count, available_sat, paid_sat, unused_sat, deposits, deposits_left, .. } =
-        choose(request, head.outpoint)?;
+    let Choice {
+        coins,
+        payouts,
+        count,
+        available_sat,
+        paid_sat,
+        unused_sat,
+        deposits,
+        deposits_left,
+        deposits_exposed,
+        ..
+    } = choose(request, head.outpoint)?;
     // A link for indices without an output alone is worth its fee only where they fill a whole binding.
     if payouts.is_empty() && deposits == 0 && count < u32::MAX {
         let next = scan.unpaid().next().map(|payout| payout.amount_sat);
@@ -167,7 +179,18 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
         leaves.push(Some(output.federation().clone()));
     }
     let (fee_sat, weight_wu) = pay_fee(request, &mut psbt, leaves, top_up_sat)?;
-    Ok(Plan { psbt, binding, payouts, paid_sat, deposits, deposits_left, fee_sat, top_up_sat, weight_wu })
+    Ok(Plan {
+        psbt,
+        binding,
+        payouts,
+        paid_sat,
+        deposits,
+        deposits_left,
+        deposits_exposed,
+        fee_sat,
+        top_up_sat,
+        weight_wu,
+    })
 }
 
 fn input(previous_output: bitcoin::OutPoint) -> TxIn {

@@ -442,6 +442,11 @@ impl BridgeScan {
         matches!(coin.origin, Origin::Deposit { .. }).then_some(height)
     }
 
+    /// Whether the next block may hold a transaction by which the depositor takes back a deposit that is the bridge's.
+    pub fn is_exposed(&self, coin: &BridgeCoin) -> bool {
+        self.is_held(coin) && self.refund_height(coin).is_some_and(|height| height <= self.scanned.height + 1)
+    }
+
     /// Where the next link goes on.
     ///
     /// # Errors

@@ -260,6 +260,8 @@ impl Account {
         let (follower, state) = rebuilt(session, &self.node, global)?;
         let deposits = follower.pending_deposits().filter(|scanned| scanned.deposit.owner == owner);
         let deposits = deposits.map(|scanned| Waiting::new(scanned, &follower));
+        let mut exits = ExitRow::waiting(follower.pending_exits(), follower.params(), Some(&owner));
+        ExitRow::judge(&mut exits, &state);
         Ok(AccountReport {
             owner,
             source: "chain",
@@ -267,7 +269,7 @@ impl Account {
             root: super::element_text(&state.root()),
             cells: holdings(&state, &owner),
             deposits: deposits.collect(),
-            exits: ExitRow::waiting(follower.pending_exits(), follower.params(), Some(&owner)),
+            exits,
             transactions: 0,
         })
     }
@@ -301,6 +303,11 @@ impl AccountReport {
                 (deposits.collect::<Vec<_>>(), ledger.exits().map_err(ledger_failure)?)
             }
         };
+        let mut exits = ExitRow::waiting(exits.iter(), &session.params, Some(&owner));
+        // A ledger with batches that the chain does not have may have settled some of them.
+        if follower.is_none_or(|follower| follower.tip().batches == ledger.next_batch()) {
+            ExitRow::judge(&mut exits, ledger.state());
+        }
         let cells = holdings(ledger.state(), &owner);
         let is_from = |from: CellIndex| cells.iter().any(|holding| holding.cell == from);
         let transactions = ledger.transactions().map_err(ledger_failure)?;
@@ -310,7 +317,7 @@ impl AccountReport {
             batches: ledger.next_batch(),
             root: super::element_text(&ledger.state().root()),
             deposits: deposits.into_iter().filter(|(of, _)| *of == owner).map(|(_, deposit)| deposit).collect(),
-            exits: ExitRow::waiting(exits.iter(), &session.params, Some(&owner)),
+            exits,
             transactions: transactions.iter().filter(|transaction| is_from(transaction.payment().from)).count(),
             cells,
         })

@@ -221,7 +221,8 @@ impl Follow {
         }
         let undone = store.undone().map_err(store_failure)?;
         let caveats: &[&str] = if self.light.is_light() { &CAVEATS } else { &[] };
-        let tip = TipReport::new(&stored)?;
+        let mut tip = TipReport::new(&stored)?;
+        session.judge_exits(&mut tip.exits, stored.follower().tip());
         let complete = !self.light.is_light();
         let report = FollowReport { complete, caveats, excerpts, checkpoint, events, ignored_more, undone, tip };
         console.report(&report, |report| {

@@ -42,9 +42,12 @@ fn of_node<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a NodeError> {
 /// The exit code of a node's failure: what was named is not what it must be, or something else failed.
 pub(super) fn exit(error: &NodeError) -> Exit {
     match error {
-        NodeError::Url(_) | NodeError::Cookie { .. } | NodeError::Unauthorized { .. } | NodeError::Network { .. } => {
-            Exit::Input
-        }
+        NodeError::Url(_)
+        | NodeError::Cookie { .. }
+        | NodeError::Unauthorized { .. }
+        | NodeError::Network { .. }
+        | NodeError::NotEsplora { .. }
+        | NodeError::NotHttp { .. } => Exit::Input,
         _ => Exit::Failed,
     }
 }
@@ -69,6 +72,13 @@ pub(super) fn advice(error: &NodeError) -> Option<String> {
             "ask a node that has the blocks from there on (prune=0, then -reindex), or an Esplora server with --esplora URL"
         }
         NodeError::Network { .. } => "name a node of the rollup's network",
+        NodeError::NotEsplora { .. } => {
+            "see that the address is that of the interface, which on many servers ends in /api, and begins with https:// where the \
+             server wants it; a bitcoind is named with --node"
+        }
+        NodeError::NotHttp { .. } => {
+            "name the port of the node's RPC (8332, 18443 on regtest), not the one on which nodes talk to each other (8333, 18444)"
+        }
         NodeError::Unreachable { .. } | NodeError::Timeout { .. } => "see that it runs and that this is its address",
         NodeError::Http { status: 429 | 503, .. } => "wait, and run again: what was read of the chain is kept",
         NodeError::Rejected { rejection, .. } => {

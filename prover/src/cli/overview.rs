@@ -126,7 +126,9 @@ pub(super) fn collect_from(session: &Session, source: &Source, global: &Global) 
         None
     });
     spinner.finish_and_clear();
-    let overview = Overview::new(&stored, &jobs, watched.as_ref().map(BridgeWatch::scan)).or_exit(Exit::Failed)?;
+    let overview = Overview::new(&stored, &jobs, watched.as_ref().map(BridgeWatch::scan));
+    let mut overview = overview.or_exit(Exit::Failed)?;
+    session.judge_exits(&mut overview.exits, stored.follower().tip());
     let unanchored = unanchored(&session.dir, &overview);
     Ok(overview.with_unanchored(unanchored))
 }

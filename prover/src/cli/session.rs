@@ -21,11 +21,12 @@ use taproof::{
     ledger::{Ledger, LedgerError},
     node::{ChainSource, EmbeddedNode, EsploraNode, HEIGHT_MAX, Node, RpcNode, SyncState},
     output_file::{Access, OutputFile, is_denied},
+    overview::ExitRow,
 };
 use taproof_circuits::state::Slots;
 use taproof_verifier::{
     cell::Depth,
-    follow::{Event, Follower, Params},
+    follow::{Event, Follower, Params, Tip},
     headers::HeaderError,
     program::Program,
     record::Kind,
@@ -223,6 +224,20 @@ impl Session {
     /// Opens the ledger.
     pub(crate) fn ledger(&self) -> Result<Ledger> {
         Ledger::open(&self.dir.ledger(), self.params.chain_id).map_err(ledger_failure)
+    }
+
+    /// Says of exit requests which of them can be served, where the ledger is at hand and stands where the chain does.
+    pub(crate) fn judge_exits(&self, exits: &mut [ExitRow], tip: &Tip) {
+        if exits.is_empty() || !self.dir.ledger().exists() {
+            return;
+        }
+        // One that is in use, or behind, or ahead, has no say.
+        if let Ok(ledger) = self.ledger()
+            && ledger.next_batch() == tip.batches
+            && ledger.state().root() == tip.root
+        {
+            ExitRow::judge(exits, ledger.state());
+        }
     }
 
     /// The slots of the program's circuits at a depth.

@@ -151,6 +151,20 @@ pub enum NodeError {
         /// The node's, in its own words.
         found: String,
     },
+    /// The server does not answer as an Esplora server does.
+    #[error("the server at {url} does not answer as an Esplora server: {}", shown(reason))]
+    NotEsplora {
+        /// Its address.
+        url: String,
+        /// What it answers.
+        reason: String,
+    },
+    /// Whoever listens there speaks no HTTP.
+    #[error("whoever listens at {url} does not speak HTTP")]
+    NotHttp {
+        /// The address.
+        url: String,
+    },
     /// The source has no block of this hash.
     #[error("there is no block {0}")]
     Block(BlockHash),
@@ -210,6 +224,7 @@ impl NodeError {
             HttpError::Io(_) | HttpError::Ended => Self::Unreachable { url, reason: error.to_string() },
             HttpError::Timeout(timeout) => Self::Timeout { url, seconds: timeout.as_secs() },
             HttpError::Tls(reason) => Self::Tls { url, reason },
+            HttpError::NoHttp => Self::NotHttp { url },
             HttpError::Malformed(_) | HttpError::TooLong(_) => Self::Answer { method, reason: error.to_string() },
         }
     }

@@ -102,13 +102,26 @@ impl EsploraNode {
         let shown = url.rsplit('@').next().unwrap_or_default();
         let client = HttpClient::new(url).map_err(|error| NodeError::from_http(error, shown, "connect"))?;
         let node = Self { client, url: url.to_owned(), network, timeout, patience };
-        let genesis = node.block_hash(0)?;
+        let genesis = node.block_hash(0).map_err(|error| node.not_esplora(error))?;
+        if genesis.is_none() {
+            return Err(node.not_esplora(NodeError::Http { url: String::new(), status: 404, retry_after: None }));
+        }
         if genesis.map(BlockHash::to_byte_array) != Some(network.chain_hash().to_bytes()) {
             let found =
                 genesis.map_or("a chain without blocks".to_owned(), |hash| format!("the chain of block {hash}"));
             return Err(NodeError::Network { expected: network, found });
         }
         Ok(node)
+    }
+
+    /// What an answer to the first question means, where it is none that an Esplora server gives.
+    fn not_esplora(&self, error: NodeError) -> NodeError {
+        let reason = match error {
+            NodeError::Http { status: status @ (300..=428 | 430..=499), .. } => format!("HTTP status {status}"),
+            NodeError::Answer { .. } => "what it gives for the hash of block 0 is no hash".to_owned(),
+            error => return error,
+        };
+        NodeError::NotEsplora { url: self.url.clone(), reason }
     }
 
     /// The confirmed transactions that pay to a script or spend from it, in the order of their blocks. The server may leave

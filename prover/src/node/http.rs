@@ -83,6 +83,9 @@ pub(super) enum HttpError {
     /// The server does not prove to be who it is asked to be.
     #[error("no secure connection: {0}")]
     Tls(String),
+    /// What comes is no answer of HTTP at all.
+    #[error("no HTTP is spoken there")]
+    NoHttp,
     /// The answer is not HTTP as it is understood here.
     #[error("{0}")]
     Malformed(&'static str),

@@ -187,7 +187,7 @@ fn write_tiles(overview: &Overview, page: &mut String) -> fmt::Result {
 /// When the first exit request that waits is due.
 fn exits_due(overview: &Overview) -> String {
     let first = overview.exits.iter().map(|exit| exit.due_height).min();
-    first.map_or_else(|| "none is due".to_owned(), |height| format!("the first is due from height {height} on"))
+    first.map_or_else(|| "none is due".to_owned(), |height| format!("due from height {height} on"))
 }
 
 /// A bar a batch: the bytes of its reveal.

@@ -3,8 +3,14 @@
 use crate::chain_store::{ChainStoreError, FinalEvent, StoredFollower};
 use bitcoin::OutPoint;
 use serde::Serialize;
-use std::fmt;
-use taproof_verifier::{baby_jubjub::PublicKey, exit::ScannedExit, follow::Params};
+use std::{collections::BTreeSet, fmt};
+use taproof_circuits::state::State;
+use taproof_verifier::{
+    baby_jubjub::PublicKey,
+    cell::Cell,
+    exit::{ExitRequest, ScannedExit},
+    follow::Params,
+};
 
 /// What became of the deposits so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -71,6 +77,10 @@ pub struct ExitRow {
     pub fee_sat: u64,
     /// The script that is to be paid, in hexadecimal.
     pub script_pubkey: String,
+    /// Whether the next batch can serve it, where the state is known. If not, the next batch refutes it.
+    pub is_servable: Option<bool>,
+    #[serde(skip)]
+    request: ExitRequest,
 }
 
 impl ExitRow {
@@ -93,15 +103,39 @@ impl ExitRow {
                 amount_sat: record.amount,
                 fee_sat: record.fee,
                 script_pubkey: record.destination.script_pubkey().to_hex_string(),
+                is_servable: None,
+                request: exit.request,
             }
         };
         exits.filter(is_owners).map(row).collect()
+    }
+
+    /// Says of requests, in the order of the chain, which of them the accounts of a state can serve. What comes after one that is
+    /// served depends on that.
+    pub fn judge(rows: &mut [Self], state: &State) {
+        let mut served = BTreeSet::new();
+        for row in rows {
+            let from = row.request.from();
+            let is_in_tree = state.depth().contains(from);
+            let cell = state.account(from).filter(|_| is_in_tree).map_or(Cell::Empty, Cell::Account);
+            row.is_servable = (!served.contains(&from)).then(|| row.request.is_servable_by(&cell));
+            if row.is_servable == Some(true) {
+                served.insert(from);
+            }
+        }
     }
 }
 
 impl fmt::Display for ExitRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { due_height, from, amount_sat, height, .. } = self;
-        write!(f, "{amount_sat} sat from cell {from}, asked at height {height}: due from height {due_height} on")
+        let Self { due_height, from, amount_sat, height, is_servable, .. } = self;
+        write!(f, "{amount_sat} sat from cell {from}, asked at height {height}: ")?;
+        match is_servable {
+            Some(false) => f.write_str(
+                "it cannot be served, because the account is at another nonce, has another owner or holds less; the next batch that has \
+                 anything else refutes it",
+            ),
+            _ => write!(f, "every anchor from height {due_height} on must serve or refute it"),
+        }
     }
 }

@@ -5,9 +5,16 @@ use crate::{
     follow::FollowError,
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
 };
+use bitcoin::hashes::Hash;
 use std::{
     path::{Path, PathBuf},
     process::Command,
+};
+use taproof_circuits::transaction::{Signed, Withdraw};
+use taproof_verifier::{
+    cell::{CellIndex, Token},
+    exit::ScannedExit,
+    record::Destination,
 };
 
 /// Follows a toy rollup to its tip, with the store in a folder.
@@ -132,5 +139,47 @@ fn a_browser_shows_the_page_and_loads_nothing_else() {
         };
         assert!(wide <= f64::from(width), "{wide} of {width} pixels");
         assert!(hashes as usize >= 2 * overview.anchors.len() && lines < 2.0, "{hashes} hashes, {lines} lines");
+    }
+}
+
+#[test]
+fn exit_requests_that_no_account_can_serve_are_told_as_that() {
+    let (toy, _) = ToyRollup::with_two_batches();
+    let demand = |owner: u32, from: CellIndex, nonce: u32, amount: u64| {
+        let (chain_id, token, destination) = (toy.params.chain_id, Token::BITCOIN, Destination::P2wpkh([6; 20]));
+        let body = Withdraw { chain_id, token, from, nonce, amount, fee: 0, destination };
+        let key = toy.owner(owner);
+        Signed::sign(body, &key).demand(*key.public()).expect("bitcoin")
+    };
+    let cell = toy.cell(1);
+    let account = toy.state.account(cell).expect("it has one");
+    let (nonce, balance) = (account.nonce, account.balance);
+    assert!(nonce > 0, "it has paid before");
+    let outside = CellIndex::new(1 << 20).expect("small");
+    let requests = [
+        demand(1, cell, nonce - 1, 1_000),
+        demand(1, cell, nonce, balance + 1),
+        demand(1, cell, nonce, 1_000),
+        demand(1, cell, nonce + 1, 1_000),
+        demand(2, cell, nonce, 1_000),
+        demand(2, outside, 0, 1_000),
+        demand(2, toy.cell(3), 0, 1_000),
+    ];
+    let exits: Vec<ScannedExit> = (0..)
+        .zip(requests)
+        .map(|(index, request)| ScannedExit { index, height: 150, txid: Txid::all_zeros(), vout: 0, request })
+        .collect();
+    let mut rows = ExitRow::waiting(exits.iter(), &toy.params, None);
+    assert!(rows.iter().all(|row| row.is_servable.is_none() && row.to_string().contains("from height")));
+    ExitRow::judge(&mut rows, &toy.state);
+    let judged: Vec<Option<bool>> = rows.iter().map(|row| row.is_servable).collect();
+    assert_eq!(judged, [Some(false), Some(false), Some(true), None, None, Some(false), Some(false)]);
+    for row in rows {
+        let (told, is_refuted) = (row.to_string(), row.is_servable == Some(false));
+        assert_eq!(
+            (told.contains("cannot be served"), told.contains("from height")),
+            (is_refuted, !is_refuted),
+            "{told}"
+        );
     }
 }

@@ -263,6 +263,16 @@ fn what_comes_back_is_checked_as_if_a_stranger_gave_it() {
     altered.inputs[0].tap_key_sig = None;
     altered.inputs[0].final_script_witness = Some(Witness::from_slice(&[[1u8; 64], [2; 64]]));
     assert_eq!(refused(&altered), PsbtError::Witness(0));
+    // A wallet that takes the internal key of a reveal for its own signs the key path, finished or not.
+    let mut altered = signed[1].clone();
+    let signature = altered.inputs[0].tap_script_sigs.values().next().copied().expect("signed");
+    altered.inputs[0].tap_script_sigs.clear();
+    let mut finished = altered.clone();
+    altered.inputs[0].tap_key_sig = Some(signature);
+    finished.inputs[0].final_script_witness = Some(Witness::p2tr_key_spend(&signature));
+    for of_key_path in [altered, finished] {
+        assert_eq!(refused(&of_key_path), PsbtError::KeyPath(0));
+    }
     // A signer that finishes what it signs is as good.
     let mut finished = signed[0].clone();
     for input in &mut finished.inputs {

@@ -27,6 +27,8 @@ pub(super) struct Choice<'a> {
     pub(super) deposits: usize,
     /// How many deposits are left that could be moved, too.
     pub(super) deposits_left: usize,
+    /// How many more are left alone because their depositors can take them back.
+    pub(super) deposits_exposed: usize,
     /// The outputs of the payouts.
     pub(super) payouts: Vec<TxOut>,
     /// How many indices are settled: there is no output for those of dust, however many they are.
@@ -42,10 +44,11 @@ pub(super) struct Choice<'a> {
 /// Chooses what a link does. The rules are at the head of [`super`].
 pub(super) fn choose<'a>(request: &PlanRequest<'a>, head: OutPoint) -> Result<Choice<'a>, PlanError> {
     let scan = request.scan;
-    let next_height = scan.scanned().height + 1;
-    let is_exposed = |coin: &BridgeCoin| scan.refund_height(coin).is_some_and(|height| height <= next_height);
     let mut by_value: Vec<&BridgeCoin> = scan.coins();
-    by_value.retain(|coin| coin.outpoint != head && scan.is_spendable(coin) && (request.exposed || !is_exposed(coin)));
+    by_value.retain(|coin| coin.outpoint != head && scan.is_spendable(coin));
+    let all = by_value.len();
+    by_value.retain(|coin| request.exposed || !scan.is_exposed(coin));
+    let deposits_exposed = all - by_value.len();
     let mut by_refund: Vec<&BridgeCoin> = by_value.iter().copied().filter(|coin| is_deposit(coin)).collect();
     by_refund.sort_by_key(|coin| (scan.refund_height(coin), coin.outpoint));
     by_value.sort_by_key(|coin| (Reverse(coin.output.value), coin.outpoint));
@@ -55,6 +58,7 @@ pub(super) fn choose<'a>(request: &PlanRequest<'a>, head: OutPoint) -> Result<Ch
     choice.move_deposits(&by_refund, request.deposits_max, kept_wu);
     choice.pay(request, &by_value);
     choice.move_deposits(&by_refund, request.deposits_max, 0);
+    choice.deposits_exposed = deposits_exposed;
     choice.deposits_left = by_refund.iter().filter(|coin| !choice.taken.contains(&coin.outpoint)).count();
     Ok(choice)
 }
@@ -88,6 +92,7 @@ impl<'a> Choice<'a> {
             unused_sat: 0,
             deposits: 0,
             deposits_left: 0,
+            deposits_exposed: 0,
             payouts: Vec::new(),
             count: 0,
             paid_sat: 0,

@@ -151,12 +151,15 @@ fn deposits_are_moved_before_their_refund_opens_and_left_out_when_it_is_open() {
     // From the next block on the depositors compete. The start of the chain is taken all the same: there is no other.
     world.mine_empty(1);
     let view = world.view();
-    assert_eq!(world.plan(&view).unwrap().deposits, 1);
+    let careful = world.plan(&view).unwrap();
+    assert_eq!((careful.deposits, careful.deposits_exposed), (1, 1));
+    assert!(view.scan.coins().into_iter().all(|coin| view.scan.is_exposed(coin)));
     let coin = world.coin();
     let funding = [coin];
     let mut request = world.request(&view, &funding);
     request.exposed = true;
-    assert_eq!(plan(&request).unwrap().deposits, 2);
+    let bold = plan(&request).unwrap();
+    assert_eq!((bold.deposits, bold.deposits_exposed), (2, 0));
 }
 
 /// Coins of the federation spent by a transaction of any form, with two signatures.

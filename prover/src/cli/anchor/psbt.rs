@@ -18,7 +18,7 @@ use taproof::{
     anchor::FeeRate,
     anchoring::{
         Generation,
-        psbt::{self, Accepted},
+        psbt::{self, Accepted, PsbtError},
     },
     output_file::Access,
     shown::shown,
@@ -74,7 +74,11 @@ impl PsbtCommand {
             let mut accepted = Vec::new();
             for path in &self.signed {
                 let what = psbt::accept(&mut job, &read_psbt(path)?);
-                accepted.push(what.or_exit_while(Exit::Refuted, path.display().to_string())?);
+                let is_key_path = matches!(what, Err(PsbtError::KeyPath(_)));
+                accepted.push(
+                    what.or_exit_while(Exit::Refuted, path.display().to_string())
+                        .map_err(|failure| if is_key_path { failure.advise(KEY_PATH_ADVICE) } else { failure })?,
+                );
             }
             store.put_signed(&job).map_err(store_failure)?;
             let accepted: Vec<String> = accepted.iter().map(describe).collect();
@@ -124,6 +128,10 @@ impl PsbtCommand {
         })
     }
 }
+
+/// What to do where a wallet knows the internal key for its own, as embit, BDK and Core's wallet do.
+const KEY_PATH_ADVICE: &str = "sign with a signer of taproot leaves (docs/anchoring.md names some), or run `taproof anchor run` with \
+                               --hot-key: the wallet with the coins signs the commit alone then";
 
 /// Writes files into a folder, and gives their names.
 fn write_all(dir: &DataDir, folder: &Path, files: Vec<(PathBuf, Vec<u8>)>) -> Result<Vec<PathBuf>> {

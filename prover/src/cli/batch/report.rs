@@ -140,6 +140,19 @@ impl fmt::Display for Report {
         }
         self.write_waits(f)?;
         let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {
+            match self.exits_refuted {
+                0 => {}
+                1 => writeln!(
+                    f,
+                    "exits      1 request cannot be served; the next batch that has anything else refutes it"
+                )?,
+                count => {
+                    writeln!(
+                        f,
+                        "exits      {count} requests cannot be served; the next batch that has anything else refutes them"
+                    )?;
+                }
+            }
             let yet = if self.waits.is_empty() { "" } else { " yet" };
             return write!(f, "nothing to apply{yet}, so there is no batch");
         };

@@ -20,7 +20,7 @@ use taproof::{
     bridge::{
         link::{MAX_LINK_WEIGHT_WU, MAX_PAYOUTS},
         plan::{PlanError, PlanRequest, plan, sign_fee_inputs},
-        scan::{BridgeScan, HeadError},
+        scan::{BridgeCoin, BridgeScan, HeadError},
         signer_key::{SignerKey, SignerKeyError},
     },
     coins::Purpose,
@@ -81,6 +81,8 @@ struct Report {
     paid_sat: u64,
     deposits: usize,
     deposits_left: usize,
+    /// Deposits that are left alone because their depositors can take them back.
+    deposits_exposed: usize,
     fee_sat: u64,
     top_up_sat: u64,
     weight_wu: u64,
@@ -143,6 +145,7 @@ impl Payout {
             paid_sat: planned.paid_sat,
             deposits: planned.deposits,
             deposits_left: planned.deposits_left,
+            deposits_exposed: planned.deposits_exposed,
             fee_sat: planned.fee_sat,
             top_up_sat: planned.top_up_sat,
             weight_wu: planned.weight_wu,
@@ -150,8 +153,9 @@ impl Payout {
             unpaid_after: watch.scan().unpaid().len() - planned.payouts,
         };
         console.report(&report, |report| {
+            let open = open_deposits(report.deposits_exposed, None).map(|open| format!("\n{open}")).unwrap_or_default();
             format!(
-                "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; {}each signer: taproof bridge sign {}",
+                "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; {}each signer: taproof bridge sign {}{open}",
                 shown(report.psbt.display()),
                 report.payouts,
                 report.paid_sat,
@@ -173,9 +177,29 @@ impl Payout {
 
 /// Nothing is to be paid and nothing to be moved, which is no failure: a coordinator asks each day.
 fn nothing_due(scan: &BridgeScan, console: Console) -> Result {
-    let report =
-        serde_json::json!({ "psbt": null, "first": scan.next_index(), "settled": 0, "payouts": 0, "deposits": 0 });
-    console.report(&report, |_| "nothing is due: no transaction is built, and nothing is written".to_owned())
+    let exposed: Vec<&BridgeCoin> = scan.coins().into_iter().filter(|coin| scan.is_exposed(coin)).collect();
+    let exposed_sat = exposed.iter().map(|coin| coin.output.value.to_sat()).fold(0, u64::saturating_add);
+    let report = serde_json::json!({ "psbt": null, "first": scan.next_index(), "settled": 0, "payouts": 0, "deposits": 0,
+        "deposits_exposed": exposed.len(), "exposed_sat": exposed_sat });
+    console.report(&report, |_| {
+        let open = open_deposits(exposed.len(), Some(exposed_sat)).map(|open| format!("\n{open}")).unwrap_or_default();
+        format!("nothing is due: no transaction is built, and nothing is written{open}")
+    })
+}
+
+/// Says that deposits are left alone because their depositors can take them back, if there are any.
+fn open_deposits(count: usize, amount_sat: Option<u64>) -> Option<String> {
+    let what = match count {
+        0 => return None,
+        1 => "1 credited deposit".to_owned(),
+        count => format!("{count} credited deposits"),
+    };
+    let amount = amount_sat.map(|amount_sat| format!(", {amount_sat} sat,")).unwrap_or_default();
+    let verb = if count == 1 { "is" } else { "are" };
+    Some(format!(
+        "{what}{amount} {verb} open to the depositor, who can take back what was credited, and {verb} left alone: --exposed moves \
+         what is still there; where a depositor is faster, that transaction is void"
+    ))
 }
 
 fn explain(error: PlanError, poster: &PosterKey, coins: &[Funding]) -> Failure {
@@ -194,6 +218,15 @@ fn explain(error: PlanError, poster: &PosterKey, coins: &[Funding]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deposits_that_are_open_to_their_depositors_are_told() {
+        assert_eq!(open_deposits(0, Some(0)), None);
+        let told = open_deposits(1, Some(25_000)).expect("one is open");
+        assert!(told.starts_with("1 credited deposit, 25000 sat, is open") && told.contains("--exposed"), "{told}");
+        let told = open_deposits(2, None).expect("two are open");
+        assert!(told.starts_with("2 credited deposits are open"), "{told}");
+    }
 
     #[test]
     fn origins_are_read_in_every_spelling() {

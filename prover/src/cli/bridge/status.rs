@@ -24,6 +24,8 @@ struct Urgent {
     output: String,
     amount_sat: u64,
     refund_height: u32,
+    /// Whether the depositor can take it back in the next block.
+    is_open: bool,
 }
 
 #[derive(Serialize)]
@@ -59,7 +61,7 @@ impl Report {
             let refund_height = scan.refund_height(coin)?;
             let urgent = refund_height <= height.saturating_add(warn_within);
             let (output, amount_sat) = (coin.outpoint.to_string(), coin.output.value.to_sat());
-            urgent.then_some(Urgent { output, amount_sat, refund_height })
+            urgent.then_some(Urgent { output, amount_sat, refund_height, is_open: scan.is_exposed(coin) })
         });
         let fated = |is_it: fn(&Fate) -> bool| {
             let coins = scan.coins().into_iter().filter(|coin| fate_of(scan, coin).is_some_and(|fate| is_it(&fate)));
@@ -109,10 +111,14 @@ impl fmt::Display for Report {
             (None, Some(fault)) => write!(f, ", and no transaction can pay it now: {fault}")?,
             (None, None) => {}
         }
-        for Urgent { output, amount_sat, refund_height } in &self.urgent {
+        for Urgent { output, amount_sat, refund_height, is_open } in &self.urgent {
+            let (when, advice) = match is_open {
+                true => ("since", ": `taproof bridge payout --exposed` moves it, if the depositor is not faster"),
+                false => ("from", " on"),
+            };
             write!(
                 f,
-                "\nurgent    {output}: its depositor can take {amount_sat} sat back from height {refund_height} on"
+                "\nurgent    {output}: its depositor can take {amount_sat} sat back {when} height {refund_height}{advice}"
             )?;
         }
         self.faults.iter().try_for_each(|fault| write!(f, "\nfault     {fault}"))

@@ -9,7 +9,7 @@ use std::{fmt, path::Path};
 use taproof::{
     bridge::{
         watch::BridgeWatch,
-        why::{Fate, Meaning, fate_of, look, trace},
+        why::{Fate, Meaning, NoDeposit, fate_of, look, trace},
     },
     chain_store::FinalEvent,
     node::Found,
@@ -45,8 +45,11 @@ struct Output {
     address: Option<String>,
     is_deposit: bool,
     meaning: String,
-    /// What became of a deposit.
+    /// What became of a deposit, or of a payment to a deposit's address that is none.
     fate: Option<String>,
+    /// Whether it pays to a deposit's address and is no deposit.
+    #[serde(skip)]
+    is_missed: bool,
 }
 
 #[derive(Serialize)]
@@ -87,6 +90,7 @@ impl Why {
         let mut report = self.report(&found, &session.params, global);
         if let Some(block) = found.block {
             report.confirmations = Some((source.chain().tip_height()? + 1).saturating_sub(block.height));
+            tell_missed(&mut report, block, &session, &source, global)?;
             tell_fates(&mut report, block, &session, &source, global)?;
         }
         global.console().report(&report, ToString::to_string)
@@ -111,6 +115,8 @@ impl Why {
             is_deposit: matches!(meaning, Meaning::Deposit(_)),
             meaning: meaning.to_string(),
             fate: None,
+            is_missed: matches!(meaning, Meaning::NoDeposit(fault) if !matches!(fault, NoDeposit::OtherAddress { .. }))
+                && !output.script_pubkey.is_op_return(),
         });
         let mut notes = Vec::new();
         let has_deposit = meanings.iter().any(|meaning| matches!(meaning, Meaning::Deposit(_)));
@@ -119,14 +125,7 @@ impl Why {
             notes.push("A deposit counts from when a block holds it.".to_owned());
         }
         if meanings.iter().any(is_missed) {
-            let (when, delay) = (
-                if found.block.is_none() { "If it is mined, what" } else { "What" },
-                params.bridge.refund_delay_blocks(),
-            );
-            notes.push(format!(
-                "{when} pays to a deposit address and is no deposit comes back by `taproof bridge refund` after {delay} blocks, and is \
-                 credited to nobody."
-            ));
+            notes.push(missed_note(found.block.is_some(), params));
         }
         if has_deposit && transaction.is_coinbase() {
             notes.push(
@@ -147,6 +146,43 @@ impl Why {
         let Ok(wallet) = self.wallet.open(global) else { return Vec::new() };
         (0..REFUND_KEYS).filter_map(|index| Some(wallet.refund_key(index).ok()?.public())).collect()
     }
+}
+
+/// What to do about payments to deposit addresses that are no deposits.
+fn missed_note(is_mined: bool, params: &Params) -> String {
+    let when = if is_mined { "What" } else { "If it is mined, what" };
+    let delay = params.bridge.refund_delay_blocks();
+    format!(
+        "{when} pays to a deposit address and is no deposit comes back by `taproof bridge refund` after {delay} blocks, and is \
+         credited to nobody."
+    )
+}
+
+/// Adds what became of payments to deposit addresses that are no deposits. Where all are taken back, nothing is to be done.
+fn tell_missed(report: &mut Report, block: BlockId, session: &Session, source: &Source, global: &Global) -> Result {
+    let refund_height = block.height.saturating_add(session.params.bridge.refund_delay_blocks().into());
+    let (txid, next_height) = (report.txid, source.chain().tip_height()?.saturating_add(1));
+    let (mut missed, mut unspent) = (0, 0);
+    for output in report.outputs.iter_mut().filter(|output| output.is_missed) {
+        missed += 1;
+        let outpoint = OutPoint { txid, vout: output.vout as u32 };
+        let is_open = refund_height <= next_height;
+        output.fate = Some(if source.payer().unspent(&outpoint)?.is_some() {
+            unspent += 1;
+            let opens = if is_open { "is open since" } else { "opens at" };
+            format!("it waits for its depositor: the refund {opens} height {refund_height}")
+        } else {
+            let spinner = global.console().spinner("reading the chain from the rollup's start");
+            let (_, spent) = trace(source.chain(), &session.params, &session.program, outpoint)?;
+            spinner.finish_and_clear();
+            spent.map_or_else(|| "it is spent".to_owned(), |spent| spent.to_string())
+        });
+    }
+    if missed > 0 && unspent == 0 {
+        let note = missed_note(true, &session.params);
+        report.notes.retain(|told| *told != note);
+    }
+    Ok(())
 }
 
 /// The transaction, from the node's own knowledge or else block by block down to the rollup's start.

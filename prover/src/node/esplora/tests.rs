@@ -283,6 +283,29 @@ fn a_server_of_another_network_is_refused() {
 }
 
 #[test]
+fn what_is_no_esplora_server_is_told_as_that() {
+    let (server, _) = server();
+    let answers: [(u16, &[u8], &str); 4] = [
+        (404, b"not found", "HTTP status 404"),
+        (301, b"", "HTTP status 301"),
+        (403, b"", "HTTP status 403"),
+        (200, b"<!doctype html><title>Explorer</title>", "no hash"),
+    ];
+    for (status, body, words) in answers {
+        server.lie("/block-height/", move |_| (status, body.to_vec()));
+        let refused = EsploraNode::connect(&server.url, Network::Regtest).expect_err("no such server");
+        assert!(matches!(refused, NodeError::NotEsplora { .. }) && !refused.is_transient(), "{refused:?}");
+        let told = refused.to_string();
+        assert!(told.contains("does not answer as an Esplora server") && told.contains(words), "{told}");
+        assert!(!told.contains("node"), "{told}");
+    }
+    // What may pass is told as before.
+    server.lie("/block-height/", |_| (503, Vec::new()));
+    let busy = EsploraNode::connect(&server.url, Network::Regtest).expect_err("it is busy");
+    assert!(matches!(busy, NodeError::Http { status: 503, .. }), "{busy:?}");
+}
+
+#[test]
 fn lies_about_blocks_and_transactions_are_noticed() {
     let (server, txids) = server();
     let (node, chain) = (connect(&server), server.chain());

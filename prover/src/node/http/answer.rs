@@ -72,7 +72,13 @@ impl Answer {
 }
 
 fn read_head(reader: &mut impl BufRead) -> Result<Head, HttpError> {
-    let status_line = read_line(reader)?;
+    let status_line = match read_line(reader) {
+        Err(HttpError::Malformed(_)) => return Err(HttpError::NoHttp),
+        line => line?,
+    };
+    if !status_line.starts_with("HTTP/") {
+        return Err(HttpError::NoHttp);
+    }
     let (minor, status) = parse_status(&status_line).ok_or(HttpError::Malformed("no HTTP/1.1 status line"))?;
     let (mut length, mut is_chunked, mut is_kept) = (None, false, minor >= 1);
     let mut retry_after = None;
