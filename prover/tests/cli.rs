@@ -57,7 +57,11 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     for source in [&[][..], &["--excerpts", "excerpts", "--rescan"]] {
         let light = scene.report(&[&["follow", "--headers-only"], source].concat());
         assert_eq!((&light["root_verified"], &light["complete"]), (&followed["root_verified"], &Value::Bool(false)));
-        assert!(light["caveats"].to_string().contains("left out"));
+        let caveats = light["caveats"].to_string();
+        assert!(
+            caveats.contains("left out") && caveats.contains("--txid") && caveats.contains("--excerpts"),
+            "{caveats}"
+        );
     }
     let checkpoint = &scene.report(&["follow", "--export-checkpoint", "final.checkpoint"])["checkpoint"];
     assert_eq!(scene.report(&["inspect", "final.checkpoint"])["digest"], checkpoint["digest"]);

@@ -133,3 +133,35 @@ impl Status {
         global.console().report(&Report::new(watch.scan(), self.warn_within), ToString::to_string)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refund_that_is_open_is_told_as_open() {
+        let urgent =
+            |refund_height, is_open| Urgent { output: "ab:0".to_owned(), amount_sat: 25_000, refund_height, is_open };
+        let report = Report {
+            height: 276,
+            held_sat: 50_000,
+            coins: 2,
+            immature_sat: 0,
+            waiting: 0,
+            waiting_sat: 0,
+            void: 0,
+            void_sat: 0,
+            due: 0,
+            unpaid: 0,
+            unpaid_sat: 0,
+            next_index: 0,
+            head: None,
+            head_fault: None,
+            urgent: vec![urgent(271, true), urgent(290, false)],
+            faults: Vec::new(),
+        };
+        let told = report.to_string();
+        assert!(told.contains("can take 25000 sat back since height 271: `taproof bridge payout --exposed`"), "{told}");
+        assert!(told.ends_with("can take 25000 sat back from height 290 on"), "{told}");
+    }
+}
