@@ -4,7 +4,7 @@
 //! and -1, with which nothing is multiplied.
 
 use ark_bn254::Fr;
-use ark_ff::{BigInt, Field, PrimeField};
+use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
@@ -39,12 +39,14 @@ impl Matrices<'_> {
         })
     }
 
+    /// A term's value. Where the file that the matrices are mapped from is overwritten after it was checked, a term may lead nowhere. It counts
+    /// nothing then: the proof does not hold, and its verification tells.
     fn product(&self, &[wire, coefficient]: &[u32; 2], wires: &[Fr]) -> Fr {
-        let value = wires[wire as usize];
+        let value = wires.get(wire as usize).copied().unwrap_or_default();
         match coefficient {
             0 => value,
             1 => -value,
-            index => value * from_limbs(self.coefficients[index as usize]),
+            index => self.coefficients.get(index as usize).map_or(Fr::ZERO, |limbs| value * from_limbs(*limbs)),
         }
     }
 
@@ -75,7 +77,7 @@ impl Matrices<'_> {
 impl<'a> Matrix<'a> {
     fn row(&self, row: usize) -> &'a [[u32; 2]] {
         let start = row.checked_sub(1).map_or(0, |before| self.row_ends[before]);
-        &self.terms[start as usize..self.row_ends[row] as usize]
+        self.terms.get(start as usize..self.row_ends[row] as usize).unwrap_or_default()
     }
 }
 

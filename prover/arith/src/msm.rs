@@ -88,7 +88,8 @@ impl<'a> Scalars<'a> {
         Self { recoded, first, picked: None }
     }
 
-    /// The values at the given indices.
+    /// The values at the given indices; zero where there is none. Indices may lie in a mapped file, which somebody can overwrite after they
+    /// were checked: the sum is wrong then, as it is if they overwrite a base, and no panic ends the process.
     pub fn picked(recoded: &'a Recoded, indices: &'a [u32]) -> Self {
         Self { picked: Some(indices), ..Self::all(recoded) }
     }
@@ -109,8 +110,8 @@ impl<'a> Scalars<'a> {
         let column = &columns[window as usize][first..];
         let half = windows.half(window);
         (0..self.len()).map(move |index| {
-            let digit = column[picked.map_or(index, |indices| indices[index] as usize)];
-            i32::from(digit) - half
+            let digit = column.get(picked.map_or(index, |indices| indices[index] as usize));
+            digit.map_or(0, |digit| i32::from(*digit) - half)
         })
     }
 }
@@ -122,7 +123,7 @@ impl<'a> Scalars<'a> {
 /// the scalars: neither this nor anything else in the prover hides them from someone who can time it.
 ///
 /// # Panics
-/// If there is not one scalar for each base, or an index of a picked scalar is out of range, or there are 2^31 bases or more.
+/// If there is not one scalar for each base, or there are 2^31 bases or more.
 pub fn msm<P: Point>(bases: &[P], scalars: Scalars<'_>) -> Projective<P::Config> {
     P::msm(Backend::current(), bases, scalars)
 }
@@ -314,6 +315,10 @@ mod tests {
         let expected: Projective<g1::Config> =
             bases.iter().zip(indices).map(|(base, i)| base.to_affine() * scalars[i as usize]).sum();
         assert_eq!(msm(&bases[..4], Scalars::picked(&Recoded::of(&scalars), &indices)), expected);
+        // Where there is no scalar, the base counts nothing.
+        let beyond = [9u32, 0, u32::MAX, 10];
+        let expected = bases[0].to_affine() * scalars[9] + bases[1].to_affine() * scalars[0];
+        assert_eq!(msm(&bases[..4], Scalars::picked(&Recoded::of(&scalars), &beyond)), expected);
     }
 
     /// Bases whose logarithms make every round meet equal, opposite and infinite summands, under scalars that fill one

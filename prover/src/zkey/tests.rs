@@ -16,7 +16,12 @@ use circuit::{Circuit, Values, Zkey};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use std::{fs, io::Cursor, path::PathBuf, sync::LazyLock};
+use std::{
+    fs,
+    io::{Cursor, Seek, SeekFrom, Write},
+    path::PathBuf,
+    sync::LazyLock,
+};
 use taproof_circuits::iden3::{ContainerError, json::VerifyingKeyPoints};
 use taproof_verifier::groth16::PointError;
 
@@ -383,6 +388,29 @@ fn keys_of_either_sort_are_not_taken_for_the_other() {
     assert!(matches!(ForeignKey::open(&path), Err(KeyFileError::OwnCircuit(circuit)) if circuit == toy.circuit()));
     let in_memory = ForeignKey::new(toy.proving_key(&toy.shape()));
     assert!(in_memory.is_err_and(|error| error.0 == KeyCircuit::Own(toy.circuit())));
+}
+
+/// Who copies another key over one that is in use, in place of renaming it there, takes what was checked away.
+#[test]
+fn a_key_file_that_is_overwritten_in_use_is_told_to_be_altered() {
+    // Wires of A, row ends and terms of A, and coefficients: all that is an index, or has one.
+    for section in [1, 3, 8, 9, 10, 11, 12] {
+        let (_folder, path) = mapped(&CIRCUIT);
+        let key = ForeignKey::open(&path).expect("just written");
+        let attempt = || prove_foreign(&key, &CIRCUIT.witness, &Blinding::fresh(), &Silent);
+        let _ = attempt().expect("it was checked");
+        let bytes = fs::read(&path).expect("it is ours");
+        let [offset, length] = [0, 8].map(|at| {
+            let number = bytes[656 + 48 * section + at..].first_chunk().expect("the header is longer");
+            u64::from_le_bytes(*number)
+        });
+        let mut file = fs::File::options().write(true).open(&path).expect("it is ours");
+        file.seek(SeekFrom::Start(offset)).expect("it is a file");
+        // Numbers above all that there are; coordinates and coefficients would be none, too.
+        file.write_all(&vec![0xfe; length as usize]).expect("as long as before");
+        let told = attempt();
+        assert!(matches!(told, Err(ForeignProveError::Key(KeyFileError::SectionAltered(_)))), "{section}: {told:?}");
+    }
 }
 
 #[test]
