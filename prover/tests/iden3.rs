@@ -265,6 +265,11 @@ fn snarkjs_accepts_proofs_for_a_key_that_snarkjs_made() {
         assert_eq!(taproof(folder, &prove)["forgeable"], forgeable, "{key}");
         let imported = taproof(folder, &format!("import-zkey {key}.zkey --out made/{key}.key"));
         assert_eq!(imported["forgeable"], forgeable, "{key}");
+        for file in [format!("{key}.zkey"), format!("made/{key}.key")] {
+            assert_eq!(taproof(folder, &format!("inspect {file}"))["forgeable"], forgeable, "{file}");
+            let exported = taproof(folder, &format!("export --vkey {file} --out made/vk.json"));
+            assert_eq!(exported["forgeable"], forgeable, "{file}");
+        }
         let prove = format!("prove --key made/{key}.key --witness witness.wtns --proof first.json");
         assert_eq!(taproof(folder, &prove)["forgeable"], forgeable, "{key}");
     }

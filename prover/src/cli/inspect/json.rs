@@ -41,8 +41,8 @@ const NAMES: [&str; 13] = [
 enum Outline {
     /// An object with these of the names, and others.
     Object(BTreeSet<&'static str>),
-    /// A list of strings alone.
-    Strings,
+    /// A list of strings and whole numbers alone.
+    Numbers,
     /// Another list.
     List,
 }
@@ -67,11 +67,12 @@ impl<'de> Deserialize<'de> for Outline {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Outline, A::Error> {
-                let mut are_strings = true;
+                let mut are_numbers = true;
                 while let Some(entry) = list.next_element::<&RawValue>()? {
-                    are_strings &= entry.get().starts_with('"');
+                    are_numbers &= entry.get().starts_with(['"', '-'])
+                        || entry.get().starts_with(|digit: char| digit.is_ascii_digit());
                 }
-                Ok(if are_strings { Outline::Strings } else { Outline::List })
+                Ok(if are_numbers { Outline::Numbers } else { Outline::List })
             }
         }
 
@@ -115,7 +116,7 @@ pub(super) fn file(text: &str) -> Result<Option<Finding>> {
                 return circom::json(text, &has);
             }
         }
-        Outline::Strings => iden3::public_inputs(&parsed(text)?),
+        Outline::Numbers => iden3::public_inputs(&parsed(text)?),
         Outline::List => measurements(&parsed::<Vec<Measurement>>(text)?),
     };
     finding.map(Some)
