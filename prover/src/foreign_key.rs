@@ -74,13 +74,9 @@ impl ForeignKey {
 
     /// Why anyone can forge proofs for this key, if anyone can.
     pub fn weakness(&self) -> Option<Weakness> {
-        let beacons_only = match &self.store {
-            Store::Memory(key) => key.beacons_only,
-            Store::Mapped(file) => file.header().beacons_only,
-        };
-        match self.points().are_forgeable() {
-            true => Some(Weakness::NoContribution),
-            false => beacons_only.then_some(Weakness::BeaconsOnly),
+        match &self.store {
+            Store::Memory(key) => key.weakness(),
+            Store::Mapped(file) => file.header().weakness(),
         }
     }
 
@@ -135,6 +131,16 @@ pub enum Weakness {
     NoContribution,
     /// All contributions are beacons, whose secrets everybody can compute.
     BeaconsOnly,
+}
+
+impl Weakness {
+    /// The weakness of a key with these points, all of whose contributions are beacons or not.
+    pub(crate) fn of(points: &FixedPoints, beacons_only: bool) -> Option<Self> {
+        match points.are_forgeable() {
+            true => Some(Self::NoContribution),
+            false => beacons_only.then_some(Self::BeaconsOnly),
+        }
+    }
 }
 
 impl fmt::Display for Weakness {

@@ -8,14 +8,15 @@
 //! A new file gets the mode that the umask leaves, or 0600 if it holds secrets; a file that exists keeps its mode and
 //! owner.
 
+mod place;
 mod target;
 #[cfg(all(test, unix))]
 mod tests;
 
 use crate::temporary_file;
+use place::{Identity, Place, Standard};
 use std::{
     collections::HashMap,
-    ffi::OsString,
     fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, BufWriter, Seek, Write},
     path::{Path, PathBuf},
@@ -61,7 +62,7 @@ enum Sink {
 #[non_exhaustive]
 pub enum ConflictError {
     /// One file would take the place of another.
-    #[error("{first} and {second} are one file, which cannot hold both")]
+    #[error("{first} and {second} are one file or stream, which cannot hold both")]
     Outputs {
         /// The first of the two.
         first: PathBuf,
@@ -75,6 +76,12 @@ pub enum ConflictError {
         output: PathBuf,
         /// The name by which it is read.
         input: PathBuf,
+    },
+    /// What a command reports would be mixed into a file.
+    #[error("{output} is where the report goes")]
+    Report {
+        /// The file.
+        output: PathBuf,
     },
     /// A file that nothing may take the place of would be overwritten.
     #[error("{output} is the file {file}, which no output replaces")]
@@ -142,33 +149,59 @@ impl OutputFile {
 
     /// The regular file that writing would change.
     fn changed(&self) -> io::Result<Option<Place>> {
+        let metadata = match &self.sink {
+            Sink::Regular { place, .. } => return Ok(Some(place.clone())),
+            Sink::Stream(file) => Some(file.metadata()?),
+            Sink::Stdout => Standard::Output.metadata(),
+            _ => None,
+        };
+        Ok(metadata.filter(Metadata::is_file).as_ref().and_then(Identity::of_open).map(Place::Found))
+    }
+
+    /// Where the contents go, if that can hold those of one file alone. Devices hold whatever comes.
+    fn taken(&self) -> io::Result<Option<Place>> {
         match &self.sink {
             Sink::Regular { place, .. } => Ok(Some(place.clone())),
-            Sink::Stream(file) => {
-                let metadata = file.metadata()?;
-                if metadata.is_file() { Ok(Identity::of_open(&metadata).map(Place::Found)) } else { Ok(None) }
-            }
-            _ => Ok(None),
+            Sink::Stdout => Ok(Some(Standard::Output.place())),
+            Sink::Stderr => Ok(Some(Standard::Error.place())),
+            Sink::Stream(file) => Ok(Place::of_one_reader(&file.metadata()?)),
+            #[cfg(unix)]
+            Sink::Fifo(path) => Ok(Place::of_one_reader(&fs::metadata(path)?)),
         }
     }
 }
 
-/// Checks that no file takes the place of another or of one that is read, by whichever of its names.
+/// Checks that what a command reports is not mixed into a file that it writes: the report goes to standard output, or to standard
+/// error where standard output is one of the files.
 ///
-/// What is written in place, as pipes are, may be given twice: nothing is lost by it. An input that is not there is
-/// none.
+/// # Errors
+/// [`ConflictError::Report`], and [`ConflictError::Io`] for an output that cannot be looked at.
+pub fn expect_report_apart(outputs: &[&OutputFile]) -> Result<(), ConflictError> {
+    let is_taken = outputs.iter().any(|output| output.is_stdout());
+    let report = if is_taken { Standard::Error } else { Standard::Output }.place();
+    for output in outputs {
+        let taken = output.taken().map_err(|source| ConflictError::Io { path: output.path.clone(), source })?;
+        if taken.is_some_and(|taken| taken == report) {
+            return Err(ConflictError::Report { output: output.path.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that no file takes the place of another or of one that is read, by whichever of its names, and that no stream is to
+/// take two files. Devices may be given twice. An input that is not there is none.
 ///
 /// # Errors
 /// Each of [`ConflictError`].
 pub fn expect_distinct(outputs: &[OutputFile], inputs: &[&Path]) -> Result<(), ConflictError> {
     let io_error = |path: &Path, source| ConflictError::Io { path: path.to_owned(), source };
-    let (mut changed, mut replaced) = (HashMap::new(), HashMap::new());
+    let (mut changed, mut taken) = (HashMap::new(), HashMap::new());
     for output in outputs {
         if let Some(place) = output.changed().map_err(|error| io_error(&output.path, error))? {
             changed.insert(place, &output.path);
         }
-        let Sink::Regular { place, .. } = &output.sink else { continue };
-        if let Some(first) = replaced.insert(place, &output.path) {
+        let place = output.taken().map_err(|error| io_error(&output.path, error))?;
+        if let Some(first) = place.and_then(|place| taken.insert(place, &output.path)) {
             return Err(ConflictError::Outputs { first: first.clone(), second: output.path.clone() });
         }
     }
@@ -277,66 +310,6 @@ impl Sink {
 /// The folder that a file is in.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Tells files apart, whatever they are called.
-#[cfg(unix)]
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-#[cfg(unix)]
-impl Identity {
-    fn of(_: &Path, metadata: &Metadata) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
-    }
-
-    fn of_open(metadata: &Metadata) -> Option<Self> {
-        Self::of(Path::new(""), metadata).ok()
-    }
-}
-
-/// Tells files apart by their names with all links followed, where there are no numbers to tell them by.
-#[cfg(not(unix))]
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Identity(PathBuf);
-
-#[cfg(not(unix))]
-impl Identity {
-    fn of(path: &Path, _: &Metadata) -> io::Result<Self> {
-        Ok(Self(fs::canonicalize(path)?))
-    }
-
-    fn of_open(_: &Metadata) -> Option<Self> {
-        None
-    }
-}
-
-/// Where a regular file is, or will be.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
-    Found(Identity),
-    Absent { folder: Identity, name: OsString },
-}
-
-impl Place {
-    /// Where a path leads to; `None` where that is no file on a disk.
-    fn of(path: &Path) -> io::Result<Option<Self>> {
-        Ok(match Target::of(path)? {
-            Target::Opened => None,
-            Target::Absent(target) => Some(Self::absent(&target)?),
-            Target::Found(target, metadata) => Some(Self::Found(Identity::of(&target, &metadata)?)),
-        })
-    }
-
-    fn absent(target: &Path) -> io::Result<Self> {
-        let folder = folder_of(target);
-        let name = target.file_name().unwrap_or_default().to_owned();
-        Ok(Self::Absent { folder: Identity::of(folder, &fs::metadata(folder)?)?, name })
-    }
 }
 
 /// Whether a stream was closed when the process began. Rust's start then puts /dev/null there, open for reading as well, which a

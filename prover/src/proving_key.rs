@@ -1,6 +1,9 @@
 //! What a proving key holds, whichever circuit it belongs to and whether it lies in memory or in a mapped file.
 
-use crate::matrices::{Matrices, MatricesBuf};
+use crate::{
+    foreign_key::Weakness,
+    matrices::{Matrices, MatricesBuf},
+};
 use ark_ec::short_weierstrass::SWCurveConfig;
 use ark_ff::PrimeField;
 use bytemuck::cast_slice;
@@ -184,6 +187,11 @@ impl ProvingKey {
     /// The key that proofs are checked with.
     pub fn verifying_key(&self) -> VerifyingKeyPoints {
         self.points.verifying_key(&self.ic)
+    }
+
+    /// Why anyone can forge proofs for this key, if anyone can.
+    pub fn weakness(&self) -> Option<Weakness> {
+        Weakness::of(&self.points, self.beacons_only)
     }
 
     /// What a proof is made with.

@@ -606,7 +606,7 @@ fn mainnet_keys_are_refused_without_the_flag() {
 fn a_reader_that_goes_away_is_no_failure() {
     let scene = Scene::new();
     let mut child = scene
-        .command(&["completions", "bash"])
+        .command(&["inspect", "circuits", "--depth", "10"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

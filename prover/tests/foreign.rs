@@ -215,8 +215,25 @@ fn pipes_and_standard_input_are_read() {
     longer[4] = 1;
     longer.extend([0; 100]);
     assert!(piped(scene.command(&["prove", "--zkey", "small.zkey", "--witness", "-"]), &longer).status.success());
-    let twice = piped(scene.command(&["prove", "--zkey", "-", "--witness", "-"]), &zkey);
-    assert_eq!(twice.status.code(), Some(3));
+    for (arguments, exit_code) in [
+        (&["prove", "--zkey", "-", "--witness", "-"][..], 3),
+        (&["prove", "--zkey", "/dev/stdin", "--witness", "-"], 3),
+        (&["verify", "--vkey", "-", "--proof", "/dev/fd/0", "--public", "public.json"], 3),
+        (&["rapidsnark", "/dev/stdin", "/dev/stdin", "p.json", "i.json"], 1),
+    ] {
+        let twice = scene.run(arguments);
+        let said = String::from_utf8_lossy(&twice.stderr).into_owned();
+        assert_eq!(twice.status.code(), Some(exit_code), "{arguments:?}: {said}");
+        assert!(said.contains("standard input holds one file"), "{arguments:?}: {said}");
+    }
+    // Of several witnesses one without a name of its own has none for its proof.
+    for nameless in ["-", "/dev/stdin"] {
+        let error = scene.failure(3, &["prove", "--key", "small.key", "--witness", "small.wtns", nameless]);
+        assert!(error.contains("no name for its proof to go by"), "{error}");
+    }
+    let (named, arguments) = (["a", "b"], ["prove", "--key", "small.key", "--witness", "small.wtns", "-"]);
+    let arguments = [&arguments[..], &["--proof"], &named, &["--public", "c", "d"]].concat();
+    assert!(piped(scene.command(&arguments), &witness).status.success() && scene.path("b").is_file());
     let imported = piped(scene.command(&["import-zkey", "-", "--out", "piped.key"]), &zkey);
     assert!(imported.status.success() && fs::read(scene.path("piped.key")).unwrap() == key);
 }
@@ -260,6 +277,13 @@ fn rapidsnarks_command_line_is_ours_by_either_name() {
             assert!(!scene.path("p.json").exists(), "{wrong:?}");
         }
     }
+    // Who asks for JSON gets a report, on standard error where standard output is a file.
+    let report = scene.report(&["rapidsnark", "small.zkey", "small.wtns", "p.json", "i.json"]);
+    assert_eq!((&report["proofs"][0]["proof"], &report["proofs"][0]["public"]), (&"p.json".into(), &"i.json".into()));
+    let piped = scene.run(&["--json", "rapidsnark", "small.zkey", "small.wtns", "-", "i.json"]);
+    let report: Value = serde_json::from_slice(&piped.stderr).unwrap();
+    assert!(report["proofs"].is_array() && piped.stdout.starts_with(b"{\"pi_a\""));
+    fs::remove_file(scene.path("p.json")).unwrap();
     // A variable that is wrong is said, and is a failure as any other.
     let by_name = |arguments: &[&str]| {
         let mut command = Command::new(scene.path("prover"));
@@ -345,4 +369,102 @@ fn a_constraint_that_fails_is_named() {
     // A damaged circuit is no constraint that fails.
     alter(&scene.path("small.r1cs"), 0);
     assert!(scene.failure(3, &[&prove[..], &["small.wtns"]].concat()).contains("no .r1cs file"));
+}
+
+#[test]
+fn each_witness_is_told_to_be_proven_or_not() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    let names = ["m1.wtns", "bad.wtns", "none.wtns", "m3.wtns"];
+    for name in ["m1.wtns", "m3.wtns"] {
+        write_witness(&scene, name, &[1, 35, 5, 7, 26]);
+    }
+    write_witness(&scene, "bad.wtns", &[1, 36, 5, 7, 26]);
+    let prove = ["prove", "--zkey", "small.zkey", "--witness"];
+    let all = [&["--json"], &prove[..], &names].concat();
+    let outcome = |arguments: &[&str]| {
+        let output = scene.run(arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<Value> = stderr.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        (output.status.code(), report, lines)
+    };
+    let witnesses = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|entry| entry["witness"].as_str().unwrap().to_owned()).collect()
+    };
+    let (exit_code, report, lines) = outcome(&all);
+    assert_eq!(exit_code, Some(4));
+    assert_eq!(witnesses(&report["proofs"]), ["m1.wtns", "m3.wtns"]);
+    assert_eq!(witnesses(&report["failed"]), ["bad.wtns", "none.wtns"]);
+    let [bad, none] = [0, 1].map(|failed| report["failed"][failed].clone());
+    assert_eq!((&bad["exit_code"], &none["exit_code"]), (&4.into(), &3.into()));
+    assert!(bad["error"].as_str().unwrap().contains("does not satisfy"), "{bad}");
+    assert!(none["error"].as_str().unwrap().contains("none.wtns"), "{none}");
+    assert_eq!(bad["older"], serde_json::json!([]));
+    assert!(lines.len() == 1 && lines[0]["error"].as_str().unwrap().contains("2 of 4 witnesses"), "{lines:?}");
+    // What holds is kept, which is noted as JSON, too; what stays of an earlier run is named.
+    write_witness(&scene, "m3.wtns", &[1, 36, 5, 7, 26]);
+    let (_, report, lines) = outcome(&all);
+    assert_eq!((witnesses(&report["proofs"]), &report["kept"]), (vec!["m1.wtns".to_owned()], &1.into()));
+    assert!(lines[0]["note"].as_str().unwrap().contains("1 of 4 proofs were there already"), "{lines:?}");
+    let older = report["failed"].as_array().unwrap().last().unwrap()["older"].clone();
+    assert_eq!(older, serde_json::json!(["m3.proof.json", "m3.public.json"]));
+    let text = scene.run(&all[1..]);
+    let said = String::from_utf8(text.stdout).unwrap();
+    for line in [
+        "1 of 4 witnesses are proven",
+        "m1.wtns: in m1.proof.json and m1.public.json",
+        "none.wtns: not proven: none.wtns: No such file",
+        "; m3.proof.json and m3.public.json are as they were before this run",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    // One witness has the same report, and as text the error says it all.
+    scene.report(&[&prove[..], &["small.wtns"]].concat());
+    let (exit_code, report, _) = outcome(&[&["--json"], &prove[..], &["bad.wtns", "--public", "none.json"]].concat());
+    assert_eq!((exit_code, &report["proofs"]), (Some(4), &serde_json::json!([])));
+    assert_eq!(
+        (&report["failed"][0]["witness"], &report["failed"][0]["older"][0]),
+        (&"bad.wtns".into(), &"proof.json".into())
+    );
+    let text = scene.run(&[&prove[..], &["bad.wtns", "--public", "none.json"]].concat());
+    let said = String::from_utf8(text.stderr).unwrap();
+    assert!(text.stdout.is_empty() && said.contains("warning: proof.json is as it was before this run"), "{said}");
+    let one = scene.report(&[&prove[..], &["small.wtns"]].concat());
+    assert_eq!(
+        (witnesses(&one["proofs"]), &one["kept"], &one["failed"]),
+        (vec!["small.wtns".to_owned()], &0.into(), &serde_json::json!([]))
+    );
+}
+
+#[test]
+fn proofs_are_verified_as_others_wrap_them() {
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    scene.report(&["prove", "--zkey", "small.zkey", "--witness", "small.wtns"]);
+    scene.report(&["export", "--vkey", "small.zkey"]);
+    let proof = fs::read_to_string(scene.path("proof.json")).unwrap();
+    let mut wrapped: Value = serde_json::from_str(&proof).unwrap();
+    wrapped["publicSignals"] = serde_json::json!(["35"]);
+    wrapped.as_object_mut().unwrap().remove("protocol");
+    fs::write(scene.path("wrapped.json"), wrapped.to_string()).unwrap();
+    let last = proof
+        .replacen('{', "{\"protocol\": \"groth16\", \"more\": 1,", 1)
+        .replace(",\n  \"protocol\": \"groth16\"", "");
+    fs::write(scene.path("last.json"), last).unwrap();
+    fs::write(scene.path("numbers.json"), "[35]").unwrap();
+    let verify = |proof, public| ["verify", "--vkey", "verification_key.json", "--proof", proof, "--public", public];
+    for (proof, public) in [("wrapped.json", "numbers.json"), ("last.json", "public.json")] {
+        assert_eq!(scene.report(&verify(proof, public))["public_inputs"], 1);
+    }
+    assert_eq!(scene.report(&["inspect", "numbers.json"])["format"], "public inputs (json)");
+    for (public, told) in [
+        ("[\"35\", \"0x1\"]", "public input 2 is hexadecimal"),
+        ("[-1]", "public input 1 is negative"),
+        ("[\"035\"]", "public input 1 has leading zeros"),
+    ] {
+        fs::write(scene.path("faulty.json"), public).unwrap();
+        let error = scene.failure(3, &verify("proof.json", "faulty.json"));
+        assert!(error.contains("faulty.json") && error.contains(told), "{error}");
+    }
 }

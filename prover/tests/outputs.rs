@@ -4,7 +4,7 @@
 
 mod scene;
 
-use scene::{Scene, write_small_circuit};
+use scene::{Scene, write_small_circuit, write_witness};
 use std::{fs, process::Stdio};
 
 #[test]
@@ -219,6 +219,126 @@ fn what_goes_to_a_reader_that_has_left_is_lost_and_said_to_be() {
     drop(reader);
     let status = scene.command(&["inspect", "small.wtns"]).stdout(writer).status().unwrap();
     assert!(status.success());
+}
+
+#[test]
+fn what_is_made_for_standard_output_is_lost_without_it() {
+    let scene = Scene::funded();
+    scene.report(&["batch", "--reference-depth", "1"]);
+    let exit = ["tx", "exit", "--amount", "4000", "--address", ADDRESS];
+    for command in [
+        &["tx", "transfer", "--to", "1", "--amount", "5"][..],
+        &exit,
+        &["wallet", "words"],
+        &["completions", "zsh"],
+        &["--json", "wallet", "words"],
+    ] {
+        let told = |stdout: Stdio, close: bool| {
+            let program = scene.command(command);
+            let mut shell = std::process::Command::new("sh");
+            let script = if close { "exec \"$0\" \"$@\" >&-" } else { "exec \"$0\" \"$@\"" };
+            shell.args(["-c", script]).arg(program.get_program()).args(program.get_args());
+            shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let output = shell.current_dir(scene.path("")).stdin(Stdio::null()).stdout(stdout).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (exit_code, said) = told(writer.into(), false);
+        assert!(
+            exit_code == Some(1) && said.contains("standard output: whoever was to read it"),
+            "{command:?}: {said}"
+        );
+        if cfg!(unix) {
+            let (exit_code, said) = told(Stdio::null(), true);
+            assert!(exit_code == Some(1) && said.contains("standard output is closed"), "{command:?}: {said}");
+        }
+    }
+    // A full disk is said to be that of standard output, by reports, help and versions, too.
+    if cfg!(target_os = "linux") {
+        for command in
+            [&["wallet", "keys"][..], &["wallet", "words"], &["--help"], &["--version"], &["completions", "bash"]]
+        {
+            let full = fs::File::options().write(true).open("/dev/full").unwrap();
+            let output = scene.command(command).stdout(full).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.contains("standard output: No space left on device"), "{command:?}: {said}");
+            assert_eq!(output.status.code(), Some(1), "{command:?}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn standard_output_takes_one_file_and_no_report_beside_it() {
+    use std::os::fd::AsFd;
+    let scene = Scene::new();
+    write_small_circuit(&scene);
+    scene.report(&["import-zkey", "small.zkey"]);
+    write_witness(&scene, "other.wtns", &[1, 42, 6, 7, 27]);
+    let one = ["prove", "--key", "small.key", "--witness", "small.wtns"];
+    let two = [&one[..], &["other.wtns", "--public", "1", "2"]].concat();
+    let by_name = ["rapidsnark", "small.key", "small.wtns"];
+    let run = |arguments: &[&str], both: bool| {
+        let same = fs::File::create(scene.path("same")).unwrap();
+        let mut command = scene.command(arguments);
+        if both {
+            command.stderr(same.as_fd().try_clone_to_owned().unwrap());
+        }
+        let output = command.stdin(Stdio::null()).stdout(same).output().unwrap();
+        let held = fs::read_to_string(scene.path("same")).unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap() + &held, held)
+    };
+    for (arguments, exit_code) in [
+        ([&one[..], &["--proof", "-", "--public", "-"]].concat(), 3),
+        ([&one[..], &["--proof", "-", "--public", "/dev/stdout"]].concat(), 3),
+        ([&one[..], &["--proof", "/dev/stdout", "--public", "same"]].concat(), 3),
+        ([&one[..], &["--proof", "/dev/stderr", "--public", "/dev/fd/2"]].concat(), 3),
+        ([&two[..], &["--proof", "-", "-"]].concat(), 3),
+        ([&by_name[..], &["-", "/dev/fd/1"]].concat(), 1),
+        ([&by_name[..], &["same", "-"]].concat(), 1),
+        // The report would go there, or be lost with the file that is replaced.
+        ([&one[..], &["--proof", "p", "--public", "same"]].concat(), 3),
+        ([&one[..], &["--proof", "-", "--public", "/dev/stderr"]].concat(), 3),
+        (vec!["export", "--vkey", "small.key", "--out", "same"], 3),
+    ] {
+        let (code, said, held) = run(&arguments, false);
+        assert_eq!(code, Some(exit_code), "{arguments:?}: {said}");
+        assert!(
+            said.contains("cannot hold both") || said.contains("is where the report goes"),
+            "{arguments:?}: {said}"
+        );
+        assert!(held.is_empty() && !scene.path("p").exists(), "{arguments:?}: nothing is written");
+    }
+    let mixed = [&one[..], &["--proof", "-", "--public", "i"]].concat();
+    let (code, said, _) = run(&mixed, true);
+    assert!(code == Some(3) && said.contains("is where the report goes"), "{said}");
+    // Each alone has its place, and a device takes all.
+    assert_eq!(run(&mixed, false).0, Some(0));
+    assert_eq!(run(&[&by_name[..], &["/dev/stdout", "/dev/stderr"]].concat(), false).0, Some(0));
+    assert!(scene.run(&[&one[..], &["--proof", "/dev/null", "--public", "/dev/null"]].concat()).status.success());
+}
+
+#[test]
+fn an_export_stands_beside_no_proof_of_something_else() {
+    let scene = Scene::funded();
+    scene.bring_in(0, &[]);
+    let pay = scene.run(&["tx", "transfer", "--to", "1", "--amount", "5"]);
+    fs::write(scene.path("payment"), &pay.stdout).unwrap();
+    scene.report(&["batch", "--reference-depth", "1", "payment"]);
+    let export = |batch: &'static str| ["export", batch, "--out", "iden3"];
+    let first = export("rollup/batches/0.batch");
+    scene.report(&[&first[..], &["--proofs", "rollup/proofs/0.proofs"]].concat());
+    // Its own proof stays; another chunk's files do not come beside it.
+    scene.report(&first);
+    let before = fs::read(scene.path("iden3/public.json")).unwrap();
+    let error = scene.failure(3, &export("rollup/batches/1.batch"));
+    assert!(error.contains("proof.json is there, and is no proof of this chunk"), "{error}");
+    assert!(fs::read(scene.path("iden3/public.json")).unwrap() == before, "nothing is written");
+    fs::write(scene.path("iden3/proof.json"), "half a pro").unwrap();
+    assert!(scene.failure(3, &first).contains("is no proof of this chunk"));
+    fs::remove_file(scene.path("iden3/proof.json")).unwrap();
+    scene.report(&export("rollup/batches/1.batch"));
 }
 
 #[test]

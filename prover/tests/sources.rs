@@ -112,7 +112,10 @@ fn an_overview_shows_what_can_be_read_and_warns_of_the_rest() {
     let warned = |command: &str| {
         let output = scene.run(&["--json", command]);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() && stderr.contains("warning: the node reaches height"), "{command}: {stderr}");
+        assert!(
+            output.status.success() && stderr.contains("{\"warning\":\"the node reaches height"),
+            "{command}: {stderr}"
+        );
         stderr
     };
     warned("follow");

@@ -54,7 +54,7 @@ fn the_first_bytes_of_a_pipe_decide_before_the_rest_is_read() {
         (
             &b"ptau\x01\0\0\0"[..],
             &["prove", "--zkey", "-", "--witness", "small.wtns"][..],
-            "- is a powers-of-tau file (.ptau), where a .zkey is wanted",
+            "standard input is a powers-of-tau file (.ptau), where a .zkey is wanted",
         ),
         (b"", &["prove", "--zkey", "-", "--witness", "small.wtns"], "of no format that taproof knows, where a .zkey"),
         (b"", &["prove", "--zkey", "small.zkey", "--witness", "-"], "where a witness (.wtns) is wanted"),

@@ -329,7 +329,7 @@ impl ProveAccount {
         let out =
             Output { path: &self.out, access: StateProof::ACCESS, format: "state proof", replaces: Replaces::Nothing };
         let out = open_output(&global.data_dir(), out, &[])?;
-        let console = global.console().beside([&out]);
+        let console = global.console().beside([&out])?;
         let session = Session::open(global)?;
         let (follower, state) = rebuilt(&session, &self.node, global)?;
         let batches = follower.tip().batches;

@@ -156,8 +156,11 @@ impl BatchCommand {
         };
         global.console().report(&report, ToString::to_string)?;
         if report.applied == 0 && report.waiting == 0 && !report.rejected.is_empty() {
-            let failure =
-                Failure::new(Exit::Refuted, format!("all {} transactions were rejected", report.rejected_count()));
+            let told = match report.rejected_count() {
+                1 => "the only transaction was rejected".to_owned(),
+                count => format!("all {count} transactions were rejected"),
+            };
+            let failure = Failure::new(Exit::Refuted, told);
             return Err(failure.advise("the report has the reasons; `taproof tx` checks what it signs"));
         }
         Ok(())

@@ -77,7 +77,7 @@ impl Bench {
             open_output(&global.data_dir(), Output { path, access: Access::Public, format, replaces }, &[])
         });
         let save = save.transpose()?;
-        let console = global.console().beside(&save);
+        let console = global.console().beside(&save)?;
         let mut saved = match &self.save {
             Some(path) if path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0) => read(path)?,
             _ => Vec::new(),

@@ -10,7 +10,6 @@ mod why;
 
 use super::{
     Global,
-    console::warn,
     failure::{Exit, Failure, Fallible, Result},
     input::read_text,
     psbt::{PsbtVersion, PsbtVersionOption, open_psbt, read_file, read_psbt, write_psbt},
@@ -200,17 +199,18 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
             );
             return Err(Failure::of(Exit::Refuted, reason).advise(advice));
         }
-        Some(reason) => warn(format!("{reason}; reading everything from the rollup's start")),
+        Some(reason) => session.console.warn(format!("{reason}; reading everything from the rollup's start")),
     }
     // What was read is kept, whatever ended it.
     let caught_up = watch.catch_up(chain);
     match watch.save(&path) {
         Err(FileError::Io { source, .. }) if is_denied(&source) => {
-            warn(format!("{} may not be written, so it is made again the next time: {source}", path.display()));
+            let path = path.display();
+            session.console.warn(format!("{path} may not be written, so it is made again the next time: {source}"));
         }
         // What strangers have put into the chain is longer than a file may be.
         Err(error @ FileError::Artefact { .. }) => {
-            warn(format!("the bridge's state is not kept, so everything will be read again: {error}"));
+            session.console.warn(format!("the bridge's state is not kept, so everything will be read again: {error}"));
         }
         saved => saved?,
     }

@@ -1,9 +1,8 @@
 //! `taproof completions`.
 
-use super::{Cli, failure::Result};
+use super::{Cli, console::produce, failure::Result};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
-use std::io::{self, Write};
 
 /// Prints a shell's completion script.
 #[derive(Debug, Args)]
@@ -17,6 +16,6 @@ impl Completions {
     pub(crate) fn run(self) -> Result {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "taproof", &mut script);
-        Ok(io::stdout().lock().write_all(&script)?)
+        produce(|out| out.write_all(&script))
     }
 }

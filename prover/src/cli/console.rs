@@ -1,6 +1,6 @@
 //! What commands print: reports on standard output, progress on standard error.
 
-use super::failure::Result;
+use super::failure::{Exit, Failure, Fallible, Result};
 use ::console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -9,13 +9,18 @@ use std::{
     fmt::Display,
     io::{self, Write},
     ops::RangeInclusive,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use taproof::{output_file::OutputFile, progress::Progress, shown};
+use taproof::{
+    output_file::{Access, OutputFile, expect_report_apart},
+    progress::Progress,
+    shown,
+};
 
 /// Where and how a command prints.
 #[derive(Clone, Copy, Debug)]
@@ -31,14 +36,29 @@ impl Console {
         Self { json, quiet, to_stderr: false }
     }
 
-    /// Prints reports on standard error if a file that the command writes is standard output, where it stays alone.
-    pub(crate) fn beside<'f>(self, files: impl IntoIterator<Item = &'f OutputFile>) -> Self {
-        Self { to_stderr: files.into_iter().any(OutputFile::is_stdout), ..self }
+    /// Prints reports on standard error if a file that the command writes is standard output, where it stays alone. Fails, before
+    /// anything is written, if a file and the report would be mixed in one place all the same.
+    pub(crate) fn beside<'f>(self, files: impl IntoIterator<Item = &'f OutputFile>) -> Result<Self> {
+        let files: Vec<&OutputFile> = files.into_iter().collect();
+        expect_report_apart(&files)
+            .or_exit(Exit::Input)
+            .map_err(|failure| failure.advise("name another file, or send the report elsewhere"))?;
+        Ok(Self { to_stderr: files.into_iter().any(OutputFile::is_stdout), ..self })
     }
 
     /// Prints a report: one line of JSON, or the text that `text` makes of it.
     pub(crate) fn report<R: Serialize, T: Display>(self, report: &R, text: impl FnOnce(&R) -> T) -> Result {
         if self.json { self.print_json(report) } else { self.print(text(report)) }
+    }
+
+    /// Prints what the command is for, as [`Console::report`] prints reports. It is lost where nobody takes it, so that is a failure.
+    pub(crate) fn produce<R: Serialize, T: Display>(self, product: &R, text: impl FnOnce(&R) -> T) -> Result {
+        if self.json { self.produce_json(product) } else { produce_line(&shown::lines(text(product))) }
+    }
+
+    /// The same of what is JSON in any case.
+    pub(crate) fn produce_json(self, product: &impl Serialize) -> Result {
+        produce_line(&shown::json(&serde_json::to_string(product)?))
     }
 
     /// Prints one line, or several in one string, to where reports go.
@@ -53,26 +73,32 @@ impl Console {
 
     fn write(self, text: String) -> Result {
         if self.to_stderr {
-            return Ok(writeln!(io::stderr().lock(), "{text}")?);
+            return writeln!(io::stderr().lock(), "{text}").or_exit_while(Exit::Failed, "standard error");
         }
         let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{text}")?;
-        Ok(stdout.flush()?)
+        writeln!(stdout, "{text}").and_then(|()| stdout.flush()).or_exit_while(Exit::Failed, STDOUT)
     }
 
     /// Prints a line to standard error that says how the work went; nothing if quiet.
     pub(crate) fn note(self, text: impl Display) {
-        if !self.quiet {
-            // Nobody is left to tell if standard error is gone.
-            let _ = writeln!(io::stderr().lock(), "{}", shown::one_line(text));
-        }
+        self.say("note", text.to_string(), "");
     }
 
     /// Prints a line to standard error that is no part of a report; nothing if quiet.
     pub(crate) fn warn(self, text: impl Display) {
-        if !self.quiet {
-            warn(text);
+        self.say("warning", text.to_string(), "warning: ");
+    }
+
+    fn say(self, kind: &str, text: String, label: &str) {
+        if self.quiet {
+            return;
         }
+        let line = match self.json {
+            true => shown::json(&serde_json::json!({ kind: text }).to_string()),
+            false => format!("{label}{}", shown::one_line(text)),
+        };
+        // Nobody is left to tell if standard error is gone.
+        let _ = writeln!(io::stderr().lock(), "{line}");
     }
 
     /// A spinner on standard error for work of unknown length.
@@ -85,10 +111,22 @@ impl Console {
     }
 }
 
-/// Prints a line to standard error that is no part of a report.
-pub(crate) fn warn(text: impl Display) {
-    // Nobody is left to tell if standard error is gone.
-    let _ = writeln!(io::stderr().lock(), "warning: {}", shown::one_line(text));
+/// A number of things, whose noun takes an s where there is not one.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// What errors call standard output.
+pub(crate) const STDOUT: &str = "standard output";
+
+fn produce_line(text: &str) -> Result {
+    produce(|out| writeln!(out, "{text}"))
+}
+
+/// Writes what a command is for to standard output. A stream that is closed, or whose reader has left, takes nothing.
+pub(crate) fn produce(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result {
+    let output = OutputFile::open(Path::new("-"), Access::Public).map_err(|error| Failure::of(Exit::Failed, error))?;
+    output.write(write).or_exit_while(Exit::Failed, STDOUT)
 }
 
 fn spinner(target: ProgressDrawTarget, message: String) -> ProgressBar {

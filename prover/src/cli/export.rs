@@ -4,7 +4,7 @@ use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
     foreign_verify::export_verifying_key,
-    input::read_artefact,
+    input::{read_artefact, read_json},
     output::{Output, Replaces, make_folder, open_outputs, write, write_json},
     path_text,
     session::Session,
@@ -30,6 +30,7 @@ use taproof_circuits::{
         write_r1cs, write_wtns,
     },
 };
+use taproof_verifier::{groth16::Proof, statement::Statement};
 
 /// Writes a chunk's circuit, witness and key, and its proof, in the formats of iden3, for snarkjs and rapidsnark; or the verifying key of any key.
 #[derive(Debug, Args)]
@@ -98,6 +99,9 @@ impl Export {
             Output { path, access, format, replaces: Replaces::Unknown }
         });
         make_folder(folder)?;
+        if proof.is_none() {
+            expect_own_proof(&folder.join(PROOF), &path, witness.statement)?;
+        }
         let mut outputs = open_outputs(&session.dir, &outputs.collect::<Vec<_>>(), &inputs)?.into_iter();
         let mut next = || outputs.next().expect("there is an output for each file");
 
@@ -122,7 +126,7 @@ impl Export {
     }
 
     /// The chunk's proof, if the proofs are those of the batch.
-    fn proof(&self, proven: &ProvenBatch, statement: taproof_verifier::statement::Statement) -> Result<ProofJson> {
+    fn proof(&self, proven: &ProvenBatch, statement: Statement) -> Result<ProofJson> {
         let payload = proven.payload();
         let proof =
             payload.chunks().get(self.chunk).filter(|_| payload.statements().get(self.chunk) == Some(&statement));
@@ -132,8 +136,7 @@ impl Export {
 }
 
 /// The files, in the order in which they are written; the last one only where there is a proof.
-const FILES: [&str; 6] =
-    ["circuit.r1cs", WITNESS, "circuit.zkey", "verification_key.json", "public.json", "proof.json"];
+const FILES: [&str; 6] = ["circuit.r1cs", WITNESS, "circuit.zkey", "verification_key.json", "public.json", PROOF];
 
 /// What `inspect` calls their formats.
 const FORMATS: [&str; 6] = [
@@ -145,3 +148,19 @@ const FORMATS: [&str; 6] = [
     "proof (json)",
 ];
 const WITNESS: &str = "witness.wtns";
+const PROOF: &str = "proof.json";
+
+/// Fails if the proof of something else is there, which would stand beside the files of this chunk as if it were theirs.
+fn expect_own_proof(path: &Path, key: &Path, statement: Statement) -> Result {
+    if !path.exists() {
+        return Ok(());
+    }
+    let key = Key::open(key, statement.circuit).or_exit_while(Exit::Input, key.display().to_string())?;
+    let proof = read_json::<ProofJson>(path).ok().and_then(|json| Proof::try_from(&json).ok());
+    if proof.is_some_and(|proof| key.prepared_verifying_key().verify(&statement, &proof).is_ok()) {
+        return Ok(());
+    }
+    let message = format!("{} is there, and is no proof of this chunk", path.display());
+    Err(Failure::new(Exit::Input, message)
+        .advise("name the chunk's own with --proofs, or another folder, or move that one away"))
+}

@@ -195,7 +195,7 @@ impl Follow {
     pub(crate) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
         let checkpoint = self.light.open_exports(&session.dir)?;
-        let console = global.console().beside(&checkpoint);
+        let console = global.console().beside(&checkpoint)?;
         let source = session.source(&self.node)?;
         let spinner = console.spinner("following the chain");
         let mut events = Vec::new();

@@ -2,11 +2,11 @@
 
 use super::{
     Global,
-    console::Bar,
+    console::{Bar, counted},
     data_dir::DataDir,
     failure::{Exit, Failure, Result},
     form::Form,
-    input::{Input, JSON_LENGTH_MAX},
+    input::{Input, JSON_LENGTH_MAX, called, expect_stdin_once, is_stdin},
     output::{Output, Replaces, open_output, open_outputs, write_json},
     path_text,
 };
@@ -14,8 +14,8 @@ use ark_bn254::Fr;
 use clap::{ArgGroup, Args};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    ffi::OsString,
-    fs::File,
+    fmt,
+    fs::{self, File},
     io::{BufReader, Read},
     path::{Path, PathBuf},
     time::Instant,
@@ -25,8 +25,8 @@ use taproof::{
     key_file,
     output_file::{Access, OutputFile},
     progress::Progress,
-    prove::{Blinding, ForeignProveError, prove_foreign},
-    shown::shown,
+    prove::{Blinding, ForeignProof, ForeignProveError, prove_foreign},
+    shown::{one_line, shown},
 };
 use taproof_circuits::iden3::{
     R1csError, check_r1cs,
@@ -43,7 +43,8 @@ pub(crate) struct ForeignArgs {
     /// `-` is standard input.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     zkey: Option<PathBuf>,
-    /// The same key as `taproof import-zkey` has made it ready, which is opened without being read first.
+    /// The same key as `taproof import-zkey` has made it ready, which is opened without being read first. It is used in place: put a newer
+    /// one there by renaming it (mv), never by copying over it (cp), which ends whoever uses the old one.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     key: Option<PathBuf>,
     /// The witness, as the circuit's witness calculator writes it; or several, for each of which there is a proof. Of several, those whose
@@ -74,25 +75,35 @@ struct ProveReport {
     /// From the witnesses in memory to the verified proofs.
     seconds: f64,
     forgeable: bool,
-    /// Where the proof is, if there is one witness.
-    #[serde(flatten)]
-    only: Option<Written>,
-    /// Where the proofs are, if there are several.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// The witnesses that are proven, and where their proofs are.
     proofs: Vec<Written>,
     /// How many of several proofs were there already.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kept: Option<usize>,
+    kept: usize,
+    /// The witnesses that are not proven, and why.
+    failed: Vec<Unproven>,
+}
+
+/// A witness that is not proven.
+#[derive(Serialize)]
+struct Unproven {
+    #[serde(serialize_with = "path_text::serialize")]
+    witness: PathBuf,
+    error: String,
+    advice: Option<String>,
+    exit_code: u8,
+    /// Files under the names of the proof and its public inputs that this run has not written: those of an earlier one.
+    #[serde(serialize_with = "path_text::serialize")]
+    older: Vec<PathBuf>,
 }
 
 #[derive(Clone, Serialize)]
-struct Written {
+pub(super) struct Written {
     #[serde(serialize_with = "path_text::serialize")]
-    witness: PathBuf,
+    pub(super) witness: PathBuf,
     #[serde(serialize_with = "path_text::serialize")]
-    proof: PathBuf,
+    pub(super) proof: PathBuf,
     #[serde(serialize_with = "path_text::serialize")]
-    public: PathBuf,
+    pub(super) public: PathBuf,
 }
 
 /// A witness and the files that come of it.
@@ -105,7 +116,7 @@ struct Task {
 impl ForeignArgs {
     pub(crate) fn run(self, global: &Global) -> Result {
         let tasks = self.tasks(&global.data_dir())?;
-        let console = global.console().beside(tasks.iter().flat_map(|task| [&task.proof, &task.public]));
+        let console = global.console().beside(tasks.iter().flat_map(|task| [&task.proof, &task.public]))?;
         let started = Instant::now();
         let spinner = console.spinner("reading the key");
         let key = match (&self.zkey, &self.key) {
@@ -119,24 +130,27 @@ impl ForeignArgs {
         let mut circuit = self.r1cs.as_deref().map(Input::open).transpose()?;
         circuit.as_mut().map_or(Ok(()), |circuit| circuit.expect(Form::Circuit))?;
         let (bar, count) = (Bar::new(console, "proving"), tasks.len());
-        let (mut written, mut failures, mut seconds, mut kept) = (Vec::new(), Vec::new(), 0.0, 0);
+        let (mut proofs, mut failed, mut failures, mut seconds, mut kept) = (vec![], vec![], vec![], 0.0, 0);
         // One proof is made whatever there is: who asks for it wants it.
         let verifying = (count > 1).then(|| ForeignVerifyingKey::new(&key.verifying_key()).ok()).flatten();
         for task in tasks {
+            let files = task.written.clone();
             match prove(&key, verifying.as_ref(), circuit.as_mut(), task, &bar) {
-                Ok(Made { files, seconds: took }) => {
+                Ok(took) => {
                     kept += usize::from(took.is_none());
                     seconds += took.unwrap_or_default();
-                    written.push(files);
+                    proofs.push(files);
                 }
-                Err(failure) => failures.push(failure),
+                Err((failure, unwritten)) => {
+                    failed.push(Unproven::new(files.witness, &failure, unwritten));
+                    failures.push(failure);
+                }
             }
         }
         bar.end();
         if kept > 0 {
             console.note(format!("{kept} of {count} proofs were there already and hold"));
         }
-        expect_all_proven(failures, count)?;
         let weakness = key.weakness();
         let report = ProveReport {
             matrix_hash: hex::encode(key.matrix_hash()),
@@ -145,25 +159,20 @@ impl ForeignArgs {
             seconds_key,
             seconds,
             forgeable: weakness.is_some(),
-            only: if count == 1 { written.first().cloned() } else { None },
-            proofs: if count == 1 { Vec::new() } else { written },
-            kept: (count > 1).then_some(kept),
+            proofs,
+            kept,
+            failed,
         };
-        console.report(&report, |report| {
-            let (seconds, seconds_key, constraints) = (report.seconds, report.seconds_key, report.constraints);
-            let proofs = match &report.only {
-                Some(Written { proof, public, .. }) => format!(
-                    "proof of {constraints} constraints in {seconds:.1} s, the key in {seconds_key:.1} s, in {} and {}",
-                    shown(proof.display()),
-                    shown(public.display())
-                ),
-                None => format!(
-                    "{} proofs of {constraints} constraints each in {seconds:.1} s, the key in {seconds_key:.1} s",
-                    report.proofs.len()
-                ),
-            };
-            proofs + &warning(weakness)
-        })
+        let told = match &report.failed[..] {
+            // The error says all there is to say of a witness that is the only one.
+            [unproven] if count == 1 && !global.json => {
+                unproven.older_words().into_iter().for_each(|words| console.warn(words));
+                Ok(())
+            }
+            _ => console.report(&report, |report| format!("{report}{}", warning(weakness))),
+        };
+        // A report that nobody took is the lesser failure.
+        expect_all_proven(failures, count).and(told)
     }
 
     /// Opens the files that will be written, before anything is read.
@@ -179,10 +188,7 @@ impl ForeignArgs {
         let outputs: Vec<Output<'_>> = outputs.collect();
         let inputs = [&self.zkey, &self.key, &self.r1cs].into_iter().flatten().chain(&self.witness);
         let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
-        if inputs.iter().filter(|path| **path == Path::new("-")).count() > 1 {
-            let failure = Failure::new(Exit::Input, "standard input holds one file, and two are to be read from it");
-            return Err(failure.advise("name a file for the other"));
-        }
+        expect_stdin_once(inputs.iter().copied())?;
         let mut opened = open_outputs(dir, &outputs, &inputs)?.into_iter();
         let mut tasks = Vec::with_capacity(count);
         for ((witness, proof_path), public_path) in self.witness.iter().zip(&proofs).zip(&publics) {
@@ -200,7 +206,7 @@ impl ForeignArgs {
             return Ok(vec![format!("{kind}.json").into()]);
         }
         if given.is_empty() {
-            return Ok(self.witness.iter().map(|witness| beside(witness, kind)).collect());
+            return self.witness.iter().map(|witness| beside(witness, kind)).collect();
         }
         if given.len() != count {
             let message = format!("{count} witnesses and {} names with --{kind}", given.len());
@@ -210,22 +216,93 @@ impl ForeignArgs {
     }
 }
 
-/// What came of a witness.
-struct Made {
-    files: Written,
-    /// How long the proof took; `None` if it was there already.
-    seconds: Option<f64>,
+impl Unproven {
+    fn new(witness: PathBuf, failure: &Failure, unwritten: Vec<PathBuf>) -> Self {
+        let (error, advice, exit_code) = (failure.message(), failure.advice(), failure.exit() as u8);
+        let holds = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
+        Self { witness, error, advice, exit_code, older: unwritten.into_iter().filter(holds).collect() }
+    }
+
+    /// What is to be known of files that were there before.
+    fn older_words(&self) -> Option<String> {
+        let older: Vec<String> = self.older.iter().map(|path| shown(path.display())).collect();
+        let stay = if older.len() == 1 { "is as it was before this run" } else { "are as they were before this run" };
+        (!older.is_empty()).then(|| format!("{} {stay}", older.join(" and ")))
+    }
 }
 
-/// Proves one witness and writes what comes of it, unless it is there and holds for the verifying key.
+impl fmt::Display for ProveReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let constraints = counted(self.constraints, "constraint");
+        let times = format!("in {:.1} s, the key in {:.1} s", self.seconds, self.seconds_key);
+        match (&self.proofs[..], &self.failed[..]) {
+            ([Written { proof, public, .. }], []) => {
+                write!(
+                    f,
+                    "proof of {constraints} {times}, in {} and {}",
+                    shown(proof.display()),
+                    shown(public.display())
+                )
+            }
+            (proofs, []) => write!(f, "{} proofs of {constraints} each {times}", proofs.len()),
+            (proofs, failed) => {
+                let count = proofs.len() + failed.len();
+                write!(f, "{} of {count} witnesses are proven, of {constraints} each {times}", proofs.len())?;
+                for Written { witness, proof, public } in proofs {
+                    let [witness, proof, public] = [witness, proof, public].map(|path| shown(path.display()));
+                    write!(f, "\n{witness}: in {proof} and {public}")?;
+                }
+                for unproven in failed {
+                    write!(f, "\n{}: not proven: {}", shown(unproven.witness.display()), one_line(&unproven.error))?;
+                    unproven.older_words().map_or(Ok(()), |words| write!(f, "; {words}"))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Proves one witness and writes what comes of it, unless it is there and holds for the verifying key. Gives the seconds that the proof
+/// took, none if it was there already; or why there is none, with the files that are not written.
 fn prove(
     key: &ForeignKey,
     verifying: Option<&ForeignVerifyingKey>,
     circuit: Option<&mut Input>,
     task: Task,
     progress: &dyn Progress,
-) -> Result<Made> {
-    let path = &task.written.witness;
+) -> std::result::Result<Option<f64>, (Failure, Vec<PathBuf>)> {
+    let Task { written, proof, public } = task;
+    let started = Instant::now();
+    let proven = match make(key, verifying, circuit, &written, progress) {
+        Ok(Some(proven)) => proven,
+        Ok(None) => return Ok(None),
+        Err(failure) => return Err((failure, vec![written.proof, written.public])),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    // Where one of the two cannot be written, the other is there all the same.
+    let results = [
+        (write_json(proof, &ProofJson::from(proven.proof())), written.proof),
+        (write_json(public, &PublicJson::new(proven.public_inputs())), written.public),
+    ];
+    let (mut failures, mut unwritten) = (Vec::new(), Vec::new());
+    for (result, path) in results {
+        if let Err(failure) = result {
+            failures.push(failure);
+            unwritten.push(path);
+        }
+    }
+    failures.into_iter().next().map_or(Ok(Some(seconds)), |failure| Err((failure, unwritten)))
+}
+
+/// Makes the proof of a witness, unless it is there already and holds for the verifying key.
+fn make(
+    key: &ForeignKey,
+    verifying: Option<&ForeignVerifyingKey>,
+    circuit: Option<&mut Input>,
+    files: &Written,
+    progress: &dyn Progress,
+) -> Result<Option<ForeignProof>> {
+    let path = &files.witness;
     let mut witness = Input::open(path)?;
     witness.expect(Form::Witness)?;
     let witness = witness.decode(|reader| read_wtns(reader))?;
@@ -235,20 +312,11 @@ fn prove(
         checked.map_err(|failure| r1cs_failure(failure, path))?;
     }
     let public_inputs = witness.get(1..key.counts().public_wires()).unwrap_or_default();
-    if verifying.is_some_and(|verifying| is_proven(verifying, public_inputs, &task.written)) {
-        return Ok(Made { files: task.written, seconds: None });
+    if verifying.is_some_and(|verifying| is_proven(verifying, public_inputs, files)) {
+        return Ok(None);
     }
-    let started = Instant::now();
     let proven = prove_foreign(key, &witness, &Blinding::fresh(), progress);
-    let proven = proven.map_err(|error| prove_failure(error, path, is_checked))?;
-    let seconds = started.elapsed().as_secs_f64();
-    // Where one of the two cannot be written, the other is there all the same.
-    let written = [
-        write_json(task.proof, &ProofJson::from(proven.proof())),
-        write_json(task.public, &PublicJson::new(proven.public_inputs())),
-    ];
-    written.into_iter().collect::<Result>()?;
-    Ok(Made { files: task.written, seconds: Some(seconds) })
+    proven.map(Some).map_err(|error| prove_failure(error, path, is_checked))
 }
 
 /// Whether the files of a witness are there, of these public inputs, and the proof holds.
@@ -263,11 +331,16 @@ fn is_proven(key: &ForeignVerifyingKey, public_inputs: &[Fr], files: &Written) -
     public.as_deref() == Some(public_inputs) && proof.is_some_and(|proof| key.verify(public_inputs, &proof).is_ok())
 }
 
-/// `NAME.kind.json` in the folder of `NAME.wtns`.
-fn beside(witness: &Path, kind: &str) -> PathBuf {
-    let mut name = witness.file_stem().map_or_else(|| OsString::from("witness"), OsString::from);
+/// `NAME.kind.json` in the folder of `NAME.wtns`. What comes through a pipe has no name to go by.
+fn beside(witness: &Path, kind: &str) -> Result<PathBuf> {
+    let is_pipe = fs::metadata(witness).is_ok_and(|found| !found.is_file());
+    let Some(name) = witness.file_stem().filter(|_| !is_stdin(witness) && !is_pipe) else {
+        let message = format!("{}, one of several witnesses, has no name for its proof to go by", called(witness));
+        return Err(Failure::new(Exit::Input, message).advise("name all proofs with --proof and --public"));
+    };
+    let mut name = name.to_owned();
     name.push(format!(".{kind}.json"));
-    witness.with_file_name(name)
+    Ok(witness.with_file_name(name))
 }
 
 /// Fails as the first witness did that is not proven; what was proven is written.
@@ -294,24 +367,24 @@ fn prove_failure(error: ForeignProveError, witness: &Path, is_checked: bool) -> 
         _ => "take the witness and the key of the same circuit",
     };
     let exit = if matches!(error, ForeignProveError::Unsatisfied) { Exit::Refuted } else { Exit::Input };
-    Failure::of(exit, error).context(witness.display()).advise(advice)
+    Failure::of(exit, error).context(called(witness)).advise(advice)
 }
 
 fn r1cs_failure(failure: Failure, witness: &Path) -> Failure {
     match failure.cause::<R1csError>() {
         Some(R1csError::Unsatisfied(_)) => failure
-            .context(witness.display())
+            .context(called(witness))
             .with_exit(Exit::Refuted)
             .advise("compute the witness anew with the circuit's own calculator"),
         Some(R1csError::OtherCircuit { .. }) => {
-            failure.context(witness.display()).advise("take the witness and the circuit that belong together")
+            failure.context(called(witness)).advise("take the witness and the circuit that belong together")
         }
         _ => failure,
     }
 }
 
 /// What a report adds for a key that proves nothing.
-fn warning(weakness: Option<Weakness>) -> String {
+pub(super) fn warning(weakness: Option<Weakness>) -> String {
     weakness.map_or_else(String::new, |weakness| format!("\nwarning: {weakness}: see `snarkjs zkey contribute`"))
 }
 
@@ -348,7 +421,7 @@ impl ImportZkey {
         let (format, replaces) = ("proving key", Replaces::Nothing);
         let output = Output { path: &out, access: Access::Public, format, replaces };
         let output = open_output(&global.data_dir(), output, &[&self.zkey])?;
-        let console = global.console().beside([&output]);
+        let console = global.console().beside([&output])?;
         let (started, spinner) = (Instant::now(), console.spinner("reading and checking the key"));
         let key = Input::open(&self.zkey)?.zkey()?;
         key_file::write_to(&key, output)?;
@@ -367,11 +440,11 @@ impl ImportZkey {
         };
         console.report(&report, |report| {
             let text = format!(
-                "{}: {} constraints, {} wires, {} public inputs, {} bytes, in {:.1} s",
+                "{}: {}, {}, {}, {} bytes, in {:.1} s",
                 shown(report.out.display()),
-                report.constraints,
-                report.wires,
-                report.public_inputs,
+                counted(report.constraints, "constraint"),
+                counted(report.wires, "wire"),
+                counted(report.public_inputs, "public input"),
                 report.bytes,
                 report.seconds
             );

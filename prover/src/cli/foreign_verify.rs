@@ -2,9 +2,11 @@
 
 use super::{
     Global,
+    console::counted,
     failure::{Exit, Failure, Fallible, Result},
+    foreign::warning,
     form::Form,
-    input::Input,
+    input::{Input, called, expect_stdin_once},
     output::{Output, Replaces, make_folder, names_folder, open_output, write_json},
     path_text,
 };
@@ -50,13 +52,13 @@ impl ForeignVerifyArgs {
         let (Some(vkey), Some(proof_path), Some(public_path)) = (self.vkey, self.proof, self.public) else {
             return Err(Failure::new(Exit::Usage, "nothing to verify").advise("name a file of proofs"));
         };
+        expect_stdin_once([vkey.as_path(), &proof_path, &public_path])?;
         let key: VerifyingKeyJson = Input::open(&vkey)?.json(Form::VerifyingKey)?;
         let proof: ProofJson = Input::open(&proof_path)?.json(Form::Proof)?;
         let public: PublicJson = Input::open(&public_path)?.json(Form::Public)?;
-        let named = |path: &Path| path.display().to_string();
-        let key = VerifyingKeyPoints::try_from(&key).or_exit_while(Exit::Input, named(&vkey))?;
-        let key = ForeignVerifyingKey::new(&key).or_exit_while(Exit::Input, named(&vkey))?;
-        let proof = Proof::try_from(&proof).or_exit_while(Exit::Input, named(&proof_path))?;
+        let key = VerifyingKeyPoints::try_from(&key).or_exit_while(Exit::Input, called(&vkey))?;
+        let key = ForeignVerifyingKey::new(&key).or_exit_while(Exit::Input, called(&vkey))?;
+        let proof = Proof::try_from(&proof).or_exit_while(Exit::Input, called(&proof_path))?;
         let public = public.into_inputs();
         let started = Instant::now();
         key.verify(&public, &proof).map_err(|error| match error {
@@ -71,8 +73,8 @@ impl ForeignVerifyArgs {
             milliseconds: started.elapsed().as_secs_f64() * 1_000.0,
         };
         global.console().report(&report, |report| {
-            let (count, milliseconds) = (report.public_inputs, report.milliseconds);
-            let holds = format!("the proof holds for {count} public inputs ({milliseconds:.1} ms)");
+            let inputs = counted(report.public_inputs, "public input");
+            let holds = format!("the proof holds for {inputs} ({:.1} ms)", report.milliseconds);
             if report.forgeable { format!("{holds}\nwarning: {}", Weakness::NoContribution) } else { holds }
         })
     }
@@ -81,6 +83,8 @@ impl ForeignVerifyArgs {
 #[derive(Serialize)]
 struct ExportReport {
     public_inputs: usize,
+    /// Whether anyone can forge proofs for the key, as the key that it is taken from shows: the verifying key need not.
+    forgeable: bool,
     #[serde(serialize_with = "path_text::serialize")]
     out: PathBuf,
 }
@@ -99,13 +103,14 @@ pub(super) fn export_verifying_key(key: &Path, out: Option<PathBuf>, global: &Gl
     let (format, replaces) = ("verifying key (json)", Replaces::OwnFormat);
     let output = Output { path: &out, access: Access::Public, format, replaces };
     let output = open_output(&global.data_dir(), output, &[key])?;
-    let console = global.console().beside([&output]);
+    let console = global.console().beside([&output])?;
     let spinner = console.spinner("reading the key");
-    let verifying = Input::open(key)?.verifying_key()?;
+    let (verifying, weakness) = Input::open(key)?.verifying_key()?;
     spinner.finish_and_clear();
     write_json(output, &VerifyingKeyJson::from(&verifying))?;
-    let report = ExportReport { public_inputs: verifying.ic.len().saturating_sub(1), out };
-    console.report(&report, |report| {
-        format!("verifying key for {} public inputs in {}", report.public_inputs, shown(report.out.display()))
+    let (public_inputs, forgeable) = (verifying.ic.len().saturating_sub(1), weakness.is_some());
+    console.report(&ExportReport { public_inputs, forgeable, out }, |report| {
+        let inputs = counted(report.public_inputs, "public input");
+        format!("verifying key for {inputs} in {}{}", shown(report.out.display()), warning(weakness))
     })
 }

@@ -2,6 +2,7 @@
 
 use super::{
     failure::{Exit, Failure},
+    input::called,
     inspect::{self, circom},
 };
 use std::{
@@ -58,7 +59,7 @@ impl Form {
             Self::Proof
         } else if text.starts_with(b"{\"protocol\"") {
             Self::VerifyingKey
-        } else if text.starts_with(b"[\"") || text.starts_with(b"[]") {
+        } else if text.first() == Some(&b'[') && text.get(1).is_some_and(|next| b"\"]0123456789".contains(next)) {
             Self::Public
         } else {
             Self::Other
@@ -229,7 +230,7 @@ fn compute(inputs: &str) -> String {
 
 /// A file that is something else than what is wanted in its place.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is {found}, where {expected} is wanted", path.display())]
+#[error("{} is {found}, where {expected} is wanted", called(path))]
 pub(crate) struct Misplaced {
     path: PathBuf,
     found: String,

@@ -103,7 +103,7 @@ impl ImportBlock {
             open_output(&global.data_dir(), output, &[&self.block])
         });
         let out = out.transpose()?;
-        let console = global.console().beside(&out);
+        let console = global.console().beside(&out)?;
         let spinner = console.spinner("planning and signing");
         let payments = read_file(&self.block, BLOCK_LENGTH_MAX as u64).and_then(|bytes| {
             let payments = BlockPayments::from_block(&bytes, self.payments.unwrap_or(usize::MAX));

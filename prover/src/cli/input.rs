@@ -16,7 +16,7 @@ use taproof::{
         self, Artefact, ArtefactError, FileError,
         transactions::{self, TransactionFile},
     },
-    foreign_key::ForeignKey,
+    foreign_key::{ForeignKey, Weakness},
     key_file::KeyFile,
     proving_key::ProvingKey,
     shown::shown,
@@ -96,6 +96,25 @@ impl From<serde_json::Error> for InputError {
     }
 }
 
+/// What errors call a file that is read: standard input by its name.
+pub(crate) fn called(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// Fails if standard input, by whichever of its names, is to be read for more than one file.
+pub(crate) fn expect_stdin_once<'a>(inputs: impl IntoIterator<Item = &'a Path>) -> Result {
+    if inputs.into_iter().filter(|path| is_stdin(path)).count() > 1 {
+        let failure = Failure::new(Exit::Input, "standard input holds one file, and two are to be read from it");
+        return Err(failure.advise("name a file for the other"));
+    }
+    Ok(())
+}
+
+/// Whether a path is standard input.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].into_iter().any(|name| path == Path::new(name))
+}
+
 /// Reads JSON from a file.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let parsed = serde_json::from_str(&read_text(path)?).map_err(InputError::from);
@@ -157,7 +176,7 @@ impl Input {
             let contents = Contents::File(BufReader::with_capacity(1 << 20, file));
             Ok(Self { path: path.to_owned(), start, contents })
         };
-        open().or_exit_while(Exit::Input, path.display().to_string())
+        open().or_exit_while(Exit::Input, called(path))
     }
 
     fn of_stream(path: &Path, mut stream: impl Read + 'static) -> io::Result<Self> {
@@ -175,7 +194,9 @@ impl Input {
     /// decoder has more to say.
     pub(crate) fn expect(&self, expected: Form) -> Result {
         let found = self.form();
-        if found == expected || (found == Form::Other && expected.may_begin(&self.start)) {
+        // A proof that begins with its protocol looks like a key so far.
+        let may_be = found == Form::Other || (found, expected) == (Form::VerifyingKey, Form::Proof);
+        if found == expected || (may_be && expected.may_begin(&self.start)) {
             return Ok(());
         }
         match (found, &self.contents) {
@@ -218,7 +239,7 @@ impl Input {
         length_max: u64,
         decode: impl FnOnce(&mut dyn ReadSeek) -> std::result::Result<T, E>,
     ) -> Result<T> {
-        let doing = self.path.display().to_string();
+        let doing = called(&self.path);
         let contents = self.contents(length_max).or_exit_while(Exit::Input, doing.clone())?;
         decode(contents).or_exit_while(Exit::Input, doing)
     }
@@ -241,6 +262,10 @@ impl Input {
         struct Named {
             protocol: String,
         }
+        // A list has no names, though what is derived would take its first entry for one.
+        if !self.start.trim_ascii_start().starts_with(b"{") {
+            return None;
+        }
         let contents = self.contents(JSON_LENGTH_MAX).ok()?;
         let Named { protocol } = serde_json::from_reader(BufReader::new(contents.take(JSON_LENGTH_MAX))).ok()?;
         let advice = match protocol.as_str() {
@@ -248,7 +273,7 @@ impl Input {
             "groth16" => return None,
             _ => "taproof proves and verifies Groth16".to_owned(),
         };
-        let failure = Failure::of(Exit::Input, JsonError::OtherProtocol(shown(protocol))).context(self.path.display());
+        let failure = Failure::of(Exit::Input, JsonError::OtherProtocol(shown(protocol))).context(called(&self.path));
         Some(failure.advise(advice))
     }
 
@@ -272,17 +297,19 @@ impl Input {
         }
     }
 
-    /// The verifying key of a key of either form, one of Taproof's own circuits included.
-    pub(crate) fn verifying_key(self) -> Result<VerifyingKeyPoints> {
+    /// The verifying key of a key of either form, one of Taproof's own circuits included, and why anyone can forge proofs for it, if so.
+    pub(crate) fn verifying_key(self) -> Result<(VerifyingKeyPoints, Option<Weakness>)> {
         match self.form() {
-            Form::Key => self.mapped(|path| KeyFile::open(path).map(|key| key.verifying_key())),
-            _ => Ok(self.zkey()?.verifying_key()),
+            Form::Key => {
+                self.mapped(|path| KeyFile::open(path).map(|key| (key.verifying_key(), key.header().weakness())))
+            }
+            _ => self.zkey().map(|key| (key.verifying_key(), key.weakness())),
         }
     }
 
     /// Opens what is used in place, for which what came through a pipe is put into a file that is gone afterwards.
     fn mapped<T, E: Into<anyhow::Error>>(mut self, open: impl FnOnce(&Path) -> std::result::Result<T, E>) -> Result<T> {
-        let doing = self.path.display().to_string();
+        let doing = called(&self.path);
         if matches!(self.contents, Contents::File(_)) {
             return open(&self.path).or_exit_while(Exit::Input, doing);
         }
@@ -361,9 +388,9 @@ mod tests {
             Input::of_stream(Path::new("-"), stream).expect("it can be read")
         };
         for (start, told) in [
-            (&b"ptau\x01\0\0\0"[..], "- is a powers-of-tau file (.ptau), where a .zkey is wanted"),
-            (b"wtns\x02\0\0\0", "- is a witness (.wtns), where a .zkey is wanted"),
-            (b"", "- is of no format that taproof knows, where a .zkey is wanted"),
+            (&b"ptau\x01\0\0\0"[..], "standard input is a powers-of-tau file (.ptau), where a .zkey is wanted"),
+            (b"wtns\x02\0\0\0", "standard input is a witness (.wtns), where a .zkey is wanted"),
+            (b"", "standard input is of no format that taproof knows, where a .zkey is wanted"),
         ] {
             for failure in [input(start).zkey().err(), input(start).key().err(), input(start).verifying_key().err()] {
                 assert_eq!(failure.expect("it is refused").message(), told);
@@ -375,7 +402,7 @@ mod tests {
         assert!(failure.message().contains("where a proof (proof.json) is wanted"), "{}", failure.message());
         assert!(input(b"").expect(Form::Witness).is_err());
         let failure = Input::of_stream(Path::new("-"), &b""[..]).expect("nothing to read").zkey().err();
-        assert_eq!(failure.expect("it is refused").message(), "- is empty, where a .zkey is wanted");
+        assert_eq!(failure.expect("it is refused").message(), "standard input is empty, where a .zkey is wanted");
     }
 
     #[test]

@@ -94,7 +94,7 @@ const FILES: &str = "\
 impl Join {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
-        let session = Session::read(dir, &self.params, &self.program).map_err(|failure| {
+        let session = Session::read(dir, &self.params, &self.program, global.console()).map_err(|failure| {
             let is_missing = [&self.params, &self.program].into_iter().any(|path| !path.exists());
             let is_misplaced = failure.cause::<Misplaced>().is_some();
             if is_missing || is_misplaced { failure.advise(FILES) } else { failure }

@@ -1,6 +1,7 @@
 //! Where the chain is read and transactions go: by options, or else by the environment.
 
 use super::{
+    console::Console,
     data_dir::DataDir,
     environment::variable,
     failure::{Exit, Failure, Fallible, Result},
@@ -89,7 +90,13 @@ impl NodeOptions {
     }
 
     /// Opens the chain; blocks that the embedded one mines pay to `reward_to`.
-    pub(crate) fn open(&self, dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
+    pub(crate) fn open(
+        &self,
+        dir: &DataDir,
+        network: Network,
+        reward_to: ScriptBuf,
+        console: Console,
+    ) -> Result<Source> {
         match self.place(variable)? {
             Place::Embedded => open_embedded(dir, network, reward_to),
             Place::Node(url, auth) => {
@@ -97,8 +104,8 @@ impl NodeOptions {
                 Ok(Source::Rpc(node.map_err(|error| unreached(error, NODE_FORM))?))
             }
             Place::Esplora(url) => {
-                let patience = Patience::new(PATIENCE, |error, pause| {
-                    eprintln!("waiting {:.0} s: {error}", pause.as_secs_f64().ceil());
+                let patience = Patience::new(PATIENCE, move |error, pause| {
+                    console.note(format!("waiting {:.0} s: {error}", pause.as_secs_f64().ceil()));
                 });
                 let server = EsploraNode::connect_patiently(&url, network, patience);
                 Ok(Source::Esplora(server.map_err(|error| unreached(error, SERVER_FORM))?))

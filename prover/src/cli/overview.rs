@@ -85,7 +85,7 @@ impl Report {
         let (format, replaces) = ("report", if self.force { Replaces::Unknown } else { Replaces::OwnFormat });
         let out = Output { path: &self.out, access: Access::Public, format, replaces };
         let out = open_output(&global.data_dir(), out, &[])?;
-        let console = global.console().beside([&out]);
+        let console = global.console().beside([&out])?;
         let overview = collect(global, &self.node)?;
         let html = overview.to_html();
         out.write(|file| file.write_all(html.as_bytes()))

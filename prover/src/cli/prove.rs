@@ -50,6 +50,10 @@ Examples:
   circuit_calculator input.json /dev/stdout | \\
     taproof prove --key circuit.key --witness - --proof - --public public.json
 
+With --json the report on witnesses lists what is proven (proofs) and what is not (failed), for one as for many, and \
+so it does where the command fails. Files of an earlier run stay there under the names of a proof that failed, and are \
+named (older).
+
 All processors are used unless --threads, or else RAYON_NUM_THREADS, says how many.")]
 pub(crate) struct Prove {
     /// The batch, as `taproof batch` writes it.
@@ -126,7 +130,7 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     let (format, replaces) = (ArtefactKind::Proofs.name(), Replaces::OwnFormat);
     let output = Output { path: &path, access: ProvenBatch::ACCESS, format, replaces };
     let output = open_output(&session.dir, output, &[batch_path])?;
-    let console = global.console().beside([&output]);
+    let console = global.console().beside([&output])?;
     let (started, bar) = (Instant::now(), Bar::new(console, "proving chunks"));
     let (kept, number, count) =
         (KeptProofs::new(session.dir.kept_proofs()), batch.header().number, batch.chunks().len());

@@ -2,11 +2,13 @@
 
 use super::{
     Global,
+    console::Console,
     data_dir::DataDir,
     environment,
     failure::{Exit, Failure, Fallible, Result},
+    foreign::Written,
     form::{Form, Misplaced},
-    input::Input,
+    input::{Input, expect_stdin_once},
     output::{Output, Replaces, open_outputs},
 };
 use ark_bn254::Fr;
@@ -40,7 +42,8 @@ Examples:
   ln -s $(command -v taproof) ~/bin/prover
   prover circuit.zkey witness.wtns proof.json public.json
 
-Exit codes are rapidsnark's: 0 for a proof, 1 for anything else. RAYON_NUM_THREADS sets the number of threads.")]
+Exit codes are rapidsnark's: 0 for a proof, 1 for anything else. With --json there is a report: \
+the files of the proof. RAYON_NUM_THREADS sets the number of threads.")]
 pub(crate) struct Rapidsnark {
     /// The key: a .zkey, or what `taproof import-zkey` has made of it, which is opened at once.
     key: PathBuf,
@@ -55,14 +58,14 @@ pub(crate) struct Rapidsnark {
 impl Rapidsnark {
     /// Proves.
     pub(crate) fn run(self, global: &Global) -> Result {
-        self.prove(&global.data_dir())
+        self.prove(&global.data_dir(), global.json.then(|| global.console()))
     }
 
     /// Proves, and tells a failure as rapidsnark does.
     fn main(self) -> ExitCode {
         let environment = environment::check().and_then(|()| environment::force_backend());
         let environment = environment.map_err(|wrong| Failure::new(Exit::Failed, wrong));
-        match environment.and_then(|()| self.prove(&DataDir::of_environment())) {
+        match environment.and_then(|()| self.prove(&DataDir::of_environment(), None)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 // Nobody is left to tell if standard error is gone.
@@ -72,11 +75,16 @@ impl Rapidsnark {
         }
     }
 
-    fn prove(self, dir: &DataDir) -> Result {
+    /// Proves, and reports where a console is given.
+    fn prove(self, dir: &DataDir, console: Option<Console>) -> Result {
+        let inputs = [self.key.as_path(), &self.witness];
+        expect_stdin_once(inputs)?;
         let outputs = [(&self.proof, "proof (json)"), (&self.public, "public inputs (json)")];
         let (access, replaces) = (Access::Public, Replaces::Unknown);
         let outputs = outputs.map(|(path, format)| Output { path, access, format, replaces });
-        let mut outputs = open_outputs(dir, &outputs, &[&self.key, &self.witness])?.into_iter();
+        let outputs = open_outputs(dir, &outputs, &inputs)?;
+        let console = console.map(|console| console.beside(&outputs)).transpose()?;
+        let mut outputs = outputs.into_iter();
         let (key, witness) = read(&self.key, &self.witness).map_err(|failure| {
             let is_swapped = failure.cause().is_some_and(Misplaced::is_of_prover);
             if is_swapped { failure.advise(ORDER) } else { failure }
@@ -85,12 +93,15 @@ impl Rapidsnark {
         let proof = serde_json::to_string(&ProofJson::from(proven.proof()).without_curve())?;
         let public = serde_json::to_string(&PublicJson::new(proven.public_inputs()))?;
         // Where one of the two cannot be written, the other is there all the same.
-        let written = [(proof, self.proof), (public, self.public)].map(|(text, path)| {
+        let written = [(proof, &self.proof), (public, &self.public)].map(|(text, path)| {
             let output = outputs.next().expect("two files were opened");
             let written = output.write(|file| file.write_all(text.as_bytes()));
             written.or_exit_while(Exit::Failed, path.display().to_string())
         });
-        written.into_iter().collect()
+        written.into_iter().collect::<Result>()?;
+        let Some(console) = console else { return Ok(()) };
+        let proofs = [Written { witness: self.witness, proof: self.proof, public: self.public }];
+        console.report(&serde_json::json!({ "proofs": proofs }), |report| report.to_string())
     }
 }
 

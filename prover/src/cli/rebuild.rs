@@ -147,7 +147,7 @@ impl Rebuild {
             open_output(&global.data_dir(), Output { path, access: Access::Public, format, replaces }, &[])
         });
         let out = out.transpose()?;
-        let console = global.console().beside(&out);
+        let console = global.console().beside(&out)?;
         let session = Session::open(global)?;
         let found = self.find(&session)?;
         let mut tips = match &found {

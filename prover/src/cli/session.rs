@@ -3,7 +3,7 @@
 pub(crate) use super::node_options::NodeOptions;
 use super::{
     Global,
-    console::warn,
+    console::Console,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     form::or_misplaced,
@@ -103,6 +103,8 @@ pub(crate) struct Session {
     pub(crate) dir: DataDir,
     pub(crate) params: Params,
     pub(crate) program: Program,
+    /// Where warnings go.
+    pub(crate) console: Console,
     /// A folder for what is found in the chain where the data directory may not be written. It goes with the process.
     scratch: OnceLock<Option<TempDir>>,
     /// Whether a reorganisation below a final block was told.
@@ -114,11 +116,11 @@ impl Session {
     pub(crate) fn open(global: &Global) -> Result<Self> {
         let dir = global.data_dir();
         let (params, program) = (dir.params(), dir.program());
-        Self::read(dir, &params, &program)
+        Self::read(dir, &params, &program, global.console())
     }
 
     /// Reads parameters and program from anywhere, for a data directory.
-    pub(crate) fn read(dir: DataDir, params: &Path, program: &Path) -> Result<Self> {
+    pub(crate) fn read(dir: DataDir, params: &Path, program: &Path, console: Console) -> Result<Self> {
         let params = read_params(params)?;
         let doing = program.display().to_string();
         let read = read_file(program, PROGRAM_LENGTH_MAX)
@@ -134,12 +136,12 @@ impl Session {
             let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
             return Err(Failure::new(Exit::Input, message).advise("restore program.bin from where params.json is from"));
         }
-        Ok(Self { dir, params, program, scratch: OnceLock::new(), undone_told: OnceLock::new() })
+        Ok(Self { dir, params, program, console, scratch: OnceLock::new(), undone_told: OnceLock::new() })
     }
 
     /// Opens the chain without the wallet, for reading.
     pub(crate) fn source(&self, node: &NodeOptions) -> Result<Source> {
-        node.open(&self.dir, self.params.network, ScriptBuf::new())
+        node.open(&self.dir, self.params.network, ScriptBuf::new(), self.console)
     }
 
     /// The store of what a follower of whole blocks has found.
@@ -153,7 +155,7 @@ impl Session {
         let store = |path| ChainStore::new(path, &self.params, view);
         let Some(denied) = OutputFile::open(&path, Access::Public).err().filter(is_denied) else { return store(path) };
         let scratch = self.scratch.get_or_init(|| {
-            warn(format!(
+            self.console.warn(format!(
                 "{} may not be written ({denied}): what is read from the chain is read again the next time",
                 path.display()
             ));
@@ -208,7 +210,7 @@ impl Session {
     /// until that is acknowledged.
     pub(crate) fn warn_of(&self, stored: &StoredFollower) -> Result {
         if stored.origin().is_fallback() {
-            warn(stored.origin());
+            self.console.warn(stored.origin());
         }
         self.warn_of_undone(stored.store())
     }
@@ -216,7 +218,7 @@ impl Session {
     /// Says on standard error, once a process, what a reorganisation below a final block took back.
     pub(crate) fn warn_of_undone(&self, store: &ChainStore) -> Result {
         if let Some(undone) = store.undone().map_err(store_failure)? {
-            self.undone_told.get_or_init(|| warn(format!("{undone}; {UNDONE_ADVICE}")));
+            self.undone_told.get_or_init(|| self.console.warn(format!("{undone}; {UNDONE_ADVICE}")));
         }
         Ok(())
     }

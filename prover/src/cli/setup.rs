@@ -179,7 +179,7 @@ impl Setup {
         let network = self.wallet.network(global)?.unwrap_or(Network::Regtest);
         let bridge = self.bridge.bridge(network, || self.wallet.open(global), self.final_depth)?;
         // Nothing is mined here, so no wallet is needed for the rewards of the embedded chain.
-        let source = self.node.open(&dir, network, ScriptBuf::new())?;
+        let source = self.node.open(&dir, network, ScriptBuf::new(), global.console())?;
         let start = self.start_block(&source)?;
         let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
         let slots = Slots {

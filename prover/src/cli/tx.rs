@@ -6,6 +6,7 @@ mod exit;
 use super::{
     Global,
     batch::FEE_MIN_SAT,
+    console::counted,
     data_dir::DataDir,
     failure::{Exit, Failure, Result},
     in_line::{APART, bring_up},
@@ -173,7 +174,7 @@ impl TxCommand {
         }
         match file {
             Some(file) => file.add(transaction, global),
-            None => global.console().print_json(&transaction),
+            None => global.console().produce_json(&transaction),
         }
     }
 }
@@ -357,13 +358,11 @@ impl Addition {
 
     fn add(mut self, transaction: Transaction, global: &Global) -> Result {
         self.transactions.push(transaction);
-        let console = global.console().beside([&self.output]);
+        let console = global.console().beside([&self.output])?;
         transactions::write_to(self.output, &self.deposits, &self.transactions)?;
         let report =
             serde_json::json!({ "file": path_text::text(&self.path), "transactions": self.transactions.len() });
-        let count = self.transactions.len();
-        let counted = if count == 1 { "1 transaction".to_owned() } else { format!("{count} transactions") };
-        let text = || format!("{}: {counted}", shown(self.path.display()));
-        console.report(&report, |_| text())
+        let count = counted(self.transactions.len(), "transaction");
+        console.report(&report, |_| format!("{}: {count}", shown(self.path.display())))
     }
 }

@@ -1,12 +1,22 @@
 //! A command line: how it is parsed, and what is wrong with it, told as text, or as JSON where that is asked for.
 
-use super::environment;
+use super::{
+    console::STDOUT,
+    environment,
+    failure::{Exit, Failure},
+};
 use clap::{
     Arg, Command, FromArgMatches,
     builder::ValueParser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use std::{error::Error, ffi::OsString, num::ParseIntError, process::ExitCode};
+use std::{
+    error::Error,
+    ffi::OsString,
+    io::{self, Write},
+    num::ParseIntError,
+    process::ExitCode,
+};
 
 /// The exit code of a wrong command line.
 const USAGE: u8 = 2;
@@ -137,11 +147,13 @@ pub(super) fn report(error: &clap::Error, command: Command, arguments: &[OsStrin
     let exit_code = if error.use_stderr() { exit_code(command, arguments) } else { 0 };
     if is_json && error.use_stderr() {
         eprintln!("{}", json(error, exit_code));
-    } else {
-        // Nobody is left to tell if the output is gone.
-        let _ = error.print();
+        return ExitCode::from(exit_code);
     }
-    ExitCode::from(exit_code)
+    match error.print().and_then(|()| io::stdout().flush()) {
+        Err(source) if !error.use_stderr() => Failure::of(Exit::Failed, source).context(STDOUT).report(is_json),
+        // Nobody is left to tell if standard error is gone.
+        _ => ExitCode::from(exit_code),
+    }
 }
 
 /// The exit code of a wrong command line: the command's own, for one that takes another program's place.

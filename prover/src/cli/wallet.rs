@@ -297,7 +297,7 @@ impl WalletCommand {
             }
             Action::Words(file) => {
                 let words = file.words(global)?.reveal();
-                global.console().report(&serde_json::json!({ "words": words.as_str() }), |_| words.as_str())
+                global.console().produce(&serde_json::json!({ "words": words.as_str() }), |_| words.as_str())
             }
             Action::Keys(keys) => keys.run(global),
             Action::Coins(coins) => coins.run(global),

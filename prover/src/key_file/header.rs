@@ -32,6 +32,7 @@
 
 use super::KeyFileError;
 use crate::{
+    foreign_key::Weakness,
     proving_key::{Circuit, Counts, FixedPoints, POINT_SECTION_COUNT, SECTION_COUNT, foreign_matrix_hash},
     setup,
 };
@@ -92,6 +93,11 @@ impl KeyHeader {
     /// The number of the circuit's rows.
     pub fn row_count(&self) -> usize {
         self.counts.rows()
+    }
+
+    /// Why anyone can forge proofs for the key, if anyone can.
+    pub fn weakness(&self) -> Option<Weakness> {
+        Weakness::of(&self.points, self.beacons_only)
     }
 
     /// The length of the file, in bytes.

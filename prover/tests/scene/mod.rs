@@ -73,10 +73,14 @@ impl Scene {
         let output = self.run(&[&["--json"], arguments].concat());
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}: {stderr}");
-        assert!(output.stdout.is_empty(), "a failed command reports nothing");
-        // Warnings may stand before it.
-        let error: Value =
-            serde_json::from_str(stderr.lines().last().expect("an error")).expect("errors are JSON, too");
+        // What a command did before it failed it may report, and then says what it did not do.
+        let report: Option<Value> =
+            (!output.stdout.is_empty()).then(|| serde_json::from_slice(&output.stdout).expect("JSON"));
+        let failed = |report: &Value| report["failed"].as_array().is_some_and(|failed| !failed.is_empty());
+        assert!(report.as_ref().is_none_or(failed), "a command that failed in all reports nothing");
+        // Warnings may stand before it, and are JSON as well.
+        let lines = stderr.lines().map(|line| serde_json::from_str(line).expect("all lines are JSON"));
+        let error: Value = lines.last().expect("an error");
         assert_eq!(error["exit_code"], exit_code);
         error["error"].as_str().expect("a message").to_owned()
     }

@@ -81,7 +81,8 @@ impl Build {
         let proven: ProvenBatch = read_artefact(&self.proofs)?;
         let wallet = self.wallet.open(global)?;
         let poster = wallet.poster_key(0)?;
-        let mut source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;
+        let mut source =
+            self.node.open(&session.dir, session.params.network, poster.script_pubkey(), session.console)?;
         source.expect_current()?;
         let spinner = global.console().spinner("following the chain");
         let follower = session.follow(&source, |_| ())?;

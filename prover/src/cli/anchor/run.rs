@@ -235,7 +235,12 @@ impl Run {
         let mut journal =
             Journal { console: global.console(), json: global.json, is_silent: self.once || global.quiet, stop };
         let begin = || {
-            let source = self.node.open(&session.dir, session.params.network, signer.scripts().script_pubkey())?;
+            let source = self.node.open(
+                &session.dir,
+                session.params.network,
+                signer.scripts().script_pubkey(),
+                session.console,
+            )?;
             let follower = session.stored_follower(&source)?.into_follower();
             let batches = ProofFolder::new(session.dir.proofs_folder());
             let coins = CoinStore::new(session.dir.coins());

@@ -105,7 +105,7 @@ impl Deposit {
         let recipe = Recipe::new(params, &deposit).or_exit(Exit::Input)?;
         if self.recipe || self.psbt_out.is_some() {
             let psbt = self.psbt_out.as_deref().map(|path| open_psbt(&session.dir, path, &[])).transpose()?;
-            let console = global.console().beside(&psbt);
+            let console = global.console().beside(&psbt)?;
             if self.offline {
                 global.console().warn("the chain is not looked at, and so not whether the rollup still lives");
             } else {
@@ -119,7 +119,7 @@ impl Deposit {
         }
         let address = &recipe.address;
         let poster = self.wallet.open(global)?.poster_key(0)?;
-        let mut source = self.node.open(&session.dir, params.network, poster.script_pubkey())?;
+        let mut source = self.node.open(&session.dir, params.network, poster.script_pubkey(), session.console)?;
         session.expect_alive(&source, global)?;
         let funding = self.funding.find(&source, &poster, global)?;
         let fee_rate = self.fees.rate(&source, global)?;

@@ -94,10 +94,10 @@ struct Report {
 impl Payout {
     pub(super) fn run(self, global: &Global) -> Result {
         let out = open_psbt(&global.data_dir(), &self.out, &[])?;
-        let console = global.console().beside([&out]);
+        let console = global.console().beside([&out])?;
         let session = Session::open(global)?;
         let poster = self.wallet.open(global)?.poster_key(0)?;
-        let source = self.node.open(&session.dir, session.params.network, poster.script_pubkey())?;
+        let source = self.node.open(&session.dir, session.params.network, poster.script_pubkey(), session.console)?;
         let watch = watch(&session, &source, global)?;
         let funding = self.funding.find(&source, &poster, global)?;
         let fee_rate = self.fees.rate(&source, global)?;

@@ -73,7 +73,7 @@ impl Refund {
         let key = wallet.refund_key(self.index).or_exit(Exit::Input)?;
         let to = of_network(&self.to, params.network)?;
         let reward_to = wallet.poster_key(0)?.script_pubkey();
-        let mut source = self.node.open(&dir, params.network, reward_to)?;
+        let mut source = self.node.open(&dir, params.network, reward_to, global.console())?;
         let outpoint = find(self.output, &source, &params, &key)?;
         let unspent = source.payer().unspent(&outpoint)?;
         let unspent = unspent.ok_or_else(|| refused(RefundError::NoOutput(outpoint)))?;

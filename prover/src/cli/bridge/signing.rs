@@ -159,7 +159,7 @@ pub(super) struct Sign {
 impl Sign {
     pub(super) fn run(self, global: &Global) -> Result {
         let out = open_psbt(&global.data_dir(), &self.out, &[&self.checking.psbt])?;
-        let console = global.console().beside([&out]);
+        let console = global.console().beside([&out])?;
         let session = Session::open(global)?;
         let key = self.wallet.open(global)?.signer_key(self.index).or_exit(Exit::Input)?;
         let checked = self.checking.run(&session, global)?;
@@ -189,7 +189,7 @@ impl Combine {
         let out = Output { path: &self.out, access: Access::Public, format, replaces };
         let inputs: Vec<&Path> = self.psbts.iter().map(PathBuf::as_path).collect();
         let out = open_output(&global.data_dir(), out, &inputs)?;
-        let console = global.console().beside([&out]);
+        let console = global.console().beside([&out])?;
         let session = Session::open(global)?;
         let psbts = self.psbts.iter().map(|path| read_psbt(path)).collect::<Result<Vec<_>>>()?;
         let (transaction, _) = combine(psbts, &session.params.bridge).map_err(|error| {
@@ -248,7 +248,7 @@ impl Send {
             Some(Ok(wallet)) => wallet.poster_key(0)?.script_pubkey(),
             _ => bitcoin::ScriptBuf::new(),
         };
-        let mut source = self.node.open(&session.dir, session.params.network, reward_to)?;
+        let mut source = self.node.open(&session.dir, session.params.network, reward_to, session.console)?;
         if let Some(Acceptance::Rejected(rejection)) =
             source.payer().test_accept(std::slice::from_ref(&transaction))?.first()
         {

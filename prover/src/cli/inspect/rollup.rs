@@ -166,15 +166,17 @@ pub(super) fn key(path: &Path) -> Result<Finding> {
         Circuit::Own(circuit) => circuit.to_string(),
         Circuit::Foreign => header.circuit().to_string(),
     };
+    let weakness = header.weakness();
     let report = json!({
         "circuit": circuit,
+        "forgeable": weakness.is_some(),
         "matrix_hash": hex::encode(header.matrix_hash()),
         "constraints": header.row_count(),
         "public_inputs": header.counts().public_wires() - 1,
         "wires": header.wire_count(),
         "bytes": header.file_length(),
     });
-    let lines = vec![
+    let mut lines = vec![
         ("circuit", circuit),
         ("matrix hash", hex::encode(header.matrix_hash())),
         ("constraints", header.row_count().to_string()),
@@ -182,6 +184,7 @@ pub(super) fn key(path: &Path) -> Result<Finding> {
         ("wires", header.wire_count().to_string()),
         ("length", format!("{} bytes", header.file_length())),
     ];
+    lines.extend(weakness.map(|weakness| ("warning", weakness.to_string())));
     Finding::new("proving key", &report, lines)
 }
 

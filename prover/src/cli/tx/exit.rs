@@ -114,7 +114,7 @@ impl Carrier {
         let request = signed.demand(owner).or_exit(Exit::Input)?;
         let dir = global.data_dir();
         let psbt = self.psbt_out.as_deref().map(|path| open_psbt(&dir, path, &[])).transpose()?;
-        let console = global.console().beside(&psbt);
+        let console = global.console().beside(&psbt)?;
         let params = read_params(&dir.params())
             .map_err(|failure| failure.advise("a request carries the rollup's magic, which its params.json has"))?;
         let output = request.output(params.deposit_magic);
@@ -125,7 +125,8 @@ impl Carrier {
         if self.send {
             let session = Session::open(global)?;
             let poster = payment.wallet.open(global)?.poster_key(0)?;
-            let mut source = payment.node.open(&session.dir, params.network, poster.script_pubkey())?;
+            let mut source =
+                payment.node.open(&session.dir, params.network, poster.script_pubkey(), session.console)?;
             session.expect_alive(&source, global)?;
             let funding = self.funding.find(&source, &poster, global)?;
             let fee_rate = self.fees.rate(&source, global)?;
@@ -153,7 +154,11 @@ impl Carrier {
             txid,
             due_height,
         };
-        console.report(&report, ToString::to_string)
+        // Where it is neither sent nor in a file, what is shown is all there is of it.
+        match (&report.txid, &report.psbt) {
+            (None, None) => console.produce(&report, ToString::to_string),
+            _ => console.report(&report, ToString::to_string),
+        }
     }
 }
 
