@@ -36,7 +36,8 @@ impl Console {
         Self { json, quiet, to_stderr: false }
     }
 
-    /// Prints reports on standard error if a file that the command writes is standard output, where it stays alone. Fails, before
+    /// Prints reports on standard error if a file that the command writes is standard output, where it stays alone.
+    /// Fails, before
     /// anything is written, if a file and the report would be mixed in one place all the same.
     pub(crate) fn beside<'f>(self, files: impl IntoIterator<Item = &'f OutputFile>) -> Result<Self> {
         let files: Vec<&OutputFile> = files.into_iter().collect();
@@ -51,7 +52,8 @@ impl Console {
         if self.json { self.print_json(report) } else { self.print(text(report)) }
     }
 
-    /// Prints what the command is for, as [`Console::report`] prints reports. It is lost where nobody takes it, so that is a failure.
+    /// Prints what the command is for, as [`Console::report`] prints reports. It is lost where nobody takes it, so that
+    /// is a failure.
     pub(crate) fn produce<R: Serialize, T: Display>(self, product: &R, text: impl FnOnce(&R) -> T) -> Result {
         if self.json { self.produce_json(product) } else { produce_line(&shown::lines(text(product))) }
     }

@@ -150,7 +150,8 @@ const FORMATS: [&str; 6] = [
 const WITNESS: &str = "witness.wtns";
 const PROOF: &str = "proof.json";
 
-/// Fails if the proof of something else is there, which would stand beside the files of this chunk as if it were theirs.
+/// Fails if the proof of something else is there, which would stand beside the files of this chunk as if it were
+/// theirs.
 fn expect_own_proof(path: &Path, key: &Path, statement: Statement) -> Result {
     if !path.exists() {
         return Ok(());

@@ -43,7 +43,8 @@ pub(crate) struct ForeignArgs {
     /// `-` is standard input.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     zkey: Option<PathBuf>,
-    /// The same key as `taproof import-zkey` has made it ready, which is opened without being read first. It is used in place: put a newer
+    /// The same key as `taproof import-zkey` has made it ready, which is opened without being read first. It is used in
+    /// place: put a newer
     /// one there by renaming it (mv), never by copying over it (cp), which ends whoever uses the old one.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     key: Option<PathBuf>,
@@ -262,7 +263,8 @@ impl fmt::Display for ProveReport {
     }
 }
 
-/// Proves one witness and writes what comes of it, unless it is there and holds for the verifying key. Gives the seconds that the proof
+/// Proves one witness and writes what comes of it, unless it is there and holds for the verifying key. Gives the
+/// seconds that the proof
 /// took, none if it was there already; or why there is none, with the files that are not written.
 fn prove(
     key: &ForeignKey,

@@ -297,7 +297,8 @@ impl Input {
         }
     }
 
-    /// The verifying key of a key of either form, one of Taproof's own circuits included, and why anyone can forge proofs for it, if so.
+    /// The verifying key of a key of either form, one of Taproof's own circuits included, and why anyone can forge
+    /// proofs for it, if so.
     pub(crate) fn verifying_key(self) -> Result<(VerifyingKeyPoints, Option<Weakness>)> {
         match self.form() {
             Form::Key => {

@@ -71,10 +71,13 @@ pub(crate) struct Global {
     /// The folder that holds the rollup's parameters, keys, ledger, batches, proofs and anchors; .taproof if not given.
     #[arg(long, global = true, env = "TAPROOF_DIR", value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Reports as JSON, one line, on standard output, by every command that reports; on standard error all lines are JSON as well.
+    /// Reports as JSON, one line, on standard output, by every command that reports; on standard error all lines are
+    /// JSON as well.
     ///
-    /// There they are {"error", "advice", "exit_code"}, {"warning"} and {"note"}. A report goes there, too, where a file that the command writes
-    /// is standard output. Names that are no UTF-8 have the replacement character for what is none. `completions`, `--help` and `--version`
+    /// There they are {"error", "advice", "exit_code"}, {"warning"} and {"note"}. A report goes there, too, where a
+    /// file that the command writes
+    /// is standard output. Names that are no UTF-8 have the replacement character for what is none. `completions`,
+    /// `--help` and `--version`
     /// print text.
     #[arg(long, global = true)]
     json: bool,

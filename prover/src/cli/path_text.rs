@@ -1,4 +1,5 @@
-//! Paths in reports. JSON is text and a file's name need not be: a report must not fail by the name of what was written before it.
+//! Paths in reports. JSON is text and a file's name need not be: a report must not fail by the name of what was written
+//! before it.
 
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
@@ -41,7 +42,8 @@ impl<P: Shown> Shown for Vec<P> {
     }
 }
 
-/// Serialises the paths of a report's field: `#[serde(serialize_with = "path_text::serialize")]`, which every field of a path needs.
+/// Serialises the paths of a report's field: `#[serde(serialize_with = "path_text::serialize")]`, which every field of
+/// a path needs.
 pub(crate) fn serialize<P: Shown, S: Serializer>(paths: &P, serializer: S) -> Result<S::Ok, S::Error> {
     paths.shown().serialize(serializer)
 }

@@ -87,7 +87,8 @@ impl Standard {
 }
 
 impl Place {
-    /// An open file or pipe, whose reader takes what comes for the contents of one file. Whoever reads a device or a socket knows better.
+    /// An open file or pipe, whose reader takes what comes for the contents of one file. Whoever reads a device or a
+    /// socket knows better.
     #[cfg(unix)]
     pub(super) fn of_one_reader(metadata: &Metadata) -> Option<Self> {
         use std::os::unix::fs::FileTypeExt;
