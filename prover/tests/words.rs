@@ -296,7 +296,8 @@ fn an_empty_variable_is_none_and_one_that_is_no_text_is_named() {
     assert!(scene.path(".taproof/wallet.words").is_file(), "the directory that is used where none is named");
     let (code, said) = told_with(&scene, &empty, &["wallet", "encrypt"]);
     assert!(code == Some(3) && said.contains("need a password"), "{said}");
-    for name in names {
+    // A folder may have any name.
+    for name in names.into_iter().filter(|name| *name != "TAPROOF_DIR") {
         let no_text = [(name, OsStr::from_bytes(b"http://\xff"))];
         let (code, said) = told_with(&scene, &no_text, &prove);
         assert!(code == Some(2) && said.contains(&format!(" for {name}: ")), "{name}: {said}");

@@ -10,6 +10,8 @@ use taproof_arith::Backend;
 
 /// What the names of our own variables begin with.
 const PREFIX: &str = "TAPROOF_";
+/// The variable for `--dir`, which takes whatever a path may be.
+const FOLDER: &str = "TAPROOF_DIR";
 /// The variables by which rayon takes the number of threads. It passes over a value that it cannot read, and takes any
 /// other, however great.
 const THREADS: [&str; 2] = ["RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS"];
@@ -32,11 +34,12 @@ pub(super) fn check() -> Result<(), String> {
 fn check_all(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<(), String> {
     for (name, value) in variables {
         let Some(name) = name.to_str().filter(|_| !value.is_empty()) else { continue };
-        if name.starts_with(PREFIX) && value.to_str().is_none() {
+        if name.starts_with(PREFIX) && name != FOLDER && value.to_str().is_none() {
             // It may be a password.
             return Err(format!("invalid value for {name}: it is no text in UTF-8"));
         }
-        if THREADS.contains(&name) {
+        // To rayon, 0 is as good as no value.
+        if THREADS.contains(&name) && value != "0" {
             threads(&value.to_string_lossy())
                 .map_err(|wanted| format!("invalid value {value:?} for {name}: {wanted}"))?;
         }
@@ -63,10 +66,10 @@ mod tests {
     #[test]
     fn variables_of_threads_are_bounded_as_the_option_is() {
         for name in THREADS {
-            for value in ["", "1", "2", "1024"] {
+            for value in ["", "0", "1", "2", "1024"] {
                 assert_eq!(checked(name, value), Ok(()), "{value}");
             }
-            for value in ["0", "-1", "1025", "100000", "18446744073709551616", "abc", " 2", "1.5"] {
+            for value in ["-1", "1025", "100000", "18446744073709551616", "abc", " 2", "1.5"] {
                 let told = checked(name, value).expect_err("it is refused");
                 let expected = format!("invalid value {value:?} for {name}: a whole number from 1 to 1024 is wanted");
                 assert_eq!(told, expected);
@@ -80,10 +83,11 @@ mod tests {
     fn what_is_no_text_is_refused_with_the_name_of_its_variable() {
         use std::os::unix::ffi::OsStringExt;
         let no_text = || OsString::from_vec(b"http://\xff".to_vec());
-        for name in ["TAPROOF_NODE", "TAPROOF_DIR", "TAPROOF_WALLET_PASSWORD", "RAYON_NUM_THREADS"] {
+        for name in ["TAPROOF_NODE", "TAPROOF_WALLET_PASSWORD", "RAYON_NUM_THREADS"] {
             let told = checked(name, no_text()).expect_err("it is refused");
             assert!(told.contains(&format!("for {name}: ")), "{told}");
         }
         assert_eq!(checked("OTHER", no_text()), Ok(()));
+        assert_eq!(checked("TAPROOF_DIR", no_text()), Ok(()), "a folder may have any name");
     }
 }
