@@ -1,5 +1,5 @@
-//! Following: block 702861 looked through, full blocks followed, and anchors of 16 proofs each verified. On one thread, but for the
-//! anchors, whose proofs take all of them.
+//! Following: block 702861 looked through, full blocks followed, and anchors of 16 proofs each verified. On one
+//! thread, but for the anchors, whose proofs take all of them.
 //!
 //! An element of the first two is a kilobyte: 1,000 bytes.
 

@@ -1,5 +1,5 @@
-//! The prover's kernels over sizes, beside arkworks' in the same run: multi-scalar multiplication, transforms, products of vectors, and the hash,
-//! beside taceo-poseidon2.
+//! The prover's kernels over sizes, beside arkworks' in the same run: multi-scalar multiplication, transforms,
+//! products of vectors, and the hash, beside taceo-poseidon2.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use taproof::bench::Subject;

@@ -1,4 +1,5 @@
-//! The prover over sizes, beside ark-groth16 with the same key and matrices built beforehand; the setup, beside its generator.
+//! The prover over sizes, beside ark-groth16 with the same key and matrices built beforehand; the setup, beside its
+//! generator.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use taproof::bench::Subject;

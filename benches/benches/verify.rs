@@ -1,5 +1,5 @@
-//! The verifier: proofs alone and together, decoded already, beside ark-groth16's verifier on the same key, proofs and public
-//! inputs; and what bytes take.
+//! The verifier: proofs alone and together, decoded already, beside ark-groth16's verifier on the same key, proofs
+//! and public inputs; and what bytes take.
 
 use ark_bn254::Bn254;
 use ark_groth16::{Groth16, prepare_verifying_key};

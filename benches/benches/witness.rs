@@ -1,4 +1,5 @@
-//! Witness generation over sizes: wires and rows of full chunks of transfers at the greatest depth, with the check of every row.
+//! Witness generation over sizes: wires and rows of full chunks of transfers at the greatest depth, with the check of
+//! every row.
 //!
 //! The time an element is the time a constraint; the goal is at most 0.3 us on one thread.
 

@@ -1,6 +1,6 @@
-//! Runs one subject of `taproof bench` once on one thread, for an instruction counter: `cargo xtask count` counts what [`counted`] runs.
-//! Prints the instruction sets that the program saw, on which its choice of code depends. If the processor cannot run the back end, that is
-//! all it does.
+//! Runs one subject of `taproof bench` once on one thread, for an instruction counter: `cargo xtask count` counts
+//! what [`counted`] runs. Prints the instruction sets that the program saw, on which its choice of code depends. If
+//! the processor cannot run the back end, that is all it does.
 //!
 //! `cargo run -p taproof-benches --example count_instructions -- BACKEND SUBJECT LOG2`
 

@@ -1,5 +1,5 @@
-//! Prints, as one line of JSON, what a follower takes of memory: the peak of anonymous memory over following full blocks, over the
-//! heaviest anchor, and over a chain of headers, each beside what the process had before.
+//! Prints, as one line of JSON, what a follower takes of memory: the peak of anonymous memory over following full
+//! blocks, over the heaviest anchor, and over a chain of headers, each beside what the process had before.
 //!
 //! `cargo run --release -p taproof-benches --example follow_memory -- [BLOCKS] [HEADERS]`
 

@@ -1,6 +1,6 @@
-//! Prints, as lines of JSON, what a chunk of transfers takes: setup; then, each in a process of its own, key loading, witness
-//! generation on one thread and the proof with the peak of anonymous memory, which is all memory of the process but the mapped
-//! key; and the peak while several such chunks are proven at a time.
+//! Prints, as lines of JSON, what a chunk of transfers takes: setup; then, each in a process of its own, key loading,
+//! witness generation on one thread and the proof with the peak of anonymous memory, which is all memory of the
+//! process but the mapped key; and the peak while several such chunks are proven at a time.
 //!
 //! `cargo run --release -p taproof-benches --example prove_memory -- [SLOTS] [DEPTH] [AT_ONCE]`
 
@@ -62,7 +62,8 @@ fn main() {
     let chunk = transfer_chunk(depth, slots);
     match arguments.next() {
         None => {
-            // The proof is made in a process of its own, in which nothing that the setup freed is counted or used again.
+            // The proof is made in a process of its own, in which nothing that the setup freed is counted or used
+            // again.
             let folder = tempfile::tempdir().expect("a scratch folder");
             let (shape, shape_s) = timed(|| shape(chunk.statement.circuit).expect("a circuit"));
             let (_, setup_s) = timed(|| key(&shape, chunk.statement.circuit, folder.path()));

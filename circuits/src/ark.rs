@@ -1,4 +1,5 @@
-//! The same circuits for arkworks: setup, prover and verifier of `ark-groth16` take a [`Synthesis`] as any other circuit.
+//! The same circuits for arkworks: setup, prover and verifier of `ark-groth16` take a [`Synthesis`] as any other
+//! circuit.
 
 use crate::cs::{Assignment, Shape};
 use ark_bn254::Fr;

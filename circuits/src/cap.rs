@@ -1,8 +1,8 @@
-//! The Merkle cap of a tree: its nodes two levels below the root, which a chunk's circuit carries from slot to slot in place of
-//! the root.
+//! The Merkle cap of a tree: its nodes two levels below the root, which a chunk's circuit carries from slot to slot
+//! in place of the root.
 //!
-//! To choose and to change one of 64 carried nodes takes fewer rows than to hash the two levels above it for each update.
-//! The name is Plonky2's (Polygon Zero, "Plonky2: Fast Recursive Arguments with PLONK and FRI", 2022).
+//! To choose and to change one of 64 carried nodes takes fewer rows than to hash the two levels above it for each
+//! update. The name is Plonky2's (Polygon Zero, "Plonky2: Fast Recursive Arguments with PLONK and FRI", 2022).
 
 use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;

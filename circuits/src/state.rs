@@ -1,5 +1,5 @@
-//! The state of a rollup, and the two ways it moves on: by [transactions](State::apply), which makes chunks to be proven,
-//! and by [posted records](State::replay), which rebuilds it.
+//! The state of a rollup, and the two ways it moves on: by [transactions](State::apply), which makes chunks to be
+//! proven, and by [posted records](State::replay), which rebuilds it.
 //!
 //! Both leave the changes open until [`State::commit`] or [`State::rollback`], so that a caller can store them first.
 

@@ -1,8 +1,8 @@
 //! The state as a sparse Merkle tree in memory.
 //!
-//! Cells that are not empty, and the nodes above them, are kept; everything else is the root of an empty subtree. A tree
-//! remembers what changed since it was last [committed](Tree::commit), so that a store persists just that and a failed
-//! batch can be [taken back](Tree::rollback).
+//! Cells that are not empty, and the nodes above them, are kept; everything else is the root of an empty subtree. A
+//! tree remembers what changed since it was last [committed](Tree::commit), so that a store persists just that and a
+//! failed batch can be [taken back](Tree::rollback).
 
 use crate::{cap::MerkleCap, chunk::witness::CellUpdate};
 use ark_bn254::Fr;

@@ -1,4 +1,5 @@
-//! What the anchoring service reads back: stored jobs, whose payload follows in the input, and PSBTs of external signers.
+//! What the anchoring service reads back: stored jobs, whose payload follows in the input, and PSBTs of external
+//! signers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! What comes from Bitcoin: blocks, excerpts of them, headers, reveals, deposits, exit requests, and the follower's checkpoint. Nothing panics, and what
-//! is read as a leaf is written again to the same bytes.
+//! What comes from Bitcoin: blocks, excerpts of them, headers, reveals, deposits, exit requests, and the follower's
+//! checkpoint. Nothing panics, and what is read as a leaf is written again to the same bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! What reaches signers of the bridge: PSBTs of a coordinator, and bindings on the chain. Nothing panics, nothing is signed
-//! that a signer knows nothing of, and a binding has one form.
+//! What reaches signers of the bridge: PSBTs of a coordinator, and bindings on the chain. Nothing panics, nothing is
+//! signed that a signer knows nothing of, and a binding has one form.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

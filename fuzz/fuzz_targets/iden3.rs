@@ -1,6 +1,6 @@
-//! Other people's files: .zkey, .wtns, .r1cs, JSON, and the mapped key that a .zkey is made into. The input is read as each of them, and as edits of
-//! a well-formed one whose digests are made to hold, so that the fuzzer gets past magic and checksums. Nothing panics, and whatever
-//! is proven verifies.
+//! Other people's files: .zkey, .wtns, .r1cs, JSON, and the mapped key that a .zkey is made into. The input is read
+//! as each of them, and as edits of a well-formed one whose digests are made to hold, so that the fuzzer gets past
+//! magic and checksums. Nothing panics, and whatever is proven verifies.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -115,8 +115,8 @@ fn edited(seed: &[u8], input: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Makes the digests of a key file's wires and matrices, the hash of its matrices and the header's checksum hold. Those of its points stay
-/// as they are, for what stands for a point is theirs alone to say.
+/// Makes the digests of a key file's wires and matrices, the hash of its matrices and the header's checksum hold.
+/// Those of its points stay as they are, for what stands for a point is theirs alone to say.
 fn seal(bytes: &mut [u8]) {
     const CHECKSUM_AT: usize = 1312;
     const SECTIONS_AT: usize = 656;

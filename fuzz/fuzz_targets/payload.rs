@@ -1,5 +1,5 @@
-//! Anchor payloads: the input is a payload whose proofs are put in, so that the fuzzer need not find points of the curve; and
-//! the refutations of exit requests by themselves.
+//! Anchor payloads: the input is a payload whose proofs are put in, so that the fuzzer need not find points of the
+//! curve; and the refutations of exit requests by themselves.
 #![no_main]
 
 use ark_ec::AffineRepr;

@@ -1,5 +1,5 @@
-//! The same keys and proofs by ark-groth16: our matrices, keys and proofs as it takes them. It is the oracle of the tests and what the
-//! benchmarks compare with; no key or proof that leaves this crate comes from it.
+//! The same keys and proofs by ark-groth16: our matrices, keys and proofs as it takes them. It is the oracle of the
+//! tests and what the benchmarks compare with; no key or proof that leaves this crate comes from it.
 
 use crate::{
     key_file::{Key, KeyFileError},
@@ -115,7 +115,8 @@ fn matrices(shape: &Shape) -> Vec<Matrix<Fr>> {
     ]
 }
 
-/// A key of a circuit by ark-groth16's generator, by its own reduction: another key than ours, of the same number of points.
+/// A key of a circuit by ark-groth16's generator, by its own reduction: another key than ours, of the same number of
+/// points.
 ///
 /// # Errors
 /// If the field has no domain for the rows.

@@ -1,5 +1,5 @@
-//! Builds the two transactions of an anchor, signed: a commit that locks coins to the envelope's leaf, and the reveal that
-//! spends it and so shows the payload.
+//! Builds the two transactions of an anchor, signed: a commit that locks coins to the envelope's leaf, and the reveal
+//! that spends it and so shows the payload.
 //!
 //! The commit spends coins of the poster (taproot without script, or version 0 key hash), pays output 0 to the leaf and
 //! returns the rest. The reveal's output 0 announces the anchor; its output 1 returns what is left to the poster: the
@@ -145,8 +145,8 @@ pub fn draft(request: &AnchorRequest<'_>, poster: &PosterScripts) -> Result<Anch
     draft_with_leaf_key(request, poster, poster.public())
 }
 
-/// As [`draft`], with another key than the poster's for the leaf and as its internal key: that key signs reveals and sweeps, and the
-/// poster's the commit alone. Coins, change and what the reveal returns are the poster's.
+/// As [`draft`], with another key than the poster's for the leaf and as its internal key: that key signs reveals and
+/// sweeps, and the poster's the commit alone. Coins, change and what the reveal returns are the poster's.
 ///
 /// # Errors
 /// As [`draft`].
@@ -230,8 +230,8 @@ impl AnchorDraft {
     }
 }
 
-/// Builds and signs a payment from the poster's coins, as for a deposit; the change comes after the outputs given, unless it
-/// would be dust.
+/// Builds and signs a payment from the poster's coins, as for a deposit; the change comes after the outputs given,
+/// unless it would be dust.
 ///
 /// # Errors
 /// [`AnchorError`] for coins that are not the poster's or do not suffice, and for a transaction that is too heavy.

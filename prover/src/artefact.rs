@@ -1,10 +1,10 @@
 //! Files that stages hand to one another: one container for batches, proofs and whatever else is not text.
 //!
-//! A container is, integers little-endian: the magic `taproof\0` (8 bytes), the kind (1), the version of that kind's body (1),
-//! the body's length (8), the BLAKE3 checksum of everything before it and of the body (32), then the body and nothing
-//! else. A body is the [postcard] encoding of the kind's type and has one form: what decodes to a value but would not be
-//! encoded from it again is refused. The checksum finds accidents; it authenticates nothing, so whoever reads a
-//! container still verifies what it holds.
+//! A container is, integers little-endian: the magic `taproof\0` (8 bytes), the kind (1), the version of that kind's
+//! body (1), the body's length (8), the BLAKE3 checksum of everything before it and of the body (32), then the body
+//! and nothing else. A body is the [postcard] encoding of the kind's type and has one form: what decodes to a value
+//! but would not be encoded from it again is refused. The checksum finds accidents; it authenticates nothing, so
+//! whoever reads a container still verifies what it holds.
 
 pub mod transactions;
 

@@ -228,8 +228,8 @@ impl ProvenBatch {
         self.payload_on(previous_payload_hash, self.payload.header().reference_hash)
     }
 
-    /// The payload to be anchored behind one of that hash, where another block stands at the reference's height now. The
-    /// proofs hold for it as well: a statement names the height alone.
+    /// The payload to be anchored behind one of that hash, where another block stands at the reference's height now.
+    /// The proofs hold for it as well: a statement names the height alone.
     ///
     /// # Errors
     /// As [`ProvenBatch::payload_after`].

@@ -1,7 +1,7 @@
 //! Measurements for CI and for choosing a machine: what the prover takes, beside arkworks, in turn in one run.
 //!
-//! Absolute times swing with the machine and its neighbours; ratios of two programs that are measured in turn do so far less. So a
-//! comparison with stored measurements compares ratios wherever both have arkworks beside them.
+//! Absolute times swing with the machine and its neighbours; ratios of two programs that are measured in turn do so
+//! far less. So a comparison with stored measurements compares ratios wherever both have arkworks beside them.
 
 mod baseline;
 mod chain;
@@ -35,15 +35,19 @@ use taproof_arith::{G1, G2};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
-    /// From an assignment in memory to a verified proof, of 2^SIZE constraints, 12 to 24; ark-groth16 neither checks the rows nor verifies
+    /// From an assignment in memory to a verified proof, of 2^SIZE constraints, 12 to 24; ark-groth16 neither checks
+    /// the rows nor verifies
     Prove,
     /// From a circuit of 2^SIZE constraints, 12 to 24, to a key in memory
     Setup,
-    /// 2^SIZE proofs checked together, 0 to 10, decoded already; ark-groth16, its key prepared, checks one after the other
+    /// 2^SIZE proofs checked together, 0 to 10, decoded already; ark-groth16, its key prepared, checks one after the
+    /// other
     Verify,
-    /// From a chunk's witness to its wires and rows: as many transfers as fit 2^SIZE constraints, 15 to 20; no counterpart of arkworks
+    /// From a chunk's witness to its wires and rows: as many transfers as fit 2^SIZE constraints, 15 to 20; no
+    /// counterpart of arkworks
     Witness,
-    /// From signed transfers to a verified proof, at depth 10: as many as fit 2^SIZE constraints, 15 to 20; by the payment
+    /// From signed transfers to a verified proof, at depth 10: as many as fit 2^SIZE constraints, 15 to 20; by the
+    /// payment
     Payments,
     /// The sum of 2^SIZE points of G1, 1 to 26, times random scalars
     MsmG1,
@@ -57,16 +61,19 @@ pub enum Subject {
     ProductsFq,
     /// Permutations of 2^SIZE states of Poseidon2, 0 to 22, beside those of the crate taceo-poseidon2
     Hash,
-    /// Mainnet block 702861, 2^SIZE times, 0 to 8, from bytes and looked through for anchors and deposits; by the kilobyte
+    /// Mainnet block 702861, 2^SIZE times, 0 to 8, from bytes and looked through for anchors and deposits; by the
+    /// kilobyte
     Scan,
-    /// A chain of 2^SIZE blocks with the transactions of mainnet block 702861, 0 to 8, from bytes and followed; by the kilobyte
+    /// A chain of 2^SIZE blocks with the transactions of mainnet block 702861, 0 to 8, from bytes and followed; by
+    /// the kilobyte
     Follow,
     /// 2^SIZE anchors of 16 proofs each, 0 to 12, one a block, followed and verified
     Anchors,
 }
 
 impl Subject {
-    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, points, values, states, blocks or anchors.
+    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, points, values,
+    /// states, blocks or anchors.
     pub fn sizes(self) -> RangeInclusive<u32> {
         match self {
             Self::Prove | Self::Setup => Chain::LOG_SIZE_MIN..=Chain::LOG_SIZE_MAX,
@@ -115,7 +122,8 @@ pub enum Backend {
     Avx2,
     /// Ours, for every processor.
     Portable,
-    /// arkworks: ark-groth16, with matrices built and keys prepared beforehand, ark-ec, ark-poly; for hashes taceo-poseidon2.
+    /// arkworks: ark-groth16, with matrices built and keys prepared beforehand, ark-ec, ark-poly; for hashes
+    /// taceo-poseidon2.
     Ark,
 }
 
@@ -169,7 +177,8 @@ pub struct Measurement {
     pub threads: usize,
     /// How often it ran.
     pub rounds: usize,
-    /// The median over the rounds, in microseconds a constraint (or proof, payment, point, value, state, kilobyte, anchor).
+    /// The median over the rounds, in microseconds a constraint (or proof, payment, point, value, state, kilobyte,
+    /// anchor).
     pub median_us_per_constraint: f64,
     /// The fastest round.
     pub min_us_per_constraint: f64,

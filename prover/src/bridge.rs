@@ -2,15 +2,15 @@
 //!
 //! # Who holds the money
 //!
-//! A federation of n keys, t of which can spend, and nobody else: the taproot key path is closed by a key that nobody has
-//! ([`descriptor`]). Bitcoin cannot check the rollup's proofs. The signers do, each with a follower on its own node, and sign
-//! what follows from them. docs/bridge.md says what that is worth, and who loses what when it fails.
+//! A federation of n keys, t of which can spend, and nobody else: the taproot key path is closed by a key that nobody
+//! has ([`descriptor`]). Bitcoin cannot check the rollup's proofs. The signers do, each with a follower on its own
+//! node, and sign what follows from them. docs/bridge.md says what that is worth, and who loses what when it fails.
 //!
 //! # How a withdrawal is paid exactly once
 //!
-//! Every withdrawal has an index, its place among all that ever fall due, the same for everyone who follows the rollup. Payout
-//! transactions form a chain ([`link`]): each link spends an output that the link before made for that purpose, and
-//! names the indices that it settles, which go on from there.
+//! Every withdrawal has an index, its place among all that ever fall due, the same for everyone who follows the
+//! rollup. Payout transactions form a chain ([`link`]): each link spends an output that the link before made for that
+//! purpose, and names the indices that it settles, which go on from there.
 //!
 //! ```text
 //! first credited deposit ─► link 0..3 ─► link 3..3 ─► link 3..9 ─► head
@@ -18,9 +18,10 @@
 //!                            ▼ 0, 1, 2    │ deposits   ▼ 3 to 8
 //! ```
 //!
-//! An output is spent once. So whatever was signed, sent, lost, replaced or undone by a reorganisation, at each place of the chain
-//! at most one link is in the best chain, and what it pays begins where the one before it ends. A link that was signed twice,
-//! with another fee or other payouts, competes with itself. Nobody has to remember what was signed.
+//! An output is spent once. So whatever was signed, sent, lost, replaced or undone by a reorganisation, at each place
+//! of the chain at most one link is in the best chain, and what it pays begins where the one before it ends. A link
+//! that was signed twice, with another fee or other payouts, competes with itself. Nobody has to remember what was
+//! signed.
 //!
 //! # From block to payment
 //!
@@ -33,8 +34,8 @@
 //! - [`plan`]: builds the next link. Its author is not trusted.
 //! - [`check`]: what each signer checks before it signs, and [`sign`] the signatures.
 //! - [`signer_key`]: where signers' keys come from, for wallets that must find theirs.
-//! - [`deposit`]: deposits, and taking back one that was not credited; [`recipe`]: how any other wallet pays one; [`why`]: what
-//!   keeps the outputs of a transaction from being one.
+//! - [`deposit`]: deposits, and taking back one that was not credited; [`recipe`]: how any other wallet pays one;
+//!   [`why`]: what keeps the outputs of a transaction from being one.
 
 pub mod check;
 pub mod deposit;

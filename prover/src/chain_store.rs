@@ -1,15 +1,17 @@
 //! What a follower keeps between two runs: where it stands, and everything final that it has found.
 //!
 //! It is one [redb] file, `chain.redb`. Each time the final block has moved on, one durable transaction writes the
-//! checkpoint together with the anchors, refused anchors and due payouts of the blocks that became final, so that a crash
-//! at any moment leaves all of them or none. The [log](ChainStore::events) is a function of the final blocks of the chain:
-//! it lists each event once, in the order of the chain, however often the follower was stopped, and whoever wrote it.
+//! checkpoint together with the anchors, refused anchors and due payouts of the blocks that became final, so that a
+//! crash at any moment leaves all of them or none. The [log](ChainStore::events) is a function of the final blocks of
+//! the chain: it lists each event once, in the order of the chain, however often the follower was stopped, and
+//! whoever wrote it.
 //!
-//! The file is open only for the moment of reading or writing; who finds it open waits a little. So a service may follow
-//! while others look. Every opening checks every page, which is quick: the file takes a few megabytes a year.
+//! The file is open only for the moment of reading or writing; who finds it open waits a little. So a service may
+//! follow while others look. Every opening checks every page, which is quick: the file takes a few megabytes a year.
 //!
-//! The header chain is kept, too, 48 bytes a header: nothing has to be read again from the node, and a chain that leaves
-//! the stored one can be compared with it by work. See [`StoredFollower`] for how a follower goes on from the store.
+//! The header chain is kept, too, 48 bytes a header: nothing has to be read again from the node, and a chain that
+//! leaves the stored one can be compared with it by work. See [`StoredFollower`] for how a follower goes on from the
+//! store.
 
 mod compact;
 mod error;
@@ -203,7 +205,8 @@ impl ChainStore {
         Self { path, rollup: sha256::Hash::hash(&json).to_byte_array(), view }
     }
 
-    /// The store that is there, whichever rollup's it is and however its follower sees the chain; `None` without a file.
+    /// The store that is there, whichever rollup's it is and however its follower sees the chain; `None` without a
+    /// file.
     ///
     /// # Errors
     /// [`ChainStoreError`].
@@ -390,8 +393,8 @@ impl ChainStore {
         })
     }
 
-    /// Takes back everything above a height, because the chain has left what was final; what that was is remembered where the
-    /// last final block is given.
+    /// Takes back everything above a height, because the chain has left what was final; what that was is remembered
+    /// where the last final block is given.
     fn rewind_to(&self, height: u32, final_block: Option<BlockId>) -> Result<(), ChainStoreError> {
         self.write(|transaction, head| {
             let Some(mut head) = head else { return Ok(()) };
@@ -484,7 +487,8 @@ impl ChainStore {
         })
     }
 
-    /// Opens the file, checking every page; `None` if there is none. One that this process may not write is opened to be read alone.
+    /// Opens the file, checking every page; `None` if there is none. One that this process may not write is opened to
+    /// be read alone.
     fn open(&self, to_read: bool) -> Result<Option<Database>, ChainStoreError> {
         let metadata = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata,

@@ -1,13 +1,14 @@
 //! The poster's coins: which transaction of ours each is kept for, so that no two of them spend the same coin.
 //!
-//! Several commands pay from one address: the anchoring service, `bridge deposit`, `bridge payout`, `anchor build`. A node knows of
-//! a coin's spender only while the transaction waits in its pool; one that waits for signatures, or that fell out of the pool,
-//! it does not know. So every command keeps its coins in one file of the data directory, the [`CoinStore`], before it sends or
-//! gives away what spends them, and takes none that the file or the pool has for another.
+//! Several commands pay from one address: the anchoring service, `bridge deposit`, `bridge payout`, `anchor build`. A
+//! node knows of a coin's spender only while the transaction waits in its pool; one that waits for signatures, or
+//! that fell out of the pool, it does not know. So every command keeps its coins in one file of the data directory,
+//! the [`CoinStore`], before it sends or gives away what spends them, and takes none that the file or the pool has
+//! for another.
 //!
-//! A coin is free again when the transaction it was kept for is not seen in the pool for [`Purpose::life_blocks`], when it is
-//! released by hand, or when the anchoring service has no use for it any more. A coin that is spent in the chain stays kept until
-//! the block is final, so that a reorganisation does not give it to somebody else.
+//! A coin is free again when the transaction it was kept for is not seen in the pool for [`Purpose::life_blocks`],
+//! when it is released by hand, or when the anchoring service has no use for it any more. A coin that is spent in the
+//! chain stays kept until the block is final, so that a reorganisation does not give it to somebody else.
 
 mod store;
 
@@ -31,7 +32,8 @@ pub const SENT_LIFE_BLOCKS: u32 = 144;
 /// For how many blocks a coin is kept for a transaction that others have to sign first: a week.
 pub const UNSIGNED_LIFE_BLOCKS: u32 = 1_008;
 
-/// The poster's coins that are confirmed and mature, at all of its addresses; those that wait for a transaction included.
+/// The poster's coins that are confirmed and mature, at all of its addresses; those that wait for a transaction
+/// included.
 ///
 /// # Errors
 /// [`NodeError`].
@@ -62,7 +64,8 @@ pub enum Purpose {
     Deposit,
     /// An exit that is demanded on Bitcoin.
     ExitRequest,
-    /// The fee of a payout transaction. Of those that go on from the same output only one can be mined, so they may share coins.
+    /// The fee of a payout transaction. Of those that go on from the same output only one can be mined, so they may
+    /// share coins.
     Payout {
         /// The output that the payout goes on from.
         head: OutPoint,
@@ -78,8 +81,8 @@ impl Purpose {
         }
     }
 
-    /// Whether at most one of two transactions can be mined, or the later takes the place of the earlier, so that both may have
-    /// the same coin.
+    /// Whether at most one of two transactions can be mined, or the later takes the place of the earlier, so that
+    /// both may have the same coin.
     fn shares_with(self, other: Self) -> bool {
         self == other && !matches!(self, Self::Deposit | Self::ExitRequest)
     }
@@ -217,8 +220,8 @@ impl Purse<'_> {
 
     /// Builds a transaction from coins that are free, and shows which these are without keeping them.
     ///
-    /// `build` is given the free coins and gives what it made of them, with the transaction that spends some of them; it is asked
-    /// again with fewer where one of those turns out to be taken.
+    /// `build` is given the free coins and gives what it made of them, with the transaction that spends some of them;
+    /// it is asked again with fewer where one of those turns out to be taken.
     ///
     /// # Errors
     /// [`SpendError`].

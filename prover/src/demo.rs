@@ -1,9 +1,9 @@
 //! The whole journey in one process: real payments in, a verified root on an embedded Bitcoin chain out.
 //!
-//! Payments of a Bitcoin block become deposits and transactions; these are applied, cut into chunks and proven in parallel;
-//! the batch is anchored by a commit and a reveal on a regtest chain that checks every spend; the verifier follows that
-//! chain; and the state is rebuilt from the chain alone. Nothing is made up on the way: the verifier is given the
-//! rollup's parameters, the program and blocks.
+//! Payments of a Bitcoin block become deposits and transactions; these are applied, cut into chunks and proven in
+//! parallel; the batch is anchored by a commit and a reveal on a regtest chain that checks every spend; the verifier
+//! follows that chain; and the state is rebuilt from the chain alone. Nothing is made up on the way: the verifier is
+//! given the rollup's parameters, the program and blocks.
 
 mod report;
 mod rollup;

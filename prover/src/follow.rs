@@ -2,9 +2,9 @@
 //!
 //! The follower decides; here is only the reading. [`sync_headers`] brings its header chain up to the source's tip,
 //! [`scan_next`] gives it the next block, and a driver alternates the two for as long as it likes. A source may
-//! reorganise between two calls or in the middle of one: nothing read from it is believed for longer than the call. It
-//! may fail at any call as well, in the middle of a branch: what the follower took it keeps, every rewind is told when it
-//! happens and not at the end, and calling again goes on.
+//! reorganise between two calls or in the middle of one: nothing read from it is believed for longer than the call.
+//! It may fail at any call as well, in the middle of a branch: what the follower took it keeps, every rewind is told
+//! when it happens and not at the end, and calling again goes on.
 
 use crate::{
     chain_store::ChainStoreError,
@@ -70,8 +70,8 @@ pub enum FollowError {
     /// The source's chain does not have the block of a checkpoint.
     #[error("the source's chain has another block at height {} than the checkpoint", .0.height)]
     Checkpoint(BlockId),
-    /// The block that the rollup starts after is not in the source's chain: a reorganisation took it away, or the source
-    /// is on another branch than everybody else.
+    /// The block that the rollup starts after is not in the source's chain: a reorganisation took it away, or the
+    /// source is on another branch than everybody else.
     #[error(
         "the rollup starts after block {start}, and the source's chain has {found} there: it was reorganised below the rollup's \
         start. Unless the block comes back, the rollup is lost: nothing that was or will be anchored counts, deposits come back \
@@ -86,8 +86,8 @@ pub enum FollowError {
     /// The source reorganises faster than its headers can be read.
     #[error("the source's chain changes all the time while it is read")]
     Unsteady,
-    /// The source's best chain is another than the one that was followed, and has no more work: blocks of it were marked invalid
-    /// there, or it is a source that has not caught up.
+    /// The source's best chain is another than the one that was followed, and has no more work: blocks of it were
+    /// marked invalid there, or it is a source that has not caught up.
     #[error(
         "the source's best chain ends at height {tip_height} and has no more work than the one that was followed before, up to block \
         {followed}"
@@ -139,9 +139,9 @@ pub fn resume(
     Ok(Follower::resume(params, program, checkpoint, &lead)?)
 }
 
-/// Reads headers until the follower's best chain is the source's, or has as much work. Each rewind that this brings about
-/// is given to `rewound` as it happens, so that what is kept beside the follower stays in step with it where the source
-/// fails later.
+/// Reads headers until the follower's best chain is the source's, or has as much work. Each rewind that this brings
+/// about is given to `rewound` as it happens, so that what is kept beside the follower stays in step with it where
+/// the source fails later.
 ///
 /// # Errors
 /// [`FollowError`]; calling again goes on.
@@ -286,11 +286,12 @@ pub(crate) fn next_block(source: &dyn ChainSource, follower: &Follower) -> Resul
     Ok(Some(block?))
 }
 
-/// Reads and scans all that the source has, giving each event to `observe` as it comes, with the follower as it is then.
+/// Reads and scans all that the source has, giving each event to `observe` as it comes, with the follower as it is
+/// then.
 ///
 /// # Errors
-/// [`FollowError`], after which calling again goes on; or what `observe` fails with: it is not told of that event again, nor
-/// of what came with it.
+/// [`FollowError`], after which calling again goes on; or what `observe` fails with: it is not told of that event
+/// again, nor of what came with it.
 pub fn catch_up<E: From<FollowError>>(
     source: &dyn ChainSource,
     follower: &mut Follower,
@@ -321,8 +322,8 @@ pub(crate) fn expect_network(source: &dyn ChainSource, expected: Network) -> Res
     if found == expected { Ok(()) } else { Err(FollowError::Network { expected, found }) }
 }
 
-/// The lowest height that headers which lead up to `height` should reach: the start of its period of difficulty, far enough
-/// back for median times and for the block at `needed_height`.
+/// The lowest height that headers which lead up to `height` should reach: the start of its period of difficulty, far
+/// enough back for median times and for the block at `needed_height`.
 pub(crate) fn lead_first(network: Network, height: u32, needed_height: u32) -> u32 {
     let interval = u32::try_from(network.params().difficulty_adjustment_interval()).expect("a period has 2,016 blocks");
     let period_start = height - height % interval;
@@ -359,8 +360,8 @@ pub(crate) fn read_lead_to_start(source: &dyn ChainSource, params: &Params) -> R
     }
 }
 
-/// Says which error it is that the source's chain leaves the follower's below the final block: whether it has the rollup's
-/// start decides.
+/// Says which error it is that the source's chain leaves the follower's below the final block: whether it has the
+/// rollup's start decides.
 fn left_below_final(source: &dyn ChainSource, follower: &Follower, error: HeaderError) -> FollowError {
     let start = follower.params().start;
     match source.block_hash(start.height) {
@@ -369,8 +370,8 @@ fn left_below_final(source: &dyn ChainSource, follower: &Follower, error: Header
     }
 }
 
-/// Reads the source's headers above the last block that both chains have, or above one that lies so many blocks below it:
-/// known headers do no harm, and those of another branch follow on one that is known.
+/// Reads the source's headers above the last block that both chains have, or above one that lies so many blocks below
+/// it: known headers do no harm, and those of another branch follow on one that is known.
 fn read_branch<E: From<FollowError>>(
     source: &dyn ChainSource,
     follower: &mut Follower,

@@ -248,8 +248,8 @@ impl ForeignVerifyingKey {
         }
     }
 
-    /// Whether anyone can forge proofs for this key, as its own points show: gamma is delta or its negative. What became of a key before
-    /// is not in it.
+    /// Whether anyone can forge proofs for this key, as its own points show: gamma is delta or its negative. What
+    /// became of a key before is not in it.
     pub fn is_forgeable(&self) -> bool {
         let key = &self.prepared.vk;
         key.gamma_g2 == key.delta_g2 || key.gamma_g2 == -key.delta_g2

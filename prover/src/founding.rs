@@ -1,9 +1,10 @@
-//! What tells a new rollup from all others: its number and the marks of its outputs, derived from everything else that its founder
-//! chose.
+//! What tells a new rollup from all others: its number and the marks of its outputs, derived from everything else
+//! that its founder chose.
 //!
-//! Two rollups differ in their keys, their federation or the block that they start from, so they get other numbers and marks without
-//! anybody having to think of some. A signature for one of them is then none for the other, and who follows one does not look at the
-//! other's outputs. Neither circuits nor keys depend on them: a statement names the number, a program does not.
+//! Two rollups differ in their keys, their federation or the block that they start from, so they get other numbers
+//! and marks without anybody having to think of some. A signature for one of them is then none for the other, and who
+//! follows one does not look at the other's outputs. Neither circuits nor keys depend on them: a statement names the
+//! number, a program does not.
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use taproof_circuits::state::Slots;
@@ -51,13 +52,13 @@ pub struct RollupIdentity {
 }
 
 impl RollupIdentity {
-    /// Derives number and marks from all other parameters, whatever number and marks these have: the 4-byte words of a SHA-256 are
-    /// number, magic and deposit magic, which is the next word that is not the magic.
+    /// Derives number and marks from all other parameters, whatever number and marks these have: the 4-byte words of
+    /// a SHA-256 are number, magic and deposit magic, which is the next word that is not the magic.
     ///
-    /// Hashed are the tag `taproof v1 rollup identity`; the network as Bitcoin's messages name it (4 bytes); the depth (1); the
-    /// bridge: threshold (1), number of keys (1), the keys (32 each), refund delay (2), least deposit (8); window (4), expiry (4),
-    /// the start's height (4) and hash (32), final depth (4), program id (32). Integers are little-endian, the hash is in its internal
-    /// order.
+    /// Hashed are the tag `taproof v1 rollup identity`; the network as Bitcoin's messages name it (4 bytes); the
+    /// depth (1); the bridge: threshold (1), number of keys (1), the keys (32 each), refund delay (2), least deposit
+    /// (8); window (4), expiry (4), the start's height (4) and hash (32), final depth (4), program id (32). Integers
+    /// are little-endian, the hash is in its internal order.
     pub fn derive(params: &Params) -> Self {
         let bridge = &params.bridge;
         let mut engine = sha256::Hash::engine();

@@ -1,8 +1,8 @@
 //! Proofs that were made, kept by what they prove, so that none is made twice.
 //!
-//! A folder holds a file for each, named by the digest of its statement: the proof of a batch that was interrupted is there
-//! when the batch is proven again, and so is one whose statement recurs in another batch. Kept proofs are believed as
-//! little as any other: whoever takes one verifies it.
+//! A folder holds a file for each, named by the digest of its statement: the proof of a batch that was interrupted is
+//! there when the batch is proven again, and so is one whose statement recurs in another batch. Kept proofs are
+//! believed as little as any other: whoever takes one verifies it.
 
 use crate::{
     artefact::{self, Artefact, ArtefactKind, FileError},
@@ -75,8 +75,8 @@ impl KeptProofs {
         artefact::write(&self.file(proven.statement()), &KeptProof { batch, proof: proven.proof().clone() })
     }
 
-    /// Proves the chunks of a batch as [`prove_batch`] does, but for those whose proofs are kept, and keeps each proof as soon as it
-    /// is made. `observe` is told beforehand how many there are.
+    /// Proves the chunks of a batch as [`prove_batch`] does, but for those whose proofs are kept, and keeps each
+    /// proof as soon as it is made. `observe` is told beforehand how many there are.
     pub fn prove<'k>(
         &self,
         batch: u64,

@@ -1,12 +1,13 @@
 //! The proving key as a file that is mapped into memory and used in place.
 //!
 //! A header of fixed length names the circuit and says where each section lies; the sections hold points as
-//! [`taproof_arith`] computes with them, aligned to cache lines, and for a foreign circuit its matrices. Opening reads the header and the IC
-//! points alone, so it takes no longer for a key of a gigabyte. The sections are read through once, on all threads, before the
-//! first proof, for values that no key holds; their digests are compared when a proof fails.
+//! [`taproof_arith`] computes with them, aligned to cache lines, and for a foreign circuit its matrices. Opening
+//! reads the header and the IC points alone, so it takes no longer for a key of a gigabyte. The sections are read
+//! through once, on all threads, before the first proof, for values that no key holds; their digests are compared
+//! when a proof fails.
 //!
-//! [`KeyFile`] is a key of whatever circuit; [`Key`] is one of Taproof's own circuits, [`ForeignKey`](crate::foreign_key::ForeignKey)
-//! one of anyone's.
+//! [`KeyFile`] is a key of whatever circuit; [`Key`] is one of Taproof's own circuits,
+//! [`ForeignKey`](crate::foreign_key::ForeignKey) one of anyone's.
 
 mod header;
 #[cfg(test)]
@@ -145,8 +146,9 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// Maps a key and checks its header and the section of the IC points, which proofs are checked with. A key that another process has
-    /// locked is copied and read through instead, so that nobody is kept from proving by whoever can read his key.
+    /// Maps a key and checks its header and the section of the IC points, which proofs are checked with. A key that
+    /// another process has locked is copied and read through instead, so that nobody is kept from proving by whoever
+    /// can read his key.
     ///
     /// # Errors
     /// Any of [`KeyFileError`] that does not concern another section or what the caller wants.
@@ -185,8 +187,9 @@ impl KeyFile {
         self.sections_unchecked().ic
     }
 
-    /// The sections. Their values are read through the first time: indices must be in range and order, coordinates below the field's order. Whether they are
-    /// the circuit's shows in a proof, which is verified; [`KeyFile::expect_intact`] tells if the file was damaged.
+    /// The sections. Their values are read through the first time: indices must be in range and order, coordinates
+    /// below the field's order. Whether they are the circuit's shows in a proof, which is verified;
+    /// [`KeyFile::expect_intact`] tells if the file was damaged.
     ///
     /// # Errors
     /// [`KeyFileError::SectionAltered`], [`KeyFileError::SectionInvalid`].
@@ -286,8 +289,9 @@ pub struct Key {
 }
 
 impl Key {
-    /// Maps the key of a circuit and checks its header. Whether the circuit's matrices are still those that the key was made for is
-    /// for [`Key::expect_matrices`] to tell, as to build them takes longer than all else that opens a key.
+    /// Maps the key of a circuit and checks its header. Whether the circuit's matrices are still those that the key
+    /// was made for is for [`Key::expect_matrices`] to tell, as to build them takes longer than all else that opens a
+    /// key.
     ///
     /// # Errors
     /// Any of [`KeyFileError`] that reading a header can show.

@@ -68,8 +68,8 @@ pub fn key_path(folder: &Path, circuit: CircuitId) -> PathBuf {
 }
 
 impl KeyRing {
-    /// Opens the keys of circuits; each must be there. A key that was made for other matrices of its circuit than those that are built in
-    /// here shows when [a chunk is proven](crate::prove::prove_chunk).
+    /// Opens the keys of circuits; each must be there. A key that was made for other matrices of its circuit than
+    /// those that are built in here shows when [a chunk is proven](crate::prove::prove_chunk).
     ///
     /// # Errors
     /// [`KeyRingError::File`].
@@ -82,10 +82,11 @@ impl KeyRing {
         Ok(Self { keys: circuits.par_iter().map(open).collect::<Result<_, KeyRingError>>()? })
     }
 
-    /// Makes the keys of circuits that a folder has no usable key of, one after the other, and opens all. Those that are there are read
-    /// through for damage.
+    /// Makes the keys of circuits that a folder has no usable key of, one after the other, and opens all. Those that
+    /// are there are read through for damage.
     ///
-    /// `observe` is called before a key is made, with what is wrong with one that is there, and gives what the progress is reported to.
+    /// `observe` is called before a key is made, with what is wrong with one that is there, and gives what the
+    /// progress is reported to.
     ///
     /// # Errors
     /// Each of [`KeyRingError`] but [`KeyRingError::Program`].

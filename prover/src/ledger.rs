@@ -1,11 +1,11 @@
 //! The ledger: a rollup's state on disk, with what waits to be applied and what came of each batch.
 //!
-//! It is one [redb] file. Every change is one durable transaction, so that a crash at any moment leaves the ledger as it
-//! was before or after, never between. Opening it checks every page's checksum and computes the root anew from the cells.
-//! One process at a time has it open.
+//! It is one [redb] file. Every change is one durable transaction, so that a crash at any moment leaves the ledger as
+//! it was before or after, never between. Opening it checks every page's checksum and computes the root anew from the
+//! cells. One process at a time has it open.
 //!
-//! A batch can be taken back until it is final ([`Ledger::rewind_to`], [`Ledger::forget_before`]): what undoes it is part of
-//! the transaction that stores it. Where somebody else's batch got into the chain, the ledger takes it over
+//! A batch can be taken back until it is final ([`Ledger::rewind_to`], [`Ledger::forget_before`]): what undoes it is
+//! part of the transaction that stores it. Where somebody else's batch got into the chain, the ledger takes it over
 //! ([`Ledger::take_over`]). A ledger that was lost is [restored](Ledger::restore) from the chain.
 
 mod apply;
@@ -188,7 +188,8 @@ impl Ledger {
         self.head.deposits_consumed
     }
 
-    /// The height of the Bitcoin block that the last batch refers to; 0 before the first. The next refers to none below.
+    /// The height of the Bitcoin block that the last batch refers to; 0 before the first. The next refers to none
+    /// below.
     pub fn reference_height(&self) -> u32 {
         self.head.reference_height
     }

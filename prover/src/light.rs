@@ -1,15 +1,16 @@
 //! Following with headers, and of the blocks only what somebody shows.
 //!
-//! A light follower takes its headers from any source and checks them by all rules: difficulty, median time, most work. Of the
-//! blocks it takes excerpts: transactions with the proofs that they, and their witnesses, are in the block. So an anchor is
-//! verified as fully as by one who has the blocks; what is taken on trust is that nothing was left out. An anchor that was
-//! left out makes the follower stay behind, or take a later one of the same number; a deposit that was left out makes it
-//! refuse the batch that credits it. Neither makes it take a root that is not proven. It reports no payouts.
+//! A light follower takes its headers from any source and checks them by all rules: difficulty, median time, most
+//! work. Of the blocks it takes excerpts: transactions with the proofs that they, and their witnesses, are in the
+//! block. So an anchor is verified as fully as by one who has the blocks; what is taken on trust is that nothing was
+//! left out. An anchor that was left out makes the follower stay behind, or take a later one of the same number; a
+//! deposit that was left out makes it refuse the batch that credits it. Neither makes it take a root that is not
+//! proven. It reports no payouts.
 //!
 //! It may begin at a [checkpoint](CheckpointFile) that a full follower wrote, instead of at the rollup's start.
 //!
-//! Excerpts come from an [`ExcerptSource`]: cut from whole blocks, of all heights or of those named ([`Cutter`]), or from a
-//! folder that a full follower [wrote](ExcerptFolder::write).
+//! Excerpts come from an [`ExcerptSource`]: cut from whole blocks, of all heights or of those named ([`Cutter`]), or
+//! from a folder that a full follower [wrote](ExcerptFolder::write).
 
 use crate::{
     artefact::{Artefact, ArtefactKind},
@@ -94,8 +95,8 @@ pub fn cut(block: &Block, params: &Params) -> Result<Option<Excerpt>, BlockError
     if positions.is_empty() { Ok(None) } else { Excerpt::of(block, &positions).map(Some) }
 }
 
-/// Fetches blocks and cuts them here, so that their source cannot show anything that is not in them. An Esplora server has no
-/// branches of witnesses to give, so the blocks that its index names are fetched whole.
+/// Fetches blocks and cuts them here, so that their source cannot show anything that is not in them. An Esplora
+/// server has no branches of witnesses to give, so the blocks that its index names are fetched whole.
 pub struct Cutter<'a> {
     source: &'a dyn ChainSource,
     params: &'a Params,
@@ -167,8 +168,8 @@ impl ExcerptSource for ExcerptFolder {
 
 /// A checkpoint as a file: what a follower knows after a final block, for others to begin there.
 ///
-/// Nothing in it can be checked without the blocks before, so it is believed as whoever gives it. Two that were written after the
-/// same block are the same, so [digests](Self::digest) from several sources can be compared.
+/// Nothing in it can be checked without the blocks before, so it is believed as whoever gives it. Two that were
+/// written after the same block are the same, so [digests](Self::digest) from several sources can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<u8>", try_from = "Vec<u8>")]
 pub struct CheckpointFile(pub Checkpoint);

@@ -1,7 +1,8 @@
-//! The matrices A and B of a foreign circuit, row by row, as a key stores them and the prover multiplies them with the wires.
+//! The matrices A and B of a foreign circuit, row by row, as a key stores them and the prover multiplies them with
+//! the wires.
 //!
-//! A row's terms are pairs of a wire and the index of a coefficient; coefficients are stored once, for circuits have few. The first two are 1
-//! and -1, with which nothing is multiplied.
+//! A row's terms are pairs of a wire and the index of a coefficient; coefficients are stored once, for circuits have
+//! few. The first two are 1 and -1, with which nothing is multiplied.
 
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
@@ -56,8 +57,8 @@ impl Matrices<'_> {
         self.a.terms.len() + self.b.terms.len()
     }
 
-    /// The position, in order, of the first section that holds what no key holds: the row ends and terms of A and of B, and the coefficients
-    /// last.
+    /// The position, in order, of the first section that holds what no key holds: the row ends and terms of A and of
+    /// B, and the coefficients last.
     pub(crate) fn first_invalid(&self, wire_count: usize) -> Option<usize> {
         let ends_fit = |matrix: Matrix<'_>| {
             let last = matrix.row_ends.last().map_or(0, |end| *end as usize);
@@ -146,8 +147,8 @@ impl Builder {
         self.terms[side as usize].push([row, wire, self.last.1]);
     }
 
-    /// The matrices and the number of rows, without the rows that come last: in A one for each public wire with a single one at that
-    /// wire, in B none. `None` if the last rows are others.
+    /// The matrices and the number of rows, without the rows that come last: in A one for each public wire with a
+    /// single one at that wire, in B none. `None` if the last rows are others.
     pub(crate) fn finish(mut self, public_wires: u32) -> Option<(MatricesBuf, u32)> {
         self.sort_coefficients();
         self.terms.iter_mut().for_each(|terms| terms.par_sort_unstable());
@@ -167,7 +168,8 @@ impl Builder {
         Some((MatricesBuf { row_ends, terms, coefficients: self.coefficients }, row_count))
     }
 
-    /// Orders the coefficients, so that the matrices alone decide what is stored and not the order in which their terms came.
+    /// Orders the coefficients, so that the matrices alone decide what is stored and not the order in which their
+    /// terms came.
     fn sort_coefficients(&mut self) {
         let (first, others) = self.coefficients.split_at_mut(units().len());
         others.sort_unstable();

@@ -1,9 +1,10 @@
-//! Where blocks come from and transactions go: a bitcoind by JSON-RPC, an Esplora server, or the embedded regtest chain.
+//! Where blocks come from and transactions go: a bitcoind by JSON-RPC, an Esplora server, or the embedded regtest
+//! chain.
 //!
-//! [`ChainSource`] is all that following asks: blocks of the best chain. [`Node`] is a source that also has a pool, coins and
-//! an opinion on fees, as whoever sends transactions needs it. A source is trusted for nothing but being there:
-//! blocks are checked against the hash they were asked by, and the follower checks the hashes. What a node says of its
-//! pool and its coins cannot be checked: ask your own.
+//! [`ChainSource`] is all that following asks: blocks of the best chain. [`Node`] is a source that also has a pool,
+//! coins and an opinion on fees, as whoever sends transactions needs it. A source is trusted for nothing but being
+//! there: blocks are checked against the hash they were asked by, and the follower checks the hashes. What a node
+//! says of its pool and its coins cannot be checked: ask your own.
 
 mod embedded;
 mod error;
@@ -59,8 +60,9 @@ pub trait ChainSource {
     /// [`NodeError::Block`] if the source has none; otherwise [`NodeError`].
     fn block(&self, hash: &BlockHash) -> Result<Block, NodeError>;
 
-    /// Headers of the best chain from a height on, each the child of the one before: as many as asked for, or fewer where the
-    /// chain ends, the source reorganises meanwhile, or it would rather give them in several answers; none above the tip.
+    /// Headers of the best chain from a height on, each the child of the one before: as many as asked for, or fewer
+    /// where the chain ends, the source reorganises meanwhile, or it would rather give them in several answers; none
+    /// above the tip.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -95,9 +97,9 @@ pub trait Node: ChainSource {
     /// [`NodeError::Rejected`] if the node refuses it; otherwise [`NodeError`].
     fn send(&self, transaction: &Transaction) -> Result<Sent, NodeError>;
 
-    /// Hands a transaction and one that spends from it over as one package, for a parent that pays too little to enter the
-    /// pool alone: what it lacks of the pool's minimum the child may pay. Gives what became of each, in this order. What is
-    /// taken alone is taken alone, so a refusal of the child need not be one of the parent.
+    /// Hands a transaction and one that spends from it over as one package, for a parent that pays too little to
+    /// enter the pool alone: what it lacks of the pool's minimum the child may pay. Gives what became of each, in
+    /// this order. What is taken alone is taken alone, so a refusal of the child need not be one of the parent.
     ///
     /// # Errors
     /// [`NodeError`] when the node does not answer; a refusal is an answer.
@@ -115,8 +117,8 @@ pub trait Node: ChainSource {
     /// [`NodeError`].
     fn pool_spender(&self, outpoint: &OutPoint) -> Result<Option<Txid>, NodeError>;
 
-    /// A transaction of the best chain or the pool; `None` if the node knows of none. Nodes without an index of all transactions
-    /// know those that leave an output unspent.
+    /// A transaction of the best chain or the pool; `None` if the node knows of none. Nodes without an index of all
+    /// transactions know those that leave an output unspent.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -134,7 +136,8 @@ pub trait Node: ChainSource {
     /// [`NodeError::Busy`] while another such search runs; otherwise [`NodeError`].
     fn coins(&self, scripts: &[ScriptBuf]) -> Result<CoinScan, NodeError>;
 
-    /// The fee rate that should bring a transaction into one of the next blocks; `None` if the node has seen too little to say.
+    /// The fee rate that should bring a transaction into one of the next blocks; `None` if the node has seen too
+    /// little to say.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -153,7 +156,8 @@ pub trait Node: ChainSource {
     fn sync_state(&self) -> Result<SyncState, NodeError>;
 }
 
-/// Sends a commit and the reveal that spends it, after asking whether both would be relayed; a second time does no harm.
+/// Sends a commit and the reveal that spends it, after asking whether both would be relayed; a second time does no
+/// harm.
 ///
 /// # Errors
 /// [`NodeError::Rejected`] if either would be refused, before either is sent; otherwise [`NodeError`], after which the

@@ -314,8 +314,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether a stream was closed when the process began. Rust's start then puts /dev/null there, open for reading as well, which a
-/// shell's `> /dev/null` is not.
+/// Whether a stream was closed when the process began. Rust's start then puts /dev/null there, open for reading as
+/// well, which a shell's `> /dev/null` is not.
 #[cfg(unix)]
 fn is_closed(stream: &impl std::os::fd::AsFd) -> io::Result<bool> {
     use std::{io::Read, os::unix::fs::MetadataExt};

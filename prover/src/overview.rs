@@ -1,7 +1,7 @@
 //! A rollup on one page: where its chain stands, what is anchored and what it cost, who waits for what.
 //!
-//! [`Overview`] is collected from a follower and its store, and where there are some from the anchoring service's jobs and a scan of the bridge. It is data
-//! alone: commands print it, [`Overview::to_html`] makes a page of it.
+//! [`Overview`] is collected from a follower and its store, and where there are some from the anchoring service's
+//! jobs and a scan of the bridge. It is data alone: commands print it, [`Overview::to_html`] makes a page of it.
 
 mod html;
 mod queues;
@@ -134,7 +134,8 @@ pub struct RefusedRow {
 }
 
 impl Overview {
-    /// Collects what a follower and its store know, the jobs of the anchoring service, and the bridge, if it is watched.
+    /// Collects what a follower and its store know, the jobs of the anchoring service, and the bridge, if it is
+    /// watched.
     ///
     /// # Errors
     /// [`ChainStoreError`] if the store cannot be read.
@@ -272,7 +273,8 @@ impl AnchorRow {
         }
     }
 
-    /// Where a chain of so many batches has no anchor that a job had in it, what the job says is older than a reorganisation.
+    /// Where a chain of so many batches has no anchor that a job had in it, what the job says is older than a
+    /// reorganisation.
     fn on_its_way(job: &Job, batches: u64) -> Self {
         let state = if job.batch() >= batches { job.state_outside_the_chain() } else { job.state().name() };
         Self { batch: job.batch(), state: state.to_owned(), ..Self::default() }

@@ -48,7 +48,8 @@ impl<'p> Work<'p> {
     }
 }
 
-/// A part of a task. What is left of it when it is dropped counts as done, so that the total is reached even if the part fails.
+/// A part of a task. What is left of it when it is dropped counts as done, so that the total is reached even if the
+/// part fails.
 pub(crate) struct Part<'w> {
     work: &'w Work<'w>,
     units_left: AtomicU64,

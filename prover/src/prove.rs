@@ -1,18 +1,19 @@
 //! Proofs: transforms and sums of points.
 //!
-//! The values of every row come from an execution's trace for Taproof's circuits, which need no matrices ([`prove`]), and from the matrices
-//! in the key for anyone's ([`prove_foreign`]). From there on there is one path.
+//! The values of every row come from an execution's trace for Taproof's circuits, which need no matrices ([`prove`]),
+//! and from the matrices in the key for anyone's ([`prove_foreign`]). From there on there is one path.
 //!
-//! For wires z and the values a, b, c of every row, with the key's queries (see [`crate::setup`]), these points prove the statement
-//! and would give the wires away to whoever can guess them:
+//! For wires z and the values a, b, c of every row, with the key's queries (see [`crate::setup`]), these points prove
+//! the statement and would give the wires away to whoever can guess them:
 //!
 //! - A = alpha + sum z_i A_i, B = beta + sum z_i B_i in G2, C = sum z_i L_i + sum h_j H_j
 //!
-//! where h_j are the values of a b - c on the odd coset. Blinded by r1 and r2, they are A / r1, r1 (B + r2 delta), C + r2 A. As r1 makes the
-//! first point any but infinity and r2 the second any, each with equal probability, and the check leaves no choice of the third, the proof
-//! is distributed as that of Groth's prover, whose own way of blinding, A + r delta and B + s delta, takes the sum of B in G1 as well
-//! (Baghery, Kohlweiss, Siim, Volkhov, "Another Look at Extraction and Randomization of Groth's zk-SNARK", 2020, theorem 3). Every
-//! proof is verified before it is returned.
+//! where h_j are the values of a b - c on the odd coset. Blinded by r1 and r2, they are A / r1, r1 (B + r2 delta),
+//! C + r2 A. As r1 makes the first point any but infinity and r2 the second any, each with equal probability, and the
+//! check leaves no choice of the third, the proof is distributed as that of Groth's prover, whose own way of
+//! blinding, A + r delta and B + s delta, takes the sum of B in G1 as well (Baghery, Kohlweiss, Siim, Volkhov,
+//! "Another Look at Extraction and Randomization of Groth's zk-SNARK", 2020, theorem 3). Every proof is verified
+//! before it is returned.
 
 mod batch;
 mod cost;
@@ -50,7 +51,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProveError {
-    /// The key was made for other matrices of the circuit, or the file's sections are not what its header says, or hold what no key holds.
+    /// The key was made for other matrices of the circuit, or the file's sections are not what its header says, or
+    /// hold what no key holds.
     #[error(transparent)]
     Key(#[from] KeyFileError),
     /// There is no key of the circuit.
@@ -230,11 +232,12 @@ fn check(key: &Key, statement: &Statement, assignment: &Assignment) -> Result<()
     }
 }
 
-/// Makes a proof from the wires, of which the first are `public`, and the values of every row, without looking whether they hold; `None` if one of its points is at
-/// infinity, which random secrets of the key make impossible in practice.
+/// Makes a proof from the wires, of which the first are `public`, and the values of every row, without looking
+/// whether they hold; `None` if one of its points is at infinity, which random secrets of the key make impossible in
+/// practice.
 ///
-/// The four sums and the transforms that one of them waits for are all open to every thread at a time, so that none is left
-/// without work before the end; the longest, that in G2, comes first.
+/// The four sums and the transforms that one of them waits for are all open to every thread at a time, so that none
+/// is left without work before the end; the longest, that in G2, comes first.
 fn make(
     parts: &Parts<'_>,
     public: &[Fr],

@@ -39,8 +39,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Checks that there is a public wire, the constant one, that there are no more public wires than wires, and that the domain has a root
-    /// for each row and each public wire.
+    /// Checks that there is a public wire, the constant one, that there are no more public wires than wires, and that
+    /// the domain has a root for each row and each public wire.
     pub(crate) fn new(wires: u32, public_wires: u32, rows: u32, log_domain_size: u32) -> Option<Self> {
         let domain = 1u64.checked_shl(log_domain_size).filter(|_| log_domain_size <= Domain::LOG_SIZE_MAX)?;
         let fits = (1..=wires).contains(&public_wires) && u64::from(rows) + u64::from(public_wires) <= domain;
@@ -166,11 +166,13 @@ pub(crate) fn check_member<P: Point>(point: &P) -> Result<(), PointError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvingKey {
     pub(crate) circuit: Circuit,
-    /// For one of Taproof's circuits, that of [`taproof_circuits::cs::Shape::matrix_hash`]; for a foreign one, [`foreign_matrix_hash`].
+    /// For one of Taproof's circuits, that of [`taproof_circuits::cs::Shape::matrix_hash`]; for a foreign one,
+    /// [`foreign_matrix_hash`].
     pub(crate) matrix_hash: [u8; 32],
     pub(crate) counts: Counts,
     pub(crate) points: FixedPoints,
-    /// Whether there are contributions to a foreign circuit's key and all of them are beacons, whose secrets everybody can compute.
+    /// Whether there are contributions to a foreign circuit's key and all of them are beacons, whose secrets
+    /// everybody can compute.
     pub(crate) beacons_only: bool,
     pub(crate) ic: Vec<G1>,
     pub(crate) a_wires: Vec<u32>,
@@ -287,8 +289,8 @@ impl<'a> Sections<'a> {
     }
 }
 
-/// The hash that a foreign circuit is known by: BLAKE3 over `taproof/foreign-matrices/v1`, the counts (16 bytes) and the digests of the
-/// five sections of its matrices. C has no part in it, for a .zkey does not hold it.
+/// The hash that a foreign circuit is known by: BLAKE3 over `taproof/foreign-matrices/v1`, the counts (16 bytes) and
+/// the digests of the five sections of its matrices. C has no part in it, for a .zkey does not hold it.
 pub(crate) fn foreign_matrix_hash<'a>(counts: Counts, digests: impl IntoIterator<Item = &'a [u8; 32]>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"taproof/foreign-matrices/v1").update(&counts.to_bytes());

@@ -1,8 +1,9 @@
 //! Rebuilds the state of a rollup from what is posted on Bitcoin, and from nothing else.
 //!
 //! A [`Rebuild`] takes the follower's events. Each verified batch's records are replayed by the native rules, and the
-//! roots that come out are compared with those that the proofs stand for. A rewind takes batches back. A [`Restoration`] keeps what is
-//! final apart from what may be taken back, so that a ledger can be made of it that was lost, or never was here.
+//! roots that come out are compared with those that the proofs stand for. A rewind takes batches back. A
+//! [`Restoration`] keeps what is final apart from what may be taken back, so that a ledger can be made of it that was
+//! lost, or never was here.
 
 use crate::{
     follow::{FollowError, catch_up, start},
@@ -229,7 +230,8 @@ impl Restoration {
     }
 }
 
-/// Follows a rollup from its start to the source's tip and gathers what its ledger is made of; each event goes to `observe` as well.
+/// Follows a rollup from its start to the source's tip and gathers what its ledger is made of; each event goes to
+/// `observe` as well.
 ///
 /// # Errors
 /// [`RebuildError`].
@@ -264,8 +266,8 @@ fn touched_cells(chunk: &Chunk) -> Vec<CellIndex> {
     cells
 }
 
-/// Follows a rollup from its start to the source's tip and rebuilds its state; `progress` is called after each block with
-/// the follower as it is then.
+/// Follows a rollup from its start to the source's tip and rebuilds its state; `progress` is called after each block
+/// with the follower as it is then.
 ///
 /// # Errors
 /// [`RebuildError`].

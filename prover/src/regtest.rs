@@ -2,9 +2,9 @@
 //!
 //! Blocks are mined at regtest's difficulty with a real search for the nonce, carry the height (BIP 34) and the
 //! witness commitment (BIP 141), and are checked before they join the chain: proof of work, median time, merkle root,
-//! commitment, weight, signature operations, subsidy, maturity of coinbases, locks in time and height (BIP 65, 68, 113),
-//! conservation of value, and each input's script by Bitcoin's own code ([`bitcoinconsensus`]) with taproot in force.
-//! There is no mempool: [`RegtestChain::mine`] takes the transactions of the next block in order.
+//! commitment, weight, signature operations, subsidy, maturity of coinbases, locks in time and height (BIP 65, 68,
+//! 113), conservation of value, and each input's script by Bitcoin's own code ([`bitcoinconsensus`]) with taproot in
+//! force. There is no mempool: [`RegtestChain::mine`] takes the transactions of the next block in order.
 //!
 //! Nothing reads a clock: each block is stamped ten minutes after its parent, so the same calls give the same chain.
 

@@ -5,8 +5,8 @@
 //! independent. With trapdoors tau, alpha, beta, gamma, delta and A_i, B_i, C_i the polynomials that take the matrices'
 //! column i on the domain, evaluated at tau, the queries are
 //!
-//! - A: A_i in G1 over the wires that occur in A; B: B_i in G1 and G2 over the wires that occur in B. Other provers blind with
-//!   those in G1, ours does not.
+//! - A: A_i in G1 over the wires that occur in A; B: B_i in G1 and G2 over the wires that occur in B. Other provers
+//!   blind with those in G1, ours does not.
 //! - IC: (beta A_i + alpha B_i + C_i) / gamma over the public wires; L: the same over delta for all others
 //! - H: L_j / delta for the Lagrange polynomials L_j of the domain of size 2n that belong to its odd coset. The prover
 //!   then needs the values of AB - C on that coset and divides by nothing: this is the reduction of circom and snarkjs.

@@ -1,5 +1,6 @@
-//! Text from outside, as it is shown: what a file, a file's name, a node or a server says may hold characters that move the cursor,
-//! turn the direction of writing or begin a line, and so make a terminal show what nobody said. They are shown as escapes.
+//! Text from outside, as it is shown: what a file, a file's name, a node or a server says may hold characters that
+//! move the cursor, turn the direction of writing or begin a line, and so make a terminal show what nobody said. They
+//! are shown as escapes.
 
 use std::fmt::{Display, Write};
 
@@ -54,8 +55,8 @@ fn escaped(text: &str, chars_max: usize, is_escaped: impl Fn(char) -> bool) -> S
     shown
 }
 
-/// Whether a character is not one that is seen where it stands: controls, ends of lines, marks and overrides of direction, and what
-/// has no width.
+/// Whether a character is not one that is seen where it stands: controls, ends of lines, marks and overrides of
+/// direction, and what has no width.
 fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,

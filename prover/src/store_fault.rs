@@ -66,8 +66,8 @@ impl From<redb::Error> for StoreFault {
     }
 }
 
-/// Gives a store's error, which has the variants `Corrupted`, `DiskFull`, `Denied`, `Io` and `Store`, what it makes of a file's faults:
-/// `from_io` and `from_redb` to sort errors, and `?` on those of transactions and tables.
+/// Gives a store's error, which has the variants `Corrupted`, `DiskFull`, `Denied`, `Io` and `Store`, what it makes
+/// of a file's faults: `from_io` and `from_redb` to sort errors, and `?` on those of transactions and tables.
 macro_rules! store_errors {
     ($error:ident: $already_open:ident, $foreign:ident) => {
         impl $error {

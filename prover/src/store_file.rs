@@ -61,8 +61,8 @@ pub(crate) fn open_patiently(open: impl Fn() -> Result<Database, DatabaseError>)
     }
 }
 
-/// A store that is read, as `opened` has it, or where this process may not write its file, which redb does even to read it, as a copy
-/// in memory, with the reason. What is written to a copy is lost.
+/// A store that is read, as `opened` has it, or where this process may not write its file, which redb does even to
+/// read it, as a copy in memory, with the reason. What is written to a copy is lost.
 pub(crate) fn or_copy(
     opened: Result<Database, DatabaseError>,
     path: &Path,
@@ -106,8 +106,8 @@ fn read(path: &Path) -> Result<Vec<u8>, DatabaseError> {
     Ok(bytes)
 }
 
-/// Damages each page of a store in turn, in a copy, with bytes of chance and with zeros, and gives the copy to `read`, which must not
-/// panic. Gives how many of the damages `read` noticed.
+/// Damages each page of a store in turn, in a copy, with bytes of chance and with zeros, and gives the copy to
+/// `read`, which must not panic. Gives how many of the damages `read` noticed.
 #[cfg(test)]
 pub(crate) fn damage_every_page<T, E>(path: &Path, mut read: impl FnMut(&Path) -> Result<T, E>) -> usize {
     use rand::{RngCore, SeedableRng, rngs::StdRng};

@@ -1,5 +1,6 @@
-//! A storm over everything together: users who deposit, pay, withdraw, demand exits and take back what nobody credited; two
-//! posters with ledgers and anchoring services; a federation that pays out; and a Bitcoin chain that is reorganised at any moment.
+//! A storm over everything together: users who deposit, pay, withdraw, demand exits and take back what nobody
+//! credited; two posters with ledgers and anchoring services; a federation that pays out; and a Bitcoin chain that is
+//! reorganised at any moment.
 //!
 //! After each event that moved the chain, this holds ([`truth`]):
 //!
@@ -7,12 +8,13 @@
 //! - batches are lost by reorganisations alone, and final ones never;
 //! - each deposit is credited once, as it was made and in time, or void and its depositor's, or waits;
 //! - no payout is paid twice, in another amount or to another script, and none that is not due;
-//! - deposited = waiting + void + balances + withdrawn and unpaid + paid + dust, to the satoshi, and the bridge holds what it owes;
+//! - deposited = waiting + void + balances + withdrawn and unpaid + paid + dust, to the satoshi, and the bridge holds
+//!   what it owes;
 //! - a batch serves every request that the state before it can pay, and refutes none of those;
 //! - no anchor pays more than the cap.
 //!
-//! In the calm at the end all that is valid becomes final, all that is due is paid, each void deposit is taken back, and the state
-//! that is rebuilt from blocks is that of both ledgers.
+//! In the calm at the end all that is valid becomes final, all that is due is paid, each void deposit is taken back,
+//! and the state that is rebuilt from blocks is that of both ledgers.
 
 mod federation;
 pub(crate) mod poster;

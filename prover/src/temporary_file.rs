@@ -1,8 +1,8 @@
 //! Files under temporary names, and what runs that were killed have left of them.
 //!
-//! A file that is to appear whole is written under a name that begins with `.taproof-tmp-`, beside the place where it is to be. A
-//! process that is killed leaves it there. The next one that writes into the folder removes it: the file's
-//! lock has gone with the process that held it.
+//! A file that is to appear whole is written under a name that begins with `.taproof-tmp-`, beside the place where it
+//! is to be. A process that is killed leaves it there. The next one that writes into the folder removes it: the
+//! file's lock has gone with the process that held it.
 
 use crate::output_file::{is_denied, is_full};
 use std::{
@@ -16,15 +16,15 @@ use std::{
 use tempfile::{Builder, NamedTempFile};
 
 const PREFIX: &str = ".taproof-tmp-";
-/// How old an empty file must be to be taken for one that was left: a new one may not be locked yet. What holds anything was locked
-/// before.
+/// How old an empty file must be to be taken for one that was left: a new one may not be locked yet. What holds
+/// anything was locked before.
 const AGE_MIN: Duration = Duration::from_secs(60);
 
 /// The folders that this process has looked through.
 static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Makes a file in a folder with what `builder` says, under a temporary name, for its maker to lock before it is written. What others have left in the folder is removed before
-/// the first of this process.
+/// Makes a file in a folder with what `builder` says, under a temporary name, for its maker to lock before it is
+/// written. What others have left in the folder is removed before the first of this process.
 pub(crate) fn temporary_in(folder: &Path, builder: &mut Builder<'_, '_>) -> io::Result<NamedTempFile> {
     let is_new = SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
     if is_new {
@@ -35,7 +35,8 @@ pub(crate) fn temporary_in(folder: &Path, builder: &mut Builder<'_, '_>) -> io::
     made.map_err(|error| if is_denied(&error) || is_full(&error) { error.kind().into() } else { error })
 }
 
-/// Locks a file that may be written for long, until it is closed. Where files cannot be locked, age alone protects them.
+/// Locks a file that may be written for long, until it is closed. Where files cannot be locked, age alone protects
+/// them.
 pub(crate) fn hold(file: &NamedTempFile) {
     let _ = file.as_file().try_lock();
 }

@@ -1,4 +1,5 @@
-//! A rollup on the embedded chain whose proofs are made from the keys' trapdoor, so that anything can be proven at once.
+//! A rollup on the embedded chain whose proofs are made from the keys' trapdoor, so that anything can be proven at
+//! once.
 
 use crate::{
     anchor::{AnchorArtefact, AnchorRequest, FeeRate, Funding, build, pay},

@@ -1,9 +1,9 @@
 //! Workloads from real payments: what a Bitcoin block paid, as payments between accounts.
 //!
-//! Every output with an amount is one payment, from the holder of its transaction's first input to the holder of its own
-//! script, exact to the satoshi. Outputs without an amount pay nothing (nearly all carry data) and are left out. Holders
-//! are named by scripts; where an input does not show the script that it spends and the block does not hold it either, the
-//! spent outpoint names the holder. Change is a payment to oneself, as on Bitcoin.
+//! Every output with an amount is one payment, from the holder of its transaction's first input to the holder of its
+//! own script, exact to the satoshi. Outputs without an amount pay nothing (nearly all carry data) and are left out.
+//! Holders are named by scripts; where an input does not show the script that it spends and the block does not hold
+//! it either, the spent outpoint names the holder. Change is a payment to oneself, as on Bitcoin.
 
 mod existing;
 mod holder;
@@ -121,8 +121,8 @@ impl BlockPayments {
         &self.payments
     }
 
-    /// The virtual bytes that these payments took on layer 1: those of their transactions, of the last one in proportion to
-    /// the outputs taken, and none for the coinbase, which pays no fee.
+    /// The virtual bytes that these payments took on layer 1: those of their transactions, of the last one in
+    /// proportion to the outputs taken, and none for the coinbase, which pays no fee.
     pub fn virtual_bytes(&self) -> u64 {
         self.virtual_bytes
     }

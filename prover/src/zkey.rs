@@ -1,4 +1,5 @@
-//! The proving key as a .zkey file, version 1, protocol groth16, that snarkjs makes and snarkjs and rapidsnark prove with.
+//! The proving key as a .zkey file, version 1, protocol groth16, that snarkjs makes and snarkjs and rapidsnark prove
+//! with.
 //!
 //! Points are stored there as here: Montgomery limbs, zeros for infinity. The file holds a point of A and B for every
 //! wire, and the coefficients of A and B themselves, for its provers compute the rows from them. C is not in the file.
@@ -24,11 +25,12 @@ fn protocol_name(number: u32) -> &'static str {
     }
 }
 
-/// Bytes of the second section: two primes with their lengths; wires, public inputs, roots (4 each); alpha, beta in G1, beta, gamma,
-/// delta in G1, delta.
+/// Bytes of the second section: two primes with their lengths; wires, public inputs, roots (4 each); alpha, beta in
+/// G1, beta, gamma, delta in G1, delta.
 const PARAMETERS_LENGTH: u64 = 2 * 36 + 3 * 4 + 3 * 64 + 3 * 128;
 
 /// Bytes of a coefficient: the matrix, the row and the wire (4 each), the value (32).
 ///
-/// Values are stored times 2^512, so that the product with a wire's plain value, reduced by Montgomery's method, is in Montgomery form.
+/// Values are stored times 2^512, so that the product with a wire's plain value, reduced by Montgomery's method, is
+/// in Montgomery form.
 const COEFFICIENT_LENGTH: usize = 3 * 4 + 32;

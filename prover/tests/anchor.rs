@@ -1,5 +1,5 @@
-//! The anchoring service as a process of its own, against a real bitcoind: signals, `kill -9`, a second service, and a signer
-//! that is asked by files.
+//! The anchoring service as a process of its own, against a real bitcoind: signals, `kill -9`, a second service, and
+//! a signer that is asked by files.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 

@@ -1,4 +1,5 @@
-//! Depositors and owners who run no node: what they pay, take back and demand over an Esplora server, and what they are told.
+//! Depositors and owners who run no node: what they pay, take back and demand over an Esplora server, and what they
+//! are told.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 

@@ -1,4 +1,5 @@
-//! What strangers write: files that are small and would become huge, and texts that would make a terminal show what nobody said.
+//! What strangers write: files that are small and would become huge, and texts that would make a terminal show what
+//! nobody said.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 

@@ -1,4 +1,5 @@
-//! snarkjs, an independent implementation, checks our witness and proof, proves with our key, and makes a key that we prove with.
+//! snarkjs, an independent implementation, checks our witness and proof, proves with our key, and makes a key that we
+//! prove with.
 
 use ark_bn254::Fr;
 use ark_ff::One;

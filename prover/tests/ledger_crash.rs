@@ -91,8 +91,8 @@ fn write_on(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
-/// Checks a ledger after its process ended: each reported batch is there, at most one more, and all of them replayed lead
-/// to its state.
+/// Checks a ledger after its process ended: each reported batch is there, at most one more, and all of them replayed
+/// lead to its state.
 fn assert_sound(path: &Path, reported: u64) -> u64 {
     let ledger = match Ledger::open(path, CHAIN) {
         Err(LedgerError::NotFound(_)) if reported == 0 => return 0,

@@ -1,5 +1,5 @@
-//! The JSON-RPC back end against a real bitcoind: every call, every class of refusal, and a node that is down, slow, killed,
-//! starting, behind, on another network or not ours.
+//! The JSON-RPC back end against a real bitcoind: every call, every class of refusal, and a node that is down, slow,
+//! killed, starting, behind, on another network or not ours.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
@@ -512,7 +512,8 @@ fn a_full_pool_takes_packages_that_pay_its_minimum_together() {
         verdicts.map(|verdict| verdict.map_err(|rejection| (rejection.class, rejection.reason)))
     };
     let too_low = |verdict: &Result<Sent, (RejectClass, String)>| matches!(verdict, Err((class, reason)) if *class == RejectClass::FeeTooLow && reason.contains("min"));
-    // About 100 virtual bytes each: the parent pays for itself at a satoshi a byte, and the child pays too little or enough.
+    // About 100 virtual bytes each: the parent pays for itself at a satoshi a byte, and the child pays too little or
+    // enough.
     let cheap = pair(0, 150, 150);
     let verdicts = node.test_accept(&[cheap.0.clone(), cheap.1.clone()]).unwrap();
     assert!(

@@ -1,4 +1,5 @@
-//! Founding a rollup and running it from the command line: what an operator must not be able to get wrong without being told.
+//! Founding a rollup and running it from the command line: what an operator must not be able to get wrong without
+//! being told.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 

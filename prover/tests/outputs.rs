@@ -1,4 +1,5 @@
-//! The files that a user names for a command to write: what they may take the place of, and what becomes of a reader that leaves.
+//! The files that a user names for a command to write: what they may take the place of, and what becomes of a reader
+//! that leaves.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 

@@ -1,4 +1,5 @@
-//! Where the command line reads the chain: options and variables, servers that limit their users, and what is not there.
+//! Where the command line reads the chain: options and variables, servers that limit their users, and what is not
+//! there.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 

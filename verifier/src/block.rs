@@ -8,9 +8,9 @@
 //! An excerpt is some transactions of a block, each with its Merkle branch. It proves that they are in the block, in
 //! this order; not that they are all that matters. The branch of the coinbase shows the tree's depth: inner nodes
 //! cannot pass for a coinbase, so a transaction of 64 bytes cannot pass for an inner node with another below it.
-//! Witnesses have a branch of their own, to what the coinbase commits to; without it a transaction is taken as if it had
-//! none. Otherwise who makes an excerpt could show a payload that was never in the block, in the place of a witness that
-//! reveals nothing.
+//! Witnesses have a branch of their own, to what the coinbase commits to; without it a transaction is taken as if it
+//! had none. Otherwise who makes an excerpt could show a payload that was never in the block, in the place of a
+//! witness that reveals nothing.
 //!
 //! Scripts, amounts and signatures are not checked. Who follows a chain relies on its miners, or on the node that the
 //! blocks come from, for these.

@@ -1,7 +1,8 @@
 //! The bridge: who holds the money behind the rollup, and the scripts that they hold it by.
 //!
-//! The bridge is a federation of n keys, t of which can spend (the leaf [`Bridge::federation_leaf`]). Nobody can spend by
-//! key path: the internal key is [`unspendable_key`], the point H of BIP-341, whose discrete logarithm nobody knows.
+//! The bridge is a federation of n keys, t of which can spend (the leaf [`Bridge::federation_leaf`]). Nobody can
+//! spend by key path: the internal key is [`unspendable_key`], the point H of BIP-341, whose discrete logarithm
+//! nobody knows.
 //!
 //! - What the bridge holds for good, its change, is at [`Bridge::script_pubkey`]: the federation's leaf alone. As a
 //!   descriptor: `tr(H,multi_a(t,key1,...,keyn))`.
@@ -9,9 +10,9 @@
 //!   federation's leaf stands one by which the depositor takes the money back, once the output is `refund_delay_blocks`
 //!   deep. As a descriptor: `tr(H,{multi_a(t,key1,...,keyn),and_v(v:pk(refund),older(delay))})`.
 //!
-//! So a deposit that the rollup never credits is not lost, and one that it credits must be moved by the federation before
-//! the delay is over; the rules of [`crate::follow`] keep the time for that. As moving costs the same whatever the amount,
-//! what pays less than `deposit_min_sat` is no deposit: it is the depositor's alone.
+//! So a deposit that the rollup never credits is not lost, and one that it credits must be moved by the federation
+//! before the delay is over; the rules of [`crate::follow`] keep the time for that. As moving costs the same whatever
+//! the amount, what pays less than `deposit_min_sat` is no deposit: it is the depositor's alone.
 
 use alloc::vec::Vec;
 use bitcoin::{

@@ -1,9 +1,9 @@
 //! Deposits: outputs to the bridge that name who is credited on the rollup.
 //!
-//! A deposit is a pair of adjacent outputs of one transaction: the first pays to [`Bridge::deposit_script_pubkey`] of a
-//! refund key, the second is `OP_RETURN` with one push of 69 bytes: the deposit magic (4), the tag 1, the owner's key (32)
-//! and the refund key (32). Any other form, or an amount below [`Bridge::deposit_min_sat`], is no deposit; nothing on the
-//! rollup then stands for the money. Deposits are ordered by block, transaction and output.
+//! A deposit is a pair of adjacent outputs of one transaction: the first pays to [`Bridge::deposit_script_pubkey`] of
+//! a refund key, the second is `OP_RETURN` with one push of 69 bytes: the deposit magic (4), the tag 1, the owner's
+//! key (32) and the refund key (32). Any other form, or an amount below [`Bridge::deposit_min_sat`], is no deposit;
+//! nothing on the rollup then stands for the money. Deposits are ordered by block, transaction and output.
 
 use crate::{baby_jubjub::PublicKey, bridge::Bridge, envelope::Magic};
 use alloc::vec::Vec;

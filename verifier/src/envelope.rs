@@ -1,9 +1,9 @@
-//! How an anchor stands in a Bitcoin transaction: the reveal, whose input carries the payload in a taproot leaf and whose
-//! first output announces it.
+//! How an anchor stands in a Bitcoin transaction: the reveal, whose input carries the payload in a taproot leaf and
+//! whose first output announces it.
 //!
-//! The leaf is `<32-byte key of the poster> OP_CHECKSIGVERIFY (PUSH PUSH OP_2DROP)* [PUSH OP_DROP] OP_1`. The pushes are
-//! minimal, each but the last is 255 bytes long, none is empty, and together they are the payload. The leaf is the only
-//! one of its tree, and the internal key is the poster's. Output 0 is `OP_RETURN` with one push of 78 bytes.
+//! The leaf is `<32-byte key of the poster> OP_CHECKSIGVERIFY (PUSH PUSH OP_2DROP)* [PUSH OP_DROP] OP_1`. The pushes
+//! are minimal, each but the last is 255 bytes long, none is empty, and together they are the payload. The leaf is
+//! the only one of its tree, and the internal key is the poster's. Output 0 is `OP_RETURN` with one push of 78 bytes.
 //!
 //! The grammar is exact: of each script, what is read is written again and must come out the same, so an opcode more,
 //! such as one that negates the check of the signature, makes the transaction no anchor.

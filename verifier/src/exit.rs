@@ -1,8 +1,9 @@
 //! Exit requests: withdrawals that their owners demand on Bitcoin, so that no poster can leave them out.
 //!
-//! A request is an output of any transaction whose script is `OP_RETURN` with one push: the deposit magic (4 bytes), the
-//! tag 2, and what [`ExitRequest::to_bytes`] writes for a destination of its length. It holds a withdrawal of bitcoin with
-//! its owner's key and signature, so anyone may pay for it to be on Bitcoin, and nobody but the owner can make it.
+//! A request is an output of any transaction whose script is `OP_RETURN` with one push: the deposit magic (4 bytes),
+//! the tag 2, and what [`ExitRequest::to_bytes`] writes for a destination of its length. It holds a withdrawal of
+//! bitcoin with its owner's key and signature, so anyone may pay for it to be on Bitcoin, and nobody but the owner
+//! can make it.
 //!
 //! A follower queues the requests that are well-formed and signed, in the order of the chain, each once as long as it
 //! waits. Whether the account is there, at that nonce and with that balance, it cannot know; a batch shows it. See
@@ -28,9 +29,9 @@ pub use settlement::{
     Answer, EXITS_ENOUGH, LeftOut, Outcome, Refutation, RefutationError, SettledExit, answer, settle,
 };
 
-/// The least that is paid out, in satoshi: less is dust to a taproot or script hash output, and nodes relay no transaction with
-/// dust. No request can demand less. A due payout below this is passed over: its index counts as paid, and the money
-/// stays with the bridge.
+/// The least that is paid out, in satoshi: less is dust to a taproot or script hash output, and nodes relay no
+/// transaction with dust. No request can demand less. A due payout below this is passed over: its index counts as
+/// paid, and the money stays with the bridge.
 pub const PAYOUT_MIN_SAT: u64 = 330;
 /// What follows the magic in a request's output.
 const TAG: u8 = 2;
@@ -176,8 +177,8 @@ impl ExitRequest {
         ExitId(sha256::Hash::hash(rest).to_byte_array())
     }
 
-    /// Encodes the request: signature (64 bytes), owner (32), from (4), nonce (4), amount (8), fee (8), the destination's
-    /// number (1) and program (20 or 32). Integers are little-endian.
+    /// Encodes the request: signature (64 bytes), owner (32), from (4), nonce (4), amount (8), fee (8), the
+    /// destination's number (1) and program (20 or 32). Integers are little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(REQUEST_LENGTH_MAX);
         bytes.extend(self.signature.to_bytes());

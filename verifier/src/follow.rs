@@ -99,8 +99,8 @@ pub struct Follower {
     program: Program,
     headers: HeaderChain,
     scanned: BlockId,
-    /// The height of the last final block whose events are final, too: it never falls, though a branch of fewer blocks and more
-    /// work may take the scanned block back to where fewer are above it.
+    /// The height of the last final block whose events are final, too: it never falls, though a branch of fewer
+    /// blocks and more work may take the scanned block back to where fewer are above it.
     final_height: u32,
     tip: Tip,
     /// For each batch whose anchor is not final.
@@ -345,8 +345,8 @@ impl Follower {
     }
 
     fn rewind(&mut self, to: BlockId) -> Event {
-        // What the lost blocks queued goes first: a request that a lost batch settled may have been queued anew since, and
-        // then both have one name.
+        // What the lost blocks queued goes first: a request that a lost batch settled may have been queued anew
+        // since, and then both have one name.
         while let Some((index, _)) = self.exits.last_key_value().filter(|(_, exit)| exit.height > to.height) {
             let index = *index;
             self.unqueue_exit(index);

@@ -27,7 +27,8 @@ pub use rules::ValidatedHeader;
 /// Headers kept beside the best chain. Each cost its miner the work of a block within the bound of reorganisations.
 pub const SIDE_HEADERS_MAX: usize = 4_096;
 
-/// How far below the final block hashes are kept at least: there a branch that comes too late is told from an unknown one.
+/// How far below the final block hashes are kept at least: there a branch that comes too late is told from an unknown
+/// one.
 const RECENT_BLOCKS: usize = 4_032;
 /// How many hashes are forgotten at a time, so that the others are seldom moved.
 const FORGOTTEN_MIN: usize = 2_016;
@@ -322,8 +323,8 @@ impl HeaderChain {
         Ok(accepted)
     }
 
-    /// Allows the hashes of blocks below a height to be forgotten, as far as they are final and not recent. Where they are
-    /// many, they are.
+    /// Allows the hashes of blocks below a height to be forgotten, as far as they are final and not recent. Where
+    /// they are many, they are.
     pub fn forget_below(&mut self, height: u32) {
         let recent = (self.final_height - self.base_height) as usize + 1;
         let wanted = height.saturating_sub(self.base_height) as usize;

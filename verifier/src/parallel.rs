@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-/// What `work` makes of each part of the items, in order; no part is shorter than `length_min` but the last, or all of it.
+/// What `work` makes of each part of the items, in order; no part is shorter than `length_min` but the last, or all
+/// of it.
 ///
 /// There are as many parts as threads at most, so what parts share is shared by many items.
 #[cfg(feature = "parallel")]

@@ -1,5 +1,5 @@
-//! What an anchor carries: the header, the chunks with their proofs, and, compressed together, the public records and the
-//! cells that refute exit requests.
+//! What an anchor carries: the header, the chunks with their proofs, and, compressed together, the public records and
+//! the cells that refute exit requests.
 //!
 //! A payload alone shows which statements are to be checked and holds all that a reader needs to replay the batch.
 //! Whether it follows the tip, consumes the right deposits and proves what it states is for [`crate::program`] and
@@ -173,7 +173,8 @@ impl Payload {
         &self.refutations
     }
 
-    /// Gives back the memory that only checking the proofs needs, some 11 kilobytes a proof; see [`Proof::release_lines`].
+    /// Gives back the memory that only checking the proofs needs, some 11 kilobytes a proof; see
+    /// [`Proof::release_lines`].
     pub fn release_lines(&mut self) {
         self.chunks.iter_mut().for_each(|chunk| chunk.proof.release_lines());
     }

@@ -4,10 +4,10 @@
 //! feed-forward. [`hash`] is a sponge of rate 7 for everything else; its capacity starts at
 //! `domain * 2^64 + length`, so no sponge of another domain or another length starts from the same state.
 //!
-//! The modes share the permutation, and nothing but their inputs keeps them apart: where x0 is zero and x7 is the capacity of
-//! domain d and a length n of up to 7, `compress(x0, ..., x7)` is `hash(d; x0, ..., x6)`, the n first of these
-//! if the rest are zeros. No tree holds such an input. A cell begins with 1 or ends with 0, and a node begins with 0 only if
-//! somebody finds what hashes to 0.
+//! The modes share the permutation, and nothing but their inputs keeps them apart: where x0 is zero and x7 is the
+//! capacity of domain d and a length n of up to 7, `compress(x0, ..., x7)` is `hash(d; x0, ..., x6)`, the n first of
+//! these if the rest are zeros. No tree holds such an input. A cell begins with 1 or ends with 0, and a node begins
+//! with 0 only if somebody finds what hashes to 0.
 
 mod constants;
 

@@ -1,7 +1,7 @@
 //! The program of a rollup: the set of circuits whose proofs it accepts, each with its verifying key.
 //!
-//! It has a circuit of every kind at each depth that it has any for. For a tree never shrinks: in one without withdrawals,
-//! say, no request to exit could be served, nor refuted, for ever.
+//! It has a circuit of every kind at each depth that it has any for. For a tree never shrinks: in one without
+//! withdrawals, say, no request to exit could be served, nor refuted, for ever.
 
 use crate::{
     cell::Depth,
@@ -110,8 +110,8 @@ impl Program {
     /// Makes a program of circuits and keys, in any order.
     ///
     /// # Errors
-    /// [`ProgramError::CircuitCount`], [`ProgramError::Duplicate`], [`ProgramError::NoSlots`], [`ProgramError::Version`] and
-    /// [`ProgramError::KindMissing`].
+    /// [`ProgramError::CircuitCount`], [`ProgramError::Duplicate`], [`ProgramError::NoSlots`],
+    /// [`ProgramError::Version`] and [`ProgramError::KindMissing`].
     pub fn new(circuits: impl IntoIterator<Item = (CircuitId, VerifyingKey)>) -> Result<Self, ProgramError> {
         let mut keys = BTreeMap::new();
         for (circuit, key) in circuits {

@@ -160,7 +160,8 @@ impl Destination {
         }
     }
 
-    /// The program as elements: its first 20 bytes and its last 12, zeros where there are none, each a little-endian integer.
+    /// The program as elements: its first 20 bytes and its last 12, zeros where there are none, each a little-endian
+    /// integer.
     pub fn elements(&self) -> [Fr; 2] {
         let (head, tail) = self.program().split_at(20);
         [from_short_bytes(head), from_short_bytes(tail)]
@@ -230,7 +231,8 @@ impl Record for OpenRecord {
 impl Record for WithdrawRecord {
     const KIND: Kind = Kind::Withdraw;
 
-    /// Packs 1 (1 bit), from (32), the destination's number (32), amount (64), fee (64); then [`Destination::elements`].
+    /// Packs 1 (1 bit), from (32), the destination's number (32), amount (64), fee (64); then
+    /// [`Destination::elements`].
     fn write_elements(&self, out: &mut Vec<Fr>) {
         let number = self.destination.number();
         let parts = [(1, 1), (self.from.get().into(), 32), (number.into(), 32), (self.amount, 64), (self.fee, 64)];
@@ -298,8 +300,8 @@ impl Records {
         })
     }
 
-    /// The digest that a chunk of `slots` slots proves: [`hash`] in [`Domain::Data`] of the elements of all slots, those
-    /// of padding slots zero. `None` if there are more records than slots.
+    /// The digest that a chunk of `slots` slots proves: [`hash`] in [`Domain::Data`] of the elements of all slots,
+    /// those of padding slots zero. `None` if there are more records than slots.
     pub fn digest(&self, slots: u16) -> Option<Fr> {
         if self.len() > usize::from(slots) {
             return None;

@@ -7,12 +7,12 @@
 //! - S B = R + e A, S below l and h below [`CHALLENGE_BOUND`].
 //!
 //! A.x stands for A, since x determines a point of the subgroup. A challenge of 128 bits gives the security that the
-//! curve has: forging means to find a preimage of c, and the sponge's other bits are never used. No two challenges have the
-//! same e, which is what a ladder of 128 steps without a zero digit computes: it adds A or -A at each bit, and as its
-//! sums start at 2 A none of them is an exception of the curve's cheap addition. With c itself a circuit would need 256
-//! rows more. The bound lies just below the order r and ends in 128 zero bits, so that no comparison keeps a circuit from
-//! reading h + r for h. Above it lie r mod 2^128 of the r elements, which is one in 2^128.27: a signer who meets one takes the
-//! next nonce.
+//! curve has: forging means to find a preimage of c, and the sponge's other bits are never used. No two challenges
+//! have the same e, which is what a ladder of 128 steps without a zero digit computes: it adds A or -A at each bit,
+//! and as its sums start at 2 A none of them is an exception of the curve's cheap addition. With c itself a circuit
+//! would need 256 rows more. The bound lies just below the order r and ends in 128 zero bits, so that no comparison
+//! keeps a circuit from reading h + r for h. Above it lie r mod 2^128 of the r elements, which is one in 2^128.27: a
+//! signer who meets one takes the next nonce.
 
 use crate::{
     baby_jubjub::{KeyError, Point, PublicKey, Scalar},

@@ -1,9 +1,9 @@
-//! The verifier's public interface as a text file that a diff shows: what whoever embeds it can name, without bodies and
-//! words.
+//! The verifier's public interface as a text file that a diff shows: what whoever embeds it can name, without bodies
+//! and words.
 //!
-//! The source is walked as it is written, so no compiler's internal format is needed. What only a compiler knows is left
-//! out: types stand as the source spells them, and items of other crates or of macros are not listed. An item of a
-//! private module stands where it is re-exported, an impl with its type. Private fields are one `_`, and so are the
+//! The source is walked as it is written, so no compiler's internal format is needed. What only a compiler knows is
+//! left out: types stand as the source spells them, and items of other crates or of macros are not listed. An item of
+//! a private module stands where it is re-exported, an impl with its type. Private fields are one `_`, and so are the
 //! values of constants.
 
 use crate::root;
@@ -274,8 +274,8 @@ impl Crate {
     }
 }
 
-/// The names that a `use` brings in, each with its path. What a glob brings in is not known; [`Crate::check_impls`] tells
-/// if that hides an impl.
+/// The names that a `use` brings in, each with its path. What a glob brings in is not known; [`Crate::check_impls`]
+/// tells if that hides an impl.
 fn flatten(tree: &UseTree, above: &mut Vec<String>, leaves: &mut Vec<(String, Vec<String>)>) {
     let mut leaf = |ident: &Ident, name: &Ident, above: &[String]| {
         let is_self = ident == "self";
@@ -416,7 +416,8 @@ fn without_insides(mut item: Item) -> Item {
     item
 }
 
-/// Private fields become one, which stands for however many there are; those of a tuple keep their number, which is seen.
+/// Private fields become one, which stands for however many there are; those of a tuple keep their number, which is
+/// seen.
 fn hide_private(fields: &mut Fields) {
     fields.iter_mut().for_each(|field| field.attrs = kept(&field.attrs));
     match fields {

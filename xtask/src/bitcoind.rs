@@ -15,8 +15,8 @@ use std::{
 const SOURCE_CRATE: &str = "libbitcoinkernel-sys";
 const SOURCE_VERSION: &str = "0.4.1";
 
-/// A node without wallet, tools, tests and benchmarks. Little optimisation, and eight files at a time, whose headers are read once: either
-/// halves the time to build it, and regtest asks for little.
+/// A node without wallet, tools, tests and benchmarks. Little optimisation, and eight files at a time, whose headers
+/// are read once: either halves the time to build it, and regtest asks for little.
 const OPTIONS: [&str; 16] = [
     "-DCMAKE_UNITY_BUILD=ON",
     "-DCMAKE_UNITY_BUILD_BATCH_SIZE=8",
@@ -36,13 +36,15 @@ const OPTIONS: [&str; 16] = [
     "-DBUILD_BENCH=OFF",
 ];
 
-/// Run at the end of the source's own configuration: files that define names which others beside them define, too, are compiled alone.
+/// Run at the end of the source's own configuration: files that define names which others beside them define, too,
+/// are compiled alone.
 const ALONE: &str = "\
 cmake_language(DEFER CALL set_source_files_properties src/index/coinstatsindex.cpp src/node/chainstate.cpp
   DIRECTORY src PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 ";
 
-/// The executable of a node: what `BITCOIND_EXE` names, else `bitcoind` on the path, else the cached one, else one that is built now.
+/// The executable of a node: what `BITCOIND_EXE` names, else `bitcoind` on the path, else the cached one, else one
+/// that is built now.
 pub(crate) fn ensure() -> anyhow::Result<PathBuf> {
     if let Some(named) = env::var_os("BITCOIND_EXE") {
         let named = PathBuf::from(named);
@@ -73,7 +75,8 @@ fn cache_folder() -> anyhow::Result<PathBuf> {
     named.or_else(at_home).context("there is no home folder to keep bitcoind in: set XDG_CACHE_HOME, or BITCOIND_EXE")
 }
 
-/// Builds beside the place that the program is moved to at last, so that a build that is killed leaves no half program there.
+/// Builds beside the place that the program is moved to at last, so that a build that is killed leaves no half
+/// program there.
 fn build(cache: &Path, program: &Path) -> anyhow::Result<()> {
     eprintln!(
         "xtask: no bitcoind is named by BITCOIND_EXE or found on the path: building one, about 6 minutes of two cores"

@@ -1,9 +1,10 @@
-//! Counts the instructions of fixed work under valgrind and compares them with stored counts: a measurement that neighbours on the
-//! machine do not disturb.
+//! Counts the instructions of fixed work under valgrind and compares them with stored counts: a measurement that
+//! neighbours on the machine do not disturb.
 //!
-//! What is counted is one run of a subject of `taproof bench` on one thread, its preparation left out, in the build that the tests
-//! use, so with the checks of debug builds. Counts depend on the compiler and on the instruction sets of the processor that
-//! valgrind presents, which lacks `adx` and AVX-512; both are stored, and counts of other ones are told but not compared.
+//! What is counted is one run of a subject of `taproof bench` on one thread, its preparation left out, in the build
+//! that the tests use, so with the checks of debug builds. Counts depend on the compiler and on the instruction sets
+//! of the processor that valgrind presents, which lacks `adx` and AVX-512; both are stored, and counts of other ones
+//! are told but not compared.
 
 use crate::{cargo, root, run, tools};
 use anyhow::{Context, bail, ensure};
@@ -53,7 +54,8 @@ struct Counts {
 /// Counts anew and compares with the stored counts, or stores the new ones.
 pub(crate) fn count(pin: bool) -> anyhow::Result<()> {
     tools::ensure_valgrind()?;
-    // The workspace's other packages choose the dependencies' features: without them all dependencies would be built again.
+    // The workspace's other packages choose the dependencies' features: without them all dependencies would be built
+    // again.
     run(cargo().args(["build", "--workspace", "--example", EXAMPLE]))?;
     let program = tools::target_folder(&root()).join("debug/examples").join(EXAMPLE);
     let counts = Counts::take(&program)?;
@@ -133,7 +135,8 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Gives the instruction sets that the program saw, and the instructions of its function `counted`, unless it cannot run the back end.
+/// Gives the instruction sets that the program saw, and the instructions of its function `counted`, unless it cannot
+/// run the back end.
 fn count_one(program: &Path, arguments: &[String; 3]) -> anyhow::Result<(String, Option<u64>)> {
     let mut command = Command::new("valgrind");
     command

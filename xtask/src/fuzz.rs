@@ -1,4 +1,5 @@
-//! Runs the fuzz targets: briefly with the tests' own dependencies, or at length with everything instrumented by cargo-fuzz.
+//! Runs the fuzz targets: briefly with the tests' own dependencies, or at length with everything instrumented by
+//! cargo-fuzz.
 //!
 //! No sanitizer is on: the targets are safe Rust and look for panics, broken round trips and unbounded allocation.
 
@@ -6,12 +7,13 @@ use crate::{nice, root, run, tools};
 use anyhow::{Context, ensure};
 use std::{fs, path::Path, process::Command, sync::Mutex, thread};
 
-/// Compiles every target, at the lowest priority, with coverage of the workspace's own code. Dependencies are those of the tests, whose
-/// build takes most of the time.
+/// Compiles every target, at the lowest priority, with coverage of the workspace's own code. Dependencies are those
+/// of the tests, whose build takes most of the time.
 pub(crate) fn build_briefly() -> anyhow::Result<()> {
     let targets = targets()?;
     let binaries = targets.iter().flat_map(|target| ["--bin", target]);
-    // The workspace's other packages choose the dependencies' features: without them all dependencies would be built again.
+    // The workspace's other packages choose the dependencies' features: without them all dependencies would be built
+    // again.
     let mut build = nice(env!("CARGO"));
     build.args(["build", "--quiet", "--workspace"]).args(binaries);
     // No target waits for the kernels, which take most of the time to compile with all optimisations.

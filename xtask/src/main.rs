@@ -43,7 +43,8 @@ enum Task {
         #[arg(long)]
         pin: bool,
     },
-    /// Checks every package with the oldest compiler that is promised; `test` checks the verifier so, which others embed.
+    /// Checks every package with the oldest compiler that is promised; `test` checks the verifier so, which others
+    /// embed.
     Oldest,
     /// Writes the pinned constraint counts, matrix hashes and data of examples anew; the commit says why they changed.
     Pin,
@@ -109,16 +110,17 @@ const PUBLISHED: [&str; 5] = ["taproof-fixtures", "taproof-verifier", "taproof-a
 fn document_and_package() -> anyhow::Result<()> {
     let packages = PUBLISHED.iter().flat_map(|package| ["-p", package]);
     run(cargo().args(["doc", "--no-deps"]).args(packages.clone()).env("RUSTDOCFLAGS", "-D warnings"))?;
-    // To verify packages is to build them and all dependencies again, with other profiles than the workspace's, which would
-    // take half of the time of all checks. Beside what the tests find it would find a missing file, but no crate's code
-    // includes a file of another.
+    // To verify packages is to build them and all dependencies again, with other profiles than the workspace's, which
+    // would take half of the time of all checks. Beside what the tests find it would find a missing file, but no
+    // crate's code includes a file of another.
     run(cargo().args(["package", "--no-verify", "--allow-dirty", "--quiet"]).args(packages))
 }
 
 /// The oldest compiler that is promised: the workspace's `rust-version`.
 const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
 
-/// Checks packages with the oldest compiler, in a folder of its own: artefacts of two compilers are no use to each other.
+/// Checks packages with the oldest compiler, in a folder of its own: artefacts of two compilers are no use to each
+/// other.
 fn check_with_oldest(packages: &[&str]) -> anyhow::Result<()> {
     let mut command = Command::new("rustup");
     command.args(["run", OLDEST, "cargo", "check", "--locked", "--target-dir"]);

@@ -41,7 +41,8 @@ pub(crate) fn ensure_snarkjs(root: &Path) -> anyhow::Result<()> {
     ensure_npm_packages(&root.join("prover/tests/snarkjs"))
 }
 
-/// Ensures the wallets' libraries, in pinned versions, that the tests let sign commits: two of npm's and one of Python's.
+/// Ensures the wallets' libraries, in pinned versions, that the tests let sign commits: two of npm's and one of
+/// Python's.
 pub(crate) fn ensure_signers(root: &Path) -> anyhow::Result<()> {
     let folder = root.join("prover/tests/signers");
     ensure_npm_packages(&folder)?;

@@ -80,7 +80,8 @@ pub enum AssignError {
     StatementMismatch,
 }
 
-/// Computes all wires and rows of a chunk and checks that every row holds and that the public input is the statement's digest.
+/// Computes all wires and rows of a chunk and checks that every row holds and that the public input is the
+/// statement's digest.
 ///
 /// # Errors
 /// Each of [`AssignError`].
@@ -174,7 +175,8 @@ struct Ends {
     carry: Carry<Fr>,
 }
 
-/// Fills all slots: in parallel what they are by themselves, which is nearly all of it, then what joins each to the one before.
+/// Fills all slots: in parallel what they are by themselves, which is nearly all of it, then what joins each to the
+/// one before.
 fn trace_slots<S: SlotCircuit>(
     witness: &ChunkWitness,
     slots: &[S::Witness],

@@ -106,8 +106,8 @@ pub(crate) trait SlotCircuit {
     /// The paths, whose depth must be the circuit's.
     fn paths(witness: &Self::Witness) -> impl Iterator<Item = &MerklePath>;
 
-    /// Adds the transition, up to the cap; the chunk itself binds updates, fee and record of an active slot and ignores those of a
-    /// padding slot.
+    /// Adds the transition, up to the cap; the chunk itself binds updates, fee and record of an active slot and
+    /// ignores those of a padding slot.
     fn synthesize<CS: ConstraintSystem>(
         cs: &mut CS,
         globals: &Globals<CS::Var>,

@@ -111,7 +111,8 @@ fn empty_chunks_change_nothing() {
     assert_eq!(assign(&altered), Err(AssignError::StatementMismatch));
     let chunk = state.chunk(cap, 1, SlotWitnesses::Deposit(Vec::new()));
     assert_violates(&chunk, Segment::Slot(0), "R4, cell before");
-    // No two nodes of this cap are equal: between equal ones a padding deposit, which posts and changes nothing, has the choice.
+    // No two nodes of this cap are equal: between equal ones a padding deposit, which posts and changes nothing, has
+    // the choice.
     let mut state = State::new(1, Token::BITCOIN, 7);
     let cap = state.cap();
     assert_chunk_sound(&state.chunk(cap, 1, SlotWitnesses::Deposit(Vec::new())));
@@ -274,8 +275,8 @@ fn circuits_stay_within_their_budgets() {
     }
 }
 
-/// A wire that stands on both sides of a row is in B whatever the sides are; hardly another one should be, since a wire in
-/// B costs a multiplication in G2.
+/// A wire that stands on both sides of a row is in B whatever the sides are; hardly another one should be, since a
+/// wire in B costs a multiplication in G2.
 #[test]
 fn b_holds_few_wires_that_no_row_forces_into_it() {
     for kind in Kind::ALL {

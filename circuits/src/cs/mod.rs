@@ -1,9 +1,9 @@
 //! The constraint system: gadgets are written once against [`ConstraintSystem`] and run by three back ends.
 //!
-//! [`Shape`] records the sparse rows of A, B and C at setup. [`Trace`] computes, when proving, the wires and the values
-//! of every row straight from the execution: its variables are plain field elements, so no linear combination is ever
-//! built. [`Outline`] only counts. A row is the relation (A z)(B z) = C z over the wires z, of which wire 0 is the constant one and wire 1
-//! the public input.
+//! [`Shape`] records the sparse rows of A, B and C at setup. [`Trace`] computes, when proving, the wires and the
+//! values of every row straight from the execution: its variables are plain field elements, so no linear combination
+//! is ever built. [`Outline`] only counts. A row is the relation (A z)(B z) = C z over the wires z, of which wire 0
+//! is the constant one and wire 1 the public input.
 
 mod outline;
 mod shape;
@@ -42,8 +42,8 @@ pub trait Variable:
 
 /// What gadgets are written against.
 ///
-/// A gadget's shape must not depend on values: in [`Shape`], [`ConstraintSystem::value`] is zero for everything, and tests hold
-/// that all back ends take the same rows and wires.
+/// A gadget's shape must not depend on values: in [`Shape`], [`ConstraintSystem::value`] is zero for everything, and
+/// tests hold that all back ends take the same rows and wires.
 pub trait ConstraintSystem {
     /// A linear combination of wires.
     type Var: Variable;

@@ -9,7 +9,8 @@ use core::ops::{Add, AddAssign, Mul, Neg, Sub};
 #[derive(Clone, Copy, Debug)]
 pub struct Nothing;
 
-/// Counts wires and rows and keeps the names of relations, which is all that laying out a trace and reporting on it need.
+/// Counts wires and rows and keeps the names of relations, which is all that laying out a trace and reporting on it
+/// need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outline {
     wire_count: usize,

@@ -20,7 +20,8 @@ pub struct Assignment {
 
 /// Fills the wires and row values of one segment from its execution.
 ///
-/// The slices are exactly as long as the segment's [`super::SegmentShape`]; running past them is a bug of the circuit and panics.
+/// The slices are exactly as long as the segment's [`super::SegmentShape`]; running past them is a bug of the circuit
+/// and panics.
 #[derive(Debug)]
 pub struct Trace<'a> {
     wires: &'a mut [Fr],

@@ -9,8 +9,8 @@
 //! - [`multiply_base`]: S B for a witness S below l, 674 rows with the bits of S;
 //! - [`multiply_key`]: (2^n + 2 c + 1) A for a point A of order l and n bits c, 8 + 6 n rows.
 //!
-//! A point of prime order l has none of the exceptions of the birational map: x and v are not zero unless it is the identity,
-//! and u = -1 would need v^2 = A - 2 = d, which is no square.
+//! A point of prime order l has none of the exceptions of the birational map: x and v are not zero unless it is the
+//! identity, and u = -1 would need v^2 = A - 2 = d, which is no square.
 
 mod base;
 mod key;

@@ -55,7 +55,8 @@ impl<V: Variable> Bit<V> {
     }
 }
 
-/// Adds an integer of `width_bits` bits as one wire a bit, the lowest bit first; one row a bit. Higher bits of `value` are dropped.
+/// Adds an integer of `width_bits` bits as one wire a bit, the lowest bit first; one row a bit. Higher bits of
+/// `value` are dropped.
 ///
 /// # Panics
 /// If `width_bits` is above [`WIDTH_BITS_MAX`], whose integers would have a second representation.
@@ -65,7 +66,8 @@ pub fn witness_bits<CS: ConstraintSystem>(cs: &mut CS, value: Fr, width_bits: us
     (0..width_bits).map(|position| Bit::witness(cs, integer.get_bit(position))).collect()
 }
 
-/// Adds an integer below 2^`width_bits`, which is the sum of one wire a bit; one row a bit. Higher bits of `value` are dropped.
+/// Adds an integer below 2^`width_bits`, which is the sum of one wire a bit; one row a bit. Higher bits of `value`
+/// are dropped.
 ///
 /// # Panics
 /// As [`witness_bits`].

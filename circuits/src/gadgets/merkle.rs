@@ -1,12 +1,13 @@
 //! The replacement of one cell in a tree that is known by its [cap](crate::cap).
 //!
-//! From the cell to the cap, at each level, the eight children before the change are wires. A tree of choices by the three bits of the
-//! position, seven rows, holds the chosen child to the node that the level below hashed to. The change of that node is then led
-//! to its place by the same three bits, seven rows: what is not chosen changes by zero, so both hashes of a level see
-//! the same siblings and the same position by construction. With the two hashes that is 740 rows a level.
+//! From the cell to the cap, at each level, the eight children before the change are wires. A tree of choices by the
+//! three bits of the position, seven rows, holds the chosen child to the node that the level below hashed to. The
+//! change of that node is then led to its place by the same three bits, seven rows: what is not chosen changes by
+//! zero, so both hashes of a level see the same siblings and the same position by construction. With the two hashes
+//! that is 740 rows a level.
 //!
-//! In the cap, whose nodes are wires already, the remaining bits choose the node in as many rows as there are other nodes, and lead
-//! the change in as many again; nothing is hashed.
+//! In the cap, whose nodes are wires already, the remaining bits choose the node in as many rows as there are other
+//! nodes, and lead the change in as many again; nothing is hashed.
 
 use super::{bits::Bit, poseidon2};
 use crate::{

@@ -65,8 +65,8 @@ fn full_round<CS: ConstraintSystem>(cs: &mut CS, state: &mut [CS::Var; WIDTH], c
     external_layer(state);
 }
 
-/// The long combination stands in A and B of the square and in B of the last row: its wires are in B already, and x^4 then is in no
-/// row of B, which keeps it out of the sum in G2.
+/// The long combination stands in A and B of the square and in B of the last row: its wires are in B already, and x^4
+/// then is in no row of B, which keeps it out of the sum in G2.
 fn sbox<CS: ConstraintSystem>(cs: &mut CS, x: &CS::Var) -> CS::Var {
     let x2 = cs.product(x, x);
     let x4 = cs.product(&x2, &x2);

@@ -52,9 +52,9 @@ pub fn verify<CS: ConstraintSystem>(
 
 /// The bits of the challenge that a hash gives, which holds the hash below [`CHALLENGE_BOUND`]; 254 rows.
 ///
-/// The bits weigh 2^0 to 2^252 and, the last, what makes the sum of all weights the bound less one. So the sums are the
-/// integers below the bound, each congruent to one element, and the low 128 bits of a sum are those of its 128 first bits:
-/// the last weight is a multiple of 2^128. Of `integer`, the hash's value, a false one satisfies no row.
+/// The bits weigh 2^0 to 2^252 and, the last, what makes the sum of all weights the bound less one. So the sums are
+/// the integers below the bound, each congruent to one element, and the low 128 bits of a sum are those of its 128
+/// first bits: the last weight is a multiple of 2^128. Of `integer`, the hash's value, a false one satisfies no row.
 fn challenge_bits<CS: ConstraintSystem>(cs: &mut CS, hash: &CS::Var, integer: &BigInt<4>) -> Vec<Bit<CS::Var>> {
     let low = BigInt::new([integer.0[0], integer.0[1], 0, 0]);
     let low = Fr::from_bigint(low).expect("128 bits are below the order");

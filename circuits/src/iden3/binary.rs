@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-/// Writes a container: a magic of 4 bytes, a version and the number of sections (32 bits each), then for each section its
-/// number (32 bits), its length in bytes (64 bits) and its contents. Integers are little-endian.
+/// Writes a container: a magic of 4 bytes, a version and the number of sections (32 bits each), then for each section
+/// its number (32 bits), its length in bytes (64 bits) and its contents. Integers are little-endian.
 pub struct BinaryFile<'w> {
     out: &'w mut dyn Write,
     sections_left: u32,

@@ -81,9 +81,9 @@ pub enum ContainerError {
 
 /// A container whose sections have been found: each lies within the file and occurs once.
 ///
-/// Sections may stand in any order. Those that nobody asks for are passed over, and so are bytes after the last one, as snarkjs and
-/// rapidsnark do. Nothing is allocated by a number that the file
-/// names before the file's length bears it out.
+/// Sections may stand in any order. Those that nobody asks for are passed over, and so are bytes after the last one,
+/// as snarkjs and rapidsnark do. Nothing is allocated by a number that the file names before the file's length bears
+/// it out.
 #[derive(Debug)]
 pub struct Container<R> {
     reader: R,
@@ -95,7 +95,8 @@ impl<R: Read + Seek> Container<R> {
     /// The most sections that are read; the formats have ten at most.
     const SECTIONS_MAX: u32 = 64;
 
-    /// Finds the sections of a container that begins with the four letters of `format`, of any version up to `version_max`.
+    /// Finds the sections of a container that begins with the four letters of `format`, of any version up to
+    /// `version_max`.
     ///
     /// # Errors
     /// [`ContainerError`], but for what concerns single sections.
@@ -186,7 +187,8 @@ fn take<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// How the formats name a field of 254 bits: the length of an element, 32 (4 bytes), and the order (32 bytes), little-endian.
+/// How the formats name a field of 254 bits: the length of an element, 32 (4 bytes), and the order (32 bytes),
+/// little-endian.
 pub fn prime_bytes<F: PrimeField>() -> [u8; PRIME_LENGTH] {
     let mut bytes = [0; PRIME_LENGTH];
     bytes[0] = 32;

@@ -17,7 +17,8 @@ const FIELDS: [(&str, &str); 12] = [
     ("secp256k1", "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"),
 ];
 
-/// Names the curve of a field that is written as the formats do: the length of an element (4 bytes), then the order, little-endian.
+/// Names the curve of a field that is written as the formats do: the length of an element (4 bytes), then the order,
+/// little-endian.
 pub(super) fn field_name(bytes: &[u8]) -> Option<&'static str> {
     let (length, order) = bytes.split_first_chunk::<4>()?;
     let order = order.get(..usize::try_from(u32::from_le_bytes(*length)).ok()?)?;

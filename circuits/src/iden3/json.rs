@@ -279,8 +279,8 @@ impl TryFrom<&VerifyingKeyJson> for VerifyingKeyPoints {
     }
 }
 
-/// public.json: the public inputs without the constant one. They are read one by one, so that a list takes as much memory as its
-/// elements, whatever their texts would.
+/// public.json: the public inputs without the constant one. They are read one by one, so that a list takes as much
+/// memory as its elements, whatever their texts would.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicJson(Vec<Fr>);
 

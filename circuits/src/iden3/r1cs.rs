@@ -17,7 +17,8 @@ use taproof_verifier::field;
 /// Bytes of a term: the wire (4) and its coefficient (32).
 const TERM: u64 = 4 + 32;
 
-/// Writes a circuit's matrices. The one public wire is an input; every other wire counts as internal and its label is its number.
+/// Writes a circuit's matrices. The one public wire is an input; every other wire counts as internal and its label is
+/// its number.
 ///
 /// # Errors
 /// Those of writing.

@@ -45,8 +45,8 @@ pub fn write_wtns(wires: &[Fr], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the values of all wires of a circuit over the scalar field of BN254, as [`write_wtns`] and the witness calculators of
-/// circom write them.
+/// Reads the values of all wires of a circuit over the scalar field of BN254, as [`write_wtns`] and the witness
+/// calculators of circom write them.
 ///
 /// # Errors
 /// Each of [`WtnsError`].
@@ -60,8 +60,8 @@ pub fn read_wtns(reader: impl Read + Seek) -> Result<Zeroizing<Vec<Fr>>, WtnsErr
     let count = u32::from_le_bytes(count.try_into().expect("the section has the length of a field and a count"));
 
     let mut values = file.section(2, 32 * u64::from(count))?;
-    // As long as the section, which lies within the file: no more is allocated than there is, and nothing grows, which would leave
-    // copies of the witness behind.
+    // As long as the section, which lies within the file: no more is allocated than there is, and nothing grows,
+    // which would leave copies of the witness behind.
     let mut wires = Zeroizing::new(Vec::with_capacity(count as usize));
     let mut piece = Zeroizing::new([0; 32 * PIECE]);
     while wires.len() < count as usize {

@@ -34,7 +34,8 @@ impl SlotCircuit for OpenCircuit {
     };
     type Witness = OpenWitness;
 
-    /// Pays nothing from the account of a key that everyone knows into an account of the base point's, in a tree of zeros.
+    /// Pays nothing from the account of a key that everyone knows into an account of the base point's, in a tree of
+    /// zeros.
     fn padding(statement: &Statement) -> OpenWitness {
         let Statement { chain_id, context, circuit, .. } = *statement;
         let owner = PublicKey::new(Point::generator()).expect("the base point is a key");

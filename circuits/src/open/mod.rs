@@ -1,8 +1,8 @@
 //! Open: pays from an account into an empty cell, which becomes the account of a named owner.
 //!
-//! Public: the record (from, to, amount, fee, owner.x). Private: the owner's y, the nonce, the signature, the payer's cell
-//! before, both paths. The cap of the state and the sum of fees run from slot to slot; the payer's cell is updated first. In an active
-//! slot:
+//! Public: the record (from, to, amount, fee, owner.x). Private: the owner's y, the nonce, the signature, the payer's
+//! cell before, both paths. The cap of the state and the sum of fees run from slot to slot; the payer's cell is
+//! updated first. In an active slot:
 //!
 //! - R1: the record's elements are 1 + 2 from + 2^33 to + 2^65 amount + 2^129 fee and owner.x, with both indices below
 //!   8^depth and both amounts below 2^64.
@@ -14,8 +14,8 @@
 //! - R7: the payer's token and owner stay; the next state is the one with the payer's cell after at `from`.
 //! - R8: in that state, the cell at `to` is empty.
 //! - R9: (owner.x, owner.y) is a key: on the curve and in the subgroup of order l.
-//! - R10: the cell after is an account of the chunk's token, nonce 0, the amount, and that owner; the state after is the
-//!   one with it at `to`.
+//! - R10: the cell after is an account of the chunk's token, nonce 0, the amount, and that owner; the state after is
+//!   the one with it at `to`.
 //! - R11: the sum of fees grows by the fee.
 //!
 //! In a padding slot:

@@ -1,9 +1,9 @@
 //! Cutting deposits and transactions into chunks.
 //!
-//! Exits that were demanded on Bitcoin come first: the state before the batch must be able to serve them. Deposits follow, in
-//! their order on Bitcoin. Then rounds over openings, transfers and withdrawals follow, each kind
-//! token by token. A transaction that may pass later, because a nonce before its own, an account or funds are missing,
-//! waits for the next pass; what waits when nothing moves any more is rejected with the reason it had last.
+//! Exits that were demanded on Bitcoin come first: the state before the batch must be able to serve them. Deposits
+//! follow, in their order on Bitcoin. Then rounds over openings, transfers and withdrawals follow, each kind token by
+//! token. A transaction that may pass later, because a nonce before its own, an account or funds are missing, waits
+//! for the next pass; what waits when nothing moves any more is rejected with the reason it had last.
 
 mod exits;
 
@@ -30,8 +30,8 @@ use taproof_verifier::{
     statement::{CircuitId, Context, Statement},
 };
 
-/// The most rounds over the kinds, and the most passes over one kind in a round. What they leave waits for the next batch,
-/// so that no order of transactions costs more than this many looks at each.
+/// The most rounds over the kinds, and the most passes over one kind in a round. What they leave waits for the next
+/// batch, so that no order of transactions costs more than this many looks at each.
 const ROUNDS_MAX: usize = 16;
 
 /// The number of slots of the circuit of each kind.
@@ -168,8 +168,8 @@ impl State {
         self.apply_with_exits(plan, &[], deposits, transactions)
     }
 
-    /// As [`State::apply`], with exits ahead of all else. Where the operator's account cannot take the fee of one, it goes
-    /// back to the payer.
+    /// As [`State::apply`], with exits ahead of all else. Where the operator's account cannot take the fee of one, it
+    /// goes back to the payer.
     ///
     /// # Errors
     /// [`PlanError`]; then nothing is applied.
@@ -488,8 +488,8 @@ fn order_by_nonce<B: Body>(queues: &mut Queues<'_, B>) {
         for entry in queue.iter() {
             by_payer.entry(entry.1.body().payment().from).or_default().push(*entry);
         }
-        // Sorted from the last to the first, so that each place takes the next one off the end. The sort is stable, and of
-        // two with one nonce the earlier goes first.
+        // Sorted from the last to the first, so that each place takes the next one off the end. The sort is stable,
+        // and of two with one nonce the earlier goes first.
         for entries in by_payer.values_mut() {
             entries.reverse();
             entries.sort_by_key(|(_, signed)| std::cmp::Reverse(signed.body().payment().nonce));

@@ -1,4 +1,5 @@
-//! The search for wires that nothing holds: each row is solved for the change of one wire, so that the whole field is covered.
+//! The search for wires that nothing holds: each row is solved for the change of one wire, so that the whole field is
+//! covered.
 
 use crate::cs::{Assignment, RowView, Shape};
 use ark_bn254::Fr;
@@ -22,7 +23,8 @@ pub(crate) struct FreeWires {
     pub(crate) held_count: usize,
 }
 
-/// The changes d of a wire other than zero that some rows leave, each row's being those of quadratic d^2 + linear d = 0.
+/// The changes d of a wire other than zero that some rows leave, each row's being those of quadratic d^2 + linear d
+/// = 0.
 #[derive(Clone, Copy)]
 enum Changes {
     /// Every one.
@@ -73,8 +75,9 @@ pub(crate) fn free_wires(shape: &Shape, assignment: &Assignment) -> FreeWires {
 
 /// As [`free_wires`], of some rows by their numbers.
 ///
-/// A row a b = c in which the wire stands with the coefficients p, q and s becomes (a + p d)(b + q d) = c + s d when d is added to
-/// the wire: p q d^2 + (p b + q a - s) d = 0. The changes of a wire are those that all its rows have in common.
+/// A row a b = c in which the wire stands with the coefficients p, q and s becomes (a + p d)(b + q d) = c + s d when
+/// d is added to the wire: p q d^2 + (p b + q a - s) d = 0. The changes of a wire are those that all its rows have in
+/// common.
 pub(crate) fn free_wires_of<'a>(
     rows: impl Iterator<Item = (usize, RowView<'a>)>,
     assignment: &Assignment,

@@ -54,7 +54,8 @@ pub(crate) fn assert_sound(piece: &impl Piece) -> usize {
     shape.row_count()
 }
 
-/// Checks that no wire but the constant one can change alone, by whatever amount, and that the search has looked at all of them.
+/// Checks that no wire but the constant one can change alone, by whatever amount, and that the search has looked at
+/// all of them.
 pub(crate) fn assert_all_held(shape: &Shape, assignment: &Assignment) {
     let held = FreeWires { free: Vec::new(), held_count: shape.wire_count() - 1 };
     assert_eq!(free_wires(shape, assignment), held, "wires that nothing holds");

@@ -105,8 +105,8 @@ pub(crate) fn assert_lies_break<S: SlotCircuit>(
     assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]), "{lies:?}");
 }
 
-/// Checks that `relation` and no other is violated in a chunk's first slot when the first wire that holds `honest` holds
-/// `forged` instead and all that follows is computed from it.
+/// Checks that `relation` and no other is violated in a chunk's first slot when the first wire that holds `honest`
+/// holds `forged` instead and all that follows is computed from it.
 pub(crate) fn assert_forgery_breaks<S: SlotCircuit>(
     chunk: &ChunkWitness,
     witness: &S::Witness,
@@ -129,7 +129,8 @@ pub(crate) fn assert_padding_is_inert<S: SlotCircuit>(chunk: &ChunkWitness) {
     }
 }
 
-/// Checks that S1 alone keeps a valid first slot, whose updates are below different nodes of the cap, from acting twice.
+/// Checks that S1 alone keeps a valid first slot, whose updates are below different nodes of the cap, from acting
+/// twice.
 pub(crate) fn assert_active_is_a_bit<S: SlotCircuit>(chunk: &ChunkWitness, witness: &S::Witness) {
     let lie = Lie::At { relation: "S1, active bit", wire: 0, forged: Fr::from(2u64) };
     assert_lies_break::<S>(chunk, true, witness, &[lie], "S1, active bit");
@@ -144,9 +145,9 @@ pub(crate) fn assert_chunk_sound(chunk: &ChunkWitness) {
     assert_all_held(&shape, &assignment);
 }
 
-/// Checks that the last slot of a valid chunk, a padding slot, posts zeros and hands on what it is handed, and that each of those
-/// wires, changed alone, violates the relation that holds it: the one named first its elements, the second the cap, the last the sum of
-/// fees.
+/// Checks that the last slot of a valid chunk, a padding slot, posts zeros and hands on what it is handed, and that
+/// each of those wires, changed alone, violates the relation that holds it: the one named first its elements, the
+/// second the cap, the last the sum of fees.
 pub(crate) fn assert_padding_holds<S: SlotCircuit>(chunk: &ChunkWitness, [record, state_after, fee]: [&str; 3]) {
     let assignment = assign(chunk).expect("a valid chunk");
     let shape = shape(chunk.statement.circuit).expect("a circuit");

@@ -44,7 +44,8 @@ pub(crate) fn index(number: u32) -> CellIndex {
 }
 
 impl State {
-    /// Accounts in cells 1 to `accounts`, each with the key of its cell's number and 1,000,000 units, the operator's among them.
+    /// Accounts in cells 1 to `accounts`, each with the key of its cell's number and 1,000,000 units, the operator's
+    /// among them.
     pub(crate) fn new(levels: u8, token: Token, accounts: u8) -> Self {
         let depth = Depth::new(levels).expect("1 to 10 levels");
         let mut state = Self { depth, token, cells: BTreeMap::new() };
@@ -168,7 +169,8 @@ impl State {
         WithdrawWitness { record: body.record(), signature: *signed.signature(), from }
     }
 
-    /// The chunk of `slots` slots that runs from the state with that cap to this one, with the fees credited to [`OPERATOR`].
+    /// The chunk of `slots` slots that runs from the state with that cap to this one, with the fees credited to
+    /// [`OPERATOR`].
     pub(crate) fn chunk(&mut self, cap: MerkleCap, slots: u16, witnesses: SlotWitnesses) -> ChunkWitness {
         let kind = witnesses.kind();
         let fees: u64 = match &witnesses {

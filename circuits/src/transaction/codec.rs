@@ -1,8 +1,8 @@
 //! Transactions as bytes.
 //!
-//! Version (1 byte, 1), kind (1), chain id (4), token (4), from (4), nonce (4), amount (8), fee (8); then for a transfer to
-//! (4), for an opening to (4) and owner (32), for a withdrawal the destination's number (1) and program (20 or 32); then
-//! the signature (64). Integers are little-endian; nothing follows.
+//! Version (1 byte, 1), kind (1), chain id (4), token (4), from (4), nonce (4), amount (8), fee (8); then for a
+//! transfer to (4), for an opening to (4) and owner (32), for a withdrawal the destination's number (1) and program
+//! (20 or 32); then the signature (64). Integers are little-endian; nothing follows.
 
 use super::{Body, Open, Payment, Signed, Transaction, Transfer, Withdraw};
 use crate::schnorr::{Signature, SignatureFormatError};

@@ -1,10 +1,10 @@
 //! Transfer: pays from one account to another.
 //!
-//! Public: the record (from, to, amount, fee). Private: the nonce, the signature, both cells before, both paths. The cap of the
-//! state and the sum of fees run from slot to slot; the payer's cell is updated first. In an active slot:
+//! Public: the record (from, to, amount, fee). Private: the nonce, the signature, both cells before, both paths. The
+//! cap of the state and the sum of fees run from slot to slot; the payer's cell is updated first. In an active slot:
 //!
-//! - R1: the record's element is 1 + 2 from + 2^33 to + 2^65 amount + 2^129 fee, with both indices below 8^depth and both
-//!   amounts below 2^64.
+//! - R1: the record's element is 1 + 2 from + 2^33 to + 2^65 amount + 2^129 fee, with both indices below 8^depth and
+//!   both amounts below 2^64.
 //! - R2: the payer's cell before is in the state at `from`.
 //! - R3: it is an account of the chunk's token.
 //! - R4: its owner signed the [message](crate::transaction) of chain id, kind, token, record and its nonce.

@@ -122,7 +122,8 @@ impl Scene {
         assert_lies_break::<TransferCircuit>(&chunk, true, &witness, &[lie], relation);
     }
 
-    /// As [`Scene::assert_lie_breaks`] for a field of cell 1 after, with the path of cell 2 in the state that the lie makes.
+    /// As [`Scene::assert_lie_breaks`] for a field of cell 1 after, with the path of cell 2 in the state that the lie
+    /// makes.
     fn assert_payer_lie_breaks(&self, field: usize, forged: Fr, relation: &str) {
         let (chunk, mut witness) = self.chunk();
         let mut fields = self.from_after.fields();

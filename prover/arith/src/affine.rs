@@ -6,8 +6,8 @@ use ark_ec::{
     short_weierstrass::{Affine, SWCurveConfig},
 };
 
-/// A point in affine coordinates of a curve y^2 = x^3 + b; the point at infinity is (0, 0), which is on no such curve with
-/// b not zero.
+/// A point in affine coordinates of a curve y^2 = x^3 + b; the point at infinity is (0, 0), which is on no such curve
+/// with b not zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Xy<F> {
     pub(crate) x: F,
@@ -220,8 +220,8 @@ impl<P: Point> Adder<P> for PortableAdder<Field<P>> {
 pub(crate) enum Cache {
     /// For what is read next.
     First,
-    /// For what is read within a block of additions. Lines on their way to the first cache are few at a time, and whoever asks for
-    /// one more waits.
+    /// For what is read within a block of additions. Lines on their way to the first cache are few at a time, and
+    /// whoever asks for one more waits.
     Second,
 }
 
@@ -266,8 +266,8 @@ pub(crate) mod tests {
     use ark_bn254::{Fq, Fq2, Fr};
     use ark_ec::CurveGroup;
 
-    /// Every pair of points with the logarithms -2 to 2, among which are equal, opposite and infinite ones, among enough others to take
-    /// several blocks.
+    /// Every pair of points with the logarithms -2 to 2, among which are equal, opposite and infinite ones, among
+    /// enough others to take several blocks.
     fn adds_every_pair<P: Point, A: Adder<P>>(pairs: usize) {
         let logs: Vec<i64> = [-2, -1, 0, 1, 2].into_iter().chain(3..30).collect();
         let multiple = multiples::<P>();

@@ -8,8 +8,8 @@ use std::{
 
 /// A set of kernels. All give the same results.
 ///
-/// Unless one is forced, by [`Backend::force`] or the environment variable [`Backend::VARIABLE`], the fastest that the processor can run is
-/// used. No choice is made when the program is built.
+/// Unless one is forced, by [`Backend::force`] or the environment variable [`Backend::VARIABLE`], the fastest that
+/// the processor can run is used. No choice is made when the program is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Backend {
@@ -38,8 +38,8 @@ pub struct UnknownBackend(pub String);
 static CURRENT: AtomicU8 = AtomicU8::new(0);
 
 impl Backend {
-    /// The environment variable that forces a back end by its name. A value that names none, or one that the processor cannot
-    /// run, is as good as none.
+    /// The environment variable that forces a back end by its name. A value that names none, or one that the
+    /// processor cannot run, is as good as none.
     pub const VARIABLE: &str = "TAPROOF_BACKEND";
 
     /// The back end in use.

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 /// The roots of unity of order n = 2^k.
 ///
-/// The *odd coset* are the n odd powers of the root of order 2n that squares to this domain's generator: together with the
-/// domain they are the domain of twice the size.
+/// The *odd coset* are the n odd powers of the root of order 2n that squares to this domain's generator: together
+/// with the domain they are the domain of twice the size.
 #[derive(Clone, Copy, Debug)]
 pub struct Domain {
     log_size: u32,
@@ -34,8 +34,8 @@ impl Domain {
         self.log_size
     }
 
-    /// Takes vectors of values on the domain, in natural order, to those of the same polynomials on the odd coset. A shorter
-    /// vector is filled with zeros.
+    /// Takes vectors of values on the domain, in natural order, to those of the same polynomials on the odd coset. A
+    /// shorter vector is filled with zeros.
     ///
     /// # Panics
     /// If a vector is longer than the domain.

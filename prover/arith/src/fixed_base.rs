@@ -1,8 +1,9 @@
 //! One base times many scalars: what a setup computes.
 //!
-//! Scalars are cut into signed windows. A table holds every multiple that a window can ask for, so each window after the first costs
-//! one addition. Additions are affine: a block of sums is advanced together and shares one inversion, about six
-//! multiplications a point where a projective sum takes eleven, and the results are affine without a last step.
+//! Scalars are cut into signed windows. A table holds every multiple that a window can ask for, so each window after
+//! the first costs one addition. Additions are affine: a block of sums is advanced together and shares one inversion,
+//! about six multiplications a point where a projective sum takes eleven, and the results are affine without a last
+//! step.
 
 use crate::{
     Backend, Point,
@@ -22,11 +23,12 @@ use rayon::prelude::*;
 /// Wider windows have tables that hardly fit a core's caches.
 const WINDOW_BITS_MAX: u32 = 15;
 
-/// How many scalars go through a window before the next, in blocks of additions: the window's multiples are then in a core's cache, as are
-/// the sums.
+/// How many scalars go through a window before the next, in blocks of additions: the window's multiples are then in a
+/// core's cache, as are the sums.
 const BLOCKS_MAX: usize = 4;
 
-/// How many chunks of scalars there are for each thread, unless they are few or many: enough for all threads to end together.
+/// How many chunks of scalars there are for each thread, unless they are few or many: enough for all threads to end
+/// together.
 const CHUNKS_PER_THREAD: usize = 16;
 
 /// Told from any thread how many more products there are.

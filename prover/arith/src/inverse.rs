@@ -1,10 +1,12 @@
 //! Inversions: many for the price of one, and that one by division steps.
 //!
-//! A division step takes (delta, f, g), f odd, to (1 - delta, g, (g - f) / 2) if delta > 0 and g is odd, and to (1 + delta, f, (g + (g mod 2) f) / 2)
-//! otherwise; from f = p and g = x it ends at g = 0 and f = 1 or -1 (Bernstein and Yang, "Fast constant-time gcd computation and modular
-//! inversion", 2019). 62 steps at a time depend on the lowest words of f and g alone and amount to a matrix of words, which is then applied to
-//! f and g, and modulo p to the numbers d and e with f = d x and g = e x (Pornin, "Optimized binary GCD for modular inversion", 2020, for the idea of
-//! batches; the window of several bits when f and g are odd is Wuille's, of libsecp256k1). The time depends on the number.
+//! A division step takes (delta, f, g), f odd, to (1 - delta, g, (g - f) / 2) if delta > 0 and g is odd, and to (1 +
+//! delta, f, (g + (g mod 2) f) / 2) otherwise; from f = p and g = x it ends at g = 0 and f = 1 or -1 (Bernstein and
+//! Yang, "Fast constant-time gcd computation and modular inversion", 2019). 62 steps at a time depend on the lowest
+//! words of f and g alone and amount to a matrix of words, which is then applied to f and g, and modulo p to the
+//! numbers d and e with f = d x and g = e x (Pornin, "Optimized binary GCD for modular inversion", 2020, for the idea
+//! of batches; the window of several bits when f and g are odd is Wuille's, of libsecp256k1). The time depends on the
+//! number.
 
 use ark_bn254::Fr;
 
@@ -68,7 +70,8 @@ fn divide(eta: &mut i64, mut f: u64, mut g: u64) -> Steps {
         if left == 0 {
             break;
         }
-        // Both are odd. Until eta turns negative again, up to six or four bits of g are cleared at once by a multiple of f.
+        // Both are odd. Until eta turns negative again, up to six or four bits of g are cleared at once by a multiple
+        // of f.
         let is_swap = *eta < 0;
         if is_swap {
             *eta = -*eta;
@@ -107,8 +110,8 @@ fn update(f: &mut Digits, g: &mut Digits, steps: &Steps) {
     (f[4], g[4]) = ((carry_f >> 62) as i64, (carry_g >> 62) as i64);
 }
 
-/// Applies steps to d and e, adds what multiples of p make both multiples of 2^62, and divides by that. d and e are above -2p and below p before
-/// and after.
+/// Applies steps to d and e, adds what multiples of p make both multiples of 2^62, and divides by that. d and e are
+/// above -2p and below p before and after.
 fn update_modulo(d: &mut Digits, e: &mut Digits, steps: &Steps, modulus: &Digits, p_inverse: u64) {
     let Steps { u, v, q, r } = *steps;
     // p for each of d and e that is negative, times its factor, keeps the range.

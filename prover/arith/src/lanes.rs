@@ -1,8 +1,9 @@
 //! Four or eight field elements at a time, in the lanes of vectors of 64-bit words.
 //!
-//! The arithmetic is written once over [`Vector`]; what differs are the limbs that a number is cut into, and their products. [`ifma`] has
-//! AVX-512's 52-bit multiply-add, [`avx2`] the product of two numbers of 32 bits. Tests also run it on plain words that
-//! multiply as AVX-512 does, so that every machine checks all but the instructions themselves.
+//! The arithmetic is written once over [`Vector`]; what differs are the limbs that a number is cut into, and their
+//! products. [`ifma`] has AVX-512's 52-bit multiply-add, [`avx2`] the product of two numbers of 32 bits. Tests also
+//! run it on plain words that multiply as AVX-512 does, so that every machine checks all but the instructions
+//! themselves.
 
 #![allow(clippy::needless_range_loop, reason = "loops over lanes and limbs go by index, to be unrolled into registers")]
 
@@ -33,8 +34,9 @@ pub(crate) type Mask = u32;
 
 /// A vector of 64-bit words. Arithmetic wraps.
 ///
-/// Whatever uses one has to be inlined into a function that is compiled for the vector's instructions. So every method here and every function
-/// over vectors is `inline(always)`, and none of them hands a vector to a closure, which the compiler might leave a function of its own.
+/// Whatever uses one has to be inlined into a function that is compiled for the vector's instructions. So every
+/// method here and every function over vectors is `inline(always)`, and none of them hands a vector to a closure,
+/// which the compiler might leave a function of its own.
 pub(crate) trait Register: Copy + Send + Sync + 'static {
     /// The number of words.
     const LANES: usize;
@@ -54,7 +56,8 @@ pub(crate) trait Register: Copy + Send + Sync + 'static {
     /// Shifts to the right, filling with zeros.
     fn shr(self, bits: u32) -> Self;
 
-    /// In each lane, the entry of the table that the lane's low three bits name, if its word is below 2^32. The first entry is zero.
+    /// In each lane, the entry of the table that the lane's low three bits name, if its word is below 2^32. The first
+    /// entry is zero.
     fn lookup(self, table: &[u64; 8]) -> Self;
 
     /// The lanes in which both are equal.
@@ -90,8 +93,9 @@ pub(crate) trait Register: Copy + Send + Sync + 'static {
 
 /// Numbers of 260 bits in limbs, one number in each lane, and their products in Montgomery form with the radix 2^260.
 ///
-/// Factors have no negative limbs and none above [`Vector::LIMB_BITS`] bits, but for the highest, which holds what is left of the number. So
-/// do results. A product t of the factors, or a sum of such, becomes t / 2^260 modulo p, below t / 2^260 + p + 2^204.
+/// Factors have no negative limbs and none above [`Vector::LIMB_BITS`] bits, but for the highest, which holds what is
+/// left of the number. So do results. A product t of the factors, or a sum of such, becomes t / 2^260 modulo p, below
+/// t / 2^260 + p + 2^204.
 pub(crate) trait Vector: Register {
     /// The limbs of a number, the lowest first.
     type Limbs: Copy + Send + Sync + IndexMut<usize, Output = Self>;
@@ -101,8 +105,8 @@ pub(crate) trait Vector: Register {
     /// Zero.
     fn zero() -> Self::Limbs;
 
-    /// What a signed limb carries to the next: it is shifted to the right by [`Vector::LIMB_BITS`], filling with the sign. Limbs are
-    /// at most four times as large as limbs of a factor.
+    /// What a signed limb carries to the next: it is shifted to the right by [`Vector::LIMB_BITS`], filling with the
+    /// sign. Limbs are at most four times as large as limbs of a factor.
     fn carry(self) -> Self;
 
     /// The lowest limb of the product of two limbs.

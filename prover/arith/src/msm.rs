@@ -16,8 +16,8 @@ use std::sync::{Mutex, PoisonError};
 use window::Workspace;
 use zeroize::Zeroize;
 
-/// Scalars recoded in signed digits of a width that suits sums over all of them. Any number of sums can share them. They may be secret, and
-/// are overwritten when dropped.
+/// Scalars recoded in signed digits of a width that suits sums over all of them. Any number of sums can share them.
+/// They may be secret, and are overwritten when dropped.
 #[derive(Clone, Debug)]
 pub struct Recoded {
     windows: Windows,
@@ -119,9 +119,9 @@ impl<'a> Scalars<'a> {
 
 /// The sum of the bases, each times its scalar, on all threads.
 ///
-/// Scalars are cut into signed digits of c bits, and each window of digits is a task. Digits of zero cost nothing, so neither do
-/// zero scalars nor the upper windows of short ones. The bases may lie in a mapped file. The time depends on
-/// the scalars: neither this nor anything else in the prover hides them from someone who can time it.
+/// Scalars are cut into signed digits of c bits, and each window of digits is a task. Digits of zero cost nothing, so
+/// neither do zero scalars nor the upper windows of short ones. The bases may lie in a mapped file. The time depends
+/// on the scalars: neither this nor anything else in the prover hides them from someone who can time it.
 ///
 /// # Panics
 /// If there is not one scalar for each base, or there are 2^31 bases or more.
@@ -163,7 +163,8 @@ type BigInt = <Fr as PrimeField>::BigInt;
 
 /// How scalars are cut: `count` digits of `bits` bits, from -2^(bits - 1) to 2^(bits - 1).
 ///
-/// Digits are read from scalars plus `offset`, 2^(bits - 1) in every digit but the highest, which takes care of the carry from below.
+/// Digits are read from scalars plus `offset`, 2^(bits - 1) in every digit but the highest, which takes care of the
+/// carry from below.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Windows {
     pub(crate) bits: u32,
@@ -193,8 +194,8 @@ impl Windows {
         (Fr::MODULUS_BIT_SIZE + 1).div_ceil(bits)
     }
 
-    /// Multiplications in the field: an affine addition for each point and window, two and a share of the last sums for each
-    /// bucket.
+    /// Multiplications in the field: an affine addition for each point and window, two and a share of the last sums
+    /// for each bucket.
     fn cost(length: u64, bits: u32) -> u64 {
         u64::from(Self::count(bits)) * (length * 7 + (16 << (bits - 1)))
     }

@@ -148,8 +148,9 @@ mod carry_chains {
         };
     }
 
-    /// x y / 2^256 modulo `modulus`, for x and y below it, where the modulus is below 2^255 and `inverse` is -1 over its lowest
-    /// limb: Montgomery's method limb by limb, in which no sum exceeds five limbs (gnark's no-carry variant).
+    /// x y / 2^256 modulo `modulus`, for x and y below it, where the modulus is below 2^255 and `inverse` is -1 over
+    /// its lowest limb: Montgomery's method limb by limb, in which no sum exceeds five limbs (gnark's no-carry
+    /// variant).
     ///
     /// # Safety
     /// The processor must have the instructions: [`are_there`].
@@ -158,8 +159,8 @@ mod carry_chains {
     pub(super) unsafe fn multiply(x: &[u64; 4], y: &[u64; 4], modulus: &[u64; 4], inverse: u64) -> [u64; 4] {
         debug_assert!(are_there() && modulus[3] >> 63 == 0);
         let (mut t0, mut t1, mut t2, mut t3): (u64, u64, u64, u64);
-        // SAFETY: the code reads the four limbs behind each of three pointers to arrays of four limbs, writes no memory and
-        // leaves the stack alone; the caller has made sure of the instructions.
+        // SAFETY: the code reads the four limbs behind each of three pointers to arrays of four limbs, writes no
+        // memory and leaves the stack alone; the caller has made sure of the instructions.
         unsafe {
             asm!(
                 "mov rdx, [{y}]",

@@ -2,14 +2,14 @@
 //!
 //! With w of order n and p of order 2n, p^2 = w, and brv the reversal of the k bits of an index:
 //!
-//! 1. decimation in frequency of the order's inverse takes the values on the domain, in natural order, to n times the coefficients, that
-//!    of index brv(i) at place i;
+//! 1. decimation in frequency of the order's inverse takes the values on the domain, in natural order, to n times the
+//!    coefficients, that of index brv(i) at place i;
 //! 2. place i is multiplied by p^brv(i) / n;
 //! 3. the transposed transform takes them to the values at p w^j = p^(2j + 1), in natural order.
 //!
-//! So no step reverses bits. In both transforms a block of either half shares one twiddle factor, w^(brv(block) / 2), and the
-//! powers of step 2 are these factors continued: one table of n powers serves all three. Blocks are split depth first, so that
-//! all but the first layers run in a core's cache.
+//! So no step reverses bits. In both transforms a block of either half shares one twiddle factor, w^(brv(block) / 2),
+//! and the powers of step 2 are these factors continued: one table of n powers serves all three. Blocks are split
+//! depth first, so that all but the first layers run in a core's cache.
 
 #[cfg(any(test, target_arch = "x86_64"))]
 use crate::lanes::transform as lanes;
@@ -82,11 +82,11 @@ fn inverse(size: usize) -> Fr {
     Fr::from(size as u64).inverse().expect("a power of two is not zero in the field")
 }
 
-/// Where in a table of the twiddle factors the inverse of a block's is found, but for its sign: the inverse is the negative, for all
-/// blocks but the first, whose factor is one.
+/// Where in a table of the twiddle factors the inverse of a block's is found, but for its sign: the inverse is the
+/// negative, for all blocks but the first, whose factor is one.
 ///
-/// w^(n / 2) = -1, so the inverse of w^e is -w^(n / 2 - e), and the reversal of n / 2 - e is the block with the bits below its highest
-/// flipped.
+/// w^(n / 2) = -1, so the inverse of w^e is -w^(n / 2 - e), and the reversal of n / 2 - e is the block with the bits
+/// below its highest flipped.
 fn negative_inverse(block: usize) -> usize {
     let below_highest = block.checked_ilog2().map_or(0, |highest| (1 << highest) - 1);
     block ^ below_highest

@@ -1,4 +1,5 @@
-//! Products of vectors of field elements, element by element: the rows of a constraint system, and the quotient's values.
+//! Products of vectors of field elements, element by element: the rows of a constraint system, and the quotient's
+//! values.
 
 use crate::{
     Backend,

@@ -13,8 +13,8 @@ const MAX_TEXT_BYTES: usize = 2_000_000;
 
 /// The two transactions of an anchor, signed, and the coins that they spend.
 ///
-/// There is no way to one but [`super::build`] and [`AnchorArtefact::from_json`]: its signatures hold, its reveal spends
-/// its commit, and follows the grammar of anchors.
+/// There is no way to one but [`super::build`] and [`AnchorArtefact::from_json`]: its signatures hold, its reveal
+/// spends its commit, and follows the grammar of anchors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnchorArtefact {
     network: Network,
@@ -175,7 +175,8 @@ impl AnchorArtefact {
         serde_json::to_string_pretty(&text).expect("the text holds strings and numbers alone")
     }
 
-    /// Reads what [`AnchorArtefact::to_json`] writes, and checks every part of it against the others and all signatures.
+    /// Reads what [`AnchorArtefact::to_json`] writes, and checks every part of it against the others and all
+    /// signatures.
     ///
     /// # Errors
     /// [`AnchorFileError`].

@@ -1,4 +1,5 @@
-//! Builds what the decisions ask for: commits with their reveals, replacements, sweeps. Signed where the key is at hand.
+//! Builds what the decisions ask for: commits with their reveals, replacements, sweeps. Signed where the key is at
+//! hand.
 
 use super::{
     Attempt, Config, Fees, Generation, Headroom, Identity, Sweep,
@@ -60,7 +61,8 @@ impl Signer {
 const COMMIT_INPUT_VSIZE_VB: u64 = 58;
 const COMMIT_REST_VSIZE_VB: u64 = 97;
 
-/// Builds commit and reveal for a payload, the headroom as configured or, where that is for the cap, as far as the coins go.
+/// Builds commit and reveal for a payload, the headroom as configured or, where that is for the cap, as far as the
+/// coins go.
 ///
 /// # Errors
 /// [`AnchorError`].

@@ -1,4 +1,5 @@
-//! What the followed blocks hold of the service's transactions, and which anchors they hold. A reorganisation takes it back.
+//! What the followed blocks hold of the service's transactions, and which anchors they hold. A reorganisation takes
+//! it back.
 
 use super::{Anchored, StatementId};
 use bitcoin::{OutPoint, Transaction, Txid};

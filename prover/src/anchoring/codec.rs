@@ -1,5 +1,6 @@
-//! A job as bytes: [postcard], one form a value. Payloads are kept apart, once each; a reveal is its fee and its signature, from
-//! which it is written again. What is read is checked as if it came from somebody else, signatures included.
+//! A job as bytes: [postcard], one form a value. Payloads are kept apart, once each; a reveal is its fee and its
+//! signature, from which it is written again. What is read is checked as if it came from somebody else, signatures
+//! included.
 
 use super::{
     Attempt, Generation, Identity, Job, State, StatementId, StoreError, Sweep, Transition,
@@ -75,8 +76,8 @@ impl Job {
         encode(self)
     }
 
-    /// Decodes what [`Job::to_bytes`] encodes, and checks all of it; `payload` gives the payloads, and `leaf_keys` are those that
-    /// may sign reveals beside the poster's.
+    /// Decodes what [`Job::to_bytes`] encodes, and checks all of it; `payload` gives the payloads, and `leaf_keys`
+    /// are those that may sign reveals beside the poster's.
     ///
     /// # Errors
     /// [`StoreError::Corrupted`].

@@ -1,4 +1,5 @@
-//! The rules: in which state a batch's anchor is, and what is to be done next. Nothing here reads a clock, a node or a file.
+//! The rules: in which state a batch's anchor is, and what is to be done next. Nothing here reads a clock, a node or
+//! a file.
 
 use super::{
     Attempt, Config, Fees, Generation, GenerationView, Hold, Inputs, Job, Place, Spender, Standing, State, Sweep, View,
@@ -99,8 +100,8 @@ impl Decision {
     }
 }
 
-/// Decides on one batch. The gate is here: right before anything is sent, [`Standing`] says what the rules make of the payload
-/// at the tip, so a batch is published, deferred or stale on what is true then.
+/// Decides on one batch. The gate is here: right before anything is sent, [`Standing`] says what the rules make of
+/// the payload at the tip, so a batch is published, deferred or stale on what is true then.
 pub fn decide(job: &Job, view: &View, config: &Config) -> Decision {
     if let Some(hold) = &view.node_hold {
         return Decision::held(job.state, hold.clone());
@@ -129,8 +130,8 @@ fn settled(job: &Job, view: &View, config: &Config, anchored: &Anchored) -> Deci
     let depth_blocks = view.tip.height.saturating_sub(anchored.block.height) + 1;
     let is_final = depth_blocks >= config.final_depth_blocks;
     let is_safe = is_final || depth_blocks >= config.safe_depth_blocks;
-    // While a reorganisation can still take the anchor away, what could replace it is kept, but for reveals that would be mined and
-    // paid for in vain: another commit and reveal are made if they are needed again.
+    // While a reorganisation can still take the anchor away, what could replace it is kept, but for reveals that
+    // would be mined and paid for in vain: another commit and reveal are made if they are needed again.
     let is_due = if is_safe { is_left_over } else { is_waiting_in_vain };
     let is_closed = is_final && leftovers(job, view).next().is_none();
     let ours = job.generations.iter().flat_map(|generation| &generation.attempts);
@@ -206,13 +207,14 @@ fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decisi
     Decision { hold, action, ..Decision::rest(state, reason) }
 }
 
-/// Whether a sweep has taken the reveal's place in the pool, as when the batch had lost. It pays as much for far less, so no reveal
-/// takes its place in turn: a batch that is wanted again needs another commit.
+/// Whether a sweep has taken the reveal's place in the pool, as when the batch had lost. It pays as much for far
+/// less, so no reveal takes its place in turn: a batch that is wanted again needs another commit.
 fn is_being_swept(generation: &Generation, seen: &GenerationView) -> bool {
     generation.sweeps.iter().any(|sweep| seen.output.is(sweep.transaction.compute_txid()))
 }
 
-/// Whether nobody has seen a signed commit, and none of its reveals would bring it into the pool: another costs nothing.
+/// Whether nobody has seen a signed commit, and none of its reveals would bring it into the pool: another costs
+/// nothing.
 fn is_outpriced(generation: &Generation, seen: &GenerationView, fees: &Fees) -> bool {
     let is_unseen = generation.commit_sent.is_none() && seen.commit == Place::Nowhere;
     is_unseen && generation.is_signed() && generation.entering(false, fees.min_pool).is_none()
@@ -242,7 +244,8 @@ fn conflict(seen: &GenerationView) -> Option<Hold> {
     }
 }
 
-/// The next replacement of the reveal, if one is due: on demand, by the schedule, or because the pool let the reveal go.
+/// The next replacement of the reveal, if one is due: on demand, by the schedule, or because the pool let the reveal
+/// go.
 fn bump(
     job: &Job,
     index: usize,
@@ -292,7 +295,8 @@ fn abandoned(job: &Job, view: &View, config: &Config) -> Decision {
     };
     // What others have seen may come back, so it is watched until another anchor of this number is final.
     let is_closed = is_resolved && !was_sent;
-    // At once, from under a reveal that waits as well as where only the commit does: the next block would anchor the batch.
+    // At once, from under a reveal that waits as well as where only the commit does: the next block would anchor the
+    // batch.
     Decision { is_closed, ..Decision::rest(state, reason) }.with_sweep(job, view, config, |_, _| true)
 }
 
@@ -308,8 +312,9 @@ fn is_left_over(generation: &Generation, seen: &GenerationView) -> bool {
     seen.commit.is_mined() || is_waiting_in_vain(generation, seen)
 }
 
-/// Whether a reveal of ours waits in the pool, or a sweep that has taken its place; for a batch that has lost. The sweep pays what
-/// the reveal would have paid, and a little more, and brings the coins back a block later, with the commit if that waits, too.
+/// Whether a reveal of ours waits in the pool, or a sweep that has taken its place; for a batch that has lost. The
+/// sweep pays what the reveal would have paid, and a little more, and brings the coins back a block later, with the
+/// commit if that waits, too.
 fn is_waiting_in_vain(generation: &Generation, seen: &GenerationView) -> bool {
     let Spender::Pool { txid, .. } = seen.output else { return !generation.sweeps.is_empty() };
     let is_own = |attempt: &Attempt| attempt.transaction.compute_txid() == txid;

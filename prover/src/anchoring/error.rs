@@ -120,7 +120,8 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
-    /// Whether the same may work later with nothing changed here: a service waits for what a node says or fails to say today.
+    /// Whether the same may work later with nothing changed here: a service waits for what a node says or fails to
+    /// say today.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Node(error) | Self::Follow(FollowError::Node(error)) => error.may_pass(),

@@ -1,7 +1,7 @@
 //! Fees: what an anchor starts with, and what its next reveal must pay.
 //!
-//! The reveal spends the commit, so miners weigh both together: its fee is counted for the package. A replacement obeys BIP-125:
-//! it pays what it evicts, and for its own size at the node's incremental rate on top.
+//! The reveal spends the commit, so miners weigh both together: its fee is counted for the package. A replacement
+//! obeys BIP-125: it pays what it evicts, and for its own size at the node's incremental rate on top.
 
 use super::{Config, Headroom, Hold};
 use crate::{
@@ -126,7 +126,8 @@ impl Fees {
         clamped((u128::from(fee_sat) * 1_000).div_ceil(u128::from(vsize_vb.max(1))))
     }
 
-    /// The fee of a sweep that may have to replace what spends the same output in the pool; `None` if the coin is not worth it.
+    /// The fee of a sweep that may have to replace what spends the same output in the pool; `None` if the coin is not
+    /// worth it.
     pub(super) fn sweep(
         &self,
         config: &Config,

@@ -535,7 +535,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// The state in words, where the chain does not have the anchor now: as of the service's last look it may have had it.
+    /// The state in words, where the chain does not have the anchor now: as of the service's last look it may have
+    /// had it.
     pub fn state_outside_the_chain(&self) -> &'static str {
         if self.state.is_in_chain() { "not in chain" } else { self.state.name() }
     }
@@ -611,8 +612,8 @@ impl Job {
         self.generations.last().map_or(State::Waiting, generation_progress)
     }
 
-    /// From which height on the chain goes without a reveal that was first sent at a height: from when it was sent, or from when
-    /// the anchor left the chain. The blocks that it spent in the chain were none of waiting.
+    /// From which height on the chain goes without a reveal that was first sent at a height: from when it was sent,
+    /// or from when the anchor left the chain. The blocks that it spent in the chain were none of waiting.
     pub(super) fn waits_since(&self, sent: Option<u32>, tip_height: u32) -> Option<u32> {
         let left = self.history.iter().rfind(|change| change.from.is_in_chain() && !change.to.is_in_chain());
         let left = left.map(|change| change.height);

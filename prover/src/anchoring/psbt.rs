@@ -1,8 +1,10 @@
-//! Keys that are kept elsewhere: commit, reveals and sweeps travel as PSBTs (BIP-174, with the taproot fields of BIP-371).
+//! Keys that are kept elsewhere: commit, reveals and sweeps travel as PSBTs (BIP-174, with the taproot fields of
+//! BIP-371).
 //!
-//! A signer is asked once a batch. Beside the commit it signs a ladder of reveals at rising fees, so that the service can raise
-//! fees for hours without asking again. What comes back is checked as if it came from a stranger: the transaction is the one that
-//! was given out, each signature signs all of it, and Bitcoin's own script code accepts it.
+//! A signer is asked once a batch. Beside the commit it signs a ladder of reveals at rising fees, so that the service
+//! can raise fees for hours without asking again. What comes back is checked as if it came from a stranger: the
+//! transaction is the one that was given out, each signature signs all of it, and Bitcoin's own script code accepts
+//! it.
 
 use super::{Attempt, Generation, Job, Sweep};
 use crate::{
@@ -69,7 +71,8 @@ pub fn commit(generation: &Generation, poster: &PosterScripts, origin: Option<&K
     psbt
 }
 
-/// Whether a key of the service's own signs a generation's reveals and sweeps, so that only the commit is to be signed elsewhere.
+/// Whether a key of the service's own signs a generation's reveals and sweeps, so that only the commit is to be
+/// signed elsewhere.
 pub fn has_hot_leaf(generation: &Generation, poster: &PosterScripts) -> bool {
     generation.envelope.poster() != poster.public()
 }

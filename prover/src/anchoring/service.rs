@@ -144,8 +144,8 @@ pub struct Service<S> {
 }
 
 impl<S: BatchSource> Service<S> {
-    /// Reads the store, and goes on from where the follower is: the blocks after it are followed at the first tick. Coins are kept
-    /// in the store that all who spend the poster's coins share.
+    /// Reads the store, and goes on from where the follower is: the blocks after it are followed at the first tick.
+    /// Coins are kept in the store that all who spend the poster's coins share.
     ///
     /// # Errors
     /// [`ServiceError::Config`] and [`ServiceError::Store`].
@@ -305,7 +305,8 @@ impl<S: BatchSource> Service<S> {
                     self.proven.remove(&batch);
                     break;
                 }
-                // It may be that it is being copied, so it is read again at the next look. What was read before still holds.
+                // It may be that it is being copied, so it is read again at the next look. What was read before still
+                // holds.
                 Err(error) => {
                     unusable.insert(batch, error.to_string());
                     continue;
@@ -338,7 +339,8 @@ impl<S: BatchSource> Service<S> {
         self.forget_taken_back(next)
     }
 
-    /// Tells and keeps which batches have proofs that cannot be used. Those that have a job tell it when they are settled.
+    /// Tells and keeps which batches have proofs that cannot be used. Those that have a job tell it when they are
+    /// settled.
     fn set_unusable(&mut self, unusable: BTreeMap<u64, String>, driver: &mut dyn Driver) -> Result<(), ServiceError> {
         let told = std::mem::replace(&mut self.unusable, unusable);
         let jobless = |batch: &u64| !self.jobs.contains_key(batch);
@@ -353,7 +355,8 @@ impl<S: BatchSource> Service<S> {
         Ok(())
     }
 
-    /// Opens the jobs again that were done with and whose batches the chain does not have: a reorganisation went below a final block.
+    /// Opens the jobs again that were done with and whose batches the chain does not have: a reorganisation went
+    /// below a final block.
     fn open_again(&mut self, next: u64, driver: &mut dyn Driver) -> Result<(), ServiceError> {
         for job in self.jobs.range_mut(next..).map(|(_, job)| job).filter(|job| job.is_closed && !job.is_abandoned) {
             job.is_closed = false;
@@ -391,8 +394,8 @@ impl<S: BatchSource> Service<S> {
         self.is_current(node)
     }
 
-    /// Forgets the oldest of the batches at which nothing can happen any more, so that a look costs the same however many there
-    /// were.
+    /// Forgets the oldest of the batches at which nothing can happen any more, so that a look costs the same however
+    /// many there were.
     fn forget_closed(&mut self, driver: &mut dyn Driver) -> Result<(), ServiceError> {
         let (height, next) = (self.follower.scanned().height, self.follower.tip().batches);
         let final_depth_blocks = self.config.final_depth_blocks;

@@ -1,5 +1,5 @@
-//! The store of anchors: one [redb] file that is opened for the moment of reading or writing, so that other commands can look at
-//! it beside a running service.
+//! The store of anchors: one [redb] file that is opened for the moment of reading or writing, so that other commands
+//! can look at it beside a running service.
 //!
 //! Every change is one durable transaction. A job's payloads are written once each, by their hash.
 
@@ -134,8 +134,8 @@ impl Store {
         self.read_jobs(SIGNED)
     }
 
-    /// Keeps a copy of a job that has more signatures than the service's own, for the service to take them, beside those that
-    /// were kept before and that the service has not taken yet.
+    /// Keeps a copy of a job that has more signatures than the service's own, for the service to take them, beside
+    /// those that were kept before and that the service has not taken yet.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -470,7 +470,8 @@ fn leaf_keys(table: &impl ReadableTable<[u8; 32], ()>) -> Result<Vec<XOnlyPublic
     table.iter()?.map(|entry| key(entry?.0.value())).collect()
 }
 
-/// Opens the file to read it, waiting a few seconds for whoever has it open; with a look at every page's checksum if asked.
+/// Opens the file to read it, waiting a few seconds for whoever has it open; with a look at every page's checksum if
+/// asked.
 fn open_to_read(path: &Path, is_checked: bool) -> Result<Database, StoreError> {
     let builder = if is_checked { store_file::checked() } else { Database::builder() };
     let opened = open_patiently(|| Ok(or_copy(builder.open(path), path, &builder)?.0));

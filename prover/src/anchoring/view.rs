@@ -98,7 +98,8 @@ impl GenerationView {
         }
     }
 
-    /// Whether nothing is left to recover at present: the commit was never shown to anybody, is nowhere, or its output is spent.
+    /// Whether nothing is left to recover at present: the commit was never shown to anybody, is nowhere, or its
+    /// output is spent.
     pub(super) fn is_resolved(&self, generation: &Generation) -> bool {
         generation.commit_sent.is_none() || self.commit == Place::Nowhere || self.fate(generation) != Fate::Live
     }

@@ -1,8 +1,8 @@
 //! Files of transactions: JSON, for people and other programs to read and write.
 //!
-//! `{"format": "taproof-transactions", "version": 1, "deposits": [...], "transactions": [...]}`. Deposits say which cell the
-//! operator should credit when it meets a deposit on Bitcoin by that owner. What one transaction gets wrong is the
-//! matter of that one: the rest of the file is still read.
+//! `{"format": "taproof-transactions", "version": 1, "deposits": [...], "transactions": [...]}`. Deposits say which
+//! cell the operator should credit when it meets a deposit on Bitcoin by that owner. What one transaction gets wrong
+//! is the matter of that one: the rest of the file is still read.
 //!
 //! Transactions alone, one after the other as `taproof tx` prints them, are such a file, too.
 

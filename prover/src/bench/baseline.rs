@@ -53,8 +53,9 @@ pub fn merge(stored: &mut Vec<Measurement>, new: &[Measurement]) {
     }
 }
 
-/// How much slower one run's measurement is than the stored one: 1 for equally fast, 1.1 for a tenth slower. Where both have arkworks
-/// beside ours, ours is taken relative to it. `None` if there is no stored measurement of the same subject, size, threads and back end.
+/// How much slower one run's measurement is than the stored one: 1 for equally fast, 1.1 for a tenth slower. Where
+/// both have arkworks beside ours, ours is taken relative to it. `None` if there is no stored measurement of the same
+/// subject, size, threads and back end.
 pub fn slowdown(now: &[Measurement], stored: &[Measurement]) -> Option<f64> {
     let ours = now.iter().find(|measurement| measurement.backend != Backend::Ark)?;
     let median = |of: &[Measurement], backend| {

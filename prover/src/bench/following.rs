@@ -152,7 +152,8 @@ impl AnchorBlocks {
     }
 }
 
-/// A regtest chain of blocks with the transactions of mainnet block 702861, 1.4 million bytes each, and nothing of a rollup.
+/// A regtest chain of blocks with the transactions of mainnet block 702861, 1.4 million bytes each, and nothing of a
+/// rollup.
 #[derive(Debug)]
 pub struct FullBlocks {
     headers: Vec<Header>,

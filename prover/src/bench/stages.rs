@@ -77,7 +77,8 @@ fn mapped_key(shape: &Shape, circuit: CircuitId, progress: &dyn Progress) -> Res
     Ok(key)
 }
 
-/// Both generators take the circuit's rows: ours reads them from the recorded slot, ark-groth16 has a circuit write them.
+/// Both generators take the circuit's rows: ours reads them from the recorded slot, ark-groth16 has a circuit write
+/// them.
 pub(super) fn setup(log_size: u32, against_ark: bool) -> Prepared {
     let chain = Chain::new(log_size);
     let shape = Arc::new(chain.shape());

@@ -7,7 +7,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use taproof_verifier::groth16::{Proof, VerifyingKey};
 
-/// The secrets of a key, with which anything can be proven; always the same ones, so that the key is fit for nothing else.
+/// The secrets of a key, with which anything can be proven; always the same ones, so that the key is fit for nothing
+/// else.
 #[derive(Debug)]
 pub struct Trapdoor {
     alpha: Fr,

@@ -1,8 +1,9 @@
 //! Deposits from the depositor's side: making one, and taking it back.
 //!
-//! A deposit that no batch credits within the expiry is the depositor's again: once it is `refund_delay_blocks` deep, the refund key
-//! spends it alone. Whoever takes back what *was* credited has its value twice, at the cost of the other depositors, until
-//! the federation has moved it; this code refuses to, other code may not. That is why the federation moves deposits in time.
+//! A deposit that no batch credits within the expiry is the depositor's again: once it is `refund_delay_blocks` deep,
+//! the refund key spends it alone. Whoever takes back what *was* credited has its value twice, at the cost of the
+//! other depositors, until the federation has moved it; this code refuses to, other code may not. That is why the
+//! federation moves deposits in time.
 
 use super::{
     descriptor::{BridgeOutput, DescriptorError},

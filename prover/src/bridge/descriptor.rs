@@ -1,7 +1,8 @@
-//! The bridge's scripts as output descriptors (BIP-380 and BIP-386), the language in which wallets and hardware signers are told what they watch.
+//! The bridge's scripts as output descriptors (BIP-380 and BIP-386), the language in which wallets and hardware
+//! signers are told what they watch.
 //!
-//! The verifier writes the same scripts byte by byte, without this library, because followers need them; the tests hold the
-//! two against each other.
+//! The verifier writes the same scripts byte by byte, without this library, because followers need them; the tests
+//! hold the two against each other.
 
 use super::scan::Origin;
 use bitcoin::{

@@ -7,8 +7,8 @@
 //! | then | the payouts of these indices in their order, without those below [`PAYOUT_MIN_SAT`] |
 //! | at last | possibly one more: the change of whoever pays the fee |
 //!
-//! Input 0 spends output 1 of the link before. An output is spent once, so at each place of the chain there is one link,
-//! and the indices in it follow those of the link before: no payout is in two.
+//! Input 0 spends output 1 of the link before. An output is spent once, so at each place of the chain there is one
+//! link, and the indices in it follow those of the link before: no payout is in two.
 
 use bitcoin::{
     Amount, Script, ScriptBuf, TxOut,
@@ -33,7 +33,8 @@ pub const MAX_LINK_WEIGHT_WU: u64 = 400_000;
 const TAG: u8 = 3;
 const PUSH_BYTES: usize = 4 + 1 + 8 + 4;
 
-/// Which payouts a link settles: `count` of them from the index `first` on. A link that settles none moves deposits only.
+/// Which payouts a link settles: `count` of them from the index `first` on. A link that settles none moves deposits
+/// only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     /// The index of the first payout.

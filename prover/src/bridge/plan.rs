@@ -263,8 +263,8 @@ fn pay_fee(
     Err(PlanError::Funding { needed_sat, available_sat })
 }
 
-/// Signs the inputs that spend the poster's coins, at its taproot address and at its version 0 address, and nothing else; gives
-/// how many.
+/// Signs the inputs that spend the poster's coins, at its taproot address and at its version 0 address, and nothing
+/// else; gives how many.
 ///
 /// A signature covers the whole link, so it is made when the link is built and needs no second look.
 pub fn sign_fee_inputs(psbt: &mut Psbt, poster: &PosterKey) -> usize {

@@ -1,7 +1,8 @@
 //! How a wallet that is not ours pays a deposit.
 //!
-//! Such a wallet must pay two outputs that stay next to each other in their order, the second with data. Most wallets put their change
-//! anywhere, and many sort or shuffle outputs (BIP-69). Bitcoin Core keeps the order that it is given, and puts the change where it is told.
+//! Such a wallet must pay two outputs that stay next to each other in their order, the second with data. Most wallets
+//! put their change anywhere, and many sort or shuffle outputs (BIP-69). Bitcoin Core keeps the order that it is
+//! given, and puts the change where it is told.
 
 use super::descriptor::{BridgeOutput, DescriptorError};
 use bitcoin::{Amount, Network, ScriptBuf, TxOut, consensus::encode};
@@ -22,8 +23,8 @@ pub struct Recipe {
     pub core: String,
     /// The transaction without inputs, in hexadecimal, as Core's `fundrawtransaction` takes it.
     pub transaction: String,
-    /// A BIP-21 line. BIP-21 has no field for data, so the line has one of its own, of the kind that a wallet which does not know it
-    /// must refuse.
+    /// A BIP-21 line. BIP-21 has no field for data, so the line has one of its own, of the kind that a wallet which
+    /// does not know it must refuse.
     pub uri: String,
 }
 
@@ -45,7 +46,8 @@ impl Recipe {
     }
 }
 
-/// The call by which Bitcoin Core makes a PSBT that pays outputs, each as its JSON object, in this order and with its change after them.
+/// The call by which Bitcoin Core makes a PSBT that pays outputs, each as its JSON object, in this order and with its
+/// change after them.
 pub fn core_call(network: Network, outputs: &[String]) -> String {
     let chain = match network {
         Network::Bitcoin => String::new(),
@@ -70,8 +72,8 @@ fn pushed(script: &ScriptBuf) -> Vec<u8> {
     push.and_then(|push| push.push_bytes().map(|bytes| bytes.as_bytes().to_vec())).unwrap_or_default()
 }
 
-/// A transaction without inputs, in hexadecimal, in the form from before witnesses: in the other, the count of no inputs is the mark of
-/// witnesses.
+/// A transaction without inputs, in hexadecimal, in the form from before witnesses: in the other, the count of no
+/// inputs is the mark of witnesses.
 fn without_inputs(outputs: &[TxOut]) -> String {
     let outputs = encode::serialize_hex(&outputs.to_vec());
     format!("0200000000{outputs}00000000")

@@ -18,8 +18,8 @@ pub(super) const GROUP_COUNT: u32 = 168;
 const HEADER_LENGTH: usize = 4 + 32 + 4 + 4 + 4;
 const HASH_LENGTH: usize = 32;
 
-/// Encodes headers that follow each other: the hash of the first one's parent (32 bytes), then for each version (4), Merkle
-/// root (32), time (4), bits (4), nonce (4). Integers are little-endian.
+/// Encodes headers that follow each other: the hash of the first one's parent (32 bytes), then for each version (4),
+/// Merkle root (32), time (4), bits (4), nonce (4). Integers are little-endian.
 fn encode(headers: &[Header]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HASH_LENGTH + headers.len() * HEADER_LENGTH);
     bytes.extend(headers.first().map_or([0; HASH_LENGTH], |header| header.prev_blockhash.to_byte_array()));
@@ -88,7 +88,8 @@ pub(super) fn read(
     Ok(headers)
 }
 
-/// Adds headers, the first at height `first`, leaving out those that are stored. Headers that do not follow are not added.
+/// Adds headers, the first at height `first`, leaving out those that are stored. Headers that do not follow are not
+/// added.
 pub(super) fn append(
     transaction: &WriteTransaction,
     head: &mut Head,

@@ -22,14 +22,15 @@ use taproof_verifier::{
     program::Program,
 };
 
-/// How many blocks are scanned between two writes while a follower catches up. After a crash at most these are scanned again.
+/// How many blocks are scanned between two writes while a follower catches up. After a crash at most these are
+/// scanned again.
 const BLOCKS_BETWEEN_WRITES: u32 = 144;
 /// How many headers or events wait to be written at most; 112 and about 250 bytes each.
 const WAITING_MAX: usize = 4_096;
 /// How long they wait at most while a source is read, which may be slow and may be interrupted.
 const WRITE_EVERY: Duration = Duration::from_secs(20);
-/// How many of the transactions of one block that announce an anchor and are none are kept one by one; the others are counted.
-/// Strangers can put thousands into a block.
+/// How many of the transactions of one block that announce an anchor and are none are kept one by one; the others are
+/// counted. Strangers can put thousands into a block.
 pub(super) const REFUSED_A_BLOCK_MAX: usize = 8;
 
 /// From where a follower went on.
@@ -46,8 +47,8 @@ pub enum Origin {
         /// The height that the source reaches.
         source_height: u32,
     },
-    /// The source has left the stored chain below its final block, by a branch with more work. The follower began anew, and
-    /// what was stored above the fork is taken back.
+    /// The source has left the stored chain below its final block, by a branch with more work. The follower began
+    /// anew, and what was stored above the fork is taken back.
     Left {
         /// The stored final block.
         stored: BlockId,
@@ -113,7 +114,8 @@ impl StoredFollower {
     /// Goes on from the store, or from the rollup's start where the store has nothing that suits the source's chain.
     ///
     /// # Errors
-    /// [`FollowError`]; [`LessWork`](super::ChainStoreError::LessWork) if the source has left the stored chain without having more work.
+    /// [`FollowError`]; [`LessWork`](super::ChainStoreError::LessWork) if the source has left the stored chain
+    /// without having more work.
     pub fn open(
         store: ChainStore,
         source: &dyn ChainSource,
@@ -139,11 +141,12 @@ impl StoredFollower {
         Self::go_on(store, source, params, program, checkpoint)
     }
 
-    /// As [`StoredFollower::open`], but begins at a checkpoint where the store has nothing. Of the checkpoint only that its block
-    /// is in the source's chain is checked: it must come from somebody who is trusted.
+    /// As [`StoredFollower::open`], but begins at a checkpoint where the store has nothing. Of the checkpoint only
+    /// that its block is in the source's chain is checked: it must come from somebody who is trusted.
     ///
     /// # Errors
-    /// [`FollowError`]; [`FollowError::Checkpoint`] and [`FollowError::TooShort`] if the source does not have the block.
+    /// [`FollowError`]; [`FollowError::Checkpoint`] and [`FollowError::TooShort`] if the source does not have the
+    /// block.
     pub fn open_at(
         store: ChainStore,
         source: &dyn ChainSource,
@@ -252,8 +255,9 @@ impl StoredFollower {
     /// Reads and scans all that the source has, giving each event to `observe` as it comes, and writes what is final.
     ///
     /// # Errors
-    /// [`FollowError`], or what `observe` fails with. What was scanned stays scanned, and what is final of it is written, too,
-    /// headers included: a source that answers only so many questions a run is followed over several runs.
+    /// [`FollowError`], or what `observe` fails with. What was scanned stays scanned, and what is final of it is
+    /// written, too, headers included: a source that answers only so many questions a run is followed over several
+    /// runs.
     pub fn catch_up<E: From<FollowError>>(
         &mut self,
         source: &dyn ChainSource,
@@ -323,7 +327,8 @@ impl StoredFollower {
         }
     }
 
-    /// Writes what is final and not written, and gives the result of reading. Where that failed, its error is the one to tell.
+    /// Writes what is final and not written, and gives the result of reading. Where that failed, its error is the one
+    /// to tell.
     fn write_after<E: From<FollowError>>(&mut self, read: Result<(), E>, source: &dyn ChainSource) -> Result<(), E> {
         let written = self.write(source);
         read?;
@@ -365,7 +370,8 @@ impl StoredFollower {
         })
     }
 
-    /// Remembers the events of a block, and gives them to `observe` then: whether it fails or not, all of them are kept.
+    /// Remembers the events of a block, and gives them to `observe` then: whether it fails or not, all of them are
+    /// kept.
     fn take<E>(
         &mut self,
         events: &[Event],
@@ -470,8 +476,8 @@ fn final_anchor(batch: &VerifiedBatch, header: &Header, facts: Option<Facts>) ->
     }
 }
 
-/// Sizes and fees of the transactions that could be anchors. Few have their prefix, but strangers can fill a block with such: each
-/// transaction is hashed once.
+/// Sizes and fees of the transactions that could be anchors. Few have their prefix, but strangers can fill a block
+/// with such: each transaction is hashed once.
 pub(super) fn anchor_facts(transactions: &[Transaction], params: &Params) -> BTreeMap<Txid, Facts> {
     if !transactions.iter().any(|transaction| super::announces(transaction, params)) {
         return BTreeMap::new();

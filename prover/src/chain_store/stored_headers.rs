@@ -12,7 +12,8 @@ use taproof_verifier::{follow::Follower, headers::BlockId};
 /// How many stored headers are read at a time.
 const HEADERS_AT_A_TIME: u32 = 2_016;
 
-/// A source whose headers are read from a store where that has them, so that whoever begins anew asks only for the others.
+/// A source whose headers are read from a store where that has them, so that whoever begins anew asks only for the
+/// others.
 pub struct WithStoredHeaders<'a> {
     store: &'a ChainStore,
     source: &'a dyn ChainSource,
@@ -99,8 +100,9 @@ pub(super) fn write_headers(
     Ok(())
 }
 
-/// The headers from [`lead_first`] up to a block: what the store has of them, and the others from the source. Where nothing of the
-/// chain was scanned yet they are kept as they come, so that a source that breaks off is not asked for them again.
+/// The headers from [`lead_first`] up to a block: what the store has of them, and the others from the source. Where
+/// nothing of the chain was scanned yet they are kept as they come, so that a source that breaks off is not asked for
+/// them again.
 pub(super) fn kept_lead(
     store: &ChainStore,
     source: &dyn ChainSource,
@@ -140,7 +142,8 @@ pub(super) fn kept_lead(
     Ok(lead)
 }
 
-/// Takes back what the store has above the last header that the source's chain has, too; whether it has any above a height then.
+/// Takes back what the store has above the last header that the source's chain has, too; whether it has any above a
+/// height then.
 pub(super) fn leave_stale_headers(
     store: &ChainStore,
     source: &dyn ChainSource,
@@ -190,7 +193,8 @@ fn shared_height(
     Ok(shared)
 }
 
-/// The height of the last stored header that the source's chain has, if that chain has more work than the stored one above.
+/// The height of the last stored header that the source's chain has, if that chain has more work than the stored one
+/// above.
 pub(super) fn fork_height(store: &ChainStore, source: &dyn ChainSource, stored: BlockId) -> Result<u32, FollowError> {
     let Some(heights) = store.header_heights()? else { return Ok(0) };
     let shared = shared_height(store, source, heights)?;

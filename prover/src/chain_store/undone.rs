@@ -1,8 +1,8 @@
 //! What a reorganisation below a final block took back.
 //!
-//! Such a reorganisation breaks what everybody relies on: payouts may have been made for batches that the chain does not have any
-//! more. The follower begins anew and agrees with the chain; what is left is for people to decide, so it is remembered, and told by
-//! every command that follows, until somebody acknowledges it.
+//! Such a reorganisation breaks what everybody relies on: payouts may have been made for batches that the chain does
+//! not have any more. The follower begins anew and agrees with the chain; what is left is for people to decide, so it
+//! is remembered, and told by every command that follows, until somebody acknowledges it.
 
 use super::{
     ChainStore, ChainStoreError, FinalEvent,

@@ -29,7 +29,8 @@ use taproof_verifier::{
     follow::{Follower, ScannedDeposit},
 };
 
-/// Shows what a key owns: its cells with their balances, and the deposits, exit requests and transactions of its that wait.
+/// Shows what a key owns: its cells with their balances, and the deposits, exit requests and transactions of its that
+/// wait.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What the ledger holds is shown where there is one, batches that are not anchored yet included; what the chain has beyond it is taken over

@@ -38,7 +38,8 @@ use taproof_verifier::{
 /// would let anybody fill batches at no cost; what a payment costs on Bitcoin varies too much for a default.
 pub(crate) const FEE_MIN_SAT: u64 = 1;
 
-/// How many confirmations the block has that a batch refers to, if nobody says otherwise. References that deep seldom move.
+/// How many confirmations the block has that a batch refers to, if nobody says otherwise. References that deep seldom
+/// move.
 const REFERENCE_DEPTH_BLOCKS: u32 = 6;
 
 /// Applies exits, deposits and transactions, and cuts them into the chunks of the next batch.
@@ -56,8 +57,8 @@ Examples:
 pub(crate) struct BatchCommand {
     /// Files of transactions, as `taproof tx` and `taproof import-block` write them.
     transactions: Vec<PathBuf>,
-    /// The account that collects the fees in bitcoin. If not given, and there are fees, it is an account of the wallet's: of the lowest
-    /// of its first 20 owner's keys that has one. Without one, nothing is applied.
+    /// The account that collects the fees in bitcoin. If not given, and there are fees, it is an account of the
+    /// wallet's: of the lowest of its first 20 owner's keys that has one. Without one, nothing is applied.
     #[arg(long, value_parser = cell, value_name = "CELL")]
     operator: Option<CellIndex>,
     #[command(flatten)]
@@ -69,14 +70,15 @@ pub(crate) struct BatchCommand {
     /// The most chunks of the batch.
     #[arg(long, default_value_t = 256, value_name = "N")]
     chunks_max: usize,
-    /// Takes this batch and all after it back first, as when a reorganisation moved its deposits: what they credited and applied
-    /// waits again. Their files are removed, and anchors of which nothing was built are forgotten. Batches that the chain has stay.
+    /// Takes this batch and all after it back first, as when a reorganisation moved its deposits: what they credited
+    /// and applied waits again. Their files are removed, and anchors of which nothing was built are forgotten.
+    /// Batches that the chain has stay.
     #[arg(long, value_name = "N")]
     take_back: Option<u64>,
-    /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip, and 6 is the default, or half the rollup's
-    /// window if that is less. If a reorganisation
-    /// moves deposits up to that block, the batch must be taken back and proven anew. Where it is not given, a batch that was taken
-    /// back refers to the height that it had, so that its proofs hold, unless that is more than half a window ago.
+    /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip, and 6 is the default, or
+    /// half the rollup's window if that is less. If a reorganisation moves deposits up to that block, the batch must
+    /// be taken back and proven anew. Where it is not given, a batch that was taken back refers to the height that it
+    /// had, so that its proofs hold, unless that is more than half a window ago.
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..=100))]
     reference_depth: Option<u32>,
     #[command(flatten)]
@@ -166,7 +168,8 @@ impl BatchCommand {
         Ok(())
     }
 
-    /// Takes over what the chain has, and takes back what is to be; gives how many batches were taken over, and who read them.
+    /// Takes over what the chain has, and takes back what is to be; gives how many batches were taken over, and who
+    /// read them.
     fn bring_in_line(
         &self,
         session: &Session,
@@ -207,8 +210,8 @@ impl BatchCommand {
         }
     }
 
-    /// The block that the next batch refers to: so many confirmations deep, or the one that it referred to before it was taken back,
-    /// but never before that of the batch before.
+    /// The block that the next batch refers to: so many confirmations deep, or the one that it referred to before it
+    /// was taken back, but never before that of the batch before.
     fn reference(&self, session: &Session, follower: &Follower, ledger: &Ledger) -> Result<BlockId> {
         let scanned = follower.scanned().height;
         let deep = (scanned + 1).saturating_sub(self.depth_blocks(session));
@@ -270,7 +273,8 @@ fn take_back(ledger: &mut Ledger, follower: &Follower, batch: u64, taken_back: &
     Ok(())
 }
 
-/// The deposits and exit requests that lie above the block that the batch refers to, with the number of blocks that they still need.
+/// The deposits and exit requests that lie above the block that the batch refers to, with the number of blocks that
+/// they still need.
 fn waits(follower: &Follower, reference: BlockId, depth_blocks: u32) -> Vec<Wait> {
     let tip_height = follower.scanned().height;
     let wait = |what, amount_sat, height: u32| Wait {
@@ -315,8 +319,8 @@ fn batch_file(session: &Session, applied: &AppliedBatch, reference: BlockId) -> 
     BatchFile::with_refutations(header, chunks, refutations).expect("the state's chunks join up")
 }
 
-/// Writes the files of batches that the ledger has made and that are not in the chain, where they are missing: a run may have ended
-/// between the two, or the disk may have been full. Gives their numbers.
+/// Writes the files of batches that the ledger has made and that are not in the chain, where they are missing: a run
+/// may have ended between the two, or the disk may have been full. Gives their numbers.
 fn write_missing(session: &Session, ledger: &Ledger, anchored: u64) -> Result<Vec<u64>> {
     let mut written = Vec::new();
     for number in anchored..ledger.next_batch() {

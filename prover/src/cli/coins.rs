@@ -77,7 +77,8 @@ fn advice(busy: &[Busy]) -> String {
     format!("wait, pay more to the poster's address, or give a coin up with `taproof wallet coins --release`: {coins}")
 }
 
-/// Sends a transaction, and mines it where the chain is the embedded one. If the node refuses it, its coins are free again.
+/// Sends a transaction, and mines it where the chain is the embedded one. If the node refuses it, its coins are free
+/// again.
 pub(super) fn send_kept(session: &Session, source: &mut Source, transaction: &Transaction) -> Result {
     match source.payer().send(transaction) {
         Err(error @ NodeError::Rejected { txid, .. }) => {

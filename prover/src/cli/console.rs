@@ -144,7 +144,8 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is well-formed")
 }
 
-/// What a bar shows in so many columns: as much of the bar itself as there is room for, then none, and at last only a part of the message.
+/// What a bar shows in so many columns: as much of the bar itself as there is room for, then none, and at last only a
+/// part of the message.
 fn bar_template(message: &str, columns: usize) -> String {
     /// The longest bar, and the shortest that shows anything.
     const BAR: RangeInclusive<usize> = 8..=32;

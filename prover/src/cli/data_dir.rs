@@ -165,8 +165,8 @@ impl DataDir {
     }
 }
 
-/// Gives a file that is about to be replaced another name besides its own, `NAME.old` or `NAME.old.N`, whichever is free; gives the
-/// new path. It is a copy where the file system has no links.
+/// Gives a file that is about to be replaced another name besides its own, `NAME.old` or `NAME.old.N`, whichever is
+/// free; gives the new path. It is a copy where the file system has no links.
 pub(crate) fn keep_aside(path: &Path) -> Result<PathBuf> {
     let named = |end: String| {
         let mut name = path.file_name().unwrap_or_default().to_owned();

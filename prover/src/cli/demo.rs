@@ -231,8 +231,8 @@ fn lock(path: &Path) -> Result<File> {
     }
 }
 
-/// Puts a key, which never changes, into another folder as well: by a link where the file system has them, else as a copy, whole or not
-/// at all.
+/// Puts a key, which never changes, into another folder as well: by a link where the file system has them, else as a
+/// copy, whole or not at all.
 fn link(from: &Path, to: &Path) -> Result {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());

@@ -32,7 +32,8 @@ use taproof_circuits::{
 };
 use taproof_verifier::{groth16::Proof, statement::Statement};
 
-/// Writes a chunk's circuit, witness and key, and its proof, in the formats of iden3, for snarkjs and rapidsnark; or the verifying key of any key.
+/// Writes a chunk's circuit, witness and key, and its proof, in the formats of iden3, for snarkjs and rapidsnark; or
+/// the verifying key of any key.
 #[derive(Debug, Args)]
 #[command(override_usage = "\
 taproof export [OPTIONS] --out <DIR> <BATCH>

@@ -145,8 +145,8 @@ impl Failure {
     }
 }
 
-/// Joins an error with its causes, leaving out what is said twice: a cause that the message before it ends with, and the end
-/// of the message that its cause begins with.
+/// Joins an error with its causes, leaving out what is said twice: a cause that the message before it ends with, and
+/// the end of the message that its cause begins with.
 fn without_repeats(causes: &[String]) -> String {
     let mut message = String::new();
     for cause in causes {

@@ -19,9 +19,9 @@ use taproof_verifier::{follow::Event, headers::BlockId};
 
 /// Follows the chain with the verifier: checks every anchor and proof, and tells the verified root.
 ///
-/// Following goes on from where the last command stopped, which `chain.redb` in the data directory remembers. Listed is what
-/// became final since the last `taproof follow`, each event once and with its number, and then what is not final yet and may
-/// change, every time. `--all` lists everything final from the rollup's start on.
+/// Following goes on from where the last command stopped, which `chain.redb` in the data directory remembers. Listed
+/// is what became final since the last `taproof follow`, each event once and with its number, and then what is not
+/// final yet and may change, every time. `--all` lists everything final from the rollup's start on.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,8 +40,8 @@ pub(crate) struct Follow {
     /// Lists every final event from the rollup's start on, not only those that are new.
     #[arg(long)]
     all: bool,
-    /// Ends the warning of a reorganisation below a final block, which every command repeats until then. What to do before:
-    /// docs/operating.md.
+    /// Ends the warning of a reorganisation below a final block, which every command repeats until then. What to do
+    /// before: docs/operating.md.
     #[arg(long)]
     acknowledge: bool,
     #[command(flatten)]
@@ -248,7 +248,8 @@ impl Follow {
     }
 }
 
-/// Leaves out all but the last transactions that announce an anchor and are none: strangers can make any number. Gives how many.
+/// Leaves out all but the last transactions that announce an anchor and are none: strangers can make any number.
+/// Gives how many.
 fn shorten(events: &mut Vec<EventReport>) -> u64 {
     let ignored = |event: &EventReport| match event.what {
         What::Ignored { .. } => Some(1),

@@ -1,4 +1,5 @@
-//! `taproof prove --zkey` and `taproof prove --key`: other people's circuits. `taproof import-zkey`: their keys, made ready once.
+//! `taproof prove --zkey` and `taproof prove --key`: other people's circuits. `taproof import-zkey`: their keys, made
+//! ready once.
 
 use super::{
     Global,
@@ -39,8 +40,8 @@ use taproof_verifier::groth16::Proof;
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("foreign_key").args(["zkey", "key"]).requires("witness")))]
 pub(crate) struct ForeignArgs {
-    /// The key of any circom circuit over BN254 (bn128), as `snarkjs groth16 setup` and `snarkjs zkey contribute` make it. A path that is
-    /// `-` is standard input.
+    /// The key of any circom circuit over BN254 (bn128), as `snarkjs groth16 setup` and `snarkjs zkey contribute`
+    /// make it. A path that is `-` is standard input.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     zkey: Option<PathBuf>,
     /// The same key as `taproof import-zkey` has made it ready, which is opened without being read first. It is used in
@@ -48,18 +49,20 @@ pub(crate) struct ForeignArgs {
     /// one there by renaming it (mv), never by copying over it (cp), which ends whoever uses the old one.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     key: Option<PathBuf>,
-    /// The witness, as the circuit's witness calculator writes it; or several, for each of which there is a proof. Of several, those whose
-    /// proofs are there already and hold are not proven again, so that a run that was interrupted goes on.
+    /// The witness, as the circuit's witness calculator writes it; or several, for each of which there is a proof. Of
+    /// several, those whose proofs are there already and hold are not proven again, so that a run that was
+    /// interrupted goes on.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "foreign_key", help_heading = HEADING)]
     witness: Vec<PathBuf>,
     /// The circuit. Each witness is checked against it beforehand, and the first constraint that fails is named.
     #[arg(long, value_name = "FILE", requires = "foreign_key", help_heading = HEADING)]
     r1cs: Option<PathBuf>,
-    /// Where to write the proof, `-` for standard output: proof.json if not given. For several witnesses as many, or each beside its
-    /// witness as NAME.proof.json.
+    /// Where to write the proof, `-` for standard output: proof.json if not given. For several witnesses as many, or
+    /// each beside its witness as NAME.proof.json.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "batch", help_heading = HEADING)]
     proof: Vec<PathBuf>,
-    /// Where to write the public inputs, the circuit's outputs among them: public.json, or NAME.public.json, if not given.
+    /// Where to write the public inputs, the circuit's outputs among them: public.json, or NAME.public.json, if not
+    /// given.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "batch", help_heading = HEADING)]
     public: Vec<PathBuf>,
 }
@@ -390,7 +393,8 @@ pub(super) fn warning(weakness: Option<Weakness>) -> String {
     weakness.map_or_else(String::new, |weakness| format!("\nwarning: {weakness}: see `snarkjs zkey contribute`"))
 }
 
-/// Makes the key of any circom circuit ready for proving, once: checks it and writes it as a file that is opened in place.
+/// Makes the key of any circom circuit ready for proving, once: checks it and writes it as a file that is opened in
+/// place.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

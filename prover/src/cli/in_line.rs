@@ -11,8 +11,8 @@ use taproof::{
 };
 use taproof_verifier::follow::{Event, Follower};
 
-/// Takes over what others anchored, if anything; gives how many batches that were, and a follower of what was read. `observe` is told the
-/// number of each, and how many batches the ledger had before.
+/// Takes over what others anchored, if anything; gives how many batches that were, and a follower of what was read.
+/// `observe` is told the number of each, and how many batches the ledger had before.
 pub(crate) fn take_over(
     session: &Session,
     source: &Source,
@@ -42,8 +42,8 @@ pub(crate) fn take_over(
     Ok((taken_over, reader))
 }
 
-/// A follower that tells of all batches which the ledger may not have: the store tells of final batches once, and nobody may have
-/// listened for the ledger.
+/// A follower that tells of all batches which the ledger may not have: the store tells of final batches once, and
+/// nobody may have listened for the ledger.
 fn reader(session: &Session, source: &Source, ledger: &Ledger, follower: &Follower) -> Result<Follower> {
     let (params, program) = (session.params.clone(), session.program.clone());
     if let Some(checkpoint) = follower.checkpoint()
@@ -72,8 +72,9 @@ pub(crate) fn final_batches(follower: &Follower) -> u64 {
 pub(crate) const APART: &str =
     "batches that were made here are not those of the chain: `taproof batch` brings the ledger in line";
 
-/// Opens the ledger for those who look or pay, and brings it up to the chain in either direction. One in which batches were made stays as
-/// it is: it is the chain's, or ahead of it; or else there is none to go by, as only `taproof batch` takes batches back.
+/// Opens the ledger for those who look or pay, and brings it up to the chain in either direction. One in which
+/// batches were made stays as it is: it is the chain's, or ahead of it; or else there is none to go by, as only
+/// `taproof batch` takes batches back.
 pub(crate) fn bring_up(session: &Session, source: &Source) -> Result<Option<(Ledger, Follower)>> {
     let mut ledger = session.ledger()?;
     let follower = session.follow(source, |_| ())?;

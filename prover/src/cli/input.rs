@@ -189,9 +189,9 @@ impl Input {
         Form::of(&self.start)
     }
 
-    /// Fails if the file holds another known form than this, and says where it belongs. Of what can be read but once no
-    /// more is read where the first bytes rule the form out; a file on the disk may be one of the rollup's, and else its
-    /// decoder has more to say.
+    /// Fails if the file holds another known form than this, and says where it belongs. Of what can be read but once
+    /// no more is read where the first bytes rule the form out; a file on the disk may be one of the rollup's, and
+    /// else its decoder has more to say.
     pub(crate) fn expect(&self, expected: Form) -> Result {
         let found = self.form();
         // A proof that begins with its protocol looks like a key so far.

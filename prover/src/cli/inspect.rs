@@ -114,7 +114,8 @@ impl Start {
     }
 }
 
-/// The name of a file's format, by its first bytes or, where those do not tell, by what it holds; `None` for what is of none.
+/// The name of a file's format, by its first bytes or, where those do not tell, by what it holds; `None` for what is
+/// of none.
 pub(crate) fn format(path: &Path) -> Option<String> {
     let subject = Subject::open(path).ok()?;
     let start = subject.start();

@@ -53,8 +53,8 @@ pub(crate) struct Join {
     params: PathBuf,
     /// The rollup's program.bin.
     program: PathBuf,
-    /// Begins at this checkpoint, which `taproof follow --export-checkpoint` wrote. It is believed, so it must come from somebody you
-    /// trust; two of one block have the same digest.
+    /// Begins at this checkpoint, which `taproof follow --export-checkpoint` wrote. It is believed, so it must come
+    /// from somebody you trust; two of one block have the same digest.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
@@ -145,8 +145,8 @@ impl Join {
     }
 }
 
-/// Fails if a rollup is there already. One of the two files may be, as after a run that was interrupted, or where the other is lost: then
-/// it must be the same.
+/// Fails if a rollup is there already. One of the two files may be, as after a run that was interrupted, or where the
+/// other is lost: then it must be the same.
 fn expect_unfinished(session: &Session) -> Result {
     let (params, program) = (session.dir.params(), session.dir.program());
     if params.exists() && program.exists() {

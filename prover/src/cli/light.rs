@@ -43,14 +43,16 @@ pub(crate) struct LightOptions {
     /// A transaction with a deposit or a demand to exit, whose block is fetched, too.
     #[arg(long = "txid", value_parser = txid, value_name = "TXID", requires_all = ["headers_only", "esplora"])]
     txids: Vec<Txid>,
-    /// Where there is no `light.redb` yet, begins at this checkpoint, which `--export-checkpoint` wrote. It is believed, so it must come from
-    /// somebody you trust.
+    /// Where there is no `light.redb` yet, begins at this checkpoint, which `--export-checkpoint` wrote. It is
+    /// believed, so it must come from somebody you trust.
     #[arg(long, value_name = "FILE", requires = "headers_only")]
     checkpoint: Option<PathBuf>,
-    /// Begins from the rollup's start, or the checkpoint, again, because there are more excerpts now of blocks that were passed over.
+    /// Begins from the rollup's start, or the checkpoint, again, because there are more excerpts now of blocks that
+    /// were passed over.
     #[arg(long, requires = "headers_only")]
     rescan: bool,
-    /// Writes an excerpt of every block that has anything of the rollup's, from its start on, for those who follow by headers.
+    /// Writes an excerpt of every block that has anything of the rollup's, from its start on, for those who follow by
+    /// headers.
     #[arg(long, value_name = "DIR", conflicts_with = "headers_only")]
     export_excerpts: Option<PathBuf>,
     /// Writes the state after the last final block, for others to begin there.
@@ -149,7 +151,8 @@ impl LightOptions {
         Ok(Cutter::at_heights(source.chain(), &session.params, heights))
     }
 
-    /// Opens the file of the checkpoint if one is asked for, and makes the folder of excerpts, before anything is followed.
+    /// Opens the file of the checkpoint if one is asked for, and makes the folder of excerpts, before anything is
+    /// followed.
     pub(crate) fn open_exports(&self, dir: &DataDir) -> Result<Option<OutputFile>> {
         self.export_excerpts.as_deref().map_or(Ok(()), make_folder)?;
         let Some(path) = &self.export_checkpoint else { return Ok(None) };

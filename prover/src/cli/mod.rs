@@ -54,8 +54,8 @@ use taproof_arith::Backend;
 
 /// A zk-rollup prover pipeline for Bitcoin.
 ///
-/// Circuits encode state transitions, a parallel prover turns batches of transactions into Groth16 proofs, and anyone who has
-/// Bitcoin's blocks can check every state root and rebuild the whole state.
+/// Circuits encode state transitions, a parallel prover turns batches of transactions into Groth16 proofs, and anyone
+/// who has Bitcoin's blocks can check every state root and rebuild the whole state.
 #[derive(Debug, Parser)]
 #[command(name = "taproof", version, after_long_help = EXIT_CODES, propagate_version = true)]
 struct Cli {
@@ -84,7 +84,8 @@ pub(crate) struct Global {
     /// Shows no progress.
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// The instructions that proving and setup use, portable, avx2 or ifma; the fastest that the processor has if not given.
+    /// The instructions that proving and setup use, portable, avx2 or ifma; the fastest that the processor has if not
+    /// given.
     #[arg(long, global = true, env = Backend::VARIABLE, value_name = "NAME", hide_env_values = true)]
     backend: Option<Backend>,
 }

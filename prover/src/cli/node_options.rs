@@ -28,12 +28,12 @@ const PASSWORD: &str = "TAPROOF_NODE_PASSWORD";
 /// Where the chain is read and transactions go.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct NodeOptions {
-    /// The address of a bitcoind, http://host:port, or TAPROOF_NODE; without a node or a server, the embedded regtest chain of
-    /// the data directory.
+    /// The address of a bitcoind, http://host:port, or TAPROOF_NODE; without a node or a server, the embedded regtest
+    /// chain of the data directory.
     #[arg(long, value_parser = NonEmptyStringValueParser::new(), value_name = "URL", conflicts_with = "esplora")]
     node: Option<String>,
-    /// The address of an Esplora server to read the chain from, like https://blockstream.info/api, or TAPROOF_ESPLORA; nothing it
-    /// says is believed.
+    /// The address of an Esplora server to read the chain from, like https://blockstream.info/api, or
+    /// TAPROOF_ESPLORA; nothing it says is believed.
     #[arg(long, value_parser = NonEmptyStringValueParser::new(), value_name = "URL")]
     esplora: Option<String>,
     /// The node's cookie file, or TAPROOF_NODE_COOKIE.

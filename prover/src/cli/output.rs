@@ -25,7 +25,8 @@ pub(crate) struct Output<'a> {
     pub(crate) replaces: Replaces,
 }
 
-/// What an output takes the place of, besides an empty file. No output takes the place of a file of another known format.
+/// What an output takes the place of, besides an empty file. No output takes the place of a file of another known
+/// format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replaces {
     /// An older file of its own format.
@@ -57,8 +58,8 @@ impl Output<'_> {
     }
 }
 
-/// Opens the files that will be written. Refused is what would take the place of another output or of an input, whatever its
-/// name, of a file of another format, or of what the data directory lives by.
+/// Opens the files that will be written. Refused is what would take the place of another output or of an input,
+/// whatever its name, of a file of another format, or of what the data directory lives by.
 pub(crate) fn open_outputs(dir: &DataDir, outputs: &[Output<'_>], inputs: &[&Path]) -> Result<Vec<OutputFile>> {
     let mut opened = Vec::with_capacity(outputs.len());
     for output in outputs {
@@ -87,7 +88,8 @@ fn unopened(path: &Path, error: io::Error) -> Failure {
     failure.advise("name another file")
 }
 
-/// Fails if the folder is missing that a file, or another folder, would be made in: where it was misspelled, nothing would be found again.
+/// Fails if the folder is missing that a file, or another folder, would be made in: where it was misspelled, nothing
+/// would be found again.
 pub(crate) fn expect_folder_of(path: &Path) -> Result {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Some(folder) = folder.filter(|folder| !folder.is_dir()) else { return Ok(()) };

@@ -26,7 +26,8 @@ use taproof::{
 
 pub(super) use screen::{Screen, entry, exit_entries};
 
-/// Shows on one screen where the rollup stands: the tip, the verified root, batches, anchors with their fees and depth, deposits, payouts.
+/// Shows on one screen where the rollup stands: the tip, the verified root, batches, anchors with their fees and
+/// depth, deposits, payouts.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The chain is followed to its tip first. Anchors that are on their way are those of `taproof anchor run`, which may be running. What the
@@ -150,7 +151,8 @@ fn unanchored(dir: &DataDir, overview: &Overview) -> Vec<Unanchored> {
             }
         };
         let header = batch.header();
-        // What a batch that was taken back left behind follows on another root. In a tree that has grown, roots are others.
+        // What a batch that was taken back left behind follows on another root. In a tree that has grown, roots are
+        // others.
         let has_grown = header.depth.levels() != overview.tree_levels;
         if !has_grown && super::element_text(&header.root_before) != root {
             break;

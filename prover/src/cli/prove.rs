@@ -34,7 +34,8 @@ use taproof_verifier::{groth16::Proof, statement::CircuitId};
 
 /// Proves the chunks of a batch in parallel, or witnesses of any circom circuit, and verifies each proof.
 ///
-/// Each proof of a batch is kept as soon as it is made: a run that is interrupted goes on from there when it is started again.
+/// Each proof of a batch is kept as soon as it is made: a run that is interrupted goes on from there when it is
+/// started again.
 #[derive(Debug, Args)]
 #[command(override_usage = "\
 taproof prove [OPTIONS] <BATCH>
@@ -187,8 +188,9 @@ fn key_failure(error: KeyRingError) -> Failure {
     failure.advise("restore the key file that the rollup was founded with: a new one would be another program's")
 }
 
-/// Fails if the ledger is known not to have the batch, as after it was taken back. Where there is no ledger, or another process has it
-/// open, it has no say. Gives the number of the first batch that the ledger can still take back.
+/// Fails if the ledger is known not to have the batch, as after it was taken back. Where there is no ledger, or
+/// another process has it open, it has no say. Gives the number of the first batch that the ledger can still take
+/// back.
 fn expect_in_ledger(session: &Session, batch: &BatchFile) -> Result<Option<u64>> {
     let Ok(ledger) = Ledger::open(&session.dir.ledger(), session.params.chain_id) else { return Ok(None) };
     if !ledger.lacks(batch).map_err(ledger_failure)? {
@@ -198,8 +200,9 @@ fn expect_in_ledger(session: &Session, batch: &BatchFile) -> Result<Option<u64>>
     Err(Failure::new(Exit::Input, message).advise("prove the file that the last `taproof batch` has named"))
 }
 
-/// Removes kept proofs of batches that are final. What was taken back may be made again as it was, and its proofs hold then.
-/// The ledger is not opened for it again, which would keep others from it: what has become final meanwhile goes the next time.
+/// Removes kept proofs of batches that are final. What was taken back may be made again as it was, and its proofs
+/// hold then. The ledger is not opened for it again, which would keep others from it: what has become final meanwhile
+/// goes the next time.
 fn sweep(session: &Session, kept: &KeptProofs, proven: u64, first_unfinal: Option<u64>) -> io::Result<usize> {
     // Whatever cannot be asked, or is in use, has no say.
     let summary = session.chain_store().summary().ok().flatten();

@@ -53,8 +53,8 @@ pub(super) fn no_transaction(path: &Path) -> Failure {
     or_misplaced(failure, path, "a Bitcoin transaction")
 }
 
-/// Opens the file of a PSBT that will be written. It replaces none: what a signer has put there may be all that there is of its
-/// signatures.
+/// Opens the file of a PSBT that will be written. It replaces none: what a signer has put there may be all that there
+/// is of its signatures.
 pub(super) fn open_psbt(dir: &DataDir, path: &Path, inputs: &[&Path]) -> Result<OutputFile> {
     open_output(dir, Output { path, access: Access::Public, format: "psbt", replaces: Replaces::Nothing }, inputs)
 }

@@ -26,8 +26,8 @@ use taproof_verifier::{
     follow::{Event, Follower},
 };
 
-/// Rebuilds the whole state from the chain alone, compares its root with the verified one and the ledger with it, and restores the
-/// ledger if it is lost.
+/// Rebuilds the whole state from the chain alone, compares its root with the verified one and the ledger with it, and
+/// restores the ledger if it is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A ledger that is missing or damaged is made anew: the state, the number of the next batch, and what undoes batches that are not final.
@@ -214,8 +214,9 @@ impl Rebuild {
     }
 }
 
-/// Makes the ledger anew, beside the one that is there, which gets another name and is replaced. Until the new one is in its place, a run
-/// that is interrupted leaves the old one there, whose transactions the next run finds as this one did.
+/// Makes the ledger anew, beside the one that is there, which gets another name and is replaced. Until the new one is
+/// in its place, a run that is interrupted leaves the old one there, whose transactions the next run finds as this
+/// one did.
 fn replace(
     session: &Session,
     follower: &Follower,

@@ -70,8 +70,9 @@ impl Source {
 }
 
 impl Source {
-    /// Makes sure that the source is not behind, before anything is paid, signed or made from what it says: what a node in its
-    /// initial download does not know yet may be the end of the rollup, or somebody else's batch or payout.
+    /// Makes sure that the source is not behind, before anything is paid, signed or made from what it says: what a
+    /// node in its initial download does not know yet may be the end of the rollup, or somebody else's batch or
+    /// payout.
     pub(crate) fn expect_current(&self) -> Result {
         let SyncState { initial_download, headers, blocks } = self.payer().sync_state()?;
         let hold = match (blocks < headers, initial_download) {
@@ -83,8 +84,8 @@ impl Source {
         Err(Failure::new(Exit::Failed, hold).advise(advice))
     }
 
-    /// The chain as those see it who pay from coins of their own, and whom a server's lie costs a transaction that nobody mines.
-    /// Who signs or posts for others asks [`Source::node`].
+    /// The chain as those see it who pay from coins of their own, and whom a server's lie costs a transaction that
+    /// nobody mines. Who signs or posts for others asks [`Source::node`].
     pub(crate) fn payer(&self) -> &dyn Node {
         match self {
             Self::Embedded(node) => node,
@@ -149,8 +150,8 @@ impl Session {
         self.store_at(self.dir.chain_store(), View::Full)
     }
 
-    /// A store of what a follower finds. Where this process may not write it, it is a copy that goes with the process: so who may only read a
-    /// data directory can follow all the same.
+    /// A store of what a follower finds. Where this process may not write it, it is a copy that goes with the
+    /// process: so who may only read a data directory can follow all the same.
     pub(crate) fn store_at(&self, path: PathBuf, view: View) -> ChainStore {
         let store = |path| ChainStore::new(path, &self.params, view);
         let Some(denied) = OutputFile::open(&path, Access::Public).err().filter(is_denied) else { return store(path) };
@@ -181,8 +182,8 @@ impl Session {
         Ok(stored.into_follower())
     }
 
-    /// Makes sure that the source is not behind and the rollup lives in its chain, before anything is paid into it: the chain is
-    /// followed to its tip, of an Esplora server by headers alone.
+    /// Makes sure that the source is not behind and the rollup lives in its chain, before anything is paid into it:
+    /// the chain is followed to its tip, of an Esplora server by headers alone.
     pub(crate) fn expect_alive(&self, source: &Source, global: &Global) -> Result {
         source.expect_current()?;
         let spinner = global.console().spinner("following the chain");
@@ -206,8 +207,8 @@ impl Session {
         Ok(stored)
     }
 
-    /// Says on standard error if a follower could not go on from its store, and what a reorganisation below a final block took back,
-    /// until that is acknowledged.
+    /// Says on standard error if a follower could not go on from its store, and what a reorganisation below a final
+    /// block took back, until that is acknowledged.
     pub(crate) fn warn_of(&self, stored: &StoredFollower) -> Result {
         if stored.origin().is_fallback() {
             self.console.warn(stored.origin());

@@ -90,8 +90,8 @@ pub(crate) struct Setup {
 /// Who holds deposits, and what deadlines these have.
 #[derive(Debug, Args)]
 struct BridgeOptions {
-    /// The key of a signer of the bridge: 64 hexadecimal digits, or [FINGERPRINT/PATH]XPUB/0/0, by which hardware finds it; once for each
-    /// signer. On regtest, three keys of the wallet if not given.
+    /// The key of a signer of the bridge: 64 hexadecimal digits, or [FINGERPRINT/PATH]XPUB/0/0, by which hardware
+    /// finds it; once for each signer. On regtest, three keys of the wallet if not given.
     #[arg(long = "bridge-key", value_name = "KEY")]
     keys: Vec<SignerKey>,
     /// How many of the signers spend together; on regtest, 2 if not given.
@@ -247,8 +247,8 @@ impl Setup {
         })
     }
 
-    /// The block after which the rollup starts. A block that is not final may leave the chain, and then nobody can follow the rollup any
-    /// more; the first of all cannot.
+    /// The block after which the rollup starts. A block that is not final may leave the chain, and then nobody can
+    /// follow the rollup any more; the first of all cannot.
     fn start_block(&self, source: &Source) -> Result<BlockId> {
         let tip_height = source.chain().tip_height()?;
         let final_height = (tip_height + 1).saturating_sub(self.final_depth);
@@ -309,8 +309,8 @@ impl Setup {
     }
 }
 
-/// Says that a key was unusable, in whose place another is made. No rollup has been founded with it that this would be the end of:
-/// where there is one, nothing is set up.
+/// Says that a key was unusable, in whose place another is made. No rollup has been founded with it that this would
+/// be the end of: where there is one, nothing is set up.
 pub(super) fn another_key(fault: KeyRingError) -> String {
     format!("{}; another key is made", Failure::from(fault).message())
 }

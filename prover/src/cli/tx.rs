@@ -74,9 +74,9 @@ enum BodyArgs {
         #[arg(long, value_parser = owner, value_name = "KEY")]
         owner: PublicKey,
     },
-    /// Demands on Bitcoin to be paid to an address on Bitcoin, so that no poster can leave it out. Within the rollup's window it is
-    /// served, if the account is the key's and can pay. Sends the transaction that carries the demand, or shows its output, which any
-    /// transaction may carry.
+    /// Demands on Bitcoin to be paid to an address on Bitcoin, so that no poster can leave it out. Within the
+    /// rollup's window it is served, if the account is the key's and can pay. Sends the transaction that carries the
+    /// demand, or shows its output, which any transaction may carry.
     Exit {
         #[command(flatten)]
         payment: PaymentArgs,
@@ -218,8 +218,8 @@ impl PaymentArgs {
         Ok(ChainId(named))
     }
 
-    /// What the ledger knows, which is brought up to the chain first where one is at hand; none, with a warning, where there is no ledger
-    /// and nothing is asked of it.
+    /// What the ledger knows, which is brought up to the chain first where one is at hand; none, with a warning,
+    /// where there is no ledger and nothing is asked of it.
     fn book(&self, chain_id: ChainId, added: &[Transaction], global: &Global) -> Result<Option<Book>> {
         let dir = global.data_dir();
         let is_ours = || read_params(&dir.params()).is_ok_and(|params| params.chain_id == chain_id);

@@ -1,5 +1,5 @@
-//! The file of coins that are kept: one [redb] file, opened for the moment of reading or writing. Every change is one durable
-//! transaction, and of two processes that want one coin the second is told of the first.
+//! The file of coins that are kept: one [redb] file, opened for the moment of reading or writing. Every change is one
+//! durable transaction, and of two processes that want one coin the second is told of the first.
 
 use super::{Purpose, Reservation};
 use crate::{
@@ -126,8 +126,8 @@ impl CoinStore {
         })
     }
 
-    /// Keeps exactly these coins for the anchoring service: those that it had before and has not now are free. A coin that is kept
-    /// for something else stays kept for that.
+    /// Keeps exactly these coins for the anchoring service: those that it had before and has not now are free. A coin
+    /// that is kept for something else stays kept for that.
     ///
     /// # Errors
     /// [`CoinStoreError`].
@@ -243,7 +243,8 @@ impl CoinStore {
 
 type Coins<'a> = redb::Table<'a, &'static [u8], &'static [u8]>;
 
-/// Opens the file, checking every page, and waiting a few seconds for whoever has it open. One that this process may not write is opened to be read alone.
+/// Opens the file, checking every page, and waiting a few seconds for whoever has it open. One that this process may
+/// not write is opened to be read alone.
 fn open(path: &Path, to_read: bool) -> Result<Database, CoinStoreError> {
     let metadata = std::fs::metadata(path).map_err(|error| CoinStoreError::from_io(error, path))?;
     if !metadata.is_file() || metadata.len() == 0 {

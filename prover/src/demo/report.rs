@@ -90,8 +90,8 @@ pub struct DemoReport {
     pub records_bytes: usize,
     /// The bytes of the payload: header, chunks, proofs and records.
     pub payload_bytes: usize,
-    /// The bytes of a payment's own record as posted, for payments between accounts that exist already: all payments of the
-    /// whole block as transfers, the accounts scattered over a tree of seven levels.
+    /// The bytes of a payment's own record as posted, for payments between accounts that exist already: all payments
+    /// of the whole block as transfers, the accounts scattered over a tree of seven levels.
     pub posted_bytes_per_payment: f64,
     /// The bytes of this batch's openings and transfers as posted, over its payments: most of them open an account.
     pub posted_bytes_per_payment_with_openings: f64,

@@ -92,8 +92,8 @@ impl Rollup {
             let outputs = Deposit { amount_sat, owner, refund }.outputs(&params.bridge, params.deposit_magic);
             let transaction = anchor::pay(outputs.into(), options.fee_rate, &coins(&node, &wallet), &wallet)?;
             deposits_vsize_vb += transaction.vsize() as u64;
-            // Each deposit has a transaction of its own, as its owner would make it, and nodes relay no more than one or
-            // two outputs of data in one.
+            // Each deposit has a transaction of its own, as its owner would make it, and nodes relay no more than one
+            // or two outputs of data in one.
             node.send(&transaction)?;
             node.mine(1)?;
         }

@@ -26,9 +26,9 @@
 //! | row ends of A, terms of A, the same of B | for each row where its terms end (4 bytes); a wire and the index of a coefficient (4 each) |
 //! | coefficients | 1, -1, then the others by rising limbs: Montgomery limbs (32 bytes each) |
 //!
-//! Points are Montgomery limbs, x then y, zeros for infinity. One of Taproof's circuits has two public wires, the smallest domain and none
-//! of the last five sections. A foreign circuit's hash is BLAKE3 over `taproof/foreign-matrices/v1`, the 16 bytes of its counts and the digests of
-//! the last five sections.
+//! Points are Montgomery limbs, x then y, zeros for infinity. One of Taproof's circuits has two public wires, the
+//! smallest domain and none of the last five sections. A foreign circuit's hash is BLAKE3 over
+//! `taproof/foreign-matrices/v1`, the 16 bytes of its counts and the digests of the last five sections.
 
 use super::KeyFileError;
 use crate::{
@@ -74,8 +74,8 @@ impl KeyHeader {
         self.circuit
     }
 
-    /// The hash of the circuit's matrices: [`taproof_circuits::cs::Shape::matrix_hash`] of one of Taproof's circuits, and for a foreign
-    /// circuit what the table above says.
+    /// The hash of the circuit's matrices: [`taproof_circuits::cs::Shape::matrix_hash`] of one of Taproof's circuits,
+    /// and for a foreign circuit what the table above says.
     pub fn matrix_hash(&self) -> [u8; 32] {
         self.matrix_hash
     }
@@ -204,7 +204,8 @@ impl KeyHeader {
         }
     }
 
-    /// Whether the sections follow one another without gaps beyond alignment and have the lengths that the counts ask for.
+    /// Whether the sections follow one another without gaps beyond alignment and have the lengths that the counts ask
+    /// for.
     fn sections_fit(&self) -> bool {
         let lengths = self.sections.map(|section| section.length);
         // Bounded first, so that neither a product below nor the layout's sum can overflow.

@@ -31,22 +31,22 @@ struct Waiting {
 }
 
 impl Ledger {
-    /// Makes a batch of what waits: grows the tree to `depth`, serves or refutes the exit requests up to the plan's height,
-    /// applies the deposits up to that height and the transactions, and stores the new state, what still waits, what undoes
-    /// the batch, and the artefact that `record` makes of it. Deposits below `void_below` are passed over:
-    /// [`Params::void_below`](taproof_verifier::follow::Params::void_below) of the plan's height.
+    /// Makes a batch of what waits: grows the tree to `depth`, serves or refutes the exit requests up to the plan's
+    /// height, applies the deposits up to that height and the transactions, and stores the new state, what still
+    /// waits, what undoes the batch, and the artefact that `record` makes of it. Deposits below `void_below` are
+    /// passed over: [`Params::void_below`](taproof_verifier::follow::Params::void_below) of the plan's height.
     ///
     /// Whatever waits, the batch can be encoded as a payload once it is proven: deposits beyond what the rules ask
     /// for wait, and where not all transactions find room, those that pay most go first.
     ///
-    /// A transaction that is refused waits no longer and is in the result; one that found no room still waits. If nothing
-    /// could be applied, the result has no chunks and there is no batch of that number yet.
+    /// A transaction that is refused waits no longer and is in the result; one that found no room still waits. If
+    /// nothing could be applied, the result has no chunks and there is no batch of that number yet.
     ///
     /// # Errors
     /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::ReferenceGoesBack`],
     /// [`LedgerError::ExitsDoNotFit`], [`LedgerError::ExitLeftOut`], [`LedgerError::DepositsDoNotFit`],
-    /// [`LedgerError::DueDoesNotFit`], [`LedgerError::Artefact`], [`LedgerError::MustReopen`] and those of the disk; then
-    /// the ledger is as before.
+    /// [`LedgerError::DueDoesNotFit`], [`LedgerError::Artefact`], [`LedgerError::MustReopen`] and those of the disk;
+    /// then the ledger is as before.
     pub fn apply<A: Artefact>(
         &mut self,
         plan: &Plan,

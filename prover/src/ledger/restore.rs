@@ -12,11 +12,12 @@ use taproof_circuits::{state::State, transaction::Transaction};
 use taproof_verifier::cell::Cell;
 
 impl Ledger {
-    /// Makes a new ledger that stands where the chain does: the state, what undoes the batches that are not final, and transactions
-    /// to wait for the next batch. Deposits and exit requests come from a scan, as ever.
+    /// Makes a new ledger that stands where the chain does: the state, what undoes the batches that are not final,
+    /// and transactions to wait for the next batch. Deposits and exit requests come from a scan, as ever.
     ///
     /// # Errors
-    /// [`LedgerError::AlreadyExists`], [`LedgerError::Replay`], [`LedgerError::TooMany`] and those of the disk; then there is no file.
+    /// [`LedgerError::AlreadyExists`], [`LedgerError::Replay`], [`LedgerError::TooMany`] and those of the disk; then
+    /// there is no file.
     pub fn restore(path: &Path, restoration: Restoration, waiting: &[Transaction]) -> Result<Self, LedgerError> {
         let (state, tip, unsettled) = restoration.into_parts();
         let head = Head::at(&state, &tip);
@@ -28,9 +29,10 @@ impl Ledger {
         ledger.name(unnamed)
     }
 
-    /// What a ledger's file still tells of transactions, in the order they came: those that wait, and those of its batches that may be
-    /// taken back, whether the chain has another batch of the number or none. Those of the batches whose nonce is used up in the
-    /// chain's state are done with. `None` if the file is too damaged to be read, or is no ledger.
+    /// What a ledger's file still tells of transactions, in the order they came: those that wait, and those of its
+    /// batches that may be taken back, whether the chain has another batch of the number or none. Those of the
+    /// batches whose nonce is used up in the chain's state are done with. `None` if the file is too damaged to be
+    /// read, or is no ledger.
     pub fn salvage(path: &Path, chain: &State) -> Option<Vec<Transaction>> {
         if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
             return None;

@@ -28,8 +28,8 @@ pub enum Standing {
 }
 
 impl Ledger {
-    /// Whether the ledger, as it was after so many batches, is known to be what the chain has. If not, [`Ledger::take_over`] of the
-    /// chain's batches is the way on.
+    /// Whether the ledger, as it was after so many batches, is known to be what the chain has. If not,
+    /// [`Ledger::take_over`] of the chain's batches is the way on.
     ///
     /// # Errors
     /// [`LedgerError::Corrupted`] and those of the disk.
@@ -50,13 +50,14 @@ impl Ledger {
         })
     }
 
-    /// Takes a batch over as the chain has it, from whoever anchored it, unless the ledger has it already; gives whether it had
-    /// not. A batch of the ledger's own that has the number is taken back first, with all after it ([`Ledger::rewind_to`]).
-    /// Then the posted records are replayed, and the ledger goes on from there. A batch before the last one that is final here
-    /// ([`Ledger::forget_before`]) is one that the ledger has: where the last final one is the chain's, so are those before it.
+    /// Takes a batch over as the chain has it, from whoever anchored it, unless the ledger has it already; gives
+    /// whether it had not. A batch of the ledger's own that has the number is taken back first, with all after it
+    /// ([`Ledger::rewind_to`]). Then the posted records are replayed, and the ledger goes on from there. A batch
+    /// before the last one that is final here ([`Ledger::forget_before`]) is one that the ledger has: where the last
+    /// final one is the chain's, so are those before it.
     ///
-    /// Transactions that wait go on waiting; those that the batch holds are refused by the next one. There is no artefact of
-    /// the batch: its payload is in the chain.
+    /// Transactions that wait go on waiting; those that the batch holds are refused by the next one. There is no
+    /// artefact of the batch: its payload is in the chain.
     ///
     /// # Errors
     /// [`LedgerError::NotNext`] if batches before it are missing, [`LedgerError::Replay`], [`LedgerError::Final`],

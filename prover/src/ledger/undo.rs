@@ -29,15 +29,15 @@ pub(super) struct Undo {
 }
 
 impl Ledger {
-    /// Takes back batch `batch` and all after it: the state before it is in force again, what it credited waits, and the
-    /// transactions that were applied wait in their old order, ahead of those that came later. Transactions that were refused
-    /// do not come back. The artefacts of the batches are gone. Where one of them was taken over with deposits that no scan had told
-    /// of, no deposit waits until the next scan.
+    /// Takes back batch `batch` and all after it: the state before it is in force again, what it credited waits, and
+    /// the transactions that were applied wait in their old order, ahead of those that came later. Transactions that
+    /// were refused do not come back. The artefacts of the batches are gone. Where one of them was taken over with
+    /// deposits that no scan had told of, no deposit waits until the next scan.
     ///
     /// # Errors
-    /// [`LedgerError::NoSuchBatch`] if `batch` is beyond the next one, [`LedgerError::Final`] if what undoes a batch is no
-    /// longer kept, [`LedgerError::Corrupted`], [`LedgerError::MustReopen`] and those of the disk; then the ledger is as
-    /// before.
+    /// [`LedgerError::NoSuchBatch`] if `batch` is beyond the next one, [`LedgerError::Final`] if what undoes a batch
+    /// is no longer kept, [`LedgerError::Corrupted`], [`LedgerError::MustReopen`] and those of the disk; then the
+    /// ledger is as before.
     pub fn rewind_to(&mut self, batch: u64) -> Result<(), LedgerError> {
         let next = self.head.next_batch;
         if batch > next {
@@ -120,8 +120,9 @@ impl Ledger {
         })
     }
 
-    /// The height of the Bitcoin block that the batch of the next number referred to which was made here and taken back,
-    /// if one was. Made again for the same height, a batch of the same content states the same, and its proofs hold.
+    /// The height of the Bitcoin block that the batch of the next number referred to which was made here and taken
+    /// back, if one was. Made again for the same height, a batch of the same content states the same, and its proofs
+    /// hold.
     ///
     /// # Errors
     /// Those of the disk.

@@ -140,7 +140,8 @@ fn altered_excerpts_are_errors() {
     }
 }
 
-/// Without a proof of its witness, a reveal shows no payload: who never revealed one in a block cannot show it elsewhere.
+/// Without a proof of its witness, a reveal shows no payload: who never revealed one in a block cannot show it
+/// elsewhere.
 #[test]
 fn a_payload_outside_the_block_is_none() {
     let scene = Scene::new();

@@ -49,7 +49,8 @@ impl EmbeddedNode {
         &mut self.chain
     }
 
-    /// Mines the waiting transactions that are still valid and then as many empty blocks as it takes to have mined `blocks`.
+    /// Mines the waiting transactions that are still valid and then as many empty blocks as it takes to have mined
+    /// `blocks`.
     ///
     /// # Errors
     /// [`MineError`]; what the chain file does not hold is not mined for others.

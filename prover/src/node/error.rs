@@ -229,8 +229,8 @@ impl NodeError {
         }
     }
 
-    /// Whether a service that runs for months waits for this to pass. What a node says of itself, its operator may change: only
-    /// an address that is none, another network and a chain file of our own stay as they are.
+    /// Whether a service that runs for months waits for this to pass. What a node says of itself, its operator may
+    /// change: only an address that is none, another network and a chain file of our own stay as they are.
     pub fn may_pass(&self) -> bool {
         !matches!(self, Self::Url(_) | Self::Network { .. } | Self::ChainFile(_))
     }

@@ -1,8 +1,9 @@
 //! An Esplora server, for followers, depositors and owners who run no node.
 //!
-//! Nothing it says is believed. Blocks and headers are checked against the hash they were asked by, transactions against their
-//! id; whether a block belongs to the chain with the most work, and a transaction to its block, is checked by the
-//! follower with headers and branches. What remains to the server is to be silent, to be late and to leave out.
+//! Nothing it says is believed. Blocks and headers are checked against the hash they were asked by, transactions
+//! against their id; whether a block belongs to the chain with the most work, and a transaction to its block, is
+//! checked by the follower with headers and branches. What remains to the server is to be silent, to be late and to
+//! leave out.
 
 mod answers;
 mod coins;
@@ -73,8 +74,8 @@ pub struct Located {
 }
 
 impl EsploraNode {
-    /// Connects to the server whose interface is at this address, like `https://blockstream.info/api`, and asks for its first
-    /// block.
+    /// Connects to the server whose interface is at this address, like `https://blockstream.info/api`, and asks for
+    /// its first block.
     ///
     /// # Errors
     /// [`NodeError::Url`], [`NodeError::Network`], and whatever a call may meet.
@@ -124,8 +125,8 @@ impl EsploraNode {
         NodeError::NotEsplora { url: self.url.clone(), reason }
     }
 
-    /// The confirmed transactions that pay to a script or spend from it, in the order of their blocks. The server may leave
-    /// some out, and add others.
+    /// The confirmed transactions that pay to a script or spend from it, in the order of their blocks. The server may
+    /// leave some out, and add others.
     ///
     /// # Errors
     /// [`NodeError`]; [`NodeError::Answer`] if there are more than 100,000.
@@ -181,8 +182,8 @@ impl EsploraNode {
     }
 
     /// A block's header, its coinbase and some of its transactions with their branches, to be checked by
-    /// [`ValidatedExcerpt`](taproof_verifier::block::ValidatedExcerpt). It shows outputs: deposits, exits, announcements. Servers
-    /// prove no witnesses, so the payload of an anchor takes the whole block.
+    /// [`ValidatedExcerpt`](taproof_verifier::block::ValidatedExcerpt). It shows outputs: deposits, exits,
+    /// announcements. Servers prove no witnesses, so the payload of an anchor takes the whole block.
     ///
     /// # Errors
     /// [`NodeError::Block`] if the server has no such block or places a transaction elsewhere; otherwise [`NodeError`].

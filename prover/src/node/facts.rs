@@ -13,7 +13,8 @@ pub enum Acceptance {
     Accepted,
     /// It waits in the pool, perhaps with another witness.
     AlreadyInPool,
-    /// It is in a block. A node does not notice this of a transaction whose outputs are all spent: it misses the inputs then.
+    /// It is in a block. A node does not notice this of a transaction whose outputs are all spent: it misses the
+    /// inputs then.
     AlreadyInChain,
     /// It would not be relayed.
     Rejected(Rejection),

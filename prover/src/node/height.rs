@@ -1,11 +1,11 @@
-//! Heights as a source claims them: none is taken that no chain has, so that sums of heights stay in range and nothing looks for
-//! blocks that cannot be.
+//! Heights as a source claims them: none is taken that no chain has, so that sums of heights stay in range and
+//! nothing looks for blocks that cannot be.
 
 use super::NodeError;
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// The highest height, and the most confirmations, that a source is believed: ten minutes a block would take nineteen centuries, and no
-/// test network with its storms of blocks has come near.
+/// The highest height, and the most confirmations, that a source is believed: ten minutes a block would take nineteen
+/// centuries, and no test network with its storms of blocks has come near.
 pub const HEIGHT_MAX: u32 = 100_000_000;
 
 /// Reads a height, or a number of confirmations, from an answer.

@@ -1,8 +1,8 @@
-//! HTTP/1.1 as nodes and Esplora servers speak it: requests on a connection that is kept, answers of bounded size within a
-//! bounded time.
+//! HTTP/1.1 as nodes and Esplora servers speak it: requests on a connection that is kept, answers of bounded size
+//! within a bounded time.
 //!
-//! Nothing that a server sends is believed or makes this panic: lines, headers and bodies have bounds, lengths that contradict
-//! each other are refused, and every wait ends at the request's deadline. Redirects are not followed.
+//! Nothing that a server sends is believed or makes this panic: lines, headers and bodies have bounds, lengths that
+//! contradict each other are refused, and every wait ends at the request's deadline. Redirects are not followed.
 
 mod answer;
 mod stream;
@@ -95,7 +95,8 @@ pub(super) enum HttpError {
 }
 
 impl HttpClient {
-    /// A client of the server at an address, whose certificate the usual authorities vouch for where the address asks for one.
+    /// A client of the server at an address, whose certificate the usual authorities vouch for where the address asks
+    /// for one.
     ///
     /// # Errors
     /// [`HttpError::Address`]; nothing is sent.

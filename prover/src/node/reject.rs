@@ -3,7 +3,8 @@
 use super::{RejectClass, Rejection};
 use crate::shown::shown;
 
-/// Reasons of bitcoind by their beginnings, the first that fits; from its `validation.cpp` and `policy/`, of several versions.
+/// Reasons of bitcoind by their beginnings, the first that fits; from its `validation.cpp` and `policy/`, of several
+/// versions.
 const REASONS: [(&str, RejectClass); 33] = [
     ("missing-inputs", RejectClass::MissingInputs),
     ("missing-ephemeral-spends", RejectClass::Policy),
@@ -40,16 +41,16 @@ const REASONS: [(&str, RejectClass); 33] = [
     ("TX decode failed", RejectClass::Consensus),
 ];
 
-/// Sorts a reason of bitcoind; what is not known counts as policy, because nodes invent rules of relay more often than rules
-/// of consensus.
+/// Sorts a reason of bitcoind; what is not known counts as policy, because nodes invent rules of relay more often
+/// than rules of consensus.
 pub(super) fn classify(reason: String) -> Rejection {
     let known = REASONS.iter().find(|(beginning, _)| reason.starts_with(beginning));
     // It is kept, and told in many places.
     Rejection { class: known.map_or(RejectClass::Policy, |(_, class)| *class), reason: shown(reason) }
 }
 
-/// What lets anchors into a Bitcoin Knots, which by default takes neither a reveal's data nor their number, counts them for more than
-/// they weigh, and takes no script as long as a payload.
+/// What lets anchors into a Bitcoin Knots, which by default takes neither a reveal's data nor their number, counts
+/// them for more than they weigh, and takes no script as long as a payload.
 const KNOTS: &str = "start the node with -corepolicy, as Bitcoin Knots needs it, or send through another node";
 const ANNOUNCEMENT: &str = "start the node with -datacarrier=1 -datacarriersize=83, or send through another node";
 

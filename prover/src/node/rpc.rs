@@ -42,7 +42,8 @@ const RPC_INTERNAL_ERROR: i32 = -32_603;
 const RPC_INVALID_ADDRESS_OR_KEY: i32 = -5;
 /// What bitcoind says where two would search its coins at once.
 const SCAN_RUNS: &str = "Scan already in progress";
-/// bitcoind refuses by default what pays more than 0.1 bitcoin a thousand virtual bytes; our fees have limits of their own.
+/// bitcoind refuses by default what pays more than 0.1 bitcoin a thousand virtual bytes; our fees have limits of
+/// their own.
 const NO_FEE_LIMIT: u8 = 0;
 /// bitcoind's codes for a transaction that it refuses: bad, rejected.
 const RPC_VERIFY_ERRORS: [i32; 3] = [-22, -25, -26];
@@ -57,8 +58,8 @@ const ESTIMATE_TARGET_BLOCKS_MAX: u16 = 1_008;
 
 /// A connection to a bitcoind that follows the network it should.
 ///
-/// It outlives the node's restarts: a cookie that the node does not know any more is read again once, and then the network is
-/// checked again.
+/// It outlives the node's restarts: a cookie that the node does not know any more is read again once, and then the
+/// network is checked again.
 #[derive(Debug)]
 pub struct RpcNode {
     transport: Transport,

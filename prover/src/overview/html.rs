@@ -40,7 +40,8 @@ const CHART_HEIGHT: f64 = 160.0;
 /// The digits of a hash that are shown however little room there is.
 const HASH_TAIL: usize = 8;
 
-/// A hash on one line: where there is no room for all of it, its middle is left out, and whoever copies it has it whole.
+/// A hash on one line: where there is no room for all of it, its middle is left out, and whoever copies it has it
+/// whole.
 struct Hash<T>(T);
 
 impl<T: Display> Display for Hash<T> {

@@ -26,7 +26,8 @@ pub struct DepositCounts {
 }
 
 impl DepositCounts {
-    /// Counts what a follower and its store know. A store that begins at a checkpoint does not know of what was void before.
+    /// Counts what a follower and its store know. A store that begins at a checkpoint does not know of what was void
+    /// before.
     ///
     /// # Errors
     /// [`ChainStoreError`].
@@ -110,8 +111,8 @@ impl ExitRow {
         exits.filter(is_owners).map(row).collect()
     }
 
-    /// Says of requests, in the order of the chain, which of them the accounts of a state can serve. What comes after one that is
-    /// served depends on that.
+    /// Says of requests, in the order of the chain, which of them the accounts of a state can serve. What comes after
+    /// one that is served depends on that.
     pub fn judge(rows: &mut [Self], state: &State) {
         let mut served = BTreeSet::new();
         for row in rows {

@@ -19,9 +19,9 @@ use taproof_verifier::statement::CircuitId;
 
 /// Proves chunks, at most `at_once` at a time, which bounds the memory; results are in the chunks' order.
 ///
-/// `key_of` finds the key of a circuit. `made` is told of each proof as soon as it is made, by whichever thread made it. One failure does
-/// not stop the others. Each proof uses all threads, so
-/// that two or three at once keep them busy. Progress is counted in the work of the proofs' stages.
+/// `key_of` finds the key of a circuit. `made` is told of each proof as soon as it is made, by whichever thread made
+/// it. One failure does not stop the others. Each proof uses all threads, so that two or three at once keep them
+/// busy. Progress is counted in the work of the proofs' stages.
 pub fn prove_batch<'k, C: Borrow<ChunkWitness> + Sync>(
     chunks: &[C],
     key_of: impl Fn(CircuitId) -> Option<&'k Key> + Sync,

@@ -59,8 +59,9 @@ impl ForeignProof {
 
 /// Proves a witness: the values of all wires, the constant one first.
 ///
-/// The values of the rows of C, whose matrix a key does not hold, are taken to be the products of those of A and B, as snarkjs and rapidsnark
-/// do; whether they are those of the witness shows when the proof is verified, which is done before it is returned.
+/// The values of the rows of C, whose matrix a key does not hold, are taken to be the products of those of A and B,
+/// as snarkjs and rapidsnark do; whether they are those of the witness shows when the proof is verified, which is
+/// done before it is returned.
 ///
 /// # Errors
 /// Each of [`ForeignProveError`].

@@ -34,8 +34,8 @@ fn blinding(seed: u64) -> Blinding {
     Blinding::from_rng(&mut rng(seed))
 }
 
-/// Our proof and that of ark-groth16 with the same key, rerandomised by ark-groth16 with the same r1 and r2, are the same points, and
-/// ark-groth16 accepts them.
+/// Our proof and that of ark-groth16 with the same key, rerandomised by ark-groth16 with the same r1 and r2, are the
+/// same points, and ark-groth16 accepts them.
 fn assert_agrees_with_ark(toy: &Toy) {
     let shape = toy.shape();
     let key = toy.key(&shape);
@@ -199,7 +199,8 @@ fn deposit_chunk() -> ChunkWitness {
     batch.chunks.into_iter().next().expect("one chunk for the deposit")
 }
 
-/// A key that an earlier build made for the same circuit, whose matrices were others then, with as many rows and with fewer.
+/// A key that an earlier build made for the same circuit, whose matrices were others then, with as many rows and with
+/// fewer.
 #[test]
 fn a_key_of_other_matrices_is_named() {
     let chunk = deposit_chunk();
@@ -213,7 +214,8 @@ fn a_key_of_other_matrices_is_named() {
         results
     };
     assert!(prove_with(&shape).iter().all(Result::is_ok));
-    // The recorded segments again, each row with its two factors exchanged: every assignment that satisfies one satisfies the other.
+    // The recorded segments again, each row with its two factors exchanged: every assignment that satisfies one
+    // satisfies the other.
     let exchanged = |segment: &SegmentShape, first_wire: usize, rows_left_out: usize| {
         let mut copy = SegmentShape::new(first_wire);
         (0..segment.wire_count()).for_each(|_| drop(copy.witness(Fr::ZERO)));

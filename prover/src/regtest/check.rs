@@ -198,8 +198,8 @@ fn is_relative_lock_past(sequence: Sequence, coin: &Coin, moment: &Moment<'_>) -
     }
 }
 
-/// Runs every input's script in Bitcoin's own code, with all soft forks to taproot in force; `spent` holds the output that
-/// each input spends.
+/// Runs every input's script in Bitcoin's own code, with all soft forks to taproot in force; `spent` holds the output
+/// that each input spends.
 pub(crate) fn check_scripts(transaction: &Transaction, spent: &[TxOut]) -> Result<(), TransactionError> {
     check_input_scripts(transaction, spent, 0..spent.len())
 }

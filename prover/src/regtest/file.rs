@@ -92,8 +92,8 @@ pub struct ChainFile {
 }
 
 impl ChainFile {
-    /// Takes the lock on a chain's file and reads it; a file that does not exist is the chain of genesis alone. Where this process may not
-    /// write, there is nothing to lock, and the chain is read all the same.
+    /// Takes the lock on a chain's file and reads it; a file that does not exist is the chain of genesis alone. Where
+    /// this process may not write, there is nothing to lock, and the chain is read all the same.
     ///
     /// # Errors
     /// [`ChainFileError::Locked`] while another process writes, and as [`ChainFile::read`].

@@ -1,4 +1,5 @@
-//! The signers of the bridge, each with a watch of its own that is as old as it happens to be, and whoever of them coordinates.
+//! The signers of the bridge, each with a watch of its own that is as old as it happens to be, and whoever of them
+//! coordinates.
 
 use super::{Afloat, Storm, rate};
 use crate::{
@@ -75,8 +76,8 @@ impl Storm {
         CheckedLink::check(psbt.clone(), &SignerView { scan, fee_coins: &fee_coins, fee_bounds })
     }
 
-    /// A signer signs a draft, more often than not the last one, if it can by its own view; with enough signatures the link is on
-    /// its way.
+    /// A signer signs a draft, more often than not the last one, if it can by its own view; with enough signatures
+    /// the link is on its way.
     pub(super) fn sign(&mut self) {
         let Some(last) = self.drafts.len().checked_sub(1) else { return };
         let draft = if self.rng.gen_bool(0.6) { last } else { self.rng.gen_range(0..=last) };

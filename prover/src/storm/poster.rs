@@ -1,4 +1,5 @@
-//! Whoever posts batches: a ledger, proofs, and the anchoring service with its store; all of it as the command line drives it.
+//! Whoever posts batches: a ledger, proofs, and the anchoring service with its store; all of it as the command line
+//! drives it.
 
 use crate::{
     anchoring::{
@@ -69,7 +70,8 @@ impl Poster {
         params: &Params,
         program: &Program,
     ) -> Self {
-        // The stores write thousands of times, and no power cut happens here: a folder in memory will do where there is one.
+        // The stores write thousands of times, and no power cut happens here: a folder in memory will do where there
+        // is one.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a scratch folder");
         let ledger = Ledger::create(&folder.path().join("ledger.redb"), params.chain_id, params.genesis_depth);
         let follower = follow::start(node, params.clone(), program.clone()).expect("the node's chain");

@@ -25,7 +25,8 @@ use taproof_verifier::{
     record::{DepositRecord, Destination, Records},
 };
 
-/// A follower with all that stands beside it: the bridge's scan, the rebuilt state, the batches and what has fallen due.
+/// A follower with all that stands beside it: the bridge's scan, the rebuilt state, the batches and what has fallen
+/// due.
 pub(super) struct Truth {
     pub(super) follower: Follower,
     pub(super) scan: BridgeScan,
@@ -93,8 +94,8 @@ impl Truth {
     }
 }
 
-/// What rule 8 demands, told by the state before the batch alone: the first request that an account can pay is served, none
-/// that it can pay is refuted, and what may wait is only what comes after one that was served.
+/// What rule 8 demands, told by the state before the batch alone: the first request that an account can pay is
+/// served, none that it can pay is refuted, and what may wait is only what comes after one that was served.
 fn check_exits<'a>(batch: &VerifiedBatch, before: &State, waiting: impl Iterator<Item = &'a ScannedExit>) {
     let reference_height = batch.payload().header().reference_height;
     assert!(reference_height + WINDOW_BLOCKS >= batch.block().height, "the window");

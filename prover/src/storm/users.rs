@@ -1,4 +1,5 @@
-//! Those who use the rollup: they deposit, pay each other, withdraw, demand exits on Bitcoin, and take back what nobody credited.
+//! Those who use the rollup: they deposit, pay each other, withdraw, demand exits on Bitcoin, and take back what
+//! nobody credited.
 
 use super::{Afloat, DEPOSIT_MIN_SAT, Storm, rate};
 use crate::{

@@ -111,8 +111,8 @@ impl WordsFile {
     /// Reads a file of words.
     ///
     /// # Errors
-    /// [`WalletError::Permissions`] if others can read words without a password, [`WalletError::FileLength`], [`WalletError::Mnemonic`] and
-    /// [`WalletError::Io`].
+    /// [`WalletError::Permissions`] if others can read words without a password, [`WalletError::FileLength`],
+    /// [`WalletError::Mnemonic`] and [`WalletError::Io`].
     pub fn read(path: &Path) -> Result<Self, WalletError> {
         let io_error = |source| WalletError::Io { action: "read", path: path.to_owned(), source };
         let file = File::open(path).map_err(io_error)?;
@@ -136,8 +136,8 @@ impl WordsFile {
         )?))
     }
 
-    /// Encrypts a file of words in its place. Until the end of it, the file holds what it held before; what the medium keeps of the
-    /// old one is beyond any program.
+    /// Encrypts a file of words in its place. Until the end of it, the file holds what it held before; what the
+    /// medium keeps of the old one is beyond any program.
     ///
     /// # Errors
     /// [`WalletError::EncryptedAlready`], and those of [`WordsFile::read`] and [`Phrase::create_encrypted_file`].

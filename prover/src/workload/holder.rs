@@ -52,8 +52,9 @@ impl core::fmt::Display for Holder {
 
 /// The script of the output that an input spends, as far as the input tells it.
 ///
-/// An input shows what its output's script hashes: a key (P2PKH, P2WPKH), a script (P2SH, P2WSH) or a leaf and its path
-/// (P2TR). It does not show a bare key or a key path's output key. The guess is by shape alone: no signature is checked.
+/// An input shows what its output's script hashes: a key (P2PKH, P2WPKH), a script (P2SH, P2WSH) or a leaf and its
+/// path (P2TR). It does not show a bare key or a key path's output key. The guess is by shape alone: no signature is
+/// checked.
 pub(super) fn spent_script<C: Verification>(secp: &Secp256k1<C>, input: &TxIn) -> Option<ScriptBuf> {
     if input.script_sig.is_empty() {
         return spent_witness_program(secp, &input.witness);

@@ -45,9 +45,9 @@ pub struct PlannedAccount {
 
 /// Deposits and transactions that make a block's payments.
 ///
-/// Everything is funded in advance and to the satoshi: each payer deposits the sum of its payments and their fees. The
-/// deposits go to the first cells, the operator's to cell 0. Then come all payments to holders without an account, which open
-/// one in the next cell, then the rest, as transfers; so an account exists before it is paid.
+/// Everything is funded in advance and to the satoshi: each payer deposits the sum of its payments and their fees.
+/// The deposits go to the first cells, the operator's to cell 0. Then come all payments to holders without an
+/// account, which open one in the next cell, then the rest, as transfers; so an account exists before it is paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// The accounts, by cell, from cell 0 without a gap.

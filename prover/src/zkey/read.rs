@@ -115,11 +115,12 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// Reads the key of anyone's circuit: every coordinate is checked to be below the field's order and every point to be on its curve, those of
-/// the verifying key in G2 also to be in the subgroup. Points at infinity of A and B are dropped.
+/// Reads the key of anyone's circuit: every coordinate is checked to be below the field's order and every point to be
+/// on its curve, those of the verifying key in G2 also to be in the subgroup. Points at infinity of A and B are
+/// dropped.
 ///
-/// Whether the points are those of the matrices is not known before a proof verifies; C, which the file does not hold, is not
-/// needed for it.
+/// Whether the points are those of the matrices is not known before a proof verifies; C, which the file does not
+/// hold, is not needed for it.
 ///
 /// # Errors
 /// Each of [`ReadError`].
@@ -130,7 +131,8 @@ pub fn read(reader: impl Read + Seek) -> Result<ProvingKey, ReadError> {
         return Err(ReadError::Protocol(protocol));
     }
     let Parameters { wires, public_inputs, log_domain_size, points } = Parameters::read(&mut file)?;
-    // Counts that do not agree are refused before anything is allocated, and each list is as long as its section, which lies in the file.
+    // Counts that do not agree are refused before anything is allocated, and each list is as long as its section,
+    // which lies in the file.
     let (private, roots) = (wires - 1 - public_inputs, 1u32 << log_domain_size);
     let ic = read_points(&mut file, 3, public_inputs + 1)?;
     let l = read_points(&mut file, 8, private)?;
@@ -273,7 +275,8 @@ fn read_matrices<R: Read + Seek>(
             if limbs >= Fr::MODULUS {
                 return Err(ReadError::Coefficient { index });
             }
-            // Limbs in memory stand for their number times 2^-256; doing so twice takes the stored number to the coefficient.
+            // Limbs in memory stand for their number times 2^-256; doing so twice takes the stored number to the
+            // coefficient.
             let once = Fr::new_unchecked(limbs).into_bigint();
             builder.push(side, row, wire, Fr::new_unchecked(once));
             index += 1;
@@ -282,7 +285,8 @@ fn read_matrices<R: Read + Seek>(
     builder.finish(public_wires).ok_or(ReadError::PublicRows)
 }
 
-/// Whether the key has contributions and all are beacons. A list that does not decode, or is not this key's, says nothing: no prover needs it.
+/// Whether the key has contributions and all are beacons. A list that does not decode, or is not this key's, says
+/// nothing: no prover needs it.
 fn read_beacons_only<R: Read + Seek>(file: &mut Container<R>, delta: &G1) -> Result<bool, ReadError> {
     const SECTION: u32 = 10;
     /// Room for two thousand contributions.
@@ -294,8 +298,9 @@ fn read_beacons_only<R: Read + Seek>(file: &mut Container<R>, delta: &G1) -> Res
     }
 }
 
-/// The list of contributions: the circuit's hash (64 bytes), their number (4), then for each delta after it (64), three more points (64, 64,
-/// 128), the transcript (64), the type (4), of which 1 is a beacon's, and the length of its parameters (4) and they themselves.
+/// The list of contributions: the circuit's hash (64 bytes), their number (4), then for each delta after it (64),
+/// three more points (64, 64, 128), the transcript (64), the type (4), of which 1 is a beacon's, and the length of
+/// its parameters (4) and they themselves.
 fn are_beacons_only(bytes: &[u8], delta: &G1) -> Option<bool> {
     const TYPE_AT: usize = 3 * 64 + 128 + 64;
     const TYPE_BEACON: u32 = 1;

@@ -41,8 +41,9 @@ fn blinding() -> Blinding {
     Blinding::from_rng(&mut rng())
 }
 
-/// From the .zkey, and from the key file that it is made into, comes the proof of ark-groth16 with r and s, whatever they are, for the r1
-/// and r2 that lead to the same points; ark-groth16 accepts it for the circuit's public inputs and no others.
+/// From the .zkey, and from the key file that it is made into, comes the proof of ark-groth16 with r and s, whatever
+/// they are, for the r1 and r2 that lead to the same points; ark-groth16 accepts it for the circuit's public inputs
+/// and no others.
 fn assert_agrees_with_ark(circuit: &Circuit) {
     let key = key(&circuit.zkey());
     assert_eq!((key.counts().rows(), key.counts().public_wires()), (circuit.rows(), circuit.public_wires));

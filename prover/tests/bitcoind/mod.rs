@@ -1,8 +1,8 @@
 //! A real bitcoind on regtest for integration tests: `mod bitcoind;`, then [`Bitcoind::start`].
 //!
-//! The executable is `BITCOIND_EXE`, or `bitcoind` on the path; where there is neither the tests fail and say how to get one.
-//! Each node has a data directory and ports of its own and dies with the value. A test that fails shows the end of the
-//! node's log. There is no wallet: blocks pay to any script, and tests sign for themselves.
+//! The executable is `BITCOIND_EXE`, or `bitcoind` on the path; where there is neither the tests fail and say how to
+//! get one. Each node has a data directory and ports of its own and dies with the value. A test that fails shows the
+//! end of the node's log. There is no wallet: blocks pay to any script, and tests sign for themselves.
 
 #![allow(dead_code, reason = "each test uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
@@ -254,8 +254,8 @@ impl Bitcoind {
         (0..blocks).map(|_| self.mine_with(&[], &self.new_script())).collect()
     }
 
-    /// Takes back the last blocks and mines others without transactions. What they held is in the pool afterwards, as far
-    /// as it is still valid.
+    /// Takes back the last blocks and mines others without transactions. What they held is in the pool afterwards, as
+    /// far as it is still valid.
     pub fn reorganise(&self, depth_blocks: u32, new_blocks: u32) -> Vec<BlockHash> {
         let (height, _) = self.tip();
         self.invalidate(&self.block_hash(height - depth_blocks + 1));
@@ -312,7 +312,8 @@ impl Bitcoind {
         serde_json::from_value(txid).expect("a transaction id")
     }
 
-    /// Mines so many rewards of 50 bitcoin, or less after halvings, to a script, and as many blocks as make them spendable.
+    /// Mines so many rewards of 50 bitcoin, or less after halvings, to a script, and as many blocks as make them
+    /// spendable.
     pub fn fund(&self, coins: u32, script: &Script) -> Vec<(OutPoint, TxOut)> {
         let blocks: Vec<BlockHash> = (0..coins).map(|_| self.mine_with(&[], script)).collect();
         self.mine(MATURITY_BLOCKS, &self.new_script());
@@ -324,8 +325,9 @@ impl Bitcoind {
         blocks.iter().map(reward).collect()
     }
 
-    /// Fills the pool with large transactions at rising fees until it takes nothing below a rate, in satoshi a thousand virtual
-    /// bytes. The node needs [`SMALL_POOL`], and a block with a transaction whose first outputs are [`filler_coins`].
+    /// Fills the pool with large transactions at rising fees until it takes nothing below a rate, in satoshi a
+    /// thousand virtual bytes. The node needs [`SMALL_POOL`], and a block with a transaction whose first outputs are
+    /// [`filler_coins`].
     pub fn fill_pool(&self, coins: Txid, min_sat_per_kvb: u64) {
         for (vout, paid) in (0u32..).zip(0u64..) {
             let info = self.call("getmempoolinfo", json!([]));
@@ -386,8 +388,8 @@ impl Bitcoind {
         self.call("gettxoutsetinfo", json!(["none"]));
     }
 
-    /// Kills the node as a power cut would: nothing that it holds in memory is written. Its pool is lost, and so are the blocks
-    /// since the last [`Bitcoind::flush`], or all of them.
+    /// Kills the node as a power cut would: nothing that it holds in memory is written. Its pool is lost, and so are
+    /// the blocks since the last [`Bitcoind::flush`], or all of them.
     pub fn kill9(&mut self) {
         let mut child = self.child.take().expect("the node runs");
         child.kill().expect("our child");

@@ -74,7 +74,8 @@ impl Whims {
     }
 }
 
-/// A server of the embedded chain that speaks as much of Esplora's interface as the client; it serves until the process ends.
+/// A server of the embedded chain that speaks as much of Esplora's interface as the client; it serves until the
+/// process ends.
 pub struct Server {
     pub url: String,
     node: Arc<Mutex<EmbeddedNode>>,

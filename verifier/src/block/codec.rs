@@ -1,8 +1,9 @@
 //! Excerpts as bytes, for those who get them by other ways than from a node.
 //!
-//! Version 1 (1 byte); the header (80); the coinbase; the number of other transactions (4), and these. A transaction is its
-//! position (4), the number of hashes of its branch (1), these (32 each), the number of hashes of its witnesses' branch (1),
-//! or 255 if there is none, these (32 each), the length of the transaction (4), and it as Bitcoin serialises it. Integers are little-endian, hashes in their internal order.
+//! Version 1 (1 byte); the header (80); the coinbase; the number of other transactions (4), and these. A transaction
+//! is its position (4), the number of hashes of its branch (1), these (32 each), the number of hashes of its
+//! witnesses' branch (1), or 255 if there is none, these (32 each), the length of the transaction (4), and it as
+//! Bitcoin serialises it. Integers are little-endian, hashes in their internal order.
 
 use super::{BLOCK_LENGTH_MAX, BRANCH_LENGTH_MAX, BlockError, Excerpt, Inclusion};
 use alloc::vec::Vec;

@@ -8,12 +8,12 @@
 //!    only a later batch can show where to.
 //! 3. Else, one whose cell lies outside the batch's tree is refuted: nobody has an account there.
 //! 4. Else, one whose cell the batch shows, as it was before the batch, to be unable to serve the request is refuted.
-//! 5. Else, the batch leaves the request out. It may, if it did enough for requests before this one: [`EXITS_ENOUGH`] or
-//!    more, of requests served and cells shown that refuted some. Then the request goes on waiting.
+//! 5. Else, the batch leaves the request out. It may, if it did enough for requests before this one: [`EXITS_ENOUGH`]
+//!    or more, of requests served and cells shown that refuted some. Then the request goes on waiting.
 //!
-//! Whoever makes batches can keep this whatever is asked: [`answer`] takes the same turns, and says which withdrawals to
-//! make ahead of all else and which cells to show. So no request, bogus, stale or replayed, stops the rollup, and none
-//! that is good can be left out. All of it is known when the batch is made.
+//! Whoever makes batches can keep this whatever is asked: [`answer`] takes the same turns, and says which withdrawals
+//! to make ahead of all else and which cells to show. So no request, bogus, stale or replayed, stops the rollup, and
+//! none that is good can be left out. All of it is known when the batch is made.
 //!
 //! A record says neither nonce nor owner. So the one that is made for a request may serve an earlier one on the cell,
 //! which differs in those alone: that one settles in its place, and the later waits by rule 2.
@@ -86,8 +86,8 @@ impl Refutation {
         self.path.root(self.index, self.cell.hash())
     }
 
-    /// Appends the encoding: index (4 bytes), the number of the cell's kind (1), token (4), nonce (4), balance (8), owner
-    /// (32), zeros from the token on for the empty cell, whose number is 0; then the siblings, as
+    /// Appends the encoding: index (4 bytes), the number of the cell's kind (1), token (4), nonce (4), balance (8),
+    /// owner (32), zeros from the token on for the empty cell, whose number is 0; then the siblings, as
     /// [`MerklePath::to_bytes`] orders them, without their count.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.index.get().to_le_bytes());
@@ -176,7 +176,8 @@ enum Turn {
     LeftOut,
 }
 
-/// The rules of this [module](self), one request after another: who checks a batch and who makes one take the same turns.
+/// The rules of this [module](self), one request after another: who checks a batch and who makes one take the same
+/// turns.
 struct Turns {
     depth: Depth,
     /// The cells of requests that were served.
@@ -196,7 +197,8 @@ impl Turns {
         self.served + self.refuting.len() >= EXITS_ENOUGH
     }
 
-    /// Takes the turn of a request on a cell, given whether a record is left for it and whether a shown cell refutes it.
+    /// Takes the turn of a request on a cell, given whether a record is left for it and whether a shown cell refutes
+    /// it.
     fn take(&mut self, from: CellIndex, has_record: bool, is_refuted: bool) -> Turn {
         if has_record {
             self.served += 1;
@@ -217,9 +219,9 @@ impl Turns {
     }
 }
 
-/// Applies the rules for exit requests (`docs/protocol.md`, section 12) to those that wait up to the block that the batch
-/// refers to, in their order; gives those that wait no longer, in the same order. `withdrawals` are the batch's, of
-/// bitcoin, and `refutations` are known to be true.
+/// Applies the rules for exit requests (`docs/protocol.md`, section 12) to those that wait up to the block that the
+/// batch refers to, in their order; gives those that wait no longer, in the same order. `withdrawals` are the
+/// batch's, of bitcoin, and `refutations` are known to be true.
 ///
 /// # Errors
 /// [`LeftOut`] for the first request that the batch may not leave out and does.
@@ -254,8 +256,8 @@ pub fn settle<'a>(
 /// What a batch is to do about the requests that wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The requests whose withdrawals the batch makes, ahead of all else: the first that can be served on its cell, so each
-    /// on another one.
+    /// The requests whose withdrawals the batch makes, ahead of all else: the first that can be served on its cell,
+    /// so each on another one.
     pub served: Vec<ExitRequest>,
     /// The cells that it shows, in ascending order.
     pub shown: Vec<CellIndex>,

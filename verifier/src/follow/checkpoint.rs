@@ -81,11 +81,11 @@ impl Checkpoint {
     }
 
     /// Encodes the checkpoint: version 2 (1 byte), chain id (4), program id (32); the block; the tip: batches (8),
-    /// payload hash (32), root (32), depth (1), deposits credited (8), payouts (8), the block referred to; deposits scanned (8),
-    /// number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8), owner (32), refund key (32);
-    /// exit requests queued (8), number of those that wait (4), then each: number (8), height (4), txid (32), vout (4), length
-    /// of the request (1), the request as [`ExitRequest::to_bytes`] writes it.
-    /// A block is its height (4) and hash (32). Integers are little-endian, hashes in their internal order.
+    /// payload hash (32), root (32), depth (1), deposits credited (8), payouts (8), the block referred to; deposits
+    /// scanned (8), number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8),
+    /// owner (32), refund key (32); exit requests queued (8), number of those that wait (4), then each: number (8),
+    /// height (4), txid (32), vout (4), length of the request (1), the request as [`ExitRequest::to_bytes`] writes
+    /// it. A block is its height (4) and hash (32). Integers are little-endian, hashes in their internal order.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FIXED_LENGTH + self.deposits.len() * DEPOSIT_LENGTH);
         bytes.push(VERSION);
@@ -195,8 +195,8 @@ impl Follower {
         Some(Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits })
     }
 
-    /// Goes on from a checkpoint of a follower that saw excerpts, or skipped blocks. As if the checkpoint's block had been
-    /// skipped, the follower is not complete.
+    /// Goes on from a checkpoint of a follower that saw excerpts, or skipped blocks. As if the checkpoint's block had
+    /// been skipped, the follower is not complete.
     ///
     /// # Errors
     /// As [`Follower::resume`].

@@ -30,8 +30,8 @@ pub struct Params {
     pub bridge: Bridge,
     /// How many blocks below its own an anchor may refer to: so long can a deposit or an exit request be left waiting.
     pub deposit_window_blocks: u32,
-    /// A deposit cannot be credited in a block more than so many above its own: then it is the depositor's to take back.
-    /// [Three windows](Deadlines::EXPIRY_WINDOWS_MIN) or more, and less than the refund's delay.
+    /// A deposit cannot be credited in a block more than so many above its own: then it is the depositor's to take
+    /// back. [Three windows](Deadlines::EXPIRY_WINDOWS_MIN) or more, and less than the refund's delay.
     pub deposit_expiry_blocks: u32,
     /// A block before the first anchor and the first deposit: blocks are read from the one after it.
     pub start: BlockId,
@@ -61,15 +61,16 @@ impl Params {
         reference_height.saturating_add(self.deposit_window_blocks)
     }
 
-    /// The first height at which every anchor must credit a deposit, or serve or refute an exit request, of a block at a
-    /// height: all that may be referred to there is as high. A batch that does enough of them may leave some for the next.
+    /// The first height at which every anchor must credit a deposit, or serve or refute an exit request, of a block
+    /// at a height: all that may be referred to there is as high. A batch that does enough of them may leave some for
+    /// the next.
     pub fn due_height(&self, height: u32) -> u32 {
         height.saturating_add(self.deposit_window_blocks)
     }
 
-    /// The height below which deposits are void for a batch that refers to a block at `reference_height`: it passes over
-    /// them. As its anchor stands at [`Params::anchor_height_max`] or lower, every deposit that it credits is then at most
-    /// `deposit_expiry_blocks` blocks old.
+    /// The height below which deposits are void for a batch that refers to a block at `reference_height`: it passes
+    /// over them. As its anchor stands at [`Params::anchor_height_max`] or lower, every deposit that it credits is
+    /// then at most `deposit_expiry_blocks` blocks old.
     pub fn void_below(&self, reference_height: u32) -> u32 {
         let age_max = self.deposit_expiry_blocks.saturating_sub(self.deposit_window_blocks);
         reference_height.saturating_sub(age_max)
@@ -92,18 +93,18 @@ pub struct Deadlines {
 impl Deadlines {
     /// How many windows the expiry lasts at least.
     ///
-    /// With window w and expiry e, an anchor in block h + w or later refers to block h or a later one, so it does not leave
-    /// out a deposit in block h. One in block B refers to B - 1 at most, and what it refers to makes void what is more than
-    /// e - w blocks older. So a deposit is credited for certain where an anchor stands in one of the blocks h + w to
-    /// h + e - w + 1. These are e - 2 w + 2, and with three windows w + 2: posters that are never silent for longer than a
-    /// window void no deposit, whatever their anchors refer to. With two windows and less, one that posts in every
-    /// block can.
+    /// With window w and expiry e, an anchor in block h + w or later refers to block h or a later one, so it does not
+    /// leave out a deposit in block h. One in block B refers to B - 1 at most, and what it refers to makes void what
+    /// is more than e - w blocks older. So a deposit is credited for certain where an anchor stands in one of the
+    /// blocks h + w to h + e - w + 1. These are e - 2 w + 2, and with three windows w + 2: posters that are never
+    /// silent for longer than a window void no deposit, whatever their anchors refer to. With two windows and less,
+    /// one that posts in every block can.
     pub const EXPIRY_WINDOWS_MIN: u32 = 3;
 
     /// Checks that each party has its time: the poster the window to credit a deposit, the depositor
     /// [three](Deadlines::EXPIRY_WINDOWS_MIN) of them until nobody credits it any more, and at least
-    /// [`Deadlines::sweep_blocks_min`] the federation to move one that was credited at the last moment, from when that is final until
-    /// the depositor could take it back.
+    /// [`Deadlines::sweep_blocks_min`] the federation to move one that was credited at the last moment, from when
+    /// that is final until the depositor could take it back.
     ///
     /// # Errors
     /// [`StartError::Deadlines`].

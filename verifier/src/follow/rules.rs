@@ -19,8 +19,8 @@ const DEPOSITS_ENOUGH_MAX: usize = 4_096;
 /// The most chunks that a batch must fill with deposits. As many, and what exit requests can ask for, fit a payload.
 const DEPOSIT_CHUNKS_ENOUGH: usize = 190;
 
-/// A batch that credits this many deposits may leave others that wait for a later batch: what fills 190 chunks with the slots
-/// of the program's largest circuit for deposits at the batch's depth, and 4,096 at most.
+/// A batch that credits this many deposits may leave others that wait for a later batch: what fills 190 chunks with
+/// the slots of the program's largest circuit for deposits at the batch's depth, and 4,096 at most.
 pub fn deposits_enough(slots_max: u16) -> usize {
     (DEPOSIT_CHUNKS_ENOUGH * usize::from(slots_max)).min(DEPOSITS_ENOUGH_MAX)
 }
@@ -135,8 +135,8 @@ pub enum Refusal {
 }
 
 impl Follower {
-    /// Says whether an anchor with this payload would be accepted in the block after the last one that was scanned, if that
-    /// block brought nothing else: what whoever posts an anchor asks just before.
+    /// Says whether an anchor with this payload would be accepted in the block after the last one that was scanned,
+    /// if that block brought nothing else: what whoever posts an anchor asks just before.
     ///
     /// # Errors
     /// The first rule that the anchor would break.
@@ -231,8 +231,8 @@ impl Follower {
         Ok(())
     }
 
-    /// The batch's deposits are the next ones of the chain, in order, from the first that is not void up to the reference;
-    /// none of those is left out unless the batch credits many.
+    /// The batch's deposits are the next ones of the chain, in order, from the first that is not void up to the
+    /// reference; none of those is left out unless the batch credits many.
     fn check_deposits(&self, payload: &Payload) -> Result<(), Refusal> {
         let header = payload.header();
         let void_below = self.params.void_below(header.reference_height);

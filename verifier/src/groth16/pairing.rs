@@ -21,8 +21,8 @@ use core::borrow::Borrow;
 
 /// Replaces every element by its inverse; zeros stay zeros.
 ///
-/// On the calling thread: with its feature `parallel`, arkworks' `batch_inversion` and all that stands on it hand even a few elements
-/// to a pool of threads, which takes longer than inverting them.
+/// On the calling thread: with its feature `parallel`, arkworks' `batch_inversion` and all that stands on it hand
+/// even a few elements to a pool of threads, which takes longer than inverting them.
 pub(super) fn batch_inverse<F: Field>(elements: &mut [F]) {
     ark_ff::serial_batch_inversion_and_mul(elements, &F::ONE);
 }

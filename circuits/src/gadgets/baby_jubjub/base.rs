@@ -1,15 +1,16 @@
 //! S B for the base point B and a witness S: signed digits, a table, and no comparison of S with l.
 //!
-//! **Range.** S = S' + (l - 2^250) t with S' of 250 bits and a bit t. As 2^250 < l < 2^251, these sums are exactly the
-//! integers from 0 to l - 1. Some have two forms; nothing reads the bits but this gadget, and both forms are the same S.
+//! **Range.** S = S' + (l - 2^250) t with S' of 250 bits and a bit t. As 2^250 < l < 2^251, these sums are exactly
+//! the integers from 0 to l - 1. Some have two forms; nothing reads the bits but this gadget, and both forms are the
+//! same S.
 //!
-//! **Digits.** With signs s_j = 2 b_j - 1 of the bits of S', 2 S' - (2^250 - 1) = s_0 + sum of 2 * 8^i d_i over the 83
-//! windows i of three bits each, d_i one of -7, -5, ..., 7. In multiples of H = ((l + 1) / 2) B, of which B is the double, the
-//! windows add up S' B less a constant, which the last addition puts back together with t (l - 2^250) B.
+//! **Digits.** With signs s_j = 2 b_j - 1 of the bits of S', 2 S' - (2^250 - 1) = s_0 + sum of 2 * 8^i d_i over the
+//! 83 windows i of three bits each, d_i one of -7, -5, ..., 7. In multiples of H = ((l + 1) / 2) B, of which B is the
+//! double, the windows add up S' B less a constant, which the last addition puts back together with t (l - 2^250) B.
 //!
-//! **No exceptions.** Before window i the sum is T H with T odd and |T| <= 2 * 8^i - 1; the entry is Q H with Q = 2 * 8^i d_i,
-//! so |T| < |Q| and |T| + |Q| <= 2^250 - 1 < l. Hence neither T, Q, T - Q nor T + Q is a multiple of l: the points
-//! differ, are not opposite, and are not the identity. The last addition is complete.
+//! **No exceptions.** Before window i the sum is T H with T odd and |T| <= 2 * 8^i - 1; the entry is Q H with Q = 2 *
+//! 8^i d_i, so |T| < |Q| and |T| + |Q| <= 2^250 - 1 < l. Hence neither T, Q, T - Q nor T + Q is a multiple of l: the
+//! points differ, are not opposite, and are not the identity. The last addition is complete.
 
 use super::{EdwardsPoint, MontgomeryPoint, invert_all, to_montgomery_values};
 use crate::{

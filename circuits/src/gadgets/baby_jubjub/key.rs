@@ -1,15 +1,15 @@
 //! (2^n + 2 c + 1) A for a point A of order l and n bits c: a ladder that adds A or -A at every bit.
 //!
-//! The signs s_j = 2 c_j - 1 of the bits give 2 c = 2^n - 1 + sum of 2^j s_j. Starting from 2 A and taking, from the highest
-//! bit down, K to 2 K + s_j, the ladder ends at 2^(n+1) + 2 c - (2^n - 1) = 2^n + 2 c + 1.
+//! The signs s_j = 2 c_j - 1 of the bits give 2 c = 2^n - 1 + sum of 2^j s_j. Starting from 2 A and taking, from the
+//! highest bit down, K to 2 K + s_j, the ladder ends at 2^(n+1) + 2 c - (2^n - 1) = 2^n + 2 c + 1.
 //!
 //! A step computes (K A + s A) + K A without the v of the inner sum, six rows: the sign, the first slope, its u, the
 //! second slope, its u and its v.
 //!
-//! **No exceptions.** 2 <= K < 3 * 2^(n-1), and n <= 240. K A and s A differ and are not opposite, as K - 1 and K + 1 lie between 1
-//! and l - 1. Nor are (K + s) A and K A the same or opposite, as s and 2 K + s are no multiples of l. No multiple in
-//! between is the identity. All of this holds for every c, so that no challenge makes a signature unprovable or
-//! leaves a slope open; A must have order l, which the cells of the state guarantee.
+//! **No exceptions.** 2 <= K < 3 * 2^(n-1), and n <= 240. K A and s A differ and are not opposite, as K - 1 and K + 1
+//! lie between 1 and l - 1. Nor are (K + s) A and K A the same or opposite, as s and 2 K + s are no multiples of l.
+//! No multiple in between is the identity. All of this holds for every c, so that no challenge makes a signature
+//! unprovable or leaves a slope open; A must have order l, which the cells of the state guarantee.
 
 use super::{EdwardsPoint, MontgomeryPoint, base::sign, invert_all, third_u, to_montgomery_values};
 use crate::{cs::ConstraintSystem, gadgets::bits::Bit};

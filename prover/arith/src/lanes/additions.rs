@@ -1,9 +1,9 @@
 //! Affine additions in lanes, sharing inversions lane by lane.
 //!
-//! Points are used as they are stored, without a multiplication to change the Montgomery radix from 2^256 to 2^260: the words
-//! of x, four times, are the form of x / 4 with the new radix, and those of y, twice, that of y / 8. With u = 1/2 these are the
-//! coordinates (u^2 x, u^3 y) of the same point on the isomorphic curve y^2 = x^3 + u^6 b, and the formulas of addition
-//! do not read b.
+//! Points are used as they are stored, without a multiplication to change the Montgomery radix from 2^256 to 2^260:
+//! the words of x, four times, are the form of x / 4 with the new radix, and those of y, twice, that of y / 8. With u
+//! = 1/2 these are the coordinates (u^2 x, u^3 y) of the same point on the isomorphic curve y^2 = x^3 + u^6 b, and
+//! the formulas of addition do not read b.
 
 use super::{
     Mask, Register, Task, Unit, Vector,
@@ -282,8 +282,8 @@ fn invert_lanes<F: Coordinate, const N: usize>(words: &mut [[[u64; 4]; LANES_MAX
     let element = |lane: usize| F::from_words(|i| canonical::<BaseModulus>(words[i][lane]));
     let mut elements: Vec<F> = (0..lanes).map(element).collect();
     invert_all(&mut elements, &mut Vec::with_capacity(lanes));
-    // Words w are those of the element w / 2^256, but stand for w / 2^260: the inverse's are 2^520 / w, and 2^512 / w are
-    // those of the element's inverse.
+    // Words w are those of the element w / 2^256, but stand for w / 2^260: the inverse's are 2^520 / w, and 2^512 / w
+    // are those of the element's inverse.
     for (lane, element) in elements.into_iter().enumerate() {
         let scaled = (0..8).fold(element, |element, _| element.double());
         words.iter_mut().enumerate().for_each(|(i, words)| words[lane] = scaled.words(i));

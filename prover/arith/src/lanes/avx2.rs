@@ -9,8 +9,8 @@ use core::arch::{asm, x86_64::*};
 
 /// Four words in a register.
 ///
-/// Values exist only where the processor has AVX2: every function that makes one is called by kernels that are compiled for it, and these
-/// are called only after [`are_there`].
+/// Values exist only where the processor has AVX2: every function that makes one is called by kernels that are
+/// compiled for it, and these are called only after [`are_there`].
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(__m256i);
 
@@ -37,7 +37,8 @@ fn perform<T: Task>(task: T) -> T::Output {
 /// Calls an instruction, or a function of instructions.
 macro_rules! instruction {
     ($call:expr) => {
-        // SAFETY: a value of the type exists or is made here, so the processor has the instruction; it reads and writes registers only.
+        // SAFETY: a value of the type exists or is made here, so the processor has the instruction; it reads and
+        // writes registers only.
         unsafe { $call }
     };
 }
@@ -150,16 +151,16 @@ impl Register for Avx2 {
     #[inline(always)]
     fn store(self, words: &mut [u64]) {
         let words: &mut [u64; 4] = words.try_into().expect("a word for each lane");
-        // SAFETY: the reference is to the 32 bytes that are written, which need no alignment; a vector exists, so the processor has the
-        // instruction.
+        // SAFETY: the reference is to the 32 bytes that are written, which need no alignment; a vector exists, so the
+        // processor has the instruction.
         unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), self.0) };
     }
 }
 
 #[inline(always)]
 fn load(words: &[u64; 4]) -> Avx2 {
-    // SAFETY: the reference is to the 32 bytes that are read, which need no alignment; the processor has the instruction, as for any value
-    // of the type.
+    // SAFETY: the reference is to the 32 bytes that are read, which need no alignment; the processor has the
+    // instruction, as for any value of the type.
     Avx2(unsafe { _mm256_loadu_si256(words.as_ptr().cast()) })
 }
 
@@ -226,8 +227,8 @@ impl Vector for Avx2 {
         instruction!(squared::<M>(a))
     }
 
-    /// a0 b0 + a1 (11p - b1) and a0 b1 + a1 b0, each reduced once. Both are below 2^514 + 2^514.1 < 2^515.1, so the results are below
-    /// 2^255.1 + p, which is below 2^257.
+    /// a0 b0 + a1 (11p - b1) and a0 b1 + a1 b0, each reduced once. Both are below 2^514 + 2^514.1 < 2^515.1, so the
+    /// results are below 2^255.1 + p, which is below 2^257.
     #[inline(always)]
     fn times_in_extension<M: Modulus>([a0, a1]: [&[Self; 9]; 2], [b0, b1]: [&[Self; 9]; 2]) -> [[Self; 9]; 2] {
         let eleven_p: [u64; LIMBS_MAX] = const { InLimbs::<Self, M>::multiple(11) };
@@ -259,8 +260,8 @@ impl Divisor {
     }
 }
 
-/// The eight columns of a sum of products from the lowest that is not yet zero. Each is the sum of at most 45 products of
-/// limbs, those of twice a limb counted twice, so below 2^64.
+/// The eight columns of a sum of products from the lowest that is not yet zero. Each is the sum of at most 45
+/// products of limbs, those of twice a limb counted twice, so below 2^64.
 type Columns = [__m256i; 8];
 
 /// Adds a limb's multiples of columns 1 to 7, which lie in the registers a1 to a7.
@@ -284,14 +285,14 @@ macro_rules! add_multiples {
     };
 }
 
-/// Makes column 0 zero by a multiple q of p, after what `$before` adds to it, and hands its carry to column 1; in between, `$between` does
-/// work that q does not need.
+/// Makes column 0 zero by a multiple q of p, after what `$before` adds to it, and hands its carry to column 1; in
+/// between, `$between` does work that q does not need.
 macro_rules! step {
     ([$($before:expr),*], [$($between:expr),*], $columns:ident, $divisor:ident, $($operands:tt)*) => {{
         let [a0, mut a1, mut a2, mut a3, mut a4, mut a5, mut a6, mut a7] = $columns;
         let a8: __m256i;
-        // SAFETY: the block reads nine vectors at each pointer, which come from references to as many, and of the divisor ten; it writes nothing
-        // but registers. The function that it stands in is compiled for AVX2.
+        // SAFETY: the block reads nine vectors at each pointer, which come from references to as many, and of the
+        // divisor ten; it writes nothing but registers. The function that it stands in is compiled for AVX2.
         unsafe {
             asm!(
                 $($before,)*
@@ -444,7 +445,8 @@ fn times<M: Modulus>(a: &[Avx2; 9], b: &[Avx2; 9]) -> [Avx2; 9] {
     in_steps!(first_step, step, |I| a[I].add(a[I]), b, const { &Divisor::of::<M>() })
 }
 
-/// The Montgomery square of a factor: each product of different limbs is computed once, from twice one and twice the other.
+/// The Montgomery square of a factor: each product of different limbs is computed once, from twice one and twice the
+/// other.
 #[target_feature(enable = "avx2")]
 fn squared<M: Modulus>(a: &[Avx2; 9]) -> [Avx2; 9] {
     let mut doubled = *a;
@@ -500,9 +502,9 @@ fn sum_of_products<M: Modulus>(a: [&[Avx2; 9]; 2], b: [&[Avx2; 9]; 2]) -> [Avx2;
     )
 }
 
-/// What is called and not inlined: its code takes a tenth of the first cache, and an addition in G2 needs it ten times. A function that is
-/// compiled for AVX2 would be inlined after all once its caller was inlined into one that is; this one is compiled for no more than
-/// its caller.
+/// What is called and not inlined: its code takes a tenth of the first cache, and an addition in G2 needs it ten
+/// times. A function that is compiled for AVX2 would be inlined after all once its caller was inlined into one that
+/// is; this one is compiled for no more than its caller.
 mod outlined {
     use super::*;
 

@@ -1,4 +1,5 @@
-//! Field elements in lanes: limbs of 52 or of 29 bits, as the vector multiplies, in Montgomery form with the radix 2^260.
+//! Field elements in lanes: limbs of 52 or of 29 bits, as the vector multiplies, in Montgomery form with the radix
+//! 2^260.
 //!
 //! p < 2^254, so 260 bits leave room for sums and multiples of p. How much of it a value may use is its type:
 //!
@@ -8,8 +9,9 @@
 //! | [`Loose`] | below 2^257, 10 p and more | the same |
 //! | [`Limbs`] | what its maker says | signed, up to four times as large |
 //!
-//! A product of loose factors, (a b + q p) / 2^260 with q of 260 bits, is below 2^254 + p + 2^204 < 2.4 p, so reduced. Debug builds check every bound.
-//! The types with N = 2 are elements c0 + c1 u of the quadratic extension, u^2 = -1.
+//! A product of loose factors, (a b + q p) / 2^260 with q of 260 bits, is below 2^254 + p + 2^204 < 2.4 p, so
+//! reduced. Debug builds check every bound. The types with N = 2 are elements c0 + c1 u of the quadratic extension,
+//! u^2 = -1.
 
 use super::{Mask, Vector};
 use ark_bn254::{Fq, FqConfig, Fr, FrConfig};
@@ -205,8 +207,8 @@ pub(crate) struct Loose<V: Vector, M, const N: usize>([V::Limbs; N], PhantomData
 pub(crate) struct Reduced<V: Vector, M, const N: usize>([V::Limbs; N], PhantomData<M>);
 
 impl<V: Vector, M: Modulus, const N: usize> Limbs<V, M, N> {
-    /// Values of four words each, shifted to the left by `SHIFT` bits: the words' vectors, those of the second component
-    /// after those of the first. The limbs are those of a factor.
+    /// Values of four words each, shifted to the left by `SHIFT` bits: the words' vectors, those of the second
+    /// component after those of the first. The limbs are those of a factor.
     ///
     /// # Panics
     /// If there are not four words for each component.
@@ -403,8 +405,8 @@ impl<V: Vector, M: Modulus, const N: usize> Loose<V, M, N> {
         }
     }
 
-    /// (a0 + a1) (a0 - a1) and 2 a0 a1. The factors are below 2^258, 2^257 + 11p < 2^258.1, 2^258 and 2^257, so the reduced products are below
-    /// 2^256.1 + p and 2^255 + p: both below 2^257.
+    /// (a0 + a1) (a0 - a1) and 2 a0 a1. The factors are below 2^258, 2^257 + 11p < 2^258.1, 2^258 and 2^257, so the
+    /// reduced products are below 2^256.1 + p and 2^255 + p: both below 2^257.
     #[inline(always)]
     fn squared_by_difference(&self) -> Reduced<V, M, N> {
         let (a0, a1) = (&self.0[0], &self.0[1]);

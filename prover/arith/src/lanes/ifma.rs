@@ -6,8 +6,8 @@ use core::arch::x86_64::*;
 
 /// Eight words in a register.
 ///
-/// Values exist only where the processor has AVX-512 F and IFMA: every function that makes one is called by kernels that are
-/// compiled for them, and these are called only after [`are_there`].
+/// Values exist only where the processor has AVX-512 F and IFMA: every function that makes one is called by kernels
+/// that are compiled for them, and these are called only after [`are_there`].
 #[derive(Clone, Copy)]
 pub(crate) struct Ifma(__m512i);
 
@@ -28,8 +28,8 @@ impl Unit for Ifma {
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn perform<T: Task>(task: T) -> T::Output {
-    // The compiler aligns the stack only for what it knows of before it assigns registers. Registers that do not suffice are stored
-    // there, too, and would lie across two cache lines each.
+    // The compiler aligns the stack only for what it knows of before it assigns registers. Registers that do not
+    // suffice are stored there, too, and would lie across two cache lines each.
     core::hint::black_box(&mut Ifma::splat(0));
     task.run()
 }
@@ -37,7 +37,8 @@ fn perform<T: Task>(task: T) -> T::Output {
 /// Calls an instruction.
 macro_rules! instruction {
     ($call:expr) => {
-        // SAFETY: a value of the type exists or is made here, so the processor has the instruction; it reads and writes registers only.
+        // SAFETY: a value of the type exists or is made here, so the processor has the instruction; it reads and
+        // writes registers only.
         unsafe { $call }
     };
 }
@@ -160,16 +161,16 @@ impl Register for Ifma {
 
 #[inline(always)]
 fn load(words: &[u64; 8]) -> Ifma {
-    // SAFETY: the reference is to the 64 bytes that are read, which need no alignment; the processor has the instruction, as for any value
-    // of the type.
+    // SAFETY: the reference is to the 64 bytes that are read, which need no alignment; the processor has the
+    // instruction, as for any value of the type.
     Ifma(unsafe { _mm512_loadu_si512(words.as_ptr().cast()) })
 }
 
 #[inline(always)]
 fn unload(vector: Ifma) -> [u64; 8] {
     let mut words = [0u64; 8];
-    // SAFETY: the reference is to the 64 bytes that are written, which need no alignment; a vector exists, so the processor has the
-    // instruction.
+    // SAFETY: the reference is to the 64 bytes that are written, which need no alignment; a vector exists, so the
+    // processor has the instruction.
     unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), vector.0) };
     words
 }

@@ -45,8 +45,8 @@ impl<V: MultiplyAdd> Vector for V {
         montgomery::<V, M>(square(a))
     }
 
-    /// Karatsuba's method on the products before their reduction, of which two are left. The components' sums are below 2^258, so that the
-    /// three products are below 2^516, with room to 2^520.
+    /// Karatsuba's method on the products before their reduction, of which two are left. The components' sums are
+    /// below 2^258, so that the three products are below 2^516, with room to 2^520.
     #[inline(always)]
     fn times_in_extension<M: Modulus>([a0, a1]: [&[V; 5]; 2], [b0, b1]: [&[V; 5]; 2]) -> [[V; 5]; 2] {
         let (low, high) = (product(a0, b0), product(a1, b1));
@@ -103,11 +103,13 @@ fn square<V: MultiplyAdd>(a: &[V; 5]) -> [V; 10] {
     limbs
 }
 
-/// A number t of ten signed limbs, 0 <= t < 2^520, divided by 2^260 modulo p, in limbs of 52 bits: below t / 2^260 + p + 2^204.
+/// A number t of ten signed limbs, 0 <= t < 2^520, divided by 2^260 modulo p, in limbs of 52 bits: below t / 2^260 +
+/// p + 2^204.
 ///
-/// A step drops the lowest limb l of t = 2^52 h + l. Montgomery's adds a multiple q p that makes it zero, and first multiplies to find q. As t is
-/// 2^52 (h + l / 2^52) modulo p, l times 1 / 2^52 modulo p can be added to h instead, with nothing to wait for. That is below 2^52 p, where Montgomery's step adds at
-/// most p, so the last two steps are his. The first three limbs, two of them at a time, add less than 2^209 p to t, so less than 2^204 to the result.
+/// A step drops the lowest limb l of t = 2^52 h + l. Montgomery's adds a multiple q p that makes it zero, and first
+/// multiplies to find q. As t is 2^52 (h + l / 2^52) modulo p, l times 1 / 2^52 modulo p can be added to h instead,
+/// with nothing to wait for. That is below 2^52 p, where Montgomery's step adds at most p, so the last two steps are
+/// his. The first three limbs, two of them at a time, add less than 2^209 p to t, so less than 2^204 to the result.
 #[inline(always)]
 fn montgomery<V: MultiplyAdd, M: Modulus>(mut t: [V; 10]) -> [V; 5] {
     t[1] = t[1].add(t[0].sar_52());

@@ -1,11 +1,11 @@
 //! Transforms in lanes: the butterflies of [`crate::transform`], as many at a time as a vector has lanes.
 //!
-//! Values are plain words in Montgomery form with the radix 2^256, twiddle factors with the radix 2^260: so products keep the values'
-//! form. Between passes values are below 2.4 p; the last pass takes them below p.
+//! Values are plain words in Montgomery form with the radix 2^256, twiddle factors with the radix 2^260: so products
+//! keep the values' form. Between passes values are below 2.4 p; the last pass takes them below p.
 //!
-//! A pass over long blocks does two layers at a time, so that values are read from memory half as often. A *leaf*, a block that fits a
-//! core's first cache, is cut into stretches, one for each lane, and what is left of its layers, which does not leave the
-//! stretches, is done on limbs, with twiddle factors that differ from lane to lane.
+//! A pass over long blocks does two layers at a time, so that values are read from memory half as often. A *leaf*, a
+//! block that fits a core's first cache, is cut into stretches, one for each lane, and what is left of its layers,
+//! which does not leave the stretches, is done on limbs, with twiddle factors that differ from lane to lane.
 
 use super::{
     Task, Unit, Vector,
@@ -22,7 +22,8 @@ type Factors<V> = Loose<V, ScalarModulus, 1>;
 /// The longest stretch.
 const STRETCH_MAX: usize = 1 << 6;
 
-/// The longest block that one task transforms: 2^9 elements take 20 kB in limbs of 52 bits, half as many 18 kB in limbs of 29.
+/// The longest block that one task transforms: 2^9 elements take 20 kB in limbs of 52 bits, half as many 18 kB in
+/// limbs of 29.
 const fn leaf_max<V: Vector>() -> usize {
     V::LANES * STRETCH_MAX
 }
@@ -105,7 +106,8 @@ fn to_values<U: Unit>(values: &mut [Words], block: usize, factors: Factors16<'_>
     long_pass::<U>(values, block, factors, Direction::ToValues, is_last);
 }
 
-/// Into how many blocks a pass over a long one splits it: two layers are one pass if the second has blocks longer than a leaf, too.
+/// Into how many blocks a pass over a long one splits it: two layers are one pass if the second has blocks longer
+/// than a leaf, too.
 fn parts<V: Vector>(length: usize) -> usize {
     if length >= 4 * leaf_max::<V>() { 4 } else { 2 }
 }

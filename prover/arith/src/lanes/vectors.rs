@@ -1,7 +1,7 @@
 //! Products of vectors in lanes: [`crate::vectors`].
 //!
-//! The words of a and of b are read four times as large, so that their product over 2^260 has the radix 2^256 that c and the
-//! results have.
+//! The words of a and of b are read four times as large, so that their product over 2^260 has the radix 2^256 that c
+//! and the results have.
 
 use super::{
     Register, Task, Unit, Vector,
@@ -108,7 +108,8 @@ pub(crate) fn words<F: Element>(elements: &[F]) -> &[Words] {
     }
 }
 
-/// Elements as their words. Only elements may be written back, that is numbers below p, before the elements are used again.
+/// Elements as their words. Only elements may be written back, that is numbers below p, before the elements are used
+/// again.
 pub(crate) fn words_mut<F: Element>(elements: &mut [F]) -> &mut [Words] {
     const { assert_words::<F>() };
     // SAFETY: as for `words`; and any four words are valid as the type's memory, though they be no element.

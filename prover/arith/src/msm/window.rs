@@ -15,9 +15,10 @@ pub(super) const POINTS_MAX: usize = 1 << 31;
 
 /// What a thread needs for one window after another.
 ///
-/// Bases are sorted by the amount of their digit, and the points of each *bucket* added up in rounds, each of which halves the buckets. All
-/// additions of a round are independent, so they share inversions and no two of them meet in one bucket. So many buckets are halved
-/// together as hold [`TOGETHER`] points: enough additions a round to share an inversion, and few enough sums to stay in a core's cache.
+/// Bases are sorted by the amount of their digit, and the points of each *bucket* added up in rounds, each of which
+/// halves the buckets. All additions of a round are independent, so they share inversions and no two of them meet in
+/// one bucket. So many buckets are halved together as hold [`TOGETHER`] points: enough additions a round to share an
+/// inversion, and few enough sums to stay in a core's cache.
 pub(super) struct Workspace<P: Point, A: Adder<P>> {
     adder: A,
     /// For each base whose digit is not zero, its index and sign; sorted by the digit's amount.
@@ -130,9 +131,9 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
 
     /// The sum of the buckets, each times its digit, which is one more than its place.
     ///
-    /// For each bit of the places there is a list of the buckets that have it, which is summed up in rounds, beside the list of all
-    /// buckets: a round adds the neighbours of that list, and the second of each two, which have the round's bit, make up the next list. So 2^k
-    /// buckets take about 2^(k + 1) additions, a round's all independent.
+    /// For each bit of the places there is a list of the buckets that have it, which is summed up in rounds, beside
+    /// the list of all buckets: a round adds the neighbours of that list, and the second of each two, which have the
+    /// round's bit, make up the next list. So 2^k buckets take about 2^(k + 1) additions, a round's all independent.
     fn weigh(&mut self) -> Projective<P::Config> {
         let rounds = self.lengths.len().ilog2();
         // The list of all buckets comes first, then those of the bits, the highest first.
@@ -181,8 +182,8 @@ impl<P: Point, A: Adder<P>> Workspace<P, A> {
     }
 }
 
-/// Halves buckets of the given lengths, bucket after bucket: adds each two neighbours, which `summand` gives with their signs, and
-/// keeps what has no neighbour, as `lone` gives it.
+/// Halves buckets of the given lengths, bucket after bucket: adds each two neighbours, which `summand` gives with
+/// their signs, and keeps what has no neighbour, as `lone` gives it.
 fn halve<'a, P: Point, A: Adder<P>, T>(
     adder: &mut A,
     summands: Summands,

@@ -203,8 +203,8 @@ impl<S: BatchSource> Service<S> {
         Ok(reserved)
     }
 
-    /// Keeps the coins of all anchors for them, once at every tip: other commands see them, and those of anchors that are given up
-    /// or final are free.
+    /// Keeps the coins of all anchors for them, once at every tip: other commands see them, and those of anchors that
+    /// are given up or final are free.
     pub(super) fn keep_coins(&mut self, node: &dyn Node) -> Result<(), ServiceError> {
         let tip = self.follower.scanned().hash;
         if self.coins_kept != Some(tip) {
@@ -349,8 +349,8 @@ impl<S: BatchSource> Service<S> {
         self.hand_over(index, parcels, scene)
     }
 
-    /// Hands transactions over, each after the one that it spends from: singly, or together where the first pays too little.
-    /// A refusal is remembered until the next tip, and ends it.
+    /// Hands transactions over, each after the one that it spends from: singly, or together where the first pays too
+    /// little. A refusal is remembered until the next tip, and ends it.
     fn hand_over(&mut self, index: usize, parcels: &[Parcel], scene: &mut Scene<'_>) -> Result<(), ServiceError> {
         for (position, parcel) in parcels.iter().enumerate() {
             step(scene.driver, Step::BeforeSend)?;
@@ -412,15 +412,15 @@ fn note_sent(parcel: &Parcel, scene: &mut Scene<'_>) {
     scene.driver.note(&Note::Sent { batch, txid, what: parcel.what, fee_sat: parcel.fee_sat });
 }
 
-/// Whether what the node refuses would enter with a child that pays for it. Whatever else spends the commit's coins is not
-/// replaced that way.
+/// Whether what the node refuses would enter with a child that pays for it. Whatever else spends the commit's coins
+/// is not replaced that way.
 fn is_too_cheap(index: usize, rejection: &Rejection, scene: &Scene<'_>) -> bool {
     let is_free = scene.seen(index).is_some_and(|seen| seen.inputs == Inputs::Good);
     rejection.class == RejectClass::FeeTooLow && is_free
 }
 
-/// Asks whether the node would take transactions that spend from one another, without handing them over. If not, why, and
-/// whether a higher fee may help. A package that pays together is not judged by nodes before it is sent.
+/// Asks whether the node would take transactions that spend from one another, without handing them over. If not, why,
+/// and whether a higher fee may help. A package that pays together is not judged by nodes before it is sent.
 fn judge(index: usize, parcels: &[Parcel], scene: &Scene<'_>) -> Result<Result<Way, (Hold, bool)>, ServiceError> {
     let transactions: Vec<Transaction> = parcels.iter().map(|parcel| parcel.transaction.clone()).collect();
     let verdicts = scene.node.test_accept(&transactions)?;

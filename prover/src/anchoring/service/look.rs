@@ -148,7 +148,8 @@ impl<S: BatchSource> Service<S> {
     }
 }
 
-/// The payload of a batch on the follower's tip, with the reference's hash as it is now; `None` if the chain is too short for it.
+/// The payload of a batch on the follower's tip, with the reference's hash as it is now; `None` if the chain is too
+/// short for it.
 fn payload(follower: &Follower, proven: &ProvenBatch) -> Result<Option<Vec<u8>>, ServiceError> {
     let height = proven.payload().header().reference_height;
     let Some(reference) = follower.headers().at(height).filter(|_| height <= follower.scanned().height) else {

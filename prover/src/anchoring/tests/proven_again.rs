@@ -23,8 +23,8 @@ enum Fallen {
     Earlier,
 }
 
-/// A world whose batches are made by a ledger on the node's chain: two deposits, ten and nine blocks deep, and a batch that
-/// credits them is posted.
+/// A world whose batches are made by a ledger on the node's chain: two deposits, ten and nine blocks deep, and a
+/// batch that credits them is posted.
 fn with_ledger() -> (World, Poster) {
     let world = World::new(0);
     world.core.mine_empty(2);

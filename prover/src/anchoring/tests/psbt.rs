@@ -110,7 +110,8 @@ fn signatures_that_come_one_by_one_are_all_taken() {
     assert!(store.signed().expect("ours").is_empty() && store.orders().expect("ours").is_empty());
 }
 
-/// A batch of which a signer elsewhere has signed all that it was asked for, as the store has it and the service not yet.
+/// A batch of which a signer elsewhere has signed all that it was asked for, as the store has it and the service not
+/// yet.
 fn signed_by_others() -> (Rig, Job) {
     let rig = external();
     let mut job = rig.job(0).clone();

@@ -42,8 +42,8 @@ fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
     ProvenBatch::new(Payload::new(*payload.header(), chunks).expect("as long as before")).expect("short")
 }
 
-/// Services that have sent the first of so many batches, each with proofs of its own and none of them mined: ours, the rival's anchor
-/// of that batch, and ours of it.
+/// Services that have sent the first of so many batches, each with proofs of its own and none of them mined: ours,
+/// the rival's anchor of that batch, and ours of it.
 fn race(batches: u64) -> (Rig, Generation, Generation) {
     let mut rig = Rig::new(batches);
     let copies = super::rig::Proven::default();
@@ -185,7 +185,8 @@ fn an_abandoned_reveal_gives_way_to_a_sweep_at_once_and_the_batch_can_be_taken_u
     }
 }
 
-/// A batch was taken back and made and proven again, at a later block, while the anchor of the first waits: both would be accepted.
+/// A batch was taken back and made and proven again, at a later block, while the anchor of the first waits: both
+/// would be accepted.
 #[test]
 fn a_batch_that_was_proven_again_takes_the_place_of_its_own_reveal_that_waits() {
     for (commit_is_mined, is_abandoned) in [(false, false), (true, false), (false, true), (true, true)] {

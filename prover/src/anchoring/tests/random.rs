@@ -1,5 +1,5 @@
-//! Hundreds of blocks of random events around the service alone: whatever happens in which order, every batch gets into the chain,
-//! once, and within its fees. [`crate::storm`] does it with ledgers, users and the bridge.
+//! Hundreds of blocks of random events around the service alone: whatever happens in which order, every batch gets
+//! into the chain, once, and within its fees. [`crate::storm`] does it with ledgers, users and the bridge.
 
 use super::rig::{Rig, check_cap, rate};
 use crate::{

@@ -1,8 +1,9 @@
-//! A thousand blocks of random events on a real bitcoind: deposits that fall out of the chain or are displaced, withdrawals,
-//! batches, reorganisations of up to ten blocks, crashes of the service, and a node whose pool is lost.
+//! A thousand blocks of random events on a real bitcoind: deposits that fall out of the chain or are displaced,
+//! withdrawals, batches, reorganisations of up to ten blocks, crashes of the service, and a node whose pool is lost.
 //!
-//! After each event: the verified root goes on from what it was, or a reorganisation took it back, and never a final batch; no
-//! payout falls due twice. In the end every deposit of the chain is credited once, and what went out is what was withdrawn.
+//! After each event: the verified root goes on from what it was, or a reorganisation took it back, and never a final
+//! batch; no payout falls due twice. In the end every deposit of the chain is credited once, and what went out is
+//! what was withdrawn.
 
 use super::{bitcoind, real::World, rig::rate};
 use crate::{

@@ -10,8 +10,8 @@ use crate::{
 /// Deeper than any reorganisation here.
 const FINAL_DEPTH_BLOCKS: u32 = 40;
 
-/// What a reorganisation takes, by its depth below the tip right after the anchor's block. The rig's batch refers to the block
-/// two below the anchor's, and credits deposits from five and six below that.
+/// What a reorganisation takes, by its depth below the tip right after the anchor's block. The rig's batch refers to
+/// the block two below the anchor's, and credits deposits from five and six below that.
 fn is_reference_gone(depth: u32) -> bool {
     depth >= 3
 }

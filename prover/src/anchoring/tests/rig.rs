@@ -1,4 +1,5 @@
-//! A rollup with batches that are proven, a chain that the test mines and reorganises, and a service that can be restarted.
+//! A rollup with batches that are proven, a chain that the test mines and reorganises, and a service that can be
+//! restarted.
 
 use crate::{
     anchor::FeeRate,

@@ -338,7 +338,8 @@ fn weight_and_fee() {
     assert!(matches!(to(most + 1), Err(Refusal::FeeTooHigh { fee_sat, .. }) if fee_sat == most + 1));
 }
 
-/// A coordinator that pays one more than is due by its own reckoning, and a signer whose node knows no coin for the fee.
+/// A coordinator that pays one more than is due by its own reckoning, and a signer whose node knows no coin for the
+/// fee.
 #[test]
 fn the_signers_own_node_decides() {
     let scene = Scene::new();

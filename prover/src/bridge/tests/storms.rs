@@ -1,7 +1,8 @@
-//! Random deposits, withdrawals, coordinators, signers and reorganisations over the bridge alone: nothing is paid twice, and in the
-//! end all is paid. [`crate::storm`] does it with batches, posters and users.
+//! Random deposits, withdrawals, coordinators, signers and reorganisations over the bridge alone: nothing is paid
+//! twice, and in the end all is paid. [`crate::storm`] does it with batches, posters and users.
 //!
-//! Every party has a view of its own, as old as it happens to be. Whatever was ever signed may be mined at any later time.
+//! Every party has a view of its own, as old as it happens to be. Whatever was ever signed may be mined at any later
+//! time.
 
 use super::rig::{EXPIRY_BLOCKS, FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS, View, World, rate};
 use crate::{

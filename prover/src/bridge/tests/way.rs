@@ -258,7 +258,8 @@ fn a_second_beginning_is_a_fault() {
 
 #[test]
 fn outsiders_make_no_link() {
-    // Everything but the federation's signatures: a depositor takes back a deposit by a transaction in the form of a link.
+    // Everything but the federation's signatures: a depositor takes back a deposit by a transaction in the form of a
+    // link.
     let mut world = World::new();
     let deposit = world.deposit(50_000, 0);
     let outpoint = OutPoint { txid: deposit.compute_txid(), vout: 0 };

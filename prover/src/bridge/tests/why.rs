@@ -91,7 +91,8 @@ fn each_way_to_miss_a_deposit_is_named() {
     }
 }
 
-/// A stranger makes a transaction as he likes: with each output looked at again for each of the others this would not end in a day.
+/// A stranger makes a transaction as he likes: with each output looked at again for each of the others this would not
+/// end in a day.
 #[test]
 fn thousands_of_outputs_are_looked_at_once_each() {
     const DATA: usize = 3_000;

@@ -26,7 +26,8 @@ use taproof::{
     wallet::PosterKey,
 };
 
-/// Builds the commit and the reveal of one proven batch, whatever its proofs are worth, keeps them, and sends them once if asked.
+/// Builds the commit and the reveal of one proven batch, whatever its proofs are worth, keeps them, and sends them
+/// once if asked.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 On the embedded chain the wallet's coins are found, and sending also mines a block. With a node, name the coins.

@@ -151,7 +151,8 @@ fn give(batch: u64, order: Order, global: &Global) -> Result {
         let failure = Failure::new(Exit::Input, format!("batch {batch} was given up: there is no anchor to raise"));
         return Err(failure.advise(format!("`taproof anchor abandon --undo --batch {batch}` takes it up again")));
     }
-    // The service may not have looked since the anchor became final. If it is another poster's, ours can still be given up.
+    // The service may not have looked since the anchor became final. If it is another poster's, ours can still be
+    // given up.
     let is_settled = session.chain_store().anchor(batch).map_err(session::store_failure)?.is_some();
     let is_ours = job.state() == State::Final;
     if is_ours || (is_settled && !matches!(order, Order::Abandon)) {

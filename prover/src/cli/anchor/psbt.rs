@@ -49,7 +49,8 @@ pub(super) struct PsbtCommand {
     /// Writes sweeps of what the batch's commits lock instead, at this rate in satoshi a virtual byte.
     #[arg(long, value_name = "SAT/VB", requires = "out")]
     sweep: Option<FeeRate>,
-    /// Where the signer finds the key: the master key's fingerprint and the path. Known if the service was given a descriptor.
+    /// Where the signer finds the key: the master key's fingerprint and the path. Known if the service was given a
+    /// descriptor.
     #[arg(long, value_parser = key_source, value_name = "FINGERPRINT/PATH")]
     origin: Option<KeySource>,
     #[command(flatten)]

@@ -54,12 +54,12 @@ pub(super) struct Run {
     wallet: WalletOptions,
     #[command(flatten)]
     node: NodeOptions,
-    /// The poster's key where it is kept elsewhere: 64 hexadecimal digits, or the wallet's descriptor of one address, tr(KEY).
-    /// Transactions are signed as PSBTs.
+    /// The poster's key where it is kept elsewhere: 64 hexadecimal digits, or the wallet's descriptor of one address,
+    /// tr(KEY). Transactions are signed as PSBTs.
     #[arg(long, value_name = "KEY|DESCRIPTOR")]
     watch_only: Option<WatchOnly>,
-    /// Signs reveals and sweeps with a key of the data directory's wallet, so that the wallet with the coins signs commits alone, which are
-    /// ordinary transactions. Until its reveal is mined, what a commit locks is this key's.
+    /// Signs reveals and sweeps with a key of the data directory's wallet, so that the wallet with the coins signs
+    /// commits alone, which are ordinary transactions. Until its reveal is mined, what a commit locks is this key's.
     #[arg(long, requires = "watch_only")]
     hot_key: bool,
     /// Looks once, does what is to be done, and ends.
@@ -83,7 +83,8 @@ pub(super) struct Run {
     /// By how much it is raised at least.
     #[arg(long, default_value_t = 25, value_name = "PERCENT")]
     bump_percent: u32,
-    /// What the reveal returns, from which its fee can be raised; enough for the fee cap, or what the coins allow, if not given.
+    /// What the reveal returns, from which its fee can be raised; enough for the fee cap, or what the coins allow, if
+    /// not given.
     #[arg(long, value_name = "SAT")]
     headroom: Option<u64>,
     /// How deep an anchor is safe, so that what others left behind is swept.
@@ -283,8 +284,8 @@ impl Run {
         })
     }
 
-    /// Looks again and again until a signal comes. What a node does not answer now, it may answer later, at the start as well as
-    /// after months.
+    /// Looks again and again until a signal comes. What a node does not answer now, it may answer later, at the start
+    /// as well as after months.
     fn keep_at_it(&self, begin: &dyn Fn() -> Result<Begun>, journal: &mut Journal) -> Result {
         let pause = Duration::from_secs(self.every);
         let (mut begun, mut failures) = (None::<Begun>, 0u32);

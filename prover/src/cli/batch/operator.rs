@@ -1,7 +1,7 @@
 //! Who collects the fees of a batch.
 //!
-//! Fees go to the cell that the batch names. A default that is somebody else's cell would give them away, so without a name it is a cell
-//! that the wallet's own keys own, and if there is none, nothing is applied.
+//! Fees go to the cell that the batch names. A default that is somebody else's cell would give them away, so without
+//! a name it is a cell that the wallet's own keys own, and if there is none, nothing is applied.
 
 use super::BatchCommand;
 use crate::cli::{
@@ -25,8 +25,8 @@ use taproof_verifier::{
 const KEYS_COUNT: u32 = 20;
 
 impl BatchCommand {
-    /// The account that collects the fees of what waits, of new transactions, and of exits; none if there are no fees, or if they are
-    /// those of exits, which go back to who pays them, and the wallet has no account.
+    /// The account that collects the fees of what waits, of new transactions, and of exits; none if there are no
+    /// fees, or if they are those of exits, which go back to who pays them, and the wallet has no account.
     pub(super) fn operator_of(
         &self,
         ledger: &Ledger,

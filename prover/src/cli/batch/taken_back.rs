@@ -31,8 +31,8 @@ impl TakenBack {
         self.0.clone().into_iter().flatten().collect()
     }
 
-    /// Removes the files of these batches, and forgets their anchors. Proofs of an anchor of which something was built stay, so that the
-    /// service finds it stale by them and sweeps what waits in the pool.
+    /// Removes the files of these batches, and forgets their anchors. Proofs of an anchor of which something was
+    /// built stay, so that the service finds it stale by them and sweeps what waits in the pool.
     pub(super) fn clear_away(&self, session: &Session, global: &Global) -> Result {
         let numbers = self.numbers();
         if numbers.is_empty() {

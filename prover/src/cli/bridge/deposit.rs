@@ -42,12 +42,12 @@ pub(super) struct Deposit {
     refund: Option<XOnlyPublicKey>,
     /// Writes a PSBT with the deposit's two outputs and no input, for another wallet to add its coins to.
     ///
-    /// The two outputs must stay next to each other in their order: change comes after them. Where a wallet puts it between
-    /// them, nobody is credited, and the money comes back with the refund key after the delay.
+    /// The two outputs must stay next to each other in their order: change comes after them. Where a wallet puts it
+    /// between them, nobody is credited, and the money comes back with the refund key after the delay.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["coins", "send"])]
     psbt_out: Option<PathBuf>,
-    /// Shows what another wallet needs to pay the deposit: address, amount and data, the call of Bitcoin Core that makes a PSBT of
-    /// them, and a BIP-21 line.
+    /// Shows what another wallet needs to pay the deposit: address, amount and data, the call of Bitcoin Core that
+    /// makes a PSBT of them, and a BIP-21 line.
     #[arg(long, conflicts_with_all = ["coins", "send"])]
     recipe: bool,
     /// Does not look at the chain for --psbt-out and --recipe, and so not at whether the rollup still lives.

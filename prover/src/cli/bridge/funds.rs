@@ -19,8 +19,8 @@ use taproof::{
 /// Coins that are paid with: those that were named, or the poster's that the node finds.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct FundingOptions {
-    /// A coin of the poster's taproot address to pay with; without any, the node looks for them, which may take minutes. Those that
-    /// wait for another transaction are left alone.
+    /// A coin of the poster's taproot address to pay with; without any, the node looks for them, which may take
+    /// minutes. Those that wait for another transaction are left alone.
     #[arg(long = "coin", value_parser = outpoint, value_name = "TXID:VOUT")]
     pub(super) coins: Vec<OutPoint>,
 }

@@ -20,15 +20,16 @@ use taproof_verifier::follow::Params;
 
 /// Takes back a deposit that was not credited, once its delay is over.
 ///
-/// It takes the rollup's params.json, the refund key and a chain, and no state of a follower: the deposit is found in the chain, by its
-/// transaction or by the key. Where the rollup can be followed, what it has credited is left to it.
+/// It takes the rollup's params.json, the refund key and a chain, and no state of a follower: the deposit is found in
+/// the chain, by its transaction or by the key. Where the rollup can be followed, what it has credited is left to it.
 #[derive(Debug, Args)]
 pub(super) struct Refund {
     #[command(flatten)]
     wallet: WalletOptions,
     #[command(flatten)]
     node: NodeOptions,
-    /// The output that the deposit paid to, or its transaction; without it, the one deposit that the chain has for the key.
+    /// The output that the deposit paid to, or its transaction; without it, the one deposit that the chain has for
+    /// the key.
     #[arg(long, value_name = "TXID[:VOUT]")]
     output: Option<Place>,
     /// The number of the refund key in the wallet.
@@ -39,7 +40,8 @@ pub(super) struct Refund {
     to: Address<NetworkUnchecked>,
     #[command(flatten)]
     fees: FeeOptions,
-    /// Does not look at what the rollup has credited. What it has, is yours there already: taken back here, it is missing for others.
+    /// Does not look at what the rollup has credited. What it has, is yours there already: taken back here, it is
+    /// missing for others.
     #[arg(long)]
     no_follow: bool,
     /// Sends the transaction; without it, it is shown only.

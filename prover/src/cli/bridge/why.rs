@@ -158,7 +158,8 @@ fn missed_note(is_mined: bool, params: &Params) -> String {
     )
 }
 
-/// Adds what became of payments to deposit addresses that are no deposits. Where all are taken back, nothing is to be done.
+/// Adds what became of payments to deposit addresses that are no deposits. Where all are taken back, nothing is to be
+/// done.
 fn tell_missed(report: &mut Report, block: BlockId, session: &Session, source: &Source, global: &Global) -> Result {
     let refund_height = block.height.saturating_add(session.params.bridge.refund_delay_blocks().into());
     let (txid, next_height) = (report.txid, source.chain().tip_height()?.saturating_add(1));

@@ -44,7 +44,8 @@ impl Book {
         Ok(Self::of_state(ledger.state().clone(), &ledger.exits()?, ledger.transactions()?, added))
     }
 
-    /// Takes a state, the exit requests and transactions that wait for a batch after it, and what the file that is added to holds.
+    /// Takes a state, the exit requests and transactions that wait for a batch after it, and what the file that is
+    /// added to holds.
     pub(super) fn of_state(
         state: State,
         exits: &[ScannedExit],
@@ -177,7 +178,8 @@ impl Book {
     }
 }
 
-/// Whether transactions of others, or of the payer that are not known here, can change it. Amounts that are not there are no such case.
+/// Whether transactions of others, or of the payer that are not known here, can change it. Amounts that are not there
+/// are no such case.
 fn may_pass(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Transfer(TransferError::Payer(error))

@@ -86,7 +86,8 @@ impl fmt::Display for Report {
 }
 
 impl Carrier {
-    /// What is known of the account: by the ledger, or where there is none by the chain, unless all that it would tell is given.
+    /// What is known of the account: by the ledger, or where there is none by the chain, unless all that it would
+    /// tell is given.
     pub(super) fn book(&self, payment: &PaymentArgs, chain_id: ChainId, global: &Global) -> Result<Option<Book>> {
         let dir = global.data_dir();
         let is_told = payment.from.is_some() && payment.nonce.is_some() && payment.force;

@@ -1,5 +1,5 @@
-//! A source that fails at each of its calls in turn, in the middle of a reorganisation: whoever follows it goes on, and ends up
-//! where one stands who saw the new chain alone.
+//! A source that fails at each of its calls in turn, in the middle of a reorganisation: whoever follows it goes on,
+//! and ends up where one stands who saw the new chain alone.
 
 use super::*;
 use crate::{
@@ -98,8 +98,8 @@ impl Follows for BridgeWatch {
     }
 }
 
-/// A chain with two batches and a deposit behind them, and a longer one that loses its last blocks and has the batches again where
-/// their deposits are left.
+/// A chain with two batches and a deposit behind them, and a longer one that loses its last blocks and has the
+/// batches again where their deposits are left.
 fn reorganised(lost: u32) -> (ToyRollup, EmbeddedNode) {
     let (mut toy, anchors) = ToyRollup::with_two_batches();
     toy.deposit(&[(0, 9_000)]);

@@ -300,7 +300,8 @@ fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
     assert_eq!((rig.ledger.next_batch(), rig.ledger.state().root()), (1, root));
 }
 
-/// Two posters take turns; the one whose turn it is not has a batch of its own of the same number, and one more behind it.
+/// Two posters take turns; the one whose turn it is not has a batch of its own of the same number, and one more
+/// behind it.
 #[test]
 fn posters_alternate_whatever_is_final() {
     for final_depth_blocks in [1, 3, 100] {

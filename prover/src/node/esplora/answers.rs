@@ -149,7 +149,8 @@ impl TransactionSummary {
 pub(super) struct FeeEstimates(BTreeMap<String, f64>);
 
 impl FeeEstimates {
-    /// The rate of the highest number that is not above the target, of the lowest if all are; `None` if there is no rate.
+    /// The rate of the highest number that is not above the target, of the lowest if all are; `None` if there is no
+    /// rate.
     pub(super) fn within(&self, target_blocks: u16) -> Option<FeeRate> {
         let numbered = self.0.iter().filter_map(|(blocks, rate)| Some((blocks.parse::<u16>().ok()?, *rate)));
         let sane: BTreeMap<u16, f64> = numbered.filter(|(_, rate)| rate.is_finite() && *rate > 0.0).collect();

@@ -30,8 +30,8 @@ pub(super) const COINS_MAX: usize = 32;
 pub(super) const LIST_BYTES_MAX: usize = 4 << 20;
 
 impl EsploraNode {
-    /// A transaction that is proven to be in the block at a height, of the server's chain, which took work to make; `None` if it is
-    /// in none.
+    /// A transaction that is proven to be in the block at a height, of the server's chain, which took work to make;
+    /// `None` if it is in none.
     fn mined(&self, txid: &Txid) -> Result<Option<(BlockId, Transaction)>, NodeError> {
         let Some(located) = self.inclusion(txid)? else { return Ok(None) };
         // The chain may have become shorter meanwhile.
@@ -47,7 +47,8 @@ impl EsploraNode {
         Ok(Some((block, located.inclusion.transaction)))
     }
 
-    /// Fails for a header that costs nothing to make up. Whether its block is in the chain with the most work is not asked.
+    /// Fails for a header that costs nothing to make up. Whether its block is in the chain with the most work is not
+    /// asked.
     fn expect_work(&self, header: &Header) -> Result<(), NodeError> {
         let target = header.target();
         if target <= self.network.params().max_attainable_target && header.validate_pow(target).is_ok() {

@@ -204,8 +204,9 @@ proptest! {
     }
 }
 
-/// A certificate for `localhost` and its key, made by `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
-/// -days 36500 -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE`.
+/// A certificate for `localhost` and its key, made by `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256
+/// -nodes -days 36500 -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext
+/// basicConstraints=critical,CA:FALSE`.
 const CERTIFICATE: &[u8] = include_bytes!("localhost.crt");
 const KEY: &[u8] = include_bytes!("localhost.key");
 

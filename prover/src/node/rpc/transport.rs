@@ -28,7 +28,8 @@ pub enum RpcAuth {
         /// The password.
         password: Zeroizing<String>,
     },
-    /// The file that the node writes at each start; read when connecting, and again when the node does not know what it held.
+    /// The file that the node writes at each start; read when connecting, and again when the node does not know what
+    /// it held.
     CookieFile(PathBuf),
 }
 

@@ -105,8 +105,8 @@ impl Circuit {
         columns
     }
 
-    /// The r1 and r2 that make of the witness's proof the one that r and s make of it in Groth's prover: by the secrets, from
-    /// A / r1 = A + r delta and r1 (B + r2 delta) = B + s delta.
+    /// The r1 and r2 that make of the witness's proof the one that r and s make of it in Groth's prover: by the
+    /// secrets, from A / r1 = A + r delta and r1 (B + r2 delta) = B + s delta.
     pub(super) fn blinding(&self, r: Fr, s: Fr) -> Blinding {
         let [_, alpha, beta, _, delta] = self.secrets;
         let [a, b, _] = self.columns();

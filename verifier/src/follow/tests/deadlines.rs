@@ -41,8 +41,8 @@ fn an_anchor_refers_to_a_block_within_the_window() {
 
 #[test]
 fn no_deposit_is_left_out_for_longer_than_the_window() {
-    // Whatever an anchor refers to, in a block `age` above the deposit it must credit it, unless the age is the window's
-    // or less.
+    // Whatever an anchor refers to, in a block `age` above the deposit it must credit it, unless the age is the
+    // window's or less.
     for age in [WINDOW_BLOCKS - 1, WINDOW_BLOCKS, WINDOW_BLOCKS + 1] {
         let branch = branch(age);
         let ignores = |reference: u32| {
@@ -117,8 +117,8 @@ fn no_deposit_is_credited_after_its_expiry() {
 fn a_deposit_is_void_only_after_as_many_blocks_without_an_anchor() {
     const { assert!(QUIET_BLOCKS_MAX > WINDOW_BLOCKS) };
     for quiet in 0..=QUIET_BLOCKS_MAX + 2 {
-        // The worst that posters can do to the deposit in block 1: while an anchor may leave it out, each block has one, and
-        // the first after the quiet refers to the newest block that it may.
+        // The worst that posters can do to the deposit in block 1: while an anchor may leave it out, each block has
+        // one, and the first after the quiet refers to the newest block that it may.
         let mut branch = branch(1);
         while branch.follower.scanned.height < WINDOW_BLOCKS {
             let batch = Batch { reference: at(&branch, 0), deposits: Vec::new(), ..branch.batch() };
@@ -154,8 +154,8 @@ fn void_deposits_are_passed_over_in_front_of_live_ones() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
 
-    /// Whatever mixture of deposits and batches comes, the deposits that the follower says are credited and void are those
-    /// that a naive reading of the whole chain gives.
+    /// Whatever mixture of deposits and batches comes, the deposits that the follower says are credited and void are
+    /// those that a naive reading of the whole chain gives.
     #[test]
     fn the_followers_view_is_that_of_a_naive_reading(
         steps in prop::collection::vec((0usize..3, prop::bool::weighted(0.15), 0u32..WINDOW_BLOCKS), 20..80),
