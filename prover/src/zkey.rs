@@ -9,14 +9,14 @@ mod read;
 mod tests;
 mod write;
 
-pub use read::{ReadError, read};
+pub use read::{ReadError, expect_protocol, read};
 pub use write::{WriteError, write};
 
 /// The number of the protocol in the first section.
 const PROTOCOL_GROTH16: u32 = 1;
 
-/// The name of a protocol that snarkjs makes keys for.
-fn protocol_name(number: u32) -> &'static str {
+/// The name of a protocol that snarkjs makes keys for, by its number in a .zkey.
+pub fn protocol_name(number: u32) -> &'static str {
     match number {
         PROTOCOL_GROTH16 => "Groth16",
         2 => "PLONK",

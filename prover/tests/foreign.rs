@@ -210,6 +210,10 @@ fn pipes_and_standard_input_are_read() {
         assert_eq!(scene.report(&verify)["public_inputs"], 1);
         fs::remove_file(scene.path("proof.json")).unwrap();
     }
+    // Nothing is written beside what has no place of its own.
+    let nowhere = piped(scene.command(&["import-zkey", "/dev/stdin"]), &zkey);
+    assert_eq!(nowhere.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("--out FILE"));
     // Bytes after the end, and a witness of version 1, are taken as snarkjs and rapidsnark take them.
     let mut longer = witness.clone();
     longer[4] = 1;

@@ -303,8 +303,14 @@ fn snarkjs_accepts_proofs_for_a_key_that_snarkjs_made() {
     };
     let said = refused("prove --zkey circuit.zkey --witness wrong.wtns --r1cs circuit.r1cs");
     assert!(said.contains("constraint 1 of 4 does not hold: (w3) * (w5) = w6"), "{said}");
-    let said = refused("prove --zkey plonk.zkey --witness witness.wtns");
-    assert!(said.contains("PLONK"), "{said}");
+    for (arguments, words) in [
+        ("prove --zkey plonk.zkey --witness witness.wtns", "PLONK"),
+        ("export --vkey plonk.zkey", "PLONK"),
+        ("prove --zkey circuit.zkey --witness plonk.zkey", "only Groth16 is proven here"),
+    ] {
+        let said = refused(arguments);
+        assert!(said.contains(words) && !said.contains("proves with it"), "{said}");
+    }
     assert_others_are_told(folder);
 }
 
@@ -323,6 +329,7 @@ fn assert_others_are_told(folder: &Path) {
         fs::write(folder.join(name), text).expect("the folder is ours");
     }
     for (file, format) in [
+        ("plonk.zkey", "proving key (zkey)"),
         ("plonk_vk.json", "verifying key of PLONK (json)"),
         ("plonk_proof.json", "proof of PLONK (json)"),
         ("fflonk_vk.json", "verifying key of FFLONK (json)"),

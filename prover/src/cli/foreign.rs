@@ -423,6 +423,10 @@ struct ImportReport {
 
 impl ImportZkey {
     pub(crate) fn run(self, global: &Global) -> Result {
+        if self.out.is_none() && fs::metadata(&self.zkey).is_ok_and(|found| !found.is_file()) {
+            let failure = Failure::new(Exit::Usage, format!("{} has no place beside it", self.zkey.display()));
+            return Err(failure.advise("name the key file to write with --out FILE"));
+        }
         let out = self.out.unwrap_or_else(|| self.zkey.with_extension("key"));
         let (format, replaces) = ("proving key", Replaces::Nothing);
         let output = Output { path: &out, access: Access::Public, format, replaces };

@@ -15,6 +15,7 @@ use taproof::{
     artefact::{self, ArtefactKind},
     key_file::KeyFile,
     proving_key::Circuit,
+    zkey,
 };
 
 /// What a file holds, as its first bytes tell.
@@ -79,6 +80,9 @@ impl Form {
     fn place(self, path: &Path) -> Option<String> {
         let file = path.display();
         Some(match self {
+            Self::Zkey if is_of_other_protocol(path) => {
+                "only Groth16 is proven here, and this is a key of another protocol".to_owned()
+            }
             Self::Zkey => format!(
                 "`taproof prove --zkey {file} --witness FILE` proves with it, and `taproof import-zkey {file}` makes it \
                  ready for --key"
@@ -123,6 +127,13 @@ impl fmt::Display for Form {
             Self::Other => "of no format that taproof knows",
         })
     }
+}
+
+fn is_of_other_protocol(path: &Path) -> bool {
+    // What comes through a pipe is not read for it.
+    let is_file = path.metadata().is_ok_and(|found| found.is_file());
+    let file = is_file.then(|| File::open(path).ok()).flatten();
+    file.is_some_and(|file| matches!(zkey::expect_protocol(file), Err(zkey::ReadError::Protocol(_))))
 }
 
 fn is_own_key(path: &Path) -> bool {

@@ -115,6 +115,19 @@ impl From<io::Error> for ReadError {
     }
 }
 
+/// Fails if a .zkey is for another protocol than Groth16, of which nothing else is read.
+///
+/// # Errors
+/// [`ReadError::Protocol`], and [`ReadError::Container`] if it is no .zkey.
+pub fn expect_protocol(reader: impl Read + Seek) -> Result<(), ReadError> {
+    expect_groth16(&mut Container::open(reader, "zkey", 1)?)
+}
+
+fn expect_groth16(file: &mut Container<impl Read + Seek>) -> Result<(), ReadError> {
+    let protocol = value::<u32>(&mut file.section(1, 4)?)?;
+    if protocol == PROTOCOL_GROTH16 { Ok(()) } else { Err(ReadError::Protocol(protocol)) }
+}
+
 /// Reads the key of anyone's circuit: every coordinate is checked to be below the field's order and every point to be
 /// on its curve, those of the verifying key in G2 also to be in the subgroup. Points at infinity of A and B are
 /// dropped.
@@ -126,10 +139,7 @@ impl From<io::Error> for ReadError {
 /// Each of [`ReadError`].
 pub fn read(reader: impl Read + Seek) -> Result<ProvingKey, ReadError> {
     let mut file = Container::open(reader, "zkey", 1)?;
-    let protocol = value::<u32>(&mut file.section(1, 4)?)?;
-    if protocol != PROTOCOL_GROTH16 {
-        return Err(ReadError::Protocol(protocol));
-    }
+    expect_groth16(&mut file)?;
     let Parameters { wires, public_inputs, log_domain_size, points } = Parameters::read(&mut file)?;
     // Counts that do not agree are refused before anything is allocated, and each list is as long as its section,
     // which lies in the file.

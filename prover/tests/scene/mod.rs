@@ -79,8 +79,8 @@ impl Scene {
         let failed = |report: &Value| report["failed"].as_array().is_some_and(|failed| !failed.is_empty());
         assert!(report.as_ref().is_none_or(failed), "a command that failed in all reports nothing");
         // Warnings may stand before it, and are JSON as well.
-        let lines = stderr.lines().map(|line| serde_json::from_str(line).expect("all lines are JSON"));
-        let error: Value = lines.last().expect("an error");
+        let mut lines = stderr.lines().map(|line| serde_json::from_str(line).expect("all lines are JSON"));
+        let error: Value = lines.next_back().expect("an error");
         assert_eq!(error["exit_code"], exit_code);
         error["error"].as_str().expect("a message").to_owned()
     }

@@ -104,7 +104,14 @@ fn witness(subject: &Subject) -> Result<Finding> {
 
 /// A .zkey, checked as for proving.
 fn key(subject: &Subject) -> Result<Finding> {
-    let key = zkey::read(subject.reader()?).or_exit_while(Exit::Input, subject.name())?;
+    let key = match zkey::read(subject.reader()?) {
+        Err(zkey::ReadError::Protocol(number)) => {
+            let protocol = zkey::protocol_name(number);
+            let line = format!("{protocol}, where only Groth16 is proven here");
+            return Finding::new(Format::Key.name(), &json!({ "protocol": protocol }), vec![("protocol", line)]);
+        }
+        key => key.or_exit_while(Exit::Input, subject.name())?,
+    };
     let key = ForeignKey::new(key).or_exit_while(Exit::Input, subject.name())?;
     let counts = key.counts();
     let (constraints, wires) = (counts.rows(), counts.wires());
