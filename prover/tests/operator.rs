@@ -10,8 +10,9 @@ use scene::{Scene, alter};
 use serde_json::Value;
 use std::{
     fs,
+    net::TcpListener,
     num::NonZeroU16,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 use taproof::{
     artefact,
@@ -375,6 +376,75 @@ fn what_the_chain_has_is_not_taken_back() {
     assert_eq!(batch(&[])["taken_over"], 0, "nothing was taken back");
 }
 
+/// A node that is short is no reason to throw away what was made of a longer chain.
+#[test]
+fn a_source_that_is_behind_is_waited_for() {
+    let scene = Scene::funded();
+    let (chain, short) = (scene.path("rollup/regtest.chain"), scene.path("short.chain"));
+    fs::copy(&chain, &short).unwrap();
+    scene.bring_in(0, &[]);
+    scene.report(&["regtest", "mine", "8"]);
+    scene.report(&["batch"]);
+    let whole = fs::read(&chain).unwrap();
+    fs::copy(&short, &chain).unwrap();
+    for command in [&["batch"][..], &["account"], &["rebuild"], &["rebuild", "--replace"]] {
+        let error = scene.failure(1, command);
+        assert!(error.contains("which was final here before"), "{command:?}: {error}");
+    }
+    fs::write(&chain, whole).unwrap();
+    assert_eq!(scene.report(&["rebuild"])["ledger"], "intact");
+    assert_eq!(scene.report(&["batch"])["taken_over"], 0);
+}
+
+/// What is read of a slow node takes long, and nobody may change meanwhile what is going to be replaced.
+#[test]
+fn a_ledger_that_is_to_be_replaced_is_nobody_elses_meanwhile() {
+    let scene = Scene::funded();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let rebuild = ["rebuild", "--replace", "--node", &url, "--node-user", "me", "--node-password", "secret"];
+    let mut rebuild = scene.command(&rebuild).stderr(Stdio::null()).spawn().unwrap();
+    let _asked = silent.accept().unwrap();
+    let batch = scene.run(&["batch", "--reference-depth", "1"]);
+    assert_eq!(batch.status.code(), Some(5), "{}", stderr(&batch));
+    rebuild.kill().unwrap();
+    rebuild.wait().unwrap();
+    assert_eq!(scene.report(&["batch", "--reference-depth", "1"])["deposits"], 2);
+}
+
+/// Whatever came of the command, who took a batch back is told that it is gone.
+#[test]
+fn a_batch_that_was_taken_back_in_vain_is_told_as_that() {
+    let scene = Scene::funded();
+    scene.report(&["regtest", "deposit", "--owner", &scene.owner("2"), "--amount", "600"]);
+    assert_eq!(scene.report(&["batch", "--reference-depth", "1"])["deposits"], 3);
+    let none = scene.run(&["batch", "--chunks-max", "0"]);
+    assert_eq!(none.status.code(), Some(2));
+    // Three deposits are two chunks.
+    let in_vain = scene.run(&["batch", "--reference-depth", "1", "--take-back", "0", "--chunks-max", "1"]);
+    assert!(!in_vain.status.success() && in_vain.stdout.is_empty());
+    assert!(stderr(&in_vain).contains("batches 0 to 0 were taken back all the same"), "{}", stderr(&in_vain));
+    assert!(!scene.path("rollup/batches/0.batch").exists());
+    assert_eq!(scene.report(&["batch", "--reference-depth", "1"])["batch"], 0);
+}
+
+#[test]
+fn what_can_never_work_is_not_founded() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    scene.report(&["regtest", "mine", "10"]);
+    for amount in ["0", "329", "2100000000000001"] {
+        assert_eq!(scene.run(&["setup", "--deposit-min", amount]).status.code(), Some(2), "{amount}");
+    }
+    for found in [&["setup", "--depth", "10"][..], &["demo", "--depth", "10", "--dir", "demo"]] {
+        let error = scene.failure(3, &[found, &["--slots", "65535"]].concat());
+        assert!(error.contains("constraints, where a proof has 268435456"), "{error}");
+        let error = scene.failure(3, &[found, &["--withdraw-slots", "4000"]].concat());
+        assert!(error.contains("more than the 131072 of a payload"), "{error}");
+    }
+    assert!(!scene.path("rollup/params.json").exists() && !scene.path("demo").exists());
+}
+
 /// As after a run that ended between ledger and file, or on a full disk.
 #[test]
 fn the_file_of_a_batch_is_written_again_where_it_is_missing() {
@@ -586,6 +656,14 @@ fn a_rollup_that_exists_is_joined() {
         assert_eq!(interrupted.report(&["status"])["root_verified"], second["root_after"]);
         assert!(interrupted.failure(3, &join).contains("not overwritten"));
     }
+
+    // A damaged ledger in the way is told with the way on.
+    fs::remove_file(interrupted.path("rollup/params.json")).unwrap();
+    fs::write(interrupted.path("rollup/ledger.redb"), b"cut").unwrap();
+    let damaged = interrupted.run(&join);
+    assert!(damaged.status.code() == Some(3) && stderr(&damaged).contains("join once more"), "{}", stderr(&damaged));
+    fs::remove_file(interrupted.path("rollup/ledger.redb")).unwrap();
+    assert_eq!(interrupted.report(&join)["next_batch"], 2);
 
     // What does not belong together is refused, and nothing is made.
     let stranger = Scene::funded();

@@ -4,7 +4,7 @@ use crate::{
     artefact::{self, FileError},
     batch::ProvenBatch,
 };
-use std::{io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 /// The batches that are proven.
 pub trait BatchSource {
@@ -33,7 +33,13 @@ impl ProofFolder {
 
 impl BatchSource for ProofFolder {
     fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, FileError> {
-        match artefact::read(&self.0.join(format!("{batch}.proofs"))) {
+        let path = self.0.join(format!("{batch}.proofs"));
+        // Whoever opens a pipe waits for who writes to it.
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            let source = io::Error::other("it is no regular file");
+            return Err(FileError::Io { path, source });
+        }
+        match artefact::read(&path) {
             Ok(proven) => Ok(Some(proven)),
             Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -24,7 +24,7 @@ pub struct Undone {
     pub first_batch: Option<u64>,
     /// How many batches there were from it on.
     pub batches: u64,
-    /// How many payouts were due for good.
+    /// How many payouts were due for good, at most: those that were taken back twice count twice.
     pub payouts: u64,
 }
 
@@ -69,7 +69,7 @@ impl Undone {
             fork_height: self.fork_height.min(later.fork_height),
             first_batch,
             batches: first_batch.zip(end).map_or(0, |(first, end)| end - first),
-            payouts: self.payouts.max(later.payouts),
+            payouts: self.payouts.saturating_add(later.payouts),
         }
     }
 }
@@ -88,7 +88,7 @@ impl fmt::Display for Undone {
         match payouts {
             0 => Ok(()),
             1 => write!(f, "; the bridge may have paid a withdrawal of theirs"),
-            count => write!(f, "; the bridge may have paid {count} withdrawals of theirs"),
+            count => write!(f, "; the bridge may have paid up to {count} withdrawals of theirs"),
         }
     }
 }

@@ -68,8 +68,8 @@ pub(crate) struct BatchCommand {
     #[arg(long, default_value_t = FEE_MIN_SAT, value_name = "SAT")]
     fee_min: u64,
     /// The most chunks of the batch.
-    #[arg(long, default_value_t = 256, value_name = "N")]
-    chunks_max: usize,
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    chunks_max: u16,
     /// Takes this batch and all after it back first, as when a reorganisation moved its deposits: what they credited
     /// and applied waits again. Their files are removed, and anchors of which nothing was built are forgotten.
     /// Batches that the chain has stay.
@@ -90,72 +90,20 @@ impl BatchCommand {
         let session = Session::open(global)?;
         self.expect_within_window(&session)?;
         let mut ledger = session.ledger()?;
-        let (given, malformed, malformed_more) = self.read_transactions()?;
+        let given = self.read_transactions()?;
         let spinner = global.console().spinner("following the chain");
         let source = session.source(&self.node)?;
         source.expect_current()?;
         let follower = session.follow(&source, |_| ())?;
+        session.expect_not_behind(&follower)?;
         let mut taken_back = TakenBack::default();
         let done = self.bring_in_line(&session, &source, &mut ledger, follower, &mut taken_back);
         // What was taken back is gone from the ledger, whatever failed after it.
-        taken_back.clear_away(&session, global)?;
-        let (taken_over, follower) = done?;
-        taken_back::warn_of_unanchored(&session, &ledger, follower.tip().batches, global);
-        let written_again = write_missing(&session, &ledger, follower.tip().batches)?;
-        take_deposits(&mut ledger, &follower)?;
-        let exits: Vec<_> = follower.pending_exits().copied().collect();
-        ledger.set_exits(&exits, follower.tip().batches).map_err(ledger_failure)?;
-        let new = not_waiting(&ledger, given)?;
-        let depth = ledger.state().depth();
-        let reference = self.reference(&session, &follower, &ledger)?;
-        let void_below = session.params.void_below(reference.height);
-        let mut plan = Plan {
-            height_blocks: reference.height,
-            slots: session.slots(depth)?,
-            operators: Default::default(),
-            chunks_max: self.chunks_max,
-            admission: Admission { fee_min_sat: self.fee_min, payout_min_sat: PAYOUT_MIN_SAT },
-        };
-        let operator = self.operator_of(&ledger, &plan, void_below, &new, global)?;
-        plan.operators.extend(operator.map(|cell| (Token::BITCOIN, cell)));
-        ledger.add_transactions(&new).map_err(ledger_failure)?;
-        spinner.set_message("applying transactions");
-        let consumed_before = ledger.deposits_consumed();
-        let applied = ledger.apply(&plan, depth, void_below, |applied| batch_file(&session, applied, reference));
-        let applied = applied.map_err(ledger_failure)?;
-        let made = !applied.batch.chunks.is_empty();
-        let file = if made { Some(write(&session, &ledger, applied.number)?) } else { None };
+        let cleared = taken_back.clear_away(&session, global);
+        let made = cleared.and(done).and_then(|brought| self.make(&session, &mut ledger, brought, given, global));
         spinner.finish_and_clear();
-        let rejected = applied.rejected().map(|(transaction, reason)| Rejection::new(transaction, reason));
-        let chunk = |chunk: &taproof_circuits::chunk::witness::ChunkWitness| ChunkReport {
-            circuit: chunk.statement.circuit.to_string(),
-            records: chunk.slots.len(),
-        };
-        // The batch credits as many as the rules can ask for.
-        let deposits_waiting = ledger.deposits_due(reference.height, void_below).map_err(ledger_failure)?.len();
-        let count = |outcome| applied.settled.iter().filter(|settled| settled.outcome == outcome).count();
-        let credited = applied.batch.deposits_applied as u64;
-        let report = Report {
-            batch: made.then_some(applied.number),
-            file,
-            taken_over,
-            taken_back: taken_back.numbers(),
-            written_again,
-            reference,
-            operator,
-            void_deposits: applied.deposits_consumed - consumed_before - credited,
-            exits_served: count(Outcome::Served),
-            exits_refuted: count(Outcome::Refuted),
-            deposits: applied.batch.deposits_applied,
-            deposits_waiting,
-            applied: applied.batch.applied.len(),
-            rejected: malformed.into_iter().chain(rejected).collect(),
-            malformed_more,
-            waiting: applied.batch.left_over.len(),
-            waits: waits(&follower, reference, self.depth_blocks(&session)),
-            chunks: applied.batch.chunks.iter().map(chunk).collect(),
-            root_after: super::element_text(&applied.batch.root_after),
-        };
+        let mut report = made.inspect_err(|_| taken_back.warn(global))?;
+        report.taken_back = taken_back.numbers();
         global.console().report(&report, ToString::to_string)?;
         if report.applied == 0 && report.waiting == 0 && !report.rejected.is_empty() {
             let told = match report.rejected_count() {
@@ -166,6 +114,71 @@ impl BatchCommand {
             return Err(failure.advise("the report has the reasons; `taproof tx` checks what it signs"));
         }
         Ok(())
+    }
+
+    /// Makes the next batch with a ledger that is in line with the chain, and says what came of it.
+    fn make(
+        &self,
+        session: &Session,
+        ledger: &mut Ledger,
+        (taken_over, follower): (u64, Follower),
+        given: Given,
+        global: &Global,
+    ) -> Result<Report> {
+        taken_back::warn_of_unanchored(session, ledger, follower.tip().batches, global);
+        let written_again = write_missing(session, ledger, follower.tip().batches)?;
+        take_deposits(ledger, &follower)?;
+        let exits: Vec<_> = follower.pending_exits().copied().collect();
+        ledger.set_exits(&exits, follower.tip().batches).map_err(ledger_failure)?;
+        let new = not_waiting(ledger, given.transactions)?;
+        let depth = ledger.state().depth();
+        let reference = self.reference(session, &follower, ledger)?;
+        let void_below = session.params.void_below(reference.height);
+        let mut plan = Plan {
+            height_blocks: reference.height,
+            slots: session.slots(depth)?,
+            operators: Default::default(),
+            chunks_max: self.chunks_max.into(),
+            admission: Admission { fee_min_sat: self.fee_min, payout_min_sat: PAYOUT_MIN_SAT },
+        };
+        let operator = self.operator_of(ledger, &plan, void_below, &new, global)?;
+        plan.operators.extend(operator.map(|cell| (Token::BITCOIN, cell)));
+        ledger.add_transactions(&new).map_err(ledger_failure)?;
+        let consumed_before = ledger.deposits_consumed();
+        let applied = ledger.apply(&plan, depth, void_below, |applied| batch_file(session, applied, reference));
+        let applied = applied.map_err(ledger_failure)?;
+        let made = !applied.batch.chunks.is_empty();
+        let file = if made { Some(write(session, ledger, applied.number)?) } else { None };
+        let rejected = applied.rejected().map(|(transaction, reason)| Rejection::new(transaction, reason));
+        let chunk = |chunk: &taproof_circuits::chunk::witness::ChunkWitness| ChunkReport {
+            circuit: chunk.statement.circuit.to_string(),
+            records: chunk.slots.len(),
+        };
+        // The batch credits as many as the rules can ask for.
+        let deposits_waiting = ledger.deposits_due(reference.height, void_below).map_err(ledger_failure)?.len();
+        let count = |outcome| applied.settled.iter().filter(|settled| settled.outcome == outcome).count();
+        let credited = applied.batch.deposits_applied as u64;
+        Ok(Report {
+            batch: made.then_some(applied.number),
+            file,
+            taken_over,
+            taken_back: Vec::new(),
+            written_again,
+            reference,
+            operator,
+            void_deposits: applied.deposits_consumed - consumed_before - credited,
+            exits_served: count(Outcome::Served),
+            exits_refuted: count(Outcome::Refuted),
+            deposits: applied.batch.deposits_applied,
+            deposits_waiting,
+            applied: applied.batch.applied.len(),
+            rejected: given.malformed.into_iter().chain(rejected).collect(),
+            malformed_more: given.malformed_more,
+            waiting: applied.batch.left_over.len(),
+            waits: waits(&follower, reference, self.depth_blocks(session)),
+            chunks: applied.batch.chunks.iter().map(chunk).collect(),
+            root_after: super::element_text(&applied.batch.root_after),
+        })
     }
 
     /// Takes over what the chain has, and takes back what is to be; gives how many batches were taken over, and who
@@ -233,18 +246,27 @@ impl BatchCommand {
     }
 
     /// The transactions of the files, what is none in them, as far as that is told, and how many more there are of it.
-    fn read_transactions(&self) -> Result<(Vec<Transaction>, Vec<Rejection>, usize)> {
-        let (mut transactions, mut malformed, mut untold) = (Vec::new(), Vec::new(), 0);
+    fn read_transactions(&self) -> Result<Given> {
+        let (mut transactions, mut malformed, mut malformed_more) = (Vec::new(), Vec::new(), 0);
         for path in &self.transactions {
             let file = read_transactions(path)?;
             transactions.extend(file.transactions);
             let told = file.malformed.first().len().min(MALFORMED_KEPT_MAX - malformed.len());
             let entries = file.malformed.first().iter().take(told);
             malformed.extend(entries.map(|entry| Rejection::malformed(format!("{}: {entry}", path.display()))));
-            untold += file.malformed.count() - told;
+            malformed_more += file.malformed.count() - told;
         }
-        Ok((transactions, malformed, untold))
+        Ok(Given { transactions, malformed, malformed_more })
     }
+}
+
+/// What the files hold that a batch is given.
+struct Given {
+    transactions: Vec<Transaction>,
+    /// What is no transaction, as far as it is told.
+    malformed: Vec<Rejection>,
+    /// How many more entries are none.
+    malformed_more: usize,
 }
 
 /// Those transactions that do not wait in the ledger already, as after a batch that failed.

@@ -10,7 +10,7 @@ use super::{
     overview::{self, Screen, entry},
     path_text,
     session::{Session, Source, ledger_failure},
-    setup::another_key,
+    setup::{another_key, expect_possible},
 };
 use bitcoin::ScriptBuf;
 use clap::Args;
@@ -116,17 +116,20 @@ impl Demo {
     }
 
     fn options(self) -> Result<DemoOptions> {
+        let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
+        let slots = Slots {
+            deposit: self.deposit_slots,
+            transfer: self.slots,
+            open: self.slots,
+            withdraw: self.withdraw_slots,
+        };
+        expect_possible(depth, &slots)?;
         Ok(DemoOptions {
             payments_max: self.payments,
             withdrawals_max: self.withdrawals,
             fee_sat: self.fee,
-            depth: Depth::new(self.depth).expect("the parser allows 1 to 10"),
-            slots: Slots {
-                deposit: self.deposit_slots,
-                transfer: self.slots,
-                open: self.slots,
-                withdraw: self.withdraw_slots,
-            },
+            depth,
+            slots,
             keys: self.keys.map_or_else(|| cache_dir().map(|cache| cache.join("keys")), Ok)?,
             fee_rate: self.fee_rate,
             proofs_at_once: self.at_once,

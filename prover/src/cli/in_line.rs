@@ -69,8 +69,7 @@ pub(crate) fn final_batches(follower: &Follower) -> u64 {
 }
 
 /// What is said where batches that were made here are not the chain's.
-pub(crate) const APART: &str =
-    "batches that were made here are not those of the chain: `taproof batch` brings the ledger in line";
+pub(crate) const APART: &str = "batches that were made here are not those of the chain: `taproof batch` brings the ledger in line, or says what does";
 
 /// Opens the ledger for those who look or pay, and brings it up to the chain in either direction. One in which
 /// batches were made stays as it is: it is the chain's, or ahead of it; or else there is none to go by, as only
@@ -78,6 +77,7 @@ pub(crate) const APART: &str =
 pub(crate) fn bring_up(session: &Session, source: &Source) -> Result<Option<(Ledger, Follower)>> {
     let mut ledger = session.ledger()?;
     let follower = session.follow(source, |_| ())?;
+    session.expect_not_behind(&follower)?;
     let anchored = follower.tip().batches;
     let first_unfinal = ledger.first_unfinal().map_err(ledger_failure)?;
     let mut makes_batches = false;

@@ -21,7 +21,7 @@ use taproof::{
     founding::RollupIdentity,
     key_file::Key,
     key_ring::key_path,
-    ledger::Ledger,
+    ledger::{Ledger, LedgerError},
     light::CheckpointFile,
     network_name::network_name,
     output_file::{Access, write_file},
@@ -164,7 +164,14 @@ fn expect_unfinished(session: &Session) -> Result {
 /// Follows from the rollup's start and makes the ledger. One that is there is brought up to the chain.
 fn follow_all(session: &Session, source: &Source, global: &Global) -> Result<(Follower, Ledger)> {
     if session.dir.ledger().exists() {
-        return match bring_up(session, source)? {
+        let brought = bring_up(session, source).map_err(|failure| match failure.cause() {
+            Some(error @ (LedgerError::NotALedger(_) | LedgerError::Corrupted(_) | LedgerError::Version { .. })) => {
+                let failure = Failure::new(Exit::Input, error.to_string());
+                failure.advise("move it away, and join once more: the ledger is made anew from the chain")
+            }
+            _ => failure,
+        });
+        return match brought? {
             Some((ledger, follower)) => Ok((follower, ledger)),
             None => {
                 global.console().warn(APART);

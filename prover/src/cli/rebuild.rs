@@ -61,6 +61,8 @@ enum Found {
     InUse,
     /// Nothing.
     Missing,
+    /// One that opens and is to be replaced. It stays open until it is, so that no other process changes it meanwhile.
+    Replaced(Box<Ledger>),
     /// A file that is to be replaced, and why.
     Unusable(String),
 }
@@ -155,6 +157,7 @@ impl Rebuild {
             _ => Tips::default(),
         };
         let (follower, restoration) = restoration(&session, &self.node, global, |event| tips.observe(event))?;
+        session.expect_not_behind(&follower)?;
         let (ledger, state) = match found {
             Found::Intact(ledger) => {
                 let store = session.chain_store();
@@ -168,7 +171,11 @@ impl Rebuild {
             }
             Found::InUse => (LedgerReport::InUse, restoration.into_state().map_err(rebuild_failure)?),
             Found::Missing => replace(&session, &follower, restoration, None)?,
-            Found::Unusable(fault) => replace(&session, &follower, restoration, Some(fault))?,
+            Found::Replaced(ledger) => {
+                let old = Old { fault: "it was to be replaced".to_owned(), ledger: Some(*ledger) };
+                replace(&session, &follower, restoration, Some(old))?
+            }
+            Found::Unusable(fault) => replace(&session, &follower, restoration, Some(Old { fault, ledger: None }))?,
         };
         expect_root(&state, &follower)?;
         if let Some(out) = out {
@@ -202,7 +209,7 @@ impl Rebuild {
     /// Looks at the ledger. One of another rollup is none to be moved away.
     fn find(&self, session: &Session) -> Result<Found> {
         match Ledger::open(&session.dir.ledger(), session.params.chain_id) {
-            Ok(_) if self.replace => Ok(Found::Unusable("it was to be replaced".to_owned())),
+            Ok(ledger) if self.replace => Ok(Found::Replaced(Box::new(ledger))),
             Ok(ledger) => Ok(Found::Intact(Box::new(ledger))),
             Err(LedgerError::AlreadyOpen(_)) if !self.replace => Ok(Found::InUse),
             Err(LedgerError::NotFound(_)) => Ok(Found::Missing),
@@ -214,6 +221,12 @@ impl Rebuild {
     }
 }
 
+/// What is in the place of a ledger that is made anew.
+struct Old {
+    fault: String,
+    ledger: Option<Ledger>,
+}
+
 /// Makes the ledger anew, beside the one that is there, which gets another name and is replaced. Until the new one is
 /// in its place, a run that is interrupted leaves the old one there, whose transactions the next run finds as this
 /// one did.
@@ -221,7 +234,7 @@ fn replace(
     session: &Session,
     follower: &Follower,
     restoration: Restoration,
-    fault: Option<String>,
+    old: Option<Old>,
 ) -> Result<(LedgerReport, State)> {
     let (path, new) = (session.dir.ledger(), session.dir.new_ledger());
     if new.exists() {
@@ -230,16 +243,20 @@ fn replace(
     }
     let mut ledger = Ledger::restore(&new, restoration, &[]).map_err(ledger_failure)?;
     let (next_batch, state) = (ledger.next_batch(), ledger.state().clone());
-    let salvaged = fault.as_ref().and_then(|_| Ledger::salvage(&path, &state));
+    let salvaged = old.as_ref().and_then(|old| match &old.ledger {
+        Some(ledger) => ledger.salvaged(&state),
+        None => Ledger::salvage(&path, &state),
+    });
     ledger.add_transactions(salvaged.as_deref().unwrap_or_default()).map_err(ledger_failure)?;
     drop(ledger);
     if let Err(failure) = expect_root(&state, follower) {
         fs::remove_file(&new).or_exit_while(Exit::Failed, new.display().to_string())?;
         return Err(failure);
     }
-    let moved_to = fault.as_ref().map(|_| keep_aside(&path)).transpose()?;
+    let moved_to = old.as_ref().map(|_| keep_aside(&path)).transpose()?;
     fs::rename(&new, &path).or_exit_while(Exit::Failed, format!("cannot rename {}", new.display()))?;
     let transactions_kept = salvaged.map(|salvaged| salvaged.len());
+    let fault = old.map(|old| old.fault);
     Ok((LedgerReport::Restored { next_batch, fault, moved_to, transactions_kept }, state))
 }
 

@@ -9,10 +9,12 @@ use super::{
     values::digits,
     wallet::WalletOptions,
 };
+use ark_bn254::Fr;
+use ark_ff::FftField;
 use bitcoin::{Network, NetworkKind, ScriptBuf};
 use clap::Args;
 use serde::Serialize;
-use std::num::NonZeroU16;
+use std::{num::NonZeroU16, ops::RangeInclusive};
 use taproof::{
     bridge::signer_key::{SignerKey, SignerKeys},
     founding::{RollupIdentity, check_slots},
@@ -24,11 +26,12 @@ use taproof::{
     setup::{Randomness, SetupError, SetupOptions},
     wallet::{Wallet, WalletError},
 };
-use taproof_circuits::state::Slots;
+use taproof_circuits::{chunk::counts, state::Slots};
 use taproof_verifier::{
     bridge::Bridge,
     cell::{ChainId, Depth},
     envelope::Magic,
+    exit::PAYOUT_MIN_SAT,
     follow::{Deadlines, Params},
     headers::BlockId,
 };
@@ -87,6 +90,36 @@ pub(crate) struct Setup {
     allow_outside_test_networks: bool,
 }
 
+/// The most rows that a proof over BN254 can have: its scalar field has roots of unity of this order and no higher.
+const ROWS_MAX: usize = 1 << Fr::TWO_ADICITY;
+/// More rows than a slot of any kind has.
+const SLOT_ROWS_MAX: usize = 32_768;
+
+/// Fails for slots with which no batch could be made, or no proof.
+pub(super) fn expect_possible(depth: Depth, slots: &Slots) -> Result {
+    check_slots(slots)
+        .or_exit(Exit::Input)
+        .map_err(|failure| failure.advise("take fewer --withdraw-slots or --deposit-slots"))?;
+    let most = [slots.deposit, slots.transfer, slots.open, slots.withdraw].into_iter().max().map_or(0, NonZeroU16::get);
+    // So few are never too many, and need not be counted.
+    if usize::from(most) <= ROWS_MAX / SLOT_ROWS_MAX {
+        return Ok(());
+    }
+    for count in counts(depth, 1)? {
+        let kind_slots = slots.of(count.kind);
+        let rows = count.constraints_per_slot * usize::from(kind_slots.get());
+        if rows > ROWS_MAX {
+            let kind = count.kind;
+            let message = format!("{kind_slots} slots of {kind} have {rows} constraints, where a proof has {ROWS_MAX}");
+            return Err(Failure::new(Exit::Input, message).advise("take fewer slots"));
+        }
+    }
+    Ok(())
+}
+
+/// What the least amount of deposits can be: what nodes pass on, up to all that there is.
+const DEPOSIT_MIN_SAT: RangeInclusive<u64> = PAYOUT_MIN_SAT..=2_100_000_000_000_000;
+
 /// Who holds deposits, and what deadlines these have.
 #[derive(Debug, Args)]
 struct BridgeOptions {
@@ -98,7 +131,7 @@ struct BridgeOptions {
     #[arg(long = "bridge-threshold", value_name = "N", requires = "keys")]
     threshold: Option<u8>,
     /// The least that a deposit pays, in satoshi: moving one costs the signers the same, however small it is.
-    #[arg(long, default_value_t = 10_000, value_name = "SAT")]
+    #[arg(long, default_value_t = 10_000, value_name = "SAT", value_parser = clap::value_parser!(u64).range(DEPOSIT_MIN_SAT))]
     deposit_min: u64,
     /// How deep a deposit must be until its depositor can take it back, if nobody has moved it.
     #[arg(long, default_value_t = 2016, value_name = "BLOCKS")]
@@ -188,9 +221,7 @@ impl Setup {
             open: self.slots,
             withdraw: self.withdraw_slots,
         };
-        check_slots(&slots)
-            .or_exit(Exit::Input)
-            .map_err(|failure| failure.advise("take fewer --withdraw-slots or --deposit-slots"))?;
+        expect_possible(depth, &slots)?;
         let ring = self.keys(global, depth, slots, network)?;
         let program = ring.program()?;
         let params = self.with_identity(Params {

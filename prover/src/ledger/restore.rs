@@ -6,7 +6,7 @@ use super::{
     undo::Undo,
 };
 use crate::{rebuild::Restoration, store_file};
-use redb::{ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase};
 use std::{collections::BTreeMap, path::Path};
 use taproof_circuits::{state::State, transaction::Transaction};
 use taproof_verifier::cell::Cell;
@@ -37,14 +37,22 @@ impl Ledger {
         if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
             return None;
         }
-        let database = store_file::checked().open(path).ok()?;
-        let transaction = database.begin_read().ok()?;
-        let mut found = waiting(&transaction)?;
-        // What cannot be read of the batches is lost alone.
-        let applied = applied(&transaction).unwrap_or_default();
-        found.extend(applied.into_iter().filter(|(_, transaction)| !is_used_up(transaction, chain)));
-        Some(found.into_values().collect())
+        salvage_from(&store_file::checked().open(path).ok()?, chain)
     }
+
+    /// The same of a ledger that is open, and so nobody else's meanwhile.
+    pub fn salvaged(&self, chain: &State) -> Option<Vec<Transaction>> {
+        salvage_from(&self.database, chain)
+    }
+}
+
+fn salvage_from(database: &Database, chain: &State) -> Option<Vec<Transaction>> {
+    let transaction = database.begin_read().ok()?;
+    let mut found = waiting(&transaction)?;
+    // What cannot be read of the batches is lost alone.
+    let applied = applied(&transaction).unwrap_or_default();
+    found.extend(applied.into_iter().filter(|(_, transaction)| !is_used_up(transaction, chain)));
+    Some(found.into_values().collect())
 }
 
 /// Whether the account that pays has come past the transaction's nonce.

@@ -119,3 +119,16 @@ fn an_anchor_on_its_way_is_cared_for_though_its_file_was_damaged() {
     assert_eq!(service.job(0).map(|job| job.state()), Some(State::InBlock));
     assert_eq!(files.waits(0), None);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_proofs_is_not_waited_for() {
+    let mut files = Files::new(2);
+    fs::remove_file(files.path(0)).expect("it is written");
+    let made = std::process::Command::new("mkfifo").arg(files.path(0)).status().expect("there is such a program");
+    assert!(made.success());
+    let mut service = files.service();
+    files.tick(&mut service);
+    let waits = files.waits(0).expect("it waits");
+    assert!(format!("{waits:?}").contains("no regular file"), "{waits:?}");
+}

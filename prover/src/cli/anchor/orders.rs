@@ -40,30 +40,33 @@ impl Status {
         let chain = session.chain_store();
         session.warn_of_undone(&chain)?;
         let undone = chain.undone().map_err(session::store_failure)?;
-        let is_undone = |job: &Job| {
+        let is_undone = |job: &Job| -> Result<bool> {
             // What became final in the chain as it is now became so later.
             let told = job.history().last().map_or(0, |change| change.height);
             let is_older = |undone: &Undone| {
                 undone.has_batch(job.batch()) && told < undone.block.height + session.params.final_depth_blocks
             };
-            undone.as_ref().is_some_and(is_older)
+            // It may be final again without the service's having looked.
+            let is_final = || chain.anchor(job.batch()).map_err(session::store_failure);
+            Ok(undone.as_ref().is_some_and(is_older) && is_final()?.is_none())
         };
-        let report_on = |job: &Job| {
+        let report_on = |job: &Job| -> Result<JobReport> {
             let report = JobReport::new(job, waits.get(&job.batch()));
-            if is_undone(job) { JobReport { state: job.state_outside_the_chain(), ..report } } else { report }
+            Ok(if is_undone(job)? { JobReport { state: job.state_outside_the_chain(), ..report } } else { report })
         };
         let report = match self.batch {
             None => {
                 let is_unread = |batch: &u64| jobs.iter().all(|job| job.batch() != *batch);
                 let unread = waits.iter().filter(|(batch, _)| is_unread(batch));
                 let unread = unread.map(|(batch, waits)| JobReport::unread(*batch, waits));
-                let mut reports: Vec<JobReport> = jobs.iter().map(report_on).chain(unread).collect();
+                let mut reports: Vec<JobReport> =
+                    jobs.iter().map(report_on).chain(unread.map(Ok)).collect::<Result<_>>()?;
                 reports.sort_by_key(|report| report.batch);
                 StatusReport { jobs: reports, history: None }
             }
             Some(batch) => {
                 let job = job_of(&jobs, batch)?;
-                StatusReport { jobs: vec![report_on(job)], history: Some(job.history().to_vec()) }
+                StatusReport { jobs: vec![report_on(job)?], history: Some(job.history().to_vec()) }
             }
         };
         global.console().report(&report, |report| {

@@ -71,6 +71,10 @@ impl PsbtCommand {
         let mut jobs = store.jobs().map_err(store_failure)?.into_iter();
         let missing = || Failure::new(Exit::Input, format!("batch {} has no anchor here", self.batch));
         let mut job = jobs.find(|job| job.batch() == self.batch).ok_or_else(missing)?;
+        if job.is_closed() {
+            let message = format!("batch {} is done with: nothing of its anchor is to be signed", self.batch);
+            return Err(Failure::new(Exit::Input, message));
+        }
         let Some(out) = &self.out else {
             let mut accepted = Vec::new();
             for path in &self.signed {

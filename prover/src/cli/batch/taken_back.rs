@@ -31,6 +31,17 @@ impl TakenBack {
         self.0.clone().into_iter().flatten().collect()
     }
 
+    /// Says which batches are gone where no report does, as nothing came of the command.
+    pub(super) fn warn(&self, global: &Global) {
+        if let Some(batches) = &self.0 {
+            global.console().warn(format!(
+                "batches {} to {} were taken back all the same: their files are gone, and their transactions wait again",
+                batches.start,
+                batches.end - 1
+            ));
+        }
+    }
+
     /// Removes the files of these batches, and forgets their anchors. Proofs of an anchor of which something was
     /// built stay, so that the service finds it stale by them and sweeps what waits in the pool.
     pub(super) fn clear_away(&self, session: &Session, global: &Global) -> Result {
@@ -92,7 +103,9 @@ pub(super) fn warn_of_unanchored(session: &Session, ledger: &Ledger, anchored: u
     let undone = session.chain_store().undone().ok().flatten();
     if undone.is_some_and(|undone| undone.has_batch(anchored)) {
         global.console().warn(format!(
-            "batch {anchored} was final, and the chain does not have it any more: `taproof anchor run` anchors it again where the chain              takes it as it is; where it does not, make the ledger anew from the chain with `taproof rebuild --replace`, and run              `taproof batch` again"
+            "batch {anchored} was final, and the chain does not have it any more: `taproof anchor run` anchors it again where the \
+             chain takes it as it is; where it does not, make the ledger anew from the chain with `taproof rebuild --replace`, \
+             and run `taproof batch` again"
         ));
     }
     // Whatever cannot be asked, or is in use, has no say.

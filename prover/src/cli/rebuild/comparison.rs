@@ -124,7 +124,10 @@ impl Comparison {
         let Self::Contradicts { .. } = self else { return Ok(()) };
         let failure =
             Failure::new(Exit::Refuted, "the ledger is not the chain's: what is final in it the chain does not have");
-        Err(failure.advise("make it anew from the chain with `taproof rebuild --replace`; its transactions wait again"))
+        Err(failure.advise(
+            "make it anew from the chain with `taproof rebuild --replace`: what waits, and what was not final, waits \
+             again; give the files of transactions that were final to `taproof batch` once more",
+        ))
     }
 }
 

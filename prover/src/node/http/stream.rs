@@ -110,15 +110,19 @@ impl Write for Stream {
 
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(Some(remaining(self.deadline)?))?;
-        self.socket.read(buffer).map_err(name_timeout)
+        again(|| {
+            self.socket.set_read_timeout(Some(remaining(self.deadline)?))?;
+            self.socket.read(buffer)
+        })
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(remaining(self.deadline)?))?;
-        self.socket.write(bytes).map_err(name_timeout)
+        again(|| {
+            self.socket.set_write_timeout(Some(remaining(self.deadline)?))?;
+            self.socket.write(bytes)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -131,7 +135,31 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
     if remaining.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(remaining) }
 }
 
+/// Waits again where a signal has ended the wait, as when a process is stopped and goes on.
+fn again<T>(mut wait: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match wait() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            waited => return waited.map_err(name_timeout),
+        }
+    }
+}
+
 /// Systems tell of a socket's timeout in two ways.
 fn name_timeout(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_a_signal_has_ended_is_begun_again() {
+        let mut answers = [io::ErrorKind::Interrupted, io::ErrorKind::Interrupted].into_iter();
+        let waited = again(|| answers.next().map_or(Ok(7), |kind| Err(kind.into())));
+        assert_eq!((waited.expect("no fault"), answers.next()), (7, None));
+        let failed = again(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        assert_eq!(failed.expect_err("a timeout").kind(), io::ErrorKind::TimedOut);
+    }
 }
