@@ -75,6 +75,15 @@ fn the_journey_of_the_readme_ends_with_a_payout() {
     assert_eq!((&status["payouts_due"], &status["bridge"]["payouts_settled"]), (&2.into(), &2.into()), "{status}");
     assert_eq!(status["bridge"]["unpaid_sat"], 0);
     assert!(fs::metadata(root.join("report.html")).unwrap().len() > 1_000);
+    // The payout is told as what it is, by its file as by its number, and is not sent twice.
+    let why = taproof(&root, &["bridge", "why", "payout.hex"]);
+    assert_eq!(why, taproof(&root, &["bridge", "why", why["txid"].as_str().unwrap()]));
+    let meanings: Vec<&str> =
+        why["outputs"].as_array().unwrap().iter().map(|output| output["meaning"].as_str().unwrap()).collect();
+    assert_eq!(meanings[0], "the data of a payout transaction: 2 payouts from number 0 on");
+    assert!(meanings[2..].iter().all(|meaning| meaning.starts_with("a payout, or the change")), "{meanings:?}");
+    let again = taproof(&root, &["bridge", "send", "payout.hex"]);
+    assert_eq!((&again["sent"], &again["block"]), (&false.into(), &why["block"]));
     inspect_knows_every_file(&root);
 }
 

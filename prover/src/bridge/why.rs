@@ -5,6 +5,7 @@
 //! still has the coin, and [`trace`] reads the chain from the rollup's start for one that is spent for good.
 
 use super::{
+    link::Binding,
     scan::{BridgeCoin, BridgeScan, Credit, Origin, Passed},
     spends_by,
 };
@@ -18,7 +19,7 @@ use std::{collections::HashMap, fmt, hash::Hash};
 use taproof_verifier::{
     baby_jubjub::{KeyError, PublicKey},
     deposit::{Deposit, TAG_LENGTH, Tag},
-    envelope::Magic,
+    envelope::{Announcement, Magic},
     exit::ExitRequest,
     follow::{Event, Params, ScannedDeposit},
     program::Program,
@@ -49,6 +50,15 @@ pub enum Meaning {
         request: ExitRequest,
         /// Whether the signature is the owner's.
         is_signed: bool,
+    },
+    /// The data of a payout transaction, which followers check for themselves.
+    LinkData(Binding),
+    /// What such a transaction pays, or the change of whoever paid its fee.
+    Paid,
+    /// The announcement of a batch.
+    Announcement {
+        /// The number of the batch.
+        batch: u64,
     },
     /// Nothing of the rollup's.
     Nothing,
@@ -127,7 +137,23 @@ pub enum NoDeposit {
 /// friend.
 pub fn look(transaction: &Transaction, params: &Params, refunds: &[XOnlyPublicKey]) -> Vec<Meaning> {
     let view = View::new(transaction, params, refunds);
-    (0..view.outputs.len()).into_par_iter().map(|vout| view.meaning(vout)).collect()
+    let mut meanings: Vec<Meaning> = (0..view.outputs.len()).into_par_iter().map(|vout| view.meaning(vout)).collect();
+    name_what_posters_send(&mut meanings, transaction, params);
+    meanings
+}
+
+/// Names the outputs of what posters and signers send, by the data of the first.
+fn name_what_posters_send(meanings: &mut [Meaning], transaction: &Transaction, params: &Params) {
+    let Some((first, others)) = meanings.split_first_mut().filter(|(first, _)| **first == Meaning::Nothing) else {
+        return;
+    };
+    let script = &transaction.output[0].script_pubkey;
+    if let Some(binding) = Binding::parse(script, params.deposit_magic) {
+        *first = Meaning::LinkData(binding);
+        others.iter_mut().filter(|other| **other == Meaning::Nothing).for_each(|other| *other = Meaning::Paid);
+    } else if let Ok(Some(announcement)) = Announcement::parse(script, params.magic) {
+        *first = Meaning::Announcement { batch: announcement.batch };
+    }
 }
 
 /// The outputs, and what is known of deposits among them.
@@ -311,6 +337,11 @@ impl fmt::Display for Meaning {
                 write!(f, "an exit request of {} sat from cell {}", record.amount, record.from)?;
                 if *is_signed { Ok(()) } else { f.write_str(", not signed by its owner: ignored") }
             }
+            Self::LinkData(Binding { first, count }) => {
+                write!(f, "the data of a payout transaction: {count} payouts from number {first} on")
+            }
+            Self::Paid => f.write_str("a payout, or the change of whoever paid the fee"),
+            Self::Announcement { batch } => write!(f, "the announcement of batch {batch}"),
             Self::Nothing => f.write_str("nothing of this rollup's"),
         }
     }

@@ -4,6 +4,7 @@ use super::rig::{DEPOSIT_MIN_SAT, World};
 use crate::{
     bridge::{
         deposit::refund,
+        link::Binding,
         recipe::Recipe,
         scan::Origin,
         watch::BridgeWatch,
@@ -13,7 +14,11 @@ use crate::{
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
 };
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxOut, absolute::LockTime, transaction::Version};
-use taproof_verifier::{deposit::Deposit, envelope::Magic};
+use taproof_verifier::{
+    deposit::Deposit,
+    envelope::{Announcement, Magic},
+    payload::PayloadHash,
+};
 
 fn transaction(output: Vec<TxOut>) -> Transaction {
     Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: Vec::new(), output }
@@ -86,6 +91,14 @@ fn each_way_to_miss_a_deposit_is_named() {
 
     let gift = TxOut { script_pubkey: world.params.bridge.script_pubkey(), ..payment.clone() };
     assert_eq!(see(&[&gift]), [Meaning::Own]);
+    // What posters and signers send is told as that.
+    let (params, binding) = (&world.params, Binding { first: 4, count: 1 });
+    let data = binding.output(params.deposit_magic);
+    assert_eq!(see(&[&data, &gift, &change()]), [Meaning::LinkData(binding), Meaning::Own, Meaning::Paid]);
+    let announcement =
+        Announcement { batch: 7, payload_hash: PayloadHash::of(b"a payload"), root_after: Default::default() };
+    let announced = TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(params.magic) };
+    assert_eq!(see(&[&announced, &change()]), [Meaning::Announcement { batch: 7 }, Meaning::Nothing]);
     for meaning in [between, sorted, good].concat() {
         assert!(!meaning.to_string().contains('\n') && meaning.to_string().len() < 250, "{meaning}");
     }

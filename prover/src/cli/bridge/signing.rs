@@ -249,6 +249,11 @@ impl Send {
             _ => bitcoin::ScriptBuf::new(),
         };
         let mut source = self.node.open(&session.dir, session.params.network, reward_to, session.console)?;
+        let txid = transaction.compute_txid();
+        if let Some(block) = source.payer().find(&txid)?.and_then(|found| found.block) {
+            let report = serde_json::json!({ "txid": txid, "sent": false, "block": block });
+            return global.console().report(&report, |_| format!("{txid} is in block {block} already"));
+        }
         if let Some(Acceptance::Rejected(rejection)) =
             source.payer().test_accept(std::slice::from_ref(&transaction))?.first()
         {
@@ -256,7 +261,6 @@ impl Send {
             return Err(failure.advise("if its inputs are spent or its fee is too low, build the payout anew"));
         }
         send(&mut source, &transaction)?;
-        let txid = transaction.compute_txid();
         let report = serde_json::json!({ "txid": txid, "sent": true });
         global.console().report(&report, |_| format!("{txid} sent"))
     }

@@ -81,17 +81,39 @@ impl Why {
         let Ok(txid) = self.transaction.parse::<Txid>() else {
             let params = read_params(&global.data_dir().params())?;
             let transaction = read_transaction(Path::new(&self.transaction))?;
-            let report = self.report(&Found { transaction, block: None }, &params, global);
-            return global.console().report(&report, ToString::to_string);
+            // Where no chain can be asked, it is judged by its form alone.
+            return match self.mined(&transaction.compute_txid(), global) {
+                Some((session, source, found)) => self.tell(&found, &session, &source, global),
+                None => {
+                    let report = self.report(&Found { transaction, block: None }, &params, global);
+                    global.console().report(&report, ToString::to_string)
+                }
+            };
         };
         let session = Session::open(global)?;
         let source = session.source(&self.node)?;
         let found = search(&txid, &source, &session.params, global)?;
-        let mut report = self.report(&found, &session.params, global);
+        self.tell(&found, &session, &source, global)
+    }
+
+    /// A transaction of a file that the chain at hand has in a block.
+    fn mined(&self, txid: &Txid, global: &Global) -> Option<(Session, Source, Found)> {
+        let session = Session::open(global).ok()?;
+        if !self.node.is_at_hand(&session.dir).ok()? {
+            return None;
+        }
+        let source = session.source(&self.node).ok()?;
+        let found = source.payer().find(txid).ok()?.filter(|found| found.block.is_some())?;
+        Some((session, source, found))
+    }
+
+    /// Reports on a transaction of the chain or of the pool.
+    fn tell(&self, found: &Found, session: &Session, source: &Source, global: &Global) -> Result {
+        let mut report = self.report(found, &session.params, global);
         if let Some(block) = found.block {
             report.confirmations = Some((source.chain().tip_height()? + 1).saturating_sub(block.height));
-            tell_missed(&mut report, block, &session, &source, global)?;
-            tell_fates(&mut report, block, &session, &source, global)?;
+            tell_missed(&mut report, block, session, source, global)?;
+            tell_fates(&mut report, block, session, source, global)?;
         }
         global.console().report(&report, ToString::to_string)
     }
