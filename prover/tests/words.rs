@@ -220,7 +220,7 @@ fn who_does_not_answer_is_told_with_its_own_address() {
     assert_eq!(said, format!("whoever listens at {url} does not speak HTTP"));
     assert!(advice.contains("8332"), "{advice}");
     for option in ["--node", "--esplora"] {
-        let (said, advice) = told(&scene, 3, &["status", option, "foo"]);
+        let (said, advice) = told(&scene, 2, &["status", option, "foo"]);
         assert!(said.starts_with("foo is no address: write http://host:port") && !advice.is_empty(), "{said}");
     }
 }

@@ -65,7 +65,12 @@ const SERVER_FORM: &str =
     "an Esplora server's is like https://blockstream.info/api, to the end of what comes before /blocks";
 
 fn expect_address(url: &str, form: &str) -> Result {
-    check_address(url).or_exit(Exit::Input).map_err(|failure| failure.advise(form))
+    check_address(url).or_exit(Exit::Usage).map_err(|failure| failure.advise(form))
+}
+
+/// The same of an address from the environment, which the failure names.
+fn expect_address_in(name: &'static str, url: &str, form: &str) -> Result {
+    check_address(url).or_exit_while(Exit::Usage, name).map_err(|failure| failure.advise(form))
 }
 
 /// A failure to reach who was named, with the form that such an address has.
@@ -125,19 +130,19 @@ impl NodeOptions {
         let names_caller = self.cookie.is_some() || self.node_user.is_some() || self.node_password.is_some();
         match (variable(NODE), variable(ESPLORA)) {
             (Some(url), esplora) if names_caller || esplora.is_none() => {
-                expect_address(&url, NODE_FORM)?;
+                expect_address_in(NODE, &url, NODE_FORM)?;
                 Ok(Place::Node(url, self.auth(&variable)?))
             }
             (Some(_), _) => {
-                let failure = Failure::new(Exit::Input, format!("{NODE} and {ESPLORA} are both set"));
+                let failure = Failure::new(Exit::Usage, format!("{NODE} and {ESPLORA} are both set"));
                 Err(failure.advise("unset one of them, or say which with --node URL or --esplora URL"))
             }
             (None, _) if names_caller => {
-                let failure = Failure::new(Exit::Input, "a cookie, user or password is given, and no node");
+                let failure = Failure::new(Exit::Usage, "a cookie, user or password is given, and no node");
                 Err(failure.advise(format!("name the node with --node URL, or set {NODE}")))
             }
             (None, Some(url)) => {
-                expect_address(&url, SERVER_FORM)?;
+                expect_address_in(ESPLORA, &url, SERVER_FORM)?;
                 Ok(Place::Esplora(url))
             }
             (None, None) => Ok(Place::Embedded),
@@ -241,9 +246,9 @@ mod tests {
     fn what_is_no_address_is_told_before_all_else() {
         let node = "foo is no address: write http://host:port or https://host, and the user and password separately";
         assert_eq!(place(&["--node", "foo"], &[]), node);
-        assert_eq!(place(&[], &[("TAPROOF_NODE", "foo")]), node);
+        assert_eq!(place(&[], &[("TAPROOF_NODE", "foo")]), format!("TAPROOF_NODE: {node}"));
         assert_eq!(place(&["--esplora", "foo"], &[]), node);
-        assert_eq!(place(&[], &[("TAPROOF_ESPLORA", "foo")]), node);
+        assert_eq!(place(&[], &[("TAPROOF_ESPLORA", "foo")]), format!("TAPROOF_ESPLORA: {node}"));
         let secret = place(&["--node", "http://me:secret@host:1"], &[]);
         assert!(secret.starts_with("host:1 is no address"), "{secret}");
     }
