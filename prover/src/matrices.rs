@@ -40,9 +40,8 @@ impl Matrices<'_> {
         })
     }
 
-    /// A term's value. Where the file that the matrices are mapped from is overwritten after it was checked, a term may
-    /// lead nowhere. It counts
-    /// nothing then: the proof does not hold, and its verification tells.
+    /// A term's value. Where the file that the matrices are mapped from is overwritten after it was checked, a term
+    /// may lead nowhere. It counts nothing then: the proof does not hold, and its verification tells.
     fn product(&self, &[wire, coefficient]: &[u32; 2], wires: &[Fr]) -> Fr {
         let value = wires.get(wire as usize).copied().unwrap_or_default();
         match coefficient {

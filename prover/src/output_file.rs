@@ -172,8 +172,7 @@ impl OutputFile {
 }
 
 /// Checks that what a command reports is not mixed into a file that it writes: the report goes to standard output, or
-/// to standard
-/// error where standard output is one of the files.
+/// to standard error where standard output is one of the files.
 ///
 /// # Errors
 /// [`ConflictError::Report`], and [`ConflictError::Io`] for an output that cannot be looked at.
@@ -189,9 +188,8 @@ pub fn expect_report_apart(outputs: &[&OutputFile]) -> Result<(), ConflictError>
     Ok(())
 }
 
-/// Checks that no file takes the place of another or of one that is read, by whichever of its names, and that no stream
-/// is to
-/// take two files. Devices may be given twice. An input that is not there is none.
+/// Checks that no file takes the place of another or of one that is read, by whichever of its names, and that no
+/// stream is to take two files. Devices may be given twice. An input that is not there is none.
 ///
 /// # Errors
 /// Each of [`ConflictError`].

@@ -147,8 +147,7 @@ fn protocol() -> String {
 }
 
 /// proof.json, with the name of the curve as snarkjs writes it or without as rapidsnark does. As snarkjs does, it is
-/// read without the name of the
-/// protocol and with fields that others add.
+/// read without the name of the protocol and with fields that others add.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProofJson {
     pi_a: G1Json,

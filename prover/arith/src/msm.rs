@@ -89,8 +89,8 @@ impl<'a> Scalars<'a> {
     }
 
     /// The values at the given indices; zero where there is none. Indices may lie in a mapped file, which somebody can
-    /// overwrite after they
-    /// were checked: the sum is wrong then, as it is if they overwrite a base, and no panic ends the process.
+    /// overwrite after they were checked: the sum is wrong then, as it is if they overwrite a base, and no panic ends
+    /// the process.
     pub fn picked(recoded: &'a Recoded, indices: &'a [u32]) -> Self {
         Self { picked: Some(indices), ..Self::all(recoded) }
     }

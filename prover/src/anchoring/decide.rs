@@ -94,8 +94,7 @@ impl Decision {
         config: &Config,
         is_due: impl Fn(&Generation, &GenerationView) -> bool,
     ) -> Self {
-        let is_any_due = leftovers(job, view).any(|(_, generation, seen)| is_due(generation, seen));
-        let hold = job.sweep_refused_at(view.tip).filter(|_| is_any_due).cloned();
+        let hold = unswept(job, view, &is_due).cloned();
         Self { hold, ..self }.with(sweep(job, view, config, is_due))
     }
 }
@@ -200,10 +199,7 @@ fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decisi
             None => (None, refused.cloned().or_else(|| conflict(seen))),
         },
     };
-    let unswept = || {
-        job.sweep_refused_at(view.tip).filter(|_| leftovers(job, view).any(|(_, one, seen)| is_in_the_way(one, seen)))
-    };
-    let hold = hold.or_else(|| unswept().cloned());
+    let hold = hold.or_else(|| unswept(job, view, is_in_the_way).cloned());
     Decision { hold, action, ..Decision::rest(state, reason) }
 }
 
@@ -305,6 +301,12 @@ fn leftovers<'a>(job: &'a Job, view: &'a View) -> impl Iterator<Item = (usize, &
     let all = job.generations.iter().zip(&view.generations).enumerate();
     all.filter(|(_, (generation, seen))| !seen.is_resolved(generation))
         .map(|(index, (generation, seen))| (index, generation, seen))
+}
+
+/// What the sweeps that are due wait for.
+fn unswept<'a>(job: &'a Job, view: &View, is_due: impl Fn(&Generation, &GenerationView) -> bool) -> Option<&'a Hold> {
+    let is_any_due = || leftovers(job, view).any(|(_, generation, seen)| is_due(generation, seen));
+    job.sweep_refused_at(view.tip).filter(|_| is_any_due())
 }
 
 /// Whether a commit is to be swept when its batch is safe without it.

@@ -514,6 +514,13 @@ pub(super) struct Failed {
     pub(super) is_of_sending: bool,
 }
 
+impl Failed {
+    /// Why it failed, if that was at this tip.
+    fn hold_at(&self, tip: BlockId) -> Option<&Hold> {
+        (self.tip == tip.hash).then_some(&self.hold)
+    }
+}
+
 /// What is kept of the anchor of one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -624,12 +631,12 @@ impl Job {
 
     /// What failed at this tip, so that it is not tried again.
     pub(super) fn refused_at(&self, tip: BlockId) -> Option<&Hold> {
-        self.refused.as_ref().filter(|failed| failed.tip == tip.hash).map(|failed| &failed.hold)
+        self.refused.as_ref().and_then(|failed| failed.hold_at(tip))
     }
 
     /// Why a sweep failed at this tip, so that none is tried again.
     pub(super) fn sweep_refused_at(&self, tip: BlockId) -> Option<&Hold> {
-        self.sweep_refused.as_ref().filter(|failed| failed.tip == tip.hash).map(|failed| &failed.hold)
+        self.sweep_refused.as_ref().and_then(|failed| failed.hold_at(tip))
     }
 
     /// Whether a higher fee is no way out at this tip either.

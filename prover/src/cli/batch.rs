@@ -94,16 +94,16 @@ impl BatchCommand {
         let spinner = global.console().spinner("following the chain");
         let source = session.source(&self.node)?;
         source.expect_current()?;
+        session.expect_not_behind(&source)?;
         let follower = session.follow(&source, |_| ())?;
-        session.expect_not_behind(&follower)?;
         let mut taken_back = TakenBack::default();
         let done = self.bring_in_line(&session, &source, &mut ledger, follower, &mut taken_back);
         // What was taken back is gone from the ledger, whatever failed after it.
         let cleared = taken_back.clear_away(&session, global);
-        let made = cleared.and(done).and_then(|brought| self.make(&session, &mut ledger, brought, given, global));
+        let made =
+            cleared.and(done).and_then(|brought| self.make(&session, &mut ledger, brought, &taken_back, given, global));
         spinner.finish_and_clear();
-        let mut report = made.inspect_err(|_| taken_back.warn(global))?;
-        report.taken_back = taken_back.numbers();
+        let report = made.inspect_err(|_| taken_back.warn(global))?;
         global.console().report(&report, ToString::to_string)?;
         if report.applied == 0 && report.waiting == 0 && !report.rejected.is_empty() {
             let told = match report.rejected_count() {
@@ -122,6 +122,7 @@ impl BatchCommand {
         session: &Session,
         ledger: &mut Ledger,
         (taken_over, follower): (u64, Follower),
+        taken_back: &TakenBack,
         given: Given,
         global: &Global,
     ) -> Result<Report> {
@@ -162,7 +163,7 @@ impl BatchCommand {
             batch: made.then_some(applied.number),
             file,
             taken_over,
-            taken_back: Vec::new(),
+            taken_back: taken_back.numbers(),
             written_again,
             reference,
             operator,

@@ -37,8 +37,7 @@ impl Console {
     }
 
     /// Prints reports on standard error if a file that the command writes is standard output, where it stays alone.
-    /// Fails, before
-    /// anything is written, if a file and the report would be mixed in one place all the same.
+    /// Fails, before anything is written, if a file and the report would be mixed in one place all the same.
     pub(crate) fn beside<'f>(self, files: impl IntoIterator<Item = &'f OutputFile>) -> Result<Self> {
         let files: Vec<&OutputFile> = files.into_iter().collect();
         expect_report_apart(&files)

@@ -10,7 +10,7 @@ use super::{
     overview::{self, Screen, entry},
     path_text,
     session::{Session, Source, ledger_failure},
-    setup::{another_key, expect_possible},
+    setup::{SizeOptions, another_key},
 };
 use bitcoin::ScriptBuf;
 use clap::Args;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use std::{
     fs::{self, File, TryLockError},
     io,
-    num::{NonZeroU16, NonZeroUsize},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 use taproof::{
@@ -35,8 +35,7 @@ use taproof::{
     progress::Progress,
     regtest::ChainFile,
 };
-use taproof_circuits::state::Slots;
-use taproof_verifier::{block::BLOCK_LENGTH_MAX, cell::Depth};
+use taproof_verifier::block::BLOCK_LENGTH_MAX;
 
 /// Takes real payments from a Bitcoin block to a verified root on an embedded Bitcoin chain.
 #[derive(Debug, Args)]
@@ -65,18 +64,8 @@ pub(crate) struct Demo {
     /// The fee of every transaction on the rollup, in satoshi.
     #[arg(long, default_value_t = 25, value_name = "SAT")]
     fee: u64,
-    /// The depth of the tree.
-    #[arg(long, default_value_t = 7, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
-    depth: u8,
-    /// The slots of a transfer or open chunk.
-    #[arg(long, default_value = "8", value_name = "N")]
-    slots: NonZeroU16,
-    /// The slots of a deposit chunk.
-    #[arg(long, default_value = "20", value_name = "N")]
-    deposit_slots: NonZeroU16,
-    /// The slots of a withdraw chunk.
-    #[arg(long, default_value = "6", value_name = "N")]
-    withdraw_slots: NonZeroU16,
+    #[command(flatten)]
+    sizes: SizeOptions,
     /// The folder of the keys; one in the user's cache if not given.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
@@ -116,14 +105,7 @@ impl Demo {
     }
 
     fn options(self) -> Result<DemoOptions> {
-        let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
-        let slots = Slots {
-            deposit: self.deposit_slots,
-            transfer: self.slots,
-            open: self.slots,
-            withdraw: self.withdraw_slots,
-        };
-        expect_possible(depth, &slots)?;
+        let (depth, slots) = self.sizes.sizes()?;
         Ok(DemoOptions {
             payments_max: self.payments,
             withdrawals_max: self.withdrawals,

@@ -44,9 +44,9 @@ pub(crate) struct ForeignArgs {
     /// make it. A path that is `-` is standard input.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     zkey: Option<PathBuf>,
-    /// The same key as `taproof import-zkey` has made it ready, which is opened without being read first. It is used in
-    /// place: put a newer
-    /// one there by renaming it (mv), never by copying over it (cp), which ends whoever uses the old one.
+    /// The same key as `taproof import-zkey` has made it ready, which is opened without being read first. It is used
+    /// in place: put a newer one there by renaming it (mv), never by copying over it (cp), which ends whoever uses the
+    /// old one.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     key: Option<PathBuf>,
     /// The witness, as the circuit's witness calculator writes it; or several, for each of which there is a proof. Of
@@ -267,8 +267,8 @@ impl fmt::Display for ProveReport {
 }
 
 /// Proves one witness and writes what comes of it, unless it is there and holds for the verifying key. Gives the
-/// seconds that the proof
-/// took, none if it was there already; or why there is none, with the files that are not written.
+/// seconds that the proof took, none if it was there already; or why there is none, with the files that are not
+/// written.
 fn prove(
     key: &ForeignKey,
     verifying: Option<&ForeignVerifyingKey>,

@@ -130,21 +130,22 @@ impl fmt::Display for Form {
 }
 
 fn is_of_other_protocol(path: &Path) -> bool {
-    // What comes through a pipe is not read for it.
-    let is_file = path.metadata().is_ok_and(|found| found.is_file());
-    let file = is_file.then(|| File::open(path).ok()).flatten();
-    file.is_some_and(|file| matches!(zkey::expect_protocol(file), Err(zkey::ReadError::Protocol(_))))
+    open_regular(path).is_some_and(|file| matches!(zkey::expect_protocol(file), Err(zkey::ReadError::Protocol(_))))
 }
 
 fn is_own_key(path: &Path) -> bool {
     KeyFile::open(path).is_ok_and(|key| matches!(key.header().circuit(), Circuit::Own(_)))
 }
 
-/// The first bytes of a file on the disk; nothing else is opened, as a pipe would wait for somebody.
+/// Opens a file on the disk, and nothing else, as a pipe would wait for somebody.
+fn open_regular(path: &Path) -> Option<File> {
+    path.is_file().then(|| File::open(path).ok())?
+}
+
+/// The first bytes of a file on the disk.
 fn start_of(path: &Path) -> Option<Vec<u8>> {
     let mut start = Vec::new();
-    let file = path.is_file().then(|| File::open(path).ok())??;
-    file.take(START_LENGTH).read_to_end(&mut start).ok()?;
+    open_regular(path)?.take(START_LENGTH).read_to_end(&mut start).ok()?;
     Some(start)
 }
 

@@ -76,8 +76,8 @@ pub(crate) const APART: &str = "batches that were made here are not those of the
 /// `taproof batch` takes batches back.
 pub(crate) fn bring_up(session: &Session, source: &Source) -> Result<Option<(Ledger, Follower)>> {
     let mut ledger = session.ledger()?;
+    session.expect_not_behind(source)?;
     let follower = session.follow(source, |_| ())?;
-    session.expect_not_behind(&follower)?;
     let anchored = follower.tip().batches;
     let first_unfinal = ledger.first_unfinal().map_err(ledger_failure)?;
     let mut makes_batches = false;

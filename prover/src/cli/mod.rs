@@ -75,10 +75,8 @@ pub(crate) struct Global {
     /// JSON as well.
     ///
     /// There they are {"error", "advice", "exit_code"}, {"warning"} and {"note"}. A report goes there, too, where a
-    /// file that the command writes
-    /// is standard output. Names that are no UTF-8 have the replacement character for what is none. `completions`,
-    /// `--help` and `--version`
-    /// print text.
+    /// file that the command writes is standard output. Names that are no UTF-8 have the replacement character for
+    /// what is none. `completions`, `--help` and `--version` print text.
     #[arg(long, global = true)]
     json: bool,
     /// Shows no progress.

@@ -8,7 +8,7 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output, write_json},
     path_text,
-    session::{NodeOptions, Session, ledger_failure, not_followed, store_failure},
+    session::{NodeOptions, Session, Source, ledger_failure, not_followed, store_failure},
 };
 use clap::Args;
 use comparison::{Comparison, Tips};
@@ -61,10 +61,8 @@ enum Found {
     InUse,
     /// Nothing.
     Missing,
-    /// One that opens and is to be replaced. It stays open until it is, so that no other process changes it meanwhile.
-    Replaced(Box<Ledger>),
-    /// A file that is to be replaced, and why.
-    Unusable(String),
+    /// What is to be replaced.
+    Old(Old),
 }
 
 /// What became of the ledger.
@@ -104,7 +102,7 @@ struct RebuildReport {
 
 /// Rebuilds the state from the chain alone.
 pub(super) fn rebuilt(session: &Session, node: &NodeOptions, global: &Global) -> Result<(Follower, State)> {
-    let (follower, restoration) = restoration(session, node, global, |_| ())?;
+    let (follower, restoration) = restoration(session, &session.source(node)?, global, |_| ())?;
     let state = restoration.into_state().map_err(rebuild_failure)?;
     expect_root(&state, &follower)?;
     Ok((follower, state))
@@ -113,11 +111,10 @@ pub(super) fn rebuilt(session: &Session, node: &NodeOptions, global: &Global) ->
 /// Reads all blocks of the rollup.
 fn restoration(
     session: &Session,
-    node: &NodeOptions,
+    source: &Source,
     global: &Global,
     observe: impl FnMut(&Event),
 ) -> Result<(Follower, Restoration)> {
-    let source = session.source(node)?;
     let spinner = global.console().spinner("rebuilding the state");
     let (params, program) = (session.params.clone(), session.program.clone());
     let restored = rebuild::restore(source.chain(), params, program, observe).map_err(rebuild_failure)?;
@@ -156,8 +153,9 @@ impl Rebuild {
             Found::Intact(ledger) => Tips::of(ledger, &session.params)?,
             _ => Tips::default(),
         };
-        let (follower, restoration) = restoration(&session, &self.node, global, |event| tips.observe(event))?;
-        session.expect_not_behind(&follower)?;
+        let source = session.source(&self.node)?;
+        session.expect_not_behind(&source)?;
+        let (follower, restoration) = restoration(&session, &source, global, |event| tips.observe(event))?;
         let (ledger, state) = match found {
             Found::Intact(ledger) => {
                 let store = session.chain_store();
@@ -171,11 +169,7 @@ impl Rebuild {
             }
             Found::InUse => (LedgerReport::InUse, restoration.into_state().map_err(rebuild_failure)?),
             Found::Missing => replace(&session, &follower, restoration, None)?,
-            Found::Replaced(ledger) => {
-                let old = Old { fault: "it was to be replaced".to_owned(), ledger: Some(*ledger) };
-                replace(&session, &follower, restoration, Some(old))?
-            }
-            Found::Unusable(fault) => replace(&session, &follower, restoration, Some(Old { fault, ledger: None }))?,
+            Found::Old(old) => replace(&session, &follower, restoration, Some(old))?,
         };
         expect_root(&state, &follower)?;
         if let Some(out) = out {
@@ -209,12 +203,15 @@ impl Rebuild {
     /// Looks at the ledger. One of another rollup is none to be moved away.
     fn find(&self, session: &Session) -> Result<Found> {
         match Ledger::open(&session.dir.ledger(), session.params.chain_id) {
-            Ok(ledger) if self.replace => Ok(Found::Replaced(Box::new(ledger))),
+            Ok(ledger) if self.replace => {
+                let fault = "it was to be replaced".to_owned();
+                Ok(Found::Old(Old { fault, ledger: Some(Box::new(ledger)) }))
+            }
             Ok(ledger) => Ok(Found::Intact(Box::new(ledger))),
             Err(LedgerError::AlreadyOpen(_)) if !self.replace => Ok(Found::InUse),
             Err(LedgerError::NotFound(_)) => Ok(Found::Missing),
             Err(error @ (LedgerError::NotALedger(_) | LedgerError::Corrupted(_) | LedgerError::Version { .. })) => {
-                Ok(Found::Unusable(error.to_string()))
+                Ok(Found::Old(Old { fault: error.to_string(), ledger: None }))
             }
             Err(error) => Err(ledger_failure(error)),
         }
@@ -223,8 +220,10 @@ impl Rebuild {
 
 /// What is in the place of a ledger that is made anew.
 struct Old {
+    /// Why it does not serve.
     fault: String,
-    ledger: Option<Ledger>,
+    /// The ledger, where it opens. It stays open until it is replaced, so that no other process changes it meanwhile.
+    ledger: Option<Box<Ledger>>,
 }
 
 /// Makes the ledger anew, beside the one that is there, which gets another name and is replaced. Until the new one is

@@ -198,24 +198,19 @@ impl Session {
         Ok(())
     }
 
-    /// Makes sure that a follower has come as far as what is stored as final, before the ledger is judged by it: a source
+    /// Makes sure that the source has come as far as what is stored as final, before the ledger is judged by it: one
     /// that is behind, or in the middle of a reorganisation, lacks what others have built on.
-    pub(crate) fn expect_not_behind(&self, follower: &Follower) -> Result {
-        let stored = self.chain_store().checkpoint().map_err(store_failure)?.map(|checkpoint| checkpoint.block());
-        let scanned = follower.scanned().height;
-        match stored.filter(|stored| stored.height > scanned) {
-            Some(stored) => {
-                let failure = Failure::new(
-                    Exit::Failed,
-                    format!(
-                        "the chain ends at height {scanned}, below height {}, which was final here before",
-                        stored.height
-                    ),
-                );
-                Err(failure.advise("wait until the node or the server has caught up, or name another"))
-            }
-            None => Ok(()),
+    pub(crate) fn expect_not_behind(&self, source: &Source) -> Result {
+        let Some(stored) = self.chain_store().checkpoint().map_err(store_failure)? else { return Ok(()) };
+        let (stored_height, tip_height) = (stored.block().height, source.chain().tip_height()?);
+        if tip_height >= stored_height {
+            return Ok(());
         }
+        let failure = Failure::new(
+            Exit::Failed,
+            format!("the chain ends at height {tip_height}, below height {stored_height}, which was final here before"),
+        );
+        Err(failure.advise("wait until the node or the server has caught up, or name another"))
     }
 
     /// A follower that goes on from where the store ends. If it cannot, that is said on standard error.

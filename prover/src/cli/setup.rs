@@ -56,18 +56,8 @@ pub(crate) struct Setup {
     /// The rollup's number, which statements and signatures name; derived from all else that is chosen if not given.
     #[arg(long, value_name = "N")]
     chain_id: Option<u32>,
-    /// The depth of the tree: 8^LEVELS cells.
-    #[arg(long, default_value_t = 7, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
-    depth: u8,
-    /// The slots of a transfer or open chunk.
-    #[arg(long, default_value = "8", value_name = "N")]
-    slots: NonZeroU16,
-    /// The slots of a deposit chunk.
-    #[arg(long, default_value = "20", value_name = "N")]
-    deposit_slots: NonZeroU16,
-    /// The slots of a withdraw chunk.
-    #[arg(long, default_value = "6", value_name = "N")]
-    withdraw_slots: NonZeroU16,
+    #[command(flatten)]
+    sizes: SizeOptions,
     #[command(flatten)]
     bridge: BridgeOptions,
     /// Marks the outputs that announce anchors: four bytes in hexadecimal; derived if not given.
@@ -95,8 +85,40 @@ const ROWS_MAX: usize = 1 << Fr::TWO_ADICITY;
 /// More rows than a slot of any kind has.
 const SLOT_ROWS_MAX: usize = 32_768;
 
+/// How large tree and circuits are.
+#[derive(Debug, Args)]
+pub(super) struct SizeOptions {
+    /// The depth of the tree: 8^LEVELS cells.
+    #[arg(long, default_value_t = 7, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
+    depth: u8,
+    /// The slots of a transfer or open chunk.
+    #[arg(long, default_value = "8", value_name = "N")]
+    slots: NonZeroU16,
+    /// The slots of a deposit chunk.
+    #[arg(long, default_value = "20", value_name = "N")]
+    deposit_slots: NonZeroU16,
+    /// The slots of a withdraw chunk.
+    #[arg(long, default_value = "6", value_name = "N")]
+    withdraw_slots: NonZeroU16,
+}
+
+impl SizeOptions {
+    /// The depth of the tree, and the slots, if batches and proofs of so many can be made.
+    pub(super) fn sizes(&self) -> Result<(Depth, Slots)> {
+        let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
+        let slots = Slots {
+            deposit: self.deposit_slots,
+            transfer: self.slots,
+            open: self.slots,
+            withdraw: self.withdraw_slots,
+        };
+        expect_possible(depth, &slots)?;
+        Ok((depth, slots))
+    }
+}
+
 /// Fails for slots with which no batch could be made, or no proof.
-pub(super) fn expect_possible(depth: Depth, slots: &Slots) -> Result {
+fn expect_possible(depth: Depth, slots: &Slots) -> Result {
     check_slots(slots)
         .or_exit(Exit::Input)
         .map_err(|failure| failure.advise("take fewer --withdraw-slots or --deposit-slots"))?;
@@ -214,14 +236,7 @@ impl Setup {
         // Nothing is mined here, so no wallet is needed for the rewards of the embedded chain.
         let source = self.node.open(&dir, network, ScriptBuf::new(), global.console())?;
         let start = self.start_block(&source)?;
-        let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
-        let slots = Slots {
-            deposit: self.deposit_slots,
-            transfer: self.slots,
-            open: self.slots,
-            withdraw: self.withdraw_slots,
-        };
-        expect_possible(depth, &slots)?;
+        let (depth, slots) = self.sizes.sizes()?;
         let ring = self.keys(global, depth, slots, network)?;
         let program = ring.program()?;
         let params = self.with_identity(Params {
@@ -259,7 +274,7 @@ impl Setup {
             magic: hex::encode(params.magic.0),
             deposit_magic: hex::encode(params.deposit_magic.0),
             network,
-            depth: self.depth,
+            depth: self.sizes.depth,
             bridge: params.bridge.script_pubkey().to_hex_string(),
             bridge_descriptor: signers.descriptor(&params.bridge, None).or_exit(Exit::Input)?.to_string(),
             start: params.start,
