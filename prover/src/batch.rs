@@ -8,10 +8,11 @@ use crate::{
 use ark_bn254::Fr;
 use bitcoin::BlockHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-use taproof_circuits::chunk::witness::ChunkWitness;
+use taproof_circuits::{chunk::witness::ChunkWitness, state::Batch};
 use taproof_verifier::{
     cell::{ChainId, Depth},
     exit::Refutation,
+    follow::Params,
     headers::BlockId,
     payload::{Chunk, Header, PAYLOAD_LENGTH_MAX, Payload, PayloadError, PayloadHash, encoded_length},
     program::ProgramId,
@@ -39,6 +40,38 @@ pub struct BatchHeader {
     pub deposits_consumed: u64,
     /// The program that the proofs are for.
     pub program_id: ProgramId,
+}
+
+impl BatchHeader {
+    /// The header of a batch that a state was cut into.
+    pub fn of(params: &Params, number: u64, batch: &Batch, deposits_consumed: u64, reference: BlockId) -> Self {
+        Self {
+            chain_id: params.chain_id,
+            number,
+            depth: batch.depth,
+            root_before: batch.root_before,
+            root_after: batch.root_after,
+            reference,
+            deposits_consumed,
+            program_id: params.program_id,
+        }
+    }
+
+    /// The header of the batch's payload, which names no predecessor yet.
+    pub fn of_payload(&self) -> Header {
+        Header {
+            chain_id: self.chain_id,
+            batch: self.number,
+            previous_payload_hash: PayloadHash::NONE,
+            root_before: self.root_before,
+            root_after: self.root_after,
+            depth: self.depth,
+            reference_height: self.reference.height,
+            reference_hash: self.reference.hash,
+            deposits_consumed: self.deposits_consumed,
+            program_id: self.program_id,
+        }
+    }
 }
 
 /// A batch that is applied: its chunks with their witnesses, and the cells that refute exit requests.
@@ -152,20 +185,8 @@ impl BatchFile {
             records: witness.records(),
             proof: proven.proof().clone(),
         };
-        let header = Header {
-            chain_id: self.header.chain_id,
-            batch: self.header.number,
-            previous_payload_hash: PayloadHash::NONE,
-            root_before: self.header.root_before,
-            root_after: self.header.root_after,
-            depth: self.header.depth,
-            reference_height: self.header.reference.height,
-            reference_hash: self.header.reference.hash,
-            deposits_consumed: self.header.deposits_consumed,
-            program_id: self.header.program_id,
-        };
         let chunks = self.chunks.iter().zip(proven).map(chunk).collect();
-        ProvenBatch::new(Payload::with_refutations(header, chunks, self.refutations.clone())?)
+        ProvenBatch::new(Payload::with_refutations(self.header.of_payload(), chunks, self.refutations.clone())?)
     }
 }
 

@@ -13,24 +13,25 @@ pub use rollup::Anchored;
 
 use crate::{
     anchor::{AnchorError, FeeRate},
-    batch::{BatchError, payload_length},
     follow::FollowError,
     key_ring::{self, KeyRing, KeyRingError},
+    ledger::LedgerError,
     node::{MineError, NodeError},
     progress::Progress,
     prove::{ProveError, Proven, prove_batch},
     rebuild::{RebuildError, rebuild},
     regtest::{BlockError as ChainError, RegtestChain},
+    sequencer::{MadeBatch, Sequencer, SequencerError, Terms},
     setup::{Randomness, SetupOptions},
     wallet::{Phrase, WalletError},
     workload::{BlockError, BlockPayments, PlanError, PlanParameters, Workload},
 };
 use bitcoin::Network;
 use rollup::Rollup;
-use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
-use taproof_circuits::state::{Batch, Plan, PlanError as CutError, Refusal, Slots, State};
+use std::{io, num::NonZeroUsize, path::PathBuf, time::Instant};
+use taproof_circuits::state::{Batch, Refusal, Slots};
 use taproof_verifier::{
-    cell::{CellIndex, ChainId, Depth, Token},
+    cell::{CellIndex, ChainId, Depth},
     follow::{Params, Refusal as AnchorRefusal, VerifiedBatch},
     payload::PayloadError,
     program::{Program, ProgramError},
@@ -39,8 +40,6 @@ use zeroize::Zeroizing;
 
 /// The rollup of the demo.
 const CHAIN_ID: ChainId = ChainId(1);
-/// Chunks that one payload can carry.
-const CHUNKS_MAX: usize = 1 << 12;
 
 /// What the demo does.
 #[derive(Clone, Debug)]
@@ -131,9 +130,15 @@ pub enum DemoError {
     /// Following the chain.
     #[error(transparent)]
     Follow(#[from] FollowError),
-    /// How the batch is cut.
+    /// The ledger, which is kept in a scratch folder.
     #[error(transparent)]
-    Cut(#[from] CutError),
+    Ledger(#[from] LedgerError),
+    /// There is no scratch folder.
+    #[error("no scratch folder for the ledger")]
+    Scratch(#[source] io::Error),
+    /// The batch is not made.
+    #[error(transparent)]
+    Sequencer(#[from] SequencerError),
     /// A transaction of the plan is refused.
     #[error("transaction {position} of the plan is refused: {reason}")]
     Rejected {
@@ -153,9 +158,6 @@ pub enum DemoError {
         /// Why.
         source: ProveError,
     },
-    /// The chunks are no batch.
-    #[error(transparent)]
-    Batch(#[from] BatchError),
     /// The payload.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -211,13 +213,14 @@ pub fn run(
     drop(progress);
 
     observer.begin("applying transactions");
-    let (state, batch) = timed(&mut seconds.apply, || apply(&mut rollup, &workload, options))?;
+    let made = timed(&mut seconds.apply, || make_batch(&mut rollup, &workload))?;
+    let batch = made.applied.batch;
     let progress = observer.begin("proving chunks");
     let proven = timed(&mut seconds.prove, || prove(&batch, &ring, options, &*progress))?;
     drop(progress);
 
     observer.begin("anchoring: commit and reveal");
-    let anchored = timed(&mut seconds.anchor, || rollup.anchor(&batch, &proven, options))?;
+    let anchored = timed(&mut seconds.anchor, || rollup.anchor(made.applied.number, &proven, options))?;
     observer.begin("following the chain");
     let verified = timed(&mut seconds.follow, || rollup.follow())?;
     observer.begin("rebuilding the state from the chain alone");
@@ -232,7 +235,7 @@ pub fn run(
         payments: &payments,
         workload: &workload,
         ring: &ring,
-        state: &state,
+        state: rollup.ledger.state(),
         batch: &batch,
         anchor: &anchored.anchor,
         deposits_vsize_vb: rollup.deposits_vsize_vb,
@@ -266,26 +269,31 @@ fn open_keys(options: &DemoOptions, observer: &dyn Observer) -> Result<KeyRing, 
     Ok(ring)
 }
 
-fn apply(rollup: &mut Rollup, workload: &Workload, options: &DemoOptions) -> Result<(State, Batch), DemoError> {
-    let plan = Plan {
-        height_blocks: rollup.follower.scanned().height,
-        slots: options.slots,
-        operators: [(Token::BITCOIN, CellIndex::default())].into(),
-        chunks_max: CHUNKS_MAX,
+/// Makes the one batch of the demo, which has to hold all deposits and transactions.
+fn make_batch(rollup: &mut Rollup, workload: &Workload) -> Result<MadeBatch, DemoError> {
+    let terms = Terms {
+        reference_depth_blocks: Some(1),
+        depth_min: None,
+        chunks_max: usize::MAX,
         admission: Default::default(),
     };
-    let mut state = State::new(CHAIN_ID, options.depth);
-    let deposits: Vec<_> = rollup.pending_deposits().collect();
-    let batch = state.apply(&plan, &deposits, &workload.transactions)?;
+    let mut sequencer = Sequencer::new(&mut rollup.ledger, &rollup.follower)?;
+    let mut draft = sequencer.draft(&terms)?;
+    draft.pay_fees_to(CellIndex::default());
+    let made = sequencer.make(&draft, &workload.transactions).map_err(|error| match error {
+        SequencerError::Ledger(LedgerError::DepositsDoNotFit { .. } | LedgerError::DueDoesNotFit(_)) => {
+            DemoError::BatchFull
+        }
+        other => other.into(),
+    })?;
+    let batch = &made.applied.batch;
     if let Some(rejected) = batch.rejected.first() {
         return Err(DemoError::Rejected { position: rejected.position, reason: rejected.reason });
     }
-    let is_left_out = !batch.left_over.is_empty() || batch.deposits_applied < deposits.len();
-    if is_left_out || payload_length(&batch.chunks, &[]).is_err() {
+    if !batch.left_over.is_empty() || made.deposits_waiting > 0 {
         return Err(DemoError::BatchFull);
     }
-    state.commit();
-    Ok((state, batch))
+    Ok(made)
 }
 
 fn prove(

@@ -35,6 +35,7 @@ pub mod proving_key;
 pub mod psbt_file;
 pub mod rebuild;
 pub mod regtest;
+pub mod sequencer;
 pub mod setup;
 pub mod shown;
 pub mod state_proof;

@@ -3,9 +3,10 @@
 
 use crate::{
     anchor::{AnchorArtefact, AnchorRequest, FeeRate, Funding, build, pay},
-    batch::{BatchFile, ProvenBatch},
+    batch::{BatchFile, BatchHeader, ProvenBatch},
     node::{EmbeddedNode, Node},
     regtest::{COINBASE_MATURITY_BLOCKS, RegtestChain},
+    sequencer::slots,
     wallet::{PosterKey, Wallet},
 };
 use ark_bn254::{Fr, G1Projective, G2Projective};
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use taproof_circuits::{
     chunk::witness::ChunkWitness,
     schnorr::SecretKey,
-    state::{Batch, Plan, Slots, State},
+    state::{Plan, State},
     transaction as rollup,
 };
 use taproof_verifier::{
@@ -34,7 +35,7 @@ use taproof_verifier::{
 };
 
 const CHAIN_ID: ChainId = ChainId(7);
-pub(crate) const SLOTS: u16 = 4;
+const SLOTS: u16 = 4;
 /// The number of blocks that make one final.
 pub(crate) const FINAL_DEPTH_BLOCKS: u32 = 6;
 
@@ -87,21 +88,9 @@ pub(crate) fn prove_chunk(witness: &ChunkWitness) -> Chunk {
 
 /// Proves a batch of a ledger.
 pub(crate) fn prove(batch: &BatchFile) -> ProvenBatch {
-    let of = batch.header();
-    let header = Header {
-        chain_id: of.chain_id,
-        batch: of.number,
-        previous_payload_hash: PayloadHash::NONE,
-        root_before: of.root_before,
-        root_after: of.root_after,
-        depth: of.depth,
-        reference_height: of.reference.height,
-        reference_hash: of.reference.hash,
-        deposits_consumed: of.deposits_consumed,
-        program_id: of.program_id,
-    };
     let chunks = batch.chunks().iter().map(prove_chunk).collect();
-    let payload = Payload::with_refutations(header, chunks, batch.refutations().to_vec()).expect("it fits");
+    let payload =
+        Payload::with_refutations(batch.header().of_payload(), chunks, batch.refutations().to_vec()).expect("it fits");
     ProvenBatch::new(payload).expect("it fits")
 }
 
@@ -183,10 +172,9 @@ impl ToyRollup {
 
     /// Applies a batch to the state that refers to the last deposit's block, and proves it.
     pub(crate) fn batch(&mut self, deposits: &[rollup::Deposit], transactions: &[rollup::Transaction]) -> Payload {
-        let slots = std::num::NonZeroU16::new(SLOTS).expect("not zero");
         let plan = Plan {
             height_blocks: self.reference.height,
-            slots: Slots { deposit: slots, transfer: slots, open: slots, withdraw: slots },
+            slots: slots(&self.program, self.state.depth()).expect("the program has circuits of that depth"),
             operators: BTreeMap::from([(Token::BITCOIN, CellIndex::default())]),
             chunks_max: 100,
             admission: Default::default(),
@@ -194,26 +182,14 @@ impl ToyRollup {
         let batch = self.state.apply(&plan, deposits, transactions).expect("the operator lies in the tree");
         assert!(batch.rejected.is_empty() && batch.deposit_stop.is_none(), "{:?}", batch.rejected);
         self.state.commit();
-        let payload = self.payload(&batch, deposits.len());
+        let consumed = self.tip.deposits_consumed + deposits.len() as u64;
+        let header = BatchHeader::of(&self.params, self.tip.batches, &batch, consumed, self.reference);
+        let header = Header { previous_payload_hash: self.tip.payload_hash, ..header.of_payload() };
+        let chunks = batch.chunks.iter().map(prove_chunk).collect();
+        let payload = Payload::new(header, chunks).expect("a batch with chunks");
         let statements: Vec<Statement> = batch.chunks.iter().map(|chunk| chunk.statement).collect();
         assert_eq!(payload.statements(), statements, "the prover and the verifier prove the same");
         payload
-    }
-
-    fn payload(&self, batch: &Batch, deposits: usize) -> Payload {
-        let header = Header {
-            chain_id: CHAIN_ID,
-            batch: self.tip.batches,
-            previous_payload_hash: self.tip.payload_hash,
-            root_before: batch.root_before,
-            root_after: batch.root_after,
-            depth: batch.depth,
-            reference_height: self.reference.height,
-            reference_hash: self.reference.hash,
-            deposits_consumed: self.tip.deposits_consumed + deposits as u64,
-            program_id: self.params.program_id,
-        };
-        Payload::new(header, batch.chunks.iter().map(prove_chunk).collect()).expect("a batch with chunks")
     }
 
     /// Anchors a payload and mines it; the tip moves on.

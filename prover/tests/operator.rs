@@ -88,16 +88,7 @@ fn what_no_payload_holds_is_refused_before_it_is_proven() {
     };
     let owner = *SecretKey::from_seed(&[1; 32]).public();
     let batch = state.apply(&plan, &vec![Deposit { amount_sat: 1, owner }; 2_300], &[]).unwrap();
-    let header = BatchHeader {
-        chain_id: params.chain_id,
-        number: 0,
-        depth: batch.depth,
-        root_before: batch.root_before,
-        root_after: batch.root_after,
-        reference: params.start,
-        deposits_consumed: 2_300,
-        program_id: params.program_id,
-    };
+    let header = BatchHeader::of(&params, 0, &batch, 2_300, params.start);
     let file = BatchFile::new(header, batch.chunks).unwrap();
     artefact::write(&scene.path("long.batch"), &file).unwrap();
     let error = scene.failure(3, &["prove", "long.batch"]);

@@ -8,39 +8,32 @@ use super::{
     Global,
     data_dir::DataDir,
     failure::{Exit, Failure, Result},
-    in_line::{final_batches, settle, take_over},
+    in_line::take_over,
     input::read_transactions,
-    session::{NodeOptions, Session, Source, ledger_failure},
+    session::{NodeOptions, Session, Source, ledger_failure, sequencer_failure},
     values::cell,
     wallet::WalletOptions,
 };
 use clap::Args;
-use report::{ChunkReport, Rejection, Report, Wait};
-use std::{collections::BTreeSet, path::PathBuf};
+use report::{ChunkReport, Rejection, Report};
+use std::path::PathBuf;
 use taken_back::TakenBack;
 use taproof::{
     artefact::{self, transactions::MALFORMED_KEPT_MAX},
-    batch::{BatchFile, BatchHeader},
-    ledger::{AppliedBatch, Ledger, LedgerError, ScannedDeposit},
+    batch::BatchFile,
+    ledger::Ledger,
+    sequencer::{Sequencer, Terms, expect_within_window},
 };
-use taproof_circuits::{
-    state::{Admission, Plan},
-    transaction::{Deposit, Transaction},
-};
+use taproof_circuits::{chunk::witness::ChunkWitness, state::Admission, transaction::Transaction};
 use taproof_verifier::{
-    cell::{CellIndex, Token},
+    cell::CellIndex,
     exit::{Outcome, PAYOUT_MIN_SAT},
     follow::Follower,
-    headers::BlockId,
 };
 
 /// The least fee that a batch takes if it is told nothing else, and that `taproof tx` pays then. Free transactions
 /// would let anybody fill batches at no cost; what a payment costs on Bitcoin varies too much for a default.
 pub(crate) const FEE_MIN_SAT: u64 = 1;
-
-/// How many confirmations the block has that a batch refers to, if nobody says otherwise. References that deep seldom
-/// move.
-const REFERENCE_DEPTH_BLOCKS: u32 = 6;
 
 /// Applies exits, deposits and transactions, and cuts them into the chunks of the next batch.
 #[derive(Debug, Args)]
@@ -88,7 +81,9 @@ pub(crate) struct BatchCommand {
 impl BatchCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
-        self.expect_within_window(&session)?;
+        if let Some(depth_blocks) = self.reference_depth {
+            expect_within_window(&session.params, depth_blocks).map_err(sequencer_failure)?;
+        }
         let mut ledger = session.ledger()?;
         let given = self.read_transactions()?;
         let spinner = global.console().spinner("following the chain");
@@ -128,55 +123,44 @@ impl BatchCommand {
     ) -> Result<Report> {
         taken_back::warn_of_unanchored(session, ledger, follower.tip().batches, global);
         let written_again = write_missing(session, ledger, follower.tip().batches)?;
-        take_deposits(ledger, &follower)?;
-        let exits: Vec<_> = follower.pending_exits().copied().collect();
-        ledger.set_exits(&exits, follower.tip().batches).map_err(ledger_failure)?;
-        let new = not_waiting(ledger, given.transactions)?;
-        let depth = ledger.state().depth();
-        let reference = self.reference(session, &follower, ledger)?;
-        let void_below = session.params.void_below(reference.height);
-        let mut plan = Plan {
-            height_blocks: reference.height,
-            slots: session.slots(depth)?,
-            operators: Default::default(),
+        let terms = Terms {
+            reference_depth_blocks: self.reference_depth,
+            depth_min: None,
             chunks_max: self.chunks_max.into(),
             admission: Admission { fee_min_sat: self.fee_min, payout_min_sat: PAYOUT_MIN_SAT },
         };
-        let operator = self.operator_of(ledger, &plan, void_below, &new, global)?;
-        plan.operators.extend(operator.map(|cell| (Token::BITCOIN, cell)));
-        ledger.add_transactions(&new).map_err(ledger_failure)?;
-        let consumed_before = ledger.deposits_consumed();
-        let applied = ledger.apply(&plan, depth, void_below, |applied| batch_file(session, applied, reference));
-        let applied = applied.map_err(ledger_failure)?;
-        let made = !applied.batch.chunks.is_empty();
-        let file = if made { Some(write(session, ledger, applied.number)?) } else { None };
+        let mut sequencer = Sequencer::new(ledger, &follower).map_err(sequencer_failure)?;
+        let mut draft = sequencer.draft(&terms).map_err(sequencer_failure)?;
+        if let Some(cell) = self.collector(&sequencer, &draft, &given.transactions, global)? {
+            draft.pay_fees_to(cell);
+        }
+        let made = sequencer.make(&draft, &given.transactions).map_err(sequencer_failure)?;
+        let waits = sequencer.too_young(&draft, &terms);
+        let file = made.is_batch().then(|| write(session, ledger, made.applied.number)).transpose()?;
+        let applied = &made.applied;
         let rejected = applied.rejected().map(|(transaction, reason)| Rejection::new(transaction, reason));
-        let chunk = |chunk: &taproof_circuits::chunk::witness::ChunkWitness| ChunkReport {
+        let chunk = |chunk: &ChunkWitness| ChunkReport {
             circuit: chunk.statement.circuit.to_string(),
             records: chunk.slots.len(),
         };
-        // The batch credits as many as the rules can ask for.
-        let deposits_waiting = ledger.deposits_due(reference.height, void_below).map_err(ledger_failure)?.len();
-        let count = |outcome| applied.settled.iter().filter(|settled| settled.outcome == outcome).count();
-        let credited = applied.batch.deposits_applied as u64;
         Ok(Report {
-            batch: made.then_some(applied.number),
+            batch: made.is_batch().then_some(applied.number),
             file,
             taken_over,
             taken_back: taken_back.numbers(),
             written_again,
-            reference,
-            operator,
-            void_deposits: applied.deposits_consumed - consumed_before - credited,
-            exits_served: count(Outcome::Served),
-            exits_refuted: count(Outcome::Refuted),
+            reference: draft.reference(),
+            operator: draft.collector(),
+            void_deposits: made.void_deposits,
+            exits_served: made.exit_count(Outcome::Served),
+            exits_refuted: made.exit_count(Outcome::Refuted),
             deposits: applied.batch.deposits_applied,
-            deposits_waiting,
+            deposits_waiting: made.deposits_waiting,
             applied: applied.batch.applied.len(),
             rejected: given.malformed.into_iter().chain(rejected).collect(),
             malformed_more: given.malformed_more,
             waiting: applied.batch.left_over.len(),
-            waits: waits(&follower, reference, self.depth_blocks(session)),
+            waits,
             chunks: applied.batch.chunks.iter().map(chunk).collect(),
             root_after: super::element_text(&applied.batch.root_after),
         })
@@ -192,58 +176,12 @@ impl BatchCommand {
         follower: Follower,
         taken_back: &mut TakenBack,
     ) -> Result<(u64, Follower)> {
-        let (taken_over, follower) =
-            take_over(session, source, ledger, follower, |batch, next| taken_back.add(batch..next))?;
-        settle(ledger, &follower)?;
+        let (taken_over, follower) = take_over(session, source, ledger, follower, |batches| taken_back.add(batches))?;
+        let mut sequencer = Sequencer::new(ledger, &follower).map_err(sequencer_failure)?;
         if let Some(batch) = self.take_back {
-            take_back(ledger, &follower, batch, taken_back)?;
+            taken_back.add(sequencer.take_back(batch).map_err(sequencer_failure)?);
         }
         Ok((taken_over, follower))
-    }
-
-    /// How many confirmations the block has that the batch refers to. Half a window is left for proofs and anchor.
-    fn depth_blocks(&self, session: &Session) -> u32 {
-        let half = (session.params.deposit_window_blocks / 2).max(1);
-        self.reference_depth.unwrap_or(REFERENCE_DEPTH_BLOCKS.min(half))
-    }
-
-    /// Fails if no block can have an anchor of a batch that refers to a block so deep.
-    fn expect_within_window(&self, session: &Session) -> Result {
-        let window = session.params.deposit_window_blocks;
-        match self.reference_depth {
-            Some(depth) if depth > window => {
-                let failure = Failure::new(
-                    Exit::Input,
-                    format!(
-                        "the rollup's window is {window} blocks: nobody accepts a batch that refers to a block {depth} deep"
-                    ),
-                );
-                Err(failure.advise(format!("give a --reference-depth of {} or less", (window / 2).max(1))))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The block that the next batch refers to: so many confirmations deep, or the one that it referred to before it
-    /// was taken back, but never before that of the batch before.
-    fn reference(&self, session: &Session, follower: &Follower, ledger: &Ledger) -> Result<BlockId> {
-        let scanned = follower.scanned().height;
-        let deep = (scanned + 1).saturating_sub(self.depth_blocks(session));
-        let referred = match self.reference_depth {
-            None => ledger.referred().map_err(ledger_failure)?,
-            Some(_) => None,
-        };
-        // A batch has to be in a block within the window: what is left of it must do for proofs and anchor.
-        let is_recent = |height: &u32| *height <= deep && scanned - height <= session.params.deposit_window_blocks / 2;
-        let height = referred.filter(is_recent).unwrap_or(deep);
-        let height = height.max(follower.tip().reference.height).max(ledger.reference_height());
-        let block = follower.headers().at(height).filter(|block| block.height <= scanned);
-        block.ok_or_else(|| {
-            let failure = Failure::new(Exit::Failed, format!("the chain has no block at height {height} now"));
-            failure.advise(
-                "the last batch refers to a block that a reorganisation took away; follow the chain and try again",
-            )
-        })
     }
 
     /// The transactions of the files, what is none in them, as far as that is told, and how many more there are of it.
@@ -268,78 +206,6 @@ struct Given {
     malformed: Vec<Rejection>,
     /// How many more entries are none.
     malformed_more: usize,
-}
-
-/// Those transactions that do not wait in the ledger already, as after a batch that failed.
-fn not_waiting(ledger: &Ledger, given: Vec<Transaction>) -> Result<Vec<Transaction>> {
-    let waiting = ledger.transactions().map_err(ledger_failure)?;
-    let waiting: BTreeSet<Vec<u8>> = waiting.iter().map(Transaction::to_bytes).collect();
-    Ok(given.into_iter().filter(|transaction| !waiting.contains(&transaction.to_bytes())).collect())
-}
-
-/// Takes back batches that the chain does not have.
-fn take_back(ledger: &mut Ledger, follower: &Follower, batch: u64, taken_back: &mut TakenBack) -> Result {
-    if batch < final_batches(follower) {
-        return Err(Failure::of(Exit::Input, LedgerError::Final(batch)));
-    }
-    let anchored = follower.tip().batches;
-    if batch < anchored {
-        let failure = Failure::new(Exit::Input, format!("batch {batch} is in the chain, which has {anchored} batches"));
-        return Err(failure.advise("it can be taken back once a reorganisation has taken its anchor away"));
-    }
-    if batch > ledger.next_batch() {
-        return Err(Failure::of(Exit::Input, LedgerError::NoSuchBatch(batch)));
-    }
-    let next = ledger.next_batch();
-    ledger.rewind_to(batch).map_err(ledger_failure)?;
-    taken_back.add(batch..next);
-    Ok(())
-}
-
-/// The deposits and exit requests that lie above the block that the batch refers to, with the number of blocks that
-/// they still need.
-fn waits(follower: &Follower, reference: BlockId, depth_blocks: u32) -> Vec<Wait> {
-    let tip_height = follower.scanned().height;
-    let wait = |what, amount_sat, height: u32| Wait {
-        what,
-        amount_sat,
-        height,
-        // The next batch refers to a block of that many confirmations, and no earlier one than this.
-        blocks: (height + depth_blocks - 1).saturating_sub(tip_height),
-    };
-    let deposits = follower.pending_deposits().filter(|deposit| deposit.height > reference.height);
-    let deposits = deposits.map(|scanned| wait("deposit", scanned.deposit.amount_sat, scanned.height));
-    let exits = follower.pending_exits().filter(|exit| exit.height > reference.height);
-    deposits.chain(exits.map(|exit| wait("exit", exit.request.record().amount, exit.height))).collect()
-}
-
-/// Brings the ledger's deposits up to those that the follower has found.
-fn take_deposits(ledger: &mut Ledger, follower: &Follower) -> Result {
-    let first = ledger.deposits_consumed();
-    let pending: Vec<ScannedDeposit> = follower
-        .pending_deposits()
-        .filter(|scanned| scanned.index >= first)
-        .map(|scanned| {
-            let (amount_sat, owner) = (scanned.deposit.amount_sat, scanned.deposit.owner);
-            ScannedDeposit { deposit: Deposit { amount_sat, owner }, height_blocks: scanned.height }
-        })
-        .collect();
-    ledger.set_deposits(first, &pending).map_err(ledger_failure)
-}
-
-fn batch_file(session: &Session, applied: &AppliedBatch, reference: BlockId) -> BatchFile {
-    let header = BatchHeader {
-        chain_id: session.params.chain_id,
-        number: applied.number,
-        depth: applied.batch.depth,
-        root_before: applied.batch.root_before,
-        root_after: applied.batch.root_after,
-        reference,
-        deposits_consumed: applied.deposits_consumed,
-        program_id: session.params.program_id,
-    };
-    let (chunks, refutations) = (applied.batch.chunks.clone(), applied.refutations.clone());
-    BatchFile::with_refutations(header, chunks, refutations).expect("the state's chunks join up")
 }
 
 /// Writes the files of batches that the ledger has made and that are not in the chain, where they are missing: a run

@@ -2,70 +2,44 @@
 
 use super::{
     failure::{Failure, Result},
-    session::{Session, Source, ledger_failure, not_followed},
+    session::{Session, Source, ledger_failure, not_followed, sequencer_failure},
 };
+use std::ops::Range;
 use taproof::{
     batch::BatchFile,
     follow::{catch_up, resume, start},
-    ledger::{Ledger, LedgerError},
+    ledger::Ledger,
+    sequencer::{self, ReadFrom, Sequencer},
 };
 use taproof_verifier::follow::{Event, Follower};
 
 /// Takes over what others anchored, if anything; gives how many batches that were, and a follower of what was read.
-/// `observe` is told the number of each, and how many batches the ledger had before.
+/// `observe` is told which batches of the ledger's own were taken back.
 pub(crate) fn take_over(
     session: &Session,
     source: &Source,
     ledger: &mut Ledger,
     follower: Follower,
-    mut observe: impl FnMut(u64, u64),
+    mut observe: impl FnMut(Range<u64>),
 ) -> Result<(u64, Follower)> {
-    if ledger.agrees_with(follower.tip()).map_err(ledger_failure)? {
-        return Ok((0, follower));
-    }
-    let mut taken_over = 0;
-    let mut reader = reader(session, source, ledger, &follower)?;
+    let (params, program) = (session.params.clone(), session.program.clone());
+    let reader = match sequencer::read_from(ledger, &follower).map_err(ledger_failure)? {
+        ReadFrom::Nowhere => return Ok((0, follower)),
+        ReadFrom::Checkpoint(checkpoint) => resume(source.chain(), params, program, checkpoint),
+        ReadFrom::Start => start(source.chain(), params, program),
+    };
+    let (mut reader, mut taken_over) = (reader.map_err(not_followed)?, 0);
     catch_up(source.chain(), &mut reader, |_, event| {
-        if let Some(Event::Verified(batch)) = event {
-            let next = ledger.next_batch();
-            if ledger.take_over(&batch).map_err(ledger_failure)? {
-                taken_over += 1;
-                observe(batch.batch(), next);
-            }
+        if let Some(Event::Verified(batch)) = event
+            && let Some(taken) = sequencer::take_over(ledger, &batch).map_err(ledger_failure)?
+        {
+            taken_over += 1;
+            observe(taken.taken_back);
         }
         Ok::<(), Failure>(())
     })?;
-    if !ledger.agrees_with(reader.tip()).map_err(ledger_failure)? {
-        // Every batch of the chain is one that the ledger has, and it has more that were final.
-        return Err(ledger_failure(LedgerError::Final(reader.tip().batches)));
-    }
+    sequencer::expect_in_line(ledger, reader.tip()).map_err(ledger_failure)?;
     Ok((taken_over, reader))
-}
-
-/// A follower that tells of all batches which the ledger may not have: the store tells of final batches once, and
-/// nobody may have listened for the ledger.
-fn reader(session: &Session, source: &Source, ledger: &Ledger, follower: &Follower) -> Result<Follower> {
-    let (params, program) = (session.params.clone(), session.program.clone());
-    if let Some(checkpoint) = follower.checkpoint()
-        && ledger.agrees_with(checkpoint.tip()).map_err(ledger_failure)?
-    {
-        return resume(source.chain(), params, program, checkpoint).map_err(not_followed);
-    }
-    start(source.chain(), params, program).map_err(not_followed)
-}
-
-/// Forgets how to take back what is final on the chain, which the ledger agrees with.
-pub(crate) fn settle(ledger: &mut Ledger, follower: &Follower) -> Result {
-    let first_unfinal = final_batches(follower);
-    if ledger.first_unfinal().map_err(ledger_failure)? < first_unfinal {
-        ledger.forget_before(first_unfinal).map_err(ledger_failure)?;
-    }
-    Ok(())
-}
-
-/// How many batches are final.
-pub(crate) fn final_batches(follower: &Follower) -> u64 {
-    follower.checkpoint().map_or(0, |checkpoint| checkpoint.tip().batches)
 }
 
 /// What is said where batches that were made here are not the chain's.
@@ -87,11 +61,11 @@ pub(crate) fn bring_up(session: &Session, source: &Source) -> Result<Option<(Led
     if makes_batches {
         return Ok(ledger.agrees_with(follower.tip()).map_err(ledger_failure)?.then_some((ledger, follower)));
     }
-    let (_, follower) = take_over(session, source, &mut ledger, follower, |_, _| ())?;
+    let (_, follower) = take_over(session, source, &mut ledger, follower, |_| ())?;
     if ledger.next_batch() > anchored {
         // They came from the chain, and a reorganisation took them away.
         ledger.rewind_to(anchored).map_err(ledger_failure)?;
     }
-    settle(&mut ledger, &follower)?;
+    Sequencer::new(&mut ledger, &follower).map_err(sequencer_failure)?;
     Ok(Some((ledger, follower)))
 }

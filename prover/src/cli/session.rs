@@ -22,14 +22,12 @@ use taproof::{
     node::{ChainSource, EmbeddedNode, EsploraNode, HEIGHT_MAX, Node, RpcNode, SyncState},
     output_file::{Access, OutputFile, is_denied},
     overview::ExitRow,
+    sequencer::SequencerError,
 };
-use taproof_circuits::state::Slots;
 use taproof_verifier::{
-    cell::Depth,
     follow::{Event, Follower, Params, Tip},
     headers::HeaderError,
     program::Program,
-    record::Kind,
 };
 use tempfile::TempDir;
 
@@ -257,21 +255,6 @@ impl Session {
             ExitRow::judge(exits, ledger.state());
         }
     }
-
-    /// The slots of the program's circuits at a depth.
-    pub(crate) fn slots(&self, depth: Depth) -> Result<Slots> {
-        let slots = |kind: Kind| {
-            let slots = self.program.slots_max(kind, depth).and_then(std::num::NonZeroU16::new);
-            let missing = format!("the program has no {kind} circuit for a tree of {} levels", depth.levels());
-            slots.ok_or_else(|| Failure::new(Exit::Input, missing))
-        };
-        Ok(Slots {
-            deposit: slots(Kind::Deposit)?,
-            transfer: slots(Kind::Transfer)?,
-            open: slots(Kind::Open)?,
-            withdraw: slots(Kind::Withdraw)?,
-        })
-    }
 }
 
 /// Whether the block that the rollup starts after is in the source's chain; `None` if that does not reach so far.
@@ -359,6 +342,30 @@ pub(crate) fn ledger_failure(error: LedgerError) -> Failure {
         ),
         LedgerError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
         _ => (Exit::Failed, ""),
+    };
+    let failure = Failure::of(exit, error);
+    if advice.is_empty() { failure } else { failure.advise(advice) }
+}
+
+/// Gives an error of the sequencer its exit code.
+pub(crate) fn sequencer_failure(error: SequencerError) -> Failure {
+    let (exit, advice) = match error {
+        SequencerError::Ledger(error) => return ledger_failure(error),
+        SequencerError::NoReference { .. } => (
+            Exit::Failed,
+            "the last batch refers to a block that a reorganisation took away; follow the chain and try again"
+                .to_owned(),
+        ),
+        SequencerError::Anchored { .. } => {
+            (Exit::Input, "it can be taken back once a reorganisation has taken its anchor away".to_owned())
+        }
+        SequencerError::BeyondWindow { window_blocks, .. } => {
+            (Exit::Input, format!("give a --reference-depth of {} or less", (window_blocks / 2).max(1)))
+        }
+        SequencerError::NoAccount(_) => {
+            (Exit::Input, "name a cell of yours with --operator; nothing was applied".to_owned())
+        }
+        _ => (Exit::Input, String::new()),
     };
     let failure = Failure::of(exit, error);
     if advice.is_empty() { failure } else { failure.advise(advice) }

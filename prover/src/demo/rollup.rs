@@ -3,8 +3,9 @@
 use super::{CHAIN_ID, DemoError, DemoOptions};
 use crate::{
     anchor::{self, AnchorArtefact, AnchorRequest, Funding},
-    batch::{BatchFile, BatchHeader, ProvenBatch},
+    batch::{BatchFile, ProvenBatch},
     follow::{catch_up, start},
+    ledger::Ledger,
     node::{EmbeddedNode, Node},
     progress::Progress,
     prove::Proven,
@@ -13,7 +14,6 @@ use crate::{
     workload::Workload,
 };
 use bitcoin::{Amount, Network};
-use taproof_circuits::{state::Batch, transaction::Deposit as Credit};
 use taproof_verifier::{
     bridge::Bridge,
     deposit::Deposit,
@@ -23,6 +23,7 @@ use taproof_verifier::{
     program::Program,
     record::DepositRecord,
 };
+use tempfile::TempDir;
 
 /// Blocks that make a block final.
 const FINAL_DEPTH_BLOCKS: u32 = 6;
@@ -52,9 +53,12 @@ pub struct Anchored {
 pub(super) struct Rollup {
     pub(super) node: EmbeddedNode,
     pub(super) follower: Follower,
+    pub(super) ledger: Ledger,
     /// The virtual size of the transactions that made the deposits.
     pub(super) deposits_vsize_vb: u64,
     wallet: PosterKey,
+    /// Where the ledger is.
+    _folder: TempDir,
 }
 
 impl Rollup {
@@ -97,28 +101,22 @@ impl Rollup {
             node.send(&transaction)?;
             node.mine(1)?;
         }
+        let folder = tempfile::tempdir().map_err(DemoError::Scratch)?;
+        let ledger = Ledger::create(&folder.path().join("ledger.redb"), params.chain_id, params.genesis_depth)?;
         let follower = start(&node, params, program)?;
-        let mut rollup = Self { node, follower, deposits_vsize_vb, wallet };
+        let mut rollup = Self { node, follower, ledger, deposits_vsize_vb, wallet, _folder: folder };
         rollup.catch_up()?;
         Ok(rollup)
-    }
-
-    /// The deposits that the verifier has found and the next batch must credit.
-    pub(super) fn pending_deposits(&self) -> impl Iterator<Item = Credit> {
-        self.follower.pending_deposits().map(|scanned| {
-            let Deposit { amount_sat, owner, .. } = scanned.deposit;
-            Credit { amount_sat, owner }
-        })
     }
 
     /// Builds the anchor of a batch, publishes it and mines it.
     pub(super) fn anchor(
         &mut self,
-        batch: &Batch,
+        number: u64,
         proven: &[Proven],
         options: &DemoOptions,
     ) -> Result<Anchored, DemoError> {
-        let batch = self.batch_file(batch)?;
+        let batch = self.ledger.artefact::<BatchFile>(number)?.expect("the ledger keeps each batch that it makes");
         let proofs = batch.with_proofs(proven)?;
         let payload = proofs.payload_after(self.follower.tip().payload_hash)?;
         let funding = coins(&self.node, &self.wallet);
@@ -133,21 +131,6 @@ impl Rollup {
         crate::node::publish(&self.node, anchor.commit(), anchor.reveal())?;
         self.node.mine(FINAL_DEPTH_BLOCKS)?;
         Ok(Anchored { batch, proofs, anchor })
-    }
-
-    fn batch_file(&self, batch: &Batch) -> Result<BatchFile, DemoError> {
-        let tip = self.follower.tip();
-        let header = BatchHeader {
-            chain_id: CHAIN_ID,
-            number: tip.batches,
-            depth: batch.depth,
-            root_before: batch.root_before,
-            root_after: batch.root_after,
-            reference: self.follower.scanned(),
-            deposits_consumed: tip.deposits_consumed + batch.deposits_applied as u64,
-            program_id: self.follower.program().id(),
-        };
-        Ok(BatchFile::new(header, batch.chunks.clone())?)
     }
 
     /// Follows the chain to its tip and gives the one batch that was anchored.

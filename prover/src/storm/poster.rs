@@ -6,24 +6,20 @@ use crate::{
         Config, Identity, Service, ServiceError, Signer, State, Store, TickReport,
         tests::rig::{Proven, Script, check_cap},
     },
-    batch::{BatchFile, BatchHeader, ProvenBatch},
+    batch::{BatchFile, ProvenBatch},
     coins::CoinStore,
     follow::{self, FollowError},
-    ledger::{AppliedBatch, Ledger, ScannedDeposit},
+    ledger::{AppliedBatch, Ledger},
     node::{ChainSource, Node},
-    toy_rollup::{SLOTS, prove},
+    sequencer::{self, Sequencer, SequencerError, TakenOver, Terms, final_batches},
+    toy_rollup::prove,
     wallet::PosterKey,
 };
-use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
-use taproof_circuits::{
-    state::{Plan, Slots},
-    transaction::Deposit,
-};
+use std::path::PathBuf;
 use taproof_verifier::{
-    cell::{CellIndex, Depth, Token},
+    cell::{CellIndex, Depth},
     exit::Outcome,
     follow::{Event, Follower, Params, VerifiedBatch},
-    headers::BlockId,
     program::Program,
 };
 use tempfile::TempDir;
@@ -128,28 +124,26 @@ impl Poster {
         });
         read.expect("the node's chain");
         for batch in &self.anchored[self.finals as usize..] {
-            let made = self.ledger.next_batch();
-            if self.ledger.take_over(batch).expect("it follows on the chain") {
+            let taken = sequencer::take_over(&mut self.ledger, batch).expect("it follows on the chain");
+            if let Some(TakenOver { batch: number, taken_back }) = taken {
                 self.troubles.taken_over += 1;
-                self.troubles.foreign += u32::from(batch.batch() < made);
+                self.troubles.foreign += u32::from(!taken_back.is_empty());
                 // Its proofs are in the chain, and serve if a reorganisation takes the anchor away.
                 let mut proven = self.proven.0.borrow_mut();
-                proven.retain(|number, _| *number < batch.batch());
-                proven.insert(batch.batch(), ProvenBatch::new(batch.payload().clone()).expect("it was in a block"));
+                proven.retain(|made, _| *made < number);
+                proven.insert(number, ProvenBatch::new(batch.payload().clone()).expect("it was in a block"));
             }
         }
-        assert!(self.ledger.agrees_with(self.follower.tip()).expect("readable"));
         let next = self.anchored.len() as u64;
-        if self.ledger.next_batch() > next && self.is_stale(next) {
-            self.take_back(next);
+        let is_stale = self.ledger.next_batch() > next && self.is_stale(next);
+        let mut sequencer = Sequencer::new(&mut self.ledger, &self.follower).expect("in line with the chain");
+        if is_stale {
+            // What `taproof batch --take-back` does.
+            let taken_back = sequencer.take_back(next).expect("no final batch is taken back");
+            self.proven.0.borrow_mut().retain(|number, _| !taken_back.contains(number));
             self.troubles.stale += 1;
         }
-        let final_height = self.follower.headers().final_block().height;
-        let finals = self.anchored.iter().take_while(|batch| batch.block().height <= final_height).count() as u64;
-        if finals > self.finals {
-            self.ledger.forget_before(finals).expect("a disk with room");
-            self.finals = finals;
-        }
+        self.finals = final_batches(&self.follower);
     }
 
     fn is_stale(&self, batch: u64) -> bool {
@@ -157,51 +151,28 @@ impl Poster {
         job.is_some_and(|job| job.state() == State::Stale)
     }
 
-    /// What `taproof batch --take-back` does.
-    fn take_back(&mut self, batch: u64) {
-        self.ledger.rewind_to(batch).expect("no final batch is taken back");
-        self.proven.0.borrow_mut().retain(|number, _| *number < batch);
-    }
-
     /// Makes the next batch of what waits and proves it, if there is anything to apply.
     pub(crate) fn make_batch(&mut self, reference_depth: u32, levels: u8) -> Option<AppliedBatch> {
         if self.ledger.next_batch() >= self.anchored.len() as u64 + AHEAD_MAX {
             return None;
         }
-        let scanned = self.follower.scanned().height;
-        let deep = (scanned + 1).saturating_sub(reference_depth);
-        let height = deep.max(self.follower.tip().reference.height).max(self.ledger.reference_height());
-        let reference = self.follower.headers().at(height).filter(|block| block.height <= scanned)?;
-        let consumed = self.ledger.deposits_consumed();
-        let pending = self.follower.pending_deposits().filter(|scanned| scanned.index >= consumed);
-        let deposits: Vec<ScannedDeposit> = pending
-            .map(|scanned| {
-                let (amount_sat, owner) = (scanned.deposit.amount_sat, scanned.deposit.owner);
-                ScannedDeposit { deposit: Deposit { amount_sat, owner }, height_blocks: scanned.height }
-            })
-            .collect();
-        let exits: Vec<_> = self.follower.pending_exits().copied().collect();
-        if deposits.is_empty() && exits.is_empty() && self.ledger.transactions().expect("readable").is_empty() {
-            return None;
-        }
-        self.ledger.set_deposits(consumed, &deposits).expect("room");
-        self.ledger.set_exits(&exits, self.follower.tip().batches).expect("room");
-        let slots = NonZeroU16::new(SLOTS).expect("not zero");
-        let plan = Plan {
-            height_blocks: height,
-            slots: Slots { deposit: slots, transfer: slots, open: slots, withdraw: slots },
-            operators: BTreeMap::from([(Token::BITCOIN, CellIndex::default())]),
+        let terms = Terms {
+            reference_depth_blocks: Some(reference_depth),
+            depth_min: Depth::new(levels),
             chunks_max: 100,
             admission: Default::default(),
         };
-        let depth = self.ledger.state().depth().max(Depth::new(levels).expect("a few levels"));
-        let void_below = self.params.void_below(height);
-        let params = &self.params;
-        let record = |applied: &AppliedBatch| batch_file(params, applied, reference);
-        let applied = self.ledger.apply(&plan, depth, void_below, record).expect("all that is due fits");
-        if applied.batch.chunks.is_empty() {
+        let mut sequencer = Sequencer::new(&mut self.ledger, &self.follower).expect("in line with the chain");
+        let mut draft = match sequencer.draft(&terms) {
+            Err(SequencerError::NoReference { .. }) => return None,
+            draft => draft.expect("room"),
+        };
+        draft.pay_fees_to(CellIndex::default());
+        let made = sequencer.make(&draft, &[]).expect("all that is due fits");
+        if !made.is_batch() {
             return None;
         }
+        let applied = made.applied;
         let file = self.ledger.artefact::<BatchFile>(applied.number).expect("readable").expect("just applied");
         self.proven.0.borrow_mut().insert(applied.number, prove(&file));
         Some(applied)
@@ -243,21 +214,6 @@ impl Poster {
         self.service = Some(service);
         report
     }
-}
-
-fn batch_file(params: &Params, applied: &AppliedBatch, reference: BlockId) -> BatchFile {
-    let header = BatchHeader {
-        chain_id: params.chain_id,
-        number: applied.number,
-        depth: applied.batch.depth,
-        root_before: applied.batch.root_before,
-        root_after: applied.batch.root_after,
-        reference,
-        deposits_consumed: applied.deposits_consumed,
-        program_id: params.program_id,
-    };
-    let (chunks, refutations) = (applied.batch.chunks.clone(), applied.refutations.clone());
-    BatchFile::with_refutations(header, chunks, refutations).expect("the state's chunks join up")
 }
 
 /// How many exit requests a batch serves and refutes.

@@ -3,7 +3,7 @@
 use crate::cli::path_text;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
-use taproof::shown::shown;
+use taproof::{sequencer::TooYoung, shown::shown};
 use taproof_circuits::transaction::Transaction;
 use taproof_verifier::{cell::CellIndex, headers::BlockId};
 
@@ -37,25 +37,6 @@ pub(super) struct ChunkReport {
     pub(super) records: usize,
 }
 
-/// A deposit or exit request that has too few confirmations for the batch.
-#[derive(Serialize)]
-pub(super) struct Wait {
-    pub(super) what: &'static str,
-    pub(super) amount_sat: u64,
-    /// The height of its block.
-    pub(super) height: u32,
-    /// How many blocks more it takes.
-    pub(super) blocks: u32,
-}
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, amount_sat, height, blocks } = self;
-        let unit = if *blocks == 1 { "block" } else { "blocks" };
-        write!(f, "{what} of {amount_sat} sat at height {height}, for {blocks} more {unit}")
-    }
-}
-
 #[derive(Serialize)]
 pub(super) struct Report {
     pub(super) batch: Option<u64>,
@@ -83,7 +64,7 @@ pub(super) struct Report {
     /// Transactions that found no room.
     pub(super) waiting: usize,
     /// What has too few confirmations.
-    pub(super) waits: Vec<Wait>,
+    pub(super) waits: Vec<TooYoung>,
     pub(super) chunks: Vec<ChunkReport>,
     pub(super) root_after: String,
 }
@@ -115,7 +96,11 @@ impl Report {
 
     fn write_waits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let listed = self.waits.iter().take(WAITS_LISTED_MAX);
-        listed.into_iter().try_for_each(|wait| writeln!(f, "waits      {wait}"))?;
+        listed.into_iter().try_for_each(|wait| {
+            let TooYoung { what, amount_sat, height, blocks } = wait;
+            let (what, unit) = (what.name(), if *blocks == 1 { "block" } else { "blocks" });
+            writeln!(f, "waits      {what} of {amount_sat} sat at height {height}, for {blocks} more {unit}")
+        })?;
         match self.waits.len().saturating_sub(WAITS_LISTED_MAX) {
             0 => Ok(()),
             more => writeln!(f, "waits      {more} more deposits and exits"),

@@ -1,0 +1,91 @@
+//! Who collects the fees of a batch.
+//!
+//! Fees go to the cell that the batch names. A default that is somebody else's cell would give them away, so whoever
+//! makes a batch names one, or the keys that own it.
+
+use super::{Draft, Sequencer};
+use crate::ledger::LedgerError;
+use std::collections::HashMap;
+use taproof_circuits::{state::State, transaction::Transaction};
+use taproof_verifier::{
+    baby_jubjub::PublicKey,
+    cell::{Cell, CellIndex, Token},
+    follow::deposits_enough,
+};
+
+/// Which fees in bitcoin a batch may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fees {
+    /// None.
+    None,
+    /// Those of exits alone, which go back to who pays them if nobody collects.
+    OfExits,
+    /// Those of transactions, which are refused if nobody collects.
+    OfTransactions,
+}
+
+impl Sequencer<'_> {
+    /// Which fees what waits and new transactions may bring.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupted`] and those of the disk.
+    pub fn fees(&self, draft: &Draft, new: &[Transaction]) -> Result<Fees, LedgerError> {
+        let pays = |transaction: &Transaction| {
+            let payment = transaction.payment();
+            payment.fee > 0 && payment.token == Token::BITCOIN && draft.plan.admission.check(transaction).is_ok()
+        };
+        if self.ledger.transactions()?.iter().chain(new).any(pays) {
+            return Ok(Fees::OfTransactions);
+        }
+        let exits = self.ledger.exits()?;
+        let is_due = exits.iter().filter(|exit| exit.height <= draft.plan.height_blocks);
+        let of_exits = is_due.into_iter().any(|exit| exit.request.record().fee > 0);
+        Ok(if of_exits { Fees::OfExits } else { Fees::None })
+    }
+
+    /// Whether a cell holds an account that can collect the fees, now or once the batch's deposits are credited.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupted`], [`LedgerError::Plan`] and those of the disk.
+    pub fn collects(&self, draft: &Draft, cell: CellIndex) -> Result<bool, LedgerError> {
+        Ok(is_account(self.ledger.state(), cell) || is_account(&self.credited(draft)?, cell))
+    }
+
+    /// The first account in bitcoin of the first of these owners that has one, now or else once the batch's deposits
+    /// are credited.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupted`], [`LedgerError::Plan`] and those of the disk.
+    pub fn first_owned(&self, draft: &Draft, owners: &[PublicKey]) -> Result<Option<CellIndex>, LedgerError> {
+        let ranks: HashMap<PublicKey, usize> = owners.iter().copied().zip(0..).collect();
+        match first_owned(self.ledger.state(), &ranks) {
+            Some(cell) => Ok(Some(cell)),
+            None => Ok(first_owned(&self.credited(draft)?, &ranks)),
+        }
+    }
+
+    /// The state once the batch's deposits are credited, which comes before fees.
+    fn credited(&self, draft: &Draft) -> Result<State, LedgerError> {
+        let due = self.ledger.deposits_due(draft.reference.height, draft.void_below)?;
+        let credited = due.iter().take(deposits_enough(draft.plan.slots.deposit.get()));
+        let deposits: Vec<_> = credited.map(|scanned| scanned.deposit).collect();
+        let mut state = self.ledger.state().clone();
+        while state.depth() < draft.depth {
+            state.grow().map_err(|error| LedgerError::Corrupted(error.to_string()))?;
+        }
+        state.apply(&draft.plan, &deposits, &[])?;
+        Ok(state)
+    }
+}
+
+fn is_account(state: &State, index: CellIndex) -> bool {
+    state.depth().contains(index) && state.account(index).is_some_and(|account| account.token == Token::BITCOIN)
+}
+
+fn first_owned(state: &State, ranks: &HashMap<PublicKey, usize>) -> Option<CellIndex> {
+    let owned = state.tree().cells().filter_map(|(index, cell)| match cell {
+        Cell::Account(account) if account.token == Token::BITCOIN => Some((*ranks.get(&account.owner)?, index)),
+        _ => None,
+    });
+    owned.min().map(|(_, index)| index)
+}
