@@ -141,7 +141,7 @@ pub(crate) struct PaddingPayer {
 pub(crate) fn padding<B: Body>(body: &B) -> PaddingPayer {
     let secret = SecretKey::from_seed(&[0; 32]);
     let nonce = body.payment().nonce;
-    let account = Account { token: body.payment().token, nonce, balance: 0, owner: *secret.public() };
+    let account = Account { nonce, ..Account::new(*secret.public(), body.payment().token, 0) };
     PaddingPayer {
         signature: secret.sign(&body.message()),
         before: Cell::Account(account),

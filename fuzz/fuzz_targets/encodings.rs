@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use taproof_circuits::cap::MerkleCap;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::MerklePath,
+    cell::{CellElements, MerklePath},
     field,
     groth16::{Proof, VerifyingKey},
     program::Program,
@@ -24,6 +24,14 @@ fuzz_target!(|input: &[u8]| {
         && let Ok(proof) = Proof::from_bytes(bytes)
     {
         assert_eq!(proof.to_bytes(), *bytes);
+    }
+    if let Some(bytes) = input.first_chunk::<{ CellElements::LENGTH }>()
+        && let Ok(elements) = CellElements::from_bytes(bytes)
+    {
+        assert_eq!(elements.to_bytes(), *bytes);
+        if let Some(cell) = elements.cell() {
+            assert_eq!(cell.elements(), elements);
+        }
     }
     if let Ok(path) = MerklePath::from_bytes(input) {
         assert_eq!(path.to_bytes(), input);

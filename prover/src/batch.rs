@@ -211,7 +211,7 @@ impl<'de> Deserialize<'de> for BatchFile {
 
 impl Artefact for BatchFile {
     const KIND: ArtefactKind = ArtefactKind::Batch;
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
     const LENGTH_MAX: u64 = 1 << 31;
     /// It holds witnesses, which a proof is there to hide.
     const ACCESS: Access = Access::Private;
@@ -361,7 +361,7 @@ mod tests {
         let mut state = State::new(ChainId(7), Depth::new(2).unwrap());
         let refutation = |state: &State| {
             let index = taproof_verifier::cell::CellIndex::new(5).unwrap();
-            Refutation { index, cell: state.tree().get(index), path: state.tree().path(index).unwrap() }
+            Refutation { index, cell: state.tree().get(index).elements(), path: state.tree().path(index).unwrap() }
         };
         let before = refutation(&state);
         let with = |refutations| BatchFile::with_refutations(header, chunks.clone(), refutations);

@@ -5,7 +5,7 @@ use ark_bn254::Fr;
 use serde::{Deserialize, Serialize};
 use taproof_circuits::tree::{Tree, TreeError};
 use taproof_verifier::{
-    cell::{Cell, CellIndex, ChainId, MerklePath},
+    cell::{CellElements, CellIndex, ChainId, MerklePath},
     serde_form,
 };
 
@@ -17,7 +17,7 @@ pub struct StateProof {
     #[serde(with = "serde_form::element")]
     root: Fr,
     index: CellIndex,
-    cell: Cell,
+    cell: CellElements,
     path: MerklePath,
 }
 
@@ -40,7 +40,7 @@ impl StateProof {
     /// [`TreeError`] if the cell is outside the tree.
     pub fn new(chain_id: ChainId, batches: u64, tree: &Tree, index: CellIndex) -> Result<Self, TreeError> {
         let path = tree.path(index)?;
-        Ok(Self { chain_id, batches, root: tree.root(), index, cell: tree.get(index), path })
+        Ok(Self { chain_id, batches, root: tree.root(), index, cell: tree.get(index).elements(), path })
     }
 
     /// The rollup.
@@ -63,11 +63,11 @@ impl StateProof {
         self.index
     }
 
-    /// Checks that the cell is in the state of a verified root, and gives the cell.
+    /// Checks that the cell is in the state of a verified root, and gives the cell, of whatever kind it is.
     ///
     /// # Errors
     /// Each of [`StateProofError`].
-    pub fn verify(&self, root: Fr) -> Result<&Cell, StateProofError> {
+    pub fn verify(&self, root: Fr) -> Result<&CellElements, StateProofError> {
         let found = self.path.root(self.index, self.cell.hash()).ok_or(StateProofError::OutsideTree(self.index))?;
         if found == root { Ok(&self.cell) } else { Err(StateProofError::OtherRoot) }
     }
@@ -75,7 +75,7 @@ impl StateProof {
 
 impl Artefact for StateProof {
     const KIND: ArtefactKind = ArtefactKind::StateProof;
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     const LENGTH_MAX: u64 = 4_096;
 }
 
@@ -84,11 +84,12 @@ mod tests {
     use super::*;
     use crate::artefact::{decode, encode};
     use taproof_circuits::schnorr::SecretKey;
-    use taproof_verifier::cell::{Account, Depth, Token};
+    use taproof_verifier::cell::{Account, Cell, Depth, Holding, Tickets, Token};
 
     fn tree() -> Tree {
         let owner = *SecretKey::from_seed(&[1; 32]).public();
-        let account = Account { token: Token::BITCOIN, nonce: 3, balance: 500, owner };
+        let (tickets, second) = (Tickets { base: 64, used: 3 }, Holding { token: Token(5), balance: 9 });
+        let account = Account { nonce: 3, tickets, second, ..Account::new(owner, Token::BITCOIN, 500) };
         let mut tree = Tree::new(Depth::MAX);
         for index in [0, 7, 1_000_000] {
             tree.set(CellIndex::new(index).unwrap(), Cell::Account(account)).unwrap();
@@ -103,8 +104,20 @@ mod tests {
             let proof = StateProof::new(ChainId(1), 2, &tree, index).unwrap();
             let read: StateProof = decode(&encode(&proof).unwrap()).unwrap();
             assert_eq!(read, proof);
-            assert_eq!(read.verify(tree.root()), Ok(&tree.get(index)));
+            let shown = read.verify(tree.root()).unwrap();
+            assert_eq!((shown, shown.cell()), (&tree.get(index).elements(), Some(tree.get(index))));
         }
+    }
+
+    #[test]
+    fn a_cell_of_an_unknown_kind_is_proven_by_its_elements() {
+        let tree = tree();
+        let cell = CellElements([5, 1, 2, 3, 4, 5, 6, 7].map(|element: u64| -Fr::from(element)));
+        let proof = StateProof { cell, ..StateProof::new(ChainId(1), 2, &tree, CellIndex::new(7).unwrap()).unwrap() };
+        let root = proof.path.root(proof.index, cell.hash()).unwrap();
+        let read: StateProof = decode(&encode(&proof).unwrap()).unwrap();
+        assert_eq!((read.verify(root), cell.cell()), (Ok(&cell), None));
+        assert_eq!(read.verify(tree.root()), Err(StateProofError::OtherRoot));
     }
 
     #[test]
@@ -112,8 +125,12 @@ mod tests {
         let tree = tree();
         let proof = StateProof::new(ChainId(1), 2, &tree, CellIndex::new(7).unwrap()).unwrap();
         assert_eq!(proof.verify(Tree::new(Depth::MAX).root()), Err(StateProofError::OtherRoot));
-        let empty = StateProof { cell: Cell::Empty, ..proof.clone() };
-        assert_eq!(empty.verify(tree.root()), Err(StateProofError::OtherRoot));
+        for position in 0..8 {
+            let mut cell = proof.cell;
+            cell.0[position] += Fr::from(1u64);
+            let other = StateProof { cell, ..proof.clone() };
+            assert_eq!(other.verify(tree.root()), Err(StateProofError::OtherRoot), "element {position}");
+        }
         let elsewhere = StateProof { index: CellIndex::new(8).unwrap(), ..proof };
         assert_eq!(elsewhere.verify(tree.root()), Err(StateProofError::OtherRoot));
         let mut small = Tree::new(Depth::new(1).unwrap());

@@ -3,11 +3,15 @@
 use crate::{
     baby_jubjub::PublicKey,
     field::{self, NotCanonical},
-    poseidon2::{WIDTH, compress},
+    poseidon2::compress,
 };
 use alloc::vec::Vec;
 use ark_bn254::Fr;
-use ark_ff::{AdditiveGroup, Zero};
+use ark_ff::Zero;
+
+mod elements;
+
+pub use elements::CellElements;
 
 /// Children of a node.
 pub const ARITY: usize = 8;
@@ -109,7 +113,7 @@ impl core::fmt::Display for Amount {
     }
 }
 
-/// One leaf of the state.
+/// One leaf of the state, of the kinds that this release knows the rules of. See [`CellElements`] for all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -122,7 +126,7 @@ pub enum Cell {
     Account(Account),
 }
 
-/// One owner's holding of one token.
+/// What one owner holds. Payments move what the first four fields say, and keep the others as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -135,34 +139,83 @@ pub struct Account {
     pub balance: u64,
     /// Who may spend it.
     pub owner: PublicKey,
+    /// Which tickets are used.
+    pub tickets: Tickets,
+    /// What the account holds of another token, its slot 1. Payments and exits look at the first token alone.
+    pub second: Holding,
 }
 
 impl Account {
-    /// The first field of an account's cell.
+    /// The first element of an account's cell.
     pub const KIND: u8 = 1;
+
+    /// An account as deposits and openings make it: nothing was sent, no ticket is used, and there is no second
+    /// holding.
+    pub fn new(owner: PublicKey, token: Token, balance: u64) -> Self {
+        let (tickets, second) = (Tickets::default(), Holding::default());
+        Self { token, nonce: 0, balance, owner, tickets, second }
+    }
+}
+
+/// Numbers that stand in for a nonce where an owner's operations need no order: ticket t is one of the 64 from `base`
+/// on, and is used once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Tickets {
+    /// The lowest ticket that can be used.
+    pub base: u32,
+    /// Bit i tells whether ticket `base` + i is used.
+    pub used: u64,
+}
+
+impl Tickets {
+    /// pack(base: 32, used: 64).
+    fn element(self) -> Fr {
+        field::pack([(self.base.into(), 32), (self.used, 64)])
+    }
+}
+
+/// An amount of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Holding {
+    /// What the balance counts.
+    pub token: Token,
+    /// The holding, in the token's smallest unit.
+    pub balance: u64,
+}
+
+impl Holding {
+    /// pack(token: 32, balance: 64).
+    fn element(self) -> Fr {
+        field::pack([(self.token.0.into(), 32), (self.balance, 64)])
+    }
 }
 
 impl Cell {
-    /// The cell as field elements: kind, token, nonce, balance, owner x, owner y, 0, 0. The empty cell is zeros.
-    pub fn fields(&self) -> [Fr; WIDTH] {
+    /// The cell as elements: kind, token, nonce, balance, owner x, owner y, tickets, second holding. The empty cell is
+    /// zeros.
+    pub fn elements(&self) -> CellElements {
         match self {
-            Self::Empty => [Fr::ZERO; WIDTH],
-            Self::Account(account) => [
+            Self::Empty => CellElements::default(),
+            Self::Account(account) => CellElements([
                 Fr::from(Account::KIND),
                 Fr::from(account.token.0),
                 Fr::from(account.nonce),
                 Fr::from(account.balance),
                 account.owner.x(),
                 account.owner.y(),
-                Fr::ZERO,
-                Fr::ZERO,
-            ],
+                account.tickets.element(),
+                account.second.element(),
+            ]),
         }
     }
 
     /// The leaf of the tree that stands for this cell.
     pub fn hash(&self) -> Fr {
-        compress(&self.fields())
+        self.elements().hash()
     }
 }
 
@@ -264,6 +317,7 @@ pub enum PathError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ark_ff::AdditiveGroup;
 
     fn path(levels: u64) -> MerklePath {
         let siblings = |level: u64| core::array::from_fn(|i| Fr::from(level * 100 + i as u64));

@@ -49,7 +49,7 @@ fn owner(position: u64) -> PublicKey {
 }
 
 fn account(position: u64, nonce: u32, balance: u64) -> Cell {
-    Cell::Account(Account { token: Token::BITCOIN, nonce, balance, owner: owner(position) })
+    Cell::Account(Account { nonce, ..Account::new(owner(position), Token::BITCOIN, balance) })
 }
 
 /// The path of cell 0 in a tree that holds two cells.

@@ -11,12 +11,13 @@
 
 use crate::{
     baby_jubjub::PublicKey,
-    cell::{Account, Cell, CellIndex, ChainId, Token},
+    cell::{Account, CellElements, CellIndex, ChainId, Token},
     envelope::Magic,
     record::{Destination, Kind, WithdrawRecord},
     schnorr::{self, Message, Signature, SignatureError},
 };
 use alloc::vec::Vec;
+use ark_bn254::Fr;
 use bitcoin::{
     Amount, Script, ScriptBuf, TxOut, Txid,
     hashes::{Hash, sha256},
@@ -163,10 +164,15 @@ impl ExitRequest {
 
     /// Whether a cell of the state before a batch can serve the request in it. If so, the batch must; if not, the batch
     /// can show the cell to be rid of the request.
-    pub fn is_servable_by(&self, cell: &Cell) -> bool {
-        let Cell::Account(Account { token, nonce, balance, owner }) = cell else { return false };
-        (*token, *nonce, owner) == (Token::BITCOIN, self.nonce, &self.owner)
-            && *balance >= self.amount_sat + self.fee_sat
+    ///
+    /// It can iff it is (1, 0, the request's nonce, at least amount and fee, the request's key, any, any): withdrawals
+    /// pay from the first holding and count by the nonce, so neither tickets nor a second holding are in the way.
+    pub fn is_servable_by(&self, cell: &CellElements) -> bool {
+        let CellElements([kind, token, nonce, balance, owner_x, owner_y, _, _]) = cell;
+        let account =
+            [Account::KIND.into(), Token::BITCOIN.0.into(), self.nonce.into(), self.owner.x(), self.owner.y()];
+        // The two do not exceed 64 bits together.
+        [*kind, *token, *nonce, *owner_x, *owner_y] == account && *balance >= Fr::from(self.amount_sat + self.fee_sat)
     }
 
     /// The request's name among those that wait.

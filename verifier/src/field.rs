@@ -56,6 +56,21 @@ pub fn pack<const N: usize>(parts: [(u64, u32); N]) -> Fr {
     Fr::from_bigint(sum).expect("an integer of 253 bits is below the order")
 }
 
+/// Reads what [`pack`] packs into an element; `None` if the element, as an integer, exceeds the widths together.
+///
+/// # Panics
+/// If a width exceeds 64 bits, which only a caller's own constant can cause.
+pub fn unpack<const N: usize>(element: Fr, widths_bits: [u32; N]) -> Option<[u64; N]> {
+    let mut rest = element.into_bigint();
+    let parts = widths_bits.map(|width_bits| {
+        assert!((1..=64).contains(&width_bits), "a part has 1 to 64 bits");
+        let part = rest.0[0] & (u64::MAX >> (64 - width_bits));
+        rest >>= width_bits;
+        part
+    });
+    rest.is_zero().then_some(parts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +98,16 @@ mod tests {
         let packed = pack([(1, 1), (5, 32), (u64::MAX, 64)]);
         let expected = Fr::from(1u64) + Fr::from(5u64 << 1) + Fr::from(u64::MAX) * Fr::from(2u64).pow([33]);
         assert_eq!(packed, expected);
+        assert_eq!(unpack(packed, [1, 32, 64]), Some([1, 5, u64::MAX]));
+    }
+
+    #[test]
+    fn unpack_refuses_what_exceeds_its_widths() {
+        let edge = Fr::from(2u64).pow([96]);
+        assert_eq!(unpack(edge - Fr::ONE, [32, 64]), Some([u32::MAX.into(), u64::MAX]));
+        for element in [edge, -Fr::ONE] {
+            assert_eq!(unpack(element, [32, 64]), None);
+        }
+        assert_eq!(unpack(Fr::from(0u64), [64]), Some([0]));
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! The modes share the permutation, and nothing but their inputs keeps them apart: where x0 is zero and x7 is the
 //! capacity of domain d and a length n of up to 7, `compress(x0, ..., x7)` is `hash(d; x0, ..., x6)`, the n first of
-//! these if the rest are zeros. No tree holds such an input. A cell begins with 1 or ends with 0, and a node begins
-//! with 0 only if somebody finds what hashes to 0.
+//! these if the rest are zeros. No tree holds such an input. A cell begins with its kind, which is 0 only where all
+//! eight elements are, and a node begins with 0 only if somebody finds what hashes to 0.
 
 mod constants;
 
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::{
         baby_jubjub::{Point, PublicKey},
-        cell::{Account, Cell, Token},
+        cell::{Account, Cell, CellElements, Holding, Token},
     };
     use alloc::vec::Vec;
     use ark_ec::AffineRepr;
@@ -218,10 +218,11 @@ mod tests {
             }
         }
         let owner = PublicKey::new(Point::generator()).expect("the generator is a key");
-        let account = Account { token: Token(0), nonce: 0, balance: 0, owner };
-        for cell in [Cell::Empty, Cell::Account(account)] {
-            let fields = cell.fields();
-            assert!(fields[0] != Fr::ZERO || fields[RATE] == Fr::ZERO, "{cell:?}");
+        let account = Account::new(owner, Token(0), 0);
+        let second = Holding { token: Token(u32::MAX), balance: u64::MAX };
+        for cell in [Cell::Empty, Cell::Account(account), Cell::Account(Account { second, ..account })] {
+            let CellElements(elements) = cell.elements();
+            assert!(elements[0] != Fr::ZERO || elements == [Fr::ZERO; WIDTH], "{cell:?}");
         }
     }
 

@@ -2,11 +2,14 @@
 
 use crate::{
     baby_jubjub::PublicKey,
-    cell::{CellIndex, Depth, MerklePath},
+    cell::{CellElements, CellIndex, Depth, MerklePath},
+    field,
+    poseidon2::WIDTH,
     record::Kind,
     schnorr::Signature,
 };
 use alloc::{string::String, vec::Vec};
+use ark_bn254::Fr;
 use bitcoin::hex::{DisplayHex, FromHex};
 use core::fmt;
 use serde::{
@@ -88,9 +91,7 @@ pub mod byte_array {
 
 /// For `#[serde(with)]` on field elements: 32 bytes, little-endian, canonical.
 pub mod element {
-    use super::{Deserializer, Error, Serializer};
-    use crate::field;
-    use ark_bn254::Fr;
+    use super::{Deserializer, Error, Fr, Serializer, field};
 
     /// Writes [`field::to_bytes`].
     ///
@@ -132,6 +133,31 @@ impl<'de> Deserialize<'de> for Signature {
         Self::from_bytes(&deserialize_array(deserializer)?).map_err(D::Error::custom)
     }
 }
+
+/// A list of eight elements to a format for people, 256 bytes to any other.
+impl Serialize for CellElements {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            self.0.map(Element).serialize(serializer)
+        } else {
+            serializer.serialize_bytes(&self.to_bytes())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CellElements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            Ok(Self(<[Element; WIDTH]>::deserialize(deserializer)?.map(|Element(element)| element)))
+        } else {
+            Self::from_bytes(&deserialize_array(deserializer)?).map_err(D::Error::custom)
+        }
+    }
+}
+
+/// An element of a list.
+#[derive(Serialize, Deserialize)]
+struct Element(#[serde(with = "element")] Fr);
 
 impl Serialize for MerklePath {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

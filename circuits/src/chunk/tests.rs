@@ -9,7 +9,7 @@ use crate::{
     cs::{RowView, Segment},
     testing::{
         Freedom, assert_chunk_sound, free_wires_of,
-        state::{OPERATOR, State, index},
+        state::{ALTERATIONS, OPERATOR, State, index},
     },
 };
 use ark_bn254::Fr;
@@ -173,6 +173,29 @@ fn the_operator_is_credited_once_and_exactly() {
         in_state,
     );
     assert_eq!(assign(&alter(&|chunk| chunk.operator = None)), Err(AssignError::OperatorMismatch));
+}
+
+#[test]
+fn the_operator_keeps_all_but_its_balance() {
+    let mut state = State::new(3, TOKEN, 6);
+    let cap = state.cap();
+    let slots = vec![state.transfer(1, 2, 500, 3)];
+    let before = state.account(OPERATOR);
+    let chunk = state.chunk(cap, 1, SlotWitnesses::Transfer(slots));
+    assert_eq!(state.account(OPERATOR), Account { balance: before.balance + 3, ..before });
+    assert_chunk_sound(&chunk);
+    // The tail takes the wires of the cell before, so what is claimed of the cell after is nothing but another root.
+    for change in ALTERATIONS {
+        let mut altered = chunk.clone();
+        let mut account = state.account(OPERATOR);
+        change(&mut account);
+        let mut other = state.clone();
+        other.set(OPERATOR, Cell::Account(account));
+        altered.operator.as_mut().expect("transfers pay fees").after = Cell::Account(account);
+        assert!(assign(&altered).is_ok(), "the claim is not looked at");
+        altered.statement.root_after = other.root();
+        assert_eq!(assign(&altered), Err(AssignError::StatementMismatch));
+    }
 }
 
 #[test]

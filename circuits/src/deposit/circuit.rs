@@ -36,7 +36,7 @@ impl SlotCircuit for DepositCircuit {
     fn padding(statement: &Statement) -> DepositWitness {
         let owner = PublicKey::new(Point::generator()).expect("the base point is a key");
         let to = CellIndex::default();
-        let after = Cell::Account(Account { token: Token::BITCOIN, nonce: 0, balance: 0, owner });
+        let after = Cell::Account(Account::new(owner, Token::BITCOIN, 0));
         let path = blank_path(statement.circuit.depth);
         DepositWitness {
             record: DepositRecord { to, amount_sat: 0, owner },
@@ -70,10 +70,9 @@ impl SlotCircuit for DepositCircuit {
         for (field, of_account) in [(&before.owner_x, &owner.x), (&before.owner_y, &owner.y)] {
             cs.enforce(of_account, exists.var(), field);
         }
-        for field in [&before.nonce, &before.balance] {
+        for field in [&before.nonce, &before.balance, &before.tickets, &before.second] {
             cs.enforce(field, exists.not().var(), &zero);
         }
-        before.rest.iter().for_each(|field| cs.enforce_zero(field));
 
         let after = CellFields::witness(cs, &to.after);
         cs.relation("R5, balance after");
@@ -81,8 +80,13 @@ impl SlotCircuit for DepositCircuit {
         bits::enforce_width(cs, &after.balance, 64);
         cs.relation("R6, cell after");
         after.enforce_account(cs, &zero);
-        for (field, expected) in [(&after.nonce, &before.nonce), (&after.owner_x, &owner.x), (&after.owner_y, &owner.y)]
-        {
+        for (field, expected) in [
+            (&after.nonce, &before.nonce),
+            (&after.owner_x, &owner.x),
+            (&after.owner_y, &owner.y),
+            (&after.tickets, &before.tickets),
+            (&after.second, &before.second),
+        ] {
             cs.enforce_equal(field, expected);
         }
 

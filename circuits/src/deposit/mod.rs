@@ -6,10 +6,11 @@
 //! - R1: the record's elements are 1 + 2 to + 2^33 amount and owner.x, with to below 8^depth and amount below 2^64.
 //! - R2: (owner.x, owner.y) is a key: on the curve and in the subgroup of order l.
 //! - R3: the cell before is in the state at `to`.
-//! - R4: the cell before is empty, or an account whose token is bitcoin, the chunk's token, and whose owner is the
-//!   record's.
+//! - R4: the cell before is empty, which is eight zeros, or an account whose token is bitcoin, the chunk's token, and
+//!   whose owner is the record's.
 //! - R5: the balance after is the balance before plus the amount, below 2^64.
-//! - R6: the cell after is an account of that token, of that owner, with the nonce before.
+//! - R6: the cell after is an account of that token, of that owner, with the nonce, the tickets and the second holding
+//!   before.
 //! - R7: the state after is the one with the cell after at `to`.
 //!
 //! In a padding slot:

@@ -29,7 +29,7 @@ pub fn apply(depth: Depth, record: &DepositRecord, to: &Cell) -> Result<Cell, De
     let DepositRecord { to: index, amount_sat, owner } = *record;
     expect_index(index, depth)?; // R1
     let before = match to {
-        Cell::Empty => Cell::Account(Account { token: Token::BITCOIN, nonce: 0, balance: 0, owner }), // R4
+        Cell::Empty => Cell::Account(Account::new(owner, Token::BITCOIN, 0)), // R4
         held => *held,
     };
     let after = credit(index, &before, Token::BITCOIN, amount_sat)?; // R4, R5, R6

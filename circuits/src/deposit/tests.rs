@@ -12,7 +12,7 @@ use crate::{
     },
     testing::{
         Lie, assert_active_is_a_bit, assert_breaks_alone, assert_lies_break, assert_padding_is_inert,
-        state::{State, index, secret},
+        state::{ALTERATIONS, State, besides, index, secret},
     },
 };
 use ark_bn254::Fr;
@@ -26,9 +26,11 @@ use taproof_verifier::{
 const CELL_BEFORE: &str = "R4, cell before";
 /// Wires after the heading of R4: the fields of the cell before, then of the cell after.
 const KIND_BEFORE: usize = 0;
-const REST_BEFORE: usize = 6;
-const BALANCE_AFTER: usize = 11;
-const REST_AFTER: usize = 14;
+const FIELDS: usize = 8;
+const NONCE: usize = 2;
+const BALANCE: usize = 3;
+const TICKETS: usize = 6;
+const SECOND: usize = 7;
 
 fn state() -> State {
     State::new(3, Token::BITCOIN, 4)
@@ -105,13 +107,28 @@ fn r4_an_account_of_another_owner_or_token_is_not_credited() {
 }
 
 #[test]
-fn r4_an_empty_cell_holds_nothing_and_an_account_nothing_else() {
+fn r4_an_empty_cell_holds_nothing() {
     let mut state = state();
     let after = altered(&state, |_| ());
     let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
-    for (wire, forged) in [(KIND_BEFORE, Fr::ZERO), (KIND_BEFORE, Fr::from(2u64)), (REST_BEFORE, Fr::ONE)] {
-        let lie = Lie::At { relation: CELL_BEFORE, wire, forged };
+    for forged in [Fr::ZERO, Fr::from(2u64)] {
+        let lie = Lie::At { relation: CELL_BEFORE, wire: KIND_BEFORE, forged };
         assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], CELL_BEFORE);
+    }
+    // No account comes out of a cell without one with more than the deposit: the lie is carried on to the cell after.
+    let mut state = self::state();
+    let record = record(9, 500, 9);
+    let after = apply(state.depth, &record, &Cell::Empty).expect("an empty cell");
+    let (chunk, witness) = claim(&mut state, record, after);
+    for (field, forged, carried) in [
+        (NONCE, Fr::ONE, Fr::ONE),
+        (BALANCE, Fr::ONE, Fr::from(501u64)),
+        (TICKETS, Fr::ONE, Fr::ONE),
+        (SECOND, -Fr::ONE, -Fr::ONE),
+    ] {
+        let lie = |wire, forged| Lie::At { relation: CELL_BEFORE, wire, forged };
+        let lies = [lie(field, forged), lie(FIELDS + field, carried)];
+        assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &lies, CELL_BEFORE);
     }
 }
 
@@ -135,7 +152,7 @@ fn r5_the_balance_stays_below_64_bits() {
     let after = Cell::Account(Account { balance: 0, ..state.account(1) });
     let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
     let forged = Fr::from(u64::MAX) + Fr::ONE;
-    let lie = Lie::At { relation: CELL_BEFORE, wire: BALANCE_AFTER, forged };
+    let lie = Lie::At { relation: CELL_BEFORE, wire: FIELDS + BALANCE, forged };
     assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], "R5, balance after");
 }
 
@@ -146,18 +163,23 @@ fn r6_all_else_stays() {
         |account| account.token = Token(4),
         |account| account.owner = *secret(3).public(),
     ];
-    for alter in alterations {
+    for alter in alterations.into_iter().chain(ALTERATIONS) {
         let mut state = state();
         let after = altered(&state, alter);
         assert_ne!(apply(state.depth, &record(1, 500, 1), &state.cell(1)), Ok(after));
         let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
         assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R6, cell after");
     }
-    let mut state = state();
-    let after = altered(&state, |_| ());
-    let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
-    let lie = Lie::At { relation: CELL_BEFORE, wire: REST_AFTER, forged: Fr::ONE };
-    assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], "R6, cell after");
+    // Elements that no tickets and no holding have, and a new account that begins with some.
+    for record in [record(1, 500, 1), record(9, 500, 9)] {
+        let mut state = state();
+        let after = apply(state.depth, &record, &state.cell(record.to.get())).expect("a valid deposit");
+        let (chunk, witness) = claim(&mut state, record, after);
+        for (field, forged) in [(TICKETS, Fr::ONE), (TICKETS, -Fr::ONE), (SECOND, Fr::ONE), (SECOND, -Fr::ONE)] {
+            let lie = Lie::At { relation: CELL_BEFORE, wire: FIELDS + field, forged };
+            assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], "R6, cell after");
+        }
+    }
 }
 
 #[test]
@@ -193,22 +215,20 @@ proptest! {
     fn twins_agree(
         to in 0u32..8,
         owner in 1u8..4,
-        held in prop::option::of((0u32..2, prop_oneof![Just(0), Just(u64::MAX), any::<u64>()], 1u8..4)),
+        held in prop::option::of((0u32..2, prop_oneof![Just(0), Just(u64::MAX), any::<u64>()], 1u8..4, besides())),
         amount in prop_oneof![Just(0), Just(u64::MAX), any::<u64>()],
     ) {
         let mut state = State::new(1, Token::BITCOIN, 0);
-        if let Some((token, balance, owner)) = held {
-            let owner = *secret(owner).public();
-            state.set(to, Cell::Account(Account { token: Token(token), nonce: 5, balance, owner }));
+        if let Some((token, balance, owner, (tickets, second))) = held {
+            let account = Account::new(*secret(owner).public(), Token(token), balance);
+            state.set(to, Cell::Account(Account { nonce: 5, tickets, second, ..account }));
         }
         let record = record(to, amount, owner);
         let before = state.cell(to);
-        let (nonce, balance) = match before {
-            Cell::Account(account) => (account.nonce, account.balance),
-            _ => (0, 0),
-        };
-        let balance = balance.wrapping_add(amount);
-        let claimed = Cell::Account(Account { token: Token::BITCOIN, nonce, balance, owner: record.owner });
+        let new = Account::new(record.owner, Token::BITCOIN, 0);
+        let held = if let Cell::Account(account) = before { account } else { new };
+        let balance = held.balance.wrapping_add(amount);
+        let claimed = Cell::Account(Account { token: Token::BITCOIN, balance, owner: record.owner, ..held });
         let native = apply(state.depth, &record, &before);
         let (chunk, DepositWitness { to: CellUpdate { after, .. }, .. }) = claim(&mut state, record, claimed);
         prop_assert_eq!(assign(&chunk).is_ok(), native.is_ok());

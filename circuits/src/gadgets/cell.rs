@@ -1,4 +1,8 @@
 //! Cells in rows: the twin of [`taproof_verifier::cell::Cell`].
+//!
+//! Nonces and balances are held to their widths when they are written. Tickets and the second holding are not: payments
+//! carry both elements on as they are and read nothing of them, and make new accounts with zeros. So both are in range
+//! in every state that payments make. Whoever writes them otherwise holds them to their widths then.
 
 use super::poseidon2;
 use crate::cs::{ConstraintSystem, Variable};
@@ -23,24 +27,25 @@ pub struct CellFields<V> {
     pub owner_x: V,
     /// The owner's y coordinate.
     pub owner_y: V,
-    /// What an account leaves zero.
-    pub rest: [V; 2],
+    /// Which tickets are used.
+    pub tickets: V,
+    /// The second holding.
+    pub second: V,
 }
 
 impl<V: Variable> CellFields<V> {
     /// Adds eight wires, which nothing holds until the cell is hashed and its hash compared.
     pub fn witness<CS: ConstraintSystem<Var = V>>(cs: &mut CS, cell: &Cell) -> Self {
-        let [kind, token, nonce, balance, owner_x, owner_y, rest_0, rest_1] =
-            cell.fields().map(|field| cs.witness(field));
-        Self { kind, token, nonce, balance, owner_x, owner_y, rest: [rest_0, rest_1] }
+        let [kind, token, nonce, balance, owner_x, owner_y, tickets, second] =
+            cell.elements().0.map(|element| cs.witness(element));
+        Self { kind, token, nonce, balance, owner_x, owner_y, tickets, second }
     }
 
-    /// Holds the cell to be an account of a token, four rows. That its nonce and balance have 32 and 64 bits was held
+    /// Holds the cell to be an account of a token, two rows. That its nonce and balance have 32 and 64 bits was held
     /// when they were written.
     pub fn enforce_account<CS: ConstraintSystem<Var = V>>(&self, cs: &mut CS, token: &V) {
         cs.enforce_equal(&self.kind, &Fr::from(Account::KIND).into());
         cs.enforce_equal(&self.token, token);
-        self.rest.iter().for_each(|field| cs.enforce_zero(field));
     }
 
     /// Holds all but nonce and balance to be those of another cell, six rows.
@@ -50,8 +55,8 @@ impl<V: Variable> CellFields<V> {
             (&self.token, &other.token),
             (&self.owner_x, &other.owner_x),
             (&self.owner_y, &other.owner_y),
-            (&self.rest[0], &other.rest[0]),
-            (&self.rest[1], &other.rest[1]),
+            (&self.tickets, &other.tickets),
+            (&self.second, &other.second),
         ] {
             cs.enforce_equal(mine, theirs);
         }
@@ -59,8 +64,8 @@ impl<V: Variable> CellFields<V> {
 
     /// The leaf of the tree that stands for this cell, one permutation.
     pub fn hash<CS: ConstraintSystem<Var = V>>(&self, cs: &mut CS) -> V {
-        let Self { kind, token, nonce, balance, owner_x, owner_y, rest: [rest_0, rest_1] } = self.clone();
-        let fields: [V; WIDTH] = [kind, token, nonce, balance, owner_x, owner_y, rest_0, rest_1];
-        poseidon2::compress(cs, &fields)
+        let Self { kind, token, nonce, balance, owner_x, owner_y, tickets, second } = self.clone();
+        let elements: [V; WIDTH] = [kind, token, nonce, balance, owner_x, owner_y, tickets, second];
+        poseidon2::compress(cs, &elements)
     }
 }

@@ -42,7 +42,7 @@ impl SlotCircuit for OpenCircuit {
         let (token, index) = (context.token, CellIndex::default());
         let body = Open { chain_id, token, from: index, nonce: 0, to: index, amount: 0, fee: 0, owner };
         let payer = payer::padding(&body);
-        let opened = Cell::Account(Account { token, nonce: 0, balance: 0, owner });
+        let opened = Cell::Account(Account::new(owner, token, 0));
         let path = blank_path(circuit.depth);
         OpenWitness {
             record: body.record(),
@@ -75,7 +75,9 @@ impl SlotCircuit for OpenCircuit {
         cs.relation("R10, new account");
         let opened = CellFields::witness(cs, &to.after);
         opened.enforce_account(cs, &globals.token);
-        cs.enforce_zero(&opened.nonce);
+        for field in [&opened.nonce, &opened.tickets, &opened.second] {
+            cs.enforce_zero(field);
+        }
         for (field, expected) in
             [(&opened.balance, &payment.amount), (&opened.owner_x, &owner.x), (&opened.owner_y, &owner.y)]
         {

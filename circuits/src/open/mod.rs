@@ -11,11 +11,12 @@
 //! - R4: its owner signed the [message](crate::transaction) of chain id, kind, token, record and its nonce.
 //! - R5: the payer's balance after is the balance before minus amount and fee, and both balances are below 2^64.
 //! - R6: the payer's nonce after is the nonce before plus 1, and below 2^32.
-//! - R7: the payer's token and owner stay; the next state is the one with the payer's cell after at `from`.
+//! - R7: the payer's token, owner, tickets and second holding stay; the next state is the one with the payer's cell
+//!   after at `from`.
 //! - R8: in that state, the cell at `to` is empty.
 //! - R9: (owner.x, owner.y) is a key: on the curve and in the subgroup of order l.
-//! - R10: the cell after is an account of the chunk's token, nonce 0, the amount, and that owner; the state after is
-//!   the one with it at `to`.
+//! - R10: the cell after is an account of the chunk's token, nonce 0, the amount, that owner, no used tickets and no
+//!   second holding, which are zeros; the state after is the one with it at `to`.
 //! - R11: the sum of fees grows by the fee.
 //!
 //! In a padding slot:

@@ -72,6 +72,6 @@ pub fn settle(
     if *to != Cell::Empty {
         return Err(OpenError::CellOccupied { index: record.to }); // R8; the payer's own cell is never empty
     }
-    let opened = Account { token, nonce: 0, balance: record.amount, owner: record.owner }; // R9, R10
+    let opened = Account::new(record.owner, token, record.amount); // R9, R10
     Ok(OpenEffect { from_after, to_after: Cell::Account(opened) })
 }

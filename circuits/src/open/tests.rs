@@ -14,7 +14,7 @@ use crate::{
     testing::{
         assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_padding_holds,
         assert_padding_is_inert,
-        state::{CHAIN_ID, State, index, secret},
+        state::{ALTERATIONS, CHAIN_ID, State, besides, index, secret},
     },
     transaction::{Body, Open, Signed, Transfer},
 };
@@ -64,7 +64,7 @@ impl Draft {
         let paid = body.amount.wrapping_add(body.fee);
         let balance = from_before.balance.wrapping_sub(paid);
         let from_after = Account { nonce: from_before.nonce.wrapping_add(1), balance, ..from_before };
-        let to_after = Account { token: body.token, nonce: 0, balance: body.amount, owner: body.owner };
+        let to_after = Account::new(body.owner, body.token, body.amount);
         let signed = Signed::sign(body, &secret(body.from.get() as u8));
         Self { state, signed, posted: body, from_before, from_after, to_after }
     }
@@ -119,7 +119,7 @@ impl Draft {
     /// Checks that this relation alone is broken where a field of the payer's cell after holds what no account can.
     fn assert_forged_payer_breaks(&self, field: usize, forged: Fr, relation: &str) {
         // The new account is below another node of the cap, so that its path stays.
-        self.assert_forgery_breaks(Cell::Account(self.from_after).fields()[field], forged, relation);
+        self.assert_forgery_breaks(Cell::Account(self.from_after).elements().0[field], forged, relation);
     }
 
     fn assert_forgery_breaks(&self, honest: Fr, forged: Fr, relation: &str) {
@@ -287,8 +287,11 @@ fn r6_the_nonce_is_counted() {
 }
 
 #[test]
-fn r7_the_payer_keeps_token_and_owner() {
+fn r7_the_payer_keeps_all_else() {
     let relation = "R7, payer's cell";
+    for change in ALTERATIONS {
+        claim(|draft| change(&mut draft.from_after)).assert_other_result(relation);
+    }
     claim(|draft| draft.from_after.token = Token(4)).assert_other_result(relation);
     claim(|draft| draft.from_after.owner = *secret(2).public()).assert_other_result(relation);
 }
@@ -320,6 +323,13 @@ fn r10_the_new_account_is_the_owners() {
     claim(|draft| draft.to_after.nonce = 1).assert_other_result(relation);
     claim(|draft| draft.to_after.balance += 1).assert_other_result(relation);
     claim(|draft| draft.to_after.owner = *secret(8).public()).assert_other_result(relation);
+    claim(|draft| draft.to_after.tickets.base = 1).assert_other_result(relation);
+    claim(|draft| draft.to_after.tickets.used = 1).assert_other_result(relation);
+    claim(|draft| draft.to_after.second.token = Token(4)).assert_other_result(relation);
+    claim(|draft| draft.to_after.second.balance = 1).assert_other_result(relation);
+    // The payer's own are not handed on.
+    claim(|draft| draft.to_after.tickets = draft.from_after.tickets).assert_other_result(relation);
+    claim(|draft| draft.to_after.second = draft.from_after.second).assert_other_result(relation);
     let draft = Draft::new();
     let mut state = draft.state.clone();
     state.set(FROM, Cell::Account(draft.from_after));
@@ -361,11 +371,14 @@ proptest! {
         amount in prop_oneof![0u64..2, 999_990u64..1_000_010, any::<u32>().prop_map(u64::from)],
         fee in 0u64..20,
         signer in prop_oneof![4 => Just(None), 1 => (1u8..9).prop_map(Some)],
+        (tickets, second) in besides(),
     ) {
         let owner = *secret(9).public();
         let (from, to) = (index(from), index(to));
         let body = Open { chain_id: CHAIN_ID, token: TOKEN, from, nonce, to, amount, fee, owner };
-        let mut draft = Draft::of(State::new(3, TOKEN, 6), body);
+        let mut state = State::new(3, TOKEN, 6);
+        state.set(from.get(), Cell::Account(Account { tickets, second, ..state.account(from.get()) }));
+        let mut draft = Draft::of(state, body);
         if let Some(signer) = signer {
             draft.signed = Signed::sign(body, &secret(signer));
         }

@@ -7,7 +7,10 @@ use crate::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{collections::BTreeMap, num::NonZeroU16};
-use taproof_verifier::record::{Destination, Records};
+use taproof_verifier::{
+    cell::{Holding, Tickets},
+    record::{Destination, Records},
+};
 
 const CHAIN: ChainId = ChainId(7);
 
@@ -70,6 +73,11 @@ fn funded(balances: &[u64]) -> State {
     assert_eq!(batch.deposits_applied, balances.len());
     state.commit();
     state
+}
+
+/// A new account of the owner with the number of its cell.
+fn owned(number: u32, balance: u64) -> Account {
+    Account::new(owner(number as u8), Token::BITCOIN, balance)
 }
 
 fn balances(state: &State) -> Vec<u64> {
@@ -336,12 +344,47 @@ fn what_waits_in_vain_is_refused_with_its_last_reason() {
 #[test]
 fn a_nonce_runs_out_for_good() {
     let mut state = funded(&[0]);
-    let last = Account { token: Token::BITCOIN, nonce: u32::MAX - 1, balance: 9, owner: owner(1) };
+    let last = Account { nonce: u32::MAX - 1, ..Account::new(owner(1), Token::BITCOIN, 9) };
     state.tree.set(index(1), Cell::Account(last)).expect("inside");
     state.commit();
     let batch = apply(&mut state, &[], &[transfer(1, 1, u32::MAX - 1, 0, 1, 0), transfer(1, 1, u32::MAX, 0, 1, 0)]);
     assert_eq!(batch.applied, [0]);
     assert_eq!(reasons(&batch), [(1, Refusal::Transfer(TransferError::Payer(PayerError::NonceExhausted)))]);
+}
+
+#[test]
+fn tickets_and_second_holdings_stay_where_payments_pass() {
+    let mut state = funded(&[1_000, 1_000, 1_000]);
+    let besides = |number: u32| {
+        let tickets = Tickets { base: 64 * number, used: 1 << number };
+        (tickets, Holding { token: Token(10 + number), balance: u64::MAX - u64::from(number) })
+    };
+    for number in 0..3 {
+        let (tickets, second) = besides(number);
+        let account = Account { tickets, second, ..state.account(index(number)).expect("funded") };
+        state.tree.set(index(number), Cell::Account(account)).expect("inside");
+    }
+    state.commit();
+    let transactions = [
+        transfer(1, 1, 0, 2, 100, 1),
+        open(1, 1, 1, 9, 100, 1, 9),
+        withdraw(1, 1, 2, 400, 1),
+        transfer(2, 2, 0, 2, 5, 1),
+    ];
+    let batch = apply(&mut state, &[deposit(2, 7), deposit(8, 7)], &transactions);
+    assert_eq!((batch.deposits_applied, batch.rejected), (2, vec![]));
+    let account = |number, nonce, balance, (tickets, second)| {
+        (index(number), Cell::Account(Account { nonce, tickets, second, ..owned(number, balance) }))
+    };
+    let none = Default::default();
+    let expected = [
+        account(0, 0, 1_004, besides(0)),
+        account(1, 3, 397, besides(1)),
+        account(2, 1, 1_106, besides(2)),
+        (index(3), Cell::Account(Account::new(owner(8), Token::BITCOIN, 7))),
+        account(9, 0, 100, none),
+    ];
+    assert_eq!(state.tree().cells().map(|(index, cell)| (index, *cell)).collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -12,9 +12,10 @@ use crate::{
     transfer, withdraw,
 };
 use ark_bn254::Fr;
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use taproof_verifier::{
-    cell::{Account, Cell, CellIndex, ChainId, Depth, MerklePath, Token, empty_root},
+    cell::{Account, Cell, CellIndex, ChainId, Depth, Holding, MerklePath, Tickets, Token, empty_root},
     poseidon2::compress,
     record::{DepositRecord, Destination},
     statement::{CircuitId, Context, Statement},
@@ -24,6 +25,23 @@ use taproof_verifier::{
 pub(crate) const CHAIN_ID: ChainId = ChainId(0x7a70);
 /// The operator's cell in the tests.
 pub(crate) const OPERATOR: u32 = 5;
+
+/// What an account has that payments do not look at: nothing, or anything.
+pub(crate) fn besides() -> impl Strategy<Value = (Tickets, Holding)> {
+    let tickets = any::<(u32, u64)>().prop_map(|(base, used)| Tickets { base, used });
+    let second = any::<(u32, u64)>().prop_map(|(token, balance)| Holding { token: Token(token), balance });
+    prop_oneof![1 => Just(Default::default()), 3 => (tickets, second)]
+}
+
+/// Alterations of what an account has that payments do not look at, each of one part alone.
+pub(crate) const ALTERATIONS: [fn(&mut Account); 6] = [
+    |account| account.tickets = Tickets::default(),
+    |account| account.tickets.base ^= 1 << 31,
+    |account| account.tickets.used ^= 1,
+    |account| account.second = Holding::default(),
+    |account| account.second.token.0 ^= 1,
+    |account| account.second.balance ^= 1 << 63,
+];
 
 /// A state whose tree is computed anew for each question.
 #[derive(Clone, Debug)]
@@ -44,13 +62,16 @@ pub(crate) fn index(number: u32) -> CellIndex {
 }
 
 impl State {
-    /// Accounts in cells 1 to `accounts`, each with the key of its cell's number and 1,000,000 units, the operator's
-    /// among them.
+    /// Accounts in cells 1 to `accounts`, each with the key of its cell's number, 1,000,000 units, and tickets and a
+    /// second holding of its own, the operator's among them.
     pub(crate) fn new(levels: u8, token: Token, accounts: u8) -> Self {
         let depth = Depth::new(levels).expect("1 to 10 levels");
         let mut state = Self { depth, token, cells: BTreeMap::new() };
         for number in 1..=accounts {
-            let account = Account { token, nonce: 7, balance: 1_000_000, owner: *secret(number).public() };
+            let tickets = Tickets { base: 64 * u32::from(number), used: u64::MAX - u64::from(number) };
+            let second = Holding { token: Token(100 + u32::from(number)), balance: u64::MAX / u64::from(number) };
+            let account = Account::new(*secret(number).public(), token, 1_000_000);
+            let account = Account { nonce: 7, tickets, second, ..account };
             state.cells.insert(number.into(), Cell::Account(account));
         }
         state

@@ -10,10 +10,12 @@
 //! - R4: its owner signed the [message](crate::transaction) of chain id, kind, token, record and its nonce.
 //! - R5: the payer's balance after is the balance before minus amount and fee, and both balances are below 2^64.
 //! - R6: the payer's nonce after is the nonce before plus 1, and below 2^32.
-//! - R7: the payer's token and owner stay; the next state is the one with the payer's cell after at `from`.
+//! - R7: the payer's token, owner, tickets and second holding stay; the next state is the one with the payer's cell
+//!   after at `from`.
 //! - R8: in that state, the cell at `to` is an account of the chunk's token. It may be the payer's own.
 //! - R9: its balance after is its balance before plus the amount, below 2^64.
-//! - R10: its token, nonce and owner stay; the state after is the one with that cell after at `to`.
+//! - R10: its token, nonce, owner, tickets and second holding stay; the state after is the one with that cell after at
+//!   `to`.
 //! - R11: the sum of fees grows by the fee.
 //!
 //! In a padding slot:

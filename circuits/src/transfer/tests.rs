@@ -14,17 +14,14 @@ use crate::{
     testing::{
         Lie, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_lies_break,
         assert_padding_is_inert,
-        state::{CHAIN_ID, State, index, secret},
+        state::{ALTERATIONS, CHAIN_ID, State, besides, index, secret},
     },
     transaction::{Body, Open, Signed, Transfer},
 };
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
 use proptest::prelude::*;
-use taproof_verifier::{
-    cell::{Account, Cell, ChainId, MerklePath, Token},
-    poseidon2::compress,
-};
+use taproof_verifier::cell::{Account, Cell, ChainId, MerklePath, Token};
 
 const TOKEN: Token = Token(3);
 /// Wires after the heading of R1: the bits of `to`, `from`, amount and fee, then the payer's fields before and after.
@@ -32,6 +29,8 @@ const PAYER_BEFORE: usize = 9 + 9 + 64 + 64;
 const PAYER_AFTER: usize = PAYER_BEFORE + 8;
 const NONCE: usize = 2;
 const BALANCE: usize = 3;
+const TICKETS: usize = 6;
+const SECOND: usize = 7;
 const WIDTHS: &str = "R1, widths of the record";
 /// Wires after the heading of R8: the recipient's fields before and after.
 const RECIPIENT_AFTER: usize = 8;
@@ -126,10 +125,10 @@ impl Scene {
     /// makes.
     fn assert_payer_lie_breaks(&self, field: usize, forged: Fr, relation: &str) {
         let (chunk, mut witness) = self.chunk();
-        let mut fields = self.from_after.fields();
-        fields[field] = forged;
+        let mut elements = self.from_after.elements();
+        elements.0[field] = forged;
         let mut levels = witness.to.path.levels().to_vec();
-        levels[0][1] = compress(&fields);
+        levels[0][1] = elements.hash();
         witness.to.path = MerklePath::new(levels).expect("three levels");
         let lie = Lie::At { relation: WIDTHS, wire: PAYER_AFTER + field, forged };
         assert_lies_break::<TransferCircuit>(&chunk, true, &witness, &[lie], relation);
@@ -268,13 +267,17 @@ fn r6_an_exhausted_nonce_sends_no_more() {
 }
 
 #[test]
-fn r7_the_payers_token_and_owner_stay() {
+fn r7_all_else_of_the_payer_stays() {
     let alterations: [fn(&mut Account); 2] =
         [|account| account.token = Token(4), |account| account.owner = *secret(2).public()];
-    for change in alterations {
+    for change in alterations.into_iter().chain(ALTERATIONS) {
         let mut scene = Scene::usual();
         alter(&mut scene.from_after, change);
         scene.assert_breaks("R7, payer's cell");
+    }
+    // Elements that no tickets and no holding have.
+    for field in [TICKETS, SECOND] {
+        Scene::usual().assert_payer_lie_breaks(field, -Fr::ONE, "R7, payer's cell");
     }
 }
 
@@ -337,16 +340,20 @@ fn r9_the_recipients_balance_stays_below_64_bits() {
 }
 
 #[test]
-fn r10_the_recipients_token_nonce_and_owner_stay() {
+fn r10_all_else_of_the_recipient_stays() {
     let alterations: [fn(&mut Account); 3] = [
         |account| account.token = Token(4),
         |account| account.nonce += 1,
         |account| account.owner = *secret(1).public(),
     ];
-    for change in alterations {
+    for change in alterations.into_iter().chain(ALTERATIONS) {
         let mut scene = Scene::usual();
         alter(&mut scene.to_after, change);
         scene.assert_breaks("R10, recipient's cell");
+    }
+    for field in [TICKETS, SECOND] {
+        let lie = Lie::At { relation: RECIPIENT, wire: RECIPIENT_AFTER + field, forged: -Fr::ONE };
+        Scene::usual().assert_lie_breaks(lie, "R10, recipient's cell");
     }
 }
 
@@ -398,10 +405,11 @@ proptest! {
         balances in [edges(), edges(), edges()],
         amounts in [edges(), edges()],
         nonce in prop_oneof![Just(u32::MAX), any::<u32>()],
+        besides in [besides(), besides(), besides()],
     ) {
         let mut state = State::new(1, TOKEN, 6);
-        for (number, balance) in (1..).zip(balances) {
-            state.set(number, Cell::Account(Account { balance, nonce, ..state.account(number) }));
+        for (number, (balance, (tickets, second))) in (1..).zip(balances.into_iter().zip(besides)) {
+            state.set(number, Cell::Account(Account { balance, nonce, tickets, second, ..state.account(number) }));
         }
         let scene = Scene::new(state, cells, amounts);
         let native = scene.native();

@@ -19,7 +19,7 @@ fn cell(balance: u64) -> Cell {
     let owner = PublicKey::new(Point::generator()).expect("the generator is a key");
     match balance {
         0 => Cell::Empty,
-        balance => Cell::Account(Account { token: Token::BITCOIN, nonce: 0, balance, owner }),
+        balance => Cell::Account(Account::new(owner, Token::BITCOIN, balance)),
     }
 }
 

@@ -13,7 +13,8 @@
 //! - R6: its owner signed the [message](crate::transaction) of chain id, kind, token, record and its nonce.
 //! - R7: the payer's balance after is the balance before minus amount and fee, and both balances are below 2^64.
 //! - R8: the payer's nonce after is the nonce before plus 1, and below 2^32.
-//! - R9: the payer's token and owner stay; the state after is the one with the payer's cell after at `from`.
+//! - R9: the payer's token, owner, tickets and second holding stay; the state after is the one with the payer's cell
+//!   after at `from`.
 //! - R10: the sum of fees grows by the fee.
 //!
 //! In a padding slot:

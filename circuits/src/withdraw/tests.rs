@@ -15,7 +15,7 @@ use crate::{
     testing::{
         Piece, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks,
         assert_padding_holds, assert_padding_is_inert, assert_sound, run,
-        state::{CHAIN_ID, State, index, secret},
+        state::{ALTERATIONS, CHAIN_ID, State, besides, index, secret},
         unsatisfied,
     },
     transaction::{Body, Open, Signed, Withdraw},
@@ -309,8 +309,11 @@ fn r8_the_nonce_is_counted() {
 }
 
 #[test]
-fn r9_the_payer_keeps_token_and_owner() {
+fn r9_the_payer_keeps_all_else() {
     let relation = "R9, payer's cell";
+    for change in ALTERATIONS {
+        claim(|draft| change(&mut draft.after)).assert_other_result(relation);
+    }
     claim(|draft| draft.after.token = Token(4)).assert_other_result(relation);
     claim(|draft| draft.after.owner = *secret(2).public()).assert_other_result(relation);
     let draft = Draft::new();
@@ -361,9 +364,12 @@ proptest! {
         fee in 0u64..20,
         destination in destinations(),
         signer in prop_oneof![4 => Just(None), 1 => (1u8..9).prop_map(Some)],
+        (tickets, second) in besides(),
     ) {
         let body = Withdraw { chain_id: CHAIN_ID, token: TOKEN, from: index(from), nonce, amount, fee, destination };
-        let mut draft = Draft::of(State::new(3, TOKEN, 6), body);
+        let mut state = State::new(3, TOKEN, 6);
+        state.set(from, Cell::Account(Account { tickets, second, ..state.account(from) }));
+        let mut draft = Draft::of(state, body);
         if let Some(signer) = signer {
             draft.signed = Signed::sign(body, &secret(signer));
         }

@@ -9,6 +9,7 @@ use super::{
     overview::exit_entries,
     rebuild::rebuilt,
     session::{NodeOptions, Session, ledger_failure},
+    shown_cell::ShownCell,
     values::{cell, owner, root},
     wallet::{KeyNumber, WalletOptions},
 };
@@ -25,7 +26,7 @@ use taproof::{
 use taproof_circuits::state::State;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::{Cell, CellIndex},
+    cell::CellIndex,
     follow::{Follower, ScannedDeposit},
 };
 
@@ -186,7 +187,8 @@ struct Report {
     index: u32,
     batches: u64,
     root: String,
-    cell: Cell,
+    #[serde(flatten)]
+    shown: ShownCell,
 }
 
 /// A report of what was checked and holds; what does not hold is an error.
@@ -198,15 +200,8 @@ struct Verified {
 }
 
 fn text(report: &Report) -> String {
-    let holding = match &report.cell {
-        Cell::Account(account) => {
-            let amount = account.token.amount(account.balance);
-            format!("{amount}, nonce {}, owner {}", account.nonce, account.owner)
-        }
-        _ => "nothing".to_owned(),
-    };
-    let Report { index, root, batches, .. } = report;
-    format!("cell {index} holds {holding}\nroot {root} after {batches} batches")
+    let Report { index, root, batches, shown } = report;
+    format!("cell {index} holds {shown}\nroot {root} after {batches} batches")
 }
 
 fn holdings(state: &State, owner: &PublicKey) -> Vec<Holding> {
@@ -336,8 +331,8 @@ impl ProveAccount {
         let batches = follower.tip().batches;
         let proof = StateProof::new(session.params.chain_id, batches, state.tree(), self.cell).or_exit(Exit::Input)?;
         artefact::write_to(out, &proof)?;
-        let cell = *proof.verify(state.root()).or_exit(Exit::Refuted)?;
-        let report = Report { index: self.cell.get(), batches, root: super::element_text(&proof.root()), cell };
+        let shown = ShownCell::new(proof.verify(state.root()).or_exit(Exit::Refuted)?);
+        let report = Report { index: self.cell.get(), batches, root: super::element_text(&proof.root()), shown };
         console.report(&report, text)
     }
 }
@@ -349,9 +344,9 @@ impl VerifyAccount {
             Some(root) => root,
             None => self.verified_root(&proof, global)?,
         };
-        let cell = *proof.verify(root).or_exit(Exit::Refuted)?;
+        let shown = ShownCell::new(proof.verify(root).or_exit(Exit::Refuted)?);
         let (index, batches) = (proof.index().get(), proof.batches());
-        let report = Report { index, batches, root: super::element_text(&root), cell };
+        let report = Report { index, batches, root: super::element_text(&root), shown };
         let verified = Verified { verified: true, report };
         global.console().report(&verified, |verified| format!("verified: {}", text(&verified.report)))
     }

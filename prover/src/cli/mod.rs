@@ -35,6 +35,7 @@ mod rebuild;
 mod regtest;
 mod session;
 mod setup;
+mod shown_cell;
 mod tx;
 mod usage;
 mod values;

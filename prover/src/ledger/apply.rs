@@ -174,7 +174,7 @@ fn answer(state: &State, exits: &[ScannedExit]) -> (Vec<Signed<Withdraw>>, Vec<R
     let served = answer.served.iter().map(|request| Withdraw::demanded(request, state.chain_id()));
     let show = |index: CellIndex| {
         let path = state.tree().path(index).expect("what is shown lies in the tree");
-        Refutation { index, cell: state.tree().get(index), path }
+        Refutation { index, cell: state.tree().get(index).elements(), path }
     };
     (served.collect(), answer.shown.into_iter().map(show).collect())
 }

@@ -12,7 +12,7 @@ use taproof_verifier::{
 };
 
 /// The version of all tables together.
-pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 3;
 
 /// The version. It stands alone in its table, whose form never changes.
 pub(super) const FORMAT: TableDefinition<'_, (), u32> = TableDefinition::new("taproof ledger format");

@@ -7,8 +7,9 @@ use taproof_circuits::{
     schnorr::SecretKey,
     state::{DepositStop, Plan, PlanError, Slots},
     transaction::{Signed, Transfer},
+    tree::Tree,
 };
-use taproof_verifier::cell::{CellIndex, Token};
+use taproof_verifier::cell::{Account, CellIndex, Holding, Tickets, Token};
 use tempfile::TempDir;
 
 mod anchored;
@@ -196,10 +197,42 @@ fn foreign_files_and_versions_are_refused() {
 
     let database = Database::open(&path).expect("a sound store");
     let transaction = database.begin_write().expect("a sound store");
-    transaction.open_table(FORMAT).expect("the table").insert((), 1).expect("room");
+    transaction.open_table(FORMAT).expect("the table").insert((), 2).expect("room");
     transaction.commit().expect("room");
     drop(database);
-    assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::Version { expected: 2, found: 1 })));
+    assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::Version { expected: 3, found: 2 })));
+}
+
+/// A later program's operations use tickets and pay into second holdings.
+#[test]
+fn cells_are_kept_and_put_back_whole() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let path = folder.path().join("ledger");
+    let mut tree = Tree::new(depth(2));
+    for number in 0..3u8 {
+        let tickets = Tickets { base: u32::MAX - u32::from(number), used: 1 << number };
+        let second = Holding { token: Token(u32::MAX), balance: u64::MAX - u64::from(number) };
+        let account = Account::new(*key(number).public(), Token::BITCOIN, 1_000);
+        let account = Account { tickets, second, ..account };
+        tree.set(index(number.into()), Cell::Account(account)).expect("inside");
+    }
+    let state = State::load(CHAIN, &tree.snapshot()).expect("a snapshot");
+    let head = Head::new(&state);
+    let (ledger, unnamed) = Ledger::begin(&path, state, head).expect("a disk with room");
+    let before = tree.snapshot();
+    let mut ledger = reopen(&path, ledger.name(unnamed).expect("a new file"));
+    assert_eq!(ledger.state().tree().snapshot(), before);
+    ledger.add_transactions(&[transfer(1, 0, 2, 10)]).expect("room");
+    ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
+    let mut ledger = reopen(&path, ledger);
+    let cells = ledger.state().tree().snapshot().cells;
+    for ((_, after), (_, before)) in cells.iter().zip(&before.cells) {
+        let (Cell::Account(after), Cell::Account(before)) = (after, before) else { panic!("{after:?}, {before:?}") };
+        assert_eq!((after.tickets, after.second), (before.tickets, before.second));
+        assert_ne!(after, before, "each of the three was paid or paid");
+    }
+    ledger.rewind_to(0).expect("it is kept");
+    assert_eq!(reopen(&path, ledger).state().tree().snapshot(), before);
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl ExitRow {
             let from = row.request.from();
             let is_in_tree = state.depth().contains(from);
             let cell = state.account(from).filter(|_| is_in_tree).map_or(Cell::Empty, Cell::Account);
-            row.is_servable = (!served.contains(&from)).then(|| row.request.is_servable_by(&cell));
+            row.is_servable = (!served.contains(&from)).then(|| row.request.is_servable_by(&cell.elements()));
             if row.is_servable == Some(true) {
                 served.insert(from);
             }

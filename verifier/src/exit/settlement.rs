@@ -24,8 +24,8 @@
 
 use super::{ExitRequest, ScannedExit};
 use crate::{
-    baby_jubjub::{KeyError, PublicKey},
-    cell::{ARITY, Account, Cell, CellIndex, Depth, MerklePath, PathError, Token},
+    cell::{ARITY, Cell, CellElements, CellIndex, Depth, MerklePath, PathError},
+    field::NotCanonical,
     record::{Destination, WithdrawRecord},
 };
 use alloc::{
@@ -35,7 +35,8 @@ use alloc::{
 use ark_bn254::Fr;
 
 /// A batch that serves this many requests, or shows as many cells that refute some, may leave later requests waiting.
-/// It bounds what a flood of requests adds to a payload: at most 64 paths, 145,920 bytes in the deepest tree.
+/// It bounds what a flood of requests adds to a payload: at most 64 cells with their paths, 160,000 bytes in the deepest
+/// tree.
 pub const EXITS_ENOUGH: usize = 64;
 
 /// A cell of the state before a batch, shown to refute exit requests that name it.
@@ -45,8 +46,8 @@ pub const EXITS_ENOUGH: usize = 64;
 pub struct Refutation {
     /// Where the cell is.
     pub index: CellIndex,
-    /// What it holds.
-    pub cell: Cell,
+    /// What it holds, of whatever kind it is.
+    pub cell: CellElements,
     /// The siblings on the way to the root before the batch.
     pub path: MerklePath,
 }
@@ -58,27 +59,18 @@ pub enum RefutationError {
     /// A cell's index is 2^30 or more.
     #[error("cell index {0} is not below 2^30")]
     Index(u32),
-    /// No kind of cell has this number.
-    #[error("no kind of cell has number {0}")]
-    CellKind(u8),
-    /// An empty cell has fields that are not zero.
-    #[error("an empty cell has fields that are not zero")]
-    NotEmpty,
-    /// The account's owner is no key.
-    #[error("the cell's owner: {0}")]
-    Owner(#[from] KeyError),
+    /// An element of the cell is not canonical.
+    #[error("the cell: {0}")]
+    Cell(#[from] NotCanonical),
     /// A sibling is not canonical.
     #[error("the path: {0}")]
     Path(#[from] PathError),
 }
 
 impl Refutation {
-    /// Bytes of the fields before the path.
-    const CELL_LENGTH: usize = 4 + 1 + 4 + 4 + 8 + 32;
-
     /// The bytes of a refutation in a tree of a depth.
     pub fn length(depth: Depth) -> usize {
-        Self::CELL_LENGTH + usize::from(depth.levels()) * (ARITY - 1) * 32
+        4 + CellElements::LENGTH + usize::from(depth.levels()) * (ARITY - 1) * 32
     }
 
     /// The root of the tree that has the cell in its place; `None` if its index is outside the tree.
@@ -86,21 +78,11 @@ impl Refutation {
         self.path.root(self.index, self.cell.hash())
     }
 
-    /// Appends the encoding: index (4 bytes), the number of the cell's kind (1), token (4), nonce (4), balance (8),
-    /// owner (32), zeros from the token on for the empty cell, whose number is 0; then the siblings, as
+    /// Appends the encoding: index (4 bytes), the cell's elements (32 each), then the siblings, as
     /// [`MerklePath::to_bytes`] orders them, without their count.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.index.get().to_le_bytes());
-        match &self.cell {
-            Cell::Empty => out.extend([0; Self::CELL_LENGTH - 4]),
-            Cell::Account(account) => {
-                out.push(Account::KIND);
-                out.extend(account.token.0.to_le_bytes());
-                out.extend(account.nonce.to_le_bytes());
-                out.extend(account.balance.to_le_bytes());
-                out.extend(account.owner.to_bytes());
-            }
-        }
+        out.extend(self.cell.to_bytes());
         out.extend(&self.path.to_bytes()[1..]);
     }
 
@@ -114,26 +96,12 @@ impl Refutation {
             return Err(length);
         }
         let (index, rest) = bytes.split_first_chunk().ok_or(length)?;
-        let (&[kind], rest) = rest.split_first_chunk().ok_or(length)?;
-        let (token, rest) = rest.split_first_chunk().ok_or(length)?;
-        let (nonce, rest) = rest.split_first_chunk().ok_or(length)?;
-        let (balance, rest) = rest.split_first_chunk().ok_or(length)?;
-        let (owner, siblings) = rest.split_first_chunk::<32>().ok_or(length)?;
+        let (cell, siblings) = rest.split_first_chunk().ok_or(length)?;
         let index = u32::from_le_bytes(*index);
-        let cell = match kind {
-            0 if bytes[5..Self::CELL_LENGTH].iter().any(|byte| *byte != 0) => return Err(RefutationError::NotEmpty),
-            0 => Cell::Empty,
-            Account::KIND => Cell::Account(Account {
-                token: Token(u32::from_le_bytes(*token)),
-                nonce: u32::from_le_bytes(*nonce),
-                balance: u64::from_le_bytes(*balance),
-                owner: PublicKey::from_bytes(owner)?,
-            }),
-            number => return Err(RefutationError::CellKind(number)),
-        };
+        let index = CellIndex::new(index).ok_or(RefutationError::Index(index))?;
+        let cell = CellElements::from_bytes(cell)?;
         let mut path = alloc::vec![depth.levels()];
         path.extend(siblings);
-        let index = CellIndex::new(index).ok_or(RefutationError::Index(index))?;
         Ok(Self { index, cell, path: MerklePath::from_bytes(&path)? })
     }
 }
@@ -233,7 +201,8 @@ pub fn settle<'a>(
 ) -> Result<Vec<SettledExit>, LeftOut> {
     let mut untaken = BTreeMap::<_, usize>::new();
     withdrawals.into_iter().for_each(|record| *untaken.entry(terms(&record)).or_default() += 1);
-    let shown: BTreeMap<CellIndex, &Cell> = refutations.iter().map(|shown| (shown.index, &shown.cell)).collect();
+    let shown: BTreeMap<CellIndex, &CellElements> =
+        refutations.iter().map(|shown| (shown.index, &shown.cell)).collect();
     let (mut turns, mut settled) = (Turns::new(depth), Vec::new());
     for exit in waiting {
         let from = exit.request.from();
@@ -268,10 +237,11 @@ pub struct Answer {
 ///
 /// The two lists have [`EXITS_ENOUGH`] entries together at most.
 pub fn answer(waiting: &[ScannedExit], depth: Depth, cell: impl Fn(CellIndex) -> Cell) -> Answer {
+    let is_servable = |request: &ExitRequest| request.is_servable_by(&cell(request.from()).elements());
     let mut servable = BTreeMap::<CellIndex, ExitRequest>::new();
     for ScannedExit { request, .. } in waiting {
         let from = request.from();
-        if depth.contains(from) && !servable.contains_key(&from) && request.is_servable_by(&cell(from)) {
+        if depth.contains(from) && !servable.contains_key(&from) && is_servable(request) {
             servable.insert(from, *request);
         }
     }
@@ -282,7 +252,7 @@ pub fn answer(waiting: &[ScannedExit], depth: Depth, cell: impl Fn(CellIndex) ->
         // What is made counts at the first request with its terms, which need not be the one that it is made for.
         let is_due = !turns.is_enough() && servable.get(&from).is_some_and(|first| first.record() == request.record());
         let record = if is_due { servable.remove(&from) } else { None };
-        let is_refuted = || !request.is_servable_by(&cell(from)) && (shown.contains(&from) || !turns.is_enough());
+        let is_refuted = || !is_servable(request) && (shown.contains(&from) || !turns.is_enough());
         let is_refuted = depth.contains(from) && is_refuted();
         match turns.take(from, record.is_some(), is_refuted) {
             Turn::Served => served.extend(record),

@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
     baby_jubjub::{Point, Scalar},
-    cell::{Depth, MerklePath, empty_root},
+    cell::{Cell, Depth, Holding, MerklePath, Tickets, empty_root},
     schnorr::tests::sign,
 };
-use ark_bn254::Fr;
 use ark_ec::{AffineRepr, CurveGroup};
+use ark_ff::{AdditiveGroup, Field};
 use proptest::prelude::*;
 
 mod answers;
@@ -46,16 +46,16 @@ fn scanned(index: u64, request: ExitRequest) -> ScannedExit {
 }
 
 fn account(secret: u64, nonce: u32, balance: u64) -> Account {
-    Account { token: Token::BITCOIN, nonce, balance, owner: key(secret) }
+    Account { nonce, ..Account::new(key(secret), Token::BITCOIN, balance) }
 }
 
 fn depth(levels: u8) -> Depth {
     Depth::new(levels).expect("1 to 10 levels")
 }
 
-fn show(index: u32, cell: Cell) -> Refutation {
+fn show(index: u32, cell: impl Into<CellElements>) -> Refutation {
     let levels = (0..2).map(|level| [empty_root(level); 7]).collect();
-    Refutation { index: self::index(index), cell, path: MerklePath::new(levels).expect("two levels") }
+    Refutation { index: self::index(index), cell: cell.into(), path: MerklePath::new(levels).expect("two levels") }
 }
 
 /// The outcomes by index, where all goes well.
@@ -160,8 +160,16 @@ fn a_name_leaves_out_the_signature_alone() {
 fn only_the_owners_account_at_the_nonce_with_the_balance_can_serve() {
     let request = signed(3, Unchecked { fee_sat: 2, ..fields(3, 1, 2, 505) });
     let good = account(3, 2, 507);
-    assert!(request.is_servable_by(&Cell::Account(good)));
-    assert!(request.is_servable_by(&Cell::Account(Account { balance: u64::MAX, ..good })));
+    let is_servable_by = |cell: Cell| request.is_servable_by(&cell.elements());
+    let second = Holding { token: Token(5), balance: 9 };
+    for able in [
+        good,
+        Account { balance: u64::MAX, ..good },
+        Account { tickets: Tickets { base: 64, used: u64::MAX }, ..good },
+        Account { second, ..good },
+    ] {
+        assert!(is_servable_by(Cell::Account(able)), "{able:?}");
+    }
     let bad = [
         Cell::Empty,
         Cell::Account(Account { balance: 506, ..good }),
@@ -169,9 +177,37 @@ fn only_the_owners_account_at_the_nonce_with_the_balance_can_serve() {
         Cell::Account(Account { nonce: 3, ..good }),
         Cell::Account(Account { owner: key(4), ..good }),
         Cell::Account(Account { token: Token(1), ..good }),
+        Cell::Account(Account { balance: 0, second: Holding { token: Token::BITCOIN, balance: 507 }, ..good }),
     ];
     for cell in bad {
-        assert!(!request.is_servable_by(&cell), "{cell:?}");
+        assert!(!is_servable_by(cell), "{cell:?}");
+    }
+}
+
+#[test]
+fn a_cell_of_any_elements_serves_or_refutes() {
+    let request = signed(3, Unchecked { fee_sat: 2, ..fields(3, 1, 2, 505) });
+    let good = Cell::Account(account(3, 2, 507)).elements();
+    let with = |position: usize, element: Fr| {
+        let mut cell = good;
+        cell.0[position] = element;
+        cell
+    };
+    let beyond = |bits: u64| Fr::from(2u64).pow([bits]);
+    // Other kinds, fields that exceed their widths and agree in their low bits, and an owner that is no key.
+    let refuting =
+        [(0, Fr::ZERO), (0, Fr::from(5u64)), (0, -Fr::ONE), (1, beyond(32)), (2, beyond(32) + Fr::from(2u64))];
+    let refuting = refuting.into_iter().chain([(2, -Fr::ONE), (4, Fr::ZERO), (5, -key(3).y())]);
+    for (position, element) in refuting {
+        let cell = with(position, element);
+        assert!(!request.is_servable_by(&cell), "element {position} is {element}");
+        assert_eq!(outcomes(&[request], &[], &[show(1, cell)]), Ok([(0, Outcome::Refuted)].to_vec()));
+    }
+    // What an account holds besides is any element, and a balance is compared as an integer.
+    for (position, element) in [(6, -Fr::ONE), (7, -Fr::ONE), (3, beyond(64)), (3, -Fr::ONE)] {
+        let cell = with(position, element);
+        assert!(request.is_servable_by(&cell), "element {position} is {element}");
+        assert_eq!(outcomes(&[request], &[], &[show(1, cell)]), Err(0));
     }
 }
 
@@ -249,11 +285,13 @@ fn a_batch_that_did_enough_may_leave_the_rest() {
 
 #[test]
 fn refutations_round_trip_and_are_exact() {
-    for cell in [Cell::Empty, Cell::Account(account(3, u32::MAX, u64::MAX))] {
+    let unknown = CellElements([5, 1, 2, 3, 4, 5, 6, 7].map(|element: u64| -Fr::from(element)));
+    let account = Cell::Account(account(3, u32::MAX, u64::MAX)).elements();
+    for cell in [Cell::Empty.elements(), account, unknown] {
         let refutation = show(9, cell);
         let mut bytes = Vec::new();
         refutation.write(&mut bytes);
-        assert_eq!(bytes.len(), Refutation::length(depth(2)));
+        assert_eq!((bytes.len(), Refutation::length(depth(2))), (260 + 224 * 2, 260 + 224 * 2));
         assert_eq!(Refutation::from_bytes(&bytes, depth(2)), Ok(refutation.clone()));
         assert!(Refutation::from_bytes(&bytes, depth(3)).is_err());
         assert!(Refutation::from_bytes(&bytes[1..], depth(2)).is_err());
@@ -262,15 +300,15 @@ fn refutations_round_trip_and_are_exact() {
             altered[position..position + bytes_at.len()].copy_from_slice(bytes_at);
             Refutation::from_bytes(&altered, depth(2))
         };
-        assert_eq!(altered(4, &[2]), Err(RefutationError::CellKind(2)));
         assert_eq!(altered(0, &(1u32 << 30).to_le_bytes()), Err(RefutationError::Index(1 << 30)));
-        assert!(matches!(altered(53, &[0xff; 32]), Err(RefutationError::Path(_))));
-        if cell == Cell::Empty {
-            assert_eq!(altered(52, &[1]), Err(RefutationError::NotEmpty));
-            let root = empty_root(2);
-            assert_eq!(refutation.root(), Some(root));
-        } else {
-            assert!(matches!(altered(21, &[0xff; 32]), Err(RefutationError::Owner(_))));
+        for element in 0..8 {
+            let altered = altered(4 + 32 * element, &[0xff; 32]);
+            assert!(matches!(altered, Err(RefutationError::Cell(_))), "element {element}");
         }
+        for sibling in 0..14 {
+            let altered = altered(260 + 32 * sibling, &[0xff; 32]);
+            assert!(matches!(altered, Err(RefutationError::Path(_))), "sibling {sibling}");
+        }
+        assert_eq!(refutation.root() == Some(empty_root(2)), cell == Cell::Empty.elements());
     }
 }

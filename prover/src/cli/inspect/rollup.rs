@@ -4,6 +4,7 @@ use super::Finding;
 use crate::cli::{
     element_text,
     failure::{Exit, Fallible, Result},
+    shown_cell::ShownCell,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -19,7 +20,14 @@ use taproof::{
     proving_key::Circuit,
     state_proof::StateProof,
 };
-use taproof_verifier::{codec, follow::Params, program::Program, record::Records, statement::Statement};
+use taproof_verifier::{
+    cell::{CellIndex, ChainId},
+    codec,
+    follow::Params,
+    program::Program,
+    record::Records,
+    statement::Statement,
+};
 
 /// A container, by the kind in its header.
 pub(super) fn artefact(bytes: &[u8]) -> Result<Finding> {
@@ -139,22 +147,32 @@ fn checkpoint(file: &CheckpointFile) -> Result<Finding> {
     Finding::new("checkpoint", &report, lines)
 }
 
+#[derive(Serialize)]
+struct StateProofReport {
+    chain_id: ChainId,
+    index: CellIndex,
+    #[serde(flatten)]
+    shown: ShownCell,
+    batches: u64,
+    root: String,
+}
+
 fn state_proof(proof: &StateProof) -> Result<Finding> {
-    let cell = *proof.verify(proof.root()).or_exit(Exit::Refuted)?;
+    let shown = ShownCell::new(proof.verify(proof.root()).or_exit(Exit::Refuted)?);
     let lines = vec![
         ("chain id", proof.chain_id().0.to_string()),
         ("cell", proof.index().to_string()),
-        ("holds", serde_json::to_string(&cell)?),
+        ("holds", shown.to_string()),
         ("batches", proof.batches().to_string()),
         ("root", format!("{}, which this file claims and does not prove", element_text(&proof.root()))),
     ];
-    let report = json!({
-        "chain_id": proof.chain_id().0,
-        "index": proof.index(),
-        "cell": cell,
-        "batches": proof.batches(),
-        "root": element_text(&proof.root()),
-    });
+    let report = StateProofReport {
+        chain_id: proof.chain_id(),
+        index: proof.index(),
+        shown,
+        batches: proof.batches(),
+        root: element_text(&proof.root()),
+    };
     Finding::new("state proof", &report, lines)
 }
 

@@ -53,7 +53,7 @@ impl Book {
         added: &[Transaction],
     ) -> Self {
         let exits = exits.iter().map(|exit| exit.request);
-        let servable = exits.filter(|request| request.is_servable_by(&cell(&state, request.from())));
+        let servable = exits.filter(|request| request.is_servable_by(&cell(&state, request.from()).elements()));
         let demanded = servable.map(|request| Transaction::Withdraw(Withdraw::demanded(&request, state.chain_id())));
         let mut waiting: Vec<Transaction> = demanded.collect();
         waiting.extend(transactions);
@@ -170,9 +170,7 @@ impl Book {
             _ => None,
         });
         match (cell(&self.state, index), opened) {
-            (Cell::Empty, Some(open)) => {
-                Cell::Account(Account { token: open.token, nonce: 0, balance: open.amount, owner: open.owner })
-            }
+            (Cell::Empty, Some(open)) => Cell::Account(Account::new(open.owner, open.token, open.amount)),
             (cell, _) => cell,
         }
     }

@@ -47,7 +47,7 @@ impl Cells {
         let cell = |(i, account): (u32, &Option<(usize, u32, u64)>)| {
             let (owner, nonce, lasts_for) = (*account)?;
             let balance = lasts_for * (PAYOUT_MIN_SAT + 2);
-            Some((index(i), Cell::Account(Account { token: Token::BITCOIN, nonce, balance, owner: KEYS[owner] })))
+            Some((index(i), Cell::Account(Account { nonce, ..Account::new(KEYS[owner], Token::BITCOIN, balance) })))
         };
         Self((0..).zip(accounts).filter_map(cell).collect())
     }
@@ -79,10 +79,10 @@ proptest! {
         while let Some(first) = waiting.first().copied() {
             let plan = answer(&waiting, depth, |index| cells.get(index));
             prop_assert!(plan.served.len() + plan.shown.len() <= EXITS_ENOUGH);
-            let show = |index: &CellIndex| Refutation { cell: cells.get(*index), ..show(index.get(), Cell::Empty) };
+            let show = |index: &CellIndex| show(index.get(), cells.get(*index));
             let shown: Vec<_> = plan.shown.iter().map(show).collect();
             for request in &plan.served {
-                prop_assert!(request.is_servable_by(&cells.get(request.from())));
+                prop_assert!(request.is_servable_by(&cells.get(request.from()).elements()));
             }
             let mut records: Vec<_> = plan.served.iter().map(ExitRequest::record).collect();
             let alone = settle(&waiting, records.iter().copied(), &shown, depth);

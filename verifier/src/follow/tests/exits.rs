@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::{
-    cell::{Account, Cell, CellIndex, MerklePath},
+    cell::{Account, Cell, CellElements, CellIndex, Holding, MerklePath, Tickets},
     exit::{EXITS_ENOUGH, LeftOut, Outcome, Refutation, tests::request},
     payload::{Payload, PayloadError},
 };
+use ark_bn254::Fr;
 
 /// A branch with requests in block 1.
 fn branch_with(requests: &[ExitRequest]) -> Branch {
@@ -17,7 +18,7 @@ fn branch_with(requests: &[ExitRequest]) -> Branch {
 /// A cell of the empty state, at a depth.
 fn show_empty(index: u32, levels: u8) -> Refutation {
     let path = MerklePath::new((0..levels).map(|level| [empty_root(level); 7]).collect()).expect("a few levels");
-    Refutation { index: CellIndex::new(index).expect("a small index"), cell: Cell::Empty, path }
+    Refutation { index: CellIndex::new(index).expect("a small index"), cell: Cell::Empty.elements(), path }
 }
 
 /// A batch after which the state is empty again.
@@ -115,7 +116,7 @@ fn refutations_are_true_ordered_and_few() {
         let payload = Payload::decode(&payload_of(&batch, |_, _| ())).expect("well-formed");
         Payload::with_refutations(*payload.header(), payload.chunks().to_vec(), refutations).map(drop)
     };
-    let cell = Cell::Account(Account { token: Token::BITCOIN, nonce: 9, balance: 0, owner: key(3) });
+    let cell = Cell::Account(Account { nonce: 9, ..Account::new(key(3), Token::BITCOIN, 0) }).elements();
     assert_eq!(with(alloc::vec![show_empty(1, 2), show_empty(2, 2)]), Ok(()));
     assert_eq!(with(alloc::vec![Refutation { cell, ..show_empty(1, 2) }]), Err(PayloadError::RefutationRoot(0)));
     assert_eq!(with(alloc::vec![show_empty(1, 2), show_empty(1, 3)]), Err(PayloadError::RefutationOrder(1)));
@@ -128,6 +129,44 @@ fn refutations_are_true_ordered_and_few() {
     // Cells that refute nothing do no harm.
     let idle = Batch { refutations: alloc::vec![show_empty(1, 2), show_empty(7, 2)], ..emptying(&branch) };
     assert_eq!(anchor(&mut branch, &[idle]), (Vec::new(), [(0, Outcome::Refuted)].to_vec()));
+}
+
+/// A later program makes cells that this release knows nothing of; their elements are shown like all others'.
+#[test]
+fn cells_of_any_kind_are_shown_and_judged_by_their_elements() {
+    let asked = request(3, 1, 2, 505);
+    let account = Account { nonce: 2, ..Account::new(key(3), Token::BITCOIN, 505) };
+    let (tickets, second) = (Tickets { base: 64, used: u64::MAX }, Holding { token: Token(5), balance: 9 });
+    let able = Cell::Account(Account { tickets, second, ..account }).elements();
+    let with = |position: usize, element: Fr| {
+        let mut elements = able;
+        elements.0[position] = element;
+        elements
+    };
+    let beyond = Fr::from(u64::MAX) + Fr::from(1u64);
+    let stale = Cell::Account(Account { nonce: 3, tickets, second, ..account }).elements();
+    let unknown = CellElements([5, 6, 7, 8, 9, 10, 11, 12].map(|element: u64| -Fr::from(element)));
+    for (cell, is_refuting) in [
+        (stale, true),
+        (with(0, Fr::from(5u64)), true),
+        (with(2, beyond), true),
+        (unknown, true),
+        (able, false),
+        (with(3, beyond), false),
+    ] {
+        let shown = Refutation { cell, ..show_empty(1, 2) };
+        let mut branch = Branch::new();
+        let making = Batch { root: shown.root(), ..branch.batch() };
+        branch.mine(alloc::vec![branch.anchor(&making), exit_transaction(1, &[asked])]);
+        assert_eq!((branch.follower.tip.batches, pending(&branch)), (1, [0].to_vec()));
+        let refuting = Batch { refutations: alloc::vec![shown], ..branch.batch() };
+        let expected = if is_refuting {
+            (Vec::new(), [(0, Outcome::Refuted)].to_vec())
+        } else {
+            ([Refusal::ExitLeftOut(LeftOut { index: 0 })].to_vec(), Vec::new())
+        };
+        assert_eq!(anchor(&mut branch, &[refuting]), expected, "{cell:?}");
+    }
 }
 
 #[test]
