@@ -9,7 +9,7 @@ use taproof_verifier::{
     ark_bn254::{Fr, G1Affine, G2Affine},
     baby_jubjub::{Point, PublicKey},
     cell::{CellIndex, Depth},
-    exit::{ExitRequest, PAYOUT_MIN_SAT, Refutation, Unchecked},
+    exit::{ExitRequest, Refutation, Unchecked},
     groth16::Proof,
     payload::{CHUNK_HEADER_LENGTH, HEADER_LENGTH, Header, Payload},
     record::Destination,
@@ -29,7 +29,7 @@ static REQUEST: LazyLock<ExitRequest> = LazyLock::new(|| {
     let signature =
         Signature::from_bytes(signature.as_slice().try_into().expect("64 bytes")).expect("a point and zero");
     let destination = Destination::P2wpkh([0; 20]);
-    let (from, amount_sat, fee_sat) = (CellIndex::default(), PAYOUT_MIN_SAT, 0);
+    let (from, amount_sat, fee_sat) = (CellIndex::default(), destination.payout_min_sat(), 0);
     let fields = Unchecked { from, nonce: 0, amount_sat, fee_sat, destination, owner, signature };
     fields.try_into().expect("amount and nonce are within their bounds")
 });

@@ -4,7 +4,10 @@
 
 mod bitcoind;
 
-use bitcoin::{Address, Amount, OutPoint, Psbt, ScriptBuf, Sequence, Transaction, TxIn, Txid, consensus::encode};
+use bitcoin::{
+    Address, Amount, OutPoint, Psbt, PubkeyHash, ScriptBuf, ScriptHash, Sequence, Transaction, TxIn, Txid, WScriptHash,
+    consensus::encode, hashes::Hash,
+};
 use bitcoind::Bitcoind;
 use miniscript::psbt::PsbtExt;
 use serde_json::{Value, json};
@@ -169,24 +172,16 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     let state = scene.status("carol");
     assert_eq!((&state["held_sat"], &state["unpaid"]), (&120_000.into(), &0.into()));
 
-    let to = ScriptBuf::new_p2wsh(&bitcoin::WScriptHash::from_raw_hash(bitcoin::hashes::Hash::hash(b"withdrawer")));
-    let address = Address::from_script(&to, bitcoin::Network::Regtest).unwrap().to_string();
-    for (amount, nonce) in [("30000", "0"), ("329", "1")] {
-        let withdraw = ["tx", "withdraw", "--from", "0", "--nonce", nonce, "--address", &address, "--amount", amount];
-        let arguments = [withdraw.as_slice(), &["--add-to", "txs.json"]].concat();
-        match amount {
-            "329" => assert!(scene.run("op", &arguments).status.code() == Some(3), "dust is not signed for"),
-            _ => drop(scene.report("op", &arguments)),
-        }
-    }
+    let to = withdrawers();
+    withdraw_to(&scene, &to);
     scene.on_chain("op", &["batch", "--reference-depth", "1", "txs.json"]);
     scene.anchor(1);
-    assert_eq!(scene.status("bob")["unpaid_sat"], 30_000);
+    assert_eq!(scene.status("bob")["unpaid_sat"], 31_086);
 
     let planned = scene.on_chain("op", &["bridge", "payout", "--out", "link.psbt"]);
     assert_eq!(
         (&planned["payouts"], &planned["paid_sat"], &planned["deposits"]),
-        (&1.into(), &30_000.into(), &2.into())
+        (&3.into(), &31_086.into(), &2.into())
     );
     assert_eq!(planned["unsigned"], 0);
     lies_are_refused(&scene);
@@ -202,13 +197,14 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     let link = scene.report("op", &["bridge", "combine", "alice.psbt", "carol.psbt", "--out", "link.tx"]);
     scene.on_chain("op", &["bridge", "send", "link.tx"]);
     scene.mine(1);
-    assert_eq!(paid(&scene, &link["txid"], &to), 30_000);
+    // To a witness script, a key hash and a script hash: real nodes pass on the least that is paid out to each.
+    assert_eq!(to.each_ref().map(|(to, _)| paid(&scene, &link["txid"], to)), [30_000, 546, 540]);
     let state = scene.status("bob");
-    assert_eq!((&state["unpaid"], &state["next_index"], &state["held_sat"]), (&0.into(), &1.into(), &90_000.into()));
+    assert_eq!((&state["unpaid"], &state["next_index"], &state["held_sat"]), (&0.into(), &3.into(), &88_914.into()));
     assert_eq!(state["faults"], json!([]));
     let overview = scene.on_chain("bob", &["status"]);
-    let bridge = json!({ "payouts_settled": 1, "unpaid_sat": 0, "held_sat": 90_000, "faults": [] });
-    assert_eq!((&overview["payouts_due"], &overview["bridge"]), (&1.into(), &bridge));
+    let bridge = json!({ "payouts_settled": 3, "unpaid_sat": 0, "held_sat": 88_914, "faults": [] });
+    assert_eq!((&overview["payouts_due"], &overview["bridge"]), (&3.into(), &bridge));
     // The same again is refused by everyone; that nothing is due any more is no failure.
     let again = scene.failure(4, "bob", &["bridge", "sign", "link.psbt", "--out", "bob.psbt"]);
     assert!(again.contains("goes on from"), "{again}");
@@ -219,18 +215,50 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     // A reorganisation takes the payment back: it is unpaid again, and the same transaction takes its place again.
     scene.bitcoind.reorganise(1, 2);
     let state = scene.status("bob");
-    assert_eq!((&state["unpaid"], &state["next_index"]), (&1.into(), &0.into()));
+    assert_eq!((&state["unpaid"], &state["next_index"]), (&3.into(), &0.into()));
     scene.on_chain("op", &["bridge", "send", "link.tx"]);
     scene.mine(1);
-    assert_eq!(paid(&scene, &link["txid"], &to), 30_000);
+    assert_eq!(paid(&scene, &link["txid"], &to[0].0), 30_000);
     assert_eq!(scene.status("alice")["unpaid"], 0);
+}
+
+/// Scripts of withdrawers, a witness script, a key hash and a script hash, each with what it is to be paid.
+fn withdrawers() -> [(ScriptBuf, u64); 3] {
+    [
+        (ScriptBuf::new_p2wsh(&WScriptHash::hash(b"withdrawer")), 30_000),
+        (ScriptBuf::new_p2pkh(&PubkeyHash::hash(b"withdrawer")), 546),
+        (ScriptBuf::new_p2sh(&ScriptHash::hash(b"withdrawer")), 540),
+    ]
+}
+
+/// Signs the withdrawals from account 0, and none that is smaller than what can be paid.
+fn withdraw_to(scene: &Scene, to: &[(ScriptBuf, u64)]) {
+    for (nonce, (script, amount)) in to.iter().enumerate() {
+        let sign = |network, amount: u64| {
+            let address = Address::from_script(script, network).unwrap().to_string();
+            let (nonce, amount) = (nonce.to_string(), amount.to_string());
+            let from = ["tx", "withdraw", "--from", "0", "--nonce", &nonce, "--add-to", "txs.json"];
+            scene.run("op", &[from.as_slice(), &["--address", &address, "--amount", &amount]].concat())
+        };
+        let dust = sign(bitcoin::Network::Regtest, (*amount).min(330) - 1);
+        let told = String::from_utf8(dust.stderr).unwrap();
+        assert!(dust.status.code() == Some(3) && told.contains("less would be lost"), "dust is not signed for: {told}");
+        if *amount < 30_000 {
+            assert_eq!(sign(bitcoin::Network::Regtest, amount - 1).status.code(), Some(3));
+        }
+        let elsewhere = sign(bitcoin::Network::Bitcoin, *amount);
+        let told = String::from_utf8(elsewhere.stderr).unwrap();
+        assert!(elsewhere.status.code() == Some(3) && told.contains("one of regtest is wanted"), "{told}");
+        let signed = sign(bitcoin::Network::Regtest, *amount);
+        assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+    }
 }
 
 /// A coin of another wallet may pay the fee, but not before that wallet has agreed to it.
 fn coins_of_other_wallets_are_signed_first(scene: &Scene) {
     let coin = scene.foreign_coin.to_string();
     let planned = scene.on_chain("op", &["bridge", "payout", "--coin", &coin, "--out", "foreign.psbt"]);
-    assert_eq!((&planned["unsigned"], &planned["payouts"], &planned["settled"]), (&1.into(), &1.into(), &1.into()));
+    assert_eq!((&planned["unsigned"], &planned["payouts"], &planned["settled"]), (&1.into(), &3.into(), &3.into()));
     let refused = scene.failure(4, "bob", &["bridge", "check", "foreign.psbt"]);
     assert!(refused.contains("input 2 pays the fee, and its owner has not signed it"), "{refused}");
 }
@@ -372,7 +400,7 @@ fn every_form_is_read(scene: &Scene) {
     for form in forms.into_iter().chain([hex::encode(version_2).into_bytes()]) {
         fs::write(scene.path("form.psbt"), form).unwrap();
         let checked = scene.on_chain("carol", &["bridge", "check", "form.psbt"]);
-        assert_eq!((&checked["payouts"], &checked["signatures"]), (&1.into(), &0.into()));
+        assert_eq!((&checked["payouts"], &checked["signatures"]), (&3.into(), &0.into()));
     }
     // A wallet with two of the keys finishes the inputs by itself, and drops what led to them.
     fs::write(scene.path("form.psbt"), psbt_file::to_version_2(&psbt)).unwrap();
@@ -405,7 +433,7 @@ fn lies_are_refused(scene: &Scene) {
     lie(&|psbt| psbt.unsigned_tx.output[1].script_pubkey = thief.clone(), "output 1 does not go to the bridge");
     let short = |psbt: &mut Psbt| {
         psbt.unsigned_tx.output[1].value -= Amount::from_sat(10_000);
-        psbt.unsigned_tx.output[3].value += Amount::from_sat(10_000);
+        psbt.unsigned_tx.output[5].value += Amount::from_sat(10_000);
     };
     lie(&short, "the bridge spends 120000 sat");
     let elsewhere = |psbt: &mut Psbt| {

@@ -26,6 +26,9 @@ use bitcoin::{
 /// The most keys of a federation: those of miniscript's `multi_a` that a script of moderate size holds.
 pub const KEYS_MAX: usize = 20;
 
+/// The least that an output of the bridge pays, in satoshi: less is dust to a taproot output, which nodes do not relay.
+pub const OUTPUT_MIN_SAT: u64 = 330;
+
 /// The x coordinate of H, the hash of secp256k1's generator that is a point of the curve (BIP-341, "Constructing and
 /// spending Taproot outputs").
 const UNSPENDABLE_KEY: [u8; 32] = [

@@ -25,9 +25,9 @@ use miniz_oxide::{
 
 /// How hard the encoder compresses; a decoder accepts any stream.
 const COMPRESSION_LEVEL: u8 = 10;
-/// The part of a witness program that every destination has; only some go on.
+/// The part of a destination's program that each has; only some go on.
 const PROGRAM_HEAD_LENGTH: usize = 20;
-/// The part of a witness program beyond the head, zeros where there is none.
+/// The part of a destination's program beyond the head, zeros where there is none.
 const PROGRAM_TAIL_LENGTH: usize = 12;
 
 /// Why bytes are no columns of the announced records.
@@ -52,7 +52,7 @@ pub enum CodecError {
     #[error("no type of destination has number {0}")]
     Destination(u8),
     /// A destination of 20 bytes is followed by others than zeros.
-    #[error("a witness program of 20 bytes is not followed by zeros")]
+    #[error("a program of 20 bytes is not followed by zeros")]
     DestinationPadding,
     /// The compressed stream is malformed, holds another number of bytes than announced, or is followed by others.
     #[error("the compressed stream does not hold exactly the announced number of bytes")]
@@ -225,13 +225,13 @@ fn read_destination(
     let mut program = [0; PROGRAM_HEAD_LENGTH + PROGRAM_TAIL_LENGTH];
     program[..PROGRAM_HEAD_LENGTH].copy_from_slice(head);
     program[PROGRAM_HEAD_LENGTH..].copy_from_slice(tail);
-    match number {
-        0 if *tail != [0; PROGRAM_TAIL_LENGTH] => Err(CodecError::DestinationPadding),
-        0 => Ok(Destination::P2wpkh(*head)),
-        1 => Ok(Destination::P2wsh(program)),
-        2 => Ok(Destination::P2tr(program)),
-        _ => Err(CodecError::Destination(number)),
+    let unknown = CodecError::Destination(number);
+    let (program, rest) =
+        Destination::program_length(number).and_then(|length| program.split_at_checked(length)).ok_or(unknown)?;
+    if rest.iter().any(|byte| *byte != 0) {
+        return Err(CodecError::DestinationPadding);
     }
+    Destination::new(number, program).ok_or(unknown)
 }
 
 /// Writes the first byte of every value, then the second byte of every value, and so on.

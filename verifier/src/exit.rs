@@ -30,10 +30,6 @@ pub use settlement::{
     Answer, EXITS_ENOUGH, LeftOut, Outcome, Refutation, RefutationError, SettledExit, answer, settle,
 };
 
-/// The least that is paid out, in satoshi: less is dust to a taproot or script hash output, and nodes relay no
-/// transaction with dust. No request can demand less. A due payout below this is passed over: its index counts as
-/// paid, and the money stays with the bridge.
-pub const PAYOUT_MIN_SAT: u64 = 330;
 /// What follows the magic in a request's output.
 const TAG: u8 = 2;
 /// Bytes of a request's fields before the destination.
@@ -83,9 +79,14 @@ pub enum ExitError {
     /// Amount and fee together exceed 64 bits, as no balance does.
     #[error("amount and fee exceed 64 bits together")]
     Sum,
-    /// The amount is too small to be paid out.
-    #[error("{0} sat is less than the {PAYOUT_MIN_SAT} sat that can be paid out")]
-    Amount(u64),
+    /// The amount is too small to be paid out to such a destination.
+    #[error("{found_sat} sat is less than the {min_sat} sat that can be paid out there")]
+    Amount {
+        /// The least that can.
+        min_sat: u64,
+        /// The amount.
+        found_sat: u64,
+    },
     /// An account at the last nonce can send nothing.
     #[error("no account pays at nonce 2^32 - 1")]
     Nonce,
@@ -97,8 +98,9 @@ impl TryFrom<Unchecked> for ExitRequest {
     fn try_from(fields: Unchecked) -> Result<Self, ExitError> {
         let Unchecked { from, nonce, amount_sat, fee_sat, destination, owner, signature } = fields;
         amount_sat.checked_add(fee_sat).ok_or(ExitError::Sum)?;
-        if amount_sat < PAYOUT_MIN_SAT {
-            return Err(ExitError::Amount(amount_sat));
+        let min_sat = destination.payout_min_sat();
+        if amount_sat < min_sat {
+            return Err(ExitError::Amount { min_sat, found_sat: amount_sat });
         }
         if nonce == u32::MAX {
             return Err(ExitError::Nonce);
@@ -207,12 +209,7 @@ impl ExitRequest {
         let (amount, rest) = rest.split_first_chunk()?;
         let (fee, rest) = rest.split_first_chunk()?;
         let (number, program) = rest.split_first()?;
-        let destination = match number {
-            0 => Destination::P2wpkh(program.try_into().ok()?),
-            1 => Destination::P2wsh(program.try_into().ok()?),
-            2 => Destination::P2tr(program.try_into().ok()?),
-            _ => return None,
-        };
+        let destination = Destination::new(*number, program)?;
         // What is cheap comes first: keys cost square roots.
         let fields = Unchecked {
             from: CellIndex::new(u32::from_le_bytes(*from))?,

@@ -129,7 +129,7 @@ pub struct WithdrawRecord {
     pub destination: Destination,
 }
 
-/// A witness program (BIP-141, BIP-341) that a withdrawal pays to.
+/// What on Bitcoin a withdrawal pays to: a witness program (BIP-141, BIP-341), or a hash of a key or a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -140,23 +140,64 @@ pub enum Destination {
     P2wsh(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; 32]),
     /// Version 1, 32 bytes: an output key.
     P2tr(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; 32]),
+    /// No witness program, 20 bytes: a key hash.
+    P2pkh(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; 20]),
+    /// No witness program, 20 bytes: a script hash.
+    P2sh(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; 20]),
 }
 
 impl Destination {
-    /// The type's number: 0, 1 and 2 in the order of the variants.
+    /// The number of types: each has a number below.
+    pub const TYPES: u8 = 5;
+
+    /// The destination of that number and program; `None` if no type has the number, or its program another length.
+    pub fn new(number: u8, program: &[u8]) -> Option<Self> {
+        match number {
+            0 => program.try_into().ok().map(Self::P2wpkh),
+            1 => program.try_into().ok().map(Self::P2wsh),
+            2 => program.try_into().ok().map(Self::P2tr),
+            3 => program.try_into().ok().map(Self::P2pkh),
+            4 => program.try_into().ok().map(Self::P2sh),
+            _ => None,
+        }
+    }
+
+    /// The length of the program of the type with that number, if there is one.
+    pub fn program_length(number: u8) -> Option<usize> {
+        match number {
+            0 | 3 | 4 => Some(20),
+            1 | 2 => Some(32),
+            _ => None,
+        }
+    }
+
+    /// The type's number: 0 to 4 in the order of the variants.
     pub fn number(&self) -> u8 {
         match self {
             Self::P2wpkh(_) => 0,
             Self::P2wsh(_) => 1,
             Self::P2tr(_) => 2,
+            Self::P2pkh(_) => 3,
+            Self::P2sh(_) => 4,
         }
     }
 
-    /// The witness program, 20 or 32 bytes.
+    /// The program, which is the hash where there is no witness program: 20 or 32 bytes.
     pub fn program(&self) -> &[u8] {
         match self {
-            Self::P2wpkh(program) => program,
+            Self::P2wpkh(program) | Self::P2pkh(program) | Self::P2sh(program) => program,
             Self::P2wsh(program) | Self::P2tr(program) => program,
+        }
+    }
+
+    /// The least that is paid out to it, in satoshi: less is dust, and nodes relay no transaction with dust. No exit
+    /// request can demand less. A due payout below this is passed over: its index counts as paid, and the money stays
+    /// with the bridge.
+    pub fn payout_min_sat(&self) -> u64 {
+        match self {
+            Self::P2wpkh(_) | Self::P2wsh(_) | Self::P2tr(_) => 330,
+            Self::P2pkh(_) => 546,
+            Self::P2sh(_) => 540,
         }
     }
 
@@ -169,26 +210,26 @@ impl Destination {
 
     /// The destination that an output script pays to, if it is one of these.
     pub fn from_script_pubkey(script: &bitcoin::Script) -> Option<Self> {
-        let (version, program) = script.as_bytes().split_first_chunk::<2>()?;
-        match version {
-            [0x00, 20] => program.try_into().ok().map(Self::P2wpkh),
-            [0x00, 32] => program.try_into().ok().map(Self::P2wsh),
-            [0x51, 32] => program.try_into().ok().map(Self::P2tr),
+        match script.as_bytes() {
+            [0x00, 20, program @ ..] => Self::new(0, program),
+            [0x00, 32, program @ ..] => Self::new(1, program),
+            [0x51, 32, program @ ..] => Self::new(2, program),
+            [0x76, 0xa9, 20, hash @ .., 0x88, 0xac] => Self::new(3, hash),
+            [0xa9, 20, hash @ .., 0x87] => Self::new(4, hash),
             _ => None,
         }
     }
 
     /// The output script that a payout must carry.
     pub fn script_pubkey(&self) -> bitcoin::ScriptBuf {
-        let version = match self {
-            Self::P2wpkh(_) | Self::P2wsh(_) => 0x00,
-            Self::P2tr(_) => 0x51,
+        let (before, after): (&[u8], &[u8]) = match self {
+            Self::P2wpkh(_) => (&[0x00, 20], &[]),
+            Self::P2wsh(_) => (&[0x00, 32], &[]),
+            Self::P2tr(_) => (&[0x51, 32], &[]),
+            Self::P2pkh(_) => (&[0x76, 0xa9, 20], &[0x88, 0xac]),
+            Self::P2sh(_) => (&[0xa9, 20], &[0x87]),
         };
-        let program = self.program();
-        let mut script = Vec::with_capacity(2 + program.len());
-        script.extend([version, program.len() as u8]);
-        script.extend(program);
-        script.into()
+        [before, self.program(), after].concat().into()
     }
 }
 
@@ -367,24 +408,63 @@ mod tests {
         assert_ne!(records.digest(2), records.digest(3));
     }
 
+    /// One of each type.
+    fn destinations() -> [Destination; Destination::TYPES as usize] {
+        [
+            Destination::P2wpkh([1; 20]),
+            Destination::P2wsh([2; 32]),
+            Destination::P2tr([3; 32]),
+            Destination::P2pkh([4; 20]),
+            Destination::P2sh([5; 20]),
+        ]
+    }
+
     #[test]
     fn destinations_become_standard_scripts() {
-        use bitcoin::hex::DisplayHex;
-        assert!(Destination::P2wpkh([1; 20]).script_pubkey().is_p2wpkh());
-        assert!(Destination::P2wsh([1; 32]).script_pubkey().is_p2wsh());
-        assert!(Destination::P2tr([1; 32]).script_pubkey().is_p2tr());
-        let script = Destination::P2tr([0xab; 32]).script_pubkey();
-        assert_eq!(script.as_bytes()[..3].to_lower_hex_string(), "5120ab");
+        let scripts = destinations().map(|destination| destination.script_pubkey());
+        assert!(scripts[0].is_p2wpkh() && scripts[1].is_p2wsh() && scripts[2].is_p2tr());
+        assert!(scripts[3].is_p2pkh() && scripts[4].is_p2sh());
+        for (destination, script) in destinations().iter().zip(scripts) {
+            let length = Destination::program_length(destination.number());
+            assert_eq!(length, Some(destination.program().len()));
+            assert_eq!(Destination::new(destination.number(), destination.program()), Some(*destination));
+            assert_eq!(Destination::new(destination.number(), &destination.program()[1..]), None);
+            assert!(script.as_bytes().windows(destination.program().len()).any(|part| part == destination.program()));
+        }
+        assert_eq!(Destination::new(Destination::TYPES, &[0; 20]), None);
+    }
+
+    #[test]
+    fn less_than_the_least_payout_is_dust() {
+        for destination in destinations() {
+            // Outputs to 20 bytes of version 0 may be smaller, as far as nodes are asked.
+            let dust_sat = destination.script_pubkey().minimal_non_dust().to_sat();
+            let expected = if destination.number() == 0 { (294, 330) } else { (dust_sat, dust_sat) };
+            assert_eq!((dust_sat, destination.payout_min_sat()), expected);
+        }
     }
 
     #[test]
     fn destinations_are_read_from_their_scripts_alone() {
-        for destination in [Destination::P2wpkh([1; 20]), Destination::P2wsh([2; 32]), Destination::P2tr([3; 32])] {
+        for destination in destinations() {
             let script = destination.script_pubkey();
             assert_eq!(Destination::from_script_pubkey(&script), Some(destination));
             let longer = bitcoin::ScriptBuf::from([script.as_bytes(), &[0x51]].concat());
             assert_eq!(Destination::from_script_pubkey(&longer), None);
-            assert_eq!(Destination::from_script_pubkey(bitcoin::Script::from_bytes(&script.as_bytes()[..21])), None);
+            for length in 0..script.len() {
+                let shorter = bitcoin::Script::from_bytes(&script.as_bytes()[..length]);
+                assert_eq!(Destination::from_script_pubkey(shorter), None);
+            }
+            let bytes = script.as_bytes();
+            let length = destination.program().len();
+            let first = bytes.windows(length).position(|part| part == destination.program()).expect("it is there");
+            for position in 0..bytes.len() {
+                let mut other = bytes.to_vec();
+                other[position] ^= 0x04;
+                let read = Destination::from_script_pubkey(bitcoin::Script::from_bytes(&other));
+                let is_program = (first..first + length).contains(&position);
+                assert!(read != Some(destination) && read.is_some() == is_program, "{destination:?}, byte {position}");
+            }
         }
         let later = bitcoin::ScriptBuf::from([&[0x52, 32][..], &[0; 32]].concat());
         assert_eq!(Destination::from_script_pubkey(&later), None);

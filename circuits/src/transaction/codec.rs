@@ -102,12 +102,10 @@ impl Transaction {
                 Ok(Self::Open(reader.finish(body)?))
             }
             Some(Kind::Withdraw) => {
-                let destination = match reader.byte()? {
-                    0 => Destination::P2wpkh(reader.array()?),
-                    1 => Destination::P2wsh(reader.array()?),
-                    2 => Destination::P2tr(reader.array()?),
-                    number => return Err(TransactionFormatError::Destination(number)),
-                };
+                let number = reader.byte()?;
+                let unknown = TransactionFormatError::Destination(number);
+                let length = Destination::program_length(number).ok_or(unknown)?;
+                let destination = Destination::new(number, reader.bytes(length)?).ok_or(unknown)?;
                 let body = Withdraw { chain_id, token, from, nonce, amount, fee, destination };
                 Ok(Self::Withdraw(reader.finish(body)?))
             }
@@ -124,6 +122,12 @@ impl Reader<'_> {
         let (array, rest) = self.0.split_first_chunk().ok_or(TransactionFormatError::Truncated)?;
         self.0 = rest;
         Ok(*array)
+    }
+
+    fn bytes(&mut self, length: usize) -> Result<&[u8], TransactionFormatError> {
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(TransactionFormatError::Truncated)?;
+        self.0 = rest;
+        Ok(bytes)
     }
 
     fn byte(&mut self) -> Result<u8, TransactionFormatError> {

@@ -19,6 +19,8 @@ fn any_destination() -> impl Strategy<Value = Destination> {
         any::<[u8; 20]>().prop_map(Destination::P2wpkh),
         any::<[u8; 32]>().prop_map(Destination::P2wsh),
         any::<[u8; 32]>().prop_map(Destination::P2tr),
+        any::<[u8; 20]>().prop_map(Destination::P2pkh),
+        any::<[u8; 20]>().prop_map(Destination::P2sh),
     ]
 }
 
@@ -111,6 +113,9 @@ fn every_field_changes_the_message() {
         withdraw.message(),
         Withdraw { destination: Destination::P2tr([9; 32]), ..withdraw }.message(),
         Withdraw { destination: Destination::P2wsh([8; 32]), ..withdraw }.message(),
+        Withdraw { destination: Destination::P2wpkh([9; 20]), ..withdraw }.message(),
+        Withdraw { destination: Destination::P2pkh([9; 20]), ..withdraw }.message(),
+        Withdraw { destination: Destination::P2sh([9; 20]), ..withdraw }.message(),
     ];
     let distinct: HashSet<_> = messages.iter().collect();
     assert_eq!(distinct.len(), messages.len());
@@ -144,5 +149,24 @@ fn foreign_formats_are_refused_by_name() {
     assert_eq!(altered(1, 1), Err(TransactionFormatError::Kind(1)), "deposits are not signed");
     assert_eq!(altered(1, 77), Err(TransactionFormatError::Kind(77)));
     assert_eq!(altered(13, 0xff), Err(TransactionFormatError::Index(0xff00_0003)));
+    let destination = Destination::P2sh([9; 20]);
+    let body =
+        Withdraw { chain_id: ChainId(1), token: Token(2), from: index(3), nonce: 4, amount: 6, fee: 7, destination };
+    let bytes = UnsignedTransaction::Withdraw(body).sign(&key()).to_bytes();
+    let number = bytes.len() - Signature::SIZE_BYTES - 20 - 1;
+    let of_number = |value: u8| {
+        let mut bytes = bytes.clone();
+        bytes[number] = value;
+        Transaction::from_bytes(&bytes)
+    };
+    for number in Destination::TYPES..=u8::MAX {
+        assert_eq!(of_number(number), Err(TransactionFormatError::Destination(number)));
+    }
+    for number in [0, 3] {
+        assert!(of_number(number).is_ok_and(|other| other.message() != body.message()), "{number} has 20 bytes, too");
+    }
+    for number in [1, 2] {
+        assert!(of_number(number).is_err(), "a program of 32 bytes takes 12 of the signature's");
+    }
     assert!(serde_json::from_str::<Transaction>(r#"{"transfer":{}}"#).is_err());
 }

@@ -6,7 +6,7 @@ use crate::{
         witness::{CellUpdate, WithdrawWitness},
     },
     cs::{ConstraintSystem, Variable},
-    gadgets::bits::{self, Bit},
+    gadgets::bits,
     payer::{self, PayerRelations, Payment},
     transaction::{Body, Withdraw},
 };
@@ -18,7 +18,7 @@ use taproof_verifier::{
 };
 
 /// The bits of the destination's number.
-const NUMBER_BITS: usize = 2;
+const NUMBER_BITS: usize = 3;
 /// The bits of a program's first 20 bytes.
 const HEAD_BITS: usize = 160;
 /// The bits of a program's last 12 bytes.
@@ -77,14 +77,17 @@ impl SlotCircuit for WithdrawCircuit {
 pub(super) fn destination<CS: ConstraintSystem>(cs: &mut CS, number: u8, elements: [Fr; 2]) -> (CS::Var, [CS::Var; 2]) {
     cs.relation("R2, destination's number");
     let number_bits = bits::witness_bits(cs, number.into(), NUMBER_BITS);
-    let [low, high] = [&number_bits[0], &number_bits[1]].map(Bit::var);
-    cs.enforce(low, high, &CS::Var::zero());
+    let [low, middle, high] = [0, 1, 2].map(|position| number_bits[position].var().clone());
+    // Where the highest bit is one, the sum of the others is zero, and so are both.
+    cs.enforce(&high, &(low.clone() + middle.clone()), &CS::Var::zero());
     cs.relation("R3, destination's program");
     let [head, tail] = elements.map(|element| cs.witness(element));
     bits::enforce_width(cs, &head, HEAD_BITS);
     bits::enforce_width(cs, &tail, TAIL_BITS);
-    let is_short = CS::Var::one() - low.clone() - high.clone();
-    cs.enforce(&is_short, &tail, &CS::Var::zero());
+    // Of 0 to 4, exactly 1 and 2 have one of the two lower bits.
+    let both = cs.product(&low, &middle);
+    let is_long = low + middle - both.clone() - both;
+    cs.enforce(&(CS::Var::one() - is_long), &tail, &CS::Var::zero());
     (bits::compose(&number_bits), [head, tail])
 }
 

@@ -128,8 +128,10 @@ fn valid_withdrawals_hold_every_wire() {
         state.withdraw(1, [999_497, 0], Destination::P2wsh([0xff; 32])),
         state.withdraw(2, [0, 0], Destination::P2tr([0; 32])),
         state.withdraw(5, [7, 2], Destination::P2tr([0xff; 32])),
+        state.withdraw(5, [7, 2], Destination::P2pkh([0xff; 20])),
+        state.withdraw(5, [7, 2], Destination::P2sh([0xff; 20])),
     ];
-    assert_chunk_sound(&state.chunk(cap, 5, SlotWitnesses::Withdraw(slots)));
+    assert_chunk_sound(&state.chunk(cap, 7, SlotWitnesses::Withdraw(slots)));
     let cap = state.cap();
     assert_chunk_sound(&state.chunk(cap, 1, SlotWitnesses::Withdraw(Vec::new())));
 }
@@ -184,15 +186,24 @@ impl Program {
 }
 
 #[test]
-fn r2_destinations_have_three_types() {
+fn r2_destinations_have_five_types() {
     let (zero, one) = (Fr::ZERO, Fr::ONE);
-    for number in 0..3 {
-        assert_eq!(assert_sound(&Program(number, [one, zero])), 2 + 1 + 160 + 96 + 1 + 3);
+    for number in 0..Destination::TYPES {
+        assert_eq!(assert_sound(&Program(number, [one, zero])), 3 + 1 + 160 + 96 + 2 + 3);
     }
-    // With a tail of zero, number 3 violates nothing else. No native destination has that number.
-    assert_eq!(Program(3, [one, zero]).broken(), BTreeSet::from(["R2, destination's number"]));
-    let numbers = [Destination::P2wpkh([1; 20]), Destination::P2wsh([1; 32]), Destination::P2tr([1; 32])];
-    assert_eq!(numbers.map(|destination| destination.number()), [0, 1, 2]);
+    // With a tail of zero, higher numbers violate nothing else. No native destination has one of these.
+    for number in Destination::TYPES..8 {
+        assert_eq!(Program(number, [one, zero]).broken(), BTreeSet::from(["R2, destination's number"]), "{number}");
+        assert_eq!(Destination::program_length(number), None);
+    }
+    let numbers = [
+        Destination::P2wpkh([1; 20]),
+        Destination::P2wsh([1; 32]),
+        Destination::P2tr([1; 32]),
+        Destination::P2pkh([1; 20]),
+        Destination::P2sh([1; 20]),
+    ];
+    assert_eq!(numbers.map(|destination| destination.number()), [0, 1, 2, 3, 4]);
 }
 
 #[test]
@@ -200,18 +211,21 @@ fn r3_programs_have_the_length_of_their_type() {
     let relation = BTreeSet::from(["R3, destination's program"]);
     let power = |exponent: u64| Fr::from(2u64).pow([exponent]);
     let (head_max, tail_max) = (power(160) - Fr::ONE, power(96) - Fr::ONE);
-    assert_sound(&Program(0, [head_max, Fr::ZERO]));
+    for number in [0, 3, 4] {
+        assert_sound(&Program(number, [head_max, Fr::ZERO]));
+        for tail in [Fr::ONE, tail_max] {
+            assert_eq!(Program(number, [head_max, tail]).broken(), relation);
+        }
+    }
     for number in [1, 2] {
         assert_sound(&Program(number, [head_max, tail_max]));
         assert_eq!(Program(number, [head_max + Fr::ONE, tail_max]).broken(), relation);
         assert_eq!(Program(number, [head_max, tail_max + Fr::ONE]).broken(), relation);
         assert_eq!(Program(number, [-Fr::ONE, tail_max]).broken(), relation);
     }
-    for tail in [Fr::ONE, tail_max] {
-        assert_eq!(Program(0, [head_max, tail]).broken(), relation);
-    }
     // A program of 20 bytes has no native tail, and the widest programs meet the bounds exactly.
     assert_eq!(Destination::P2wpkh([0xff; 20]).elements(), [head_max, Fr::ZERO]);
+    assert_eq!(Destination::P2sh([0xff; 20]).elements(), [head_max, Fr::ZERO]);
     assert_eq!(Destination::P2tr([0xff; 32]).elements(), [head_max, tail_max]);
 }
 
@@ -264,6 +278,7 @@ fn r6_the_owner_signed() {
         of_another(|body| body.fee -= 1),
         of_another(|body| body.destination = Destination::P2wsh([0xee; 32])),
         of_another(|body| body.destination = Destination::P2tr([0xef; 32])),
+        of_another(|body| body.destination = Destination::P2sh([0xee; 20])),
     ] {
         Draft { signed, ..valid.clone() }.assert_refused(mismatch, relation);
     }
@@ -350,6 +365,8 @@ fn destinations() -> impl Strategy<Value = Destination> {
         any::<[u8; 20]>().prop_map(Destination::P2wpkh),
         any::<[u8; 32]>().prop_map(Destination::P2wsh),
         any::<[u8; 32]>().prop_map(Destination::P2tr),
+        any::<[u8; 20]>().prop_map(Destination::P2pkh),
+        any::<[u8; 20]>().prop_map(Destination::P2sh),
     ]
 }
 

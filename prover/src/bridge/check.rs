@@ -34,7 +34,7 @@ use bitcoin::{
     transaction::Version,
 };
 use std::collections::{HashMap, HashSet};
-use taproof_verifier::exit::PAYOUT_MIN_SAT;
+use taproof_verifier::bridge::OUTPUT_MIN_SAT;
 
 mod fee_coin;
 mod refusal;
@@ -227,7 +227,7 @@ fn check_change<'a>(transaction: &'a Transaction, scan: &BridgeScan) -> Result<&
     let own_script = scan.params().bridge.script_pubkey();
     let change = transaction.output.get(CHANGE_VOUT as usize).filter(|output| output.script_pubkey == own_script);
     let change = change.ok_or(Refusal::Change)?;
-    if sat(change) < PAYOUT_MIN_SAT { Err(Refusal::ChangeDust(sat(change))) } else { Ok(change) }
+    if sat(change) < OUTPUT_MIN_SAT { Err(Refusal::ChangeDust(sat(change))) } else { Ok(change) }
 }
 
 /// The outputs after the second are the payouts, exactly, and one more at most.

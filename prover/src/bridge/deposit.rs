@@ -25,7 +25,7 @@ use bitcoin::{
     taproot,
     transaction::Version,
 };
-use taproof_verifier::{deposit::Deposit, exit::PAYOUT_MIN_SAT, follow::Params};
+use taproof_verifier::{bridge::OUTPUT_MIN_SAT, deposit::Deposit, follow::Params};
 
 /// Why there is no deposit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +91,7 @@ pub enum RefundError {
 /// # Errors
 /// [`DepositError`].
 pub fn deposit_outputs(params: &Params, deposit: &Deposit) -> Result<[TxOut; 2], DepositError> {
-    let (min_sat, found_sat) = (params.bridge.deposit_min_sat().max(PAYOUT_MIN_SAT), deposit.amount_sat);
+    let (min_sat, found_sat) = (params.bridge.deposit_min_sat().max(OUTPUT_MIN_SAT), deposit.amount_sat);
     if !(min_sat..=Amount::MAX_MONEY.to_sat()).contains(&found_sat) {
         return Err(DepositError::Amount { min_sat, found_sat });
     }

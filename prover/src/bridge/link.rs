@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | the binding: `OP_RETURN` with one push of 17 bytes: deposit magic (4), tag 3 (1), first payout's index (u64), count (u32), little-endian |
 //! | 1 | what stays with the bridge, to its own script |
-//! | then | the payouts of these indices in their order, without those below [`PAYOUT_MIN_SAT`] |
+//! | then | the payouts of these indices in their order, without those below [`Destination::payout_min_sat`](taproof_verifier::record::Destination::payout_min_sat) |
 //! | at last | possibly one more: the change of whoever pays the fee |
 //!
 //! Input 0 spends output 1 of the link before. An output is spent once, so at each place of the chain there is one
@@ -15,7 +15,7 @@ use bitcoin::{
     opcodes::all::{OP_PUSHBYTES_17, OP_RETURN},
 };
 use serde::{Deserialize, Serialize};
-use taproof_verifier::{envelope::Magic, exit::PAYOUT_MIN_SAT, follow::Payout};
+use taproof_verifier::{envelope::Magic, follow::Payout};
 
 /// The output that carries the binding.
 pub const BINDING_VOUT: usize = 0;
@@ -74,5 +74,5 @@ impl Binding {
 pub fn payout_output(payout: &Payout) -> Option<TxOut> {
     let output =
         TxOut { value: Amount::from_sat(payout.amount_sat), script_pubkey: payout.destination.script_pubkey() };
-    (payout.amount_sat >= PAYOUT_MIN_SAT).then_some(output)
+    (payout.amount_sat >= payout.destination.payout_min_sat()).then_some(output)
 }

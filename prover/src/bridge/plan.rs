@@ -35,7 +35,7 @@ use bitcoin::{
     transaction::Version,
 };
 use std::collections::BTreeMap;
-use taproof_verifier::exit::PAYOUT_MIN_SAT;
+use taproof_verifier::bridge::OUTPUT_MIN_SAT;
 
 mod choose;
 
@@ -158,7 +158,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
 
     let params = scan.params();
     let binding = Binding { first: head.next_index, count };
-    let top_up_sat = PAYOUT_MIN_SAT.saturating_sub(available_sat - paid_sat);
+    let top_up_sat = OUTPUT_MIN_SAT.saturating_sub(available_sat - paid_sat);
     let change = TxOut {
         value: Amount::from_sat(available_sat - paid_sat + top_up_sat),
         script_pubkey: params.bridge.script_pubkey(),

@@ -25,11 +25,7 @@ use taproof::{
     sequencer::{Sequencer, Terms, expect_within_window},
 };
 use taproof_circuits::{chunk::witness::ChunkWitness, state::Admission, transaction::Transaction};
-use taproof_verifier::{
-    cell::CellIndex,
-    exit::{Outcome, PAYOUT_MIN_SAT},
-    follow::Follower,
-};
+use taproof_verifier::{cell::CellIndex, exit::Outcome, follow::Follower};
 
 /// The least fee that a batch takes if it is told nothing else, and that `taproof tx` pays then. Free transactions
 /// would let anybody fill batches at no cost; what a payment costs on Bitcoin varies too much for a default.
@@ -127,7 +123,7 @@ impl BatchCommand {
             reference_depth_blocks: self.reference_depth,
             depth_min: None,
             chunks_max: self.chunks_max.into(),
-            admission: Admission { fee_min_sat: self.fee_min, payout_min_sat: PAYOUT_MIN_SAT },
+            admission: Admission { fee_min_sat: self.fee_min, refuses_dust: true, opening_min_sat: 0 },
         };
         let mut sequencer = Sequencer::new(ledger, &follower).map_err(sequencer_failure)?;
         let mut draft = sequencer.draft(&terms).map_err(sequencer_failure)?;

@@ -29,9 +29,9 @@ use taproof::{
 use taproof_circuits::{chunk::counts, state::Slots};
 use taproof_verifier::{
     bridge::Bridge,
+    bridge::OUTPUT_MIN_SAT,
     cell::{ChainId, Depth},
     envelope::Magic,
-    exit::PAYOUT_MIN_SAT,
     follow::{Deadlines, Params},
     headers::BlockId,
 };
@@ -140,7 +140,7 @@ fn expect_possible(depth: Depth, slots: &Slots) -> Result {
 }
 
 /// What the least amount of deposits can be: what nodes pass on, up to all that there is.
-const DEPOSIT_MIN_SAT: RangeInclusive<u64> = PAYOUT_MIN_SAT..=2_100_000_000_000_000;
+const DEPOSIT_MIN_SAT: RangeInclusive<u64> = OUTPUT_MIN_SAT..=2_100_000_000_000_000;
 
 /// Who holds deposits, and what deadlines these have.
 #[derive(Debug, Args)]

@@ -31,7 +31,6 @@ use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransac
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId, Token},
-    exit::PAYOUT_MIN_SAT,
     record::{DepositRecord, Destination},
 };
 
@@ -317,18 +316,19 @@ impl BodyArgs {
                     let message = format!("token {} is not bitcoin, and Bitcoin pays out nothing else", token.0);
                     return Err(Failure::new(Exit::Input, message).advise("leave out --token"));
                 }
-                if amount < PAYOUT_MIN_SAT {
-                    let message = format!("the bridge pays out {PAYOUT_MIN_SAT} sat at least: less would be lost");
+                let address = of_network(address, network)?;
+                let destination = Destination::from_script_pubkey(&address.script_pubkey()).ok_or_else(|| {
+                    let failure = Failure::new(Exit::Input, format!("{address} is of no type that the bridge pays to"));
+                    failure.advise("give an address that begins with 1, 3, bc1q or bc1p, or the like of the network")
+                })?;
+                let min_sat = destination.payout_min_sat();
+                if amount < min_sat {
+                    let message =
+                        format!("the bridge pays out {min_sat} sat at least to such an address: less would be lost");
                     return Err(
                         Failure::new(Exit::Input, message).advise("withdraw more, or pay it to somebody on the rollup")
                     );
                 }
-                let address = of_network(address, network)?;
-                let destination = Destination::from_script_pubkey(&address.script_pubkey()).ok_or_else(|| {
-                    let failure =
-                        Failure::new(Exit::Input, format!("{address} is no witness program of version 0 or 1"));
-                    failure.advise("give an address that begins with bc1q, bc1p, or the like of the network")
-                })?;
                 UnsignedTransaction::Withdraw(Withdraw { chain_id, token, from, nonce, amount, fee, destination })
             }
         })

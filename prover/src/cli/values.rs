@@ -101,7 +101,7 @@ pub(super) fn address(text: &str) -> Parsed<Address<NetworkUnchecked>> {
         match (is_checksum, is_segwit) {
             (true, _) => "its checksum does not match: it is mistyped, or not whole".to_owned(),
             (false, true) => "it is mistyped, or not whole: no address is like this".to_owned(),
-            (false, false) => "this is no address on Bitcoin, such as bc1q... or bcrt1q...".to_owned(),
+            (false, false) => "this is no address on Bitcoin, such as bc1q..., 1... or bcrt1q...".to_owned(),
         }
     })
 }

@@ -8,7 +8,7 @@ use taproof_verifier::{follow::VerifiedBatch, payload::Payload};
 use tempfile::TempDir;
 
 /// Takes whatever pays nothing.
-const FREE: Admission = Admission { fee_min_sat: 0, payout_min_sat: 0 };
+const FREE: Admission = Admission { fee_min_sat: 0, refuses_dust: false, opening_min_sat: 0 };
 
 const TERMS: Terms = Terms { reference_depth_blocks: Some(1), depth_min: None, chunks_max: 100, admission: FREE };
 

@@ -15,9 +15,10 @@ use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, Transaction, TxOut, Txid};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use taproof_circuits::state::State;
 use taproof_verifier::{
+    bridge::OUTPUT_MIN_SAT,
     cell::{Cell, CellIndex, Token},
     deposit::Deposit,
-    exit::{ExitRequest, Outcome, PAYOUT_MIN_SAT, ScannedExit},
+    exit::{ExitRequest, Outcome, ScannedExit},
     follow::{Event, Follower, Params, Payout, VerifiedBatch},
     headers::BlockId,
     payload::PayloadHash,
@@ -323,7 +324,7 @@ fn check_links(
         assert!(sums.settled <= truth.due.len() as u64, "only what is due is paid");
         let settled = &payouts[binding.first as usize..sums.settled as usize];
         let (paid, dust): (Vec<_>, Vec<_>) =
-            settled.iter().cloned().partition(|payout| payout.value.to_sat() >= PAYOUT_MIN_SAT);
+            settled.iter().cloned().partition(|payout| payout.value.to_sat() >= least_sat(&payout.script_pubkey));
         assert_eq!(link.output[FIRST_PAYOUT_VOUT..][..paid.len()], paid, "the amount and script that are due");
         assert!(link.output.len() <= FIRST_PAYOUT_VOUT + paid.len() + 1);
         let value_sat = |outputs: &[TxOut]| outputs.iter().map(|output| output.value.to_sat()).sum::<u64>();
@@ -332,7 +333,7 @@ fn check_links(
         sums.paid_sat += value_sat(&paid);
         sums.dust_sat += value_sat(&dust);
         let top_up_sat = (change.value.to_sat() + value_sat(&paid)).checked_sub(spent_sat).expect("no loss");
-        assert!(top_up_sat < PAYOUT_MIN_SAT, "who pays the fee adds no more than dust");
+        assert!(top_up_sat < OUTPUT_MIN_SAT, "who pays the fee adds no more than dust");
         sums.top_up_sat += top_up_sat;
         let change_at = OutPoint { txid: link.compute_txid(), vout: CHANGE_VOUT };
         coins.insert(change_at, change.value.to_sat());
@@ -410,10 +411,21 @@ fn balances_sat(state: &State) -> u64 {
 
 /// The script of a destination, from the words of the protocol.
 fn script_of(destination: &Destination) -> ScriptBuf {
-    let (version, program): (u8, &[u8]) = match destination {
-        Destination::P2wpkh(program) => (0x00, program),
-        Destination::P2wsh(program) => (0x00, program),
-        Destination::P2tr(program) => (0x51, program),
+    let (before, program, after): (&[u8], &[u8], &[u8]) = match destination {
+        Destination::P2wpkh(program) => (&[0x00, 20], program, &[]),
+        Destination::P2wsh(program) => (&[0x00, 32], program, &[]),
+        Destination::P2tr(program) => (&[0x51, 32], program, &[]),
+        Destination::P2pkh(hash) => (&[0x76, 0xa9, 20], hash, &[0x88, 0xac]),
+        Destination::P2sh(hash) => (&[0xa9, 20], hash, &[0x87]),
     };
-    ScriptBuf::from_bytes([&[version, program.len() as u8], program].concat())
+    ScriptBuf::from_bytes([before, program, after].concat())
+}
+
+/// The least that is paid out to a script, from the words of the protocol.
+fn least_sat(script: &ScriptBuf) -> u64 {
+    match script.as_bytes()[0] {
+        0x76 => 546,
+        0xa9 => 540,
+        _ => 330,
+    }
 }

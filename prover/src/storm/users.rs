@@ -17,7 +17,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     cell::{Account, CellIndex, Token},
     deposit::Deposit,
-    exit::{ExitRequest, PAYOUT_MIN_SAT},
+    exit::ExitRequest,
     record::Destination,
 };
 
@@ -34,10 +34,12 @@ impl Storm {
     }
 
     fn destination(&mut self) -> Destination {
-        match self.rng.gen_range(0..3) {
+        match self.rng.gen_range(0..Destination::TYPES) {
             0 => Destination::P2wpkh(self.rng.r#gen()),
             1 => Destination::P2wsh(self.rng.r#gen()),
-            _ => Destination::P2tr(self.rng.r#gen()),
+            2 => Destination::P2tr(self.rng.r#gen()),
+            3 => Destination::P2pkh(self.rng.r#gen()),
+            _ => Destination::P2sh(self.rng.r#gen()),
         }
     }
 
@@ -95,7 +97,7 @@ impl Storm {
             }
             _ => {
                 let destination = self.destination();
-                let amount = if self.rng.gen_bool(0.2) { self.rng.gen_range(0..330) } else { amount };
+                let amount = if self.rng.gen_bool(0.2) { self.rng.gen_range(0..550) } else { amount };
                 UnsignedTransaction::Withdraw(Withdraw { chain_id, token, from, nonce, amount, fee, destination })
             }
         };
@@ -105,7 +107,7 @@ impl Storm {
 
     fn request(&mut self, from: CellIndex, nonce: u32, amount: u64, signer: usize, owner: usize) -> ExitRequest {
         let (chain_id, token, destination) = (self.params.chain_id, Token::BITCOIN, self.destination());
-        let amount = amount.max(PAYOUT_MIN_SAT);
+        let amount = amount.max(destination.payout_min_sat());
         let body = Withdraw { chain_id, token, from, nonce, amount, fee: 0, destination };
         let owner = *self.owners[owner].public();
         Signed::sign(body, &self.owners[signer]).demand(owner).expect("bitcoin")

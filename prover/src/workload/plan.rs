@@ -28,7 +28,7 @@ pub struct PlanParameters {
     /// The secret that all holders' keys are derived from.
     pub seed: Zeroizing<[u8; 32]>,
     /// How many of the accounts that are paid and do not pay then withdraw all they have, to their own script. Accounts
-    /// without a witness program, or without more than the fee, are passed over.
+    /// that the bridge does not pay to, or too small to be paid out, are passed over.
     pub withdrawals_max: usize,
 }
 
@@ -214,8 +214,10 @@ impl<'a> Planner<'a> {
                 break;
             }
             let amount = u64::try_from(received_sat).ok().and_then(|received| received.checked_sub(fee));
-            let amount = amount.filter(|amount| *amount > 0 && spent_sat[holder].is_none());
             let (Some(amount), Some(destination)) = (amount, destination(&self.holders[holder])) else { continue };
+            if amount < destination.payout_min_sat() || spent_sat[holder].is_some() {
+                continue;
+            }
             let (from, nonce) = self.next_nonce(holder);
             let (chain_id, token) = (self.parameters.chain_id, Token::BITCOIN);
             let body = Withdraw { chain_id, token, from, nonce, amount, fee, destination };
@@ -240,7 +242,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Where on Bitcoin a holder can be paid, if that is a witness program.
+/// Where on Bitcoin a holder can be paid, if the bridge pays to such scripts.
 fn destination(holder: &Holder) -> Option<Destination> {
     match holder {
         Holder::Script(script) => Destination::from_script_pubkey(script),

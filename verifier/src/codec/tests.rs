@@ -21,6 +21,8 @@ fn destination() -> impl Strategy<Value = Destination> {
         any::<[u8; 20]>().prop_map(Destination::P2wpkh),
         any::<[u8; 32]>().prop_map(Destination::P2wsh),
         any::<[u8; 32]>().prop_map(Destination::P2tr),
+        any::<[u8; 20]>().prop_map(Destination::P2pkh),
+        any::<[u8; 20]>().prop_map(Destination::P2sh),
     ]
 }
 
@@ -146,13 +148,22 @@ fn indices_beyond_the_largest_tree_are_refused() {
 fn destinations_have_one_encoding() {
     let layout = [(Kind::Withdraw, 1)];
     let mut columns = [0; 53];
-    columns[20] = 3;
-    assert_eq!(from_columns(&layout, &columns), Err(CodecError::Destination(3)));
-    columns[20] = 0;
-    columns[52] = 1;
-    assert_eq!(from_columns(&layout, &columns), Err(CodecError::DestinationPadding));
-    columns[20] = 2;
-    assert!(from_columns(&layout, &columns).is_ok());
+    for number in Destination::TYPES..=u8::MAX {
+        columns[20] = number;
+        assert_eq!(from_columns(&layout, &columns), Err(CodecError::Destination(number)));
+    }
+    for position in 41..53 {
+        let mut columns = columns;
+        columns[position] = 1;
+        for number in [0, 3, 4] {
+            columns[20] = number;
+            assert_eq!(from_columns(&layout, &columns), Err(CodecError::DestinationPadding));
+        }
+        for number in [1, 2] {
+            columns[20] = number;
+            assert!(from_columns(&layout, &columns).is_ok());
+        }
+    }
 }
 
 #[test]

@@ -75,13 +75,10 @@ proptest! {
 
     #[test]
     fn requests_round_trip_and_hold(
-        secret in 1u64..50, from in 0u32..1 << 30, nonce in 0..u32::MAX, amount_sat in PAYOUT_MIN_SAT.., kind in 0u8..3, bytes: [u8; 32],
+        secret in 1u64..50, from in 0u32..1 << 30, nonce in 0..u32::MAX, amount_sat in 546u64.., kind in 0..Destination::TYPES, bytes: [u8; 32],
     ) {
-        let destination = match kind {
-            0 => Destination::P2wpkh(*bytes.first_chunk().expect("32 bytes")),
-            1 => Destination::P2wsh(bytes),
-            _ => Destination::P2tr(bytes),
-        };
+        let length = Destination::program_length(kind).expect("a type");
+        let destination = Destination::new(kind, &bytes[..length]).expect("a type");
         let fee_sat = u64::MAX - amount_sat;
         let request = signed(secret, Unchecked { fee_sat, destination, ..fields(secret, from, nonce, amount_sat) });
         prop_assert_eq!(request.verify(CHAIN), Ok(()));
@@ -122,10 +119,18 @@ fn the_grammar_of_requests_is_exact() {
     assert!(altered(from + 4, &(u32::MAX - 1).to_le_bytes()).is_some());
     assert_eq!(altered(from + 8, &[[0xff; 8], [1, 0, 0, 0, 0, 0, 0, 0]].concat()), None, "the sum exceeds 64 bits");
     assert!(altered(from + 8, &[[0xff; 8], [0; 8]].concat()).is_some());
-    assert_eq!(altered(from + 8, &(PAYOUT_MIN_SAT - 1).to_le_bytes()), None, "nobody would be paid");
-    assert!(altered(from + 8, &PAYOUT_MIN_SAT.to_le_bytes()).is_some());
-    for number in 1..=3 {
+    for number in (1..=2).chain(Destination::TYPES..=u8::MAX) {
         assert_eq!(altered(from + 24, &[number]), None, "20 bytes are no program of type {number}");
+    }
+    let with = |number: u8, amount_sat: u64| {
+        let mut altered = script.clone();
+        altered[from + 8..from + 16].copy_from_slice(&amount_sat.to_le_bytes());
+        altered[from + 24] = number;
+        parse(&altered)
+    };
+    for (number, min_sat) in [(0, 330), (3, 546), (4, 540)] {
+        assert_eq!(with(number, min_sat - 1), None, "nobody would be paid");
+        assert!(with(number, min_sat).is_some_and(|request| request.record().destination.number() == number));
     }
 }
 
@@ -143,6 +148,7 @@ fn a_name_leaves_out_the_signature_alone() {
         Unchecked { amount_sat: 506, ..fields },
         Unchecked { fee_sat: 1, ..fields },
         Unchecked { destination: Destination::P2wpkh([6; 20]), ..fields },
+        Unchecked { destination: Destination::P2pkh([5; 20]), amount_sat: 546, ..fields },
         Unchecked { owner: key(4), ..fields },
     ];
     for other in others {

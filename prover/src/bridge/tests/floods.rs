@@ -9,7 +9,7 @@ use crate::bridge::{
 use bitcoin::{Amount, OutPoint, Transaction, TxOut};
 use proptest::prelude::*;
 use std::collections::HashSet;
-use taproof_verifier::{deposit::Deposit, exit::PAYOUT_MIN_SAT};
+use taproof_verifier::{bridge::OUTPUT_MIN_SAT, deposit::Deposit};
 
 const A: [u8; 20] = [0xaa; 20];
 /// A link of this weight holds a few dozen coins, so that small floods do what large ones do to a whole one.
@@ -61,11 +61,11 @@ fn movable(view: &View) -> Vec<(u32, OutPoint)> {
 #[test]
 fn gifts_of_dust_neither_keep_deposits_from_moving_nor_payouts_from_finding_value() {
     let mut world = World::new();
-    let gifts = world.gifts(&[PAYOUT_MIN_SAT; 100]);
+    let gifts = world.gifts(&[OUTPUT_MIN_SAT; 100]);
     world.mine(&[gifts]);
     let first = world.deposit(50_000, 0);
     world.mine(&[first]);
-    let gifts = world.gifts(&[PAYOUT_MIN_SAT; 900]);
+    let gifts = world.gifts(&[OUTPUT_MIN_SAT; 900]);
     world.mine(&[gifts]);
     let second = world.deposit(70_000, 1);
     world.mine(&[second]);
@@ -100,7 +100,7 @@ fn gifts_are_spent_where_value_is_missing_the_largest_first() {
     let view = world.view();
     let short = world.plan(&view).unwrap();
     assert_eq!((short.binding.count, short.deposits), (0, 1), "what is left is moved all the same");
-    let gifts = world.gifts(&[PAYOUT_MIN_SAT, 45_000, 1_000, 6_000, PAYOUT_MIN_SAT]);
+    let gifts = world.gifts(&[OUTPUT_MIN_SAT, 45_000, 1_000, 6_000, OUTPUT_MIN_SAT]);
     world.mine(&[gifts]);
     let view = world.view();
     let planned = world.plan(&view).unwrap();
@@ -117,7 +117,7 @@ fn a_whole_link_of_deposits_is_within_its_weight() {
         let flood = world.deposits(&[4 * DEPOSIT_MIN_SAT; 500]);
         world.mine(&[flood]);
     }
-    let payouts: Vec<(u64, [u8; 20])> = (0..1_500).map(|_| (PAYOUT_MIN_SAT, A)).collect();
+    let payouts: Vec<(u64, [u8; 20])> = (0..1_500).map(|_| (OUTPUT_MIN_SAT, A)).collect();
     let note = world.note(1, 1_001, &payouts);
     world.mine(&[note]);
     world.mine_empty(FINAL_DEPTH_BLOCKS);
@@ -138,7 +138,7 @@ struct Wave {
 }
 
 fn wave() -> impl Strategy<Value = Wave> {
-    let gift = prop_oneof![8 => Just(PAYOUT_MIN_SAT), 1 => 1..5_000u64, 1 => 1_000..200_000u64];
+    let gift = prop_oneof![8 => Just(OUTPUT_MIN_SAT), 1 => 1..5_000u64, 1 => 1_000..200_000u64];
     let deposit = prop_oneof![4 => Just(DEPOSIT_MIN_SAT), 1 => DEPOSIT_MIN_SAT..100_000];
     let deposits = prop_oneof![prop::collection::vec(deposit.clone(), 0..3), prop::collection::vec(deposit, 0..60)];
     let gifts = prop_oneof![Just(Vec::new()), prop::collection::vec(gift, 0..120)];

@@ -8,7 +8,7 @@ use crate::bridge::{
     plan::{Plan, PlanError, plan, sign_fee_inputs},
     scan::{BridgeScan, Snapshot},
 };
-use taproof_verifier::{exit::PAYOUT_MIN_SAT, follow::Payout, headers::BlockId, record::Destination};
+use taproof_verifier::{bridge::OUTPUT_MIN_SAT, follow::Payout, headers::BlockId, record::Destination};
 
 const A: [u8; 20] = [0xaa; 20];
 
@@ -48,7 +48,7 @@ impl World {
 fn free(index: u64) -> Payout {
     let anchor = BlockId { height: 0, hash: bitcoin::hashes::Hash::all_zeros() };
     let destination = Destination::P2wpkh(A);
-    Payout { index, batch: 0, position: 0, amount_sat: PAYOUT_MIN_SAT - 1, destination, anchor }
+    Payout { index, batch: 0, position: 0, amount_sat: OUTPUT_MIN_SAT - 1, destination, anchor }
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn an_honest_payout_behind_thousands_of_free_ones_is_in_the_next_link() {
     for _ in 0..3 {
         world.withdraw(1, &vec![0; MAX_PAYOUTS as usize]);
     }
-    world.withdraw(1, &[30_000, PAYOUT_MIN_SAT - 1]);
+    world.withdraw(1, &[30_000, OUTPUT_MIN_SAT - 1]);
     world.mine_empty(FINAL_DEPTH_BLOCKS);
     let mut view = world.view();
     assert_eq!((view.scan.due_count(), view.scan.unpaid().len()), (6_002, 1));
@@ -68,7 +68,7 @@ fn an_honest_payout_behind_thousands_of_free_ones_is_in_the_next_link() {
 
 #[test]
 fn a_link_makes_as_many_payouts_as_it_may_and_settles_the_free_ones_between_them() {
-    let amounts = [PAYOUT_MIN_SAT - 1, PAYOUT_MIN_SAT, 0].repeat(MAX_PAYOUTS as usize + 1);
+    let amounts = [OUTPUT_MIN_SAT - 1, OUTPUT_MIN_SAT, 0].repeat(MAX_PAYOUTS as usize + 1);
     let mut world = World::funded(&[5_000_000], &[]);
     amounts.chunks(3_000).for_each(|part| world.withdraw(1, part));
     world.mine_empty(FINAL_DEPTH_BLOCKS);
@@ -122,7 +122,7 @@ fn millions_of_free_payouts_take_no_room() {
     let before = room(&view.scan);
     world.mine_empty(1);
     let next = BlockId { height: world.chain.height(), hash: world.chain.tip_hash() };
-    let honest = Payout { amount_sat: PAYOUT_MIN_SAT, ..free(1_500_000) };
+    let honest = Payout { amount_sat: OUTPUT_MIN_SAT, ..free(1_500_000) };
     let due = (0..1_500_000).map(free).chain([honest]).chain((1_500_001..3_000_000).map(free));
     view.scan.connect_with(next, &[], std::iter::empty(), due);
     assert_eq!((view.scan.due_count(), view.scan.unpaid().copied().collect::<Vec<_>>()), (3_000_000, vec![honest]));

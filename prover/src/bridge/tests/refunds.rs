@@ -19,7 +19,7 @@ use bitcoin::{
     sighash::{Prevouts, SighashCache},
     transaction::Version,
 };
-use taproof_verifier::{bridge::Bridge, deposit::Deposit, exit::PAYOUT_MIN_SAT, follow::Params};
+use taproof_verifier::{bridge::Bridge, bridge::OUTPUT_MIN_SAT, deposit::Deposit, follow::Params};
 
 /// A deposit of depositor 0 spent by the refund leaf, whatever the rules of this code say.
 pub(super) fn by_depositor(
@@ -68,9 +68,9 @@ fn amounts_are_bounded_and_wallets_can_fund_the_outputs() {
     let bridge = &world.params.bridge;
     let free = Bridge::new(bridge.threshold(), bridge.keys().to_vec(), bridge.refund_delay_blocks(), 0).unwrap();
     let free = Params { bridge: free, ..world.params.clone() };
-    assert!(deposit_outputs(&free, &deposit(PAYOUT_MIN_SAT)).is_ok());
-    let error = DepositError::Amount { min_sat: PAYOUT_MIN_SAT, found_sat: PAYOUT_MIN_SAT - 1 };
-    assert_eq!(deposit_outputs(&free, &deposit(PAYOUT_MIN_SAT - 1)), Err(error), "nodes do not relay it");
+    assert!(deposit_outputs(&free, &deposit(OUTPUT_MIN_SAT)).is_ok());
+    let error = DepositError::Amount { min_sat: OUTPUT_MIN_SAT, found_sat: OUTPUT_MIN_SAT - 1 };
+    assert_eq!(deposit_outputs(&free, &deposit(OUTPUT_MIN_SAT - 1)), Err(error), "nodes do not relay it");
     for amount in [DEPOSIT_MIN_SAT, most] {
         let outputs = deposit_outputs(&world.params, &deposit(amount)).unwrap();
         let psbt = Psbt::deserialize(&unfunded_psbt(outputs.clone()).serialize()).unwrap();

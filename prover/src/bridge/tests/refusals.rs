@@ -18,7 +18,7 @@ use bitcoin::{
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use taproof_verifier::exit::PAYOUT_MIN_SAT;
+use taproof_verifier::bridge::OUTPUT_MIN_SAT;
 
 const A: [u8; 20] = [0xaa; 20];
 const B: [u8; 20] = [0xbb; 20];
@@ -159,8 +159,8 @@ fn outputs() {
     let own = scene.world.poster.script_pubkey();
     let elsewhere = scene.refusal(|psbt| psbt.unsigned_tx.output[1].script_pubkey = own.clone());
     assert_eq!(elsewhere, Refusal::Change);
-    let dust = scene.refusal(|psbt| psbt.unsigned_tx.output[1].value = Amount::from_sat(PAYOUT_MIN_SAT - 1));
-    assert_eq!(dust, Refusal::ChangeDust(PAYOUT_MIN_SAT - 1));
+    let dust = scene.refusal(|psbt| psbt.unsigned_tx.output[1].value = Amount::from_sat(OUTPUT_MIN_SAT - 1));
+    assert_eq!(dust, Refusal::ChangeDust(OUTPUT_MIN_SAT - 1));
     let payout = |index| Refusal::Payout { index };
     assert_eq!(scene.refusal(|psbt| add(&mut psbt.unsigned_tx.output[PAYOUT_A], 1)), payout(0));
     assert_eq!(scene.refusal(|psbt| add(&mut psbt.unsigned_tx.output[PAYOUT_B], -1)), payout(1));

@@ -12,7 +12,7 @@ use crate::bridge::{
 };
 use bitcoin::{Amount, OutPoint, Psbt, Sequence, Transaction, TxIn, TxOut, Witness, bip32, key::Secp256k1, psbt};
 use miniscript::psbt::PsbtExt;
-use taproof_verifier::exit::PAYOUT_MIN_SAT;
+use taproof_verifier::bridge::OUTPUT_MIN_SAT;
 
 const A: [u8; 20] = [0xaa; 20];
 const B: [u8; 20] = [0xbb; 20];
@@ -23,7 +23,7 @@ fn values(transaction: &Transaction) -> Vec<u64> {
 
 #[test]
 fn a_withdrawal_is_paid_once_and_the_chain_goes_on() {
-    let mut world = World::funded(&[50_000, 70_000], &[(30_000, A), (PAYOUT_MIN_SAT - 1, A), (40_000, B)]);
+    let mut world = World::funded(&[50_000, 70_000], &[(30_000, A), (OUTPUT_MIN_SAT - 1, A), (40_000, B)]);
     let mut view = world.view();
     assert_eq!((view.scan.due_count(), view.scan.unpaid().count()), (3, 2));
     let planned = world.plan(&view).unwrap();
@@ -55,7 +55,7 @@ fn a_withdrawal_is_paid_once_and_the_chain_goes_on() {
     assert_eq!(planned.binding, Binding { first: 3, count: 1 });
     assert_eq!(planned.top_up_sat, 1, "the change is lifted to what is relayed");
     let link = world.sign(&planned.psbt, &view);
-    assert_eq!(values(&link)[..3], [0, PAYOUT_MIN_SAT, 59_671]);
+    assert_eq!(values(&link)[..3], [0, OUTPUT_MIN_SAT, 59_671]);
     world.mine(&[link]);
     view.sync(&world.chain);
     assert_eq!((view.scan.next_index(), view.scan.faults().len()), (4, 0));

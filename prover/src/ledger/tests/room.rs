@@ -7,7 +7,7 @@ use taproof_circuits::{
     transaction::{Open, Withdraw},
 };
 use taproof_verifier::{
-    exit::{PAYOUT_MIN_SAT, ScannedExit},
+    exit::ScannedExit,
     follow::deposits_enough,
     payload::{PAYLOAD_LENGTH_MAX, PayloadError, SLOTS_MAX, encoded_length},
     record::Destination,
@@ -181,9 +181,8 @@ fn a_later_nonce_ranks_no_higher_than_an_earlier_one() {
 #[test]
 fn small_fees_and_dust_are_refused_and_do_not_wait() {
     let (_folder, path, mut ledger) = funded();
-    let admission = Admission { fee_min_sat: 2, payout_min_sat: PAYOUT_MIN_SAT };
-    let transactions =
-        [pays(1, 0, 1), pays(2, 0, 2), withdraw(0, 0, PAYOUT_MIN_SAT - 1, 2, [1; 32]), withdraw(0, 0, 330, 2, [1; 32])];
+    let admission = Admission { fee_min_sat: 2, refuses_dust: true, opening_min_sat: 0 };
+    let transactions = [pays(1, 0, 1), pays(2, 0, 2), withdraw(0, 0, 329, 2, [1; 32]), withdraw(0, 0, 330, 2, [1; 32])];
     ledger.add_transactions(&transactions).expect("room");
     let applied = apply(&mut ledger, &Plan { admission, ..plan() });
     let reasons: Vec<_> = applied.batch.rejected.iter().map(|rejected| (rejected.position, rejected.reason)).collect();

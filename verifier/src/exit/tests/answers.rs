@@ -4,6 +4,8 @@ use super::*;
 use alloc::{collections::BTreeMap, vec::Vec};
 use std::sync::LazyLock;
 
+/// The least that is paid out to the destination of all requests here.
+const MIN_SAT: u64 = 330;
 /// Cells of the tree of two levels.
 const CELLS: u32 = 64;
 
@@ -17,15 +19,8 @@ type Ask = (u32, usize, u32, u64, u64);
 fn unsigned((from, owner, nonce, amount, fee_sat): Ask) -> ExitRequest {
     let (owner, signature) = (KEYS[owner], *SIGNATURE);
     let destination = Destination::P2wpkh([5; 20]);
-    let fields = Unchecked {
-        from: index(from),
-        nonce,
-        amount_sat: PAYOUT_MIN_SAT + amount,
-        fee_sat,
-        destination,
-        owner,
-        signature,
-    };
+    let fields =
+        Unchecked { from: index(from), nonce, amount_sat: MIN_SAT + amount, fee_sat, destination, owner, signature };
     fields.try_into().expect("within the bounds")
 }
 
@@ -46,7 +41,7 @@ impl Cells {
     fn new(accounts: &[Option<(usize, u32, u64)>]) -> Self {
         let cell = |(i, account): (u32, &Option<(usize, u32, u64)>)| {
             let (owner, nonce, lasts_for) = (*account)?;
-            let balance = lasts_for * (PAYOUT_MIN_SAT + 2);
+            let balance = lasts_for * (MIN_SAT + 2);
             Some((index(i), Cell::Account(Account { nonce, ..Account::new(KEYS[owner], Token::BITCOIN, balance) })))
         };
         Self((0..).zip(accounts).filter_map(cell).collect())
