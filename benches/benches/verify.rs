@@ -22,7 +22,7 @@ const BATCH: usize = 64;
 
 fn statement(i: u64) -> Statement {
     Statement {
-        chain_id: ChainId(1),
+        chain_id: ChainId::from_byte_array([1; 15]),
         circuit: CircuitId::new(Kind::Transfer, Depth::MAX, 64),
         root_before: i.into(),
         root_after: (i + 1).into(),

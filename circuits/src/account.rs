@@ -69,7 +69,7 @@ impl AccountError {
 #[non_exhaustive]
 pub enum PayerError {
     /// The transaction is one of another rollup.
-    #[error("the transaction is for chain {}, this is chain {}", found.0, expected.0)]
+    #[error("the transaction is for rollup {found}, this is rollup {expected}")]
     WrongChain {
         /// This rollup.
         expected: ChainId,

@@ -18,7 +18,7 @@ use crate::{
 use ark_bn254::Fr;
 use ark_ff::Field;
 use taproof_verifier::{
-    cell::{Account, Cell, CellIndex},
+    cell::{Account, Cell, CellIndex, ChainId},
     record::Kind,
 };
 
@@ -79,7 +79,7 @@ impl<V: Variable> Payment<V> {
         let (chain_id, token) = (globals.chain_id.clone(), globals.token.clone());
         let kind = Fr::from(kind as u8).into();
         let from = bits::compose(&self.from_bits);
-        let who = pack([(chain_id, 32), (kind, 8), (token, 32), (from, 32), (nonce, 32)]);
+        let who = pack([(chain_id, ChainId::BITS.into()), (kind, 8), (token, 32), (from, 32), (nonce, 32)]);
         let what = pack([(self.to.clone(), 32), (self.amount.clone(), 64), (self.fee.clone(), 64)]);
         let [first, second] = self.details.clone();
         [who, what, first, second]

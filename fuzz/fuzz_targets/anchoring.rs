@@ -11,7 +11,6 @@ use taproof::{
 use taproof_verifier::{
     bitcoin::{Network, Psbt, XOnlyPublicKey},
     cell::ChainId,
-    envelope::Magic,
 };
 
 /// Bytes that say how long the job is.
@@ -22,7 +21,7 @@ static IDENTITY: LazyLock<(Identity, XOnlyPublicKey)> = LazyLock::new(|| {
     let wallet = Wallet::from_seed(&[7; 32], Network::Regtest).expect("32 bytes");
     let key = wallet.poster_key(0).expect("a small number");
     let hot = wallet.hot_key(0).expect("a small number").public();
-    (Identity::new(ChainId(7), Magic(*b"tpr0"), &key.scripts()), hot)
+    (Identity::new(ChainId::from_byte_array([7; 15]), &key.scripts()), hot)
 });
 
 fuzz_target!(|input: &[u8]| {

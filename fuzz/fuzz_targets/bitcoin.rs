@@ -9,17 +9,17 @@ use taproof_verifier::{
         constants::genesis_block, transaction::Version,
     },
     block::{Excerpt, ValidatedBlock, ValidatedExcerpt, decode_block},
-    bridge::{Bridge, unspendable_key},
+    bridge::{Bridge, Federation},
     cell::ChainId,
     deposit::Deposit,
-    envelope::{Announcement, Envelope, Magic, Reveal},
+    envelope::{Announcement, Envelope, Reveal},
     exit::ExitRequest,
     follow::Checkpoint,
     headers::{BlockId, HeaderChain},
     payload::{Header, PayloadHash},
 };
 
-const MAGIC: Magic = Magic(*b"fuzz");
+const CHAIN: ChainId = ChainId::from_byte_array(*b"a rollup's fuzz");
 
 fuzz_target!(|input: &[u8]| {
     if let Ok(block) = decode_block(input) {
@@ -40,25 +40,27 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Some(request) = ExitRequest::from_bytes(input) {
         assert_eq!(request.to_bytes(), input);
-        assert_eq!(ExitRequest::parse(&request.output(MAGIC).script_pubkey, MAGIC), Some(request));
-        let _ = request.verify(ChainId(1));
+        assert_eq!(ExitRequest::parse(&request.output(CHAIN).script_pubkey, CHAIN), Some(request));
+        let _ = request.verify(CHAIN);
     }
     read_headers(input);
     read_leaf(input);
 });
 
 fn scan(transaction: &Transaction) {
-    let _ = Reveal::parse(transaction, MAGIC);
+    let _ = Reveal::parse(transaction, CHAIN);
     for output in &transaction.output {
-        if let Some(request) = ExitRequest::parse(&output.script_pubkey, MAGIC) {
-            assert_eq!(request.output(MAGIC).script_pubkey, output.script_pubkey);
+        if let Some(request) = ExitRequest::parse(&output.script_pubkey, CHAIN) {
+            assert_eq!(request.output(CHAIN).script_pubkey, output.script_pubkey);
         }
     }
-    let bridge = Bridge::new(1, vec![unspendable_key()], 100, 1).expect("one key");
-    for (vout, deposit) in Deposit::scan(transaction, &bridge, MAGIC) {
+    let signer = taproof_verifier::bitcoin::XOnlyPublicKey::from_slice(&[1; 32]).expect("the x of a point");
+    let federation = Federation::new(1, vec![signer], 100, 1).expect("one key");
+    let bridge = Bridge::new(federation, taproof_verifier::follow::FoundingDigest::from_byte_array([1; 32]));
+    for (vout, deposit) in Deposit::scan(transaction, &bridge, CHAIN) {
         let vout = vout as usize;
         let scripts = |outputs: &[TxOut]| outputs.iter().map(|output| output.script_pubkey.clone()).collect::<Vec<_>>();
-        assert_eq!(scripts(&deposit.outputs(&bridge, MAGIC)), scripts(&transaction.output[vout..vout + 2]));
+        assert_eq!(scripts(&deposit.outputs(&bridge, CHAIN)), scripts(&transaction.output[vout..vout + 2]));
     }
 }
 
@@ -88,9 +90,9 @@ fn read_leaf(leaf: &[u8]) {
         version: Version::TWO,
         lock_time: LockTime::ZERO,
         input: vec![TxIn { witness, ..TxIn::default() }],
-        output: vec![TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(MAGIC) }, change],
+        output: vec![TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(CHAIN) }, change],
     };
-    if let Ok(Some(reveal)) = Reveal::parse(&transaction, MAGIC) {
+    if let Ok(Some(reveal)) = Reveal::parse(&transaction, CHAIN) {
         let envelope = Envelope::new(reveal.poster(), reveal.payload()).expect("the payload has a header");
         assert_eq!(envelope.leaf().as_bytes(), leaf);
     }

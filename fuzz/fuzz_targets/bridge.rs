@@ -11,34 +11,38 @@ use taproof::bridge::{
     sign::combine,
 };
 use taproof_verifier::{
-    bitcoin::{Network, Psbt, Script, Transaction, consensus::deserialize, constants::genesis_block},
-    bridge::{Bridge, unspendable_key},
-    cell::{ChainId, Depth},
-    envelope::Magic,
-    follow::Params,
+    bitcoin::{Network, Psbt, Script, Transaction, XOnlyPublicKey, consensus::deserialize, constants::genesis_block},
+    bridge::Federation,
+    cell::Depth,
+    follow::{Founding, Params},
     headers::BlockId,
     program::ProgramId,
+    quorum::Keys,
 };
 
-const MAGIC: Magic = Magic(*b"fuzz");
-
-static PARAMS: LazyLock<Params> = LazyLock::new(|| Params {
-    network: Network::Regtest,
-    chain_id: ChainId(1),
-    magic: MAGIC,
-    deposit_magic: MAGIC,
-    genesis_depth: Depth::new(2).expect("a few levels"),
-    bridge: Bridge::new(1, vec![unspendable_key()], 100, 0).expect("one key"),
-    deposit_window_blocks: 6,
-    deposit_expiry_blocks: 20,
-    start: BlockId { height: 0, hash: genesis_block(Network::Regtest).block_hash() },
-    final_depth_blocks: 3,
-    program_id: ProgramId::from_byte_array([0; 32]),
+static PARAMS: LazyLock<Params> = LazyLock::new(|| {
+    let signer = XOnlyPublicKey::from_slice(&[1; 32]).expect("the x of a point");
+    let params = Params::new(Founding {
+        network: Network::Regtest,
+        genesis_depth: Depth::new(2).expect("a few levels"),
+        federation: Federation::new(1, vec![signer], 100, 0).expect("one key"),
+        deposit_window_blocks: 6,
+        deposit_expiry_blocks: 20,
+        start: BlockId { height: 0, hash: genesis_block(Network::Regtest).block_hash() },
+        final_depth_blocks: 3,
+        upgrade_keys: None,
+        notice_blocks: 0,
+        sequencer_keys: Keys::default(),
+        quiet_blocks: 0,
+        opening_min_sat: 0,
+        program_id: ProgramId::from_byte_array([0; 32]),
+    });
+    params.expect("consistent parameters")
 });
 
 fuzz_target!(|input: &[u8]| {
-    if let Some(binding) = Binding::parse(Script::from_bytes(input), MAGIC) {
-        assert_eq!(binding.output(MAGIC).script_pubkey.as_bytes(), input);
+    if let Some(binding) = Binding::parse(Script::from_bytes(input), PARAMS.chain_id()) {
+        assert_eq!(binding.output(PARAMS.chain_id()).script_pubkey.as_bytes(), input);
     }
     if let Ok(transaction) = deserialize::<Transaction>(input) {
         let mut scan = BridgeScan::new(PARAMS.clone());
@@ -48,7 +52,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(scan.coins().is_empty());
     }
     let Ok(psbt) = Psbt::deserialize(input) else { return };
-    let _ = combine(vec![psbt.clone(), psbt.clone()], &PARAMS.bridge);
+    let _ = combine(vec![psbt.clone(), psbt.clone()], PARAMS.bridge());
     let rate = |text: &str| text.parse().expect("a rate");
     let fee_coins = HashMap::new();
     let fee_bounds = FeeBounds { min: rate("1"), max: rate("100") };

@@ -31,7 +31,7 @@ use bitcoin::{
     transaction::Version,
 };
 use std::collections::HashSet;
-use taproof_verifier::envelope::{Envelope, EnvelopeError, Magic};
+use taproof_verifier::envelope::{Envelope, EnvelopeError};
 
 pub use artefact::{AnchorArtefact, AnchorFileError, TransactionFigures};
 pub(crate) use commit_spends::{sign_sweep, sweep_weight, unsigned_reveal, unsigned_sweep};
@@ -58,8 +58,6 @@ pub struct Funding {
 pub struct AnchorRequest<'a> {
     /// The encoded payload.
     pub payload: &'a [u8],
-    /// The bytes by which the rollup's outputs are found.
-    pub magic: Magic,
     /// What commit and reveal each pay for their size.
     pub fee_rate: FeeRate,
     /// What the reveal returns to the poster: the most that replacing it can add to its fee, less the dust limit.
@@ -164,7 +162,7 @@ pub fn draft_with_leaf_key(
         return Err(AnchorError::Headroom { headroom_sat, dust_sat });
     }
     let change = TxOut { value: request.headroom, script_pubkey: change_script };
-    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change, request.magic);
+    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change);
     let sized_reveal = with_placeholder(&secp, &envelope, &reveal);
     let locked = request.headroom.checked_add(request.fee_rate.fee(sized_reveal.weight()));
     let locked = locked.filter(|value| *value <= Amount::MAX_MONEY).ok_or(AnchorError::ValueRange)?;
@@ -175,14 +173,13 @@ pub fn draft_with_leaf_key(
     commit.input.iter_mut().for_each(|input| input.witness.clear());
     reveal.input[0].previous_output = OutPoint { txid: commit.compute_txid(), vout: 0 };
     let network = poster.network();
-    Ok(AnchorDraft { network, magic: request.magic, envelope, commit, reveal, funding })
+    Ok(AnchorDraft { network, envelope, commit, reveal, funding })
 }
 
 /// The two transactions of an anchor, without signatures. Signing changes no txid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnchorDraft {
     network: Network,
-    magic: Magic,
     envelope: Envelope,
     commit: Transaction,
     reveal: Transaction,
@@ -218,7 +215,7 @@ impl AnchorDraft {
         if self.envelope.poster() != poster.public() || self.network != poster.network() {
             return Err(AnchorError::NotPoster);
         }
-        let Self { network, magic, envelope, mut commit, mut reveal, funding } = self;
+        let Self { network, envelope, mut commit, mut reveal, funding } = self;
         let secp = Secp256k1::new();
         sign_funding(&secp, &mut commit, &funding, poster);
         let commit_output = commit.output[0].clone();
@@ -226,7 +223,7 @@ impl AnchorDraft {
         check_sizes(&commit, &reveal)?;
         regtest::check_scripts(&commit, &funding.iter().map(|coin| coin.output.clone()).collect::<Vec<_>>())?;
         regtest::check_scripts(&reveal, &[commit_output])?;
-        Ok(AnchorArtefact::from_parts(network, magic, envelope.announcement(), commit, reveal, funding))
+        Ok(AnchorArtefact::from_parts(network, &envelope, commit, reveal, funding))
     }
 }
 

@@ -46,7 +46,7 @@ impl BatchHeader {
     /// The header of a batch that a state was cut into.
     pub fn of(params: &Params, number: u64, batch: &Batch, deposits_consumed: u64, reference: BlockId) -> Self {
         Self {
-            chain_id: params.chain_id,
+            chain_id: params.chain_id(),
             number,
             depth: batch.depth,
             root_before: batch.root_before,
@@ -304,7 +304,7 @@ mod tests {
 
     /// A batch of three deposits in two chunks.
     fn parts() -> (BatchHeader, Vec<ChunkWitness>) {
-        let mut state = State::new(ChainId(7), Depth::new(2).unwrap());
+        let mut state = State::new(ChainId::from_byte_array([7; 15]), Depth::new(2).unwrap());
         let two = NonZeroU16::new(2).unwrap();
         let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
         let plan = Plan {
@@ -317,7 +317,7 @@ mod tests {
         let deposit = |seed| Deposit { amount_sat: 5, owner: *SecretKey::from_seed(&[seed; 32]).public() };
         let batch = state.apply(&plan, &[1, 2, 3].map(deposit), &[]).unwrap();
         let header = BatchHeader {
-            chain_id: ChainId(7),
+            chain_id: ChainId::from_byte_array([7; 15]),
             number: 0,
             depth: batch.depth,
             root_before: batch.root_before,
@@ -354,11 +354,11 @@ mod tests {
         let swapped = chunks.iter().rev().cloned().collect();
         assert_eq!(BatchFile::new(header, swapped), Err(BatchError::Roots(0)));
         assert_eq!(BatchFile::new(header, chunks[..1].to_vec()), Err(BatchError::Roots(1)));
-        let other_chain = BatchHeader { chain_id: ChainId(8), ..header };
+        let other_chain = BatchHeader { chain_id: ChainId::from_byte_array([8; 15]), ..header };
         assert_eq!(BatchFile::new(other_chain, chunks.clone()), Err(BatchError::Foreign(0)));
         let reference = BlockId { height: 10, ..header.reference };
         assert_eq!(BatchFile::new(BatchHeader { reference, ..header }, chunks.clone()), Err(BatchError::Foreign(0)));
-        let mut state = State::new(ChainId(7), Depth::new(2).unwrap());
+        let mut state = State::new(ChainId::from_byte_array([7; 15]), Depth::new(2).unwrap());
         let refutation = |state: &State| {
             let index = taproof_verifier::cell::CellIndex::new(5).unwrap();
             Refutation { index, cell: state.tree().get(index).elements(), path: state.tree().path(index).unwrap() }

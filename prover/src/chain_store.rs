@@ -519,7 +519,7 @@ impl ChainStore {
 
 /// Whether a transaction's first output announces an anchor of the rollup, be it one or not.
 pub(crate) fn announces(transaction: &Transaction, params: &Params) -> bool {
-    let parse = |output: &TxOut| Announcement::parse(&output.script_pubkey, params.magic);
+    let parse = |output: &TxOut| Announcement::parse(&output.script_pubkey, params.chain_id());
     transaction.output.first().is_some_and(|output| !matches!(parse(output), Ok(None)))
 }
 

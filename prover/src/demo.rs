@@ -38,9 +38,6 @@ use taproof_verifier::{
 };
 use zeroize::Zeroizing;
 
-/// The rollup of the demo.
-const CHAIN_ID: ChainId = ChainId(1);
-
 /// What the demo does.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
@@ -176,9 +173,9 @@ pub enum DemoError {
 }
 
 impl DemoOptions {
-    fn plan_parameters(&self) -> PlanParameters {
+    fn plan_parameters(&self, chain_id: ChainId) -> PlanParameters {
         PlanParameters {
-            chain_id: CHAIN_ID,
+            chain_id,
             depth: self.depth,
             fee_sat: self.fee_sat,
             seed: Zeroizing::new(blake3::derive_key("taproof v1 demo", b"holders")),
@@ -198,18 +195,20 @@ pub fn run(
 ) -> Result<(DemoReport, DemoRollup), DemoError> {
     let started = Instant::now();
     let mut seconds = Seconds::default();
-    observer.begin("reading the block, signing transactions");
+    observer.begin("reading the block");
     let payments = BlockPayments::from_block(block, options.payments_max)?;
     if payments.payments().is_empty() {
         return Err(DemoError::NoPayments);
     }
-    let workload = payments.plan(&options.plan_parameters())?;
 
     let ring = timed(&mut seconds.keys, || open_keys(options, observer))?;
+    let (phrase, program) = (Phrase::generate()?, ring.program()?);
+    let params = rollup::params(&phrase, &program, options)?;
+    observer.begin("signing transactions");
+    let workload = payments.plan(&options.plan_parameters(params.chain_id()))?;
     let progress = observer.begin("mining coins, depositing");
-    let phrase = Phrase::generate()?;
     let mut rollup =
-        timed(&mut seconds.chain, || Rollup::found(&phrase, ring.program()?, &workload, options, &*progress))?;
+        timed(&mut seconds.chain, || Rollup::found(&phrase, program, params, &workload, options, &*progress))?;
     drop(progress);
 
     observer.begin("applying transactions");

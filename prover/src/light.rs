@@ -75,12 +75,12 @@ pub trait ExcerptSource {
 /// Whether followers of a rollup look at a transaction. More than these do no harm.
 fn matters(transaction: &Transaction, params: &Params) -> bool {
     let has_mark = |script: &[u8]| {
-        // OP_RETURN, one push of up to 75 or up to 255 bytes, and the mark.
+        // OP_RETURN, one push of up to 75, up to 255 or up to 65,535 bytes, and the mark.
         let mark = match script {
-            [0x6a, 0x4c, _, mark @ ..] | [0x6a, _, mark @ ..] => mark,
+            [0x6a, 0x4d, _, _, mark @ ..] | [0x6a, 0x4c, _, mark @ ..] | [0x6a, _, mark @ ..] => mark,
             _ => return false,
         };
-        mark.starts_with(&params.deposit_magic.0)
+        mark.starts_with(&params.chain_id().to_byte_array())
     };
     announces(transaction, params) || transaction.output.iter().any(|output| has_mark(output.script_pubkey.as_bytes()))
 }

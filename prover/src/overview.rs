@@ -17,7 +17,7 @@ use crate::{
 use bitcoin::{BlockHash, Network, Txid};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
-use taproof_verifier::field;
+use taproof_verifier::{cell::ChainId, field};
 
 pub use queues::{DepositCounts, ExitRow};
 
@@ -30,7 +30,7 @@ pub struct Overview {
     /// The Bitcoin network.
     pub network: Network,
     /// The rollup's number.
-    pub chain_id: u32,
+    pub chain_id: ChainId,
     /// Whether every block was seen whole.
     pub is_complete: bool,
     /// The height of the last block that was scanned.
@@ -147,7 +147,7 @@ impl Overview {
         let unsettled = stored.unsettled().map(|event| (false, event.clone()));
         let mut overview = Self {
             network: params.network,
-            chain_id: params.chain_id.0,
+            chain_id: params.chain_id(),
             is_complete: stored.store().view() == View::Full,
             height: scanned.height,
             block: scanned.hash,

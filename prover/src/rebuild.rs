@@ -80,7 +80,7 @@ pub struct Rebuild {
 impl Rebuild {
     /// The empty state of a rollup.
     pub fn new(params: &Params) -> Self {
-        Self { state: State::new(params.chain_id, params.genesis_depth), batches: 0, undo: VecDeque::new() }
+        Self { state: State::new(params.chain_id(), params.genesis_depth), batches: 0, undo: VecDeque::new() }
     }
 
     /// The state after the last batch.

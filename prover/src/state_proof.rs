@@ -101,7 +101,7 @@ mod tests {
     fn accounts_and_empty_cells_are_proven() {
         let tree = tree();
         for index in [7, 8].map(|index| CellIndex::new(index).unwrap()) {
-            let proof = StateProof::new(ChainId(1), 2, &tree, index).unwrap();
+            let proof = StateProof::new(ChainId::from_byte_array([1; 15]), 2, &tree, index).unwrap();
             let read: StateProof = decode(&encode(&proof).unwrap()).unwrap();
             assert_eq!(read, proof);
             let shown = read.verify(tree.root()).unwrap();
@@ -113,7 +113,10 @@ mod tests {
     fn a_cell_of_an_unknown_kind_is_proven_by_its_elements() {
         let tree = tree();
         let cell = CellElements([5, 1, 2, 3, 4, 5, 6, 7].map(|element: u64| -Fr::from(element)));
-        let proof = StateProof { cell, ..StateProof::new(ChainId(1), 2, &tree, CellIndex::new(7).unwrap()).unwrap() };
+        let proof = StateProof {
+            cell,
+            ..StateProof::new(ChainId::from_byte_array([1; 15]), 2, &tree, CellIndex::new(7).unwrap()).unwrap()
+        };
         let root = proof.path.root(proof.index, cell.hash()).unwrap();
         let read: StateProof = decode(&encode(&proof).unwrap()).unwrap();
         assert_eq!((read.verify(root), cell.cell()), (Ok(&cell), None));
@@ -123,7 +126,7 @@ mod tests {
     #[test]
     fn another_cell_place_or_root_is_refused() {
         let tree = tree();
-        let proof = StateProof::new(ChainId(1), 2, &tree, CellIndex::new(7).unwrap()).unwrap();
+        let proof = StateProof::new(ChainId::from_byte_array([1; 15]), 2, &tree, CellIndex::new(7).unwrap()).unwrap();
         assert_eq!(proof.verify(Tree::new(Depth::MAX).root()), Err(StateProofError::OtherRoot));
         for position in 0..8 {
             let mut cell = proof.cell;
@@ -137,7 +140,7 @@ mod tests {
         small.set(CellIndex::default(), Cell::Empty).unwrap();
         let outside = StateProof {
             index: CellIndex::new(8).unwrap(),
-            ..StateProof::new(ChainId(1), 0, &small, CellIndex::default()).unwrap()
+            ..StateProof::new(ChainId::from_byte_array([1; 15]), 0, &small, CellIndex::default()).unwrap()
         };
         assert!(matches!(outside.verify(small.root()), Err(StateProofError::OutsideTree(_))));
     }

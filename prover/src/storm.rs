@@ -41,7 +41,12 @@ use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha20Rng;
 use std::{collections::HashMap, thread};
 use taproof_circuits::schnorr::SecretKey;
-use taproof_verifier::{bridge::Bridge, follow::Params, headers::BlockId, program::Program};
+use taproof_verifier::{
+    bridge::Federation,
+    follow::{Founding, Params},
+    headers::BlockId,
+    program::Program,
+};
 use truth::{Books, Sums, Truth};
 
 /// Deeper than any reorganisation here.
@@ -155,15 +160,16 @@ fn setting() -> (ToyRollup, [PosterKey; 3], Vec<Funding>) {
     let chain = toy.node.chain();
     let purse = chain.spendable_coins(&keys[2].script_pubkey());
     let purse = purse.into_iter().map(|(outpoint, coin)| Funding { outpoint, output: coin.output }).collect();
-    let signers = toy.params.bridge.keys().to_vec();
-    toy.params = Params {
-        bridge: Bridge::new(2, signers, REFUND_DELAY_BLOCKS, DEPOSIT_MIN_SAT).expect("three keys"),
+    let signers = toy.params.bridge().keys().to_vec();
+    let params = Params::new(Founding {
+        federation: Federation::new(2, signers, REFUND_DELAY_BLOCKS, DEPOSIT_MIN_SAT).expect("three keys"),
         deposit_window_blocks: WINDOW_BLOCKS,
         deposit_expiry_blocks: EXPIRY_BLOCKS,
         start: BlockId { height: chain.height(), hash: chain.tip_hash() },
         final_depth_blocks: FINAL_DEPTH_BLOCKS,
-        ..toy.params
-    };
+        ..toy.params.founding().clone()
+    });
+    toy.params = params.expect("consistent parameters");
     (toy, keys, purse)
 }
 

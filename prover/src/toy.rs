@@ -53,7 +53,7 @@ impl Toy {
 
     pub(crate) fn statement(&self) -> Statement {
         Statement {
-            chain_id: ChainId(1),
+            chain_id: ChainId::from_byte_array([1; 15]),
             circuit: self.circuit(),
             root_before: Fr::from(self.seed),
             root_after: Fr::from(2u64),
@@ -166,7 +166,7 @@ pub(crate) fn other_key(shape: &Shape, circuit: CircuitId) -> Key {
 
 /// Chunks of one deposit each, one after the other.
 pub(crate) fn deposit_chunks(count: u8) -> Vec<ChunkWitness> {
-    let mut state = State::new(ChainId(7), Depth::new(1).expect("a legal depth"));
+    let mut state = State::new(ChainId::from_byte_array([7; 15]), Depth::new(1).expect("a legal depth"));
     let one = NonZeroU16::MIN;
     let slots = Slots { deposit: one, transfer: one, open: one, withdraw: one };
     let plan = Plan {

@@ -21,20 +21,19 @@ use taproof_circuits::{
     transaction as rollup,
 };
 use taproof_verifier::{
-    bridge::Bridge,
-    cell::{CellIndex, ChainId, Depth, Token},
+    bridge::Federation,
+    cell::{CellIndex, Depth, Token},
     deposit::Deposit,
-    envelope::Magic,
-    follow::{Params, Tip},
+    follow::{Founding, Params, Tip},
     groth16::{Proof, VerifyingKey},
     headers::BlockId,
     payload::{Chunk, Header, Payload, PayloadHash},
     program::Program,
+    quorum::Keys,
     record::{Destination, Kind},
     statement::{CircuitId, Statement},
 };
 
-const CHAIN_ID: ChainId = ChainId(7);
 const SLOTS: u16 = 4;
 /// The number of blocks that make one final.
 pub(crate) const FINAL_DEPTH_BLOCKS: u32 = 6;
@@ -118,20 +117,23 @@ impl ToyRollup {
         let start = BlockId { height: chain.height(), hash: chain.tip_hash() };
         let program = program();
         let signers = [0, 1, 2].map(|index| wallet.signer_key(index).expect("a small number").public());
-        let params = Params {
+        let params = Params::new(Founding {
             network: Network::Regtest,
-            chain_id: CHAIN_ID,
-            magic: Magic(*b"tpr0"),
-            deposit_magic: Magic(*b"tpd0"),
             genesis_depth: Depth::new(2).expect("a few levels"),
-            bridge: Bridge::new(2, signers.to_vec(), 1_000, 0).expect("three keys"),
+            federation: Federation::new(2, signers.to_vec(), 1_000, 0).expect("three keys"),
             deposit_window_blocks: 100,
             deposit_expiry_blocks: 500,
-            start,
+            start: start,
             final_depth_blocks: FINAL_DEPTH_BLOCKS,
+            upgrade_keys: None,
+            notice_blocks: 0,
+            sequencer_keys: Keys::default(),
+            quiet_blocks: 0,
+            opening_min_sat: 0,
             program_id: program.id(),
-        };
-        let state = State::new(CHAIN_ID, params.genesis_depth);
+        });
+        let params = params.expect("consistent parameters");
+        let state = State::new(params.chain_id(), params.genesis_depth);
         let tip = Tip::genesis(&params);
         Self { node: EmbeddedNode::new(chain, script), params, program, state, tip, poster, reference: start, wallet }
     }
@@ -152,7 +154,7 @@ impl ToyRollup {
         for (owner, amount_sat) in deposits {
             let refund = self.wallet.refund_key(*owner).expect("a small number").public();
             let deposit = Deposit { amount_sat: *amount_sat, owner: *self.owner(*owner).public(), refund };
-            let outputs: Vec<TxOut> = deposit.outputs(&self.params.bridge, self.params.deposit_magic).into();
+            let outputs: Vec<TxOut> = deposit.outputs(self.params.bridge(), self.params.chain_id()).into();
             let payment = pay(outputs, rate(), &self.funding(), &self.poster).expect("enough coins");
             self.node.send(&payment).expect("standard");
             self.node.mine(1).expect("valid");
@@ -214,7 +216,6 @@ impl ToyRollup {
         let encoded = payload.encode().expect("short");
         let request = AnchorRequest {
             payload: &encoded,
-            magic: self.params.magic,
             fee_rate: rate(),
             headroom: Amount::from_sat(5_000),
             funding: &self.funding(),
@@ -238,7 +239,7 @@ impl ToyRollup {
     /// A signed payment of bitcoin from one owner's account to another's.
     pub(crate) fn transfer(&self, from: u32, to: u32, amount: u64, fee: u64) -> rollup::Transaction {
         let (from, nonce, key) = self.payer(from);
-        let (chain_id, token, to) = (CHAIN_ID, Token::BITCOIN, self.cell(to));
+        let (chain_id, token, to) = (self.params.chain_id(), Token::BITCOIN, self.cell(to));
         let body = rollup::Transfer { chain_id, token, from, nonce, to, amount, fee };
         rollup::UnsignedTransaction::Transfer(body).sign(&key)
     }
@@ -246,7 +247,7 @@ impl ToyRollup {
     /// A signed payment into an empty cell for a new owner.
     pub(crate) fn open(&self, from: u32, to: CellIndex, owner: u32, amount: u64, fee: u64) -> rollup::Transaction {
         let (from, nonce, key) = self.payer(from);
-        let (chain_id, token, owner) = (CHAIN_ID, Token::BITCOIN, *self.owner(owner).public());
+        let (chain_id, token, owner) = (self.params.chain_id(), Token::BITCOIN, *self.owner(owner).public());
         let body = rollup::Open { chain_id, token, from, nonce, to, amount, fee, owner };
         rollup::UnsignedTransaction::Open(body).sign(&key)
     }
@@ -254,7 +255,7 @@ impl ToyRollup {
     /// A signed withdrawal.
     pub(crate) fn withdraw(&self, from: u32, destination: Destination, amount: u64) -> rollup::Transaction {
         let (from, nonce, key) = self.payer(from);
-        let (chain_id, token, fee) = (CHAIN_ID, Token::BITCOIN, 0);
+        let (chain_id, token, fee) = (self.params.chain_id(), Token::BITCOIN, 0);
         let body = rollup::Withdraw { chain_id, token, from, nonce, amount, fee, destination };
         rollup::UnsignedTransaction::Withdraw(body).sign(&key)
     }

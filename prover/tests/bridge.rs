@@ -37,6 +37,11 @@ struct Scene {
 }
 
 impl Scene {
+    /// The rollup's parameters.
+    fn params(&self) -> Params {
+        serde_json::from_slice(&fs::read(self.path("op").join("params.json")).unwrap()).unwrap()
+    }
+
     /// A rollup whose coordinator has coins, and three signers who were given its parameters.
     fn new() -> Self {
         let bitcoind = Bitcoind::start();
@@ -447,7 +452,7 @@ fn lies_are_refused(scene: &Scene) {
     lie(&elsewhere, "not confirmed and unspent");
     let fee = honest.inputs.len() - 1;
     lie(&|psbt| psbt.inputs[fee].final_script_witness = None, "its owner has not signed it");
-    let internal = Some(taproof_verifier::bridge::unspendable_key());
+    let internal = Some(scene.params().bridge().internal_key());
     lie(&|psbt| psbt.inputs[fee].tap_internal_key = internal, "an output that the federation can spend");
     let origins = honest.inputs[0].tap_key_origins.clone();
     lie(&|psbt| psbt.inputs[fee].tap_key_origins = origins.clone(), "names a key of the federation for it");
@@ -497,7 +502,7 @@ fn a_deposit_that_nobody_credits_comes_back_after_its_delay() {
 
 /// A refund signed as if the delay were over.
 fn forced(scene: &Scene, output: OutPoint) -> Transaction {
-    let params: Params = serde_json::from_slice(&fs::read(scene.path("op").join("params.json")).unwrap()).unwrap();
+    let params = scene.params();
     let phrase = Phrase::read_file(&scene.path("op").join("wallet.words")).unwrap();
     let key = Wallet::new(&phrase, "", params.network).refund_key(0).unwrap();
     let unspent = scene.bitcoind.node().unspent(&output).unwrap().unwrap();

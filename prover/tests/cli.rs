@@ -220,8 +220,8 @@ fn exit_requests(scene: &Scene) {
     let script = hex::decode(output["script_pubkey"].as_str().expect("a script")).expect("digits");
     let script = ScriptBuf::from(script);
     let params = scene.params();
-    let request = ExitRequest::parse(&script, params.deposit_magic).expect("a request");
-    assert_eq!(request.verify(params.chain_id), Ok(()));
+    let request = ExitRequest::parse(&script, params.chain_id()).expect("a request");
+    assert_eq!(request.verify(params.chain_id()), Ok(()));
     assert_eq!((request.from().get(), request.record().amount), (0, 5_000));
     let height = scene.report(&["follow"])["height"].as_u64().expect("a height");
     let put = scene.report(&["regtest", "exit", &script.to_hex_string()]);
@@ -352,7 +352,7 @@ fn pay(scene: &Scene) {
 
     let transfer = |arguments: &[&str]| tx(&[&["transfer", "--amount", "1", "--to", "1"], arguments].concat());
     transfer(&["--from", "0", "--index", "1", "--nonce", "2"]);
-    transfer(&["--from", "0", "--nonce", "2", "--chain-id", "9", "--force"]);
+    transfer(&["--from", "0", "--nonce", "2", "--chain-id", &"09".repeat(15), "--force"]);
     transfer(&["--from", "0", "--nonce", "2", "--fee", "60000"]);
     tx(&["transfer", "--amount", "1", "--from", "0", "--nonce", "2", "--to", "64", "--force"]);
     transfer(&["--from", "0", "--nonce", "0"]);
@@ -501,7 +501,7 @@ fn a_block_becomes_a_workload() {
 fn a_second_process_on_the_ledger_is_told_to_wait() {
     let scene = Scene::funded();
     let ledger = scene.path("rollup/ledger.redb");
-    let _open = taproof::ledger::Ledger::open(&ledger, scene.params().chain_id).expect("the file is ours");
+    let _open = taproof::ledger::Ledger::open(&ledger, scene.params().chain_id()).expect("the file is ours");
     assert!(scene.failure(5, &["batch"]).contains("open"));
 }
 

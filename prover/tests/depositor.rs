@@ -171,7 +171,7 @@ fn another_wallet_is_told_how_to_pay_and_what_it_did_wrong() {
     let told = scene.report(&[&deposit[..], &["--psbt-out", "deposit.psbt"]].concat());
     let psbt = Psbt::deserialize(&fs::read(scene.path("deposit.psbt")).unwrap()).unwrap();
     let outputs = psbt.unsigned_tx.output.clone();
-    let [(0, credited)] = Deposit::scan(&psbt.unsigned_tx, &params.bridge, params.deposit_magic)[..] else {
+    let [(0, credited)] = Deposit::scan(&psbt.unsigned_tx, params.bridge(), params.chain_id())[..] else {
         panic!("{outputs:?}")
     };
     assert_eq!((credited.amount_sat, credited.owner.to_string()), (50_000, owner.clone()));
@@ -229,8 +229,8 @@ fn accounts_and_exit_requests_are_shown_and_sent() {
     let shown = scene.report(&[&exit("5000")[..], &["--psbt-out", "exit.psbt"]].concat());
     let psbt = Psbt::deserialize(&fs::read(scene.path("exit.psbt")).unwrap()).unwrap();
     let script = psbt.unsigned_tx.output[0].script_pubkey.clone();
-    let request = ExitRequest::parse(&script, scene.params().deposit_magic).unwrap();
-    assert_eq!((request.verify(scene.params().chain_id), request.record().amount), (Ok(()), 5_000));
+    let request = ExitRequest::parse(&script, scene.params().chain_id()).unwrap();
+    assert_eq!((request.verify(scene.params().chain_id()), request.record().amount), (Ok(()), 5_000));
     assert_eq!(shown["script_pubkey"], script.to_hex_string());
     let data = hex::encode(&script.as_bytes()[3..]);
     assert!(shown["core"].as_str().unwrap().contains(&format!("{{\"data\":\"{data}\"}}")), "{shown}");

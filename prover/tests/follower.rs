@@ -41,7 +41,8 @@ impl Scene {
         let daemon = Bitcoind::start();
         let node = daemon.node();
         let rollup = FullBlocks::new(0).follower();
-        let params = Params { final_depth_blocks: FINAL_DEPTH_BLOCKS, ..rollup.params().clone() };
+        let params = rollup.params().with(|founding| founding.final_depth_blocks = FINAL_DEPTH_BLOCKS);
+        let params = params.expect("consistent parameters");
         let folder = tempfile::tempdir().expect("a scratch folder");
         Self { daemon, node, params, program: rollup.program().clone(), folder }
     }
@@ -73,7 +74,7 @@ impl Scene {
         let announcement = Announcement { batch: 0, payload_hash: PayloadHash::NONE, root_after: 0u64.into() };
         let output = |value, script_pubkey| TxOut { value, script_pubkey };
         let outputs = vec![
-            output(Amount::ZERO, announcement.script_pubkey(self.params.magic)),
+            output(Amount::ZERO, announcement.script_pubkey(self.params.chain_id())),
             output(Amount::from_sat(10_000), anyone()),
         ];
         let input = TxIn {

@@ -39,7 +39,7 @@ use taproof_verifier::{
 
 /// A chunk of two slots, one of them filled, in a tree of one level.
 fn chunk() -> ChunkWitness {
-    let mut state = State::new(ChainId(7), Depth::new(1).expect("a legal depth"));
+    let mut state = State::new(ChainId::from_byte_array([7; 15]), Depth::new(1).expect("a legal depth"));
     let two = NonZeroU16::new(2).expect("not zero");
     let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
     let plan =

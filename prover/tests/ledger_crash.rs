@@ -24,7 +24,7 @@ use taproof_circuits::{
 };
 use taproof_verifier::cell::{CellIndex, ChainId, Depth, Token};
 
-const CHAIN: ChainId = ChainId(7);
+const CHAIN: ChainId = ChainId::from_byte_array([7; 15]);
 /// Names the ledger's file to the process that is to write to it.
 const LEDGER: &str = "TAPROOF_TEST_LEDGER";
 

@@ -79,11 +79,49 @@ impl core::fmt::Display for CellIndex {
     }
 }
 
-/// Tells one rollup from another, so that nothing signed or proven for one means anything on the other.
+/// Tells one rollup from another, so that nothing signed or proven for one means anything on the other: the first 15
+/// bytes of the rollup's founding digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
-pub struct ChainId(pub u32);
+pub struct ChainId(#[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))] [u8; Self::LENGTH]);
+
+impl ChainId {
+    /// Its bytes.
+    pub const LENGTH: usize = 15;
+    /// Its bits: the most that the first element of a signed message, and a deposit's output, have room for.
+    pub const BITS: u32 = 120;
+
+    /// Takes the bytes.
+    pub const fn from_byte_array(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub fn to_byte_array(self) -> [u8; Self::LENGTH] {
+        self.0
+    }
+
+    /// The bytes as a little-endian integer of 120 bits.
+    pub fn element(self) -> Fr {
+        field::from_short_bytes(&self.0)
+    }
+
+    /// The integer's low 64 bits and its high 56, to be packed.
+    pub fn limbs(self) -> [u64; 2] {
+        let mut words = [0; 16];
+        words[..Self::LENGTH].copy_from_slice(&self.0);
+        let integer = u128::from_le_bytes(words);
+        [integer as u64, (integer >> 64) as u64]
+    }
+}
+
+/// 30 hexadecimal digits.
+impl core::fmt::Display for ChainId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 /// What an account holds; token 0 is bitcoin, counted in satoshi.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

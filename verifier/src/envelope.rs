@@ -9,6 +9,7 @@
 //! such as one that negates the check of the signature, makes the transaction no anchor.
 
 use crate::{
+    cell::ChainId,
     field,
     payload::{self, PAYLOAD_LENGTH_MAX, PayloadError, PayloadHash},
 };
@@ -38,15 +39,10 @@ pub const LEAF_LENGTH_MAX: usize =
 const PUSHES_MAX: usize = PAYLOAD_LENGTH_MAX.div_ceil(PUSH_LENGTH_MAX);
 const LEAF_PREFIX_LENGTH: usize = 1 + 32 + 1;
 const CONTROL_BLOCK_LENGTH: usize = 33;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const KIND_ANCHOR: u8 = 1;
 /// The number that stands for -1 as one byte of data.
 const NEGATIVE_ONE: u8 = 0x81;
-
-/// Four bytes by which a rollup's outputs are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Magic(pub [u8; 4]);
 
 /// Why a transaction that announces an anchor is none, or an anchor cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,11 +104,11 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// The output's script: `OP_RETURN`, then one push of magic (4 bytes), version 1 (1), kind 1 (1), batch (8,
+    /// The output's script: `OP_RETURN`, then one push of the first 4 bytes of the chain id, version 2 (1), kind 1 (1), batch (8,
     /// little-endian), the payload's SHA-256 (32), root after (32, little-endian).
-    pub fn script_pubkey(&self, magic: Magic) -> ScriptBuf {
+    pub fn script_pubkey(&self, chain_id: ChainId) -> ScriptBuf {
         let mut bytes = Vec::with_capacity(PREFIX_LENGTH + ANNOUNCEMENT_LENGTH);
-        bytes.extend(announcement_prefix(magic));
+        bytes.extend(announcement_prefix(chain_id));
         bytes.extend([VERSION, KIND_ANCHOR]);
         bytes.extend(self.batch.to_le_bytes());
         bytes.extend(self.payload_hash.to_byte_array());
@@ -124,8 +120,8 @@ impl Announcement {
     ///
     /// # Errors
     /// [`EnvelopeError::Version`], [`EnvelopeError::Kind`] and [`EnvelopeError::Root`].
-    pub fn parse(script: &Script, magic: Magic) -> Result<Option<Self>, EnvelopeError> {
-        let Some(body) = script.as_bytes().strip_prefix(&announcement_prefix(magic)) else { return Ok(None) };
+    pub fn parse(script: &Script, chain_id: ChainId) -> Result<Option<Self>, EnvelopeError> {
+        let Some(body) = script.as_bytes().strip_prefix(&announcement_prefix(chain_id)) else { return Ok(None) };
         let Ok(body) = <&[u8; BODY_LENGTH]>::try_from(body) else { return Ok(None) };
         let [version, kind, rest @ ..] = body;
         if *version != VERSION {
@@ -145,17 +141,19 @@ impl Announcement {
     }
 }
 
-/// `OP_RETURN`, `OP_PUSHDATA1`, the length, the magic.
+/// `OP_RETURN`, `OP_PUSHDATA1`, the length, the first 4 bytes of the chain id.
 const PREFIX_LENGTH: usize = 3 + 4;
 const BODY_LENGTH: usize = ANNOUNCEMENT_LENGTH - 4;
 
-fn announcement_prefix(Magic([m0, m1, m2, m3]): Magic) -> [u8; PREFIX_LENGTH] {
+fn announcement_prefix(chain_id: ChainId) -> [u8; PREFIX_LENGTH] {
+    let [m0, m1, m2, m3, ..] = chain_id.to_byte_array();
     [OP_RETURN.to_u8(), OP_PUSHDATA1.to_u8(), ANNOUNCEMENT_LENGTH as u8, m0, m1, m2, m3]
 }
 
 /// An anchor about to be posted: what the commit transaction locks up and the reveal transaction shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
+    chain_id: ChainId,
     poster: XOnlyPublicKey,
     announcement: Announcement,
     leaf: ScriptBuf,
@@ -173,7 +171,13 @@ impl Envelope {
         let header = payload::Header::decode(payload)?;
         let announcement =
             Announcement { batch: header.batch, payload_hash: PayloadHash::of(payload), root_after: header.root_after };
-        Ok(Self { poster, announcement, leaf: leaf_script(&poster, payload) })
+        let leaf = leaf_script(&poster, payload);
+        Ok(Self { chain_id: header.chain_id, poster, announcement, leaf })
+    }
+
+    /// The rollup that the payload names.
+    pub fn chain_id(&self) -> ChainId {
+        self.chain_id
     }
 
     /// The poster's key.
@@ -210,14 +214,14 @@ impl Envelope {
 
     /// The reveal transaction, its witness still missing: it spends the commit output, announces the anchor and pays
     /// what is left to the poster.
-    pub fn reveal_transaction(&self, commit: OutPoint, change: TxOut, magic: Magic) -> Transaction {
+    pub fn reveal_transaction(&self, commit: OutPoint, change: TxOut) -> Transaction {
         let input = TxIn {
             previous_output: commit,
             script_sig: ScriptBuf::new(),
             sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
             witness: Witness::new(),
         };
-        let announcement = TxOut { value: Amount::ZERO, script_pubkey: self.announcement.script_pubkey(magic) };
+        let announcement = TxOut { value: Amount::ZERO, script_pubkey: self.announcement.script_pubkey(self.chain_id) };
         Transaction {
             version: Version::TWO,
             lock_time: LockTime::ZERO,
@@ -252,9 +256,9 @@ impl Reveal {
     ///
     /// # Errors
     /// [`EnvelopeError`] if it does, but the transaction is not a reveal.
-    pub fn parse(transaction: &Transaction, magic: Magic) -> Result<Option<Self>, EnvelopeError> {
+    pub fn parse(transaction: &Transaction, chain_id: ChainId) -> Result<Option<Self>, EnvelopeError> {
         let Some(output) = transaction.output.first() else { return Ok(None) };
-        let Some(announcement) = Announcement::parse(&output.script_pubkey, magic)? else { return Ok(None) };
+        let Some(announcement) = Announcement::parse(&output.script_pubkey, chain_id)? else { return Ok(None) };
         if output.value != Amount::ZERO {
             return Err(EnvelopeError::Output0Value(output.value.to_sat()));
         }

@@ -246,16 +246,17 @@ pub enum FeedError {
 
 impl FeedReport {
     /// The bytes of an encoded report.
-    pub const LENGTH: usize = 28;
+    pub const LENGTH: usize = ChainId::LENGTH + 24;
 
-    /// Encodes chain id (4 bytes), cell (4), the two values (8 each) and the height (4), all little-endian.
+    /// Encodes chain id (15 bytes), cell (4), the two values (8 each) and the height (4), all little-endian.
     pub fn to_bytes(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
-        bytes[..4].copy_from_slice(&self.chain_id.0.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.cell.get().to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.values[0].to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.values[1].to_le_bytes());
-        bytes[24..].copy_from_slice(&self.height_blocks.to_le_bytes());
+        let (chain_id, rest) = bytes.split_at_mut(ChainId::LENGTH);
+        chain_id.copy_from_slice(&self.chain_id.to_byte_array());
+        rest[..4].copy_from_slice(&self.cell.get().to_le_bytes());
+        rest[4..12].copy_from_slice(&self.values[0].to_le_bytes());
+        rest[12..20].copy_from_slice(&self.values[1].to_le_bytes());
+        rest[20..].copy_from_slice(&self.height_blocks.to_le_bytes());
         bytes
     }
 

@@ -6,17 +6,17 @@
 
 use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
-    bridge::{Bridge, tests::signer},
-    cell::{ARITY, Account, Cell, CellIndex, ChainId, Depth, MerklePath, Token, empty_root},
+    bridge::{Federation, tests::signer},
+    cell::{ARITY, Account, Cell, CellIndex, Depth, MerklePath, Token, empty_root},
     deposit::Deposit,
-    envelope::Magic,
     field,
-    follow::{Event, Follower, Params},
+    follow::{Event, Follower, Founding, Params},
     groth16::simulate::Trapdoor,
     headers::BlockId,
     payload::{Chunk, Header, Payload, PayloadHash},
     poseidon2::compress,
     program::Program,
+    quorum::Keys,
     record::{DepositRecord, Destination, Kind, Records, WithdrawRecord},
     statement::CircuitId,
     toy_chain::{mine_block, pay, regtest_genesis, reveal},
@@ -31,8 +31,6 @@ const SLOTS: u16 = 2;
 const DEPOSITS_SAT: [u64; 2] = [50_000, 20_000];
 const WITHDRAWN_SAT: u64 = 7_000;
 const FEE_SAT: u64 = 10;
-const MAGIC: Magic = Magic(*b"exmp");
-const DEPOSIT_MAGIC: Magic = Magic(*b"exmd");
 
 fn depth() -> Depth {
     Depth::new(2).expect("1 to 10 levels")
@@ -74,19 +72,22 @@ fn program() -> Program {
 }
 
 fn params() -> Params {
-    Params {
+    let founding = Founding {
         network: Network::Regtest,
-        chain_id: ChainId(7),
-        magic: MAGIC,
-        deposit_magic: DEPOSIT_MAGIC,
         genesis_depth: depth(),
-        bridge: Bridge::new(1, [signer(1)].to_vec(), 144, 1_000).expect("one key"),
+        federation: Federation::new(1, [signer(1)].to_vec(), 144, 1_000).expect("one key"),
         deposit_window_blocks: 6,
         deposit_expiry_blocks: 18,
         start: BlockId { height: 0, hash: regtest_genesis().block_hash() },
         final_depth_blocks: 3,
+        upgrade_keys: None,
+        notice_blocks: 0,
+        sequencer_keys: Keys::default(),
+        quiet_blocks: 0,
+        opening_min_sat: 1_000,
         program_id: program().id(),
-    }
+    };
+    Params::new(founding).expect("consistent parameters")
 }
 
 /// The cells after the deposits, and after the withdrawal, whose fee goes to cell 1.
@@ -100,7 +101,7 @@ fn cells() -> [[Cell; 2]; 2] {
 fn payload(reference: BlockId) -> Payload {
     let [deposited, withdrawn] = cells().map(root);
     let header = Header {
-        chain_id: params().chain_id,
+        chain_id: params().chain_id(),
         batch: 0,
         previous_payload_hash: PayloadHash::NONE,
         root_before: empty_root(depth().levels()),
@@ -143,11 +144,11 @@ fn blocks() -> Vec<Block> {
     let deposits = [0, 1].map(|position| {
         let (amount_sat, owner) = (DEPOSITS_SAT[position], owner(position as u64));
         let deposit = Deposit { amount_sat, owner, refund: signer(9) };
-        pay(position as u32, deposit.outputs(&params().bridge, DEPOSIT_MAGIC).to_vec())
+        pay(position as u32, deposit.outputs(params().bridge(), params().chain_id()).to_vec())
     });
     let first = mine_block(&regtest_genesis(), 1, 0, deposits.to_vec());
     let payload = payload(BlockId { height: 1, hash: first.block_hash() });
-    let anchor = reveal(&payload.encode().expect("a short payload"), MAGIC);
+    let anchor = reveal(&payload.encode().expect("a short payload"));
     let second = mine_block(&first.header, 2, 0, [anchor].to_vec());
     let third = mine_block(&second.header, 3, 0, Vec::new());
     let fourth = mine_block(&third.header, 4, 0, Vec::new());

@@ -1,6 +1,6 @@
 //! Exit requests: withdrawals that their owners demand on Bitcoin, so that no poster can leave them out.
 //!
-//! A request is an output of any transaction whose script is `OP_RETURN` with one push: the deposit magic (4 bytes),
+//! A request is an output of any transaction whose script is `OP_RETURN` with one push: the chain id (15 bytes),
 //! the tag 2, and what [`ExitRequest::to_bytes`] writes for a destination of its length. It holds a withdrawal of
 //! bitcoin with its owner's key and signature, so anyone may pay for it to be on Bitcoin, and nobody but the owner
 //! can make it.
@@ -12,7 +12,6 @@
 use crate::{
     baby_jubjub::PublicKey,
     cell::{Account, CellElements, CellIndex, ChainId, Token},
-    envelope::Magic,
     record::{Destination, Kind, WithdrawRecord},
     schnorr::{self, Message, Signature, SignatureError},
 };
@@ -30,11 +29,11 @@ pub use settlement::{
     Answer, EXITS_ENOUGH, LeftOut, Outcome, Refutation, RefutationError, SettledExit, answer, settle,
 };
 
-/// What follows the magic in a request's output.
+/// What follows the chain id in a request's output.
 const TAG: u8 = 2;
 /// Bytes of a request's fields before the destination.
 const FIXED_LENGTH: usize = 4 + 4 + 8 + 8 + 32 + Signature::SIZE_BYTES + 1;
-/// The bytes of the longest request, without magic and tag.
+/// The bytes of the longest request, without chain id and tag.
 pub const REQUEST_LENGTH_MAX: usize = FIXED_LENGTH + 32;
 
 /// A demand to withdraw, well-formed but with a signature that may not be its owner's.
@@ -224,24 +223,24 @@ impl ExitRequest {
     }
 
     /// The output that puts the request on Bitcoin.
-    pub fn output(&self, Magic(magic): Magic) -> TxOut {
+    pub fn output(&self, chain_id: ChainId) -> TxOut {
         let request = self.to_bytes();
-        let mut script = Vec::with_capacity(3 + 5 + request.len());
-        script.extend([OP_RETURN.to_u8(), OP_PUSHDATA1.to_u8(), (magic.len() + 1 + request.len()) as u8]);
-        script.extend(magic);
+        let mut script = Vec::with_capacity(3 + ChainId::LENGTH + 1 + request.len());
+        script.extend([OP_RETURN.to_u8(), OP_PUSHDATA1.to_u8(), (ChainId::LENGTH + 1 + request.len()) as u8]);
+        script.extend(chain_id.to_byte_array());
         script.push(TAG);
         script.extend(request);
         TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(script) }
     }
 
     /// Reads the script of an output, of any value; `None` if it holds no request.
-    pub fn parse(script: &Script, Magic(magic): Magic) -> Option<Self> {
+    pub fn parse(script: &Script, chain_id: ChainId) -> Option<Self> {
         let push = script.as_bytes().strip_prefix(&[OP_RETURN.to_u8(), OP_PUSHDATA1.to_u8()])?;
         let (length, push) = push.split_first()?;
         if usize::from(*length) != push.len() {
             return None;
         }
-        Self::from_bytes(push.strip_prefix(&magic)?.strip_prefix(&[TAG])?)
+        Self::from_bytes(push.strip_prefix(&chain_id.to_byte_array())?.strip_prefix(&[TAG])?)
     }
 }
 

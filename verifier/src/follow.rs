@@ -49,7 +49,7 @@ mod tests;
 
 pub use batch::{Payout, ScannedDeposit, VerifiedBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use params::{Deadlines, Params, StartError, Tip};
+pub use params::{Deadlines, Founding, FoundingDigest, FoundingError, Params, StartError, Tip};
 pub use rules::{Refusal, deposits_enough};
 
 /// What a header or block brought about.
@@ -254,7 +254,7 @@ impl Follower {
         for (txid, transaction) in transactions {
             self.scan_deposits(block, *txid, transaction);
             self.scan_exits(block, *txid, transaction);
-            let refusal = match Reveal::parse(transaction, self.params.magic) {
+            let refusal = match Reveal::parse(transaction, self.params.chain_id()) {
                 Ok(None) => continue,
                 Ok(Some(reveal)) => match self.check(block, *txid, reveal) {
                     Ok(batch) => {
@@ -274,7 +274,7 @@ impl Follower {
     }
 
     fn scan_deposits(&mut self, block: BlockId, txid: Txid, transaction: &Transaction) {
-        for (vout, deposit) in Deposit::scan(transaction, &self.params.bridge, self.params.deposit_magic) {
+        for (vout, deposit) in Deposit::scan(transaction, self.params.bridge(), self.params.chain_id()) {
             let (index, height) = (self.deposits_scanned, block.height);
             self.deposits.push_back(ScannedDeposit { index, height, txid, vout, deposit });
             self.deposits_scanned += 1;
@@ -284,11 +284,11 @@ impl Follower {
     /// Queues the exit requests that are signed and do not wait already.
     fn scan_exits(&mut self, block: BlockId, txid: Txid, transaction: &Transaction) {
         for (vout, output) in (0..).zip(&transaction.output) {
-            let request = ExitRequest::parse(&output.script_pubkey, self.params.deposit_magic);
+            let request = ExitRequest::parse(&output.script_pubkey, self.params.chain_id());
             let Some(request) = request.filter(|_| self.exits.len() < EXITS_WAITING_MAX) else { continue };
             let id = request.id();
             // A signature costs most and is checked last.
-            if self.exit_ids.contains(&id) || request.verify(self.params.chain_id).is_err() {
+            if self.exit_ids.contains(&id) || request.verify(self.params.chain_id()).is_err() {
                 continue;
             }
             let (index, height) = (self.exits_scanned, block.height);
@@ -377,7 +377,6 @@ impl Follower {
 }
 
 fn check_params(params: &Params, program: &Program) -> Result<(), StartError> {
-    params.check()?;
     if program.id() != params.program_id {
         return Err(StartError::Program { expected: params.program_id, found: program.id() });
     }

@@ -32,6 +32,7 @@ mod parallel;
 pub mod payload;
 pub mod poseidon2;
 pub mod program;
+pub mod quorum;
 pub mod record;
 pub mod schnorr;
 #[cfg(feature = "serde")]

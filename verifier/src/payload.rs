@@ -32,7 +32,7 @@ pub const PAYLOAD_LENGTH_MAX: usize = 390_000;
 /// The most slots that the chunks of one payload can have together; it bounds the work of hashing them.
 pub const SLOTS_MAX: usize = 1 << 17;
 /// Bytes of an encoded header, with the counts that follow it.
-pub const HEADER_LENGTH: usize = 1 + 4 + 8 + 32 + 32 + 32 + 1 + 4 + 32 + 8 + 32 + COUNTS_LENGTH;
+pub const HEADER_LENGTH: usize = 1 + ChainId::LENGTH + 8 + 32 + 32 + 32 + 1 + 4 + 32 + 8 + 32 + COUNTS_LENGTH;
 /// Bytes of a chunk's header.
 pub const CHUNK_HEADER_LENGTH: usize = 1 + 2 + 2 + 4 + 4 + 32;
 
@@ -324,7 +324,7 @@ impl Header {
 
     fn write(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
-        out.extend(self.chain_id.0.to_le_bytes());
+        out.extend(self.chain_id.to_byte_array());
         out.extend(self.batch.to_le_bytes());
         out.extend(self.previous_payload_hash.0);
         out.extend(field::to_bytes(&self.root_before));
@@ -342,7 +342,7 @@ impl Header {
             return Err(PayloadError::Version(version));
         }
         Ok(Self {
-            chain_id: ChainId(u32::from_le_bytes(reader.array()?)),
+            chain_id: ChainId::from_byte_array(reader.array()?),
             batch: u64::from_le_bytes(reader.array()?),
             previous_payload_hash: PayloadHash(reader.array()?),
             root_before: field::from_bytes(&reader.array()?)?,

@@ -32,7 +32,7 @@ pub type Message = [Fr; 4];
 ///
 /// The elements of the message are
 ///
-/// - m0, which packs chain id (32 bits), kind (8), token (32), from (32), nonce (32), the chain id lowest,
+/// - m0, which packs chain id (120 bits), kind (8), token (32), from (32), nonce (32), the chain id lowest,
 /// - m1, which packs to (32), amount (64), fee (64),
 /// - m2 and m3, the details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,10 @@ pub struct Signed {
 impl Signed {
     /// The elements that are signed.
     pub fn message(&self) -> Message {
+        let [low, high] = self.chain_id.limbs();
         let who = [
-            (self.chain_id.0.into(), 32),
+            (low, 64),
+            (high, ChainId::BITS - 64),
             (self.kind as u64, 8),
             (self.token.0.into(), 32),
             (self.from.get().into(), 32),
@@ -237,10 +239,10 @@ pub(crate) mod tests {
     fn every_field_is_signed() {
         let index = |i| CellIndex::new(i).expect("a small index");
         let (kind, details) = (Kind::Withdraw, [Fr::from(8u64), Fr::from(9u64)]);
-        let (chain_id, token) = (ChainId(1), Token(2));
+        let (chain_id, token) = (ChainId::from_byte_array([1; 15]), Token(2));
         let signed = Signed { chain_id, kind, token, from: index(3), nonce: 4, to: 5, amount: 6, fee: 7, details };
         let others = [
-            Signed { chain_id: ChainId(0), ..signed },
+            Signed { chain_id: ChainId::from_byte_array([0; 15]), ..signed },
             Signed { kind: Kind::Open, ..signed },
             Signed { token: Token(0), ..signed },
             Signed { from: index(0), ..signed },

@@ -91,7 +91,7 @@ impl Statement {
     pub fn elements(&self) -> [Fr; STATEMENT_ELEMENTS] {
         [
             self.circuit.element(),
-            Fr::from(self.chain_id.0),
+            self.chain_id.element(),
             self.root_before,
             self.root_after,
             self.data_digest,
@@ -117,7 +117,7 @@ mod tests {
         let index = |i| CellIndex::new(i).expect("a small index");
         let depth = |levels| Depth::new(levels).expect("1 to 10 levels");
         let base = Statement {
-            chain_id: ChainId(1),
+            chain_id: ChainId::from_byte_array([1; 15]),
             circuit: CircuitId::new(Kind::Transfer, depth(4), 2),
             root_before: Fr::from(5u64),
             root_after: Fr::from(6u64),
@@ -126,7 +126,7 @@ mod tests {
         };
         let variants = [
             base,
-            Statement { chain_id: ChainId(2), ..base },
+            Statement { chain_id: ChainId::from_byte_array([2; 15]), ..base },
             Statement { circuit: CircuitId { kind: Kind::Open, ..base.circuit }, ..base },
             Statement { circuit: CircuitId { depth: depth(5), ..base.circuit }, ..base },
             Statement { circuit: CircuitId { slots: 3, ..base.circuit }, ..base },

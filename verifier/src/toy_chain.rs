@@ -1,6 +1,6 @@
 //! Regtest chains mined in tests.
 
-use crate::envelope::{Envelope, Magic};
+use crate::envelope::Envelope;
 use alloc::vec::Vec;
 use bitcoin::{
     Amount, Block, CompactTarget, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Txid,
@@ -88,12 +88,12 @@ pub(crate) fn pay(tag: u32, output: Vec<TxOut>) -> Transaction {
 }
 
 /// A transaction that reveals a payload. Its signature is none: Bitcoin checks it, whoever follows does not.
-pub(crate) fn reveal(payload: &[u8], magic: Magic) -> Transaction {
+pub(crate) fn reveal(payload: &[u8]) -> Transaction {
     let secp = Secp256k1::new();
     let poster = Keypair::from_seckey_slice(&secp, &[5; 32]).expect("a small secret key").x_only_public_key().0;
     let envelope = Envelope::new(poster, payload).expect("the payload has a header");
     let change = TxOut { value: Amount::from_sat(4_000), script_pubkey: ScriptBuf::new() };
-    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change, magic);
+    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change);
     reveal.input[0].previous_output.vout = 0;
     let signature = taproot::Signature::from_slice(&[1; 64]).expect("64 bytes");
     reveal.input[0].witness = envelope.witness(&secp, &signature);

@@ -255,7 +255,7 @@ fn trace_ends(witness: &ChunkWitness, Ends { elements, carry }: &Ends, parts: Pa
 fn globals(statement: &Statement) -> Globals<Fr> {
     let Statement { chain_id, context, circuit, .. } = statement;
     Globals {
-        chain_id: chain_id.0.into(),
+        chain_id: chain_id.element(),
         height_blocks: context.height_blocks.into(),
         token: context.token.0.into(),
         operator: context.operator.get().into(),

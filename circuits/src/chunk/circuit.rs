@@ -77,7 +77,7 @@ fn shape_of<S: SlotCircuit>(circuit: CircuitId) -> Shape {
 fn blank_statement(circuit: CircuitId) -> Statement {
     let context = Context { height_blocks: 0, token: Token::BITCOIN, operator: CellIndex::default() };
     let (root_before, root_after, data_digest) = (Fr::ZERO, Fr::ZERO, Fr::ZERO);
-    Statement { chain_id: ChainId(0), circuit, root_before, root_after, data_digest, context }
+    Statement { chain_id: ChainId::from_byte_array([0; 15]), circuit, root_before, root_after, data_digest, context }
 }
 
 /// The sizes of a circuit's segments.

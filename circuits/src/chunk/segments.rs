@@ -125,7 +125,8 @@ pub(super) fn head<CS: ConstraintSystem>(
     let Statement { chain_id, context, .. } = statement;
     cs.witness(Fr::from(1u64));
     cs.witness(digest);
-    for global in [chain_id.0, context.height_blocks, context.token.0, context.operator.get()] {
+    cs.witness(chain_id.element());
+    for global in [context.height_blocks, context.token.0, context.operator.get()] {
         cs.witness(global.into());
     }
     let cap = Cap::witness(cs, cap);

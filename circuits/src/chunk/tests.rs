@@ -16,7 +16,7 @@ use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
 use std::collections::{BTreeSet, HashSet};
 use taproof_verifier::{
-    cell::{Account, Cell, Depth, MerklePath, Token},
+    cell::{Account, Cell, ChainId, Depth, MerklePath, Token},
     record::{Destination, Kind},
     statement::CircuitId,
 };
@@ -144,7 +144,7 @@ fn transitions_must_be_those_of_the_statement() {
     altered.statement.context.height_blocks += 1;
     assert!(assign(&altered).is_ok(), "no transition reads the height");
     let mut altered = chunk;
-    altered.statement.chain_id.0 += 1;
+    altered.statement.chain_id = ChainId::from_byte_array([1; 15]);
     assert_violates(&altered, Segment::Slot(0), "R4, signature");
 }
 

@@ -12,7 +12,7 @@ use taproof_verifier::{
     record::{Destination, Records},
 };
 
-const CHAIN: ChainId = ChainId(7);
+const CHAIN: ChainId = ChainId::from_byte_array([7; 15]);
 
 fn index(i: u32) -> CellIndex {
     CellIndex::new(i).expect("below 2^30")
@@ -254,7 +254,7 @@ fn one_payers_transactions_share_chunks_in_the_order_of_nonces() {
 fn each_refusal_names_its_reason_and_the_rest_goes_on() {
     let mut state = funded(&[0, 100, 50, u64::MAX]);
     let foreign = Transfer {
-        chain_id: ChainId(8),
+        chain_id: ChainId::from_byte_array([8; 15]),
         token: Token::BITCOIN,
         from: index(1),
         nonce: 1,
@@ -300,7 +300,7 @@ fn each_refusal_names_its_reason_and_the_rest_goes_on() {
     let token = AccountError::WrongToken { index: index(1), expected: Token(3), found: Token::BITCOIN };
     let stale = |found| PayerError::StaleNonce { expected: 2, found };
     let expected = [
-        (1, payer(PayerError::WrongChain { expected: CHAIN, found: ChainId(8) })),
+        (1, payer(PayerError::WrongChain { expected: CHAIN, found: ChainId::from_byte_array([8; 15]) })),
         (2, payer(token.into())),
         (3, payer(SignatureError::Mismatch.into())),
         (4, payer(SignatureError::Mismatch.into())),

@@ -57,7 +57,7 @@ impl<'a, S: SlotCircuit> OneSlot<'a, S> {
         let context = &self.statement.context;
         let fixed = |number: u32| Fr::from(number).into();
         let globals: Globals<CS::Var> = Globals {
-            chain_id: fixed(self.statement.chain_id.0),
+            chain_id: self.statement.chain_id.element().into(),
             height_blocks: fixed(context.height_blocks),
             token: fixed(context.token.0),
             operator: fixed(context.operator.get()),

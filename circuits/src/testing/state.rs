@@ -22,7 +22,7 @@ use taproof_verifier::{
 };
 
 /// The rollup of the tests.
-pub(crate) const CHAIN_ID: ChainId = ChainId(0x7a70);
+pub(crate) const CHAIN_ID: ChainId = ChainId::from_byte_array(*b"a toy rollup id");
 /// The operator's cell in the tests.
 pub(crate) const OPERATOR: u32 = 5;
 

@@ -1,6 +1,6 @@
 //! Transactions as bytes.
 //!
-//! Version (1 byte, 1), kind (1), chain id (4), token (4), from (4), nonce (4), amount (8), fee (8); then for a
+//! Version (1 byte, 3), kind (1), chain id (15), token (4), from (4), nonce (4), amount (8), fee (8); then for a
 //! transfer to (4), for an opening to (4) and owner (32), for a withdrawal the destination's number (1) and program
 //! (20 or 32); then the signature (64). Integers are little-endian; nothing follows.
 
@@ -13,10 +13,10 @@ use taproof_verifier::{
 };
 
 /// The version of the format.
-const VERSION: u8 = 1;
+const VERSION: u8 = 3;
 
 /// The most bytes that a transaction has.
-pub const TRANSACTION_LENGTH_MAX: usize = 34 + 4 + 32 + Signature::SIZE_BYTES;
+pub const TRANSACTION_LENGTH_MAX: usize = 30 + ChainId::LENGTH + 4 + 32 + Signature::SIZE_BYTES;
 
 /// Why bytes are no transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +54,8 @@ impl Transaction {
         let Payment { chain_id, token, from, nonce, amount, fee } = self.payment();
         let mut bytes = Vec::with_capacity(TRANSACTION_LENGTH_MAX);
         bytes.extend([VERSION, self.kind() as u8]);
-        for word in [chain_id.0, token.0, from.get(), nonce] {
+        bytes.extend(chain_id.to_byte_array());
+        for word in [token.0, from.get(), nonce] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(amount.to_le_bytes());
@@ -85,7 +86,7 @@ impl Transaction {
             return Err(TransactionFormatError::Version(version));
         }
         let kind = reader.byte()?;
-        let (chain_id, token) = (ChainId(reader.word()?), Token(reader.word()?));
+        let (chain_id, token) = (ChainId::from_byte_array(reader.array()?), Token(reader.word()?));
         let (from, nonce) = (reader.index()?, reader.word()?);
         let amount = u64::from_le_bytes(reader.array()?);
         let fee = u64::from_le_bytes(reader.array()?);

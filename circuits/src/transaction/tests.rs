@@ -25,10 +25,10 @@ fn any_destination() -> impl Strategy<Value = Destination> {
 }
 
 fn any_unsigned() -> impl Strategy<Value = UnsignedTransaction> {
-    let fields = (any::<u32>(), any::<u32>(), any_index(), any::<u32>(), any_index(), any::<u64>(), any::<u64>());
+    let fields = (any::<[u8; 15]>(), any::<u32>(), any_index(), any::<u32>(), any_index(), any::<u64>(), any::<u64>());
     (fields, 0..3, any_destination()).prop_map(
         |((chain_id, token, from, nonce, to, amount, fee), kind, destination)| {
-            let (chain_id, token, owner) = (ChainId(chain_id), Token(token), *key().public());
+            let (chain_id, token, owner) = (ChainId::from_byte_array(chain_id), Token(token), *key().public());
             match kind {
                 0 => UnsignedTransaction::Transfer(Transfer { chain_id, token, from, nonce, to, amount, fee }),
                 1 => UnsignedTransaction::Open(Open { chain_id, token, from, nonce, to, amount, fee, owner }),
@@ -84,7 +84,7 @@ proptest! {
 
 #[test]
 fn every_field_changes_the_message() {
-    let chain_id = ChainId(1);
+    let chain_id = ChainId::from_byte_array([1; 15]);
     let base = Transfer { chain_id, token: Token(2), from: index(3), nonce: 4, to: index(5), amount: 6, fee: 7 };
     let open = Open {
         chain_id,
@@ -101,7 +101,7 @@ fn every_field_changes_the_message() {
     let withdraw = Withdraw { chain_id, token: Token(2), from: index(3), nonce: 4, amount: 6, fee: 7, destination };
     let messages = [
         base.message(),
-        Transfer { chain_id: ChainId(9), ..base }.message(),
+        Transfer { chain_id: ChainId::from_byte_array([9; 15]), ..base }.message(),
         Transfer { token: Token(9), ..base }.message(),
         Transfer { from: index(9), ..base }.message(),
         Transfer { nonce: 9, ..base }.message(),
@@ -123,8 +123,15 @@ fn every_field_changes_the_message() {
 
 #[test]
 fn message_packs_fields_from_the_low_end() {
-    let body =
-        Transfer { chain_id: ChainId(1), token: Token(2), from: index(3), nonce: 4, to: index(5), amount: 6, fee: 7 };
+    let body = Transfer {
+        chain_id: ChainId::from_byte_array([1; 15]),
+        token: Token(2),
+        from: index(3),
+        nonce: 4,
+        to: index(5),
+        amount: 6,
+        fee: 7,
+    };
     let two = |exponent: u64| ark_ff::Field::pow(&Fr::from(2u64), [exponent]);
     let m0 = Fr::from(1u64)
         + Fr::from(2u64) * two(32)
@@ -137,8 +144,15 @@ fn message_packs_fields_from_the_low_end() {
 
 #[test]
 fn foreign_formats_are_refused_by_name() {
-    let body =
-        Transfer { chain_id: ChainId(1), token: Token(2), from: index(3), nonce: 4, to: index(5), amount: 6, fee: 7 };
+    let body = Transfer {
+        chain_id: ChainId::from_byte_array([1; 15]),
+        token: Token(2),
+        from: index(3),
+        nonce: 4,
+        to: index(5),
+        amount: 6,
+        fee: 7,
+    };
     let bytes = UnsignedTransaction::Transfer(body).sign(&key()).to_bytes();
     let altered = |position: usize, value: u8| {
         let mut bytes = bytes.clone();
@@ -150,8 +164,15 @@ fn foreign_formats_are_refused_by_name() {
     assert_eq!(altered(1, 77), Err(TransactionFormatError::Kind(77)));
     assert_eq!(altered(13, 0xff), Err(TransactionFormatError::Index(0xff00_0003)));
     let destination = Destination::P2sh([9; 20]);
-    let body =
-        Withdraw { chain_id: ChainId(1), token: Token(2), from: index(3), nonce: 4, amount: 6, fee: 7, destination };
+    let body = Withdraw {
+        chain_id: ChainId::from_byte_array([1; 15]),
+        token: Token(2),
+        from: index(3),
+        nonce: 4,
+        amount: 6,
+        fee: 7,
+        destination,
+    };
     let bytes = UnsignedTransaction::Withdraw(body).sign(&key()).to_bytes();
     let number = bytes.len() - Signature::SIZE_BYTES - 20 - 1;
     let of_number = |value: u8| {

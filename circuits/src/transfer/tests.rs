@@ -212,7 +212,7 @@ fn r4_the_signature_covers_every_field_and_the_kind() {
     open_without_owner[2] = Fr::ZERO;
     messages.push(open_without_owner);
     for other in [
-        Transfer { chain_id: ChainId(chain_id.0 + 1), ..body },
+        Transfer { chain_id: ChainId::from_byte_array([1; 15]), ..body },
         Transfer { token: Token(token.0 + 1), ..body },
         Transfer { from: index(3), ..body },
         Transfer { nonce: nonce + 1, ..body },

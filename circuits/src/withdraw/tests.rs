@@ -286,7 +286,7 @@ fn r6_the_owner_signed() {
     stale.assert_refused(PayerError::StaleNonce { expected: 7, found: 6 }, relation);
     let early = valid.clone().with(|_, body| body.nonce = 8);
     early.assert_refused(PayerError::NonceTooHigh { expected: 7, found: 8 }, relation);
-    let found = ChainId(CHAIN_ID.0 + 1);
+    let found = ChainId::from_byte_array([1; 15]);
     let replayed = valid.with(|_, body| body.chain_id = found);
     replayed.assert_refused(PayerError::WrongChain { expected: CHAIN_ID, found }, relation);
 }

@@ -4,7 +4,10 @@ use super::{Funding, check_sizes};
 use crate::regtest;
 use bitcoin::{Amount, Network, OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey, consensus::encode};
 use serde::{Deserialize, Serialize};
-use taproof_verifier::envelope::{Announcement, Envelope, Magic, Reveal};
+use taproof_verifier::{
+    cell::ChainId,
+    envelope::{Announcement, Envelope, Reveal},
+};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -18,7 +21,7 @@ const MAX_TEXT_BYTES: usize = 2_000_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnchorArtefact {
     network: Network,
-    magic: Magic,
+    chain_id: ChainId,
     poster: XOnlyPublicKey,
     announcement: Announcement,
     payload: Vec<u8>,
@@ -63,7 +66,7 @@ pub enum AnchorFileError {
 struct Text {
     version: u32,
     network: Network,
-    magic: String,
+    chain_id: ChainId,
     batch: u64,
     payload_hash: String,
     commit: TransactionText,
@@ -91,16 +94,16 @@ struct FundingText {
 impl AnchorArtefact {
     pub(super) fn from_parts(
         network: Network,
-        magic: Magic,
-        announcement: Announcement,
+        envelope: &Envelope,
         commit: Transaction,
         reveal: Transaction,
         funding: Vec<Funding>,
     ) -> Self {
-        let parsed = Reveal::parse(&reveal, magic).ok().flatten().expect("the envelope writes what it parses");
+        let (chain_id, announcement) = (envelope.chain_id(), envelope.announcement());
+        let parsed = Reveal::parse(&reveal, chain_id).ok().flatten().expect("the envelope writes what it parses");
         assert_eq!(parsed.announcement(), announcement, "the reveal announces its own payload");
         let poster = parsed.poster();
-        Self { network, magic, poster, announcement, payload: parsed.into_payload(), commit, reveal, funding }
+        Self { network, chain_id, poster, announcement, payload: parsed.into_payload(), commit, reveal, funding }
     }
 
     /// The network whose coins are spent.
@@ -108,9 +111,9 @@ impl AnchorArtefact {
         self.network
     }
 
-    /// The bytes by which the anchor is found.
-    pub fn magic(&self) -> Magic {
-        self.magic
+    /// The rollup.
+    pub fn chain_id(&self) -> ChainId {
+        self.chain_id
     }
 
     /// The key that signed the reveal.
@@ -165,7 +168,7 @@ impl AnchorArtefact {
         let text = Text {
             version: VERSION,
             network: self.network,
-            magic: hex::encode(self.magic.0),
+            chain_id: self.chain_id,
             batch: self.announcement.batch,
             payload_hash: self.announcement.payload_hash.to_string(),
             commit: transaction_text(&self.commit, self.commit_figures()),
@@ -199,8 +202,7 @@ impl AnchorArtefact {
 }
 
 fn check_text(text: Text) -> Result<AnchorArtefact, AnchorFileError> {
-    let mut magic = Magic([0; 4]);
-    hex::decode_to_slice(&text.magic, &mut magic.0).map_err(|_| AnchorFileError::Disagrees("magic"))?;
+    let chain_id = text.chain_id;
     let commit = decode(&text.commit, "commit")?;
     let reveal = decode(&text.reveal, "reveal")?;
     let funding: Vec<Funding> = text.funding.into_iter().map(Funding::from).collect();
@@ -208,7 +210,7 @@ fn check_text(text: Text) -> Result<AnchorArtefact, AnchorFileError> {
     if !spends.eq(funding.iter().map(|coin| coin.outpoint)) {
         return Err(AnchorFileError::Disagrees("funding"));
     }
-    let parsed = Reveal::parse(&reveal, magic).ok().flatten().ok_or(AnchorFileError::Disagrees("reveal.hex"))?;
+    let parsed = Reveal::parse(&reveal, chain_id).ok().flatten().ok_or(AnchorFileError::Disagrees("reveal.hex"))?;
     let locked = commit.output.first().ok_or(AnchorFileError::Disagrees("commit.hex"))?;
     let (poster, announcement) = (parsed.poster(), parsed.announcement());
     let payload = parsed.into_payload();
@@ -216,6 +218,9 @@ fn check_text(text: Text) -> Result<AnchorArtefact, AnchorFileError> {
     let spends_commit = reveal.input[0].previous_output == OutPoint { txid: commit.compute_txid(), vout: 0 };
     if !spends_commit || envelope.announcement() != announcement || check_sizes(&commit, &reveal).is_err() {
         return Err(AnchorFileError::Disagrees("reveal.hex"));
+    }
+    if envelope.chain_id() != chain_id {
+        return Err(AnchorFileError::Disagrees("chain_id"));
     }
     if announcement.batch != text.batch {
         return Err(AnchorFileError::Disagrees("batch"));
@@ -231,7 +236,7 @@ fn check_text(text: Text) -> Result<AnchorArtefact, AnchorFileError> {
     let locked = std::slice::from_ref(locked);
     regtest::check_scripts(&reveal, locked).map_err(|_| AnchorFileError::Disagrees("reveal.hex"))?;
     let network = text.network;
-    Ok(AnchorArtefact { network, magic, poster, announcement, payload, commit, reveal, funding })
+    Ok(AnchorArtefact { network, chain_id, poster, announcement, payload, commit, reveal, funding })
 }
 
 impl From<FundingText> for Funding {

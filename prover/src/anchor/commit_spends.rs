@@ -9,7 +9,7 @@ use bitcoin::{
     secp256k1::All,
     transaction::Version,
 };
-use taproof_verifier::envelope::{Envelope, Magic};
+use taproof_verifier::envelope::Envelope;
 
 /// A reveal that pays a given fee out of what its commit locks; the rest returns to the poster.
 ///
@@ -17,7 +17,6 @@ use taproof_verifier::envelope::{Envelope, Magic};
 /// [`AnchorError::Headroom`] if nothing that is relayed would return.
 pub(crate) fn unsigned_reveal(
     envelope: &Envelope,
-    magic: Magic,
     commit: Txid,
     locked: Amount,
     fee: Amount,
@@ -29,7 +28,7 @@ pub(crate) fn unsigned_reveal(
         return Err(AnchorError::Headroom { headroom_sat: value.to_sat(), dust_sat: dust.to_sat() });
     }
     let change = TxOut { value, script_pubkey: change_script };
-    Ok(envelope.reveal_transaction(OutPoint { txid: commit, vout: 0 }, change, magic))
+    Ok(envelope.reveal_transaction(OutPoint { txid: commit, vout: 0 }, change))
 }
 
 /// A transaction that takes a commit's first output back to the poster for a given fee.

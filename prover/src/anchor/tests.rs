@@ -10,11 +10,10 @@ use bitcoin::{
     taproot::{LeafVersion, NodeInfo, TaprootSpendInfo},
 };
 use taproof_verifier::{
+    cell::ChainId,
     envelope::Reveal,
     payload::{HEADER_LENGTH, PAYLOAD_LENGTH_MAX},
 };
-
-const MAGIC: Magic = Magic(*b"tpr0");
 
 fn poster(index: u32) -> PosterKey {
     let wallet = Wallet::from_seed(&[7; 32], Network::Regtest).expect("32 bytes");
@@ -29,12 +28,15 @@ fn payload(length: usize) -> Vec<u8> {
     // Version, chain, batch 9, hashes and roots (small numbers), depth 4.
     bytes[..HEADER_LENGTH].fill(0);
     bytes[0] = 2;
-    bytes[5] = 9;
-    bytes[1 + 4 + 8 + 32] = 1;
-    bytes[1 + 4 + 8 + 32 + 32] = 2;
-    bytes[1 + 4 + 8 + 32 + 32 + 32] = 4;
+    bytes[16] = 9;
+    bytes[16 + 8 + 32] = 1;
+    bytes[16 + 8 + 32 + 32] = 2;
+    bytes[16 + 8 + 32 + 32 + 32] = 4;
     bytes
 }
+
+/// The rollup that the payloads name.
+const CHAIN: ChainId = ChainId::from_byte_array([0; 15]);
 
 fn rate(text: &str) -> FeeRate {
     text.parse().expect("a rate")
@@ -58,7 +60,7 @@ fn funding(chain: &RegtestChain, script: &Script) -> Vec<Funding> {
 }
 
 fn request<'a>(payload: &'a [u8], fee_rate: FeeRate, funding: &'a [Funding]) -> AnchorRequest<'a> {
-    AnchorRequest { payload, magic: MAGIC, fee_rate, headroom: Amount::from_sat(10_000), funding }
+    AnchorRequest { payload, fee_rate, headroom: Amount::from_sat(10_000), funding }
 }
 
 /// A coin that is on no chain.
@@ -101,7 +103,7 @@ fn anchors_of_every_rate_and_size_are_mined_and_read_back() {
 
         let mut chain = chain.clone();
         let block = chain.mine(&transactions, &miner()).expect("valid");
-        let reveal = Reveal::parse(&block.txdata[2], MAGIC).expect("exact").expect("an anchor");
+        let reveal = Reveal::parse(&block.txdata[2], CHAIN).expect("exact").expect("an anchor");
         assert_eq!((reveal.payload(), reveal.poster()), (payload.as_slice(), key.public()));
         assert_eq!(reveal.announcement(), anchor.announcement());
         assert_eq!(reveal.announcement().batch, 9);
@@ -218,7 +220,7 @@ fn altered_leaves_and_foreign_signatures_are_refused() {
     let mut altered = leaf.clone();
     altered[700] ^= 1;
     let reveal = with_witness([signature.clone(), altered, control.clone()]);
-    assert_eq!(Reveal::parse(&reveal, MAGIC), Err(EnvelopeError::PayloadHash));
+    assert_eq!(Reveal::parse(&reveal, CHAIN), Err(EnvelopeError::PayloadHash));
     assert_refused(&chain, &anchor, reveal);
 
     let mut negative = control.clone();
@@ -230,14 +232,14 @@ fn altered_leaves_and_foreign_signatures_are_refused() {
     let envelope = Envelope::new(key.public(), &payload).expect("as before");
     let mut foreign = anchor.reveal().clone();
     sign_reveal(&secp, &mut foreign, &anchor.commit().output[0], &envelope, &poster(1));
-    assert!(Reveal::parse(&foreign, MAGIC).expect("exact").is_some(), "only the script sees the signature");
+    assert!(Reveal::parse(&foreign, CHAIN).expect("exact").is_some(), "only the script sees the signature");
     assert_refused(&chain, &anchor, foreign);
     let mut redirected = anchor.reveal().clone();
     redirected.output[1].script_pubkey = miner();
     assert_refused(&chain, &anchor, redirected);
     let mut renamed = anchor.reveal().clone();
     let announcement = taproof_verifier::envelope::Announcement { batch: 10, ..anchor.announcement() };
-    renamed.output[0].script_pubkey = announcement.script_pubkey(MAGIC);
+    renamed.output[0].script_pubkey = announcement.script_pubkey(CHAIN);
     assert_refused(&chain, &anchor, renamed);
 }
 
@@ -267,14 +269,14 @@ fn a_leaf_that_negates_the_signature_is_spendable_but_no_anchor() {
     sign_funding(&secp, &mut commit, &coins, &forger);
     let outpoint = OutPoint { txid: commit.compute_txid(), vout: 0 };
     let change = TxOut { value: Amount::from_sat(10_000), script_pubkey: forger.script_pubkey() };
-    let mut reveal = envelope.reveal_transaction(outpoint, change, MAGIC);
+    let mut reveal = envelope.reveal_transaction(outpoint, change);
     let control = info.control_block(&(forged.clone(), LeafVersion::TapScript)).expect("the lone leaf");
     reveal.input[0].witness = Witness::from_slice(&[vec![], forged.to_bytes(), control.serialize()]);
 
     chain.mine(&[commit, reveal.clone()], &miner()).expect("Bitcoin allows it");
-    assert_eq!(Reveal::parse(&reveal, MAGIC), Err(EnvelopeError::SignatureLength(0)));
+    assert_eq!(Reveal::parse(&reveal, CHAIN), Err(EnvelopeError::SignatureLength(0)));
     reveal.input[0].witness = Witness::from_slice(&[vec![1; 64], forged.to_bytes(), control.serialize()]);
-    assert_eq!(Reveal::parse(&reveal, MAGIC), Err(EnvelopeError::Leaf));
+    assert_eq!(Reveal::parse(&reveal, CHAIN), Err(EnvelopeError::Leaf));
 }
 
 #[test]
@@ -343,8 +345,11 @@ fn an_artefact_is_read_back_whole_or_not_at_all() {
     assert!(matches!(altered(&|v| v["version"] = 2.into()), AnchorFileError::Version(2)));
     assert!(matches!(altered(&|v| v["more"] = 2.into()), AnchorFileError::Json(_)));
     assert!(matches!(altered(&|v| v["batch"] = 8.into()), AnchorFileError::Disagrees("batch")));
-    assert!(matches!(altered(&|v| v["magic"] = "74707231".into()), AnchorFileError::Disagrees("reveal.hex")));
-    assert!(matches!(altered(&|v| v["magic"] = "7470".into()), AnchorFileError::Disagrees("magic")));
+    assert!(matches!(altered(&|v| v["chain_id"] = "08".repeat(15).into()), AnchorFileError::Disagrees("reveal.hex")));
+    assert!(matches!(
+        altered(&|v| v["chain_id"] = format!("{}08", "00".repeat(14)).into()),
+        AnchorFileError::Disagrees("chain_id")
+    ));
     assert!(matches!(altered(&|v| v["payload_hash"] = "00".into()), AnchorFileError::Disagrees("payload_hash")));
     for part in ["commit", "reveal"] {
         let field = |error| matches!(error, AnchorFileError::Disagrees(field) if field == part);

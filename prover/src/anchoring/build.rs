@@ -78,7 +78,7 @@ pub(super) fn generation(
     let scripts = signer.scripts();
     let dust = scripts.script_pubkey().minimal_non_dust();
     let with_headroom = |headroom| {
-        let request = AnchorRequest { payload, magic: identity.magic(), fee_rate, headroom, funding };
+        let request = AnchorRequest { payload, fee_rate, headroom, funding };
         draft_with_leaf_key(&request, &scripts, signer.leaf_public())
     };
     // The smallest headroom tells the sizes, and whether the coins suffice at all.
@@ -128,7 +128,7 @@ fn signed_or_ladder(
             let txid = draft.commit().compute_txid();
             let rung = |fee| {
                 let amount = Amount::from_sat(fee);
-                let reveal = unsigned_reveal(&envelope, identity.magic(), txid, locked, amount, script.clone())?;
+                let reveal = unsigned_reveal(&envelope, txid, locked, amount, script.clone())?;
                 Ok(Attempt { transaction: reveal, fee_sat: fee, sent: None })
             };
             let rungs = ladder(first_sat, max_sat.max(first_sat), step_sat, config.ladder_rungs);
@@ -164,7 +164,7 @@ impl Generation {
     ) -> Result<Attempt, AnchorError> {
         let (txid, locked) = (self.commit.compute_txid(), &self.commit.output[0]);
         let (fee, script) = (Amount::from_sat(fee_sat), identity.poster().script_pubkey());
-        let mut reveal = unsigned_reveal(&self.envelope, identity.magic(), txid, locked.value, fee, script)?;
+        let mut reveal = unsigned_reveal(&self.envelope, txid, locked.value, fee, script)?;
         sign_reveal(&Secp256k1::new(), &mut reveal, locked, &self.envelope, key);
         check_scripts(&reveal, std::slice::from_ref(locked))?;
         Ok(Attempt { transaction: reveal, fee_sat, sent })

@@ -214,7 +214,7 @@ fn check_generation(
     let mut attempts = Vec::with_capacity(stored.attempts.len());
     for attempt in stored.attempts {
         let fee = Amount::from_sat(attempt.fee_sat);
-        let reveal = unsigned_reveal(&envelope, identity.magic(), txid, locked.value, fee, script.clone());
+        let reveal = unsigned_reveal(&envelope, txid, locked.value, fee, script.clone());
         let mut transaction = reveal.map_err(StoreError::corrupted)?;
         if !attempt.signature.is_empty() {
             let signature = taproot::Signature::from_slice(&attempt.signature).map_err(StoreError::corrupted)?;

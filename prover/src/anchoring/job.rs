@@ -33,7 +33,7 @@ impl StatementId {
         let header = payload.header();
         let mut engine = sha256::Hash::engine();
         engine.input(b"taproof batch");
-        engine.input(&header.chain_id.0.to_le_bytes());
+        engine.input(&header.chain_id.to_byte_array());
         engine.input(&header.batch.to_le_bytes());
         engine.input(&field::to_bytes(&header.root_before));
         engine.input(&field::to_bytes(&header.root_after));

@@ -19,7 +19,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use taproof_verifier::{cell::ChainId, envelope::Magic, payload::PayloadHash};
+use taproof_verifier::{cell::ChainId, payload::PayloadHash};
 
 /// The version of all tables together.
 const FORMAT_VERSION: u32 = 1;
@@ -52,24 +52,18 @@ const WAITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("waits");
 pub struct Identity {
     chain_id: ChainId,
     network: Network,
-    magic: Magic,
     poster: XOnlyPublicKey,
 }
 
 impl Identity {
     /// The anchors of a rollup by a poster.
-    pub fn new(chain_id: ChainId, magic: Magic, poster: &PosterScripts) -> Self {
-        Self { chain_id, network: poster.network(), magic, poster: poster.public() }
+    pub fn new(chain_id: ChainId, poster: &PosterScripts) -> Self {
+        Self { chain_id, network: poster.network(), poster: poster.public() }
     }
 
     /// The rollup.
     pub fn chain_id(&self) -> ChainId {
         self.chain_id
-    }
-
-    /// The bytes by which anchors are found.
-    pub fn magic(&self) -> Magic {
-        self.magic
     }
 
     /// The poster's scripts, as far as its public key gives them.
@@ -439,9 +433,9 @@ impl Store {
     }
 
     fn compare(&self, found: &Identity) -> Result<(), StoreError> {
-        let Identity { chain_id, network, magic, poster } = self.identity;
+        let Identity { chain_id, network, poster } = self.identity;
         let differs = [
-            (chain_id != found.chain_id || magic != found.magic, "rollup"),
+            (chain_id != found.chain_id, "rollup"),
             (network != found.network, "network"),
             (poster != found.poster, "poster"),
         ];

@@ -251,7 +251,15 @@ mod tests {
 
     fn transaction() -> Transaction {
         let (from, to) = (CellIndex::default(), CellIndex::new(9).unwrap());
-        let body = Transfer { chain_id: ChainId(1), token: Token(0), from, nonce: 0, to, amount: 5, fee: 1 };
+        let body = Transfer {
+            chain_id: ChainId::from_byte_array([1; 15]),
+            token: Token(0),
+            from,
+            nonce: 0,
+            to,
+            amount: 5,
+            fee: 1,
+        };
         UnsignedTransaction::Transfer(body).sign(&SecretKey::from_seed(&[1; 32]))
     }
 

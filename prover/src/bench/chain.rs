@@ -56,7 +56,7 @@ impl Chain {
     /// A statement to have a public input.
     pub(super) fn statement(&self) -> Statement {
         Statement {
-            chain_id: ChainId(0),
+            chain_id: ChainId::from_byte_array([0; 15]),
             circuit: CircuitId::new(Kind::Transfer, Depth::MAX, self.slots),
             root_before: Fr::ZERO,
             root_after: Fr::ONE,

@@ -41,7 +41,7 @@ impl Transfers {
     /// # Panics
     /// If `slots` is zero.
     pub(super) fn new(depth: Depth, slots: u16) -> Self {
-        let chain_id = ChainId(1);
+        let chain_id = ChainId::from_byte_array([1; 15]);
         let keys = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]));
         let mut state = State::new(chain_id, depth);
         let count = NonZeroU16::new(slots).expect("a chunk has slots");

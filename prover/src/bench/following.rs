@@ -3,8 +3,8 @@
 use super::{Prepared, trapdoor::Trapdoor};
 use ark_bn254::Fr;
 use bitcoin::{
-    Amount, Block, CompactTarget, Network, OutPoint, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Txid, Witness,
-    WitnessMerkleNode, Wtxid, XOnlyPublicKey,
+    Amount, Block, CompactTarget, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Txid,
+    Witness, WitnessMerkleNode, Wtxid, XOnlyPublicKey,
     absolute::LockTime,
     block::{Header, Version},
     consensus::encode,
@@ -18,14 +18,15 @@ use std::{hint::black_box, time::Instant};
 use taproof_fixtures::MAINNET_BLOCK_702861;
 use taproof_verifier::{
     block::decode_block,
-    bridge::Bridge,
-    cell::{CellIndex, ChainId, Depth, Token},
+    bridge::{Bridge, Federation},
+    cell::{CellIndex, Depth, Token},
     deposit::Deposit,
-    envelope::{Envelope, Magic, Reveal},
-    follow::{Event, Follower, Params, Tip},
+    envelope::{Envelope, Reveal},
+    follow::{Event, Follower, Founding, FoundingDigest, Params, Tip},
     headers::BlockId,
     payload::{Chunk, Header as PayloadHeader, Payload, PayloadHash, SLOTS_MAX},
     program::Program,
+    quorum::Keys,
     record::{Kind, Records, TransferRecord},
     statement::CircuitId,
 };
@@ -39,8 +40,6 @@ const SLOTS: u16 = 14;
 const HEAVIEST_PROOFS: usize = 2_210;
 const HEAVIEST_SLOTS: u16 = 59;
 
-const MAGIC: Magic = Magic(*b"tprb");
-const DEPOSIT_MAGIC: Magic = Magic(*b"tpdb");
 const BLOCK_INTERVAL_SECONDS: u32 = 600;
 
 /// Bytes as the unit that rates are told in.
@@ -51,14 +50,15 @@ fn kilobytes(bytes: usize) -> usize {
 /// From bytes to the knowledge that no transaction of a block is an anchor or a deposit. Nothing is hashed.
 pub(super) fn scan(log_size: u32) -> Prepared {
     let count = 1usize << log_size;
-    let bridge = bridge();
+    let founding = FoundingDigest::from_byte_array([1; 32]);
+    let (bridge, chain_id) = (Bridge::new(federation(), founding), founding.chain_id());
     let ours = move || {
         let start = Instant::now();
         for _ in 0..count {
             let block = decode_block(black_box(MAINNET_BLOCK_702861)).expect("a real block");
             for transaction in &block.txdata {
-                assert_eq!(Reveal::parse(transaction, MAGIC), Ok(None), "the block is older than the rollup");
-                assert!(Deposit::scan(transaction, &bridge, DEPOSIT_MAGIC).is_empty(), "the bridge is a new address");
+                assert_eq!(Reveal::parse(transaction, chain_id), Ok(None), "the block is older than the rollup");
+                assert!(Deposit::scan(transaction, &bridge, chain_id).is_empty(), "the bridge is a new address");
             }
         }
         Ok(start.elapsed())
@@ -201,8 +201,8 @@ impl FullBlocks {
     }
 }
 
-fn bridge() -> Bridge {
-    Bridge::new(1, vec![signer()], 2_016, 0).expect("one key")
+fn federation() -> Federation {
+    Federation::new(1, vec![signer()], 2_016, 0).expect("one key")
 }
 
 fn signer() -> XOnlyPublicKey {
@@ -215,19 +215,22 @@ fn program(trapdoor: &Trapdoor, slots: u16) -> Program {
 }
 
 fn params(program: &Program) -> Params {
-    Params {
+    let params = Params::new(Founding {
         network: Network::Regtest,
-        chain_id: ChainId(1),
-        magic: MAGIC,
-        deposit_magic: DEPOSIT_MAGIC,
         genesis_depth: Depth::MAX,
-        bridge: bridge(),
+        federation: federation(),
         deposit_window_blocks: 144,
         deposit_expiry_blocks: 1_008,
         start: BlockId { height: 0, hash: genesis_block(Network::Regtest).block_hash() },
         final_depth_blocks: 100,
+        upgrade_keys: None,
+        notice_blocks: 0,
+        sequencer_keys: Keys::default(),
+        quiet_blocks: 0,
+        opening_min_sat: 0,
         program_id: program.id(),
-    }
+    });
+    params.expect("consistent parameters")
 }
 
 /// A header on top of another, with as much work as regtest asks for.
@@ -265,7 +268,7 @@ fn payload(trapdoor: &mut Trapdoor, params: &Params, tip: &Tip, proofs: usize, s
         proof: any_proof.clone(),
     };
     let header = PayloadHeader {
-        chain_id: params.chain_id,
+        chain_id: params.chain_id(),
         batch: tip.batches,
         previous_payload_hash: tip.payload_hash,
         root_before: tip.root,
@@ -287,8 +290,8 @@ fn payload(trapdoor: &mut Trapdoor, params: &Params, tip: &Tip, proofs: usize, s
 fn reveal(payload: &[u8]) -> Transaction {
     let secp = Secp256k1::new();
     let envelope = Envelope::new(signer(), payload).expect("a short payload");
-    let change = TxOut { value: Amount::from_sat(1_000), script_pubkey: bridge().script_pubkey() };
-    let mut reveal = envelope.reveal_transaction(OutPoint::new(Txid::all_zeros(), 0), change, MAGIC);
+    let change = TxOut { value: Amount::from_sat(1_000), script_pubkey: ScriptBuf::new_p2tr(&secp, signer(), None) };
+    let mut reveal = envelope.reveal_transaction(OutPoint::new(Txid::all_zeros(), 0), change);
     let signature = taproot::Signature::from_slice(&[1; 64]).expect("64 bytes");
     reveal.input[0].witness = envelope.witness(&secp, &signature);
     reveal

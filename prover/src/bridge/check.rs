@@ -97,7 +97,7 @@ impl CheckedLink {
     /// # Errors
     /// [`Refusal`]: the first rule that it breaks.
     pub fn check(mut psbt: Psbt, view: &SignerView<'_>) -> Result<Self, Refusal> {
-        reopen(&mut psbt, &view.scan.params().bridge);
+        reopen(&mut psbt, view.scan.params().bridge());
         let transaction = &psbt.unsigned_tx;
         check_form(transaction)?;
         let head = check_head(transaction, view.scan)?;
@@ -116,7 +116,7 @@ impl CheckedLink {
             return Err(Refusal::BridgeLoses { spent_sat, change_sat, paid_sat });
         }
         let mut leaves = Vec::with_capacity(coins.len());
-        let mut outputs = KnownOutputs::new(&view.scan.params().bridge);
+        let mut outputs = KnownOutputs::new(view.scan.params().bridge());
         for (position, coin) in coins.iter().enumerate() {
             let Input::Bridge(coin) = coin else {
                 leaves.push(None);
@@ -210,7 +210,7 @@ fn check_head(transaction: &Transaction, scan: &BridgeScan) -> Result<Head, Refu
 
 fn check_binding(transaction: &Transaction, head: Head, scan: &BridgeScan) -> Result<Binding, Refusal> {
     let output = transaction.output.get(BINDING_VOUT).filter(|output| sat(output) == 0);
-    let binding = output.and_then(|output| Binding::parse(&output.script_pubkey, scan.params().deposit_magic));
+    let binding = output.and_then(|output| Binding::parse(&output.script_pubkey, scan.params().chain_id()));
     let binding = binding.ok_or(Refusal::Binding)?;
     if binding.first != head.next_index {
         return Err(Refusal::FirstIndex { expected: head.next_index, found: binding.first });
@@ -224,7 +224,7 @@ fn check_binding(transaction: &Transaction, head: Head, scan: &BridgeScan) -> Re
 }
 
 fn check_change<'a>(transaction: &'a Transaction, scan: &BridgeScan) -> Result<&'a TxOut, Refusal> {
-    let own_script = scan.params().bridge.script_pubkey();
+    let own_script = scan.params().bridge().script_pubkey();
     let change = transaction.output.get(CHANGE_VOUT as usize).filter(|output| output.script_pubkey == own_script);
     let change = change.ok_or(Refusal::Change)?;
     if sat(change) < OUTPUT_MIN_SAT { Err(Refusal::ChangeDust(sat(change))) } else { Ok(change) }
@@ -274,7 +274,7 @@ fn check_inputs<'a>(psbt: &Psbt, view: &SignerView<'a>) -> Result<Vec<Input<'a>>
                 return Err(Refusal::SpentOutput(position));
             }
             if let Input::Other(output) = coin {
-                fee_coin::check_fields(position, output, fields, &view.scan.params().bridge)?;
+                fee_coin::check_fields(position, output, fields, view.scan.params().bridge())?;
             }
             Ok(coin)
         })
@@ -335,7 +335,7 @@ fn count_signatures(
     let mut counts = Vec::with_capacity(leaves.len());
     for (input, (fields, leaf)) in psbt.inputs.iter().zip(leaves).enumerate() {
         let Some(leaf) = leaf else { continue };
-        let count = check_signatures(&mut cache, input, &fields.tap_script_sigs, spent, leaf, &scan.params().bridge);
+        let count = check_signatures(&mut cache, input, &fields.tap_script_sigs, spent, leaf, scan.params().bridge());
         counts.push(count.map_err(|key| Refusal::Signature { input, key })?);
     }
     Ok(counts.into_iter().min().unwrap_or(0))
@@ -348,8 +348,8 @@ fn check_cost(
     leaves: &[Option<Leaf>],
     view: &SignerView<'_>,
 ) -> Result<(u64, u64), Refusal> {
-    let threshold = view.scan.params().bridge.threshold();
-    let weight = signed_weight_wu(psbt, leaves, view.scan.params().bridge.keys().len(), threshold);
+    let threshold = view.scan.params().bridge().threshold();
+    let weight = signed_weight_wu(psbt, leaves, view.scan.params().bridge().keys().len(), threshold);
     let weight_wu = weight.to_wu();
     if weight_wu > MAX_LINK_WEIGHT_WU {
         return Err(Refusal::Weight(weight_wu));

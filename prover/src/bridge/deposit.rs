@@ -91,11 +91,11 @@ pub enum RefundError {
 /// # Errors
 /// [`DepositError`].
 pub fn deposit_outputs(params: &Params, deposit: &Deposit) -> Result<[TxOut; 2], DepositError> {
-    let (min_sat, found_sat) = (params.bridge.deposit_min_sat().max(OUTPUT_MIN_SAT), deposit.amount_sat);
+    let (min_sat, found_sat) = (params.bridge().deposit_min_sat().max(OUTPUT_MIN_SAT), deposit.amount_sat);
     if !(min_sat..=Amount::MAX_MONEY.to_sat()).contains(&found_sat) {
         return Err(DepositError::Amount { min_sat, found_sat });
     }
-    Ok(deposit.outputs(&params.bridge, params.deposit_magic))
+    Ok(deposit.outputs(params.bridge(), params.chain_id()))
 }
 
 /// A PSBT with these outputs and no input: any wallet may add coins, and change *after* the outputs.
@@ -134,11 +134,11 @@ pub fn refund(
     to: ScriptBuf,
     fee_rate: FeeRate,
 ) -> Result<Transaction, RefundError> {
-    let output = BridgeOutput::deposit(&params.bridge, key.public())?;
+    let output = BridgeOutput::deposit(params.bridge(), key.public())?;
     if output.script_pubkey() != unspent.output.script_pubkey {
         return Err(RefundError::OtherKey { outpoint, key: key.public() });
     }
-    let delay = params.bridge.refund_delay_blocks();
+    let delay = params.bridge().refund_delay_blocks();
     // The next block counts: an output of the tip has one confirmation, and is one block deep for the next.
     let maturity = if unspent.is_coinbase { COINBASE_MATURITY_BLOCKS } else { 0 };
     let missing = u32::from(delay).max(maturity).saturating_sub(unspent.confirmations);

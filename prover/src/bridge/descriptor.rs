@@ -14,7 +14,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     str::FromStr,
 };
-use taproof_verifier::bridge::{Bridge, unspendable_key};
+use taproof_verifier::bridge::Bridge;
 
 /// Why there is no descriptor.
 #[derive(Debug, thiserror::Error)]
@@ -52,21 +52,21 @@ impl Leaf {
 }
 
 impl BridgeOutput {
-    /// An output of the bridge's own: `tr(H,multi_a(t,k1,...,kn))`.
+    /// An output of the bridge's own: `tr(K,multi_a(t,k1,...,kn))`.
     ///
     /// # Errors
     /// [`DescriptorError`].
     pub fn own(bridge: &Bridge) -> Result<Self, DescriptorError> {
-        Self::parse(&format!("tr({},{})", unspendable_key(), federation(bridge)))
+        Self::parse(&format!("tr({},{})", bridge.internal_key(), federation(bridge)))
     }
 
-    /// An output that a deposit pays to: `tr(H,{multi_a(t,k1,...,kn),and_v(v:pk(R),older(n))})`.
+    /// An output that a deposit pays to: `tr(K,{multi_a(t,k1,...,kn),and_v(v:pk(R),older(n))})`.
     ///
     /// # Errors
     /// [`DescriptorError`].
     pub fn deposit(bridge: &Bridge, refund: XOnlyPublicKey) -> Result<Self, DescriptorError> {
         let (federation, delay) = (federation(bridge), bridge.refund_delay_blocks());
-        Self::parse(&format!("tr({},{{{federation},and_v(v:pk({refund}),older({delay}))}})", unspendable_key()))
+        Self::parse(&format!("tr({},{{{federation},and_v(v:pk({refund}),older({delay}))}})", bridge.internal_key()))
     }
 
     /// The output that a coin of the bridge is.

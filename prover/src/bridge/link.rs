@@ -2,7 +2,7 @@
 //!
 //! | output | |
 //! |---|---|
-//! | 0 | the binding: `OP_RETURN` with one push of 17 bytes: deposit magic (4), tag 3 (1), first payout's index (u64), count (u32), little-endian |
+//! | 0 | the binding: `OP_RETURN` with one push of 28 bytes: chain id (15), tag 4 (1), first payout (u64), count (u32), little-endian |
 //! | 1 | what stays with the bridge, to its own script |
 //! | then | the payouts of these indices in their order, without those below [`Destination::payout_min_sat`](taproof_verifier::record::Destination::payout_min_sat) |
 //! | at last | possibly one more: the change of whoever pays the fee |
@@ -12,10 +12,10 @@
 
 use bitcoin::{
     Amount, Script, ScriptBuf, TxOut,
-    opcodes::all::{OP_PUSHBYTES_17, OP_RETURN},
+    opcodes::all::{OP_PUSHBYTES_28, OP_RETURN},
 };
 use serde::{Deserialize, Serialize};
-use taproof_verifier::{envelope::Magic, follow::Payout};
+use taproof_verifier::{cell::ChainId, follow::Payout};
 
 /// The output that carries the binding.
 pub const BINDING_VOUT: usize = 0;
@@ -29,9 +29,9 @@ pub const MAX_PAYOUTS: u32 = 2_000;
 /// The heaviest link, in weight units: what nodes relay.
 pub const MAX_LINK_WEIGHT_WU: u64 = 400_000;
 
-/// The tag of a binding, after the magic.
-const TAG: u8 = 3;
-const PUSH_BYTES: usize = 4 + 1 + 8 + 4;
+/// The tag of a binding, after the chain id.
+const TAG: u8 = 4;
+const PUSH_BYTES: usize = ChainId::LENGTH + 1 + 8 + 4;
 
 /// Which payouts a link settles: `count` of them from the index `first` on. A link that settles none moves deposits
 /// only.
@@ -50,10 +50,10 @@ impl Binding {
     }
 
     /// The output that says so.
-    pub fn output(&self, Magic(magic): Magic) -> TxOut {
+    pub fn output(&self, chain_id: ChainId) -> TxOut {
         let mut script = Vec::with_capacity(2 + PUSH_BYTES);
-        script.extend([OP_RETURN.to_u8(), OP_PUSHBYTES_17.to_u8()]);
-        script.extend(magic);
+        script.extend([OP_RETURN.to_u8(), OP_PUSHBYTES_28.to_u8()]);
+        script.extend(chain_id.to_byte_array());
         script.push(TAG);
         script.extend(self.first.to_le_bytes());
         script.extend(self.count.to_le_bytes());
@@ -61,9 +61,9 @@ impl Binding {
     }
 
     /// Reads a script; `None` if it is no binding of this rollup's.
-    pub fn parse(script: &Script, Magic(magic): Magic) -> Option<Self> {
-        let push = script.as_bytes().strip_prefix(&[OP_RETURN.to_u8(), OP_PUSHBYTES_17.to_u8()])?;
-        let body = push.strip_prefix(&magic)?.strip_prefix(&[TAG])?;
+    pub fn parse(script: &Script, chain_id: ChainId) -> Option<Self> {
+        let push = script.as_bytes().strip_prefix(&[OP_RETURN.to_u8(), OP_PUSHBYTES_28.to_u8()])?;
+        let body = push.strip_prefix(&chain_id.to_byte_array())?.strip_prefix(&[TAG])?;
         let (first, count) = body.split_first_chunk::<8>()?;
         let count = count.try_into().ok()?;
         Some(Self { first: u64::from_le_bytes(*first), count: u32::from_le_bytes(count) })

@@ -161,17 +161,17 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
     let top_up_sat = OUTPUT_MIN_SAT.saturating_sub(available_sat - paid_sat);
     let change = TxOut {
         value: Amount::from_sat(available_sat - paid_sat + top_up_sat),
-        script_pubkey: params.bridge.script_pubkey(),
+        script_pubkey: params.bridge().script_pubkey(),
     };
     let transaction = Transaction {
         version: Version::TWO,
         lock_time: LockTime::ZERO,
         input: coins.iter().map(|coin| input(coin.outpoint)).collect(),
-        output: [binding.output(params.deposit_magic), change].into_iter().chain(payouts).collect(),
+        output: [binding.output(params.chain_id()), change].into_iter().chain(payouts).collect(),
     };
     let payouts = transaction.output.len() - FIRST_PAYOUT_VOUT;
     let mut psbt = Psbt::from_unsigned_tx(transaction).expect("the inputs have no scripts yet");
-    let mut outputs = KnownOutputs::new(&params.bridge);
+    let mut outputs = KnownOutputs::new(params.bridge());
     let mut leaves = Vec::with_capacity(coins.len());
     for (fields, coin) in psbt.inputs.iter_mut().zip(&coins) {
         let output = outputs.of_coin(coin.origin)?;
@@ -209,13 +209,13 @@ fn bridge_input(coin: &BridgeCoin, output: &BridgeOutput, request: &PlanRequest<
         tap_internal_key: Some(leaf.control_block.internal_key),
         tap_merkle_root: Some(output.merkle_root()),
         tap_scripts: BTreeMap::from([(leaf.control_block.clone(), (leaf.script.clone(), LeafVersion::TapScript))]),
-        tap_key_origins: request.scan.params().bridge.keys().iter().filter_map(origin).collect(),
+        tap_key_origins: request.scan.params().bridge().keys().iter().filter_map(origin).collect(),
         ..psbt::Input::default()
     }
 }
 
 fn weight(request: &PlanRequest<'_>, psbt: &Psbt, leaves: &[Option<Leaf>]) -> Weight {
-    let bridge = &request.scan.params().bridge;
+    let bridge = request.scan.params().bridge();
     signed_weight_wu(psbt, leaves, bridge.keys().len(), bridge.threshold())
 }
 

@@ -34,8 +34,8 @@ impl Recipe {
     /// # Errors
     /// [`DescriptorError`].
     pub fn new(params: &Params, deposit: &Deposit) -> Result<Self, DescriptorError> {
-        let address = BridgeOutput::deposit(&params.bridge, deposit.refund)?.address(params.network).to_string();
-        let [payment, tag] = deposit.outputs(&params.bridge, params.deposit_magic);
+        let address = BridgeOutput::deposit(params.bridge(), deposit.refund)?.address(params.network).to_string();
+        let [payment, tag] = deposit.outputs(params.bridge(), params.chain_id());
         let data = hex::encode(pushed(&tag.script_pubkey));
         let btc = bitcoins(payment.value);
         let core =

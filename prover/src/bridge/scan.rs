@@ -153,8 +153,8 @@ impl BridgeScan {
     /// The bridge before the rollup's first block.
     pub fn new(params: Params) -> Self {
         Self {
-            own_script: params.bridge.script_pubkey(),
-            federation_leaf: params.bridge.federation_leaf(),
+            own_script: params.bridge().script_pubkey(),
+            federation_leaf: params.bridge().federation_leaf(),
             scanned: params.start,
             params,
             deposits_scanned: 0,
@@ -275,7 +275,7 @@ impl BridgeScan {
             return Err(FaultKind::BesideTheChain);
         }
         let binding = transaction.output.get(BINDING_VOUT).map(|output| &output.script_pubkey);
-        let binding = binding.and_then(|script| Binding::parse(script, self.params.deposit_magic));
+        let binding = binding.and_then(|script| Binding::parse(script, self.params.chain_id()));
         let change = transaction.output.get(CHANGE_VOUT as usize);
         let change = change.filter(|output| output.script_pubkey == self.own_script);
         let (Some(binding), Some(_)) = (binding, change) else { return Err(FaultKind::NotALink) };
@@ -290,7 +290,7 @@ impl BridgeScan {
     fn receive(&mut self, transaction: &Transaction, txid: Option<Txid>) {
         let own = (0u32..).zip(&transaction.output).filter(|(_, output)| output.script_pubkey == self.own_script);
         let mut received: Vec<(u32, Origin)> = own.map(|(vout, _)| (vout, Origin::Own)).collect();
-        for (vout, deposit) in Deposit::scan(transaction, &self.params.bridge, self.params.deposit_magic) {
+        for (vout, deposit) in Deposit::scan(transaction, self.params.bridge(), self.params.chain_id()) {
             let (index, refund) = (self.deposits_scanned, deposit.refund);
             self.deposits_scanned += 1;
             received.push((vout, Origin::Deposit { index, refund, credit: Credit::Waiting }));
@@ -437,7 +437,7 @@ impl BridgeScan {
 
     /// The first height of a block in which a depositor can take a coin back; `None` for the bridge's own.
     pub fn refund_height(&self, coin: &BridgeCoin) -> Option<u32> {
-        let delay = u32::from(self.params.bridge.refund_delay_blocks());
+        let delay = u32::from(self.params.bridge().refund_delay_blocks());
         let height = coin.height.saturating_add(delay).max(coin.spendable_height());
         matches!(coin.origin, Origin::Deposit { .. }).then_some(height)
     }

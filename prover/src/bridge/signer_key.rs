@@ -12,7 +12,7 @@ use miniscript::{
     descriptor::{DescriptorPublicKey, SinglePubKey},
 };
 use std::{collections::BTreeMap, fmt, str::FromStr};
-use taproof_verifier::bridge::{Bridge, unspendable_key};
+use taproof_verifier::bridge::Bridge;
 
 /// The most steps from a master key.
 const DEPTH_MAX: usize = 255;
@@ -137,7 +137,7 @@ impl SignerKeys {
     ) -> Result<Descriptor<DescriptorPublicKey>, DescriptorError> {
         let known = |key: &XOnlyPublicKey| self.0.get(key).map_or_else(|| key.to_string(), ToString::to_string);
         let federation = federation_of(bridge, known);
-        let (internal, delay) = (unspendable_key(), bridge.refund_delay_blocks());
+        let (internal, delay) = (bridge.internal_key(), bridge.refund_delay_blocks());
         let text = match refund {
             None => format!("tr({internal},{federation})"),
             Some(refund) => format!("tr({internal},{{{federation},and_v(v:pk({refund}),older({delay}))}})"),
@@ -165,6 +165,7 @@ mod tests {
     use super::*;
     use crate::wallet::Wallet;
     use bitcoin::{Network, bip32};
+    use taproof_verifier::{bridge::Federation, follow::FoundingDigest};
 
     /// The account of a wallet's signer keys, as other wallets export it, and the wallet.
     fn account() -> (String, Wallet) {
@@ -223,7 +224,8 @@ mod tests {
         let bare = wallet.signer_key(2).expect("a small number").public();
         let keys = [format!("{account}/0/0"), format!("{account}/0/1"), bare.to_string()];
         let keys = keys.map(|text| text.parse::<SignerKey>().expect("a key"));
-        let bridge = Bridge::new(2, keys.iter().map(SignerKey::key).collect(), 144, 0).expect("three keys");
+        let federation = Federation::new(2, keys.iter().map(SignerKey::key).collect(), 144, 0).expect("three keys");
+        let bridge = Bridge::new(federation, FoundingDigest::from_byte_array([7; 32]));
         let known: SignerKeys = keys.into_iter().collect();
         assert_eq!(known.origins().len(), 2);
         assert_eq!(SignerKeys::from_lines(&known.to_lines()), Ok(known.clone()));

@@ -18,8 +18,9 @@ use rayon::prelude::*;
 use std::{collections::HashMap, fmt, hash::Hash};
 use taproof_verifier::{
     baby_jubjub::{KeyError, PublicKey},
+    cell::ChainId,
     deposit::{Deposit, TAG_LENGTH, Tag},
-    envelope::{Announcement, Magic},
+    envelope::Announcement,
     exit::ExitRequest,
     follow::{Event, Params, ScannedDeposit},
     program::Program,
@@ -118,12 +119,12 @@ pub enum NoDeposit {
     #[error("the refund key in the data is no point of the curve")]
     Refund,
     /// The data bears the mark of another rollup.
-    #[error("the data bears the mark {} of another rollup, where this one's is {}", hex::encode(found.0), hex::encode(expected.0))]
+    #[error("the data bears the mark {found} of another rollup, where this one's is {expected}")]
     OtherRollup {
         /// This rollup's mark.
-        expected: Magic,
+        expected: ChainId,
         /// The mark of the data.
-        found: Magic,
+        found: ChainId,
     },
     /// The data is pushed in another way than by the one opcode for its length.
     #[error("it pushes the data of a deposit in another way than by the one opcode for {TAG_LENGTH} bytes")]
@@ -148,10 +149,10 @@ fn name_what_posters_send(meanings: &mut [Meaning], transaction: &Transaction, p
         return;
     };
     let script = &transaction.output[0].script_pubkey;
-    if let Some(binding) = Binding::parse(script, params.deposit_magic) {
+    if let Some(binding) = Binding::parse(script, params.chain_id()) {
         *first = Meaning::LinkData(binding);
         others.iter_mut().filter(|other| **other == Meaning::Nothing).for_each(|other| *other = Meaning::Paid);
-    } else if let Ok(Some(announcement)) = Announcement::parse(script, params.magic) {
+    } else if let Ok(Some(announcement)) = Announcement::parse(script, params.chain_id()) {
         *first = Meaning::Announcement { batch: announcement.batch };
     }
 }
@@ -181,14 +182,14 @@ impl<'a> View<'a> {
         let mut keys: Vec<XOnlyPublicKey> = named.chain(refunds.iter().copied()).collect();
         keys.sort_by_key(XOnlyPublicKey::serialize);
         keys.dedup();
-        let with_address = |key: XOnlyPublicKey| (params.bridge.deposit_script_pubkey(key), key);
+        let with_address = |key: XOnlyPublicKey| (params.bridge().deposit_script_pubkey(key), key);
         let addresses: HashMap<ScriptBuf, XOnlyPublicKey> = keys.into_par_iter().map(with_address).collect();
         let refund_of = |output: &TxOut| addresses.get(&output.script_pubkey).copied();
-        let deposits = Deposit::scan(transaction, &params.bridge, params.deposit_magic);
+        let deposits = Deposit::scan(transaction, params.bridge(), params.chain_id());
         let mut view = Self {
             outputs,
             params,
-            own_script: params.bridge.script_pubkey(),
+            own_script: params.bridge().script_pubkey(),
             deposits: deposits.into_iter().map(|(vout, deposit)| (vout as usize, deposit)).collect(),
             tag_of: firsts(tags.iter().map(|tag| tag.map(|tag| tag.refund))),
             refunds: outputs.iter().map(refund_of).collect(),
@@ -214,13 +215,13 @@ impl<'a> View<'a> {
         if *script == self.own_script {
             return Meaning::Own;
         }
-        if let Some(request) = ExitRequest::parse(script, self.params.deposit_magic) {
-            return Meaning::Exit { request, is_signed: request.verify(self.params.chain_id).is_ok() };
+        if let Some(request) = ExitRequest::parse(script, self.params.chain_id()) {
+            return Meaning::Exit { request, is_signed: request.verify(self.params.chain_id()).is_ok() };
         }
         let fault = match (self.faults[vout], self.refunds[vout]) {
             (Some(fault), _) => fault,
             (None, Some(refund)) => self.fault_of_payment(vout, refund),
-            (None, None) if is_pushed_otherwise(script, self.params.deposit_magic) => NoDeposit::Push,
+            (None, None) if is_pushed_otherwise(script, self.params.chain_id()) => NoDeposit::Push,
             (None, None) => return self.bystander(vout),
         };
         Meaning::NoDeposit(fault)
@@ -239,7 +240,7 @@ impl<'a> View<'a> {
 
     /// Why a pair whose second output has this tag is no deposit.
     fn fault_of_tag(&self, vout: usize, tag: &Tag, payment_of: &HashMap<XOnlyPublicKey, usize>) -> NoDeposit {
-        let (expected, found) = (self.params.deposit_magic, tag.magic);
+        let (expected, found) = (self.params.chain_id(), tag.chain_id);
         if found != expected {
             return NoDeposit::OtherRollup { expected, found };
         }
@@ -249,7 +250,7 @@ impl<'a> View<'a> {
         let Ok(refund) = XOnlyPublicKey::from_slice(&tag.refund) else { return NoDeposit::Refund };
         let before = vout.checked_sub(1);
         if let Some(payment) = before.filter(|before| self.refunds[*before] == Some(refund)) {
-            let (min_sat, found_sat) = (self.params.bridge.deposit_min_sat(), self.outputs[payment].value.to_sat());
+            let (min_sat, found_sat) = (self.params.bridge().deposit_min_sat(), self.outputs[payment].value.to_sat());
             return NoDeposit::TooSmall { min_sat, found_sat };
         }
         match payment_of.get(&refund) {
@@ -302,7 +303,7 @@ fn between(faults: &[Option<NoDeposit>]) -> Vec<Option<(usize, usize)>> {
 }
 
 /// Whether a script carries what looks like a deposit's data of the rollup, pushed in a way that followers do not read.
-fn is_pushed_otherwise(script: &Script, Magic(magic): Magic) -> bool {
+fn is_pushed_otherwise(script: &Script, chain_id: ChainId) -> bool {
     let mut pushed = Vec::new();
     for instruction in script.instructions().skip(1) {
         match instruction {
@@ -310,7 +311,7 @@ fn is_pushed_otherwise(script: &Script, Magic(magic): Magic) -> bool {
             _ => return false,
         }
     }
-    script.is_op_return() && pushed.len() == TAG_LENGTH && pushed.starts_with(&magic)
+    script.is_op_return() && pushed.len() == TAG_LENGTH && pushed.starts_with(&chain_id.to_byte_array())
 }
 
 impl fmt::Display for Meaning {
@@ -423,7 +424,7 @@ pub fn fate_of(scan: &BridgeScan, coin: &BridgeCoin) -> Option<Fate> {
 
 fn fate(params: &Params, scanned_height: u32, index: u64, height: u32, credit: Credit) -> Fate {
     let last_height = height.saturating_add(params.deposit_expiry_blocks);
-    let refund_height = height.saturating_add(params.bridge.refund_delay_blocks().into());
+    let refund_height = height.saturating_add(params.bridge().refund_delay_blocks().into());
     match credit {
         Credit::Credited { anchor_height } => Fate::Credited { index, anchor_height },
         Credit::Waiting if scanned_height < last_height => {
@@ -444,7 +445,8 @@ pub fn trace(
     program: &Program,
     outpoint: OutPoint,
 ) -> Result<(Fate, Option<Spent>), FollowError> {
-    let mut tracing = Tracing { outpoint, federation_leaf: params.bridge.federation_leaf(), found: None, spent: None };
+    let mut tracing =
+        Tracing { outpoint, federation_leaf: params.bridge().federation_leaf(), found: None, spent: None };
     let mut follower = follow::start(source, params.clone(), program.clone())?;
     follow::sync_headers(source, &mut follower, |_| ())?;
     while let Some(block) = follow::next_block(source, &follower)? {

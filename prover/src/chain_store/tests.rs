@@ -405,8 +405,7 @@ fn foreign_and_damaged_files_are_refused() {
     let scene = Scene::new();
     let store = scene.store("chain.redb");
     scene.follow(&store).expect("a steady source");
-    let mut params = scene.toy.params.clone();
-    params.final_depth_blocks += 1;
+    let params = scene.toy.params.with(|founding| founding.final_depth_blocks += 1).expect("consistent parameters");
     let other = ChainStore::new(store.path().to_owned(), &params, View::Full);
     assert!(matches!(other.checkpoint(), Err(ChainStoreError::WrongRollup(_))));
     let light = ChainStore::new(store.path().to_owned(), &scene.toy.params, View::Light);

@@ -329,7 +329,8 @@ impl ProveAccount {
         let session = Session::open(global)?;
         let (follower, state) = rebuilt(&session, &self.node, global)?;
         let batches = follower.tip().batches;
-        let proof = StateProof::new(session.params.chain_id, batches, state.tree(), self.cell).or_exit(Exit::Input)?;
+        let proof =
+            StateProof::new(session.params.chain_id(), batches, state.tree(), self.cell).or_exit(Exit::Input)?;
         artefact::write_to(out, &proof)?;
         let shown = ShownCell::new(proof.verify(state.root()).or_exit(Exit::Refuted)?);
         let report = Report { index: self.cell.get(), batches, root: super::element_text(&proof.root()), shown };
@@ -354,10 +355,10 @@ impl VerifyAccount {
     /// The root that the chain verifies for the proof's batch, or the one in force.
     fn verified_root(&self, proof: &StateProof, global: &Global) -> Result<Fr> {
         let session = Session::open(global)?;
-        if proof.chain_id() != session.params.chain_id {
-            let (found, expected) = (proof.chain_id().0, session.params.chain_id.0);
+        if proof.chain_id() != session.params.chain_id() {
+            let (found, expected) = (proof.chain_id(), session.params.chain_id());
             let failure =
-                Failure::new(Exit::Input, format!("the proof is one of chain {found}, not of chain {expected}"));
+                Failure::new(Exit::Input, format!("the proof is one of rollup {found}, not of rollup {expected}"));
             return Err(failure.advise("name its rollup's --dir"));
         }
         let spinner = global.console().spinner("following the chain");

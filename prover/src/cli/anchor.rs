@@ -131,7 +131,7 @@ impl fmt::Display for JobReport {
 
 /// The identity of the rollup's anchors by a poster.
 fn identity(session: &Session, poster: &PosterScripts) -> Identity {
-    Identity::new(session.params.chain_id, session.params.magic, poster)
+    Identity::new(session.params.chain_id(), poster)
 }
 
 /// The store that the service has made, whoever its poster is.

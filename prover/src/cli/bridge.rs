@@ -137,12 +137,12 @@ impl Address {
         let session = Session::open(global)?;
         let params = &session.params;
         let output = match self.refund {
-            Some(refund) => BridgeOutput::deposit(&params.bridge, refund),
-            None => BridgeOutput::own(&params.bridge),
+            Some(refund) => BridgeOutput::deposit(params.bridge(), refund),
+            None => BridgeOutput::own(params.bridge()),
         };
         let output = output.or_exit(Exit::Input)?;
         // With what is known of the signers' keys, where something is.
-        let known = signer_keys(&session)?.descriptor(&params.bridge, self.refund).or_exit(Exit::Input)?;
+        let known = signer_keys(&session)?.descriptor(params.bridge(), self.refund).or_exit(Exit::Input)?;
         let (address, descriptor) = (output.address(params.network).to_string(), known.to_string());
         let report = serde_json::json!({ "address": address, "descriptor": descriptor });
         global.console().report(&report, |_| {

@@ -171,7 +171,7 @@ impl Home {
         rollup.phrase.create_file(&dir.wallet())?;
         ChainFile::open(&dir.chain())?.0.save(&rollup.chain)?;
         write_file(&dir.program(), Access::Public, |file| file.write_all(&rollup.program.to_bytes()))?;
-        let mut ledger = Ledger::create(&dir.ledger(), rollup.params.chain_id, rollup.params.genesis_depth)
+        let mut ledger = Ledger::create(&dir.ledger(), rollup.params.chain_id(), rollup.params.genesis_depth)
             .map_err(ledger_failure)?;
         ledger.take_over(&rollup.verified).map_err(ledger_failure)?;
         let (number, anchored) = (rollup.verified.batch(), &rollup.anchored);

@@ -7,6 +7,7 @@ use super::{
     input::read_file,
     output::{Output, Replaces, open_output},
     path_text,
+    values::chain_id,
 };
 use clap::Args;
 use serde::Serialize;
@@ -50,8 +51,8 @@ pub(crate) struct ImportBlock {
     #[arg(long, default_value_t = 7, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
     depth: u8,
     /// The rollup that the transactions are for.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    chain_id: u32,
+    #[arg(long, default_value_t = ChainId::from_byte_array([0; 15]), value_parser = chain_id, value_name = "HEX")]
+    chain_id: ChainId,
     /// The secret that the accounts' keys are derived from, as any text.
     #[arg(long, default_value = "import-block", value_name = "TEXT")]
     seed: String,
@@ -112,7 +113,7 @@ impl ImportBlock {
         let payments = payments.map_err(|failure| or_misplaced(failure, &self.block, "a Bitcoin block"))?;
         let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
         let parameters = PlanParameters {
-            chain_id: ChainId(self.chain_id),
+            chain_id: self.chain_id,
             depth,
             fee_sat: self.fee,
             seed: Zeroizing::new(blake3::derive_key("taproof v1 import-block seed", self.seed.as_bytes())),

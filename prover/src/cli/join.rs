@@ -3,7 +3,7 @@
 use super::{
     Global,
     data_dir::expect_none,
-    failure::{Exit, Failure, Fallible, Result},
+    failure::{Exit, Failure, Result},
     form::Misplaced,
     in_line::{APART, bring_up},
     input::read_artefact,
@@ -18,7 +18,6 @@ use std::{fmt, fs, path::PathBuf};
 use taproof::{
     chain_store::{Origin, StoredFollower},
     follow::FollowError,
-    founding::RollupIdentity,
     key_file::Key,
     key_ring::key_path,
     ledger::{Ledger, LedgerError},
@@ -27,7 +26,7 @@ use taproof::{
     output_file::{Access, write_file},
     rebuild::{self, Restoration},
 };
-use taproof_verifier::{follow::Follower, headers::BlockId};
+use taproof_verifier::{cell::ChainId, follow::Follower, headers::BlockId};
 
 /// Makes the data directory of a rollup that exists, from its parameters, its program and the chain.
 #[derive(Debug, Args)]
@@ -74,7 +73,7 @@ struct KeysReport {
 
 #[derive(Serialize)]
 struct Report {
-    chain_id: u32,
+    chain_id: ChainId,
     network: Network,
     program_id: String,
     block: BlockId,
@@ -99,14 +98,9 @@ impl Join {
             let is_misplaced = failure.cause::<Misplaced>().is_some();
             if is_missing || is_misplaced { failure.advise(FILES) } else { failure }
         })?;
-        session.params.check().or_exit(Exit::Input)?;
         expect_unfinished(&session)?;
         if self.checkpoint.is_some() {
             expect_none(&[session.dir.ledger()])?;
-        }
-        if RollupIdentity::of(&session.params) != RollupIdentity::derive(&session.params) {
-            let warning = "the rollup's number or marks were set by hand, so another rollup may have the same";
-            global.console().warn(warning);
         }
         if self.node.is_embedded()? && !session.dir.chain().exists() {
             let failure = Failure::new(Exit::Input, format!("there is no chain at {}", session.dir.chain().display()));
@@ -131,7 +125,7 @@ impl Join {
         write_file(&session.dir.params(), Access::Public, |file| writeln!(file, "{text}"))?;
         spinner.finish_and_clear();
         let report = Report {
-            chain_id: session.params.chain_id.0,
+            chain_id: session.params.chain_id(),
             network: session.params.network,
             program_id: session.params.program_id.to_string(),
             block: follower.scanned(),

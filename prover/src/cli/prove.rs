@@ -192,7 +192,7 @@ fn key_failure(error: KeyRingError) -> Failure {
 /// another process has it open, it has no say. Gives the number of the first batch that the ledger can still take
 /// back.
 fn expect_in_ledger(session: &Session, batch: &BatchFile) -> Result<Option<u64>> {
-    let Ok(ledger) = Ledger::open(&session.dir.ledger(), session.params.chain_id) else { return Ok(None) };
+    let Ok(ledger) = Ledger::open(&session.dir.ledger(), session.params.chain_id()) else { return Ok(None) };
     if !ledger.lacks(batch).map_err(ledger_failure)? {
         return Ok(ledger.first_unfinal().ok());
     }
@@ -250,9 +250,9 @@ impl Verify {
         let payload = proven.payload();
         let header = payload.header();
         expect_program(&session, header.program_id)?;
-        if header.chain_id != session.params.chain_id {
+        if header.chain_id != session.params.chain_id() {
             let message =
-                format!("the batch is one of chain {}, not of chain {}", header.chain_id.0, session.params.chain_id.0);
+                format!("the batch is one of rollup {}, not of rollup {}", header.chain_id, session.params.chain_id());
             return Err(Failure::new(Exit::Input, message).advise("name its rollup's --dir"));
         }
         let started = Instant::now();

@@ -202,7 +202,7 @@ impl Rebuild {
 
     /// Looks at the ledger. One of another rollup is none to be moved away.
     fn find(&self, session: &Session) -> Result<Found> {
-        match Ledger::open(&session.dir.ledger(), session.params.chain_id) {
+        match Ledger::open(&session.dir.ledger(), session.params.chain_id()) {
             Ok(ledger) if self.replace => {
                 let fault = "it was to be replaced".to_owned();
                 Ok(Found::Old(Old { fault, ledger: Some(Box::new(ledger)) }))

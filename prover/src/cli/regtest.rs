@@ -144,11 +144,11 @@ fn deposit(deposits: &[Deposit], poster: &PosterKey, global: &Global) -> Result 
 /// Pays for an output that holds an exit request of the rollup's, and mines it.
 fn exit(script: ScriptBuf, poster: &PosterKey, global: &Global) -> Result {
     let session = Session::open(global)?;
-    let request = ExitRequest::parse(&script, session.params.deposit_magic).ok_or_else(|| {
+    let request = ExitRequest::parse(&script, session.params.chain_id()).ok_or_else(|| {
         let failure = Failure::new(Exit::Input, "the script is no exit request of this rollup's");
         failure.advise("give what `taproof tx exit` prints for it")
     })?;
-    request.verify(session.params.chain_id).or_exit(Exit::Refuted)?;
+    request.verify(session.params.chain_id()).or_exit(Exit::Refuted)?;
     let mut node = open(&session.dir, poster)?;
     let outputs = vec![TxOut { value: Amount::ZERO, script_pubkey: script }];
     let transaction = paid(&session, &node, &outputs, Purpose::ExitRequest, poster)?;

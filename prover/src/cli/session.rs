@@ -239,7 +239,7 @@ impl Session {
 
     /// Opens the ledger.
     pub(crate) fn ledger(&self) -> Result<Ledger> {
-        Ledger::open(&self.dir.ledger(), self.params.chain_id).map_err(ledger_failure)
+        Ledger::open(&self.dir.ledger(), self.params.chain_id()).map_err(ledger_failure)
     }
 
     /// Says of exit requests which of them can be served, where the ledger is at hand and stands where the chain does.

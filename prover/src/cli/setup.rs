@@ -17,7 +17,7 @@ use serde::Serialize;
 use std::{num::NonZeroU16, ops::RangeInclusive};
 use taproof::{
     bridge::signer_key::{SignerKey, SignerKeys},
-    founding::{RollupIdentity, check_slots},
+    founding::check_slots,
     key_file::KeyFileError,
     key_ring::{self, KeyRing, KeyRingError},
     ledger::Ledger,
@@ -28,12 +28,11 @@ use taproof::{
 };
 use taproof_circuits::{chunk::counts, state::Slots};
 use taproof_verifier::{
-    bridge::Bridge,
-    bridge::OUTPUT_MIN_SAT,
+    bridge::{Federation, OUTPUT_MIN_SAT},
     cell::{ChainId, Depth},
-    envelope::Magic,
-    follow::{Deadlines, Params},
+    follow::{Deadlines, Founding, Params},
     headers::BlockId,
+    quorum::Keys,
 };
 
 /// Founds a rollup: makes development keys, the parameters and an empty ledger in the data directory.
@@ -53,19 +52,10 @@ pub(crate) struct Setup {
     wallet: WalletOptions,
     #[command(flatten)]
     node: NodeOptions,
-    /// The rollup's number, which statements and signatures name; derived from all else that is chosen if not given.
-    #[arg(long, value_name = "N")]
-    chain_id: Option<u32>,
     #[command(flatten)]
     sizes: SizeOptions,
     #[command(flatten)]
     bridge: BridgeOptions,
-    /// Marks the outputs that announce anchors: four bytes in hexadecimal; derived if not given.
-    #[arg(long, value_parser = magic, value_name = "HEX")]
-    magic: Option<Magic>,
-    /// Marks the outputs that name a deposit's owner; derived if not given.
-    #[arg(long, value_parser = magic, value_name = "HEX")]
-    deposit_magic: Option<Magic>,
     /// The height of the block after which the rollup starts, a final one; the last that is final if not given.
     #[arg(long, value_name = "HEIGHT")]
     start: Option<u32>,
@@ -168,13 +158,13 @@ struct BridgeOptions {
 }
 
 impl BridgeOptions {
-    /// The bridge; the wallet is opened for default signers alone.
-    fn bridge(
+    /// The federation; the wallet is opened for default signers alone.
+    fn federation(
         &self,
         network: Network,
         wallet: impl FnOnce() -> Result<Wallet>,
         final_depth_blocks: u32,
-    ) -> Result<Bridge> {
+    ) -> Result<Federation> {
         let (threshold, keys) = match self.threshold {
             Some(threshold) => (threshold, self.keys.iter().map(SignerKey::key).collect()),
             None if !self.keys.is_empty() => {
@@ -205,20 +195,14 @@ impl BridgeOptions {
                 format!("{key} is for another network than {}", network_name(network)),
             ));
         }
-        Bridge::new(threshold, keys, self.refund_delay, self.deposit_min).or_exit(Exit::Input)
+        Federation::new(threshold, keys, self.refund_delay, self.deposit_min).or_exit(Exit::Input)
     }
-}
-
-fn magic(text: &str) -> std::result::Result<Magic, String> {
-    digits(text).map(Magic)
 }
 
 #[derive(Serialize)]
 struct Report {
     program_id: String,
-    chain_id: u32,
-    magic: String,
-    deposit_magic: String,
+    chain_id: ChainId,
     network: Network,
     depth: u8,
     bridge: String,
@@ -232,35 +216,32 @@ impl Setup {
         let dir = global.data_dir();
         expect_none(&[dir.params(), dir.program(), dir.ledger()])?;
         let network = self.wallet.network(global)?.unwrap_or(Network::Regtest);
-        let bridge = self.bridge.bridge(network, || self.wallet.open(global), self.final_depth)?;
+        let federation = self.bridge.federation(network, || self.wallet.open(global), self.final_depth)?;
         // Nothing is mined here, so no wallet is needed for the rewards of the embedded chain.
         let source = self.node.open(&dir, network, ScriptBuf::new(), global.console())?;
         let start = self.start_block(&source)?;
         let (depth, slots) = self.sizes.sizes()?;
         let ring = self.keys(global, depth, slots, network)?;
         let program = ring.program()?;
-        let params = self.with_identity(Params {
+        let params = Params::new(Founding {
             network,
-            chain_id: ChainId(0),
-            magic: Magic([0; 4]),
-            deposit_magic: Magic([0; 4]),
             genesis_depth: depth,
-            bridge,
+            federation,
             deposit_window_blocks: self.bridge.deposit_window,
             deposit_expiry_blocks: self.bridge.deposit_expiry,
             start,
             final_depth_blocks: self.final_depth,
+            upgrade_keys: None,
+            notice_blocks: 0,
+            sequencer_keys: Keys::default(),
+            quiet_blocks: 0,
+            opening_min_sat: 0,
             program_id: program.id(),
-        });
-        if RollupIdentity::of(&params) != RollupIdentity::derive(&params) {
-            global.console().warn(
-                "number or marks are set by hand: if another rollup has the same, signatures for one may hold in the other, and \
-                 followers look at each other's outputs",
-            );
-        }
+        })
+        .or_exit(Exit::Input)?;
         dir.create()?;
         write_file(&dir.program(), Access::Public, |file| file.write_all(&program.to_bytes()))?;
-        Ledger::create(&dir.ledger(), params.chain_id, depth).map_err(ledger_failure)?;
+        Ledger::create(&dir.ledger(), params.chain_id(), depth).map_err(ledger_failure)?;
         let signers: SignerKeys = self.bridge.keys.iter().cloned().collect();
         if !signers.is_empty() {
             write_file(&dir.bridge_keys(), Access::Public, |file| file.write_all(signers.to_lines().as_bytes()))?;
@@ -270,13 +251,11 @@ impl Setup {
         write_file(&dir.params(), Access::Public, |file| writeln!(file, "{text}"))?;
         let report = Report {
             program_id: params.program_id.to_string(),
-            chain_id: params.chain_id.0,
-            magic: hex::encode(params.magic.0),
-            deposit_magic: hex::encode(params.deposit_magic.0),
+            chain_id: params.chain_id(),
             network,
             depth: self.sizes.depth,
-            bridge: params.bridge.script_pubkey().to_hex_string(),
-            bridge_descriptor: signers.descriptor(&params.bridge, None).or_exit(Exit::Input)?.to_string(),
+            bridge: params.bridge().script_pubkey().to_hex_string(),
+            bridge_descriptor: signers.descriptor(params.bridge(), None).or_exit(Exit::Input)?.to_string(),
             start: params.start,
             circuits: ring.keys().map(|(circuit, _)| circuit.to_string()).collect(),
         };
@@ -312,17 +291,6 @@ impl Setup {
         let hash =
             hash.ok_or_else(|| Failure::new(Exit::Input, format!("the chain has no block at height {height}")))?;
         Ok(BlockId { height, hash })
-    }
-
-    /// The parameters with number and marks as they are given, or else derived from the rest.
-    fn with_identity(&self, params: Params) -> Params {
-        let derived = RollupIdentity::derive(&params);
-        Params {
-            chain_id: self.chain_id.map_or(derived.chain_id, ChainId),
-            magic: self.magic.unwrap_or(derived.magic),
-            deposit_magic: self.deposit_magic.unwrap_or(derived.deposit_magic),
-            ..params
-        }
     }
 
     fn keys(&self, global: &Global, depth: Depth, slots: Slots, network: Network) -> Result<KeyRing> {

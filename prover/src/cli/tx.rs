@@ -14,7 +14,7 @@ use super::{
     output::{Output, Replaces, open_output},
     path_text,
     session::{NodeOptions, Session, ledger_failure, read_params},
-    values::{address, cell, of_network, owner},
+    values::{address, cell, chain_id, of_network, owner},
     wallet::{KeyNumber, WalletOptions},
 };
 use bitcoin::{Address, Network, address::NetworkUnchecked};
@@ -119,8 +119,8 @@ struct PaymentArgs {
     #[arg(long, default_value_t = 0, value_name = "N")]
     token: u32,
     /// The rollup that the transaction is for; without it, the data directory's.
-    #[arg(long, value_name = "N")]
-    chain_id: Option<u32>,
+    #[arg(long, value_parser = chain_id, value_name = "HEX")]
+    chain_id: Option<ChainId>,
     /// Signs what a batch would reject, too, and for another rollup than the data directory's.
     #[arg(long)]
     force: bool,
@@ -205,23 +205,23 @@ impl PaymentArgs {
         let path = global.data_dir().params();
         let Some(named) = self.chain_id else {
             let params = read_params(&path).map_err(|failure| failure.advise("name the rollup with --chain-id"))?;
-            return Ok(params.chain_id);
+            return Ok(params.chain_id());
         };
         if !self.force && path.exists() {
-            let rollup = read_params(&path)?.chain_id.0;
+            let rollup = read_params(&path)?.chain_id();
             if rollup != named {
-                let failure = Failure::new(Exit::Input, format!("this is chain {rollup}, not chain {named}"));
+                let failure = Failure::new(Exit::Input, format!("this is rollup {rollup}, not rollup {named}"));
                 return Err(failure.advise("leave out --chain-id, or sign for the other rollup with --force"));
             }
         }
-        Ok(ChainId(named))
+        Ok(named)
     }
 
     /// What the ledger knows, which is brought up to the chain first where one is at hand; none, with a warning,
     /// where there is no ledger and nothing is asked of it.
     fn book(&self, chain_id: ChainId, added: &[Transaction], global: &Global) -> Result<Option<Book>> {
         let dir = global.data_dir();
-        let is_ours = || read_params(&dir.params()).is_ok_and(|params| params.chain_id == chain_id);
+        let is_ours = || read_params(&dir.params()).is_ok_and(|params| params.chain_id() == chain_id);
         if dir.ledger().exists() && dir.program().exists() && is_ours() && self.node.is_at_hand(&dir)? {
             match self.brought(added, global) {
                 Ok(Some(book)) => return Ok(Some(book)),

@@ -293,7 +293,10 @@ mod tests {
             (&["bench", "--regression", "abc"], "a number that is not negative is wanted, such as 1.5"),
             (&["account", "abc"], "64 hexadecimal digits are wanted, and there are 3; or a key of the wallet"),
             (&["setup", "--seed", "00"], "64 hexadecimal digits are wanted, and there are 2"),
-            (&["setup", "--magic", "0011223"], "8 hexadecimal digits are wanted, and there are 7"),
+            (
+                &["tx", "transfer", "--to", "1", "--amount", "1", "--chain-id", "0011223"],
+                "30 hexadecimal digits are wanted, and there are 7",
+            ),
         ] {
             let error = error_of(&[&["taproof"], line].concat());
             let text = error.render().to_string();

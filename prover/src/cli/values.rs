@@ -10,7 +10,11 @@ use bitcoin::{
     bech32::primitives::decode::{SegwitHrpstring, SegwitHrpstringError},
 };
 use taproof::network_name::{NETWORKS, network_name};
-use taproof_verifier::{baby_jubjub::PublicKey, cell::CellIndex, field};
+use taproof_verifier::{
+    baby_jubjub::PublicKey,
+    cell::{CellIndex, ChainId},
+    field,
+};
 
 type Parsed<T> = Result<T, String>;
 
@@ -24,6 +28,11 @@ pub(super) fn digits<const LENGTH: usize>(text: &str) -> Parsed<[u8; LENGTH]> {
     hex::decode_to_slice(text, &mut bytes)
         .map_err(|_| format!("{wanted} hexadecimal digits are wanted, and there are {found}"))?;
     Ok(bytes)
+}
+
+/// Parses a rollup's chain id.
+pub(super) fn chain_id(text: &str) -> Parsed<ChainId> {
+    digits(text).map(ChainId::from_byte_array)
 }
 
 /// The most threads: more than any machine has processors are a slip of the pen.

@@ -1,6 +1,6 @@
 //! The demo's rollup: its chain, its wallet and its follower.
 
-use super::{CHAIN_ID, DemoError, DemoOptions};
+use super::{DemoError, DemoOptions};
 use crate::{
     anchor::{self, AnchorArtefact, AnchorRequest, Funding},
     batch::{BatchFile, ProvenBatch},
@@ -15,12 +15,12 @@ use crate::{
 };
 use bitcoin::{Amount, Network};
 use taproof_verifier::{
-    bridge::Bridge,
+    bridge::Federation,
     deposit::Deposit,
-    envelope::Magic,
-    follow::{Deadlines, Event, Follower, Params, VerifiedBatch},
+    follow::{Deadlines, Event, Follower, Founding, Params, VerifiedBatch},
     headers::BlockId,
     program::Program,
+    quorum::Keys,
     record::DepositRecord,
 };
 use tempfile::TempDir;
@@ -61,39 +61,48 @@ pub(super) struct Rollup {
     _folder: TempDir,
 }
 
+/// What tells the demo's rollup from others: the signers of its bridge are keys of the wallet of these words.
+pub(super) fn params(phrase: &Phrase, program: &Program, options: &DemoOptions) -> Result<Params, DemoError> {
+    let wallet = Wallet::new(phrase, "", Network::Regtest);
+    let signers = (0..3).map(|index| Ok(wallet.signer_key(index)?.public())).collect::<Result<_, WalletError>>()?;
+    let params = Params::new(Founding {
+        network: Network::Regtest,
+        genesis_depth: options.depth,
+        federation: Federation::new(2, signers, REFUND_DELAY_BLOCKS, 0).expect("the wallet's keys differ"),
+        deposit_window_blocks: HEIGHT_MAX,
+        deposit_expiry_blocks: Deadlines::EXPIRY_WINDOWS_MIN * HEIGHT_MAX,
+        start: BlockId { height: 0, hash: RegtestChain::new().tip_hash() },
+        final_depth_blocks: FINAL_DEPTH_BLOCKS,
+        upgrade_keys: None,
+        notice_blocks: 0,
+        sequencer_keys: Keys::default(),
+        quiet_blocks: 0,
+        opening_min_sat: 0,
+        program_id: program.id(),
+    });
+    Ok(params.expect("consistent parameters"))
+}
+
 impl Rollup {
     /// Mines a chain, makes the workload's deposits on it from a wallet of these words, and follows it to its tip.
     pub(super) fn found(
         phrase: &Phrase,
         program: Program,
+        params: Params,
         workload: &Workload,
         options: &DemoOptions,
         progress: &dyn Progress,
     ) -> Result<Self, DemoError> {
         let wallet = Wallet::new(phrase, "", Network::Regtest);
-        let signers = (0..3).map(|index| Ok(wallet.signer_key(index)?.public())).collect::<Result<_, WalletError>>()?;
         let (refund, wallet) = (wallet.refund_key(0)?.public(), wallet.poster_key(0)?);
         let chain = RegtestChain::new();
-        let params = Params {
-            network: Network::Regtest,
-            chain_id: CHAIN_ID,
-            magic: Magic(*b"tpdm"),
-            deposit_magic: Magic(*b"tpdd"),
-            genesis_depth: options.depth,
-            bridge: Bridge::new(2, signers, REFUND_DELAY_BLOCKS, 0).expect("the wallet's keys differ"),
-            deposit_window_blocks: HEIGHT_MAX,
-            deposit_expiry_blocks: Deadlines::EXPIRY_WINDOWS_MIN * HEIGHT_MAX,
-            start: BlockId { height: 0, hash: chain.tip_hash() },
-            final_depth_blocks: FINAL_DEPTH_BLOCKS,
-            program_id: program.id(),
-        };
         let mut node = EmbeddedNode::new(chain, wallet.script_pubkey());
         let needed_sat: u128 = workload.deposits.iter().map(|deposit| u128::from(deposit.amount_sat)).sum();
         mine_coins(&mut node, &wallet, needed_sat + u128::from(SPARE.to_sat()), progress)?;
         let mut deposits_vsize_vb = 0;
         for planned in &workload.deposits {
             let DepositRecord { amount_sat, owner, .. } = *planned;
-            let outputs = Deposit { amount_sat, owner, refund }.outputs(&params.bridge, params.deposit_magic);
+            let outputs = Deposit { amount_sat, owner, refund }.outputs(params.bridge(), params.chain_id());
             let transaction = anchor::pay(outputs.into(), options.fee_rate, &coins(&node, &wallet), &wallet)?;
             deposits_vsize_vb += transaction.vsize() as u64;
             // Each deposit has a transaction of its own, as its owner would make it, and nodes relay no more than one
@@ -102,7 +111,7 @@ impl Rollup {
             node.mine(1)?;
         }
         let folder = tempfile::tempdir().map_err(DemoError::Scratch)?;
-        let ledger = Ledger::create(&folder.path().join("ledger.redb"), params.chain_id, params.genesis_depth)?;
+        let ledger = Ledger::create(&folder.path().join("ledger.redb"), params.chain_id(), params.genesis_depth)?;
         let follower = start(&node, params, program)?;
         let mut rollup = Self { node, follower, ledger, deposits_vsize_vb, wallet, _folder: folder };
         rollup.catch_up()?;
@@ -120,13 +129,8 @@ impl Rollup {
         let proofs = batch.with_proofs(proven)?;
         let payload = proofs.payload_after(self.follower.tip().payload_hash)?;
         let funding = coins(&self.node, &self.wallet);
-        let request = AnchorRequest {
-            payload: &payload,
-            magic: self.follower.params().magic,
-            fee_rate: options.fee_rate,
-            headroom: HEADROOM,
-            funding: &funding,
-        };
+        let request =
+            AnchorRequest { payload: &payload, fee_rate: options.fee_rate, headroom: HEADROOM, funding: &funding };
         let anchor = anchor::build(&request, &self.wallet)?;
         crate::node::publish(&self.node, anchor.commit(), anchor.reveal())?;
         self.node.mine(FINAL_DEPTH_BLOCKS)?;

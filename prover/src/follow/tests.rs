@@ -146,8 +146,7 @@ fn a_checkpoint_goes_on_where_it_was_made() {
 #[test]
 fn sources_of_other_networks_and_lengths_are_refused() {
     let (toy, _) = ToyRollup::with_two_batches();
-    let mut params = toy.params.clone();
-    params.network = Network::Signet;
+    let params = toy.params.with(|founding| founding.network = Network::Signet).expect("consistent parameters");
     let error = start(&toy.node, params, toy.program.clone()).expect_err("another network");
     assert!(matches!(error, FollowError::Network { expected: Network::Signet, found: Network::Regtest }));
     let empty = EmbeddedNode::new(RegtestChain::new(), elsewhere());
@@ -155,8 +154,8 @@ fn sources_of_other_networks_and_lengths_are_refused() {
     assert!(matches!(error, FollowError::TooShort(_)));
     let mut follower = begin(&toy);
     assert!(matches!(sync_headers(&empty, &mut follower, |_| ()), Err(FollowError::TooShort(_))));
-    let mut params = toy.params.clone();
-    params.start.hash = toy.node.chain().tip_hash();
+    let tip_hash = toy.node.chain().tip_hash();
+    let params = toy.params.with(|founding| founding.start.hash = tip_hash).expect("consistent parameters");
     assert!(matches!(start(&toy.node, params, toy.program.clone()), Err(FollowError::StartLost { .. })));
 }
 

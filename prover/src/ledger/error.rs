@@ -37,7 +37,7 @@ pub enum LedgerError {
         found: u32,
     },
     /// The file is of another rollup.
-    #[error("the ledger is one of chain {}, not of chain {}", found.0, expected.0)]
+    #[error("the ledger is one of rollup {found}, not of rollup {expected}")]
     WrongChain {
         /// The rollup that was asked for.
         expected: ChainId,

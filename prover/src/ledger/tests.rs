@@ -17,7 +17,7 @@ mod exits;
 mod rewind;
 mod room;
 
-const CHAIN: ChainId = ChainId(7);
+const CHAIN: ChainId = ChainId::from_byte_array([7; 15]);
 
 /// Stands for what a batch leaves behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,8 +169,9 @@ fn a_second_opening_and_a_foreign_chain_are_refused() {
     assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::AlreadyOpen(_))));
     assert!(matches!(Ledger::create(&path, CHAIN, depth(2)), Err(LedgerError::AlreadyExists(_))));
     drop(ledger);
-    let foreign = Ledger::open(&path, ChainId(8));
-    assert!(matches!(foreign, Err(LedgerError::WrongChain { expected: ChainId(8), found: CHAIN })));
+    let foreign = Ledger::open(&path, ChainId::from_byte_array([8; 15]));
+    let Err(LedgerError::WrongChain { expected, found }) = foreign else { panic!("the ledger is of another rollup") };
+    assert_eq!((expected, found), (ChainId::from_byte_array([8; 15]), CHAIN));
     let absent = folder.path().join("absent");
     assert!(matches!(Ledger::open(&absent, CHAIN), Err(LedgerError::NotFound(_))));
     let nowhere = absent.join("ledger");

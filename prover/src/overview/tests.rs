@@ -146,7 +146,7 @@ fn a_browser_shows_the_page_and_loads_nothing_else() {
 fn exit_requests_that_no_account_can_serve_are_told_as_that() {
     let (toy, _) = ToyRollup::with_two_batches();
     let demand = |owner: u32, from: CellIndex, nonce: u32, amount: u64| {
-        let (chain_id, token, destination) = (toy.params.chain_id, Token::BITCOIN, Destination::P2wpkh([6; 20]));
+        let (chain_id, token, destination) = (toy.params.chain_id(), Token::BITCOIN, Destination::P2wpkh([6; 20]));
         let body = Withdraw { chain_id, token, from, nonce, amount, fee: 0, destination };
         let key = toy.owner(owner);
         Signed::sign(body, &key).demand(*key.public()).expect("bitcoin")

@@ -189,7 +189,7 @@ fn batches_keep_their_order_and_their_bound() {
 
 /// A chunk of two slots, one deposit among them.
 fn deposit_chunk() -> ChunkWitness {
-    let mut state = State::new(ChainId(7), Depth::new(1).expect("a legal depth"));
+    let mut state = State::new(ChainId::from_byte_array([7; 15]), Depth::new(1).expect("a legal depth"));
     let two = NonZeroU16::new(2).expect("not zero");
     let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
     let plan =

@@ -77,7 +77,7 @@ impl Scene {
 }
 
 fn new_ledger(toy: &ToyRollup, folder: &TempDir, name: &str) -> Ledger {
-    Ledger::create(&folder.path().join(name), toy.params.chain_id, toy.params.genesis_depth).expect("a new file")
+    Ledger::create(&folder.path().join(name), toy.params.chain_id(), toy.params.genesis_depth).expect("a new file")
 }
 
 #[test]
@@ -271,7 +271,8 @@ fn depths_beyond_the_window_and_trees_without_circuits_are_refused() {
     let refused = expect_within_window(&params, window_blocks + 1);
     assert!(matches!(refused, Err(SequencerError::BeyondWindow { depth_blocks, .. }) if depth_blocks > window_blocks));
     for (window, depth) in [(100, 6), (12, 6), (11, 5), (2, 1), (1, 1)] {
-        assert_eq!(reference_depth_blocks(&Params { deposit_window_blocks: window, ..params.clone() }), depth);
+        let params = params.with(|founding| founding.deposit_window_blocks = window).expect("consistent parameters");
+        assert_eq!(reference_depth_blocks(&params), depth);
     }
     let depth_min = Depth::new(4);
     let refused = scene.sequencer().draft(&Terms { depth_min, ..TERMS });

@@ -92,9 +92,9 @@ impl Storm {
                 return;
             }
         };
-        let signed = checked.sign(&self.signer_keys[signer], &self.params.bridge).expect("a signer");
+        let signed = checked.sign(&self.signer_keys[signer], self.params.bridge()).expect("a signer");
         self.drafts[draft].push(signed);
-        let Ok((link, _)) = combine(self.drafts[draft].clone(), &self.params.bridge) else { return };
+        let Ok((link, _)) = combine(self.drafts[draft].clone(), self.params.bridge()) else { return };
         self.launch(link);
     }
 
@@ -123,9 +123,9 @@ impl Storm {
         let signed = (0..SIGNERS).filter(|signer| *signer != absent);
         let signed = signed.map(|signer| {
             let checked = self.check_link(&planned.psbt, self.signers[signer].scan()).expect("an honest link");
-            checked.sign(&self.signer_keys[signer], &self.params.bridge).expect("a signer")
+            checked.sign(&self.signer_keys[signer], self.params.bridge()).expect("a signer")
         });
-        let (link, _) = combine(signed.collect(), &self.params.bridge).expect("two signatures");
+        let (link, _) = combine(signed.collect(), self.params.bridge()).expect("two signatures");
         self.launch(link);
         true
     }

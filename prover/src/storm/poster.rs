@@ -69,7 +69,7 @@ impl Poster {
         // The stores write thousands of times, and no power cut happens here: a folder in memory will do where there
         // is one.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a scratch folder");
-        let ledger = Ledger::create(&folder.path().join("ledger.redb"), params.chain_id, params.genesis_depth);
+        let ledger = Ledger::create(&folder.path().join("ledger.redb"), params.chain_id(), params.genesis_depth);
         let follower = follow::start(node, params.clone(), program.clone()).expect("the node's chain");
         Self {
             key,
@@ -93,7 +93,7 @@ impl Poster {
     }
 
     pub(crate) fn store(&self) -> Store {
-        let identity = Identity::new(self.params.chain_id, self.params.magic, &self.key.scripts());
+        let identity = Identity::new(self.params.chain_id(), &self.key.scripts());
         Store::open(&self.store_path(), identity).expect("the store is ours")
     }
 

@@ -138,10 +138,10 @@ impl Facts {
         let mut facts = Self::default();
         for transaction in &block.txdata[1..] {
             let txid = transaction.compute_txid();
-            let deposits = Deposit::scan(transaction, &params.bridge, params.deposit_magic);
+            let deposits = Deposit::scan(transaction, params.bridge(), params.chain_id());
             facts.deposits.extend(deposits.into_iter().map(|(vout, deposit)| (OutPoint { txid, vout }, deposit)));
             facts.spends.extend(transaction.input.iter().map(|input| (input.previous_output, txid)));
-            if Binding::parse(&transaction.output[0].script_pubkey, params.deposit_magic).is_some() {
+            if Binding::parse(&transaction.output[0].script_pubkey, params.chain_id()).is_some() {
                 facts.links.push(transaction.clone());
             }
         }
@@ -312,9 +312,9 @@ fn check_links(
         .map(|entry| (entry.outpoint, entry.deposit.amount_sat))
         .collect();
     let mut head: Option<OutPoint> = None;
-    let own_script = params.bridge.script_pubkey();
+    let own_script = params.bridge().script_pubkey();
     for link in facts.iter().flat_map(|(_, facts)| &facts.links) {
-        let binding = Binding::parse(&link.output[0].script_pubkey, params.deposit_magic).expect("a link");
+        let binding = Binding::parse(&link.output[0].script_pubkey, params.chain_id()).expect("a link");
         assert_eq!(binding.first, sums.settled, "each payout is settled once, in order");
         let first_input = link.input[0].previous_output;
         assert!(head.is_none_or(|head| head == first_input), "links follow one another");

@@ -63,7 +63,7 @@ impl Storm {
             let owner = *self.owners.choose(&mut self.rng).expect("users").public();
             let refund = self.refund_keys.choose(&mut self.rng).expect("keys").public();
             let deposit = Deposit { amount_sat, owner, refund };
-            let outputs = deposit.outputs(&self.params.bridge, self.params.deposit_magic);
+            let outputs = deposit.outputs(self.params.bridge(), self.params.chain_id());
             let transaction = pay(outputs.into(), rate("1"), std::slice::from_ref(&coin), &self.purse_key);
             self.set_afloat(transaction.expect("a coin is worth more"));
         }
@@ -83,7 +83,7 @@ impl Storm {
         let overdraw = if self.rng.gen_bool(0.05) { account.balance } else { 0 };
         let amount = self.rng.gen_range(0..=account.balance / 3) + overdraw;
         let fee = self.rng.gen_range(0..20);
-        let (chain_id, token) = (self.params.chain_id, Token::BITCOIN);
+        let (chain_id, token) = (self.params.chain_id(), Token::BITCOIN);
         let unsigned = match self.rng.gen_range(0..10) {
             0..5 => {
                 let (to, _, _) = *accounts.choose(&mut self.rng).expect("not empty");
@@ -106,7 +106,7 @@ impl Storm {
     }
 
     fn request(&mut self, from: CellIndex, nonce: u32, amount: u64, signer: usize, owner: usize) -> ExitRequest {
-        let (chain_id, token, destination) = (self.params.chain_id, Token::BITCOIN, self.destination());
+        let (chain_id, token, destination) = (self.params.chain_id(), Token::BITCOIN, self.destination());
         let amount = amount.max(destination.payout_min_sat());
         let body = Withdraw { chain_id, token, from, nonce, amount, fee: 0, destination };
         let owner = *self.owners[owner].public();
@@ -137,7 +137,7 @@ impl Storm {
         if self.rng.gen_bool(0.2) {
             requests.extend(self.answered());
         }
-        let outputs = requests.iter().map(|request| request.output(self.params.deposit_magic)).collect();
+        let outputs = requests.iter().map(|request| request.output(self.params.chain_id())).collect();
         self.pay_outputs(outputs);
     }
 

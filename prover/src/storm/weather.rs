@@ -152,7 +152,6 @@ impl Storm {
         let coin = self.coin();
         let request = AnchorRequest {
             payload: &copied,
-            magic: self.params.magic,
             fee_rate: rate("2"),
             headroom: Amount::from_sat(1_000),
             funding: &[coin],

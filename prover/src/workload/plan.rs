@@ -260,7 +260,7 @@ mod tests {
 
     fn parameters() -> PlanParameters {
         PlanParameters {
-            chain_id: ChainId(7),
+            chain_id: ChainId::from_byte_array([7; 15]),
             depth: Depth::new(5).unwrap(),
             fee_sat: 25,
             seed: Zeroizing::new([3; 32]),
@@ -281,7 +281,7 @@ mod tests {
         let operator = CellIndex::default();
         for transaction in &workload.transactions {
             let paid = transaction.payment();
-            assert_eq!(paid.chain_id, ChainId(7));
+            assert_eq!(paid.chain_id, ChainId::from_byte_array([7; 15]));
             let (owner, balance, nonce) = cells.get_mut(&paid.from).expect("the payer has an account");
             transaction.signature().verify(owner, &transaction.message()).unwrap();
             assert_eq!(*nonce, paid.nonce);

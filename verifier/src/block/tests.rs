@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
+    cell::ChainId,
     deposit::Deposit,
-    envelope::{Magic, Reveal},
+    envelope::Reveal,
     toy_chain::{mine_block, mine_header, pay, regtest_genesis},
 };
 use bitcoin::{Amount, ScriptBuf, TxOut, Witness};
@@ -37,10 +38,10 @@ fn a_real_block_is_valid_and_holds_nothing_of_a_rollup() {
     let id = BlockId { height: 702_861, hash: block.block_hash() };
     let validated = ValidatedBlock::decode(MAINNET_BLOCK_702861, id).expect("a real block");
     assert_eq!((validated.id(), validated.transactions().len()), (id, 2_500));
-    let (bridge, magic) = (crate::bridge::tests::bridge(), Magic(*b"tpr0"));
+    let (bridge, chain_id) = (crate::bridge::tests::bridge(), ChainId::from_byte_array([7; 15]));
     for (_, transaction) in validated.transactions() {
-        assert_eq!(Reveal::parse(transaction, magic), Ok(None));
-        assert!(Deposit::scan(transaction, &bridge, magic).is_empty());
+        assert_eq!(Reveal::parse(transaction, chain_id), Ok(None));
+        assert!(Deposit::scan(transaction, &bridge, chain_id).is_empty());
     }
 }
 

@@ -15,7 +15,7 @@ use bitcoin::{
 };
 use proptest::prelude::*;
 
-const MAGIC: Magic = Magic(*b"tpr0");
+const CHAIN: ChainId = ChainId::from_byte_array([7; 15]);
 
 fn keypair() -> Keypair {
     Keypair::from_seckey_slice(&Secp256k1::new(), &[5; 32]).expect("a small secret key")
@@ -29,7 +29,7 @@ fn poster() -> XOnlyPublicKey {
 fn payload(length: usize) -> Vec<u8> {
     let depth = Depth::new(4).expect("four levels");
     let mut bytes = alloc::vec![2];
-    bytes.extend(ChainId(7).0.to_le_bytes());
+    bytes.extend(CHAIN.to_byte_array());
     bytes.extend(9u64.to_le_bytes());
     bytes.extend([3; 32]);
     bytes.extend(field::to_bytes(&empty_root(4)));
@@ -48,7 +48,7 @@ fn reveal(payload: &[u8]) -> Transaction {
     let envelope = Envelope::new(poster(), payload).expect("the payload has a header");
     let commit = TxOut { value: Amount::from_sat(9_000), script_pubkey: envelope.commit_script_pubkey(&secp) };
     let change = TxOut { value: Amount::from_sat(4_000), script_pubkey: commit.script_pubkey.clone() };
-    let mut transaction = envelope.reveal_transaction(OutPoint::null(), change, MAGIC);
+    let mut transaction = envelope.reveal_transaction(OutPoint::null(), change);
     let mut cache = SighashCache::new(&transaction);
     let (prevouts, sighash_type) = (Prevouts::All(&[commit]), TapSighashType::Default);
     let sighash = cache
@@ -66,7 +66,7 @@ fn with_witness(elements: &[&[u8]]) -> Transaction {
 }
 
 fn parse(transaction: &Transaction) -> Result<Option<Reveal>, EnvelopeError> {
-    Reveal::parse(transaction, MAGIC)
+    Reveal::parse(transaction, CHAIN)
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_commit_commits_to_the_leaf_alone() {
 #[test]
 fn a_transaction_that_announces_nothing_is_nobodys_anchor() {
     let mut transaction = reveal(&payload(300));
-    assert_eq!(Reveal::parse(&transaction, Magic(*b"tpr1")), Ok(None));
+    assert_eq!(Reveal::parse(&transaction, ChainId::from_byte_array([8; 15])), Ok(None));
     transaction.output.swap(0, 1);
     assert_eq!(parse(&transaction), Ok(None));
     transaction.output.clear();
@@ -136,7 +136,7 @@ fn each_part_of_the_form_is_demanded() {
             |tx| {
                 let announcement =
                     Announcement { batch: 9, payload_hash: PayloadHash::NONE, root_after: Fr::from(11u64) };
-                tx.output[0].script_pubkey = announcement.script_pubkey(MAGIC);
+                tx.output[0].script_pubkey = announcement.script_pubkey(CHAIN);
             },
             EnvelopeError::PayloadHash,
         ),
@@ -152,23 +152,23 @@ fn each_part_of_the_form_is_demanded() {
 fn output_0_is_exact() {
     let announcement =
         Announcement { batch: u64::MAX, payload_hash: PayloadHash::of(b"x"), root_after: Fr::from(2u64) };
-    let script = announcement.script_pubkey(MAGIC);
+    let script = announcement.script_pubkey(CHAIN);
     assert!(script.len() <= 83 && script.instructions_minimal().all(|instruction| instruction.is_ok()));
-    assert_eq!(Announcement::parse(&script, MAGIC), Ok(Some(announcement)));
+    assert_eq!(Announcement::parse(&script, CHAIN), Ok(Some(announcement)));
     let altered = |position: usize, byte: u8| {
         let mut bytes = script.to_bytes();
         bytes[position] = byte;
-        Announcement::parse(Script::from_bytes(&bytes), MAGIC)
+        Announcement::parse(Script::from_bytes(&bytes), CHAIN)
     };
-    assert_eq!(altered(7, 2), Err(EnvelopeError::Version(2)));
+    assert_eq!(altered(7, 1), Err(EnvelopeError::Version(1)));
     assert_eq!(altered(8, 0), Err(EnvelopeError::Kind(0)));
     assert_eq!(altered(80, 0xff), Err(EnvelopeError::Root(field::NotCanonical)));
     for position in 0..7 {
         assert_eq!(altered(position, 0), Ok(None));
     }
     let longer = [script.as_bytes(), &[0]].concat();
-    assert_eq!(Announcement::parse(Script::from_bytes(&longer), MAGIC), Ok(None));
-    assert_eq!(Announcement::parse(Script::from_bytes(&longer[..80]), MAGIC), Ok(None));
+    assert_eq!(Announcement::parse(Script::from_bytes(&longer), CHAIN), Ok(None));
+    assert_eq!(Announcement::parse(Script::from_bytes(&longer[..80]), CHAIN), Ok(None));
 }
 
 #[test]
@@ -263,7 +263,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(script in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse_leaf(Script::from_bytes(&script));
-        let _ = Announcement::parse(Script::from_bytes(&script), MAGIC);
+        let _ = Announcement::parse(Script::from_bytes(&script), CHAIN);
         prop_assert!(parse_leaf(Script::from_bytes(&script)).is_err());
     }
 }

@@ -147,7 +147,7 @@ fn signatures_are_those_of_bip_340() {
 }
 
 fn report() -> FeedReport {
-    FeedReport { chain_id: ChainId(7), cell: cell(11), values: [5, 6], height_blocks: 800_000 }
+    FeedReport { chain_id: ChainId::from_byte_array([7; 15]), cell: cell(11), values: [5, 6], height_blocks: 800_000 }
 }
 
 /// The feed of a secret key: its public key, and its signature of a report.
@@ -162,12 +162,15 @@ fn signed(secret: &[u8; 32], report: &FeedReport) -> ([u8; 32], [u8; 64]) {
 #[test]
 fn a_report_is_encoded_and_hashed_as_documented() {
     let report = FeedReport {
-        chain_id: ChainId(0x0102_0304),
+        chain_id: ChainId::from_byte_array(core::array::from_fn(|i| i as u8 + 1)),
         cell: cell(0x0a0b_0c0d),
         values: [0x1112_1314_1516_1718, 0x2122_2324_2526_2728],
         height_blocks: 0x3132_3334,
     };
-    assert_eq!(report.to_bytes(), bytes("040302010d0c0b0a1817161514131211282726252423222134333231"));
+    assert_eq!(
+        report.to_bytes(),
+        bytes("0102030405060708090a0b0c0d0e0f0d0c0b0a1817161514131211282726252423222134333231")
+    );
     assert_eq!(report.message(), bytes("b27724615488e5856b4896b47d589becaf2b18247f5577da1bc91a1dedb0b1b0"));
 }
 
@@ -178,7 +181,7 @@ fn a_report_holds_with_each_of_its_parts_alone() {
     let word = FeedReport::word(&key);
     assert_eq!(report.check(word, &key, &signature), Ok(()));
     let others = [
-        FeedReport { chain_id: ChainId(8), ..report },
+        FeedReport { chain_id: ChainId::from_byte_array([8; 15]), ..report },
         FeedReport { cell: cell(12), ..report },
         FeedReport { values: [4, 6], ..report },
         FeedReport { values: [5, 5], ..report },
@@ -280,10 +283,10 @@ proptest! {
     #[test]
     fn every_bit_of_a_signed_report_counts(
         secret in 1u8..255,
-        (chain_id, index, values, height_blocks) in (any::<u32>(), 0u32..1 << 30, any::<[u64; 2]>(), any::<u32>()),
+        (chain_id, index, values, height_blocks) in (any::<[u8; 15]>(), 0u32..1 << 30, any::<[u64; 2]>(), any::<u32>()),
         bit in 0usize..512,
     ) {
-        let report = FeedReport { chain_id: ChainId(chain_id), cell: cell(index), values, height_blocks };
+        let report = FeedReport { chain_id: ChainId::from_byte_array(chain_id), cell: cell(index), values, height_blocks };
         let (key, signature) = signed(&[secret; 32], &report);
         let word = FeedReport::word(&key);
         prop_assert_eq!(report.check(word, &key, &signature), Ok(()));

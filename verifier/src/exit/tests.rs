@@ -10,8 +10,7 @@ use proptest::prelude::*;
 
 mod answers;
 
-const CHAIN: ChainId = ChainId(7);
-const MAGIC: Magic = Magic(*b"tpd0");
+const CHAIN: ChainId = ChainId::from_byte_array([7; 15]);
 
 fn index(i: u32) -> CellIndex {
     CellIndex::new(i).expect("below 2^30")
@@ -82,11 +81,11 @@ proptest! {
         let fee_sat = u64::MAX - amount_sat;
         let request = signed(secret, Unchecked { fee_sat, destination, ..fields(secret, from, nonce, amount_sat) });
         prop_assert_eq!(request.verify(CHAIN), Ok(()));
-        prop_assert_eq!(request.verify(ChainId(8)), Err(SignatureError::Mismatch));
+        prop_assert_eq!(request.verify(ChainId::from_byte_array([8; 15])), Err(SignatureError::Mismatch));
         prop_assert_eq!(ExitRequest::from_bytes(&request.to_bytes()), Some(request));
-        let script = request.output(MAGIC).script_pubkey;
-        prop_assert_eq!(ExitRequest::parse(&script, MAGIC), Some(request));
-        prop_assert_eq!(ExitRequest::parse(&script, Magic(*b"tpd1")), None);
+        let script = request.output(CHAIN).script_pubkey;
+        prop_assert_eq!(ExitRequest::parse(&script, CHAIN), Some(request));
+        prop_assert_eq!(ExitRequest::parse(&script, ChainId::from_byte_array([8; 15])), None);
         prop_assert_eq!(script.len() - 8, request.to_bytes().len());
     }
 }
@@ -94,8 +93,8 @@ proptest! {
 #[test]
 fn the_grammar_of_requests_is_exact() {
     let request = request(3, 1, 2, 505);
-    let script = request.output(MAGIC).script_pubkey.to_bytes();
-    let parse = |script: &[u8]| ExitRequest::parse(Script::from_bytes(script), MAGIC);
+    let script = request.output(CHAIN).script_pubkey.to_bytes();
+    let parse = |script: &[u8]| ExitRequest::parse(Script::from_bytes(script), CHAIN);
     assert_eq!(parse(&script), Some(request));
     for length in 0..script.len() {
         assert_eq!(parse(&script[..length]), None, "{length} bytes");

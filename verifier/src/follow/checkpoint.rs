@@ -14,8 +14,8 @@ use crate::{
 use alloc::{collections::VecDeque, vec::Vec};
 use bitcoin::{BlockHash, Txid, XOnlyPublicKey, block::Header, hashes::Hash};
 
-const VERSION: u8 = 2;
-const FIXED_LENGTH: usize = 1 + 4 + 32 + BLOCK_LENGTH + TIP_LENGTH + 8 + 4 + 8 + 4;
+const VERSION: u8 = 3;
+const FIXED_LENGTH: usize = 1 + ChainId::LENGTH + 32 + BLOCK_LENGTH + TIP_LENGTH + 8 + 4 + 8 + 4;
 const BLOCK_LENGTH: usize = 4 + 32;
 const TIP_LENGTH: usize = 8 + 32 + 32 + 1 + 8 + 8 + BLOCK_LENGTH;
 const DEPOSIT_LENGTH: usize = 4 + 32 + 4 + 8 + 32 + 32;
@@ -80,7 +80,7 @@ impl Checkpoint {
         &self.tip
     }
 
-    /// Encodes the checkpoint: version 2 (1 byte), chain id (4), program id (32); the block; the tip: batches (8),
+    /// Encodes the checkpoint: version 3 (1 byte), chain id (15), program id (32); the block; the tip: batches (8),
     /// payload hash (32), root (32), depth (1), deposits credited (8), payouts (8), the block referred to; deposits
     /// scanned (8), number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8),
     /// owner (32), refund key (32); exit requests queued (8), number of those that wait (4), then each: number (8),
@@ -89,7 +89,7 @@ impl Checkpoint {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FIXED_LENGTH + self.deposits.len() * DEPOSIT_LENGTH);
         bytes.push(VERSION);
-        bytes.extend(self.chain_id.0.to_le_bytes());
+        bytes.extend(self.chain_id.to_byte_array());
         bytes.extend(self.program_id.to_byte_array());
         write_block(&self.block, &mut bytes);
         bytes.extend(self.tip.batches.to_le_bytes());
@@ -133,7 +133,7 @@ impl Checkpoint {
         if version != VERSION {
             return Err(CheckpointError::Version(version));
         }
-        let chain_id = ChainId(u32::from_le_bytes(reader.array()?));
+        let chain_id = ChainId::from_byte_array(reader.array()?);
         let program_id = ProgramId::from_byte_array(reader.array()?);
         let block = reader.block()?;
         let tip = reader.tip()?;
@@ -191,7 +191,7 @@ impl Follower {
         let first_later = exits.partition_point(|exit| exit.height <= block.height);
         let exits_scanned = exits.get(first_later).map_or(self.exits_scanned, |exit| exit.index);
         exits.truncate(first_later);
-        let (chain_id, program_id) = (self.params.chain_id, self.params.program_id);
+        let (chain_id, program_id) = (self.params.chain_id(), self.params.program_id);
         Some(Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits })
     }
 
@@ -225,7 +225,7 @@ impl Follower {
         check_params(&params, &program)?;
         let Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits } =
             checkpoint;
-        if (chain_id, program_id) != (params.chain_id, params.program_id) || block.height < params.start.height {
+        if (chain_id, program_id) != (params.chain_id(), params.program_id) || block.height < params.start.height {
             return Err(StartError::Checkpoint);
         }
         let headers = HeaderChain::new(params.network, block, lead, params.final_depth_blocks)?;

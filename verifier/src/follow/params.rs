@@ -1,33 +1,31 @@
 //! What all who follow a rollup agree on, and the state that they agree on after a batch.
 
 use crate::{
-    bridge::Bridge,
+    bridge::{Bridge, Federation},
     cell::{ChainId, Depth, empty_root, grown_root},
-    envelope::Magic,
     headers::{BlockId, HeaderError},
     payload::PayloadHash,
     program::ProgramId,
+    quorum::{Keys, Quorum},
 };
+use alloc::{format, string::String};
 use ark_bn254::Fr;
-use bitcoin::Network;
+use bitcoin::{
+    Network, XOnlyPublicKey,
+    hashes::{Hash, HashEngine, sha256},
+};
 
-/// What tells one rollup from another: everything that all who follow it must agree on.
+/// What the founder of a rollup chooses, and all who follow it must agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct Params {
+pub struct Founding {
     /// The Bitcoin network.
     pub network: Network,
-    /// The rollup's number, which statements and signatures name.
-    pub chain_id: ChainId,
-    /// Marks the outputs that announce anchors.
-    pub magic: Magic,
-    /// Marks the outputs that name a deposit's owner.
-    pub deposit_magic: Magic,
     /// The depth of the empty tree before the first batch.
     pub genesis_depth: Depth,
     /// Who holds what is deposited, and how long a depositor waits for a refund.
-    pub bridge: Bridge,
+    pub federation: Federation,
     /// How many blocks below its own an anchor may refer to: so long can a deposit or an exit request be left waiting.
     pub deposit_window_blocks: u32,
     /// A deposit cannot be credited in a block more than so many above its own: then it is the depositor's to take
@@ -37,23 +35,207 @@ pub struct Params {
     pub start: BlockId,
     /// How many blocks, its own included, make a block final.
     pub final_depth_blocks: u32,
+    /// Who changes the program and the sequencers, by announcements on Bitcoin; without them neither ever changes.
+    pub upgrade_keys: Option<Quorum>,
+    /// How many blocks an announcement stands at the least before it is in force: more than the window and the final
+    /// depth together, so that whoever disagrees can leave under the rules that they agreed to. Without upgrade keys 0.
+    pub notice_blocks: u32,
+    /// The keys whose anchors count at any time; if there are none, anybody's do.
+    pub sequencer_keys: Keys,
+    /// How many blocks after the last accepted anchor, or the start, the anchors of other keys count, too: at least
+    /// one, and at most half a window. Without sequencer keys 0.
+    pub quiet_blocks: u32,
+    /// What an opening moves at the least, in satoshi: what a cell costs whoever would fill the tree.
+    pub opening_min_sat: u64,
     /// The program that proofs are for.
     pub program_id: ProgramId,
 }
 
-impl Params {
-    /// Checks what the fields demand of one another.
-    ///
-    /// # Errors
-    /// As [`Deadlines::check`].
-    pub fn check(&self) -> Result<(), StartError> {
-        let deadlines = Deadlines {
+/// The SHA-256 that tells a rollup from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FoundingDigest([u8; 32]);
+
+impl FoundingDigest {
+    /// Takes the hash's bytes.
+    pub const fn from_byte_array(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash's bytes.
+    pub fn to_byte_array(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// The rollup's number on Bitcoin and in signed messages: the first 15 bytes.
+    pub fn chain_id(&self) -> ChainId {
+        let id = self.0.first_chunk().expect("32 bytes are more than 15");
+        ChainId::from_byte_array(*id)
+    }
+}
+
+impl Founding {
+    /// What is put before the parameters when they are hashed.
+    const TAG: &[u8] = b"taproof/founding/v3";
+
+    /// SHA-256 of the tag `taproof/founding/v3` and of all parameters: the network as Bitcoin's messages name it (4
+    /// bytes); the depth (1); the federation: threshold (1), number of keys (1), the keys (32 each), refund delay (2),
+    /// least deposit (8); window (4), expiry (4), the start's height (4) and hash (32), final depth (4); notice (4),
+    /// upgrade threshold (1), number of upgrade keys (1), the keys (32 each), zeros where there are none; quiet blocks
+    /// (4), number of sequencer keys (1), the keys (32 each); least opening (8); program id (32). Integers are
+    /// little-endian, the block's hash is in its internal order, keys ascend.
+    pub fn digest(&self) -> FoundingDigest {
+        let mut engine = sha256::Hash::engine();
+        let keys = |engine: &mut sha256::HashEngine, keys: &[XOnlyPublicKey]| {
+            engine.input(&[keys.len() as u8]);
+            keys.iter().for_each(|key| engine.input(&key.serialize()));
+        };
+        engine.input(Self::TAG);
+        engine.input(&self.network.magic().to_bytes());
+        engine.input(&[self.genesis_depth.levels(), self.federation.threshold()]);
+        keys(&mut engine, self.federation.keys());
+        engine.input(&self.federation.refund_delay_blocks().to_le_bytes());
+        engine.input(&self.federation.deposit_min_sat().to_le_bytes());
+        engine.input(&self.deposit_window_blocks.to_le_bytes());
+        engine.input(&self.deposit_expiry_blocks.to_le_bytes());
+        engine.input(&self.start.height.to_le_bytes());
+        engine.input(&self.start.hash.to_byte_array());
+        engine.input(&self.final_depth_blocks.to_le_bytes());
+        engine.input(&self.notice_blocks.to_le_bytes());
+        engine.input(&[self.upgrade_keys.as_ref().map_or(0, Quorum::threshold)]);
+        keys(&mut engine, self.upgrade_keys.as_ref().map_or(&[], Quorum::keys));
+        engine.input(&self.quiet_blocks.to_le_bytes());
+        keys(&mut engine, &self.sequencer_keys);
+        engine.input(&self.opening_min_sat.to_le_bytes());
+        engine.input(&self.program_id.to_byte_array());
+        FoundingDigest(sha256::Hash::from_engine(engine).to_byte_array())
+    }
+
+    /// The times of a deposit.
+    pub fn deadlines(&self) -> Deadlines {
+        Deadlines {
             window_blocks: self.deposit_window_blocks,
             expiry_blocks: self.deposit_expiry_blocks,
             final_depth_blocks: self.final_depth_blocks,
-            refund_delay_blocks: self.bridge.refund_delay_blocks(),
-        };
-        deadlines.check(self.network)
+            refund_delay_blocks: self.federation.refund_delay_blocks(),
+        }
+    }
+
+    /// Checks what the fields demand of one another.
+    ///
+    /// # Errors
+    /// As [`Deadlines::check`]; [`FoundingError::Notice`] and [`FoundingError::Quiet`].
+    pub fn check(&self) -> Result<(), FoundingError> {
+        self.deadlines().check(self.network)?;
+        let left = u64::from(self.deposit_window_blocks) + u64::from(self.final_depth_blocks);
+        let (notice_blocks, has_keys) = (self.notice_blocks, self.upgrade_keys.is_some());
+        if if has_keys { left >= notice_blocks.into() } else { notice_blocks != 0 } {
+            let (window_blocks, final_depth_blocks) = (self.deposit_window_blocks, self.final_depth_blocks);
+            return Err(FoundingError::Notice { notice_blocks, has_keys, window_blocks, final_depth_blocks });
+        }
+        let (quiet_blocks, window_blocks) = (self.quiet_blocks, self.deposit_window_blocks);
+        let has_keys = !self.sequencer_keys.is_empty();
+        let quiet_max = if has_keys { window_blocks / 2 } else { 0 };
+        if quiet_blocks > quiet_max || has_keys && quiet_blocks == 0 {
+            return Err(FoundingError::Quiet { quiet_blocks, has_keys, window_blocks });
+        }
+        Ok(())
+    }
+}
+
+/// The parameters of a rollup: what its founder chose, found consistent, and what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "WrittenParams", into = "WrittenParams"))]
+pub struct Params {
+    founding: Founding,
+    digest: FoundingDigest,
+    bridge: Bridge,
+}
+
+/// [`Params`] as they are written down.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenParams {
+    /// The protocol's version, 3.
+    version: u8,
+    /// Follows from the rest, and is there for who reads it.
+    chain_id: ChainId,
+    founding: Founding,
+}
+
+#[cfg(feature = "serde")]
+impl From<Params> for WrittenParams {
+    fn from(params: Params) -> Self {
+        Self { version: Params::VERSION, chain_id: params.chain_id(), founding: params.founding }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<WrittenParams> for Params {
+    type Error = FoundingError;
+
+    fn try_from(WrittenParams { version, chain_id, founding }: WrittenParams) -> Result<Self, FoundingError> {
+        if version != Self::VERSION {
+            return Err(FoundingError::Version(version));
+        }
+        let params = Self::new(founding)?;
+        let expected = params.chain_id();
+        if chain_id == expected { Ok(params) } else { Err(FoundingError::ChainId { expected, found: chain_id }) }
+    }
+}
+
+impl core::ops::Deref for Params {
+    type Target = Founding;
+
+    fn deref(&self) -> &Founding {
+        &self.founding
+    }
+}
+
+impl Params {
+    /// The version of the protocol.
+    pub const VERSION: u8 = 3;
+
+    /// Checks what a founder chose.
+    ///
+    /// # Errors
+    /// As [`Founding::check`].
+    pub fn new(founding: Founding) -> Result<Self, FoundingError> {
+        founding.check()?;
+        let digest = founding.digest();
+        let bridge = Bridge::new(founding.federation.clone(), digest);
+        Ok(Self { founding, digest, bridge })
+    }
+
+    /// The parameters of a rollup whose founder chose otherwise.
+    ///
+    /// # Errors
+    /// As [`Founding::check`].
+    pub fn with(&self, alter: impl FnOnce(&mut Founding)) -> Result<Self, FoundingError> {
+        let mut founding = self.founding.clone();
+        alter(&mut founding);
+        Self::new(founding)
+    }
+
+    /// What the founder chose.
+    pub fn founding(&self) -> &Founding {
+        &self.founding
+    }
+
+    /// What tells the rollup from all others; upgrades do not change it.
+    pub fn digest(&self) -> FoundingDigest {
+        self.digest
+    }
+
+    /// The rollup's number, which its outputs, statements and signatures name.
+    pub fn chain_id(&self) -> ChainId {
+        self.digest.chain_id()
+    }
+
+    /// Who holds what is deposited, and the scripts of their outputs.
+    pub fn bridge(&self) -> &Bridge {
+        &self.bridge
     }
 
     /// The height of the last block in which an anchor may stand that refers to a block at `reference_height`.
@@ -107,8 +289,8 @@ impl Deadlines {
     /// that is final until the depositor could take it back.
     ///
     /// # Errors
-    /// [`StartError::Deadlines`].
-    pub fn check(&self, network: Network) -> Result<(), StartError> {
+    /// [`FoundingError::Deadlines`].
+    pub fn check(&self, network: Network) -> Result<(), FoundingError> {
         let credited = u64::from(self.expiry_blocks) + u64::from(self.final_depth_blocks);
         let moved = credited + u64::from(Self::sweep_blocks_min(network));
         let windows = u64::from(self.window_blocks) * u64::from(Self::EXPIRY_WINDOWS_MIN);
@@ -119,12 +301,87 @@ impl Deadlines {
         {
             return Ok(());
         }
-        Err(StartError::Deadlines { deadlines: *self, network })
+        Err(FoundingError::Deadlines { deadlines: *self, network })
     }
 
     /// The time that the federation must have to move a deposit: three days on mainnet, a block elsewhere.
     pub fn sweep_blocks_min(network: Network) -> u32 {
         if network == Network::Bitcoin { 432 } else { 1 }
+    }
+}
+
+/// Why nobody can found a rollup with these parameters, or what is written down are not the parameters of one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FoundingError {
+    /// The times that deposits have do not follow one another.
+    #[error(
+        "a window of {} blocks, expiry after {}, {} confirmations, a refund after {}: the expiry must be {} windows or more, \
+        neither a window nor the confirmations may be 0, and from the expiry and the confirmations to the refund {} must be left",
+        deadlines.window_blocks,
+        deadlines.expiry_blocks,
+        deadlines.final_depth_blocks,
+        deadlines.refund_delay_blocks,
+        Deadlines::EXPIRY_WINDOWS_MIN,
+        Deadlines::sweep_blocks_min(*network)
+    )]
+    Deadlines {
+        /// The times.
+        deadlines: Deadlines,
+        /// The network.
+        network: Network,
+    },
+    /// The notice of upgrades is too short to leave, or there is one and nobody can announce any.
+    #[error("{}", notice_text(*notice_blocks, *has_keys, *window_blocks, *final_depth_blocks))]
+    Notice {
+        /// The notice.
+        notice_blocks: u32,
+        /// Whether there are upgrade keys.
+        has_keys: bool,
+        /// The window.
+        window_blocks: u32,
+        /// How many blocks make a block final.
+        final_depth_blocks: u32,
+    },
+    /// The quiet blocks are none or more than half a window, or there are some and no sequencer.
+    #[error("{}", quiet_text(*quiet_blocks, *has_keys, *window_blocks))]
+    Quiet {
+        /// The quiet blocks.
+        quiet_blocks: u32,
+        /// Whether there are sequencer keys.
+        has_keys: bool,
+        /// The window.
+        window_blocks: u32,
+    },
+    /// The parameters are written in another version of the protocol.
+    #[error("the parameters are of version {0} of the protocol, where {version} is known", version = Params::VERSION)]
+    Version(u8),
+    /// The chain id does not follow from the rest.
+    #[error("the parameters are those of rollup {expected}, not {found}")]
+    ChainId {
+        /// The one that follows from the rest.
+        expected: ChainId,
+        /// The one written down.
+        found: ChainId,
+    },
+}
+
+fn notice_text(notice: u32, has_keys: bool, window: u32, final_depth: u32) -> String {
+    if has_keys {
+        format!(
+            "a notice of {notice} blocks leaves no time to exit: it must be more than the window of {window} blocks and the \
+             {final_depth} confirmations together"
+        )
+    } else {
+        format!("a notice of {notice} blocks, where there are no upgrade keys that could announce anything")
+    }
+}
+
+fn quiet_text(quiet: u32, has_keys: bool, window: u32) -> String {
+    if has_keys {
+        format!("{quiet} quiet blocks, where there must be 1 to half the window of {window} blocks")
+    } else {
+        format!("{quiet} quiet blocks, where there are no sequencer keys that they could be reserved for")
     }
 }
 
@@ -195,23 +452,6 @@ pub enum StartError {
         genesis: Depth,
         /// The deepest that the program has circuits for.
         program: Depth,
-    },
-    /// The times that deposits have do not follow one another.
-    #[error(
-        "a window of {} blocks, expiry after {}, {} confirmations, a refund after {}: the expiry must be {} windows or more, \
-        neither a window nor the confirmations may be 0, and from the expiry and the confirmations to the refund {} must be left",
-        deadlines.window_blocks,
-        deadlines.expiry_blocks,
-        deadlines.final_depth_blocks,
-        deadlines.refund_delay_blocks,
-        Deadlines::EXPIRY_WINDOWS_MIN,
-        Deadlines::sweep_blocks_min(*network)
-    )]
-    Deadlines {
-        /// The times.
-        deadlines: Deadlines,
-        /// The network.
-        network: Network,
     },
     /// The checkpoint is of another rollup.
     #[error("the checkpoint is of another rollup")]

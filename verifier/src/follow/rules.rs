@@ -36,7 +36,7 @@ pub enum Refusal {
     #[error(transparent)]
     Payload(#[from] PayloadError),
     /// The anchor is another rollup's.
-    #[error("the anchor is of rollup {}, not {}", found.0, expected.0)]
+    #[error("the anchor is of rollup {found}, not {expected}")]
     ChainId {
         /// This rollup.
         expected: ChainId,
@@ -188,7 +188,7 @@ impl Follower {
     }
 
     fn check_place(&self, header: &Header) -> Result<(), Refusal> {
-        let (expected, found) = (self.params.chain_id, header.chain_id);
+        let (expected, found) = (self.params.chain_id(), header.chain_id);
         if found != expected {
             return Err(Refusal::ChainId { expected, found });
         }

@@ -12,6 +12,7 @@ mod chain;
 mod deadlines;
 mod excerpts;
 mod exits;
+mod founding;
 mod rig;
 mod table;
 mod work;
@@ -53,29 +54,29 @@ fn the_tip_grows_level_by_level() {
 fn a_follower_starts_with_its_own_program_and_block() {
     let lead = [crate::toy_chain::regtest_genesis()];
     let other = ProgramId::from_byte_array([1; 32]);
-    let renamed = Params { program_id: other, ..params() };
+    let renamed = params_with(|founding| founding.program_id = other);
     let error = StartError::Program { expected: other, found: program().id() };
     assert_eq!(Follower::new(renamed, program(), &lead).expect_err("another program"), error);
     let (genesis, program_depth) = (depth(4), depth(3));
-    let deeper = Params { genesis_depth: genesis, ..params() };
+    let deeper = params_with(|founding| founding.genesis_depth = genesis);
     let error = StartError::GenesisDepth { genesis, program: program_depth };
     assert_eq!(Follower::new(deeper, program(), &lead).expect_err("no circuit for such a tree"), error);
     let start = BlockId { height: 1, hash: lead[0].block_hash() };
-    let raised = Params { start, ..params() };
+    let raised = params_with(|founding| founding.start = start);
     assert!(Follower::new(raised, program(), &lead).is_ok(), "the height is trusted with the hash");
     let start = BlockId { height: 0, hash: bitcoin::hashes::Hash::all_zeros() };
-    let elsewhere = Params { start, ..params() };
+    let elsewhere = params_with(|founding| founding.start = start);
     assert!(matches!(Follower::new(elsewhere, program(), &lead), Err(StartError::Headers(_))));
 }
 
 #[test]
 fn each_deadline_of_deposits_lies_behind_the_one_before() {
-    let refund_delay_blocks = params().bridge.refund_delay_blocks();
+    let refund_delay_blocks = params().bridge().refund_delay_blocks();
     assert_eq!(refund_delay_blocks, 144);
     let good = Deadlines { window_blocks: 1, expiry_blocks: 3, final_depth_blocks: 1, refund_delay_blocks };
     let check = |deadlines: Deadlines, network| {
         let checked = deadlines.check(network);
-        assert!(matches!(checked, Ok(()) | Err(StartError::Deadlines { .. })));
+        assert!(matches!(checked, Ok(()) | Err(FoundingError::Deadlines { .. })));
         checked.is_ok()
     };
     for (deadlines, expected) in [
@@ -95,14 +96,13 @@ fn each_deadline_of_deposits_lies_behind_the_one_before() {
         (Deadlines { expiry_blocks: u32::MAX, final_depth_blocks: u32::MAX, ..good }, false),
     ] {
         assert_eq!(check(deadlines, Network::Regtest), expected, "{deadlines:?}");
-        let params = Params {
+        let founding = Founding {
             deposit_window_blocks: deadlines.window_blocks,
             deposit_expiry_blocks: deadlines.expiry_blocks,
             final_depth_blocks: deadlines.final_depth_blocks,
-            ..params()
+            ..founding()
         };
-        let started = Follower::new(params, program(), &[crate::toy_chain::regtest_genesis()]);
-        assert_eq!(started.is_ok(), expected, "{deadlines:?}");
+        assert_eq!(Params::new(founding).is_ok(), expected, "{deadlines:?}");
     }
     // The federation's three days count where money is at stake.
     for (refund_delay_blocks, expected) in [(3 + 1 + 431, false), (3 + 1 + 432, true)] {
@@ -268,7 +268,7 @@ fn a_payout_is_due_once_its_anchor_is_final() {
 #[test]
 fn outputs_that_are_no_pair_credit_nothing() {
     let mut branch = Branch::new();
-    let bare = TxOut { value: Amount::from_sat(5), script_pubkey: params().bridge.script_pubkey() };
+    let bare = TxOut { value: Amount::from_sat(5), script_pubkey: params().bridge().script_pubkey() };
     branch.mine(alloc::vec![pay(1, alloc::vec![bare])]);
     assert_eq!(branch.follower.pending_deposits().count(), 0);
 }

@@ -221,7 +221,7 @@ mod tests {
         let first_key = Trapdoor::new(1).key().prepare();
         let first_proof = Trapdoor::new(1).prove(Fr::ONE, 1);
         let statement = Statement {
-            chain_id: crate::cell::ChainId(1),
+            chain_id: crate::cell::ChainId::from_byte_array([1; 15]),
             circuit: crate::statement::CircuitId::new(crate::record::Kind::Transfer, crate::cell::Depth::MAX, 1),
             root_before: Fr::ZERO,
             root_after: Fr::ZERO,

@@ -96,7 +96,7 @@ impl Fixture {
 /// Statements whose digest is a square, so that the toy circuit can prove them.
 fn statements(chain: u32) -> impl Iterator<Item = Statement> {
     let statement = move |i: u64| Statement {
-        chain_id: ChainId(chain),
+        chain_id: ChainId::from_byte_array([chain as u8; 15]),
         circuit: CircuitId::new(Kind::Transfer, Depth::MAX, 2),
         root_before: Fr::from(i),
         root_after: Fr::from(i + 1),

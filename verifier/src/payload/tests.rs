@@ -26,7 +26,7 @@ fn index(i: u32) -> CellIndex {
 
 fn header(root_after: Fr) -> Header {
     Header {
-        chain_id: ChainId(7),
+        chain_id: ChainId::from_byte_array([7; 15]),
         batch: 3,
         previous_payload_hash: PayloadHash::from_byte_array([5; 32]),
         root_before: Fr::from(100u64),
@@ -305,7 +305,7 @@ fn statements_join_up_and_carry_the_context() {
     let root = |i: u64| Fr::from(i);
     assert_eq!(roots, [(root(100), root(1)), (root(1), root(2)), (root(2), root(3))]);
     for (statement, chunk) in statements.iter().zip(payload.chunks()) {
-        assert_eq!(statement.chain_id, ChainId(7));
+        assert_eq!(statement.chain_id, ChainId::from_byte_array([7; 15]));
         assert_eq!(statement.circuit, CircuitId::new(chunk.records.kind(), depth(), chunk.slots));
         assert_eq!(Some(statement.data_digest), chunk.records.digest(chunk.slots));
         let context = Context { height_blocks: 800_000, token: Token(4), operator: index(9) };

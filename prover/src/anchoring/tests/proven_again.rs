@@ -48,7 +48,7 @@ impl World {
     fn deposits(&self) -> [Transaction; 2] {
         let params = &self.setting.params;
         let is_deposit =
-            |transaction: &&Transaction| !Deposit::scan(transaction, &params.bridge, params.deposit_magic).is_empty();
+            |transaction: &&Transaction| !Deposit::scan(transaction, params.bridge(), params.chain_id()).is_empty();
         let transactions = self.setting.blocks.iter().flat_map(|block| &block.txdata);
         let deposits: Vec<Transaction> = transactions.filter(is_deposit).cloned().collect();
         deposits.try_into().expect("two deposits")

@@ -24,7 +24,7 @@ fn rival<S: BatchSource>(rig: &mut Rig, batches: S, folder: &tempfile::TempDir) 
     let payment = crate::anchor::pay(vec![coin], rate("1"), &super::rig_coins(rig), &rig.toy.poster).expect("coins");
     rig.mine_only(&[payment]);
     let params = &rig.toy.params;
-    let identity = Identity::new(params.chain_id, params.magic, &key.scripts());
+    let identity = Identity::new(params.chain_id(), &key.scripts());
     let store = Store::open(&folder.path().join("rival.redb"), identity).expect("a new store");
     let follower = follow::start(rig.node(), params.clone(), rig.toy.program.clone()).expect("the toy's chain");
     let coins = CoinStore::new(folder.path().join("coins.redb"));

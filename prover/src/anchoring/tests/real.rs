@@ -61,7 +61,7 @@ impl Setting {
 
     fn service(&self, store: &Path, node: &dyn Node) -> Result<Service<Proven>, ServiceError> {
         let coins = CoinStore::new(store.with_extension("coins"));
-        let identity = Identity::new(self.params.chain_id, self.params.magic, &self.key.scripts());
+        let identity = Identity::new(self.params.chain_id(), &self.key.scripts());
         let store = Store::open(store, identity)?;
         let follower = follow::start(node, self.params.clone(), self.program.clone())?;
         Service::new(store, coins, Signer::Key(self.key.clone()), self.config, follower, self.batches.clone())
@@ -231,8 +231,7 @@ fn a_coin_that_is_spent_elsewhere_is_replaced_and_leftovers_are_swept() {
     world.tick();
     let commit = world.job(0).generations()[0].commit().clone();
     world.core.mine_with(&[commit], &world.core.new_script());
-    let identity =
-        Identity::new(world.setting.params.chain_id, world.setting.params.magic, &world.setting.key.scripts());
+    let identity = Identity::new(world.setting.params.chain_id(), &world.setting.key.scripts());
     let store = Store::open(&world.store_path(), identity).expect("ours");
     store.put_order(0, crate::anchoring::Order::Abandon).expect("ours");
     world.tick();
@@ -425,8 +424,7 @@ fn kill_9_before_and_after_every_write_and_every_send_changes_nothing() {
         world.core.mine_empty(1);
         live(&world);
     }
-    let identity =
-        Identity::new(world.setting.params.chain_id, world.setting.params.magic, &world.setting.key.scripts());
+    let identity = Identity::new(world.setting.params.chain_id(), &world.setting.key.scripts());
     let job = || Store::open(&world.store_path(), identity).expect("whole").jobs().expect("whole").remove(0);
     assert_eq!(job().state(), State::Bumped);
     for blocks in [1, FINAL_DEPTH_BLOCKS] {

@@ -200,7 +200,7 @@ impl Storm {
         let owner = *self.owners.choose(&mut self.rng).expect("three").public();
         let (params, refund) = (&self.world.setting.params, self.purse_key.public());
         let deposit = Deposit { amount_sat: self.rng.gen_range(1_000..500_000), owner, refund };
-        let outputs = deposit.outputs(&params.bridge, params.deposit_magic);
+        let outputs = deposit.outputs(params.bridge(), params.chain_id());
         let transaction = pay(outputs.into(), rate("5"), std::slice::from_ref(&coin), &self.purse_key);
         let transaction = transaction.expect("a coin is worth more");
         self.world.core.send(&transaction);
@@ -226,7 +226,7 @@ impl Storm {
         let Some((from, account)) = accounts.choose(&mut self.rng).copied() else { return };
         let Some(owner) = self.owners.iter().find(|owner| *owner.public() == account.owner) else { return };
         let withdraw = Withdraw {
-            chain_id: self.world.setting.params.chain_id,
+            chain_id: self.world.setting.params.chain_id(),
             token: Token::BITCOIN,
             from,
             nonce: account.nonce,
@@ -282,7 +282,7 @@ impl Storm {
     fn deposited_sat(&self) -> u64 {
         let (params, core) = (&self.world.setting.params, &self.world.core);
         let blocks = (params.start.height + 1..=core.tip().0).map(|height| core.block(&core.block_hash(height)));
-        let scan = |transaction: &Transaction| Deposit::scan(transaction, &params.bridge, params.deposit_magic);
+        let scan = |transaction: &Transaction| Deposit::scan(transaction, params.bridge(), params.chain_id());
         let deposits = blocks.flat_map(|block| block.txdata.iter().flat_map(scan).collect::<Vec<_>>());
         deposits.map(|(_, deposit)| deposit.amount_sat).sum()
     }

@@ -95,7 +95,8 @@ impl Rig {
     /// The same, with another number of blocks that make one final.
     pub(super) fn with_final_depth(batches: u64, final_depth_blocks: u32) -> Self {
         let mut toy = ToyRollup::new();
-        toy.params.final_depth_blocks = final_depth_blocks;
+        let params = toy.params.with(|founding| founding.final_depth_blocks = final_depth_blocks);
+        toy.params = params.expect("consistent parameters");
         // The deepest reorganisation of these tests stays above the rollup's start.
         toy.node.mine(6).expect("empty blocks are valid");
         let deposits = toy.deposit(&[(0, 50_000), (1, 70_000)]);
@@ -139,7 +140,7 @@ impl Rig {
     }
 
     pub(super) fn identity(&self) -> Identity {
-        Identity::new(self.toy.params.chain_id, self.toy.params.magic, &self.key.scripts())
+        Identity::new(self.toy.params.chain_id(), &self.key.scripts())
     }
 
     pub(super) fn store(&self) -> Store {
@@ -280,7 +281,7 @@ pub(super) fn prove_again(rig: &mut Rig) {
     let read = follow::catch_up(rig.node(), &mut follower, |_, _| Ok::<(), follow::FollowError>(()));
     read.expect("the toy's chain");
     let toy = &mut rig.toy;
-    toy.state = state::State::new(toy.params.chain_id, toy.params.genesis_depth);
+    toy.state = state::State::new(toy.params.chain_id(), toy.params.genesis_depth);
     toy.tip = Tip::genesis(&toy.params);
     toy.reference = follower.scanned();
     let deposits: Vec<Deposit> = follower

@@ -11,7 +11,7 @@ use crate::regtest::check_input_scripts;
 use bitcoin::{Psbt, ScriptBuf, TxOut, XOnlyPublicKey, key::Secp256k1, psbt, taproot::ControlBlock};
 use miniscript::psbt::PsbtExt;
 use std::collections::HashSet;
-use taproof_verifier::bridge::{Bridge, unspendable_key};
+use taproof_verifier::bridge::Bridge;
 
 /// Refuses a coin that the federation can spend, and fields by which its members could sign for it.
 pub(super) fn check_fields(
@@ -20,7 +20,7 @@ pub(super) fn check_fields(
     fields: &psbt::Input,
     bridge: &Bridge,
 ) -> Result<(), Refusal> {
-    if coin.script_pubkey == bridge.script_pubkey() || has_bridge_internal_key(fields) {
+    if coin.script_pubkey == bridge.script_pubkey() || has_bridge_internal_key(fields, bridge) {
         return Err(Refusal::FeeFromBridge(position));
     }
     let federation: HashSet<[u8; 32]> = bridge.keys().iter().map(XOnlyPublicKey::serialize).collect();
@@ -28,12 +28,12 @@ pub(super) fn check_fields(
 }
 
 /// Whether an input claims to be locked as the bridge's outputs are, those of every depositor included.
-fn has_bridge_internal_key(fields: &psbt::Input) -> bool {
+fn has_bridge_internal_key(fields: &psbt::Input, bridge: &Bridge) -> bool {
     let offered = fields.tap_scripts.keys().map(|control_block| control_block.internal_key);
     let last = fields.final_script_witness.as_ref().and_then(|witness| witness.last());
     let finished = last.and_then(|control_block| ControlBlock::decode(control_block).ok());
     let finished = finished.map(|control_block| control_block.internal_key);
-    fields.tap_internal_key.into_iter().chain(offered).chain(finished).any(|key| key == unspendable_key())
+    fields.tap_internal_key.into_iter().chain(offered).chain(finished).any(|key| key == bridge.internal_key())
 }
 
 /// Whether anything in an input is for a key of the federation, or signed by one.

@@ -72,13 +72,13 @@ impl<'a> Choice<'a> {
     fn new(request: &PlanRequest<'a>, head: OutPoint) -> Result<Self, PlanError> {
         let params = request.scan.params();
         let head = request.scan.coin(&head).expect("the head is unspent");
-        let (keys, threshold) = (params.bridge.keys().len(), params.bridge.threshold());
-        let mut outputs = KnownOutputs::new(&params.bridge);
+        let (keys, threshold) = (params.bridge().keys().len(), params.bridge().threshold());
+        let mut outputs = KnownOutputs::new(params.bridge());
         let own_input_wu = federation_input_wu(outputs.of_coin(Origin::Own)?.federation(), keys, threshold);
         // The control block of a deposit has the hash of the other leaf, whoever the depositor is.
         let deposit_input_wu = own_input_wu + bitcoin::taproot::TAPROOT_CONTROL_NODE_SIZE as u64;
-        let change = TxOut { value: Amount::ZERO, script_pubkey: params.bridge.script_pubkey() };
-        let binding = Binding { first: 0, count: 0 }.output(params.deposit_magic);
+        let change = TxOut { value: Amount::ZERO, script_pubkey: params.bridge().script_pubkey() };
+        let binding = Binding { first: 0, count: 0 }.output(params.chain_id());
         let empty = Transaction {
             version: Version::TWO,
             lock_time: LockTime::ZERO,

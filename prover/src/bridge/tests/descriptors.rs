@@ -4,7 +4,7 @@ use bitcoin::{Network, TapLeafHash, XOnlyPublicKey, taproot::LeafVersion};
 use miniscript::Descriptor;
 use std::str::FromStr;
 use taproof_verifier::{
-    bridge::{Bridge, unspendable_key},
+    bridge::{Bridge, Federation},
     deposit::Deposit,
 };
 
@@ -36,7 +36,8 @@ fn descriptors_are_the_verifiers_scripts() {
     let signers: Vec<XOnlyPublicKey> = (0..20).map(|index| world.signer(index).public()).collect();
     let refund = world.refund_key(0).public();
     for (threshold, count, delay) in [(1, 1, 1), (2, 3, 144), (3, 3, 16), (15, 20, 17), (17, 20, 65_535)] {
-        compare(&Bridge::new(threshold, signers[..count].to_vec(), delay, 0).unwrap(), refund);
+        let federation = Federation::new(threshold, signers[..count].to_vec(), delay, 0).unwrap();
+        compare(&Bridge::new(federation, world.params.digest()), refund);
     }
 }
 
@@ -44,8 +45,8 @@ fn descriptors_are_the_verifiers_scripts() {
 #[test]
 fn odd_refund_keys_have_descriptors() {
     let world = World::new();
-    for refund in [world.params.bridge.keys()[0], unspendable_key()] {
-        compare(&world.params.bridge, refund);
+    for refund in [world.params.bridge().keys()[0], world.params.bridge().internal_key()] {
+        compare(world.params.bridge(), refund);
     }
 }
 
@@ -53,11 +54,11 @@ fn odd_refund_keys_have_descriptors() {
 #[test]
 fn deposits_with_odd_refund_keys_are_moved_like_others() {
     let keys = World::new();
-    for refund in [keys.signer(0).public(), keys.signer(2).public(), unspendable_key()] {
+    for refund in [keys.signer(0).public(), keys.signer(2).public(), keys.params.bridge().internal_key()] {
         for is_first in [true, false] {
             let mut world = World::new();
             let odd = Deposit { amount_sat: DEPOSIT_MIN_SAT, owner: *world.owner().public(), refund };
-            let odd = world.pay(odd.outputs(&world.params.bridge, world.params.deposit_magic).into());
+            let odd = world.pay(odd.outputs(world.params.bridge(), world.params.chain_id()).into());
             let honest = world.deposit(100_000, 1);
             world.mine(&if is_first { [odd, honest] } else { [honest, odd] });
             let note = world.note(0, 2, &[(100_000, [0xaa; 20])]);
@@ -77,9 +78,9 @@ fn deposits_with_odd_refund_keys_are_moved_like_others() {
 #[test]
 fn descriptors_have_the_documented_form_and_are_read_back() {
     let world = World::new();
-    let bridge = &world.params.bridge;
+    let bridge = world.params.bridge();
     let [a, b, c] = [0, 1, 2].map(|i| bridge.keys()[i]);
-    let (internal, refund) = (unspendable_key(), world.refund_key(0).public());
+    let (internal, refund) = (world.params.bridge().internal_key(), world.refund_key(0).public());
     let text = BridgeOutput::own(bridge).unwrap().descriptor().to_string();
     assert_eq!(text.split('#').next(), Some(format!("tr({internal},multi_a(2,{a},{b},{c}))").as_str()));
     let deposit = BridgeOutput::deposit(bridge, refund).unwrap();

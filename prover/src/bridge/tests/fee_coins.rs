@@ -17,7 +17,7 @@ use bitcoin::{
     sighash::SighashCache,
     taproot::{self, ControlBlock, LeafVersion, TaprootBuilder},
 };
-use taproof_verifier::{bridge::unspendable_key, headers::BlockId};
+use taproof_verifier::headers::BlockId;
 
 const A: [u8; 20] = [0xaa; 20];
 
@@ -73,10 +73,11 @@ fn offer(leaf: &Leaf) -> psbt::Input {
 fn misplaced_payments_pay_no_fee() {
     let mut scene = Scene::new();
     let victim = scene.world.refund_key(7).public();
-    let way = BridgeOutput::deposit(&scene.world.params.bridge, victim).unwrap();
+    let way = BridgeOutput::deposit(scene.world.params.bridge(), victim).unwrap();
     let coin = scene.payment(1_000_000, way.script_pubkey());
     let added = scene.psbt.inputs.len();
-    let internal = psbt::Input { tap_internal_key: Some(unspendable_key()), ..psbt::Input::default() };
+    let internal =
+        psbt::Input { tap_internal_key: Some(scene.world.params.bridge().internal_key()), ..psbt::Input::default() };
     let both = psbt::Input { tap_merkle_root: Some(way.merkle_root()), ..internal.clone() };
     for fields in [offer(way.federation()), offer(way.refund().unwrap()), internal, both] {
         assert_eq!(scene.refusal(&scene.with_coin(&coin, fields)), Refusal::FeeFromBridge(added));
@@ -100,10 +101,11 @@ fn misplaced_payments_pay_no_fee() {
 #[test]
 fn the_bridges_own_script_pays_no_fee() {
     let mut world = World::new();
-    let output = TxOut { value: Amount::from_sat(70_000), script_pubkey: world.params.bridge.script_pubkey() };
+    let output = TxOut { value: Amount::from_sat(70_000), script_pubkey: world.params.bridge().script_pubkey() };
     let payment = world.pay(vec![output.clone()]);
     world.mine(std::slice::from_ref(&payment));
-    world.params.start = BlockId { height: world.chain.height(), hash: world.chain.tip_hash() };
+    let start = BlockId { height: world.chain.height(), hash: world.chain.tip_hash() };
+    world.params = world.params.with(|founding| founding.start = start).unwrap();
     let deposit = world.deposit(50_000, 0);
     world.mine(&[deposit]);
     let note = world.note(0, 1, &[(30_000, A)]);
@@ -122,10 +124,10 @@ fn the_bridges_own_script_pays_no_fee() {
 fn nothing_in_a_coin_for_the_fee_is_for_the_federation() {
     let scene = Scene::new();
     let fee = scene.psbt.inputs.len() - 1;
-    let signer = scene.world.params.bridge.keys()[2];
+    let signer = scene.world.params.bridge().keys()[2];
     let whole = [Parity::Even, Parity::Odd].map(|parity| signer.public_key(parity));
     let origin = KeySource::default();
-    let federation = scene.world.params.bridge.federation_leaf();
+    let federation = scene.world.params.bridge().federation_leaf();
     let leaf = (federation.clone(), LeafVersion::TapScript);
     // A tree of the coordinator's with the federation's leaf in it.
     let own = scene.world.poster.public();
@@ -214,9 +216,9 @@ fn signatures_for_the_fee_need_not_be_finished() {
     let checked = scene.world.check(&psbt, &scene.view).unwrap();
     let link = crate::bridge::sign::combine(
         [0, 2]
-            .map(|signer| checked.clone().sign(&scene.world.signer(signer), &scene.world.params.bridge).unwrap())
+            .map(|signer| checked.clone().sign(&scene.world.signer(signer), scene.world.params.bridge()).unwrap())
             .into(),
-        &scene.world.params.bridge,
+        scene.world.params.bridge(),
     );
     scene.world.chain.check_transactions(&[link.unwrap().0]).unwrap();
     // One of another key does not.

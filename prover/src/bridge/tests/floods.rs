@@ -18,7 +18,7 @@ const SMALL_LINK_WU: u64 = 24_000;
 impl World {
     /// One transaction that pays these amounts to the bridge's own script.
     fn gifts(&mut self, amounts: &[u64]) -> Transaction {
-        let script_pubkey = self.params.bridge.script_pubkey();
+        let script_pubkey = self.params.bridge().script_pubkey();
         let gift = |amount: &u64| TxOut { value: Amount::from_sat(*amount), script_pubkey: script_pubkey.clone() };
         let outputs = amounts.iter().map(gift).collect();
         self.pay(outputs)
@@ -28,7 +28,7 @@ impl World {
     fn deposits(&mut self, amounts: &[u64]) -> Transaction {
         let (owner, refund) = (*self.owner().public(), self.refund_key(0).public());
         let outputs = amounts.iter().flat_map(|amount| {
-            Deposit { amount_sat: *amount, owner, refund }.outputs(&self.params.bridge, self.params.deposit_magic)
+            Deposit { amount_sat: *amount, owner, refund }.outputs(self.params.bridge(), self.params.chain_id())
         });
         let outputs = outputs.collect();
         self.pay(outputs)

@@ -79,14 +79,14 @@ fn a_link_makes_as_many_payouts_as_it_may_and_settles_the_free_ones_between_them
     assert_eq!((planned.payouts, planned.binding), (MAX_PAYOUTS as usize, Binding { first: 0, count }));
     let mut bound = planned.psbt.clone();
     for count in [count, count - 1, count - 2] {
-        bound.unsigned_tx.output[0] = Binding { first: 0, count }.output(world.params.deposit_magic);
+        bound.unsigned_tx.output[0] = Binding { first: 0, count }.output(world.params.chain_id());
         sign_fee_inputs(&mut bound, &world.poster);
         assert_eq!(world.check(&bound, &view).unwrap().summary().payouts, planned.payouts, "{count} indices");
     }
-    bound.unsigned_tx.output[0] = Binding { first: 0, count: count - 3 }.output(world.params.deposit_magic);
+    bound.unsigned_tx.output[0] = Binding { first: 0, count: count - 3 }.output(world.params.chain_id());
     let last = world.check(&bound, &view).unwrap_err();
     assert!(matches!(last, Refusal::UnknownOutput(_)), "{last}");
-    bound.unsigned_tx.output[0] = Binding { first: 0, count: count + 1 }.output(world.params.deposit_magic);
+    bound.unsigned_tx.output[0] = Binding { first: 0, count: count + 1 }.output(world.params.chain_id());
     let one_more = world.check(&bound, &view).unwrap_err();
     assert_eq!(one_more, Refusal::TooManyPayouts(MAX_PAYOUTS as usize + 1));
     world.link(&mut view);

@@ -65,8 +65,7 @@ fn a_watch_sees_what_the_follower_credits_and_goes_on_from_its_file() {
     fs::write(&path, damaged).unwrap();
     assert!(matches!(open(&toy, &path).1, Some(Afresh::File(_))));
     fs::write(&path, bytes).unwrap();
-    let mut params = toy.params.clone();
-    params.deposit_expiry_blocks += 1;
+    let params = toy.params.with(|founding| founding.deposit_expiry_blocks += 1).unwrap();
     let (_, afresh) = BridgeWatch::open(&path, &toy.node, params, toy.program.clone()).unwrap();
     assert!(matches!(afresh, Some(Afresh::Other)));
     let height = toy.node.chain().height();

@@ -19,7 +19,10 @@ use bitcoin::{
     sighash::{Prevouts, SighashCache},
     transaction::Version,
 };
-use taproof_verifier::{bridge::Bridge, bridge::OUTPUT_MIN_SAT, deposit::Deposit, follow::Params};
+use taproof_verifier::{
+    bridge::{Federation, OUTPUT_MIN_SAT},
+    deposit::Deposit,
+};
 
 /// A deposit of depositor 0 spent by the refund leaf, whatever the rules of this code say.
 pub(super) fn by_depositor(
@@ -65,9 +68,9 @@ fn amounts_are_bounded_and_wallets_can_fund_the_outputs() {
         let error = DepositError::Amount { min_sat: DEPOSIT_MIN_SAT, found_sat };
         assert_eq!(deposit_outputs(&world.params, &deposit(found_sat)), Err(error));
     }
-    let bridge = &world.params.bridge;
-    let free = Bridge::new(bridge.threshold(), bridge.keys().to_vec(), bridge.refund_delay_blocks(), 0).unwrap();
-    let free = Params { bridge: free, ..world.params.clone() };
+    let bridge = world.params.bridge();
+    let free = Federation::new(bridge.threshold(), bridge.keys().to_vec(), bridge.refund_delay_blocks(), 0).unwrap();
+    let free = world.params.with(|founding| founding.federation = free).unwrap();
     assert!(deposit_outputs(&free, &deposit(OUTPUT_MIN_SAT)).is_ok());
     let error = DepositError::Amount { min_sat: OUTPUT_MIN_SAT, found_sat: OUTPUT_MIN_SAT - 1 };
     assert_eq!(deposit_outputs(&free, &deposit(OUTPUT_MIN_SAT - 1)), Err(error), "nodes do not relay it");
@@ -160,7 +163,7 @@ fn a_credited_deposit_that_is_taken_back_is_a_loss_that_is_told() {
     let mut view = world.view();
     let start = view.scan.head().unwrap().outpoint;
     let coin = view.scan.coin(&start).unwrap().clone();
-    let way = BridgeOutput::of_coin(&world.params.bridge, coin.origin).unwrap();
+    let way = BridgeOutput::of_coin(world.params.bridge(), coin.origin).unwrap();
     let to = TxOut { value: Amount::from_sat(49_000), script_pubkey: world.poster.script_pubkey() };
     let stolen = by_depositor(&world, start, &coin.output, &way, vec![to]);
     world.mine(&[stolen]);

@@ -65,7 +65,7 @@ impl Scene {
     }
 
     fn bind(&self, psbt: &mut Psbt, first: u64, count: u32) {
-        psbt.unsigned_tx.output[0] = Binding { first, count }.output(self.world.params.deposit_magic);
+        psbt.unsigned_tx.output[0] = Binding { first, count }.output(self.world.params.chain_id());
     }
 }
 
@@ -118,7 +118,7 @@ fn binding() {
         scene.refusal(|psbt| add(&mut psbt.unsigned_tx.output[0], 1)),
         scene.refusal(|psbt| psbt.unsigned_tx.output[0].script_pubkey.push_slice([1; 3])),
         scene.refusal(|psbt| {
-            let other = taproof_verifier::envelope::Magic(*b"tpd1");
+            let other = taproof_verifier::cell::ChainId::from_byte_array([9; 15]);
             psbt.unsigned_tx.output[0] = Binding { first: 0, count: 2 }.output(other);
         }),
         scene.refusal(|psbt| {
@@ -261,12 +261,12 @@ fn the_bridge_loses_nothing() {
 fn ways_to_spend() {
     let scene = Scene::new();
     let coin = scene.view.scan.coin(&scene.psbt.unsigned_tx.input[0].previous_output).unwrap();
-    let way = BridgeOutput::of_coin(&scene.world.params.bridge, coin.origin).unwrap();
+    let way = BridgeOutput::of_coin(scene.world.params.bridge(), coin.origin).unwrap();
     let (federation, refund) = (way.federation().clone(), way.refund().unwrap().clone());
     let offered = (refund.script.clone(), LeafVersion::TapScript);
-    let signer = scene.world.params.bridge.keys()[0];
+    let signer = scene.world.params.bridge().keys()[0];
     let signature = scene.world.check(&scene.psbt, &scene.view).unwrap();
-    let signature = signature.sign(&scene.world.signer(0), &scene.world.params.bridge).unwrap();
+    let signature = signature.sign(&scene.world.signer(0), scene.world.params.bridge()).unwrap();
     let signature = *signature.inputs[0].tap_script_sigs.values().next().unwrap();
     let alter = |alter: &dyn Fn(&mut psbt::Input)| scene.refusal(|psbt| alter(&mut psbt.inputs[0]));
     let refusals = [
@@ -304,7 +304,7 @@ fn signatures_cover_everything() {
         All, AllPlusAnyoneCanPay, Default, None as Nothing, NonePlusAnyoneCanPay, Single, SinglePlusAnyoneCanPay,
     };
     for sighash in [Default, All] {
-        let signed = ask(sighash).unwrap().sign(&scene.world.signer(0), &scene.world.params.bridge).unwrap();
+        let signed = ask(sighash).unwrap().sign(&scene.world.signer(0), scene.world.params.bridge()).unwrap();
         assert_eq!(signed.inputs[1].tap_script_sigs.values().next().unwrap().sighash_type, sighash);
     }
     for sighash in [Nothing, Single, AllPlusAnyoneCanPay, NonePlusAnyoneCanPay, SinglePlusAnyoneCanPay] {

@@ -36,13 +36,13 @@ impl World {
     }
 
     fn gift_in_reward(&mut self, sat: u64) -> OutPoint {
-        let script_pubkey = self.params.bridge.script_pubkey();
+        let script_pubkey = self.params.bridge().script_pubkey();
         self.mine_reward(vec![TxOut { value: Amount::from_sat(sat), script_pubkey }])
     }
 
     fn deposit_in_reward(&mut self, amount_sat: u64, refund: u32) -> OutPoint {
         let deposit = Deposit { amount_sat, owner: *self.owner().public(), refund: self.refund_key(refund).public() };
-        self.mine_reward(deposit.outputs(&self.params.bridge, self.params.deposit_magic).into())
+        self.mine_reward(deposit.outputs(self.params.bridge(), self.params.chain_id()).into())
     }
 
     /// Plans, and lets the node look at what is signed.

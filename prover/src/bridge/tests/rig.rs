@@ -20,13 +20,13 @@ use bitcoin::{Amount, Block, Network, OutPoint, Psbt, ScriptBuf, Transaction, Tx
 use std::collections::HashMap;
 use taproof_circuits::schnorr::SecretKey;
 use taproof_verifier::{
-    bridge::Bridge,
-    cell::{ChainId, Depth},
+    bridge::Federation,
+    cell::Depth,
     deposit::Deposit,
-    envelope::Magic,
-    follow::{Params, Payout},
+    follow::{Founding, Params, Payout},
     headers::BlockId,
     program::ProgramId,
+    quorum::Keys,
     record::Destination,
 };
 
@@ -53,19 +53,22 @@ impl World {
         let mut chain = RegtestChain::new();
         chain.mine_empty(400, &poster.script_pubkey()).unwrap();
         let signers = [0, 1, 2].map(|index| wallet.signer_key(index).unwrap().public());
-        let params = Params {
+        let params = Params::new(Founding {
             network: Network::Regtest,
-            chain_id: ChainId(7),
-            magic: Magic(*b"tpr0"),
-            deposit_magic: Magic(*b"tpd0"),
             genesis_depth: Depth::new(2).unwrap(),
-            bridge: Bridge::new(2, signers.to_vec(), REFUND_DELAY_BLOCKS, DEPOSIT_MIN_SAT).unwrap(),
+            federation: Federation::new(2, signers.to_vec(), REFUND_DELAY_BLOCKS, DEPOSIT_MIN_SAT).unwrap(),
             deposit_window_blocks: 6,
             deposit_expiry_blocks: EXPIRY_BLOCKS,
             start: BlockId { height: chain.height(), hash: chain.tip_hash() },
             final_depth_blocks: FINAL_DEPTH_BLOCKS,
+            upgrade_keys: None,
+            notice_blocks: 0,
+            sequencer_keys: Keys::default(),
+            quiet_blocks: 0,
+            opening_min_sat: 0,
             program_id: ProgramId::from_byte_array([0; 32]),
-        };
+        });
+        let params = params.unwrap();
         let coins = chain.spendable_coins(&poster.script_pubkey());
         Self { chain, params, wallet, poster, coins }
     }
@@ -101,7 +104,7 @@ impl World {
     /// A deposit; the bridge's output is the first.
     pub(super) fn deposit(&mut self, amount_sat: u64, refund: u32) -> Transaction {
         let deposit = Deposit { amount_sat, owner: *self.owner().public(), refund: self.refund_key(refund).public() };
-        let outputs = deposit.outputs(&self.params.bridge, self.params.deposit_magic);
+        let outputs = deposit.outputs(self.params.bridge(), self.params.chain_id());
         self.pay(outputs.into())
     }
 
@@ -181,8 +184,8 @@ impl World {
     /// Two signers sign, and the transaction is made.
     pub(super) fn sign(&self, psbt: &Psbt, view: &View) -> Transaction {
         let signed = [0, 2]
-            .map(|signer| self.check(psbt, view).unwrap().sign(&self.signer(signer), &self.params.bridge).unwrap());
-        combine(signed.to_vec(), &self.params.bridge).unwrap().0
+            .map(|signer| self.check(psbt, view).unwrap().sign(&self.signer(signer), self.params.bridge()).unwrap());
+        combine(signed.to_vec(), self.params.bridge()).unwrap().0
     }
 }
 
@@ -279,7 +282,7 @@ impl View {
         let (params, known) = (self.scan.params().clone(), self.deposits.len() as u64);
         let mut passed = Vec::new();
         for transaction in &block.txdata {
-            for (_, deposit) in Deposit::scan(transaction, &params.bridge, params.deposit_magic) {
+            for (_, deposit) in Deposit::scan(transaction, params.bridge(), params.chain_id()) {
                 self.deposits.push((deposit.amount_sat, height));
             }
             let Some((before, after, withdrawals)) = parse_note(transaction) else { continue };

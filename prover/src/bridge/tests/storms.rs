@@ -132,8 +132,8 @@ impl Storm {
         let Some(draft) = self.drafts.choose_mut(&mut self.rng) else { return };
         let signer = self.rng.gen_range(0..SIGNERS);
         let Ok(checked) = self.world.check(&draft[0], &self.views[signer]) else { return };
-        draft.push(checked.sign(&self.world.signer(signer as u32), &self.world.params.bridge).unwrap());
-        let Ok((link, _)) = combine(draft.clone(), &self.world.params.bridge) else { return };
+        draft.push(checked.sign(&self.world.signer(signer as u32), self.world.params.bridge()).unwrap());
+        let Ok((link, _)) = combine(draft.clone(), self.world.params.bridge()) else { return };
         if !self.links.iter().any(|known| known.compute_txid() == link.compute_txid()) {
             self.links.push(link);
         }
@@ -188,7 +188,7 @@ impl Storm {
     fn check(&mut self) {
         let binding = |transaction: &Transaction| {
             let output = &transaction.output[0];
-            Some((transaction.clone(), Binding::parse(&output.script_pubkey, self.world.params.deposit_magic)?))
+            Some((transaction.clone(), Binding::parse(&output.script_pubkey, self.world.params.chain_id())?))
         };
         let blocks = self.world.chain.blocks();
         let links: Vec<(Transaction, Binding)> = blocks.flat_map(|block| &block.txdata).filter_map(binding).collect();

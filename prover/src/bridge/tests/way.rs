@@ -127,7 +127,7 @@ fn limits_split_what_is_due() {
 fn hardware_signers_find_their_keys() {
     let mut world = World::funded(&[50_000], &[(1_000, A)]);
     let view = world.view();
-    let key = world.params.bridge.keys()[1];
+    let key = world.params.bridge().keys()[1];
     let source = (bip32::Fingerprint::from([1, 2, 3, 4]), "m/87'/1'/0'/0/5".parse().unwrap());
     let coin = world.coin();
     let funding = [coin];
@@ -135,7 +135,7 @@ fn hardware_signers_find_their_keys() {
     request.origins = KeyOrigins::from([(key, source.clone())]);
     let mut psbt = plan(&request).unwrap().psbt;
     crate::bridge::plan::sign_fee_inputs(&mut psbt, &world.poster);
-    let leaf = BridgeOutput::of_coin(&world.params.bridge, view.scan.coins()[0].origin).unwrap().federation().hash();
+    let leaf = BridgeOutput::of_coin(world.params.bridge(), view.scan.coins()[0].origin).unwrap().federation().hash();
     assert_eq!(psbt.inputs[0].tap_key_origins[&key], (vec![leaf], source));
     world.check(&psbt, &view).unwrap();
     assert_eq!(Psbt::deserialize(&psbt.serialize()).unwrap(), psbt);
@@ -164,7 +164,7 @@ fn deposits_are_moved_before_their_refund_opens_and_left_out_when_it_is_open() {
 
 /// Coins of the federation spent by a transaction of any form, with two signatures.
 fn by_federation(world: &World, coins: &[&BridgeCoin], output: Vec<TxOut>) -> Transaction {
-    let bridge = &world.params.bridge;
+    let bridge = world.params.bridge();
     let ways: Vec<BridgeOutput> =
         coins.iter().map(|coin| BridgeOutput::of_coin(bridge, coin.origin).unwrap()).collect();
     let input = coins.iter().map(|coin| TxIn {
@@ -215,12 +215,12 @@ fn fault_of(outputs: impl Fn(&World) -> Vec<TxOut>, coin: usize) -> FaultKind {
 
 fn link_outputs(world: &World, first: u64, payouts: &[(u64, [u8; 20])]) -> Vec<TxOut> {
     let binding = Binding { first, count: payouts.len() as u32 };
-    let change = TxOut { value: Amount::from_sat(40_000), script_pubkey: world.params.bridge.script_pubkey() };
+    let change = TxOut { value: Amount::from_sat(40_000), script_pubkey: world.params.bridge().script_pubkey() };
     let paid = payouts.iter().map(|(amount, program)| TxOut {
         value: Amount::from_sat(*amount),
         script_pubkey: taproof_verifier::record::Destination::P2wpkh(*program).script_pubkey(),
     });
-    [binding.output(world.params.deposit_magic), change].into_iter().chain(paid).collect()
+    [binding.output(world.params.chain_id()), change].into_iter().chain(paid).collect()
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn what_the_federation_signs_beside_the_rules_is_told() {
     assert_eq!(fault_of(|world| link_outputs(world, 0, &[(2_000, B), (1_000, A)]), 0), FaultKind::WrongPayouts);
     let two_more = |world: &World| {
         let mut outputs = link_outputs(world, 0, &[(1_000, A), (1_000, A), (1_000, A)]);
-        outputs[0] = Binding { first: 0, count: 1 }.output(world.params.deposit_magic);
+        outputs[0] = Binding { first: 0, count: 1 }.output(world.params.chain_id());
         outputs
     };
     assert_eq!(fault_of(two_more, 0), FaultKind::WrongPayouts);
@@ -266,7 +266,7 @@ fn outsiders_make_no_link() {
     world.mine(&[deposit]);
     world.mine_empty(u32::from(REFUND_DELAY_BLOCKS));
     let mut view = world.view();
-    let way = BridgeOutput::of_coin(&world.params.bridge, view.scan.coins()[0].origin).unwrap();
+    let way = BridgeOutput::of_coin(world.params.bridge(), view.scan.coins()[0].origin).unwrap();
     let outputs = link_outputs(&world, 0, &[]);
     let spent = view.scan.coins()[0].output.clone();
     let forged = super::refunds::by_depositor(&world, outpoint, &spent, &way, outputs);
@@ -280,7 +280,7 @@ fn outsiders_make_no_link() {
 fn signatures_are_joined_with_a_reason_when_they_are_not() {
     let mut world = World::funded(&[50_000], &[(1_000, A)]);
     let view = world.view();
-    let bridge = world.params.bridge.clone();
+    let bridge = world.params.bridge().clone();
     let psbt = world.plan(&view).unwrap().psbt;
     let sign = |index| world.check(&psbt, &view).unwrap().sign(&world.signer(index), &bridge);
     let [first, second, third] = [0, 1, 2].map(|index| sign(index).unwrap());
@@ -316,7 +316,7 @@ fn signatures_are_joined_with_a_reason_when_they_are_not() {
 fn inputs_that_a_wallet_has_finished_are_checked_signed_and_joined_like_others() {
     let mut world = World::funded(&[50_000, 70_000], &[(1_000, A)]);
     let view = world.view();
-    let bridge = world.params.bridge.clone();
+    let bridge = world.params.bridge().clone();
     let psbt = world.plan(&view).unwrap().psbt;
     let sign = |psbt: &Psbt, index| world.check(psbt, &view).unwrap().sign(&world.signer(index), &bridge).unwrap();
     let both = sign(&sign(&psbt, 0), 1);

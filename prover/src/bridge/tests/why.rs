@@ -14,11 +14,7 @@ use crate::{
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
 };
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxOut, absolute::LockTime, transaction::Version};
-use taproof_verifier::{
-    deposit::Deposit,
-    envelope::{Announcement, Magic},
-    payload::PayloadHash,
-};
+use taproof_verifier::{cell::ChainId, deposit::Deposit, envelope::Announcement, payload::PayloadHash};
 
 fn transaction(output: Vec<TxOut>) -> Transaction {
     Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: Vec::new(), output }
@@ -43,8 +39,8 @@ fn each_way_to_miss_a_deposit_is_named() {
     let world = World::new();
     let (key, other) = (world.refund_key(0).public(), world.refund_key(1).public());
     let deposit = Deposit { amount_sat: 5_000, owner: *world.owner().public(), refund: key };
-    let of = |deposit: &Deposit, magic| deposit.outputs(&world.params.bridge, magic);
-    let [payment, tag] = of(&deposit, world.params.deposit_magic);
+    let of = |deposit: &Deposit, chain_id| deposit.outputs(world.params.bridge(), chain_id);
+    let [payment, tag] = of(&deposit, world.params.chain_id());
     let see = |outputs: &[&TxOut]| {
         let outputs: Vec<TxOut> = outputs.iter().map(|output| (*output).clone()).collect();
         look(&transaction(outputs), &world.params, &[other])
@@ -64,7 +60,7 @@ fn each_way_to_miss_a_deposit_is_named() {
     // One of the two is missing.
     assert_eq!(see(&[&tag, &change()])[0], no(NoDeposit::NoPayment));
     let own_key = Deposit { refund: other, ..deposit };
-    let [own_payment, own_tag] = of(&own_key, world.params.deposit_magic);
+    let [own_payment, own_tag] = of(&own_key, world.params.chain_id());
     assert_eq!(see(&[&own_payment]), [no(NoDeposit::NoData { refund: other })]);
     assert_eq!(see(&[&payment]), [Meaning::Nothing], "nobody can tell whose address it is");
     // The data is another payment's.
@@ -74,12 +70,12 @@ fn each_way_to_miss_a_deposit_is_named() {
     assert_eq!(see(&[&change(), &own_tag]), [Meaning::Nothing, other_address]);
     // Something in the pair is not as it must be; it is told of both.
     let small = Deposit { amount_sat: DEPOSIT_MIN_SAT - 1, ..deposit };
-    let [small_payment, small_tag] = of(&small, world.params.deposit_magic);
+    let [small_payment, small_tag] = of(&small, world.params.chain_id());
     let too_small = NoDeposit::TooSmall { min_sat: DEPOSIT_MIN_SAT, found_sat: DEPOSIT_MIN_SAT - 1 };
     assert_eq!(see(&[&small_payment, &small_tag]), [no(too_small); 2]);
-    let magic = Magic(*b"else");
-    let foreign = NoDeposit::OtherRollup { expected: world.params.deposit_magic, found: magic };
-    let [foreign_payment, foreign_tag] = of(&deposit, magic);
+    let other = ChainId::from_byte_array([9; 15]);
+    let foreign = NoDeposit::OtherRollup { expected: world.params.chain_id(), found: other };
+    let [foreign_payment, foreign_tag] = of(&deposit, other);
     assert_eq!(see(&[&foreign_payment, &foreign_tag]), [no(foreign); 2]);
     let [first, second] = see(&[&payment, &altered(&tag, 7..39, 0)])[..] else { panic!("two outputs") };
     assert!(matches!(first, Meaning::NoDeposit(NoDeposit::Owner(_))) && first == second, "{first}");
@@ -89,15 +85,15 @@ fn each_way_to_miss_a_deposit_is_named() {
     let pushed = TxOut { script_pubkey: pushed.into(), ..tag.clone() };
     assert_eq!(see(&[&payment, &pushed])[1], no(NoDeposit::Push));
 
-    let gift = TxOut { script_pubkey: world.params.bridge.script_pubkey(), ..payment.clone() };
+    let gift = TxOut { script_pubkey: world.params.bridge().script_pubkey(), ..payment.clone() };
     assert_eq!(see(&[&gift]), [Meaning::Own]);
     // What posters and signers send is told as that.
     let (params, binding) = (&world.params, Binding { first: 4, count: 1 });
-    let data = binding.output(params.deposit_magic);
+    let data = binding.output(params.chain_id());
     assert_eq!(see(&[&data, &gift, &change()]), [Meaning::LinkData(binding), Meaning::Own, Meaning::Paid]);
     let announcement =
         Announcement { batch: 7, payload_hash: PayloadHash::of(b"a payload"), root_after: Default::default() };
-    let announced = TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(params.magic) };
+    let announced = TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(params.chain_id()) };
     assert_eq!(see(&[&announced, &change()]), [Meaning::Announcement { batch: 7 }, Meaning::Nothing]);
     for meaning in [between, sorted, good].concat() {
         assert!(!meaning.to_string().contains('\n') && meaning.to_string().len() < 250, "{meaning}");
@@ -111,7 +107,7 @@ fn thousands_of_outputs_are_looked_at_once_each() {
     const DATA: usize = 3_000;
     let world = World::new();
     let deposit = Deposit { amount_sat: 5_000, owner: *world.owner().public(), refund: world.refund_key(0).public() };
-    let [payment, tag] = deposit.outputs(&world.params.bridge, world.params.deposit_magic);
+    let [payment, tag] = deposit.outputs(world.params.bridge(), world.params.chain_id());
     // One payment, and then data for it behind other outputs, over and over.
     let pairs = std::iter::repeat_n([change(), tag], DATA).flatten();
     let outputs: Vec<TxOut> = [payment, change()].into_iter().chain(pairs).collect();
@@ -132,7 +128,7 @@ fn an_output_is_called_a_deposit_if_followers_credit_it() {
     let world = World::new();
     let deposit = |amount_sat, refund| {
         let deposit = Deposit { amount_sat, owner: *world.owner().public(), refund: world.refund_key(refund).public() };
-        deposit.outputs(&world.params.bridge, world.params.deposit_magic)
+        deposit.outputs(world.params.bridge(), world.params.chain_id())
     };
     let [[a, a_tag], [b, b_tag]] = [deposit(5_000, 0), deposit(400, 1)];
     let pieces = [&a, &a_tag, &b, &b_tag, &change()].map(Clone::clone);
@@ -140,7 +136,7 @@ fn an_output_is_called_a_deposit_if_followers_credit_it() {
     for code in 0..5usize.pow(4) {
         let outputs: Vec<TxOut> = (0..4).map(|place| pieces[code / 5usize.pow(place) % 5].clone()).collect();
         let transaction = transaction(outputs);
-        let credited = Deposit::scan(&transaction, &world.params.bridge, world.params.deposit_magic);
+        let credited = Deposit::scan(&transaction, world.params.bridge(), world.params.chain_id());
         let seen = look(&transaction, &world.params, &[]);
         let called: Vec<(u32, Deposit)> = (0..)
             .zip(&seen)
@@ -161,7 +157,7 @@ fn what_another_wallet_is_told_is_the_deposit() {
     let deposit =
         Deposit { amount_sat: 123_456_789, owner: *world.owner().public(), refund: world.refund_key(0).public() };
     let recipe = Recipe::new(&world.params, &deposit).unwrap();
-    let [payment, tag] = deposit.outputs(&world.params.bridge, world.params.deposit_magic);
+    let [payment, tag] = deposit.outputs(world.params.bridge(), world.params.chain_id());
     assert!(tag.script_pubkey.to_hex_string().ends_with(&recipe.data) && recipe.data.len() == 2 * 69);
     assert!(recipe.core.contains(":1.23456789}") && recipe.core.contains("\"changePosition\":2"), "{}", recipe.core);
     assert!(recipe.core.starts_with("bitcoin-cli -chain=regtest -named walletcreatefundedpsbt "), "{}", recipe.core);

@@ -18,7 +18,7 @@ fn of_a_flood_of_false_anchors_a_block_keeps_a_few_and_the_number() {
     let rate: FeeRate = "1".parse().expect("a rate");
     let split = pay((0..40).map(|_| own(20_000)).collect(), rate, &coins(toy), &toy.poster).expect("enough coins");
     let announcement = Announcement { batch: 2, payload_hash: PayloadHash::NONE, root_after: 0u64.into() };
-    let junk = TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(toy.params.magic) };
+    let junk = TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(toy.params.chain_id()) };
     let txid = split.compute_txid();
     let flood: Vec<Transaction> = (0..40)
         .map(|vout| {
@@ -52,7 +52,7 @@ fn of_a_flood_of_false_anchors_a_block_keeps_a_few_and_the_number() {
 fn a_block_full_of_false_anchors_is_hashed_once() {
     let scene = Scene::new();
     let announcement = Announcement { batch: 2, payload_hash: PayloadHash::NONE, root_after: 0u64.into() };
-    let output = TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(scene.toy.params.magic) };
+    let output = TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(scene.toy.params.chain_id()) };
     let transaction = |number: u32| Transaction {
         version: Version::TWO,
         lock_time: LockTime::ZERO,

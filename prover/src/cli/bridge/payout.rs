@@ -102,7 +102,7 @@ impl Payout {
         let funding = self.funding.find(&source, &poster, global)?;
         let fee_rate = self.fees.rate(&source, global)?;
         let mut origins = signer_keys(&session)?.origins();
-        let signers = session.params.bridge.keys();
+        let signers = session.params.bridge().keys();
         if let Some((key, _)) = self.origins.iter().find(|(key, _)| !signers.contains(key)) {
             let failure = Failure::new(Exit::Input, format!("--origin names {key}, which is the key of no signer"));
             return Err(failure.advise("`taproof bridge address` shows the signers' keys in its descriptor"));

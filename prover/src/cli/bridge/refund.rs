@@ -103,7 +103,7 @@ impl Refund {
 
 /// The deposit's output, in the chain alone.
 fn find(place: Option<Place>, source: &Source, params: &Params, key: &PosterKey) -> Result<OutPoint> {
-    let script = BridgeOutput::deposit(&params.bridge, key.public()).or_exit(Exit::Input)?.script_pubkey();
+    let script = BridgeOutput::deposit(params.bridge(), key.public()).or_exit(Exit::Input)?.script_pubkey();
     let found: Vec<OutPoint> = match place {
         Some(Place::Output(outpoint)) => return Ok(outpoint),
         Some(Place::Transaction(txid)) => {

@@ -164,7 +164,7 @@ impl Sign {
         let key = self.wallet.open(global)?.signer_key(self.index).or_exit(Exit::Input)?;
         let checked = self.checking.run(&session, global)?;
         let summary = checked.summary();
-        let signed = checked.sign(&key, &session.params.bridge);
+        let signed = checked.sign(&key, session.params.bridge());
         let signed =
             signed.or_exit(Exit::Input).map_err(|failure| failure.advise("name the signer's key with --index"))?;
         write_psbt(out, &signed, PsbtVersion::default())?;
@@ -192,7 +192,7 @@ impl Combine {
         let console = global.console().beside([&out])?;
         let session = Session::open(global)?;
         let psbts = self.psbts.iter().map(|path| read_psbt(path)).collect::<Result<Vec<_>>>()?;
-        let (transaction, _) = combine(psbts, &session.params.bridge).map_err(|error| {
+        let (transaction, _) = combine(psbts, session.params.bridge()).map_err(|error| {
             let too_few = matches!(error, CombineError::TooFew { .. });
             let failure = Failure::of(Exit::Refuted, error);
             if too_few { failure.advise("let another signer run `taproof bridge sign`") } else { failure }

@@ -173,7 +173,7 @@ impl Why {
 /// What to do about payments to deposit addresses that are no deposits.
 fn missed_note(is_mined: bool, params: &Params) -> String {
     let when = if is_mined { "What" } else { "If it is mined, what" };
-    let delay = params.bridge.refund_delay_blocks();
+    let delay = params.bridge().refund_delay_blocks();
     format!(
         "{when} pays to a deposit address and is no deposit comes back by `taproof bridge refund` after {delay} blocks, and is \
          credited to nobody."
@@ -183,7 +183,7 @@ fn missed_note(is_mined: bool, params: &Params) -> String {
 /// Adds what became of payments to deposit addresses that are no deposits. Where all are taken back, nothing is to be
 /// done.
 fn tell_missed(report: &mut Report, block: BlockId, session: &Session, source: &Source, global: &Global) -> Result {
-    let refund_height = block.height.saturating_add(session.params.bridge.refund_delay_blocks().into());
+    let refund_height = block.height.saturating_add(session.params.bridge().refund_delay_blocks().into());
     let (txid, next_height) = (report.txid, source.chain().tip_height()?.saturating_add(1));
     let (mut missed, mut unspent) = (0, 0);
     for output in report.outputs.iter_mut().filter(|output| output.is_missed) {

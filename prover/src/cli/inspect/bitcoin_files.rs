@@ -20,7 +20,7 @@ use taproof::{
 };
 use taproof_verifier::{
     block::{Excerpt, ValidatedExcerpt},
-    envelope::Magic,
+    cell::ChainId,
     headers::BlockId,
 };
 
@@ -134,10 +134,10 @@ fn excerpt(bytes: &[u8]) -> Result<Option<Finding>> {
 }
 
 /// The payouts that a transaction settles, if its first output says so for any rollup.
-fn binding(transaction: &Transaction) -> Option<(Magic, Binding)> {
+fn binding(transaction: &Transaction) -> Option<(ChainId, Binding)> {
     let script = &transaction.output.first()?.script_pubkey;
-    let magic = Magic(*script.as_bytes().get(2..)?.first_chunk()?);
-    Some((magic, Binding::parse(script, magic)?))
+    let chain_id = ChainId::from_byte_array(*script.as_bytes().get(2..)?.first_chunk()?);
+    Some((chain_id, Binding::parse(script, chain_id)?))
 }
 
 /// What is said of any transaction.
@@ -156,10 +156,9 @@ fn transaction_lines(transaction: &Transaction) -> (serde_json::Value, Vec<super
         ("inputs", transaction.input.len().to_string()),
         ("outputs", format!("{}, {total_sat} sat in all", transaction.output.len())),
     ];
-    if let Some((Magic(magic), Binding { first, count })) = binding(transaction) {
-        let magic = hex::encode(magic);
-        report["payouts"] = json!({ "deposit_magic": magic, "first": first, "count": count });
-        lines.push(("payouts", format!("{count} from index {first} on, of the rollup with the deposit magic {magic}")));
+    if let Some((chain_id, Binding { first, count })) = binding(transaction) {
+        report["payouts"] = json!({ "chain_id": chain_id, "first": first, "count": count });
+        lines.push(("payouts", format!("{count} from index {first} on, of rollup {chain_id}")));
     }
     (report, lines)
 }

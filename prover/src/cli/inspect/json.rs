@@ -182,7 +182,7 @@ fn transaction(transaction: &Transaction) -> Result<Finding> {
     });
     let lines = vec![
         ("kind", kind.name().to_owned()),
-        ("chain id", payment.chain_id.0.to_string()),
+        ("chain id", payment.chain_id.to_string()),
         ("from cell", payment.from.to_string()),
         ("nonce", payment.nonce.to_string()),
         ("amount", payment.token.amount(payment.amount).to_string()),

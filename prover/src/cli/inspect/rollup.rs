@@ -77,7 +77,7 @@ fn batch(batch: &BatchFile) -> Result<Finding> {
     let reports: Vec<ChunkReport> =
         batch.chunks().iter().map(|chunk| ChunkReport::new(&chunk.statement, chunk.slots.len())).collect();
     let mut lines = vec![
-        ("chain id", header.chain_id.0.to_string()),
+        ("chain id", header.chain_id.to_string()),
         ("batch", header.number.to_string()),
         ("reference", header.reference.to_string()),
         ("program", header.program_id.to_string()),
@@ -97,7 +97,7 @@ fn proofs(proven: &ProvenBatch) -> Result<Finding> {
     let records: Vec<&Records> = payload.chunks().iter().map(|chunk| &chunk.records).collect();
     let records_bytes = codec::deflate(&codec::columns(&records)).len();
     let mut lines = vec![
-        ("chain id", header.chain_id.0.to_string()),
+        ("chain id", header.chain_id.to_string()),
         ("batch", header.batch.to_string()),
         ("program", header.program_id.to_string()),
         ("proofs", reports.len().to_string()),
@@ -106,7 +106,7 @@ fn proofs(proven: &ProvenBatch) -> Result<Finding> {
     ];
     lines.extend(reports.iter().map(ChunkReport::line));
     let report = json!({
-        "chain_id": header.chain_id.0,
+        "chain_id": header.chain_id,
         "batch": header.batch,
         "program_id": header.program_id.to_string(),
         "root_before": element_text(&header.root_before),
@@ -160,7 +160,7 @@ struct StateProofReport {
 fn state_proof(proof: &StateProof) -> Result<Finding> {
     let shown = ShownCell::new(proof.verify(proof.root()).or_exit(Exit::Refuted)?);
     let lines = vec![
-        ("chain id", proof.chain_id().0.to_string()),
+        ("chain id", proof.chain_id().to_string()),
         ("cell", proof.index().to_string()),
         ("holds", shown.to_string()),
         ("batches", proof.batches().to_string()),
@@ -210,13 +210,13 @@ pub(super) fn key(path: &Path) -> Result<Finding> {
 pub(super) fn params(params: &Params) -> Result<Finding> {
     let lines = vec![
         ("network", network_name(params.network).to_owned()),
-        ("chain id", params.chain_id.0.to_string()),
+        ("chain id", params.chain_id().to_string()),
         ("genesis depth", params.genesis_depth.levels().to_string()),
-        ("bridge", format!("{} of {} keys", params.bridge.threshold(), params.bridge.keys().len())),
-        ("bridge script", params.bridge.script_pubkey().to_hex_string()),
+        ("bridge", format!("{} of {} keys", params.bridge().threshold(), params.bridge().keys().len())),
+        ("bridge script", params.bridge().script_pubkey().to_hex_string()),
         ("deposits", {
             let [window, expiry] = [params.deposit_window_blocks, params.deposit_expiry_blocks];
-            let (min_sat, refund) = (params.bridge.deposit_min_sat(), params.bridge.refund_delay_blocks());
+            let (min_sat, refund) = (params.bridge().deposit_min_sat(), params.bridge().refund_delay_blocks());
             format!(
                 "of {min_sat} sat at least, credited within {window} blocks, void after {expiry}, back to the depositor after {refund}"
             )

@@ -60,7 +60,7 @@ fn ledger(ledger: &Ledger) -> Result<Finding> {
         "deposits_waiting": deposits,
     });
     let lines = vec![
-        ("chain id", state.chain_id().0.to_string()),
+        ("chain id", state.chain_id().to_string()),
         ("root", format!("{} in a tree of {} levels", element_text(&state.root()), state.depth().levels())),
         ("batches", ledger.next_batch().to_string()),
         ("accounts", accounts.to_string()),
@@ -119,7 +119,7 @@ fn anchoring(store: &Store) -> Result<Finding> {
         "jobs": jobs_report,
     });
     let mut lines = vec![
-        ("chain id", identity.chain_id().0.to_string()),
+        ("chain id", identity.chain_id().to_string()),
         ("network", network_name(poster.network()).to_owned()),
         ("poster", poster.public().to_string()),
         ("batches", format!("{} with {open} that are not final yet", jobs.len())),

@@ -164,7 +164,7 @@ mod tests {
         };
         Overview {
             network: Network::Testnet4,
-            chain_id: u32::MAX,
+            chain_id: taproof_verifier::cell::ChainId::from_byte_array([0xff; 15]),
             is_complete: true,
             height: 1_234_567,
             block: BlockHash::from_byte_array([0xcd; 32]),

@@ -118,7 +118,7 @@ impl Carrier {
         let console = global.console().beside(&psbt)?;
         let params = read_params(&dir.params())
             .map_err(|failure| failure.advise("a request carries the rollup's magic, which its params.json has"))?;
-        let output = request.output(params.deposit_magic);
+        let output = request.output(params.chain_id());
         if let Some(psbt) = psbt {
             write_psbt(psbt, &unfunded(output.clone()), PsbtVersion::default())?;
         }

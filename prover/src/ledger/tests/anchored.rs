@@ -28,7 +28,7 @@ impl Rig {
         let follower = start(&toy.node, toy.params.clone(), toy.program.clone()).expect("a start");
         let folder = tempfile::tempdir().expect("a folder for the test");
         let (path, params) = (folder.path().join("ledger"), &toy.params);
-        let ledger = Ledger::create(&path, params.chain_id, params.genesis_depth).expect("a new file");
+        let ledger = Ledger::create(&path, params.chain_id(), params.genesis_depth).expect("a new file");
         Self { toy, follower, ledger, _folder: folder }
     }
 
@@ -74,7 +74,7 @@ impl Rig {
 
     fn payload(&self, applied: &AppliedBatch, reference: BlockId, is_refuting: bool) -> Payload {
         let header = Header {
-            chain_id: self.toy.params.chain_id,
+            chain_id: self.toy.params.chain_id(),
             batch: applied.number,
             previous_payload_hash: self.toy.tip.payload_hash,
             root_before: applied.batch.root_before,
@@ -105,7 +105,7 @@ fn exits_are_served_and_refuted_on_the_chain() {
     let (_, payload) = rig.apply();
     rig.toy.anchor(&payload);
     assert!(matches!(rig.catch_up().as_slice(), [Event::Verified(_)]));
-    let magic = rig.toy.params.deposit_magic;
+    let chain_id = rig.toy.params.chain_id();
     let requests = [
         rig.request(0, 0, 0, 20_000, 5),
         rig.request(0, 0, 0, 30_000, 5),
@@ -113,7 +113,7 @@ fn exits_are_served_and_refuted_on_the_chain() {
         rig.request(5, 63, 0, 330, 0),
         rig.request(5, 64, 0, 330, 0),
     ];
-    rig.toy.mine_outputs(requests.iter().map(|request| request.output(magic)).collect());
+    rig.toy.mine_outputs(requests.iter().map(|request| request.output(chain_id)).collect());
     rig.catch_up();
     assert_eq!(rig.follower.pending_exits().count(), 5);
     let (applied, payload) = rig.apply();
@@ -136,7 +136,7 @@ fn exits_are_served_and_refuted_on_the_chain() {
     assert_eq!(payouts, [(0, 20_000)]);
     assert_eq!(rig.ledger.exits().expect("readable").len(), 1, "the rival waits");
     // A replay of what was served, and the rival, are refuted by the next batch, which two deposits bring about.
-    rig.toy.mine_outputs(vec![requests[0].output(magic)]);
+    rig.toy.mine_outputs(vec![requests[0].output(chain_id)]);
     rig.toy.deposit(&[(0, 1_000)]);
     rig.catch_up();
     let (applied, payload) = rig.apply();
@@ -152,9 +152,9 @@ fn batches_made_ahead_of_the_chain_settle_what_the_follower_sees() {
     rig.catch_up();
     let (_, payload) = rig.apply();
     rig.toy.anchor(&payload);
-    let magic = rig.toy.params.deposit_magic;
+    let chain_id = rig.toy.params.chain_id();
     let requests = [rig.request(0, 0, 0, 20_000, 0), rig.request(0, 0, 1, 10_000, 0)];
-    rig.toy.mine_outputs(requests.iter().map(|request| request.output(magic)).collect());
+    rig.toy.mine_outputs(requests.iter().map(|request| request.output(chain_id)).collect());
     rig.catch_up();
     // Two batches before either is anchored: the second serves what waited behind the first one's.
     let (first, _) = rig.apply();
@@ -185,8 +185,8 @@ fn what_a_copy_of_a_batch_leaves_waiting_is_settled_by_the_next() {
     // shown.
     let owners = [rig.request(0, 0, 0, 20_000, 0), rig.request(0, 0, 1, 10_000, 0)];
     let bogus = (1..64).map(|cell| rig.request(5, cell, 0, 330, 0));
-    let magic = rig.toy.params.deposit_magic;
-    let outputs = owners.into_iter().chain(bogus).map(|request| request.output(magic)).collect();
+    let chain_id = rig.toy.params.chain_id();
+    let outputs = owners.into_iter().chain(bogus).map(|request| request.output(chain_id)).collect();
     rig.toy.mine_outputs(outputs);
     rig.catch_up();
     let second = Transaction::Withdraw(Withdraw::demanded(&owners[1], CHAIN));
@@ -225,8 +225,8 @@ fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
     rig.catch_up();
     let (_, payload) = rig.apply();
     rig.toy.anchor(&payload);
-    let magic = rig.toy.params.deposit_magic;
-    rig.toy.mine_outputs(vec![rig.request(0, 0, 0, 20_000, 0).output(magic)]);
+    let chain_id = rig.toy.params.chain_id();
+    rig.toy.mine_outputs(vec![rig.request(0, 0, 0, 20_000, 0).output(chain_id)]);
     let mut events = rig.catch_up();
     let (applied, payload) = rig.apply();
     assert_eq!(applied.settled.len(), 1);

@@ -1,7 +1,7 @@
 //! Reorganisations, restarts, and the property that only the best chain counts.
 
 use super::*;
-use crate::{cell::ChainId, exit::tests::request};
+use crate::exit::tests::request;
 use proptest::prelude::*;
 
 /// A chain that a follower is fed: at each height the block and what a follower of this chain alone has become.
@@ -170,10 +170,13 @@ fn a_checkpoint_of_another_rollup_or_chain_is_refused() {
     let lead: Vec<_> = core::iter::once(genesis).chain(trunk.headers()).take(height + 1).collect();
     let resume = |params: Params, lead: &[Header]| Follower::resume(params, program(), checkpoint.clone(), lead);
     assert!(resume(params(), &lead).is_ok());
-    let other = Params { chain_id: ChainId(8), ..params() };
+    let other = params_with(|founding| founding.opening_min_sat = 1);
     assert_eq!(resume(other, &lead).expect_err("another rollup"), StartError::Checkpoint);
     let start = BlockId { height: 0, hash: lead[1].block_hash() };
-    assert_eq!(resume(Params { start, ..params() }, &lead).expect_err("another start"), StartError::Checkpoint);
+    assert_eq!(
+        resume(params_with(|founding| founding.start = start), &lead).expect_err("another start"),
+        StartError::Checkpoint
+    );
     let reference_height = checkpoint.tip().reference.height;
     let short = &lead[reference_height as usize + 1..];
     assert_eq!(resume(params(), short).expect_err("too short"), StartError::LeadTooShort { reference_height });

@@ -45,13 +45,13 @@ fn anchor(branch: &mut Branch, batches: &[Batch]) -> (Vec<Refusal>, Vec<(u64, Ou
 #[test]
 fn only_signed_requests_queue_and_each_once() {
     let [good, other] = [request(3, 1, 0, 505), request(4, 1, 0, 505)];
-    let mut forged = good.output(DEPOSIT_MAGIC);
+    let mut forged = good.output(params().chain_id());
     let mut script = forged.script_pubkey.to_bytes();
     // The amount is not the signed one.
     script[8 + 64 + 32 + 8] ^= 1;
     forged.script_pubkey = script.into();
     let mut branch = Branch::new();
-    let foreign = pay(3, alloc::vec![request(5, 1, 0, 505).output(crate::envelope::Magic(*b"else"))]);
+    let foreign = pay(3, alloc::vec![request(5, 1, 0, 505).output(crate::cell::ChainId::from_byte_array([9; 15]))]);
     branch.mine(alloc::vec![pay(1, alloc::vec![forged]), exit_transaction(2, &[good, good, other, good]), foreign]);
     branch.mine(alloc::vec![exit_transaction(4, &[other, good])]);
     let queued: Vec<_> = branch.follower.pending_exits().copied().collect();

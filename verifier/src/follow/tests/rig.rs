@@ -4,11 +4,11 @@ use super::*;
 use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
     bridge::tests::signer,
-    cell::{CellIndex, ChainId, Depth},
-    envelope::Magic,
+    cell::{CellIndex, Depth},
     exit::Refutation,
     groth16::{Proof, VerifyingKey},
     payload::{self, Chunk, Payload},
+    quorum::Keys,
     record::{DepositRecord, Destination, Kind, Records, WithdrawRecord},
     statement::CircuitId,
     toy_chain::{mine_block, regtest_genesis, reveal},
@@ -29,8 +29,6 @@ use std::sync::{LazyLock, Mutex};
 pub(super) const FINAL_DEPTH_BLOCKS: u32 = 11;
 pub(super) const WINDOW_BLOCKS: u32 = 8;
 pub(super) const EXPIRY_BLOCKS: u32 = 24;
-const MAGIC: Magic = Magic(*b"toyr");
-pub(super) const DEPOSIT_MAGIC: Magic = Magic(*b"toyd");
 /// Slots of every toy circuit but the large one.
 pub(super) const SLOTS: u16 = 8;
 /// Slots of the circuit for deposits in bulk.
@@ -93,27 +91,41 @@ pub(super) fn destination(position: usize) -> Destination {
 }
 
 pub(super) fn params() -> Params {
-    Params {
+    static PARAMS: LazyLock<Params> = LazyLock::new(|| Params::new(founding()).expect("consistent parameters"));
+    PARAMS.clone()
+}
+
+/// What the founder of the toy rollup chose.
+pub(super) fn founding() -> Founding {
+    Founding {
         network: Network::Regtest,
-        chain_id: ChainId(7),
-        magic: MAGIC,
-        deposit_magic: DEPOSIT_MAGIC,
         genesis_depth: depth(2),
-        bridge: crate::bridge::tests::bridge(),
+        federation: crate::bridge::tests::federation(),
         deposit_window_blocks: WINDOW_BLOCKS,
         deposit_expiry_blocks: EXPIRY_BLOCKS,
         start: BlockId { height: 0, hash: regtest_genesis().block_hash() },
         final_depth_blocks: FINAL_DEPTH_BLOCKS,
+        upgrade_keys: None,
+        notice_blocks: 0,
+        sequencer_keys: Keys::default(),
+        quiet_blocks: 0,
+        opening_min_sat: 0,
         program_id: TOY.program.id(),
     }
 }
 
+/// The parameters that a founder would have who chose one thing otherwise.
+pub(super) fn params_with(alter: impl FnOnce(&mut Founding)) -> Params {
+    params().with(alter).expect("consistent parameters")
+}
+
 /// A transaction with a deposit of each amount.
 pub(super) fn deposit_transaction(tag: u32, amounts: &[u64]) -> Transaction {
-    let bridge = params().bridge;
+    let params = params();
     // All have one script: to find it anew for each would take most of a test's time.
-    let outputs =
-        |amount_sat: u64| Deposit { amount_sat, owner: key(1), refund: signer(9) }.outputs(&bridge, DEPOSIT_MAGIC);
+    let outputs = |amount_sat: u64| {
+        Deposit { amount_sat, owner: key(1), refund: signer(9) }.outputs(params.bridge(), params.chain_id())
+    };
     let [payment, tag_output] = outputs(0);
     let pair =
         |amount_sat: &u64| [TxOut { value: Amount::from_sat(*amount_sat), ..payment.clone() }, tag_output.clone()];
@@ -122,7 +134,7 @@ pub(super) fn deposit_transaction(tag: u32, amounts: &[u64]) -> Transaction {
 
 /// A transaction with some exit requests.
 pub(super) fn exit_transaction(tag: u32, requests: &[ExitRequest]) -> Transaction {
-    pay(tag, requests.iter().map(|request| request.output(DEPOSIT_MAGIC)).collect())
+    pay(tag, requests.iter().map(|request| request.output(params().chain_id())).collect())
 }
 
 /// What a toy batch does.
@@ -172,7 +184,7 @@ impl Batch {
 
     fn header(&self) -> payload::Header {
         payload::Header {
-            chain_id: params().chain_id,
+            chain_id: params().chain_id(),
             batch: self.tip.batches,
             previous_payload_hash: self.tip.payload_hash,
             root_before: self.tip.root_at(self.depth).unwrap_or(self.tip.root),
@@ -230,7 +242,7 @@ pub(super) fn payload_of(batch: &Batch, alter: impl FnOnce(&mut payload::Header,
 
 /// Wraps a payload in a reveal transaction.
 pub(super) fn reveal_of(payload: &[u8]) -> Transaction {
-    reveal(payload, MAGIC)
+    reveal(payload)
 }
 
 /// The reveal of an altered batch.

@@ -29,6 +29,13 @@ fn assert_ignored(branch: &Branch, broken: Transaction, expected: Refusal) {
     assert_eq!((refusals(&events), verified(&events)), (alloc::vec![expected], alloc::vec![1]));
 }
 
+/// A rollup whose anchors have the mark of the toy rollup's.
+fn namesake() -> ChainId {
+    let mut id = params().chain_id().to_byte_array();
+    id[14] ^= 1;
+    ChainId::from_byte_array(id)
+}
+
 #[test]
 fn each_field_of_the_header_is_compared() {
     type Alter = fn(&mut payload::Header);
@@ -39,7 +46,7 @@ fn each_field_of_the_header_is_compared() {
     let zeros = bitcoin::hashes::Hash::all_zeros();
     let next = tip.batches;
     let cases: [(Alter, Refusal); 13] = [
-        (|h| h.chain_id = ChainId(8), Refusal::ChainId { expected: ChainId(7), found: ChainId(8) }),
+        (|h| h.chain_id = namesake(), Refusal::ChainId { expected: params().chain_id(), found: namesake() }),
         (|h| h.batch += 1, Refusal::Batch { expected: next, found: next + 1 }),
         (|h| h.batch -= 1, Refusal::Batch { expected: next, found: next - 1 }),
         (
@@ -95,7 +102,7 @@ fn output_0_and_payload_agree() {
     let announcement = Announcement { batch: header.batch, payload_hash, root_after: header.root_after };
     let with = |announcement: Announcement| {
         let mut reveal = reveal_of(&payload);
-        reveal.output[0].script_pubkey = announcement.script_pubkey(params().magic);
+        reveal.output[0].script_pubkey = announcement.script_pubkey(params().chain_id());
         reveal
     };
     assert_eq!(with(announcement), reveal_of(&payload));
