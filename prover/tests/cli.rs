@@ -7,7 +7,7 @@ mod scene;
 
 use bitcoin::ScriptBuf;
 use scene::{Scene, alter};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     fs,
     process::{Command, Stdio},
@@ -51,7 +51,7 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     scene.report(&["regtest", "mine", "6"]);
     let events = scene.report(&["follow"])["events"].to_string();
     assert!(events.contains("\"due\"") && events.contains("\"amount_sat\":3000"), "{events}");
-    assert_eq!(scene.report(&["follow"])["events"], serde_json::json!([]), "all of it has been told");
+    assert_eq!(scene.report(&["follow"])["events"], json!([]), "all of it has been told");
     let exported = scene.report(&["follow", "--export-excerpts", "excerpts"]);
     assert_eq!(exported["excerpts"], 4, "two deposits, a forged anchor and an anchor");
     for source in [&[][..], &["--excerpts", "excerpts", "--rescan"]] {
@@ -423,8 +423,11 @@ fn broken_proofs(scene: &Scene) {
 fn accounts(scene: &Scene, root: &str) {
     let proven = scene.report(&["prove-account", "5", "--out", "5.account"]);
     assert_eq!(proven["cell"]["account"]["balance"], 10_000);
+    let elements = proven["elements"].as_array().expect("a list");
+    let zero = "00".repeat(32);
+    assert_eq!((elements.len(), &elements[0], &elements[7]), (8, &json!(format!("01{}", &zero[2..])), &json!(zero)));
     let verified = scene.report(&["verify-account", "5.account"]);
-    assert_eq!((&verified["cell"], &verified["verified"]), (&proven["cell"], &Value::Bool(true)));
+    assert_eq!((&verified["elements"], &verified["verified"]), (&proven["elements"], &Value::Bool(true)));
     let shown = String::from_utf8(scene.run(&["verify-account", "5.account"]).stdout).expect("UTF-8");
     assert!(shown.starts_with("verified: cell 5 holds 10000 sat, nonce 0"), "{shown}");
     assert_eq!(scene.report(&["verify-account", "5.account", "--root", root])["cell"], proven["cell"]);

@@ -69,6 +69,10 @@ mod tests {
 
         let json = |cell: CellElements| serde_json::to_value(ShownCell::new(&cell)).unwrap();
         assert_eq!(json(unknown), json!({ "cell": null, "elements": texts }));
+        let read = |elements: &[String]| serde_json::from_value::<CellElements>(json!(elements)).ok();
+        assert_eq!((read(&texts), read(&texts[1..])), (Some(unknown), None));
+        let not_canonical = [&texts[1..], &["ff".repeat(32)]].concat();
+        assert_eq!(read(&not_canonical), None);
         let known = json(Cell::Account(full).elements());
         let account = &known["cell"]["account"];
         assert_eq!(

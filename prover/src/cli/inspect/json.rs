@@ -18,7 +18,7 @@ use std::{
 };
 use taproof::{anchor::AnchorArtefact, artefact::transactions::TransactionFile, bench::Measurement};
 use taproof_circuits::{transaction::Transaction, tree::ChangeSet};
-use taproof_verifier::cell::{Cell, Token};
+use taproof_verifier::cell::{Cell, Holding, Token};
 
 /// The names by which objects of JSON are told apart.
 const NAMES: [&str; 13] = [
@@ -197,6 +197,9 @@ fn state(state: &ChangeSet) -> Result<Finding> {
     for (_, cell) in &state.cells {
         if let Cell::Account(account) = cell {
             add(&mut balances, account.token, account.balance);
+            if account.second != Holding::default() {
+                add(&mut balances, account.second.token, account.second.balance);
+            }
         }
     }
     let report = json!({
