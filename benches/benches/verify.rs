@@ -15,7 +15,7 @@ use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth, Token},
     groth16::{BatchItem, Proof, verify_batch},
     record::Kind,
-    statement::{CircuitId, Context, Statement},
+    statement::{CircuitId, Context, Registers, Statement},
 };
 
 const BATCH: usize = 64;
@@ -28,6 +28,7 @@ fn statement(i: u64) -> Statement {
         root_after: (i + 1).into(),
         data_digest: (3 * i).into(),
         context: Context { height_blocks: 800_000, token: Token::BITCOIN, operator: CellIndex::default() },
+        registers: Registers::NONE,
     }
 }
 

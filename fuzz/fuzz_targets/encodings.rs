@@ -8,7 +8,8 @@ use taproof_verifier::{
     cell::{CellElements, MerklePath},
     field,
     groth16::{Proof, VerifyingKey},
-    program::Program,
+    operation::OperationSet,
+    program::{CircuitTable, Program},
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -44,5 +45,11 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(program) = Program::from_bytes(input) {
         assert_eq!(program.to_bytes(), input);
+    }
+    if let Ok(table) = CircuitTable::from_bytes(input) {
+        assert_eq!(table.to_bytes(), input);
+    }
+    if let Ok((set, rest)) = OperationSet::from_start(input) {
+        assert_eq!([set.to_bytes(), rest.to_vec()].concat(), input);
     }
 });

@@ -58,8 +58,8 @@ pub enum KeyRingError {
 }
 
 /// The circuits of all kinds at a depth.
-pub fn circuits(depth: Depth, slots: &Slots) -> [CircuitId; Kind::ALL.len()] {
-    Kind::ALL.map(|kind| CircuitId::new(kind, depth, slots.of(kind).get()))
+pub fn circuits(depth: Depth, slots: &Slots) -> [CircuitId; Kind::PAYMENTS.len()] {
+    Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, slots.of(kind).get()))
 }
 
 /// The file of a circuit's key in a folder.

@@ -22,7 +22,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth, Token},
     record::Kind,
-    statement::{CircuitId, Context, Statement},
+    statement::{CircuitId, Context, Registers, Statement},
 };
 
 /// The number of rows of each segment; every row adds one wire, and every third row is followed by a wire of value 0.
@@ -59,6 +59,7 @@ impl Toy {
             root_after: Fr::from(2u64),
             data_digest: Fr::from(3u64),
             context: Context { height_blocks: 4, token: Token(5), operator: CellIndex::new(6).expect("a small index") },
+            registers: Registers::NONE,
         }
     }
 

@@ -6,15 +6,17 @@
 //! while the lower ones hold little but what is really random. Accounts that pay stand as differences, because one
 //! account's payments tend to follow each other; an operator may order transfers by payer to make more of it.
 //!
-//! Every value has a fixed width, so the numbers of records determine the length of the columns, and every list of
-//! records has exactly one encoding before compression.
+//! Every value has a fixed width, so the numbers of records determine the length of the columns of payments; that of
+//! steps follows from their column of operations. Every list of records has exactly one encoding before compression.
 
 use crate::{
     baby_jubjub::{KeyError, PublicKey},
     cell::CellIndex,
+    field::NotCanonical,
+    operation::OperationSet,
     record::{DepositRecord, Destination, Kind, OpenRecord, Records, TransferRecord, WithdrawRecord},
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use miniz_oxide::{
     deflate::compress_to_vec,
     inflate::{
@@ -22,6 +24,8 @@ use miniz_oxide::{
         core::{DecompressorOxide, decompress, inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF},
     },
 };
+
+mod steps;
 
 /// How hard the encoder compresses; a decoder accepts any stream.
 const COMPRESSION_LEVEL: u8 = 10;
@@ -42,6 +46,27 @@ pub enum CodecError {
         /// The length that the records need.
         expected: usize,
     },
+    /// The columns are shorter or longer than those of any steps of as many.
+    #[error("{found} bytes of columns, where the records need {min} to {max}")]
+    LengthOutOfRange {
+        /// The length found or announced.
+        found: usize,
+        /// The least that the records can need.
+        min: usize,
+        /// The most that they can need.
+        max: usize,
+    },
+    /// A step is of an operation that is none of its circuit's.
+    #[error("step {position} of the payload is of operation {operation}, which is none of its circuit's")]
+    Operation {
+        /// Its position among all steps of the payload.
+        position: usize,
+        /// The number found.
+        operation: u8,
+    },
+    /// A word is not below the order of the field.
+    #[error("a word: {0}")]
+    Word(#[from] NotCanonical),
     /// A cell's index is 2^30 or more.
     #[error("cell index {0} is not below 2^30")]
     Index(u32),
@@ -59,31 +84,67 @@ pub enum CodecError {
     Stream,
 }
 
-/// The bytes that a record of a kind takes in the columns.
-pub fn record_length(kind: Kind) -> usize {
-    match kind {
-        Kind::Deposit => 4 + 8 + 32,
-        Kind::Transfer => 4 + 4 + 8 + 8,
-        Kind::Open => 4 + 4 + 8 + 8 + 32,
-        Kind::Withdraw => 4 + 8 + 8 + 1 + PROGRAM_HEAD_LENGTH + PROGRAM_TAIL_LENGTH,
-    }
+/// The records of one chunk as they are counted before they are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Layout {
+    /// So many deposits.
+    Deposit(u16),
+    /// So many transfers.
+    Transfer(u16),
+    /// So many openings.
+    Open(u16),
+    /// So many withdrawals.
+    Withdraw(u16),
+    /// So many steps, of these operations.
+    Step(u16, Arc<OperationSet>),
 }
 
-/// The length of the columns of chunks of these kinds and numbers of records.
-pub fn columns_length(chunks: &[(Kind, u16)]) -> usize {
-    chunks.iter().map(|(kind, count)| record_length(*kind) * usize::from(*count)).sum()
+impl Layout {
+    /// That of payments of a kind; `None` for steps.
+    pub fn payments(kind: Kind, count: u16) -> Option<Self> {
+        match kind {
+            Kind::Deposit => Some(Self::Deposit(count)),
+            Kind::Transfer => Some(Self::Transfer(count)),
+            Kind::Open => Some(Self::Open(count)),
+            Kind::Withdraw => Some(Self::Withdraw(count)),
+            Kind::Step => None,
+        }
+    }
+
+    /// How many records there are.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Deposit(count) | Self::Transfer(count) | Self::Open(count) | Self::Withdraw(count) => (*count).into(),
+            Self::Step(count, _) => (*count).into(),
+        }
+    }
+
+    /// The least and the most bytes that a record takes in the columns.
+    pub fn record_lengths(&self) -> (usize, usize) {
+        let length = match self {
+            Self::Deposit(_) => 4 + 8 + 32,
+            Self::Transfer(_) => 4 + 4 + 8 + 8,
+            Self::Open(_) => 4 + 4 + 8 + 8 + 32,
+            Self::Withdraw(_) => 4 + 8 + 8 + 1 + PROGRAM_HEAD_LENGTH + PROGRAM_TAIL_LENGTH,
+            Self::Step(_, operations) => return operations.record_lengths(),
+        };
+        (length, length)
+    }
 }
 
 /// Writes the columns of all chunks' records.
 pub fn columns(chunks: &[&Records]) -> Vec<u8> {
     let (mut deposits, mut transfers) = (Vec::new(), Vec::new());
     let (mut opens, mut withdraws) = (Vec::new(), Vec::new());
+    let mut steps = Vec::new();
     for records in chunks {
         match records {
             Records::Deposit(records) => deposits.extend(records),
             Records::Transfer(records) => transfers.extend(records),
             Records::Open(records) => opens.extend(records),
             Records::Withdraw(records) => withdraws.extend(records),
+            Records::Step(records) => steps.push(records),
         }
     }
     let mut out = Vec::new();
@@ -91,37 +152,47 @@ pub fn columns(chunks: &[&Records]) -> Vec<u8> {
     write_transfers(&transfers, &mut out);
     write_opens(&opens, &mut out);
     write_withdraws(&withdraws, &mut out);
+    steps::write(&steps, &mut out);
     out
 }
 
-/// Reads what [`columns`] writes, given the kind and the number of records of every chunk.
+/// Reads what [`columns`] writes, given the layout of every chunk.
 ///
 /// # Errors
 /// Each of [`CodecError`] but [`CodecError::Stream`].
-pub fn from_columns(chunks: &[(Kind, u16)], bytes: &[u8]) -> Result<Vec<Records>, CodecError> {
+pub fn from_columns(chunks: &[Layout], bytes: &[u8]) -> Result<Vec<Records>, CodecError> {
     check_length(chunks, bytes.len())?;
     let mut reader = Reader { bytes };
-    let count = |kind| chunks.iter().filter(|(k, _)| *k == kind).map(|(_, count)| usize::from(*count)).sum();
-    let mut deposits = read_deposits(count(Kind::Deposit), &mut reader)?.into_iter();
-    let mut transfers = read_transfers(count(Kind::Transfer), &mut reader)?.into_iter();
-    let mut opens = read_opens(count(Kind::Open), &mut reader)?.into_iter();
-    let mut withdraws = read_withdraws(count(Kind::Withdraw), &mut reader)?.into_iter();
-    let records = |&(kind, count): &(Kind, u16)| match kind {
-        Kind::Deposit => Records::Deposit(deposits.by_ref().take(count.into()).collect()),
-        Kind::Transfer => Records::Transfer(transfers.by_ref().take(count.into()).collect()),
-        Kind::Open => Records::Open(opens.by_ref().take(count.into()).collect()),
-        Kind::Withdraw => Records::Withdraw(withdraws.by_ref().take(count.into()).collect()),
+    let total = |of: fn(&Layout) -> bool| chunks.iter().filter(|layout| of(layout)).map(Layout::count).sum();
+    let mut deposits = read_deposits(total(|layout| matches!(layout, Layout::Deposit(_))), &mut reader)?.into_iter();
+    let mut transfers = read_transfers(total(|layout| matches!(layout, Layout::Transfer(_))), &mut reader)?.into_iter();
+    let mut opens = read_opens(total(|layout| matches!(layout, Layout::Open(_))), &mut reader)?.into_iter();
+    let mut withdraws = read_withdraws(total(|layout| matches!(layout, Layout::Withdraw(_))), &mut reader)?.into_iter();
+    let mut steps = steps::read(chunks, &mut reader)?.into_iter();
+    let records = |layout: &Layout| match layout {
+        Layout::Deposit(count) => Records::Deposit(deposits.by_ref().take((*count).into()).collect()),
+        Layout::Transfer(count) => Records::Transfer(transfers.by_ref().take((*count).into()).collect()),
+        Layout::Open(count) => Records::Open(opens.by_ref().take((*count).into()).collect()),
+        Layout::Withdraw(count) => Records::Withdraw(withdraws.by_ref().take((*count).into()).collect()),
+        Layout::Step(..) => Records::Step(steps.next().expect("as many chunks of steps as were read")),
     };
     Ok(chunks.iter().map(records).collect())
 }
 
-/// Checks that columns have the length that their records need.
+/// Checks that columns have a length that their records can need; that of payments alone is the one that they need.
 ///
 /// # Errors
-/// [`CodecError::Length`].
-pub fn check_length(chunks: &[(Kind, u16)], found: usize) -> Result<(), CodecError> {
-    let expected = columns_length(chunks);
-    if found == expected { Ok(()) } else { Err(CodecError::Length { found, expected }) }
+/// [`CodecError::Length`] and [`CodecError::LengthOutOfRange`].
+pub fn check_length(chunks: &[Layout], found: usize) -> Result<(), CodecError> {
+    let (min, max) = chunks.iter().fold((0, 0), |(min, max), layout| {
+        let (least, most) = layout.record_lengths();
+        (min + layout.count() * least, max + layout.count() * most)
+    });
+    match (min..=max).contains(&found) {
+        true => Ok(()),
+        false if min == max => Err(CodecError::Length { found, expected: min }),
+        false => Err(CodecError::LengthOutOfRange { found, min, max }),
+    }
 }
 
 /// Compresses columns to a raw DEFLATE stream (RFC 1951).
@@ -166,7 +237,7 @@ fn write_transfers(records: &[TransferRecord], out: &mut Vec<u8>) {
 }
 
 fn read_transfers(count: usize, reader: &mut Reader<'_>) -> Result<Vec<TransferRecord>, CodecError> {
-    let from = reader.payers(count)?;
+    let from = reader.indices_by_difference(count)?;
     let to = reader.indices(count)?;
     let (amount, fee) = (reader.amounts(count), reader.amounts(count));
     let record = |i: usize| TransferRecord { from: from[i], to: to[i], amount: amount[i], fee: fee[i] };
@@ -182,7 +253,7 @@ fn write_opens(records: &[OpenRecord], out: &mut Vec<u8>) {
 }
 
 fn read_opens(count: usize, reader: &mut Reader<'_>) -> Result<Vec<OpenRecord>, CodecError> {
-    let from = reader.payers(count)?;
+    let from = reader.indices_by_difference(count)?;
     let to = reader.indices(count)?;
     let (amount, fee) = (reader.amounts(count), reader.amounts(count));
     let owner = reader.owners(count)?;
@@ -205,7 +276,7 @@ fn write_withdraws(records: &[WithdrawRecord], out: &mut Vec<u8>) {
 }
 
 fn read_withdraws(count: usize, reader: &mut Reader<'_>) -> Result<Vec<WithdrawRecord>, CodecError> {
-    let from = reader.payers(count)?;
+    let from = reader.indices_by_difference(count)?;
     let (amount, fee) = (reader.amounts(count), reader.amounts(count));
     let numbers = reader.rows::<1>(count);
     let heads = reader.rows::<PROGRAM_HEAD_LENGTH>(count);
@@ -275,6 +346,13 @@ impl<'a> Reader<'a> {
         values
     }
 
+    /// Some bytes.
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.bytes.split_at(length);
+        self.bytes = rest;
+        taken
+    }
+
     fn amounts(&mut self, count: usize) -> Vec<u64> {
         self.planes(count).into_iter().map(u64::from_le_bytes).collect()
     }
@@ -284,15 +362,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads what [`differences`] returns.
-    fn payers(&mut self, count: usize) -> Result<Vec<CellIndex>, CodecError> {
+    fn indices_by_difference(&mut self, count: usize) -> Result<Vec<CellIndex>, CodecError> {
         let mut previous = 0u32;
-        let payer = |bytes: [u8; 4]| {
+        let index = |bytes: [u8; 4]| {
             let folded = u32::from_le_bytes(bytes);
             let difference = (folded >> 1) ^ (folded & 1).wrapping_neg();
             previous = previous.wrapping_add(difference);
             read_index(previous)
         };
-        self.planes(count).into_iter().map(payer).collect()
+        self.planes(count).into_iter().map(index).collect()
     }
 
     fn owners(&mut self, count: usize) -> Result<Vec<PublicKey>, CodecError> {

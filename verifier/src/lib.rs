@@ -4,9 +4,10 @@
 //!
 //! Everything that must be agreed between a circuit, the prover and whoever checks them lives here, once: the
 //! hash ([`poseidon2`]), the cells of the state ([`cell`]), the public records of each kind of transition
-//! ([`record`]) and the statement that a proof proves ([`statement`]). On these stand the checks of proofs
-//! ([`groth16`], [`program`]), those of what is posted beside records ([`evidence`]) and the bytes that are anchored in
-//! Bitcoin ([`codec`], [`payload`], [`envelope`]). [`follow`] joins them to [`headers`] and blocks ([`block`]).
+//! ([`record`]), what is known of operations ([`operation`]) and the statement that a proof proves ([`statement`]). On
+//! these stand the checks of proofs ([`groth16`], [`program`]), those of what is posted beside records ([`evidence`])
+//! and the bytes that are anchored in Bitcoin ([`codec`], [`payload`], [`envelope`]). [`follow`] joins them to
+//! [`headers`] and blocks ([`block`]).
 //!
 //! The byte formats are specified in `docs/protocol.md` of the repository.
 
@@ -28,6 +29,7 @@ pub mod field;
 pub mod follow;
 pub mod groth16;
 pub mod headers;
+pub mod operation;
 mod parallel;
 pub mod payload;
 pub mod poseidon2;

@@ -7,14 +7,14 @@
 
 use crate::{
     cell::{CellIndex, ChainId, Depth, Token},
-    codec,
+    codec::{self, Layout},
     exit::{EXITS_ENOUGH, Refutation},
     field,
     groth16::Proof,
     parallel,
     program::ProgramId,
     record::{Kind, Records},
-    statement::{CircuitId, Context, Statement},
+    statement::{CircuitId, Context, Registers, Statement},
 };
 use alloc::vec::Vec;
 use ark_bn254::Fr;
@@ -199,6 +199,7 @@ impl Payload {
                     token: chunk.token,
                     operator: chunk.operator,
                 },
+                registers: Registers::NONE,
             };
             root_before = chunk.root_after;
             statement
@@ -257,10 +258,11 @@ impl Payload {
             .map(|position| ChunkHeader::read(&mut reader, position))
             .collect::<Result<Vec<_>, PayloadError>>()?;
         check_slots(chunk_headers.iter().map(|chunk| chunk.slots))?;
-        let counts: Vec<_> = chunk_headers.iter().map(|chunk| (chunk.kind, chunk.record_count)).collect();
+        let layouts: Vec<_> =
+            chunk_headers.iter().filter_map(|chunk| Layout::payments(chunk.kind, chunk.record_count)).collect();
         let refutations_length = refutation_count * Refutation::length(header.depth);
         let records_length = columns_length.checked_sub(refutations_length).ok_or(PayloadError::Length)?;
-        codec::check_length(&counts, records_length)?;
+        codec::check_length(&layouts, records_length)?;
         let encoded = (0..chunk_count).map(|_| reader.array()).collect::<Result<Vec<_>, _>>()?;
         let mut proofs = Vec::with_capacity(chunk_count);
         for (chunk, proof) in Proof::from_bytes_all(&encoded).into_iter().enumerate() {
@@ -268,7 +270,7 @@ impl Payload {
         }
         let columns = codec::inflate(reader.0, columns_length)?;
         let (columns, shown) = columns.split_at(records_length);
-        let records = codec::from_columns(&counts, columns)?;
+        let records = codec::from_columns(&layouts, columns)?;
         let refutations = read_refutations(shown, header.depth)?;
         let chunk = |((header, records), proof): ((ChunkHeader, Records), Proof)| Chunk {
             slots: header.slots,
@@ -388,6 +390,9 @@ impl ChunkHeader {
     }
 
     fn check(&self, chunk: usize) -> Result<(), PayloadError> {
+        if self.kind == Kind::Step {
+            return Err(PayloadError::Kind { chunk, number: self.kind as u8 });
+        }
         if self.slots == 0 {
             return Err(PayloadError::NoSlots { chunk });
         }
@@ -411,7 +416,8 @@ impl ChunkHeader {
 
     fn read(reader: &mut Reader<'_>, chunk: usize) -> Result<Self, PayloadError> {
         let [number] = reader.array()?;
-        let kind = Kind::from_number(number).ok_or(PayloadError::Kind { chunk, number })?;
+        let kind =
+            Kind::from_number(number).filter(|kind| *kind != Kind::Step).ok_or(PayloadError::Kind { chunk, number })?;
         let slots = u16::from_le_bytes(reader.array()?);
         let record_count = u16::from_le_bytes(reader.array()?);
         let token = Token(u32::from_le_bytes(reader.array()?));

@@ -35,6 +35,10 @@ pub enum Domain {
     Statement = 2,
     /// The challenge of a Schnorr signature.
     Challenge = 3,
+    /// The registers that steps carry.
+    Registers = 4,
+    /// The identity of a circuit.
+    Circuit = 5,
 }
 
 impl Domain {

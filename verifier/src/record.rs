@@ -14,6 +14,12 @@ use alloc::vec::Vec;
 use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;
 
+mod step;
+
+#[cfg(test)]
+pub(crate) use step::tests::example_records;
+pub use step::{Evidence, StepError, StepRecord, StepRecords};
+
 /// A kind of transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -27,15 +33,28 @@ pub enum Kind {
     Open = 3,
     /// Pays from an account to an output on Bitcoin.
     Withdraw = 4,
+    /// Runs an operation on a cell.
+    Step = 5,
 }
 
 impl Kind {
+    /// The kinds of payments, in the order of their numbers: a program has each of them at each of its depths.
+    pub const PAYMENTS: [Self; 4] = [Self::Deposit, Self::Transfer, Self::Open, Self::Withdraw];
+
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Deposit, Self::Transfer, Self::Open, Self::Withdraw];
+    pub const ALL: [Self; 5] = [Self::Deposit, Self::Transfer, Self::Open, Self::Withdraw, Self::Step];
 
     /// The kind of that number, if there is one.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// The version of the circuits of this kind that the prover beside this verifier makes proofs for. A verifier
+    /// takes any version that is part of a program.
+    pub fn circuit_version(self) -> u16 {
+        match self {
+            Self::Deposit | Self::Transfer | Self::Open | Self::Withdraw | Self::Step => 1,
+        }
     }
 
     /// The kind's name, lower-case.
@@ -45,6 +64,7 @@ impl Kind {
             Self::Transfer => "transfer",
             Self::Open => "open",
             Self::Withdraw => "withdraw",
+            Self::Step => "step",
         }
     }
 
@@ -52,7 +72,7 @@ impl Kind {
     pub fn elements_per_record(self) -> usize {
         match self {
             Self::Transfer => 1,
-            Self::Deposit | Self::Open => 2,
+            Self::Deposit | Self::Open | Self::Step => 2,
             Self::Withdraw => 3,
         }
     }
@@ -300,6 +320,8 @@ pub enum Records {
     Open(Vec<OpenRecord>),
     /// Withdrawals.
     Withdraw(Vec<WithdrawRecord>),
+    /// Steps.
+    Step(StepRecords),
 }
 
 impl Records {
@@ -310,6 +332,7 @@ impl Records {
             Self::Transfer(_) => Kind::Transfer,
             Self::Open(_) => Kind::Open,
             Self::Withdraw(_) => Kind::Withdraw,
+            Self::Step(_) => Kind::Step,
         }
     }
 
@@ -320,6 +343,7 @@ impl Records {
             Self::Transfer(records) => records.len(),
             Self::Open(records) => records.len(),
             Self::Withdraw(records) => records.len(),
+            Self::Step(steps) => steps.records().len(),
         }
     }
 
@@ -336,6 +360,7 @@ impl Records {
                 Self::Transfer(records) => (records[i].from, Some(records[i].to)),
                 Self::Open(records) => (records[i].from, Some(records[i].to)),
                 Self::Withdraw(records) => (records[i].from, None),
+                Self::Step(steps) => (steps.records()[i].cell, None),
             };
             core::iter::once(first).chain(second)
         })
@@ -354,6 +379,7 @@ impl Records {
             Self::Transfer(records) => write_all(records, &mut elements),
             Self::Open(records) => write_all(records, &mut elements),
             Self::Withdraw(records) => write_all(records, &mut elements),
+            Self::Step(steps) => write_all(steps.records(), &mut elements),
         }
         elements.resize(length, Fr::ZERO);
         Some(hash(Domain::Data, &elements))

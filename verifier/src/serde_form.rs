@@ -4,7 +4,9 @@ use crate::{
     baby_jubjub::PublicKey,
     cell::{CellElements, CellIndex, Depth, MerklePath},
     field,
+    operation::OperationSet,
     poseidon2::WIDTH,
+    program::CircuitTable,
     record::Kind,
     schnorr::Signature,
 };
@@ -221,5 +223,33 @@ impl<'de> Deserialize<'de> for Kind {
             let unexpected = Unexpected::Unsigned(number.into());
             Self::from_number(number).ok_or_else(|| D::Error::invalid_value(unexpected, &"the number of a kind"))
         }
+    }
+}
+
+impl Serialize for OperationSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_bytes(&self.to_bytes(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OperationSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = deserialize_bytes(deserializer)?;
+        match Self::from_start(&bytes).map_err(D::Error::custom)? {
+            (set, []) => Ok(set),
+            (_, rest) => Err(D::Error::invalid_length(rest.len(), &"no bytes behind a set of operations")),
+        }
+    }
+}
+
+impl Serialize for CircuitTable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_bytes(&self.to_bytes(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for CircuitTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_bytes(&deserialize_bytes(deserializer)?).map_err(D::Error::custom)
     }
 }

@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 use taproof_fixtures::MAINNET_BLOCK_702861;
 use taproof_verifier::{
     cell::CellIndex,
-    codec,
-    record::{Kind, Records, TransferRecord},
+    codec::{self, Layout},
+    record::{Records, TransferRecord},
 };
 
 /// The fee of every payment, in satoshi.
@@ -92,9 +92,9 @@ fn posted_bytes_per_transfer(transfers: &[TransferRecord]) -> f64 {
     let chunks: Vec<_> = transfers.chunks(CHUNK_RECORDS).map(|chunk| Records::Transfer(chunk.to_vec())).collect();
     let columns = codec::columns(&chunks.iter().collect::<Vec<_>>());
     let compressed = codec::deflate(&columns);
-    let counts: Vec<_> = chunks.iter().map(|chunk| (Kind::Transfer, chunk.len() as u16)).collect();
-    let inflated = codec::inflate(&compressed, codec::columns_length(&counts)).expect("the stream is our own");
-    assert_eq!(codec::from_columns(&counts, &inflated).expect("the columns are our own"), chunks);
+    let layouts: Vec<_> = chunks.iter().map(|chunk| Layout::Transfer(chunk.len() as u16)).collect();
+    let inflated = codec::inflate(&compressed, columns.len()).expect("the stream is our own");
+    assert_eq!(codec::from_columns(&layouts, &inflated).expect("the columns are our own"), chunks);
     compressed.len() as f64 / transfers.len() as f64
 }
 

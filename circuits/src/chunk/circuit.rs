@@ -16,10 +16,10 @@ use serde::Serialize;
 use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth, Token},
     record::Kind,
-    statement::{CircuitId, Context, Statement},
+    statement::{CircuitId, Context, Registers, Statement},
 };
 
-/// There is no circuit of that identity: its kind or version is unknown here, or it has no slots.
+/// There is no circuit of that identity: its kind, version or set of operations is unknown here, or it has no slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no circuit {0}")]
 pub struct NoCircuit(pub CircuitId);
@@ -41,7 +41,7 @@ pub fn shape(circuit: CircuitId) -> Result<Shape, NoCircuit> {
 
 /// Checks what does not depend on the kind.
 pub(super) fn expect_circuit(circuit: CircuitId) -> Result<(), NoCircuit> {
-    let known = circuit.version == CircuitId::VERSION && circuit.slots > 0;
+    let known = circuit == CircuitId::new(circuit.kind, circuit.depth, circuit.slots) && circuit.slots > 0;
     if known { Ok(()) } else { Err(NoCircuit(circuit)) }
 }
 
@@ -77,7 +77,8 @@ fn shape_of<S: SlotCircuit>(circuit: CircuitId) -> Shape {
 fn blank_statement(circuit: CircuitId) -> Statement {
     let context = Context { height_blocks: 0, token: Token::BITCOIN, operator: CellIndex::default() };
     let (root_before, root_after, data_digest) = (Fr::ZERO, Fr::ZERO, Fr::ZERO);
-    Statement { chain_id: ChainId::from_byte_array([0; 15]), circuit, root_before, root_after, data_digest, context }
+    let (chain_id, registers) = (ChainId::from_byte_array([0; 15]), Registers::NONE);
+    Statement { chain_id, circuit, root_before, root_after, data_digest, context, registers }
 }
 
 /// The sizes of a circuit's segments.
@@ -175,5 +176,5 @@ pub fn count(circuit: CircuitId) -> Result<CircuitCount, NoCircuit> {
 /// # Errors
 /// [`NoCircuit`] if `slots` is zero.
 pub fn counts(depth: Depth, slots: u16) -> Result<Vec<CircuitCount>, NoCircuit> {
-    Kind::ALL.into_iter().map(|kind| count(CircuitId::new(kind, depth, slots))).collect()
+    Kind::PAYMENTS.into_iter().map(|kind| count(CircuitId::new(kind, depth, slots))).collect()
 }

@@ -26,7 +26,8 @@
 //! - T6: the roots before and after are those above the caps that the first slot is handed and that the chunk ends
 //!   with.
 //! - T7: the public input is the sponge over the [statement](taproof_verifier::statement::Statement::elements), where
-//!   the circuit's identity is a constant.
+//!   the circuit's identity is a constant, and so are the registers before and after, which payments leave at zero, and
+//!   the four zeros.
 //!
 //! The sum of at most 2^16 fees of 64 bits does not wrap. Chain id, height, token and operator's index are integers
 //! of the width that the verifier hashes into the statement.

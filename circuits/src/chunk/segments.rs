@@ -17,7 +17,7 @@ use taproof_verifier::{
     cell::{Account, Cell, CellIndex, Depth, MerklePath},
     poseidon2::Domain,
     record::Kind,
-    statement::{CircuitId, Statement},
+    statement::{CircuitId, STATEMENT_ELEMENTS, Statement},
 };
 
 /// The wires that each segment hands to the next: the cap and the sum of fees.
@@ -197,7 +197,8 @@ pub(super) fn tail<CS: ConstraintSystem>(
     cs.relation("T6, roots");
     let [root_before, root_after] = [cap_before, &cap_after].map(|cap| cap.root(cs));
     cs.relation("T7, statement");
-    let statement = [
+    let zero = CS::Var::zero;
+    let statement: [_; STATEMENT_ELEMENTS] = [
         circuit.element().into(),
         globals.chain_id.clone(),
         root_before,
@@ -206,6 +207,13 @@ pub(super) fn tail<CS: ConstraintSystem>(
         globals.height_blocks.clone(),
         globals.token.clone(),
         globals.operator.clone(),
+        // Payments carry no registers: zero before and after.
+        zero(),
+        zero(),
+        zero(),
+        zero(),
+        zero(),
+        zero(),
     ];
     poseidon2::hash(cs, Domain::Statement, &statement)
 }

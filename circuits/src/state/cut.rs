@@ -27,7 +27,7 @@ use taproof_verifier::{
     cell::{Cell, CellIndex, Depth, Token},
     payload::SLOTS_MAX,
     record::{DepositRecord, Kind},
-    statement::{CircuitId, Context, Statement},
+    statement::{CircuitId, Context, Registers, Statement},
 };
 
 /// The most rounds over the kinds, and the most passes over one kind in a round. What they leave waits for the next
@@ -465,6 +465,7 @@ impl Cutter<'_> {
             root_after: self.tree.root(),
             data_digest: slots.records().digest(count).expect("a chunk is closed when its slots are full"),
             context: Context { height_blocks: self.plan.height_blocks, token, operator },
+            registers: Registers::NONE,
         };
         self.slots += usize::from(count);
         self.chunks.push(ChunkWitness { statement, cap, slots, operator: operator_update });

@@ -18,7 +18,7 @@ use taproof_verifier::{
     cell::{Account, Cell, CellIndex, ChainId, Depth, Holding, MerklePath, Tickets, Token, empty_root},
     poseidon2::compress,
     record::{DepositRecord, Destination},
-    statement::{CircuitId, Context, Statement},
+    statement::{CircuitId, Context, Registers, Statement},
 };
 
 /// The rollup of the tests.
@@ -210,7 +210,9 @@ impl State {
         let data_digest = witnesses.records().digest(slots).expect("no more records than slots");
         let circuit = CircuitId::new(kind, self.depth, slots);
         let (root_before, root_after) = (cap.root(), self.root());
-        let statement = Statement { chain_id: CHAIN_ID, circuit, root_before, root_after, data_digest, context };
+        let registers = Registers::NONE;
+        let statement =
+            Statement { chain_id: CHAIN_ID, circuit, root_before, root_after, data_digest, context, registers };
         ChunkWitness { statement, cap, slots: witnesses, operator }
     }
 }

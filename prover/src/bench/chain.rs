@@ -13,7 +13,7 @@ use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth, Token},
     poseidon2::WIDTH,
     record::Kind,
-    statement::{CircuitId, Context, Statement},
+    statement::{CircuitId, Context, Registers, Statement},
 };
 
 /// Hashes of a slot.
@@ -62,6 +62,7 @@ impl Chain {
             root_after: Fr::ONE,
             data_digest: Fr::ZERO,
             context: Context { height_blocks: 0, token: Token::BITCOIN, operator: CellIndex::default() },
+            registers: Registers::NONE,
         }
     }
 

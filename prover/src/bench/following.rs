@@ -210,7 +210,7 @@ fn signer() -> XOnlyPublicKey {
 }
 
 fn program(trapdoor: &Trapdoor, slots: u16) -> Program {
-    let circuits = Kind::ALL.map(|kind| (CircuitId::new(kind, Depth::MAX, slots), trapdoor.key()));
+    let circuits = Kind::PAYMENTS.map(|kind| (CircuitId::new(kind, Depth::MAX, slots), trapdoor.key()));
     Program::new(circuits).expect("a circuit of each kind")
 }
 

@@ -151,7 +151,7 @@ impl Journey<'_> {
     pub(super) fn report(&self) -> DemoReport {
         let payments = self.payments.payments().len();
         let per_payment = |total: f64| total / payments as f64;
-        let kinds: Vec<ChunkFigures> = Kind::ALL.into_iter().filter_map(|kind| self.kind(kind)).collect();
+        let kinds: Vec<ChunkFigures> = Kind::PAYMENTS.into_iter().filter_map(|kind| self.kind(kind)).collect();
         let chunks = self.batch.chunks.len();
         let records: Vec<Records> = self.batch.chunks.iter().map(|chunk| chunk.records()).collect();
         let records_bytes = posted_bytes(&records);

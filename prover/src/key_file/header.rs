@@ -1,20 +1,21 @@
-//! The first 1344 bytes of a key file. Integers are little-endian, points as the sections store them.
+//! The first 1408 bytes of a key file. Integers are little-endian, points as the sections store them.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | `taproofk` |
 //! | 8 | 4 | byte order: 0x01020304 as the writing machine stores it |
-//! | 12 | 4 | version of the layout: 2 |
+//! | 12 | 4 | version of the layout: 3 |
 //! | 16 | 8 | length of the file |
-//! | 24 | 8 | one of Taproof's circuits: kind (1), depth (1), slots (2), version (2), zero (2); a foreign circuit: zero |
+//! | 24 | 8 | one of Taproof's circuits: kind (1), depth (1), slots (4), version (2); a foreign circuit: zero |
 //! | 32 | 32 | hash of the circuit's matrices |
 //! | 64 | 16 | wires, public wires, rows, binary logarithm of the domain's size (4 each) |
 //! | 80 | 192 | alpha, beta and delta in G1 (64 each) |
 //! | 272 | 384 | beta, gamma and delta in G2 (128 each) |
 //! | 656 | 624 | for each of the 13 sections: offset (8), length (8), BLAKE3 (32) |
 //! | 1280 | 1 | 1 if the key is a foreign circuit's, has contributions, and all of them are beacons |
-//! | 1281 | 31 | zero |
-//! | 1312 | 32 | BLAKE3 of the 1312 bytes before |
+//! | 1281 | 32 | the hash of the circuit's set of operations; zero if it has none |
+//! | 1313 | 63 | zero |
+//! | 1376 | 32 | BLAKE3 of the 1376 bytes before |
 //!
 //! | section | values |
 //! |---|---|
@@ -37,15 +38,15 @@ use crate::{
     setup,
 };
 use bytemuck::{AnyBitPattern, bytes_of, pod_read_unaligned};
-use taproof_verifier::{cell::Depth, record::Kind, statement::CircuitId};
+use taproof_verifier::{cell::Depth, operation::OperationsHash, record::Kind, statement::CircuitId};
 
-pub(super) const LENGTH: usize = 1344;
+pub(super) const LENGTH: usize = 1408;
 /// Sections start at multiples of this, a cache line.
 pub(super) const ALIGNMENT: usize = 64;
 
 const MAGIC: [u8; 8] = *b"taproofk";
 const BYTE_ORDER: u32 = 0x0102_0304;
-const LAYOUT_VERSION: u32 = 2;
+const LAYOUT_VERSION: u32 = 3;
 const CHECKSUM_AT: usize = LENGTH - 32;
 const SECTIONS_AT: usize = 656;
 
@@ -113,11 +114,10 @@ impl KeyHeader {
         out.extend(LAYOUT_VERSION.to_le_bytes());
         out.extend(self.file_length().to_le_bytes());
         match self.circuit {
-            Circuit::Own(CircuitId { kind, depth, slots, version }) => {
+            Circuit::Own(CircuitId { kind, depth, slots, version, .. }) => {
                 out.extend([kind as u8, depth.levels()]);
-                out.extend(slots.to_le_bytes());
+                out.extend(u32::from(slots).to_le_bytes());
                 out.extend(version.to_le_bytes());
-                out.extend([0; 2]);
             }
             Circuit::Foreign => out.extend([0; 8]),
         }
@@ -132,6 +132,11 @@ impl KeyHeader {
             out.extend(section.digest);
         }
         out.push(u8::from(self.beacons_only));
+        let operations = match self.circuit {
+            Circuit::Own(circuit) => circuit.operations,
+            Circuit::Foreign => OperationsHash::NONE,
+        };
+        out.extend(operations.to_byte_array());
         out.resize(CHECKSUM_AT, 0);
         out.extend(blake3::hash(&out).as_bytes());
         out.try_into().expect("the fields and the checksum take exactly the header's length")
@@ -180,6 +185,11 @@ impl KeyHeader {
         let sections =
             core::array::from_fn(|_| Section { offset: fields.u64(), length: fields.u64(), digest: fields.take() });
         let beacons_only = fields.take::<1>() == [1];
+        let operations = OperationsHash::from_byte_array(fields.take());
+        let circuit = match circuit {
+            Circuit::Own(circuit) => Circuit::Own(CircuitId { operations, ..circuit }),
+            Circuit::Foreign => Circuit::Foreign,
+        };
         let header = Self { circuit, matrix_hash, counts, points, beacons_only, sections };
         if !header.is_of_its_kind() || !header.sections_fit() {
             return Err(KeyFileError::Inconsistent);
@@ -191,9 +201,10 @@ impl KeyHeader {
     /// Whether the counts and the hash are such as the circuit's kind has.
     fn is_of_its_kind(&self) -> bool {
         match self.circuit {
-            Circuit::Own(_) => {
+            Circuit::Own(circuit) => {
                 let domain = setup::domain_for(self.counts.rows());
-                self.counts.public_wires() == setup::PUBLIC_WIRES
+                (circuit.kind == Kind::Step) == (circuit.operations != OperationsHash::NONE)
+                    && self.counts.public_wires() == setup::PUBLIC_WIRES
                     && !self.beacons_only
                     && domain.is_some_and(|domain| domain.log_size() == self.counts.log_domain_size())
             }
@@ -257,18 +268,19 @@ impl Fields<'_> {
         u64::from_le_bytes(self.take())
     }
 
-    /// The circuit. Whatever bytes it does not take into account are zero in the one encoding of each header.
+    /// The circuit, without the set of its operations. Whatever bytes it does not take into account are zero in the one
+    /// encoding of each header.
     fn circuit(&mut self) -> Option<Circuit> {
-        let [kind, depth, slots @ .., _, _] = self.take::<8>();
+        let [kind, depth, slots @ .., version_low, version_high] = self.take::<8>();
         if kind == 0 {
             return Some(Circuit::Foreign);
         }
-        let [slots_low, slots_high, version_low, version_high] = slots;
         Some(Circuit::Own(CircuitId {
             kind: Kind::from_number(kind)?,
             depth: Depth::new(depth)?,
-            slots: u16::from_le_bytes([slots_low, slots_high]),
+            slots: u32::from_le_bytes(slots).try_into().ok()?,
             version: u16::from_le_bytes([version_low, version_high]),
+            operations: OperationsHash::NONE,
         }))
     }
 
@@ -278,4 +290,4 @@ impl Fields<'_> {
 }
 
 const _: () =
-    assert!(SECTIONS_AT + SECTION_COUNT * 48 + 32 == CHECKSUM_AT, "the table and padding end at the checksum");
+    assert!(SECTIONS_AT + SECTION_COUNT * 48 + 96 == CHECKSUM_AT, "the table and padding end at the checksum");

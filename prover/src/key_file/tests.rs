@@ -83,8 +83,8 @@ fn what_is_no_key_is_refused() {
 #[test]
 fn foreign_byte_orders_and_versions_are_named() {
     assert!(matches!(open(&resealed(8, &0x0102_0304u32.to_be_bytes())), Err(KeyFileError::ForeignByteOrder)));
-    let foreign = open(&resealed(12, &1u32.to_le_bytes()));
-    assert!(matches!(foreign, Err(KeyFileError::ForeignVersion { found: 1, known: 2 })));
+    let foreign = open(&resealed(12, &2u32.to_le_bytes()));
+    assert!(matches!(foreign, Err(KeyFileError::ForeignVersion { found: 2, known: 3 })));
 }
 
 #[test]
@@ -104,9 +104,11 @@ fn headers_that_contradict_themselves_are_refused() {
     let length = BYTES.len() as u64;
     for (what, offset, replacement) in [
         ("file length", 16, (length - 1).to_le_bytes()),
-        ("kind", 24, [9, 1, 3, 0, 1, 0, 0, 0]),
-        ("depth", 24, [2, 99, 3, 0, 1, 0, 0, 0]),
-        ("reserved", 24, [2, 1, 3, 0, 1, 0, 1, 0]),
+        ("kind", 24, [9, 1, 3, 0, 0, 0, 1, 0]),
+        ("depth", 24, [2, 99, 3, 0, 0, 0, 1, 0]),
+        ("slots", 24, [2, 1, 3, 0, 1, 0, 1, 0]),
+        ("a set of operations of payments", 1281, [0, 0, 0, 0, 0, 0, 0, 1]),
+        ("steps without a set of operations", 24, [5, 1, 3, 0, 0, 0, 1, 0]),
         ("wires", 64, [255; 8]),
         ("no wires", 64, [0; 8]),
         ("one public wire", 68, [1, 0, 0, 0, 0, 0, 0, 0]),
@@ -116,7 +118,8 @@ fn headers_that_contradict_themselves_are_refused() {
         ("first length", SECTIONS_AT + 8, u64::MAX.to_le_bytes()),
         ("length of H", SECTIONS_AT + 7 * 48 + 8, u64::MAX.to_le_bytes()),
         ("last length", SECTIONS_AT + 12 * 48 + 8, 32u64.to_le_bytes()),
-        ("padding", 1290, [1; 8]),
+        ("padding", 1313, [1, 0, 0, 0, 0, 0, 0, 0]),
+        ("padding's end", 1368, [0, 0, 0, 0, 0, 0, 0, 1]),
     ] {
         assert!(matches!(open(&resealed(offset, &replacement)), Err(KeyFileError::Inconsistent)), "{what}");
     }

@@ -436,7 +436,7 @@ fn altered_matrices_of_a_key_file_are_noticed() {
     let mut altered = good.clone();
     altered[32] ^= 1;
     assert!(matches!(open(&altered), Err(KeyFileError::HeaderAltered)));
-    let end = 1344 - 32;
+    let end = 1408 - 32;
     let checksum = blake3::hash(&altered[..end]);
     altered[end..end + 32].copy_from_slice(checksum.as_bytes());
     assert!(matches!(open(&altered), Err(KeyFileError::Inconsistent)));

@@ -231,6 +231,7 @@ mod tests {
                 token: crate::cell::Token::BITCOIN,
                 operator: crate::cell::CellIndex::default(),
             },
+            registers: crate::statement::Registers::NONE,
         };
         let item = |key, proof| BatchItem { key, statement: &statement, proof };
         let items = [item(&first_key, &first_proof), item(key, proof)];

@@ -2,7 +2,7 @@ use super::{pairing::Lines, *};
 use crate::{
     cell::{CellIndex, ChainId, Depth, Token},
     record::Kind,
-    statement::{CircuitId, Context, Statement},
+    statement::{CircuitId, Context, Registers, Statement},
 };
 use ark_bn254::{Bn254, Fq, Fq2, Fr, G1Projective, G2Projective};
 use ark_ec::{AffineRepr, CurveConfig, CurveGroup, PrimeGroup, pairing::Pairing};
@@ -102,6 +102,7 @@ fn statements(chain: u32) -> impl Iterator<Item = Statement> {
         root_after: Fr::from(i + 1),
         data_digest: Fr::from(i * i),
         context: Context { height_blocks: 7, token: Token::BITCOIN, operator: CellIndex::default() },
+        registers: Registers::NONE,
     };
     (0..).map(statement).filter(|statement| statement.digest().legendre().is_qr())
 }

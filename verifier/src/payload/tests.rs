@@ -62,7 +62,7 @@ fn payload() -> Payload {
 }
 
 fn any_payload() -> impl Strategy<Value = Payload> {
-    vec(codec::tests::records(0..6), 1..5).prop_map(|chunks| {
+    vec(codec::tests::payments(0..6), 1..5).prop_map(|chunks| {
         let chunks = chunks.into_iter().zip(1..).map(|(records, root)| chunk(records, root)).collect();
         payload_of(chunks).expect("the payload is valid")
     })

@@ -62,7 +62,7 @@ static TOY: LazyLock<Toy> = LazyLock::new(|| {
     let key = VerifyingKey::new(vk.alpha_g1, vk.beta_g2, vk.gamma_g2, vk.delta_g2, &vk.gamma_abc_g1);
     let key = key.expect("arkworks makes valid keys");
     let circuit = |kind, levels, slots| (CircuitId::new(kind, depth(levels), slots), key.clone());
-    let small = Kind::ALL.into_iter().flat_map(|kind| [circuit(kind, 2, SLOTS), circuit(kind, 3, SLOTS)]);
+    let small = Kind::PAYMENTS.into_iter().flat_map(|kind| [circuit(kind, 2, SLOTS), circuit(kind, 3, SLOTS)]);
     let circuits = small.chain([circuit(Kind::Deposit, 2, SLOTS_LARGE), circuit(Kind::Withdraw, 2, SLOTS_EXITS)]);
     let program = Program::new(circuits).expect("each circuit is there once");
     Toy { proving, program, rng: Mutex::new(rng) }
