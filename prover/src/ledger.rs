@@ -32,8 +32,7 @@ use taproof_circuits::{
 };
 use taproof_verifier::{
     cell::{Cell, ChainId, Depth},
-    exit::{Refutation, ScannedExit, SettledExit},
-    follow::EXITS_WAITING_MAX,
+    exit::{EXITS_WAITING_MAX, Refutation, ScannedExit, SettledExit},
 };
 use undo::Undo;
 

@@ -23,11 +23,13 @@ use bitcoin::{
     opcodes::all::{OP_PUSHDATA1, OP_RETURN},
 };
 
+mod answer;
+mod queue;
 mod settlement;
 
-pub use settlement::{
-    Answer, EXITS_ENOUGH, LeftOut, Outcome, Refutation, RefutationError, SettledExit, answer, settle,
-};
+pub use answer::{Answer, AnswerRoom, answer};
+pub use queue::{EXITS_WAITING_MAX, Queue};
+pub use settlement::{EXITS_ENOUGH, LeftOut, Outcome, Refutation, RefutationError, SettledExit, settle};
 
 /// What follows the chain id in a request's output.
 const TAG: u8 = 2;

@@ -24,20 +24,18 @@
 //!
 //! Memory: 32 bytes a block since the last final batch's reference, the deposits not yet credited, at most
 //! [`EXITS_WAITING_MAX`] exit requests that wait, and what the blocks that are not final hold.
+//!
+//! [`EXITS_WAITING_MAX`]: crate::exit::EXITS_WAITING_MAX
 
 use crate::{
     block::{BlockError, Excerpt, ValidatedBlock, ValidatedExcerpt},
     deposit::Deposit,
     envelope::Reveal,
-    exit::{ExitId, ExitRequest, ScannedExit},
+    exit::{ExitRequest, Queue, ScannedExit},
     headers::{Accepted, BlockId, HeaderChain, HeaderError},
     program::Program,
 };
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bitcoin::{Block, Transaction, Txid, block::Header};
 
 mod batch;
@@ -78,9 +76,6 @@ pub enum Event {
     Due(Payout),
 }
 
-/// The most exit requests that wait; what comes while so many do is ignored, and can be asked again.
-pub const EXITS_WAITING_MAX: usize = 1 << 16;
-
 /// What undoes a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Undo {
@@ -88,8 +83,6 @@ struct Undo {
     height: u32,
     /// The tip before it.
     before: Tip,
-    /// The exit requests that it settled.
-    exits: Vec<ScannedExit>,
 }
 
 /// Follows one rollup.
@@ -109,12 +102,8 @@ pub struct Follower {
     deposits: VecDeque<ScannedDeposit>,
     /// How many deposits are scanned.
     deposits_scanned: u64,
-    /// The exit requests that wait, by number.
-    exits: BTreeMap<u64, ScannedExit>,
-    /// The names of those.
-    exit_ids: BTreeSet<ExitId>,
-    /// How many exit requests were queued.
-    exits_scanned: u64,
+    /// The exit requests that wait.
+    exits: Queue,
     /// The payouts whose anchors are not final.
     payouts: VecDeque<Payout>,
     /// The height of the first block of which only an excerpt was seen.
@@ -140,9 +129,7 @@ impl Follower {
             history: VecDeque::new(),
             deposits: VecDeque::new(),
             deposits_scanned: 0,
-            exits: BTreeMap::new(),
-            exit_ids: BTreeSet::new(),
-            exits_scanned: 0,
+            exits: Queue::default(),
             payouts: VecDeque::new(),
             first_excerpt: None,
         })
@@ -193,7 +180,7 @@ impl Follower {
 
     /// The exit requests that wait, in the order of the chain.
     pub fn pending_exits(&self) -> impl Iterator<Item = &ScannedExit> {
-        self.exits.values()
+        self.exits.waiting()
     }
 
     /// The payouts whose anchors are not final yet.
@@ -281,37 +268,21 @@ impl Follower {
         }
     }
 
-    /// Queues the exit requests that are signed and do not wait already.
+    /// Queues the exit requests that are signed, if there is room for them and they do not wait already.
     fn scan_exits(&mut self, block: BlockId, txid: Txid, transaction: &Transaction) {
         for (vout, output) in (0..).zip(&transaction.output) {
             let request = ExitRequest::parse(&output.script_pubkey, self.params.chain_id());
-            let Some(request) = request.filter(|_| self.exits.len() < EXITS_WAITING_MAX) else { continue };
-            let id = request.id();
             // A signature costs most and is checked last.
-            if self.exit_ids.contains(&id) || request.verify(self.params.chain_id()).is_err() {
-                continue;
-            }
-            let (index, height) = (self.exits_scanned, block.height);
-            self.queue_exit(ScannedExit { index, height, txid, vout, request });
-            self.exits_scanned += 1;
-        }
-    }
-
-    fn queue_exit(&mut self, exit: ScannedExit) {
-        self.exit_ids.insert(exit.request.id());
-        self.exits.insert(exit.index, exit);
-    }
-
-    fn unqueue_exit(&mut self, index: u64) {
-        if let Some(exit) = self.exits.remove(&index) {
-            self.exit_ids.remove(&exit.request.id());
+            let request = request.filter(|request| self.exits.takes(request));
+            let request = request.filter(|request| request.verify(self.params.chain_id()).is_ok());
+            request.into_iter().for_each(|request| self.exits.push(block.height, txid, vout, request));
         }
     }
 
     fn apply(&mut self, batch: &VerifiedBatch) {
-        let exits: Vec<_> = batch.settled.iter().map(|settled| settled.exit).collect();
-        exits.iter().for_each(|exit| self.unqueue_exit(exit.index));
-        self.history.push_back(Undo { height: batch.block.height, before: self.tip, exits });
+        let height = batch.block.height;
+        batch.settled.iter().for_each(|settled| self.exits.remove(height, settled.exit.index));
+        self.history.push_back(Undo { height, before: self.tip });
         self.tip = batch.after;
         if self.is_complete() {
             self.payouts.extend(batch.payouts());
@@ -331,6 +302,7 @@ impl Follower {
         while self.history.front().is_some_and(|undo| is_final(undo.height)) {
             self.history.pop_front();
         }
+        self.exits.forget(final_height);
         let consumed = self.final_tip().deposits_consumed;
         while self.deposits.front().is_some_and(|deposit| deposit.index < consumed) {
             self.deposits.pop_front();
@@ -345,23 +317,10 @@ impl Follower {
     }
 
     fn rewind(&mut self, to: BlockId) -> Event {
-        // What the lost blocks queued goes first: a request that a lost batch settled may have been queued anew
-        // since, and then both have one name.
-        while let Some((index, _)) = self.exits.last_key_value().filter(|(_, exit)| exit.height > to.height) {
-            let index = *index;
-            self.unqueue_exit(index);
-            self.exits_scanned = index;
-        }
+        self.exits.rewind(to.height);
         while self.history.back().is_some_and(|undo| undo.height > to.height) {
             let Some(undo) = self.history.pop_back() else { break };
             self.tip = undo.before;
-            for exit in undo.exits {
-                if exit.height > to.height {
-                    self.exits_scanned = self.exits_scanned.min(exit.index);
-                } else {
-                    self.queue_exit(exit);
-                }
-            }
         }
         while self.deposits.back().is_some_and(|deposit| deposit.height > to.height) {
             self.deposits.pop_back();

@@ -8,13 +8,14 @@ use super::{
 };
 use crate::artefact::{self, Artefact};
 use taproof_circuits::{
-    state::{Plan, State},
+    state::{Batch, Plan, State},
     transaction::{Signed, Transaction, Withdraw},
 };
 use taproof_verifier::{
     cell::{Cell, CellIndex, Depth, Token},
-    exit::{self, Refutation, ScannedExit},
+    exit::{self, AnswerRoom, Refutation, ScannedExit},
     follow::deposits_enough,
+    payload::{PAYLOAD_LENGTH_MAX, encoded_length},
     record::Records,
 };
 
@@ -87,15 +88,8 @@ impl Ledger {
         if depth < self.state.depth() {
             return Err(LedgerError::Depth { expected: self.state.depth(), found: depth });
         }
-        self.start_over(depth)?;
-        let (served, refutations) = answer(&self.state, &waiting.exits);
-        // As many as the rules can ask for, which fit beside all exits that they can ask for.
-        let deposits = waiting.deposits.iter().take(deposits_enough(plan.slots.deposit.get()));
-        let deposits = deposits.map(|scanned| scanned.deposit).collect();
         let transactions: Vec<_> = waiting.transactions.iter().map(|(_, transaction)| *transaction).collect();
-        let due = Due { depth, served, refutations, deposits };
-        let batch = self.fit(plan, &due, &transactions)?;
-        let refutations = due.refutations;
+        let (refutations, batch) = self.fit_answer(plan, depth, waiting, &transactions)?;
         let bitcoin = batch.chunks.iter().filter(|chunk| chunk.statement.context.token == Token::BITCOIN);
         let withdrawals = bitcoin.flat_map(|chunk| match chunk.records() {
             Records::Withdraw(records) => records,
@@ -107,6 +101,48 @@ impl Ledger {
         let deposits_consumed = self.head.deposits_consumed + passed as u64;
         let number = self.head.next_batch;
         Ok(AppliedBatch { number, deposits_consumed, batch, refutations, settled, transactions })
+    }
+
+    /// Applies exits, deposits and transactions, in memory only, with the most exits and refutations that find room;
+    /// gives the refutations as well.
+    fn fit_answer(
+        &mut self,
+        plan: &Plan,
+        depth: Depth,
+        waiting: &Waiting,
+        transactions: &[Transaction],
+    ) -> Result<(Vec<Refutation>, Batch), LedgerError> {
+        // As many as the rules can ask for, which fit beside all exits that they can ask for.
+        let deposits = waiting.deposits.iter().take(deposits_enough(plan.slots.deposit.get()));
+        let deposits: Vec<_> = deposits.map(|scanned| scanned.deposit).collect();
+        // Transactions have half the payload to themselves.
+        let length_max = if transactions.is_empty() { PAYLOAD_LENGTH_MAX } else { PAYLOAD_LENGTH_MAX / 2 };
+        let mut rooms = AnswerRoom::STEPS.iter().peekable();
+        loop {
+            let room = *rooms.next().expect("the last is taken or an error");
+            self.start_over(depth)?;
+            let (served, refutations) = answer(&self.state, &waiting.exits, room);
+            // What a smaller room holds as well is not tried twice.
+            let is_less = |next: &AnswerRoom| served.len() <= next.served_max && refutations.len() <= next.shown_max;
+            while rooms.peek().is_some_and(|next| is_less(next)) {
+                rooms.next();
+            }
+            let is_last = rooms.peek().is_none();
+            let chunk = (1, Records::Transfer(Vec::new()));
+            let fits = encoded_length(&[chunk], &refutations).is_ok_and(|length| length <= length_max);
+            if !fits && !is_last {
+                continue;
+            }
+            let due = Due { depth, served, refutations, deposits: deposits.clone() };
+            match self.fit(plan, &due, transactions) {
+                Err(
+                    LedgerError::ExitsDoNotFit { .. }
+                    | LedgerError::DepositsDoNotFit { .. }
+                    | LedgerError::DueDoesNotFit(_),
+                ) if !is_last => {}
+                batch => return Ok((due.refutations, batch?)),
+            }
+        }
     }
 
     /// Writes all that a batch changed, and what undoes it; gives the head that is then on disk.
@@ -168,9 +204,10 @@ impl Ledger {
     }
 }
 
-/// The withdrawals that serve exit requests, and the cells that refute others: what the verifier's own rule asks for.
-fn answer(state: &State, exits: &[ScannedExit]) -> (Vec<Signed<Withdraw>>, Vec<Refutation>) {
-    let answer = exit::answer(exits, state.depth(), |index| state.tree().get(index));
+/// The withdrawals that serve exit requests, and the cells that refute others: what the verifier's own rule asks for,
+/// and more where there is room.
+fn answer(state: &State, exits: &[ScannedExit], room: AnswerRoom) -> (Vec<Signed<Withdraw>>, Vec<Refutation>) {
+    let answer = exit::answer(exits, state.depth(), room, |index| state.tree().get(index));
     let served = answer.served.iter().map(|request| Withdraw::demanded(request, state.chain_id()));
     let show = |index: CellIndex| {
         let path = state.tree().path(index).expect("what is shown lies in the tree");

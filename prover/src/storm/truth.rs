@@ -113,7 +113,7 @@ fn check_exits<'a>(batch: &VerifiedBatch, before: &State, waiting: impl Iterator
     for settled in batch.settled_exits() {
         let request = &settled.exit.request;
         match settled.outcome {
-            Outcome::Served => assert!(moved.insert(request.from()), "an account is served once a batch"),
+            Outcome::Served => drop(moved.insert(request.from())),
             _ => assert!(!can_pay(request), "a valid request was refuted: {:?}", settled.exit),
         }
     }

@@ -11,20 +11,20 @@
 //! 5. Else, the batch leaves the request out. It may, if it did enough for requests before this one: [`EXITS_ENOUGH`]
 //!    or more, of requests served and cells shown that refuted some. Then the request goes on waiting.
 //!
-//! Whoever makes batches can keep this whatever is asked: [`answer`] takes the same turns, and says which withdrawals
-//! to make ahead of all else and which cells to show. So no request, bogus, stale or replayed, stops the rollup, and
-//! none that is good can be left out. All of it is known when the batch is made.
+//! Whoever makes batches can keep this whatever is asked: [`answer`](super::answer) takes the same turns, and says
+//! which withdrawals to make ahead of all else and which cells to show. So no request, bogus, stale or replayed, stops
+//! the rollup, and none that is good can be left out. All of it is known when the batch is made.
+//!
+//! The rules say what a batch must do, and leave it free to do more: a record serves its request wherever that stands
+//! in the queue, and a cell may be shown for any. So a flood of bogus requests keeps no good one from being served by
+//! a poster who wants to.
 //!
 //! A record says neither nonce nor owner. So the one that is made for a request may serve an earlier one on the cell,
 //! which differs in those alone: that one settles in its place, and the later waits by rule 2.
-//!
-//! Withdrawals that a batch makes besides never break what [`answer`] planned. Each serves the first request with its
-//! terms that is left without: there the sum that rule 5 counts grows by one, and it shrinks by one at most, and no
-//! earlier, where that request was the first on its cell to be refuted.
 
-use super::{ExitRequest, ScannedExit};
+use super::ScannedExit;
 use crate::{
-    cell::{ARITY, Cell, CellElements, CellIndex, Depth, MerklePath, PathError},
+    cell::{ARITY, CellElements, CellIndex, Depth, MerklePath, PathError},
     field::NotCanonical,
     record::{Destination, WithdrawRecord},
 };
@@ -133,7 +133,7 @@ pub struct LeftOut {
 }
 
 /// What one request meets in its turn.
-enum Turn {
+pub(super) enum Turn {
     /// Rule 1.
     Served,
     /// Rules 3 and 4.
@@ -146,7 +146,7 @@ enum Turn {
 
 /// The rules of this [module](self), one request after another: who checks a batch and who makes one take the same
 /// turns.
-struct Turns {
+pub(super) struct Turns {
     depth: Depth,
     /// The cells of requests that were served.
     moved: BTreeSet<CellIndex>,
@@ -156,18 +156,18 @@ struct Turns {
 }
 
 impl Turns {
-    fn new(depth: Depth) -> Self {
+    pub(super) fn new(depth: Depth) -> Self {
         Self { depth, moved: BTreeSet::new(), refuting: BTreeSet::new(), served: 0 }
     }
 
     /// Whether enough was done for the requests that had their turn, so that the rest may wait.
-    fn is_enough(&self) -> bool {
+    pub(super) fn is_enough(&self) -> bool {
         self.served + self.refuting.len() >= EXITS_ENOUGH
     }
 
     /// Takes the turn of a request on a cell, given whether a record is left for it and whether a shown cell refutes
     /// it.
-    fn take(&mut self, from: CellIndex, has_record: bool, is_refuted: bool) -> Turn {
+    pub(super) fn take(&mut self, from: CellIndex, has_record: bool, is_refuted: bool) -> Turn {
         if has_record {
             self.served += 1;
             self.moved.insert(from);
@@ -222,49 +222,7 @@ pub fn settle<'a>(
     Ok(settled)
 }
 
-/// What a batch is to do about the requests that wait.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// The requests whose withdrawals the batch makes, ahead of all else: the first that can be served on its cell,
-    /// so each on another one.
-    pub served: Vec<ExitRequest>,
-    /// The cells that it shows, in ascending order.
-    pub shown: Vec<CellIndex>,
-}
-
-/// Says what a batch is to do about the requests that wait up to the block that it refers to, in their order, so that
-/// [`settle`] accepts it. `cell` gives the cells of the state before the batch, in a tree of that depth.
-///
-/// The two lists have [`EXITS_ENOUGH`] entries together at most.
-pub fn answer(waiting: &[ScannedExit], depth: Depth, cell: impl Fn(CellIndex) -> Cell) -> Answer {
-    let is_servable = |request: &ExitRequest| request.is_servable_by(&cell(request.from()).elements());
-    let mut servable = BTreeMap::<CellIndex, ExitRequest>::new();
-    for ScannedExit { request, .. } in waiting {
-        let from = request.from();
-        if depth.contains(from) && !servable.contains_key(&from) && is_servable(request) {
-            servable.insert(from, *request);
-        }
-    }
-    let mut turns = Turns::new(depth);
-    let (mut served, mut shown) = (Vec::new(), BTreeSet::new());
-    for ScannedExit { request, .. } in waiting {
-        let from = request.from();
-        // What is made counts at the first request with its terms, which need not be the one that it is made for.
-        let is_due = !turns.is_enough() && servable.get(&from).is_some_and(|first| first.record() == request.record());
-        let record = if is_due { servable.remove(&from) } else { None };
-        let is_refuted = || !is_servable(request) && (shown.contains(&from) || !turns.is_enough());
-        let is_refuted = depth.contains(from) && is_refuted();
-        match turns.take(from, record.is_some(), is_refuted) {
-            Turn::Served => served.extend(record),
-            Turn::Refuted if depth.contains(from) => drop(shown.insert(from)),
-            Turn::Refuted | Turn::Waits => {}
-            Turn::LeftOut => unreachable!("what can be served on a cell comes first there, and all else is refuted"),
-        }
-    }
-    Answer { served, shown: shown.into_iter().collect() }
-}
-
 /// All that a withdraw record says, in an order.
-fn terms(record: &WithdrawRecord) -> (CellIndex, u64, u64, Destination) {
+pub(super) fn terms(record: &WithdrawRecord) -> (CellIndex, u64, u64, Destination) {
     (record.from, record.amount, record.fee, record.destination)
 }

@@ -1,11 +1,11 @@
 //! A follower's state at a final block, to go on from after a restart.
 
-use super::{EXITS_WAITING_MAX, Follower, Params, ScannedDeposit, StartError, Tip, check_params};
+use super::{Follower, Params, ScannedDeposit, StartError, Tip, check_params};
 use crate::{
     baby_jubjub::{KeyError, PublicKey},
     cell::{ChainId, Depth},
     deposit::Deposit,
-    exit::{ExitRequest, ScannedExit},
+    exit::{EXITS_WAITING_MAX, ExitRequest, Queue, ScannedExit},
     field,
     headers::{BlockId, HeaderChain},
     payload::PayloadHash,
@@ -184,13 +184,9 @@ impl Follower {
         let is_final = |deposit: &&ScannedDeposit| deposit.height <= block.height;
         let deposits: Vec<_> = self.deposits.iter().take_while(is_final).copied().collect();
         let deposits_scanned = tip.deposits_consumed + deposits.len() as u64;
-        // Requests that a batch settled whose anchor is not final waited at the final block.
-        let settled = self.history.iter().flat_map(|undo| &undo.exits);
-        let mut exits: Vec<_> = self.exits.values().chain(settled).copied().collect();
-        exits.sort_unstable_by_key(|exit| exit.index);
-        let first_later = exits.partition_point(|exit| exit.height <= block.height);
-        let exits_scanned = exits.get(first_later).map_or(self.exits_scanned, |exit| exit.index);
-        exits.truncate(first_later);
+        let mut queue = self.exits.clone();
+        queue.rewind(block.height);
+        let (exits_scanned, exits) = (queue.queued(), queue.waiting().copied().collect());
         let (chain_id, program_id) = (self.params.chain_id(), self.params.program_id);
         Some(Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits })
     }
@@ -246,9 +242,7 @@ impl Follower {
             history: VecDeque::new(),
             deposits: deposits.into(),
             deposits_scanned,
-            exit_ids: exits.iter().map(|exit| exit.request.id()).collect(),
-            exits: exits.into_iter().map(|exit| (exit.index, exit)).collect(),
-            exits_scanned,
+            exits: Queue::resume(exits, exits_scanned),
             payouts: VecDeque::new(),
             first_excerpt: None,
         })

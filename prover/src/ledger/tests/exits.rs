@@ -105,15 +105,27 @@ fn a_flood_is_worked_off_in_many_batches() {
     });
     let requests: Vec<_> = requests.chain([exit(500, 60, request(1, 1, 0, 500))]).collect();
     ledger.set_exits(&requests, 1).expect("room");
-    ledger.add_transactions(&[transfer(1, 0, 2, 90)]).expect("room");
-    let applied = ledger.apply(&plan(), depth(4), 0, note).expect("a disk with room");
-    assert_eq!((applied.refutations.len(), applied.batch.applied.len()), (EXITS_ENOUGH, 1));
-    let left = waiting(&ledger);
-    assert_eq!(left.last(), Some(&500), "the good one was not reached, and the payer moved on");
     ledger.add_transactions(&[transfer(2, 0, 1, 1)]).expect("room");
     let applied = ledger.apply(&plan(), depth(4), 0, note).expect("a disk with room");
-    assert_eq!(settled(&applied).last(), Some(&(500, Outcome::Refuted)));
+    assert_eq!((applied.refutations.len(), applied.batch.applied.len()), (EXITS_ENOUGH, 1));
+    assert_eq!(settled(&applied).last(), Some(&(500, Outcome::Served)), "the good one is served ahead of its turn");
+    assert_eq!(waiting(&ledger).first(), Some(&127), "the last of the flood is not reached");
+    ledger.add_transactions(&[transfer(2, 1, 1, 1)]).expect("room");
+    ledger.apply(&plan(), depth(4), 0, note).expect("a disk with room");
     assert_eq!(waiting(&ledger), [0; 0]);
+}
+
+#[test]
+fn an_account_is_served_again_and_again_in_one_batch() {
+    let (_folder, _, mut ledger) = funded();
+    let exits = (0..6).map(|nonce| exit(nonce, 60, request(1, 1, nonce as u32, 400)));
+    ledger.set_exits(&exits.collect::<Vec<_>>(), 1).expect("room");
+    let applied = ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
+    let balance = ledger.state().account(index(1)).expect("it is there").balance;
+    assert!(balance < 400, "it pays as long as it can");
+    let served = settled(&applied);
+    assert!(served.iter().all(|(_, outcome)| *outcome == Outcome::Served) && served.len() > 1);
+    assert_eq!(waiting(&ledger), (served.len() as u64..6).collect::<Vec<_>>());
 }
 
 #[test]

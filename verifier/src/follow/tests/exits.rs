@@ -6,6 +6,7 @@ use crate::{
     exit::{EXITS_ENOUGH, LeftOut, Outcome, Refutation, tests::request},
     payload::{Payload, PayloadError},
 };
+use alloc::collections::BTreeSet;
 use ark_bn254::Fr;
 
 /// A branch with requests in block 1.
@@ -258,8 +259,55 @@ fn requests_and_what_became_of_them_are_rewound_at_every_depth() {
             .collect();
         assert_eq!(rewound.len(), 1);
         let fork = &states[states.len() - 1 - lost].follower;
-        assert_eq!((&follower.exits, &follower.exit_ids), (&fork.exits, &fork.exit_ids), "{lost} blocks lost");
-        assert_eq!(follower.exits_scanned, fork.exits_scanned);
+        let waits =
+            |follower: &Follower| (follower.exits.waiting().copied().collect::<Vec<_>>(), follower.exits.queued());
+        assert_eq!(waits(&follower), waits(fork), "{lost} blocks lost");
+        for block in blocks {
+            follower.connect(block).expect("mined by the rules");
+        }
+        assert_eq!(state(&follower), state(&other.follower), "{lost} blocks lost");
+    }
+}
+
+#[test]
+fn requests_that_lost_their_place_come_back_at_every_depth() {
+    // The queue is full all the time. One key asks for one cell again and again, and in every other block somebody
+    // else's first request takes the place of its youngest. In some a batch refutes what its cell asks for.
+    let step = |branch: &mut Branch, tag: u32| {
+        let height = branch.follower.scanned.height + 1;
+        let mut requests = alloc::vec![request(3, 1, height + tag, 505), request(3, 1, 100 + height, 505)];
+        if height % 2 == tag {
+            requests.push(request(4 + u64::from(tag), 2 + height, 0, 505));
+        }
+        let mut transactions = alloc::vec![exit_transaction(height + 1_000 * tag, &requests)];
+        if height % 6 == tag {
+            let shown = branch.follower.pending_exits().map(|exit| exit.request.from().get()).collect::<BTreeSet<_>>();
+            let refutations = shown.into_iter().map(|cell| show_empty(cell, 2)).collect();
+            transactions.push(branch.anchor(&Batch { refutations, ..emptying(branch) }));
+        }
+        let block = branch.next_block(transactions);
+        branch.follow(block.clone());
+        block
+    };
+    let mut trunk = Branch::new();
+    trunk.follower.exits = Queue::with_room(6);
+    let mut states = alloc::vec![trunk.clone()];
+    for _ in 0..14 {
+        step(&mut trunk, 0);
+        states.push(trunk.clone());
+    }
+    let waiting = |branch: &Branch| branch.follower.exits.len();
+    assert_eq!(states.iter().map(waiting).max(), Some(6));
+    for lost in 1..FINAL_DEPTH_BLOCKS as usize {
+        let fork = &states[states.len() - 1 - lost];
+        let mut other = fork.fork(1);
+        let mut follower = trunk.follower.clone();
+        let blocks: Vec<_> = (0..=lost).map(|_| step(&mut other, 1)).collect();
+        for block in &blocks {
+            follower.accept_header(block.header).expect("mined by the rules");
+        }
+        let waits = |follower: &Follower| follower.pending_exits().copied().collect::<Vec<_>>();
+        assert_eq!(waits(&follower), waits(&fork.follower), "{lost} blocks lost");
         for block in blocks {
             follower.connect(block).expect("mined by the rules");
         }

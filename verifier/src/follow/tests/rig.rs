@@ -320,6 +320,6 @@ pub(super) fn state(follower: &Follower) -> impl PartialEq + core::fmt::Debug + 
     (
         (follower.scanned, follower.tip, follower.headers.tip(), follower.first_excerpt),
         (follower.history.clone(), follower.deposits.clone(), follower.deposits_scanned, follower.payouts.clone()),
-        (follower.exits.clone(), follower.exit_ids.clone(), follower.exits_scanned),
+        follower.exits.clone(),
     )
 }
