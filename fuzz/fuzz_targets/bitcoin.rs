@@ -13,6 +13,7 @@ use taproof_verifier::{
     cell::ChainId,
     deposit::Deposit,
     envelope::{Announcement, Envelope, Reveal},
+    evidence::ClaimRequest,
     exit::ExitRequest,
     follow::Checkpoint,
     headers::{BlockId, HeaderChain},
@@ -52,6 +53,10 @@ fn scan(transaction: &Transaction) {
     for output in &transaction.output {
         if let Some(request) = ExitRequest::parse(&output.script_pubkey, CHAIN) {
             assert_eq!(request.output(CHAIN).script_pubkey, output.script_pubkey);
+        }
+        if let Some(request) = ClaimRequest::parse(&output.script_pubkey, CHAIN, 1) {
+            let again = ClaimRequest::output(request.cell, &request.secret, CHAIN);
+            assert_eq!(again.script_pubkey, output.script_pubkey);
         }
     }
     let signer = taproof_verifier::bitcoin::XOnlyPublicKey::from_slice(&[1; 32]).expect("the x of a point");

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use taproof_verifier::{
     bitcoin::{block::Header, consensus::deserialize},
-    cell::CellIndex,
+    cell::{CellElements, CellIndex, Depth},
     evidence::{Claim, ClaimRequest, FeedReport, HeaderFact, HeaderField, Secret, verify_bip340},
     headers::BlockId,
 };
@@ -19,6 +19,15 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(claim.check(&secret, 1, []), Ok(()));
         assert_eq!(claim.check(&secret, 2, [request]), Ok(()));
         assert!(claim.check(&secret, 2, []).is_err() && claim.check(&secret, 0, [request]).is_err());
+    }
+    // Whatever a cell holds, what is said to refute a claim on it does, and nothing else does.
+    if let Some(elements) = rest.first_chunk().and_then(|bytes| CellElements::from_bytes(bytes).ok()) {
+        let request = ClaimRequest { cell, secret: *secret, height_blocks: 1 };
+        let refuting = request.refuting(Depth::MAX, |_| elements);
+        assert_eq!(request.is_refuted_by(Depth::MAX, |_| Some(elements)), refuting.is_some());
+        for cell in refuting.iter().flatten() {
+            assert!(!request.is_refuted_by(Depth::MAX, |shown| (shown != *cell).then_some(elements)));
+        }
     }
     if let Some((message, rest)) = rest.split_first_chunk::<32>()
         && let Some(signature) = rest.first_chunk::<64>()

@@ -24,6 +24,7 @@ use bitcoin::{
 };
 
 mod answer;
+mod claim;
 mod queue;
 mod settlement;
 

@@ -7,9 +7,9 @@
 //!
 //! Why it never has to leave out a request that it must not. Say that one is neither served nor refuted in its turn,
 //! and that no request on its cell was served before. The state before the batch can serve it then, or its cell would
-//! be shown. Its record was not made, since a record is taken by a request that has its terms, and so its cell, no later
-//! than by the one it is made for. So as many records as there is room for, [`EXITS_ENOUGH`] or more, were made for
-//! requests before it, all of these are taken, and enough was done.
+//! be shown. Its record was not made, since a record is taken by a request that has its terms, and so its cell, no
+//! later than by the one it is made for. So as many records as there is room for, [`EXITS_ENOUGH`] or more, were made
+//! for requests before it, all of these are taken, and enough was done.
 //!
 //! Withdrawals that a batch makes besides never break the plan. Each serves the first request with its terms that is
 //! left without: there the sum that rule 5 counts grows by one, and it shrinks by one at most, and no earlier, where
