@@ -1,5 +1,11 @@
 use super::*;
-use crate::exit::tests::request;
+use crate::{
+    baby_jubjub::{Point, PublicKey, Scalar},
+    exit::Unchecked,
+    record::Destination,
+    schnorr::tests::sign,
+};
+use ark_ec::{AffineRepr, CurveGroup};
 use bitcoin::hashes::Hash;
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -7,8 +13,17 @@ use std::sync::LazyLock;
 /// Requests of three keys on four cells, each with two nonces.
 static REQUESTS: LazyLock<Vec<ExitRequest>> = LazyLock::new(|| {
     let askers = (3..6).flat_map(|secret| (1..5).map(move |from| (secret, from)));
-    askers.flat_map(|(secret, from)| [0, 1].map(|nonce| request(secret, from, nonce, 505))).collect()
+    askers.flat_map(|(secret, from)| [0, 1].map(|nonce| request(secret, from, nonce))).collect()
 });
+
+/// A request that nobody signed: the queue does not look.
+fn request(secret: u64, from: u32, nonce: u32) -> ExitRequest {
+    let owner = PublicKey::new((Point::generator() * Scalar::from(secret)).into_affine()).expect("a small multiple");
+    let (from, destination) = (CellIndex::new(from).expect("a small index"), Destination::P2wpkh([5; 20]));
+    let signature = sign(1, 1, &[0; 4].map(Into::into));
+    let fields = Unchecked { from, nonce, amount_sat: 505, fee_sat: 0, destination, owner, signature };
+    fields.try_into().expect("within the bounds")
+}
 
 fn push(queue: &mut Queue, height: u32, request: &ExitRequest) -> bool {
     let takes = queue.takes(request);
@@ -34,7 +49,7 @@ fn expect_consistent(queue: &Queue) {
 #[test]
 fn a_full_queue_makes_room_for_who_has_less() {
     let mut queue = Queue::with_room(4);
-    let of = |secret: u64, from: u32, nonce: u32| request(secret, from, nonce, 505);
+    let of = |secret: u64, from: u32, nonce: u32| request(secret, from, nonce);
     for nonce in 0..4 {
         assert!(push(&mut queue, 1, &of(3, 1, nonce)));
     }
@@ -59,9 +74,9 @@ fn a_full_queue_makes_room_for_who_has_less() {
 fn of_those_with_the_most_the_highest_cell_gives_way() {
     let mut queue = Queue::with_room(4);
     for (from, nonce) in [(1, 0), (7, 0), (7, 1), (1, 1)] {
-        assert!(push(&mut queue, 1, &request(3, from, nonce, 505)));
+        assert!(push(&mut queue, 1, &request(3, from, nonce)));
     }
-    assert!(push(&mut queue, 1, &request(4, 3, 0, 505)));
+    assert!(push(&mut queue, 1, &request(4, 3, 0)));
     assert_eq!(numbers(&queue), [0, 1, 3, 4], "the youngest of cell 7, though cell 1 has a younger one");
 }
 
