@@ -133,11 +133,12 @@ fn message_packs_fields_from_the_low_end() {
         fee: 7,
     };
     let two = |exponent: u64| ark_ff::Field::pow(&Fr::from(2u64), [exponent]);
-    let m0 = Fr::from(1u64)
-        + Fr::from(2u64) * two(32)
-        + Fr::from(2u64) * two(40)
-        + Fr::from(3u64) * two(72)
-        + Fr::from(4u64) * two(104);
+    let chain_id = (0..15).map(|byte| two(8 * byte)).sum::<Fr>();
+    let m0 = chain_id
+        + Fr::from(2u64) * two(120)
+        + Fr::from(2u64) * two(128)
+        + Fr::from(3u64) * two(160)
+        + Fr::from(4u64) * two(192);
     let m1 = Fr::from(5u64) + Fr::from(6u64) * two(32) + Fr::from(7u64) * two(96);
     assert_eq!(body.message(), [m0, m1, Fr::ZERO, Fr::ZERO]);
 }
@@ -162,7 +163,7 @@ fn foreign_formats_are_refused_by_name() {
     assert_eq!(altered(0, 2), Err(TransactionFormatError::Version(2)));
     assert_eq!(altered(1, 1), Err(TransactionFormatError::Kind(1)), "deposits are not signed");
     assert_eq!(altered(1, 77), Err(TransactionFormatError::Kind(77)));
-    assert_eq!(altered(13, 0xff), Err(TransactionFormatError::Index(0xff00_0003)));
+    assert_eq!(altered(24, 0xff), Err(TransactionFormatError::Index(0xff00_0003)));
     let destination = Destination::P2sh([9; 20]);
     let body = Withdraw {
         chain_id: ChainId::from_byte_array([1; 15]),

@@ -171,7 +171,7 @@ fn a_report_is_encoded_and_hashed_as_documented() {
         report.to_bytes(),
         bytes("0102030405060708090a0b0c0d0e0f0d0c0b0a1817161514131211282726252423222134333231")
     );
-    assert_eq!(report.message(), bytes("b27724615488e5856b4896b47d589becaf2b18247f5577da1bc91a1dedb0b1b0"));
+    assert_eq!(report.message(), bytes("e5419cf60f0fa7d56aa7e3289c83e87480a5a310ad0db8a0ddf2bdef85952a18"));
 }
 
 #[test]

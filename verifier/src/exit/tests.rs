@@ -11,6 +11,8 @@ use proptest::prelude::*;
 mod answers;
 
 const CHAIN: ChainId = ChainId::from_byte_array([7; 15]);
+/// Opcode, push, length, chain id, tag.
+const PREFIX_LENGTH: usize = 3 + ChainId::LENGTH + 1;
 
 fn index(i: u32) -> CellIndex {
     CellIndex::new(i).expect("below 2^30")
@@ -27,16 +29,24 @@ fn fields(secret: u64, from: u32, nonce: u32, amount_sat: u64) -> Unchecked {
 }
 
 /// A request signed by the owner with a secret.
-pub(crate) fn signed(secret: u64, mut fields: Unchecked) -> ExitRequest {
+fn signed(secret: u64, fields: Unchecked) -> ExitRequest {
+    signed_for(CHAIN, secret, fields)
+}
+
+fn signed_for(chain_id: ChainId, secret: u64, mut fields: Unchecked) -> ExitRequest {
     fields.owner = key(secret);
     let unsigned = ExitRequest::try_from(fields).expect("within the bounds");
-    fields.signature = sign(secret, 100 + u64::from(fields.nonce), &unsigned.message(CHAIN));
+    fields.signature = sign(secret, 100 + u64::from(fields.nonce), &unsigned.message(chain_id));
     fields.try_into().expect("within the bounds")
 }
 
 /// A signed request to pay from a cell to an address of 20 bytes.
-pub(crate) fn request(secret: u64, from: u32, nonce: u32, amount_sat: u64) -> ExitRequest {
-    signed(secret, fields(secret, from, nonce, amount_sat))
+pub(crate) fn request_for(chain_id: ChainId, secret: u64, from: u32, nonce: u32, amount_sat: u64) -> ExitRequest {
+    signed_for(chain_id, secret, fields(secret, from, nonce, amount_sat))
+}
+
+fn request(secret: u64, from: u32, nonce: u32, amount_sat: u64) -> ExitRequest {
+    request_for(CHAIN, secret, from, nonce, amount_sat)
 }
 
 fn scanned(index: u64, request: ExitRequest) -> ScannedExit {
@@ -86,7 +96,7 @@ proptest! {
         let script = request.output(CHAIN).script_pubkey;
         prop_assert_eq!(ExitRequest::parse(&script, CHAIN), Some(request));
         prop_assert_eq!(ExitRequest::parse(&script, ChainId::from_byte_array([8; 15])), None);
-        prop_assert_eq!(script.len() - 8, request.to_bytes().len());
+        prop_assert_eq!(script.len() - PREFIX_LENGTH, request.to_bytes().len());
     }
 }
 
@@ -105,11 +115,11 @@ fn the_grammar_of_requests_is_exact() {
         altered[position..position + bytes.len()].copy_from_slice(bytes);
         parse(&altered)
     };
-    // Opcode, push, length, magic, tag; then signature, owner, from, nonce, amount, fee, number.
-    for (position, byte) in script[..8].iter().enumerate() {
+    // Opcode, push, length, chain id, tag; then signature, owner, from, nonce, amount, fee, number.
+    for (position, byte) in script[..PREFIX_LENGTH].iter().enumerate() {
         assert_eq!(altered(position, &[byte ^ 1]), None, "byte {position}");
     }
-    let (signature, owner) = (8, 8 + 64);
+    let (signature, owner) = (PREFIX_LENGTH, PREFIX_LENGTH + 64);
     assert_eq!(altered(signature + 32, &[0xff; 32]), None, "the response is not below the order");
     assert_eq!(altered(owner, &[0; 32]), None, "the owner is outside the subgroup");
     let from = owner + 32;

@@ -132,31 +132,31 @@ fn truncated_and_longer_payloads_are_refused() {
 fn fields_lie_where_the_protocol_says() {
     let payload = payload();
     let bytes = payload.encode().expect("a short payload");
-    assert_eq!((HEADER_LENGTH, CHUNK_HEADER_LENGTH), (197, 45));
+    assert_eq!((HEADER_LENGTH, CHUNK_HEADER_LENGTH), (208, 45));
     assert_eq!(bytes[0], 2);
-    assert_eq!(bytes[1..5], 7u32.to_le_bytes());
-    assert_eq!(bytes[5..13], 3u64.to_le_bytes());
-    assert_eq!(bytes[13..45], [5; 32]);
-    assert_eq!(bytes[45..77], field::to_bytes(&Fr::from(100u64)));
-    assert_eq!(bytes[77..109], field::to_bytes(&Fr::from(3u64)));
-    assert_eq!(bytes[109], 10);
-    assert_eq!(bytes[110..114], 800_000u32.to_le_bytes());
-    assert_eq!(bytes[114..146], [6; 32]);
-    assert_eq!(bytes[146..154], 12u64.to_le_bytes());
-    assert_eq!(bytes[154..186], [8; 32]);
-    assert_eq!(bytes[186..188], 3u16.to_le_bytes());
-    assert_eq!(bytes[188], 0);
-    assert_eq!(bytes[189..193], (8 * 24u32).to_le_bytes());
-    let compressed_length = bytes.len() - 197 - 3 * (45 + 128);
-    assert_eq!(bytes[193..197], (compressed_length as u32).to_le_bytes());
-    let first_chunk = &bytes[197..242];
+    assert_eq!(bytes[1..16], [7; 15]);
+    assert_eq!(bytes[16..24], 3u64.to_le_bytes());
+    assert_eq!(bytes[24..56], [5; 32]);
+    assert_eq!(bytes[56..88], field::to_bytes(&Fr::from(100u64)));
+    assert_eq!(bytes[88..120], field::to_bytes(&Fr::from(3u64)));
+    assert_eq!(bytes[120], 10);
+    assert_eq!(bytes[121..125], 800_000u32.to_le_bytes());
+    assert_eq!(bytes[125..157], [6; 32]);
+    assert_eq!(bytes[157..165], 12u64.to_le_bytes());
+    assert_eq!(bytes[165..197], [8; 32]);
+    assert_eq!(bytes[197..199], 3u16.to_le_bytes());
+    assert_eq!(bytes[199], 0);
+    assert_eq!(bytes[200..204], (8 * 24u32).to_le_bytes());
+    let compressed_length = bytes.len() - 208 - 3 * (45 + 128);
+    assert_eq!(bytes[204..208], (compressed_length as u32).to_le_bytes());
+    let first_chunk = &bytes[208..253];
     assert_eq!(first_chunk[0], 2);
     assert_eq!(first_chunk[1..3], 4u16.to_le_bytes());
     assert_eq!(first_chunk[3..5], 3u16.to_le_bytes());
     assert_eq!(first_chunk[5..9], 4u32.to_le_bytes());
     assert_eq!(first_chunk[9..13], 9u32.to_le_bytes());
     assert_eq!(first_chunk[13..45], field::to_bytes(&Fr::from(1u64)));
-    assert_eq!(bytes[197 + 3 * 45..][..128], PROOF.to_bytes());
+    assert_eq!(bytes[208 + 3 * 45..][..128], PROOF.to_bytes());
 }
 
 #[test]
@@ -168,23 +168,23 @@ fn foreign_versions_and_false_lengths_are_refused() {
         Payload::decode(&altered)
     };
     assert_eq!(with(0, &[1]), Err(PayloadError::Version(1)));
-    assert_eq!(with(109, &[0]), Err(PayloadError::Depth(0)));
-    assert_eq!(with(109, &[11]), Err(PayloadError::Depth(11)));
-    assert_eq!(with(45, &[0xff; 32]), Err(PayloadError::Root(field::NotCanonical)));
-    assert_eq!(with(186, &[0, 0]), Err(PayloadError::ChunkCount(0)));
-    assert_eq!(with(186, &[0xff, 0xff]), Err(PayloadError::Length));
+    assert_eq!(with(120, &[0]), Err(PayloadError::Depth(0)));
+    assert_eq!(with(120, &[11]), Err(PayloadError::Depth(11)));
+    assert_eq!(with(56, &[0xff; 32]), Err(PayloadError::Root(field::NotCanonical)));
+    assert_eq!(with(197, &[0, 0]), Err(PayloadError::ChunkCount(0)));
+    assert_eq!(with(197, &[0xff, 0xff]), Err(PayloadError::Length));
     let announced = CodecError::Length { found: u32::MAX as usize, expected: 192 };
-    assert_eq!(with(189, &[0xff; 4]), Err(PayloadError::Records(announced)));
-    assert_eq!(with(188, &[1]), Err(PayloadError::Length), "the columns are shorter than a refutation");
-    assert_eq!(with(188, &[65]), Err(PayloadError::TooManyRefutations(65)));
-    assert_eq!(with(193, &[0xff; 4]), Err(PayloadError::Length));
-    assert_eq!(with(197, &[5]), Err(PayloadError::Kind { chunk: 0, number: 5 }));
-    assert_eq!(with(198, &[0, 0]), Err(PayloadError::NoSlots { chunk: 0 }));
-    assert_eq!(with(200, &[5, 0]), Err(PayloadError::RecordCount { chunk: 0, records: 5, slots: 4 }));
-    assert_eq!(with(206, &[0xff; 4]), Err(PayloadError::IndexOutsideTree { chunk: 0, index: u32::MAX }));
-    assert_eq!(with(197 + 45, &[1]), Err(PayloadError::DepositContext { chunk: 1 }));
+    assert_eq!(with(200, &[0xff; 4]), Err(PayloadError::Records(announced)));
+    assert_eq!(with(199, &[1]), Err(PayloadError::Length), "the columns are shorter than a refutation");
+    assert_eq!(with(199, &[65]), Err(PayloadError::TooManyRefutations(65)));
+    assert_eq!(with(204, &[0xff; 4]), Err(PayloadError::Length));
+    assert_eq!(with(208, &[5]), Err(PayloadError::Kind { chunk: 0, number: 5 }));
+    assert_eq!(with(209, &[0, 0]), Err(PayloadError::NoSlots { chunk: 0 }));
+    assert_eq!(with(211, &[5, 0]), Err(PayloadError::RecordCount { chunk: 0, records: 5, slots: 4 }));
+    assert_eq!(with(217, &[0xff; 4]), Err(PayloadError::IndexOutsideTree { chunk: 0, index: u32::MAX }));
+    assert_eq!(with(208 + 45, &[1]), Err(PayloadError::DepositContext { chunk: 1 }));
     let proof = PayloadError::Proof { chunk: 1, source: PointError::NotCanonical };
-    assert_eq!(with(197 + 3 * 45 + 128, &[0x3f; 32]), Err(proof));
+    assert_eq!(with(208 + 3 * 45 + 128, &[0x3f; 32]), Err(proof));
 }
 
 #[test]

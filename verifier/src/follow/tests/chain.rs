@@ -1,7 +1,6 @@
 //! Reorganisations, restarts, and the property that only the best chain counts.
 
 use super::*;
-use crate::exit::tests::request;
 use proptest::prelude::*;
 
 /// A chain that a follower is fed: at each height the block and what a follower of this chain alone has become.
@@ -192,11 +191,11 @@ fn a_checkpoint_of_another_rollup_or_chain_is_refused() {
         Checkpoint::from_bytes(&bytes)
     };
     assert_eq!(altered(0, 1), Err(CheckpointError::Version(1)));
-    let (root, depth) = (37 + 36 + 8 + 32, 37 + 36 + 8 + 32 + 32);
+    let (root, depth) = (48 + 36 + 8 + 32, 48 + 36 + 8 + 32 + 32);
     assert_eq!(altered(root + 31, 0xff), Err(CheckpointError::Root(crate::field::NotCanonical)));
     assert_eq!(altered(depth, 11), Err(CheckpointError::Depth(11)));
     assert_eq!(altered(depth + 1, 0xff), Err(CheckpointError::Inconsistent));
-    let payload_hash = altered(37 + 36 + 8, bytes[37 + 36 + 8] ^ 1).expect("hashes are not checked");
+    let payload_hash = altered(48 + 36 + 8, bytes[48 + 36 + 8] ^ 1).expect("hashes are not checked");
     assert_ne!(payload_hash, checkpoint);
 }
 

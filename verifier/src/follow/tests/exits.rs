@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     cell::{Account, Cell, CellElements, CellIndex, Holding, MerklePath, Tickets},
-    exit::{EXITS_ENOUGH, LeftOut, Outcome, Refutation, tests::request},
+    exit::{EXITS_ENOUGH, LeftOut, Outcome, Refutation},
     payload::{Payload, PayloadError},
 };
 use alloc::collections::BTreeSet;

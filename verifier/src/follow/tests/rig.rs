@@ -5,7 +5,7 @@ use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
     bridge::tests::signer,
     cell::{CellIndex, Depth},
-    exit::Refutation,
+    exit::{Refutation, tests::request_for},
     groth16::{Proof, VerifyingKey},
     payload::{self, Chunk, Payload},
     quorum::Keys,
@@ -130,6 +130,11 @@ pub(super) fn deposit_transaction(tag: u32, amounts: &[u64]) -> Transaction {
     let pair =
         |amount_sat: &u64| [TxOut { value: Amount::from_sat(*amount_sat), ..payment.clone() }, tag_output.clone()];
     pay(tag, amounts.iter().flat_map(pair).collect())
+}
+
+/// A signed exit request to this rollup.
+pub(super) fn request(secret: u64, from: u32, nonce: u32, amount_sat: u64) -> ExitRequest {
+    request_for(params().chain_id(), secret, from, nonce, amount_sat)
 }
 
 /// A transaction with some exit requests.

@@ -1,7 +1,7 @@
 //! Branches of fewer blocks with more work, on a chain whose difficulty changes every eight blocks.
 
 use super::*;
-use crate::{exit::tests::request, headers::HeaderChain, toy_chain::mine_header};
+use crate::{headers::HeaderChain, toy_chain::mine_header};
 use bitcoin::{
     BlockHash, CompactTarget, Target, TxMerkleNode, block::Version, consensus::Params as Rules, hashes::Hash,
 };
