@@ -1,7 +1,7 @@
 //! Branches of fewer blocks with more work, on a chain whose difficulty changes every eight blocks.
 
 use super::*;
-use crate::{headers::HeaderChain, toy_chain::mine_header};
+use crate::{exit::tests::request_for, headers::HeaderChain, toy_chain::mine_header};
 use bitcoin::{
     BlockHash, CompactTarget, Target, TxMerkleNode, block::Version, consensus::Params as Rules, hashes::Hash,
 };
@@ -71,7 +71,7 @@ impl Mined {
         let tag = height + 1_000 * tag;
         let transactions = match height % 3 {
             0 => alloc::vec![deposit_transaction(tag, &[100])],
-            1 => alloc::vec![exit_transaction(tag, &[request(3, height % 7, tag, 505)])],
+            1 => alloc::vec![exit_transaction(tag, &[request_for(params_here().chain_id(), 3, height % 7, tag, 505)])],
             _ => {
                 let served = branch.follower.pending_exits().map(|exit| exit.request).collect();
                 let batch = Batch { served, withdrawals: alloc::vec![u64::from(height)], ..branch.batch() };
