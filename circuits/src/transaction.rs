@@ -260,7 +260,6 @@ impl<B: Body> Signed<B> {
 /// A body of any kind, not signed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum UnsignedTransaction {
     /// Pays from one account to another.
     Transfer(Transfer),
@@ -284,7 +283,6 @@ impl UnsignedTransaction {
 /// A transaction of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Transaction {
     /// Pays from one account to another.
     Transfer(Signed<Transfer>),

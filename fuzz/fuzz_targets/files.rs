@@ -5,11 +5,12 @@ use libfuzzer_sys::fuzz_target;
 use std::{fs, path::PathBuf, sync::LazyLock};
 use taproof::{
     artefact::{self, Artefact},
-    batch::{BatchFile, ProvenBatch},
+    batch::BatchFile,
     bridge::watch::BridgeState,
     kept_proofs::KeptProof,
     key_file::Key,
     light::CheckpointFile,
+    proven_batch::ProvenBatch,
     regtest::ChainFile,
     state_proof::StateProof,
     workload::BlockPayments,

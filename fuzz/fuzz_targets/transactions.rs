@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use taproof::{anchor::AnchorArtefact, artefact::transactions::TransactionFile};
+use taproof::{anchor::AnchorArtefact, transaction_file::TransactionFile};
 use taproof_circuits::{schnorr::Signature, transaction::Transaction};
 
 fuzz_target!(|input: &[u8]| {

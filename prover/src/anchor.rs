@@ -9,13 +9,12 @@
 
 mod artefact;
 mod commit_spends;
-mod fee_rate;
 
 #[cfg(test)]
 mod tests;
 
 use crate::{
-    regtest::{self, TransactionError},
+    consensus::{self, TransactionError},
     wallet::{PosterKey, PosterScripts},
 };
 use bitcoin::{
@@ -33,9 +32,9 @@ use bitcoin::{
 use std::collections::HashSet;
 use taproof_verifier::envelope::{Envelope, EnvelopeError};
 
+pub use crate::fee_rate::{FeeRate, FeeRateError};
 pub use artefact::{AnchorArtefact, AnchorFileError, TransactionFigures};
 pub(crate) use commit_spends::{sign_sweep, sweep_weight, unsigned_reveal, unsigned_sweep};
-pub use fee_rate::{FeeRate, FeeRateError};
 
 /// The largest package of commit and reveal that nodes relay, in virtual bytes.
 pub const MAX_PACKAGE_VSIZE_VB: u64 = 101_000;
@@ -221,8 +220,8 @@ impl AnchorDraft {
         let commit_output = commit.output[0].clone();
         sign_reveal(&secp, &mut reveal, &commit_output, &envelope, poster);
         check_sizes(&commit, &reveal)?;
-        regtest::check_scripts(&commit, &funding.iter().map(|coin| coin.output.clone()).collect::<Vec<_>>())?;
-        regtest::check_scripts(&reveal, &[commit_output])?;
+        consensus::check_scripts(&commit, &funding.iter().map(|coin| coin.output.clone()).collect::<Vec<_>>())?;
+        consensus::check_scripts(&reveal, &[commit_output])?;
         Ok(AnchorArtefact::from_parts(network, &envelope, commit, reveal, funding))
     }
 }
@@ -244,7 +243,7 @@ pub fn pay(
     if weight > MAX_RELAY_WEIGHT_WU {
         return Err(AnchorError::TransactionWeight(weight));
     }
-    regtest::check_scripts(&transaction, &coins.into_iter().map(|coin| coin.output).collect::<Vec<_>>())?;
+    consensus::check_scripts(&transaction, &coins.into_iter().map(|coin| coin.output).collect::<Vec<_>>())?;
     Ok(transaction)
 }
 

@@ -6,8 +6,6 @@
 //! but would not be encoded from it again is refused. The checksum finds accidents; it authenticates nothing, so
 //! whoever reads a container still verifies what it holds.
 
-pub mod transactions;
-
 use crate::output_file::{Access, OutputFile};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{

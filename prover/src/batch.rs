@@ -1,12 +1,12 @@
-//! A batch on its way: applied and to be proven ([`BatchFile`]), then proven and to be anchored ([`ProvenBatch`]).
+//! A batch that is applied and to be proven ([`BatchFile`]); with its proofs it is a [`ProvenBatch`].
 
 use crate::{
     artefact::{Artefact, ArtefactKind},
     output_file::Access,
-    prove::Proven,
+    proven::Proven,
+    proven_batch::ProvenBatch,
 };
 use ark_bn254::Fr;
-use bitcoin::BlockHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use taproof_circuits::{chunk::witness::ChunkWitness, state::Batch};
 use taproof_verifier::{
@@ -14,7 +14,7 @@ use taproof_verifier::{
     exit::Refutation,
     follow::Params,
     headers::BlockId,
-    payload::{Chunk, Header, PAYLOAD_LENGTH_MAX, Payload, PayloadError, PayloadHash, encoded_length},
+    payload::{Chunk, Header, Payload, PayloadError, PayloadHash, encoded_length},
     program::ProgramId,
     serde_form,
 };
@@ -217,84 +217,11 @@ impl Artefact for BatchFile {
     const ACCESS: Access = Access::Private;
 }
 
-/// A batch with its proofs: a payload that does not name its predecessor yet, which is known when it is anchored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvenBatch {
-    payload: Payload,
-    encoded: Vec<u8>,
-}
-
-impl ProvenBatch {
-    /// Takes a payload, whatever predecessor it names.
-    ///
-    /// # Errors
-    /// [`PayloadError`] if it is too long.
-    pub fn new(payload: Payload) -> Result<Self, PayloadError> {
-        let header = Header { previous_payload_hash: PayloadHash::NONE, ..*payload.header() };
-        let payload = with_header(&payload, header)?;
-        let encoded = payload.encode()?;
-        Ok(Self { payload, encoded })
-    }
-
-    /// The batch's payload, which names no predecessor.
-    pub fn payload(&self) -> &Payload {
-        &self.payload
-    }
-
-    /// The payload to be anchored behind one of that hash.
-    ///
-    /// # Errors
-    /// [`PayloadError`] if the payload is too long, which the hash does not bring about.
-    pub fn payload_after(&self, previous_payload_hash: PayloadHash) -> Result<Vec<u8>, PayloadError> {
-        self.payload_on(previous_payload_hash, self.payload.header().reference_hash)
-    }
-
-    /// The payload to be anchored behind one of that hash, where another block stands at the reference's height now.
-    /// The proofs hold for it as well: a statement names the height alone.
-    ///
-    /// # Errors
-    /// As [`ProvenBatch::payload_after`].
-    pub fn payload_on(
-        &self,
-        previous_payload_hash: PayloadHash,
-        reference_hash: BlockHash,
-    ) -> Result<Vec<u8>, PayloadError> {
-        let header = Header { previous_payload_hash, reference_hash, ..*self.payload.header() };
-        with_header(&self.payload, header)?.encode()
-    }
-}
-
-fn with_header(payload: &Payload, header: Header) -> Result<Payload, PayloadError> {
-    Payload::with_refutations(header, payload.chunks().to_vec(), payload.refutations().to_vec())
-}
-
-impl Serialize for ProvenBatch {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_form::serialize_bytes(&self.encoded, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for ProvenBatch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let payload = Payload::decode(&serde_form::deserialize_bytes(deserializer)?).map_err(D::Error::custom)?;
-        if payload.header().previous_payload_hash != PayloadHash::NONE {
-            return Err(D::Error::custom("a batch that is not anchored names no predecessor"));
-        }
-        Self::new(payload).map_err(D::Error::custom)
-    }
-}
-
-impl Artefact for ProvenBatch {
-    const KIND: ArtefactKind = ArtefactKind::Proofs;
-    const VERSION: u8 = 2;
-    const LENGTH_MAX: u64 = PAYLOAD_LENGTH_MAX as u64 + 8;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::artefact::{ArtefactError, decode, encode};
-    use bitcoin::hashes::Hash;
+    use bitcoin::{BlockHash, hashes::Hash};
     use std::num::NonZeroU16;
     use taproof_circuits::{
         schnorr::SecretKey,

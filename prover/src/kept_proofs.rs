@@ -8,7 +8,8 @@ use crate::{
     artefact::{self, Artefact, ArtefactKind, FileError},
     key_file::Key,
     progress::Progress,
-    prove::{ProveError, Proven, prove_batch},
+    prove::{ProveError, prove_batch},
+    proven::Proven,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::{
@@ -63,7 +64,7 @@ impl KeptProofs {
     /// The proof of a statement, if one is kept that verifies.
     pub fn find(&self, statement: &Statement, key: &Key) -> Option<Proven> {
         let kept: KeptProof = artefact::read(&self.file(statement)).ok()?;
-        Proven::verify(key, statement, kept.proof)
+        Proven::by_key(key, statement, kept.proof).ok()
     }
 
     /// Keeps a proof for a batch, in the place of any of the same statement.

@@ -16,8 +16,9 @@ mod tests;
 pub use header::KeyHeader;
 
 use crate::{
+    io_fault::is_full,
     matrices::{Matrices, Matrix},
-    output_file::{Access, OutputFile, is_full},
+    output_file::{Access, OutputFile},
     proving_key::{
         Circuit, FixedPointError, POINT_SECTION_COUNT, Parts, ProvingKey, SECTION_NAMES, Sections, check_point, digest,
         is_coordinate,

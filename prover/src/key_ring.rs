@@ -59,7 +59,7 @@ pub enum KeyRingError {
 
 /// The circuits of all kinds at a depth.
 pub fn circuits(depth: Depth, slots: &Slots) -> [CircuitId; Kind::PAYMENTS.len()] {
-    Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, slots.of(kind).get()))
+    Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, slots.of(kind).expect("a kind of payment").get()))
 }
 
 /// The file of a circuit's key in a folder.

@@ -19,7 +19,7 @@ mod rpc;
 #[cfg(test)]
 mod tests;
 
-use crate::anchor::FeeRate;
+use crate::fee_rate::FeeRate;
 use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid, block::Header};
 
 pub use embedded::{EmbeddedNode, MineError};

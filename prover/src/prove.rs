@@ -29,6 +29,7 @@ pub use foreign::{ForeignProof, ForeignProveError, prove_foreign};
 use crate::{
     key_file::{Key, KeyFileError},
     progress::{Part, Silent, Work},
+    proven::Proven,
     proving_key::Parts,
     setup::PUBLIC_WIRES,
 };
@@ -42,7 +43,7 @@ use taproof_circuits::{
     cs::Assignment,
 };
 use taproof_verifier::{
-    groth16::{Proof, Verified},
+    groth16::Proof,
     statement::{CircuitId, Statement},
 };
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -93,32 +94,6 @@ pub enum ProveError {
     /// The proof does not verify: the key's points or the row values are not those of the circuit.
     #[error("the proof does not verify, so the key or the row values are not those of the circuit")]
     Rejected,
-}
-
-/// A proof that has been verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Proven {
-    proof: Proof,
-    verified: Verified,
-}
-
-impl Proven {
-    /// The proof.
-    pub fn proof(&self) -> &Proof {
-        &self.proof
-    }
-
-    /// What it proves.
-    pub fn statement(&self) -> &Statement {
-        self.verified.statement()
-    }
-
-    /// Takes a proof that was made before, if it verifies.
-    pub(crate) fn verify(key: &Key, statement: &Statement, proof: Proof) -> Option<Self> {
-        let verified = key.prepared_verifying_key().verify(statement, &proof).ok()?;
-        Some(Self { proof, verified })
-    }
 }
 
 /// What makes a proof reveal nothing of its witness: fresh for every proof, overwritten when dropped.
@@ -199,7 +174,7 @@ fn prove_part(
     let recoded = Recoded::of(&wires);
     drop(wires);
     let proof = make(&parts, &public, &recoded, [a, b, c], blinding, part);
-    match proof.and_then(|proof| Proven::verify(key, statement, proof)) {
+    match proof.and_then(|proof| Proven::by_key(key, statement, proof).ok()) {
         Some(proven) => Ok(proven),
         // Only now is the key read through for damage, which cannot have made a wrong proof.
         None => {

@@ -9,7 +9,7 @@ use crate::{
     follow::{FollowError, catch_up, start},
     node::ChainSource,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use taproof_circuits::{
     state::{PostedChunk, ReplayError, State},
     tree::{ChangeSet, TreeError},
@@ -17,9 +17,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     cell::{Cell, CellIndex},
     follow::{Event, Follower, Params, Tip, VerifiedBatch},
-    payload::Chunk,
     program::Program,
-    record::Records,
 };
 
 /// Why a state was not rebuilt.
@@ -123,15 +121,14 @@ impl Rebuild {
             return Err(RebuildError::OutOfOrder { expected, found });
         }
         let (depth, chunks) = (batch.payload().header().depth, batch.payload().chunks());
-        let touched: BTreeSet<CellIndex> = chunks.iter().flat_map(touched_cells).collect();
-        let cells = touched.into_iter().map(|index| (index, self.state.tree().get(index))).collect();
-        let undo = Undo { before: *batch.before(), anchor_height: batch.block().height, cells };
         let posted: Vec<PostedChunk<'_>> = chunks.iter().map(PostedChunk::from).collect();
         self.state.replay(depth, &posted).map_err(|source| RebuildError::Replay { batch: found, source })?;
         // The last chunk's root is the batch's, which the payload's form guarantees and the replay has compared.
         assert_eq!(self.state.root(), batch.root(), "a replayed batch ends at its posted root");
+        // The tree itself knows what the batch replaced, whatever kinds of records there are.
+        let cells = self.state.replaced().collect();
         self.state.commit();
-        self.undo.push_back(undo);
+        self.undo.push_back(Undo { before: *batch.before(), anchor_height: batch.block().height, cells });
         self.batches += 1;
         Ok(())
     }
@@ -251,19 +248,6 @@ pub fn restore(
         None => restoration.settle(follower.headers().final_block().height),
     })?;
     Ok((follower, restoration))
-}
-
-/// The cells that a chunk's records and fees can change.
-fn touched_cells(chunk: &Chunk) -> Vec<CellIndex> {
-    let mut cells = match &chunk.records {
-        Records::Deposit(records) => return records.iter().map(|record| record.to).collect(),
-        Records::Transfer(records) => records.iter().flat_map(|record| [record.from, record.to]).collect(),
-        Records::Open(records) => records.iter().flat_map(|record| [record.from, record.to]).collect(),
-        Records::Withdraw(records) => records.iter().map(|record| record.from).collect(),
-        _ => Vec::new(),
-    };
-    cells.push(chunk.operator);
-    cells
 }
 
 /// Follows a rollup from its start to the source's tip and rebuilds its state; `progress` is called after each block

@@ -15,6 +15,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
+use crate::consensus::TransactionError;
 use bitcoin::{
     Amount, Block, BlockHash, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut,
     Txid, Weight, Witness,
@@ -28,8 +29,6 @@ use bitcoin::{
 use check::{Moment, View};
 use std::collections::HashMap;
 
-pub use check::TransactionError;
-pub(crate) use check::{check_input_scripts, check_scripts};
 pub use file::{ChainFile, ChainFileError};
 pub use policy::{NonStandard, TransactionFacts};
 

@@ -1,6 +1,6 @@
 //! What goes wrong with a [redb] file, sorted once for every store.
 
-use crate::output_file::{is_denied, is_full};
+use crate::io_fault::{is_denied, is_full};
 use std::io;
 
 /// What goes wrong with a [redb] file.

@@ -1,6 +1,6 @@
 //! Making and opening the [redb] file of a store.
 
-use crate::{output_file::is_denied, temporary_file::temporary_in};
+use crate::{io_fault::is_denied, temporary_file::temporary_in};
 use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError, backends::InMemoryBackend};
 use std::{
     fs::{File, TryLockError},

@@ -4,7 +4,7 @@
 //! is to be. A process that is killed leaves it there. The next one that writes into the folder removes it: the
 //! file's lock has gone with the process that held it.
 
-use crate::output_file::{is_denied, is_full};
+use crate::io_fault::{is_denied, is_full};
 use std::{
     collections::BTreeSet,
     fs::{self, DirEntry, File},

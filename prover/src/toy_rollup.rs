@@ -3,8 +3,9 @@
 
 use crate::{
     anchor::{AnchorArtefact, AnchorRequest, FeeRate, Funding, build, pay},
-    batch::{BatchFile, BatchHeader, ProvenBatch},
+    batch::{BatchFile, BatchHeader},
     node::{EmbeddedNode, Node},
+    proven_batch::ProvenBatch,
     regtest::{COINBASE_MATURITY_BLOCKS, RegtestChain},
     sequencer::slots,
     wallet::{PosterKey, Wallet},

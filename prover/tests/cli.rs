@@ -402,7 +402,7 @@ fn broken_proofs(scene: &Scene) {
     alter(&scene.path("altered.proofs"), bytes.len() - 1);
     assert!(scene.failure(3, &["verify", "altered.proofs"]).contains("checksum"));
     // Proofs that are well-formed and of other statements: each proof stands for the next chunk.
-    let proven: taproof::batch::ProvenBatch = taproof::artefact::decode(&bytes).expect("just proven");
+    let proven: taproof::proven_batch::ProvenBatch = taproof::artefact::decode(&bytes).expect("just proven");
     let payload = proven.payload();
     let mut chunks = payload.chunks().to_vec();
     let proofs: Vec<_> = chunks.iter().map(|chunk| chunk.proof.clone()).collect();
@@ -410,7 +410,7 @@ fn broken_proofs(scene: &Scene) {
     chunks.iter_mut().enumerate().for_each(|(i, chunk)| chunk.proof = proofs[(i + 1) % count].clone());
     let forged =
         taproof_verifier::payload::Payload::new(*payload.header(), chunks).expect("a payload of the same form");
-    let forged = taproof::batch::ProvenBatch::new(forged).expect("of the same length");
+    let forged = taproof::proven_batch::ProvenBatch::new(forged).expect("of the same length");
     taproof::artefact::write(&scene.path("forged.proofs"), &forged).expect("the file is ours");
     scene.failure(4, &["verify", "forged.proofs"]);
     // Anchored all the same, they are ignored by whoever follows.

@@ -5,6 +5,7 @@ mod api;
 mod bitcoind;
 mod count;
 mod fuzz;
+mod house;
 mod tools;
 
 use anyhow::{Context, ensure};
@@ -27,6 +28,9 @@ enum Task {
     },
     /// Writes down the verifier's public interface; the commit says why it changed.
     Api,
+    /// Checks what no compiler knows: the length of lines, and that nothing is used against the arrows of
+    /// docs/architecture.md.
+    House,
     /// Prints the executable of a bitcoind for the tests, after building it once if there is none.
     Bitcoind,
     /// Runs the fuzz targets, or the one that is named, dependencies instrumented as well.
@@ -54,6 +58,7 @@ fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Test { fuzz_s } => test(fuzz_s),
         Task::Api => api::write(),
+        Task::House => house::check(),
         Task::Bitcoind => {
             println!("{}", bitcoind::ensure()?.display());
             Ok(())
@@ -80,6 +85,7 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     tools::ensure_chromium()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
     api::compare()?;
+    house::check()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo().args(["check", "-p", "taproof-verifier", "--no-default-features"]))?;
     document_and_package()?;

@@ -74,7 +74,6 @@ pub struct WithdrawWitness {
 /// The slots of one chunk that hold a transition; the circuit's other slots are padding and follow them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum SlotWitnesses {
     /// Deposits.
     Deposit(Vec<DepositWitness>),

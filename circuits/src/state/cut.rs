@@ -49,13 +49,14 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// The slots of a chunk of a kind.
-    pub fn of(&self, kind: Kind) -> NonZeroU16 {
+    /// The slots of a chunk of a kind; `None` for steps, which are not cut by a plan.
+    pub fn of(&self, kind: Kind) -> Option<NonZeroU16> {
         match kind {
-            Kind::Transfer => self.transfer,
-            Kind::Open => self.open,
-            Kind::Withdraw => self.withdraw,
-            _ => self.deposit,
+            Kind::Deposit => Some(self.deposit),
+            Kind::Transfer => Some(self.transfer),
+            Kind::Open => Some(self.open),
+            Kind::Withdraw => Some(self.withdraw),
+            Kind::Step => None,
         }
     }
 }
@@ -396,7 +397,7 @@ impl Cutter<'_> {
                     }
                     Err(reason) => self.rejected.push(Rejected { position, reason }),
                 }
-                if filling.slots.len() == usize::from(self.plan.slots.of(K::KIND).get()) {
+                if filling.slots.len() == self.slots_of(K::KIND) {
                     self.close_paid::<K>(token, &mut filling);
                 }
             }
@@ -457,7 +458,7 @@ impl Cutter<'_> {
         slots: SlotWitnesses,
         operator_update: Option<CellUpdate>,
     ) {
-        let count = self.plan.slots.of(slots.kind()).get();
+        let count = self.plan.slots.of(slots.kind()).expect("only payments are cut").get();
         let statement = Statement {
             chain_id: self.rollup.chain_id,
             circuit: CircuitId::new(slots.kind(), self.rollup.depth, count),
@@ -473,8 +474,12 @@ impl Cutter<'_> {
 
     /// Whether there is no room for a further chunk of a kind.
     fn is_full(&self, kind: Kind) -> bool {
-        let slots = self.slots + usize::from(self.plan.slots.of(kind).get());
-        self.chunks.len() >= self.plan.chunks_max || slots > SLOTS_MAX
+        self.chunks.len() >= self.plan.chunks_max || self.slots + self.slots_of(kind) > SLOTS_MAX
+    }
+
+    /// The slots of a chunk of payments.
+    fn slots_of(&self, kind: Kind) -> usize {
+        self.plan.slots.of(kind).expect("only payments are cut").get().into()
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use taproof_verifier::{
     cell::{Cell, CellIndex, Depth, Token},
     payload::Chunk,
-    record::{DepositRecord, Records},
+    record::{DepositRecord, Kind, Records},
 };
 
 /// What is posted of one chunk.
@@ -59,6 +59,14 @@ pub enum ReplayError {
         chunk: usize,
         /// Why.
         reason: FeeError,
+    },
+    /// No rule of this kind is known here.
+    #[error("chunk {chunk}: no rule of {kind} records is known here")]
+    NoRule {
+        /// The chunk.
+        chunk: usize,
+        /// The kind.
+        kind: Kind,
     },
     /// The records lead to another root.
     #[error("chunk {chunk}: the records lead to another root")]
@@ -119,7 +127,7 @@ fn replay_chunk(overlay: &mut Overlay<'_>, number: usize, chunk: &PostedChunk<'_
         Records::Transfer(records) => replay_slots(overlay, number, chunk.token, records)?,
         Records::Open(records) => replay_slots(overlay, number, chunk.token, records)?,
         Records::Withdraw(records) => replay_slots(overlay, number, chunk.token, records)?,
-        _ => return Err(ReplayError::RootMismatch { chunk: number }),
+        Records::Step(_) => return Err(ReplayError::NoRule { chunk: number, kind: Kind::Step }),
     };
     if fees > 0 {
         let operator = overlay.get(chunk.operator);

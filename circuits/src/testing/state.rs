@@ -198,7 +198,7 @@ impl State {
             SlotWitnesses::Transfer(slots) => slots.iter().map(|slot| slot.record.fee).sum(),
             SlotWitnesses::Open(slots) => slots.iter().map(|slot| slot.record.fee).sum(),
             SlotWitnesses::Withdraw(slots) => slots.iter().map(|slot| slot.record.fee).sum(),
-            _ => 0,
+            SlotWitnesses::Deposit(_) => 0,
         };
         let credited = match self.cell(OPERATOR) {
             Cell::Account(account) => Cell::Account(Account { balance: account.balance.wrapping_add(fees), ..account }),

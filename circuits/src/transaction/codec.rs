@@ -110,7 +110,8 @@ impl Transaction {
                 let body = Withdraw { chain_id, token, from, nonce, amount, fee, destination };
                 Ok(Self::Withdraw(reader.finish(body)?))
             }
-            _ => Err(TransactionFormatError::Kind(kind)),
+            // Deposits come from Bitcoin: nobody signs them. No transaction asks for a step.
+            Some(Kind::Deposit | Kind::Step) | None => Err(TransactionFormatError::Kind(kind)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A signed anchor as a file: JSON that people can read, checked in every part when it is read back.
 
 use super::{Funding, check_sizes};
-use crate::regtest;
+use crate::consensus;
 use bitcoin::{Amount, Network, OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey, consensus::encode};
 use serde::{Deserialize, Serialize};
 use taproof_verifier::{
@@ -232,9 +232,9 @@ fn check_text(text: Text) -> Result<AnchorArtefact, AnchorFileError> {
     let spent = sum_sat(&outputs).ok_or(AnchorFileError::Disagrees("funding"))?;
     check_figures(&commit, spent, &text.commit, "commit")?;
     check_figures(&reveal, locked.value.to_sat(), &text.reveal, "reveal")?;
-    regtest::check_scripts(&commit, &outputs).map_err(|_| AnchorFileError::Disagrees("funding"))?;
+    consensus::check_scripts(&commit, &outputs).map_err(|_| AnchorFileError::Disagrees("funding"))?;
     let locked = std::slice::from_ref(locked);
-    regtest::check_scripts(&reveal, locked).map_err(|_| AnchorFileError::Disagrees("reveal.hex"))?;
+    consensus::check_scripts(&reveal, locked).map_err(|_| AnchorFileError::Disagrees("reveal.hex"))?;
     let network = text.network;
     Ok(AnchorArtefact { network, chain_id, poster, announcement, payload, commit, reveal, funding })
 }

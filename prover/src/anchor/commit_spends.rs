@@ -1,7 +1,7 @@
 //! What may spend a commit's first output: the reveal, at any fee that the locked value leaves, and the sweep.
 
 use super::{AnchorArtefact, AnchorError, FeeRate, FundingKind, placeholder_witness, taproot_key_witness};
-use crate::{regtest, wallet::PosterKey};
+use crate::{consensus, wallet::PosterKey};
 use bitcoin::{
     Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Weight, Witness,
     absolute::LockTime,
@@ -88,7 +88,7 @@ impl AnchorArtefact {
         let mut sweep = unsigned_sweep(self.commit().compute_txid(), spent.value, fee, script)?;
         let envelope = Envelope::new(poster.public(), self.payload())?;
         sign_sweep(&Secp256k1::new(), &mut sweep, &spent, &envelope, poster);
-        regtest::check_scripts(&sweep, &[spent])?;
+        consensus::check_scripts(&sweep, &[spent])?;
         Ok(sweep)
     }
 }

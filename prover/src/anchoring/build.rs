@@ -10,7 +10,7 @@ use crate::{
         AnchorDraft, AnchorError, AnchorRequest, FeeRate, Funding, draft_with_leaf_key, sign_reveal, sign_sweep,
         unsigned_reveal, unsigned_sweep,
     },
-    regtest::check_scripts,
+    consensus::check_scripts,
     wallet::{PosterKey, PosterScripts},
 };
 use bitcoin::{Amount, XOnlyPublicKey, key::Secp256k1};

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     anchor::{Funding, unsigned_reveal},
-    regtest::check_scripts,
+    consensus::check_scripts,
 };
 use bitcoin::{
     Amount, OutPoint, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey,

@@ -9,7 +9,7 @@
 use super::{Attempt, Generation, Job, Sweep};
 use crate::{
     anchor::{AnchorError, FeeRate, sweep_weight, unsigned_sweep},
-    regtest::{TransactionError, check_scripts},
+    consensus::{TransactionError, check_scripts},
     wallet::PosterScripts,
 };
 use bitcoin::{

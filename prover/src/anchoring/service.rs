@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     anchor::FeeRate,
-    batch::ProvenBatch,
     coins::CoinStore,
     follow::{Changes, FollowError, Next, next_block, sync_headers},
     node::{Node, SyncState},
+    proven_batch::ProvenBatch,
 };
 use act::Scene;
 use bitcoin::{BlockHash, Txid};

@@ -2,7 +2,7 @@
 
 use crate::{
     artefact::{self, FileError},
-    batch::ProvenBatch,
+    proven_batch::ProvenBatch,
 };
 use std::{fs, io, path::PathBuf};
 

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     anchor::FeeRate,
+    consensus::{self, TransactionError},
     node::Unspent,
-    regtest::{self, COINBASE_MATURITY_BLOCKS, TransactionError},
+    regtest::COINBASE_MATURITY_BLOCKS,
     wallet::PosterKey,
 };
 use bitcoin::{
@@ -173,6 +174,6 @@ pub fn refund(
     let signature = Secp256k1::signing_only().sign_schnorr_no_aux_rand(&message, key.pair());
     let signature = taproot::Signature { signature, sighash_type: TapSighashType::Default };
     transaction.input[0].witness = witness(&signature.to_vec());
-    regtest::check_scripts(&transaction, spent)?;
+    consensus::check_scripts(&transaction, spent)?;
     Ok(transaction)
 }

@@ -5,7 +5,7 @@ use super::{
     descriptor::{BridgeOutput, Leaf},
 };
 use crate::{
-    regtest::{self, TransactionError},
+    consensus::{self, TransactionError},
     wallet::PosterKey,
 };
 use bitcoin::{
@@ -223,7 +223,7 @@ pub fn combine(mut psbts: Vec<Psbt>, bridge: &Bridge) -> Result<(Transaction, Ve
         }
     }
     let transaction = joined.extract_tx_unchecked_fee_rate();
-    regtest::check_scripts(&transaction, &spent)?;
+    consensus::check_scripts(&transaction, &spent)?;
     Ok((transaction, spent))
 }
 

@@ -19,10 +19,11 @@ use report::{ChunkReport, Rejection, Report};
 use std::path::PathBuf;
 use taken_back::TakenBack;
 use taproof::{
-    artefact::{self, transactions::MALFORMED_KEPT_MAX},
+    artefact,
     batch::BatchFile,
     ledger::Ledger,
     sequencer::{Sequencer, Terms, expect_within_window},
+    transaction_file::MALFORMED_KEPT_MAX,
 };
 use taproof_circuits::{chunk::witness::ChunkWitness, state::Admission, transaction::Transaction};
 use taproof_verifier::{cell::CellIndex, exit::Outcome, follow::Follower};

@@ -28,8 +28,8 @@ use taproof::{
     },
     chain_store::WithStoredHeaders,
     follow::FollowError,
+    io_fault::is_denied,
     node::ChainSource,
-    output_file::is_denied,
 };
 
 pub(super) use funds::{FeeOptions, FundingOptions, expect_within_cap};

@@ -16,11 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof::{
-    batch::{BatchFile, ProvenBatch},
-    key_file::Key,
-    key_ring::key_path,
-    output_file::Access,
-    shown::shown,
+    batch::BatchFile, key_file::Key, key_ring::key_path, output_file::Access, proven_batch::ProvenBatch, shown::shown,
     zkey,
 };
 use taproof_circuits::{

@@ -2,7 +2,7 @@
 
 use super::node_advice::{self, node_error};
 use std::{fmt, io, process::ExitCode};
-use taproof::{output_file, regtest::ChainFileError, shown};
+use taproof::{io_fault, regtest::ChainFileError, shown};
 
 /// The exit codes, for the help.
 pub(crate) const EXIT_CODES: &str = "\
@@ -93,7 +93,7 @@ impl Failure {
         let wait = || self.is_chain_locked().then(|| "wait until the other command is done".to_owned());
         let of_node = || node_error(&self.error).and_then(node_advice::advice);
         let of_system = || {
-            let advice = [(output_file::is_denied as fn(&io::Error) -> bool, DENIED), (output_file::is_full, FULL)];
+            let advice = [(io_fault::is_denied as fn(&io::Error) -> bool, DENIED), (io_fault::is_full, FULL)];
             advice.into_iter().find(|(is_kind, _)| self.is_of_system(*is_kind)).map(|(_, advice)| advice.to_owned())
         };
         self.advice.clone().or_else(wait).or_else(of_node).or_else(of_system)

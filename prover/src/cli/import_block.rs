@@ -13,9 +13,9 @@ use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
 use taproof::{
-    artefact::transactions,
     output_file::Access,
     shown::shown,
+    transaction_file,
     workload::{BlockPayments, PlanParameters},
 };
 use taproof_circuits::transaction::Transaction;
@@ -123,7 +123,7 @@ impl ImportBlock {
             Failure::new(Exit::Input, error).advise("take fewer --payments, a greater --depth or a lower --fee")
         })?;
         if let Some(out) = out {
-            transactions::write_to(out, &workload.deposits, &workload.transactions)?;
+            transaction_file::write_to(out, &workload.deposits, &workload.transactions)?;
         }
         spinner.finish_and_clear();
         let count = |kind| workload.transactions.iter().map(Transaction::kind).filter(|k| *k == kind).count();

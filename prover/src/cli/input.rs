@@ -12,14 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof::{
-    artefact::{
-        self, Artefact, ArtefactError, FileError,
-        transactions::{self, TransactionFile},
-    },
+    artefact::{self, Artefact, ArtefactError, FileError},
     foreign_key::{ForeignKey, Weakness},
     key_file::KeyFile,
     proving_key::ProvingKey,
     shown::shown,
+    transaction_file::{self, TransactionFile},
     zkey,
 };
 use taproof_circuits::iden3::json::{JsonError, VerifyingKeyPoints};
@@ -153,7 +151,7 @@ pub(crate) fn read_artefact<A: Artefact>(path: &Path) -> Result<A> {
 
 /// Reads a file of transactions. What is something else is told as that.
 pub(crate) fn read_transactions(path: &Path) -> Result<TransactionFile> {
-    let read = read_text_up_to(path, transactions::TEXT_LENGTH_MAX)
+    let read = read_text_up_to(path, transaction_file::TEXT_LENGTH_MAX)
         .and_then(|text| TransactionFile::from_json(&text).or_exit_while(Exit::Input, path.display().to_string()));
     read.map_err(|failure| or_misplaced(failure, path, TRANSACTIONS))
 }

@@ -16,11 +16,12 @@ use std::{io, path::PathBuf};
 use taproof::{
     anchoring,
     artefact::{self, FileError},
-    batch::{BatchFile, ProvenBatch},
+    batch::BatchFile,
     bridge::watch::BridgeWatch,
     follow::FollowError,
     output_file::Access,
     overview::{Overview, Unanchored},
+    proven_batch::ProvenBatch,
     shown::shown,
 };
 

@@ -23,11 +23,12 @@ use std::{
 };
 use taproof::{
     artefact::{self, Artefact, ArtefactKind},
-    batch::{BatchFile, ProvenBatch},
+    batch::BatchFile,
     kept_proofs::KeptProofs,
     key_ring::{KeyRing, KeyRingError, key_path},
     ledger::Ledger,
     prove::ProveError,
+    proven_batch::ProvenBatch,
     shown::shown,
 };
 use taproof_verifier::{groth16::Proof, statement::CircuitId};

@@ -18,9 +18,10 @@ use taproof::{
     anchoring::Hold,
     chain_store::{ChainStore, ChainStoreError, StoredFollower, View},
     follow::{self, FollowError},
+    io_fault::is_denied,
     ledger::{Ledger, LedgerError},
     node::{ChainSource, EmbeddedNode, EsploraNode, HEIGHT_MAX, Node, RpcNode, SyncState},
-    output_file::{Access, OutputFile, is_denied},
+    output_file::{Access, OutputFile},
     overview::ExitRow,
     sequencer::SequencerError,
 };

@@ -118,8 +118,8 @@ fn expect_possible(depth: Depth, slots: &Slots) -> Result {
         return Ok(());
     }
     for count in counts(depth, 1)? {
-        let kind_slots = slots.of(count.kind);
-        let rows = count.constraints_per_slot * usize::from(kind_slots.get());
+        let kind_slots = slots.of(count.kind).map_or(0, NonZeroU16::get);
+        let rows = count.constraints_per_slot * usize::from(kind_slots);
         if rows > ROWS_MAX {
             let kind = count.kind;
             let message = format!("{kind_slots} slots of {kind} have {rows} constraints, where a proof has {ROWS_MAX}");

@@ -22,10 +22,10 @@ use book::Book;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 use taproof::{
-    artefact::transactions::{self, TransactionFile},
     ledger::{Ledger, LedgerError},
     output_file::{Access, OutputFile},
     shown::shown,
+    transaction_file::{self, TransactionFile},
 };
 use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw};
 use taproof_verifier::{
@@ -359,7 +359,7 @@ impl Addition {
     fn add(mut self, transaction: Transaction, global: &Global) -> Result {
         self.transactions.push(transaction);
         let console = global.console().beside([&self.output])?;
-        transactions::write_to(self.output, &self.deposits, &self.transactions)?;
+        transaction_file::write_to(self.output, &self.deposits, &self.transactions)?;
         let report =
             serde_json::json!({ "file": path_text::text(&self.path), "transactions": self.transactions.len() });
         let count = counted(self.transactions.len(), "transaction");

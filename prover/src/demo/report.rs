@@ -195,7 +195,7 @@ impl Journey<'_> {
     fn kind(&self, kind: Kind) -> Option<ChunkFigures> {
         let chunks = self.batch.chunks.iter().filter(|chunk| chunk.statement.circuit.kind == kind);
         let records: Vec<Records> = chunks.map(|chunk| chunk.records()).collect();
-        let slots = self.options.slots.of(kind).get();
+        let slots = self.options.slots.of(kind)?.get();
         let key = self.ring.key(CircuitId::new(kind, self.options.depth, slots))?;
         let count: usize = records.iter().map(Records::len).sum();
         (count > 0).then(|| ChunkFigures {

@@ -3,12 +3,13 @@
 use super::{DemoError, DemoOptions};
 use crate::{
     anchor::{self, AnchorArtefact, AnchorRequest, Funding},
-    batch::{BatchFile, ProvenBatch},
+    batch::BatchFile,
     follow::{catch_up, start},
     ledger::Ledger,
     node::{EmbeddedNode, Node},
     progress::Progress,
-    prove::Proven,
+    proven::Proven,
+    proven_batch::ProvenBatch,
     regtest::RegtestChain,
     wallet::{Phrase, PosterKey, Wallet, WalletError},
     workload::Workload,

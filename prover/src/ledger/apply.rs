@@ -16,7 +16,6 @@ use taproof_verifier::{
     exit::{self, AnswerRoom, Refutation, ScannedExit},
     follow::deposits_enough,
     payload::{PAYLOAD_LENGTH_MAX, encoded_length},
-    record::Records,
 };
 
 /// What waits for a batch.
@@ -91,10 +90,7 @@ impl Ledger {
         let transactions: Vec<_> = waiting.transactions.iter().map(|(_, transaction)| *transaction).collect();
         let (refutations, batch) = self.fit_answer(plan, depth, waiting, &transactions)?;
         let bitcoin = batch.chunks.iter().filter(|chunk| chunk.statement.context.token == Token::BITCOIN);
-        let withdrawals = bitcoin.flat_map(|chunk| match chunk.records() {
-            Records::Withdraw(records) => records,
-            _ => Vec::new(),
-        });
+        let withdrawals = bitcoin.flat_map(|chunk| chunk.records().withdrawals().to_vec());
         // The verifier's own rule says what is settled.
         let settled = exit::settle(&waiting.exits, withdrawals, &refutations, depth)?;
         let passed = waiting.void.len() + batch.deposits_applied;

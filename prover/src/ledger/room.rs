@@ -161,7 +161,8 @@ impl<'a> Offer<'a> {
             }
             if !self.passed_over[*position] {
                 let transaction = &self.transactions[*position];
-                let slots_each = usize::from(self.plan.slots.of(transaction.kind()).get());
+                let slots_each = self.plan.slots.of(transaction.kind()).expect("a transaction is a payment");
+                let slots_each = usize::from(slots_each.get());
                 let records = records.entry((transaction.kind() as u8, transaction.payment().token)).or_default();
                 if *records % slots_each == 0 {
                     (chunks, slots) = (chunks + 1, slots + slots_each);

@@ -5,7 +5,7 @@ use super::{
     SyncState, Unspent, pool::Pool,
 };
 use crate::{
-    anchor::FeeRate,
+    fee_rate::FeeRate,
     regtest::{BlockError, ChainFile, ChainFileError, RegtestChain},
 };
 use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid, block::Header};

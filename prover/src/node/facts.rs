@@ -1,7 +1,7 @@
 //! What a node says of transactions, coins, fees and itself.
 
 use super::error::Rejection;
-use crate::{anchor::FeeRate, regtest::COINBASE_MATURITY_BLOCKS};
+use crate::{fee_rate::FeeRate, regtest::COINBASE_MATURITY_BLOCKS};
 use bitcoin::{OutPoint, Transaction, TxOut};
 use taproof_verifier::headers::BlockId;
 

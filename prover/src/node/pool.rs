@@ -2,8 +2,9 @@
 
 use super::{Acceptance, PoolEntry, RejectClass, Rejection};
 use crate::{
-    anchor::FeeRate,
-    regtest::{NonStandard, RegtestChain, TransactionError, TransactionFacts},
+    consensus::TransactionError,
+    fee_rate::FeeRate,
+    regtest::{NonStandard, RegtestChain, TransactionFacts},
 };
 use bitcoin::{OutPoint, Transaction, Txid, Weight};
 use std::collections::HashSet;

@@ -7,7 +7,7 @@ use super::{
     Acceptance, ChainSource, CoinScan, FeeFloors, Found, Node, NodeError, PackageVerdict, PoolEntry, RejectClass,
     Rejection, Sent, SyncState, Unspent, height, reject::classify,
 };
-use crate::anchor::FeeRate;
+use crate::fee_rate::FeeRate;
 use answers::{
     BlockPlace, BlockchainInfo, ChainName, FeeEstimate, MempoolEntry, MempoolInfo, PackageAnswer, RawTransaction,
     ScanAnswer, Spending, TestAcceptance, TxOutAnswer, fee_rate,

@@ -2,7 +2,7 @@ use super::*;
 use crate::toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere, forge};
 use taproof_verifier::{
     payload::{Chunk, Payload},
-    record::TransferRecord,
+    record::{Records, TransferRecord},
 };
 
 fn cells(state: &State) -> Vec<(CellIndex, Cell)> {

@@ -6,7 +6,8 @@
 
 use super::{BlockError, RegtestChain};
 use crate::{
-    output_file::{Access, is_denied, write_file},
+    io_fault::is_denied,
+    output_file::{Access, write_file},
     private,
 };
 use bitcoin::{Block, Network, Weight, consensus::encode};

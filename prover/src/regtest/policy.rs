@@ -2,7 +2,7 @@
 //!
 //! A block may hold what no node relays, so none of this decides what the chain accepts.
 
-use crate::anchor::FeeRate;
+use crate::fee_rate::FeeRate;
 use bitcoin::{Amount, Transaction, Txid};
 
 /// The heaviest transaction that is relayed, in weight units.

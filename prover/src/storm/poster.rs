@@ -4,13 +4,14 @@
 use crate::{
     anchoring::{
         Config, Identity, Service, ServiceError, Signer, State, Store, TickReport,
-        tests::rig::{Proven, Script, check_cap},
+        tests::rig::{ProvenBatches, Script, check_cap},
     },
-    batch::{BatchFile, ProvenBatch},
+    batch::BatchFile,
     coins::CoinStore,
     follow::{self, FollowError},
     ledger::{AppliedBatch, Ledger},
     node::{ChainSource, Node},
+    proven_batch::ProvenBatch,
     sequencer::{self, Sequencer, SequencerError, TakenOver, Terms, final_batches},
     toy_rollup::prove,
     wallet::PosterKey,
@@ -45,7 +46,7 @@ pub(crate) struct Poster {
     pub(crate) config: Config,
     pub(crate) script: Script,
     pub(crate) ledger: Ledger,
-    pub(crate) proven: Proven,
+    pub(crate) proven: ProvenBatches,
     pub(crate) troubles: Troubles,
     params: Params,
     program: Program,
@@ -54,7 +55,7 @@ pub(crate) struct Poster {
     anchored: Vec<VerifiedBatch>,
     /// How many of them are final.
     finals: u64,
-    service: Option<Service<Proven>>,
+    service: Option<Service<ProvenBatches>>,
     folder: TempDir,
 }
 
@@ -76,7 +77,7 @@ impl Poster {
             config,
             script: Script::default(),
             ledger: ledger.expect("a new file"),
-            proven: Proven::default(),
+            proven: ProvenBatches::default(),
             troubles: Troubles::default(),
             params: params.clone(),
             program: program.clone(),
@@ -102,7 +103,7 @@ impl Poster {
     }
 
     /// The service, while it runs.
-    pub(crate) fn service(&self) -> Option<&Service<Proven>> {
+    pub(crate) fn service(&self) -> Option<&Service<ProvenBatches>> {
         self.service.as_ref()
     }
 

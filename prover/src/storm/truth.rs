@@ -354,14 +354,11 @@ fn settle_credits(entries: &mut [Entry], batches: &[VerifiedBatch]) -> Vec<TxOut
         let records: Vec<&Records> = batch.payload().chunks().iter().map(|chunk| &chunk.records).collect();
         let mut credits: Vec<&DepositRecord> = Vec::new();
         for records in records {
-            match records {
-                Records::Deposit(records) => credits.extend(records),
-                Records::Withdraw(records) => payouts.extend(records.iter().map(|record| TxOut {
-                    value: bitcoin::Amount::from_sat(record.amount),
-                    script_pubkey: script_of(&record.destination),
-                })),
-                _ => {}
-            }
+            credits.extend(records.deposits());
+            payouts.extend(records.withdrawals().iter().map(|record| TxOut {
+                value: bitcoin::Amount::from_sat(record.amount),
+                script_pubkey: script_of(&record.destination),
+            }));
         }
         let end = header.deposits_consumed as usize;
         let (void, credited) = entries[next..end].split_at_mut(end - next - credits.len());

@@ -4,8 +4,8 @@ use super::{REORG_MAX_BLOCKS, Storm, poster::Poster};
 use crate::{
     anchor::{AnchorRequest, Funding, build, pay},
     anchoring::{Job, tests::rig::rate},
-    batch::ProvenBatch,
     node::Node,
+    proven_batch::ProvenBatch,
     regtest::RegtestChain,
     toy_rollup::elsewhere,
 };

@@ -295,7 +295,7 @@ mod tests {
                 Transaction::Transfer(transfer) => {
                     cells.get_mut(&transfer.body().to).expect("who is paid has an account").1 += paid.amount;
                 }
-                _ => {}
+                Transaction::Withdraw(_) => {}
             }
             cells.get_mut(&operator).expect("the operator has deposited").1 += paid.fee;
         }
@@ -333,7 +333,7 @@ mod tests {
                 let to = match transaction {
                     Transaction::Open(open) => open.body().record().to,
                     Transaction::Transfer(transfer) => transfer.body().record().to,
-                    _ => return None,
+                    Transaction::Withdraw(_) => return None,
                 };
                 let paid = transaction.payment();
                 Some((cells[&paid.from].clone(), cells[&to].clone(), paid.amount))

@@ -7,7 +7,7 @@ use crate::{
     exit::SettledExit,
     headers::BlockId,
     payload::{Payload, PayloadHash},
-    record::{Destination, Records, WithdrawRecord},
+    record::{Destination, WithdrawRecord},
 };
 use alloc::vec::Vec;
 use ark_bn254::Fr;
@@ -84,10 +84,7 @@ impl VerifiedBatch {
 
     /// The numbers of the deposits that the batch credits.
     pub fn credited_deposits(&self) -> Range<u64> {
-        let records = self.payload.chunks().iter().map(|chunk| match &chunk.records {
-            Records::Deposit(records) => records.len() as u64,
-            _ => 0,
-        });
+        let records = self.payload.chunks().iter().map(|chunk| chunk.records.deposits().len() as u64);
         let end = self.after.deposits_consumed;
         end - records.sum::<u64>()..end
     }
@@ -118,10 +115,8 @@ impl VerifiedBatch {
 
 /// The withdraw records of bitcoin, each with its position among all withdraw records of the payload.
 pub(super) fn payable(payload: &Payload) -> impl Iterator<Item = (u32, WithdrawRecord)> {
-    let withdrawals = payload.chunks().iter().flat_map(|chunk| match &chunk.records {
-        Records::Withdraw(records) => records.iter().map(|record| (chunk.token, *record)).collect(),
-        _ => Vec::new(),
-    });
+    let chunks = payload.chunks().iter();
+    let withdrawals = chunks.flat_map(|chunk| chunk.records.withdrawals().iter().map(|record| (chunk.token, *record)));
     let numbered = (0..).zip(withdrawals);
     numbered.filter(|(_, (token, _))| *token == Token::BITCOIN).map(|(position, (_, record))| (position, record))
 }

@@ -8,7 +8,7 @@ use crate::{
     headers::BlockId,
     payload::{Header, Payload, PayloadError, PayloadHash},
     program::{ProgramId, VerifyError},
-    record::{DepositRecord, Kind, Records},
+    record::{DepositRecord, Kind},
     statement::CircuitId,
 };
 use alloc::vec::Vec;
@@ -291,8 +291,5 @@ fn check_announcement(announcement: &Announcement, header: &Header) -> Result<()
 }
 
 fn deposit_records(payload: &Payload) -> impl Iterator<Item = &DepositRecord> {
-    payload.chunks().iter().flat_map(|chunk| match &chunk.records {
-        Records::Deposit(records) => records.as_slice(),
-        _ => &[],
-    })
+    payload.chunks().iter().flat_map(|chunk| chunk.records.deposits())
 }

@@ -5,8 +5,8 @@ use crate::{
     anchoring::{
         BatchSource, Fees, Generation, GenerationView, Hold, Inputs, Place, Spender, Standing, StatementId, View,
     },
-    batch::ProvenBatch,
     node::Node,
+    proven_batch::ProvenBatch,
 };
 use bitcoin::{BlockHash, OutPoint, Txid, hashes::Hash};
 use std::collections::BTreeMap;

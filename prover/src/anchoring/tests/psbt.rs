@@ -6,7 +6,7 @@ use crate::{
         BumpOrder, Hold, Job, Order, State,
         psbt::{self, Accepted, PsbtError},
     },
-    regtest::TransactionError,
+    consensus::TransactionError,
 };
 use bitcoin::{
     Amount, NetworkKind, Psbt, TxOut, Witness,

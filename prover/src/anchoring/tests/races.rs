@@ -3,10 +3,10 @@
 use super::rig::{Rig, Script, prove_again, rate};
 use crate::{
     anchoring::{BatchSource, Generation, Hold, Identity, Order, Service, Signer, State, Store},
-    batch::ProvenBatch,
     coins::CoinStore,
     follow,
     node::EmbeddedNode,
+    proven_batch::ProvenBatch,
     wallet::{PosterKey, Wallet},
 };
 use bitcoin::{Amount, Network, TxOut};
@@ -46,7 +46,7 @@ fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
 /// the rival's anchor of that batch, and ours of it.
 fn race(batches: u64) -> (Rig, Generation, Generation) {
     let mut rig = Rig::new(batches);
-    let copies = super::rig::Proven::default();
+    let copies = super::rig::ProvenBatches::default();
     copies.0.borrow_mut().insert(0, other_proofs(&rig.batches.0.borrow()[&0]));
     let folder = tempfile::tempdir().expect("a scratch folder");
     let (mut other, mut script) = (rival(&mut rig, copies, &folder), Script::default());
@@ -60,7 +60,7 @@ fn race(batches: u64) -> (Rig, Generation, Generation) {
 #[test]
 fn of_two_services_one_anchors_and_both_adopt_it() {
     let mut rig = Rig::new(2);
-    let copies = super::rig::Proven::default();
+    let copies = super::rig::ProvenBatches::default();
     for (batch, proven) in rig.batches.0.borrow().iter() {
         copies.0.borrow_mut().insert(*batch, other_proofs(proven));
     }

@@ -5,7 +5,7 @@ use super::{
         Bitcoind, MATURITY_BLOCKS, Options, SMALL_POOL, filler_coins,
         proxy::{Fault, Proxy},
     },
-    rig::{Proven, Rig, Script, rate},
+    rig::{ProvenBatches, Rig, Script, rate},
 };
 use crate::{
     anchor::{Funding, pay},
@@ -40,7 +40,7 @@ pub(super) const FINAL_DEPTH_BLOCKS: u32 = 14;
 pub(super) struct Setting {
     pub(super) params: Params,
     pub(super) program: Program,
-    batches: Proven,
+    batches: ProvenBatches,
     pub(super) key: PosterKey,
     pub(super) config: Config,
     pub(super) blocks: Vec<bitcoin::Block>,
@@ -59,7 +59,7 @@ impl Setting {
         }
     }
 
-    fn service(&self, store: &Path, node: &dyn Node) -> Result<Service<Proven>, ServiceError> {
+    fn service(&self, store: &Path, node: &dyn Node) -> Result<Service<ProvenBatches>, ServiceError> {
         let coins = CoinStore::new(store.with_extension("coins"));
         let identity = Identity::new(self.params.chain_id(), &self.key.scripts());
         let store = Store::open(store, identity)?;
@@ -74,7 +74,7 @@ pub(super) struct World {
     pub(super) setting: Setting,
     script: Script,
     folder: TempDir,
-    service: Option<Service<Proven>>,
+    service: Option<Service<ProvenBatches>>,
 }
 
 impl World {

@@ -7,13 +7,13 @@ use crate::{
         BatchSource, Config, Driver, Identity, Job, Note, Service, ServiceError, Signer, State, Step, Store, TickReport,
     },
     artefact::FileError,
-    batch::ProvenBatch,
     coins::CoinStore,
     follow,
     node::{
         Acceptance, ChainSource, CoinScan, EmbeddedNode, FeeFloors, Found, Node, NodeError, PackageVerdict, PoolEntry,
         Sent, SyncState, Unspent,
     },
+    proven_batch::ProvenBatch,
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
     wallet::{PosterKey, PosterScripts},
 };
@@ -34,9 +34,9 @@ use tempfile::TempDir;
 
 /// The batches that are proven, as a test has them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Proven(pub(crate) Rc<RefCell<BTreeMap<u64, ProvenBatch>>>);
+pub(crate) struct ProvenBatches(pub(crate) Rc<RefCell<BTreeMap<u64, ProvenBatch>>>);
 
-impl BatchSource for Proven {
+impl BatchSource for ProvenBatches {
     fn proven(&self, batch: u64) -> Result<Option<ProvenBatch>, FileError> {
         Ok(self.0.borrow().get(&batch).cloned())
     }
@@ -69,7 +69,7 @@ impl Driver for Script {
 /// Everything that a test moves.
 pub(super) struct Rig {
     pub(super) toy: ToyRollup,
-    pub(super) batches: Proven,
+    pub(super) batches: ProvenBatches,
     pub(super) config: Config,
     pub(super) script: Script,
     pub(super) key: PosterKey,
@@ -79,7 +79,7 @@ pub(super) struct Rig {
     /// The key that signs reveals where the other is elsewhere.
     pub(super) hot_key: Option<PosterKey>,
     folder: TempDir,
-    service: Option<Service<Proven>>,
+    service: Option<Service<ProvenBatches>>,
 }
 
 pub(crate) fn rate(text: &str) -> FeeRate {
@@ -104,7 +104,7 @@ impl Rig {
         toy.node.mine(5).expect("empty blocks are valid");
         let chain = toy.node.chain();
         toy.reference = BlockId { height: chain.height(), hash: chain.tip_hash() };
-        let proven = Proven::default();
+        let proven = ProvenBatches::default();
         for number in 0..batches {
             let payload = match number {
                 0 => toy.batch(&deposits, &[]),

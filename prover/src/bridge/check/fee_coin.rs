@@ -7,7 +7,7 @@
 //! alone.
 
 use super::Refusal;
-use crate::regtest::check_input_scripts;
+use crate::consensus::check_input_scripts;
 use bitcoin::{Psbt, ScriptBuf, TxOut, XOnlyPublicKey, key::Secp256k1, psbt, taproot::ControlBlock};
 use miniscript::psbt::PsbtExt;
 use std::collections::HashSet;

@@ -18,10 +18,10 @@ use serde::Serialize;
 use std::path::PathBuf;
 use taproof::{
     anchor::{self, AnchorRequest, FeeRate, Funding},
-    batch::ProvenBatch,
     coins::{Purpose, own_coins},
     node::publish,
     output_file::Access,
+    proven_batch::ProvenBatch,
     shown::shown,
     wallet::PosterKey,
 };

@@ -16,7 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
-use taproof::{anchor::AnchorArtefact, artefact::transactions::TransactionFile, bench::Measurement};
+use taproof::{anchor::AnchorArtefact, bench::Measurement, transaction_file::TransactionFile};
 use taproof_circuits::{transaction::Transaction, tree::ChangeSet};
 use taproof_verifier::cell::{Cell, Holding, Token};
 

@@ -11,12 +11,13 @@ use serde_json::json;
 use std::path::Path;
 use taproof::{
     artefact::{self, ArtefactKind, Header},
-    batch::{BatchFile, ProvenBatch},
+    batch::BatchFile,
     bridge::watch::BridgeState,
     kept_proofs::KeptProof,
     key_file::KeyFile,
     light::CheckpointFile,
     network_name::network_name,
+    proven_batch::ProvenBatch,
     proving_key::Circuit,
     state_proof::StateProof,
 };

@@ -121,7 +121,6 @@ impl Book {
                 open::apply(&rollup, signed, &from, &to).err().map(Refusal::from)
             }
             Transaction::Withdraw(signed) => withdraw::apply(&rollup, signed, &from).err().map(Refusal::from),
-            _ => None,
         }?;
         let may_pass = may_pass(&refusal);
         Some(Objection { reason: refusal.to_string(), may_pass })
@@ -143,8 +142,9 @@ impl Book {
     /// What an account holds when all that waits has been paid out of it and into it.
     fn balance(&self, index: CellIndex, account: &Account) -> u64 {
         let paid_in = self.waiting.iter().filter_map(|transaction| match transaction {
-            Transaction::Transfer(signed) if signed.body().to == index => Some(u128::from(signed.body().amount)),
-            _ => None,
+            Transaction::Transfer(signed) => (signed.body().to == index).then_some(u128::from(signed.body().amount)),
+            // What opens an account counts where there is none yet.
+            Transaction::Open(_) | Transaction::Withdraw(_) => None,
         });
         let later = self.payments_of(index).filter(|(nonce, _)| *nonce >= account.nonce);
         let paid_out: u128 = later.map(|(_, amount)| amount).sum();
@@ -166,8 +166,8 @@ impl Book {
     /// A cell that is paid, which what waits may open.
     fn paid_cell(&self, index: CellIndex) -> Cell {
         let opened = self.waiting.iter().find_map(|transaction| match transaction {
-            Transaction::Open(signed) if signed.body().to == index => Some(signed.body()),
-            _ => None,
+            Transaction::Open(signed) => (signed.body().to == index).then_some(signed.body()),
+            Transaction::Transfer(_) | Transaction::Withdraw(_) => None,
         });
         match (cell(&self.state, index), opened) {
             (Cell::Empty, Some(open)) => Cell::Account(Account::new(open.owner, open.token, open.amount)),

@@ -4,7 +4,7 @@ use super::{
     super::{PoolEntry, Sent, height},
     Located,
 };
-use crate::anchor::FeeRate;
+use crate::fee_rate::FeeRate;
 use bitcoin::{
     BlockHash, CompactTarget, OutPoint, Transaction, TxMerkleNode, Txid,
     block::{Header, Version},

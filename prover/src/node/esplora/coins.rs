@@ -10,7 +10,7 @@ use super::{
     answers::{FeeEstimates, Refusal, ScriptCoin, Spending, TransactionSummary},
 };
 use crate::{
-    anchor::FeeRate,
+    fee_rate::FeeRate,
     node::{
         Acceptance, ChainSource, Coin, CoinScan, FeeFloors, Found, Node, NodeError, PackageVerdict, PoolEntry, Sent,
         SyncState, Unspent, reject::classify,

@@ -162,7 +162,7 @@ fn whoever_pays_learns_of_coins_fees_and_the_pool() {
         assert_eq!(node.fee_estimate(6).expect("answers"), None);
     }
     server.lie("/fee-estimates", |_| (200, json!({ "1": 1e300 }).to_string().into_bytes()));
-    assert_eq!(node.fee_estimate(6).expect("answers"), Some(crate::anchor::FeeRate::MAX));
+    assert_eq!(node.fee_estimate(6).expect("answers"), Some(crate::fee_rate::FeeRate::MAX));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The answers of bitcoind, as far as they are read, and what they mean.
 
 use super::super::{Acceptance, Coin, CoinScan, FeeFloors, PoolEntry, Rejection, Unspent, height, reject::classify};
-use crate::anchor::FeeRate;
+use crate::fee_rate::FeeRate;
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, TxOut, Txid, Wtxid, amount::serde::as_btc};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};

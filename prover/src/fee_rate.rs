@@ -6,10 +6,10 @@ use std::{fmt, str::FromStr};
 /// A fee rate, from 0.1 to 10,000 sat/vB in steps of 0.001.
 ///
 /// ```
-/// use taproof::anchor::FeeRate;
+/// use taproof::fee_rate::FeeRate;
 /// let rate: FeeRate = "1.5".parse()?;
 /// assert_eq!(rate.sat_per_kvb(), 1_500);
-/// # Ok::<(), taproof::anchor::FeeRateError>(())
+/// # Ok::<(), taproof::fee_rate::FeeRateError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeeRate(u64);

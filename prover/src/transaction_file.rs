@@ -6,8 +6,7 @@
 //!
 //! Transactions alone, one after the other as `taproof tx` prints them, are such a file, too.
 
-use super::FileError;
-use crate::{output_file::OutputFile, shown::shown};
+use crate::{artefact::FileError, output_file::OutputFile, shown::shown};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},

@@ -1,0 +1,82 @@
+//! A batch that is proven and to be anchored: a payload that does not name its predecessor yet.
+
+use crate::artefact::{Artefact, ArtefactKind};
+use bitcoin::BlockHash;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use taproof_verifier::{
+    payload::{Header, PAYLOAD_LENGTH_MAX, Payload, PayloadError, PayloadHash},
+    serde_form,
+};
+
+/// A batch with its proofs: a payload that does not name its predecessor yet, which is known when it is anchored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenBatch {
+    payload: Payload,
+    encoded: Vec<u8>,
+}
+
+impl ProvenBatch {
+    /// Takes a payload, whatever predecessor it names.
+    ///
+    /// # Errors
+    /// [`PayloadError`] if it is too long.
+    pub fn new(payload: Payload) -> Result<Self, PayloadError> {
+        let header = Header { previous_payload_hash: PayloadHash::NONE, ..*payload.header() };
+        let payload = with_header(&payload, header)?;
+        let encoded = payload.encode()?;
+        Ok(Self { payload, encoded })
+    }
+
+    /// The batch's payload, which names no predecessor.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The payload to be anchored behind one of that hash.
+    ///
+    /// # Errors
+    /// [`PayloadError`] if the payload is too long, which the hash does not bring about.
+    pub fn payload_after(&self, previous_payload_hash: PayloadHash) -> Result<Vec<u8>, PayloadError> {
+        self.payload_on(previous_payload_hash, self.payload.header().reference_hash)
+    }
+
+    /// The payload to be anchored behind one of that hash, where another block stands at the reference's height now.
+    /// The proofs hold for it as well: a statement names the height alone.
+    ///
+    /// # Errors
+    /// As [`ProvenBatch::payload_after`].
+    pub fn payload_on(
+        &self,
+        previous_payload_hash: PayloadHash,
+        reference_hash: BlockHash,
+    ) -> Result<Vec<u8>, PayloadError> {
+        let header = Header { previous_payload_hash, reference_hash, ..*self.payload.header() };
+        with_header(&self.payload, header)?.encode()
+    }
+}
+
+fn with_header(payload: &Payload, header: Header) -> Result<Payload, PayloadError> {
+    Payload::with_refutations(header, payload.chunks().to_vec(), payload.refutations().to_vec())
+}
+
+impl Serialize for ProvenBatch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_form::serialize_bytes(&self.encoded, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProvenBatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let payload = Payload::decode(&serde_form::deserialize_bytes(deserializer)?).map_err(D::Error::custom)?;
+        if payload.header().previous_payload_hash != PayloadHash::NONE {
+            return Err(D::Error::custom("a batch that is not anchored names no predecessor"));
+        }
+        Self::new(payload).map_err(D::Error::custom)
+    }
+}
+
+impl Artefact for ProvenBatch {
+    const KIND: ArtefactKind = ArtefactKind::Proofs;
+    const VERSION: u8 = 2;
+    const LENGTH_MAX: u64 = PAYLOAD_LENGTH_MAX as u64 + 8;
+}
