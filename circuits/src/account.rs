@@ -44,7 +44,8 @@ pub enum AccountError {
         found: Token,
     },
     /// The balance would exceed 64 bits.
-    #[error("a credit of {} to the balance of {} in cell {index} exceeds 64 bits", token.amount(*amount), token.amount(*balance))]
+    #[error("a credit of {} to the balance of {} in cell {index} exceeds 64 \
+             bits", token.amount(*amount), token.amount(*balance))]
     BalanceOverflow {
         /// What is counted.
         token: Token,

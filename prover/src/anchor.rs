@@ -99,7 +99,8 @@ pub enum AnchorError {
     ValueRange,
     /// Commit and reveal are too large together, as with a great many coins.
     #[error(
-        "{vsize_vb} vB and {weight_wu} WU, where a package has at most {MAX_PACKAGE_VSIZE_VB} vB and {MAX_PACKAGE_WEIGHT_WU} WU"
+        "{vsize_vb} vB and {weight_wu} WU, where a package has at most {MAX_PACKAGE_VSIZE_VB} vB and \
+         {MAX_PACKAGE_WEIGHT_WU} WU"
     )]
     PackageSize {
         /// The sum of virtual sizes.

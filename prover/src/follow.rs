@@ -73,8 +73,10 @@ pub enum FollowError {
     /// The block that the rollup starts after is not in the source's chain: a reorganisation took it away, or the
     /// source is on another branch than everybody else.
     #[error(
-        "the rollup starts after block {start}, and the source's chain has {found} there: it was reorganised below the rollup's \
-        start. Unless the block comes back, the rollup is lost: nothing that was or will be anchored counts, deposits come back \
+        "the rollup starts after block {start}, and the source's chain has {found} there: it was reorganised below the \
+         rollup's \
+        start. Unless the block comes back, the rollup is lost: nothing that was or will be anchored counts, deposits \
+        come back \
         by refund alone, and another rollup must be founded, after a block with more confirmations"
     )]
     StartLost {
@@ -89,7 +91,8 @@ pub enum FollowError {
     /// The source's best chain is another than the one that was followed, and has no more work: blocks of it were
     /// marked invalid there, or it is a source that has not caught up.
     #[error(
-        "the source's best chain ends at height {tip_height} and has no more work than the one that was followed before, up to block \
+        "the source's best chain ends at height {tip_height} and has no more work than the one that was followed \
+         before, up to block \
         {followed}"
     )]
     NoMoreWork {

@@ -148,7 +148,8 @@ impl fmt::Display for Weakness {
         f.write_str(match self {
             Self::NoContribution => "nobody has contributed to this key, so anyone can forge proofs for it",
             Self::BeaconsOnly => {
-                "this key has a beacon and no contribution of anybody, so anyone can compute its secret and forge proofs for it"
+                "this key has a beacon and no contribution of anybody, so anyone can compute its secret and forge \
+                 proofs for it"
             }
         })
     }

@@ -60,7 +60,8 @@ pub struct SetupOptions {
 pub enum SetupError {
     /// One party's keys outside test networks need an explicit permission.
     #[error(
-        "keys made by one party could be used to forge proofs, and {} is no test network: run a ceremony, or allow it explicitly",
+        "keys made by one party could be used to forge proofs, and {} is no test network: run a ceremony, or allow it \
+         explicitly",
         network_name(*.0)
     )]
     NotATestNetwork(Network),

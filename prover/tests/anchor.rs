@@ -245,11 +245,13 @@ fn the_service_waits_for_its_node_from_the_start_on_and_says_so() {
         ("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", "HTTP status 500"),
         ("HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n", "does not allow"),
         (
-            "HTTP/1.1 500 X\r\nContent-Length: 58\r\n\r\n{\"result\":null,\"error\":{\"code\":-1,\"message\":\"no\"},\"id\":0}\n",
+            "HTTP/1.1 500 X\r\nContent-Length: \
+             58\r\n\r\n{\"result\":null,\"error\":{\"code\":-1,\"message\":\"no\"},\"id\":0}\n",
             "code -1: no",
         ),
         (
-            "HTTP/1.1 500 X\r\nContent-Length: 62\r\n\r\n{\"result\":null,\"error\":{\"code\":-32603,\"message\":\"no\"},\"id\":0}\n",
+            "HTTP/1.1 500 X\r\nContent-Length: \
+             62\r\n\r\n{\"result\":null,\"error\":{\"code\":-32603,\"message\":\"no\"},\"id\":0}\n",
             "code -32603: no",
         ),
     ];

@@ -308,9 +308,10 @@ fn the_connection_outlives_the_node() {
     bitcoind.kill9();
     let down = node.tip_height().expect_err("killed");
     assert!(matches!(down, NodeError::Unreachable { .. }) && down.is_transient(), "{down:?}");
-    assert!(
-        matches!(RpcNode::connect(&bitcoind.url(), &bitcoind.auth(), Network::Regtest), Err(error) if error.is_transient())
-    );
+    assert!(matches!(
+        RpcNode::connect(&bitcoind.url(), &bitcoind.auth(), Network::Regtest),
+        Err(error) if error.is_transient()
+    ));
 
     // While it starts, every failure says to try again. The cookie is another one afterwards.
     let cookie = std::fs::read_to_string(bitcoind.cookie_file()).unwrap();
@@ -511,7 +512,10 @@ fn a_full_pool_takes_packages_that_pay_its_minimum_together() {
         let verdicts = node.send_package(parent, child).unwrap();
         verdicts.map(|verdict| verdict.map_err(|rejection| (rejection.class, rejection.reason)))
     };
-    let too_low = |verdict: &Result<Sent, (RejectClass, String)>| matches!(verdict, Err((class, reason)) if *class == RejectClass::FeeTooLow && reason.contains("min"));
+    let too_low = |verdict: &Result<Sent, (RejectClass, String)>| {
+        let refused = verdict.as_ref().err();
+        refused.is_some_and(|(class, reason)| *class == RejectClass::FeeTooLow && reason.contains("min"))
+    };
     // About 100 virtual bytes each: the parent pays for itself at a satoshi a byte, and the child pays too little or
     // enough.
     let cheap = pair(0, 150, 150);

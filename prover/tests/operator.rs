@@ -257,7 +257,10 @@ fn a_batch_says_what_waits_and_fails_if_all_is_rejected() {
     let waiting = scene.report(&["batch"]);
     assert_eq!(waiting["batch"], Value::Null);
     // The deposits stand at heights 106 and 107, which is the tip, and need 6 confirmations.
-    let waits = |height: u32, blocks: u32, amount_sat: u32| serde_json::json!({ "what": "deposit", "amount_sat": amount_sat, "height": height, "blocks": blocks });
+    let waits = |height: u32, blocks: u32, amount_sat: u32| {
+        let what = "deposit";
+        serde_json::json!({ "what": what, "amount_sat": amount_sat, "height": height, "blocks": blocks })
+    };
     assert_eq!(waiting["waits"], serde_json::json!([waits(106, 4, 50_000), waits(107, 5, 7_000)]));
     let text = String::from_utf8(scene.run(&["batch"]).stdout).unwrap();
     assert!(text.contains("waits      deposit of 7000 sat at height 107, for 5 more blocks"), "{text}");

@@ -104,8 +104,8 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// The output's script: `OP_RETURN`, then one push of the first 4 bytes of the chain id, version 2 (1), kind 1 (1), batch (8,
-    /// little-endian), the payload's SHA-256 (32), root after (32, little-endian).
+    /// The output's script: `OP_RETURN`, then one push of the first 4 bytes of the chain id, version 2 (1), kind 1 (1),
+    /// batch (8, little-endian), the payload's SHA-256 (32), root after (32, little-endian).
     pub fn script_pubkey(&self, chain_id: ChainId) -> ScriptBuf {
         let mut bytes = Vec::with_capacity(PREFIX_LENGTH + ANNOUNCEMENT_LENGTH);
         bytes.extend(announcement_prefix(chain_id));

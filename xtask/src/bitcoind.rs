@@ -127,7 +127,8 @@ fn fetch_source(folder: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(folder.join("src")).with_context(|| format!("{} cannot be made", folder.display()))?;
     let manifest = folder.join("Cargo.toml");
     let text = format!(
-        "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{SOURCE_CRATE} = \"={SOURCE_VERSION}\"\n"
+        "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \
+         \"2024\"\n\n[workspace]\n\n[dependencies]\n{SOURCE_CRATE} = \"={SOURCE_VERSION}\"\n"
     );
     fs::write(&manifest, text).with_context(|| format!("{} cannot be written", manifest.display()))?;
     fs::write(folder.join("src/lib.rs"), "").context("an empty file cannot be written")?;

@@ -107,7 +107,8 @@ impl Counts {
         }
         if !far.is_empty() {
             bail!(
-                "more than {TOLERANCE_PERCENT} % from the counts in {STORED}; if that is meant, `cargo xtask count --pin`\n{}",
+                "more than {TOLERANCE_PERCENT} % from the counts in {STORED}; if that is meant, `cargo xtask count \
+                 --pin`\n{}",
                 far.join("\n")
             );
         }

@@ -66,7 +66,8 @@ pub enum ContainerError {
     },
     /// The file is over another field.
     #[error(
-        "the file is one of {}: section {section} names another field than the {field} of BN254 (which iden3's tools call bn128)",
+        "the file is one of {}: section {section} names another field than the {field} of BN254 (which iden3's tools \
+         call bn128)",
         found.unwrap_or("another curve")
     )]
     OtherField {

@@ -75,7 +75,11 @@ fn r1cs_holds_every_row() {
 
 proptest! {
     #[test]
-    fn wtns_round_trips_and_nothing_else_is_read(values in proptest::collection::vec(any::<u64>(), 0..20), at in any::<prop::sample::Index>(), bit in 0..8u8) {
+    fn wtns_round_trips_and_nothing_else_is_read(
+        values in proptest::collection::vec(any::<u64>(), 0..20),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8u8,
+    ) {
         let wires: Vec<Fr> = values.iter().map(|value| Fr::from(*value).inverse().unwrap_or(Fr::ONE)).collect();
         let mut bytes = Vec::new();
         write_wtns(&wires, &mut bytes).expect("memory");

@@ -63,7 +63,10 @@ proptest! {
     }
 
     #[test]
-    fn altered_bytes_are_refused_or_break_the_signature(unsigned in any_unsigned(), bit in any::<prop::sample::Index>()) {
+    fn altered_bytes_are_refused_or_break_the_signature(
+        unsigned in any_unsigned(),
+        bit in any::<prop::sample::Index>(),
+    ) {
         let mut bytes = unsigned.sign(&key()).to_bytes();
         let bit = bit.index(bytes.len() * 8);
         bytes[bit / 8] ^= 1 << (bit % 8);

@@ -74,6 +74,7 @@ pub fn settle(
     expect_index(record.to, depth).map_err(TransferError::Recipient)?; // R1
     let from_after = Cell::Account(debit(record.from, from, token, record.amount, record.fee)?); // R3, R5, R6, R7
     let to_before = if record.from == record.to { from_after } else { *to };
-    let credited = credit(record.to, &to_before, token, record.amount).map_err(TransferError::Recipient)?; // R8, R9, R10
+    // R8, R9, R10
+    let credited = credit(record.to, &to_before, token, record.amount).map_err(TransferError::Recipient)?;
     Ok(TransferEffect { from_after, to_before, to_after: Cell::Account(credited) })
 }

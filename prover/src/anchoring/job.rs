@@ -158,7 +158,8 @@ pub enum Hold {
     },
     /// The node has every block that it knows of and takes itself to be in its initial download.
     #[error(
-        "the node says that it is in its initial download, though it has all {blocks} blocks that it knows of: the last is old"
+        "the node says that it is in its initial download, though it has all {blocks} blocks that it knows of: the \
+         last is old"
     )]
     InitialDownload {
         /// The height of its tip.
@@ -248,7 +249,8 @@ impl Hold {
         Some(match self {
             Self::NoCoins { .. } => "pay to the poster's address, and wait for a confirmation",
             Self::InitialDownload { .. } => {
-                "it ends with the next block: see that the node has peers, or on a test network mine a block or give the node a \
+                "it ends with the next block: see that the node has peers, or on a test network mine a block or give \
+                 the node a \
                  larger -maxtipage"
             }
             Self::Proofs(_) => {

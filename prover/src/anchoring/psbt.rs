@@ -41,7 +41,8 @@ pub enum PsbtError {
     Witness(usize),
     /// A reveal or a sweep is signed by the key path of the output that it spends, where only the leaf counts.
     #[error(
-        "input {0} is signed for the key path of its output, and only a signature for its leaf counts: its wallet takes the internal \
+        "input {0} is signed for the key path of its output, and only a signature for its leaf counts: its wallet \
+         takes the internal \
         key for its own"
     )]
     KeyPath(usize),

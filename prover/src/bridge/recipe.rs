@@ -56,7 +56,8 @@ pub fn core_call(network: Network, outputs: &[String]) -> String {
     let change = outputs.len();
     let outputs = outputs.join(",");
     format!(
-        "bitcoin-cli {chain}-named walletcreatefundedpsbt inputs='[]' outputs='[{outputs}]' options='{{\"changePosition\":{change}}}'"
+        "bitcoin-cli {chain}-named walletcreatefundedpsbt inputs='[]' outputs='[{outputs}]' \
+         options='{{\"changePosition\":{change}}}'"
     )
 }
 

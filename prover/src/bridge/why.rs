@@ -89,7 +89,8 @@ pub enum NoDeposit {
     #[error("it is a deposit's data and the first output: the payment must stand right before it")]
     NoPayment,
     /// The payment for the data does not stand before it.
-    #[error("it is a deposit's data, and its payment stands in output {payment_vout} instead of {}", data_vout.saturating_sub(1))]
+    #[error("it is a deposit's data, and its payment stands in output {payment_vout} instead of \
+             {}", data_vout.saturating_sub(1))]
     PaymentElsewhere {
         /// Where the data stands.
         data_vout: u32,
@@ -328,7 +329,8 @@ impl fmt::Display for Meaning {
             Self::NoDeposit(reason) => write!(f, "no deposit: {reason}"),
             Self::Between { payment_vout, data_vout } => write!(
                 f,
-                "it stands between a deposit's payment, output {payment_vout}, and its data, output {data_vout}, which must be neighbours"
+                "it stands between a deposit's payment, output {payment_vout}, and its data, output {data_vout}, which \
+                 must be neighbours"
             ),
             Self::Own => {
                 f.write_str("to the bridge's own script: the change of a payout transaction, or a gift; no deposit")
@@ -396,7 +398,8 @@ impl fmt::Display for Fate {
             Self::Outside => f.write_str("it stands in no block that followers of the rollup read"),
             Self::Waiting { index, due_height, last_height } => write!(
                 f,
-                "deposit {index} waits: every anchor from height {due_height} on must credit it, and none above {last_height} can"
+                "deposit {index} waits: every anchor from height {due_height} on must credit it, and none above \
+                 {last_height} can"
             ),
             Self::Void { index, refund_height } => {
                 write!(f, "deposit {index} is void: no batch came in time; its refund opens at height {refund_height}")

@@ -34,7 +34,8 @@ use taproof_verifier::{
 /// wait.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What the ledger holds is shown where there is one, batches that are not anchored yet included; what the chain has beyond it is taken over
+What the ledger holds is shown where there is one, batches that are not anchored yet included; what the chain has \
+beyond it is taken over
 first. Else, and with --from-chain, the state is rebuilt from whole blocks. Headers and excerpts show no balances.
 
 Examples:
@@ -250,7 +251,8 @@ impl Account {
 
     fn read_chain(&self, owner: PublicKey, session: &Session, global: &Global) -> Result<AccountReport> {
         if session.dir.light_store().exists() && !session.dir.chain_store().exists() {
-            let message = "headers and excerpts are followed here, which show no balances: every block from the rollup's start is read";
+            let message = "headers and excerpts are followed here, which show no balances: every block from the \
+                           rollup's start is read";
             global.console().warn(message);
         }
         let (follower, state) = rebuilt(session, &self.node, global)?;

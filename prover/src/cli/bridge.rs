@@ -193,7 +193,8 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
         None | Some(Afresh::Nothing) => {}
         Some(reason @ (Afresh::Left { .. } | Afresh::Follower(_))) => {
             let advice = format!(
-                "see that other nodes say the same; if Bitcoin has really reorganised below a final block, people must decide what was \
+                "see that other nodes say the same; if Bitcoin has really reorganised below a final block, people must \
+                 decide what was \
                  paid (docs/operating.md); then move {} away",
                 path.display()
             );

@@ -53,7 +53,8 @@ pub(super) fn no_coins(needed_sat: u64, poster: &PosterKey) -> Failure {
     let failure =
         Failure::new(Exit::Failed, format!("{needed_sat} sat are needed, and no coin was found at {address}"));
     failure.advise(format!(
-        "pay to {address} and wait for a block, or name a coin with --coin; a miner's reward, as of `taproof regtest mine 101`, can be \
+        "pay to {address} and wait for a block, or name a coin with --coin; a miner's reward, as of `taproof regtest \
+         mine 101`, can be \
          spent after 100 blocks"
     ))
 }
@@ -109,7 +110,8 @@ pub(super) fn coin_store_failure(error: CoinStoreError) -> Failure {
 /// Lists the poster's coins that wait for a transaction, or gives one up.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A coin is free again by itself when its transaction is not seen in the node's pool for 144 blocks, or for 1,008 where others have to
+A coin is free again by itself when its transaction is not seen in the node's pool for 144 blocks, or for 1,008 where \
+others have to
 sign it, and once what spends it is final.
 
 Examples:
@@ -143,6 +145,7 @@ impl Coins {
 /// What is told of a coin that waits.
 pub(super) fn report(kept: &Reservation) -> serde_json::Value {
     serde_json::json!({
-        "coin": kept.outpoint, "purpose": kept.purpose.to_string(), "txid": kept.spender, "free_height": kept.free_height(),
+        "coin": kept.outpoint, "purpose": kept.purpose.to_string(), "txid": kept.spender,
+        "free_height": kept.free_height(),
     })
 }

@@ -40,7 +40,8 @@ use taproof_verifier::block::BLOCK_LENGTH_MAX;
 /// Takes real payments from a Bitcoin block to a verified root on an embedded Bitcoin chain.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The keys are made once and kept; a second run is much shorter. The rollup is left as a data directory like any other: in --dir, if that is
+The keys are made once and kept; a second run is much shorter. The rollup is left as a data directory like any other: \
+in --dir, if that is
 given and empty, else in a folder of the user's cache that the next demo replaces.
 
 Examples:

@@ -365,7 +365,8 @@ fn prove_failure(error: ForeignProveError, witness: &Path, is_checked: bool) -> 
             "take the key that was made for the circuit: the witness satisfies it"
         }
         ForeignProveError::Unsatisfied => {
-            "name the circuit with --r1cs to see which constraint fails; compute the witness anew with the circuit's own \
+            "name the circuit with --r1cs to see which constraint fails; compute the witness anew with the circuit's \
+             own \
              calculator, and take the key that was made for it"
         }
         ForeignProveError::Key(_) => "make the key anew with `taproof import-zkey`",

@@ -84,7 +84,8 @@ impl Form {
                 "only Groth16 is proven here, and this is a key of another protocol".to_owned()
             }
             Self::Zkey => format!(
-                "`taproof prove --zkey {file} --witness FILE` proves with it, and `taproof import-zkey {file}` makes it \
+                "`taproof prove --zkey {file} --witness FILE` proves with it, and `taproof import-zkey {file}` makes \
+                 it \
                  ready for --key"
             ),
             Self::Key if is_own_key(path) => {

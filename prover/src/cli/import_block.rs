@@ -30,7 +30,8 @@ use zeroize::Zeroizing;
 /// Turns a raw Bitcoin block into deposits and signed transactions that make the same payments.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every output with an amount becomes one payment, from the account of its transaction's first input to the account of its own
+Every output with an amount becomes one payment, from the account of its transaction's first input to the account of \
+its own
 script. Payers are funded by deposits, to the satoshi.
 
 Example:

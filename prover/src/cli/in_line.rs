@@ -43,7 +43,8 @@ pub(crate) fn take_over(
 }
 
 /// What is said where batches that were made here are not the chain's.
-pub(crate) const APART: &str = "batches that were made here are not those of the chain: `taproof batch` brings the ledger in line, or says what does";
+pub(crate) const APART: &str = "batches that were made here are not those of the chain: `taproof batch` brings the \
+                                ledger in line, or says what does";
 
 /// Opens the ledger for those who look or pay, and brings it up to the chain in either direction. One in which
 /// batches were made stays as it is: it is the chain's, or ahead of it; or else there is none to go by, as only

@@ -31,13 +31,17 @@ use taproof_verifier::{cell::ChainId, follow::Follower, headers::BlockId};
 /// Makes the data directory of a rollup that exists, from its parameters, its program and the chain.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Parameters and program are params.json and program.bin of anybody who follows the rollup; they say which rollup it is, so take them from
-somebody you trust, or compare them. All else comes from blocks: the ledger, so that batches can be made here, and the tip.
+Parameters and program are params.json and program.bin of anybody who follows the rollup; they say which rollup it is, \
+so take them from
+somebody you trust, or compare them. All else comes from blocks: the ledger, so that batches can be made here, and the \
+tip.
 
-With --checkpoint, only the blocks after the checkpoint are read. Its root has no cells with it, so there is no ledger: wallets, signers
+With --checkpoint, only the blocks after the checkpoint are read. Its root has no cells with it, so there is no \
+ledger: wallets, signers
 and followers need none, and `taproof rebuild` makes one when all blocks are to be had.
 
-The proving keys are not in the chain. Who wants to prove batches copies the folder keys/ from the rollup's founder, before or after; each
+The proving keys are not in the chain. Who wants to prove batches copies the folder keys/ from the rollup's founder, \
+before or after; each
 key is compared with the program. `taproof setup` would make others, whose proofs nobody accepts.
 
 Examples:
@@ -87,7 +91,8 @@ struct Report {
 
 /// Where the two files come from.
 const FILES: &str = "\
-    name params.json and program.bin, in this order, of somebody who follows the rollup: they are in the data directory \
+    name params.json and program.bin, in this order, of somebody who follows the rollup: they are in the data \
+    directory \
     there";
 
 impl Join {

@@ -23,8 +23,10 @@ use taproof_verifier::{follow::Event, headers::BlockId};
 
 /// What a light follower cannot know, for its reports.
 pub(crate) const CAVEATS: [&str; 2] = [
-    "an anchor or a deposit that was left out is not seen: the verified root may be an older one, and a batch may be ignored that \
-     a full follower accepts; give --txid of deposits and exits that you know of, or --excerpts of somebody who follows whole blocks",
+    "an anchor or a deposit that was left out is not seen: the verified root may be an older one, and a batch may be \
+     ignored that \
+     a full follower accepts; give --txid of deposits and exits that you know of, or --excerpts of somebody who \
+     follows whole blocks",
     "payouts are not reported; whoever pays them must follow whole blocks",
 ];
 

@@ -56,7 +56,8 @@ pub(super) fn exit(error: &NodeError) -> Exit {
 pub(super) fn advice(error: &NodeError) -> Option<String> {
     let text = match error {
         NodeError::Cookie { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            "name the file with --cookie: bitcoind writes .cookie into its data directory, or a network's folder there, \
+            "name the file with --cookie: bitcoind writes .cookie into its data directory, or a network's folder \
+             there, \
              when it starts, and removes it when it ends"
         }
         NodeError::Cookie { .. } => "let this user read the file, or give --node-user and --node-password",
@@ -65,19 +66,23 @@ pub(super) fn advice(error: &NodeError) -> Option<String> {
         }
         NodeError::Forbidden { method, .. } => {
             return Some(format!(
-                "add {method} to the rpcwhitelist of this user in the node's configuration, and this machine to rpcallowip"
+                "add {method} to the rpcwhitelist of this user in the node's configuration, and this machine to \
+                 rpcallowip"
             ));
         }
         NodeError::Pruned { .. } => {
-            "ask a node that has the blocks from there on (prune=0, then -reindex), or an Esplora server with --esplora URL"
+            "ask a node that has the blocks from there on (prune=0, then -reindex), or an Esplora server with \
+             --esplora URL"
         }
         NodeError::Network { .. } => "name a node of the rollup's network",
         NodeError::NotEsplora { .. } => {
-            "see that the address is that of the interface, which on many servers ends in /api, and begins with https:// where the \
+            "see that the address is that of the interface, which on many servers ends in /api, and begins with \
+             https:// where the \
              server wants it; a bitcoind is named with --node"
         }
         NodeError::NotHttp { .. } => {
-            "name the port of the node's RPC (8332, 18443 on regtest), not the one on which nodes talk to each other (8333, 18444)"
+            "name the port of the node's RPC (8332, 18443 on regtest), not the one on which nodes talk to each other \
+             (8333, 18444)"
         }
         NodeError::Unreachable { .. } | NodeError::Timeout { .. } => "see that it runs and that this is its address",
         NodeError::Http { status: 429 | 503, .. } => "wait, and run again: what was read of the chain is kept",

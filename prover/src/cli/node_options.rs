@@ -185,7 +185,8 @@ pub(super) fn open_embedded(dir: &DataDir, network: Network, reward_to: ScriptBu
         let start = start.map_or_else(String::new, |start| format!(" after block {start}"));
         let message = format!("the rollup starts{start}, which the embedded regtest chain does not have");
         Failure::new(Exit::Input, message).advise(format!(
-            "name the node that the rollup was founded on with --node URL or {NODE}, or an Esplora server with --esplora URL"
+            "name the node that the rollup was founded on with --node URL or {NODE}, or an Esplora server with \
+             --esplora URL"
         ))
     };
     // No chain is made where the rollup cannot live on it.

@@ -31,7 +31,8 @@ pub(super) use screen::{Screen, entry, exit_entries};
 /// depth, deposits, payouts.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The chain is followed to its tip first. Anchors that are on their way are those of `taproof anchor run`, which may be running. What the
+The chain is followed to its tip first. Anchors that are on their way are those of `taproof anchor run`, which may be \
+running. What the
 signers have paid is shown where `taproof bridge status` was run before.
 
 Examples:

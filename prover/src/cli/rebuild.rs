@@ -30,12 +30,16 @@ use taproof_verifier::{
 /// restores the ledger if it is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A ledger that is missing or damaged is made anew: the state, the number of the next batch, and what undoes batches that are not final.
-The damaged file is moved aside, not deleted. Transactions that waited in it are carried over as far as they can be read; what was
-never anchored is nowhere else, so keep the files of transactions. Artefacts of batches are not made again: those that are anchored
+A ledger that is missing or damaged is made anew: the state, the number of the next batch, and what undoes batches \
+that are not final.
+The damaged file is moved aside, not deleted. Transactions that waited in it are carried over as far as they can be \
+read; what was
+never anchored is nowhere else, so keep the files of transactions. Artefacts of batches are not made again: those that \
+are anchored
 need none, and the next `taproof batch` makes the others.
 
-An intact ledger is compared with the chain. One that is ahead by batches that are not anchored is fine, and one that is behind is brought
+An intact ledger is compared with the chain. One that is ahead by batches that are not anchored is fine, and one that \
+is behind is brought
 up by `taproof batch`. One that contradicts what is final in it gives exit code 4, and needs --replace.
 
 Examples:

@@ -95,7 +95,8 @@ impl Source {
 }
 
 /// What to do about a reorganisation below a final block.
-const UNDONE_ADVICE: &str = "see that other nodes say the same, and what docs/operating.md says; `taproof follow --acknowledge` ends this \
+const UNDONE_ADVICE: &str = "see that other nodes say the same, and what docs/operating.md says; `taproof follow \
+                             --acknowledge` ends this \
                              warning";
 
 /// One rollup, as the data directory has it.
@@ -127,7 +128,8 @@ impl Session {
             .map_err(|failure| match program.exists() {
                 true => failure,
                 false => failure.advise(
-                    "anybody who follows the rollup has it: `taproof join PARAMS PROGRAM` puts it back, and changes nothing else",
+                    "anybody who follows the rollup has it: `taproof join PARAMS PROGRAM` puts it back, and changes \
+                     nothing else",
                 ),
             })
             .and_then(|bytes| Program::from_bytes(&bytes).or_exit_while(Exit::Input, doing));
@@ -285,17 +287,20 @@ pub(crate) fn not_followed(error: FollowError) -> Failure {
         FollowError::Store(error) => store_advice(error),
         FollowError::StartLost { .. } => (
             Exit::Failed,
-            "name another node with --node URL if one may have the block; if none has, deposit nothing more, take deposits back with \
+            "name another node with --node URL if one may have the block; if none has, deposit nothing more, take \
+             deposits back with \
             `taproof bridge refund` once their delay is over, and found a rollup that starts deeper",
         ),
         FollowError::Header(HeaderError::ForksBelowFinal { .. }) => (
             Exit::Failed,
-            "the chain leaves what was final here: it is a reorganisation below a final block, or a node on a branch of its own; see \
+            "the chain leaves what was final here: it is a reorganisation below a final block, or a node on a branch \
+             of its own; see \
             what other nodes have",
         ),
         FollowError::NoMoreWork { .. } => (
             Exit::Failed,
-            "see why the node left its blocks (invalidateblock, or another node behind the address): it goes on with the next block \
+            "see why the node left its blocks (invalidateblock, or another node behind the address): it goes on with \
+             the next block \
             that brings more work",
         ),
         // What a node says brings its own advice.

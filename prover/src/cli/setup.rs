@@ -38,7 +38,8 @@ use taproof_verifier::{
 /// Founds a rollup: makes development keys, the parameters and an empty ledger in the data directory.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The keys are made by this machine alone: whoever controlled it could forge proofs. They are refused on mainnet unless you insist.
+The keys are made by this machine alone: whoever controlled it could forge proofs. They are refused on mainnet unless \
+you insist.
 The rollup starts at the last block that is final, so that no usual reorganisation can take its start away.
 
 Examples:
@@ -143,7 +144,12 @@ struct BridgeOptions {
     #[arg(long = "bridge-threshold", value_name = "N", requires = "keys")]
     threshold: Option<u8>,
     /// The least that a deposit pays, in satoshi: moving one costs the signers the same, however small it is.
-    #[arg(long, default_value_t = 10_000, value_name = "SAT", value_parser = clap::value_parser!(u64).range(DEPOSIT_MIN_SAT))]
+    #[arg(
+        long,
+        default_value_t = 10_000,
+        value_name = "SAT",
+        value_parser = clap::value_parser!(u64).range(DEPOSIT_MIN_SAT),
+    )]
     deposit_min: u64,
     /// How deep a deposit must be until its depositor can take it back, if nobody has moved it.
     #[arg(long, default_value_t = 2016, value_name = "BLOCKS")]
@@ -281,7 +287,8 @@ impl Setup {
         if final_height < height && height <= tip_height {
             let (depth, final_depth) = (tip_height + 1 - height, self.final_depth);
             let message = format!(
-                "block {height} has {depth} of the {final_depth} confirmations that make it final: if a reorganisation took it away, \
+                "block {height} has {depth} of the {final_depth} confirmations that make it final: if a reorganisation \
+                 took it away, \
                  the rollup would end"
             );
             return Err(Failure::new(Exit::Input, message)

@@ -37,9 +37,12 @@ use taproof_verifier::{
 /// Makes and signs one transaction, and prints it or adds it to a file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The cell that pays is found by its owner's key. What a batch would reject is refused with the reason, and --force signs it all the same;
-what may yet pass, like a payment to a cell that is not opened yet, is signed with a warning. Both go by the ledger, which takes over
-what the chain has beyond it where one is at hand. What is printed, `taproof batch` takes, alone or one after the other in a file.
+The cell that pays is found by its owner's key. What a batch would reject is refused with the reason, and --force \
+signs it all the same;
+what may yet pass, like a payment to a cell that is not opened yet, is signed with a warning. Both go by the ledger, \
+which takes over
+what the chain has beyond it where one is at hand. What is printed, `taproof batch` takes, alone or one after the \
+other in a file.
 
 Examples:
   taproof tx transfer --to 2 --amount 5000 --fee 10 > payment.json
@@ -165,7 +168,8 @@ impl TxCommand {
         let (fee, least) = (self.body.fee(), self.body.least_fee());
         if fee < least {
             global.console().warn(format!(
-                "`taproof batch` takes no fee below {least} sat, unless told otherwise by its --fee-min, and rejects this"
+                "`taproof batch` takes no fee below {least} sat, unless told otherwise by its --fee-min, and rejects \
+                 this"
             ));
         }
         if let BodyArgs::Exit { carrier, payment, .. } = &self.body {
@@ -238,7 +242,8 @@ impl PaymentArgs {
             Ok(book) => Ok(Some(book)),
             Err(error) if self.from.is_some() && self.nonce.is_some() => {
                 global.console().warn(format!(
-                    "{error}; --from and --nonce need none, so the transaction is signed, and whether a batch would take it is not checked"
+                    "{error}; --from and --nonce need none, so the transaction is signed, and whether a batch would \
+                     take it is not checked"
                 ));
                 Ok(None)
             }

@@ -148,7 +148,8 @@ impl KeyFile {
             true => or_misplaced(failure, &path, "a wallet"),
             // Other words have other keys, which own nothing of a rollup that was run from here.
             false if global.data_dir().params().exists() => failure.advise(
-                "bring back your copy of the words with `taproof wallet import`: only they have the keys that were used here; \
+                "bring back your copy of the words with `taproof wallet import`: only they have the keys that were \
+                 used here; \
                  `taproof wallet new` makes other ones",
             ),
             false => failure.advise("make a wallet with `taproof wallet new`"),

@@ -91,9 +91,10 @@ fn foreign_byte_orders_and_versions_are_named() {
 fn keys_of_other_circuits_are_refused() {
     let other_slots = TOY.circuit().slots + 1;
     let other = open(&resealed(26, &other_slots.to_le_bytes()));
-    assert!(
-        matches!(other, Err(KeyFileError::OtherCircuit { found: Circuit::Own(found), .. }) if found.slots == other_slots)
-    );
+    assert!(matches!(
+        other,
+        Err(KeyFileError::OtherCircuit { found: Circuit::Own(found), .. }) if found.slots == other_slots
+    ));
     let other = open(&resealed(32, &[7; 32])).expect("a good key of other matrices");
     assert!(matches!(other.expect_matrices(SHAPE.matrix_hash()), Err(KeyFileError::OtherMatrices(_))));
     assert!(open(&BYTES).expect("a good key").expect_matrices(SHAPE.matrix_hash()).is_ok());

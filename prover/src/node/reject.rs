@@ -62,7 +62,8 @@ const POLICIES: [(&str, &str); 5] = [
     ("datacarrier", ANNOUNCEMENT),
     (
         "min relay fee not met",
-        "raise --fee-floor, or where the node is Bitcoin Knots, which counts data for more than they weigh, start it with -corepolicy",
+        "raise --fee-floor, or where the node is Bitcoin Knots, which counts data for more than they weigh, start it \
+         with -corepolicy",
     ),
 ];
 

@@ -27,7 +27,8 @@ pub(super) enum Target {
 /// Why a way is not gone.
 #[derive(Debug, thiserror::Error)]
 enum Untrusted {
-    #[error("the symbolic link {} is another user's, in a folder where everybody may make files: it is not followed", .0.display())]
+    #[error("the symbolic link {} is another user's, in a folder where everybody may make files: it is not \
+             followed", .0.display())]
     Link(PathBuf),
     #[error("{} is another user's, in a folder where everybody may make files: it is not written", .0.display())]
     File(PathBuf),

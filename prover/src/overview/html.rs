@@ -5,15 +5,20 @@ use crate::{network_name::network_name, shown};
 use std::fmt::{self, Display, Write};
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1c2024;--paper:#fff;--line:#d8dce0;--soft:#5c666f;--mark:#c8640a;--good:#16794a;--bad:#b3261e}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--paper:#15181b;--line:#363c42;--soft:#9aa4ad;--mark:#f0943a;--good:#4cc38a;--bad:#f2867e}}
+:root{color-scheme:light dark;--ink:#1c2024;--paper:#fff;--line:#d8dce0;--soft:#5c666f;
+--mark:#c8640a;--good:#16794a;--bad:#b3261e}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--paper:#15181b;--line:#363c42;--soft:#9aa4ad;
+--mark:#f0943a;--good:#4cc38a;--bad:#f2867e}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:72rem;padding:2rem 1rem;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+body{margin:0 auto;max-width:72rem;padding:2rem 1rem;background:var(--paper);color:var(--ink);
+font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 p{margin:.25rem 0;color:var(--soft)}
-dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:1px;background:var(--line);border:1px solid var(--line);margin:1.5rem 0}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:1px;background:var(--line);
+border:1px solid var(--line);margin:1.5rem 0}
 dl>div{background:var(--paper);padding:.75rem 1rem}
-dt{color:var(--soft);font-size:.8rem}dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}dd small{display:block;font-size:.8rem;color:var(--soft)}
+dt{color:var(--soft);font-size:.8rem}dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}
+dd small{display:block;font-size:.8rem;color:var(--soft)}
 code{font:.85em ui-monospace,monospace}
 code.hash{display:inline-flex;max-width:100%;white-space:nowrap;vertical-align:bottom}
 code.hash>span:first-child{overflow:hidden;text-overflow:ellipsis}
@@ -27,7 +32,8 @@ rect.bar{fill:var(--mark)}rect.bar.open{fill-opacity:.45}
 .axis{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 1rem;font-size:.8rem}
 @media(max-width:56rem){
 tr:has(th){display:none}
-tr{display:grid;grid-template-columns:repeat(auto-fit,minmax(6.5rem,1fr));padding:.6rem 0;border-bottom:1px solid var(--line)}
+tr{display:grid;grid-template-columns:repeat(auto-fit,minmax(6.5rem,1fr));padding:.6rem 0;
+border-bottom:1px solid var(--line)}
 td,td.text{display:block;padding:.15rem .6rem .15rem 0;border:0;text-align:left;white-space:normal}
 td::before{content:attr(data-name);display:block;color:var(--soft);font-size:.75rem}
 td.note{grid-column:1/-1;max-width:100%;min-width:0}
@@ -219,7 +225,8 @@ fn write_chart(anchors: &[AnchorRow], page: &mut String) -> fmt::Result {
     let (first, last) = (bars.last().map_or(0, |(row, _)| row.batch), bars.first().map_or(0, |(row, _)| row.batch));
     writeln!(
         page,
-        "</svg>\n<p class=\"axis\"><span>batch {first}</span><span>tallest {} bytes</span><span>batch {last}</span></p>",
+        "</svg>\n<p class=\"axis\"><span>batch {first}</span><span>tallest {} bytes</span><span>batch \
+         {last}</span></p>",
         Number(Some(most))
     )
 }

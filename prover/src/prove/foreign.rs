@@ -32,7 +32,8 @@ pub enum ForeignProveError {
     FirstNotOne,
     /// The proof does not verify. A key does not hold C, so this is the first that is seen of a row that does not hold.
     #[error(
-        "the proof that was made does not verify: the witness does not satisfy the circuit, or the key contradicts itself"
+        "the proof that was made does not verify: the witness does not satisfy the circuit, or the key contradicts \
+         itself"
     )]
     Unsatisfied,
 }

@@ -87,7 +87,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn proofs_of_random_circuits(seed: u64, head_rows in 0usize..30, slot_rows in 0usize..30, slots in 0u16..6, tail_rows in 0usize..30) {
+    fn proofs_of_random_circuits(
+        seed: u64,
+        head_rows in 0usize..30,
+        slot_rows in 0usize..30,
+        slots in 0u16..6,
+        tail_rows in 0usize..30,
+    ) {
         prop_assume!(head_rows + slot_rows * usize::from(slots) + tail_rows > 0);
         assert_agrees_with_ark(&Toy { seed, head_rows, slot_rows, slots, tail_rows });
     }

@@ -179,7 +179,12 @@ fn fields_stand_in_their_version_alone_and_once() {
 
 proptest! {
     #[test]
-    fn version_2_says_the_same(inputs in 0usize..300, outputs in 0usize..5, lock_time: u32, value in 0..=i64::MAX as u64) {
+    fn version_2_says_the_same(
+        inputs in 0usize..300,
+        outputs in 0usize..5,
+        lock_time: u32,
+        value in 0..=i64::MAX as u64,
+    ) {
         let psbt = sample(inputs, outputs, lock_time, value);
         prop_assert_eq!(parse(&to_version_2(&psbt)).expect("as written"), psbt);
     }

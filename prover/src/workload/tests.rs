@@ -54,9 +54,10 @@ fn virtual_bytes_are_those_of_the_paying_transactions() {
 #[test]
 fn malformed_blocks_are_refused() {
     let truncated = &MAINNET_BLOCK_702861[..MAINNET_BLOCK_702861.len() - 1];
-    assert!(
-        matches!(BlockPayments::from_block(truncated, 1), Err(BlockError::Truncated(length)) if length == truncated.len())
-    );
+    assert!(matches!(
+        BlockPayments::from_block(truncated, 1),
+        Err(BlockError::Truncated(length)) if length == truncated.len()
+    ));
     let trailing = [MAINNET_BLOCK_702861, &[0]].concat();
     assert!(matches!(BlockPayments::from_block(&trailing, 1), Err(BlockError::Trailing)));
     assert!(matches!(BlockPayments::from_block(b"not a block", 1), Err(BlockError::Decode(_))));

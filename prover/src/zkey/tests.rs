@@ -328,12 +328,14 @@ fn faults_of_the_container_and_the_parameters_are_named() {
         let twice = read_bytes(&zkey.bytes());
         assert!(matches!(twice, Err(E::Container(C::DuplicateSection(found))) if found == section));
         if section != 2 {
-            assert!(
-                matches!(fault(section, |s| s.push(0)), E::Container(C::SectionLength { section: found, .. }) if found == section)
-            );
-            assert!(
-                matches!(fault(section, |s| s.clear()), E::Container(C::SectionLength { section: found, .. }) if found == section)
-            );
+            assert!(matches!(
+                fault(section, |s| s.push(0)),
+                E::Container(C::SectionLength { section: found, .. }) if found == section
+            ));
+            assert!(matches!(
+                fault(section, |s| s.clear()),
+                E::Container(C::SectionLength { section: found, .. }) if found == section
+            ));
         }
     }
 }
@@ -446,7 +448,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn truncated_and_altered_files_give_errors_or_the_proof_of_the_circuit(at in any::<prop::sample::Index>(), bit in 0..8u8) {
+    fn truncated_and_altered_files_give_errors_or_the_proof_of_the_circuit(
+        at in any::<prop::sample::Index>(),
+        bit in 0..8u8,
+    ) {
         let mut bytes = ZKEY.bytes();
         let at = at.index(bytes.len());
         prop_assert!(read_bytes(&bytes[..at]).is_err());

@@ -243,8 +243,10 @@ fn answer(node: &EmbeddedNode, path: &str, body: &[u8]) -> Option<Reply> {
         ["scripthash", hash, "utxo"] => {
             let pays = |output: &TxOut| sha256::Hash::hash(output.script_pubkey.as_bytes()).to_string() == hash;
             let coins = chain.coins().filter(|(_, coin)| pays(&coin.output)).map(|(outpoint, coin)| {
-                let block = BlockId { height: coin.height, hash: chain.block_at(coin.height).expect("mined").block_hash() };
-                json!({ "txid": outpoint.txid, "vout": outpoint.vout, "value": coin.output.value.to_sat(), "status": status(Some(block)) })
+                let hash = chain.block_at(coin.height).expect("mined").block_hash();
+                let status = status(Some(BlockId { height: coin.height, hash }));
+                let value = coin.output.value.to_sat();
+                json!({ "txid": outpoint.txid, "vout": outpoint.vout, "value": value, "status": status })
             });
             value(coins.collect())
         }

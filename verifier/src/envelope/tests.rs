@@ -240,7 +240,11 @@ fn forged_leaves_are_no_anchors() {
 
 proptest! {
     #[test]
-    fn an_altered_leaf_is_no_leaf_of_this_payload(length in 186usize..1_100, position: prop::sample::Index, flip in 1u8..) {
+    fn an_altered_leaf_is_no_leaf_of_this_payload(
+        length in 186usize..1_100,
+        position: prop::sample::Index,
+        flip in 1u8..,
+    ) {
         let payload = payload(length);
         let mut bytes = leaf_script(&poster(), &payload).to_bytes();
         let position = position.index(bytes.len());

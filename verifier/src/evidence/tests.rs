@@ -286,7 +286,8 @@ proptest! {
         (chain_id, index, values, height_blocks) in (any::<[u8; 15]>(), 0u32..1 << 30, any::<[u64; 2]>(), any::<u32>()),
         bit in 0usize..512,
     ) {
-        let report = FeedReport { chain_id: ChainId::from_byte_array(chain_id), cell: cell(index), values, height_blocks };
+        let chain_id = ChainId::from_byte_array(chain_id);
+        let report = FeedReport { chain_id, cell: cell(index), values, height_blocks };
         let (key, signature) = signed(&[secret; 32], &report);
         let word = FeedReport::word(&key);
         prop_assert_eq!(report.check(word, &key, &signature), Ok(()));

@@ -35,8 +35,8 @@ use alloc::{
 use ark_bn254::Fr;
 
 /// A batch that serves this many requests, or shows as many cells that refute some, may leave later requests waiting.
-/// It bounds what a flood of requests adds to a payload: at most 64 cells with their paths, 160,000 bytes in the deepest
-/// tree.
+/// It bounds what a flood of requests adds to a payload: at most 64 cells with their paths, 160,000 bytes in the
+/// deepest tree.
 pub const EXITS_ENOUGH: usize = 64;
 
 /// A cell of the state before a batch, shown to refute exit requests that name it.

@@ -84,7 +84,8 @@ proptest! {
 
     #[test]
     fn requests_round_trip_and_hold(
-        secret in 1u64..50, from in 0u32..1 << 30, nonce in 0..u32::MAX, amount_sat in 546u64.., kind in 0..Destination::TYPES, bytes: [u8; 32],
+        secret in 1u64..50, from in 0u32..1 << 30, nonce in 0..u32::MAX, amount_sat in 546u64..,
+        kind in 0..Destination::TYPES, bytes: [u8; 32],
     ) {
         let length = Destination::program_length(kind).expect("a type");
         let destination = Destination::new(kind, &bytes[..length]).expect("a type");

@@ -316,8 +316,10 @@ impl Deadlines {
 pub enum FoundingError {
     /// The times that deposits have do not follow one another.
     #[error(
-        "a window of {} blocks, expiry after {}, {} confirmations, a refund after {}: the expiry must be {} windows or more, \
-        neither a window nor the confirmations may be 0, and from the expiry and the confirmations to the refund {} must be left",
+        "a window of {} blocks, expiry after {}, {} confirmations, a refund after {}: the expiry must be {} windows or \
+         more, \
+        neither a window nor the confirmations may be 0, and from the expiry and the confirmations to the refund {} \
+        must be left",
         deadlines.window_blocks,
         deadlines.expiry_blocks,
         deadlines.final_depth_blocks,
@@ -369,7 +371,8 @@ pub enum FoundingError {
 fn notice_text(notice: u32, has_keys: bool, window: u32, final_depth: u32) -> String {
     if has_keys {
         format!(
-            "a notice of {notice} blocks leaves no time to exit: it must be more than the window of {window} blocks and the \
+            "a notice of {notice} blocks leaves no time to exit: it must be more than the window of {window} blocks \
+             and the \
              {final_depth} confirmations together"
         )
     } else {

@@ -158,7 +158,8 @@ proptest! {
         let mut world = World::funded(&[DEPOSIT_MIN_SAT], &[]);
         let mut deposited = 1;
         for Wave { gifts, deposits, empty_blocks } in &waves {
-            let paid = [(!gifts.is_empty()).then(|| world.gifts(gifts)), (!deposits.is_empty()).then(|| world.deposits(deposits))];
+            let gifts = (!gifts.is_empty()).then(|| world.gifts(gifts));
+            let paid = [gifts, (!deposits.is_empty()).then(|| world.deposits(deposits))];
             world.mine(&paid.into_iter().flatten().collect::<Vec<_>>());
             world.mine_empty(*empty_blocks);
             deposited += deposits.len() as u64;

@@ -255,7 +255,8 @@ fn no_payout_is_made_twice_and_none_is_lost() {
     }
     // The storms are worth the name: links compete, and some are mined before what they pay is final again.
     println!(
-        "{paid} payouts, up to {rivals} links for a place, {at_sea} links looked at before their payouts were final again"
+        "{paid} payouts, up to {rivals} links for a place, {at_sea} links looked at before their payouts were final \
+         again"
     );
     assert!(paid >= 100 && rivals >= 2);
 }

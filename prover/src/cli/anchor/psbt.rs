@@ -27,8 +27,10 @@ use taproof::{
 /// Writes a batch's transactions as PSBTs, or reads signed ones back.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A batch of `taproof anchor run --watch-only KEY --hot-key` waits until its commit is signed. Without --hot-key, at least one reveal has
-to be signed as well: sign all of them, for each pays a higher fee, and the service replaces one by the next as it needs to.
+A batch of `taproof anchor run --watch-only KEY --hot-key` waits until its commit is signed. Without --hot-key, at \
+least one reveal has
+to be signed as well: sign all of them, for each pays a higher fee, and the service replaces one by the next as it \
+needs to.
 
 Examples:
   taproof anchor psbt --batch 3 --out unsigned \\
@@ -135,7 +137,8 @@ impl PsbtCommand {
 }
 
 /// What to do where a wallet knows the internal key for its own, as embit, BDK and Core's wallet do.
-const KEY_PATH_ADVICE: &str = "sign with a signer of taproot leaves (docs/anchoring.md names some), or run `taproof anchor run` with \
+const KEY_PATH_ADVICE: &str = "sign with a signer of taproot leaves (docs/anchoring.md names some), or run `taproof \
+                               anchor run` with \
                                --hot-key: the wallet with the coins signs the commit alone then";
 
 /// Writes files into a folder, and gives their names.

@@ -197,7 +197,8 @@ fn json_line(note: &Note<'_>) -> serde_json::Value {
             serde_json::json!({ "event": "held", "batch": batch, "reason": hold.to_string(), "advice": hold.advice() })
         }
         Note::Sent { batch, txid, what, fee_sat } => {
-            serde_json::json!({ "event": "sent", "batch": batch, "txid": txid.to_string(), "what": what, "fee_sat": fee_sat })
+            let txid = txid.to_string();
+            serde_json::json!({ "event": "sent", "batch": batch, "txid": txid, "what": what, "fee_sat": fee_sat })
         }
         Note::ProvenAgain { batch } => serde_json::json!({ "event": "proven_again", "batch": batch }),
         Note::BumpAboveCap { batch, rate, cap } => serde_json::json!({ "event": "bump_above_cap", "batch": batch,

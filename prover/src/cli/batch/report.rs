@@ -134,7 +134,8 @@ impl fmt::Display for Report {
                 count => {
                     writeln!(
                         f,
-                        "exits      {count} requests cannot be served; the next batch that has anything else refutes them"
+                        "exits      {count} requests cannot be served; the next batch that has anything else refutes \
+                         them"
                     )?;
                 }
             }

@@ -35,7 +35,8 @@ impl TakenBack {
     pub(super) fn warn(&self, global: &Global) {
         if let Some(batches) = &self.0 {
             global.console().warn(format!(
-                "batches {} to {} were taken back all the same: their files are gone, and their transactions wait again",
+                "batches {} to {} were taken back all the same: their files are gone, and their transactions wait \
+                 again",
                 batches.start,
                 batches.end - 1
             ));
@@ -68,7 +69,8 @@ impl TakenBack {
         let is_sent = |job: &&Job| matches!(job.state(), State::CommitSent | State::RevealSent | State::Bumped);
         for batch in jobs.iter().filter(is_sent).map(Job::batch) {
             global.console().warn(format!(
-                "batch {batch}: its anchor waits in the pool, and may be mined as it is until other proofs of the batch are made, which \
+                "batch {batch}: its anchor waits in the pool, and may be mined as it is until other proofs of the \
+                 batch are made, which \
                 replace it; `taproof anchor abandon --batch {batch}` takes it back now"
             ));
         }
@@ -103,8 +105,10 @@ pub(super) fn warn_of_unanchored(session: &Session, ledger: &Ledger, anchored: u
     let undone = session.chain_store().undone().ok().flatten();
     if undone.is_some_and(|undone| undone.has_batch(anchored)) {
         global.console().warn(format!(
-            "batch {anchored} was final, and the chain does not have it any more: `taproof anchor run` anchors it again where the \
-             chain takes it as it is; where it does not, make the ledger anew from the chain with `taproof rebuild --replace`, \
+            "batch {anchored} was final, and the chain does not have it any more: `taproof anchor run` anchors it \
+             again where the \
+             chain takes it as it is; where it does not, make the ledger anew from the chain with `taproof rebuild \
+             --replace`, \
              and run `taproof batch` again"
         ));
     }
@@ -113,12 +117,14 @@ pub(super) fn warn_of_unanchored(session: &Session, ledger: &Ledger, anchored: u
     let jobs = store.and_then(|store| store.jobs().ok()).unwrap_or_default();
     if jobs.iter().any(|job| job.batch() == anchored && job.state() == State::Stale) {
         global.console().warn(format!(
-            "batch {anchored} is stale: the chain does not take it as it is, nor any batch after it; `taproof anchor status` says why, and \
+            "batch {anchored} is stale: the chain does not take it as it is, nor any batch after it; `taproof anchor \
+             status` says why, and \
             `taproof batch --take-back {anchored}` makes it anew"
         ));
     } else if unanchored > UNANCHORED_MAX {
         global.console().warn(format!(
-            "{unanchored} batches wait for their anchors, from batch {anchored} on: prove them, and look at `taproof anchor status`"
+            "{unanchored} batches wait for their anchors, from batch {anchored} on: prove them, and look at `taproof \
+             anchor status`"
         ));
     }
 }

@@ -86,8 +86,10 @@ impl fmt::Display for ForOthers {
         writeln!(f, "core        {core}\nbip-21      {uri}")?;
         write!(
             f,
-            "The data, by OP_RETURN, is the output right after the payment; change comes after both. A wallet that sorts or shuffles outputs \
-             makes no deposit of it, nor does one that pays the BIP-21 line without the data: look with `taproof bridge why` before you send."
+            "The data, by OP_RETURN, is the output right after the payment; change comes after both. A wallet that \
+             sorts or shuffles outputs \
+             makes no deposit of it, nor does one that pays the BIP-21 line without the data: look with `taproof \
+             bridge why` before you send."
         )
     }
 }

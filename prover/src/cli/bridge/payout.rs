@@ -40,7 +40,12 @@ pub(super) struct Payout {
     #[command(flatten)]
     fees: FeeOptions,
     /// The most payouts in the transaction, those that are too small for an output not counted.
-    #[arg(long, default_value_t = MAX_PAYOUTS, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_PAYOUTS)))]
+    #[arg(
+        long,
+        default_value_t = MAX_PAYOUTS,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_PAYOUTS)),
+    )]
     payouts_max: u32,
     /// The most deposits that are moved for their own sake, those whose refund opens first; as many as fit if not
     /// given.
@@ -155,7 +160,8 @@ impl Payout {
         console.report(&report, |report| {
             let open = open_deposits(report.deposits_exposed, None).map(|open| format!("\n{open}")).unwrap_or_default();
             format!(
-                "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts and {} deposits remain for further links; {}each signer: taproof bridge sign {}{open}",
+                "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts \
+                 and {} deposits remain for further links; {}each signer: taproof bridge sign {}{open}",
                 shown(report.psbt.display()),
                 report.payouts,
                 report.paid_sat,
@@ -167,7 +173,10 @@ impl Payout {
                 report.deposits_left,
                 match report.unsigned {
                     0 => "now ".to_owned(),
-                    unsigned => format!("{unsigned} coins that pay the fee are to be signed by their wallet first, then "),
+                    unsigned => format!(
+                        "{unsigned} coins that pay the fee are to be signed by their wallet first, \
+                                         then "
+                    ),
                 },
                 shown(report.psbt.display())
             )
@@ -179,7 +188,8 @@ impl Payout {
 fn nothing_due(scan: &BridgeScan, console: Console) -> Result {
     let exposed: Vec<&BridgeCoin> = scan.coins().into_iter().filter(|coin| scan.is_exposed(coin)).collect();
     let exposed_sat = exposed.iter().map(|coin| coin.output.value.to_sat()).fold(0, u64::saturating_add);
-    let report = serde_json::json!({ "psbt": null, "first": scan.next_index(), "settled": 0, "payouts": 0, "deposits": 0,
+    let report = serde_json::json!({
+        "psbt": null, "first": scan.next_index(), "settled": 0, "payouts": 0, "deposits": 0,
         "deposits_exposed": exposed.len(), "exposed_sat": exposed_sat });
     console.report(&report, |_| {
         let open = open_deposits(exposed.len(), Some(exposed_sat)).map(|open| format!("\n{open}")).unwrap_or_default();
@@ -197,7 +207,8 @@ fn open_deposits(count: usize, amount_sat: Option<u64>) -> Option<String> {
     let amount = amount_sat.map(|amount_sat| format!(", {amount_sat} sat,")).unwrap_or_default();
     let verb = if count == 1 { "is" } else { "are" };
     Some(format!(
-        "{what}{amount} {verb} open to the depositor, who can take back what was credited, and {verb} left alone: --exposed moves \
+        "{what}{amount} {verb} open to the depositor, who can take back what was credited, and {verb} left alone: \
+         --exposed moves \
          what is still there; where a depositor is faster, that transaction is void"
     ))
 }

@@ -133,7 +133,8 @@ fn find(place: Option<Place>, source: &Source, params: &Params, key: &PosterKey)
 fn leave_what_is_credited(params: &Params, source: &Source, outpoint: &OutPoint, global: &Global) -> Result {
     if has_start(params, source)? == Some(false) {
         global.console().warn(
-            "a reorganisation has undone the block that the rollup starts after, and the rollup with it: nothing is credited there",
+            "a reorganisation has undone the block that the rollup starts after, and the rollup with it: nothing is \
+             credited there",
         );
         return Ok(());
     }

@@ -114,7 +114,8 @@ impl Report {
                 None => format!("nothing is wrong with it; {} signers have signed it", report.signatures),
             };
             format!(
-                "{} payouts, {} sat, which settle {} from number {} on; {} deposits moved; {} sat stay with the bridge; fee {} sat\n{signed}",
+                "{} payouts, {} sat, which settle {} from number {} on; {} deposits moved; {} sat stay with the \
+                 bridge; fee {} sat\n{signed}",
                 report.payouts,
                 report.paid_sat,
                 report.settled,

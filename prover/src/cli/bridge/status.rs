@@ -118,7 +118,8 @@ impl fmt::Display for Report {
             };
             write!(
                 f,
-                "\nurgent    {output}: its depositor can take {amount_sat} sat back {when} height {refund_height}{advice}"
+                "\nurgent    {output}: its depositor can take {amount_sat} sat back {when} height \
+                 {refund_height}{advice}"
             )?;
         }
         self.faults.iter().try_for_each(|fault| write!(f, "\nfault     {fault}"))

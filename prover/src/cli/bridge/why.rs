@@ -175,7 +175,8 @@ fn missed_note(is_mined: bool, params: &Params) -> String {
     let when = if is_mined { "What" } else { "If it is mined, what" };
     let delay = params.bridge().refund_delay_blocks();
     format!(
-        "{when} pays to a deposit address and is no deposit comes back by `taproof bridge refund` after {delay} blocks, and is \
+        "{when} pays to a deposit address and is no deposit comes back by `taproof bridge refund` after {delay} \
+         blocks, and is \
          credited to nobody."
     )
 }
@@ -259,7 +260,8 @@ fn tell_fates(report: &mut Report, block: BlockId, session: &Session, source: &S
         let confirmations = report.confirmations.unwrap_or_default();
         if matches!(fate, Fate::Waiting { .. }) && confirmations < REFERENCE_DEPTH_BLOCKS {
             report.notes.push(format!(
-                "It is not deep yet: posters refer to blocks with {REFERENCE_DEPTH_BLOCKS} confirmations, unless told otherwise."
+                "It is not deep yet: posters refer to blocks with {REFERENCE_DEPTH_BLOCKS} confirmations, unless told \
+                 otherwise."
             ));
         }
     }

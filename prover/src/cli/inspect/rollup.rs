@@ -219,7 +219,8 @@ pub(super) fn params(params: &Params) -> Result<Finding> {
             let [window, expiry] = [params.deposit_window_blocks, params.deposit_expiry_blocks];
             let (min_sat, refund) = (params.bridge().deposit_min_sat(), params.bridge().refund_delay_blocks());
             format!(
-                "of {min_sat} sat at least, credited within {window} blocks, void after {expiry}, back to the depositor after {refund}"
+                "of {min_sat} sat at least, credited within {window} blocks, void after {expiry}, back to the \
+                 depositor after {refund}"
             )
         }),
         ("start", params.start.to_string()),

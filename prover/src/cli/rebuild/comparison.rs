@@ -54,7 +54,8 @@ impl fmt::Display for Stand {
         let Self { next_batch, root, deposits_consumed, reference_height } = self;
         write!(
             f,
-            "batch {next_batch} is next, root {root}, {deposits_consumed} deposits consumed, refers to height {reference_height}"
+            "batch {next_batch} is next, root {root}, {deposits_consumed} deposits consumed, refers to height \
+             {reference_height}"
         )
     }
 }
@@ -143,7 +144,8 @@ impl fmt::Display for Comparison {
                 write!(
                     f,
                     "\n               {were_final} of them were final before a reorganisation below a final block: \
-                     `taproof anchor run`\n               anchors them again where the chain takes them as they are; otherwise \
+                     `taproof anchor run`\n               anchors them again where the chain takes them as they are; \
+                     otherwise \
                      `taproof\n               rebuild --replace` makes the ledger anew without them"
                 )
             }

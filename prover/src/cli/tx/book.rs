@@ -70,7 +70,8 @@ impl Book {
         found.ok_or_else(|| {
             let failure = Failure::new(Exit::Refuted, format!("key {owner} owns no cell with token {}", token.0));
             failure.advise(
-                "name another of the wallet's keys with --account and --index; what was deposited is in a cell after the \
+                "name another of the wallet's keys with --account and --index; what was deposited is in a cell after \
+                 the \
                  next `taproof batch`",
             )
         })

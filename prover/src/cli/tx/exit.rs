@@ -69,7 +69,8 @@ impl fmt::Display for Report {
         if let Some((txid, due_height)) = self.txid.zip(self.due_height) {
             write!(
                 f,
-                "sent in {txid}: every anchor must serve or refute it from about height {due_height} on; see `taproof follow`"
+                "sent in {txid}: every anchor must serve or refute it from about height {due_height} on; see `taproof \
+                 follow`"
             )?;
             return Ok(());
         }
@@ -96,7 +97,10 @@ impl Carrier {
         }
         let session = Session::open(global)?;
         let advise = |failure: Failure| {
-            failure.advise("without a chain, give --from and --nonce, and --force: whether the account can pay is then not checked")
+            failure.advise(
+                "without a chain, give --from and --nonce, and --force: whether the account can pay is then \
+                            not checked",
+            )
         };
         let (follower, state) = rebuilt(&session, &payment.node, global).map_err(advise)?;
         let exits: Vec<_> = follower.pending_exits().copied().collect();
@@ -178,8 +182,10 @@ fn put(source: &mut Source, transaction: &BitcoinTransaction, poster: &PosterKey
         matches!(&sent, Err(NodeError::Rejected { rejection, .. }) if rejection.class == RejectClass::Policy);
     sent.map(drop).or_exit(Exit::Failed).map_err(|failure| match is_unusual {
         true => failure.advise(
-            "a request has more data in one output than Bitcoin Core before version 30 hands on, unless it is started with \
-             -datacarriersize=200, and than Bitcoin Knots does with any option: send it through a node of Bitcoin Core, a server that \
+            "a request has more data in one output than Bitcoin Core before version 30 hands on, unless it is started \
+             with \
+             -datacarriersize=200, and than Bitcoin Knots does with any option: send it through a node of Bitcoin \
+             Core, a server that \
              has one, or a miner",
         ),
         false => failure,

@@ -190,8 +190,10 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let mut text = match chunked {
-            true => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1f;a\r\n0123456789012345678901234567890\r\n0\r\nB: c\r\n\r\n".to_vec(),
-            false => b"HTTP/1.1 500 No\r\nServer: x\r\nContent-Length: 12\r\nConnection: keep-alive\r\n\r\nhello, world".to_vec(),
+            true => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: \
+                      chunked\r\n\r\n3\r\nabc\r\n1f;a\r\n0123456789012345678901234567890\r\n0\r\nB: c\r\n\r\n".to_vec(),
+            false => b"HTTP/1.1 500 No\r\nServer: x\r\nContent-Length: 12\r\nConnection: keep-alive\r\n\r\nhello, \
+                       world".to_vec(),
         };
         for (index, byte) in changes {
             let index = index.index(text.len());

@@ -65,8 +65,11 @@ proptest! {
 
     #[test]
     fn what_is_planned_is_accepted_and_empties_the_queue(
-        asks in (1..CELLS + 8).prop_flat_map(asks), accounts in accounts(), others in prop::collection::vec(0usize..1_000, 0..40),
-        served_max in 0usize..200, shown_max in 0usize..80,
+        asks in (1..CELLS + 8).prop_flat_map(asks),
+        accounts in accounts(),
+        others in prop::collection::vec(0usize..1_000, 0..40),
+        served_max in 0usize..200,
+        shown_max in 0usize..80,
     ) {
         let depth = depth(2);
         let mut waiting: Vec<_> = (0..).zip(&asks).map(|(number, ask)| scanned(number, unsigned(*ask))).collect();
@@ -81,7 +84,8 @@ proptest! {
             let shown: Vec<_> = plan.shown.iter().map(show).collect();
             let mut records: Vec<_> = plan.served.iter().map(ExitRequest::record).collect();
             let alone = settle(&waiting, records.iter().copied(), &shown, depth);
-            let served = |settled: &[SettledExit]| settled.iter().filter(|exit| exit.outcome == Outcome::Served).count();
+            let is_served = |exit: &&SettledExit| exit.outcome == Outcome::Served;
+            let served = |settled: &[SettledExit]| settled.iter().filter(is_served).count();
             prop_assert_eq!(alone.map(|settled| served(&settled)), Ok(plan.served.len()), "each takes one record");
             for request in &plan.served {
                 prop_assert!(request.is_servable_by(&cells.get(request.from()).elements()), "after those before it");

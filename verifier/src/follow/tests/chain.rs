@@ -215,7 +215,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0u32..16).prop_map(Step::Extend),
-        2 => (1..FINAL_DEPTH_BLOCKS as usize, prop::collection::vec(0u32..16, 12)).prop_map(|(lost, what)| Step::Fork(lost, what)),
+        2 => (1..FINAL_DEPTH_BLOCKS as usize, prop::collection::vec(0u32..16, 12))
+            .prop_map(|(lost, what)| Step::Fork(lost, what)),
         2 => Just(Step::Headers),
         3 => (1usize..6).prop_map(Step::Blocks),
     ]

@@ -170,7 +170,8 @@ proptest! {
             if is_anchored {
                 let lowest = branch.follower.tip.reference.height.max(height.saturating_sub(WINDOW_BLOCKS));
                 let reference = (height - 1).saturating_sub(age).max(lowest);
-                let mut batch = Batch { reference: at(&branch, reference), void: 0, deposits: Vec::new(), ..branch.batch() };
+                let block = at(&branch, reference);
+                let mut batch = Batch { reference: block, void: 0, deposits: Vec::new(), ..branch.batch() };
                 let pending: Vec<_> = branch.follower.pending_deposits().copied().collect();
                 for deposit in pending.iter().filter(|deposit| deposit.height <= reference) {
                     let is_void = reference - deposit.height > EXPIRY_BLOCKS - WINDOW_BLOCKS;
@@ -188,7 +189,8 @@ proptest! {
             let settled = naive.iter().filter(|(_, outcome)| outcome.is_some()).count();
             prop_assert_eq!(branch.follower.tip.deposits_consumed, settled as u64);
             let pending: Vec<_> = branch.follower.pending_deposits().map(|deposit| deposit.height).collect();
-            let expected: Vec<_> = naive.iter().filter(|(_, outcome)| outcome.is_none()).map(|(height, _)| *height).collect();
+            let left = naive.iter().filter(|(_, outcome)| outcome.is_none());
+            let expected: Vec<_> = left.map(|(height, _)| *height).collect();
             prop_assert_eq!(pending, expected);
         }
     }
