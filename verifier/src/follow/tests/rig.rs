@@ -121,7 +121,11 @@ pub(super) fn params_with(alter: impl FnOnce(&mut Founding)) -> Params {
 
 /// A transaction with a deposit of each amount.
 pub(super) fn deposit_transaction(tag: u32, amounts: &[u64]) -> Transaction {
-    let params = params();
+    deposit_transaction_to(&params(), tag, amounts)
+}
+
+/// A transaction with a deposit of each amount to a rollup.
+pub(super) fn deposit_transaction_to(params: &Params, tag: u32, amounts: &[u64]) -> Transaction {
     // All have one script: to find it anew for each would take most of a test's time.
     let outputs = |amount_sat: u64| {
         Deposit { amount_sat, owner: key(1), refund: signer(9) }.outputs(params.bridge(), params.chain_id())

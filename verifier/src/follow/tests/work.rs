@@ -70,12 +70,12 @@ impl Mined {
         let height = branch.follower.scanned.height + 1;
         let tag = height + 1_000 * tag;
         let transactions = match height % 3 {
-            0 => alloc::vec![deposit_transaction(tag, &[100])],
+            0 => alloc::vec![deposit_transaction_to(&params_here(), tag, &[100])],
             1 => alloc::vec![exit_transaction(tag, &[request_for(params_here().chain_id(), 3, height % 7, tag, 505)])],
             _ => {
                 let served = branch.follower.pending_exits().map(|exit| exit.request).collect();
                 let batch = Batch { served, withdrawals: alloc::vec![u64::from(height)], ..branch.batch() };
-                alloc::vec![branch.anchor(&batch)]
+                alloc::vec![anchor_of(&batch, |header, _| header.chain_id = params_here().chain_id())]
             }
         };
         let (parent, mut block) = (branch.header, branch.next_block(transactions));
