@@ -9,7 +9,7 @@ use ark_ff::AdditiveGroup;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use taproof_verifier::{
     cell::{ARITY, Depth},
-    field::{self, NotCanonical},
+    field::{self, NotCanonicalError},
     poseidon2::compress,
     serde_form,
 };
@@ -27,7 +27,7 @@ pub enum CapError {
     Length,
     /// A node is not canonical.
     #[error(transparent)]
-    NotCanonical(#[from] NotCanonical),
+    NotCanonical(#[from] NotCanonicalError),
 }
 
 impl MerkleCap {
@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(MerkleCap::from_bytes(&bytes[32..]), Err(CapError::Length));
             let mut altered = bytes;
             altered[..32].fill(0xff);
-            assert_eq!(MerkleCap::from_bytes(&altered), Err(CapError::NotCanonical(NotCanonical)));
+            assert_eq!(MerkleCap::from_bytes(&altered), Err(CapError::NotCanonical(NotCanonicalError)));
         }
         assert_eq!(MerkleCap::from_bytes(&[]), Err(CapError::Length));
     }

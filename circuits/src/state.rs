@@ -36,7 +36,7 @@ pub struct State {
 /// Why a transition is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum TransitionError {
     /// A deposit.
     #[error(transparent)]
     Deposit(#[from] DepositError),
@@ -57,7 +57,7 @@ pub enum Refusal {
     Admission(#[from] AdmissionError),
 }
 
-impl Refusal {
+impl TransitionError {
     /// Whether the same transaction may be accepted once the state has moved on.
     pub fn may_pass(&self) -> bool {
         match self {

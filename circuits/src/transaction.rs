@@ -1,6 +1,6 @@
 //! What owners sign.
 //!
-//! A transaction is a body and the payer's signature of its message: see [`taproof_verifier::schnorr::Signed`].
+//! A transaction is a body and the payer's signature of its message: see [`taproof_verifier::schnorr::MessageFields`].
 //!
 //! Deposits are not signed: they come from Bitcoin.
 
@@ -216,7 +216,7 @@ impl Body for Withdraw {
 
 fn message(kind: Kind, payment: &Payment, to: u32, details: [Fr; 2]) -> Message {
     let Payment { chain_id, token, from, nonce, amount, fee } = *payment;
-    schnorr::Signed { chain_id, kind, token, from, nonce, to, amount, fee, details }.message()
+    schnorr::MessageFields { chain_id, kind, token, from, nonce, to, amount, fee, details }.message()
 }
 
 /// A body with a signature, which may or may not be its payer's.

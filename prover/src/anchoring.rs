@@ -2,7 +2,7 @@
 //!
 //! An anchor lives for hours: fees rise, nodes restart, blocks are reorganised, somebody else posts the same batch.
 //! So nothing here is a script of steps. The service looks at what the chain, the node's pool and its own store say
-//! *now*, and a pure function, [`decide()`], says in which [`State`] the batch is and what the one next action is.
+//! *now*, and a pure function, [`decide()`], says in which [`JobState`] the batch is and what the one next action is.
 //! Then it looks again.
 //!
 //! ```text
@@ -34,7 +34,7 @@
 //! - A confirmation is read, never remembered: after a reorganisation a batch is simply not in the chain any more,
 //!   and the same rules send it again. Where its Bitcoin reference has another hash now, the payload is rebuilt with
 //!   it; its proofs still hold, because statements name the height alone. Where the deposits differ the batch is
-//!   [`State::Stale`]: it must be proven again.
+//!   [`JobState::Stale`]: it must be proven again.
 //! - What an anchor left behind (a commit whose reveal is of no use) is swept by the poster's key when the batch is
 //!   safe, or when it was abandoned.
 
@@ -62,8 +62,8 @@ pub use decide::{Action, Decision, decide};
 pub use error::{ServiceError, StoreError};
 pub use fees::{Fees, Package};
 pub use job::{
-    Attempt, BumpOrder, Generation, HISTORY_MAX, Hold, Job, JobFigures, Order, State, StatementId, Sweep, Transition,
-    Waits,
+    Attempt, BumpOrder, Generation, HISTORY_MAX, Hold, Job, JobFigures, JobState, Order, StatementId, Sweep,
+    Transition, Waits,
 };
 pub use lock::ServiceLock;
 pub use service::{Driver, Note, Service, Step, TickReport};

@@ -11,7 +11,7 @@ mod kernels;
 mod stages;
 mod trapdoor;
 
-pub use baseline::{NoTime, check, merge, slowdown};
+pub use baseline::{NoTimeError, check, merge, slowdown};
 pub use chunk::transfer_chunk;
 pub use following::{AnchorBlocks, FullBlocks};
 pub use trapdoor::Trapdoor;

@@ -28,12 +28,12 @@ use crate::{
     workload::{BlockError, BlockPayments, PlanError, PlanParameters, Workload},
 };
 use bitcoin::Network;
-use rollup::Rollup;
+use rollup::DemoChain;
 use std::{io, num::NonZeroUsize, path::PathBuf, time::Instant};
-use taproof_circuits::state::{Batch, Refusal, Slots};
+use taproof_circuits::state::{Batch, Slots, TransitionError};
 use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth},
-    follow::{Params, Refusal as AnchorRefusal, VerifiedBatch},
+    follow::{Params, RuleError, VerifiedBatch},
     payload::PayloadError,
     program::{Program, ProgramError},
 };
@@ -143,7 +143,7 @@ pub enum DemoError {
         /// Its position.
         position: usize,
         /// Why.
-        reason: Refusal,
+        reason: TransitionError,
     },
     /// The batch has no room for all deposits and transactions.
     #[error("one batch has no room for all deposits and transactions")]
@@ -164,7 +164,7 @@ pub enum DemoError {
     Anchor(#[from] AnchorError),
     /// The verifier ignores the anchor.
     #[error("the verifier ignores the anchor: {0}")]
-    Ignored(AnchorRefusal),
+    Ignored(RuleError),
     /// The verifier does not find the anchor.
     #[error("the verifier found no anchor in the blocks")]
     NotFound,
@@ -209,7 +209,7 @@ pub fn run(
     let workload = payments.plan(&options.plan_parameters(params.chain_id()))?;
     let progress = observer.begin("mining coins, depositing");
     let mut rollup =
-        timed(&mut seconds.chain, || Rollup::found(&phrase, program, params, &workload, options, &*progress))?;
+        timed(&mut seconds.chain, || DemoChain::found(&phrase, program, params, &workload, options, &*progress))?;
     drop(progress);
 
     observer.begin("applying transactions");
@@ -270,7 +270,7 @@ fn open_keys(options: &DemoOptions, observer: &dyn Observer) -> Result<KeyRing, 
 }
 
 /// Makes the one batch of the demo, which has to hold all deposits and transactions.
-fn make_batch(rollup: &mut Rollup, workload: &Workload) -> Result<MadeBatch, DemoError> {
+fn make_batch(rollup: &mut DemoChain, workload: &Workload) -> Result<MadeBatch, DemoError> {
     let terms = Terms {
         reference_depth_blocks: Some(1),
         depth_min: None,

@@ -28,16 +28,16 @@ enum Store {
 /// The key belongs to one of Taproof's own circuits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key belongs to {0} of Taproof and holds no matrices")]
-pub struct NotForeign(pub Circuit);
+pub struct NotForeignError(pub Circuit);
 
 impl ForeignKey {
     /// Takes a key that [`zkey::read`](crate::zkey::read) has read.
     ///
     /// # Errors
-    /// [`NotForeign`].
-    pub fn new(key: ProvingKey) -> Result<Self, NotForeign> {
+    /// [`NotForeignError`].
+    pub fn new(key: ProvingKey) -> Result<Self, NotForeignError> {
         if key.circuit != Circuit::Foreign {
-            return Err(NotForeign(key.circuit));
+            return Err(NotForeignError(key.circuit));
         }
         let prepared = prepare(&key.points);
         Ok(Self { store: Store::Memory(Box::new(key)), prepared })

@@ -7,7 +7,7 @@ use taproof_verifier::{exit::EXITS_ENOUGH, follow::deposits_enough, payload::SLO
 /// could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what the rules can demand of one batch has {found} slots, more than the {SLOTS_MAX} of a payload")]
-pub struct TooManySlots {
+pub struct TooManySlotsError {
     /// The slots of the most deposits and exits that a batch can be asked for.
     pub found: usize,
 }
@@ -16,12 +16,12 @@ pub struct TooManySlots {
 /// full chunks, and the most exits, each in a chunk of its own, as where the operator cannot take its fee.
 ///
 /// # Errors
-/// [`TooManySlots`].
-pub fn check_slots(slots: &Slots) -> Result<(), TooManySlots> {
+/// [`TooManySlotsError`].
+pub fn check_slots(slots: &Slots) -> Result<(), TooManySlotsError> {
     let deposit = slots.deposit.get();
     let deposits = deposits_enough(deposit).next_multiple_of(usize::from(deposit));
     let found = deposits + EXITS_ENOUGH * usize::from(slots.withdraw.get());
-    if found > SLOTS_MAX { Err(TooManySlots { found }) } else { Ok(()) }
+    if found > SLOTS_MAX { Err(TooManySlotsError { found }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -38,8 +38,8 @@ mod tests {
         assert_eq!(check(20, 6), Ok(()));
         // 64 exits in chunks of 1,984 slots leave room for 4,096 deposits in full chunks, and for no more.
         assert_eq!(check(4_096, 1_984), Ok(()));
-        assert_eq!(check(4_096, 1_985), Err(TooManySlots { found: SLOTS_MAX + 64 }));
-        assert_eq!(check(4_097, 1_984), Err(TooManySlots { found: SLOTS_MAX + 1 }));
+        assert_eq!(check(4_096, 1_985), Err(TooManySlotsError { found: SLOTS_MAX + 64 }));
+        assert_eq!(check(4_097, 1_984), Err(TooManySlotsError { found: SLOTS_MAX + 1 }));
         assert!(check(u16::MAX, u16::MAX).is_err());
     }
 }

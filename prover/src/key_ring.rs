@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof_circuits::{
-    chunk::{NoCircuit, shape},
+    chunk::{NoCircuitError, shape},
     state::Slots,
 };
 use taproof_verifier::{
@@ -35,7 +35,7 @@ pub struct KeyRing {
 pub enum KeyRingError {
     /// There is no such circuit.
     #[error(transparent)]
-    NoCircuit(#[from] NoCircuit),
+    NoCircuit(#[from] NoCircuitError),
     /// A key file cannot be used.
     #[error("{path}")]
     File {

@@ -27,7 +27,7 @@ use std::{
 };
 use tables::{ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, FORMAT, Head, REFERRED, TRANSACTIONS, UNDO};
 use taproof_circuits::{
-    state::{Batch, Refusal, State},
+    state::{Batch, State, TransitionError},
     transaction::{Deposit, Transaction},
 };
 use taproof_verifier::{
@@ -48,7 +48,7 @@ pub const DEPOSITS_MAX: u64 = 1 << 20;
 
 /// A deposit that a scan of Bitcoin's blocks found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ScannedDeposit {
+pub struct WaitingDeposit {
     /// What is to be credited.
     pub deposit: Deposit,
     /// The height of its block.
@@ -87,7 +87,7 @@ pub struct AppliedBatch {
 
 impl AppliedBatch {
     /// The transactions that were refused, with the reasons.
-    pub fn rejected(&self) -> impl Iterator<Item = (&Transaction, &Refusal)> {
+    pub fn rejected(&self) -> impl Iterator<Item = (&Transaction, &TransitionError)> {
         self.batch.rejected.iter().map(|rejected| (&self.transactions[rejected.position], &rejected.reason))
     }
 }
@@ -231,7 +231,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::DepositsApart`] if `first` is below what is consumed or beyond what is known, which would leave a
     /// gap; [`LedgerError::TooMany`], [`LedgerError::MustReopen`] and those of the disk.
-    pub fn set_deposits(&mut self, first: u64, deposits: &[ScannedDeposit]) -> Result<(), LedgerError> {
+    pub fn set_deposits(&mut self, first: u64, deposits: &[WaitingDeposit]) -> Result<(), LedgerError> {
         let consumed = self.head.deposits_consumed;
         self.write(|transaction| {
             let mut table = transaction.open_table(DEPOSITS)?;
@@ -254,7 +254,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Corrupted`] and those of the disk.
-    pub fn deposits(&self) -> Result<Vec<ScannedDeposit>, LedgerError> {
+    pub fn deposits(&self) -> Result<Vec<WaitingDeposit>, LedgerError> {
         let table = self.database.begin_read()?.open_table(DEPOSITS)?;
         table.iter()?.map(|entry| tables::decode(entry?.1.value())).collect()
     }
@@ -264,7 +264,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Corrupted`] and those of the disk.
-    pub fn deposits_due(&self, reference_height: u32, void_below: u32) -> Result<Vec<ScannedDeposit>, LedgerError> {
+    pub fn deposits_due(&self, reference_height: u32, void_below: u32) -> Result<Vec<WaitingDeposit>, LedgerError> {
         Ok(self.void_and_due(reference_height, void_below)?.1)
     }
 
@@ -354,7 +354,7 @@ impl Ledger {
         &self,
         reference_height: u32,
         void_below: u32,
-    ) -> Result<(Vec<ScannedDeposit>, Vec<ScannedDeposit>), LedgerError> {
+    ) -> Result<(Vec<WaitingDeposit>, Vec<WaitingDeposit>), LedgerError> {
         let mut void: Vec<_> =
             self.deposits()?.into_iter().take_while(|deposit| deposit.height_blocks <= reference_height).collect();
         let due = void.split_off(void.partition_point(|deposit| deposit.height_blocks < void_below));

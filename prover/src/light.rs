@@ -9,8 +9,8 @@
 //!
 //! It may begin at a [checkpoint](CheckpointFile) that a full follower wrote, instead of at the rollup's start.
 //!
-//! Excerpts come from an [`ExcerptSource`]: cut from whole blocks, of all heights or of those named ([`Cutter`]), or
-//! from a folder that a full follower [wrote](ExcerptFolder::write).
+//! Excerpts come from an [`ExcerptSource`]: cut from whole blocks, of all heights or of those named
+//! ([`ExcerptCutter`]), or from a folder that a full follower [wrote](ExcerptFolder::write).
 
 use crate::{
     artefact::{Artefact, ArtefactKind},
@@ -97,13 +97,13 @@ pub fn cut(block: &Block, params: &Params) -> Result<Option<Excerpt>, BlockError
 
 /// Fetches blocks and cuts them here, so that their source cannot show anything that is not in them. An Esplora
 /// server has no branches of witnesses to give, so the blocks that its index names are fetched whole.
-pub struct Cutter<'a> {
+pub struct ExcerptCutter<'a> {
     source: &'a dyn ChainSource,
     params: &'a Params,
     heights: Option<BTreeSet<u32>>,
 }
 
-impl<'a> Cutter<'a> {
+impl<'a> ExcerptCutter<'a> {
     /// Looks through every block.
     pub fn new(source: &'a dyn ChainSource, params: &'a Params) -> Self {
         Self { source, params, heights: None }
@@ -115,7 +115,7 @@ impl<'a> Cutter<'a> {
     }
 }
 
-impl ExcerptSource for Cutter<'_> {
+impl ExcerptSource for ExcerptCutter<'_> {
     fn excerpt(&self, block: BlockId) -> Result<Option<Excerpt>, ExcerptError> {
         if self.heights.as_ref().is_some_and(|heights| !heights.contains(&block.height)) {
             return Ok(None);

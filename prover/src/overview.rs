@@ -10,7 +10,7 @@ mod queues;
 mod tests;
 
 use crate::{
-    anchoring::{Job, State},
+    anchoring::{Job, JobState},
     bridge::scan::BridgeScan,
     chain_store::{ChainStoreError, FinalAnchor, FinalEvent, StoredFollower, View},
 };
@@ -285,7 +285,7 @@ impl AnchorRow {
         let is_in_chain = self.height.is_some();
         if !is_in_chain {
             self.note = job.hold().map(ToString::to_string);
-        } else if job.state() == State::Safe {
+        } else if job.state() == JobState::Safe {
             job.state().name().clone_into(&mut self.state);
         }
         let Some(figures) = job.figures() else { return };

@@ -15,16 +15,16 @@
 //! "Another Look at Extraction and Randomization of Groth's zk-SNARK", 2020, theorem 3). Every proof is verified
 //! before it is returned.
 
-mod batch;
 mod cost;
 mod foreign;
+mod parallel;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-use batch::prove_all;
-pub use batch::prove_batch;
 pub use foreign::{ForeignProof, ForeignProveError, prove_foreign};
+#[cfg(test)]
+use parallel::prove_all;
+pub use parallel::prove_batch;
 
 use crate::{
     key_file::{Key, KeyFileError},

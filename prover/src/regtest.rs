@@ -30,7 +30,7 @@ use check::{Moment, View};
 use std::collections::HashMap;
 
 pub use file::{ChainFile, ChainFileError};
-pub use policy::{NonStandard, TransactionFacts};
+pub use policy::{NonStandardError, TransactionFacts};
 
 /// Confirmations that a coinbase output needs before it can be spent.
 pub const COINBASE_MATURITY_BLOCKS: u32 = 100;

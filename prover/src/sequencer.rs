@@ -25,7 +25,7 @@ pub use in_line::{ReadFrom, TakenOver, expect_in_line, final_batches, read_from,
 
 use crate::{
     batch::{BatchFile, BatchHeader},
-    ledger::{AppliedBatch, Ledger, LedgerError, ScannedDeposit},
+    ledger::{AppliedBatch, Ledger, LedgerError, WaitingDeposit},
 };
 use std::{collections::BTreeSet, num::NonZeroU16};
 use taproof_circuits::{
@@ -220,10 +220,10 @@ impl<'a> Sequencer<'a> {
     fn take_deposits(&mut self) -> Result<(), LedgerError> {
         let first = self.ledger.deposits_consumed();
         let pending = self.follower.pending_deposits().filter(|scanned| scanned.index >= first);
-        let pending: Vec<ScannedDeposit> = pending
+        let pending: Vec<WaitingDeposit> = pending
             .map(|scanned| {
                 let (amount_sat, owner) = (scanned.deposit.amount_sat, scanned.deposit.owner);
-                ScannedDeposit { deposit: Deposit { amount_sat, owner }, height_blocks: scanned.height }
+                WaitingDeposit { deposit: Deposit { amount_sat, owner }, height_blocks: scanned.height }
             })
             .collect();
         self.ledger.set_deposits(first, &pending)

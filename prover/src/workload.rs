@@ -22,7 +22,7 @@ use std::collections::HashMap;
 
 /// One payment between two of a block's holders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Payment {
+pub struct BlockPayment {
     /// Who pays: an index into [`BlockPayments::holders`].
     pub from: usize,
     /// Who is paid.
@@ -36,7 +36,7 @@ pub struct Payment {
 pub struct BlockPayments {
     block_hash: BlockHash,
     holders: Vec<Holder>,
-    payments: Vec<Payment>,
+    payments: Vec<BlockPayment>,
     virtual_bytes: u64,
 }
 
@@ -117,7 +117,7 @@ impl BlockPayments {
     }
 
     /// The payments, in the block's order.
-    pub fn payments(&self) -> &[Payment] {
+    pub fn payments(&self) -> &[BlockPayment] {
         &self.payments
     }
 
@@ -144,7 +144,7 @@ struct Collector {
     holders: Vec<Holder>,
     indices: HashMap<Holder, usize>,
     outputs: HashMap<OutPoint, ScriptBuf>,
-    payments: Vec<Payment>,
+    payments: Vec<BlockPayment>,
     virtual_bytes: u64,
 }
 
@@ -173,7 +173,7 @@ impl Collector {
             paying_outputs += 1;
             if self.payments.len() < payments_max {
                 let to = self.index(Holder::Script(output.script_pubkey.clone()));
-                self.payments.push(Payment { from, to, amount_sat: output.value.to_sat() });
+                self.payments.push(BlockPayment { from, to, amount_sat: output.value.to_sat() });
             }
         }
         let taken = (self.payments.len() - payments_before) as u64;

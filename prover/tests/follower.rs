@@ -13,7 +13,7 @@ use taproof::{
     bench::FullBlocks,
     chain_store::{ChainStore, FinalEvent, Origin, StoredFollower, View},
     follow::FollowError,
-    light::{Cutter, ExcerptFolder, cut},
+    light::{ExcerptCutter, ExcerptFolder, cut},
     node::{ChainSource, RpcNode},
 };
 use taproof_verifier::{
@@ -57,7 +57,7 @@ impl Scene {
         let (mut full, mut light) = (self.open("chain.redb", View::Full), self.open("light.redb", View::Light));
         let (mut seen, mut shown) = (Vec::new(), Vec::new());
         full.catch_up(&self.node, keep_in(&mut seen)).expect("the node answers");
-        let cutter = Cutter::new(&self.node, &self.params);
+        let cutter = ExcerptCutter::new(&self.node, &self.params);
         light.catch_up_light(&self.node, &cutter, keep_in(&mut shown)).expect("the node answers");
         assert_eq!(seen, shown);
         let (height, hash) = self.daemon.tip();

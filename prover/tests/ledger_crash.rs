@@ -14,7 +14,7 @@ use std::{
 };
 use taproof::{
     artefact::{Artefact, ArtefactKind},
-    ledger::{AppliedBatch, Ledger, LedgerError, ScannedDeposit},
+    ledger::{AppliedBatch, Ledger, LedgerError, WaitingDeposit},
 };
 use taproof_circuits::{
     chunk::witness::ChunkWitness,
@@ -69,7 +69,7 @@ fn write_on(path: &Path) -> Result<(), LedgerError> {
     let deposit = Deposit { amount_sat: 1, owner: *key.public() };
     loop {
         let waiting = ledger.deposits()?.len() as u64;
-        let scanned = ScannedDeposit { deposit, height_blocks: 0 };
+        let scanned = WaitingDeposit { deposit, height_blocks: 0 };
         ledger.set_deposits(ledger.deposits_consumed() + waiting, &[scanned])?;
         let from = CellIndex::default();
         if let Some(account) = ledger.state().account(from) {
@@ -195,7 +195,7 @@ fn a_full_disk_is_an_error_and_loses_nothing() {
     let before = ledger.next_batch();
     let key = SecretKey::from_seed(&[2; 32]);
     let waiting = ledger.deposits().expect("readable").len() as u64;
-    let scanned = ScannedDeposit { deposit: Deposit { amount_sat: 1, owner: *key.public() }, height_blocks: 0 };
+    let scanned = WaitingDeposit { deposit: Deposit { amount_sat: 1, owner: *key.public() }, height_blocks: 0 };
     ledger.set_deposits(ledger.deposits_consumed() + waiting, &[scanned]).expect("room");
     ledger.apply(&plan(), depth(), 0, kept).expect("room");
     assert_eq!(ledger.next_batch(), before + 1);
@@ -242,7 +242,7 @@ fn write_and_rewind(path: &Path) -> Result<(), LedgerError> {
         writeln!(out, "counts {batches} {deposits} {transactions}").and_then(|()| out.flush()).expect("it is read");
     };
     for step in 1u64.. {
-        let scanned = ScannedDeposit { deposit: Deposit { amount_sat: 1, owner: *key.public() }, height_blocks: 0 };
+        let scanned = WaitingDeposit { deposit: Deposit { amount_sat: 1, owner: *key.public() }, height_blocks: 0 };
         ledger.set_deposits(Counts::of(&ledger).deposits, &[scanned])?;
         report(&ledger);
         let from = CellIndex::default();

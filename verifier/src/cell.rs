@@ -2,7 +2,7 @@
 
 use crate::{
     baby_jubjub::PublicKey,
-    field::{self, NotCanonical},
+    field::{self, NotCanonicalError},
     poseidon2::compress,
 };
 use alloc::vec::Vec;
@@ -349,7 +349,7 @@ pub enum PathError {
     Length,
     /// A sibling is not canonical.
     #[error(transparent)]
-    NotCanonical(#[from] NotCanonical),
+    NotCanonical(#[from] NotCanonicalError),
 }
 
 #[cfg(test)]
@@ -399,6 +399,6 @@ mod tests {
         assert_eq!(MerklePath::from_bytes(&[bytes.as_slice(), &[0]].concat()), Err(PathError::Length));
         let mut altered = bytes;
         altered[1..33].fill(0xff);
-        assert_eq!(MerklePath::from_bytes(&altered), Err(PathError::NotCanonical(NotCanonical)));
+        assert_eq!(MerklePath::from_bytes(&altered), Err(PathError::NotCanonical(NotCanonicalError)));
     }
 }

@@ -12,7 +12,7 @@
 use crate::{
     baby_jubjub::{KeyError, PublicKey},
     cell::CellIndex,
-    field::NotCanonical,
+    field::NotCanonicalError,
     operation::OperationSet,
     record::{DepositRecord, Destination, Kind, OpenRecord, Records, TransferRecord, WithdrawRecord},
 };
@@ -66,7 +66,7 @@ pub enum CodecError {
     },
     /// A word is not below the order of the field.
     #[error("a word: {0}")]
-    Word(#[from] NotCanonical),
+    Word(#[from] NotCanonicalError),
     /// A cell's index is 2^30 or more.
     #[error("cell index {0} is not below 2^30")]
     Index(u32),

@@ -56,7 +56,7 @@ pub enum EnvelopeError {
     Kind(u8),
     /// The announced root is no field element.
     #[error("the announced root: {0}")]
-    Root(#[from] field::NotCanonical),
+    Root(#[from] field::NotCanonicalError),
     /// Output 0 carries money.
     #[error("output 0 carries {0} satoshi")]
     Output0Value(u64),

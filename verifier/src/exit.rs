@@ -30,7 +30,7 @@ mod settlement;
 
 pub use answer::{Answer, AnswerRoom, answer};
 pub use queue::{EXITS_WAITING_MAX, Queue};
-pub use settlement::{EXITS_ENOUGH, LeftOut, Outcome, Refutation, RefutationError, SettledExit, settle};
+pub use settlement::{EXITS_ENOUGH, LeftOutError, Outcome, Refutation, RefutationError, SettledExit, settle};
 
 /// What follows the chain id in a request's output.
 const TAG: u8 = 2;
@@ -144,7 +144,7 @@ impl ExitRequest {
     /// What the owner signs: the message of a withdrawal of bitcoin, so a withdrawal that a poster leaves out can be
     /// demanded with the signature that it has.
     pub fn message(&self, chain_id: ChainId) -> Message {
-        schnorr::Signed {
+        schnorr::MessageFields {
             chain_id,
             kind: Kind::Withdraw,
             token: Token::BITCOIN,

@@ -6,7 +6,7 @@ use ark_ff::{BigInt, BigInteger, PrimeField};
 /// A 32-byte string that encodes no element of the BN254 scalar field: the integer is not below its order r.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("32 bytes hold an integer that is not below the order of the scalar field")]
-pub struct NotCanonical;
+pub struct NotCanonicalError;
 
 /// Encodes an element as its least non-negative representative, 32 bytes, little-endian.
 pub fn to_bytes(element: &Fr) -> [u8; 32] {
@@ -20,15 +20,15 @@ pub fn to_bytes(element: &Fr) -> [u8; 32] {
 /// Decodes what [`to_bytes`] encodes.
 ///
 /// # Errors
-/// [`NotCanonical`] if the integer is r or more: each element has one encoding.
-pub fn from_bytes(bytes: &[u8; 32]) -> Result<Fr, NotCanonical> {
+/// [`NotCanonicalError`] if the integer is r or more: each element has one encoding.
+pub fn from_bytes(bytes: &[u8; 32]) -> Result<Fr, NotCanonicalError> {
     let mut limbs = [0u64; 4];
     for (limb, chunk) in limbs.iter_mut().zip(bytes.chunks_exact(8)) {
         let mut word = [0u8; 8];
         word.copy_from_slice(chunk);
         *limb = u64::from_le_bytes(word);
     }
-    Fr::from_bigint(BigInt::new(limbs)).ok_or(NotCanonical)
+    Fr::from_bigint(BigInt::new(limbs)).ok_or(NotCanonicalError)
 }
 
 /// Reads at most 31 bytes as a little-endian integer; every such string is an element.
@@ -82,15 +82,15 @@ mod tests {
         for (out, limb) in order.chunks_exact_mut(8).zip(Fr::MODULUS.0) {
             out.copy_from_slice(&limb.to_le_bytes());
         }
-        assert_eq!(from_bytes(&order), Err(NotCanonical));
+        assert_eq!(from_bytes(&order), Err(NotCanonicalError));
         let mut above = order;
         above[0] += 1;
-        assert_eq!(from_bytes(&above), Err(NotCanonical));
+        assert_eq!(from_bytes(&above), Err(NotCanonicalError));
         let mut below = order;
         below[0] -= 1;
         assert_eq!(from_bytes(&below), Ok(-Fr::ONE));
         assert_eq!(to_bytes(&-Fr::ONE), below);
-        assert_eq!(from_bytes(&[0xff; 32]), Err(NotCanonical));
+        assert_eq!(from_bytes(&[0xff; 32]), Err(NotCanonicalError));
     }
 
     #[test]

@@ -38,17 +38,17 @@ use crate::{
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bitcoin::{Block, Transaction, Txid, block::Header};
 
-mod batch;
 mod checkpoint;
 mod params;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod verified;
 
-pub use batch::{Payout, ScannedDeposit, VerifiedBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use params::{Deadlines, Founding, FoundingDigest, FoundingError, Params, StartError, Tip};
-pub use rules::{Refusal, deposits_enough};
+pub use rules::{RuleError, deposits_enough};
+pub use verified::{Payout, ScannedDeposit, VerifiedBatch};
 
 /// What a header or block brought about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub enum Event {
         /// The transaction.
         txid: Txid,
         /// The first rule that it breaks.
-        refusal: Refusal,
+        refusal: RuleError,
     },
     /// The anchor of a withdrawal is final.
     Due(Payout),

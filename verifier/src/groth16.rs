@@ -260,7 +260,7 @@ impl Verified {
 /// A proof does not prove its statement; in a batch, at least one does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a proof does not prove its statement")]
-pub struct Rejected;
+pub struct RejectedError;
 
 impl PreparedVerifyingKey {
     /// The key itself.

@@ -6,7 +6,7 @@
 
 use crate::{
     cell::Depth,
-    groth16::{self, BatchItem, KeyError, PreparedVerifyingKey, Proof, Rejected, Verified, VerifyingKey},
+    groth16::{self, BatchItem, KeyError, PreparedVerifyingKey, Proof, RejectedError, Verified, VerifyingKey},
     operation::{OperationSet, OperationSetError, OperationsHash},
     record::Kind,
     statement::{CircuitId, Statement},
@@ -127,7 +127,7 @@ pub enum VerifyError {
     UnknownCircuit(CircuitId),
     /// The proof is wrong.
     #[error(transparent)]
-    Rejected(#[from] Rejected),
+    Rejected(#[from] RejectedError),
 }
 
 /// A set of circuits and their verifying keys, sorted by circuit.

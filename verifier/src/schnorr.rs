@@ -25,7 +25,7 @@ use ark_bn254::Fr;
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 
-/// What is signed: four elements, see [`Signed::message`] for what they hold.
+/// What is signed: four elements, see [`MessageFields::message`] for what they hold.
 pub type Message = [Fr; 4];
 
 /// What a payer signs, of any kind.
@@ -36,7 +36,7 @@ pub type Message = [Fr; 4];
 /// - m1, which packs to (32), amount (64), fee (64),
 /// - m2 and m3, the details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signed {
+pub struct MessageFields {
     /// The rollup.
     pub chain_id: ChainId,
     /// The kind of transition.
@@ -58,7 +58,7 @@ pub struct Signed {
     pub details: [Fr; 2],
 }
 
-impl Signed {
+impl MessageFields {
     /// The elements that are signed.
     pub fn message(&self) -> Message {
         let [low, high] = self.chain_id.limbs();
@@ -240,18 +240,19 @@ pub(crate) mod tests {
         let index = |i| CellIndex::new(i).expect("a small index");
         let (kind, details) = (Kind::Withdraw, [Fr::from(8u64), Fr::from(9u64)]);
         let (chain_id, token) = (ChainId::from_byte_array([1; 15]), Token(2));
-        let signed = Signed { chain_id, kind, token, from: index(3), nonce: 4, to: 5, amount: 6, fee: 7, details };
+        let signed =
+            MessageFields { chain_id, kind, token, from: index(3), nonce: 4, to: 5, amount: 6, fee: 7, details };
         let others = [
-            Signed { chain_id: ChainId::from_byte_array([0; 15]), ..signed },
-            Signed { kind: Kind::Open, ..signed },
-            Signed { token: Token(0), ..signed },
-            Signed { from: index(0), ..signed },
-            Signed { nonce: 0, ..signed },
-            Signed { to: 0, ..signed },
-            Signed { amount: 0, ..signed },
-            Signed { fee: 0, ..signed },
-            Signed { details: [Fr::ZERO, details[1]], ..signed },
-            Signed { details: [details[0], Fr::ZERO], ..signed },
+            MessageFields { chain_id: ChainId::from_byte_array([0; 15]), ..signed },
+            MessageFields { kind: Kind::Open, ..signed },
+            MessageFields { token: Token(0), ..signed },
+            MessageFields { from: index(0), ..signed },
+            MessageFields { nonce: 0, ..signed },
+            MessageFields { to: 0, ..signed },
+            MessageFields { amount: 0, ..signed },
+            MessageFields { fee: 0, ..signed },
+            MessageFields { details: [Fr::ZERO, details[1]], ..signed },
+            MessageFields { details: [details[0], Fr::ZERO], ..signed },
         ];
         for other in others {
             assert_ne!(other.message(), signed.message());

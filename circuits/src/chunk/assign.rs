@@ -1,7 +1,7 @@
 //! The values of all wires and rows of a chunk, traced slot by slot in parallel.
 
 use super::{
-    circuit::{Layout, NoCircuit, expect_circuit},
+    circuit::{Layout, NoCircuitError, expect_circuit},
     segments::{BegunSlot, Carry, Globals, SlotCircuit, begin_slot, end_slot, head, tail},
     witness::{ChunkWitness, SlotWitnesses},
 };
@@ -29,7 +29,7 @@ use taproof_verifier::{
 pub enum AssignError {
     /// The statement names no circuit that is known here.
     #[error(transparent)]
-    NoCircuit(#[from] NoCircuit),
+    NoCircuit(#[from] NoCircuitError),
     /// The slots are of another kind than the circuit.
     #[error("the circuit proves {circuit} slots, the witness has {witness} slots")]
     KindMismatch {

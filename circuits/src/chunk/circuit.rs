@@ -22,27 +22,27 @@ use taproof_verifier::{
 /// There is no circuit of that identity: its kind, version or set of operations is unknown here, or it has no slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no circuit {0}")]
-pub struct NoCircuit(pub CircuitId);
+pub struct NoCircuitError(pub CircuitId);
 
 /// The matrices of a circuit.
 ///
 /// # Errors
-/// [`NoCircuit`].
-pub fn shape(circuit: CircuitId) -> Result<Shape, NoCircuit> {
+/// [`NoCircuitError`].
+pub fn shape(circuit: CircuitId) -> Result<Shape, NoCircuitError> {
     expect_circuit(circuit)?;
     Ok(match circuit.kind {
         Kind::Deposit => shape_of::<DepositCircuit>(circuit),
         Kind::Transfer => shape_of::<TransferCircuit>(circuit),
         Kind::Open => shape_of::<OpenCircuit>(circuit),
         Kind::Withdraw => shape_of::<WithdrawCircuit>(circuit),
-        Kind::Step => return Err(NoCircuit(circuit)),
+        Kind::Step => return Err(NoCircuitError(circuit)),
     })
 }
 
 /// Checks what does not depend on the kind.
-pub(super) fn expect_circuit(circuit: CircuitId) -> Result<(), NoCircuit> {
+pub(super) fn expect_circuit(circuit: CircuitId) -> Result<(), NoCircuitError> {
     let known = circuit == CircuitId::new(circuit.kind, circuit.depth, circuit.slots) && circuit.slots > 0;
-    if known { Ok(()) } else { Err(NoCircuit(circuit)) }
+    if known { Ok(()) } else { Err(NoCircuitError(circuit)) }
 }
 
 fn shape_of<S: SlotCircuit>(circuit: CircuitId) -> Shape {
@@ -158,8 +158,8 @@ fn hash_digits<S: serde::Serializer>(hash: &[u8; 32], serializer: S) -> Result<S
 /// Counts one circuit.
 ///
 /// # Errors
-/// [`NoCircuit`].
-pub fn count(circuit: CircuitId) -> Result<CircuitCount, NoCircuit> {
+/// [`NoCircuitError`].
+pub fn count(circuit: CircuitId) -> Result<CircuitCount, NoCircuitError> {
     let shape = shape(circuit)?;
     Ok(CircuitCount {
         kind: circuit.kind,
@@ -174,7 +174,7 @@ pub fn count(circuit: CircuitId) -> Result<CircuitCount, NoCircuit> {
 /// Counts the circuits of all kinds at a depth.
 ///
 /// # Errors
-/// [`NoCircuit`] if `slots` is zero.
-pub fn counts(depth: Depth, slots: u16) -> Result<Vec<CircuitCount>, NoCircuit> {
+/// [`NoCircuitError`] if `slots` is zero.
+pub fn counts(depth: Depth, slots: u16) -> Result<Vec<CircuitCount>, NoCircuitError> {
     Kind::PAYMENTS.into_iter().map(|kind| count(CircuitId::new(kind, depth, slots))).collect()
 }

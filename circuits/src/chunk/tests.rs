@@ -1,7 +1,7 @@
 //! Chunks as such: full, partly filled and empty ones, and what head, tail and carry refuse.
 
 use super::{
-    AssignError, NoCircuit, assign, count, counts, shape,
+    AssignError, NoCircuitError, assign, count, counts, shape,
     witness::{ChunkWitness, SlotWitnesses},
 };
 use crate::{
@@ -153,7 +153,7 @@ fn transitions_must_be_those_of_the_statement() {
     assert_eq!(assign(&altered), Err(AssignError::StatementMismatch));
     let mut altered = chunk.clone();
     altered.statement.circuit.operations = OperationsHash::from_byte_array([1; 32]);
-    assert_eq!(assign(&altered), Err(NoCircuit(altered.statement.circuit).into()));
+    assert_eq!(assign(&altered), Err(NoCircuitError(altered.statement.circuit).into()));
     let mut altered = chunk;
     altered.statement.chain_id = ChainId::from_byte_array([1; 15]);
     assert_violates(&altered, Segment::Slot(0), "R4, signature");
@@ -275,10 +275,10 @@ fn witnesses_of_another_form_are_refused() {
     let mut foreign = chunk.clone();
     foreign.statement.circuit.version += 1;
     let circuit = foreign.statement.circuit;
-    assert_eq!(assign(&foreign), Err(NoCircuit(circuit).into()));
-    assert_eq!(shape(circuit), Err(NoCircuit(circuit)));
+    assert_eq!(assign(&foreign), Err(NoCircuitError(circuit).into()));
+    assert_eq!(shape(circuit), Err(NoCircuitError(circuit)));
     let step = CircuitId { version: 1, kind: Kind::Step, ..circuit };
-    assert_eq!(shape(step), Err(NoCircuit(step)));
+    assert_eq!(shape(step), Err(NoCircuitError(step)));
 }
 
 /// Sizes and hashes of every circuit, as the file beside the crate has them. To change them is to change every key:

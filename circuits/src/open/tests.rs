@@ -14,7 +14,7 @@ use crate::{
     testing::{
         assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_padding_holds,
         assert_padding_is_inert,
-        state::{ALTERATIONS, CHAIN_ID, State, besides, index, secret},
+        state::{ALTERATIONS, CHAIN_ID, State, besides, index, paid, secret},
     },
     transaction::{Body, Open, Signed, Transfer},
 };
@@ -61,9 +61,7 @@ impl Draft {
     /// Claims what the rule says of a body, with wrapping where the rule refuses.
     fn of(state: State, body: Open) -> Self {
         let from_before = state.account(body.from.get());
-        let paid = body.amount.wrapping_add(body.fee);
-        let balance = from_before.balance.wrapping_sub(paid);
-        let from_after = Account { nonce: from_before.nonce.wrapping_add(1), balance, ..from_before };
+        let from_after = paid(from_before, body.amount, body.fee);
         let to_after = Account::new(body.owner, body.token, body.amount);
         let signed = Signed::sign(body, &secret(body.from.get() as u8));
         Self { state, signed, posted: body, from_before, from_after, to_after }

@@ -7,7 +7,7 @@
 
 mod exits;
 
-use super::{FeeError, Refusal, State, admission::Admission, slot::SlotKind};
+use super::{FeeError, State, TransitionError, admission::Admission, slot::SlotKind};
 use crate::{
     account::{Rollup, credit},
     cap::MerkleCap,
@@ -96,8 +96,8 @@ pub enum PlanError {
 pub struct Rejected {
     /// Its position among the transactions given.
     pub position: usize,
-    /// Why. [`Refusal::may_pass`] says whether to offer it again with the next batch.
-    pub reason: Refusal,
+    /// Why. [`TransitionError::may_pass`] says whether to offer it again with the next batch.
+    pub reason: TransitionError,
 }
 
 /// Why not all deposits are in the batch.
@@ -121,7 +121,7 @@ pub enum ExitStop {
     ChunksMax,
     /// The state cannot serve it.
     #[error(transparent)]
-    Refused(Refusal),
+    Refused(TransitionError),
 }
 
 /// Chunks whose roots join up.
@@ -234,7 +234,7 @@ struct Cutter<'a> {
     applied: Vec<usize>,
     rejected: Vec<Rejected>,
     /// Why a transaction that waits was refused last.
-    reasons: HashMap<usize, Refusal>,
+    reasons: HashMap<usize, TransitionError>,
     /// The slots of the chunks, used or not.
     slots: usize,
     /// Whether a transaction found no room.
@@ -390,7 +390,7 @@ impl Cutter<'_> {
                 }
                 match self.fill(&mut filling, token, signed) {
                     Ok(()) => self.applied.push(position),
-                    Err(reason @ Refusal::Fee(_)) => self.rejected.push(Rejected { position, reason }),
+                    Err(reason @ TransitionError::Fee(_)) => self.rejected.push(Rejected { position, reason }),
                     Err(reason) if reason.may_pass() => {
                         self.reasons.insert(position, reason);
                         queue.push_back((position, signed));
@@ -414,7 +414,7 @@ impl Cutter<'_> {
         filling: &mut Filling<K::Witness>,
         token: Token,
         signed: &Signed<K>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), TransitionError> {
         let cells = K::cells_after(&self.rollup, signed, self.tree)?;
         let fees = filling.fees.checked_add(signed.body().payment().fee).ok_or(FeeError::SumOverflow)?;
         if fees > 0 {

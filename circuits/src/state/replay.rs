@@ -1,6 +1,6 @@
 //! Rebuilding a state from what was posted of proven chunks: no signature is needed, the proofs stood for them.
 
-use super::{FeeError, Refusal, State, slot::PaidRecord};
+use super::{FeeError, State, TransitionError, slot::PaidRecord};
 use crate::{account::credit, deposit::rule as deposit, tree::Tree};
 use ark_bn254::Fr;
 use std::collections::HashMap;
@@ -50,7 +50,7 @@ pub enum ReplayError {
         /// The slot.
         slot: usize,
         /// Why.
-        reason: Refusal,
+        reason: TransitionError,
     },
     /// The fees cannot be credited.
     #[error("chunk {chunk}: {reason}")]

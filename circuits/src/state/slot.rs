@@ -1,6 +1,6 @@
 //! The kinds of signed transaction as a batch and a replay see them.
 
-use super::Refusal;
+use super::TransitionError;
 use crate::{
     account::Rollup,
     chunk::witness::{CellUpdate, OpenWitness, SlotWitnesses, TransferWitness, WithdrawWitness},
@@ -24,7 +24,12 @@ pub(super) trait PaidRecord {
     fn fee(&self) -> u64;
 
     /// Applies what was posted.
-    fn settle(&self, depth: Depth, token: Token, get: impl Fn(CellIndex) -> Cell) -> Result<CellsAfter, Refusal>;
+    fn settle(
+        &self,
+        depth: Depth,
+        token: Token,
+        get: impl Fn(CellIndex) -> Cell,
+    ) -> Result<CellsAfter, TransitionError>;
 }
 
 /// A kind of transaction that fills slots.
@@ -36,7 +41,7 @@ pub(super) trait SlotKind: Body {
     type Witness;
 
     /// Applies the rule to the cells of a tree, without changing them.
-    fn cells_after(rollup: &Rollup, signed: &Signed<Self>, tree: &Tree) -> Result<CellsAfter, Refusal>;
+    fn cells_after(rollup: &Rollup, signed: &Signed<Self>, tree: &Tree) -> Result<CellsAfter, TransitionError>;
 
     /// What the circuit of a slot is given; `update` performs and gives the next of [`SlotKind::cells_after`].
     fn witness(signed: &Signed<Self>, update: impl FnMut() -> CellUpdate) -> Self::Witness;
@@ -50,7 +55,12 @@ impl PaidRecord for TransferRecord {
         self.fee
     }
 
-    fn settle(&self, depth: Depth, token: Token, get: impl Fn(CellIndex) -> Cell) -> Result<CellsAfter, Refusal> {
+    fn settle(
+        &self,
+        depth: Depth,
+        token: Token,
+        get: impl Fn(CellIndex) -> Cell,
+    ) -> Result<CellsAfter, TransitionError> {
         let effect = transfer::settle(depth, token, self, &get(self.from), &get(self.to))?;
         Ok(vec![(self.from, effect.from_after), (self.to, effect.to_after)])
     }
@@ -61,7 +71,12 @@ impl PaidRecord for OpenRecord {
         self.fee
     }
 
-    fn settle(&self, depth: Depth, token: Token, get: impl Fn(CellIndex) -> Cell) -> Result<CellsAfter, Refusal> {
+    fn settle(
+        &self,
+        depth: Depth,
+        token: Token,
+        get: impl Fn(CellIndex) -> Cell,
+    ) -> Result<CellsAfter, TransitionError> {
         let effect = open::settle(depth, token, self, &get(self.from), &get(self.to))?;
         Ok(vec![(self.from, effect.from_after), (self.to, effect.to_after)])
     }
@@ -72,7 +87,12 @@ impl PaidRecord for WithdrawRecord {
         self.fee
     }
 
-    fn settle(&self, depth: Depth, token: Token, get: impl Fn(CellIndex) -> Cell) -> Result<CellsAfter, Refusal> {
+    fn settle(
+        &self,
+        depth: Depth,
+        token: Token,
+        get: impl Fn(CellIndex) -> Cell,
+    ) -> Result<CellsAfter, TransitionError> {
         Ok(vec![(self.from, withdraw::settle(depth, token, self, &get(self.from))?)])
     }
 }
@@ -80,7 +100,7 @@ impl PaidRecord for WithdrawRecord {
 impl SlotKind for Transfer {
     type Witness = TransferWitness;
 
-    fn cells_after(rollup: &Rollup, signed: &Signed<Self>, tree: &Tree) -> Result<CellsAfter, Refusal> {
+    fn cells_after(rollup: &Rollup, signed: &Signed<Self>, tree: &Tree) -> Result<CellsAfter, TransitionError> {
         let body = signed.body();
         let effect = transfer::apply(rollup, signed, &tree.get(body.from), &tree.get(body.to))?;
         Ok(vec![(body.from, effect.from_after), (body.to, effect.to_after)])
@@ -100,7 +120,7 @@ impl SlotKind for Transfer {
 impl SlotKind for Open {
     type Witness = OpenWitness;
 
-    fn cells_after(rollup: &Rollup, signed: &Signed<Self>, tree: &Tree) -> Result<CellsAfter, Refusal> {
+    fn cells_after(rollup: &Rollup, signed: &Signed<Self>, tree: &Tree) -> Result<CellsAfter, TransitionError> {
         let body = signed.body();
         let effect = open::apply(rollup, signed, &tree.get(body.from), &tree.get(body.to))?;
         Ok(vec![(body.from, effect.from_after), (body.to, effect.to_after)])
@@ -120,7 +140,7 @@ impl SlotKind for Open {
 impl SlotKind for Withdraw {
     type Witness = WithdrawWitness;
 
-    fn cells_after(rollup: &Rollup, signed: &Signed<Self>, tree: &Tree) -> Result<CellsAfter, Refusal> {
+    fn cells_after(rollup: &Rollup, signed: &Signed<Self>, tree: &Tree) -> Result<CellsAfter, TransitionError> {
         let from = signed.body().from;
         Ok(vec![(from, withdraw::apply(rollup, signed, &tree.get(from))?)])
     }

@@ -139,7 +139,7 @@ fn posted<'a>(batch: &Batch, records: &'a [Records]) -> Vec<PostedChunk<'a>> {
     batch.chunks.iter().zip(records).map(chunk).collect()
 }
 
-fn reasons(batch: &Batch) -> Vec<(usize, Refusal)> {
+fn reasons(batch: &Batch) -> Vec<(usize, TransitionError)> {
     batch.rejected.iter().map(|rejected| (rejected.position, rejected.reason)).collect()
 }
 
@@ -190,7 +190,7 @@ fn paying_oneself_costs_the_fee_alone() {
     let batch = apply(&mut state, &[], &[transfer(1, 1, 0, 1, 60, 5), transfer(1, 1, 1, 1, 95, 1)]);
     assert_eq!(balances(&state), [5, 95]);
     let insufficient = PayerError::InsufficientBalance { token: Token::BITCOIN, balance: 95, needed: 96 };
-    assert_eq!(reasons(&batch), [(1, Refusal::Transfer(TransferError::Payer(insufficient)))]);
+    assert_eq!(reasons(&batch), [(1, TransitionError::Transfer(TransferError::Payer(insufficient)))]);
 }
 
 #[test]
@@ -217,12 +217,12 @@ fn zero_amounts_are_legal_and_fees_of_zero_leave_the_operator_alone() {
     let batch = apply_plan(&mut state, &absent, &[], &[transfer(1, 1, 1, 0, 0, 0), transfer(0, 0, 0, 1, 1, 1)]);
     assert_eq!(batch.applied, [0]);
     let empty = AccountError::EmptyCell { index: index(60) };
-    assert_eq!(reasons(&batch), [(1, Refusal::Fee(FeeError::Operator(empty)))]);
+    assert_eq!(reasons(&batch), [(1, TransitionError::Fee(FeeError::Operator(empty)))]);
     assert_eq!(batch.chunks[0].operator.as_ref().map(|update| (update.before, update.after)), {
         Some((Cell::Empty, Cell::Empty))
     });
     let batch = apply_plan(&mut state, &no_operator, &[], &[transfer(0, 0, 0, 1, 1, 1)]);
-    assert_eq!(reasons(&batch), [(0, Refusal::Fee(FeeError::NoOperator(Token::BITCOIN)))]);
+    assert_eq!(reasons(&batch), [(0, TransitionError::Fee(FeeError::NoOperator(Token::BITCOIN)))]);
 }
 
 #[test]
@@ -294,8 +294,8 @@ fn each_refusal_names_its_reason_and_the_rest_goes_on() {
     ];
     let batch = apply(&mut state, &[], &transactions);
     assert_eq!(batch.applied, [0, 15]);
-    let payer = |error| Refusal::Transfer(TransferError::Payer(error));
-    let recipient = |error| Refusal::Transfer(TransferError::Recipient(error));
+    let payer = |error| TransitionError::Transfer(TransferError::Payer(error));
+    let recipient = |error| TransitionError::Transfer(TransferError::Recipient(error));
     let range = AccountError::IndexOutOfRange { index: index(64), depth: depth(2) };
     let token = AccountError::WrongToken { index: index(1), expected: Token(3), found: Token::BITCOIN };
     let stale = |found| PayerError::StaleNonce { expected: 2, found };
@@ -312,8 +312,8 @@ fn each_refusal_names_its_reason_and_the_rest_goes_on() {
         (10, payer(stale(1))),
         (11, payer(stale(1))),
         (12, payer(stale(1))),
-        (13, Refusal::Open(OpenError::CellOccupied { index: index(1) })),
-        (14, Refusal::Withdraw(WithdrawError::Payer(token.into()))),
+        (13, TransitionError::Open(OpenError::CellOccupied { index: index(1) })),
+        (14, TransitionError::Withdraw(WithdrawError::Payer(token.into()))),
     ];
     assert_eq!(reasons(&batch), expected);
 }
@@ -323,7 +323,7 @@ fn what_waits_in_vain_is_refused_with_its_last_reason() {
     let mut state = funded(&[0, 100, u64::MAX]);
     let refused = |state: &mut State, transaction| reasons(&apply(state, &[], &[transaction]))[0].1;
     let empty = AccountError::EmptyCell { index: index(40) };
-    let recipient = |error| Refusal::Transfer(TransferError::Recipient(error));
+    let recipient = |error| TransitionError::Transfer(TransferError::Recipient(error));
     assert_eq!(refused(&mut state, transfer(1, 1, 0, 40, 1, 0)), recipient(empty));
     let overflow =
         AccountError::BalanceOverflow { token: Token::BITCOIN, index: index(2), balance: u64::MAX, amount: 1 };
@@ -336,7 +336,7 @@ fn what_waits_in_vain_is_refused_with_its_last_reason() {
     let insufficient = PayerError::InsufficientBalance { token: Token::BITCOIN, balance: 100, needed };
     let of_another = PayerError::InsufficientBalance { token: Token(7), balance: 100, needed: 101 };
     assert_eq!(of_another.to_string(), "the balance of 100 of token 7 does not cover 101 of token 7");
-    let payer = Refusal::Transfer(TransferError::Payer(insufficient));
+    let payer = TransitionError::Transfer(TransferError::Payer(insufficient));
     assert_eq!(refused(&mut state, transfer(1, 1, 0, 2, u64::MAX, u64::MAX)), payer);
     assert!(recipient(empty).may_pass() && recipient(overflow).may_pass() && payer.may_pass());
 }
@@ -349,7 +349,7 @@ fn a_nonce_runs_out_for_good() {
     state.commit();
     let batch = apply(&mut state, &[], &[transfer(1, 1, u32::MAX - 1, 0, 1, 0), transfer(1, 1, u32::MAX, 0, 1, 0)]);
     assert_eq!(batch.applied, [0]);
-    assert_eq!(reasons(&batch), [(1, Refusal::Transfer(TransferError::Payer(PayerError::NonceExhausted)))]);
+    assert_eq!(reasons(&batch), [(1, TransitionError::Transfer(TransferError::Payer(PayerError::NonceExhausted)))]);
 }
 
 #[test]
@@ -405,12 +405,12 @@ fn fees_that_the_operator_cannot_hold_are_refused_one_by_one() {
     let no_room =
         AccountError::BalanceOverflow { token: Token::BITCOIN, index: index(0), balance: u64::MAX - 5, amount: 6 };
     assert_eq!(batch.applied, [0, 2]);
-    assert_eq!(reasons(&batch), [(1, Refusal::Fee(FeeError::Operator(no_room)))]);
+    assert_eq!(reasons(&batch), [(1, TransitionError::Fee(FeeError::Operator(no_room)))]);
     assert_eq!(balances(&state), [u64::MAX, 90]);
 
     let mut state = funded(&[0, u64::MAX, u64::MAX]);
     let batch = apply(&mut state, &[], &[transfer(1, 1, 0, 1, 0, u64::MAX), transfer(2, 2, 0, 2, 0, 1)]);
-    assert_eq!(reasons(&batch), [(1, Refusal::Fee(FeeError::SumOverflow))]);
+    assert_eq!(reasons(&batch), [(1, TransitionError::Fee(FeeError::SumOverflow))]);
 }
 
 #[test]
@@ -583,7 +583,7 @@ fn exits_that_cannot_be_served_are_reported() {
     let exits = [signed_withdraw(1, 1, 0, 60, 0), signed_withdraw(1, 1, 1, 60, 0)];
     let batch = state.apply_with_exits(&plan(), &exits, &[], &[]).expect("a plan that fits");
     assert_eq!(batch.exits_applied, 1);
-    assert!(matches!(batch.exit_stop, Some(ExitStop::Refused(Refusal::Withdraw(_)))));
+    assert!(matches!(batch.exit_stop, Some(ExitStop::Refused(TransitionError::Withdraw(_)))));
     state.rollback();
     let none = Plan { chunks_max: 0, ..plan() };
     let batch = state.apply_with_exits(&none, &exits, &[], &[]).expect("a plan that fits");

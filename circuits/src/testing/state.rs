@@ -33,6 +33,12 @@ pub(crate) fn besides() -> impl Strategy<Value = (Tickets, Holding)> {
     prop_oneof![1 => Just(Default::default()), 3 => (tickets, second)]
 }
 
+/// What is claimed of whoever pays, of any kind: with wrapping where the rule refuses.
+pub(crate) fn paid(before: Account, amount: u64, fee: u64) -> Account {
+    let balance = before.balance.wrapping_sub(amount).wrapping_sub(fee);
+    Account { nonce: before.nonce.wrapping_add(1), balance, ..before }
+}
+
 /// Alterations of what an account has that payments do not look at, each of one part alone.
 pub(crate) const ALTERATIONS: [fn(&mut Account); 6] = [
     |account| account.tickets = Tickets::default(),

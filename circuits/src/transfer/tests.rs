@@ -14,7 +14,7 @@ use crate::{
     testing::{
         Lie, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_lies_break,
         assert_padding_is_inert,
-        state::{ALTERATIONS, CHAIN_ID, State, besides, index, secret},
+        state::{ALTERATIONS, CHAIN_ID, State, besides, index, paid, secret},
     },
     transaction::{Body, Open, Signed, Transfer},
 };
@@ -61,8 +61,7 @@ impl Scene {
             amount,
             fee,
         };
-        let balance = payer.balance.wrapping_sub(amount).wrapping_sub(fee);
-        let from_after = Cell::Account(Account { balance, nonce: payer.nonce.wrapping_add(1), ..payer });
+        let from_after = Cell::Account(paid(payer, amount, fee));
         let to_before = if from == to { from_after } else { state.cell(to) };
         let to_after = match to_before {
             Cell::Account(account) => {

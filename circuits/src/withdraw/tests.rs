@@ -15,7 +15,7 @@ use crate::{
     testing::{
         Piece, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks,
         assert_padding_holds, assert_padding_is_inert, assert_sound, run,
-        state::{ALTERATIONS, CHAIN_ID, State, besides, index, secret},
+        state::{ALTERATIONS, CHAIN_ID, State, besides, index, paid, secret},
         unsatisfied,
     },
     transaction::{Body, Open, Signed, Withdraw},
@@ -60,10 +60,8 @@ impl Draft {
     /// Claims what the rule says of a body, with wrapping where the rule refuses.
     fn of(state: State, body: Withdraw) -> Self {
         let before = state.account(body.from.get());
-        let paid = body.amount.wrapping_add(body.fee);
-        let (nonce, balance) = (before.nonce.wrapping_add(1), before.balance.wrapping_sub(paid));
         let signed = Signed::sign(body, &secret(body.from.get() as u8));
-        Self { state, signed, posted: body, before, after: Account { nonce, balance, ..before } }
+        Self { state, signed, posted: body, before, after: paid(before, body.amount, body.fee) }
     }
 
     /// The same with another body, signed by the payer.

@@ -27,12 +27,12 @@ pub enum Backend {
 /// The processor cannot run a back end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this processor cannot run the back end {0}")]
-pub struct UnavailableBackend(pub Backend);
+pub struct UnavailableBackendError(pub Backend);
 
 /// A name is that of no back end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no back end: there are portable, avx2 and ifma")]
-pub struct UnknownBackend(pub String);
+pub struct UnknownBackendError(pub String);
 
 /// The back end in use, or 0 until it is asked for.
 static CURRENT: AtomicU8 = AtomicU8::new(0);
@@ -62,10 +62,10 @@ impl Backend {
     /// Makes every later computation of the process use a back end.
     ///
     /// # Errors
-    /// [`UnavailableBackend`] if the processor cannot run it.
-    pub fn force(self) -> Result<(), UnavailableBackend> {
+    /// [`UnavailableBackendError`] if the processor cannot run it.
+    pub fn force(self) -> Result<(), UnavailableBackendError> {
         if !self.is_available() {
-            return Err(UnavailableBackend(self));
+            return Err(UnavailableBackendError(self));
         }
         CURRENT.store(self as u8, Ordering::Relaxed);
         Ok(())
@@ -143,14 +143,14 @@ impl fmt::Display for Backend {
 }
 
 impl FromStr for Backend {
-    type Err = UnknownBackend;
+    type Err = UnknownBackendError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownBackend> {
+    fn from_str(name: &str) -> Result<Self, UnknownBackendError> {
         match name {
             "portable" => Ok(Self::Portable),
             "avx2" => Ok(Self::Avx2),
             "ifma" => Ok(Self::Ifma),
-            _ => Err(UnknownBackend(name.to_owned())),
+            _ => Err(UnknownBackendError(name.to_owned())),
         }
     }
 }
@@ -164,7 +164,7 @@ mod tests {
         for backend in [Backend::Portable, Backend::Avx2, Backend::Ifma] {
             assert_eq!(backend.to_string().parse(), Ok(backend));
         }
-        assert_eq!("avx".parse::<Backend>(), Err(UnknownBackend("avx".to_owned())));
+        assert_eq!("avx".parse::<Backend>(), Err(UnknownBackendError("avx".to_owned())));
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
         let fastest = from_fastest.into_iter().find(|backend| backend.is_available());
         assert_eq!(Some(Backend::fastest()), fastest);
         for backend in from_fastest.into_iter().filter(|backend| !backend.is_available()) {
-            assert_eq!(backend.force(), Err(UnavailableBackend(backend)));
+            assert_eq!(backend.force(), Err(UnavailableBackendError(backend)));
         }
     }
 }

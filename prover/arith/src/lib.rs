@@ -19,7 +19,7 @@ pub mod point;
 mod transform;
 pub mod vectors;
 
-pub use backend::{Backend, UnavailableBackend, UnknownBackend};
+pub use backend::{Backend, UnavailableBackendError, UnknownBackendError};
 pub use domain::Domain;
 pub use fixed_base::batch_mul;
 pub use inverse::batch_inverse;

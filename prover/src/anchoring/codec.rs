@@ -3,7 +3,7 @@
 //! included.
 
 use super::{
-    Attempt, Generation, Identity, Job, State, StatementId, StoreError, Sweep, Transition,
+    Attempt, Generation, Identity, Job, JobState, StatementId, StoreError, Sweep, Transition,
     job::{BumpOrder, HISTORY_MAX},
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(super) const REASON_MAX_BYTES: usize = 1_024;
 struct StoredJob {
     batch: u64,
     statement: StatementId,
-    state: State,
+    state: JobState,
     is_abandoned: bool,
     bump: Option<BumpOrder>,
     is_closed: bool,

@@ -2,7 +2,8 @@
 //! a file.
 
 use super::{
-    Attempt, Config, Fees, Generation, GenerationView, Hold, Inputs, Job, Place, Spender, Standing, State, Sweep, View,
+    Attempt, Config, Fees, Generation, GenerationView, Hold, Inputs, Job, JobState, Place, Spender, Standing, Sweep,
+    View,
     fees::FeeRange,
     job::generation_progress,
     view::{Anchored, Fate},
@@ -62,7 +63,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The state that the batch is in.
-    pub state: State,
+    pub state: JobState,
     /// Why, for the log.
     pub reason: String,
     /// What stands in the way, if anything does.
@@ -74,11 +75,11 @@ pub struct Decision {
 }
 
 impl Decision {
-    fn rest(state: State, reason: impl Into<String>) -> Self {
+    fn rest(state: JobState, reason: impl Into<String>) -> Self {
         Self { state, reason: reason.into(), hold: None, action: None, is_closed: false }
     }
 
-    fn held(state: State, hold: Hold) -> Self {
+    fn held(state: JobState, hold: Hold) -> Self {
         Self { hold: Some(hold.clone()), ..Self::rest(state, hold.to_string()) }
     }
 
@@ -109,14 +110,14 @@ pub fn decide(job: &Job, view: &View, config: &Config) -> Decision {
         Standing::Anchored(anchored) => settled(job, view, config, anchored),
         Standing::AnchoredBefore => {
             let is_closed = leftovers(job, view).next().is_none();
-            Decision { is_closed, ..Decision::rest(State::Final, "anchored before the blocks that are followed") }
+            Decision { is_closed, ..Decision::rest(JobState::Final, "anchored before the blocks that are followed") }
                 .with_sweep(job, view, config, is_left_over)
         }
         _ if job.is_abandoned => abandoned(job, view, config),
-        Standing::Unproven => Decision::rest(State::Stale, "its proofs are missing"),
+        Standing::Unproven => Decision::rest(JobState::Stale, "its proofs are missing"),
         Standing::Unusable(reason) => Decision::held(job.progress(), Hold::Proofs(reason.clone())),
         Standing::Refused(reason) => {
-            Decision::rest(State::Stale, reason.clone()).with_sweep(job, view, config, is_waiting_in_vain)
+            Decision::rest(JobState::Stale, reason.clone()).with_sweep(job, view, config, is_waiting_in_vain)
         }
         Standing::Behind { next } => Decision::held(job.progress(), Hold::PreviousBatch(*next)),
         Standing::ReferenceAhead { height } => Decision::held(job.progress(), Hold::ReferenceAhead(*height)),
@@ -137,12 +138,12 @@ fn settled(job: &Job, view: &View, config: &Config, anchored: &Anchored) -> Deci
     let is_ours = ours.into_iter().any(|attempt| attempt.transaction.compute_txid() == anchored.txid);
     let decision = if anchored.statement != job.statement {
         let reason = format!("the chain has another batch of this number, anchored by {}", anchored.txid);
-        Decision::rest(State::Stale, reason)
+        Decision::rest(JobState::Stale, reason)
     } else {
         let state = match (is_final, is_safe) {
-            (true, _) => State::Final,
-            (_, true) => State::Safe,
-            _ => State::InBlock,
+            (true, _) => JobState::Final,
+            (_, true) => JobState::Safe,
+            _ => JobState::InBlock,
         };
         let whose = if is_ours { "anchored" } else { "anchored by somebody else" };
         let reason = format!("{whose} by {} at height {}, {depth_blocks} deep", anchored.txid, anchored.block.height);
@@ -169,24 +170,24 @@ fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decisi
     });
     let Some((index, (generation, seen))) = live.next() else {
         if let Some(hold) = job.refused_at(view.tip) {
-            return Decision::held(State::Waiting, hold.clone());
+            return Decision::held(JobState::Waiting, hold.clone());
         }
         return match view.fees.first_rate(config) {
             Ok(fee_rate) => {
                 let reason = if job.generations.is_empty() { "proven" } else { "another commit or payload is needed" };
-                Decision::rest(State::Waiting, reason).with(Some(Action::Build { fee_rate }))
+                Decision::rest(JobState::Waiting, reason).with(Some(Action::Build { fee_rate }))
             }
-            Err(hold) => Decision::held(State::Waiting, hold),
+            Err(hold) => Decision::held(JobState::Waiting, hold),
         };
     };
     let state = generation_progress(generation);
-    if state == State::Built {
+    if state == JobState::Built {
         return Decision::held(state, Hold::AwaitingSignatures);
     }
     let reason = match state {
-        State::Signed => "signed and stored",
-        State::CommitSent => "the commit was handed over",
-        State::RevealSent => "the reveal was handed over",
+        JobState::Signed => "signed and stored",
+        JobState::CommitSent => "the commit was handed over",
+        JobState::RevealSent => "the reveal was handed over",
         _ => "a reveal at a higher fee was handed over",
     };
     let refused = job.refused_at(view.tip);
@@ -285,9 +286,9 @@ fn abandoned(job: &Job, view: &View, config: &Config) -> Decision {
     let is_resolved = leftovers(job, view).next().is_none();
     let was_sent = job.generations.iter().any(|generation| generation.commit_sent.is_some());
     let (state, reason) = match (is_resolved, was_sent) {
-        (true, true) => (State::Swept, "nothing is left to recover"),
-        (true, false) => (State::Abandoned, "given up before anything was sent"),
-        _ => (State::Abandoned, "given up; what the commit locks is taken back"),
+        (true, true) => (JobState::Swept, "nothing is left to recover"),
+        (true, false) => (JobState::Abandoned, "given up before anything was sent"),
+        _ => (JobState::Abandoned, "given up; what the commit locks is taken back"),
     };
     // What others have seen may come back, so it is watched until another anchor of this number is final.
     let is_closed = is_resolved && !was_sent;

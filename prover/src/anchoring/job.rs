@@ -57,7 +57,7 @@ impl fmt::Display for StatementId {
 /// How far a batch's anchor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum JobState {
     /// Proven, and nothing is built for the payload that the chain asks for.
     Waiting,
     /// Commit and reveal are built, and an external signer has to sign.
@@ -87,7 +87,7 @@ pub enum State {
     Swept,
 }
 
-impl State {
+impl JobState {
     /// The state in words.
     pub fn name(self) -> &'static str {
         match self {
@@ -107,14 +107,14 @@ impl State {
     }
 }
 
-impl State {
+impl JobState {
     /// Whether the chain has the anchor.
     fn is_in_chain(self) -> bool {
         matches!(self, Self::InBlock | Self::Safe | Self::Final)
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for JobState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -124,9 +124,9 @@ impl fmt::Display for State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// The state before.
-    pub from: State,
+    pub from: JobState,
     /// The state after.
-    pub to: State,
+    pub to: JobState,
     /// The height of the tip.
     pub height: u32,
     /// The clock, in seconds since 1970.
@@ -528,7 +528,7 @@ impl Failed {
 pub struct Job {
     pub(super) batch: u64,
     pub(super) statement: StatementId,
-    pub(super) state: State,
+    pub(super) state: JobState,
     pub(super) is_abandoned: bool,
     pub(super) bump: Option<BumpOrder>,
     /// Nothing can happen any more.
@@ -555,7 +555,7 @@ impl Job {
         Self {
             batch,
             statement,
-            state: State::Waiting,
+            state: JobState::Waiting,
             is_abandoned: false,
             bump: None,
             is_closed: false,
@@ -578,7 +578,7 @@ impl Job {
     }
 
     /// How far the anchor is.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> JobState {
         self.state
     }
 
@@ -617,8 +617,8 @@ impl Job {
     }
 
     /// How far the latest generation went by itself.
-    pub(super) fn progress(&self) -> State {
-        self.generations.last().map_or(State::Waiting, generation_progress)
+    pub(super) fn progress(&self) -> JobState {
+        self.generations.last().map_or(JobState::Waiting, generation_progress)
     }
 
     /// From which height on the chain goes without a reveal that was first sent at a height: from when it was sent,
@@ -647,7 +647,7 @@ impl Job {
     }
 
     /// Moves to a state; gives the transition if it is another one.
-    pub(super) fn move_to(&mut self, to: State, height: u32, unix_seconds: u64, reason: &str) -> Option<Transition> {
+    pub(super) fn move_to(&mut self, to: JobState, height: u32, unix_seconds: u64, reason: &str) -> Option<Transition> {
         if self.state == to {
             return None;
         }
@@ -661,12 +661,12 @@ impl Job {
     }
 }
 
-pub(super) fn generation_progress(generation: &Generation) -> State {
+pub(super) fn generation_progress(generation: &Generation) -> JobState {
     match generation.attempts.iter().filter(|attempt| attempt.sent.is_some()).count() {
-        0 if generation.commit_sent.is_some() => State::CommitSent,
-        0 if generation.is_signed() => State::Signed,
-        0 => State::Built,
-        1 => State::RevealSent,
-        _ => State::Bumped,
+        0 if generation.commit_sent.is_some() => JobState::CommitSent,
+        0 if generation.is_signed() => JobState::Signed,
+        0 => JobState::Built,
+        1 => JobState::RevealSent,
+        _ => JobState::Bumped,
     }
 }

@@ -5,7 +5,7 @@ use super::{Backend, Measurement, Subject};
 /// A stored measurement is of no time, so that nothing can be compared with it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{name} of {subject} at size {size} is {found}, and a time is greater than 0")]
-pub struct NoTime {
+pub struct NoTimeError {
     /// What was measured.
     pub subject: Subject,
     /// At which size.
@@ -19,8 +19,8 @@ pub struct NoTime {
 /// Checks that stored measurements are times.
 ///
 /// # Errors
-/// [`NoTime`] for the first that is none.
-pub fn check(stored: &[Measurement]) -> Result<(), NoTime> {
+/// [`NoTimeError`] for the first that is none.
+pub fn check(stored: &[Measurement]) -> Result<(), NoTimeError> {
     for measurement in stored {
         let times = [
             ("median_us_per_constraint", measurement.median_us_per_constraint),
@@ -29,7 +29,7 @@ pub fn check(stored: &[Measurement]) -> Result<(), NoTime> {
         ];
         let none = times.into_iter().find(|(_, time)| !(time.is_finite() && *time > 0.0));
         if let Some((name, found)) = none {
-            return Err(NoTime { subject: measurement.bench, size: measurement.size, name, found });
+            return Err(NoTimeError { subject: measurement.bench, size: measurement.size, name, found });
         }
     }
     Ok(())

@@ -39,7 +39,7 @@ use taproof_verifier::bridge::OUTPUT_MIN_SAT;
 mod fee_coin;
 mod refusal;
 
-pub use refusal::Refusal;
+pub use refusal::CheckError;
 
 /// The fee rates between which a signer signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +95,8 @@ impl CheckedLink {
     /// Checks a PSBT.
     ///
     /// # Errors
-    /// [`Refusal`]: the first rule that it breaks.
-    pub fn check(mut psbt: Psbt, view: &SignerView<'_>) -> Result<Self, Refusal> {
+    /// [`CheckError`]: the first rule that it breaks.
+    pub fn check(mut psbt: Psbt, view: &SignerView<'_>) -> Result<Self, CheckError> {
         reopen(&mut psbt, view.scan.params().bridge());
         let transaction = &psbt.unsigned_tx;
         check_form(transaction)?;
@@ -106,14 +106,14 @@ impl CheckedLink {
         let payouts = check_payouts(transaction, binding, view.scan)?;
         let coins = check_inputs(&psbt, view)?;
         if binding.count == 0 && !coins.iter().any(|coin| matches!(coin, Input::Bridge(coin) if is_deposit(coin))) {
-            return Err(Refusal::Idle);
+            return Err(CheckError::Idle);
         }
         let paid_sat: u64 = payouts.iter().map(|output| output.value.to_sat()).sum();
         let spent_sat: u64 =
             coins.iter().map(|coin| if let Input::Bridge(coin) = coin { sat(&coin.output) } else { 0 }).sum();
         let change_sat = sat(change);
         if u128::from(change_sat) + u128::from(paid_sat) < u128::from(spent_sat) {
-            return Err(Refusal::BridgeLoses { spent_sat, change_sat, paid_sat });
+            return Err(CheckError::BridgeLoses { spent_sat, change_sat, paid_sat });
         }
         let mut leaves = Vec::with_capacity(coins.len());
         let mut outputs = KnownOutputs::new(view.scan.params().bridge());
@@ -183,51 +183,51 @@ fn is_deposit(coin: &BridgeCoin) -> bool {
     matches!(coin.origin, Origin::Deposit { .. })
 }
 
-fn check_form(transaction: &Transaction) -> Result<(), Refusal> {
+fn check_form(transaction: &Transaction) -> Result<(), CheckError> {
     if transaction.version != Version::TWO {
-        return Err(Refusal::Version(transaction.version.0));
+        return Err(CheckError::Version(transaction.version.0));
     }
     if transaction.lock_time != LockTime::ZERO {
-        return Err(Refusal::LockTime(transaction.lock_time));
+        return Err(CheckError::LockTime(transaction.lock_time));
     }
     let mut seen = HashSet::with_capacity(transaction.input.len());
     for (position, input) in transaction.input.iter().enumerate() {
         if input.sequence != Sequence::ENABLE_RBF_NO_LOCKTIME {
-            return Err(Refusal::Sequence(position));
+            return Err(CheckError::Sequence(position));
         }
         if !seen.insert(input.previous_output) {
-            return Err(Refusal::Inputs(position));
+            return Err(CheckError::Inputs(position));
         }
     }
-    if seen.is_empty() { Err(Refusal::Inputs(0)) } else { Ok(()) }
+    if seen.is_empty() { Err(CheckError::Inputs(0)) } else { Ok(()) }
 }
 
-fn check_head(transaction: &Transaction, scan: &BridgeScan) -> Result<Head, Refusal> {
+fn check_head(transaction: &Transaction, scan: &BridgeScan) -> Result<Head, CheckError> {
     let head = scan.head()?;
     let (expected, found) = (head.outpoint, transaction.input[0].previous_output);
-    if found == expected { Ok(head) } else { Err(Refusal::NotTheHead { expected, found }) }
+    if found == expected { Ok(head) } else { Err(CheckError::NotTheHead { expected, found }) }
 }
 
-fn check_binding(transaction: &Transaction, head: Head, scan: &BridgeScan) -> Result<Binding, Refusal> {
+fn check_binding(transaction: &Transaction, head: Head, scan: &BridgeScan) -> Result<Binding, CheckError> {
     let output = transaction.output.get(BINDING_VOUT).filter(|output| sat(output) == 0);
     let binding = output.and_then(|output| Binding::parse(&output.script_pubkey, scan.params().chain_id()));
-    let binding = binding.ok_or(Refusal::Binding)?;
+    let binding = binding.ok_or(CheckError::Binding)?;
     if binding.first != head.next_index {
-        return Err(Refusal::FirstIndex { expected: head.next_index, found: binding.first });
+        return Err(CheckError::FirstIndex { expected: head.next_index, found: binding.first });
     }
     let due = scan.due_count();
     if binding.end().is_none_or(|end| end > due) {
-        return Err(Refusal::NotDue { index: due, due });
+        return Err(CheckError::NotDue { index: due, due });
     }
     let count = scan.unpaid_within(binding.count).len();
-    if count > MAX_PAYOUTS as usize { Err(Refusal::TooManyPayouts(count)) } else { Ok(binding) }
+    if count > MAX_PAYOUTS as usize { Err(CheckError::TooManyPayouts(count)) } else { Ok(binding) }
 }
 
-fn check_change<'a>(transaction: &'a Transaction, scan: &BridgeScan) -> Result<&'a TxOut, Refusal> {
+fn check_change<'a>(transaction: &'a Transaction, scan: &BridgeScan) -> Result<&'a TxOut, CheckError> {
     let own_script = scan.params().bridge().script_pubkey();
     let change = transaction.output.get(CHANGE_VOUT as usize).filter(|output| output.script_pubkey == own_script);
-    let change = change.ok_or(Refusal::Change)?;
-    if sat(change) < OUTPUT_MIN_SAT { Err(Refusal::ChangeDust(sat(change))) } else { Ok(change) }
+    let change = change.ok_or(CheckError::Change)?;
+    if sat(change) < OUTPUT_MIN_SAT { Err(CheckError::ChangeDust(sat(change))) } else { Ok(change) }
 }
 
 /// The outputs after the second are the payouts, exactly, and one more at most.
@@ -235,43 +235,43 @@ fn check_payouts<'a>(
     transaction: &'a Transaction,
     binding: Binding,
     scan: &BridgeScan,
-) -> Result<&'a [TxOut], Refusal> {
+) -> Result<&'a [TxOut], CheckError> {
     let outputs = &transaction.output[FIRST_PAYOUT_VOUT..];
     let payouts = scan.unpaid_within(binding.count);
     let count = payouts.len();
     for (position, payout) in payouts.enumerate() {
         if outputs.get(position) != payout_output(payout).as_ref() {
-            return Err(Refusal::Payout { index: payout.index });
+            return Err(CheckError::Payout { index: payout.index });
         }
     }
     // Data after a payout to somebody's deposit address would make it a deposit for an owner of the coordinator's
     // choice.
     let fee_change = outputs.get(count).is_none_or(|output| output.script_pubkey.is_witness_program());
     if !fee_change || outputs.len() > count + 1 {
-        return Err(Refusal::UnknownOutput(FIRST_PAYOUT_VOUT + outputs.len() - 1));
+        return Err(CheckError::UnknownOutput(FIRST_PAYOUT_VOUT + outputs.len() - 1));
     }
     Ok(&outputs[..count])
 }
 
-fn check_inputs<'a>(psbt: &Psbt, view: &SignerView<'a>) -> Result<Vec<Input<'a>>, Refusal> {
+fn check_inputs<'a>(psbt: &Psbt, view: &SignerView<'a>) -> Result<Vec<Input<'a>>, CheckError> {
     let inputs = psbt.unsigned_tx.input.iter().zip(&psbt.inputs).enumerate();
     inputs
         .map(|(position, (input, fields))| {
             let coin = match view.scan.coin(&input.previous_output) {
                 Some(coin) => check_spendable(position, coin, view.scan)?,
                 None => {
-                    let coin = view.fee_coins.get(&input.previous_output).ok_or(Refusal::UnknownInput(position))?;
+                    let coin = view.fee_coins.get(&input.previous_output).ok_or(CheckError::UnknownInput(position))?;
                     if !coin.output.script_pubkey.is_witness_program() {
-                        return Err(Refusal::FeeScript(position));
+                        return Err(CheckError::FeeScript(position));
                     }
                     if coin.immature_blocks() > 0 {
-                        return Err(Refusal::Immature { input: position, blocks: coin.immature_blocks() });
+                        return Err(CheckError::Immature { input: position, blocks: coin.immature_blocks() });
                     }
                     Input::Other(&coin.output)
                 }
             };
             if fields.witness_utxo.as_ref() != Some(coin.output()) {
-                return Err(Refusal::SpentOutput(position));
+                return Err(CheckError::SpentOutput(position));
             }
             if let Input::Other(output) = coin {
                 fee_coin::check_fields(position, output, fields, view.scan.params().bridge())?;
@@ -281,17 +281,19 @@ fn check_inputs<'a>(psbt: &Psbt, view: &SignerView<'a>) -> Result<Vec<Input<'a>>
         .collect()
 }
 
-fn check_spendable<'a>(input: usize, coin: &'a BridgeCoin, scan: &BridgeScan) -> Result<Input<'a>, Refusal> {
+fn check_spendable<'a>(input: usize, coin: &'a BridgeCoin, scan: &BridgeScan) -> Result<Input<'a>, CheckError> {
     if scan.is_spendable(coin) {
         return Ok(Input::Bridge(coin));
     }
     match coin.origin {
         _ if scan.is_held(coin) => {
             let blocks = coin.spendable_height().saturating_sub(scan.scanned().height + 1);
-            Err(Refusal::Immature { input, blocks })
+            Err(CheckError::Immature { input, blocks })
         }
-        Origin::Deposit { index, credit: Credit::Credited { .. }, .. } => Err(Refusal::CreditNotFinal { input, index }),
-        Origin::Deposit { index, .. } => Err(Refusal::NotCredited { input, index }),
+        Origin::Deposit { index, credit: Credit::Credited { .. }, .. } => {
+            Err(CheckError::CreditNotFinal { input, index })
+        }
+        Origin::Deposit { index, .. } => Err(CheckError::NotCredited { input, index }),
         Origin::Own => unreachable!("what is paid to the bridge's own script is its own"),
     }
 }
@@ -303,8 +305,8 @@ fn check_leaf(
     fields: &psbt::Input,
     coin: &BridgeCoin,
     outputs: &mut KnownOutputs<'_>,
-) -> Result<Leaf, Refusal> {
-    let output = outputs.of_coin(coin.origin).map_err(|_| Refusal::Leaf(position))?;
+) -> Result<Leaf, CheckError> {
+    let output = outputs.of_coin(coin.origin).map_err(|_| CheckError::Leaf(position))?;
     let leaf = output.federation();
     let hash = leaf.hash();
     let only_leaf = fields.tap_scripts.len() == 1
@@ -315,12 +317,12 @@ fn check_leaf(
     let root = fields.tap_merkle_root.is_none_or(|root| root == output.merkle_root());
     let final_already = fields.final_script_witness.is_some() || fields.final_script_sig.is_some();
     if !only_leaf || !only_signatures || !internal || !root || fields.tap_key_sig.is_some() || final_already {
-        return Err(Refusal::Leaf(position));
+        return Err(CheckError::Leaf(position));
     }
     let sighash = fields.sighash_type.map_or(Ok(TapSighashType::Default), |sighash| sighash.taproot_hash_ty());
     match sighash {
         Ok(TapSighashType::Default | TapSighashType::All) => Ok(leaf.clone()),
-        _ => Err(Refusal::Sighash(position)),
+        _ => Err(CheckError::Sighash(position)),
     }
 }
 
@@ -330,13 +332,13 @@ fn count_signatures(
     spent: &[TxOut],
     leaves: &[Option<Leaf>],
     scan: &BridgeScan,
-) -> Result<usize, Refusal> {
+) -> Result<usize, CheckError> {
     let mut cache = SighashCache::new(&psbt.unsigned_tx);
     let mut counts = Vec::with_capacity(leaves.len());
     for (input, (fields, leaf)) in psbt.inputs.iter().zip(leaves).enumerate() {
         let Some(leaf) = leaf else { continue };
         let count = check_signatures(&mut cache, input, &fields.tap_script_sigs, spent, leaf, scan.params().bridge());
-        counts.push(count.map_err(|key| Refusal::Signature { input, key })?);
+        counts.push(count.map_err(|key| CheckError::Signature { input, key })?);
     }
     Ok(counts.into_iter().min().unwrap_or(0))
 }
@@ -347,22 +349,22 @@ fn check_cost(
     spent: &[TxOut],
     leaves: &[Option<Leaf>],
     view: &SignerView<'_>,
-) -> Result<(u64, u64), Refusal> {
+) -> Result<(u64, u64), CheckError> {
     let threshold = view.scan.params().bridge().threshold();
     let weight = signed_weight_wu(psbt, leaves, view.scan.params().bridge().keys().len(), threshold);
     let weight_wu = weight.to_wu();
     if weight_wu > MAX_LINK_WEIGHT_WU {
-        return Err(Refusal::Weight(weight_wu));
+        return Err(CheckError::Weight(weight_wu));
     }
     let total = |outputs: &[TxOut]| outputs.iter().map(|output| u128::from(sat(output))).sum::<u128>();
-    let fee = total(spent).checked_sub(total(&psbt.unsigned_tx.output)).ok_or(Refusal::Overspent)?;
-    let fee_sat = u64::try_from(fee).map_err(|_| Refusal::Overspent)?;
+    let fee = total(spent).checked_sub(total(&psbt.unsigned_tx.output)).ok_or(CheckError::Overspent)?;
+    let fee_sat = u64::try_from(fee).map_err(|_| CheckError::Overspent)?;
     let FeeBounds { min, max } = view.fee_bounds;
     if fee_sat < min.fee(weight).to_sat() {
-        return Err(Refusal::FeeTooLow { fee_sat, weight_wu, min });
+        return Err(CheckError::FeeTooLow { fee_sat, weight_wu, min });
     }
     if fee_sat > max.fee(weight).to_sat() {
-        return Err(Refusal::FeeTooHigh { fee_sat, weight_wu, max });
+        return Err(CheckError::FeeTooHigh { fee_sat, weight_wu, max });
     }
     Ok((fee_sat, weight_wu))
 }

@@ -35,7 +35,7 @@ pub enum Meaning {
     /// The data of the deposit whose payment stands before it.
     DepositData,
     /// A payment or data that should have been one of a deposit.
-    NoDeposit(NoDeposit),
+    NoDeposit(NoDepositError),
     /// Something else between the payment of a deposit and its data, which must be neighbours.
     Between {
         /// Where the payment stands.
@@ -68,7 +68,7 @@ pub enum Meaning {
 /// What keeps an output from being a part of a deposit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum NoDeposit {
+pub enum NoDepositError {
     /// No output carries data for the payment.
     #[error(
         "it pays to the deposit address of {refund}, and no output says whom to credit: the refund key takes it back"
@@ -170,7 +170,7 @@ struct View<'a> {
     /// The refund key to whose deposit address an output pays, if that is known.
     refunds: Vec<Option<XOnlyPublicKey>>,
     /// Why a pair whose second output is this one is no deposit, where it carries data.
-    faults: Vec<Option<NoDeposit>>,
+    faults: Vec<Option<NoDepositError>>,
     /// The first payment with its data between which an output stands.
     between: Vec<Option<(usize, usize)>>,
 }
@@ -222,7 +222,7 @@ impl<'a> View<'a> {
         let fault = match (self.faults[vout], self.refunds[vout]) {
             (Some(fault), _) => fault,
             (None, Some(refund)) => self.fault_of_payment(vout, refund),
-            (None, None) if is_pushed_otherwise(script, self.params.chain_id()) => NoDeposit::Push,
+            (None, None) if is_pushed_otherwise(script, self.params.chain_id()) => NoDepositError::Push,
             (None, None) => return self.bystander(vout),
         };
         Meaning::NoDeposit(fault)
@@ -231,7 +231,9 @@ impl<'a> View<'a> {
     /// What an output is that is itself no part of a deposit.
     fn bystander(&self, vout: usize) -> Meaning {
         match (self.faults.get(vout + 1), self.between[vout]) {
-            (Some(Some(fault @ NoDeposit::OtherAddress { .. })), _) if self.outputs[vout].script_pubkey.is_p2tr() => {
+            (Some(Some(fault @ NoDepositError::OtherAddress { .. })), _)
+                if self.outputs[vout].script_pubkey.is_p2tr() =>
+            {
                 Meaning::NoDeposit(*fault)
             }
             (_, Some((payment, data))) => Meaning::Between { payment_vout: payment as u32, data_vout: data as u32 },
@@ -240,37 +242,37 @@ impl<'a> View<'a> {
     }
 
     /// Why a pair whose second output has this tag is no deposit.
-    fn fault_of_tag(&self, vout: usize, tag: &Tag, payment_of: &HashMap<XOnlyPublicKey, usize>) -> NoDeposit {
+    fn fault_of_tag(&self, vout: usize, tag: &Tag, payment_of: &HashMap<XOnlyPublicKey, usize>) -> NoDepositError {
         let (expected, found) = (self.params.chain_id(), tag.chain_id);
         if found != expected {
-            return NoDeposit::OtherRollup { expected, found };
+            return NoDepositError::OtherRollup { expected, found };
         }
         if let Err(error) = PublicKey::from_bytes(&tag.owner) {
-            return NoDeposit::Owner(error);
+            return NoDepositError::Owner(error);
         }
-        let Ok(refund) = XOnlyPublicKey::from_slice(&tag.refund) else { return NoDeposit::Refund };
+        let Ok(refund) = XOnlyPublicKey::from_slice(&tag.refund) else { return NoDepositError::Refund };
         let before = vout.checked_sub(1);
         if let Some(payment) = before.filter(|before| self.refunds[*before] == Some(refund)) {
             let (min_sat, found_sat) = (self.params.bridge().deposit_min_sat(), self.outputs[payment].value.to_sat());
-            return NoDeposit::TooSmall { min_sat, found_sat };
+            return NoDepositError::TooSmall { min_sat, found_sat };
         }
         match payment_of.get(&refund) {
-            Some(payment) => NoDeposit::PaymentElsewhere { data_vout: vout as u32, payment_vout: *payment as u32 },
-            None if before.is_none() => NoDeposit::NoPayment,
-            None => NoDeposit::OtherAddress { refund },
+            Some(payment) => NoDepositError::PaymentElsewhere { data_vout: vout as u32, payment_vout: *payment as u32 },
+            None if before.is_none() => NoDepositError::NoPayment,
+            None => NoDepositError::OtherAddress { refund },
         }
     }
 
     /// Why an output to the deposit address of a key is no deposit.
-    fn fault_of_payment(&self, vout: usize, refund: XOnlyPublicKey) -> NoDeposit {
+    fn fault_of_payment(&self, vout: usize, refund: XOnlyPublicKey) -> NoDepositError {
         let refund_bytes = refund.serialize();
         let next = self.tags.get(vout + 1).copied().flatten().filter(|tag| tag.refund == refund_bytes);
         if let Some(fault) = next.and_then(|_| self.faults[vout + 1]) {
             return fault;
         }
         match self.tag_of.get(&refund_bytes) {
-            Some(data) => NoDeposit::DataElsewhere { payment_vout: vout as u32, data_vout: *data as u32 },
-            None => NoDeposit::NoData { refund },
+            Some(data) => NoDepositError::DataElsewhere { payment_vout: vout as u32, data_vout: *data as u32 },
+            None => NoDepositError::NoData { refund },
         }
     }
 }
@@ -287,12 +289,12 @@ fn firsts<T: Eq + Hash>(values: impl Iterator<Item = Option<T>>) -> HashMap<T, u
 }
 
 /// For each output the first data whose payment stands before it or is it, and that payment.
-fn between(faults: &[Option<NoDeposit>]) -> Vec<Option<(usize, usize)>> {
+fn between(faults: &[Option<NoDepositError>]) -> Vec<Option<(usize, usize)>> {
     let mut between = vec![None; faults.len()];
     // Outputs that no data was found for yet, in order: each is put on once and taken off once.
     let mut open = Vec::new();
     for (data, fault) in faults.iter().enumerate() {
-        if let Some(NoDeposit::PaymentElsewhere { payment_vout, .. }) = fault {
+        if let Some(NoDepositError::PaymentElsewhere { payment_vout, .. }) = fault {
             let payment = *payment_vout as usize;
             while let Some(vout) = open.pop_if(|vout| *vout >= payment) {
                 between[vout] = Some((payment, data));

@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt;
 use taproof::{
-    anchoring::{Identity, Job, ServiceError, State, Store, StoreError, Waits},
+    anchoring::{Identity, Job, JobState, ServiceError, Store, StoreError, Waits},
     shown::shown,
     wallet::PosterScripts,
 };
@@ -98,7 +98,7 @@ impl JobReport {
     fn unread(batch: u64, waits: &Waits) -> Self {
         Self {
             batch,
-            state: State::Waiting.name(),
+            state: JobState::Waiting.name(),
             closed: false,
             commit_txid: None,
             reveal_txid: None,

@@ -51,7 +51,8 @@ fn check_all(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<()
 pub(super) fn force_backend() -> Result<(), String> {
     let Some(name) = variable(Backend::VARIABLE) else { return Ok(()) };
     let in_words = |error: String| format!("invalid value {name:?} for {}: {error}", Backend::VARIABLE);
-    let backend: Backend = name.parse().map_err(|error: taproof_arith::UnknownBackend| in_words(error.to_string()))?;
+    let backend: Backend =
+        name.parse().map_err(|error: taproof_arith::UnknownBackendError| in_words(error.to_string()))?;
     backend.force().map_err(|error| in_words(error.to_string()))
 }
 

@@ -16,7 +16,7 @@ use taproof::{
     artefact::{self, Artefact, ArtefactKind},
     chain_store::{StoredFollower, View},
     follow::{self, FollowError},
-    light::{CheckpointFile, Cutter, ExcerptFolder, ExcerptSource, cut},
+    light::{CheckpointFile, ExcerptCutter, ExcerptFolder, ExcerptSource, cut},
     output_file::OutputFile,
 };
 use taproof_verifier::{follow::Event, headers::BlockId};
@@ -134,8 +134,8 @@ impl LightOptions {
     }
 
     /// Cuts a node's blocks, or those of a server that its index names.
-    fn cutter<'a>(&self, session: &'a Session, source: &'a Source) -> Result<Cutter<'a>> {
-        let Source::Esplora(server) = source else { return Ok(Cutter::new(source.chain(), &session.params)) };
+    fn cutter<'a>(&self, session: &'a Session, source: &'a Source) -> Result<ExcerptCutter<'a>> {
+        let Source::Esplora(server) = source else { return Ok(ExcerptCutter::new(source.chain(), &session.params)) };
         if self.posters.is_empty() {
             let failure = Failure::new(Exit::Input, "without an address there is nothing to ask an Esplora server for");
             return Err(failure.advise("give --poster ADDRESS, or --excerpts DIR"));
@@ -150,7 +150,7 @@ impl LightOptions {
             let located = located.ok_or_else(|| Failure::new(Exit::Input, format!("{txid} is in no block")))?;
             heights.insert(located.height);
         }
-        Ok(Cutter::at_heights(source.chain(), &session.params, heights))
+        Ok(ExcerptCutter::at_heights(source.chain(), &session.params, heights))
     }
 
     /// Opens the file of the checkpoint if one is asked for, and makes the folder of excerpts, before anything is

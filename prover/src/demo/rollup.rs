@@ -51,7 +51,7 @@ pub struct Anchored {
 }
 
 /// The demo's rollup.
-pub(super) struct Rollup {
+pub(super) struct DemoChain {
     pub(super) node: EmbeddedNode,
     pub(super) follower: Follower,
     pub(super) ledger: Ledger,
@@ -84,7 +84,7 @@ pub(super) fn params(phrase: &Phrase, program: &Program, options: &DemoOptions) 
     Ok(params.expect("consistent parameters"))
 }
 
-impl Rollup {
+impl DemoChain {
     /// Mines a chain, makes the workload's deposits on it from a wallet of these words, and follows it to its tip.
     pub(super) fn found(
         phrase: &Phrase,

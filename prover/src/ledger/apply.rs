@@ -1,7 +1,7 @@
 //! Making a batch of what waits, and storing it.
 
 use super::{
-    AppliedBatch, Ledger, LedgerError, ScannedDeposit,
+    AppliedBatch, Ledger, LedgerError, WaitingDeposit,
     room::Due,
     tables::{self, ARTEFACTS, CELLS, DEPOSITS, Head, TRANSACTIONS, UNDO},
     undo::Undo,
@@ -24,9 +24,9 @@ struct Waiting {
     /// The transactions, each with its number in the table.
     transactions: Vec<(u64, Transaction)>,
     /// The deposits that are void, in front of all others.
-    void: Vec<ScannedDeposit>,
+    void: Vec<WaitingDeposit>,
     /// The deposits that are due.
-    deposits: Vec<ScannedDeposit>,
+    deposits: Vec<WaitingDeposit>,
     /// The exit requests that are due.
     exits: Vec<ScannedExit>,
 }

@@ -8,7 +8,7 @@ use std::{
 use taproof_circuits::state::{DepositStop, ExitStop, PlanError, ReplayError};
 use taproof_verifier::{
     cell::{ChainId, Depth},
-    exit::LeftOut,
+    exit::LeftOutError,
     payload::PayloadError,
 };
 
@@ -102,7 +102,7 @@ pub enum LedgerError {
     DueDoesNotFit(PayloadError),
     /// A batch must serve or refute all exit requests that are due, and this one does not.
     #[error("the batch breaks the rule of exit requests: {0}")]
-    ExitLeftOut(#[from] LeftOut),
+    ExitLeftOut(#[from] LeftOutError),
     /// A batch cannot refer to a block before that of the batch before.
     #[error("a batch that refers to height {found}, where the one before refers to {expected}")]
     ReferenceGoesBack {

@@ -20,7 +20,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 use taproof_circuits::{
-    state::{Batch, Plan, Refusal, Rejected},
+    state::{Batch, Plan, Rejected, TransitionError},
     transaction::{Deposit, Signed, Transaction, Withdraw},
 };
 use taproof_verifier::{
@@ -257,8 +257,9 @@ fn ranked(transactions: &[Transaction], taken: Vec<usize>, nonce: impl Fn(CellIn
 /// Names transactions by their positions among all. What may pass once others are applied, and these had no room,
 /// waits.
 fn at_positions(batch: Batch, positions: &[usize], count: usize, is_full: bool) -> Batch {
-    let waits =
-        |rejected: &Rejected| is_full && rejected.reason.may_pass() && !matches!(rejected.reason, Refusal::Fee(_));
+    let waits = |rejected: &Rejected| {
+        is_full && rejected.reason.may_pass() && !matches!(rejected.reason, TransitionError::Fee(_))
+    };
     let applied: Vec<usize> = batch.applied.iter().map(|position| positions[*position]).collect();
     let rejected = batch.rejected.iter().filter(|rejected| !waits(rejected));
     let rejected = rejected.map(|rejected| Rejected { position: positions[rejected.position], ..*rejected });

@@ -1,6 +1,6 @@
 //! The tables of a ledger's file.
 
-use super::{LedgerError, ScannedDeposit};
+use super::{LedgerError, WaitingDeposit};
 use ark_bn254::Fr;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -137,7 +137,7 @@ pub(super) fn read_all(database: &Database) -> Result<(Head, ChangeSet), LedgerE
         .collect::<Result<Vec<_>, LedgerError>>()?;
     for (expected, entry) in (head.deposits_consumed..).zip(transaction.open_table(DEPOSITS)?.iter()?) {
         let (number, deposit) = entry?;
-        decode::<ScannedDeposit>(deposit.value())?;
+        decode::<WaitingDeposit>(deposit.value())?;
         if number.value() != expected {
             return Err(LedgerError::Corrupted(format!("deposit {expected} is missing")));
         }

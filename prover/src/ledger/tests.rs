@@ -53,8 +53,8 @@ fn plan() -> Plan {
     }
 }
 
-fn scanned(number: u8, amount_sat: u64, height_blocks: u32) -> ScannedDeposit {
-    ScannedDeposit { deposit: Deposit { amount_sat, owner: *key(number).public() }, height_blocks }
+fn scanned(number: u8, amount_sat: u64, height_blocks: u32) -> WaitingDeposit {
+    WaitingDeposit { deposit: Deposit { amount_sat, owner: *key(number).public() }, height_blocks }
 }
 
 fn transfer(number: u8, nonce: u32, to: u32, amount: u64) -> Transaction {

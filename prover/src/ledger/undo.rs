@@ -1,7 +1,7 @@
 //! Taking batches back.
 
 use super::{
-    Ledger, LedgerError, ScannedDeposit,
+    Ledger, LedgerError, WaitingDeposit,
     tables::{self, ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, Head, REFERRED, TRANSACTIONS, UNDO},
 };
 use redb::{ReadableDatabase, ReadableTable, TableError};
@@ -23,7 +23,7 @@ pub(super) struct Undo {
     /// The transactions that it applied, as their own bytes, each with its number.
     pub(super) transactions: Vec<(u64, Vec<u8>)>,
     /// The deposits that it credited or passed over.
-    pub(super) deposits: Vec<ScannedDeposit>,
+    pub(super) deposits: Vec<WaitingDeposit>,
     /// The exit requests that it served or refuted.
     pub(super) exits: Vec<ScannedExit>,
 }
@@ -69,7 +69,7 @@ impl Ledger {
                 transactions.insert(number, bytes.as_slice())?;
             }
             let mut deposits = transaction.open_table(DEPOSITS)?;
-            let taken_back: Vec<&ScannedDeposit> = undone.iter().flat_map(|undo| &undo.deposits).collect();
+            let taken_back: Vec<&WaitingDeposit> = undone.iter().flat_map(|undo| &undo.deposits).collect();
             if taken_back.len() as u64 == consumed - head.deposits_consumed {
                 for (number, deposit) in (head.deposits_consumed..).zip(taken_back) {
                     deposits.insert(number, tables::encode(deposit).as_slice())?;

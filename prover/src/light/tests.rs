@@ -6,7 +6,7 @@ use crate::{
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
 };
 use bitcoin::{Amount, Witness};
-use taproof_verifier::follow::{Event, Follower, Refusal};
+use taproof_verifier::follow::{Event, Follower, RuleError};
 use tempfile::TempDir;
 
 /// A rollup with two final batches, and a folder for stores and excerpts.
@@ -75,7 +75,7 @@ impl<F: Fn(BlockId, &mut Excerpt)> ExcerptSource for Altered<'_, F> {
     }
 }
 
-fn refusals(events: &[Event]) -> Vec<Refusal> {
+fn refusals(events: &[Event]) -> Vec<RuleError> {
     let refusal = |event: &Event| match event {
         Event::Ignored { refusal, .. } => Some(*refusal),
         _ => None,
@@ -86,7 +86,7 @@ fn refusals(events: &[Event]) -> Vec<Refusal> {
 #[test]
 fn headers_and_excerpts_lead_to_the_same_root_and_make_nothing_due() {
     let scene = Scene::new();
-    let cutter = Cutter::new(&scene.toy.node, &scene.toy.params);
+    let cutter = ExcerptCutter::new(&scene.toy.node, &scene.toy.params);
     let (events, follower) = scene.follow(&cutter).expect("a steady source");
     assert_eq!((events.len(), *follower.tip()), (2, scene.toy.tip), "{events:?}");
     assert!(!follower.is_complete() && follower.checkpoint().is_none());
@@ -95,7 +95,7 @@ fn headers_and_excerpts_lead_to_the_same_root_and_make_nothing_due() {
     let (events, follower) = scene.follow(&folder).expect("a steady source");
     assert_eq!((events.len(), *follower.tip()), (2, scene.toy.tip), "{events:?}");
     let heights = files.iter().map(|(block, _)| block.height).collect();
-    let some = Cutter::at_heights(&scene.toy.node, &scene.toy.params, heights);
+    let some = ExcerptCutter::at_heights(&scene.toy.node, &scene.toy.params, heights);
     assert_eq!(*scene.follow(&some).expect("a steady source").1.tip(), scene.toy.tip);
 }
 
@@ -110,10 +110,10 @@ fn what_is_left_out_is_missed_but_nothing_wrong_is_taken() {
         match position {
             // The batch that credits the deposit is refused, and so the next one follows nothing.
             0..5 => {
-                assert!(matches!(refusals(&events)[..], [_, Refusal::Batch { expected: 0, found: 1 }]), "{events:?}");
+                assert!(matches!(refusals(&events)[..], [_, RuleError::Batch { expected: 0, found: 1 }]), "{events:?}");
                 assert_eq!(follower.tip().batches, 0);
             }
-            5 => assert_eq!(refusals(&events), [Refusal::Batch { expected: 0, found: 1 }]),
+            5 => assert_eq!(refusals(&events), [RuleError::Batch { expected: 0, found: 1 }]),
             _ => assert_eq!((events.len(), follower.tip().batches), (1, 1), "{events:?}"),
         }
         std::fs::write(path, kept).expect("room");
@@ -124,7 +124,7 @@ fn what_is_left_out_is_missed_but_nothing_wrong_is_taken() {
 #[test]
 fn altered_excerpts_are_errors() {
     let scene = Scene::new();
-    let cutter = Cutter::new(&scene.toy.node, &scene.toy.params);
+    let cutter = ExcerptCutter::new(&scene.toy.node, &scene.toy.params);
     let alterations: [fn(&mut Excerpt); 6] = [
         |excerpt| excerpt.header.nonce ^= 1,
         |excerpt| excerpt.transactions[0].position ^= 1,
@@ -145,7 +145,7 @@ fn altered_excerpts_are_errors() {
 #[test]
 fn a_payload_outside_the_block_is_none() {
     let scene = Scene::new();
-    let cutter = Cutter::new(&scene.toy.node, &scene.toy.params);
+    let cutter = ExcerptCutter::new(&scene.toy.node, &scene.toy.params);
     let unproven = |_, excerpt: &mut Excerpt| {
         excerpt.transactions.iter_mut().for_each(|shown| shown.witness_branch = None);
     };
@@ -160,7 +160,7 @@ fn a_light_store_goes_on_and_remembers_what_it_is() {
     let observe = |_: &Follower, _: &Event| Ok::<(), FollowError>(());
     let mut stored = scene.open(&store);
     let params = scene.toy.params.clone();
-    stored.catch_up_light(&scene.toy.node, &Cutter::new(&scene.toy.node, &params), observe).expect("steady");
+    stored.catch_up_light(&scene.toy.node, &ExcerptCutter::new(&scene.toy.node, &params), observe).expect("steady");
     let anchors = |store: &ChainStore| store.events(0, usize::MAX).expect("sound");
     assert!(matches!(anchors(&store)[..], [(0, FinalEvent::Anchor(_)), (1, FinalEvent::Anchor(_))]));
     let mut stored = scene.open(&store);
@@ -177,14 +177,14 @@ fn a_light_store_goes_on_and_remembers_what_it_is() {
         events += 1;
         Ok::<(), FollowError>(())
     };
-    stored.catch_up_light(&scene.toy.node, &Cutter::new(&scene.toy.node, &params), count).expect("steady");
+    stored.catch_up_light(&scene.toy.node, &ExcerptCutter::new(&scene.toy.node, &params), count).expect("steady");
     assert_eq!((events, stored.follower().tip()), (1, &scene.toy.tip));
     // A reorganisation down to the checkpoint leaves it a light one.
     let height = scene.toy.node.chain().height();
     let to = stored.follower().headers().final_block().height;
     let branch = vec![Vec::new(); (height - to) as usize + 1];
     scene.toy.node.chain_mut().reorganise(to, &branch, &elsewhere()).expect("more work");
-    stored.catch_up_light(&scene.toy.node, &Cutter::new(&scene.toy.node, &params), observe).expect("steady");
+    stored.catch_up_light(&scene.toy.node, &ExcerptCutter::new(&scene.toy.node, &params), observe).expect("steady");
     assert!(!stored.follower().is_complete() && stored.follower().checkpoint().is_none());
     assert_eq!(stored.follower().tip().batches, 2);
 }
@@ -194,7 +194,7 @@ fn no_damaged_page_of_a_light_store_is_a_panic() {
     let scene = Scene::new();
     let store = scene.store();
     let observe = |_: &Follower, _: &Event| Ok::<(), FollowError>(());
-    let cutter = Cutter::new(&scene.toy.node, &scene.toy.params);
+    let cutter = ExcerptCutter::new(&scene.toy.node, &scene.toy.params);
     scene.open(&store).catch_up_light(&scene.toy.node, &cutter, observe).expect("steady");
     let noticed = crate::store_file::damage_every_page(store.path(), |damaged| {
         let store = ChainStore::new(damaged.to_owned(), &scene.toy.params, View::Light);
@@ -240,7 +240,7 @@ fn a_light_follower_begins_at_a_checkpoint_of_the_sources_chain() {
     };
     scene.toy.anchor(&payload);
     scene.toy.node.mine(FINAL_DEPTH_BLOCKS).expect("valid");
-    stored.catch_up_light(&scene.toy.node, &Cutter::new(&scene.toy.node, &params), observe).expect("steady");
+    stored.catch_up_light(&scene.toy.node, &ExcerptCutter::new(&scene.toy.node, &params), observe).expect("steady");
     assert_eq!(stored.follower().tip(), &scene.toy.tip);
     // The store goes before the checkpoint, whether that is still in the chain or not.
     let stored = open(&scene).expect("the store has more");

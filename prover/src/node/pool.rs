@@ -4,7 +4,7 @@ use super::{Acceptance, PoolEntry, RejectClass, Rejection};
 use crate::{
     consensus::TransactionError,
     fee_rate::FeeRate,
-    regtest::{NonStandard, RegtestChain, TransactionFacts},
+    regtest::{NonStandardError, RegtestChain, TransactionFacts},
 };
 use bitcoin::{OutPoint, Transaction, Txid, Weight};
 use std::collections::HashSet;
@@ -221,9 +221,9 @@ fn refused(error: &TransactionError) -> Rejection {
     Rejection { class, reason: error.to_string() }
 }
 
-fn not_relayed(rule: &NonStandard) -> Rejection {
+fn not_relayed(rule: &NonStandardError) -> Rejection {
     let class = match rule {
-        NonStandard::Fee { .. } => RejectClass::FeeTooLow,
+        NonStandardError::Fee { .. } => RejectClass::FeeTooLow,
         _ => RejectClass::Policy,
     };
     Rejection { class, reason: rule.to_string() }

@@ -19,7 +19,7 @@ const TAPSCRIPT_LEAF: u8 = 0xc0;
 /// A rule of relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum NonStandard {
+pub enum NonStandardError {
     /// The version is not 1, 2 or 3.
     #[error("version {0} is not relayed")]
     Version(i32),
@@ -66,7 +66,7 @@ pub struct TransactionFacts {
     /// What it pays to the miner.
     pub fee_sat: u64,
     /// The first rule of relay that it breaks; `None` for a transaction that nodes relay.
-    pub nonstandard: Option<NonStandard>,
+    pub nonstandard: Option<NonStandardError>,
 }
 
 impl TransactionFacts {
@@ -79,52 +79,52 @@ impl TransactionFacts {
     }
 }
 
-fn check(transaction: &Transaction, fee_sat: u64) -> Result<(), NonStandard> {
+fn check(transaction: &Transaction, fee_sat: u64) -> Result<(), NonStandardError> {
     if !(1..=3).contains(&transaction.version.0) {
-        return Err(NonStandard::Version(transaction.version.0));
+        return Err(NonStandardError::Version(transaction.version.0));
     }
     let weight_wu = transaction.weight().to_wu();
     if weight_wu > MAX_RELAY_WEIGHT_WU {
-        return Err(NonStandard::Weight(weight_wu));
+        return Err(NonStandardError::Weight(weight_wu));
     }
     if transaction.base_size() < MIN_RELAY_BASE_BYTES {
-        return Err(NonStandard::Small(transaction.base_size()));
+        return Err(NonStandardError::Small(transaction.base_size()));
     }
     transaction.input.iter().enumerate().try_for_each(|(position, input)| {
         if !input.script_sig.is_push_only() {
-            return Err(NonStandard::InputScript(position));
+            return Err(NonStandardError::InputScript(position));
         }
         check_witness(position, input)
     })?;
     check_outputs(transaction)?;
     let vsize_vb = weight_wu.div_ceil(4);
     if fee_sat < FeeRate::MIN.fee(transaction.weight()).to_sat() {
-        return Err(NonStandard::Fee { fee_sat, vsize_vb });
+        return Err(NonStandardError::Fee { fee_sat, vsize_vb });
     }
     Ok(())
 }
 
 /// Checks a witness whose last item has the form of a tapscript's control block, or of an annex.
-fn check_witness(position: usize, input: &bitcoin::TxIn) -> Result<(), NonStandard> {
+fn check_witness(position: usize, input: &bitcoin::TxIn) -> Result<(), NonStandardError> {
     let items = &input.witness;
     let Some(last) = items.last().filter(|_| items.len() >= 2 && input.script_sig.is_empty()) else { return Ok(()) };
     let is_annex = last.first() == Some(&0x50);
     let is_control = last.len() > 32 && last.len() % 32 == 1 && last[0] & 0xfe == TAPSCRIPT_LEAF;
     let too_long = |item: &[u8]| item.len() > MAX_TAPSCRIPT_ITEM_BYTES;
     if is_annex || (is_control && items.iter().take(items.len() - 2).any(too_long)) {
-        return Err(NonStandard::Witness(position));
+        return Err(NonStandardError::Witness(position));
     }
     Ok(())
 }
 
-fn check_outputs(transaction: &Transaction) -> Result<(), NonStandard> {
+fn check_outputs(transaction: &Transaction) -> Result<(), NonStandardError> {
     let mut data_outputs = 0;
     for (position, output) in transaction.output.iter().enumerate() {
         let script = &output.script_pubkey;
         if script.is_op_return() {
             data_outputs += 1;
             if data_outputs > 1 || script.len() > MAX_DATA_SCRIPT_BYTES {
-                return Err(NonStandard::Data(position));
+                return Err(NonStandardError::Data(position));
             }
             continue;
         }
@@ -134,10 +134,10 @@ fn check_outputs(transaction: &Transaction) -> Result<(), NonStandard> {
             || script.is_p2pk()
             || script.is_multisig();
         if !has_template {
-            return Err(NonStandard::OutputScript(position));
+            return Err(NonStandardError::OutputScript(position));
         }
         if output.value < script.minimal_non_dust() {
-            return Err(NonStandard::Dust(position));
+            return Err(NonStandardError::Dust(position));
         }
     }
     Ok(())

@@ -309,22 +309,25 @@ fn relay_rules_are_reported_and_do_not_bind_the_chain() {
         script_pubkey: ScriptBuf::new_op_return(PushBytesBuf::try_from(vec![7; bytes]).expect("short")),
     };
     assert_eq!(facts_of(&chain, &|t| t.output.push(data(80))), None);
-    assert_eq!(facts_of(&chain, &|t| t.output.push(data(81))), Some(NonStandard::Data(1)));
-    assert_eq!(facts_of(&chain, &|t| t.output.extend([data(1), data(1)])), Some(NonStandard::Data(2)));
-    assert_eq!(facts_of(&chain, &|t| t.output[0].value = Amount::from_sat(329)), Some(NonStandard::Dust(0)));
+    assert_eq!(facts_of(&chain, &|t| t.output.push(data(81))), Some(NonStandardError::Data(1)));
+    assert_eq!(facts_of(&chain, &|t| t.output.extend([data(1), data(1)])), Some(NonStandardError::Data(2)));
+    assert_eq!(facts_of(&chain, &|t| t.output[0].value = Amount::from_sat(329)), Some(NonStandardError::Dust(0)));
     assert_eq!(facts_of(&chain, &|t| t.output[0].value = Amount::from_sat(330)), None);
-    assert_eq!(facts_of(&chain, &|t| t.version.0 = 4), Some(NonStandard::Version(4)));
+    assert_eq!(facts_of(&chain, &|t| t.version.0 = 4), Some(NonStandardError::Version(4)));
     let plain = ScriptBuf::from(vec![0x51; 10]);
-    assert_eq!(facts_of(&chain, &|t| t.output[0].script_pubkey = plain.clone()), Some(NonStandard::OutputScript(0)));
+    assert_eq!(
+        facts_of(&chain, &|t| t.output[0].script_pubkey = plain.clone()),
+        Some(NonStandardError::OutputScript(0))
+    );
     let whole = |t: &mut Transaction| t.output[0].value = Amount::from_sat(5_000_000_000);
-    assert!(matches!(facts_of(&chain, &whole), Some(NonStandard::Fee { fee_sat: 0, .. })));
+    assert!(matches!(facts_of(&chain, &whole), Some(NonStandardError::Fee { fee_sat: 0, .. })));
     let bulky = |t: &mut Transaction| {
         t.output.extend(vec![t.output[0].clone(); 2_400].into_iter().map(|mut o| {
             o.value = Amount::from_sat(330);
             o
         }))
     };
-    assert!(matches!(facts_of(&chain, &bulky), Some(NonStandard::Weight(_))));
+    assert!(matches!(facts_of(&chain, &bulky), Some(NonStandardError::Weight(_))));
     let odd = alice.pay(&coins, &plain, 1_000);
     chain.mine(&[odd], &bob.script).expect("blocks may hold what is not relayed");
 }

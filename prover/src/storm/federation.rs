@@ -5,7 +5,7 @@ use super::{Afloat, Storm, rate};
 use crate::{
     anchor::Funding,
     bridge::{
-        check::{CheckedLink, FeeBounds, Refusal, SignerView},
+        check::{CheckError, CheckedLink, FeeBounds, SignerView},
         link::MAX_LINK_WEIGHT_WU,
         plan::{Plan, PlanError, PlanRequest, plan, sign_fee_inputs},
         scan::BridgeScan,
@@ -67,7 +67,7 @@ impl Storm {
         }
     }
 
-    fn check_link(&self, psbt: &Psbt, scan: &BridgeScan) -> Result<CheckedLink, Refusal> {
+    fn check_link(&self, psbt: &Psbt, scan: &BridgeScan) -> Result<CheckedLink, CheckError> {
         let outpoints = psbt.unsigned_tx.input.iter().map(|input| input.previous_output);
         let known = |outpoint: OutPoint| Some((outpoint, self.node.unspent(&outpoint).ok()??));
         let fee_coins: HashMap<OutPoint, Unspent> =

@@ -3,7 +3,7 @@
 
 use crate::{
     anchoring::{
-        Config, Identity, Service, ServiceError, Signer, State, Store, TickReport,
+        Config, Identity, JobState, Service, ServiceError, Signer, Store, TickReport,
         tests::rig::{ProvenBatches, Script, check_cap},
     },
     batch::BatchFile,
@@ -149,7 +149,7 @@ impl Poster {
 
     fn is_stale(&self, batch: u64) -> bool {
         let job = self.service.as_ref().and_then(|service| service.job(batch));
-        job.is_some_and(|job| job.state() == State::Stale)
+        job.is_some_and(|job| job.state() == JobState::Stale)
     }
 
     /// Makes the next batch of what waits and proves it, if there is anything to apply.

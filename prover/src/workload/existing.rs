@@ -24,7 +24,7 @@ impl BlockPayments {
             index.expect("a sample of a tree's cells lies in the tree")
         };
         let payments = self.payments.iter();
-        let transfer = |payment: &super::Payment| TransferRecord {
+        let transfer = |payment: &super::BlockPayment| TransferRecord {
             from: cell(payment.from),
             to: cell(payment.to),
             amount: payment.amount_sat,

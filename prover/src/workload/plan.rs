@@ -1,6 +1,6 @@
 //! The block's payments as deposits and signed transactions of a rollup that starts with no accounts.
 
-use super::{BlockPayments, Holder, Payment};
+use super::{BlockPayment, BlockPayments, Holder};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use taproof_circuits::{
     schnorr::SecretKey,
@@ -165,7 +165,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Opens the accounts that are missing and gives the payments that are left.
-    fn open(&mut self, payments: &[Payment]) -> Vec<Payment> {
+    fn open(&mut self, payments: &[BlockPayment]) -> Vec<BlockPayment> {
         let mut transfers = Vec::new();
         for payment in payments {
             if self.cells[payment.to].is_some() {
@@ -189,7 +189,7 @@ impl<'a> Planner<'a> {
         transfers
     }
 
-    fn transfer(&mut self, payment: Payment) {
+    fn transfer(&mut self, payment: BlockPayment) {
         let (from, nonce) = self.next_nonce(payment.from);
         let body = Transfer {
             chain_id: self.parameters.chain_id,
@@ -204,7 +204,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Withdraws all that some of those who were only paid have.
-    fn withdraw(&mut self, payments: &[Payment], spent_sat: &[Option<u64>]) {
+    fn withdraw(&mut self, payments: &[BlockPayment], spent_sat: &[Option<u64>]) {
         let fee = self.parameters.fee_sat;
         let mut received_sat = vec![0u128; self.holders.len()];
         payments.iter().for_each(|payment| received_sat[payment.to] += u128::from(payment.amount_sat));

@@ -15,7 +15,7 @@ fn every_output_with_an_amount_is_a_payment_of_that_amount() {
     let payments = BlockPayments::from_block(MAINNET_BLOCK_702861, usize::MAX).unwrap();
     assert!(payments.payments().iter().map(|payment| payment.amount_sat).eq(amounts.iter().copied()));
     assert_eq!(amounts.len(), 5_992);
-    let paid = |payment: &Payment| payments.holders()[payment.to].clone();
+    let paid = |payment: &BlockPayment| payments.holders()[payment.to].clone();
     let scripts = outputs.iter().filter(|output| output.value > Amount::ZERO);
     assert!(
         payments.payments().iter().map(paid).eq(scripts.map(|output| Holder::Script(output.script_pubkey.clone())))

@@ -3,7 +3,7 @@
 use super::{Account, Cell, Holding, Tickets, Token};
 use crate::{
     baby_jubjub::PublicKey,
-    field::{self, NotCanonical},
+    field::{self, NotCanonicalError},
     poseidon2::{WIDTH, compress},
 };
 use ark_bn254::Fr;
@@ -62,8 +62,8 @@ impl CellElements {
     /// Decodes what [`CellElements::to_bytes`] encodes.
     ///
     /// # Errors
-    /// [`NotCanonical`] if an integer is not below the order of the field.
-    pub fn from_bytes(bytes: &[u8; Self::LENGTH]) -> Result<Self, NotCanonical> {
+    /// [`NotCanonicalError`] if an integer is not below the order of the field.
+    pub fn from_bytes(bytes: &[u8; Self::LENGTH]) -> Result<Self, NotCanonicalError> {
         let mut elements = [Fr::zero(); WIDTH];
         for (element, bytes) in elements.iter_mut().zip(bytes.as_chunks::<32>().0) {
             *element = field::from_bytes(bytes)?;
@@ -147,7 +147,7 @@ mod tests {
         for position in 0..WIDTH {
             let mut bytes = [0; CellElements::LENGTH];
             bytes[32 * position..][..32].fill(0xff);
-            assert_eq!(CellElements::from_bytes(&bytes), Err(NotCanonical), "element {position}");
+            assert_eq!(CellElements::from_bytes(&bytes), Err(NotCanonicalError), "element {position}");
         }
     }
 }

@@ -343,5 +343,5 @@ fn words_and_cells_of_steps_are_checked() {
         from_columns(&layout, &altered).map(drop)
     };
     assert_eq!(with(2, &(1u32 << 31).to_le_bytes()), Err(CodecError::Index(1 << 30)));
-    assert_eq!(with(bytes.len() - 32, &[0xff; 32]), Err(CodecError::Word(NotCanonical)));
+    assert_eq!(with(bytes.len() - 32, &[0xff; 32]), Err(CodecError::Word(NotCanonicalError)));
 }

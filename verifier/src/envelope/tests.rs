@@ -162,7 +162,7 @@ fn output_0_is_exact() {
     };
     assert_eq!(altered(7, 1), Err(EnvelopeError::Version(1)));
     assert_eq!(altered(8, 0), Err(EnvelopeError::Kind(0)));
-    assert_eq!(altered(80, 0xff), Err(EnvelopeError::Root(field::NotCanonical)));
+    assert_eq!(altered(80, 0xff), Err(EnvelopeError::Root(field::NotCanonicalError)));
     for position in 0..7 {
         assert_eq!(altered(position, 0), Ok(None));
     }

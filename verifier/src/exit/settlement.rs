@@ -25,7 +25,7 @@
 use super::ScannedExit;
 use crate::{
     cell::{ARITY, CellElements, CellIndex, Depth, MerklePath, PathError},
-    field::NotCanonical,
+    field::NotCanonicalError,
     record::{Destination, WithdrawRecord},
 };
 use alloc::{
@@ -61,7 +61,7 @@ pub enum RefutationError {
     Index(u32),
     /// An element of the cell is not canonical.
     #[error("the cell: {0}")]
-    Cell(#[from] NotCanonical),
+    Cell(#[from] NotCanonicalError),
     /// A sibling is not canonical.
     #[error("the path: {0}")]
     Path(#[from] PathError),
@@ -127,7 +127,7 @@ pub struct SettledExit {
 /// A batch leaves a request out that it must serve or refute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("exit request {index} is neither served nor refuted")]
-pub struct LeftOut {
+pub struct LeftOutError {
     /// The request's number in the order of the chain.
     pub index: u64,
 }
@@ -192,13 +192,13 @@ impl Turns {
 /// batch's, of bitcoin, and `refutations` are known to be true.
 ///
 /// # Errors
-/// [`LeftOut`] for the first request that the batch may not leave out and does.
+/// [`LeftOutError`] for the first request that the batch may not leave out and does.
 pub fn settle<'a>(
     waiting: impl IntoIterator<Item = &'a ScannedExit>,
     withdrawals: impl IntoIterator<Item = WithdrawRecord>,
     refutations: &[Refutation],
     depth: Depth,
-) -> Result<Vec<SettledExit>, LeftOut> {
+) -> Result<Vec<SettledExit>, LeftOutError> {
     let mut untaken = BTreeMap::<_, usize>::new();
     withdrawals.into_iter().for_each(|record| *untaken.entry(terms(&record)).or_default() += 1);
     let shown: BTreeMap<CellIndex, &CellElements> =
@@ -212,7 +212,7 @@ pub fn settle<'a>(
             Turn::Served => Outcome::Served,
             Turn::Refuted => Outcome::Refuted,
             Turn::Waits => continue,
-            Turn::LeftOut => return Err(LeftOut { index: exit.index }),
+            Turn::LeftOut => return Err(LeftOutError { index: exit.index }),
         };
         if let Some(count) = record {
             *count -= 1;

@@ -75,7 +75,7 @@ fn outcomes(
 ) -> Result<Vec<(u64, Outcome)>, u64> {
     let waiting: Vec<_> = (0..).zip(waiting).map(|(index, request)| scanned(index, *request)).collect();
     let records = served.iter().map(ExitRequest::record);
-    let settled = settle(&waiting, records, refutations, depth(2)).map_err(|LeftOut { index }| index)?;
+    let settled = settle(&waiting, records, refutations, depth(2)).map_err(|LeftOutError { index }| index)?;
     Ok(settled.iter().map(|settled| (settled.exit.index, settled.outcome)).collect())
 }
 

@@ -51,7 +51,7 @@ pub enum CheckpointError {
     Version(u8),
     /// The root is not below the order of the field.
     #[error(transparent)]
-    Root(#[from] field::NotCanonical),
+    Root(#[from] field::NotCanonicalError),
     /// The depth is outside 1 to 10.
     #[error("a tree of {0} levels, where it has 1 to 10")]
     Depth(u8),

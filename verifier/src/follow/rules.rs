@@ -1,10 +1,10 @@
 //! The rules that an anchor must keep.
 
-use super::{Follower, Tip, VerifiedBatch, batch::payable};
+use super::{Follower, Tip, VerifiedBatch, verified::payable};
 use crate::{
     cell::{ChainId, Depth},
     envelope::{Announcement, EnvelopeError, Reveal},
-    exit::{self, LeftOut, SettledExit},
+    exit::{self, LeftOutError, SettledExit},
     headers::BlockId,
     payload::{Header, Payload, PayloadError, PayloadHash},
     program::{ProgramId, VerifyError},
@@ -28,7 +28,7 @@ pub fn deposits_enough(slots_max: u16) -> usize {
 /// Which rule an anchor breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum RuleError {
     /// The transaction is no reveal.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
@@ -128,7 +128,7 @@ pub enum Refusal {
     },
     /// An exit request up to the reference is left out.
     #[error(transparent)]
-    ExitLeftOut(#[from] LeftOut),
+    ExitLeftOut(#[from] LeftOutError),
     /// A proof is wrong, or for a circuit that is not part of the program.
     #[error(transparent)]
     Proof(#[from] VerifyError),
@@ -140,7 +140,7 @@ impl Follower {
     ///
     /// # Errors
     /// The first rule that the anchor would break.
-    pub fn preview(&self, payload: &[u8]) -> Result<(), Refusal> {
+    pub fn preview(&self, payload: &[u8]) -> Result<(), RuleError> {
         let header = Header::decode(payload)?;
         let (batch, root_after) = (header.batch, header.root_after);
         let announcement = Announcement { batch, payload_hash: PayloadHash::of(payload), root_after };
@@ -149,7 +149,7 @@ impl Follower {
     }
 
     /// Checks an anchor in a block whose ancestors are all scanned.
-    pub(super) fn check(&self, block: BlockId, txid: Txid, reveal: Reveal) -> Result<VerifiedBatch, Refusal> {
+    pub(super) fn check(&self, block: BlockId, txid: Txid, reveal: Reveal) -> Result<VerifiedBatch, RuleError> {
         let announcement = reveal.announcement();
         self.check_payload(block, txid, announcement, &reveal.into_payload())
     }
@@ -161,7 +161,7 @@ impl Follower {
         txid: Txid,
         announcement: Announcement,
         bytes: &[u8],
-    ) -> Result<VerifiedBatch, Refusal> {
+    ) -> Result<VerifiedBatch, RuleError> {
         let header = Header::decode(bytes)?;
         self.check_place(&header)?;
         check_announcement(&announcement, &header)?;
@@ -187,53 +187,53 @@ impl Follower {
         Ok(VerifiedBatch { block, txid, payload, payload_hash, before: self.tip, after, settled })
     }
 
-    fn check_place(&self, header: &Header) -> Result<(), Refusal> {
+    fn check_place(&self, header: &Header) -> Result<(), RuleError> {
         let (expected, found) = (self.params.chain_id(), header.chain_id);
         if found != expected {
-            return Err(Refusal::ChainId { expected, found });
+            return Err(RuleError::ChainId { expected, found });
         }
         let (expected, found) = (self.tip.batches, header.batch);
         if found != expected {
-            return Err(Refusal::Batch { expected, found });
+            return Err(RuleError::Batch { expected, found });
         }
         let (expected, found) = (self.tip.payload_hash, header.previous_payload_hash);
         if found != expected {
-            return Err(Refusal::PreviousPayload { expected, found });
+            return Err(RuleError::PreviousPayload { expected, found });
         }
         let (expected, found) = (self.params.program_id, header.program_id);
         if found != expected {
-            return Err(Refusal::Program { expected, found });
+            return Err(RuleError::Program { expected, found });
         }
         Ok(())
     }
 
-    fn check_root_before(&self, header: &Header) -> Result<(), Refusal> {
+    fn check_root_before(&self, header: &Header) -> Result<(), RuleError> {
         let (tip, found) = (self.tip.depth, header.depth);
-        let root = self.tip.root_at(found).ok_or(Refusal::Depth { tip, found })?;
+        let root = self.tip.root_at(found).ok_or(RuleError::Depth { tip, found })?;
         if header.root_before != root {
-            return Err(Refusal::RootBefore);
+            return Err(RuleError::RootBefore);
         }
         Ok(())
     }
 
-    pub(super) fn check_reference(&self, block: BlockId, reference: BlockId) -> Result<(), Refusal> {
+    pub(super) fn check_reference(&self, block: BlockId, reference: BlockId) -> Result<(), RuleError> {
         let (tip, found) = (self.tip.reference.height, reference.height);
         if found < tip {
-            return Err(Refusal::ReferenceGoesBack { tip, found });
+            return Err(RuleError::ReferenceGoesBack { tip, found });
         }
         if found >= block.height || !self.headers.contains(reference) {
-            return Err(Refusal::ReferenceUnknown(reference));
+            return Err(RuleError::ReferenceUnknown(reference));
         }
         let min = block.height.saturating_sub(self.params.deposit_window_blocks);
         if found < min {
-            return Err(Refusal::ReferenceTooOld { min, found });
+            return Err(RuleError::ReferenceTooOld { min, found });
         }
         Ok(())
     }
 
     /// The batch's deposits are the next ones of the chain, in order, from the first that is not void up to the
     /// reference; none of those is left out unless the batch credits many.
-    fn check_deposits(&self, payload: &Payload) -> Result<(), Refusal> {
+    fn check_deposits(&self, payload: &Payload) -> Result<(), RuleError> {
         let header = payload.header();
         let void_below = self.params.void_below(header.reference_height);
         let mut index = self.tip.deposits_consumed;
@@ -243,26 +243,26 @@ impl Follower {
         let mut waiting = pending.take_while(|deposit| deposit.height <= header.reference_height);
         let mut count = 0;
         for record in deposit_records(payload) {
-            let deposit = waiting.next().ok_or(Refusal::DepositMissing { index })?.deposit;
+            let deposit = waiting.next().ok_or(RuleError::DepositMissing { index })?.deposit;
             if (record.amount_sat, record.owner) != (deposit.amount_sat, deposit.owner) {
-                return Err(Refusal::DepositDiffers { index });
+                return Err(RuleError::DepositDiffers { index });
             }
             index += 1;
             count += 1;
         }
         if header.deposits_consumed != index {
-            return Err(Refusal::DepositCount { expected: index, found: header.deposits_consumed });
+            return Err(RuleError::DepositCount { expected: index, found: header.deposits_consumed });
         }
         // A tree that the program has no circuit for deposits for cannot be chosen to be rid of them.
         let slots_max = self.program.slots_max(Kind::Deposit, header.depth).unwrap_or(u16::MAX);
         if count < deposits_enough(slots_max) && waiting.next().is_some() {
-            return Err(Refusal::DepositLeftOut { index });
+            return Err(RuleError::DepositLeftOut { index });
         }
         Ok(())
     }
 
     /// Every exit request up to the reference is served, refuted or may wait.
-    fn check_exits(&self, payload: &Payload) -> Result<Vec<SettledExit>, Refusal> {
+    fn check_exits(&self, payload: &Payload) -> Result<Vec<SettledExit>, RuleError> {
         let header = payload.header();
         let waiting = self.pending_exits().take_while(|exit| exit.height <= header.reference_height);
         let withdrawals = payable(payload).map(|(_, record)| record);
@@ -270,7 +270,7 @@ impl Follower {
     }
 
     /// Looks for unknown circuits before anything is hashed.
-    fn check_proofs(&self, payload: &Payload) -> Result<(), Refusal> {
+    fn check_proofs(&self, payload: &Payload) -> Result<(), RuleError> {
         for chunk in payload.chunks() {
             let circuit = CircuitId::new(chunk.records.kind(), payload.header().depth, chunk.slots);
             if self.program.key(circuit).is_none() {
@@ -283,9 +283,9 @@ impl Follower {
     }
 }
 
-fn check_announcement(announcement: &Announcement, header: &Header) -> Result<(), Refusal> {
+fn check_announcement(announcement: &Announcement, header: &Header) -> Result<(), RuleError> {
     if (announcement.batch, announcement.root_after) != (header.batch, header.root_after) {
-        return Err(Refusal::Announcement);
+        return Err(RuleError::Announcement);
     }
     Ok(())
 }

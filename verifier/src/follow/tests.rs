@@ -33,7 +33,7 @@ fn due(events: &[Event]) -> Vec<(u64, u32, u64)> {
     events.iter().filter_map(payout).collect()
 }
 
-fn refusals(events: &[Event]) -> Vec<Refusal> {
+fn refusals(events: &[Event]) -> Vec<RuleError> {
     let refusal = |event: &Event| match event {
         Event::Ignored { refusal, .. } => Some(*refusal),
         _ => None,
@@ -157,11 +157,11 @@ fn a_batch_in_a_deeper_tree_starts_from_the_grown_root() {
     let grown = Batch { depth: depth(3), ..branch.batch() };
     let from_ungrown = anchor_of(&grown, |header, _| header.root_before = empty_root(2));
     let events = branch.mine(alloc::vec![from_ungrown, branch.anchor(&grown)]);
-    assert_eq!((verified(&events), refusals(&events)), (alloc::vec![0], alloc::vec![Refusal::RootBefore]));
+    assert_eq!((verified(&events), refusals(&events)), (alloc::vec![0], alloc::vec![RuleError::RootBefore]));
     assert_eq!(branch.follower.tip.depth, depth(3));
     let shrunk = Batch { depth: depth(2), ..branch.batch() };
     let events = branch.mine(alloc::vec![branch.anchor(&shrunk)]);
-    assert_eq!(refusals(&events), [Refusal::Depth { tip: depth(3), found: depth(2) }]);
+    assert_eq!(refusals(&events), [RuleError::Depth { tip: depth(3), found: depth(2) }]);
 }
 
 #[test]
@@ -174,9 +174,9 @@ fn the_first_valid_anchor_wins_and_copies_are_ignored() {
     assert_ne!(first.compute_txid(), again.compute_txid());
     let events = branch.mine(alloc::vec![first.clone(), again.clone(), branch.anchor(&rival)]);
     assert_eq!(verified(&events), [0]);
-    assert_eq!(refusals(&events), [Refusal::Batch { expected: 1, found: 0 }; 2]);
+    assert_eq!(refusals(&events), [RuleError::Batch { expected: 1, found: 0 }; 2]);
     let events = branch.mine(alloc::vec![again, first]);
-    assert_eq!(refusals(&events), [Refusal::Batch { expected: 1, found: 0 }; 2]);
+    assert_eq!(refusals(&events), [RuleError::Batch { expected: 1, found: 0 }; 2]);
     assert_eq!(branch.follower.tip.root, batch.root_after());
 }
 
@@ -200,13 +200,13 @@ fn deposits_are_credited_in_order_and_none_is_left_out() {
     let anchors = [&late, &censored, &none, &swapped, &skipped, &dearer, &stolen, &with(&all[..3])];
     let events = branch.mine(anchors.map(|batch| branch.anchor(batch)).to_vec());
     let expected = [
-        Refusal::DepositMissing { index: 3 },
-        Refusal::DepositLeftOut { index: 2 },
-        Refusal::DepositLeftOut { index: 0 },
-        Refusal::DepositDiffers { index: 0 },
-        Refusal::DepositDiffers { index: 1 },
-        Refusal::DepositDiffers { index: 1 },
-        Refusal::DepositDiffers { index: 2 },
+        RuleError::DepositMissing { index: 3 },
+        RuleError::DepositLeftOut { index: 2 },
+        RuleError::DepositLeftOut { index: 0 },
+        RuleError::DepositDiffers { index: 0 },
+        RuleError::DepositDiffers { index: 1 },
+        RuleError::DepositDiffers { index: 1 },
+        RuleError::DepositDiffers { index: 2 },
     ];
     assert_eq!((refusals(&events), verified(&events)), (expected.to_vec(), alloc::vec![0]));
     assert_eq!(branch.follower.pending_deposits().map(|deposit| deposit.index).collect::<Vec<_>>(), [3]);
@@ -216,7 +216,7 @@ fn deposits_are_credited_in_order_and_none_is_left_out() {
     assert_eq!((branch.follower.tip.deposits_consumed, branch.follower.pending_deposits().count()), (4, 0));
     let twice = Batch { deposits: alloc::vec![all[3]], ..branch.batch() };
     let events = branch.mine(alloc::vec![branch.anchor(&twice)]);
-    assert_eq!(refusals(&events), [Refusal::DepositMissing { index: 4 }]);
+    assert_eq!(refusals(&events), [RuleError::DepositMissing { index: 4 }]);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_batch_with_enough_deposits_may_leave_others() {
     let few = Batch { deposits: all.deposits[..count - 1].to_vec(), ..all.clone() };
     let enough = Batch { deposits: all.deposits[..count].to_vec(), ..all.clone() };
     let events = branch.mine(alloc::vec![branch.anchor(&few), branch.anchor(&enough)]);
-    assert_eq!(refusals(&events), [Refusal::DepositLeftOut { index: count as u64 - 1 }]);
+    assert_eq!(refusals(&events), [RuleError::DepositLeftOut { index: count as u64 - 1 }]);
     assert_eq!((verified(&events), branch.follower.pending_deposits().count()), (alloc::vec![0], 1));
 }
 

@@ -1,7 +1,7 @@
 //! The checks themselves: one proof, and many together.
 
 use super::{
-    PreparedVerifyingKey, Proof, Rejected, Verified,
+    PreparedVerifyingKey, Proof, RejectedError, Verified,
     pairing::{Lines, batch_inverse, is_one, miller_loop},
 };
 use crate::{field, parallel, statement::Statement};
@@ -33,15 +33,15 @@ impl PreparedVerifyingKey {
     /// The key is not bound to the statement's circuit here: [`crate::program::Program`] looks the key up by it.
     ///
     /// # Errors
-    /// [`Rejected`].
-    pub fn verify(&self, statement: &Statement, proof: &Proof) -> Result<Verified, Rejected> {
+    /// [`RejectedError`].
+    pub fn verify(&self, statement: &Statement, proof: &Proof) -> Result<Verified, RejectedError> {
         let [ic_0, ic_1] = self.key.ic;
         let inputs = -(times(&ic_1, &statement.digest()) + ic_0);
         let mut pairs = Pairs::default();
         pairs.push(proof.a.into(), proof.b.lines());
         pairs.push(inputs, self.key.gamma.lines());
         pairs.push((-proof.c).into(), self.key.delta.lines());
-        if is_one(pairs.miller_loop() * self.alpha_beta) { Ok(Verified(*statement)) } else { Err(Rejected) }
+        if is_one(pairs.miller_loop() * self.alpha_beta) { Ok(Verified(*statement)) } else { Err(RejectedError) }
     }
 }
 
@@ -52,8 +52,8 @@ impl PreparedVerifyingKey {
 /// beforehand, and a batch with a wrong proof passes with a chance of 2^-128 for each try.
 ///
 /// # Errors
-/// [`Rejected`] if any proof does not prove its statement; which one is not told.
-pub fn verify_batch(items: &[BatchItem<'_>]) -> Result<Vec<Verified>, Rejected> {
+/// [`RejectedError`] if any proof does not prove its statement; which one is not told.
+pub fn verify_batch(items: &[BatchItem<'_>]) -> Result<Vec<Verified>, RejectedError> {
     let inputs = parallel::map(items, PART_LENGTH_MIN, |item| item.statement.digest());
     let weights = Weight::draw(items, &inputs);
     let mut pairs = Pairs::default();
@@ -66,7 +66,7 @@ pub fn verify_batch(items: &[BatchItem<'_>]) -> Result<Vec<Verified>, Rejected> 
     }
     groups.values().for_each(|group| group.push_pairs(&mut pairs));
     if !is_one(pairs.miller_loop()) {
-        return Err(Rejected);
+        return Err(RejectedError);
     }
     Ok(items.iter().map(|item| Verified(*item.statement)).collect())
 }

@@ -166,12 +166,12 @@ fn altered_proofs_statements_and_keys_are_rejected() {
     ];
     for proof in altered {
         let proof = proof.expect("the points are in their groups");
-        assert_eq!(fixture.key(0).verify(statement, &proof), Err(Rejected));
-        assert_eq!(verify_batch(&[BatchItem { key: fixture.key(0), statement, proof: &proof }]), Err(Rejected));
+        assert_eq!(fixture.key(0).verify(statement, &proof), Err(RejectedError));
+        assert_eq!(verify_batch(&[BatchItem { key: fixture.key(0), statement, proof: &proof }]), Err(RejectedError));
     }
     let other_statement = Statement { root_after: statement.root_after + Fr::ONE, ..*statement };
-    assert_eq!(fixture.key(0).verify(&other_statement, proof), Err(Rejected));
-    assert_eq!(fixture.key(1).verify(statement, proof), Err(Rejected));
+    assert_eq!(fixture.key(0).verify(&other_statement, proof), Err(RejectedError));
+    assert_eq!(fixture.key(1).verify(statement, proof), Err(RejectedError));
 }
 
 #[test]
@@ -183,12 +183,12 @@ fn one_bad_proof_spoils_its_batch() {
         let proof = spoilt[position].proof;
         let negated = Proof::new(*proof.a(), *proof.b(), -*proof.c()).expect("the points are in their groups");
         spoilt[position].proof = &negated;
-        assert_eq!(verify_batch(&spoilt), Err(Rejected));
+        assert_eq!(verify_batch(&spoilt), Err(RejectedError));
     }
     for position in 0..items.len() {
         let mut wrong_key = items.clone();
         wrong_key[position].key = if position % 2 == 0 { items[1].key } else { items[0].key };
-        assert_eq!(verify_batch(&wrong_key), Err(Rejected));
+        assert_eq!(verify_batch(&wrong_key), Err(RejectedError));
     }
 }
 
@@ -200,14 +200,14 @@ fn errors_that_cancel_and_swapped_statements_are_rejected() {
     let (statement_1, proof_1) = &fixture.proven[0][1];
     let item = |statement, proof| BatchItem { key: fixture.key(0), statement, proof };
     assert!(verify_batch(&[item(statement_0, proof_0), item(statement_1, proof_1)]).is_ok());
-    assert_eq!(verify_batch(&[item(statement_1, proof_0), item(statement_0, proof_1)]), Err(Rejected));
+    assert_eq!(verify_batch(&[item(statement_1, proof_0), item(statement_0, proof_1)]), Err(RejectedError));
     let shift = other_g1(&mut ChaCha20Rng::seed_from_u64(7));
     let shifted = |proof: &Proof, by: G1Affine| {
         let c = (*proof.c() + by).into_affine();
         Proof::new(*proof.a(), *proof.b(), c).expect("the points are in their groups")
     };
     let (up, down) = (shifted(proof_0, shift), shifted(proof_1, -shift));
-    assert_eq!(verify_batch(&[item(statement_0, &up), item(statement_1, &down)]), Err(Rejected));
+    assert_eq!(verify_batch(&[item(statement_0, &up), item(statement_1, &down)]), Err(RejectedError));
 }
 
 #[test]
@@ -391,7 +391,7 @@ fn an_altered_bit_changes_the_proof_or_is_refused() {
     for (decoded, bytes) in Proof::from_bytes_all(&flipped).into_iter().zip(&flipped) {
         if let Ok(altered) = decoded {
             assert_eq!(altered.to_bytes(), *bytes);
-            assert_eq!(fixture.key(0).verify(statement, &altered), Err(Rejected));
+            assert_eq!(fixture.key(0).verify(statement, &altered), Err(RejectedError));
         }
     }
 }
@@ -455,7 +455,7 @@ fn an_input_and_the_input_plus_the_order_are_one_element() {
         chunk.copy_from_slice(&(sum as u64).to_le_bytes());
     }
     assert_eq!(carry, 0);
-    assert_eq!(crate::field::from_bytes(&bytes), Err(crate::field::NotCanonical));
+    assert_eq!(crate::field::from_bytes(&bytes), Err(crate::field::NotCanonicalError));
     assert_eq!(Fr::from_le_bytes_mod_order(&bytes), digest);
 }
 

@@ -18,7 +18,7 @@ pub enum PayloadError {
     Version(u8),
     /// A root is not below the order of the field.
     #[error(transparent)]
-    Root(#[from] field::NotCanonical),
+    Root(#[from] field::NotCanonicalError),
     /// The depth is outside 1 to 10.
     #[error("a tree of {0} levels, where it has 1 to 10")]
     Depth(u8),

@@ -170,7 +170,7 @@ fn foreign_versions_and_false_lengths_are_refused() {
     assert_eq!(with(0, &[1]), Err(PayloadError::Version(1)));
     assert_eq!(with(120, &[0]), Err(PayloadError::Depth(0)));
     assert_eq!(with(120, &[11]), Err(PayloadError::Depth(11)));
-    assert_eq!(with(56, &[0xff; 32]), Err(PayloadError::Root(field::NotCanonical)));
+    assert_eq!(with(56, &[0xff; 32]), Err(PayloadError::Root(field::NotCanonicalError)));
     assert_eq!(with(197, &[0, 0]), Err(PayloadError::ChunkCount(0)));
     assert_eq!(with(197, &[0xff, 0xff]), Err(PayloadError::Length));
     let announced = CodecError::Length { found: u32::MAX as usize, expected: 192 };

@@ -3,7 +3,7 @@
 use super::{Cutter, ExitStop, Filling};
 use crate::{
     chunk::witness::WithdrawWitness,
-    state::Refusal,
+    state::TransitionError,
     transaction::{Signed, Withdraw},
 };
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ impl Cutter<'_> {
             return Err(ExitStop::ChunksMax);
         }
         match self.fill(filling, Token::BITCOIN, signed) {
-            Err(Refusal::Fee(_)) => {}
+            Err(TransitionError::Fee(_)) => {}
             filled => return filled.map_err(ExitStop::Refused),
         }
         // A chunk of its own, whose operator is the payer.

@@ -108,7 +108,7 @@ impl<S: BatchSource> Service<S> {
         Ok(())
     }
 
-    fn refuse_parcel(&mut self, parcel: &Parcel, refusal: Refusal, scene: &Scene<'_>) -> Result<(), ServiceError> {
+    fn refuse_parcel(&mut self, parcel: &Parcel, refusal: NodeRefusal, scene: &Scene<'_>) -> Result<(), ServiceError> {
         if parcel.is_sweep {
             self.refuse_sweep(refusal.into(), scene)
         } else {
@@ -371,36 +371,36 @@ impl<S: BatchSource> Service<S> {
 }
 
 /// A transaction that the node refuses.
-struct Refusal {
+struct NodeRefusal {
     txid: Txid,
     rejection: Rejection,
 }
 
-impl From<Refusal> for Hold {
-    fn from(refusal: Refusal) -> Self {
+impl From<NodeRefusal> for Hold {
+    fn from(refusal: NodeRefusal) -> Self {
         Self::Refused { txid: refusal.txid, reason: refusal.rejection.reason }
     }
 }
 
-fn send(parcel: &Parcel, scene: &mut Scene<'_>) -> Result<Option<Refusal>, ServiceError> {
+fn send(parcel: &Parcel, scene: &mut Scene<'_>) -> Result<Option<NodeRefusal>, ServiceError> {
     match scene.node.send(&parcel.transaction) {
         Ok(_) => {
             note_sent(parcel, scene);
             Ok(None)
         }
-        Err(NodeError::Rejected { txid, rejection }) => Ok(Some(Refusal { txid, rejection })),
+        Err(NodeError::Rejected { txid, rejection }) => Ok(Some(NodeRefusal { txid, rejection })),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Hands over a transaction that the next one pays for; the refusal that says the most, if there is any.
-fn send_package(parent: &Parcel, child: &Parcel, scene: &mut Scene<'_>) -> Result<Option<Refusal>, ServiceError> {
+fn send_package(parent: &Parcel, child: &Parcel, scene: &mut Scene<'_>) -> Result<Option<NodeRefusal>, ServiceError> {
     let verdicts = scene.node.send_package(&parent.transaction, &child.transaction)?;
     let mut refusals = Vec::new();
     for (parcel, verdict) in [parent, child].into_iter().zip(verdicts) {
         match verdict {
             Ok(_) => note_sent(parcel, scene),
-            Err(rejection) => refusals.push(Refusal { txid: parcel.transaction.compute_txid(), rejection }),
+            Err(rejection) => refusals.push(NodeRefusal { txid: parcel.transaction.compute_txid(), rejection }),
         }
     }
     // Without its parent a child has no inputs, which says nothing; what it lacks in fees it lacks for both.
@@ -442,7 +442,7 @@ fn judge(index: usize, parcels: &[Parcel], scene: &Scene<'_>) -> Result<Result<W
         Some((0, rejection)) if parcels.len() > 1 && is_too_cheap(index, &rejection, scene) => Ok(Way::AsPackage),
         Some((position, rejection)) => {
             let is_too_cheap = rejection.class == RejectClass::FeeTooLow;
-            let refusal = Refusal { txid: transactions[position].compute_txid(), rejection };
+            let refusal = NodeRefusal { txid: transactions[position].compute_txid(), rejection };
             Err((refusal.into(), is_too_cheap))
         }
     })

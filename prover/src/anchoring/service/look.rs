@@ -11,7 +11,7 @@ use crate::{
 use bitcoin::{BlockHash, OutPoint, Txid, hashes::Hash};
 use std::collections::BTreeMap;
 use taproof_verifier::{
-    follow::{Follower, Refusal},
+    follow::{Follower, RuleError},
     headers::BlockId,
     payload::PayloadHash,
 };
@@ -159,16 +159,16 @@ fn payload(follower: &Follower, proven: &ProvenBatch) -> Result<Option<Vec<u8>>,
 }
 
 /// Says what a refusal means for who posts the batch.
-fn advice(refusal: &Refusal) -> String {
+fn advice(refusal: &RuleError) -> String {
     match refusal {
-        Refusal::DepositMissing { .. }
-        | Refusal::DepositDiffers { .. }
-        | Refusal::DepositLeftOut { .. }
-        | Refusal::DepositCount { .. }
-        | Refusal::ExitLeftOut(_)
-        | Refusal::ReferenceTooOld { .. }
-        | Refusal::RootBefore
-        | Refusal::ReferenceGoesBack { .. } => {
+        RuleError::DepositMissing { .. }
+        | RuleError::DepositDiffers { .. }
+        | RuleError::DepositLeftOut { .. }
+        | RuleError::DepositCount { .. }
+        | RuleError::ExitLeftOut(_)
+        | RuleError::ReferenceTooOld { .. }
+        | RuleError::RootBefore
+        | RuleError::ReferenceGoesBack { .. } => {
             format!("{refusal}: take the batch back with `taproof batch --take-back`, and prove it again")
         }
         _ => refusal.to_string(),

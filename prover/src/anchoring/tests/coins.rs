@@ -3,7 +3,7 @@
 use super::rig::{Rig, rate};
 use crate::{
     anchor::{AnchorError, Funding, pay},
-    anchoring::{Hold, Order, State},
+    anchoring::{Hold, JobState, Order},
     coins::{Purpose, Purse, SpendError},
     toy_rollup::elsewhere,
 };
@@ -42,7 +42,7 @@ fn a_deposit_leaves_the_coins_of_an_anchor_alone_sent_or_not() {
         if !is_external {
             assert!(rig.node().pool_entry(&commit.compute_txid()).expect("it answers").is_some(), "it still waits");
             rig.mine_and_tick(1);
-            assert_eq!(rig.state(0), State::InBlock);
+            assert_eq!(rig.state(0), JobState::InBlock);
         }
     }
 }
@@ -68,7 +68,7 @@ fn coins_of_an_anchor_that_is_given_up_or_final_are_free() {
     rig.store().put_order(0, Order::Abandon).expect("ours");
     rig.mine_only(&[]);
     rig.tick();
-    assert_eq!((rig.state(0), kept(&rig)), (State::Abandoned, 0));
+    assert_eq!((rig.state(0), kept(&rig)), (JobState::Abandoned, 0));
 
     let mut rig = Rig::new(1);
     rig.tick();
@@ -76,7 +76,7 @@ fn coins_of_an_anchor_that_is_given_up_or_final_are_free() {
     rig.mine_and_tick(rig.config.final_depth_blocks);
     rig.mine_only(&[]);
     rig.tick();
-    assert_eq!((rig.state(0), kept(&rig)), (State::Final, 0));
+    assert_eq!((rig.state(0), kept(&rig)), (JobState::Final, 0));
 }
 
 #[test]
@@ -92,5 +92,5 @@ fn a_poster_whose_coins_all_wait_is_told_for_what() {
     assert!(text.contains("a deposit") && text.contains(&deposit.compute_txid().to_string()), "{text}");
     rig.mine_and_tick(1);
     rig.mine_and_tick(1);
-    assert!(rig.state(0) >= State::CommitSent, "the change is confirmed, and free");
+    assert!(rig.state(0) >= JobState::CommitSent, "the change is confirmed, and free");
 }

@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, rate};
 use crate::{
-    anchoring::{Order, ServiceError, State},
+    anchoring::{JobState, Order, ServiceError},
     node::EmbeddedNode,
 };
 
@@ -27,7 +27,7 @@ fn life(rig: &mut Rig) -> bool {
         rig.mine_only(&[]);
         stopped |= tick(rig);
     }
-    assert_eq!(rig.state(0), State::Bumped);
+    assert_eq!(rig.state(0), JobState::Bumped);
     for _ in 0..9 {
         rig.mine(1);
         stopped |= tick(rig);
@@ -47,7 +47,7 @@ fn a_crash_at_any_step_changes_nothing() {
         assert!(life(&mut rig), "step {stop_at}");
         assert_eq!(rig.anchored(), 2, "step {stop_at}");
         for batch in 0..2 {
-            assert_eq!(rig.state(batch), State::Final, "step {stop_at}");
+            assert_eq!(rig.state(batch), JobState::Final, "step {stop_at}");
             assert_eq!(rig.job(batch).generations().len(), 1, "step {stop_at}: nothing was paid twice");
         }
     }
@@ -66,7 +66,7 @@ fn a_crash_while_an_anchor_is_abandoned_changes_nothing() {
         let stopped = tick(&mut rig);
         rig.script.stop_at = None;
         rig.mine_and_tick(1);
-        assert_eq!(rig.state(0), State::Swept, "step {stop_at}");
+        assert_eq!(rig.state(0), JobState::Swept, "step {stop_at}");
         assert_eq!(rig.job(0).generations()[0].sweeps().len(), 1, "step {stop_at}");
         if !stopped {
             assert!(stop_at > 4, "a store and a send, before and after");
@@ -89,7 +89,7 @@ fn a_node_that_goes_down_at_any_call_changes_nothing() {
         };
         rig.outlook.answers.set(u64::MAX);
         rig.mine_and_tick(2);
-        assert!(matches!(rig.state(0), State::InBlock), "{answers} answers: {}", rig.state(0));
+        assert!(matches!(rig.state(0), JobState::InBlock), "{answers} answers: {}", rig.state(0));
         assert_eq!(rig.job(0).generations().len(), 1, "{answers} answers");
         if !failed {
             break;
@@ -110,7 +110,7 @@ fn a_crash_while_a_package_is_handed_over_changes_nothing() {
         let stopped = tick(&mut rig);
         rig.script.stop_at = None;
         rig.mine_and_tick(1);
-        assert_eq!(rig.state(0), State::InBlock, "step {stop_at}");
+        assert_eq!(rig.state(0), JobState::InBlock, "step {stop_at}");
         assert_eq!(rig.job(0).generations().len(), 1, "step {stop_at}");
         assert_eq!(rig.job(0).generations()[0].attempts().len(), 2, "step {stop_at}");
         if !stopped {

@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, rate};
 use crate::anchoring::{
-    Action, Anchored, BumpOrder, Decision, Fees, GenerationView, Hold, Inputs, Job, Place, Spender, Standing, State,
+    Action, Anchored, BumpOrder, Decision, Fees, GenerationView, Hold, Inputs, Job, JobState, Place, Spender, Standing,
     StatementId, View, decide,
 };
 use bitcoin::{OutPoint, Txid, hashes::Hash};
@@ -20,7 +20,7 @@ fn signed() -> (Rig, Job) {
 }
 
 /// The job as it is in each state before it is in a block.
-fn jobs(job: &Job) -> [(State, Job); 5] {
+fn jobs(job: &Job) -> [(JobState, Job); 5] {
     let at = |commit_sent: Option<u32>, sent: &[u32]| {
         let mut job = job.clone();
         let generation = &mut job.generations[0];
@@ -40,11 +40,11 @@ fn jobs(job: &Job) -> [(State, Job); 5] {
     let mut waiting = job.clone();
     waiting.generations.clear();
     [
-        (State::Waiting, waiting),
-        (State::Signed, at(None, &[])),
-        (State::CommitSent, at(Some(200), &[])),
-        (State::RevealSent, at(Some(200), &[200])),
-        (State::Bumped, at(Some(200), &[199, 200])),
+        (JobState::Waiting, waiting),
+        (JobState::Signed, at(None, &[])),
+        (JobState::CommitSent, at(Some(200), &[])),
+        (JobState::RevealSent, at(Some(200), &[200])),
+        (JobState::Bumped, at(Some(200), &[199, 200])),
     ]
 }
 
@@ -114,8 +114,8 @@ fn every_state_meets_every_event() {
     let config = rig.config;
     let other = other_statement(&rig);
     /// An event: its name, what it makes of the view, then what comes of it in each state.
-    type Event<'a> = (&'static str, &'a dyn Fn(&Job, &mut View), [(State, &'static str); 5]);
-    use State::{Abandoned, Bumped, CommitSent, Final, InBlock, RevealSent, Safe, Signed, Stale, Swept, Waiting};
+    type Event<'a> = (&'static str, &'a dyn Fn(&Job, &mut View), [(JobState, &'static str); 5]);
+    use JobState::{Abandoned, Bumped, CommitSent, Final, InBlock, RevealSent, Safe, Signed, Stale, Swept, Waiting};
     let standing = |standing: Standing| move |_: &Job, view: &mut View| view.standing = standing.clone();
     let anchored_at = |height| move |job: &Job, view: &mut View| view.standing = anchored(job, height, txid(9));
     // A reveal that waits for nothing gives way to a sweep, at any depth.
@@ -303,13 +303,15 @@ fn the_clock_of_bumps_counts_no_block_that_the_anchor_spent_in_the_chain() {
     };
     assert!(bumps(&job, 203), "sent at 200");
     // Seen in the chain at the last look, and gone at this one.
-    for state in [State::InBlock, State::Safe, State::Final] {
+    for state in [JobState::InBlock, JobState::Safe, JobState::Final] {
         job.state = state;
         assert!(!bumps(&job, 230), "{state}");
     }
     job.history.clear();
-    job.state = State::RevealSent;
-    for (to, height) in [(State::InBlock, 201), (State::Safe, 203), (State::RevealSent, 205), (State::Bumped, 208)] {
+    job.state = JobState::RevealSent;
+    for (to, height) in
+        [(JobState::InBlock, 201), (JobState::Safe, 203), (JobState::RevealSent, 205), (JobState::Bumped, 208)]
+    {
         job.move_to(to, height, 0, "");
     }
     assert!(!bumps(&job, 207) && bumps(&job, 208), "it left the chain at 205");
@@ -415,7 +417,7 @@ fn no_view_makes_a_decision_that_breaks_a_rule() {
                         "sweeps what is not mined, and may be needed"
                     );
                     prop_assert!(fee_sat < job.generations[generation].commit.output[0].value.to_sat());
-                    let is_safe = matches!(decision.state, State::Safe | State::Final | State::Stale);
+                    let is_safe = matches!(decision.state, JobState::Safe | JobState::Final | JobState::Stale);
                     prop_assert!(is_safe || is_abandoned || is_in_vain, "sweeps what may be needed");
                 }
                 Some(Action::ResendSweep { .. }) => {}

@@ -3,7 +3,7 @@
 use super::rig::Rig;
 use crate::{
     anchoring::{
-        Hold, Order, State,
+        Hold, JobState, Order,
         psbt::{self, Accepted},
     },
     node::EmbeddedNode,
@@ -16,7 +16,7 @@ fn hot() -> Rig {
     rig.is_external = true;
     rig.hot_key = Some(rig.toy.wallet.hot_key(0).expect("a small number"));
     rig.tick();
-    assert_eq!((rig.state(0), rig.job(0).hold()), (State::Built, Some(&Hold::AwaitingSignatures)));
+    assert_eq!((rig.state(0), rig.job(0).hold()), (JobState::Built, Some(&Hold::AwaitingSignatures)));
     rig
 }
 
@@ -46,21 +46,21 @@ fn a_wallet_signs_one_transaction_a_batch_and_the_service_the_rest() {
         sign_commit(&rig, batch);
         rig.restart();
         rig.tick();
-        let states = [State::Built, State::Signed, State::CommitSent, State::RevealSent];
+        let states = [JobState::Built, JobState::Signed, JobState::CommitSent, JobState::RevealSent];
         assert_eq!(rig.states(batch), states, "batch {batch}");
         for _ in 0..rig.config.bump_every_blocks {
             rig.mine_only(&[]);
             rig.tick();
         }
-        assert_eq!(rig.state(batch), State::Bumped, "nobody is asked for a dearer reveal");
+        assert_eq!(rig.state(batch), JobState::Bumped, "nobody is asked for a dearer reveal");
         let generation = &rig.job(batch).generations()[0];
         assert!(returns(&rig, generation.commit()));
         assert!(generation.attempts().iter().all(|attempt| returns(&rig, attempt.transaction())));
         rig.mine_and_tick(1);
-        assert_eq!(rig.state(batch), State::InBlock);
+        assert_eq!(rig.state(batch), JobState::InBlock);
     }
     rig.mine_and_tick(10);
-    assert_eq!((rig.anchored(), rig.state(0), rig.state(1)), (2, State::Final, State::Final));
+    assert_eq!((rig.anchored(), rig.state(0), rig.state(1)), (2, JobState::Final, JobState::Final));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn what_a_commit_locks_comes_back_to_the_wallet_without_it() {
     rig.store().put_order(0, Order::Abandon).expect("ours");
     rig.tick();
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::Swept, "{:?}", rig.job(0).hold());
+    assert_eq!(rig.state(0), JobState::Swept, "{:?}", rig.job(0).hold());
     let sweep = rig.job(0).generations()[0].sweeps()[0].transaction().clone();
     assert_eq!(sweep.output[0].script_pubkey, rig.key.script_pubkey());
 }
@@ -84,7 +84,7 @@ fn a_store_knows_every_key_that_has_signed() {
     let mut rig = hot();
     sign_commit(&rig, 0);
     rig.tick();
-    assert_eq!(rig.state(0), State::RevealSent);
+    assert_eq!(rig.state(0), JobState::RevealSent);
     // The next run has another hot key, and then none: what was signed by the first goes on as far as it goes without.
     for key in [Some(rig.toy.wallet.hot_key(1).expect("a small number")), None] {
         rig.hot_key = key;
@@ -93,9 +93,9 @@ fn a_store_knows_every_key_that_has_signed() {
             rig.mine_only(&[]);
             rig.tick();
         }
-        assert_eq!(rig.state(0), State::RevealSent);
+        assert_eq!(rig.state(0), JobState::RevealSent);
         assert!(matches!(rig.job(0).hold(), Some(Hold::LadderUsed { .. })), "{:?}", rig.job(0).hold());
     }
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::InBlock);
+    assert_eq!(rig.state(0), JobState::InBlock);
 }

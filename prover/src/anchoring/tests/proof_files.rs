@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, Script};
 use crate::{
-    anchoring::{ProofFolder, Service, Signer, State, Waits},
+    anchoring::{JobState, ProofFolder, Service, Signer, Waits},
     artefact, follow,
 };
 use std::{fs, path::PathBuf};
@@ -65,7 +65,7 @@ fn a_damaged_file_of_proofs_holds_its_batch_and_no_other() {
         let mut service = files.service();
         files.tick(&mut service);
         files.tick(&mut service);
-        assert_eq!(service.job(0).map(|job| job.state()), Some(State::RevealSent), "the batch before goes on");
+        assert_eq!(service.job(0).map(|job| job.state()), Some(JobState::RevealSent), "the batch before goes on");
         assert!(service.job(1).is_none() && service.job(2).is_some(), "the batch behind is taken in");
         let waits = files.waits(1).expect("it is told");
         assert!(waits.waits_for.contains("its proofs cannot be used") && waits.waits_for.contains(words), "{waits:?}");
@@ -89,7 +89,7 @@ fn a_damaged_file_of_proofs_holds_its_batch_and_no_other() {
     files.rig.mine(1);
     fs::write(files.path(1), whole).expect("room");
     files.tick(&mut service);
-    assert_eq!(service.job(1).map(|job| job.state()), Some(State::RevealSent));
+    assert_eq!(service.job(1).map(|job| job.state()), Some(JobState::RevealSent));
     assert_eq!((files.waits(1), service.unusable().count()), (None, 0));
     fs::remove_file(files.path(2)).expect("it is there");
     files.tick(&mut service);
@@ -107,16 +107,16 @@ fn an_anchor_on_its_way_is_cared_for_though_its_file_was_damaged() {
         files.tick(&mut service);
     }
     let job = service.job(0).expect("it was proven");
-    assert_eq!(job.state(), State::Bumped, "its proofs were read before");
+    assert_eq!(job.state(), JobState::Bumped, "its proofs were read before");
     assert!(files.waits(0).is_some(), "and it is told that they would not be read again");
 
     // After a restart there is nothing to go by: what was sent stays as it is, and the state is no worse than it was.
     let mut service = files.service();
     files.tick(&mut service);
-    assert_eq!(service.job(0).map(|job| job.state()), Some(State::Bumped));
+    assert_eq!(service.job(0).map(|job| job.state()), Some(JobState::Bumped));
     files.rig.mine(1);
     files.tick(&mut service);
-    assert_eq!(service.job(0).map(|job| job.state()), Some(State::InBlock));
+    assert_eq!(service.job(0).map(|job| job.state()), Some(JobState::InBlock));
     assert_eq!(files.waits(0), None);
 }
 

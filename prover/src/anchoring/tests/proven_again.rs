@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     anchor::{Funding, pay},
-    anchoring::State,
+    anchoring::JobState,
     storm::poster::Poster,
 };
 use bitcoin::{Amount, Block, Transaction, TxOut};
@@ -35,11 +35,11 @@ fn with_ledger() -> (World, Poster) {
     let applied = poster.make_batch(1, 2).expect("there is something to credit");
     assert_eq!(applied.batch.deposits_applied, 2);
     poster.tick(&node);
-    assert_eq!(state_of(&poster), State::RevealSent);
+    assert_eq!(state_of(&poster), JobState::RevealSent);
     (world, poster)
 }
 
-fn state_of(poster: &Poster) -> State {
+fn state_of(poster: &Poster) -> JobState {
     poster.service().and_then(|service| service.job(0)).expect("the batch is proven").state()
 }
 
@@ -97,27 +97,27 @@ fn a_batch_whose_deposits_fell_is_taken_back_and_proven_again() {
             if is_mined {
                 world.core.mine(1, &world.core.new_script());
                 poster.tick(&node);
-                assert_eq!(state_of(&poster), State::InBlock);
+                assert_eq!(state_of(&poster), JobState::InBlock);
                 poster.follow(&node);
             }
             let stale = poster.proven.0.borrow()[&0].clone();
             world.replace_deposits(fallen);
             poster.tick(&node);
-            assert_eq!(state_of(&poster), State::Stale);
+            assert_eq!(state_of(&poster), JobState::Stale);
             // Nothing of it gets into the chain, however often its transactions are mined.
             world.core.mine(1, &world.core.new_script());
             poster.tick(&node);
-            assert_eq!((state_of(&poster), world.follower().tip().batches), (State::Stale, 0));
+            assert_eq!((state_of(&poster), world.follower().tip().batches), (JobState::Stale, 0));
             assert_eq!(poster.ledger.next_batch(), 1);
             poster.follow(&node);
             assert_eq!((poster.ledger.next_batch(), poster.troubles.stale), (0, 1));
             let applied = poster.make_batch(1, 2).expect("there is something to credit");
             assert_ne!(poster.proven.0.borrow()[&0], stale);
             poster.tick(&node);
-            assert_eq!(state_of(&poster), State::RevealSent);
+            assert_eq!(state_of(&poster), JobState::RevealSent);
             world.core.mine(1, &world.core.new_script());
             poster.tick(&node);
-            assert_eq!(state_of(&poster), State::InBlock);
+            assert_eq!(state_of(&poster), JobState::InBlock);
             let tip = *world.follower().tip();
             assert_eq!((tip.batches, tip.root), (1, applied.batch.root_after));
             assert_eq!(tip.root, poster.ledger.state().root());
@@ -126,7 +126,7 @@ fn a_batch_whose_deposits_fell_is_taken_back_and_proven_again() {
             assert_eq!(balances.sum::<u64>(), credited_sat);
             world.core.mine(FINAL_DEPTH_BLOCKS, &world.core.new_script());
             poster.tick(&node);
-            assert_eq!(state_of(&poster), State::Final);
+            assert_eq!(state_of(&poster), JobState::Final);
         }
     }
 }
@@ -141,7 +141,7 @@ fn a_reference_that_has_another_hash_costs_no_proof() {
         world.core.reorganise(depth, depth + 1);
         poster.tick(&node);
         poster.follow(&node);
-        assert_eq!(state_of(&poster), State::RevealSent, "{depth} replaced");
+        assert_eq!(state_of(&poster), JobState::RevealSent, "{depth} replaced");
         assert_eq!((poster.ledger.next_batch(), poster.troubles.stale), (1, 0));
         let job = poster.service().and_then(|service| service.job(0)).expect("proven");
         let payloads = job.generations().iter().map(|generation| Payload::decode(generation.payload()));
@@ -154,7 +154,7 @@ fn a_reference_that_has_another_hash_costs_no_proof() {
         assert_eq!(after.chunks(), proven.payload().chunks(), "the same proofs");
         world.core.mine(1, &world.core.new_script());
         poster.tick(&node);
-        assert_eq!(state_of(&poster), State::InBlock);
+        assert_eq!(state_of(&poster), JobState::InBlock);
         assert_eq!(world.follower().tip().root, poster.ledger.state().root());
     }
 }

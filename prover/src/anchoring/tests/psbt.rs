@@ -3,7 +3,7 @@
 use super::rig::{Rig, prove_again};
 use crate::{
     anchoring::{
-        BumpOrder, Hold, Job, Order, State,
+        BumpOrder, Hold, Job, JobState, Order,
         psbt::{self, Accepted, PsbtError},
     },
     consensus::TransactionError,
@@ -29,7 +29,7 @@ fn external() -> Rig {
     let mut rig = Rig::new(1);
     rig.is_external = true;
     rig.tick();
-    assert_eq!(rig.state(0), State::Built);
+    assert_eq!(rig.state(0), JobState::Built);
     assert_eq!(rig.job(0).hold(), Some(&Hold::AwaitingSignatures));
     rig
 }
@@ -64,12 +64,12 @@ fn an_external_signer_is_asked_once_for_a_whole_ladder() {
     rig.store().put_signed(&job).expect("ours");
     rig.restart();
     rig.tick();
-    assert_eq!(rig.states(0), [State::Built, State::Signed, State::CommitSent, State::RevealSent]);
+    assert_eq!(rig.states(0), [JobState::Built, JobState::Signed, JobState::CommitSent, JobState::RevealSent]);
     for _ in 0..6 {
         rig.mine_only(&[]);
         rig.tick();
     }
-    assert_eq!(rig.state(0), State::Bumped, "rung by rung, with nobody asked");
+    assert_eq!(rig.state(0), JobState::Bumped, "rung by rung, with nobody asked");
     assert_eq!(rig.job(0).figures().expect("built").attempts, 3);
     for _ in 0..40 {
         rig.mine_only(&[]);
@@ -80,7 +80,7 @@ fn an_external_signer_is_asked_once_for_a_whole_ladder() {
         Some(Hold::LadderUsed { .. } | Hold::AtCap { .. } | Hold::HeadroomUsed { .. })
     ));
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::InBlock);
+    assert_eq!(rig.state(0), JobState::InBlock);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn signatures_that_come_one_by_one_are_all_taken() {
     let generation = &rig.job(0).generations()[0];
     assert!(generation.commit().input.iter().all(|input| !input.witness.is_empty()));
     assert!(generation.attempts().iter().all(|rung| !rung.transaction().input[0].witness.is_empty()));
-    let states = [State::Built, State::Signed, State::CommitSent, State::RevealSent, State::Bumped];
+    let states = [JobState::Built, JobState::Signed, JobState::CommitSent, JobState::RevealSent, JobState::Bumped];
     assert_eq!(rig.states(0), states, "the order beside them is carried out");
     assert!(store.signed().expect("ours").is_empty() && store.orders().expect("ours").is_empty());
 }
@@ -129,7 +129,7 @@ fn the_rung_that_pays_for_the_commit_goes_with_it() {
     // The pool's minimum rose while the signer was busy: the commit pays too little, and the first rungs do.
     rig.outlook.min_pool = super::rig::rate("8");
     rig.tick();
-    assert_eq!(rig.states(0), [State::Built, State::Signed, State::RevealSent], "both at once");
+    assert_eq!(rig.states(0), [JobState::Built, JobState::Signed, JobState::RevealSent], "both at once");
     let generation = &rig.job(0).generations()[0];
     let sent = generation.attempts().iter().position(|attempt| attempt.sent_height().is_some()).expect("one was sent");
     assert!(sent > 0, "not the cheapest");
@@ -139,7 +139,7 @@ fn the_rung_that_pays_for_the_commit_goes_with_it() {
         "nothing is signed anew"
     );
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::InBlock);
+    assert_eq!(rig.state(0), JobState::InBlock);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_sweep_can_be_signed_elsewhere_too() {
     rig.mine_only(&[]);
     rig.tick();
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::Swept, "{:?}", rig.job(0).hold());
+    assert_eq!(rig.state(0), JobState::Swept, "{:?}", rig.job(0).hold());
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_sweep_that_is_signed_takes_the_place_of_a_reveal_that_waits_at_once() {
     let generation = rig.job(0).generations()[0].clone();
     rig.store().put_order(0, Order::Abandon).expect("ours");
     rig.tick();
-    assert_eq!(rig.state(0), State::Abandoned);
+    assert_eq!(rig.state(0), JobState::Abandoned);
     let Some(Hold::SweepAwaitsSignature { rate, .. }) = rig.job(0).hold().cloned() else {
         panic!("{:?}", rig.job(0).hold())
     };
@@ -198,7 +198,7 @@ fn a_sweep_that_is_signed_takes_the_place_of_a_reveal_that_waits_at_once() {
     assert_eq!(rig.node().pool_spender(&generation.output()).expect("it answers"), Some(sweep), "at the same tip");
     assert!(rig.store().waits().expect("ours").is_empty());
     rig.mine_and_tick(1);
-    assert_eq!((rig.state(0), rig.anchored()), (State::Swept, 0), "{:?}", rig.job(0).hold());
+    assert_eq!((rig.state(0), rig.anchored()), (JobState::Swept, 0), "{:?}", rig.job(0).hold());
 }
 
 #[test]
@@ -288,13 +288,13 @@ fn what_comes_back_is_checked_as_if_a_stranger_gave_it() {
 fn a_sweep_that_waits_for_its_signer_holds_up_no_other_anchor() {
     let (mut rig, _) = signed_by_others();
     rig.tick();
-    assert_eq!(rig.state(0), State::RevealSent);
+    assert_eq!(rig.state(0), JobState::RevealSent);
     let first = rig.job(0).generations()[0].clone();
     rig.mine_only(&[first.commit().clone()]);
     prove_again(&mut rig);
     for _ in 0..2 {
         rig.tick();
-        assert_eq!((rig.state(0), rig.job(0).hold()), (State::Built, Some(&Hold::AwaitingSignatures)));
+        assert_eq!((rig.state(0), rig.job(0).hold()), (JobState::Built, Some(&Hold::AwaitingSignatures)));
         assert!(rig.job(0).generations()[0].sweeps().is_empty(), "nobody has signed one");
         rig.mine_only(&[]);
     }
@@ -305,10 +305,10 @@ fn a_sweep_that_waits_for_its_signer_holds_up_no_other_anchor() {
     }
     rig.store().put_signed(&job).expect("ours");
     rig.tick();
-    assert_eq!(rig.state(0), State::RevealSent);
+    assert_eq!(rig.state(0), JobState::RevealSent);
     assert!(matches!(rig.job(0).hold(), Some(Hold::SweepAwaitsSignature { .. })), "{:?}", rig.job(0).hold());
     // Nor does a bump wait.
     rig.store().put_order(0, Order::Bump(BumpOrder { sat_per_kvb: None })).expect("ours");
     rig.tick();
-    assert_eq!(rig.state(0), State::Bumped);
+    assert_eq!(rig.state(0), JobState::Bumped);
 }

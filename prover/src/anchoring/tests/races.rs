@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, Script, prove_again, rate};
 use crate::{
-    anchoring::{BatchSource, Generation, Hold, Identity, Order, Service, Signer, State, Store},
+    anchoring::{BatchSource, Generation, Hold, Identity, JobState, Order, Service, Signer, Store},
     coins::CoinStore,
     follow,
     node::EmbeddedNode,
@@ -75,8 +75,8 @@ fn of_two_services_one_anchors_and_both_adopt_it() {
     rig.tick();
     assert_eq!(rig.anchored(), 2, "each batch once, the second on whatever copy of the first was accepted");
     for batch in 0..2 {
-        assert_eq!(rig.state(batch), State::Final);
-        assert_eq!(other.job(batch).expect("proven").state(), State::Final);
+        assert_eq!(rig.state(batch), JobState::Final);
+        assert_eq!(other.job(batch).expect("proven").state(), JobState::Final);
     }
     let last = |job: &crate::anchoring::Job| job.history().iter().map(|moved| moved.reason.clone()).collect::<String>();
     let by_others = [last(rig.job(0)), last(other.job(0).expect("proven"))].map(|log| log.contains("somebody else"));
@@ -90,15 +90,15 @@ fn a_batch_is_rebuilt_on_a_foreign_copy_of_the_one_before() {
     let block = [foreign.commit().clone(), foreign.attempts()[0].transaction().clone(), ours.commit().clone()];
     rig.mine_only(&block);
     rig.tick();
-    assert_eq!(rig.state(0), State::InBlock, "adopted");
-    assert_eq!(rig.state(1), State::RevealSent);
+    assert_eq!(rig.state(0), JobState::InBlock, "adopted");
+    assert_eq!(rig.state(1), JobState::RevealSent);
     let header = taproof_verifier::payload::Header::decode(rig.job(1).generations()[0].payload()).expect("a payload");
     assert_eq!(header.previous_payload_hash, foreign.payload_hash());
     // What ours locked is taken back at once, from under the reveal that waits.
     let sweep = rig.job(0).generations()[0].sweeps()[0].transaction().compute_txid();
     assert_eq!(rig.node().pool_spender(&ours.output()).expect("it answers"), Some(sweep));
     rig.mine_and_tick(9);
-    assert_eq!((rig.state(0), rig.state(1)), (State::Final, State::Final));
+    assert_eq!((rig.state(0), rig.state(1)), (JobState::Final, JobState::Final));
     assert!(rig.job(0).is_closed());
 }
 
@@ -113,7 +113,7 @@ fn what_a_pool_forgot_of_a_lost_batch_is_swept_when_that_is_safe() {
         rig.mine_only(&[]);
     }
     rig.tick();
-    assert_eq!((rig.state(0), rig.job(0).generations()[0].sweeps().len()), (State::Safe, 1));
+    assert_eq!((rig.state(0), rig.job(0).generations()[0].sweeps().len()), (JobState::Safe, 1));
     rig.mine_and_tick(8);
     assert!(rig.job(0).is_closed());
 }
@@ -127,7 +127,7 @@ fn a_reveal_that_lost_gives_way_to_a_sweep_at_once_and_is_sent_again_where_its_c
         block.extend(commit_is_mined.then(|| ours.commit().clone()));
         rig.mine_only(&block);
         rig.tick();
-        assert_eq!(rig.state(0), State::InBlock);
+        assert_eq!(rig.state(0), JobState::InBlock);
         let sweep = rig.job(0).generations()[0].sweeps()[0].clone();
         assert_eq!(
             rig.node().pool_spender(&ours.output()).expect("it answers"),
@@ -142,14 +142,14 @@ fn a_reveal_that_lost_gives_way_to_a_sweep_at_once_and_is_sent_again_where_its_c
         if comes_back {
             rig.displace(1);
             rig.tick();
-            assert_eq!((rig.state(0), package_waits(&rig)), (State::RevealSent, true), "{:?}", rig.job(0).hold());
+            assert_eq!((rig.state(0), package_waits(&rig)), (JobState::RevealSent, true), "{:?}", rig.job(0).hold());
             rig.mine_and_tick(1);
-            assert_eq!((rig.state(0), rig.anchored()), (State::InBlock, 1));
+            assert_eq!((rig.state(0), rig.anchored()), (JobState::InBlock, 1));
             let history = rig.job(0).history().last().expect("it moved").reason.clone();
             assert!(!history.contains("somebody else"), "{history}");
         }
         rig.mine_and_tick(7);
-        assert_eq!((rig.state(0), rig.anchored()), (State::Final, 1));
+        assert_eq!((rig.state(0), rig.anchored()), (JobState::Final, 1));
         assert!(rig.job(0).is_closed(), "nothing is left to take back");
     }
 }
@@ -167,20 +167,20 @@ fn an_abandoned_reveal_gives_way_to_a_sweep_at_once_and_the_batch_can_be_taken_u
         rig.tick();
         let sweep = rig.job(0).generations()[0].sweeps()[0].transaction().compute_txid();
         let spender = rig.node().pool_spender(&generation.output()).expect("it answers");
-        assert_eq!((rig.state(0), spender), (State::Abandoned, Some(sweep)));
+        assert_eq!((rig.state(0), spender), (JobState::Abandoned, Some(sweep)));
         rig.restart();
         rig.tick();
         assert_eq!(rig.job(0).generations()[0].sweeps().len(), 1, "once");
         if sweep_is_mined {
             rig.mine_and_tick(1);
-            assert_eq!((rig.state(0), rig.anchored()), (State::Swept, 0), "an ordinary block anchors nothing");
+            assert_eq!((rig.state(0), rig.anchored()), (JobState::Swept, 0), "an ordinary block anchors nothing");
         }
         rig.store().put_order(0, Order::Resume).expect("ours");
         rig.tick();
-        assert_eq!((rig.state(0), package_waits(&rig)), (State::RevealSent, true), "{:?}", rig.job(0).hold());
+        assert_eq!((rig.state(0), package_waits(&rig)), (JobState::RevealSent, true), "{:?}", rig.job(0).hold());
         assert_eq!(rig.job(0).generations().len(), 2, "another commit");
         rig.mine_and_tick(8);
-        assert_eq!((rig.state(0), rig.anchored()), (State::Final, 1));
+        assert_eq!((rig.state(0), rig.anchored()), (JobState::Final, 1));
         assert!(rig.job(0).is_closed(), "nothing is left to take back");
     }
 }
@@ -199,7 +199,7 @@ fn a_batch_that_was_proven_again_takes_the_place_of_its_own_reveal_that_waits() 
         if is_abandoned {
             rig.store().put_order(0, Order::Abandon).expect("ours");
             rig.tick();
-            assert_eq!(rig.state(0), State::Abandoned);
+            assert_eq!(rig.state(0), JobState::Abandoned);
         }
         let before = rig.batches.0.borrow()[&0].clone();
         prove_again(&mut rig);
@@ -207,12 +207,12 @@ fn a_batch_that_was_proven_again_takes_the_place_of_its_own_reveal_that_waits() 
         rig.tick();
         let sweep = rig.job(0).generations()[0].sweeps()[0].transaction().compute_txid();
         assert_eq!(rig.node().pool_spender(&first.output()).expect("it answers"), Some(sweep), "in the reveal's place");
-        assert_eq!((rig.state(0), rig.job(0).generations().len()), (State::RevealSent, 2));
+        assert_eq!((rig.state(0), rig.job(0).generations().len()), (JobState::RevealSent, 2));
         rig.restart();
         rig.tick();
         assert_eq!(rig.job(0).generations()[0].sweeps().len(), 1, "once");
         rig.mine_and_tick(8);
-        assert_eq!((rig.state(0), rig.anchored()), (State::Final, 1), "what was proven last is in the chain");
+        assert_eq!((rig.state(0), rig.anchored()), (JobState::Final, 1), "what was proven last is in the chain");
         assert!(rig.job(0).is_closed(), "nothing is left to take back");
     }
 }
@@ -223,7 +223,7 @@ fn a_commit_that_is_given_up_before_its_reveal_is_swept_from_the_pool() {
     // Stopped when the commit was handed over, before the reveal is marked as sent.
     rig.script.stop_at = Some(7);
     rig.try_tick().expect_err("stopped");
-    assert_eq!(rig.state(0), State::CommitSent);
+    assert_eq!(rig.state(0), JobState::CommitSent);
     rig.restart();
     rig.store().put_order(0, Order::Abandon).expect("ours");
     rig.mine_only(&[]);
@@ -232,7 +232,7 @@ fn a_commit_that_is_given_up_before_its_reveal_is_swept_from_the_pool() {
     let sweep = generation.sweeps()[0].transaction().compute_txid();
     assert_eq!(rig.node().pool_spender(&generation.output()).expect("it answers"), Some(sweep));
     rig.mine_and_tick(1);
-    assert_eq!((rig.state(0), rig.anchored()), (State::Swept, 0));
+    assert_eq!((rig.state(0), rig.anchored()), (JobState::Swept, 0));
 }
 
 #[test]
@@ -246,9 +246,9 @@ fn a_coin_that_somebody_else_spends_is_replaced() {
     rig.mine_only(&[theft]);
     rig.tick();
     assert_eq!(rig.job(0).generations().len(), 2);
-    assert_eq!(rig.state(0), State::RevealSent);
+    assert_eq!(rig.state(0), JobState::RevealSent);
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::InBlock);
+    assert_eq!(rig.state(0), JobState::InBlock);
     rig.mine_and_tick(6);
     assert!(rig.job(0).is_closed(), "nothing is left of the first commit");
 }
@@ -266,7 +266,7 @@ fn a_coin_that_is_spent_in_the_pool_is_not_taken() {
     let payment = crate::anchor::pay(vec![output], rate("3"), &[funding], &rig.key).expect("a coin");
     rig.node().send(&payment).expect("standard");
     rig.tick();
-    assert_eq!(rig.state(0), State::RevealSent);
+    assert_eq!(rig.state(0), JobState::RevealSent);
     let spent = rig.job(0).generations()[0].funding().to_vec();
     assert!(spent.iter().all(|coin| coin.outpoint != largest.outpoint));
 }
@@ -311,7 +311,7 @@ fn a_fee_spike_is_followed_up_to_the_cap() {
     assert!((59_000..=60_000).contains(&paid(&rig)), "{}", paid(&rig));
     assert!(matches!(rig.job(0).hold(), Some(Hold::AtCap { .. })), "{:?}", rig.job(0).hold());
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::InBlock);
+    assert_eq!(rig.state(0), JobState::InBlock);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_pool_whose_minimum_rose_gets_the_reveal_again_at_a_higher_fee() {
     rig.toy.node = EmbeddedNode::new(rig.toy.node.chain().clone(), rig.key.script_pubkey());
     rig.outlook.min_pool = rate("8");
     rig.tick();
-    assert_eq!(rig.state(0), State::Bumped, "{:?}", rig.job(0).hold());
+    assert_eq!(rig.state(0), JobState::Bumped, "{:?}", rig.job(0).hold());
     let reveal = rig.job(0).figures().expect("built").reveal;
     assert!(rig.node().pool_entry(&reveal).expect("it answers").is_some());
 }
@@ -359,7 +359,7 @@ fn a_commit_below_the_pools_minimum_goes_with_a_reveal_that_pays_for_both() {
     assert!(package_waits(&rig), "{:?}", rig.job(0).hold());
     let (together, commit) = rates(&rig);
     assert!(together >= 8_000 && commit < 8_000, "{together} and {commit}");
-    assert_eq!((rig.state(0), rig.job(0).generations().len()), (State::Bumped, 1));
+    assert_eq!((rig.state(0), rig.job(0).generations().len()), (JobState::Bumped, 1));
     // What pays enough is repeated as it is.
     forget(&mut rig);
     rig.restart();
@@ -377,7 +377,7 @@ fn a_commit_below_the_pools_minimum_goes_with_a_reveal_that_pays_for_both() {
     rig.tick();
     assert!(package_waits(&rig));
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::InBlock);
+    assert_eq!(rig.state(0), JobState::InBlock);
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn a_commit_that_nobody_has_seen_is_built_anew_for_a_pool_whose_minimum_rose() {
     assert!(package_waits(&rig), "{:?}", rig.job(0).hold());
     let (together, commit) = rates(&rig);
     assert!(together >= 8_000 && commit >= 8_000, "{together} and {commit}: neither needs the other");
-    assert_eq!((rig.state(0), rig.job(0).generations().len()), (State::RevealSent, 1));
+    assert_eq!((rig.state(0), rig.job(0).generations().len()), (JobState::RevealSent, 1));
     assert_ne!(rig.job(0).figures().expect("built").commit, unseen);
 }
 
@@ -403,13 +403,13 @@ fn a_commit_whose_reveal_went_nowhere_gets_a_dearer_one() {
     // Stopped when the commit was handed over, before the reveal is marked as sent.
     rig.script.stop_at = Some(7);
     rig.try_tick().expect_err("stopped");
-    assert_eq!(rig.state(0), State::CommitSent);
+    assert_eq!(rig.state(0), JobState::CommitSent);
     rig.restart();
     rig.outlook.min_pool = rate("8");
     rig.tick();
     assert!(package_waits(&rig), "{:?}", rig.job(0).hold());
     rig.mine_and_tick(1);
-    assert_eq!((rig.state(0), rig.job(0).generations().len()), (State::InBlock, 1));
+    assert_eq!((rig.state(0), rig.job(0).generations().len()), (JobState::InBlock, 1));
 }
 
 #[test]
@@ -424,9 +424,9 @@ fn a_node_that_is_not_up_to_date_is_not_acted_on() {
     assert!(rig.job(0).generations().is_empty());
     rig.outlook.is_syncing = false;
     rig.tick();
-    assert_eq!(rig.state(0), State::RevealSent);
+    assert_eq!(rig.state(0), JobState::RevealSent);
     rig.outlook.is_syncing = true;
     rig.mine(1);
     rig.tick();
-    assert_eq!(rig.state(0), State::RevealSent, "what such a node says is not believed");
+    assert_eq!(rig.state(0), JobState::RevealSent, "what such a node says is not believed");
 }

@@ -3,7 +3,7 @@
 
 use super::rig::{Rig, check_cap, rate};
 use crate::{
-    anchoring::{BumpOrder, Order, ServiceError, State},
+    anchoring::{BumpOrder, JobState, Order, ServiceError},
     node::EmbeddedNode,
 };
 use bitcoin::{Amount, OutPoint, TxOut};
@@ -114,7 +114,7 @@ fn random_events_never_lose_an_anchor() {
         }
         assert_eq!(rig.anchored(), BATCHES, "seed {seed}");
         for job in rig.jobs() {
-            assert_eq!(job.state(), State::Final, "seed {seed}, batch {}: {:?}", job.batch(), job.hold());
+            assert_eq!(job.state(), JobState::Final, "seed {seed}, batch {}: {:?}", job.batch(), job.hold());
         }
     }
 }

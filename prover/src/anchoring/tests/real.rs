@@ -10,7 +10,7 @@ use super::{
 use crate::{
     anchor::{Funding, pay},
     anchoring::{
-        Config, Driver, Hold, Identity, Job, Note, Service, ServiceError, Signer, State, Step, Store, TickReport,
+        Config, Driver, Hold, Identity, Job, JobState, Note, Service, ServiceError, Signer, Step, Store, TickReport,
     },
     coins::CoinStore,
     follow,
@@ -131,7 +131,7 @@ impl World {
         self.service.as_ref().expect("it ticked").job(batch).expect("proven")
     }
 
-    fn state(&self, batch: u64) -> State {
+    fn state(&self, batch: u64) -> JobState {
         self.job(batch).state()
     }
 
@@ -148,12 +148,12 @@ impl World {
 fn batches_become_final() {
     let mut world = World::new(3);
     world.tick();
-    assert_eq!(world.state(0), State::RevealSent);
+    assert_eq!(world.state(0), JobState::RevealSent);
     let pool = world.core.pool();
     let figures = world.job(0).figures().expect("built");
     assert!(pool.contains(&figures.commit) && pool.contains(&figures.reveal));
     world.mine_and_tick(3 + FINAL_DEPTH_BLOCKS);
-    assert!((0..3).all(|batch| world.state(batch) == State::Final));
+    assert!((0..3).all(|batch| world.state(batch) == JobState::Final));
     assert_eq!(world.follower().tip().batches, 3);
     assert!((0..3).all(|batch| world.job(batch).generations().len() == 1));
 }
@@ -179,7 +179,7 @@ fn the_pool_takes_every_replacement_up_to_the_cap_and_an_original_may_still_win(
     let block = [original.commit().clone(), original.attempts()[0].transaction().clone()];
     world.core.mine_with(&block, &world.core.new_script());
     world.tick();
-    assert_eq!(world.state(0), State::InBlock);
+    assert_eq!(world.state(0), JobState::InBlock);
     world.mine_and_tick(FINAL_DEPTH_BLOCKS);
     assert!(world.job(0).is_closed());
 }
@@ -195,21 +195,21 @@ fn reorganisations_of_every_depth_are_survived() {
         assert!(before.tip().batches >= 1);
         world.core.reorganise(depth, depth + 1);
         world.tick();
-        if world.state(0) == State::Stale {
+        if world.state(0) == JobState::Stale {
             // The deposits left their blocks: only proving again helps, and nothing is sent until then.
             assert!(depth.saturating_sub(buried) >= 8, "{depth} replaced");
             assert_eq!(world.follower().tip().batches, 0);
             world.mine_and_tick(1);
-            assert_eq!(world.state(0), State::Stale);
+            assert_eq!(world.state(0), JobState::Stale);
             continue;
         }
         world.mine_and_tick(4);
         assert_eq!(world.follower().tip().batches, 2, "{depth} replaced, {buried} above the anchor");
         for batch in 0..2 {
-            assert!(matches!(world.state(batch), State::InBlock | State::Safe), "{depth} replaced");
+            assert!(matches!(world.state(batch), JobState::InBlock | JobState::Safe), "{depth} replaced");
         }
         world.mine_and_tick(FINAL_DEPTH_BLOCKS);
-        assert!((0..2).all(|batch| world.state(batch) == State::Final), "{depth} replaced");
+        assert!((0..2).all(|batch| world.state(batch) == JobState::Final), "{depth} replaced");
     }
 }
 
@@ -223,9 +223,9 @@ fn a_coin_that_is_spent_elsewhere_is_replaced_and_leftovers_are_swept() {
     let theft = pay(vec![output], rate("90"), &coins, &world.setting.key).expect("a coin");
     world.core.mine_with(&[theft], &world.core.new_script());
     world.tick();
-    assert_eq!((world.state(0), world.job(0).generations().len()), (State::RevealSent, 2));
+    assert_eq!((world.state(0), world.job(0).generations().len()), (JobState::RevealSent, 2));
     world.mine_and_tick(1);
-    assert_eq!(world.state(0), State::InBlock);
+    assert_eq!(world.state(0), JobState::InBlock);
 
     let mut world = World::new(1);
     world.tick();
@@ -238,7 +238,7 @@ fn a_coin_that_is_spent_elsewhere_is_replaced_and_leftovers_are_swept() {
     let sweep = world.job(0).generations()[0].sweeps()[0].transaction().compute_txid();
     assert_eq!(world.core.pool(), [sweep], "it replaces the reveal");
     world.mine_and_tick(1);
-    assert_eq!(world.state(0), State::Swept);
+    assert_eq!(world.state(0), JobState::Swept);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_node_that_is_down_or_behind_is_waited_for() {
     assert!(world.job(0).generations().is_empty());
     world.core.mine_empty(1);
     world.tick();
-    assert_eq!(world.state(0), State::RevealSent);
+    assert_eq!(world.state(0), JobState::RevealSent);
     // A power cut: the pool is gone, and everything is sent again.
     world.core.kill9();
     let error = world.try_tick().expect_err("nobody is there");
@@ -260,7 +260,7 @@ fn a_node_that_is_down_or_behind_is_waited_for() {
     let figures = world.job(0).figures().expect("built");
     assert!(world.core.pool().contains(&figures.commit) && world.core.pool().contains(&figures.reveal));
     world.mine_and_tick(1);
-    assert_eq!(world.state(0), State::InBlock);
+    assert_eq!(world.state(0), JobState::InBlock);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_node_that_estimates_no_fees_gets_the_floor() {
     let refusal = world.core.try_call("estimatesmartfee", json!([3])).expect_err("it estimates nothing").to_string();
     assert!(refusal.contains("-32603") && refusal.contains("disabled"), "{refusal}");
     world.tick();
-    assert_eq!(world.state(0), State::RevealSent);
+    assert_eq!(world.state(0), JobState::RevealSent);
     let figures = world.job(0).figures().expect("built");
     let paid = figures.fee_sat * 1_000 / figures.vsize_vb;
     let floor = world.setting.config.fee_floor.sat_per_kvb();
@@ -290,7 +290,7 @@ fn a_full_pool_takes_commit_and_reveal_as_one_package() {
     let split = pay(filler_coins(), rate("5"), &mature, key).expect("50 bitcoin");
     world.core.mine_with(std::slice::from_ref(&split), &world.core.new_script());
     world.tick();
-    assert_eq!(world.state(0), State::RevealSent);
+    assert_eq!(world.state(0), JobState::RevealSent);
     // What pays more pushes both out.
     world.core.fill_pool(split.compute_txid(), 8_000);
     let figures = world.job(0).figures().expect("built");
@@ -301,11 +301,11 @@ fn a_full_pool_takes_commit_and_reveal_as_one_package() {
     assert!(pool.contains(&figures.commit) && pool.contains(&figures.reveal), "{:?}", world.job(0).hold());
     let generation = &world.job(0).generations()[0];
     assert!(generation.commit_fee_sat() < 8 * generation.commit().vsize() as u64, "not by itself");
-    assert_eq!((world.state(0), world.job(0).generations().len()), (State::Bumped, 1));
+    assert_eq!((world.state(0), world.job(0).generations().len()), (JobState::Bumped, 1));
     // The same again is no news to the node, and the next bump replaces the reveal under the commit that waits.
     world.core.mine_empty(1);
     world.tick();
-    assert_eq!(world.state(0), State::Bumped);
+    assert_eq!(world.state(0), JobState::Bumped);
     let sent = world.job(0).figures().expect("built").attempts;
     world.core.mine_empty(3);
     world.tick();
@@ -315,7 +315,7 @@ fn a_full_pool_takes_commit_and_reveal_as_one_package() {
     let reveal = generation.attempts().last().expect("bumped").transaction().clone();
     world.core.mine_with(&[generation.commit().clone(), reveal], &world.core.new_script());
     world.tick();
-    assert_eq!(world.state(0), State::InBlock);
+    assert_eq!(world.state(0), JobState::InBlock);
 }
 
 #[test]
@@ -335,8 +335,8 @@ fn two_services_race_and_the_chain_decides() {
     rival.tick(&node, &mut script).expect("the node answers");
     assert_eq!(world.follower().tip().batches, 2);
     for batch in 0..2 {
-        assert_eq!(world.state(batch), State::Final);
-        assert_eq!(rival.job(batch).expect("proven").state(), State::Final);
+        assert_eq!(world.state(batch), JobState::Final);
+        assert_eq!(rival.job(batch).expect("proven").state(), JobState::Final);
     }
 }
 
@@ -357,7 +357,7 @@ fn a_slow_node_is_waited_for_and_a_broken_connection_is_retried() {
     assert!(error.is_transient(), "{error}");
     proxy.set(Fault::Delay(Duration::from_millis(5)));
     service.tick(&node, &mut world.script).expect("slow");
-    assert_eq!(service.job(0).expect("proven").state(), State::RevealSent);
+    assert_eq!(service.job(0).expect("proven").state(), JobState::RevealSent);
     assert_eq!(service.job(0).expect("proven").generations().len(), 1);
 }
 
@@ -426,14 +426,14 @@ fn kill_9_before_and_after_every_write_and_every_send_changes_nothing() {
     }
     let identity = Identity::new(world.setting.params.chain_id(), &world.setting.key.scripts());
     let job = || Store::open(&world.store_path(), identity).expect("whole").jobs().expect("whole").remove(0);
-    assert_eq!(job().state(), State::Bumped);
+    assert_eq!(job().state(), JobState::Bumped);
     for blocks in [1, FINAL_DEPTH_BLOCKS] {
         world.core.mine(blocks, &world.core.new_script());
         live(&world);
     }
     assert!(kills >= 16, "stores and sends, before and after: {kills}");
     let job = job();
-    assert_eq!(job.state(), State::Final);
+    assert_eq!(job.state(), JobState::Final);
     assert_eq!(job.generations().len(), 1, "nothing was paid twice");
     assert_eq!(world.follower().tip().batches, 1);
 }

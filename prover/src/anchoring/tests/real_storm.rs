@@ -8,7 +8,7 @@
 use super::{bitcoind, real::World, rig::rate};
 use crate::{
     anchor::{Funding, pay},
-    anchoring::{BumpOrder, Order, State},
+    anchoring::{BumpOrder, JobState, Order},
     follow::{self, FollowError},
     node::Node,
     storm::poster::Poster,
@@ -313,7 +313,7 @@ fn a_thousand_blocks_of_random_events_lose_nothing_and_pay_nothing_twice() {
     assert_eq!(reveals.len(), storm.truth.batches.len());
     let service = storm.poster.service().expect("it ticked");
     for batch in 0..storm.truth.batches.len() as u64 {
-        assert_eq!(service.job(batch).expect("it was proven").state(), State::Final, "batch {batch}");
+        assert_eq!(service.job(batch).expect("it was proven").state(), JobState::Final, "batch {batch}");
     }
     // It was a storm.
     let Tally { reorganisations, displaced, deposits, withdrawals, power_cuts, .. } = storm.tally;

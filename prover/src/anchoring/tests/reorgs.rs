@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, prove_again};
 use crate::{
-    anchoring::{ServiceError, State},
+    anchoring::{JobState, ServiceError},
     follow::FollowError,
     toy_rollup::FINAL_DEPTH_BLOCKS as FINAL_DEPTH_BLOCKS_OF_THE_TOY,
 };
@@ -28,7 +28,7 @@ fn an_anchor_comes_back_from_every_depth_and_state() {
                 let mut rig = Rig::with_final_depth(1, FINAL_DEPTH_BLOCKS);
                 rig.tick();
                 rig.mine_and_tick(1 + buried);
-                let expected = if buried < 2 { State::InBlock } else { State::Safe };
+                let expected = if buried < 2 { JobState::InBlock } else { JobState::Safe };
                 assert_eq!(rig.state(0), expected);
                 let depth_of_anchor = depth.saturating_sub(buried);
                 if is_forgotten {
@@ -39,11 +39,11 @@ fn an_anchor_comes_back_from_every_depth_and_state() {
                 rig.tick();
                 let case = format!("{buried} blocks above the anchor, {depth} replaced, forgotten: {is_forgotten}");
                 if depth_of_anchor == 0 {
-                    assert!(matches!(rig.state(0), State::InBlock | State::Safe), "{case}");
+                    assert!(matches!(rig.state(0), JobState::InBlock | JobState::Safe), "{case}");
                     continue;
                 }
                 if are_deposits_gone(depth_of_anchor) {
-                    assert_eq!(rig.state(0), State::Stale, "{case}");
+                    assert_eq!(rig.state(0), JobState::Stale, "{case}");
                     let reason = &rig.job(0).history().last().expect("moved").reason;
                     assert!(reason.contains("prove it again"), "{reason}");
                     if is_forgotten {
@@ -55,14 +55,14 @@ fn an_anchor_comes_back_from_every_depth_and_state() {
                 }
                 // One block for the deposits or a leftover, one for the anchor.
                 rig.mine_and_tick(3);
-                assert!(matches!(rig.state(0), State::InBlock | State::Safe), "{case}: {}", rig.state(0));
+                assert!(matches!(rig.state(0), JobState::InBlock | JobState::Safe), "{case}: {}", rig.state(0));
                 assert_eq!(rig.anchored(), 1, "{case}");
                 let generations = rig.job(0).generations().len();
                 let rebuilt = is_reference_gone(depth_of_anchor);
                 assert_eq!(generations, if rebuilt { 2 } else { 1 }, "{case}");
                 rig.restart();
                 rig.mine_and_tick(FINAL_DEPTH_BLOCKS);
-                assert_eq!(rig.state(0), State::Final, "{case}");
+                assert_eq!(rig.state(0), JobState::Final, "{case}");
             }
         }
     }
@@ -76,7 +76,7 @@ fn a_node_that_fails_in_the_middle_of_a_reorganisation_is_followed_on() {
         let mut rig = Rig::with_final_depth(1, FINAL_DEPTH_BLOCKS);
         rig.tick();
         rig.mine_and_tick(2);
-        assert_eq!(rig.state(0), State::InBlock);
+        assert_eq!(rig.state(0), JobState::InBlock);
         drop(rig.displace(depth));
         // The branch goes on above the header that outweighs what was best, and headers come one by one.
         (0..3).for_each(|_| rig.mine_only(&[]));
@@ -85,9 +85,9 @@ fn a_node_that_fails_in_the_middle_of_a_reorganisation_is_followed_on() {
         assert!(rig.try_tick().is_err(), "{depth} replaced, {answers} answers");
         rig.outlook.answers.set(u64::MAX);
         rig.tick();
-        assert_eq!(rig.state(0), State::RevealSent, "{depth} replaced, {answers} answers");
+        assert_eq!(rig.state(0), JobState::RevealSent, "{depth} replaced, {answers} answers");
         rig.mine_and_tick(2);
-        assert_eq!((rig.state(0), rig.anchored()), (State::InBlock, 1), "{depth} replaced, {answers} answers");
+        assert_eq!((rig.state(0), rig.anchored()), (JobState::InBlock, 1), "{depth} replaced, {answers} answers");
     }
 }
 
@@ -96,19 +96,19 @@ fn an_anchor_that_left_the_chain_has_its_time_before_it_is_bumped() {
     let mut rig = Rig::with_final_depth(1, FINAL_DEPTH_BLOCKS);
     rig.tick();
     rig.mine_and_tick(5);
-    assert_eq!(rig.state(0), State::Safe);
+    assert_eq!(rig.state(0), JobState::Safe);
     rig.reorganise(5);
     rig.tick();
     rig.restart();
     rig.tick();
-    assert_eq!(rig.state(0), State::RevealSent, "sent again as it is");
-    for (state, _) in [State::RevealSent, State::RevealSent, State::Bumped].iter().zip(0..) {
+    assert_eq!(rig.state(0), JobState::RevealSent, "sent again as it is");
+    for (state, _) in [JobState::RevealSent, JobState::RevealSent, JobState::Bumped].iter().zip(0..) {
         rig.mine_only(&[]);
         rig.tick();
         assert_eq!(rig.state(0), *state);
     }
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::InBlock);
+    assert_eq!(rig.state(0), JobState::InBlock);
 }
 
 #[test]
@@ -123,11 +123,11 @@ fn a_reorganisation_before_anything_is_in_a_block_rebuilds_the_payload() {
             rig.reorganise(depth);
             rig.restart();
             rig.tick();
-            assert_eq!(rig.state(0), State::RevealSent, "{what}, {depth} replaced");
+            assert_eq!(rig.state(0), JobState::RevealSent, "{what}, {depth} replaced");
             let rebuilt = depth >= 2 && stop_at.is_none();
             assert_eq!(rig.job(0).generations().len(), if rebuilt { 2 } else { 1 }, "{what}, {depth} replaced");
             rig.mine_and_tick(1);
-            assert_eq!(rig.state(0), State::InBlock, "{what}, {depth} replaced");
+            assert_eq!(rig.state(0), JobState::InBlock, "{what}, {depth} replaced");
         }
     }
 }
@@ -142,7 +142,7 @@ fn the_branch_that_comes_back_finds_its_anchor_again() {
     rig.tick();
     assert_eq!(rig.job(0).generations().len(), 2);
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::InBlock);
+    assert_eq!(rig.state(0), JobState::InBlock);
     let adopted = rig.job(0).history().last().expect("moved").reason.clone();
     let reveal = rig.job(0).generations()[1].attempts()[0].transaction().compute_txid();
     assert!(adopted.contains(&reveal.to_string()), "the one that the chain accepts: {adopted}");
@@ -156,11 +156,11 @@ fn batches_that_left_the_chain_together_come_back_in_order() {
     assert_eq!(rig.anchored(), 3);
     drop(rig.displace(3));
     rig.tick();
-    assert!([0, 1, 2].iter().all(|batch| matches!(rig.state(*batch), State::RevealSent | State::Bumped)));
+    assert!([0, 1, 2].iter().all(|batch| matches!(rig.state(*batch), JobState::RevealSent | JobState::Bumped)));
     assert_eq!(rig.job(2).hold(), Some(&crate::anchoring::Hold::PreviousBatch(0)));
     rig.mine_and_tick(6);
     assert_eq!(rig.anchored(), 3);
-    assert!([0, 1, 2].iter().all(|batch| matches!(rig.state(*batch), State::InBlock | State::Safe)));
+    assert!([0, 1, 2].iter().all(|batch| matches!(rig.state(*batch), JobState::InBlock | JobState::Safe)));
 }
 
 #[test]
@@ -172,13 +172,13 @@ fn a_coin_that_was_orphaned_is_replaced_by_another() {
         .expect("a key");
     super::fund(&mut rig, 40_000_000);
     rig.tick();
-    assert_eq!(rig.state(0), State::RevealSent);
+    assert_eq!(rig.state(0), JobState::RevealSent);
     drop(rig.displace(1));
     rig.tick();
-    assert_eq!(rig.state(0), State::Waiting, "{:?}", rig.job(0).hold());
+    assert_eq!(rig.state(0), JobState::Waiting, "{:?}", rig.job(0).hold());
     super::fund(&mut rig, 50_000_000);
     rig.mine_and_tick(2);
-    assert_eq!(rig.state(0), State::InBlock);
+    assert_eq!(rig.state(0), JobState::InBlock);
     assert_eq!(rig.job(0).generations().len(), 2);
 }
 
@@ -188,7 +188,7 @@ fn a_batch_that_was_final_is_anchored_again_where_its_chain_is_gone() {
         let mut rig = Rig::new(1);
         rig.tick();
         rig.mine_and_tick(1 + FINAL_DEPTH_BLOCKS_OF_THE_TOY);
-        assert_eq!((rig.state(0), rig.job(0).is_closed()), (State::Final, true));
+        assert_eq!((rig.state(0), rig.job(0).is_closed()), (JobState::Final, true));
         // The service that runs does not go below what was final; one that begins anew follows the chain as it is.
         let depth = FINAL_DEPTH_BLOCKS_OF_THE_TOY + 1;
         if is_forgotten {
@@ -198,9 +198,9 @@ fn a_batch_that_was_final_is_anchored_again_where_its_chain_is_gone() {
         }
         rig.restart();
         rig.tick();
-        assert_eq!((rig.state(0), rig.job(0).is_closed()), (State::RevealSent, false), "forgotten: {is_forgotten}");
+        assert_eq!((rig.state(0), rig.job(0).is_closed()), (JobState::RevealSent, false), "forgotten: {is_forgotten}");
         rig.mine_and_tick(1 + FINAL_DEPTH_BLOCKS_OF_THE_TOY);
-        assert_eq!((rig.state(0), rig.job(0).is_closed(), rig.anchored()), (State::Final, true, 1));
+        assert_eq!((rig.state(0), rig.job(0).is_closed(), rig.anchored()), (JobState::Final, true, 1));
     }
 }
 

@@ -4,7 +4,8 @@
 use crate::{
     anchor::FeeRate,
     anchoring::{
-        BatchSource, Config, Driver, Identity, Job, Note, Service, ServiceError, Signer, State, Step, Store, TickReport,
+        BatchSource, Config, Driver, Identity, Job, JobState, Note, Service, ServiceError, Signer, Step, Store,
+        TickReport,
     },
     artefact::FileError,
     coins::CoinStore,
@@ -205,11 +206,11 @@ impl Rig {
         self.service.as_ref().expect("it ticked").job(batch).expect("the batch is proven")
     }
 
-    pub(super) fn state(&self, batch: u64) -> State {
+    pub(super) fn state(&self, batch: u64) -> JobState {
         self.job(batch).state()
     }
 
-    pub(super) fn states(&self, batch: u64) -> Vec<State> {
+    pub(super) fn states(&self, batch: u64) -> Vec<JobState> {
         self.job(batch).history().iter().map(|transition| transition.to).collect()
     }
 

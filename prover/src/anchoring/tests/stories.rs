@@ -1,8 +1,8 @@
 //! What happens to anchors, told on the embedded chain.
 
 use super::rig::{Rig, rate};
-use crate::anchoring::{BumpOrder, Hold, Job, Order, State};
-use State::{Bumped, CommitSent, Final, InBlock, RevealSent, Safe, Signed, Waiting};
+use crate::anchoring::{BumpOrder, Hold, Job, JobState, Order};
+use JobState::{Bumped, CommitSent, Final, InBlock, RevealSent, Safe, Signed, Waiting};
 
 #[test]
 fn batches_go_through_all_states_in_order() {
@@ -160,12 +160,12 @@ fn an_abandoned_anchor_is_swept_and_can_be_taken_up_again() {
     rig.mine_only(&[generation.commit().clone()]);
     rig.store().put_order(0, Order::Abandon).expect("the store is ours");
     rig.tick();
-    assert_eq!(rig.state(0), State::Abandoned);
+    assert_eq!(rig.state(0), JobState::Abandoned);
     let sweep = rig.job(0).generations()[0].sweeps()[0].transaction().clone();
     let spender = rig.node().pool_spender(&generation.output()).expect("it answers");
     assert_eq!(spender, Some(sweep.compute_txid()), "it replaces the reveal that waits");
     rig.mine_and_tick(1);
-    assert_eq!(rig.state(0), State::Swept);
+    assert_eq!(rig.state(0), JobState::Swept);
     assert_eq!(rig.anchored(), 0);
     rig.store().put_order(0, Order::Resume).expect("the store is ours");
     rig.tick();

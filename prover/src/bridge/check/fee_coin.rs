@@ -6,7 +6,7 @@
 //! signature that holds shows that whoever can spend the coin has agreed to this link; wallets leave such an input
 //! alone.
 
-use super::Refusal;
+use super::CheckError;
 use crate::consensus::check_input_scripts;
 use bitcoin::{Psbt, ScriptBuf, TxOut, XOnlyPublicKey, key::Secp256k1, psbt, taproot::ControlBlock};
 use miniscript::psbt::PsbtExt;
@@ -19,12 +19,12 @@ pub(super) fn check_fields(
     coin: &TxOut,
     fields: &psbt::Input,
     bridge: &Bridge,
-) -> Result<(), Refusal> {
+) -> Result<(), CheckError> {
     if coin.script_pubkey == bridge.script_pubkey() || has_bridge_internal_key(fields, bridge) {
-        return Err(Refusal::FeeFromBridge(position));
+        return Err(CheckError::FeeFromBridge(position));
     }
     let federation: HashSet<[u8; 32]> = bridge.keys().iter().map(XOnlyPublicKey::serialize).collect();
-    if names(fields, &federation) { Err(Refusal::FeeByFederation(position)) } else { Ok(()) }
+    if names(fields, &federation) { Err(CheckError::FeeByFederation(position)) } else { Ok(()) }
 }
 
 /// Whether an input claims to be locked as the bridge's outputs are, those of every depositor included.
@@ -55,14 +55,14 @@ fn names(fields: &psbt::Input, federation: &HashSet<[u8; 32]>) -> bool {
 }
 
 /// Refuses inputs of others that their owners have not signed; `is_other` says which they are.
-pub(super) fn check_signed(psbt: &Psbt, spent: &[TxOut], is_other: impl Fn(usize) -> bool) -> Result<(), Refusal> {
+pub(super) fn check_signed(psbt: &Psbt, spent: &[TxOut], is_other: impl Fn(usize) -> bool) -> Result<(), CheckError> {
     let (secp, mut finished) = (Secp256k1::verification_only(), psbt.clone());
     let others: Vec<usize> = (0..psbt.inputs.len()).filter(|position| is_other(*position)).collect();
     let mut transaction = psbt.unsigned_tx.clone();
     for position in others.iter().copied() {
         let fields = &finished.inputs[position];
         if fields.final_script_witness.is_none() && fields.final_script_sig.is_none() {
-            finished.finalize_inp_mut(&secp, position).map_err(|_| Refusal::FeeUnsigned(position))?;
+            finished.finalize_inp_mut(&secp, position).map_err(|_| CheckError::FeeUnsigned(position))?;
         }
         let fields = &mut finished.inputs[position];
         transaction.input[position].witness = fields.final_script_witness.take().unwrap_or_default();
@@ -70,7 +70,7 @@ pub(super) fn check_signed(psbt: &Psbt, spent: &[TxOut], is_other: impl Fn(usize
     }
     for position in others {
         let holds = check_input_scripts(&transaction, spent, [position]);
-        holds.map_err(|_| Refusal::FeeUnsigned(position))?;
+        holds.map_err(|_| CheckError::FeeUnsigned(position))?;
     }
     Ok(())
 }

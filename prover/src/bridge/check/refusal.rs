@@ -10,7 +10,7 @@ use bitcoin::{OutPoint, XOnlyPublicKey, absolute::LockTime};
 /// Why a signer does not sign.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum CheckError {
     /// The version is not 2.
     #[error("the transaction has version {0}, not 2")]
     Version(i32),

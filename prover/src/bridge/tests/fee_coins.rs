@@ -2,7 +2,7 @@
 
 use super::rig::{FINAL_DEPTH_BLOCKS, View, World};
 use crate::bridge::{
-    check::Refusal,
+    check::CheckError,
     descriptor::{BridgeOutput, Leaf},
     plan::sign_fee_inputs,
 };
@@ -58,7 +58,7 @@ impl Scene {
         psbt
     }
 
-    fn refusal(&self, psbt: &Psbt) -> Refusal {
+    fn refusal(&self, psbt: &Psbt) -> CheckError {
         self.world.check(psbt, &self.view).unwrap_err()
     }
 }
@@ -80,7 +80,7 @@ fn misplaced_payments_pay_no_fee() {
         psbt::Input { tap_internal_key: Some(scene.world.params.bridge().internal_key()), ..psbt::Input::default() };
     let both = psbt::Input { tap_merkle_root: Some(way.merkle_root()), ..internal.clone() };
     for fields in [offer(way.federation()), offer(way.refund().unwrap()), internal, both] {
-        assert_eq!(scene.refusal(&scene.with_coin(&coin, fields)), Refusal::FeeFromBridge(added));
+        assert_eq!(scene.refusal(&scene.with_coin(&coin, fields)), CheckError::FeeFromBridge(added));
     }
     // Signed by some of the federation and finished, as a wallet with enough keys does it.
     let leaf = way.federation();
@@ -88,12 +88,12 @@ fn misplaced_payments_pay_no_fee() {
     witness.push(&leaf.script);
     witness.push(leaf.control_block.serialize());
     let finished = psbt::Input { final_script_witness: Some(witness), ..psbt::Input::default() };
-    assert_eq!(scene.refusal(&scene.with_coin(&coin, finished)), Refusal::FeeFromBridge(added));
+    assert_eq!(scene.refusal(&scene.with_coin(&coin, finished)), CheckError::FeeFromBridge(added));
     // A wallet that watches the address needs no field to sign. Nobody but the federation can sign first.
     let pretended = Witness::from_slice(&[[7; 64]]);
     let pretended = psbt::Input { final_script_witness: Some(pretended), ..psbt::Input::default() };
     for fields in [psbt::Input::default(), pretended] {
-        assert_eq!(scene.refusal(&scene.with_coin(&coin, fields)), Refusal::FeeUnsigned(added));
+        assert_eq!(scene.refusal(&scene.with_coin(&coin, fields)), CheckError::FeeUnsigned(added));
     }
 }
 
@@ -116,7 +116,7 @@ fn the_bridges_own_script_pays_no_fee() {
     let scene = Scene { world, view, psbt };
     let coin = (OutPoint { txid: payment.compute_txid(), vout: 0 }, output);
     let psbt = scene.with_coin(&coin, psbt::Input::default());
-    assert_eq!(scene.refusal(&psbt), Refusal::FeeFromBridge(psbt.inputs.len() - 1));
+    assert_eq!(scene.refusal(&psbt), CheckError::FeeFromBridge(psbt.inputs.len() - 1));
 }
 
 /// Each field by which a member of the federation could sign for a coin that pays the fee.
@@ -158,7 +158,7 @@ fn nothing_in_a_coin_for_the_fee_is_for_the_federation() {
         alter(&|input| input.witness_script = Some(federation.clone())),
         alter(&|input| input.redeem_script = Some(federation.clone())),
     ];
-    assert!(refusals.iter().all(|refusal| *refusal == Refusal::FeeByFederation(fee)), "{refusals:?}");
+    assert!(refusals.iter().all(|refusal| *refusal == CheckError::FeeByFederation(fee)), "{refusals:?}");
     // The same for somebody else's key does no harm.
     let other: XOnlyPublicKey = scene.world.refund_key(5).public();
     let mut psbt = scene.psbt.clone();
@@ -176,16 +176,16 @@ fn whoever_pays_the_fee_has_signed_this_very_link() {
     let honest = scene.psbt.clone();
     let mut unsigned = honest.clone();
     unsigned.inputs[fee].final_script_witness = None;
-    assert_eq!(scene.refusal(&unsigned), Refusal::FeeUnsigned(fee));
+    assert_eq!(scene.refusal(&unsigned), CheckError::FeeUnsigned(fee));
     let mut script_sig = honest.clone();
     script_sig.inputs[fee].final_script_sig = Some(ScriptBuf::from_bytes(vec![0x51]));
-    assert_eq!(scene.refusal(&script_sig), Refusal::FeeUnsigned(fee));
+    assert_eq!(scene.refusal(&script_sig), CheckError::FeeUnsigned(fee));
     let mut altered = honest.clone();
     altered.unsigned_tx.output.last_mut().unwrap().value -= Amount::ONE_SAT;
-    assert_eq!(scene.refusal(&altered), Refusal::FeeUnsigned(fee));
+    assert_eq!(scene.refusal(&altered), CheckError::FeeUnsigned(fee));
     let private = scene.world.refund_key(3);
     let coin = scene.payment(80_000, private.script_pubkey());
-    assert_eq!(scene.refusal(&scene.with_coin(&coin, psbt::Input::default())), Refusal::FeeUnsigned(fee + 1));
+    assert_eq!(scene.refusal(&scene.with_coin(&coin, psbt::Input::default())), CheckError::FeeUnsigned(fee + 1));
     let mut agreed = scene.with_coin(&coin, psbt::Input::default());
     sign_fee_inputs(&mut agreed, &private);
     scene.world.check(&agreed, &scene.view).unwrap();
@@ -226,5 +226,5 @@ fn signatures_for_the_fee_need_not_be_finished() {
     let forged = Secp256k1::new().sign_ecdsa(&message, &other.secret_key());
     let forged = ecdsa::Signature { signature: forged, sighash_type: EcdsaSighashType::All };
     psbt.inputs[fee + 1].partial_sigs.insert(public.into(), forged);
-    assert_eq!(scene.refusal(&psbt), Refusal::FeeUnsigned(fee + 1));
+    assert_eq!(scene.refusal(&psbt), CheckError::FeeUnsigned(fee + 1));
 }

@@ -3,7 +3,7 @@
 
 use super::rig::{FINAL_DEPTH_BLOCKS, View, World};
 use crate::bridge::{
-    check::Refusal,
+    check::CheckError,
     link::{Binding, MAX_PAYOUTS},
     plan::{Plan, PlanError, plan, sign_fee_inputs},
     scan::{BridgeScan, Snapshot},
@@ -85,10 +85,10 @@ fn a_link_makes_as_many_payouts_as_it_may_and_settles_the_free_ones_between_them
     }
     bound.unsigned_tx.output[0] = Binding { first: 0, count: count - 3 }.output(world.params.chain_id());
     let last = world.check(&bound, &view).unwrap_err();
-    assert!(matches!(last, Refusal::UnknownOutput(_)), "{last}");
+    assert!(matches!(last, CheckError::UnknownOutput(_)), "{last}");
     bound.unsigned_tx.output[0] = Binding { first: 0, count: count + 1 }.output(world.params.chain_id());
     let one_more = world.check(&bound, &view).unwrap_err();
-    assert_eq!(one_more, Refusal::TooManyPayouts(MAX_PAYOUTS as usize + 1));
+    assert_eq!(one_more, CheckError::TooManyPayouts(MAX_PAYOUTS as usize + 1));
     world.link(&mut view);
     assert_eq!(world.link(&mut view).binding, Binding { first: count.into(), count: 2 });
 }

@@ -2,7 +2,7 @@
 
 use super::rig::{FINAL_DEPTH_BLOCKS, View, World};
 use crate::bridge::{
-    check::{CheckedLink, FeeBounds, Refusal, SignerView},
+    check::{CheckError, CheckedLink, FeeBounds, SignerView},
     descriptor::BridgeOutput,
     link::{Binding, MAX_LINK_WEIGHT_WU},
     plan::{plan, sign_fee_inputs},
@@ -52,13 +52,13 @@ impl Scene {
     }
 
     /// What the signer makes of a PSBT that was altered before whoever pays the fee signed it.
-    fn check(&self, mut psbt: Psbt) -> Result<CheckedLink, Refusal> {
+    fn check(&self, mut psbt: Psbt) -> Result<CheckedLink, CheckError> {
         sign_fee_inputs(&mut psbt, &self.world.poster);
         self.world.check(&psbt, &self.view)
     }
 
     /// Why the signer refuses an altered PSBT.
-    fn refusal(&self, alter: impl FnOnce(&mut Psbt)) -> Refusal {
+    fn refusal(&self, alter: impl FnOnce(&mut Psbt)) -> CheckError {
         let mut psbt = self.psbt.clone();
         alter(&mut psbt);
         self.world.check(&psbt, &self.view).unwrap_err()
@@ -77,19 +77,19 @@ fn add(output: &mut TxOut, sat: i64) {
 fn form() {
     let scene = Scene::new();
     let refusal = scene.refusal(|psbt| psbt.unsigned_tx.version = Version(3));
-    assert_eq!(refusal, Refusal::Version(3));
+    assert_eq!(refusal, CheckError::Version(3));
     let lock = LockTime::from_height(1).unwrap();
-    assert_eq!(scene.refusal(|psbt| psbt.unsigned_tx.lock_time = lock), Refusal::LockTime(lock));
+    assert_eq!(scene.refusal(|psbt| psbt.unsigned_tx.lock_time = lock), CheckError::LockTime(lock));
     for sequence in [Sequence::MAX, Sequence::ENABLE_LOCKTIME_NO_RBF, Sequence::from_height(1)] {
-        assert_eq!(scene.refusal(|psbt| psbt.unsigned_tx.input[1].sequence = sequence), Refusal::Sequence(1));
+        assert_eq!(scene.refusal(|psbt| psbt.unsigned_tx.input[1].sequence = sequence), CheckError::Sequence(1));
     }
     let twice = scene.refusal(|psbt| psbt.unsigned_tx.input[1] = psbt.unsigned_tx.input[0].clone());
-    assert_eq!(twice, Refusal::Inputs(1));
+    assert_eq!(twice, CheckError::Inputs(1));
     let none = scene.refusal(|psbt| {
         psbt.unsigned_tx.input.clear();
         psbt.inputs.clear();
     });
-    assert_eq!(none, Refusal::Inputs(0));
+    assert_eq!(none, CheckError::Inputs(0));
 }
 
 #[test]
@@ -100,15 +100,15 @@ fn place_in_the_chain() {
         psbt.inputs.swap(0, 1);
     });
     let [expected, found] = [0, 1].map(|input| scene.psbt.unsigned_tx.input[input].previous_output);
-    assert_eq!(swapped, Refusal::NotTheHead { expected, found });
+    assert_eq!(swapped, CheckError::NotTheHead { expected, found });
     let early = View::new(&scene.world.params);
     let refusal = scene.world.check(&scene.psbt, &early).unwrap_err();
-    assert_eq!(refusal, Refusal::Head(HeadError::NothingCredited));
+    assert_eq!(refusal, CheckError::Head(HeadError::NothingCredited));
     // Once a link is confirmed, the same link and others in its place are past.
     let link = scene.world.sign(&scene.psbt, &scene.view);
     scene.world.mine(&[link]);
     scene.view.sync(&scene.world.chain);
-    assert!(matches!(scene.refusal(|_| ()), Refusal::NotTheHead { found, .. } if found == expected));
+    assert!(matches!(scene.refusal(|_| ()), CheckError::NotTheHead { found, .. } if found == expected));
 }
 
 #[test]
@@ -126,13 +126,13 @@ fn binding() {
             psbt.outputs.clear();
         }),
     ];
-    assert!(not_found.iter().all(|refusal| *refusal == Refusal::Binding), "{not_found:?}");
+    assert!(not_found.iter().all(|refusal| *refusal == CheckError::Binding), "{not_found:?}");
     let skipping = scene.refusal(|psbt| scene.bind(psbt, 1, 2));
-    assert_eq!(skipping, Refusal::FirstIndex { expected: 0, found: 1 });
+    assert_eq!(skipping, CheckError::FirstIndex { expected: 0, found: 1 });
     let not_due = scene.refusal(|psbt| scene.bind(psbt, 0, 4));
-    assert_eq!(not_due, Refusal::NotDue { index: 3, due: 3 });
+    assert_eq!(not_due, CheckError::NotDue { index: 3, due: 3 });
     let not_even_countable = scene.refusal(|psbt| scene.bind(psbt, 0, u32::MAX));
-    assert_eq!(not_even_countable, Refusal::NotDue { index: 3, due: 3 });
+    assert_eq!(not_even_countable, CheckError::NotDue { index: 3, due: 3 });
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_link_that_does_nothing() {
         psbt.outputs.pop();
         psbt.unsigned_tx.output[1].value += paid.value;
     });
-    assert_eq!(idle, Refusal::Idle);
+    assert_eq!(idle, CheckError::Idle);
 }
 
 #[test]
@@ -158,10 +158,10 @@ fn outputs() {
     let scene = Scene::new();
     let own = scene.world.poster.script_pubkey();
     let elsewhere = scene.refusal(|psbt| psbt.unsigned_tx.output[1].script_pubkey = own.clone());
-    assert_eq!(elsewhere, Refusal::Change);
+    assert_eq!(elsewhere, CheckError::Change);
     let dust = scene.refusal(|psbt| psbt.unsigned_tx.output[1].value = Amount::from_sat(OUTPUT_MIN_SAT - 1));
-    assert_eq!(dust, Refusal::ChangeDust(OUTPUT_MIN_SAT - 1));
-    let payout = |index| Refusal::Payout { index };
+    assert_eq!(dust, CheckError::ChangeDust(OUTPUT_MIN_SAT - 1));
+    let payout = |index| CheckError::Payout { index };
     assert_eq!(scene.refusal(|psbt| add(&mut psbt.unsigned_tx.output[PAYOUT_A], 1)), payout(0));
     assert_eq!(scene.refusal(|psbt| add(&mut psbt.unsigned_tx.output[PAYOUT_B], -1)), payout(1));
     assert_eq!(scene.refusal(|psbt| psbt.unsigned_tx.output[PAYOUT_B].script_pubkey = own.clone()), payout(1));
@@ -178,10 +178,10 @@ fn outputs() {
         psbt.unsigned_tx.output.push(output);
         psbt.outputs.push(psbt::Output::default());
     });
-    assert_eq!(more, Refusal::UnknownOutput(FEE_CHANGE + 1));
+    assert_eq!(more, CheckError::UnknownOutput(FEE_CHANGE + 1));
     // The tag of a deposit, say, after a payout that goes to somebody's deposit address.
     let data = scene.refusal(|psbt| psbt.unsigned_tx.output[FEE_CHANGE].script_pubkey = ScriptBuf::new_op_return([7]));
-    assert_eq!(data, Refusal::UnknownOutput(FEE_CHANGE));
+    assert_eq!(data, CheckError::UnknownOutput(FEE_CHANGE));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn coins() {
     let nowhere = OutPoint { txid: Txid::all_zeros(), vout: 0 };
     for input in [1, FEE_INPUT] {
         let refusal = scene.refusal(|psbt| psbt.unsigned_tx.input[input].previous_output = nowhere);
-        assert_eq!(refusal, Refusal::UnknownInput(input));
+        assert_eq!(refusal, CheckError::UnknownInput(input));
     }
     for input in [0, FEE_INPUT] {
         let wrong = [
@@ -198,7 +198,7 @@ fn coins() {
             scene.refusal(|psbt| psbt.inputs[input].witness_utxo.as_mut().unwrap().script_pubkey.push_slice([0])),
             scene.refusal(|psbt| psbt.inputs[input].witness_utxo = None),
         ];
-        assert!(wrong.iter().all(|refusal| *refusal == Refusal::SpentOutput(input)), "{wrong:?}");
+        assert!(wrong.iter().all(|refusal| *refusal == CheckError::SpentOutput(input)), "{wrong:?}");
     }
     // Deposits that are nobody's but the depositor's, and one whose credit is fresh.
     let deposit = scene.world.deposit(9_000, 4);
@@ -211,17 +211,17 @@ fn coins() {
     };
     scene.world.mine(std::slice::from_ref(&deposit));
     scene.view.sync(&scene.world.chain);
-    assert_eq!(other(&scene), Refusal::NotCredited { input: 1, index: 2 });
+    assert_eq!(other(&scene), CheckError::NotCredited { input: 1, index: 2 });
     let note = scene.world.note(2, 3, &[]);
     scene.world.mine(&[note]);
     for _ in 1..FINAL_DEPTH_BLOCKS {
         scene.view.sync(&scene.world.chain);
-        assert_eq!(other(&scene), Refusal::CreditNotFinal { input: 1, index: 2 });
+        assert_eq!(other(&scene), CheckError::CreditNotFinal { input: 1, index: 2 });
         scene.world.mine_empty(1);
     }
     scene.view.sync(&scene.world.chain);
     // Now it may be spent, but the PSBT offers another deposit's leaf for it.
-    assert_eq!(other(&scene), Refusal::Leaf(1));
+    assert_eq!(other(&scene), CheckError::Leaf(1));
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn coins_for_the_fee_have_witness_programs() {
         psbt.unsigned_tx.input[FEE_INPUT].previous_output = OutPoint { txid: payment.compute_txid(), vout: 0 };
         psbt.inputs[FEE_INPUT].witness_utxo = Some(output);
     });
-    assert_eq!(refusal, Refusal::FeeScript(FEE_INPUT));
+    assert_eq!(refusal, CheckError::FeeScript(FEE_INPUT));
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn the_bridge_loses_nothing() {
         add(&mut psbt.unsigned_tx.output[1], -1);
         add(&mut psbt.unsigned_tx.output[FEE_CHANGE], 1);
     });
-    assert_eq!(loses, Refusal::BridgeLoses { spent_sat: 120_000, change_sat: 49_999, paid_sat: 70_000 });
+    assert_eq!(loses, CheckError::BridgeLoses { spent_sat: 120_000, change_sat: 49_999, paid_sat: 70_000 });
     // It may gain: whoever pays the fee may add to the change.
     let mut gains = scene.psbt.clone();
     add(&mut gains.unsigned_tx.output[1], 1);
@@ -289,7 +289,7 @@ fn ways_to_spend() {
         alter(&|input| input.final_script_witness = Some(Witness::new())),
         alter(&|input| input.final_script_sig = Some(ScriptBuf::new())),
     ];
-    assert!(refusals.iter().all(|refusal| *refusal == Refusal::Leaf(0)), "{refusals:?}");
+    assert!(refusals.iter().all(|refusal| *refusal == CheckError::Leaf(0)), "{refusals:?}");
 }
 
 #[test]
@@ -308,11 +308,11 @@ fn signatures_cover_everything() {
         assert_eq!(signed.inputs[1].tap_script_sigs.values().next().unwrap().sighash_type, sighash);
     }
     for sighash in [Nothing, Single, AllPlusAnyoneCanPay, NonePlusAnyoneCanPay, SinglePlusAnyoneCanPay] {
-        assert_eq!(ask(sighash).unwrap_err(), Refusal::Sighash(1));
+        assert_eq!(ask(sighash).unwrap_err(), CheckError::Sighash(1));
     }
     let mut unknown = scene.psbt.clone();
     unknown.inputs[1].sighash_type = Some(PsbtSighashType::from_u32(0x42));
-    assert_eq!(scene.world.check(&unknown, &scene.view).unwrap_err(), Refusal::Sighash(1));
+    assert_eq!(scene.world.check(&unknown, &scene.view).unwrap_err(), CheckError::Sighash(1));
 }
 
 #[test]
@@ -322,9 +322,9 @@ fn weight_and_fee() {
         psbt.inputs[FEE_INPUT].final_script_witness =
             Some(Witness::from_slice(&[vec![0; MAX_LINK_WEIGHT_WU as usize]]));
     });
-    assert!(matches!(heavy, Refusal::Weight(weight) if weight > MAX_LINK_WEIGHT_WU));
+    assert!(matches!(heavy, CheckError::Weight(weight) if weight > MAX_LINK_WEIGHT_WU));
     let overspent = scene.refusal(|psbt| psbt.unsigned_tx.output[FEE_CHANGE].value = Amount::MAX_MONEY);
-    assert_eq!(overspent, Refusal::Overspent);
+    assert_eq!(overspent, CheckError::Overspent);
     let summary = scene.world.check(&scene.psbt, &scene.view).unwrap().summary();
     let to = |fee_sat: u64| {
         let more = fee_sat as i64 - summary.fee_sat as i64;
@@ -334,8 +334,8 @@ fn weight_and_fee() {
     };
     let (least, most) = (summary.weight_wu.div_ceil(4), 100 * summary.weight_wu.div_ceil(4));
     assert_eq!([to(least), to(most)].map(|checked| checked.unwrap().summary().fee_sat), [least, most]);
-    assert!(matches!(to(least - 1), Err(Refusal::FeeTooLow { fee_sat, .. }) if fee_sat == least - 1));
-    assert!(matches!(to(most + 1), Err(Refusal::FeeTooHigh { fee_sat, .. }) if fee_sat == most + 1));
+    assert!(matches!(to(least - 1), Err(CheckError::FeeTooLow { fee_sat, .. }) if fee_sat == least - 1));
+    assert!(matches!(to(most + 1), Err(CheckError::FeeTooHigh { fee_sat, .. }) if fee_sat == most + 1));
 }
 
 /// A coordinator that pays one more than is due by its own reckoning, and a signer whose node knows no coin for the
@@ -346,12 +346,12 @@ fn the_signers_own_node_decides() {
     let none = Default::default();
     let fee_bounds = FeeBounds { min: "1".parse().unwrap(), max: "100".parse().unwrap() };
     let view = SignerView { scan: &scene.view.scan, fee_coins: &none, fee_bounds };
-    assert_eq!(CheckedLink::check(scene.psbt.clone(), &view).unwrap_err(), Refusal::UnknownInput(FEE_INPUT));
+    assert_eq!(CheckedLink::check(scene.psbt.clone(), &view).unwrap_err(), CheckError::UnknownInput(FEE_INPUT));
     // A signer who is behind sees less due.
     let mut behind = View::new(&scene.world.params);
     behind.sync_to(&scene.world.chain, scene.world.chain.height() - 2);
     let refusal = scene.world.check(&scene.psbt, &behind).unwrap_err();
-    assert_eq!(refusal, Refusal::Head(HeadError::NothingCredited));
+    assert_eq!(refusal, CheckError::Head(HeadError::NothingCredited));
 }
 
 /// A coordinator who alters anything: what a signer still takes pays, and takes, the same as before.

@@ -4,7 +4,7 @@ use super::rig::{EXPIRY_BLOCKS, FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS, View, W
 use crate::{
     anchor::Funding,
     bridge::{
-        check::Refusal,
+        check::CheckError,
         deposit::{RefundError, refund},
         plan::{PlanError, plan},
         scan::{HeadError, Origin},
@@ -72,12 +72,12 @@ fn a_gift_in_a_reward_stops_nothing() {
         let to = height + COINBASE_MATURITY_BLOCKS - 1 - blocks;
         world.mine_empty(to - world.chain.height());
         view.sync(&world.chain);
-        assert_eq!(world.check(&early, &view).unwrap_err(), Refusal::Immature { input: 1, blocks });
+        assert_eq!(world.check(&early, &view).unwrap_err(), CheckError::Immature { input: 1, blocks });
     }
     world.mine_empty(1);
     view.sync(&world.chain);
     assert!(view.scan.is_spendable(view.scan.coin(&large).unwrap()));
-    assert!(!matches!(world.check(&early, &view), Err(Refusal::Immature { .. })));
+    assert!(!matches!(world.check(&early, &view), Err(CheckError::Immature { .. })));
 }
 
 #[test]
@@ -167,5 +167,5 @@ fn a_reward_does_not_pay_the_fee_before_its_maturity() {
     let planned = plan(&world.request(&view, &funding)).unwrap();
     let input = planned.psbt.inputs.len() - 1;
     let refusal = world.check(&planned.psbt, &view).unwrap_err();
-    assert_eq!(refusal, Refusal::Immature { input, blocks: COINBASE_MATURITY_BLOCKS - 1 });
+    assert_eq!(refusal, CheckError::Immature { input, blocks: COINBASE_MATURITY_BLOCKS - 1 });
 }

@@ -6,7 +6,7 @@
 use crate::{
     anchor::{FeeRate, Funding, pay},
     bridge::{
-        check::{CheckedLink, FeeBounds, Refusal, SignerView},
+        check::{CheckError, CheckedLink, FeeBounds, SignerView},
         link::MAX_LINK_WEIGHT_WU,
         plan::{Plan, PlanError, PlanRequest, plan, sign_fee_inputs},
         scan::{BridgeScan, Passed},
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// What a signer makes of a PSBT.
-    pub(super) fn check(&self, psbt: &Psbt, view: &View) -> Result<CheckedLink, Refusal> {
+    pub(super) fn check(&self, psbt: &Psbt, view: &View) -> Result<CheckedLink, CheckError> {
         let bridge_script = |outpoint: &OutPoint| view.scan.coin(outpoint).is_none();
         let outpoints = psbt.unsigned_tx.input.iter().map(|input| input.previous_output).filter(bridge_script);
         let known = |outpoint| {

@@ -3,7 +3,7 @@
 use super::rig::{FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS, World, rate};
 use crate::anchor::Funding;
 use crate::bridge::{
-    check::Refusal,
+    check::CheckError,
     descriptor::BridgeOutput,
     link::{Binding, MAX_PAYOUTS},
     plan::{KeyOrigins, PlanError, plan},
@@ -358,9 +358,9 @@ fn inputs_that_a_wallet_has_finished_are_checked_signed_and_joined_like_others()
         elements[position][40] ^= 1;
     });
     assert!(matches!(combine(vec![forged.clone()], &bridge), Err(CombineError::Signature { input: 1, .. })));
-    assert!(matches!(world.check(&forged, &view), Err(Refusal::Signature { input: 1, .. })));
+    assert!(matches!(world.check(&forged, &view), Err(CheckError::Signature { input: 1, .. })));
     let other_leaf = alter(&|elements| elements[3].push(0));
-    assert_eq!(world.check(&other_leaf, &view).unwrap_err(), Refusal::Leaf(1));
+    assert_eq!(world.check(&other_leaf, &view).unwrap_err(), CheckError::Leaf(1));
 }
 
 impl World {

@@ -8,7 +8,7 @@ use crate::{
         recipe::Recipe,
         scan::Origin,
         watch::BridgeWatch,
-        why::{Fate, Meaning, NoDeposit, fate_of, look, trace},
+        why::{Fate, Meaning, NoDepositError, fate_of, look, trace},
     },
     node::Node,
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
@@ -51,39 +51,39 @@ fn each_way_to_miss_a_deposit_is_named() {
     assert_eq!(good, [Meaning::Nothing, Meaning::Deposit(deposit), Meaning::DepositData, Meaning::Nothing]);
     // The change between the two, and the two the wrong way round.
     let between = see(&[&payment, &change(), &tag]);
-    let elsewhere = no(NoDeposit::DataElsewhere { payment_vout: 0, data_vout: 2 });
-    let payment_elsewhere = no(NoDeposit::PaymentElsewhere { data_vout: 2, payment_vout: 0 });
+    let elsewhere = no(NoDepositError::DataElsewhere { payment_vout: 0, data_vout: 2 });
+    let payment_elsewhere = no(NoDepositError::PaymentElsewhere { data_vout: 2, payment_vout: 0 });
     assert_eq!(between, [elsewhere, Meaning::Between { payment_vout: 0, data_vout: 2 }, payment_elsewhere]);
     let sorted = see(&[&tag, &payment, &change()]);
-    assert_eq!(sorted[0], no(NoDeposit::PaymentElsewhere { data_vout: 0, payment_vout: 1 }));
-    assert_eq!(sorted[1..], [no(NoDeposit::DataElsewhere { payment_vout: 1, data_vout: 0 }), Meaning::Nothing]);
+    assert_eq!(sorted[0], no(NoDepositError::PaymentElsewhere { data_vout: 0, payment_vout: 1 }));
+    assert_eq!(sorted[1..], [no(NoDepositError::DataElsewhere { payment_vout: 1, data_vout: 0 }), Meaning::Nothing]);
     // One of the two is missing.
-    assert_eq!(see(&[&tag, &change()])[0], no(NoDeposit::NoPayment));
+    assert_eq!(see(&[&tag, &change()])[0], no(NoDepositError::NoPayment));
     let own_key = Deposit { refund: other, ..deposit };
     let [own_payment, own_tag] = of(&own_key, world.params.chain_id());
-    assert_eq!(see(&[&own_payment]), [no(NoDeposit::NoData { refund: other })]);
+    assert_eq!(see(&[&own_payment]), [no(NoDepositError::NoData { refund: other })]);
     assert_eq!(see(&[&payment]), [Meaning::Nothing], "nobody can tell whose address it is");
     // The data is another payment's.
-    let other_address = no(NoDeposit::OtherAddress { refund: other });
+    let other_address = no(NoDepositError::OtherAddress { refund: other });
     let stranger = TxOut { script_pubkey: world.poster.script_pubkey(), ..payment.clone() };
     assert_eq!(see(&[&stranger, &own_tag]), [other_address, other_address]);
     assert_eq!(see(&[&change(), &own_tag]), [Meaning::Nothing, other_address]);
     // Something in the pair is not as it must be; it is told of both.
     let small = Deposit { amount_sat: DEPOSIT_MIN_SAT - 1, ..deposit };
     let [small_payment, small_tag] = of(&small, world.params.chain_id());
-    let too_small = NoDeposit::TooSmall { min_sat: DEPOSIT_MIN_SAT, found_sat: DEPOSIT_MIN_SAT - 1 };
+    let too_small = NoDepositError::TooSmall { min_sat: DEPOSIT_MIN_SAT, found_sat: DEPOSIT_MIN_SAT - 1 };
     assert_eq!(see(&[&small_payment, &small_tag]), [no(too_small); 2]);
     let other = ChainId::from_byte_array([9; 15]);
-    let foreign = NoDeposit::OtherRollup { expected: world.params.chain_id(), found: other };
+    let foreign = NoDepositError::OtherRollup { expected: world.params.chain_id(), found: other };
     let [foreign_payment, foreign_tag] = of(&deposit, other);
     assert_eq!(see(&[&foreign_payment, &foreign_tag]), [no(foreign); 2]);
     let [first, second] = see(&[&payment, &altered(&tag, 7..39, 0)])[..] else { panic!("two outputs") };
-    assert!(matches!(first, Meaning::NoDeposit(NoDeposit::Owner(_))) && first == second, "{first}");
-    assert_eq!(see(&[&payment, &altered(&tag, 39..71, 0xff)])[1], no(NoDeposit::Refund));
+    assert!(matches!(first, Meaning::NoDeposit(NoDepositError::Owner(_))) && first == second, "{first}");
+    assert_eq!(see(&[&payment, &altered(&tag, 39..71, 0xff)])[1], no(NoDepositError::Refund));
     let mut pushed = vec![0x6a, 0x4c, 69];
     pushed.extend(&tag.script_pubkey.as_bytes()[2..]);
     let pushed = TxOut { script_pubkey: pushed.into(), ..tag.clone() };
-    assert_eq!(see(&[&payment, &pushed])[1], no(NoDeposit::Push));
+    assert_eq!(see(&[&payment, &pushed])[1], no(NoDepositError::Push));
 
     let gift = TxOut { script_pubkey: world.params.bridge().script_pubkey(), ..payment.clone() };
     assert_eq!(see(&[&gift]), [Meaning::Own]);
@@ -113,10 +113,10 @@ fn thousands_of_outputs_are_looked_at_once_each() {
     let outputs: Vec<TxOut> = [payment, change()].into_iter().chain(pairs).collect();
     let seen = look(&transaction(outputs), &world.params, &[]);
     assert_eq!(seen.len(), 2 + 2 * DATA);
-    assert_eq!(seen[0], Meaning::NoDeposit(NoDeposit::DataElsewhere { payment_vout: 0, data_vout: 3 }));
+    assert_eq!(seen[0], Meaning::NoDeposit(NoDepositError::DataElsewhere { payment_vout: 0, data_vout: 3 }));
     assert_eq!(seen[1], Meaning::Between { payment_vout: 0, data_vout: 3 });
     for (data, meanings) in (3u32..).step_by(2).zip(seen[2..].chunks(2)) {
-        let elsewhere = NoDeposit::PaymentElsewhere { payment_vout: 0, data_vout: data };
+        let elsewhere = NoDepositError::PaymentElsewhere { payment_vout: 0, data_vout: data };
         let between = Meaning::Between { payment_vout: 0, data_vout: data };
         assert_eq!(meanings, [between, Meaning::NoDeposit(elsewhere)]);
     }

@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 use taproof::{
     anchor::FeeRate,
-    anchoring::{BumpOrder, Job, Order, State, Transition},
+    anchoring::{BumpOrder, Job, JobState, Order, Transition},
     chain_store::Undone,
     shown::shown,
 };
@@ -150,14 +150,14 @@ fn give(batch: u64, order: Order, global: &Global) -> Result {
     let store = existing_store(&session)?;
     let jobs = store.jobs().map_err(store_failure)?;
     let job = job_of(&jobs, batch)?;
-    if matches!(order, Order::Bump(_)) && matches!(job.state(), State::Abandoned | State::Swept) {
+    if matches!(order, Order::Bump(_)) && matches!(job.state(), JobState::Abandoned | JobState::Swept) {
         let failure = Failure::new(Exit::Input, format!("batch {batch} was given up: there is no anchor to raise"));
         return Err(failure.advise(format!("`taproof anchor abandon --undo --batch {batch}` takes it up again")));
     }
     // The service may not have looked since the anchor became final. If it is another poster's, ours can still be
     // given up.
     let is_settled = session.chain_store().anchor(batch).map_err(session::store_failure)?.is_some();
-    let is_ours = job.state() == State::Final;
+    let is_ours = job.state() == JobState::Final;
     if is_ours || (is_settled && !matches!(order, Order::Abandon)) {
         let failure = Failure::new(Exit::Input, format!("batch {batch} is final: nothing about its anchor can change"));
         return Err(failure.advise("`taproof anchor status` lists what is still on its way"));

@@ -22,7 +22,7 @@ use std::{
 use taproof::{
     anchor::FeeRate,
     anchoring::{
-        Config, Driver, Headroom, Hold, Note, ProofFolder, Service, ServiceError, ServiceLock, Signer, State, Step,
+        Config, Driver, Headroom, Hold, JobState, Note, ProofFolder, Service, ServiceError, ServiceLock, Signer, Step,
         Store, StoreError, TickReport, Waits,
     },
     chain_store::ChainStoreError,
@@ -387,7 +387,7 @@ fn once(service: &mut Service<ProofFolder>, source: &mut Source, journal: &mut J
     let mut report = service.tick(source.node()?, journal).map_err(service_failure)?;
     let Source::Embedded(node) = source else { return Ok(report) };
     for _ in 0..EMBEDDED_BLOCKS_MAX {
-        let is_sent = |state| matches!(state, State::CommitSent | State::RevealSent | State::Bumped);
+        let is_sent = |state| matches!(state, JobState::CommitSent | JobState::RevealSent | JobState::Bumped);
         if !service.jobs().any(|job| !job.is_closed() && is_sent(job.state())) {
             break;
         }

@@ -8,7 +8,7 @@ use crate::cli::{
 };
 use std::{fs, io, ops::Range, path::Path};
 use taproof::{
-    anchoring::{Job, ServiceLock, State, Store},
+    anchoring::{Job, JobState, ServiceLock, Store},
     ledger::Ledger,
 };
 
@@ -66,7 +66,8 @@ impl TakenBack {
             }
         };
         jobs.retain(|job| numbers.contains(&job.batch()));
-        let is_sent = |job: &&Job| matches!(job.state(), State::CommitSent | State::RevealSent | State::Bumped);
+        let is_sent =
+            |job: &&Job| matches!(job.state(), JobState::CommitSent | JobState::RevealSent | JobState::Bumped);
         for batch in jobs.iter().filter(is_sent).map(Job::batch) {
             global.console().warn(format!(
                 "batch {batch}: its anchor waits in the pool, and may be mined as it is until other proofs of the \
@@ -115,7 +116,7 @@ pub(super) fn warn_of_unanchored(session: &Session, ledger: &Ledger, anchored: u
     // Whatever cannot be asked, or is in use, has no say.
     let store = Store::find(&session.dir.anchoring()).ok().flatten();
     let jobs = store.and_then(|store| store.jobs().ok()).unwrap_or_default();
-    if jobs.iter().any(|job| job.batch() == anchored && job.state() == State::Stale) {
+    if jobs.iter().any(|job| job.batch() == anchored && job.state() == JobState::Stale) {
         global.console().warn(format!(
             "batch {anchored} is stale: the chain does not take it as it is, nor any batch after it; `taproof anchor \
              status` says why, and \

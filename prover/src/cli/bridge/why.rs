@@ -9,7 +9,7 @@ use std::{fmt, path::Path};
 use taproof::{
     bridge::{
         watch::BridgeWatch,
-        why::{Fate, Meaning, NoDeposit, fate_of, look, trace},
+        why::{Fate, Meaning, NoDepositError, fate_of, look, trace},
     },
     chain_store::FinalEvent,
     node::Found,
@@ -137,8 +137,10 @@ impl Why {
             is_deposit: matches!(meaning, Meaning::Deposit(_)),
             meaning: meaning.to_string(),
             fate: None,
-            is_missed: matches!(meaning, Meaning::NoDeposit(fault) if !matches!(fault, NoDeposit::OtherAddress { .. }))
-                && !output.script_pubkey.is_op_return(),
+            is_missed: match meaning {
+                Meaning::NoDeposit(fault) => !matches!(fault, NoDepositError::OtherAddress { .. }),
+                _ => false,
+            } && !output.script_pubkey.is_op_return(),
         });
         let mut notes = Vec::new();
         let has_deposit = meanings.iter().any(|meaning| matches!(meaning, Meaning::Deposit(_)));

@@ -6,7 +6,7 @@ use taproof::ledger::{Ledger, LedgerError};
 use taproof_circuits::{
     account::{AccountError, PayerError, Rollup},
     open::rule::{self as open, OpenError},
-    state::{Refusal, State},
+    state::{State, TransitionError},
     transaction::{Transaction, Withdraw},
     transfer::rule::{self as transfer, TransferError},
     withdraw::rule::{self as withdraw, WithdrawError},
@@ -115,13 +115,13 @@ impl Book {
             }
             Transaction::Transfer(signed) => {
                 let to = self.paid_cell(signed.body().to);
-                transfer::apply(&rollup, signed, &from, &to).err().map(Refusal::from)
+                transfer::apply(&rollup, signed, &from, &to).err().map(TransitionError::from)
             }
             Transaction::Open(signed) => {
                 let to = self.paid_cell(signed.body().to);
-                open::apply(&rollup, signed, &from, &to).err().map(Refusal::from)
+                open::apply(&rollup, signed, &from, &to).err().map(TransitionError::from)
             }
-            Transaction::Withdraw(signed) => withdraw::apply(&rollup, signed, &from).err().map(Refusal::from),
+            Transaction::Withdraw(signed) => withdraw::apply(&rollup, signed, &from).err().map(TransitionError::from),
         }?;
         let may_pass = may_pass(&refusal);
         Some(Objection { reason: refusal.to_string(), may_pass })
@@ -179,14 +179,14 @@ impl Book {
 
 /// Whether transactions of others, or of the payer that are not known here, can change it. Amounts that are not there
 /// are no such case.
-fn may_pass(refusal: &Refusal) -> bool {
+fn may_pass(refusal: &TransitionError) -> bool {
     match refusal {
-        Refusal::Transfer(TransferError::Payer(error))
-        | Refusal::Open(OpenError::Payer(error))
-        | Refusal::Withdraw(WithdrawError::Payer(error)) => {
+        TransitionError::Transfer(TransferError::Payer(error))
+        | TransitionError::Open(OpenError::Payer(error))
+        | TransitionError::Withdraw(WithdrawError::Payer(error)) => {
             matches!(error, PayerError::Account(AccountError::EmptyCell { .. }) | PayerError::NonceTooHigh { .. })
         }
-        Refusal::Transfer(TransferError::Recipient(error)) => matches!(error, AccountError::EmptyCell { .. }),
+        TransitionError::Transfer(TransferError::Recipient(error)) => matches!(error, AccountError::EmptyCell { .. }),
         _ => false,
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     anchoring::tests::rig::{Outlook, SeenNode},
     bridge::watch::BridgeWatch,
-    light::Cutter,
+    light::ExcerptCutter,
 };
 use tempfile::TempDir;
 
@@ -71,7 +71,7 @@ impl<const IS_LIGHT: bool> Follows for Stored<IS_LIGHT> {
             return self.stored.catch_up(source, observe);
         }
         let params = self.stored.follower().params().clone();
-        self.stored.catch_up_light(source, &Cutter::new(source, &params), observe)
+        self.stored.catch_up_light(source, &ExcerptCutter::new(source, &params), observe)
     }
 
     fn facts(&self) -> String {

@@ -7,8 +7,8 @@ use crate::{
 };
 use taproof_circuits::transaction::Withdraw;
 use taproof_verifier::{
-    exit::{ExitRequest, LeftOut, Outcome},
-    follow::{Event, Follower, Refusal, VerifiedBatch},
+    exit::{ExitRequest, LeftOutError, Outcome},
+    follow::{Event, Follower, RuleError, VerifiedBatch},
     headers::BlockId,
     payload::{Header, Payload},
     record::Destination,
@@ -45,7 +45,7 @@ impl Rig {
         let deposits: Vec<_> = pending
             .map(|scanned| {
                 let (amount_sat, owner) = (scanned.deposit.amount_sat, scanned.deposit.owner);
-                ScannedDeposit { deposit: Deposit { amount_sat, owner }, height_blocks: scanned.height }
+                WaitingDeposit { deposit: Deposit { amount_sat, owner }, height_blocks: scanned.height }
             })
             .collect();
         self.ledger.set_deposits(consumed, &deposits).expect("room");
@@ -123,7 +123,7 @@ fn exits_are_served_and_refuted_on_the_chain() {
     rig.toy.mine(&[ignored.commit().clone(), ignored.reveal().clone()]);
     rig.toy.anchor(&payload);
     let events = rig.catch_up();
-    let [Event::Ignored { refusal: Refusal::ExitLeftOut(LeftOut { index: 2 }), .. }, Event::Verified(batch)] =
+    let [Event::Ignored { refusal: RuleError::ExitLeftOut(LeftOutError { index: 2 }), .. }, Event::Verified(batch)] =
         events.as_slice()
     else {
         panic!("{events:?}")

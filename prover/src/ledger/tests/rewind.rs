@@ -4,7 +4,7 @@ use super::*;
 use taproof_circuits::tree::ChangeSet;
 
 /// All that a ledger shows of itself but the numbers of transactions.
-fn view(ledger: &Ledger) -> (ChangeSet, u64, u64, u32, Vec<Transaction>, Vec<ScannedDeposit>) {
+fn view(ledger: &Ledger) -> (ChangeSet, u64, u64, u32, Vec<Transaction>, Vec<WaitingDeposit>) {
     let (transactions, deposits) = (ledger.transactions().expect("readable"), ledger.deposits().expect("readable"));
     let (next, consumed) = (ledger.next_batch(), ledger.deposits_consumed());
     (ledger.state().tree().snapshot(), next, consumed, ledger.reference_height(), transactions, deposits)

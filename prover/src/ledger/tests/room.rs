@@ -3,7 +3,7 @@
 use super::*;
 use bitcoin::{Txid, hashes::Hash};
 use taproof_circuits::{
-    state::{Admission, AdmissionError, ExitStop, Refusal},
+    state::{Admission, AdmissionError, ExitStop, TransitionError},
     transaction::{Open, Withdraw},
 };
 use taproof_verifier::{
@@ -125,7 +125,7 @@ fn deposits_beyond_what_is_asked_for_wait_for_the_next_batch() {
     let mut rng = StdRng::seed_from_u64(2);
     let deposits = (0..count).map(|_| {
         let owner = *SecretKey::from_seed(&rng.r#gen()).public();
-        ScannedDeposit { deposit: Deposit { amount_sat: rng.r#gen::<u64>() >> 13, owner }, height_blocks: 50 }
+        WaitingDeposit { deposit: Deposit { amount_sat: rng.r#gen::<u64>() >> 13, owner }, height_blocks: 50 }
     });
     ledger.set_deposits(0, &deposits.collect::<Vec<_>>()).expect("room");
     let plan = Plan { slots: slots(36, 2, 2), operators: BTreeMap::new(), chunks_max: 256, ..plan() };
@@ -188,7 +188,7 @@ fn small_fees_and_dust_are_refused_and_do_not_wait() {
     let reasons: Vec<_> = applied.batch.rejected.iter().map(|rejected| (rejected.position, rejected.reason)).collect();
     let fee = AdmissionError::Fee { fee_sat: 1, min_sat: 2 };
     let payout = AdmissionError::Payout { amount_sat: 329, min_sat: 330 };
-    assert_eq!(reasons, [(0, Refusal::Admission(fee)), (2, Refusal::Admission(payout))]);
+    assert_eq!(reasons, [(0, TransitionError::Admission(fee)), (2, TransitionError::Admission(payout))]);
     assert_eq!(are_in(&applied, &transactions), [false, true, false, true]);
     assert_eq!(reopen(&path, ledger).transactions().expect("readable"), []);
     // They do not wait where room is short, either.

@@ -182,7 +182,7 @@ impl MerkleProof {
 }
 
 /// Why a transaction was not taken: words, with the error of the server's node as JSON among them.
-pub(super) struct Refusal {
+pub(super) struct ServerRefusal {
     code: Option<i64>,
     message: String,
 }
@@ -193,7 +193,7 @@ struct NodeMessage {
     message: String,
 }
 
-impl Refusal {
+impl ServerRefusal {
     pub(super) fn read(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let json = text.find('{').zip(text.rfind('}')).and_then(|(start, end)| text.get(start..=end));

@@ -7,7 +7,7 @@
 
 use super::{
     EsploraNode, PAGE_BYTES_MAX, SHORT_BYTES_MAX,
-    answers::{FeeEstimates, Refusal, ScriptCoin, Spending, TransactionSummary},
+    answers::{FeeEstimates, ScriptCoin, ServerRefusal, Spending, TransactionSummary},
 };
 use crate::{
     fee_rate::FeeRate,
@@ -108,7 +108,7 @@ impl Node for EsploraNode {
         if answer.status != 400 {
             return Err(self.status(&answer));
         }
-        Refusal::read(&answer.body)
+        ServerRefusal::read(&answer.body)
             .sent()
             .map_err(|reason| NodeError::Rejected { txid: transaction.compute_txid(), rejection: classify(reason) })
     }

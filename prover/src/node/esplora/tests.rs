@@ -6,7 +6,7 @@ use crate::{
     node::{
         EmbeddedNode, ErrorClass, Found, HEIGHT_MAX, Node, RejectClass, Sent,
         esplora::{
-            answers::Refusal,
+            answers::ServerRefusal,
             coins::{COINS_MAX, LIST_BYTES_MAX},
         },
     },
@@ -106,7 +106,7 @@ fn transactions_are_handed_on_or_refused_by_class() {
     let missing = node.send(&spend(OutPoint::new(Txid::all_zeros(), 7), 1_000)).expect_err("no such coin");
     assert_eq!(missing.class(), ErrorClass::Rejected(RejectClass::MissingInputs));
     assert!(missing.to_string().ends_with("is refused: bad-txns-inputs-missingorspent"), "{missing}");
-    let says = |text: &str| Refusal::read(text.as_bytes()).sent();
+    let says = |text: &str| ServerRefusal::read(text.as_bytes()).sent();
     assert_eq!(says(r#"x {"code":-27,"message":"Transaction outputs already in utxo set"}"#), Ok(Sent::AlreadyInChain));
     assert_eq!(says(r#"{"code":-26,"message":"txn-already-in-mempool"}"#), Ok(Sent::AlreadyInPool));
     assert_eq!(says("} no JSON {"), Err("} no JSON {".to_owned()));

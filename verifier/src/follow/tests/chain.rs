@@ -192,7 +192,7 @@ fn a_checkpoint_of_another_rollup_or_chain_is_refused() {
     };
     assert_eq!(altered(0, 1), Err(CheckpointError::Version(1)));
     let (root, depth) = (48 + 36 + 8 + 32, 48 + 36 + 8 + 32 + 32);
-    assert_eq!(altered(root + 31, 0xff), Err(CheckpointError::Root(crate::field::NotCanonical)));
+    assert_eq!(altered(root + 31, 0xff), Err(CheckpointError::Root(crate::field::NotCanonicalError)));
     assert_eq!(altered(depth, 11), Err(CheckpointError::Depth(11)));
     assert_eq!(altered(depth + 1, 0xff), Err(CheckpointError::Inconsistent));
     let payload_hash = altered(48 + 36 + 8, bytes[48 + 36 + 8] ^ 1).expect("hashes are not checked");

@@ -32,7 +32,7 @@ fn an_anchor_refers_to_a_block_within_the_window() {
             (alloc::vec![0], Vec::new())
         } else {
             let (min, found) = (reference + age - WINDOW_BLOCKS, reference);
-            (Vec::new(), alloc::vec![Refusal::ReferenceTooOld { min, found }])
+            (Vec::new(), alloc::vec![RuleError::ReferenceTooOld { min, found }])
         };
         assert_eq!((verified(&events), refusals(&events)), expected, "reference {reference}, {age} blocks old");
         assert_eq!(params().anchor_height_max(reference) >= reference + age, age <= WINDOW_BLOCKS);
@@ -83,11 +83,12 @@ fn a_deposit_is_credited_until_it_is_void_and_not_after() {
         let events = branch.mine([first, last].concat());
         assert_eq!(verified(&events), [0], "reference {reference}");
         let expected = if is_void {
-            [Refusal::DepositMissing { index: 1 }, Refusal::DepositCount { expected: 1, found: 0 }]
+            [RuleError::DepositMissing { index: 1 }, RuleError::DepositCount { expected: 1, found: 0 }]
         } else {
-            [Refusal::DepositLeftOut { index: 0 }; 2]
+            [RuleError::DepositLeftOut { index: 0 }; 2]
         };
-        let expected = if is_void { expected } else { [expected[0], Refusal::DepositCount { expected: 0, found: 1 }] };
+        let expected =
+            if is_void { expected } else { [expected[0], RuleError::DepositCount { expected: 0, found: 1 }] };
         assert_eq!(refusals(&events), expected, "reference {reference}");
         assert_eq!((branch.follower.tip.deposits_consumed, branch.follower.pending_deposits().count()), (1, 0));
     }

@@ -44,7 +44,7 @@ fn a_credit_needs_its_deposit_in_an_excerpt() {
     assert_eq!(light.accept_header(anchors.header), Ok(None));
     let excerpt = Excerpt::of(&anchors, &[1]).expect("the coinbase is there");
     let events = light.connect_excerpt(excerpt).expect("cut from the block");
-    assert_eq!(refusals(&events), [Refusal::DepositMissing { index: 0 }]);
+    assert_eq!(refusals(&events), [RuleError::DepositMissing { index: 0 }]);
 }
 
 #[test]

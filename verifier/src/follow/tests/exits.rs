@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     cell::{Account, Cell, CellElements, CellIndex, Holding, MerklePath, Tickets},
-    exit::{EXITS_ENOUGH, LeftOut, Outcome, Refutation},
+    exit::{EXITS_ENOUGH, LeftOutError, Outcome, Refutation},
     payload::{Payload, PayloadError},
 };
 use alloc::collections::BTreeSet;
@@ -33,7 +33,7 @@ fn pending(branch: &Branch) -> Vec<u64> {
 }
 
 /// Mines anchors of batches in one block; gives the refusals in order, and the outcomes of the one that is accepted.
-fn anchor(branch: &mut Branch, batches: &[Batch]) -> (Vec<Refusal>, Vec<(u64, Outcome)>) {
+fn anchor(branch: &mut Branch, batches: &[Batch]) -> (Vec<RuleError>, Vec<(u64, Outcome)>) {
     let events = branch.mine(batches.iter().map(|batch| branch.anchor(batch)).collect());
     let settled = events.iter().find_map(|event| match event {
         Event::Verified(batch) => Some(batch.settled_exits().to_vec()),
@@ -79,7 +79,7 @@ fn a_request_up_to_the_reference_is_served_or_refuted() {
     let in_another_token = Batch { served: requests.to_vec(), token: Token(3), ..ignoring.clone() };
     let showing_another = Batch { refutations: alloc::vec![show_empty(3, 2)], ..serving_one.clone() };
     let good = Batch { refutations: alloc::vec![show_empty(2, 2)], ..serving_one.clone() };
-    let left_out = |index| Refusal::ExitLeftOut(LeftOut { index });
+    let left_out = |index| RuleError::ExitLeftOut(LeftOutError { index });
     let mut unaware = branch.clone();
     let bad = [ignoring.clone(), serving_one, serving_other, in_another_token, showing_another];
     let (refused, settled) = anchor(&mut branch, &[&bad[..], &[good]].concat());
@@ -164,7 +164,7 @@ fn cells_of_any_kind_are_shown_and_judged_by_their_elements() {
         let expected = if is_refuting {
             (Vec::new(), [(0, Outcome::Refuted)].to_vec())
         } else {
-            ([Refusal::ExitLeftOut(LeftOut { index: 0 })].to_vec(), Vec::new())
+            ([RuleError::ExitLeftOut(LeftOutError { index: 0 })].to_vec(), Vec::new())
         };
         assert_eq!(anchor(&mut branch, &[refuting]), expected, "{cell:?}");
     }
@@ -178,7 +178,7 @@ fn a_tree_that_grew_is_shown_at_its_new_depth() {
     let left_out = Batch { refutations: alloc::vec![show_empty(1, 3)], ..grown.clone() };
     let good = Batch { refutations: alloc::vec![show_empty(1, 3), show_empty(64, 3)], ..grown };
     let (refused, settled) = anchor(&mut branch, &[left_out, good]);
-    assert_eq!(refused, [Refusal::ExitLeftOut(LeftOut { index: 1 })], "cell 64 lies in the grown tree");
+    assert_eq!(refused, [RuleError::ExitLeftOut(LeftOutError { index: 1 })], "cell 64 lies in the grown tree");
     assert_eq!(settled, [0, 1, 2].map(|index| (index, Outcome::Refuted)), "cell 512 lies outside and needs no path");
 }
 
@@ -192,7 +192,7 @@ fn requests_behind_a_served_one_wait_for_a_later_batch() {
     let ignoring = emptying(&branch);
     let refuting = Batch { refutations: alloc::vec![show_empty(1, 2)], ..ignoring.clone() };
     let (refused, settled) = anchor(&mut branch, &[ignoring, refuting]);
-    assert_eq!(refused, [Refusal::ExitLeftOut(LeftOut { index: 1 })]);
+    assert_eq!(refused, [RuleError::ExitLeftOut(LeftOutError { index: 1 })]);
     assert_eq!(settled, [(1, Outcome::Refuted), (2, Outcome::Refuted)]);
 }
 
@@ -203,7 +203,7 @@ fn a_flood_is_worked_off_in_order() {
     let mut branch = branch_with(&requests);
     let few = Batch { served: requests[..EXITS_ENOUGH - 5].to_vec(), ..emptying(&branch) };
     let (refused, _) = anchor(&mut branch, &[few]);
-    assert_eq!(refused, [Refusal::ExitLeftOut(LeftOut { index: EXITS_ENOUGH as u64 - 5 })]);
+    assert_eq!(refused, [RuleError::ExitLeftOut(LeftOutError { index: EXITS_ENOUGH as u64 - 5 })]);
     let enough = Batch { served: requests[..EXITS_ENOUGH].to_vec(), ..emptying(&branch) };
     let (refused, settled) = anchor(&mut branch, &[enough]);
     assert_eq!((refused, settled.len()), (Vec::new(), EXITS_ENOUGH));

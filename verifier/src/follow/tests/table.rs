@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     cell::{CellIndex, ChainId},
     envelope::{Announcement, EnvelopeError},
-    groth16::Rejected,
+    groth16::RejectedError,
     payload::{self, Chunk, Payload, PayloadError},
     program::VerifyError,
     record::{Kind, Records, TransferRecord},
@@ -22,7 +22,7 @@ fn branch() -> Branch {
     branch
 }
 
-fn assert_ignored(branch: &Branch, broken: Transaction, expected: Refusal) {
+fn assert_ignored(branch: &Branch, broken: Transaction, expected: RuleError) {
     let mut branch = branch.clone();
     let good = branch.anchor(&branch.batch());
     let events = branch.mine(alloc::vec![broken, good]);
@@ -45,29 +45,29 @@ fn each_field_of_the_header_is_compared() {
     let at = |height| branch.follower.headers.at(height).expect("mined");
     let zeros = bitcoin::hashes::Hash::all_zeros();
     let next = tip.batches;
-    let cases: [(Alter, Refusal); 13] = [
-        (|h| h.chain_id = namesake(), Refusal::ChainId { expected: params().chain_id(), found: namesake() }),
-        (|h| h.batch += 1, Refusal::Batch { expected: next, found: next + 1 }),
-        (|h| h.batch -= 1, Refusal::Batch { expected: next, found: next - 1 }),
+    let cases: [(Alter, RuleError); 13] = [
+        (|h| h.chain_id = namesake(), RuleError::ChainId { expected: params().chain_id(), found: namesake() }),
+        (|h| h.batch += 1, RuleError::Batch { expected: next, found: next + 1 }),
+        (|h| h.batch -= 1, RuleError::Batch { expected: next, found: next - 1 }),
         (
             |h| h.previous_payload_hash = PayloadHash::NONE,
-            Refusal::PreviousPayload { expected: tip.payload_hash, found: PayloadHash::NONE },
+            RuleError::PreviousPayload { expected: tip.payload_hash, found: PayloadHash::NONE },
         ),
         (
             |h| h.program_id = ProgramId::from_byte_array([1; 32]),
-            Refusal::Program { expected: program().id(), found: other_program },
+            RuleError::Program { expected: program().id(), found: other_program },
         ),
-        (|h| h.root_before += Fr::from(1u64), Refusal::RootBefore),
-        (|h| h.depth = depth(3), Refusal::RootBefore),
-        (|h| h.depth = depth(1), Refusal::Depth { tip: depth(2), found: depth(1) }),
+        (|h| h.root_before += Fr::from(1u64), RuleError::RootBefore),
+        (|h| h.depth = depth(3), RuleError::RootBefore),
+        (|h| h.depth = depth(1), RuleError::Depth { tip: depth(2), found: depth(1) }),
         (
             |h| h.reference_hash = bitcoin::hashes::Hash::all_zeros(),
-            Refusal::ReferenceUnknown(BlockId { height: 3, hash: zeros }),
+            RuleError::ReferenceUnknown(BlockId { height: 3, hash: zeros }),
         ),
-        (|h| h.reference_height = 2, Refusal::ReferenceUnknown(BlockId { height: 2, hash: at(3).hash })),
-        (|h| h.reference_height = 4, Refusal::ReferenceUnknown(BlockId { height: 4, hash: at(3).hash })),
-        (|h| h.deposits_consumed += 1, Refusal::DepositCount { expected: 2, found: 3 }),
-        (|h| h.deposits_consumed -= 1, Refusal::DepositCount { expected: 2, found: 1 }),
+        (|h| h.reference_height = 2, RuleError::ReferenceUnknown(BlockId { height: 2, hash: at(3).hash })),
+        (|h| h.reference_height = 4, RuleError::ReferenceUnknown(BlockId { height: 4, hash: at(3).hash })),
+        (|h| h.deposits_consumed += 1, RuleError::DepositCount { expected: 2, found: 3 }),
+        (|h| h.deposits_consumed -= 1, RuleError::DepositCount { expected: 2, found: 1 }),
     ];
     for (alter, expected) in cases {
         let broken = anchor_of(&branch.batch(), |header, _| alter(header));
@@ -80,7 +80,7 @@ fn the_reference_does_not_go_back_and_not_ahead() {
     let branch = branch();
     let at = |height| branch.follower.headers.at(height).expect("mined");
     let back = Batch { reference: at(0), deposits: Vec::new(), ..branch.batch() };
-    assert_ignored(&branch, branch.anchor(&back), Refusal::ReferenceGoesBack { tip: 1, found: 0 });
+    assert_ignored(&branch, branch.anchor(&back), RuleError::ReferenceGoesBack { tip: 1, found: 0 });
     let same = Batch { reference: at(1), deposits: Vec::new(), ..branch.batch() };
     let mut accepted = branch.clone();
     assert_eq!(verified(&accepted.mine(alloc::vec![branch.anchor(&same)])), [1]);
@@ -90,7 +90,7 @@ fn the_reference_does_not_go_back_and_not_ahead() {
     assert_eq!(ahead.follower.accept_header(block.header), Ok(None));
     let id = ahead.follower.next_block().expect("its header is known");
     let own = ahead.follower.check_reference(id, id);
-    assert_eq!(own, Err(Refusal::ReferenceUnknown(id)));
+    assert_eq!(own, Err(RuleError::ReferenceUnknown(id)));
 }
 
 #[test]
@@ -107,11 +107,11 @@ fn output_0_and_payload_agree() {
     };
     assert_eq!(with(announcement), reveal_of(&payload));
     let other_batch = Announcement { batch: 2, ..announcement };
-    assert_ignored(&branch, with(other_batch), Refusal::Announcement);
+    assert_ignored(&branch, with(other_batch), RuleError::Announcement);
     let other_root = Announcement { root_after: Fr::from(1u64), ..announcement };
-    assert_ignored(&branch, with(other_root), Refusal::Announcement);
+    assert_ignored(&branch, with(other_root), RuleError::Announcement);
     let other_hash = Announcement { payload_hash: PayloadHash::NONE, ..announcement };
-    assert_ignored(&branch, with(other_hash), Refusal::Envelope(EnvelopeError::PayloadHash));
+    assert_ignored(&branch, with(other_hash), RuleError::Envelope(EnvelopeError::PayloadHash));
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn payloads_decode_and_proofs_prove() {
     let branch = branch();
     let payload = payload_of(&branch.batch(), |_, _| ());
     let longer = [payload.as_slice(), &[0]].concat();
-    assert_ignored(&branch, reveal_of(&longer), Refusal::Payload(PayloadError::Length));
-    let rejected = Refusal::Proof(VerifyError::Rejected(Rejected));
+    assert_ignored(&branch, reveal_of(&longer), RuleError::Payload(PayloadError::Length));
+    let rejected = RuleError::Proof(VerifyError::Rejected(RejectedError));
     type Alter = fn(&mut Vec<Chunk>);
     let after_proving: [Alter; 5] = [
         |chunks| chunks[1].operator = CellIndex::new(1).expect("a small index"),
@@ -146,5 +146,5 @@ fn payloads_decode_and_proofs_prove() {
     }
     let unknown = anchor_of(&branch.batch(), |_, chunks| chunks[1].slots = 3);
     let circuit = CircuitId::new(Kind::Transfer, depth(2), 3);
-    assert_ignored(&branch, unknown, Refusal::Proof(VerifyError::UnknownCircuit(circuit)));
+    assert_ignored(&branch, unknown, RuleError::Proof(VerifyError::UnknownCircuit(circuit)));
 }

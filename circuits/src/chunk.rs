@@ -38,7 +38,7 @@ mod segments;
 pub mod witness;
 
 pub use assign::{AssignError, assign};
-pub use circuit::{CircuitCount, NoCircuit, count, counts, shape};
+pub use circuit::{CircuitCount, NoCircuitError, count, counts, shape};
 #[cfg(test)]
 pub(crate) use segments::{BegunSlot, Carry, begin_slot, end_slot};
 pub(crate) use segments::{Globals, SlotCircuit, SlotParts, SlotRelations, SlotUpdate, blank_path};
