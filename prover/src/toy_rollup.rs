@@ -124,7 +124,7 @@ impl ToyRollup {
             federation: Federation::new(2, signers.to_vec(), 1_000, 0).expect("three keys"),
             deposit_window_blocks: 100,
             deposit_expiry_blocks: 500,
-            start: start,
+            start,
             final_depth_blocks: FINAL_DEPTH_BLOCKS,
             upgrade_keys: None,
             notice_blocks: 0,
