@@ -125,6 +125,11 @@ impl Tree {
         self.cells.iter().map(|(index, cell)| (*index, cell))
     }
 
+    /// Whether no cell is empty.
+    pub fn is_full(&self) -> bool {
+        self.cells.len() == self.depth.cell_count() as usize
+    }
+
     /// The first empty cell at or after an index, if the tree has one.
     pub fn vacant_from(&self, index: CellIndex) -> Option<CellIndex> {
         let mut vacant = index.get();

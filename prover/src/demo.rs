@@ -181,6 +181,8 @@ impl DemoOptions {
             fee_sat: self.fee_sat,
             seed: Zeroizing::new(blake3::derive_key("taproof v1 demo", b"holders")),
             withdrawals_max: self.withdrawals_max,
+            // The demo's rollup has no least amount, so that every payment of the block is made.
+            opening_min_sat: 0,
         }
     }
 }

@@ -77,6 +77,9 @@ pub struct AppliedBatch {
     pub deposits_consumed: u64,
     /// The chunks, and what became of each transaction, by its position in `transactions`.
     pub batch: Batch,
+    /// Whether a deposit that is due found no cell, so that all other deposits and all transactions but withdrawals
+    /// wait with it: a batch must credit all or have withdrawals alone.
+    pub has_withdrawals_alone: bool,
     /// The cells that refute exit requests, in ascending order.
     pub refutations: Vec<Refutation>,
     /// The exit requests that the batch serves or refutes.

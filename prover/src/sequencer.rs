@@ -15,6 +15,7 @@
 
 mod error;
 mod fees;
+mod growth;
 mod in_line;
 #[cfg(test)]
 mod tests;
@@ -51,7 +52,8 @@ pub struct Terms {
     /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip. If `None`, it is
     /// [`reference_depth_blocks`], or what the batch referred to before it was taken back, so that its proofs hold.
     pub reference_depth_blocks: Option<u32>,
-    /// The tree grows to this depth first, if it is shallower.
+    /// The tree grows to this depth first, if it is shallower. It grows further where deposits or openings find no
+    /// cell.
     pub depth_min: Option<Depth>,
     /// The most chunks.
     pub chunks_max: usize,
@@ -92,7 +94,7 @@ pub struct MadeBatch {
     pub applied: AppliedBatch,
     /// How many deposits were passed over because they are void.
     pub void_deposits: u64,
-    /// How many deposits are due and found no room.
+    /// How many deposits are due and found no room, or no cell.
     pub deposits_waiting: usize,
 }
 
@@ -148,23 +150,30 @@ impl<'a> Sequencer<'a> {
         let reference = self.reference(terms.reference_depth_blocks)?;
         let depth = self.ledger.state().depth();
         let depth = terms.depth_min.map_or(depth, |depth_min| depth.max(depth_min));
+        let void_below = self.follower.params().void_below(reference.height);
+        let depth = self.depth_of_deposits(depth, reference.height, void_below)?;
         let plan = Plan {
             height_blocks: reference.height,
             slots: slots(self.follower.program(), depth)?,
             operators: Default::default(),
             chunks_max: terms.chunks_max,
-            admission: terms.admission,
+            // What the rules refuse is taken on no terms.
+            admission: Admission {
+                opening_min_sat: terms.admission.opening_min_sat.max(self.follower.params().opening_min_sat),
+                ..terms.admission
+            },
         };
-        let void_below = self.follower.params().void_below(reference.height);
         Ok(Draft { reference, depth, void_below, plan })
     }
 
     /// Keeps new transactions, and makes a batch of all that waits; a transaction that waits already is not kept
-    /// twice. The ledger has the batch as a [`BatchFile`] from then on.
+    /// twice. The ledger has the batch as a [`BatchFile`] from then on. Its tree is deeper than the draft's, if an
+    /// opening needs that.
     ///
     /// # Errors
     /// [`SequencerError::Ledger`], as [`Ledger::add_transactions`] and [`Ledger::apply`].
     pub fn make(&mut self, draft: &Draft, new: &[Transaction]) -> Result<MadeBatch, SequencerError> {
+        let draft = &self.grown_for_openings(draft, new)?;
         self.ledger.add_transactions(&self.not_waiting(new)?)?;
         let consumed_before = self.ledger.deposits_consumed();
         let params = self.follower.params();

@@ -167,6 +167,7 @@ fn setting() -> (ToyRollup, [PosterKey; 3], Vec<Funding>) {
         deposit_expiry_blocks: EXPIRY_BLOCKS,
         start: BlockId { height: chain.height(), hash: chain.tip_hash() },
         final_depth_blocks: FINAL_DEPTH_BLOCKS,
+        opening_min_sat: 500,
         ..toy.params.founding().clone()
     });
     toy.params = params.expect("consistent parameters");

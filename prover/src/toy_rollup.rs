@@ -54,12 +54,12 @@ fn g2(scalar: Fr) -> ark_bn254::G2Affine {
     (G2Projective::generator() * scalar).into_affine()
 }
 
-fn program() -> Program {
+fn program(levels: &[u8]) -> Program {
     let [alpha, ic_0, ic_1] = [ALPHA, IC[0], IC[1]].map(|scalar| g1(Fr::from(scalar)));
     let [beta, gamma, delta] = [BETA, GAMMA, DELTA].map(|scalar| g2(Fr::from(scalar)));
     let key = VerifyingKey::new(alpha, beta, gamma, delta, &[ic_0, ic_1]).expect("points of the groups");
-    let circuits = [2, 3].into_iter().flat_map(|levels| {
-        let depth = Depth::new(levels).expect("a few levels");
+    let circuits = levels.iter().flat_map(|levels| {
+        let depth = Depth::new(*levels).expect("a few levels");
         Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, SLOTS))
     });
     Program::new(circuits.map(|circuit| (circuit, key.clone()))).expect("known kinds and slots")
@@ -108,19 +108,24 @@ pub(crate) struct ToyRollup {
 }
 
 impl ToyRollup {
-    /// A rollup that starts at the tip of a chain on which the poster has coins.
+    /// A rollup that starts at the tip of a chain on which the poster has coins, with trees of two and three levels.
     pub(crate) fn new() -> Self {
+        Self::of_depths(&[2, 3])
+    }
+
+    /// As [`ToyRollup::new`], with a program for trees of these numbers of levels, of which the first is the genesis'.
+    pub(crate) fn of_depths(levels: &[u8]) -> Self {
         let wallet = Wallet::from_seed(&[3; 32], Network::Regtest).expect("32 bytes");
         let poster = wallet.poster_key(0).expect("a small number");
         let mut chain = RegtestChain::new();
         let script = poster.script_pubkey();
         chain.mine_empty(COINBASE_MATURITY_BLOCKS + 20, &script).expect("empty blocks are valid");
         let start = BlockId { height: chain.height(), hash: chain.tip_hash() };
-        let program = program();
+        let program = program(levels);
         let signers = [0, 1, 2].map(|index| wallet.signer_key(index).expect("a small number").public());
         let params = Params::new(Founding {
             network: Network::Regtest,
-            genesis_depth: Depth::new(2).expect("a few levels"),
+            genesis_depth: Depth::new(levels[0]).expect("a few levels"),
             federation: Federation::new(2, signers.to_vec(), 1_000, 0).expect("three keys"),
             deposit_window_blocks: 100,
             deposit_expiry_blocks: 500,
@@ -137,6 +142,14 @@ impl ToyRollup {
         let state = State::new(params.chain_id(), params.genesis_depth);
         let tip = Tip::genesis(&params);
         Self { node: EmbeddedNode::new(chain, script), params, program, state, tip, poster, reference: start, wallet }
+    }
+
+    /// The same, before anything happened, founded otherwise.
+    pub(crate) fn founded(self, alter: impl FnOnce(&mut Founding)) -> Self {
+        let params = self.params.with(alter).expect("consistent parameters");
+        let state = State::new(params.chain_id(), params.genesis_depth);
+        let tip = Tip::genesis(&params);
+        Self { params, state, tip, ..self }
     }
 
     /// The key of an owner.

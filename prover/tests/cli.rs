@@ -23,7 +23,7 @@ fn the_whole_journey_and_what_is_refused_on_the_way() {
     assert_eq!((&batch["batch"], &batch["deposits"], &batch["applied"]), (&0.into(), &2.into(), &3.into()));
     let reasons: Vec<&str> =
         batch["rejected"].as_array().expect("a list").iter().filter_map(|entry| entry["reason"].as_str()).collect();
-    for expected in ["signature", "chain 9", "does not cover", "outside a tree", "no transaction", "is used"] {
+    for expected in ["signature", "rollup 0909", "does not cover", "outside a tree", "no transaction", "is used"] {
         assert!(reasons.iter().any(|reason| reason.contains(expected)), "{expected}: {reasons:?}");
     }
     assert_eq!(reasons.len(), 6, "{reasons:?}");
@@ -488,8 +488,14 @@ fn a_block_becomes_a_workload() {
     let arguments = ["import-block", "block.raw", "--payments", "60", "--out", "payments.json"];
     let report = scene.report(&arguments);
     assert_eq!(report["payments"], 60);
-    assert_eq!(report["opens"].as_u64().zip(report["transfers"].as_u64()).map(|(a, b)| a + b), Some(60));
-    assert_eq!(scene.report(&["inspect", "payments.json"])["transactions"], 60);
+    let count = |report: &Value, what: &str| report[what].as_u64().expect("a number");
+    let planned = count(&report, "opens") + count(&report, "transfers");
+    assert_eq!(planned + count(&report, "passed_over"), 60);
+    assert_eq!(scene.report(&["inspect", "payments.json"])["transactions"], planned);
+    let all = scene.report(&["import-block", "block.raw", "--payments", "60", "--opening-min", "0"]);
+    assert_eq!((count(&all, "opens") + count(&all, "transfers"), count(&all, "passed_over")), (60, 0));
+    let few = scene.report(&["import-block", "block.raw", "--payments", "60", "--opening-min", "10000000"]);
+    assert!(count(&few, "passed_over") > 0 && count(&few, "opens") < count(&all, "opens"));
     assert!(scene.failure(3, &arguments).contains("not overwritten"));
     let whole = scene.report(&["import-block", "block.raw"]);
     let posted = whole["posted_bytes_per_transfer_between_existing_accounts"].as_f64().expect("a number");

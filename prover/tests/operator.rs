@@ -173,7 +173,7 @@ fn transactions_that_cannot_pass_are_refused_and_what_is_printed_is_taken() {
     refused("outside a tree", &["transfer", "--amount", "1", "--to", "99999999"]);
     refused("moves nothing", &transfer(&["--amount", "0"]));
     refused("pay itself", &["transfer", "--to", "0", "--amount", "0"]);
-    refused("not empty", &["open", "--to", "1", "--owner", &scene.owner("5"), "--amount", "5"]);
+    refused("not empty", &["open", "--to", "1", "--owner", &scene.owner("5"), "--amount", "1000"]);
     let error = scene.failure(4, &["tx", "transfer", "--from", "0", "--index", "1", "--to", "1", "--amount", "5"]);
     assert!(error.starts_with("cell 0 is owned by "), "{error}");
     let address = scene.report(&["wallet", "keys"])["poster_address"].as_str().unwrap().to_owned();

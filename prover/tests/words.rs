@@ -182,7 +182,7 @@ fn what_is_there_or_not_is_told_with_what_helps() {
     let (said, advice) = told(&scene, 3, &["tx", "transfer", "--from", "64", "--to", "1", "--amount", "1"]);
     assert_eq!(said, "cell 64 is outside a tree of 2 levels");
     assert!(advice.contains("0 to 63"), "{advice}");
-    let from = ["tx", "open", "--from", "64", "--nonce", "0", "--to", "5", "--owner", &owner, "--amount", "1"];
+    let from = ["tx", "open", "--from", "64", "--nonce", "0", "--to", "5", "--owner", &owner, "--amount", "1000"];
     assert!(told(&scene, 4, &from).0.contains("cell 64 is outside a tree of 2 levels"));
 
     let report = scene.report(&["report"]);

@@ -35,13 +35,11 @@ pub(crate) const FEE_MIN_SAT: u64 = 1;
 /// Applies exits, deposits and transactions, and cuts them into the chunks of the next batch.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Deposits and exit requests come from the chain. A transaction that is refused is listed with its reason and the batch \
-goes on; if all
-are refused, the exit code is 4. The text lists the first 20. JSON lists all, but of entries that are no transactions \
-the first 20, and
-the number of the others as malformed_more. Where somebody else's batch got into the chain, the ledger takes it over \
-first, in place of
-one of its own.
+Deposits and exit requests come from the chain. Where a deposit or an opening finds no cell, the tree grows; where it
+cannot, the batch has exits and withdrawals alone until such deposits are void. A transaction that is refused is listed
+with its reason and the batch goes on; if all are refused, the exit code is 4. The text lists the first 20. JSON lists
+all, but of entries that are no transactions the first 20, and the number of the others as malformed_more. Where
+somebody else's batch got into the chain, the ledger takes it over first, in place of one of its own.
 
 Examples:
   taproof batch payments.json more.json
@@ -129,6 +127,7 @@ impl BatchCommand {
             chunks_max: self.chunks_max.into(),
             admission: Admission { fee_min_sat: self.fee_min, refuses_dust: true, opening_min_sat: 0 },
         };
+        let depth_before = ledger.state().depth();
         let mut sequencer = Sequencer::new(ledger, &follower).map_err(sequencer_failure)?;
         let mut draft = sequencer.draft(&terms).map_err(sequencer_failure)?;
         if let Some(cell) = self.collector(&sequencer, &draft, &given.transactions, global)? {
@@ -154,6 +153,9 @@ impl BatchCommand {
             void_deposits: made.void_deposits,
             exits_served: made.exit_count(Outcome::Served),
             exits_refuted: made.exit_count(Outcome::Refuted),
+            depth: applied.batch.depth.levels(),
+            grown: made.is_batch() && applied.batch.depth > depth_before,
+            withdrawals_alone: applied.has_withdrawals_alone,
             deposits: applied.batch.deposits_applied,
             deposits_waiting: made.deposits_waiting,
             applied: applied.batch.applied.len(),

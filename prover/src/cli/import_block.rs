@@ -7,6 +7,7 @@ use super::{
     input::read_file,
     output::{Output, Replaces, open_output},
     path_text,
+    setup::OPENING_MIN_SAT,
     values::chain_id,
 };
 use clap::Args;
@@ -48,6 +49,9 @@ pub(crate) struct ImportBlock {
     /// The fee of every transaction, in satoshi.
     #[arg(long, default_value_t = 25, value_name = "SAT")]
     fee: u64,
+    /// What opens an account on the rollup at the least; smaller payments to who has none are passed over.
+    #[arg(long, default_value_t = OPENING_MIN_SAT, value_name = "SAT")]
+    opening_min: u64,
     /// The depth of the rollup's tree.
     #[arg(long, default_value_t = 7, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
     depth: u8,
@@ -70,6 +74,8 @@ struct Report {
     amount_sat: u128,
     layer_1_virtual_bytes: u64,
     deposits: usize,
+    /// Payments to who would have no account, too small to open one.
+    passed_over: usize,
     opens: usize,
     transfers: usize,
     withdrawals: usize,
@@ -87,6 +93,9 @@ impl fmt::Display for Report {
         writeln!(f, "on layer 1    {} vB", self.layer_1_virtual_bytes)?;
         write!(f, "as a rollup   {} deposits, {} opens, ", self.deposits, self.opens)?;
         write!(f, "{} transfers, {} withdrawals", self.transfers, self.withdrawals)?;
+        if self.passed_over > 0 {
+            write!(f, "\npassed over   {} payments that are too small to open an account", self.passed_over)?;
+        }
         if let Some(bytes) = self.posted_bytes_per_transfer_between_existing_accounts {
             write!(f, "\nposted        {bytes:.2} bytes a payment if all accounts existed, records only")?;
         }
@@ -119,6 +128,7 @@ impl ImportBlock {
             fee_sat: self.fee,
             seed: Zeroizing::new(blake3::derive_key("taproof v1 import-block seed", self.seed.as_bytes())),
             withdrawals_max: self.withdrawals,
+            opening_min_sat: self.opening_min,
         };
         let workload = payments.plan(&parameters).map_err(|error| {
             Failure::new(Exit::Input, error).advise("take fewer --payments, a greater --depth or a lower --fee")
@@ -135,6 +145,7 @@ impl ImportBlock {
             amount_sat: payments.payments().iter().map(|payment| u128::from(payment.amount_sat)).sum(),
             layer_1_virtual_bytes: payments.virtual_bytes(),
             deposits: workload.deposits.len(),
+            passed_over: workload.passed_over,
             opens: count(Kind::Open),
             transfers: count(Kind::Transfer),
             withdrawals: count(Kind::Withdraw),

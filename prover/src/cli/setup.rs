@@ -33,6 +33,7 @@ use taproof_verifier::{
     follow::{Deadlines, Founding, Params},
     headers::BlockId,
     quorum::Keys,
+    statement::CircuitId,
 };
 
 /// Founds a rollup: makes development keys, the parameters and an empty ledger in the data directory.
@@ -55,6 +56,14 @@ pub(crate) struct Setup {
     node: NodeOptions,
     #[command(flatten)]
     sizes: SizeOptions,
+    /// The depth that the tree can grow to: keys are made for both depths. If not given, it is 10, or --depth if that
+    /// is given.
+    #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
+    full_depth: Option<u8>,
+    /// What an opening moves at the least, in satoshi: the price of a cell, which is never free again.
+    #[arg(long, default_value_t = OPENING_MIN_SAT, value_name = "SAT")]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=SAT_MAX))]
+    opening_min: u64,
     #[command(flatten)]
     bridge: BridgeOptions,
     /// The height of the block after which the rollup starts, a final one; the last that is final if not given.
@@ -76,12 +85,22 @@ const ROWS_MAX: usize = 1 << Fr::TWO_ADICITY;
 /// More rows than a slot of any kind has.
 const SLOT_ROWS_MAX: usize = 32_768;
 
+/// The depth of a young tree, if nobody says otherwise, and of a full one.
+const DEPTH: u8 = 7;
+const FULL_DEPTH: u8 = 10;
+
+/// What an opening moves at the least, if nobody says otherwise.
+pub(super) const OPENING_MIN_SAT: u64 = 1_000;
+
+/// All that there is.
+const SAT_MAX: u64 = 2_100_000_000_000_000;
+
 /// How large tree and circuits are.
 #[derive(Debug, Args)]
 pub(super) struct SizeOptions {
-    /// The depth of the tree: 8^LEVELS cells.
-    #[arg(long, default_value_t = 7, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
-    depth: u8,
+    /// The depth of the tree: 8^LEVELS cells; 7 if not given.
+    #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
+    depth: Option<u8>,
     /// The slots of a transfer or open chunk.
     #[arg(long, default_value = "8", value_name = "N")]
     slots: NonZeroU16,
@@ -96,7 +115,7 @@ pub(super) struct SizeOptions {
 impl SizeOptions {
     /// The depth of the tree, and the slots, if batches and proofs of so many can be made.
     pub(super) fn sizes(&self) -> Result<(Depth, Slots)> {
-        let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
+        let depth = Depth::new(self.depth.unwrap_or(DEPTH)).expect("the parser allows 1 to 10");
         let slots = Slots {
             deposit: self.deposit_slots,
             transfer: self.slots,
@@ -131,7 +150,7 @@ fn expect_possible(depth: Depth, slots: &Slots) -> Result {
 }
 
 /// What the least amount of deposits can be: what nodes pass on, up to all that there is.
-const DEPOSIT_MIN_SAT: RangeInclusive<u64> = OUTPUT_MIN_SAT..=2_100_000_000_000_000;
+const DEPOSIT_MIN_SAT: RangeInclusive<u64> = OUTPUT_MIN_SAT..=SAT_MAX;
 
 /// Who holds deposits, and what deadlines these have.
 #[derive(Debug, Args)]
@@ -211,6 +230,8 @@ struct Report {
     chain_id: ChainId,
     network: Network,
     depth: u8,
+    full_depth: u8,
+    opening_min_sat: u64,
     bridge: String,
     bridge_descriptor: String,
     start: BlockId,
@@ -227,7 +248,8 @@ impl Setup {
         let source = self.node.open(&dir, network, ScriptBuf::new(), global.console())?;
         let start = self.start_block(&source)?;
         let (depth, slots) = self.sizes.sizes()?;
-        let ring = self.keys(global, depth, slots, network)?;
+        let full_depth = self.full_depth(depth, &slots)?;
+        let ring = self.keys(global, [depth, full_depth], &slots, network)?;
         let program = ring.program()?;
         let params = Params::new(Founding {
             network,
@@ -241,7 +263,7 @@ impl Setup {
             notice_blocks: 0,
             sequencer_keys: Keys::default(),
             quiet_blocks: 0,
-            opening_min_sat: 0,
+            opening_min_sat: self.opening_min,
             program_id: program.id(),
         })
         .or_exit(Exit::Input)?;
@@ -259,7 +281,9 @@ impl Setup {
             program_id: params.program_id.to_string(),
             chain_id: params.chain_id(),
             network,
-            depth: self.sizes.depth,
+            depth: depth.levels(),
+            full_depth: full_depth.levels(),
+            opening_min_sat: params.opening_min_sat,
             bridge: params.bridge().script_pubkey().to_hex_string(),
             bridge_descriptor: signers.descriptor(params.bridge(), None).or_exit(Exit::Input)?.to_string(),
             start: params.start,
@@ -300,14 +324,32 @@ impl Setup {
         Ok(BlockId { height, hash })
     }
 
-    fn keys(&self, global: &Global, depth: Depth, slots: Slots, network: Network) -> Result<KeyRing> {
+    /// The depth that the tree can grow to.
+    fn full_depth(&self, depth: Depth, slots: &Slots) -> Result<Depth> {
+        let by_default = if self.sizes.depth.is_some() { depth.levels() } else { FULL_DEPTH };
+        let full_depth = Depth::new(self.full_depth.unwrap_or(by_default)).expect("the parser allows 1 to 10");
+        if full_depth < depth {
+            let (full, young) = (full_depth.levels(), depth.levels());
+            let failure = Failure::new(Exit::Input, format!("a tree of {young} levels cannot grow to {full}"));
+            return Err(failure.advise("give a --full-depth of --depth or more"));
+        }
+        expect_possible(full_depth, slots)?;
+        Ok(full_depth)
+    }
+
+    /// The keys of all circuits at both depths. Those of the full tree could be made when it is needed only from a
+    /// secret that is kept until then, and whoever had it could forge proofs.
+    fn keys(&self, global: &Global, depths: [Depth; 2], slots: &Slots, network: Network) -> Result<KeyRing> {
         let options = SetupOptions {
             network,
             allow_outside_test_networks: self.allow_outside_test_networks,
             randomness: self.seed.map_or(Randomness::Os, Randomness::Seed),
         };
         let console = global.console();
-        let circuits = key_ring::circuits(depth, &slots);
+        let mut circuits: Vec<CircuitId> =
+            depths.into_iter().flat_map(|depth| key_ring::circuits(depth, slots)).collect();
+        circuits.sort_unstable();
+        circuits.dedup();
         let mut last: Option<Bar> = None;
         global.data_dir().create()?;
         let ring = KeyRing::open_or_make(&global.data_dir().keys(), &circuits, &options, |circuit, fault| {

@@ -27,7 +27,10 @@ use taproof::{
     shown::shown,
     transaction_file::{self, TransactionFile},
 };
-use taproof_circuits::transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw};
+use taproof_circuits::{
+    state::Admission,
+    transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw},
+};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId, Token},
@@ -65,7 +68,8 @@ enum BodyArgs {
         #[arg(long, value_parser = cell, value_name = "CELL")]
         to: CellIndex,
     },
-    /// Pays into an empty cell, which becomes an account.
+    /// Pays into an empty cell, which becomes an account, at least what the rollup's founder chose (`setup
+    /// --opening-min`). Where the tree has no cell left it grows, if the program has circuits for a deeper one.
     Open {
         #[command(flatten)]
         payment: PaymentArgs,
@@ -84,7 +88,7 @@ enum BodyArgs {
         payment: PaymentArgs,
         #[command(flatten)]
         carrier: Box<exit::Carrier>,
-        /// A native segwit or taproot address.
+        /// An address of any type: `1...`, `3...`, `bc1q...`, `bc1p...`, or the like of the network.
         #[arg(long, value_parser = address, value_name = "ADDRESS")]
         address: Address<NetworkUnchecked>,
     },
@@ -92,7 +96,7 @@ enum BodyArgs {
     Withdraw {
         #[command(flatten)]
         payment: PaymentArgs,
-        /// A native segwit or taproot address.
+        /// An address of any type: `1...`, `3...`, `bc1q...`, `bc1p...`, or the like of the network.
         #[arg(long, value_parser = address, value_name = "ADDRESS")]
         address: Address<NetworkUnchecked>,
     },
@@ -162,6 +166,7 @@ impl TxCommand {
             (None, None) => return Err(unknown("nonce")),
         };
         let transaction = self.body.unsigned(&Payer { network, chain_id, from, nonce })?.sign(&key);
+        payment.expect_opening(&transaction, chain_id, global)?;
         if let Some(book) = &book {
             payment.expect_passing(book, &transaction, key.public(), global)?;
         }
@@ -264,6 +269,24 @@ impl PaymentArgs {
         let exits: Vec<_> = follower.pending_exits().copied().collect();
         let transactions = ledger.transactions().map_err(ledger_failure)?;
         Ok(Some(Book::of_state(ledger.state().clone(), &exits, transactions, added)))
+    }
+
+    /// Fails if the transaction is an opening that no follower accepts, as far as the rollup's parameters are known;
+    /// unless told otherwise.
+    fn expect_opening(&self, transaction: &Transaction, chain_id: ChainId, global: &Global) -> Result {
+        let params = read_params(&global.data_dir().params()).ok().filter(|params| params.chain_id() == chain_id);
+        let opening_min_sat = params.map_or(0, |params| params.opening_min_sat);
+        match (Admission { opening_min_sat, ..Admission::default() }).check(transaction) {
+            Err(error) if self.force => {
+                global.console().warn(format!("a batch would reject this: {error}"));
+                Ok(())
+            }
+            Err(error) => {
+                let failure = Failure::of(Exit::Input, error);
+                Err(failure.advise("open it with more; nothing is signed, and --force signs it all the same"))
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Fails if a batch would reject the transaction, unless told otherwise.

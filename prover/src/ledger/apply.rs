@@ -8,7 +8,7 @@ use super::{
 };
 use crate::artefact::{self, Artefact};
 use taproof_circuits::{
-    state::{Batch, Plan, State},
+    state::{Batch, DepositStop, Plan, State},
     transaction::{Signed, Transaction, Withdraw},
 };
 use taproof_verifier::{
@@ -31,6 +31,14 @@ struct Waiting {
     exits: Vec<ScannedExit>,
 }
 
+/// What was applied, and what is shown beside it.
+struct Fitted {
+    refutations: Vec<Refutation>,
+    batch: Batch,
+    /// Whether a deposit found no cell.
+    has_withdrawals_alone: bool,
+}
+
 impl Ledger {
     /// Makes a batch of what waits: grows the tree to `depth`, serves or refutes the exit requests up to the plan's
     /// height, applies the deposits up to that height and the transactions, and stores the new state, what still
@@ -38,7 +46,8 @@ impl Ledger {
     /// passed over: [`Params::void_below`](taproof_verifier::follow::Params::void_below) of the plan's height.
     ///
     /// Whatever waits, the batch can be encoded as a payload once it is proven: deposits beyond what the rules ask
-    /// for wait, and where not all transactions find room, those that pay most go first.
+    /// for wait, and where not all transactions find room, those that pay most go first. Where a deposit finds no cell,
+    /// the batch [has withdrawals alone](AppliedBatch::has_withdrawals_alone).
     ///
     /// A transaction that is refused waits no longer and is in the result; one that found no room still waits. If
     /// nothing could be applied, the result has no chunks and there is no batch of that number yet.
@@ -89,7 +98,8 @@ impl Ledger {
             return Err(LedgerError::Depth { expected: self.state.depth(), found: depth });
         }
         let transactions: Vec<_> = waiting.transactions.iter().map(|(_, transaction)| *transaction).collect();
-        let (refutations, batch) = self.fit_answer(plan, depth, waiting, &transactions)?;
+        let Fitted { refutations, batch, has_withdrawals_alone } =
+            self.fit_answer(plan, depth, waiting, &transactions)?;
         let bitcoin = batch.chunks.iter().filter(|chunk| chunk.statement.context.token == Token::BITCOIN);
         let withdrawals = bitcoin.flat_map(|chunk| chunk.records().withdrawals().to_vec());
         // The verifier's own rule says what is settled.
@@ -97,18 +107,18 @@ impl Ledger {
         let passed = waiting.void.len() + batch.deposits_applied;
         let deposits_consumed = self.head.deposits_consumed + passed as u64;
         let number = self.head.next_batch;
-        Ok(AppliedBatch { number, deposits_consumed, batch, refutations, settled, transactions })
+        Ok(AppliedBatch { number, deposits_consumed, batch, has_withdrawals_alone, refutations, settled, transactions })
     }
 
     /// Applies exits, deposits and transactions, in memory only, with the most exits and refutations that find room;
-    /// gives the refutations as well.
+    /// with withdrawals alone where a deposit finds no cell.
     fn fit_answer(
         &mut self,
         plan: &Plan,
         depth: Depth,
         waiting: &Waiting,
         transactions: &[Transaction],
-    ) -> Result<(Vec<Refutation>, Batch), LedgerError> {
+    ) -> Result<Fitted, LedgerError> {
         // As many as the rules can ask for, which fit beside all exits that they can ask for.
         let deposits = waiting.deposits.iter().take(deposits_enough(plan.slots.deposit.get()));
         let deposits: Vec<_> = deposits.map(|scanned| scanned.deposit).collect();
@@ -130,14 +140,24 @@ impl Ledger {
             if !fits && !is_last {
                 continue;
             }
-            let due = Due { depth, served, refutations, deposits: deposits.clone() };
-            match self.fit(plan, &due, transactions) {
+            let mut due = Due { depth, served, refutations, deposits: deposits.clone() };
+            let mut fitted = self.fit(plan, &due, transactions);
+            let full = DepositStop::TreeFull;
+            let lacks_cells = matches!(&fitted, Err(LedgerError::DepositsDoNotFit { stop }) if *stop == full);
+            if lacks_cells {
+                due.deposits.clear();
+                fitted = self.fit_withdrawals(plan, &due, transactions);
+            }
+            match fitted {
                 Err(
                     LedgerError::ExitsDoNotFit { .. }
                     | LedgerError::DepositsDoNotFit { .. }
                     | LedgerError::DueDoesNotFit(_),
                 ) if !is_last => {}
-                batch => return Ok((due.refutations, batch?)),
+                batch => {
+                    let (refutations, batch) = (due.refutations, batch?);
+                    return Ok(Fitted { refutations, batch, has_withdrawals_alone: lacks_cells });
+                }
             }
         }
     }

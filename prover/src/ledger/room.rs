@@ -27,6 +27,7 @@ use taproof_verifier::{
     cell::{CellIndex, Depth, Token},
     exit::Refutation,
     payload::{CHUNK_LENGTH, HEADER_LENGTH, PAYLOAD_LENGTH_MAX, PayloadError, SLOTS_MAX},
+    record::Kind,
 };
 
 /// More chunks fit no payload, even without records.
@@ -74,6 +75,20 @@ impl Ledger {
                 return Ok(at_positions(batch, &positions, transactions.len(), is_full));
             }
         }
+    }
+
+    /// As [`Ledger::fit`], with withdrawals alone. What may pass once others are applied waits with these.
+    pub(super) fn fit_withdrawals(
+        &mut self,
+        plan: &Plan,
+        due: &Due,
+        transactions: &[Transaction],
+    ) -> Result<Batch, LedgerError> {
+        let is_withdrawal = |position: &usize| transactions[*position].kind() == Kind::Withdraw;
+        let positions: Vec<usize> = (0..transactions.len()).filter(is_withdrawal).collect();
+        let withdrawals: Vec<Transaction> = positions.iter().map(|position| transactions[*position]).collect();
+        let batch = self.fit(plan, due, &withdrawals)?;
+        Ok(at_positions(batch, &positions, transactions.len(), true))
     }
 
     /// Applies what is due, and then transactions in their order while there are chunks.

@@ -6,7 +6,10 @@
 use super::{Draft, Sequencer};
 use crate::ledger::LedgerError;
 use std::collections::HashMap;
-use taproof_circuits::{state::State, transaction::Transaction};
+use taproof_circuits::{
+    state::{DepositStop, State},
+    transaction::Transaction,
+};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Cell, CellIndex, Token},
@@ -69,11 +72,11 @@ impl Sequencer<'_> {
         let due = self.ledger.deposits_due(draft.reference.height, draft.void_below)?;
         let credited = due.iter().take(deposits_enough(draft.plan.slots.deposit.get()));
         let deposits: Vec<_> = credited.map(|scanned| scanned.deposit).collect();
-        let mut state = self.ledger.state().clone();
-        while state.depth() < draft.depth {
-            state.grow().map_err(|error| LedgerError::Corrupted(error.to_string()))?;
+        let mut state = self.state_at(draft.depth)?;
+        if state.apply(&draft.plan, &deposits, &[])?.deposit_stop == Some(DepositStop::TreeFull) {
+            // Then the batch has withdrawals alone.
+            state.rollback();
         }
-        state.apply(&draft.plan, &deposits, &[])?;
         Ok(state)
     }
 }

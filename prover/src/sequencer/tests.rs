@@ -7,6 +7,8 @@ use crate::{
 use taproof_verifier::{follow::VerifiedBatch, payload::Payload};
 use tempfile::TempDir;
 
+mod growth;
+
 /// Takes whatever pays nothing.
 const FREE: Admission = Admission { fee_min_sat: 0, refuses_dust: false, opening_min_sat: 0 };
 
@@ -23,7 +25,10 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let toy = ToyRollup::new();
+        Self::of(ToyRollup::new())
+    }
+
+    fn of(toy: ToyRollup) -> Self {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let ledger = new_ledger(&toy, &folder, "ledger");
         let follower = start(&toy.node, toy.params.clone(), toy.program.clone()).expect("the toy's chain");

@@ -25,6 +25,9 @@ pub struct PlanParameters {
     pub depth: Depth,
     /// The fee of every transaction, in satoshi.
     pub fee_sat: u64,
+    /// What opens an account at the least. Payments of less to who would have no account otherwise are passed over,
+    /// and stay with who would pay them.
+    pub opening_min_sat: u64,
     /// The secret that all holders' keys are derived from.
     pub seed: Zeroizing<[u8; 32]>,
     /// How many of the accounts that are paid and do not pay then withdraw all they have, to their own script. Accounts
@@ -56,6 +59,8 @@ pub struct Workload {
     pub deposits: Vec<DepositRecord>,
     /// The transactions, in order: openings, transfers, withdrawals.
     pub transactions: Vec<Transaction>,
+    /// How many payments are passed over.
+    pub passed_over: usize,
 }
 
 /// Why payments cannot be planned.
@@ -96,12 +101,21 @@ impl BlockPayments {
         }
         let keys: Vec<SecretKey> = self.holders.par_iter().map(|holder| parameters.secret_key(holder)).collect();
         let spent_sat = self.spent_sat(parameters.fee_sat)?;
+        let payments = self.payable(parameters.opening_min_sat, &spent_sat);
         let mut planner = Planner::new(parameters, &self.holders, &keys);
         planner.deposit(&spent_sat);
-        let transfers = planner.open(&self.payments);
+        let transfers = planner.open(&payments);
         transfers.into_iter().for_each(|payment| planner.transfer(payment));
-        planner.withdraw(&self.payments, &spent_sat);
-        Ok(planner.finish())
+        planner.withdraw(&payments, &spent_sat);
+        Ok(planner.finish(self.payments.len() - payments.len()))
+    }
+
+    /// The payments to those who have an account: who pay, or are paid enough at once to open one.
+    fn payable(&self, opening_min_sat: u64, spent_sat: &[Option<u64>]) -> Vec<BlockPayment> {
+        let mut has_account: Vec<bool> = spent_sat.iter().map(Option::is_some).collect();
+        let enough = self.payments.iter().filter(|payment| payment.amount_sat >= opening_min_sat);
+        enough.for_each(|payment| has_account[payment.to] = true);
+        self.payments.iter().copied().filter(|payment| has_account[payment.to]).collect()
     }
 
     /// What each holder pays in all, fees included; `None` for those who do not pay.
@@ -168,7 +182,8 @@ impl<'a> Planner<'a> {
     fn open(&mut self, payments: &[BlockPayment]) -> Vec<BlockPayment> {
         let mut transfers = Vec::new();
         for payment in payments {
-            if self.cells[payment.to].is_some() {
+            // Openings come first, so an account is there for what is paid before its opening, too.
+            if self.cells[payment.to].is_some() || payment.amount_sat < self.parameters.opening_min_sat {
                 transfers.push(*payment);
                 continue;
             }
@@ -235,10 +250,10 @@ impl<'a> Planner<'a> {
         (self.cell(holder), nonce)
     }
 
-    fn finish(self) -> Workload {
+    fn finish(self, passed_over: usize) -> Workload {
         let keys = self.keys;
         let transactions = self.unsigned.par_iter().map(|(holder, unsigned)| unsigned.sign(&keys[*holder])).collect();
-        Workload { accounts: self.accounts, deposits: self.deposits, transactions }
+        Workload { accounts: self.accounts, deposits: self.deposits, transactions, passed_over }
     }
 }
 
@@ -263,6 +278,7 @@ mod tests {
             chain_id: ChainId::from_byte_array([7; 15]),
             depth: Depth::new(5).unwrap(),
             fee_sat: 25,
+            opening_min_sat: 0,
             seed: Zeroizing::new([3; 32]),
             withdrawals_max: 4,
         }
@@ -361,6 +377,25 @@ mod tests {
             assert_eq!(account.holder, Holder::Script(signed.body().destination.script_pubkey()));
             assert_eq!(cells[&account.cell].1, 0);
         }
+    }
+
+    #[test]
+    fn nobody_opens_an_account_with_less_than_the_least() {
+        let opening_min_sat = 20_000;
+        let workload = payments().plan(&PlanParameters { opening_min_sat, ..parameters() }).unwrap();
+        let cells = play(&workload);
+        let opened: Vec<u64> = workload
+            .transactions
+            .iter()
+            .filter(|transaction| transaction.kind() == Kind::Open)
+            .map(|transaction| transaction.payment().amount)
+            .collect();
+        assert!(!opened.is_empty() && opened.iter().all(|amount| *amount >= opening_min_sat));
+        assert!(workload.passed_over > 0);
+        let paid = workload.transactions.iter().filter(|transaction| transaction.kind() != Kind::Withdraw).count();
+        assert_eq!(paid + workload.passed_over, payments().payments().len());
+        assert_eq!(cells.len(), workload.accounts.len());
+        assert_eq!(payments().plan(&parameters()).unwrap().passed_over, 0);
     }
 
     #[test]

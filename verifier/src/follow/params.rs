@@ -245,7 +245,7 @@ impl Params {
 
     /// The first height at which every anchor must credit a deposit, or serve or refute an exit request, of a block
     /// at a height: all that may be referred to there is as high. A batch that does enough of them may leave some for
-    /// the next.
+    /// the next, and one that has withdrawals alone may leave deposits.
     pub fn due_height(&self, height: u32) -> u32 {
         height.saturating_add(self.deposit_window_blocks)
     }

@@ -2,13 +2,13 @@
 
 use super::{Follower, Tip, VerifiedBatch, verified::payable};
 use crate::{
-    cell::{ChainId, Depth},
+    cell::{ChainId, Depth, Token},
     envelope::{Announcement, EnvelopeError, Reveal},
     exit::{self, LeftOutError, SettledExit},
     headers::BlockId,
     payload::{Header, Payload, PayloadError, PayloadHash},
     program::{ProgramId, VerifyError},
-    record::{DepositRecord, Kind},
+    record::{DepositRecord, Kind, Records},
     statement::CircuitId,
 };
 use alloc::vec::Vec;
@@ -126,6 +126,16 @@ pub enum RuleError {
         /// The deposit's number in the order of the chain.
         index: u64,
     },
+    /// An opening moves too little, or another token than bitcoin.
+    #[error("an opening moves {amount} of token {}, where accounts are opened with {min_sat} sat at least", token.0)]
+    Opening {
+        /// The least that opens an account.
+        min_sat: u64,
+        /// The opening's token.
+        token: Token,
+        /// What it moves.
+        amount: u64,
+    },
     /// An exit request up to the reference is left out.
     #[error(transparent)]
     ExitLeftOut(#[from] LeftOutError),
@@ -169,6 +179,7 @@ impl Follower {
         let reference = BlockId { height: header.reference_height, hash: header.reference_hash };
         self.check_reference(block, reference)?;
         let mut payload = Payload::decode(bytes)?;
+        self.check_openings(&payload)?;
         self.check_deposits(&payload)?;
         let settled = self.check_exits(&payload)?;
         self.check_proofs(&payload)?;
@@ -231,8 +242,24 @@ impl Follower {
         Ok(())
     }
 
+    /// Each opening moves the least amount in bitcoin or more, so that who fills the tree pays for it.
+    fn check_openings(&self, payload: &Payload) -> Result<(), RuleError> {
+        let min_sat = self.params.opening_min_sat;
+        for chunk in payload.chunks() {
+            let Records::Open(records) = &chunk.records else { continue };
+            let token = chunk.token;
+            for amount in records.iter().map(|record| record.amount) {
+                if token != Token::BITCOIN || amount < min_sat {
+                    return Err(RuleError::Opening { min_sat, token, amount });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The batch's deposits are the next ones of the chain, in order, from the first that is not void up to the
-    /// reference; none of those is left out unless the batch credits many.
+    /// reference; none of those is left out unless the batch credits many, or has withdrawals alone. Those need no cell
+    /// for anybody, so that they go on whatever the state of the tree.
     fn check_deposits(&self, payload: &Payload) -> Result<(), RuleError> {
         let header = payload.header();
         let void_below = self.params.void_below(header.reference_height);
@@ -255,7 +282,7 @@ impl Follower {
         }
         // A tree that the program has no circuit for deposits for cannot be chosen to be rid of them.
         let slots_max = self.program.slots_max(Kind::Deposit, header.depth).unwrap_or(u16::MAX);
-        if count < deposits_enough(slots_max) && waiting.next().is_some() {
+        if has_more_than_withdrawals(payload) && count < deposits_enough(slots_max) && waiting.next().is_some() {
             return Err(RuleError::DepositLeftOut { index });
         }
         Ok(())
@@ -288,6 +315,10 @@ fn check_announcement(announcement: &Announcement, header: &Header) -> Result<()
         return Err(RuleError::Announcement);
     }
     Ok(())
+}
+
+fn has_more_than_withdrawals(payload: &Payload) -> bool {
+    payload.chunks().iter().any(|chunk| chunk.records.kind() != Kind::Withdraw && !chunk.records.is_empty())
 }
 
 fn deposit_records(payload: &Payload) -> impl Iterator<Item = &DepositRecord> {

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     cell::{Depth, Token, empty_root},
-    payload::PayloadHash,
+    payload::{self, PayloadHash},
     program::ProgramId,
+    record::{OpenRecord, Records, TransferRecord},
     toy_chain::pay,
 };
 use bitcoin::{Amount, Network, TxOut};
@@ -217,6 +218,62 @@ fn deposits_are_credited_in_order_and_none_is_left_out() {
     let twice = Batch { deposits: alloc::vec![all[3]], ..branch.batch() };
     let events = branch.mine(alloc::vec![branch.anchor(&twice)]);
     assert_eq!(refusals(&events), [RuleError::DepositMissing { index: 4 }]);
+}
+
+#[test]
+fn a_batch_of_withdrawals_alone_may_leave_deposits() {
+    let waits = request(3, 1, 0, 505);
+    let mut branch = Branch::new();
+    branch.mine(alloc::vec![deposit_transaction(1, &[10, 20]), exit_transaction(2, &[waits])]);
+    let all = branch.batch();
+    let withdrawing = Batch {
+        transfers: 0,
+        deposits: Vec::new(),
+        withdrawals: alloc::vec![7],
+        served: alloc::vec![waits],
+        ..all.clone()
+    };
+    // One record of another kind, and deposits are asked for.
+    let one_more = |records: Records| {
+        anchor_of(&withdrawing, |_, chunks| {
+            let kind = records.kind();
+            match chunks.iter_mut().find(|chunk| chunk.records.kind() == kind) {
+                Some(chunk) => chunk.records = records,
+                None => chunks.push(payload::Chunk { records, ..chunks[1].clone() }),
+            }
+        })
+    };
+    let cell = crate::cell::CellIndex::new(3).expect("a small index");
+    let transfer = Records::Transfer(alloc::vec![TransferRecord { from: cell, to: cell, amount: 0, fee: 0 }]);
+    let open = OpenRecord { from: cell, to: cell, amount: u64::MAX, fee: 0, owner: key(1) };
+    let others = [transfer, Records::Open(alloc::vec![open])];
+    let mut anchors: Vec<Transaction> = others.into_iter().map(one_more).collect();
+    let credits_one = Batch { deposits: all.deposits[..1].to_vec(), ..withdrawing.clone() };
+    anchors.extend([&credits_one, &withdrawing].map(|batch| branch.anchor(batch)));
+    let events = branch.mine(anchors);
+    let left_out = [0, 0, 1].map(|index| RuleError::DepositLeftOut { index });
+    assert_eq!((refusals(&events), verified(&events)), (left_out.to_vec(), alloc::vec![0]));
+    assert_eq!((branch.follower.tip.deposits_consumed, branch.follower.pending_deposits().count()), (0, 2));
+    assert_eq!((branch.follower.pending_exits().count(), branch.follower.tip.payouts), (0, 2));
+    // Chunks without records ask for nothing.
+    let empty = Batch { transfers: 0, deposits: Vec::new(), ..branch.batch() };
+    assert_eq!(verified(&branch.mine(alloc::vec![branch.anchor(&empty)])), [1]);
+    // The same deposits are credited by the next batch that does more, or are void in time, and counted then.
+    let mut later = branch.clone();
+    let credits = branch.batch();
+    assert_eq!(verified(&branch.mine(alloc::vec![branch.anchor(&credits)])), [2]);
+    assert_eq!(branch.follower.tip.deposits_consumed, 2);
+    while later.follower.scanned.height <= 1 + EXPIRY_BLOCKS - WINDOW_BLOCKS {
+        let withdraws = Batch { transfers: 0, deposits: Vec::new(), withdrawals: alloc::vec![1], ..later.batch() };
+        assert_eq!(verified(&later.mine(alloc::vec![later.anchor(&withdraws)])).len(), 1);
+        assert_eq!(later.follower.tip.deposits_consumed, 0);
+    }
+    let withdraws = Batch { transfers: 0, withdrawals: alloc::vec![1], ..later.batch() };
+    assert_eq!((withdraws.void, withdraws.deposits.len()), (2, 0));
+    let uncounted = Batch { void: 0, ..withdraws.clone() };
+    let events = later.mine(alloc::vec![later.anchor(&uncounted), later.anchor(&withdraws)]);
+    assert_eq!(refusals(&events), [RuleError::DepositCount { expected: 2, found: 0 }]);
+    assert_eq!((verified(&events).len(), later.follower.tip.deposits_consumed), (1, 2));
 }
 
 #[test]

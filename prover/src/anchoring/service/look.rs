@@ -161,7 +161,8 @@ fn payload(follower: &Follower, proven: &ProvenBatch) -> Result<Option<Vec<u8>>,
 /// Says what a refusal means for who posts the batch.
 fn advice(refusal: &RuleError) -> String {
     match refusal {
-        RuleError::DepositMissing { .. }
+        RuleError::Opening { .. }
+        | RuleError::DepositMissing { .. }
         | RuleError::DepositDiffers { .. }
         | RuleError::DepositLeftOut { .. }
         | RuleError::DepositCount { .. }

@@ -51,7 +51,13 @@ pub(super) struct Report {
     /// The account that collects the fees, if there are any.
     pub(super) operator: Option<CellIndex>,
     pub(super) deposits: usize,
-    /// Deposits that are deep enough and found no room.
+    /// The depth of the tree after the batch.
+    pub(super) depth: u8,
+    /// Whether the tree grew.
+    pub(super) grown: bool,
+    /// Whether deposits found no cell, so that all but exits and withdrawals waits.
+    pub(super) withdrawals_alone: bool,
+    /// Deposits that are deep enough and found no room, or no cell.
     pub(super) deposits_waiting: usize,
     pub(super) void_deposits: u64,
     pub(super) exits_served: usize,
@@ -124,6 +130,14 @@ impl fmt::Display for Report {
             writeln!(f, "written    batch {batch} once more: its file was missing")?;
         }
         self.write_waits(f)?;
+        if self.withdrawals_alone {
+            writeln!(
+                f,
+                "tree       has no cell left for {} deposits and cannot grow: until they are void and their depositors \
+                 can take them back, exits and withdrawals are served, and all else waits",
+                self.deposits_waiting
+            )?;
+        }
         let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {
             match self.exits_refuted {
                 0 => {}
@@ -144,6 +158,9 @@ impl fmt::Display for Report {
         };
         writeln!(f, "batch      {number} in {}", shown(file.display()))?;
         writeln!(f, "refers to  {}", self.reference)?;
+        if self.grown {
+            writeln!(f, "tree       grows to {} levels", self.depth)?;
+        }
         if let Some(operator) = self.operator {
             writeln!(f, "fees to    cell {operator}")?;
         }
@@ -155,7 +172,7 @@ impl fmt::Display for Report {
         }
         write!(f, "applied    {} deposits, {} transactions", self.deposits, self.applied)?;
         writeln!(f, "; {} rejected, {} waiting", self.rejected_count(), self.waiting)?;
-        if self.deposits_waiting > 0 {
+        if self.deposits_waiting > 0 && !self.withdrawals_alone {
             writeln!(f, "waits      {} more deposits, for the next batch", self.deposits_waiting)?;
         }
         let chunks: Vec<String> =

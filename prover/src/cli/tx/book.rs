@@ -123,7 +123,9 @@ impl Book {
             }
             Transaction::Withdraw(signed) => withdraw::apply(&rollup, signed, &from).err().map(TransitionError::from),
         }?;
-        let may_pass = may_pass(&refusal);
+        // A tree that has no cell left grows for an opening.
+        let grows = matches!(transaction, Transaction::Open(_)) && state.tree().is_full();
+        let may_pass = may_pass(&refusal) || grows;
         Some(Objection { reason: refusal.to_string(), may_pass })
     }
 

@@ -92,7 +92,7 @@ impl Rig {
 
     fn request(&self, owner: u32, from: u32, nonce: u32, amount: u64, fee: u64) -> ExitRequest {
         let key = self.toy.owner(owner);
-        let (chain_id, token, destination) = (CHAIN, Token::BITCOIN, Destination::P2tr([4; 32]));
+        let (chain_id, token, destination) = (self.toy.params.chain_id(), Token::BITCOIN, Destination::P2tr([4; 32]));
         let body = Withdraw { chain_id, token, from: index(from), nonce, amount, fee, destination };
         Signed::sign(body, &key).demand(*key.public()).expect("bitcoin")
     }
@@ -217,7 +217,8 @@ fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
     let mut rig = Rig::new(&[(0, 50_000), (1, 70_000)]);
     // The other poster has its own ledger, and serves a request that ours has not read yet.
     let folder = tempfile::tempdir().expect("a folder for the test");
-    let other = Ledger::create(&folder.path().join("ledger"), CHAIN, rig.toy.params.genesis_depth).expect("a new file");
+    let other = Ledger::create(&folder.path().join("ledger"), rig.toy.params.chain_id(), rig.toy.params.genesis_depth)
+        .expect("a new file");
     let ours = std::mem::replace(&mut rig.ledger, other);
     rig.catch_up();
     let (_, payload) = rig.apply();
@@ -246,7 +247,11 @@ fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
     assert_eq!(agreed(&rig.ledger), [true, false, false]);
     assert_eq!(agreed(&other), [true; 3]);
     // Ours has a batch of its own, and another that follows it.
-    let waiting = [transfer(0, 0, 0, 1), transfer(0, 1, 1, 1)];
+    let waiting = [(0, 0), (1, 1)].map(|(nonce, to)| {
+        let (token, from, to) = (Token::BITCOIN, index(0), index(to));
+        let body = Transfer { chain_id, token, from, nonce, to, amount: 1, fee: 1 };
+        Transaction::Transfer(Signed::sign(body, &key(0)))
+    });
     rig.ledger.set_deposits(0, &[scanned(0, 50_000, 1)]).expect("room");
     rig.ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
     rig.ledger.add_transactions(&waiting[..1]).expect("room");
@@ -282,7 +287,8 @@ fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
     }
     assert_eq!(rig.ledger.deposits().expect("readable"), []);
     let path = rig._folder.path().join("ledger");
-    rig.ledger = reopen(&path, std::mem::replace(&mut rig.ledger, other));
+    drop(std::mem::replace(&mut rig.ledger, other));
+    rig.ledger = Ledger::open(&path, chain_id).expect("a sound ledger");
     assert_eq!(agreed(&rig.ledger), [true, false, false]);
 
     // A state that the chain never had, behind a batch that cannot be taken back: the next one does not follow.
@@ -305,7 +311,7 @@ fn posters_alternate_whatever_is_final() {
         let mut rig = Rig::new(&[(0, 50_000), (1, 70_000)]);
         let folder = tempfile::tempdir().expect("a folder for the test");
         let (path, levels) = (folder.path().join("ledger"), rig.toy.params.genesis_depth);
-        let mut idle = Ledger::create(&path, CHAIN, levels).expect("a new file");
+        let mut idle = Ledger::create(&path, rig.toy.params.chain_id(), levels).expect("a new file");
         let (mut anchored, mut nonces) = (Vec::<VerifiedBatch>::new(), [0, 0]);
         for round in 0..9 {
             rig.toy.deposit(&[(2, 1_000)]);
@@ -328,7 +334,8 @@ fn posters_alternate_whatever_is_final() {
                     let key = rig.toy.owner(owner as u32);
                     let (from, to) = (index(owner as u32), index(1 - owner as u32));
                     let nonce = nonces[owner];
-                    let body = Transfer { chain_id: CHAIN, token: Token::BITCOIN, from, nonce, to, amount: 1, fee: 0 };
+                    let (chain_id, token) = (rig.toy.params.chain_id(), Token::BITCOIN);
+                    let body = Transfer { chain_id, token, from, nonce, to, amount: 1, fee: 0 };
                     rig.ledger.add_transactions(&[Transaction::Transfer(Signed::sign(body, &key))]).expect("room");
                     nonces[owner] += 1;
                     let (applied, _) = rig.apply();

@@ -9,7 +9,7 @@ use crate::{
     groth16::{Proof, VerifyingKey},
     payload::{self, Chunk, Payload},
     quorum::Keys,
-    record::{DepositRecord, Destination, Kind, Records, WithdrawRecord},
+    record::{DepositRecord, Destination, Kind, Records, TransferRecord, WithdrawRecord},
     statement::CircuitId,
     toy_chain::{mine_block, regtest_genesis, reveal},
 };
@@ -29,6 +29,8 @@ use std::sync::{LazyLock, Mutex};
 pub(super) const FINAL_DEPTH_BLOCKS: u32 = 11;
 pub(super) const WINDOW_BLOCKS: u32 = 8;
 pub(super) const EXPIRY_BLOCKS: u32 = 24;
+/// What opens an account at the least.
+pub(super) const OPENING_MIN_SAT: u64 = 1_000;
 /// Slots of every toy circuit but the large one.
 pub(super) const SLOTS: u16 = 8;
 /// Slots of the circuit for deposits in bulk.
@@ -109,7 +111,7 @@ pub(super) fn founding() -> Founding {
         notice_blocks: 0,
         sequencer_keys: Keys::default(),
         quiet_blocks: 0,
-        opening_min_sat: 0,
+        opening_min_sat: OPENING_MIN_SAT,
         program_id: TOY.program.id(),
     }
 }
@@ -155,6 +157,8 @@ pub(super) struct Batch {
     /// How many void deposits are passed over.
     pub(super) void: u64,
     pub(super) deposits: Vec<Deposit>,
+    /// How many transfers of nothing.
+    pub(super) transfers: usize,
     pub(super) withdrawals: Vec<u64>,
     /// Withdrawals that serve exit requests, after the others.
     pub(super) served: Vec<ExitRequest>,
@@ -226,12 +230,13 @@ impl Batch {
             fee: 1,
             destination: destination(position),
         };
+        let transfer = TransferRecord { from: cell, to: cell, amount: 0, fee: 0 };
         let served = self.served.iter().map(ExitRequest::record);
         let withdrawals: Vec<_> = self.withdrawals.iter().enumerate().map(withdrawal).chain(served).collect();
         let slots_out = if withdrawals.len() > usize::from(SLOTS) { SLOTS_EXITS } else { SLOTS };
         alloc::vec![
             chunk(slots, Token::BITCOIN, Records::Deposit(credits)),
-            chunk(SLOTS, self.token, Records::Transfer(Vec::new())),
+            chunk(SLOTS, self.token, Records::Transfer(alloc::vec![transfer; self.transfers])),
             chunk(slots_out, self.token, Records::Withdraw(withdrawals)),
         ]
     }
@@ -283,7 +288,7 @@ impl Branch {
         Self { tag, ..self.clone() }
     }
 
-    /// An empty batch that follows the tip and credits every deposit that waits and is not void.
+    /// A batch of one transfer that follows the tip and credits every deposit that waits and is not void.
     pub(super) fn batch(&self) -> Batch {
         let void_below = params().void_below(self.follower.scanned.height);
         let (void, live): (Vec<ScannedDeposit>, Vec<ScannedDeposit>) =
@@ -294,6 +299,7 @@ impl Branch {
             reference: self.follower.scanned,
             void: void.len() as u64,
             deposits: live.iter().map(|deposit| deposit.deposit).collect(),
+            transfers: 1,
             withdrawals: Vec::new(),
             served: Vec::new(),
             refutations: Vec::new(),

@@ -7,7 +7,7 @@ use crate::{
     groth16::RejectedError,
     payload::{self, Chunk, Payload, PayloadError},
     program::VerifyError,
-    record::{Kind, Records, TransferRecord},
+    record::{Kind, OpenRecord, Records, TransferRecord},
     statement::CircuitId,
 };
 use ark_bn254::Fr;
@@ -112,6 +112,41 @@ fn output_0_and_payload_agree() {
     assert_ignored(&branch, with(other_root), RuleError::Announcement);
     let other_hash = Announcement { payload_hash: PayloadHash::NONE, ..announcement };
     assert_ignored(&branch, with(other_hash), RuleError::Envelope(EnvelopeError::PayloadHash));
+}
+
+#[test]
+fn openings_move_the_least_amount_in_bitcoin() {
+    let branch = branch();
+    let cell = CellIndex::new(3).expect("a small index");
+    let opening = |token, amounts: &[u64]| {
+        let record = |amount: &u64| OpenRecord { from: cell, to: cell, amount: *amount, fee: u64::MAX, owner: key(1) };
+        let records = Records::Open(amounts.iter().map(record).collect());
+        anchor_of(&branch.batch(), |_, chunks| {
+            let root_after = chunks[1].root_after;
+            chunks.push(Chunk { token, records, root_after, ..chunks[1].clone() });
+        })
+    };
+    let min_sat = OPENING_MIN_SAT;
+    let refused = |token, amount| RuleError::Opening { min_sat, token, amount };
+    let cases = [
+        (Token::BITCOIN, min_sat - 1),
+        (Token::BITCOIN, 0),
+        (Token(1), min_sat),
+        (Token(1), u64::MAX),
+        (Token(u32::MAX), 0),
+    ];
+    for (token, amount) in cases {
+        assert_ignored(&branch, opening(token, &[amount]), refused(token, amount));
+    }
+    let mixed = opening(Token::BITCOIN, &[u64::MAX, min_sat, min_sat - 1, 0]);
+    assert_ignored(&branch, mixed, refused(Token::BITCOIN, min_sat - 1));
+    for amounts in [&[min_sat, u64::MAX][..], &[]] {
+        let mut branch = branch.clone();
+        assert_eq!(verified(&branch.mine(alloc::vec![opening(Token::BITCOIN, amounts)])), [1]);
+    }
+    // A chunk of another token that opens nothing breaks no rule.
+    let mut branch = branch.clone();
+    assert_eq!(verified(&branch.mine(alloc::vec![opening(Token(1), &[])])), [1]);
 }
 
 #[test]
