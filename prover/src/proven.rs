@@ -70,7 +70,7 @@ mod tests {
         let matrices = shape(circuit).expect("a circuit");
         let (key, other_key) = (toy::key(&matrices, circuit), toy::other_key(&matrices, circuit));
         let keys = |key: &Key| {
-            let kinds = Kind::ALL.map(|kind| CircuitId::new(kind, circuit.depth, circuit.slots));
+            let kinds = Kind::PAYMENTS.map(|kind| CircuitId::new(kind, circuit.depth, circuit.slots));
             Program::new(kinds.map(|circuit| (circuit, key.verifying_key().clone()))).expect("all kinds")
         };
         let (program, other_program) = (keys(&key), keys(&other_key));
