@@ -43,8 +43,14 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// The header of a batch that a state was cut into.
-    pub fn of(params: &Params, number: u64, batch: &Batch, deposits_consumed: u64, reference: BlockId) -> Self {
+    /// The header of a batch that a state was cut into, for the program in force at its reference.
+    pub fn of(
+        (params, program_id): (&Params, ProgramId),
+        number: u64,
+        batch: &Batch,
+        deposits_consumed: u64,
+        reference: BlockId,
+    ) -> Self {
         Self {
             chain_id: params.chain_id(),
             number,
@@ -53,7 +59,7 @@ impl BatchHeader {
             root_after: batch.root_after,
             reference,
             deposits_consumed,
-            program_id: params.program_id,
+            program_id,
         }
     }
 

@@ -50,6 +50,7 @@ use taproof_verifier::{
     payload::PayloadHash,
     record::Destination,
     serde_form::element,
+    upgrade::Upgrade,
 };
 
 pub use error::ChainStoreError;
@@ -150,6 +151,17 @@ pub struct VoidDeposits {
     pub anchor: BlockId,
 }
 
+/// What the upgrade keys announced in a final block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalUpgrade {
+    /// Its block.
+    pub block: BlockId,
+    /// The transaction.
+    pub txid: Txid,
+    /// What they announced.
+    pub upgrade: Upgrade,
+}
+
 /// Something that happened in a final block and cannot change any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FinalEvent {
@@ -163,6 +175,10 @@ pub enum FinalEvent {
     Void(VoidDeposits),
     /// More anchors of the same block were refused.
     RefusedMore(RefusedMore),
+    /// The upgrade keys announced something.
+    Upgrade(FinalUpgrade),
+    /// What the upgrade keys announced does not count.
+    UpgradeRefused(RefusedAnchor),
 }
 
 impl FinalEvent {
@@ -174,6 +190,8 @@ impl FinalEvent {
             Self::Payout(payout) => payout.anchor.height,
             Self::Void(void) => void.anchor.height,
             Self::RefusedMore(more) => more.block.height,
+            Self::Upgrade(upgrade) => upgrade.block.height,
+            Self::UpgradeRefused(refused) => refused.block.height,
         }
     }
 }
@@ -418,7 +436,11 @@ impl ChainStore {
                         payouts.remove(payout.index)?;
                         head.payouts = payout.index;
                     }
-                    FinalEvent::Refused(_) | FinalEvent::RefusedMore(_) | FinalEvent::Void(_) => {}
+                    FinalEvent::Refused(_)
+                    | FinalEvent::RefusedMore(_)
+                    | FinalEvent::Void(_)
+                    | FinalEvent::Upgrade(_)
+                    | FinalEvent::UpgradeRefused(_) => {}
                 }
                 head.events = position;
             }
@@ -543,7 +565,11 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
                 payouts.insert(payout.index, head.events)?;
                 head.payouts = payout.index + 1;
             }
-            FinalEvent::Refused(_) | FinalEvent::RefusedMore(_) | FinalEvent::Void(_) => {}
+            FinalEvent::Refused(_)
+            | FinalEvent::RefusedMore(_)
+            | FinalEvent::Void(_)
+            | FinalEvent::Upgrade(_)
+            | FinalEvent::UpgradeRefused(_) => {}
         }
         log.insert(head.events, tables::encode(event).as_slice())?;
         head.events += 1;

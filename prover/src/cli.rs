@@ -37,6 +37,7 @@ mod session;
 mod setup;
 mod shown_cell;
 mod tx;
+mod upgrade;
 mod usage;
 mod values;
 mod wallet;
@@ -142,6 +143,7 @@ enum Command {
     ImportZkey(foreign::ImportZkey),
     Regtest(regtest::Regtest),
     Bridge(bridge::BridgeCommand),
+    Upgrade(upgrade::UpgradeCommand),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -187,6 +189,7 @@ pub(crate) fn main() -> ExitCode {
         Command::ImportZkey(command) => command.run(&global),
         Command::Regtest(command) => command.run(&global),
         Command::Bridge(command) => command.run(&global),
+        Command::Upgrade(command) => command.run(&global),
         Command::Bench(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     };

@@ -227,8 +227,8 @@ pub fn run(
     let verified = timed(&mut seconds.follow, || rollup.follow())?;
     observer.begin("rebuilding the state from the chain alone");
     let rebuilt = timed(&mut seconds.rebuild, || {
-        let (params, program) = (rollup.follower.params().clone(), rollup.follower.program().clone());
-        rebuild(&rollup.node, params, program, |_| ()).map_err(DemoError::from)
+        let (params, programs) = (rollup.follower.params().clone(), rollup.follower.programs().clone());
+        rebuild(&rollup.node, params, programs, |_| ()).map_err(DemoError::from)
     })?
     .1;
     seconds.total = started.elapsed().as_secs_f64();
@@ -247,7 +247,8 @@ pub fn run(
         all_payments: BlockPayments::from_block(block, usize::MAX)?,
     }
     .report();
-    let (params, program) = (rollup.follower.params().clone(), rollup.follower.program().clone());
+    let params = rollup.follower.params().clone();
+    let program = rollup.follower.program_at(params.start.height).expect("it was founded with it").clone();
     let chain = rollup.node.chain().clone();
     Ok((report, DemoRollup { phrase, params, program, chain, anchored, verified }))
 }

@@ -16,9 +16,9 @@ use bitcoin::{Block, BlockHash, Network, block::Header};
 use std::{thread, time::Duration};
 use taproof_verifier::{
     block::BlockError,
-    follow::{Checkpoint, Event, Follower, Params, StartError},
+    follow::{Checkpoint, ConnectError, Event, Follower, Params, StartError, UnknownProgram},
     headers::{BlockId, HeaderError},
-    program::Program,
+    program::Programs,
 };
 
 /// How often in a row a source may change while it is read, without anything new, before it is left at that.
@@ -50,6 +50,9 @@ pub enum FollowError {
     /// A block is not what its header commits to.
     #[error(transparent)]
     Block(#[from] BlockError),
+    /// A program is in force that is not known here.
+    #[error(transparent)]
+    UnknownProgram(#[from] UnknownProgram),
     /// What was found cannot be kept, or what was kept cannot be read.
     #[error(transparent)]
     Store(#[from] ChainStoreError),
@@ -103,6 +106,16 @@ pub enum FollowError {
     },
 }
 
+impl From<ConnectError> for FollowError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Program(unknown) => Self::UnknownProgram(unknown),
+            ConnectError::Block(error) => Self::Block(error),
+            error => unreachable!("a block is refused for itself or for a program: {error}"),
+        }
+    }
+}
+
 impl FollowError {
     /// Whether trying again later may help with nothing changed here.
     pub fn is_transient(&self) -> bool {
@@ -120,10 +133,10 @@ impl FollowError {
 ///
 /// # Errors
 /// [`FollowError`].
-pub fn start(source: &dyn ChainSource, params: Params, program: Program) -> Result<Follower, FollowError> {
+pub fn start(source: &dyn ChainSource, params: Params, programs: impl Into<Programs>) -> Result<Follower, FollowError> {
     expect_network(source, params.network)?;
     let lead = read_lead_to_start(source, &params)?;
-    Ok(Follower::new(params, program, &lead)?)
+    Ok(Follower::new(params, programs, &lead)?)
 }
 
 /// Goes on from a checkpoint, with the headers that it needs from the source.
@@ -133,13 +146,13 @@ pub fn start(source: &dyn ChainSource, params: Params, program: Program) -> Resu
 pub fn resume(
     source: &dyn ChainSource,
     params: Params,
-    program: Program,
+    programs: impl Into<Programs>,
     checkpoint: Checkpoint,
 ) -> Result<Follower, FollowError> {
     expect_network(source, params.network)?;
     let height = checkpoint.block().height;
     let lead = read_lead(source, params.network, height, checkpoint.tip().reference.height)?;
-    Ok(Follower::resume(params, program, checkpoint, &lead)?)
+    Ok(Follower::resume(params, programs, checkpoint, &lead)?)
 }
 
 /// Reads headers until the follower's best chain is the source's, or has as much work. Each rewind that this brings

@@ -54,6 +54,7 @@ mod toy;
 #[cfg(test)]
 mod toy_rollup;
 pub mod transaction_file;
+pub mod upgrade;
 pub mod wallet;
 pub mod workload;
 pub mod zkey;

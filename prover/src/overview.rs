@@ -5,6 +5,7 @@
 
 mod html;
 mod queues;
+mod upgrades;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use taproof_verifier::{cell::ChainId, field};
 
 pub use queues::{DepositCounts, ExitRow};
+pub use upgrades::{AnnouncedRow, UpgradesRow};
 
 /// How many transactions that announce an anchor and are none are shown: the last ones.
 const REFUSED_SHOWN_MAX: usize = 100;
@@ -45,6 +47,8 @@ pub struct Overview {
     pub root_verified: String,
     /// The levels of the tree.
     pub tree_levels: u8,
+    /// What is in force, and what is announced.
+    pub upgrades: UpgradesRow,
     /// What became of the deposits.
     pub deposits: DepositCounts,
     /// The exit requests that wait, in the order of the chain.
@@ -155,6 +159,7 @@ impl Overview {
             batches: tip.batches,
             root_verified: hex::encode(field::to_bytes(&tip.root)),
             tree_levels: tip.depth.levels(),
+            upgrades: UpgradesRow::new(follower),
             deposits: DepositCounts::new(stored)?,
             exits: ExitRow::waiting(follower.pending_exits(), params, None),
             payouts_due: 0,
@@ -187,7 +192,7 @@ impl Overview {
                 FinalEvent::RefusedMore(more) => {
                     overview.refused_count = overview.refused_count.saturating_add(more.count);
                 }
-                FinalEvent::Void(_) => {}
+                FinalEvent::Void(_) | FinalEvent::Upgrade(_) | FinalEvent::UpgradeRefused(_) => {}
                 FinalEvent::Payout(payout) => {
                     overview.payouts_due += 1;
                     overview.payouts_due_sat = overview.payouts_due_sat.saturating_add(payout.amount_sat);

@@ -17,7 +17,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     cell::{Cell, CellIndex},
     follow::{Event, Follower, Params, Tip, VerifiedBatch},
-    program::Program,
+    program::Programs,
 };
 
 /// Why a state was not rebuilt.
@@ -235,11 +235,11 @@ impl Restoration {
 pub fn restore(
     source: &dyn ChainSource,
     params: Params,
-    program: Program,
+    programs: impl Into<Programs>,
     mut observe: impl FnMut(&Event),
 ) -> Result<(Follower, Restoration), RebuildError> {
     let mut restoration = Restoration::new(&params);
-    let mut follower = start(source, params, program)?;
+    let mut follower = start(source, params, programs)?;
     catch_up(source, &mut follower, |follower, event| match event {
         Some(event) => {
             observe(&event);
@@ -258,11 +258,11 @@ pub fn restore(
 pub fn rebuild(
     source: &dyn ChainSource,
     params: Params,
-    program: Program,
+    programs: impl Into<Programs>,
     mut progress: impl FnMut(&Follower),
 ) -> Result<(Follower, State), RebuildError> {
     let mut rebuild = Rebuild::new(&params);
-    let mut follower = start(source, params, program)?;
+    let mut follower = start(source, params, programs)?;
     catch_up(source, &mut follower, |follower, event| {
         match event {
             Some(event) => rebuild.apply(&event)?,

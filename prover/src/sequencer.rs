@@ -8,7 +8,7 @@
 //! 2. [`Sequencer::new`] makes sure that ledger and chain agree, and forgets how to undo what is final.
 //!    [`Sequencer::take_back`] takes back batches that the chain does not have.
 //! 3. [`Sequencer::draft`] takes deposits and exit requests over from the follower, and chooses the block that the
-//!    batch refers to, the depth of its tree and its circuits.
+//!    batch refers to, the depth of its tree, and the circuits, which are of the program in force at that block.
 //! 4. [`Sequencer::fees`] says whether anybody must collect fees; [`Sequencer::collects`] and
 //!    [`Sequencer::first_owned`] say which account can, and [`Draft::pay_fees_to`] names it.
 //! 5. [`Sequencer::make`] applies and stores the batch.
@@ -38,7 +38,7 @@ use taproof_verifier::{
     exit::{Outcome, SettledExit},
     follow::{Follower, Params},
     headers::BlockId,
-    program::Program,
+    program::{Program, ProgramId},
     record::Kind,
 };
 
@@ -66,6 +66,7 @@ pub struct Terms {
 pub struct Draft {
     reference: BlockId,
     depth: Depth,
+    program_id: ProgramId,
     void_below: u32,
     plan: Plan,
 }
@@ -142,7 +143,8 @@ impl<'a> Sequencer<'a> {
     /// circuits it is cut for. Nobody collects fees yet.
     ///
     /// # Errors
-    /// [`SequencerError::NoReference`], [`SequencerError::NoCircuit`], [`SequencerError::Ledger`].
+    /// [`SequencerError::NoReference`], [`SequencerError::Program`], [`SequencerError::NoCircuit`],
+    /// [`SequencerError::Ledger`].
     pub fn draft(&mut self, terms: &Terms) -> Result<Draft, SequencerError> {
         self.take_deposits()?;
         let exits: Vec<_> = self.follower.pending_exits().copied().collect();
@@ -152,9 +154,10 @@ impl<'a> Sequencer<'a> {
         let depth = terms.depth_min.map_or(depth, |depth_min| depth.max(depth_min));
         let void_below = self.follower.params().void_below(reference.height);
         let depth = self.depth_of_deposits(depth, reference.height, void_below)?;
+        let program = self.follower.program_at(reference.height)?;
         let plan = Plan {
             height_blocks: reference.height,
-            slots: slots(self.follower.program(), depth)?,
+            slots: slots(program, depth)?,
             operators: Default::default(),
             chunks_max: terms.chunks_max,
             // What the rules refuse is taken on no terms.
@@ -163,7 +166,7 @@ impl<'a> Sequencer<'a> {
                 ..terms.admission
             },
         };
-        Ok(Draft { reference, depth, void_below, plan })
+        Ok(Draft { reference, depth, program_id: program.id(), void_below, plan })
     }
 
     /// Keeps new transactions, and makes a batch of all that waits; a transaction that waits already is not kept
@@ -176,8 +179,8 @@ impl<'a> Sequencer<'a> {
         let draft = &self.grown_for_openings(draft, new)?;
         self.ledger.add_transactions(&self.not_waiting(new)?)?;
         let consumed_before = self.ledger.deposits_consumed();
-        let params = self.follower.params();
-        let record = |applied: &AppliedBatch| batch_file(params, applied, draft.reference);
+        let named = (self.follower.params(), draft.program_id);
+        let record = |applied: &AppliedBatch| batch_file(named, applied, draft.reference);
         let applied = self.ledger.apply(&draft.plan, draft.depth, draft.void_below, record)?;
         let credited = applied.batch.deposits_applied as u64;
         let due = self.ledger.deposits_due(draft.reference.height, draft.void_below)?;
@@ -317,8 +320,8 @@ pub fn slots(program: &Program, depth: Depth) -> Result<Slots, SequencerError> {
     })
 }
 
-fn batch_file(params: &Params, applied: &AppliedBatch, reference: BlockId) -> BatchFile {
-    let header = BatchHeader::of(params, applied.number, &applied.batch, applied.deposits_consumed, reference);
+fn batch_file(named: (&Params, ProgramId), applied: &AppliedBatch, reference: BlockId) -> BatchFile {
+    let header = BatchHeader::of(named, applied.number, &applied.batch, applied.deposits_consumed, reference);
     let (chunks, refutations) = (applied.batch.chunks.clone(), applied.refutations.clone());
     BatchFile::with_refutations(header, chunks, refutations).expect("the state's chunks join up")
 }

@@ -110,11 +110,16 @@ pub(crate) struct ToyRollup {
 impl ToyRollup {
     /// A rollup that starts at the tip of a chain on which the poster has coins, with trees of two and three levels.
     pub(crate) fn new() -> Self {
-        Self::of_depths(&[2, 3])
+        Self::founded_by(&[2, 3], |_, _| ())
     }
 
     /// As [`ToyRollup::new`], with a program for trees of these numbers of levels, of which the first is the genesis'.
     pub(crate) fn of_depths(levels: &[u8]) -> Self {
+        Self::founded_by(levels, |_, _| ())
+    }
+
+    /// As [`ToyRollup::of_depths`], of a founder who chose otherwise, in view of the wallet.
+    pub(crate) fn founded_by(levels: &[u8], alter: impl FnOnce(&mut Founding, &Wallet)) -> Self {
         let wallet = Wallet::from_seed(&[3; 32], Network::Regtest).expect("32 bytes");
         let poster = wallet.poster_key(0).expect("a small number");
         let mut chain = RegtestChain::new();
@@ -123,7 +128,7 @@ impl ToyRollup {
         let start = BlockId { height: chain.height(), hash: chain.tip_hash() };
         let program = program(levels);
         let signers = [0, 1, 2].map(|index| wallet.signer_key(index).expect("a small number").public());
-        let params = Params::new(Founding {
+        let mut founding = Founding {
             network: Network::Regtest,
             genesis_depth: Depth::new(levels[0]).expect("a few levels"),
             federation: Federation::new(2, signers.to_vec(), 1_000, 0).expect("three keys"),
@@ -137,8 +142,9 @@ impl ToyRollup {
             quiet_blocks: 0,
             opening_min_sat: 0,
             program_id: program.id(),
-        });
-        let params = params.expect("consistent parameters");
+        };
+        alter(&mut founding, &wallet);
+        let params = Params::new(founding).expect("consistent parameters");
         let state = State::new(params.chain_id(), params.genesis_depth);
         let tip = Tip::genesis(&params);
         Self { node: EmbeddedNode::new(chain, script), params, program, state, tip, poster, reference: start, wallet }
@@ -199,7 +205,8 @@ impl ToyRollup {
         assert!(batch.rejected.is_empty() && batch.deposit_stop.is_none(), "{:?}", batch.rejected);
         self.state.commit();
         let consumed = self.tip.deposits_consumed + deposits.len() as u64;
-        let header = BatchHeader::of(&self.params, self.tip.batches, &batch, consumed, self.reference);
+        let header =
+            BatchHeader::of((&self.params, self.program.id()), self.tip.batches, &batch, consumed, self.reference);
         let header = Header { previous_payload_hash: self.tip.payload_hash, ..header.of_payload() };
         let chunks = batch.chunks.iter().map(prove_chunk).collect();
         let payload = Payload::new(header, chunks).expect("a batch with chunks");
@@ -221,6 +228,7 @@ impl ToyRollup {
             deposits_consumed: header.deposits_consumed,
             payouts: self.tip.payouts + payouts(payload),
             reference: BlockId { height: header.reference_height, hash: header.reference_hash },
+            anchored_height: self.node.chain().height(),
         };
         anchor
     }

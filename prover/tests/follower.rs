@@ -21,7 +21,7 @@ use taproof_verifier::{
     follow::{Event, Follower, Params},
     headers::BlockId,
     payload::PayloadHash,
-    program::Program,
+    program::Programs,
 };
 use tempfile::TempDir;
 
@@ -32,7 +32,7 @@ struct Scene {
     daemon: Bitcoind,
     node: RpcNode,
     params: Params,
-    program: Program,
+    programs: Programs,
     folder: TempDir,
 }
 
@@ -44,12 +44,12 @@ impl Scene {
         let params = rollup.params().with(|founding| founding.final_depth_blocks = FINAL_DEPTH_BLOCKS);
         let params = params.expect("consistent parameters");
         let folder = tempfile::tempdir().expect("a scratch folder");
-        Self { daemon, node, params, program: rollup.program().clone(), folder }
+        Self { daemon, node, params, programs: rollup.programs().clone(), folder }
     }
 
     fn open(&self, name: &str, view: View) -> StoredFollower {
         let store = ChainStore::new(self.folder.path().join(name), &self.params, view);
-        StoredFollower::open(store, &self.node, self.params.clone(), self.program.clone()).expect("the node answers")
+        StoredFollower::open(store, &self.node, self.params.clone(), self.programs.clone()).expect("the node answers")
     }
 
     /// Catches up a full follower and a light one, each from its store; both see the same.

@@ -89,7 +89,7 @@ fn what_no_payload_holds_is_refused_before_it_is_proven() {
     };
     let owner = *SecretKey::from_seed(&[1; 32]).public();
     let batch = state.apply(&plan, &vec![Deposit { amount_sat: 1, owner }; 2_300], &[]).unwrap();
-    let header = BatchHeader::of(&params, 0, &batch, 2_300, params.start);
+    let header = BatchHeader::of((&params, params.program_id), 0, &batch, 2_300, params.start);
     let file = BatchFile::new(header, batch.chunks).unwrap();
     artefact::write(&scene.path("long.batch"), &file).unwrap();
     let error = scene.failure(3, &["prove", "long.batch"]);

@@ -141,15 +141,7 @@ pub struct Bridge {
 impl Bridge {
     /// The bridge of the rollup that has this founding digest.
     pub fn new(federation: Federation, founding: FoundingDigest) -> Self {
-        let mut engine = sha256::Hash::engine();
-        engine.input(INTERNAL_KEY_TAG);
-        engine.input(&founding.to_byte_array());
-        // s, most significant byte first. One hash in 2^128 is no scalar, and one in 2^256 leads to infinity.
-        let s = Scalar::from_be_bytes(sha256::Hash::from_engine(engine).to_byte_array());
-        let s = s.expect("no hash that is not below the order of the group is known");
-        let h = XOnlyPublicKey::from_slice(&H).expect("BIP-341 gives a point of the curve");
-        let (internal_key, _) = h.add_tweak(&Secp256k1::verification_only(), &s).expect("nobody knows -H as s G");
-        Self { federation, internal_key }
+        Self { federation, internal_key: internal_key(INTERNAL_KEY_TAG, founding) }
     }
 
     /// Who holds the money.
@@ -219,6 +211,18 @@ impl Bridge {
         let tree = tree.expect("one leaf at depth 0 and two at depth 1 are whole trees");
         tree.finalize(&Secp256k1::verification_only(), self.internal_key).expect("the tree is whole")
     }
+}
+
+/// H + s G, where s is the hash of a tag and a founding digest: the internal key of some outputs of a rollup.
+pub(crate) fn internal_key(tag: &[u8], founding: FoundingDigest) -> XOnlyPublicKey {
+    let mut engine = sha256::Hash::engine();
+    engine.input(tag);
+    engine.input(&founding.to_byte_array());
+    // s, most significant byte first. One hash in 2^128 is no scalar, and one in 2^256 leads to infinity.
+    let s = Scalar::from_be_bytes(sha256::Hash::from_engine(engine).to_byte_array());
+    let s = s.expect("no hash that is not below the order of the group is known");
+    let h = XOnlyPublicKey::from_slice(&H).expect("BIP-341 gives a point of the curve");
+    h.add_tweak(&Secp256k1::verification_only(), &s).expect("nobody knows -H as s G").0
 }
 
 #[cfg(test)]

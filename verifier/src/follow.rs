@@ -22,6 +22,9 @@
 //! block. What they credit and what they anchor is checked all the same, but that nothing was left out, neither an
 //! earlier anchor nor a deposit, is the word of who made them. So anchors from the first excerpt on make nothing due.
 //!
+//! Which program proofs are checked against, and whose anchors count, follows from the [`Schedule`]. A follower that
+//! lacks the program in force stops before the first block that it may matter in ([`Follower::unknown_program`]).
+//!
 //! Memory: 32 bytes a block since the last final batch's reference, the deposits not yet credited, at most
 //! [`EXITS_WAITING_MAX`] exit requests that wait, and what the blocks that are not final hold.
 //!
@@ -33,7 +36,9 @@ use crate::{
     envelope::Reveal,
     exit::{ExitRequest, Queue, ScannedExit},
     headers::{Accepted, BlockId, HeaderChain, HeaderError},
-    program::Program,
+    program::Programs,
+    schedule::Schedule,
+    upgrade::{Upgrade, UpgradeError, UpgradeOutput},
 };
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bitcoin::{Block, Transaction, Txid, block::Header};
@@ -43,11 +48,13 @@ mod params;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod upgrades;
 mod verified;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use params::{Deadlines, Founding, FoundingDigest, FoundingError, Params, StartError, Tip};
 pub use rules::{RuleError, deposits_enough};
+pub use upgrades::{ConnectError, UnknownProgram};
 pub use verified::{Payout, ScannedDeposit, VerifiedBatch};
 
 /// What a header or block brought about.
@@ -74,6 +81,24 @@ pub enum Event {
     },
     /// The anchor of a withdrawal is final.
     Due(Payout),
+    /// The upgrade keys announced something.
+    Announced {
+        /// Its block.
+        block: BlockId,
+        /// The transaction.
+        txid: Txid,
+        /// What they announced.
+        upgrade: Upgrade,
+    },
+    /// What the upgrade keys announced does not count.
+    UpgradeIgnored {
+        /// Its block.
+        block: BlockId,
+        /// The transaction.
+        txid: Txid,
+        /// The first rule that it breaks.
+        refusal: UpgradeError,
+    },
 }
 
 /// What undoes a batch.
@@ -89,7 +114,9 @@ struct Undo {
 #[derive(Clone, Debug)]
 pub struct Follower {
     params: Params,
-    program: Program,
+    programs: Programs,
+    /// What the upgrade keys announce from; none without keys.
+    upgrade_output: Option<UpgradeOutput>,
     headers: HeaderChain,
     scanned: BlockId,
     /// The height of the last final block whose events are final, too: it never falls, though a branch of fewer
@@ -106,25 +133,33 @@ pub struct Follower {
     exits: Queue,
     /// The payouts whose anchors are not final.
     payouts: VecDeque<Payout>,
+    schedule: Schedule,
+    /// For each block that is not final and changed the schedule, its height and the schedule before it.
+    schedules_before: VecDeque<(u32, Schedule)>,
     /// The height of the first block of which only an excerpt was seen.
     first_excerpt: Option<u32>,
 }
 
 impl Follower {
-    /// Starts before the first batch. `lead` are headers of which the last is the start block's; more of them allow
-    /// more checks, as [`HeaderChain::new`] says.
+    /// Starts before the first batch. Of the programs the rollup's first must be there; others are needed
+    /// [when they are in force](Follower::unknown_program). `lead` are headers of which the last is the start block's;
+    /// more of them allow more checks, as [`HeaderChain::new`] says.
     ///
     /// # Errors
-    /// [`StartError::Headers`] and [`StartError::Program`].
-    pub fn new(params: Params, program: Program, lead: &[Header]) -> Result<Self, StartError> {
-        check_params(&params, &program)?;
+    /// Each of [`StartError`] but [`StartError::Checkpoint`] and [`StartError::LeadTooShort`].
+    pub fn new(params: Params, programs: impl Into<Programs>, lead: &[Header]) -> Result<Self, StartError> {
+        let programs = programs.into();
+        check_params(&params, &programs)?;
         let headers = HeaderChain::new(params.network, params.start, lead, params.final_depth_blocks)?;
         Ok(Self {
             tip: Tip::genesis(&params),
             scanned: params.start,
             final_height: params.start.height,
+            schedule: Schedule::new(params.start.height, params.program_id, params.sequencer_keys.clone()),
+            schedules_before: VecDeque::new(),
+            upgrade_output: UpgradeOutput::of(&params),
             params,
-            program,
+            programs,
             headers,
             history: VecDeque::new(),
             deposits: VecDeque::new(),
@@ -138,11 +173,6 @@ impl Follower {
     /// What everyone who follows the rollup agrees on.
     pub fn params(&self) -> &Params {
         &self.params
-    }
-
-    /// The program that proofs are checked against.
-    pub fn program(&self) -> &Program {
-        &self.program
     }
 
     /// The header chain.
@@ -209,10 +239,11 @@ impl Follower {
     /// Scans the next block.
     ///
     /// # Errors
-    /// [`BlockError`] if it is not the block that [`Follower::next_block`] names, or not what its header commits to;
-    /// nothing is changed.
-    pub fn connect(&mut self, block: Block) -> Result<Vec<Event>, BlockError> {
+    /// [`ConnectError::Block`] if it is not the block that [`Follower::next_block`] names, or not what its header
+    /// commits to, and [`ConnectError::Program`] if [a program is missing](Follower::unknown_program).
+    pub fn connect(&mut self, block: Block) -> Result<Vec<Event>, ConnectError> {
         let expected = self.next_block().ok_or(BlockError::NothingExpected)?;
+        self.expect_programs()?;
         let block = ValidatedBlock::new(block, expected)?;
         Ok(self.scan(block.id(), block.transactions()))
     }
@@ -221,8 +252,9 @@ impl Follower {
     ///
     /// # Errors
     /// As [`Follower::connect`].
-    pub fn connect_excerpt(&mut self, excerpt: Excerpt) -> Result<Vec<Event>, BlockError> {
+    pub fn connect_excerpt(&mut self, excerpt: Excerpt) -> Result<Vec<Event>, ConnectError> {
         let expected = self.next_block().ok_or(BlockError::NothingExpected)?;
+        self.expect_programs()?;
         let excerpt = ValidatedExcerpt::new(excerpt, expected)?;
         self.first_excerpt.get_or_insert(expected.height);
         Ok(self.scan(excerpt.id(), excerpt.transactions()))
@@ -230,10 +262,14 @@ impl Follower {
 
     /// Passes over the next block, of which nothing is shown; `None` if all are scanned. It is as an excerpt without
     /// transactions.
-    pub fn skip_block(&mut self) -> Option<Vec<Event>> {
-        let block = self.next_block()?;
+    ///
+    /// # Errors
+    /// [`UnknownProgram`], with nothing changed.
+    pub fn skip_block(&mut self) -> Result<Option<Vec<Event>>, UnknownProgram> {
+        let Some(block) = self.next_block() else { return Ok(None) };
+        self.expect_programs()?;
         self.first_excerpt.get_or_insert(block.height);
-        Some(self.scan(block, &[]))
+        Ok(Some(self.scan(block, &[])))
     }
 
     fn scan(&mut self, block: BlockId, transactions: &[(Txid, Transaction)]) -> Vec<Event> {
@@ -241,6 +277,7 @@ impl Follower {
         for (txid, transaction) in transactions {
             self.scan_deposits(block, *txid, transaction);
             self.scan_exits(block, *txid, transaction);
+            events.extend(self.scan_upgrade(block, *txid, transaction));
             let refusal = match Reveal::parse(transaction, self.params.chain_id()) {
                 Ok(None) => continue,
                 Ok(Some(reveal)) => match self.check(block, *txid, reveal) {
@@ -309,6 +346,7 @@ impl Follower {
         }
         // References do not go back.
         self.headers.forget_below(self.final_tip().reference.height);
+        self.make_schedule_final();
     }
 
     /// The tip after the last final block.
@@ -329,16 +367,15 @@ impl Follower {
         while self.payouts.back().is_some_and(|payout| payout.anchor.height > to.height) {
             self.payouts.pop_back();
         }
+        self.rewind_schedule(to.height);
         self.first_excerpt = self.first_excerpt.filter(|height| *height <= to.height);
         self.scanned = to;
         Event::Rewound { to, tip: self.tip }
     }
 }
 
-fn check_params(params: &Params, program: &Program) -> Result<(), StartError> {
-    if program.id() != params.program_id {
-        return Err(StartError::Program { expected: params.program_id, found: program.id() });
-    }
-    let (genesis, program) = (params.genesis_depth, program.depth_max());
+fn check_params(params: &Params, programs: &Programs) -> Result<(), StartError> {
+    let first = programs.get(params.program_id).ok_or(StartError::Program(params.program_id))?;
+    let (genesis, program) = (params.genesis_depth, first.depth_max());
     if program < genesis { Err(StartError::GenesisDepth { genesis, program }) } else { Ok(()) }
 }

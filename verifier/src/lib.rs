@@ -36,10 +36,12 @@ pub mod poseidon2;
 pub mod program;
 pub mod quorum;
 pub mod record;
+pub mod schedule;
 pub mod schnorr;
 #[cfg(feature = "serde")]
 pub mod serde_form;
 pub mod statement;
+pub mod upgrade;
 
 #[cfg(test)]
 mod example_data;

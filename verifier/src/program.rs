@@ -11,7 +11,7 @@ use crate::{
     record::Kind,
     statement::{CircuitId, Statement},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 
 mod table;
@@ -268,6 +268,41 @@ impl Program {
 
     fn known_key(&self, circuit: CircuitId) -> Result<&PreparedVerifyingKey, VerifyError> {
         self.key(circuit).ok_or(VerifyError::UnknownCircuit(circuit))
+    }
+}
+
+/// The programs that a verifier knows, by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Programs(BTreeMap<ProgramId, Arc<Program>>);
+
+impl Programs {
+    /// The program of an id, if it is known.
+    pub fn get(&self, id: ProgramId) -> Option<&Program> {
+        self.0.get(&id).map(Arc::as_ref)
+    }
+
+    /// Makes another program known.
+    pub fn insert(&mut self, program: Program) {
+        self.0.entry(program.id()).or_insert_with(|| Arc::new(program));
+    }
+
+    /// The programs, ascending by id.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Program> {
+        self.0.values().map(Arc::as_ref)
+    }
+}
+
+impl From<Program> for Programs {
+    fn from(program: Program) -> Self {
+        core::iter::once(program).collect()
+    }
+}
+
+impl FromIterator<Program> for Programs {
+    fn from_iter<I: IntoIterator<Item = Program>>(programs: I) -> Self {
+        let mut known = Self::default();
+        programs.into_iter().for_each(|program| known.insert(program));
+        known
     }
 }
 

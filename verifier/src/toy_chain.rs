@@ -87,10 +87,18 @@ pub(crate) fn pay(tag: u32, output: Vec<TxOut>) -> Transaction {
     Transaction { version: transaction::Version::TWO, lock_time: LockTime::ZERO, input: alloc::vec![input], output }
 }
 
+/// The key that reveals.
+pub(crate) const POSTER_SECRET: u8 = 5;
+
 /// A transaction that reveals a payload. Its signature is none: Bitcoin checks it, whoever follows does not.
 pub(crate) fn reveal(payload: &[u8]) -> Transaction {
+    reveal_by(POSTER_SECRET, payload)
+}
+
+/// As [`reveal`], by the key of a small secret.
+pub(crate) fn reveal_by(secret: u8, payload: &[u8]) -> Transaction {
     let secp = Secp256k1::new();
-    let poster = Keypair::from_seckey_slice(&secp, &[5; 32]).expect("a small secret key").x_only_public_key().0;
+    let poster = Keypair::from_seckey_slice(&secp, &[secret; 32]).expect("a small secret key").x_only_public_key().0;
     let envelope = Envelope::new(poster, payload).expect("the payload has a header");
     let change = TxOut { value: Amount::from_sat(4_000), script_pubkey: ScriptBuf::new() };
     let mut reveal = envelope.reveal_transaction(OutPoint::null(), change);

@@ -121,8 +121,18 @@ pub fn decide(job: &Job, view: &View, config: &Config) -> Decision {
         }
         Standing::Behind { next } => Decision::held(job.progress(), Hold::PreviousBatch(*next)),
         Standing::ReferenceAhead { height } => Decision::held(job.progress(), Hold::ReferenceAhead(*height)),
+        Standing::NotSequencer { open_height } => quiet(job, view, config, *open_height),
         Standing::Next(wanted) => drive(job, view, config, *wanted),
     }
+}
+
+/// The anchor would not count yet: nothing is sent, and what waits in the pool is taken back before it is mined in
+/// vain.
+fn quiet(job: &Job, view: &View, config: &Config, open_height: u32) -> Decision {
+    let hold = Hold::NotSequencer(open_height);
+    let decision = Decision::rest(job.progress(), hold.to_string()).with_sweep(job, view, config, is_waiting_in_vain);
+    let hold = decision.hold.clone().or(Some(hold));
+    Decision { hold, ..decision }
 }
 
 /// The chain has an anchor of this number: adopt it, or stand aside.

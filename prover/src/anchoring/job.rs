@@ -241,6 +241,9 @@ pub enum Hold {
     /// The anchor cannot be built.
     #[error("the anchor cannot be built: {0}")]
     NotBuilt(String),
+    /// The poster's key is no sequencer's, and the sequencers have not been silent for long enough.
+    #[error("the poster's key is no sequencer's: its anchor counts from height {0} on, if no other is accepted before")]
+    NotSequencer(u32),
 }
 
 impl Hold {
@@ -252,6 +255,9 @@ impl Hold {
                 "it ends with the next block: see that the node has peers, or on a test network mine a block or give \
                  the node a \
                  larger -maxtipage"
+            }
+            Self::NotSequencer(_) => {
+                "wait: the anchor is made by itself where the sequencers stay silent; `taproof upgrade show` has their keys"
             }
             Self::Proofs(_) => {
                 "copy the file again, or prove the batch again with `taproof prove`: it is read again at every look"

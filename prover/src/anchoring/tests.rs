@@ -13,6 +13,7 @@ mod real;
 mod real_storm;
 mod reorgs;
 pub(crate) mod rig;
+mod sequencers;
 mod store;
 mod stories;
 

@@ -135,6 +135,11 @@ pub enum Standing {
         /// The height of the reference.
         height: u32,
     },
+    /// The batch comes next, and would be accepted of a sequencer, or of anybody from a height on.
+    NotSequencer {
+        /// The height, if no anchor is accepted before.
+        open_height: u32,
+    },
     /// The batch comes next, and a payload of this hash would be accepted.
     Next(PayloadHash),
     /// The batch comes next, and its proofs are missing.

@@ -97,7 +97,7 @@ impl CheckedLink {
     /// # Errors
     /// [`CheckError`]: the first rule that it breaks.
     pub fn check(mut psbt: Psbt, view: &SignerView<'_>) -> Result<Self, CheckError> {
-        reopen(&mut psbt, view.scan.params().bridge());
+        reopen(&mut psbt, view.scan.params().bridge().federation().signers());
         let transaction = &psbt.unsigned_tx;
         check_form(transaction)?;
         let head = check_head(transaction, view.scan)?;
@@ -337,7 +337,8 @@ fn count_signatures(
     let mut counts = Vec::with_capacity(leaves.len());
     for (input, (fields, leaf)) in psbt.inputs.iter().zip(leaves).enumerate() {
         let Some(leaf) = leaf else { continue };
-        let count = check_signatures(&mut cache, input, &fields.tap_script_sigs, spent, leaf, scan.params().bridge());
+        let signers = scan.params().bridge().federation().signers();
+        let count = check_signatures(&mut cache, input, &fields.tap_script_sigs, spent, leaf, signers);
         counts.push(count.map_err(|key| CheckError::Signature { input, key })?);
     }
     Ok(counts.into_iter().min().unwrap_or(0))

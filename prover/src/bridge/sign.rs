@@ -18,7 +18,7 @@ use bitcoin::{
 };
 use miniscript::psbt::PsbtExt;
 use std::collections::BTreeMap;
-use taproof_verifier::bridge::Bridge;
+use taproof_verifier::{bridge::Bridge, quorum::Quorum};
 
 /// Why there is no signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +90,7 @@ impl CheckedLink {
 }
 
 /// Signs the inputs that have a leaf. What is signed was checked before.
-pub(super) fn sign_inputs(psbt: &mut Psbt, spent: &[TxOut], leaves: &[Option<Leaf>], key: &PosterKey) {
+pub(crate) fn sign_inputs(psbt: &mut Psbt, spent: &[TxOut], leaves: &[Option<Leaf>], key: &PosterKey) {
     let secp = Secp256k1::signing_only();
     let mut cache = SighashCache::new(&psbt.unsigned_tx);
     for (input, leaf) in leaves.iter().enumerate() {
@@ -131,12 +131,12 @@ pub(super) fn check_signatures(
     signatures: &Signatures,
     spent: &[TxOut],
     leaf: &Leaf,
-    bridge: &Bridge,
+    signers: &Quorum,
 ) -> Result<usize, XOnlyPublicKey> {
     let secp = Secp256k1::verification_only();
     for ((key, hash), signature) in signatures {
         let covers_all = matches!(signature.sighash_type, TapSighashType::Default | TapSighashType::All);
-        if *hash != leaf.hash() || !bridge.keys().contains(key) || !covers_all {
+        if *hash != leaf.hash() || !signers.keys().contains(key) || !covers_all {
             return Err(*key);
         }
         let message = message(cache, input, spent, leaf, signature.sighash_type);
@@ -153,9 +153,9 @@ type Signatures = BTreeMap<(XOnlyPublicKey, TapLeafHash), taproot::Signature>;
 ///
 /// A wallet that has enough keys finishes an input and drops what led to it, Bitcoin Core's among them. What it leaves
 /// is all the same some signatures, which can be checked, counted and joined with others like those of any signer.
-pub(super) fn reopen(psbt: &mut Psbt, bridge: &Bridge) {
+pub(super) fn reopen(psbt: &mut Psbt, signers: &Quorum) {
     for fields in &mut psbt.inputs {
-        let Some((leaf, signatures)) = fields.final_script_witness.as_ref().and_then(|done| take_apart(done, bridge))
+        let Some((leaf, signatures)) = fields.final_script_witness.as_ref().and_then(|done| take_apart(done, signers))
         else {
             continue;
         };
@@ -166,26 +166,26 @@ pub(super) fn reopen(psbt: &mut Psbt, bridge: &Bridge) {
 }
 
 /// The leaf and the signatures of a witness of the federation's; `None` if it is another.
-fn take_apart(witness: &Witness, bridge: &Bridge) -> Option<(Leaf, Signatures)> {
+fn take_apart(witness: &Witness, signers: &Quorum) -> Option<(Leaf, Signatures)> {
     let elements: Vec<&[u8]> = witness.iter().collect();
     let [signatures @ .., script, control_block] = elements.as_slice() else { return None };
     let control_block = ControlBlock::decode(control_block).ok()?;
     let leaf = Leaf { script: ScriptBuf::from_bytes(script.to_vec()), control_block };
-    if leaf.script != bridge.federation_leaf() || signatures.len() != bridge.keys().len() {
+    if leaf.script != signers.leaf() || signatures.len() != signers.keys().len() {
         return None;
     }
     let hash = leaf.hash();
-    let given = bridge.keys().iter().rev().zip(signatures).filter(|(_, signature)| !signature.is_empty());
+    let given = signers.keys().iter().rev().zip(signatures).filter(|(_, signature)| !signature.is_empty());
     let given = given.map(|(key, signature)| Some(((*key, hash), taproot::Signature::from_slice(signature).ok()?)));
     let given = given.collect::<Option<Signatures>>()?;
     Some((leaf, given))
 }
 
 /// The witness that t signatures make; the leaf has a place for each key, the last key's first.
-fn put_together(leaf: &Leaf, signatures: &Signatures, bridge: &Bridge) -> Witness {
+fn put_together(leaf: &Leaf, signatures: &Signatures, signers: &Quorum) -> Witness {
     let hash = leaf.hash();
     let mut witness = Witness::new();
-    for key in bridge.keys().iter().rev() {
+    for key in signers.keys().iter().rev() {
         witness.push(signatures.get(&(*key, hash)).map(|given| given.to_vec()).unwrap_or_default());
     }
     witness.push(&leaf.script);
@@ -200,23 +200,33 @@ fn put_together(leaf: &Leaf, signatures: &Signatures, bridge: &Bridge) -> Witnes
 ///
 /// # Errors
 /// [`CombineError`].
-pub fn combine(mut psbts: Vec<Psbt>, bridge: &Bridge) -> Result<(Transaction, Vec<TxOut>), CombineError> {
-    psbts.iter_mut().for_each(|psbt| reopen(psbt, bridge));
+pub fn combine(psbts: Vec<Psbt>, bridge: &Bridge) -> Result<(Transaction, Vec<TxOut>), CombineError> {
+    let own = BridgeOutput::own(bridge).ok().map(|own| (own.script_pubkey(), own.federation().clone()));
+    combine_for(psbts, bridge.federation().signers(), own)
+}
+
+/// As [`combine`], for the outputs of any signers. Of one of these their way to spend is known, if no PSBT says it.
+pub(crate) fn combine_for(
+    mut psbts: Vec<Psbt>,
+    signers: &Quorum,
+    own: Option<(ScriptBuf, Leaf)>,
+) -> Result<(Transaction, Vec<TxOut>), CombineError> {
+    psbts.iter_mut().for_each(|psbt| reopen(psbt, signers));
     let (mut joined, spent) = join(psbts)?;
     let unsigned = joined.unsigned_tx.clone();
     let mut cache = SighashCache::new(&unsigned);
     let secp = Secp256k1::verification_only();
     for input in 0..joined.inputs.len() {
-        if let Some(leaf) = federation_leaf(&joined, input, &spent[input], bridge) {
+        if let Some(leaf) = signers_leaf(&joined, input, &spent[input], signers, own.as_ref()) {
             let signatures = std::mem::take(&mut joined.inputs[input].tap_script_sigs);
-            let found = check_signatures(&mut cache, input, &signatures, &spent, &leaf, bridge)
+            let found = check_signatures(&mut cache, input, &signatures, &spent, &leaf, signers)
                 .map_err(|key| CombineError::Signature { input, key })?;
-            let needed = usize::from(bridge.threshold());
+            let needed = usize::from(signers.threshold());
             if found < needed {
                 return Err(CombineError::TooFew { input, found, needed });
             }
             let kept = signatures.into_iter().take(needed).collect();
-            joined.inputs[input].final_script_witness = Some(put_together(&leaf, &kept, bridge));
+            joined.inputs[input].final_script_witness = Some(put_together(&leaf, &kept, signers));
         } else if joined.inputs[input].final_script_witness.is_none() {
             let finalized = joined.finalize_inp_mut(&secp, input);
             finalized.map_err(|error| CombineError::Unsigned { input, reason: error.to_string() })?;
@@ -254,18 +264,24 @@ fn join(psbts: Vec<Psbt>) -> Result<(Psbt, Vec<TxOut>), CombineError> {
     Ok((joined, spent?))
 }
 
-/// The federation's leaf of an input, if the output that it spends commits to it.
-fn federation_leaf(psbt: &Psbt, input: usize, spent: &TxOut, bridge: &Bridge) -> Option<Leaf> {
-    let script = bridge.federation_leaf();
+/// The signers' leaf of an input, if the output that it spends commits to it.
+fn signers_leaf(
+    psbt: &Psbt,
+    input: usize,
+    spent: &TxOut,
+    signers: &Quorum,
+    own: Option<&(ScriptBuf, Leaf)>,
+) -> Option<Leaf> {
+    let script = signers.leaf();
     let output_key = spent.script_pubkey.as_bytes().strip_prefix(&[0x51, 0x20])?;
     let output_key = XOnlyPublicKey::from_slice(output_key).ok()?;
     let secp = Secp256k1::verification_only();
-    let own = || BridgeOutput::own(bridge).ok().filter(|own| own.script_pubkey() == spent.script_pubkey);
+    let own = || own.filter(|(script_pubkey, _)| *script_pubkey == spent.script_pubkey);
     let offered = psbt.inputs[input].tap_scripts.iter();
     let mut offered = offered.filter(|(control_block, (leaf, _))| {
         *leaf == script && control_block.verify_taproot_commitment(&secp, output_key, &script)
     });
     let offered =
         offered.next().map(|(control_block, _)| Leaf { control_block: control_block.clone(), script: script.clone() });
-    offered.or_else(|| own().map(|own| own.federation().clone()))
+    offered.or_else(|| own().map(|(_, leaf)| leaf.clone()))
 }

@@ -120,6 +120,11 @@ impl SignerKeys {
         self.0.is_empty()
     }
 
+    /// A key as it is known best: with its origin, or bare.
+    pub fn expression(&self, key: &XOnlyPublicKey) -> String {
+        self.0.get(key).map_or_else(|| key.to_string(), ToString::to_string)
+    }
+
     /// The origins, for PSBTs.
     pub fn origins(&self) -> BTreeMap<XOnlyPublicKey, KeySource> {
         self.0.values().filter_map(|key| Some((key.key(), key.origin()?))).collect()
@@ -135,8 +140,7 @@ impl SignerKeys {
         bridge: &Bridge,
         refund: Option<XOnlyPublicKey>,
     ) -> Result<Descriptor<DescriptorPublicKey>, DescriptorError> {
-        let known = |key: &XOnlyPublicKey| self.0.get(key).map_or_else(|| key.to_string(), ToString::to_string);
-        let federation = federation_of(bridge, known);
+        let federation = federation_of(bridge, |key| self.expression(key));
         let (internal, delay) = (bridge.internal_key(), bridge.refund_delay_blocks());
         let text = match refund {
             None => format!("tr({internal},{federation})"),

@@ -17,7 +17,7 @@ use std::{io, path::Path};
 use taproof_verifier::{
     follow::{Checkpoint, Event, Follower, Params},
     headers::BlockId,
-    program::Program,
+    program::Programs,
 };
 
 /// A follower, and the bridge as the follower's blocks show it.
@@ -84,9 +84,9 @@ impl BridgeWatch {
     ///
     /// # Errors
     /// [`FollowError`].
-    pub fn start(source: &dyn ChainSource, params: Params, program: Program) -> Result<Self, FollowError> {
+    pub fn start(source: &dyn ChainSource, params: Params, programs: impl Into<Programs>) -> Result<Self, FollowError> {
         let scan = BridgeScan::new(params.clone());
-        Ok(Self { follower: follow::start(source, params, program)?, scan })
+        Ok(Self { follower: follow::start(source, params, programs)?, scan })
     }
 
     /// Goes on from what a file keeps, or from the start if it cannot, and says why.
@@ -97,16 +97,17 @@ impl BridgeWatch {
         path: &Path,
         source: &dyn ChainSource,
         params: Params,
-        program: Program,
+        programs: impl Into<Programs>,
     ) -> Result<(Self, Option<Afresh>), FollowError> {
-        match Self::resume(path, source, &params, &program) {
+        let programs = programs.into();
+        match Self::resume(path, source, &params, &programs) {
             Ok(watch) => Ok((watch, None)),
             Err(Afresh::Follower(error)) if error.is_transient() => Err(error),
-            Err(reason) => Ok((Self::start(source, params, program)?, Some(reason))),
+            Err(reason) => Ok((Self::start(source, params, programs)?, Some(reason))),
         }
     }
 
-    fn resume(path: &Path, source: &dyn ChainSource, params: &Params, program: &Program) -> Result<Self, Afresh> {
+    fn resume(path: &Path, source: &dyn ChainSource, params: &Params, programs: &Programs) -> Result<Self, Afresh> {
         let state: BridgeState = match artefact::read(path) {
             Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(Afresh::Nothing);
@@ -122,7 +123,7 @@ impl BridgeWatch {
             Err(error) => return Err(Afresh::Follower(error.into())),
             _ => {}
         }
-        let follower = follow::resume(source, params.clone(), program.clone(), checkpoint);
+        let follower = follow::resume(source, params.clone(), programs.clone(), checkpoint);
         Ok(Self { follower: follower.map_err(Afresh::Follower)?, scan })
     }
 

@@ -23,7 +23,7 @@ use taproof_verifier::{
     envelope::Announcement,
     exit::ExitRequest,
     follow::{Event, Params, ScannedDeposit},
-    program::Program,
+    program::Programs,
 };
 
 /// What an output is to a rollup.
@@ -447,12 +447,12 @@ fn fate(params: &Params, scanned_height: u32, index: u64, height: u32, credit: C
 pub fn trace(
     source: &dyn ChainSource,
     params: &Params,
-    program: &Program,
+    programs: impl Into<Programs>,
     outpoint: OutPoint,
 ) -> Result<(Fate, Option<Spent>), FollowError> {
     let mut tracing =
         Tracing { outpoint, federation_leaf: params.bridge().federation_leaf(), found: None, spent: None };
-    let mut follower = follow::start(source, params.clone(), program.clone())?;
+    let mut follower = follow::start(source, params.clone(), programs)?;
     follow::sync_headers(source, &mut follower, |_| ())?;
     while let Some(block) = follow::next_block(source, &follower)? {
         let height = follower.scanned().height + 1;

@@ -1,7 +1,8 @@
 //! A follower that goes on from the store and writes to it.
 
 use super::{
-    ChainStore, DuePayout, FinalAnchor, FinalEvent, Progress, RefusedAnchor, RefusedMore, View, VoidDeposits,
+    ChainStore, DuePayout, FinalAnchor, FinalEvent, FinalUpgrade, Progress, RefusedAnchor, RefusedMore, View,
+    VoidDeposits,
     stored_headers::{accept_stored, fork_height, kept_lead, leave_stale_headers, write_headers},
 };
 use crate::{
@@ -19,7 +20,7 @@ use taproof_verifier::{
     block::Excerpt,
     follow::{Checkpoint, Event, Follower, Params, VerifiedBatch},
     headers::BlockId,
-    program::Program,
+    program::Programs,
 };
 
 /// How many blocks are scanned between two writes while a follower catches up. After a crash at most these are
@@ -120,25 +121,26 @@ impl StoredFollower {
         store: ChainStore,
         source: &dyn ChainSource,
         params: Params,
-        program: Program,
+        programs: impl Into<Programs>,
     ) -> Result<Self, FollowError> {
+        let programs = programs.into();
         follow::expect_network(source, params.network)?;
         let Some(checkpoint) = store.checkpoint()? else {
-            return Self::begin(store, source, params, program, Origin::Start);
+            return Self::begin(store, source, params, programs, Origin::Start);
         };
         let (stored, source_height) = (checkpoint.block(), source.tip_height()?);
         if source_height < stored.height {
             let origin = Origin::Behind { stored, source_height };
-            return Self::begin(store, source, params, program, origin);
+            return Self::begin(store, source, params, programs, origin);
         }
         if source.block_hash(stored.height)? != Some(stored.hash) {
             let fork_height = fork_height(&store, source, stored)?;
             let origin = Origin::Left { stored, fork_height };
-            let begun = Self::begin(store, source, params, program, origin)?;
+            let begun = Self::begin(store, source, params, programs, origin)?;
             begun.store.rewind_to(fork_height, Some(stored))?;
             return Ok(begun);
         }
-        Self::go_on(store, source, params, program, checkpoint)
+        Self::go_on(store, source, params, programs, checkpoint)
     }
 
     /// As [`StoredFollower::open`], but begins at a checkpoint where the store has nothing. Of the checkpoint only
@@ -151,17 +153,18 @@ impl StoredFollower {
         store: ChainStore,
         source: &dyn ChainSource,
         params: Params,
-        program: Program,
+        programs: impl Into<Programs>,
         checkpoint: Checkpoint,
     ) -> Result<Self, FollowError> {
+        let programs = programs.into();
         if store.has_log()? {
-            return Self::open(store, source, params, program);
+            return Self::open(store, source, params, programs);
         }
         follow::expect_network(source, params.network)?;
         let block = checkpoint.block();
         match source.block_hash(block.height)? {
             Some(hash) if hash == block.hash => {
-                let begun = Self::go_on(store, source, params, program, checkpoint.clone())?;
+                let begun = Self::go_on(store, source, params, programs, checkpoint.clone())?;
                 // Whole blocks are followed by many commands, which are not told of the checkpoint again.
                 if begun.store.view() == View::Full {
                     begun.store.begin_at(&checkpoint)?;
@@ -177,7 +180,7 @@ impl StoredFollower {
         store: ChainStore,
         source: &dyn ChainSource,
         params: Params,
-        program: Program,
+        programs: Programs,
         origin: Origin,
     ) -> Result<Self, FollowError> {
         let start = params.start;
@@ -188,7 +191,7 @@ impl StoredFollower {
             None => return Err(FollowError::TooShort(start.height)),
         };
         let mut headers_next = start.height + 1 - lead.len() as u32;
-        let mut follower = Follower::new(params, program, &lead)?;
+        let mut follower = Follower::new(params, programs, &lead)?;
         let mut headers = lead.iter().map(|header| (header.block_hash(), *header)).collect();
         if origin == Origin::Start && leave_stale_headers(&store, source, start.height)? {
             headers_next = accept_stored(&store, &mut follower, start.height + 1)?;
@@ -201,15 +204,15 @@ impl StoredFollower {
         store: ChainStore,
         source: &dyn ChainSource,
         params: Params,
-        program: Program,
+        programs: Programs,
         checkpoint: Checkpoint,
     ) -> Result<Self, FollowError> {
         let block = checkpoint.block();
         let lead = kept_lead(&store, source, params.network, block, checkpoint.tip().reference.height)?;
         let view = store.view();
         let mut follower = match view {
-            View::Full => Follower::resume(params, program, checkpoint, &lead)?,
-            View::Light => Follower::resume_light(params, program, checkpoint, &lead)?,
+            View::Full => Follower::resume(params, programs, checkpoint, &lead)?,
+            View::Light => Follower::resume_light(params, programs, checkpoint, &lead)?,
         };
         let headers_next = accept_stored(&store, &mut follower, block.height + 1)?;
         Ok(Self::new(follower, store, Origin::Checkpoint(block), HashMap::new(), headers_next, block.height))
@@ -317,7 +320,7 @@ impl StoredFollower {
             loop {
                 let read = self.follower.next_block().map(|next| excerpts.excerpt(next)).transpose();
                 match changes.next(&self.follower, read.map_err(FollowError::from))? {
-                    Next::Read(None) => drop(self.follower.skip_block()),
+                    Next::Read(None) => drop(self.follower.skip_block().map_err(FollowError::from)?),
                     Next::Read(Some(excerpt)) => self.take_excerpt(excerpt, observe)?,
                     Next::Gone => break,
                     Next::End => return Ok(()),
@@ -409,6 +412,12 @@ impl StoredFollower {
             }
             Event::Ignored { block, txid, refusal } => {
                 FinalEvent::Refused(RefusedAnchor { block: *block, txid: *txid, reason: refusal.to_string() })
+            }
+            Event::Announced { block, txid, upgrade } => {
+                FinalEvent::Upgrade(FinalUpgrade { block: *block, txid: *txid, upgrade: upgrade.clone() })
+            }
+            Event::UpgradeIgnored { block, txid, refusal } => {
+                FinalEvent::UpgradeRefused(RefusedAnchor { block: *block, txid: *txid, reason: refusal.to_string() })
             }
             Event::Due(payout) => FinalEvent::Payout(DuePayout {
                 index: payout.index,

@@ -71,6 +71,7 @@ impl ChainStore {
                     FinalEvent::RefusedMore(more) => summary.refused = summary.refused.saturating_add(more.count),
                     FinalEvent::Payout(payout) => summary.payouts_sat += u128::from(payout.amount_sat),
                     FinalEvent::Void(void) => summary.deposits_void += void.count,
+                    FinalEvent::Upgrade(_) | FinalEvent::UpgradeRefused(_) => {}
                 }
             }
             Ok(Some(summary))

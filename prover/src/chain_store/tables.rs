@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use taproof_verifier::follow::Checkpoint;
 
 /// The version of all tables together.
-pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 3;
 
 /// The version. It stands alone in its table, whose form never changes.
 pub(super) const FORMAT: TableDefinition<'_, (), u32> = TableDefinition::new("taproof chain format");

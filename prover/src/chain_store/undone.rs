@@ -41,7 +41,11 @@ impl Undone {
                 self.batches += 1;
             }
             FinalEvent::Payout(_) => self.payouts += 1,
-            FinalEvent::Refused(_) | FinalEvent::RefusedMore(_) | FinalEvent::Void(_) => {}
+            FinalEvent::Refused(_)
+            | FinalEvent::RefusedMore(_)
+            | FinalEvent::Void(_)
+            | FinalEvent::Upgrade(_)
+            | FinalEvent::UpgradeRefused(_) => {}
         }
     }
 

@@ -33,6 +33,7 @@ use taproof::{
 };
 
 pub(super) use funds::{FeeOptions, FundingOptions, expect_within_cap};
+pub(super) use signing::Send;
 
 /// Deposits, and pays out withdrawals by the signers of the bridge.
 ///
@@ -80,7 +81,7 @@ enum Action {
     /// Joins signatures to the transaction.
     Combine(signing::Combine),
     /// Sends a transaction.
-    Send(signing::Send),
+    Send(Send),
 }
 
 impl BridgeCommand {
@@ -154,7 +155,7 @@ impl Address {
 }
 
 /// What the data directory knows of where the signers' keys come from.
-fn signer_keys(session: &Session) -> Result<SignerKeys> {
+pub(super) fn signer_keys(session: &Session) -> Result<SignerKeys> {
     let path = session.dir.bridge_keys();
     if !path.exists() {
         return Ok(SignerKeys::default());
@@ -180,7 +181,7 @@ fn look_on(session: &Session, source: &Source, global: &Global) -> Result<Bridge
 /// The bridge up to a source's tip, from where the data directory has it.
 pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch> {
     let path = session.dir.bridge_state();
-    let (params, program) = (session.params.clone(), session.program.clone());
+    let (params, programs) = (session.params.clone(), session.programs.clone());
     // The headers that following has kept need not be asked for again.
     let store = session.chain_store();
     let chain = match WithStoredHeaders::new(&store, source.chain()) {
@@ -188,7 +189,7 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
         chain => Some(chain?),
     };
     let chain = chain.as_ref().map_or(source.chain(), |chain| chain as &dyn ChainSource);
-    let (mut watch, afresh) = BridgeWatch::open(&path, chain, params, program)?;
+    let (mut watch, afresh) = BridgeWatch::open(&path, chain, params, programs)?;
     match afresh {
         None | Some(Afresh::Nothing) => {}
         Some(reason @ (Afresh::Left { .. } | Afresh::Follower(_))) => {

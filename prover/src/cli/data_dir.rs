@@ -14,6 +14,7 @@ use taproof::{
     output_file::{Access, write_file},
     private,
 };
+use taproof_verifier::program::ProgramId;
 
 /// The folder that holds everything of one rollup.
 #[derive(Clone, Debug)]
@@ -48,6 +49,21 @@ impl DataDir {
     /// The program of the rollup.
     pub(crate) fn program(&self) -> PathBuf {
         self.0.join("program.bin")
+    }
+
+    /// The folder of programs that came into force later, or will.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.0.join("programs")
+    }
+
+    /// The file of such a program.
+    pub(crate) fn later_program(&self, program: ProgramId) -> PathBuf {
+        self.programs().join(format!("{program}.bin"))
+    }
+
+    /// The folder of such a program's keys.
+    pub(crate) fn later_keys(&self, program: ProgramId) -> PathBuf {
+        self.keys().join(program.to_string())
     }
 
     /// The ledger.
@@ -148,7 +164,9 @@ impl DataDir {
             self.coins(),
         ];
         // Without the folder there are no keys.
-        files.extend(fs::read_dir(self.keys()).into_iter().flatten().flatten().map(|entry| entry.path()));
+        for folder in [self.keys(), self.programs()] {
+            files.extend(fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
         files
     }
 

@@ -86,7 +86,7 @@ impl Export {
             Some(path) => Some(self.proof(&read_artefact(path)?, witness.statement)?),
             None => None,
         };
-        let path = key_path(&session.dir.keys(), circuit);
+        let path = key_path(&session.keys_of(batch.header().program_id), circuit);
         let inputs: Vec<&Path> = [batch_path, &path].into_iter().chain(&self.proofs).map(PathBuf::as_path).collect();
         let mut files = FILES.to_vec();
         files.truncate(FILES.len() - usize::from(proof.is_none()));

@@ -4,7 +4,7 @@ use super::{
     Global,
     failure::Result,
     light::{CAVEATS, CheckpointReport, LightOptions},
-    overview::exit_entries,
+    overview::{exit_entries, upgrade_entries},
     session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
 use clap::Args;
@@ -13,7 +13,7 @@ use std::fmt;
 use taproof::{
     chain_store::{FinalEvent, StoredFollower, Undone},
     follow::FollowError,
-    overview::{DepositCounts, ExitRow},
+    overview::{DepositCounts, ExitRow, UpgradesRow},
 };
 use taproof_verifier::{follow::Event, headers::BlockId};
 
@@ -59,6 +59,8 @@ enum What {
     IgnoredMore { count: u64, height: u32 },
     Due { index: u64, batch: u64, position: u32, amount_sat: u64, script_pubkey: String },
     Void { first: u64, count: u64, batch: u64, height: u32 },
+    Announced { txid: String, height: u32, upgrade: String },
+    AnnouncementIgnored { txid: String, height: u32, reason: String },
     Rewound { height: u32 },
 }
 
@@ -81,6 +83,7 @@ struct TipReport {
     deposits: DepositCounts,
     exits: Vec<ExitRow>,
     payouts_pending: usize,
+    upgrades: UpgradesRow,
 }
 
 #[derive(Serialize)]
@@ -128,6 +131,16 @@ impl EventReport {
             FinalEvent::Void(void) => {
                 What::Void { first: void.first, count: void.count, batch: void.batch, height: void.anchor.height }
             }
+            FinalEvent::Upgrade(announced) => What::Announced {
+                txid: announced.txid.to_string(),
+                height: announced.block.height,
+                upgrade: announced.upgrade.to_string(),
+            },
+            FinalEvent::UpgradeRefused(refused) => What::AnnouncementIgnored {
+                txid: refused.txid.to_string(),
+                height: refused.block.height,
+                reason: refused.reason.clone(),
+            },
         };
         Self { number, what }
     }
@@ -153,6 +166,12 @@ impl fmt::Display for EventReport {
                 let last = first + count - 1;
                 write!(f, "height {height}: deposits {first} to {last} are void: batch {batch} came to them too late")
             }
+            What::Announced { txid, height, upgrade } => {
+                write!(f, "height {height}: {txid} announces number {upgrade}")
+            }
+            What::AnnouncementIgnored { txid, height, reason } => {
+                write!(f, "height {height}: {txid} of the upgrade keys ignored: {reason}")
+            }
             What::Rewound { height } => write!(f, "the chain was reorganised above height {height}"),
         }?;
         if self.number.is_none() && !matches!(self.what, What::Rewound { .. }) {
@@ -176,6 +195,7 @@ impl TipReport {
             deposits: DepositCounts::new(stored).map_err(store_failure)?,
             exits: ExitRow::waiting(follower.pending_exits(), follower.params(), None),
             payouts_pending: follower.pending_payouts().count(),
+            upgrades: UpgradesRow::new(follower),
         })
     }
 }
@@ -187,6 +207,7 @@ impl fmt::Display for TipReport {
         writeln!(f, "root verified  {} in a tree of {} levels", self.root_verified, self.depth)?;
         writeln!(f, "deposits       {}", self.deposits)?;
         exit_entries(&self.exits).iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        upgrade_entries(&self.upgrades).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         write!(f, "payouts        {} not final yet", self.payouts_pending)
     }
 }

@@ -22,11 +22,11 @@ pub(crate) fn take_over(
     follower: Follower,
     mut observe: impl FnMut(Range<u64>),
 ) -> Result<(u64, Follower)> {
-    let (params, program) = (session.params.clone(), session.program.clone());
+    let (params, programs) = (session.params.clone(), session.programs.clone());
     let reader = match sequencer::read_from(ledger, &follower).map_err(ledger_failure)? {
         ReadFrom::Nowhere => return Ok((0, follower)),
-        ReadFrom::Checkpoint(checkpoint) => resume(source.chain(), params, program, checkpoint),
-        ReadFrom::Start => start(source.chain(), params, program),
+        ReadFrom::Checkpoint(checkpoint) => resume(source.chain(), params, programs, checkpoint),
+        ReadFrom::Start => start(source.chain(), params, programs),
     };
     let (mut reader, mut taken_over) = (reader.map_err(not_followed)?, 0);
     catch_up(source.chain(), &mut reader, |_, event| {

@@ -9,7 +9,8 @@ use super::{
     input::read_artefact,
     light::CheckpointReport,
     rebuild::{expect_root, rebuild_failure},
-    session::{NodeOptions, Session, Source, ledger_failure, not_followed, read_params},
+    session::{NodeOptions, Session, Source, ledger_failure, not_followed, read_params, read_program},
+    upgrade::keep,
 };
 use bitcoin::Network;
 use clap::Args;
@@ -56,6 +57,9 @@ pub(crate) struct Join {
     params: PathBuf,
     /// The rollup's program.bin.
     program: PathBuf,
+    /// Programs that came into force later, or will.
+    #[arg(value_name = "PROGRAM")]
+    later: Vec<PathBuf>,
     /// Begins at this checkpoint, which `taproof follow --export-checkpoint` wrote. It is believed, so it must come
     /// from somebody you trust; two of one block have the same digest.
     #[arg(long, value_name = "FILE")]
@@ -98,11 +102,13 @@ const FILES: &str = "\
 impl Join {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
-        let session = Session::read(dir, &self.params, &self.program, global.console()).map_err(|failure| {
+        let mut session = Session::read(dir, &self.params, &self.program, global.console()).map_err(|failure| {
             let is_missing = [&self.params, &self.program].into_iter().any(|path| !path.exists());
             let is_misplaced = failure.cause::<Misplaced>().is_some();
             if is_missing || is_misplaced { failure.advise(FILES) } else { failure }
         })?;
+        let later = self.later.iter().map(|path| read_program(path)).collect::<Result<Vec<_>>>()?;
+        later.iter().for_each(|program| session.programs.insert(program.clone()));
         expect_unfinished(&session)?;
         if self.checkpoint.is_some() {
             expect_none(&[session.dir.ledger()])?;
@@ -124,7 +130,8 @@ impl Join {
             }
         };
         // What an interrupted run has left is gone on with; these come last: where both are, the rest is.
-        let bytes = session.program.to_bytes();
+        later.iter().try_for_each(|program| keep(&session.dir, program).map(drop))?;
+        let bytes = session.first_program().to_bytes();
         write_file(&session.dir.program(), Access::Public, |file| file.write_all(&bytes))?;
         let text = serde_json::to_string_pretty(&session.params)?;
         write_file(&session.dir.params(), Access::Public, |file| writeln!(file, "{text}"))?;
@@ -132,13 +139,13 @@ impl Join {
         let report = Report {
             chain_id: session.params.chain_id(),
             network: session.params.network,
-            program_id: session.params.program_id.to_string(),
+            program_id: follower.program_at(follower.scanned().height)?.id().to_string(),
             block: follower.scanned(),
             batches: follower.tip().batches,
             root_verified: super::element_text(&follower.tip().root),
             next_batch,
             checkpoint: told,
-            keys: KeysReport::new(&session),
+            keys: KeysReport::new(&session, &follower)?,
         };
         global.console().report(&report, ToString::to_string)
     }
@@ -154,7 +161,7 @@ fn expect_unfinished(session: &Session) -> Result {
     if params.exists() && read_params(&params)? != session.params {
         return expect_none(&[params]);
     }
-    if program.exists() && fs::read(&program)? != session.program.to_bytes() {
+    if program.exists() && fs::read(&program)? != session.first_program().to_bytes() {
         return expect_none(&[program]);
     }
     Ok(())
@@ -190,8 +197,8 @@ fn follow_all(session: &Session, source: &Source, global: &Global) -> Result<(Fo
     } else {
         // What the store has is not told again, and the ledger needs all of it.
         stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())).map_err(not_followed)?;
-        let (params, program) = (session.params.clone(), session.program.clone());
-        let (_, restoration) = rebuild::restore(source.chain(), params, program, |_| ()).map_err(rebuild_failure)?;
+        let (params, programs) = (session.params.clone(), session.programs.clone());
+        let (_, restoration) = rebuild::restore(source.chain(), params, programs, |_| ()).map_err(rebuild_failure)?;
         restoration
     };
     let ledger = Ledger::restore(&session.dir.ledger(), restoration, &[]).map_err(ledger_failure)?;
@@ -201,19 +208,21 @@ fn follow_all(session: &Session, source: &Source, global: &Global) -> Result<(Fo
 
 /// Follows from a checkpoint, which the store keeps.
 fn follow_from(session: &Session, source: &Source, checkpoint: CheckpointFile) -> Result<Follower> {
-    let (params, program) = (session.params.clone(), session.program.clone());
-    let stored = StoredFollower::open_at(session.chain_store(), source.chain(), params, program, checkpoint.0);
+    let (params, programs) = (session.params.clone(), session.programs.clone());
+    let stored = StoredFollower::open_at(session.chain_store(), source.chain(), params, programs, checkpoint.0);
     let mut stored = stored.map_err(not_followed)?;
     stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())).map_err(not_followed)?;
     Ok(stored.into_follower())
 }
 
 impl KeysReport {
-    /// Looks for the program's keys in the data directory.
-    fn new(session: &Session) -> Self {
+    /// Looks in the data directory for the keys of the program that the next batch is proven for.
+    fn new(session: &Session, follower: &Follower) -> Result<Self> {
+        let program = follower.program_at(follower.scanned().height)?;
+        let folder = session.keys_of(program.id());
         let mut report = Self { present: Vec::new(), missing: Vec::new(), unusable: Vec::new() };
-        for (circuit, known) in session.program.circuits() {
-            let path = key_path(&session.dir.keys(), circuit);
+        for (circuit, known) in program.circuits() {
+            let path = key_path(&folder, circuit);
             match Key::open(&path, circuit) {
                 _ if !path.exists() => report.missing.push(circuit.to_string()),
                 Ok(key) if known.key() == key.verifying_key() => report.present.push(circuit.to_string()),
@@ -221,7 +230,7 @@ impl KeysReport {
                 Err(error) => report.unusable.push(format!("{circuit}: {error}")),
             }
         }
-        report
+        Ok(report)
     }
 }
 

@@ -18,15 +18,17 @@ use taproof::{
     follow::{self, FollowError},
     light::{CheckpointFile, ExcerptCutter, ExcerptFolder, ExcerptSource, cut},
     output_file::OutputFile,
+    upgrade::UpgradeAddress,
 };
 use taproof_verifier::{follow::Event, headers::BlockId};
 
 /// What a light follower cannot know, for its reports.
-pub(crate) const CAVEATS: [&str; 2] = [
+pub(crate) const CAVEATS: [&str; 3] = [
     "an anchor or a deposit that was left out is not seen: the verified root may be an older one, and a batch may be \
-     ignored that \
-     a full follower accepts; give --txid of deposits and exits that you know of, or --excerpts of somebody who \
-     follows whole blocks",
+     ignored that a full follower accepts; give --txid of deposits and exits that you know of, or --excerpts of \
+     somebody who follows whole blocks",
+    "an announcement of the upgrade keys that was left out is not seen, nor one taken back: another program or other \
+     sequencers may be in force",
     "payouts are not reported; whoever pays them must follow whole blocks",
 ];
 
@@ -106,13 +108,13 @@ impl LightOptions {
             }
         }
         let store = session.store_at(path, View::Light);
-        let (params, program) = (session.params.clone(), session.program.clone());
+        let (params, programs) = (session.params.clone(), session.programs.clone());
         let checkpoint = self.checkpoint.as_deref().map(read_artefact::<CheckpointFile>);
         let opened = match checkpoint.transpose()? {
             Some(CheckpointFile(checkpoint)) => {
-                StoredFollower::open_at(store, source.chain(), params, program, checkpoint)
+                StoredFollower::open_at(store, source.chain(), params, programs, checkpoint)
             }
-            None => StoredFollower::open(store, source.chain(), params, program),
+            None => StoredFollower::open(store, source.chain(), params, programs),
         };
         let mut stored = opened.map_err(not_followed)?;
         session.warn_of(&stored)?;
@@ -141,6 +143,10 @@ impl LightOptions {
             return Err(failure.advise("give --poster ADDRESS, or --excerpts DIR"));
         }
         let mut heights = BTreeSet::new();
+        // What the upgrade keys announce, they announce from one address.
+        if let Some(address) = UpgradeAddress::of(&session.params) {
+            heights.extend(server.history(address.script_pubkey())?.iter().map(|entry| entry.block.height));
+        }
         for poster in &self.posters {
             let poster = of_network(poster, session.params.network)?;
             heights.extend(server.history(&poster.script_pubkey())?.iter().map(|entry| entry.block.height));
@@ -180,8 +186,8 @@ impl LightOptions {
     pub(crate) fn export(&self, session: &Session, source: &Source) -> Result<Option<usize>> {
         let Some(folder) = &self.export_excerpts else { return Ok(None) };
         let folder = ExcerptFolder::new(folder.clone());
-        let (params, program) = (session.params.clone(), session.program.clone());
-        let mut follower = follow::start(source.chain(), params, program).map_err(not_followed)?;
+        let (params, programs) = (session.params.clone(), session.programs.clone());
+        let mut follower = follow::start(source.chain(), params, programs).map_err(not_followed)?;
         follow::sync_headers(source.chain(), &mut follower, |_| ()).map_err(not_followed)?;
         let mut count = 0;
         while let Some(next) = follower.next_block() {

@@ -25,7 +25,7 @@ use taproof::{
     shown::shown,
 };
 
-pub(super) use screen::{Screen, entry, exit_entries};
+pub(super) use screen::{Screen, entry, exit_entries, upgrade_entries};
 
 /// Shows on one screen where the rollup stands: the tip, the verified root, batches, anchors with their fees and
 /// depth, deposits, payouts.

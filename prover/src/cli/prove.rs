@@ -31,7 +31,11 @@ use taproof::{
     proven_batch::ProvenBatch,
     shown::shown,
 };
-use taproof_verifier::{groth16::Proof, statement::CircuitId};
+use taproof_verifier::{
+    groth16::Proof,
+    program::{Program, ProgramId},
+    statement::CircuitId,
+};
 
 /// Proves the chunks of a batch in parallel, or witnesses of any circom circuit, and verifies each proof.
 ///
@@ -107,7 +111,7 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
         }
     })?;
     let session = Session::open(global)?;
-    expect_program(&session, batch.header().program_id)?;
+    let program = known_program(&session, batch.header().program_id)?;
     batch.payload_length().or_exit_while(Exit::Input, "no payload holds the batch").map_err(|failure| {
         failure.advise("take it back with `taproof batch --take-back`, which makes a smaller one; nothing was proven")
     })?;
@@ -115,13 +119,13 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     let mut circuits: Vec<CircuitId> = batch.chunks().iter().map(|chunk| chunk.statement.circuit).collect();
     circuits.sort_unstable();
     circuits.dedup();
-    let keys = session.dir.keys();
+    let keys = session.keys_of(program.id());
     let ring = KeyRing::open(&keys, &circuits).map_err(key_failure)?;
     for (circuit, key) in ring.keys() {
-        let known = session.program.circuits().find(|(known, _)| known == circuit);
+        let known = program.circuits().find(|(known, _)| known == circuit);
         if known.is_none_or(|(_, known)| known.key() != key.verifying_key()) {
-            let message = format!("the key of {circuit} is not the one of the rollup's program");
-            return Err(Failure::new(Exit::Input, message).advise("restore the key that the rollup was founded with"));
+            let message = format!("the key of {circuit} is not the one of program {}", program.id());
+            return Err(Failure::new(Exit::Input, message).advise("restore the key that the program was made with"));
         }
     }
     let own = session.dir.proofs(batch.header().number);
@@ -186,7 +190,7 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
 /// Says what to do about a key that is missing or damaged: none can be made in its place.
 fn key_failure(error: KeyRingError) -> Failure {
     let failure = Failure::of(Exit::Input, error);
-    failure.advise("restore the key file that the rollup was founded with: a new one would be another program's")
+    failure.advise("restore the key file that the program was made with: a new one would be another program's")
 }
 
 /// Fails if the ledger is known not to have the batch, as after it was taken back. Where there is no ledger, or
@@ -250,7 +254,7 @@ impl Verify {
         let session = Session::open(global)?;
         let payload = proven.payload();
         let header = payload.header();
-        expect_program(&session, header.program_id)?;
+        let program = known_program(&session, header.program_id)?;
         if header.chain_id != session.params.chain_id() {
             let message =
                 format!("the batch is one of rollup {}, not of rollup {}", header.chain_id, session.params.chain_id());
@@ -259,7 +263,7 @@ impl Verify {
         let started = Instant::now();
         let statements = payload.statements();
         let proofs = payload.chunks().iter().map(|chunk| &chunk.proof);
-        session.program.verify_batch(statements.iter().zip(proofs)).or_exit(Exit::Refuted)?;
+        program.verify_batch(statements.iter().zip(proofs)).or_exit(Exit::Refuted)?;
         let report = VerifyReport {
             batch: header.batch,
             proofs: statements.len(),
@@ -276,11 +280,11 @@ impl Verify {
     }
 }
 
-fn expect_program(session: &Session, found: taproof_verifier::program::ProgramId) -> Result {
-    let expected = session.params.program_id;
-    if found != expected {
-        let message = format!("the batch is for program {found}, the rollup's is {expected}");
-        return Err(Failure::new(Exit::Input, message).advise("name its rollup's --dir"));
-    }
-    Ok(())
+/// The program that a batch is for. Whether it is in force where the batch refers to, the follower says.
+fn known_program(session: &Session, id: ProgramId) -> Result<&Program> {
+    session.programs.get(id).ok_or_else(|| {
+        let message = format!("the batch is for program {id}, which is none of those that are known of the rollup");
+        Failure::new(Exit::Input, message)
+            .advise("name its rollup's --dir, or add the program with `taproof upgrade add`")
+    })
 }

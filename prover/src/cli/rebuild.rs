@@ -120,8 +120,8 @@ fn restoration(
     observe: impl FnMut(&Event),
 ) -> Result<(Follower, Restoration)> {
     let spinner = global.console().spinner("rebuilding the state");
-    let (params, program) = (session.params.clone(), session.program.clone());
-    let restored = rebuild::restore(source.chain(), params, program, observe).map_err(rebuild_failure)?;
+    let (params, programs) = (session.params.clone(), session.programs.clone());
+    let restored = rebuild::restore(source.chain(), params, programs, observe).map_err(rebuild_failure)?;
     spinner.finish_and_clear();
     Ok(restored)
 }

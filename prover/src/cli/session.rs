@@ -11,6 +11,7 @@ use super::{
 };
 use bitcoin::ScriptBuf;
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -22,13 +23,13 @@ use taproof::{
     ledger::{Ledger, LedgerError},
     node::{ChainSource, EmbeddedNode, EsploraNode, HEIGHT_MAX, Node, RpcNode, SyncState},
     output_file::{Access, OutputFile},
-    overview::ExitRow,
+    overview::{ExitRow, UpgradesRow},
     sequencer::SequencerError,
 };
 use taproof_verifier::{
     follow::{Event, Follower, Params, Tip},
     headers::HeaderError,
-    program::Program,
+    program::{Program, ProgramId, Programs},
 };
 use tempfile::TempDir;
 
@@ -103,7 +104,7 @@ const UNDONE_ADVICE: &str = "see that other nodes say the same, and what docs/op
 pub(crate) struct Session {
     pub(crate) dir: DataDir,
     pub(crate) params: Params,
-    pub(crate) program: Program,
+    pub(crate) programs: Programs,
     /// Where warnings go.
     pub(crate) console: Console,
     /// A folder for what is found in the chain where the data directory may not be written. It goes with the process.
@@ -123,22 +124,30 @@ impl Session {
     /// Reads parameters and program from anywhere, for a data directory.
     pub(crate) fn read(dir: DataDir, params: &Path, program: &Path, console: Console) -> Result<Self> {
         let params = read_params(params)?;
-        let doing = program.display().to_string();
-        let read = read_file(program, PROGRAM_LENGTH_MAX)
-            .map_err(|failure| match program.exists() {
-                true => failure,
-                false => failure.advise(
-                    "anybody who follows the rollup has it: `taproof join PARAMS PROGRAM` puts it back, and changes \
-                     nothing else",
-                ),
-            })
-            .and_then(|bytes| Program::from_bytes(&bytes).or_exit_while(Exit::Input, doing));
-        let program = read.map_err(|failure| or_misplaced(failure, program, "a rollup's program.bin"))?;
+        let program = read_program(program).map_err(|failure| match program.exists() {
+            true => failure,
+            false => failure.advise(
+                "anybody who follows the rollup has it: `taproof join PARAMS PROGRAM` puts it back, and changes \
+                 nothing else",
+            ),
+        })?;
         if program.id() != params.program_id {
             let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
             return Err(Failure::new(Exit::Input, message).advise("restore program.bin from where params.json is from"));
         }
-        Ok(Self { dir, params, program, console, scratch: OnceLock::new(), undone_told: OnceLock::new() })
+        let mut programs = read_later_programs(&dir)?;
+        programs.insert(program);
+        Ok(Self { dir, params, programs, console, scratch: OnceLock::new(), undone_told: OnceLock::new() })
+    }
+
+    /// The program that the rollup began with.
+    pub(crate) fn first_program(&self) -> &Program {
+        self.programs.get(self.params.program_id).expect("it was read with the parameters")
+    }
+
+    /// The folder of a program's keys.
+    pub(crate) fn keys_of(&self, program: ProgramId) -> PathBuf {
+        if program == self.params.program_id { self.dir.keys() } else { self.dir.later_keys(program) }
     }
 
     /// Opens the chain without the wallet, for reading.
@@ -180,7 +189,28 @@ impl Session {
             Ok::<(), FollowError>(())
         });
         followed.map_err(not_followed)?;
+        self.warn_of_upgrades(stored.follower());
         Ok(stored.into_follower())
+    }
+
+    /// Follows the chain as far as the programs that are known here allow; where one is missing, the failure says which.
+    pub(crate) fn follow_as_far_as_known(&self, source: &Source) -> Result<(Follower, Option<Failure>)> {
+        let mut stored = self.stored_follower(source)?;
+        match stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())) {
+            Ok(()) => Ok((stored.into_follower(), None)),
+            Err(error @ FollowError::UnknownProgram(_)) => Ok((stored.into_follower(), Some(not_followed(error)))),
+            Err(error) => Err(not_followed(error)),
+        }
+    }
+
+    /// Says on standard error which programs are announced and not known here, while there is time.
+    fn warn_of_upgrades(&self, follower: &Follower) {
+        for (program, height) in UpgradesRow::new(follower).unknown() {
+            self.console.warn(format!(
+                "program {program} comes into force at height {height} and is not known here: add it with `taproof upgrade add` \
+                 before, or leave the rollup in time"
+            ));
+        }
     }
 
     /// Makes sure that the source is not behind and the rollup lives in its chain, before anything is paid into it:
@@ -189,7 +219,7 @@ impl Session {
         source.expect_current()?;
         let spinner = global.console().spinner("following the chain");
         if let Source::Esplora(server) = source {
-            let follower = follow::start(server, self.params.clone(), self.program.clone());
+            let follower = follow::start(server, self.params.clone(), self.programs.clone());
             let mut follower = follower.map_err(not_followed)?;
             follow::sync_headers(server, &mut follower, |_| ()).map_err(not_followed)?;
         } else {
@@ -216,8 +246,8 @@ impl Session {
 
     /// A follower that goes on from where the store ends. If it cannot, that is said on standard error.
     pub(crate) fn stored_follower(&self, source: &Source) -> Result<StoredFollower> {
-        let (params, program) = (self.params.clone(), self.program.clone());
-        let stored = StoredFollower::open(self.chain_store(), source.chain(), params, program);
+        let (params, programs) = (self.params.clone(), self.programs.clone());
+        let stored = StoredFollower::open(self.chain_store(), source.chain(), params, programs);
         let stored = stored.map_err(not_followed)?;
         self.warn_of(&stored)?;
         Ok(stored)
@@ -260,6 +290,29 @@ impl Session {
     }
 }
 
+/// Reads the file of a program.
+pub(crate) fn read_program(path: &Path) -> Result<Program> {
+    let read = read_file(path, PROGRAM_LENGTH_MAX)
+        .and_then(|bytes| Program::from_bytes(&bytes).or_exit_while(Exit::Input, path.display().to_string()));
+    read.map_err(|failure| or_misplaced(failure, path, "a rollup's program.bin"))
+}
+
+/// The programs that came into force later, or will: all that lie in their folder.
+fn read_later_programs(dir: &DataDir) -> Result<Programs> {
+    let folder = dir.programs();
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Programs::default()),
+        entries => entries.or_exit_while(Exit::Input, folder.display().to_string())?,
+    };
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    let paths = paths.or_exit_while(Exit::Input, folder.display().to_string())?;
+    paths
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "bin"))
+        .map(|path| read_program(path))
+        .collect()
+}
+
 /// Whether the block that the rollup starts after is in the source's chain; `None` if that does not reach so far.
 pub(crate) fn has_start(params: &Params, source: &Source) -> Result<Option<bool>> {
     let found = source.chain().block_hash(params.start.height)?;
@@ -290,6 +343,11 @@ pub(crate) fn not_followed(error: FollowError) -> Failure {
             "name another node with --node URL if one may have the block; if none has, deposit nothing more, take \
              deposits back with \
             `taproof bridge refund` once their delay is over, and found a rollup that starts deeper",
+        ),
+        FollowError::UnknownProgram(_) => (
+            Exit::Failed,
+            "the upgrade keys announced it: look at `taproof upgrade show`, get the program from whoever announced it or from anybody \
+            who follows the rollup, judge it, and add it with `taproof upgrade add PROGRAM`; following goes on from there",
         ),
         FollowError::Header(HeaderError::ForksBelowFinal { .. }) => (
             Exit::Failed,

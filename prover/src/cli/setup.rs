@@ -1,5 +1,7 @@
 //! `taproof setup`.
 
+mod governance;
+
 use super::{
     Global,
     console::Bar,
@@ -13,8 +15,9 @@ use ark_bn254::Fr;
 use ark_ff::FftField;
 use bitcoin::{Network, NetworkKind, ScriptBuf};
 use clap::Args;
+use governance::GovernanceOptions;
 use serde::Serialize;
-use std::{num::NonZeroU16, ops::RangeInclusive};
+use std::{num::NonZeroU16, ops::RangeInclusive, path::Path};
 use taproof::{
     bridge::signer_key::{SignerKey, SignerKeys},
     founding::check_slots,
@@ -32,7 +35,6 @@ use taproof_verifier::{
     cell::{ChainId, Depth},
     follow::{Deadlines, Founding, Params},
     headers::BlockId,
-    quorum::Keys,
     statement::CircuitId,
 };
 
@@ -66,6 +68,8 @@ pub(crate) struct Setup {
     opening_min: u64,
     #[command(flatten)]
     bridge: BridgeOptions,
+    #[command(flatten)]
+    governance: GovernanceOptions,
     /// The height of the block after which the rollup starts, a final one; the last that is final if not given.
     #[arg(long, value_name = "HEIGHT")]
     start: Option<u32>,
@@ -259,10 +263,10 @@ impl Setup {
             deposit_expiry_blocks: self.bridge.deposit_expiry,
             start,
             final_depth_blocks: self.final_depth,
-            upgrade_keys: None,
-            notice_blocks: 0,
-            sequencer_keys: Keys::default(),
-            quiet_blocks: 0,
+            notice_blocks: self.governance.notice_blocks(self.bridge.deposit_window, self.final_depth),
+            upgrade_keys: self.governance.upgrade_keys()?,
+            quiet_blocks: self.governance.quiet_blocks(self.bridge.deposit_window),
+            sequencer_keys: self.governance.sequencer_keys()?,
             opening_min_sat: self.opening_min,
             program_id: program.id(),
         })
@@ -270,7 +274,13 @@ impl Setup {
         dir.create()?;
         write_file(&dir.program(), Access::Public, |file| file.write_all(&program.to_bytes()))?;
         Ledger::create(&dir.ledger(), params.chain_id(), depth).map_err(ledger_failure)?;
-        let signers: SignerKeys = self.bridge.keys.iter().cloned().collect();
+        if params.sequencer_keys.is_empty() && network != Network::Regtest {
+            global.console().warn(
+                "no sequencer is named: anybody's anchors count always, and whoever wants to can void yours, block after block, by small \
+                 ones ahead of them; --sequencer-key names one",
+            );
+        }
+        let signers: SignerKeys = self.bridge.keys.iter().chain(self.governance.signers()).cloned().collect();
         if !signers.is_empty() {
             write_file(&dir.bridge_keys(), Access::Public, |file| file.write_all(signers.to_lines().as_bytes()))?;
         }
@@ -345,31 +355,41 @@ impl Setup {
             allow_outside_test_networks: self.allow_outside_test_networks,
             randomness: self.seed.map_or(Randomness::Os, Randomness::Seed),
         };
-        let console = global.console();
         let mut circuits: Vec<CircuitId> =
             depths.into_iter().flat_map(|depth| key_ring::circuits(depth, slots)).collect();
         circuits.sort_unstable();
         circuits.dedup();
-        let mut last: Option<Bar> = None;
-        global.data_dir().create()?;
-        let ring = KeyRing::open_or_make(&global.data_dir().keys(), &circuits, &options, |circuit, fault| {
-            last.take().iter().for_each(Bar::end);
-            fault.into_iter().for_each(|fault| console.warn(another_key(fault)));
-            let bar = Bar::new(console, &format!("making the key of {circuit}"));
-            last = Some(bar.clone());
-            Box::new(bar)
-        });
-        last.iter().for_each(Bar::end);
-        ring.map_err(|error| match &error {
-            KeyRingError::Setup { source: SetupError::NotATestNetwork(_), .. } => {
-                Failure::of(Exit::Input, error).advise("on a network with real money, keys should come from a ceremony")
-            }
-            KeyRingError::Setup { .. } => Failure::of(Exit::Input, error),
-            KeyRingError::File { source: KeyFileError::DiskFull { .. }, .. } => Failure::of(Exit::Failed, error)
-                .advise("make room, and run it again: the keys that were made before are kept"),
-            _ => Failure::of(Exit::Failed, error),
-        })
+        make_keys(global, &global.data_dir().keys(), &circuits, &options)
     }
+}
+
+/// Makes the keys of circuits in a folder that lacks them, and shows the progress.
+pub(super) fn make_keys(
+    global: &Global,
+    folder: &Path,
+    circuits: &[CircuitId],
+    options: &SetupOptions,
+) -> Result<KeyRing> {
+    let console = global.console();
+    let mut last: Option<Bar> = None;
+    global.data_dir().create()?;
+    let ring = KeyRing::open_or_make(folder, circuits, options, |circuit, fault| {
+        last.take().iter().for_each(Bar::end);
+        fault.into_iter().for_each(|fault| console.warn(another_key(fault)));
+        let bar = Bar::new(console, &format!("making the key of {circuit}"));
+        last = Some(bar.clone());
+        Box::new(bar)
+    });
+    last.iter().for_each(Bar::end);
+    ring.map_err(|error| match &error {
+        KeyRingError::Setup { source: SetupError::NotATestNetwork(_), .. } => {
+            Failure::of(Exit::Input, error).advise("on a network with real money, keys should come from a ceremony")
+        }
+        KeyRingError::Setup { .. } => Failure::of(Exit::Input, error),
+        KeyRingError::File { source: KeyFileError::DiskFull { .. }, .. } => Failure::of(Exit::Failed, error)
+            .advise("make room, and run it again: the keys that were made before are kept"),
+        _ => Failure::of(Exit::Failed, error),
+    })
 }
 
 /// Says that a key was unusable, in whose place another is made. No rollup has been founded with it that this would

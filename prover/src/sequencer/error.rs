@@ -3,6 +3,7 @@
 use crate::ledger::LedgerError;
 use taproof_verifier::{
     cell::{CellIndex, Depth},
+    follow::UnknownProgram,
     record::Kind,
 };
 
@@ -44,6 +45,9 @@ pub enum SequencerError {
         /// The rollup's window.
         window_blocks: u32,
     },
+    /// The program in force is not known.
+    #[error(transparent)]
+    Program(#[from] UnknownProgram),
     /// The program cannot prove batches of a tree of that depth.
     #[error("the program has no {kind} circuit for a tree of {} levels", depth.levels())]
     NoCircuit {

@@ -29,11 +29,11 @@ impl Sequencer<'_> {
         let due = self.ledger.deposits_due(reference_height, void_below)?;
         let mut roomy = Some(depth);
         while let Some(candidate) = roomy {
-            let slots = slots(self.follower.program(), candidate)?;
+            let slots = slots(self.follower.program_at(reference_height)?, candidate)?;
             if cells_left(self.ledger.state(), candidate, asked(&due, slots.deposit.get())) >= 0 {
                 return Ok(candidate);
             }
-            roomy = next_depth(self.follower.program(), candidate);
+            roomy = next_depth(self.follower.program_at(reference_height)?, candidate);
         }
         Ok(depth)
     }
@@ -53,11 +53,11 @@ impl Sequencer<'_> {
         let waiting = self.ledger.transactions()?;
         let opened: Vec<CellIndex> =
             waiting.iter().chain(new).filter_map(|transaction| opens(draft, transaction)).collect();
-        if let Some(depth) = next_depth(self.follower.program(), draft.depth)
+        if let Some(depth) = next_depth(self.follower.program_at(draft.reference.height)?, draft.depth)
             && opened.iter().any(|cell| depth.contains(*cell) && !draft.depth.contains(*cell))
         {
             grown.depth = depth;
-            grown.plan.slots = slots(self.follower.program(), depth)?;
+            grown.plan.slots = slots(self.follower.program_at(draft.reference.height)?, depth)?;
         }
         Ok(grown)
     }

@@ -146,7 +146,7 @@ impl Storm {
         let Some(proven) = self.posters[0].proven.0.borrow().get(&tip.batches).cloned() else { return };
         let Some(reference) = headers.at(proven.payload().header().reference_height) else { return };
         let copied = other_proofs(&proven).payload_on(tip.payload_hash, reference.hash).expect("as long as before");
-        if self.truth.follower.preview(&copied).is_err() {
+        if self.truth.follower.preview(&copied, self.purse_key.public()).is_err() {
             return;
         }
         let coin = self.coin();

@@ -1,6 +1,6 @@
 //! A follower's state at a final block, to go on from after a restart.
 
-use super::{Follower, Params, ScannedDeposit, StartError, Tip, check_params};
+use super::{Follower, Params, ScannedDeposit, StartError, Tip};
 use crate::{
     baby_jubjub::{KeyError, PublicKey},
     cell::{ChainId, Depth},
@@ -9,7 +9,9 @@ use crate::{
     field,
     headers::{BlockId, HeaderChain},
     payload::PayloadHash,
-    program::{Program, ProgramId},
+    program::{ProgramId, Programs},
+    schedule::Schedule,
+    upgrade::UpgradeOutput,
 };
 use alloc::{collections::VecDeque, vec::Vec};
 use bitcoin::{BlockHash, Txid, XOnlyPublicKey, block::Header, hashes::Hash};
@@ -17,7 +19,7 @@ use bitcoin::{BlockHash, Txid, XOnlyPublicKey, block::Header, hashes::Hash};
 const VERSION: u8 = 3;
 const FIXED_LENGTH: usize = 1 + ChainId::LENGTH + 32 + BLOCK_LENGTH + TIP_LENGTH + 8 + 4 + 8 + 4;
 const BLOCK_LENGTH: usize = 4 + 32;
-const TIP_LENGTH: usize = 8 + 32 + 32 + 1 + 8 + 8 + BLOCK_LENGTH;
+const TIP_LENGTH: usize = 8 + 32 + 32 + 1 + 8 + 8 + BLOCK_LENGTH + 4;
 const DEPOSIT_LENGTH: usize = 4 + 32 + 4 + 8 + 32 + 32;
 
 /// All that following needs of the past of a final block. Every payout of the anchors up to that block has come out.
@@ -37,6 +39,7 @@ pub struct Checkpoint {
     exits_scanned: u64,
     /// Those that wait, in the order of their numbers.
     exits: Vec<ScannedExit>,
+    schedule: Schedule,
 }
 
 /// Why bytes are no [`Checkpoint`].
@@ -64,6 +67,9 @@ pub enum CheckpointError {
     /// An exit request is malformed.
     #[error("exit request {0} is malformed")]
     Exit(u64),
+    /// The schedule of upgrades is malformed.
+    #[error("the schedule of upgrades is malformed")]
+    Schedule,
     /// The counts of deposits or exit requests contradict each other, or their order or the heights do.
     #[error("the counts and heights contradict each other")]
     Inconsistent,
@@ -80,12 +86,18 @@ impl Checkpoint {
         &self.tip
     }
 
+    /// What is in force when, as far as the blocks up to the final one say.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
     /// Encodes the checkpoint: version 3 (1 byte), chain id (15), program id (32); the block; the tip: batches (8),
-    /// payload hash (32), root (32), depth (1), deposits credited (8), payouts (8), the block referred to; deposits
+    /// payload hash (32), root (32), depth (1), deposits credited (8), payouts (8), the block referred to, the height
+    /// of the last anchor's block (4); deposits
     /// scanned (8), number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8),
     /// owner (32), refund key (32); exit requests queued (8), number of those that wait (4), then each: number (8),
     /// height (4), txid (32), vout (4), length of the request (1), the request as [`ExitRequest::to_bytes`] writes
-    /// it. A block is its height (4) and hash (32). Integers are little-endian, hashes in their internal order.
+    /// it; the schedule, as [`Schedule`] writes itself. A block is its height (4) and hash (32). Integers are little-endian, hashes in their internal order.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FIXED_LENGTH + self.deposits.len() * DEPOSIT_LENGTH);
         bytes.push(VERSION);
@@ -99,6 +111,7 @@ impl Checkpoint {
         bytes.extend(self.tip.deposits_consumed.to_le_bytes());
         bytes.extend(self.tip.payouts.to_le_bytes());
         write_block(&self.tip.reference, &mut bytes);
+        bytes.extend(self.tip.anchored_height.to_le_bytes());
         bytes.extend(self.deposits_scanned.to_le_bytes());
         bytes.extend((self.deposits.len() as u32).to_le_bytes());
         for ScannedDeposit { height, txid, vout, deposit, .. } in &self.deposits {
@@ -120,6 +133,7 @@ impl Checkpoint {
             bytes.push(request.len() as u8);
             bytes.extend(request);
         }
+        self.schedule.write(&mut bytes);
         bytes
     }
 
@@ -143,7 +157,8 @@ impl Checkpoint {
             return Err(CheckpointError::Length);
         }
         let is_consistent = tip.deposits_consumed.checked_add(count.into()) == Some(deposits_scanned);
-        if !is_consistent || tip.reference.height > block.height {
+        let is_ordered = tip.reference.height <= tip.anchored_height && tip.anchored_height <= block.height;
+        if !is_consistent || !is_ordered {
             return Err(CheckpointError::Inconsistent);
         }
         let deposits = (tip.deposits_consumed..deposits_scanned)
@@ -155,6 +170,7 @@ impl Checkpoint {
         }
         let exits_scanned = u64::from_le_bytes(reader.array()?);
         let exits = reader.exits()?;
+        let schedule = Schedule::read(&mut reader.0).ok_or(CheckpointError::Schedule)?;
         if !reader.0.is_empty() {
             return Err(CheckpointError::Length);
         }
@@ -164,7 +180,7 @@ impl Checkpoint {
         if !is_ascending || !is_known || !heights.is_sorted() {
             return Err(CheckpointError::Inconsistent);
         }
-        Ok(Self { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits })
+        Ok(Self { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits, schedule })
     }
 }
 
@@ -188,7 +204,18 @@ impl Follower {
         queue.rewind(block.height);
         let (exits_scanned, exits) = (queue.queued(), queue.waiting().copied().collect());
         let (chain_id, program_id) = (self.params.chain_id(), self.params.program_id);
-        Some(Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits })
+        let schedule = self.final_schedule();
+        Some(Checkpoint {
+            chain_id,
+            program_id,
+            block,
+            tip,
+            deposits_scanned,
+            deposits,
+            exits_scanned,
+            exits,
+            schedule,
+        })
     }
 
     /// Goes on from a checkpoint of a follower that saw excerpts, or skipped blocks. As if the checkpoint's block had
@@ -198,28 +225,28 @@ impl Follower {
     /// As [`Follower::resume`].
     pub fn resume_light(
         params: Params,
-        program: Program,
+        programs: impl Into<Programs>,
         checkpoint: Checkpoint,
         lead: &[Header],
     ) -> Result<Self, StartError> {
         let height = checkpoint.block.height;
         // Rewinds end at the checkpoint's block, which is final, so the mark stays.
-        Ok(Self { first_excerpt: Some(height), ..Self::resume(params, program, checkpoint, lead)? })
+        Ok(Self { first_excerpt: Some(height), ..Self::resume(params, programs, checkpoint, lead)? })
     }
 
-    /// Goes on from a checkpoint. `lead` are headers of which the last is the checkpoint's block and the first no later
-    /// than the block that the last batch refers to.
+    /// Goes on from a checkpoint. The programs are those that are in force, or were within a window; which one is
+    /// missing, [`Follower::unknown_program`] says. `lead` are headers of which the last is the checkpoint's block and
+    /// the first no later than the block that the last batch refers to.
     ///
     /// # Errors
     /// Each of [`StartError`].
     pub fn resume(
         params: Params,
-        program: Program,
+        programs: impl Into<Programs>,
         checkpoint: Checkpoint,
         lead: &[Header],
     ) -> Result<Self, StartError> {
-        check_params(&params, &program)?;
-        let Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits } =
+        let Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits, schedule } =
             checkpoint;
         if (chain_id, program_id) != (params.chain_id(), params.program_id) || block.height < params.start.height {
             return Err(StartError::Checkpoint);
@@ -233,8 +260,9 @@ impl Follower {
             return Err(StartError::Checkpoint);
         }
         Ok(Self {
+            upgrade_output: UpgradeOutput::of(&params),
             params,
-            program,
+            programs: programs.into(),
             headers,
             scanned: block,
             final_height: block.height,
@@ -244,6 +272,8 @@ impl Follower {
             deposits_scanned,
             exits: Queue::resume(exits, exits_scanned),
             payouts: VecDeque::new(),
+            schedule,
+            schedules_before: VecDeque::new(),
             first_excerpt: None,
         })
     }
@@ -280,6 +310,7 @@ impl Reader<'_> {
             deposits_consumed: u64::from_le_bytes(self.array()?),
             payouts: u64::from_le_bytes(self.array()?),
             reference: self.block()?,
+            anchored_height: u32::from_le_bytes(self.array()?),
         })
     }
 
@@ -296,6 +327,7 @@ impl Reader<'_> {
             },
         })
     }
+
     fn exits(&mut self) -> Result<Vec<ScannedExit>, CheckpointError> {
         let count = u32::from_le_bytes(self.array()?) as usize;
         if count > EXITS_WAITING_MAX {

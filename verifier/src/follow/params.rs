@@ -405,6 +405,8 @@ pub struct Tip {
     pub payouts: u64,
     /// The Bitcoin block up to which deposits are taken into account.
     pub reference: BlockId,
+    /// The height of the block of the batch's anchor; at first that of the start.
+    pub anchored_height: u32,
 }
 
 impl Tip {
@@ -418,6 +420,7 @@ impl Tip {
             deposits_consumed: 0,
             payouts: 0,
             reference: params.start,
+            anchored_height: params.start.height,
         }
     }
 
@@ -436,14 +439,9 @@ pub enum StartError {
     /// The headers do not lead up to the start.
     #[error(transparent)]
     Headers(#[from] HeaderError),
-    /// The program is not the one that the parameters name.
-    #[error("the rollup's program is {expected}, not {found}")]
-    Program {
-        /// The program of the parameters.
-        expected: ProgramId,
-        /// The program given.
-        found: ProgramId,
-    },
+    /// The program that the parameters name is not given.
+    #[error("the rollup begins with program {0}, which is not given")]
+    Program(ProgramId),
     /// The tree is deeper from the start than any that the program has circuits for, so no batch could ever be made.
     #[error(
         "the rollup starts with a tree of {} levels, and its program has circuits for {} levels at most",

@@ -1,18 +1,18 @@
 //! The rules that an anchor must keep.
 
-use super::{Follower, Tip, VerifiedBatch, verified::payable};
+use super::{Follower, Tip, UnknownProgram, VerifiedBatch, verified::payable};
 use crate::{
     cell::{ChainId, Depth, Token},
     envelope::{Announcement, EnvelopeError, Reveal},
     exit::{self, LeftOutError, SettledExit},
     headers::BlockId,
     payload::{Header, Payload, PayloadError, PayloadHash},
-    program::{ProgramId, VerifyError},
+    program::{Program, ProgramId, VerifyError},
     record::{DepositRecord, Kind, Records},
     statement::CircuitId,
 };
 use alloc::vec::Vec;
-use bitcoin::{BlockHash, Txid, hashes::Hash};
+use bitcoin::{BlockHash, Txid, XOnlyPublicKey, hashes::Hash};
 
 /// The most deposits that a batch must credit.
 const DEPOSITS_ENOUGH_MAX: usize = 4_096;
@@ -69,6 +69,17 @@ pub enum RuleError {
         expected: ProgramId,
         /// The program that the payload names.
         found: ProgramId,
+    },
+    /// The program in force is not known; blocks are not scanned then.
+    #[error(transparent)]
+    UnknownProgram(#[from] UnknownProgram),
+    /// The poster is no sequencer, and the sequencers have not been silent for long enough.
+    #[error("key {poster} is no sequencer's, and anchors of others count from height {open_height} on")]
+    NotSequencer {
+        /// The poster's key.
+        poster: XOnlyPublicKey,
+        /// The height from which they count, if no anchor is accepted before.
+        open_height: u32,
     },
     /// The tree would shrink.
     #[error("the tree has {} levels and cannot shrink to {}", tip.levels(), found.levels())]
@@ -144,45 +155,57 @@ pub enum RuleError {
     Proof(#[from] VerifyError),
 }
 
+/// Where and by whom an anchor is posted.
+#[derive(Clone, Copy)]
+struct Posted {
+    block: BlockId,
+    txid: Txid,
+    poster: XOnlyPublicKey,
+}
+
 impl Follower {
-    /// Says whether an anchor with this payload would be accepted in the block after the last one that was scanned,
-    /// if that block brought nothing else: what whoever posts an anchor asks just before.
+    /// Says whether an anchor with this payload, posted by this key, would be accepted in the block after the last one
+    /// that was scanned, if that block brought nothing else: what whoever posts an anchor asks just before.
     ///
     /// # Errors
     /// The first rule that the anchor would break.
-    pub fn preview(&self, payload: &[u8]) -> Result<(), RuleError> {
+    pub fn preview(&self, payload: &[u8], poster: XOnlyPublicKey) -> Result<(), RuleError> {
         let header = Header::decode(payload)?;
         let (batch, root_after) = (header.batch, header.root_after);
         let announcement = Announcement { batch, payload_hash: PayloadHash::of(payload), root_after };
         let block = BlockId { height: self.scanned.height.saturating_add(1), hash: BlockHash::all_zeros() };
-        self.check_payload(block, Txid::all_zeros(), announcement, payload).map(drop)
+        let posted = Posted { block, txid: Txid::all_zeros(), poster };
+        self.check_payload(posted, announcement, payload).map(drop)
     }
 
     /// Checks an anchor in a block whose ancestors are all scanned.
     pub(super) fn check(&self, block: BlockId, txid: Txid, reveal: Reveal) -> Result<VerifiedBatch, RuleError> {
+        let posted = Posted { block, txid, poster: reveal.poster() };
         let announcement = reveal.announcement();
-        self.check_payload(block, txid, announcement, &reveal.into_payload())
+        self.check_payload(posted, announcement, &reveal.into_payload())
     }
 
     /// What is cheap is checked first.
     fn check_payload(
         &self,
-        block: BlockId,
-        txid: Txid,
+        posted: Posted,
         announcement: Announcement,
         bytes: &[u8],
     ) -> Result<VerifiedBatch, RuleError> {
+        let Posted { block, txid, poster } = posted;
         let header = Header::decode(bytes)?;
         self.check_place(&header)?;
         check_announcement(&announcement, &header)?;
         self.check_root_before(&header)?;
         let reference = BlockId { height: header.reference_height, hash: header.reference_hash };
         self.check_reference(block, reference)?;
+        let program = self.check_program(&header)?;
+        self.check_poster(poster, reference.height, block.height)?;
         let mut payload = Payload::decode(bytes)?;
         self.check_openings(&payload)?;
-        self.check_deposits(&payload)?;
+        self.check_deposits(&payload, program)?;
         let settled = self.check_exits(&payload)?;
-        self.check_proofs(&payload)?;
+        check_proofs(&payload, program)?;
         // Events may pile up; nobody checks the proofs again.
         payload.release_lines();
         let after = Tip {
@@ -193,9 +216,10 @@ impl Follower {
             deposits_consumed: header.deposits_consumed,
             payouts: self.tip.payouts + payable(&payload).count() as u64,
             reference,
+            anchored_height: block.height,
         };
         let payload_hash = announcement.payload_hash;
-        Ok(VerifiedBatch { block, txid, payload, payload_hash, before: self.tip, after, settled })
+        Ok(VerifiedBatch { block, txid, poster, payload, payload_hash, before: self.tip, after, settled })
     }
 
     fn check_place(&self, header: &Header) -> Result<(), RuleError> {
@@ -211,11 +235,14 @@ impl Follower {
         if found != expected {
             return Err(RuleError::PreviousPayload { expected, found });
         }
-        let (expected, found) = (self.params.program_id, header.program_id);
-        if found != expected {
-            return Err(RuleError::Program { expected, found });
-        }
         Ok(())
+    }
+
+    /// The batch is proven for the program in force at its reference.
+    fn check_program(&self, header: &Header) -> Result<&Program, RuleError> {
+        let program = self.program_at(header.reference_height)?;
+        let (expected, found) = (program.id(), header.program_id);
+        if found == expected { Ok(program) } else { Err(RuleError::Program { expected, found }) }
     }
 
     fn check_root_before(&self, header: &Header) -> Result<(), RuleError> {
@@ -260,7 +287,7 @@ impl Follower {
     /// The batch's deposits are the next ones of the chain, in order, from the first that is not void up to the
     /// reference; none of those is left out unless the batch credits many, or has withdrawals alone. Those need no cell
     /// for anybody, so that they go on whatever the state of the tree.
-    fn check_deposits(&self, payload: &Payload) -> Result<(), RuleError> {
+    fn check_deposits(&self, payload: &Payload, program: &Program) -> Result<(), RuleError> {
         let header = payload.header();
         let void_below = self.params.void_below(header.reference_height);
         let mut index = self.tip.deposits_consumed;
@@ -281,7 +308,7 @@ impl Follower {
             return Err(RuleError::DepositCount { expected: index, found: header.deposits_consumed });
         }
         // A tree that the program has no circuit for deposits for cannot be chosen to be rid of them.
-        let slots_max = self.program.slots_max(Kind::Deposit, header.depth).unwrap_or(u16::MAX);
+        let slots_max = program.slots_max(Kind::Deposit, header.depth).unwrap_or(u16::MAX);
         if has_more_than_withdrawals(payload) && count < deposits_enough(slots_max) && waiting.next().is_some() {
             return Err(RuleError::DepositLeftOut { index });
         }
@@ -295,19 +322,19 @@ impl Follower {
         let withdrawals = payable(payload).map(|(_, record)| record);
         Ok(exit::settle(waiting, withdrawals, payload.refutations(), header.depth)?)
     }
+}
 
-    /// Looks for unknown circuits before anything is hashed.
-    fn check_proofs(&self, payload: &Payload) -> Result<(), RuleError> {
-        for chunk in payload.chunks() {
-            let circuit = CircuitId::new(chunk.records.kind(), payload.header().depth, chunk.slots);
-            if self.program.key(circuit).is_none() {
-                return Err(VerifyError::UnknownCircuit(circuit).into());
-            }
+/// Looks for unknown circuits before anything is hashed.
+fn check_proofs(payload: &Payload, program: &Program) -> Result<(), RuleError> {
+    for chunk in payload.chunks() {
+        let circuit = CircuitId::new(chunk.records.kind(), payload.header().depth, chunk.slots);
+        if program.key(circuit).is_none() {
+            return Err(VerifyError::UnknownCircuit(circuit).into());
         }
-        let statements = payload.statements();
-        self.program.verify_batch(statements.iter().zip(payload.chunks().iter().map(|chunk| &chunk.proof)))?;
-        Ok(())
     }
+    let statements = payload.statements();
+    program.verify_batch(statements.iter().zip(payload.chunks().iter().map(|chunk| &chunk.proof)))?;
+    Ok(())
 }
 
 fn check_announcement(announcement: &Announcement, header: &Header) -> Result<(), RuleError> {

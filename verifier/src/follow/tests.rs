@@ -14,8 +14,10 @@ mod deadlines;
 mod excerpts;
 mod exits;
 mod founding;
+mod posters;
 mod rig;
 mod table;
+mod upgrades;
 mod work;
 
 fn verified(events: &[Event]) -> Vec<u64> {
@@ -56,7 +58,7 @@ fn a_follower_starts_with_its_own_program_and_block() {
     let lead = [crate::toy_chain::regtest_genesis()];
     let other = ProgramId::from_byte_array([1; 32]);
     let renamed = params_with(|founding| founding.program_id = other);
-    let error = StartError::Program { expected: other, found: program().id() };
+    let error = StartError::Program(other);
     assert_eq!(Follower::new(renamed, program(), &lead).expect_err("another program"), error);
     let (genesis, program_depth) = (depth(4), depth(3));
     let deeper = params_with(|founding| founding.genesis_depth = genesis);
@@ -136,17 +138,17 @@ fn a_block_that_is_not_what_its_header_says_changes_nothing() {
     let batch = branch.batch();
     let block = branch.next_block(alloc::vec![branch.anchor(&batch)]);
     let mut unannounced = branch.follower.clone();
-    assert_eq!(unannounced.connect(block.clone()), Err(BlockError::NothingExpected));
+    assert_eq!(unannounced.connect(block.clone()), Err(BlockError::NothingExpected.into()));
     assert_eq!(branch.follower.accept_header(block.header), Ok(None));
     let before = state(&branch.follower);
     let mut stripped = block.clone();
     stripped.txdata[1].input[0].witness.clear();
-    assert_eq!(branch.follower.connect(stripped), Err(BlockError::WitnessCommitment));
+    assert_eq!(branch.follower.connect(stripped), Err(BlockError::WitnessCommitment.into()));
     let mut emptied = block.clone();
     emptied.txdata.truncate(1);
-    assert_eq!(branch.follower.connect(emptied), Err(BlockError::MerkleRoot));
+    assert_eq!(branch.follower.connect(emptied), Err(BlockError::MerkleRoot.into()));
     let other = Branch::tagged(9).next_block(Vec::new());
-    assert!(matches!(branch.follower.connect(other), Err(BlockError::NotExpected { .. })));
+    assert!(matches!(branch.follower.connect(other), Err(ConnectError::Block(BlockError::NotExpected { .. }))));
     assert_eq!(state(&branch.follower), before);
     let events = branch.follower.connect(block).expect("the block itself");
     assert_eq!(verified(&events), [0]);

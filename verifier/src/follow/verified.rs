@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 use ark_bn254::Fr;
-use bitcoin::Txid;
+use bitcoin::{Txid, XOnlyPublicKey};
 use core::ops::Range;
 
 /// A deposit in its place on Bitcoin.
@@ -34,6 +34,7 @@ pub struct ScannedDeposit {
 pub struct VerifiedBatch {
     pub(super) block: BlockId,
     pub(super) txid: Txid,
+    pub(super) poster: XOnlyPublicKey,
     pub(super) payload: Payload,
     pub(super) payload_hash: PayloadHash,
     pub(super) before: Tip,
@@ -60,6 +61,11 @@ impl VerifiedBatch {
     /// The anchor's reveal transaction.
     pub fn txid(&self) -> Txid {
         self.txid
+    }
+
+    /// The key that signed the reveal.
+    pub fn poster(&self) -> XOnlyPublicKey {
+        self.poster
     }
 
     /// What the anchor carries.

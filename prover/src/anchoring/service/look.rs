@@ -68,8 +68,9 @@ impl<S: BatchSource> Service<S> {
         }
         let standing = match payload(&self.follower, proven)? {
             None => Standing::ReferenceAhead { height: proven.payload().header().reference_height },
-            Some(payload) => match self.follower.preview(&payload) {
+            Some(payload) => match self.follower.preview(&payload, self.signer.leaf_public()) {
                 Ok(()) => Standing::Next(PayloadHash::of(&payload)),
+                Err(RuleError::NotSequencer { open_height, .. }) => Standing::NotSequencer { open_height },
                 Err(refusal) => Standing::Refused(advice(&refusal)),
             },
         };

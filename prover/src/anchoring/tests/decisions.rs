@@ -120,7 +120,7 @@ fn every_state_meets_every_event() {
     let anchored_at = |height| move |job: &Job, view: &mut View| view.standing = anchored(job, height, txid(9));
     // A reveal that waits for nothing gives way to a sweep, at any depth.
     let lost = |state| [(state, "-"), (state, "-"), (state, "-"), (state, "sweep"), (state, "sweep")];
-    let events: [Event<'_>; 17] = [
+    let events: [Event<'_>; 18] = [
         (
             "the payload is wanted",
             &|_, _| (),
@@ -151,6 +151,11 @@ fn every_state_meets_every_event() {
             "the reference is above the tip",
             &standing(Standing::ReferenceAhead { height: 300 }),
             [(Waiting, "-"), (Signed, "-"), (CommitSent, "-"), (RevealSent, "-"), (Bumped, "-")],
+        ),
+        (
+            "the poster is no sequencer",
+            &standing(Standing::NotSequencer { open_height: 300 }),
+            [(Waiting, "-"), (Signed, "-"), (CommitSent, "-"), (RevealSent, "sweep"), (Bumped, "sweep")],
         ),
         ("the proofs are missing", &standing(Standing::Unproven), [(Stale, "-"); 5]),
         (
@@ -370,6 +375,7 @@ fn no_view_makes_a_decision_that_breaks_a_rule() {
         Just(Standing::Unproven),
         Just(Standing::Unusable("truncated".to_owned())),
         Just(Standing::ReferenceAhead { height: 9 }),
+        Just(Standing::NotSequencer { open_height: 300 }),
         (190u32..=205, any::<bool>()).prop_map(move |(height, is_ours)| Standing::Anchored(Anchored {
             block: tip(height),
             txid: txid(5),

@@ -12,7 +12,7 @@ use crate::{
 use bitcoin::{Amount, Network, TxOut};
 use taproof_verifier::{groth16::Proof, payload::Payload};
 
-fn rival_key() -> PosterKey {
+pub(super) fn rival_key() -> PosterKey {
     let wallet = Wallet::from_seed(&[8; 32], Network::Regtest).expect("32 bytes");
     wallet.poster_key(0).expect("a small number")
 }

@@ -16,7 +16,7 @@ use crate::{
     },
     proven_batch::ProvenBatch,
     toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
-    wallet::{PosterKey, PosterScripts},
+    wallet::{PosterKey, PosterScripts, Wallet},
 };
 use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid, block::Header};
 use std::{
@@ -27,7 +27,7 @@ use std::{
 };
 use taproof_circuits::{state, transaction::Deposit};
 use taproof_verifier::{
-    follow::{Follower, Tip},
+    follow::{Follower, Founding, Tip},
     headers::BlockId,
     payload::{Payload, PayloadHash},
 };
@@ -95,9 +95,12 @@ impl Rig {
 
     /// The same, with another number of blocks that make one final.
     pub(super) fn with_final_depth(batches: u64, final_depth_blocks: u32) -> Self {
-        let mut toy = ToyRollup::new();
-        let params = toy.params.with(|founding| founding.final_depth_blocks = final_depth_blocks);
-        toy.params = params.expect("consistent parameters");
+        Self::founded(batches, |founding, _| founding.final_depth_blocks = final_depth_blocks)
+    }
+
+    /// The same of a rollup whose founder chose otherwise.
+    pub(super) fn founded(batches: u64, alter: impl FnOnce(&mut Founding, &Wallet)) -> Self {
+        let mut toy = ToyRollup::founded_by(&[2, 3], alter);
         // The deepest reorganisation of these tests stays above the rollup's start.
         toy.node.mine(6).expect("empty blocks are valid");
         let deposits = toy.deposit(&[(0, 50_000), (1, 70_000)]);
@@ -273,6 +276,7 @@ pub(super) fn advance(toy: &mut ToyRollup, payload: &Payload) {
         deposits_consumed: header.deposits_consumed,
         payouts: 0,
         reference: BlockId { height: header.reference_height, hash: header.reference_hash },
+        anchored_height: header.reference_height + 1,
     };
 }
 

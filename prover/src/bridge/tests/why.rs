@@ -182,7 +182,7 @@ fn the_fate_of_a_deposit_is_told_while_its_coin_is_there_and_after() {
         let coins = watch.scan().coins().into_iter().filter(|coin| matches!(coin.origin, Origin::Deposit { .. }));
         let fates = coins.map(|coin| {
             let fate = fate_of(watch.scan(), coin).unwrap();
-            assert_eq!(trace(&toy.node, &toy.params, &toy.program, coin.outpoint).unwrap(), (fate, None));
+            assert_eq!(trace(&toy.node, &toy.params, toy.program.clone(), coin.outpoint).unwrap(), (fate, None));
             (coin.outpoint, coin.height, fate)
         });
         fates.collect::<Vec<_>>()
@@ -204,11 +204,11 @@ fn the_fate_of_a_deposit_is_told_while_its_coin_is_there_and_after() {
     toy.mine(std::slice::from_ref(&refund));
     toy.node.mine(FINAL_DEPTH_BLOCKS).unwrap();
     assert!(watch(&toy).scan().coin(&outpoint).is_none());
-    let (fate, spent) = trace(&toy.node, &toy.params, &toy.program, outpoint).unwrap();
+    let (fate, spent) = trace(&toy.node, &toy.params, toy.program.clone(), outpoint).unwrap();
     let spent = spent.unwrap();
     assert_eq!((fate, spent.txid, spent.by_federation), (void, refund.compute_txid(), false));
     assert_eq!(
-        trace(&toy.node, &toy.params, &toy.program, OutPoint { vout: 9, ..outpoint }).unwrap(),
+        trace(&toy.node, &toy.params, toy.program.clone(), OutPoint { vout: 9, ..outpoint }).unwrap(),
         (Fate::Outside, None)
     );
 }

@@ -88,7 +88,7 @@ impl Build {
         let spinner = global.console().spinner("following the chain");
         let follower = session.follow(&source, |_| ())?;
         let (tip, header) = (follower.tip(), proven.payload().header());
-        if header.program_id != session.params.program_id || header.chain_id != session.params.chain_id() {
+        if header.chain_id != session.params.chain_id() {
             let failure = Failure::new(Exit::Input, "the batch is one of another rollup");
             return Err(failure.advise("name its rollup's --dir"));
         }

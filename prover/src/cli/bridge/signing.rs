@@ -231,7 +231,7 @@ fn finished(path: &Path) -> Result<Transaction> {
 
 /// Sends a transaction.
 #[derive(Debug, Args)]
-pub(super) struct Send {
+pub(in crate::cli) struct Send {
     /// The transaction, in hexadecimal, or a PSBT whose every input is finished.
     file: PathBuf,
     #[command(flatten)]
@@ -241,7 +241,7 @@ pub(super) struct Send {
 }
 
 impl Send {
-    pub(super) fn run(self, global: &Global) -> Result {
+    pub(in crate::cli) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
         let transaction = finished(&self.file)?;
         // Where the chain is the embedded one, the block that is mined pays the wallet.

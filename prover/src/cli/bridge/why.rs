@@ -199,7 +199,7 @@ fn tell_missed(report: &mut Report, block: BlockId, session: &Session, source: &
             format!("it waits for its depositor: the refund {opens} height {refund_height}")
         } else {
             let spinner = global.console().spinner("reading the chain from the rollup's start");
-            let (_, spent) = trace(source.chain(), &session.params, &session.program, outpoint)?;
+            let (_, spent) = trace(source.chain(), &session.params, session.programs.clone(), outpoint)?;
             spinner.finish_and_clear();
             spent.map_or_else(|| "it is spent".to_owned(), |spent| spent.to_string())
         });
@@ -284,7 +284,7 @@ fn fate_text(
         None => {
             // The scan has forgotten what is spent for good.
             let spinner = global.console().spinner("reading the chain from the rollup's start");
-            let traced = trace(source.chain(), &session.params, &session.program, outpoint)?;
+            let traced = trace(source.chain(), &session.params, session.programs.clone(), outpoint)?;
             spinner.finish_and_clear();
             traced
         }

@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::fmt;
 use taproof::{
     network_name::network_name,
-    overview::{AnchorRow, ExitRow, Overview},
+    overview::{AnchorRow, ExitRow, Overview, UpgradesRow},
     shown,
 };
 
@@ -56,6 +56,7 @@ impl Screen<'_> {
             entry("root verified", &overview.root_verified),
             entry("batches", &self.batches()),
         ];
+        entries.extend(upgrade_entries(&overview.upgrades));
         entries.push(entry("deposits", &overview.deposits.to_string()));
         entries.extend(exit_entries(&overview.exits));
         let (due, due_sat) = (overview.payouts_due, overview.payouts_due_sat);
@@ -86,6 +87,21 @@ impl Screen<'_> {
         }
         text + &format!("; {} levels in the tree", overview.tree_levels)
     }
+}
+
+/// What is in force and announced, where the founding parameters alone do not say it.
+pub(crate) fn upgrade_entries(upgrades: &UpgradesRow) -> Vec<String> {
+    let mut entries = Vec::new();
+    if upgrades.can_change {
+        entries.push(entry("program", &upgrades.program_id));
+    }
+    if let Some(open_height) = upgrades.open_height {
+        let count = upgrades.sequencers.len();
+        let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
+        entries.push(entry("sequencers", &format!("{keys}; anybody from height {open_height} on, if no anchor comes")));
+    }
+    entries.extend(upgrades.announced.iter().map(|announced| entry("announced", &announced.to_string())));
+    entries
 }
 
 /// Exit requests that wait, an entry each.
@@ -146,7 +162,7 @@ fn anchor_table(rows: &[AnchorRow]) -> Table {
 mod tests {
     use super::*;
     use bitcoin::{BlockHash, Network, Txid, hashes::Hash};
-    use taproof::overview::{BridgeRow, DepositCounts, RefusedRow};
+    use taproof::overview::{AnnouncedRow, BridgeRow, DepositCounts, RefusedRow};
 
     /// An overview with as much in each place as a rollup of many years has.
     fn full() -> Overview {
@@ -172,6 +188,21 @@ mod tests {
             batches: 1_234_567,
             root_verified: "ef".repeat(32),
             tree_levels: 10,
+            upgrades: UpgradesRow {
+                program_id: "ab".repeat(32),
+                program_from_height: 1_234_567,
+                sequencers: vec!["cd".repeat(32); 20],
+                open_height: Some(1_234_567),
+                can_change: true,
+                next_number: u32::MAX,
+                announced: vec![AnnouncedRow {
+                    number: u32::MAX,
+                    height: 1_234_567,
+                    program_id: Some("ef".repeat(32)),
+                    is_known: false,
+                    sequencers: None,
+                }],
+            },
             deposits: DepositCounts {
                 credited: 1 << 30,
                 waiting: 1 << 20,

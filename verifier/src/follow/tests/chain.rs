@@ -1,6 +1,7 @@
 //! Reorganisations, restarts, and the property that only the best chain counts.
 
 use super::*;
+use crate::{bridge::tests::signer, quorum::Keys, toy_chain::POSTER_SECRET, upgrade::Change};
 use proptest::prelude::*;
 
 /// A chain that a follower is fed: at each height the block and what a follower of this chain alone has become.
@@ -41,11 +42,30 @@ impl History {
             let exit = request(3, height % 7, height + 1_000 * tag, 505);
             transactions.push(exit_transaction(height + 1_000 * tag + 500, &[exit]));
         }
+        if height % 5 == 2 {
+            transactions.push(self.announcement(height, tag));
+        }
         let block = branch.next_block(transactions);
         let events = branch.follow(block.clone());
         self.branches.push(branch);
         self.blocks.push(block);
         events
+    }
+
+    /// The upgrade keys go from one program to the other, name the poster or somebody else, and think better of it.
+    fn announcement(&self, height: u32, tag: u32) -> Transaction {
+        let follower = &self.last().follower;
+        let keys = |secret| Keys::new(alloc::vec![signer(secret)]).expect("one key");
+        let from = height + 1 + NOTICE_BLOCKS + tag % 3;
+        let change = match (height / 5 + tag) % 7 {
+            0 | 1 => Change::Program { program: next_program().id(), height: from },
+            2 => Change::Program { program: program().id(), height: from },
+            3 => Change::Sequencers { keys: keys(9), height: from },
+            4 => Change::Sequencers { keys: keys(POSTER_SECRET), height: from },
+            5 => Change::Sequencers { keys: Keys::default(), height: from },
+            _ => Change::Withdrawal,
+        };
+        announcement(height + 1_000 * tag, follower.schedule().next_number(), change)
     }
 
     fn cut(&self, blocks: usize) -> Self {
@@ -146,7 +166,7 @@ fn a_checkpoint_goes_on_where_the_follower_was_final() {
         let height = checkpoint.block().height as usize;
         assert_eq!(height, (follower.scanned.height as usize + 1).saturating_sub(FINAL_DEPTH_BLOCKS as usize));
         let lead: Vec<_> = core::iter::once(genesis).chain(trunk.headers()).take(height + 1).collect();
-        let mut resumed = Follower::resume(params(), program(), checkpoint, &lead).expect("its own headers");
+        let mut resumed = Follower::resume(params(), programs(), checkpoint, &lead).expect("its own headers");
         feed_headers(&mut resumed, &trunk);
         let events = feed_blocks(&mut resumed, &trunk, usize::MAX);
         assert_eq!(state(&resumed), state(&trunk.last().follower));
@@ -167,7 +187,7 @@ fn a_checkpoint_of_another_rollup_or_chain_is_refused() {
     let height = checkpoint.block().height as usize;
     let genesis = crate::toy_chain::regtest_genesis();
     let lead: Vec<_> = core::iter::once(genesis).chain(trunk.headers()).take(height + 1).collect();
-    let resume = |params: Params, lead: &[Header]| Follower::resume(params, program(), checkpoint.clone(), lead);
+    let resume = |params: Params, lead: &[Header]| Follower::resume(params, programs(), checkpoint.clone(), lead);
     assert!(resume(params(), &lead).is_ok());
     let other = params_with(|founding| founding.opening_min_sat = 1);
     assert_eq!(resume(other, &lead).expect_err("another rollup"), StartError::Checkpoint);

@@ -4,14 +4,16 @@ use super::*;
 use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
     bridge::tests::signer,
-    cell::{CellIndex, Depth},
+    cell::{CellIndex, ChainId, Depth},
     exit::{Refutation, tests::request_for},
     groth16::{Proof, VerifyingKey},
     payload::{self, Chunk, Payload},
-    quorum::Keys,
+    program::Program,
+    quorum::{Keys, Quorum},
     record::{DepositRecord, Destination, Kind, Records, TransferRecord, WithdrawRecord},
     statement::CircuitId,
-    toy_chain::{mine_block, regtest_genesis, reveal},
+    toy_chain::{mine_block, regtest_genesis, reveal, reveal_by},
+    upgrade::{Change, Upgrade, tests::witness},
 };
 use ark_bn254::{Bn254, Fr};
 use ark_ec::{AffineRepr, CurveGroup};
@@ -31,6 +33,9 @@ pub(super) const WINDOW_BLOCKS: u32 = 8;
 pub(super) const EXPIRY_BLOCKS: u32 = 24;
 /// What opens an account at the least.
 pub(super) const OPENING_MIN_SAT: u64 = 1_000;
+/// Just more than a window and the final depth.
+pub(super) const NOTICE_BLOCKS: u32 = WINDOW_BLOCKS + FINAL_DEPTH_BLOCKS + 1;
+pub(super) const QUIET_BLOCKS: u32 = 4;
 /// Slots of every toy circuit but the large one.
 pub(super) const SLOTS: u16 = 8;
 /// Slots of the circuit for deposits in bulk.
@@ -53,6 +58,7 @@ impl ConstraintSynthesizer<Fr> for Anything {
 struct Toy {
     proving: ark_groth16::ProvingKey<Bn254>,
     program: Program,
+    next_program: Program,
     rng: Mutex<ChaCha20Rng>,
 }
 
@@ -67,7 +73,9 @@ static TOY: LazyLock<Toy> = LazyLock::new(|| {
     let small = Kind::PAYMENTS.into_iter().flat_map(|kind| [circuit(kind, 2, SLOTS), circuit(kind, 3, SLOTS)]);
     let circuits = small.chain([circuit(Kind::Deposit, 2, SLOTS_LARGE), circuit(Kind::Withdraw, 2, SLOTS_EXITS)]);
     let program = Program::new(circuits).expect("each circuit is there once");
-    Toy { proving, program, rng: Mutex::new(rng) }
+    let next_program =
+        Program::new(Kind::PAYMENTS.map(|kind| circuit(kind, 2, SLOTS))).expect("each circuit is there once");
+    Toy { proving, program, next_program, rng: Mutex::new(rng) }
 });
 
 fn prove(input: Fr) -> Proof {
@@ -78,6 +86,16 @@ fn prove(input: Fr) -> Proof {
 
 pub(super) fn program() -> Program {
     TOY.program.clone()
+}
+
+/// Both programs.
+pub(super) fn programs() -> Programs {
+    [program(), next_program()].into_iter().collect()
+}
+
+/// Another program: trees of depth 2 alone, and no circuits for bulk.
+pub(super) fn next_program() -> Program {
+    TOY.next_program.clone()
 }
 
 pub(super) fn depth(levels: u8) -> Depth {
@@ -92,12 +110,13 @@ pub(super) fn destination(position: usize) -> Destination {
     Destination::P2wpkh([position as u8; 20])
 }
 
+/// The parameters of the toy rollup, which has upgrade keys.
 pub(super) fn params() -> Params {
-    static PARAMS: LazyLock<Params> = LazyLock::new(|| Params::new(founding()).expect("consistent parameters"));
+    static PARAMS: LazyLock<Params> = LazyLock::new(|| params_with(let_upgrade));
     PARAMS.clone()
 }
 
-/// What the founder of the toy rollup chose.
+/// What the founder of the toy rollup chose, but for the upgrade keys.
 pub(super) fn founding() -> Founding {
     Founding {
         network: Network::Regtest,
@@ -116,9 +135,30 @@ pub(super) fn founding() -> Founding {
     }
 }
 
-/// The parameters that a founder would have who chose one thing otherwise.
+/// The parameters that a founder would have who chose one thing otherwise, without upgrade keys.
 pub(super) fn params_with(alter: impl FnOnce(&mut Founding)) -> Params {
-    params().with(alter).expect("consistent parameters")
+    let mut founding = founding();
+    alter(&mut founding);
+    Params::new(founding).expect("consistent parameters")
+}
+
+/// Gives a rollup upgrade keys.
+pub(super) fn let_upgrade(founding: &mut Founding) {
+    founding.upgrade_keys = Quorum::new(2, [11, 12, 13].map(signer).to_vec()).ok();
+    founding.notice_blocks = NOTICE_BLOCKS;
+}
+
+/// A transaction in which the upgrade keys announce something.
+pub(super) fn announcement(tag: u32, number: u32, change: Change) -> Transaction {
+    announcement_of(&params(), tag, number, change)
+}
+
+/// The same of a rollup with other parameters.
+pub(super) fn announcement_of(params: &Params, tag: u32, number: u32, change: Change) -> Transaction {
+    let output = UpgradeOutput::of(params).expect("there are upgrade keys");
+    let mut transaction = pay(10_000 + tag, alloc::vec![output.announcement(&Upgrade { number, change })]);
+    transaction.input[0].witness = witness(&output, &[&[1; 64][..], &[], &[2; 64]]);
+    transaction
 }
 
 /// A transaction with a deposit of each amount.
@@ -167,6 +207,8 @@ pub(super) struct Batch {
     pub(super) root_seed: u64,
     /// The root after the batch, if it is to be that of a real tree.
     pub(super) root: Option<Fr>,
+    pub(super) program: ProgramId,
+    pub(super) chain_id: ChainId,
 }
 
 impl Batch {
@@ -174,7 +216,7 @@ impl Batch {
         self.root.unwrap_or_else(|| Fr::from(1_000 * (self.tip.batches + 1) + self.root_seed))
     }
 
-    /// The tip that the batch makes when it is anchored with this payload.
+    /// The tip that the batch makes when it is anchored with this payload in the next block.
     pub(super) fn tip_after(&self, payload: &[u8]) -> Tip {
         Tip {
             batches: self.tip.batches + 1,
@@ -184,6 +226,7 @@ impl Batch {
             deposits_consumed: self.deposits_consumed(),
             payouts: self.tip.payouts + self.payouts(),
             reference: self.reference,
+            anchored_height: self.reference.height + 1,
         }
     }
 
@@ -197,7 +240,7 @@ impl Batch {
 
     fn header(&self) -> payload::Header {
         payload::Header {
-            chain_id: params().chain_id(),
+            chain_id: self.chain_id,
             batch: self.tip.batches,
             previous_payload_hash: self.tip.payload_hash,
             root_before: self.tip.root_at(self.depth).unwrap_or(self.tip.root),
@@ -206,7 +249,7 @@ impl Batch {
             reference_height: self.reference.height,
             reference_hash: self.reference.hash,
             deposits_consumed: self.deposits_consumed(),
-            program_id: TOY.program.id(),
+            program_id: self.program,
         }
     }
 
@@ -259,6 +302,11 @@ pub(super) fn reveal_of(payload: &[u8]) -> Transaction {
     reveal(payload)
 }
 
+/// As [`reveal_of`], posted by the key of a small secret.
+pub(super) fn reveal_of_by(secret: u8, payload: &[u8]) -> Transaction {
+    reveal_by(secret, payload)
+}
+
 /// The reveal of an altered batch.
 pub(super) fn anchor_of(batch: &Batch, alter: impl FnOnce(&mut payload::Header, &mut Vec<Chunk>)) -> Transaction {
     reveal_of(&payload_of(batch, alter))
@@ -269,7 +317,7 @@ pub(super) fn anchor_of(batch: &Batch, alter: impl FnOnce(&mut payload::Header, 
 pub(super) struct Branch {
     pub(super) follower: Follower,
     pub(super) header: Header,
-    tag: u32,
+    pub(super) tag: u32,
 }
 
 impl Branch {
@@ -278,9 +326,14 @@ impl Branch {
     }
 
     pub(super) fn tagged(tag: u32) -> Self {
+        Self { tag, ..Self::of(params()) }
+    }
+
+    /// A branch of a rollup with other parameters, whose follower knows both programs.
+    pub(super) fn of(params: Params) -> Self {
         let header = regtest_genesis();
-        let follower = Follower::new(params(), program(), &[header]).expect("the genesis block is the start");
-        Self { follower, header, tag }
+        let follower = Follower::new(params, programs(), &[header]).expect("the genesis block is the start");
+        Self { follower, header, tag: 0 }
     }
 
     /// The same branch, to go on differently.
@@ -306,6 +359,8 @@ impl Branch {
             token: Token::BITCOIN,
             root_seed: 0,
             root: None,
+            program: self.follower.schedule.program_at(self.follower.scanned.height).1,
+            chain_id: self.follower.params.chain_id(),
         }
     }
 
@@ -336,5 +391,6 @@ pub(super) fn state(follower: &Follower) -> impl PartialEq + core::fmt::Debug + 
         (follower.scanned, follower.tip, follower.headers.tip(), follower.first_excerpt),
         (follower.history.clone(), follower.deposits.clone(), follower.deposits_scanned, follower.payouts.clone()),
         follower.exits.clone(),
+        (follower.schedule.clone(), follower.schedules_before.clone()),
     )
 }

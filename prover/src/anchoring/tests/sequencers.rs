@@ -1,0 +1,68 @@
+//! Rollups with sequencers: who is one posts whatever others post, and who is none waits until they are silent.
+
+use super::{races::rival_key, rig::Rig, rig_coins};
+use crate::{
+    anchor::{AnchorArtefact, AnchorRequest, Funding, build, pay},
+    anchoring::{Hold, JobState},
+};
+use bitcoin::{Amount, OutPoint, TxOut};
+use taproof_verifier::quorum::Keys;
+
+const QUIET_BLOCKS: u32 = 30;
+
+/// A rollup with one batch that is proven, and with one sequencer: the rig's poster, or somebody else.
+fn rig(is_ours: bool) -> Rig {
+    Rig::founded(1, |founding, wallet| {
+        let key = if is_ours { wallet.poster_key(0).unwrap() } else { rival_key() };
+        founding.sequencer_keys = Keys::new(vec![key.public()]).unwrap();
+        founding.quiet_blocks = QUIET_BLOCKS;
+    })
+}
+
+/// A stranger's anchor of a payload.
+fn anchor_of_a_stranger(rig: &mut Rig, payload: &[u8]) -> AnchorArtefact {
+    let key = rival_key();
+    let output = TxOut { value: Amount::from_sat(30_000_000), script_pubkey: key.script_pubkey() };
+    let payment = pay(vec![output.clone()], "1".parse().unwrap(), &rig_coins(rig), &rig.toy.poster).unwrap();
+    let vout = payment.output.iter().position(|paid| *paid == output).unwrap() as u32;
+    rig.mine_only(std::slice::from_ref(&payment));
+    let outpoint = OutPoint { txid: payment.compute_txid(), vout };
+    let request = AnchorRequest {
+        payload,
+        fee_rate: "2".parse().unwrap(),
+        headroom: Amount::from_sat(1_000),
+        funding: &[Funding { outpoint, output }],
+    };
+    build(&request, &key).unwrap()
+}
+
+#[test]
+fn a_strangers_copy_ahead_of_it_does_not_void_a_sequencers_anchor() {
+    let mut rig = rig(true);
+    rig.tick();
+    let ours = rig.job(0).generations()[0].clone();
+    let copy = anchor_of_a_stranger(&mut rig, ours.payload());
+    let reveal = ours.attempts()[0].transaction().clone();
+    rig.mine_only(&[copy.commit().clone(), copy.reveal().clone(), ours.commit().clone(), reveal.clone()]);
+    rig.tick();
+    assert_eq!(rig.state(0), JobState::InBlock);
+    let reason = &rig.job(0).history().last().unwrap().reason;
+    assert!(reason.contains(&reveal.compute_txid().to_string()) && !reason.contains("somebody else"), "{reason}");
+    rig.mine_and_tick(9);
+    assert_eq!((rig.state(0), rig.anchored()), (JobState::Final, 1));
+}
+
+#[test]
+fn who_is_no_sequencer_waits_says_so_and_takes_over_when_they_were_silent_for_long_enough() {
+    let mut rig = rig(false);
+    let open_height = rig.toy.params.start.height + QUIET_BLOCKS;
+    rig.tick();
+    while rig.toy.node.chain().height() + 1 < open_height {
+        assert_eq!(rig.job(0).hold(), Some(&Hold::NotSequencer(open_height)));
+        assert_eq!((rig.state(0), rig.job(0).generations().len()), (JobState::Waiting, 0), "nothing is paid in vain");
+        rig.mine_and_tick(1);
+    }
+    assert_eq!((rig.state(0), rig.job(0).hold()), (JobState::RevealSent, None));
+    rig.mine_and_tick(9);
+    assert_eq!((rig.state(0), rig.anchored()), (JobState::Final, 1));
+}

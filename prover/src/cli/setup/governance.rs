@@ -1,0 +1,70 @@
+//! Who changes the program and the sequencers of a new rollup, and who posts.
+
+use super::{Exit, Failure, Fallible, Result};
+use crate::cli::values::bitcoin_key;
+use bitcoin::XOnlyPublicKey;
+use clap::Args;
+use taproof::bridge::signer_key::SignerKey;
+use taproof_verifier::quorum::{Keys, Quorum};
+
+/// A week, where that is enough: so long do those who disagree have to leave.
+const NOTICE_BLOCKS: u32 = 1_008;
+/// A share of the window: others have the rest of it to serve who was left waiting.
+const QUIET_SHARE: u32 = 4;
+
+/// Who changes the program and the sequencers, and who posts.
+#[derive(Debug, Args)]
+pub(super) struct GovernanceOptions {
+    /// A key that can announce another program or other sequencers, in the forms of --bridge-key; once for each. If
+    /// none is given, nothing ever changes.
+    #[arg(long = "upgrade-key", value_name = "KEY", requires = "upgrade_threshold")]
+    upgrade_keys: Vec<SignerKey>,
+    /// How many of the upgrade keys announce together.
+    #[arg(long, value_name = "N", requires = "upgrade_keys")]
+    upgrade_threshold: Option<u8>,
+    /// How many blocks ahead something is announced at least: more than window and final depth together. A week if not
+    /// given, or just enough if that is too short.
+    #[arg(long, value_name = "BLOCKS", requires = "upgrade_keys")]
+    notice: Option<u32>,
+    /// A key whose anchors count at any time, as `wallet keys` shows the poster's; once for each. If none is given,
+    /// anybody's do.
+    #[arg(long = "sequencer-key", value_name = "KEY", value_parser = bitcoin_key)]
+    sequencer_keys: Vec<XOnlyPublicKey>,
+    /// After how many blocks without an anchor anybody's count, half a window at most; a quarter if not given.
+    #[arg(long, value_name = "BLOCKS", requires = "sequencer_keys")]
+    quiet: Option<u32>,
+}
+
+impl GovernanceOptions {
+    /// The upgrade keys as they were given, with what is known of where they come from.
+    pub(super) fn signers(&self) -> &[SignerKey] {
+        &self.upgrade_keys
+    }
+
+    pub(super) fn upgrade_keys(&self) -> Result<Option<Quorum>> {
+        let Some(threshold) = self.upgrade_threshold else { return Ok(None) };
+        let keys = self.upgrade_keys.iter().map(SignerKey::key).collect();
+        let quorum = Quorum::new(threshold, keys);
+        let named = quorum.map_err(|error| Failure::new(Exit::Input, format!("the upgrade keys: {error}")));
+        named.map(Some)
+    }
+
+    pub(super) fn notice_blocks(&self, window_blocks: u32, final_depth_blocks: u32) -> u32 {
+        let least = window_blocks.saturating_add(final_depth_blocks).saturating_add(1);
+        match self.upgrade_threshold {
+            None => 0,
+            Some(_) => self.notice.unwrap_or_else(|| NOTICE_BLOCKS.max(least)),
+        }
+    }
+
+    pub(super) fn sequencer_keys(&self) -> Result<Keys> {
+        Keys::new(self.sequencer_keys.clone()).or_exit_while(Exit::Input, "the sequencer keys")
+    }
+
+    pub(super) fn quiet_blocks(&self, window_blocks: u32) -> u32 {
+        match self.sequencer_keys.is_empty() {
+            true => 0,
+            false => self.quiet.unwrap_or_else(|| (window_blocks / QUIET_SHARE).max(1)),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What is in force, what is announced, and whose anchors count, as commands show it.
+
+use serde::Serialize;
+use std::fmt;
+use taproof_verifier::{
+    follow::Follower,
+    schedule::{Entry, EntryChange},
+};
+
+/// Program, sequencers, and what the upgrade keys announced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UpgradesRow {
+    /// The program of the next batch.
+    pub program_id: String,
+    /// The height from which it is in force.
+    pub program_from_height: u32,
+    /// The keys whose anchors count at once; if there are none, anybody's do.
+    pub sequencers: Vec<String>,
+    /// The height from which anybody's anchors count, if no other is accepted before; none without sequencers.
+    pub open_height: Option<u32>,
+    /// Whether there are upgrade keys that have not given up their right.
+    pub can_change: bool,
+    /// The number of the next announcement.
+    pub next_number: u32,
+    /// What is announced and not in force yet, ascending by height.
+    pub announced: Vec<AnnouncedRow>,
+}
+
+/// What is announced and not in force yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AnnouncedRow {
+    /// The number of the announcement.
+    pub number: u32,
+    /// The height from which it is in force.
+    pub height: u32,
+    /// The program, if it is one.
+    pub program_id: Option<String>,
+    /// Whether that program is known here; if not, following stops at the height.
+    pub is_known: bool,
+    /// The sequencer keys, if it is these.
+    pub sequencers: Option<Vec<String>>,
+}
+
+impl UpgradesRow {
+    /// What a follower says at its last scanned block.
+    pub fn new(follower: &Follower) -> Self {
+        let (schedule, height) = (follower.schedule(), follower.scanned().height);
+        let (program_from_height, program) = schedule.program_at(height);
+        let sequencers: Vec<String> = schedule.sequencers_at(height).iter().map(ToString::to_string).collect();
+        Self {
+            program_id: program.to_string(),
+            program_from_height,
+            open_height: (!sequencers.is_empty()).then(|| follower.open_height()),
+            sequencers,
+            can_change: follower.params().upgrade_keys.is_some() && !schedule.is_renounced(),
+            next_number: schedule.next_number(),
+            announced: schedule.pending(height).iter().map(|entry| AnnouncedRow::new(entry, follower)).collect(),
+        }
+    }
+
+    /// The programs that are announced and not known here, each with its height.
+    pub fn unknown(&self) -> impl Iterator<Item = (&str, u32)> {
+        let unknown = self.announced.iter().filter(|row| !row.is_known);
+        unknown.filter_map(|row| Some((row.program_id.as_deref()?, row.height)))
+    }
+}
+
+impl AnnouncedRow {
+    fn new(entry: &Entry, follower: &Follower) -> Self {
+        let row =
+            Self { number: entry.number, height: entry.height, program_id: None, is_known: true, sequencers: None };
+        match &entry.change {
+            EntryChange::Program(program) => Self {
+                program_id: Some(program.to_string()),
+                is_known: follower.programs().get(*program).is_some(),
+                ..row
+            },
+            EntryChange::Sequencers(keys) => {
+                Self { sequencers: Some(keys.iter().map(ToString::to_string).collect()), ..row }
+            }
+        }
+    }
+}
+
+impl fmt::Display for AnnouncedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from height {} on: ", self.height)?;
+        match (&self.program_id, &self.sequencers) {
+            (Some(program), _) if self.is_known => write!(f, "program {program}"),
+            (Some(program), _) => write!(f, "program {program}, which is not known here"),
+            (None, Some(keys)) if !keys.is_empty() => write!(f, "sequencers {}", keys.join(" ")),
+            _ => write!(f, "no sequencers, so that anybody posts"),
+        }
+    }
+}

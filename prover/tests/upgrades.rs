@@ -1,0 +1,168 @@
+//! Upgrades from the command line: another program and other sequencers, announced, withdrawn, and followed.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod scene;
+
+use bitcoin::{Address, ScriptBuf};
+use scene::Scene;
+use serde_json::{Value, json};
+use std::fs;
+use taproof::node::EmbeddedNode;
+
+const NOTICE_BLOCKS: u32 = 12;
+
+/// A rollup of two upgrade keys, both of which must sign, with coins at their address.
+struct Upgradable(Scene);
+
+impl Upgradable {
+    fn new() -> Self {
+        let scene = Scene::new();
+        scene.report(&["wallet", "new"]);
+        scene.report(&["regtest", "mine", "105"]);
+        let keys = ["0", "1"].map(|index| scene.report(&["bridge", "keys", "--index", index])["signer_key"].clone());
+        let seed = "11".repeat(32);
+        let mut setup = vec!["setup", "--seed", &seed, "--depth", "2", "--slots", "1", "--deposit-slots", "1"];
+        setup.extend(["--withdraw-slots", "1", "--deposit-min", "500", "--final-depth", "3", "--deposit-window", "8"]);
+        let notice = NOTICE_BLOCKS.to_string();
+        setup.extend(["--notice", &notice, "--upgrade-threshold", "2"]);
+        keys.iter().for_each(|key| setup.extend(["--upgrade-key", key.as_str().unwrap()]));
+        scene.report(&setup);
+        let upgradable = Self(scene);
+        // A miner's reward at the upgrade address, and as many blocks as it takes to spend it.
+        let address: Address<_> = upgradable.show()["address"].as_str().unwrap().parse().unwrap();
+        upgradable.mine(1, address.assume_checked().script_pubkey());
+        upgradable.mine(100, ScriptBuf::new());
+        upgradable
+    }
+
+    fn mine(&self, blocks: u32, script: ScriptBuf) {
+        let mut node = EmbeddedNode::open(&self.0.path("rollup/regtest.chain"), script).unwrap();
+        node.mine(blocks).unwrap();
+        node.save().unwrap();
+    }
+
+    fn mine_to(&self, height: u64) {
+        let blocks = height - self.show()["height"].as_u64().unwrap();
+        self.0.report(&["regtest", "mine", &blocks.to_string()]);
+    }
+
+    fn show(&self) -> Value {
+        self.0.report(&["upgrade", "show"])
+    }
+
+    /// Announces something, with the signatures of both keys, and mines it.
+    fn announce(&self, name: &str, arguments: &[&str]) {
+        let [plan, one, two, done] = ["psbt", "1.psbt", "2.psbt", "tx"].map(|end| format!("{name}.{end}"));
+        self.0.report(&[&["upgrade"], arguments, &["--out", &plan, "--fee-rate", "2"]].concat());
+        self.0.report(&["upgrade", "sign", &plan, "--out", &one]);
+        let few = self.0.failure(4, &["upgrade", "combine", &one, "--out", &done]);
+        assert!(few.contains("1 of 2 signatures"), "{few}");
+        let _ = fs::remove_file(self.0.path(&done));
+        self.0.report(&["upgrade", "sign", &plan, "--index", "1", "--out", &two]);
+        self.0.report(&["upgrade", "combine", &one, &two, "--out", &done]);
+        self.0.report(&["upgrade", "send", &done]);
+    }
+
+    fn deposit(&self, amount: &str) {
+        self.0.report(&["regtest", "deposit", "--owner", &self.0.owner("0"), "--amount", amount]);
+    }
+}
+
+#[test]
+fn another_program_is_announced_passed_and_followed_from_scratch() {
+    let rollup = Upgradable::new();
+    let scene = &rollup.0;
+    let first = scene.params().program_id.to_string();
+    rollup.deposit("50000");
+    scene.bring_in(0, &[]);
+    let seed = "22".repeat(32);
+    let make = ["upgrade", "make", "--seed", &seed, "--depth", "2", "--slots", "1", "--deposit-slots", "1"];
+    let made = scene.report(&[&make[..], &["--withdraw-slots", "1"]].concat());
+    let second = made["program_id"].as_str().unwrap().to_owned();
+    assert_ne!(first, second);
+    let early = scene.failure(4, &["upgrade", "announce", "--program", &second, "--from", "1", "--out", "no.psbt"]);
+    assert!(early.contains("for height 1"), "{early}");
+    let height = rollup.show()["height"].as_u64().unwrap() + 1 + u64::from(NOTICE_BLOCKS);
+    rollup.announce("up", &["announce", "--program", &second, "--from", &height.to_string()]);
+    let show = rollup.show();
+    assert_eq!((&show["program_id"], &show["next_number"]), (&json!(first), &json!(1)));
+    assert_eq!(
+        (&show["announced"][0]["program_id"], &show["announced"][0]["height"]),
+        (&json!(second), &json!(height))
+    );
+    let followed = scene.report(&["follow"]);
+    let is_announced = |event: &Value| event["event"] == "announced";
+    assert!(followed["events"].as_array().unwrap().iter().any(is_announced), "{followed}");
+    let status = scene.run(&["status"]);
+    assert!(String::from_utf8(status.stdout).unwrap().contains("announced"));
+    // Below the height a batch is the old program's.
+    rollup.deposit("7000");
+    scene.bring_in(1, &[]);
+    rollup.mine_to(height);
+    rollup.deposit("8000");
+    let report = scene.bring_in(2, &[]);
+    assert_eq!(report["deposits"], 1);
+    assert_eq!(rollup.show()["program_id"], json!(second));
+    let root = scene.report(&["follow"])["root_verified"].clone();
+    assert_eq!(scene.report(&["rebuild"])["ledger"], "intact");
+
+    // Others follow from the rollup's start. Who lacks the new program is told, and goes on when it is there.
+    let other = Scene::new();
+    fs::create_dir_all(other.path("rollup")).unwrap();
+    for file in ["params.json", "program.bin", "regtest.chain"] {
+        fs::copy(scene.path("rollup").join(file), other.path("rollup").join(file)).unwrap();
+    }
+    let stopped = other.failure(1, &["follow"]);
+    let expected = format!("program {second}, in force from height {height} on, is not known here");
+    assert!(stopped.contains(&expected), "{stopped}");
+    let stopped = other.run(&["--json", "upgrade", "show"]);
+    let shown: Value = serde_json::from_slice(&stopped.stdout).unwrap();
+    assert_eq!((&shown["height"], &shown["program_id"]), (&json!(height), &json!(second)));
+    assert!(String::from_utf8(stopped.stderr).unwrap().contains("taproof upgrade add"));
+    let program = scene.path(&format!("rollup/programs/{second}.bin"));
+    let added = other.report(&["upgrade", "add", program.to_str().unwrap()]);
+    assert_eq!(added["program_id"], json!(second));
+    let followed = other.report(&["follow"]);
+    assert_eq!((&followed["root_verified"], &followed["batches"]), (&root, &json!(3)));
+
+    // So does who joins with both, and makes the next batch with the keys.
+    let joined = Scene::new();
+    fs::create_dir_all(joined.path("rollup")).unwrap();
+    fs::copy(scene.path("rollup/regtest.chain"), joined.path("rollup/regtest.chain")).unwrap();
+    let [params, program_1] = ["params.json", "program.bin"].map(|file| scene.path("rollup").join(file));
+    let [params, program_1, program_2] = [&params, &program_1, &program].map(|path| path.to_str().unwrap());
+    assert!(joined.failure(1, &["join", params, program_1]).contains(&expected));
+    let report = joined.report(&["join", params, program_1, program_2]);
+    assert_eq!((&report["root_verified"], &report["program_id"]), (&root, &json!(second)));
+    assert_eq!(report["next_batch"], 3);
+}
+
+#[test]
+fn announcements_are_withdrawn_before_their_height_and_the_right_can_be_renounced() {
+    let rollup = Upgradable::new();
+    let key = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";
+    rollup.announce("keys", &["announce", "--sequencer-key", key]);
+    let show = rollup.show();
+    assert_eq!(show["announced"][0]["sequencers"], json!([key]));
+    rollup.announce("back", &["withdraw"]);
+    let show = rollup.show();
+    assert_eq!((&show["announced"], &show["next_number"]), (&json!([]), &json!(2)));
+    assert_eq!((&show["open_height"], &show["can_change"]), (&Value::Null, &json!(true)));
+    rollup.announce("end", &["withdraw", "--renounce"]);
+    assert_eq!(rollup.show()["can_change"], false);
+    let refused = rollup.0.failure(4, &["upgrade", "announce", "--open-posting", "--out", "late.psbt"]);
+    assert!(refused.contains("renounced"), "{refused}");
+}
+
+#[test]
+fn a_rollup_without_upgrade_keys_says_that_nothing_changes() {
+    let scene = Scene::funded();
+    let show = scene.report(&["upgrade", "show"]);
+    assert_eq!(
+        (&show["address"], &show["can_change"], &show["open_height"]),
+        (&Value::Null, &json!(false), &Value::Null)
+    );
+    let refused = scene.failure(3, &["upgrade", "withdraw", "--out", "no.psbt"]);
+    assert!(refused.contains("no upgrade keys"), "{refused}");
+}

@@ -1,0 +1,295 @@
+//! Programs in force by height: early and late batches, announcements undone, mined again and withdrawn, at every depth
+//! of reorganisation, and followers that lack a program.
+
+use super::*;
+use crate::{
+    block::Excerpt,
+    bridge::tests::signer,
+    program::{Program, VerifyError},
+    record::Kind,
+    statement::CircuitId,
+    toy_chain::POSTER_SECRET,
+    upgrade::{Change, UpgradeError},
+};
+
+fn to_next(height: u32) -> Change {
+    Change::Program { program: next_program().id(), height }
+}
+
+fn mine_to(branch: &mut Branch, height: u32) {
+    while branch.follower.scanned.height < height {
+        branch.mine(Vec::new());
+    }
+}
+
+/// Feeds a follower the blocks of another branch.
+fn reorganise(follower: &mut Follower, blocks: &[Block]) -> Vec<Event> {
+    let rewound = blocks.iter().filter_map(|block| follower.accept_header(block.header).expect("mined by the rules"));
+    let mut events: Vec<_> = rewound.collect();
+    let missing =
+        blocks.iter().skip_while(|block| follower.next_block().map(|next| next.hash) != Some(block.block_hash()));
+    let missing: Vec<_> = missing.cloned().collect();
+    missing.into_iter().for_each(|block| events.extend(follower.connect(block).expect("mined by the rules")));
+    events
+}
+
+fn ignored(events: &[Event]) -> Vec<UpgradeError> {
+    let refusal = |event: &Event| match event {
+        Event::UpgradeIgnored { refusal, .. } => Some(*refusal),
+        _ => None,
+    };
+    events.iter().filter_map(refusal).collect()
+}
+
+fn of_program(batch: &Batch, program: &Program) -> Transaction {
+    anchor_of(batch, |header, _| header.program_id = program.id())
+}
+
+/// Checks that in the next block a batch that refers to a height counts under the one program alone.
+fn assert_in_force(branch: &Branch, reference: BlockId, expected: &Program, other: &Program) {
+    let batch = Batch { reference, ..branch.batch() };
+    let refusal = RuleError::Program { expected: expected.id(), found: other.id() };
+    let events = branch.clone().mine(alloc::vec![of_program(&batch, other), of_program(&batch, expected)]);
+    let found = (refusals(&events), verified(&events).len());
+    assert_eq!(found, (alloc::vec![refusal], 1), "reference {}", reference.height);
+}
+
+#[test]
+fn a_batch_is_of_the_program_in_force_where_it_refers_to() {
+    let mut branch = Branch::new();
+    let height = 1 + NOTICE_BLOCKS;
+    let announced = announcement(1, 0, to_next(height));
+    let events = branch.mine(alloc::vec![announced.clone()]);
+    let [Event::Announced { block, txid, upgrade }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((block.height, *txid, upgrade.number), (1, announced.compute_txid(), 0));
+    mine_to(&mut branch, height - 2);
+    let (old, new) = (program(), next_program());
+    while branch.follower.scanned.height < height + WINDOW_BLOCKS + 1 {
+        branch.mine(Vec::new());
+        let scanned = branch.follower.scanned.height;
+        for reference in scanned + 1 - WINDOW_BLOCKS..=scanned {
+            let block = branch.follower.headers.at(reference).expect("it was mined");
+            let (expected, other) = if reference < height { (&old, &new) } else { (&new, &old) };
+            assert_in_force(&branch, block, expected, other);
+            assert_eq!(branch.follower.program_at(reference), Ok(expected));
+        }
+    }
+}
+
+#[test]
+fn the_rules_about_circuits_are_those_of_the_program_in_force() {
+    let mut branch = Branch::new();
+    let height = 1 + NOTICE_BLOCKS;
+    branch.mine(alloc::vec![announcement(1, 0, to_next(height))]);
+    mine_to(&mut branch, height - 2);
+    let enough = deposits_enough(SLOTS);
+    let amounts: Vec<u64> = (1..=enough as u64 + 1).collect();
+    branch.mine(alloc::vec![deposit_transaction(1, &amounts)]);
+    let deposits = branch.batch().deposits[..enough].to_vec();
+    let partial = |branch: &Branch| Batch { deposits: deposits.clone(), ..branch.batch() };
+    let events = branch.clone().mine(alloc::vec![branch.anchor(&partial(&branch))]);
+    assert_eq!(refusals(&events), [RuleError::DepositLeftOut { index: enough as u64 }]);
+    branch.mine(Vec::new());
+    // As many are enough for the smaller circuits of the next program, which has none as large as this chunk's.
+    let events = branch.clone().mine(alloc::vec![branch.anchor(&partial(&branch))]);
+    let circuit = CircuitId::new(Kind::Deposit, depth(2), SLOTS_LARGE);
+    assert_eq!(refusals(&events), [RuleError::Proof(VerifyError::UnknownCircuit(circuit))]);
+}
+
+#[test]
+fn batches_late_and_early_around_the_height_at_every_depth_of_reorganisation() {
+    let height = 1 + NOTICE_BLOCKS;
+    let (old, new) = (program(), next_program());
+    for lost in 1..FINAL_DEPTH_BLOCKS {
+        // The fork lies below the height, at it, or above it.
+        for above in 0..=lost {
+            let mut trunk = Branch::new();
+            trunk.mine(alloc::vec![announcement(1, 0, to_next(height))]);
+            mine_to(&mut trunk, height + above - lost);
+            let fork = trunk.clone();
+            // The trunk goes on under the program in force.
+            for _ in 0..lost {
+                let batch = trunk.batch();
+                let events = trunk.mine(alloc::vec![trunk.anchor(&batch)]);
+                assert_eq!(refusals(&events), []);
+            }
+            let mut follower = trunk.follower.clone();
+            let (mut branch, mut blocks) = (fork.fork(1), Vec::new());
+            for _ in 0..=lost {
+                let block = branch.next_block(Vec::new());
+                branch.follow(block.clone());
+                blocks.push(block);
+            }
+            reorganise(&mut follower, &blocks);
+            assert_eq!(state(&follower), state(&branch.follower));
+            let scanned = branch.follower.scanned.height;
+            let allowed = scanned + 1 - WINDOW_BLOCKS..=scanned;
+            for reference in [height - 1, height].into_iter().filter(|reference| allowed.contains(reference)) {
+                let block = branch.follower.headers.at(reference).expect("it was mined");
+                let (expected, other) = if reference < height { (&old, &new) } else { (&new, &old) };
+                assert_in_force(&Branch { follower: follower.clone(), ..branch.clone() }, block, expected, other);
+            }
+        }
+    }
+}
+
+#[test]
+fn announcements_are_undone_mined_again_and_withdrawn_at_every_depth_of_reorganisation() {
+    let first = 1 + NOTICE_BLOCKS;
+    for lost in 1..FINAL_DEPTH_BLOCKS {
+        let mut trunk = Branch::new();
+        mine_to(&mut trunk, FINAL_DEPTH_BLOCKS);
+        let fork = trunk.clone();
+        let height = FINAL_DEPTH_BLOCKS + 1 + lost + first;
+        let (announced, withdrawn) = (announcement(1, 0, to_next(height)), announcement(2, 1, Change::Withdrawal));
+        let announces = trunk.next_block(alloc::vec![announced.clone()]);
+        trunk.follow(announces);
+        mine_to(&mut trunk, FINAL_DEPTH_BLOCKS + lost);
+        let original = trunk.follower.clone();
+        assert_eq!(original.schedule.program_at(height).1, next_program().id());
+        // In which of the branch's blocks what stands.
+        let cases: [(&[(u32, &Transaction)], ProgramId, usize); 5] = [
+            (&[], program().id(), 0),
+            (&[(lost, &announced)], next_program().id(), 0),
+            (&[(0, &announced), (lost, &withdrawn)], program().id(), 0),
+            // The withdrawal comes first, and takes back what it was made to take back.
+            (&[(0, &withdrawn), (lost, &announced)], program().id(), 1),
+            (&[(lost, &announced), (lost, &withdrawn)], program().id(), 0),
+        ];
+        for (tag, (content, expected, ignored_count)) in (1..).zip(cases) {
+            let (mut branch, mut blocks) = (fork.fork(tag), Vec::new());
+            for position in 0..=lost {
+                let here = content.iter().filter(|(at, _)| *at == position);
+                let block = branch.next_block(here.map(|(_, transaction)| (*transaction).clone()).collect());
+                branch.follow(block.clone());
+                blocks.push(block);
+            }
+            let mut follower = original.clone();
+            let events = reorganise(&mut follower, &blocks);
+            assert_eq!(ignored(&events).len(), ignored_count, "case {tag}");
+            assert_eq!(state(&follower), state(&branch.follower));
+            let mut branch = Branch { follower, ..branch };
+            mine_to(&mut branch, height);
+            assert_eq!(branch.follower.schedule.program_at(height).1, expected, "case {tag}, {lost} lost");
+            let (now, other) =
+                if expected == program().id() { (program(), next_program()) } else { (next_program(), program()) };
+            assert_in_force(&branch, branch.follower.scanned, &now, &other);
+        }
+    }
+}
+
+#[test]
+fn a_lost_withdrawal_leaves_the_announcement_in_force() {
+    let height = 1 + NOTICE_BLOCKS;
+    for lost in 1..FINAL_DEPTH_BLOCKS {
+        let mut trunk = Branch::new();
+        trunk.mine(alloc::vec![announcement(1, 0, to_next(height))]);
+        mine_to(&mut trunk, height - 1 - lost);
+        let fork = trunk.clone();
+        trunk.mine(alloc::vec![announcement(2, 1, Change::Withdrawal)]);
+        mine_to(&mut trunk, height - 1);
+        let mut follower = trunk.follower.clone();
+        assert_eq!(follower.schedule.program_at(height).1, program().id());
+        let (mut branch, mut blocks) = (fork.fork(1), Vec::new());
+        for _ in 0..=lost {
+            let block = branch.next_block(Vec::new());
+            branch.follow(block.clone());
+            blocks.push(block);
+        }
+        reorganise(&mut follower, &blocks);
+        assert_eq!(state(&follower), state(&branch.follower));
+        let mut branch = Branch { follower, ..branch };
+        assert_eq!(branch.follower.scanned.height, height);
+        assert_in_force(&branch, branch.follower.scanned, &next_program(), &program());
+        // At its height it is too late to withdraw.
+        branch.mine(alloc::vec![announcement(3, 1, Change::Withdrawal)]);
+        assert_in_force(&branch, branch.follower.scanned, &next_program(), &program());
+    }
+}
+
+#[test]
+fn what_the_upgrade_keys_announce_wrongly_is_ignored_with_the_reason_and_strangers_are_not_heard() {
+    let mut branch = Branch::new();
+    branch.mine(Vec::new());
+    let height = 2 + NOTICE_BLOCKS;
+    let early = announcement(1, 0, to_next(height - 1));
+    let wrong_number = announcement(2, 1, to_next(height));
+    let mut open = announcement(3, 0, to_next(height));
+    let mut elements = open.input[0].witness.to_vec();
+    elements[0] = [&[1; 64][..], &[0x83]].concat();
+    open.input[0].witness = bitcoin::Witness::from_slice(&elements);
+    let mut strangers = announcement(4, 0, to_next(height));
+    strangers.input[0].witness.clear();
+    let before = branch.follower.schedule.clone();
+    let events = branch.mine(alloc::vec![early, wrong_number, open, strangers]);
+    let expected = [
+        UpgradeError::TooSoon { min: height.into(), found: height - 1 },
+        UpgradeError::Number { expected: 0, found: 1 },
+        UpgradeError::Sighash,
+    ];
+    assert_eq!((ignored(&events), events.len()), (expected.to_vec(), 3));
+    assert_eq!(branch.follower.schedule, before);
+    // Without upgrade keys there is nothing to announce with.
+    let mut branch = Branch::of(params_with(|_| ()));
+    assert_eq!(branch.mine(alloc::vec![announcement(1, 0, to_next(height))]), []);
+}
+
+#[test]
+fn a_follower_without_the_program_in_force_stops_before_it_matters_and_goes_on_when_it_has_it() {
+    let mut whole = Branch::new();
+    let height = 1 + NOTICE_BLOCKS;
+    let lead = [crate::toy_chain::regtest_genesis()];
+    let mut follower = Follower::new(params(), program(), &lead).expect("the first program is enough to begin");
+    let (mut blocks, mut all) = (alloc::vec![announcement(1, 0, to_next(height))], Vec::new());
+    for _ in 0..height + FINAL_DEPTH_BLOCKS {
+        let mut transactions = core::mem::take(&mut blocks);
+        if whole.follower.scanned.height >= height {
+            transactions.push(whole.anchor(&whole.batch()));
+        }
+        let block = whole.next_block(transactions);
+        assert_eq!(refusals(&whole.follow(block.clone())), []);
+        all.push(block);
+    }
+    all.iter().for_each(|block| assert_eq!(follower.accept_header(block.header), Ok(None)));
+    let (before, after) = all.split_at(height as usize);
+    before.iter().for_each(|block| drop(follower.connect(block.clone()).expect("mined by the rules")));
+    let unknown = UnknownProgram { program: next_program().id(), from_height: height };
+    assert_eq!((follower.scanned.height, follower.unknown_program()), (height, Some(unknown)));
+    assert_eq!(follower.program_at(height), Err(unknown));
+    assert_eq!(follower.program_at(height - 1), Ok(&program()));
+    let stopped = state(&follower);
+    assert_eq!(follower.connect(after[0].clone()), Err(ConnectError::Program(unknown)));
+    let excerpt = Excerpt::of(&after[0], &[1]).expect("the coinbase is there");
+    assert_eq!(follower.connect_excerpt(excerpt), Err(ConnectError::Program(unknown)));
+    assert_eq!(follower.skip_block(), Err(unknown));
+    let payload = payload_of(&Batch { reference: follower.scanned, ..whole.batch() }, |header, _| {
+        (header.batch, header.previous_payload_hash) = (0, PayloadHash::NONE);
+        header.root_before = follower.tip.root;
+    });
+    assert_eq!(follower.preview(&payload, signer(POSTER_SECRET)), Err(RuleError::UnknownProgram(unknown)));
+    assert_eq!(state(&follower), stopped, "nothing is changed");
+    // From a checkpoint it is as from memory, with the programs that are in force there alone, too.
+    let checkpoint = follower.checkpoint().expect("every block was seen whole");
+    let at = checkpoint.block().height as usize;
+    let headers: Vec<_> = lead.into_iter().chain(all.iter().map(|block| block.header)).take(at + 1).collect();
+    for (known, expected) in [(program().into(), Some(unknown)), (programs(), None)] {
+        let mut resumed = Follower::resume(params(), known, checkpoint.clone(), &headers).expect("its own headers");
+        all[at..].iter().for_each(|block| assert_eq!(resumed.accept_header(block.header), Ok(None)));
+        for block in &all[at..height as usize] {
+            resumed.connect(block.clone()).expect("both programs are known");
+        }
+        assert_eq!(resumed.unknown_program(), expected);
+    }
+    follower.learn(next_program());
+    assert_eq!(follower.unknown_program(), None);
+    after.iter().for_each(|block| drop(follower.connect(block.clone()).expect("mined by the rules")));
+    assert_eq!(state(&follower), state(&whole.follower));
+    // A window later nobody needs the first program any more.
+    let checkpoint = follower.checkpoint().expect("every block was seen whole");
+    let at = checkpoint.block().height as usize;
+    let headers: Vec<_> = lead.into_iter().chain(all.iter().map(|block| block.header)).take(at + 1).collect();
+    let resumed = Follower::resume(params(), next_program(), checkpoint, &headers).expect("its own headers");
+    assert_eq!(resumed.unknown_program(), None);
+    let error = Follower::new(params(), next_program(), &lead).expect_err("the first program is missing");
+    assert_eq!(error, StartError::Program(program().id()));
+}

@@ -1,0 +1,335 @@
+//! Upgrades: how the holders of the upgrade keys announce, on Bitcoin, another program or other sequencer keys.
+//!
+//! An announcement is a transaction that spends an output of the upgrade keys and has an output that says what is
+//! announced. What t of the n keys sign is the spend, so any wallet and any hardware signer that spends by a leaf of
+//! taproot can announce: as a descriptor the output is `tr(U,multi_a(t,key 1,...,key n))`, where U is a key that nobody
+//! has and that differs from rollup to rollup. A signature covers all outputs of the transaction and the script of the
+//! one that it spends, hence the announcement and the rollup.
+//!
+//! Whether the signatures hold is checked by Bitcoin, as it is for posters of anchors. Here the form is checked, which
+//! is exact: the leaf in the witness is that of the upgrade keys and nothing else, so an output that is spent with it
+//! can only be spent with t signatures; and each signature is of the kind that covers all outputs.
+//!
+//! What is accepted when, and what is in force, is the [`Schedule`](crate::schedule::Schedule)'s part.
+
+use crate::{
+    bridge,
+    cell::ChainId,
+    follow::Params,
+    program::ProgramId,
+    quorum::{KEYS_MAX, Keys, Quorum},
+};
+use alloc::vec::Vec;
+use bitcoin::{
+    Script, ScriptBuf, TapNodeHash, Transaction, TxOut, Witness, XOnlyPublicKey,
+    opcodes::all::{OP_PUSHDATA1, OP_PUSHDATA2, OP_RETURN},
+    secp256k1::{Secp256k1, Verification},
+    sighash::TapSighashType,
+    taproot::{LeafVersion, TAPROOT_CONTROL_BASE_SIZE},
+};
+
+/// What is put before the founding digest when the internal key is made; see [`bridge::Bridge::internal_key`].
+const INTERNAL_KEY_TAG: &[u8] = b"taproof/upgrade/v3";
+/// The bytes of the longest announcement, behind the mark.
+pub const UPGRADE_LENGTH_MAX: usize = FIXED_LENGTH + 1 + 32 * KEYS_MAX;
+
+const FIXED_LENGTH: usize = 4 + 1 + 4;
+const PROGRAM: u8 = 1;
+const SEQUENCERS: u8 = 2;
+const WITHDRAWAL: u8 = 3;
+/// What stands between identity and announcement.
+const KIND: u8 = 5;
+
+/// What is announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Change {
+    /// Another program.
+    Program {
+        /// The program.
+        program: ProgramId,
+        /// The height from which it is in force.
+        height: u32,
+    },
+    /// Other sequencer keys.
+    Sequencers {
+        /// The keys; with none, anybody posts.
+        keys: Keys,
+        /// The height from which they are in force.
+        height: u32,
+    },
+    /// All that was announced and is not in force yet is taken back.
+    Withdrawal,
+}
+
+/// An announcement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Upgrade {
+    /// How many were accepted before it.
+    pub number: u32,
+    /// What it announces.
+    pub change: Change,
+}
+
+/// Why a transaction of the upgrade keys announces nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// More than one output announces something.
+    #[error("{0} outputs announce something, where one can")]
+    Outputs(usize),
+    /// A signature leaves outputs open to change.
+    #[error("a signature does not cover all inputs and outputs")]
+    Sighash,
+    /// The announcement ends early or goes on.
+    #[error("the announcement has not the length of its kind")]
+    Length,
+    /// No kind of announcement has this number.
+    #[error("no kind of announcement has number {0}")]
+    Kind(u8),
+    /// There are too many sequencer keys, or they are not valid and strictly ascending.
+    #[error("the sequencer keys are not up to {KEYS_MAX} valid ones in ascending order")]
+    Sequencers,
+    /// A withdrawal has a height.
+    #[error("a withdrawal has height {0}, where it has none")]
+    Height(u32),
+    /// Another announcement comes next.
+    #[error("the announcement has number {found}, where number {expected} comes next")]
+    Number {
+        /// The number of the next.
+        expected: u32,
+        /// The number that it has.
+        found: u32,
+    },
+    /// Those who disagree would have too little time.
+    #[error("the announcement is for height {found}, where one in its block is for height {min} or higher")]
+    TooSoon {
+        /// The lowest height that can be announced in that block.
+        min: u64,
+        /// The height that it has.
+        found: u32,
+    },
+    /// Too many announcements are not in force yet.
+    #[error("{0} announcements are not in force yet; one must be, or all be withdrawn, before another is accepted")]
+    Full(usize),
+    /// The upgrade keys gave up their right.
+    #[error("the upgrade keys were renounced: nothing can be announced any more")]
+    Renounced,
+}
+
+impl Upgrade {
+    /// The bytes behind the mark: number (4), kind (1), height (4), and the program's id (32), or the number of keys
+    /// (1) and the keys (32 each), or nothing. Integers are little-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (kind, height) = match &self.change {
+            Change::Program { height, .. } => (PROGRAM, *height),
+            Change::Sequencers { height, .. } => (SEQUENCERS, *height),
+            Change::Withdrawal => (WITHDRAWAL, 0),
+        };
+        let mut bytes = Vec::with_capacity(UPGRADE_LENGTH_MAX);
+        bytes.extend(self.number.to_le_bytes());
+        bytes.push(kind);
+        bytes.extend(height.to_le_bytes());
+        match &self.change {
+            Change::Program { program, .. } => bytes.extend(program.to_byte_array()),
+            Change::Sequencers { keys, .. } => write_keys(keys, &mut bytes),
+            Change::Withdrawal => {}
+        }
+        bytes
+    }
+
+    /// Reads what [`Upgrade::to_bytes`] writes.
+    ///
+    /// # Errors
+    /// [`UpgradeError::Length`], [`UpgradeError::Kind`], [`UpgradeError::Sequencers`] and [`UpgradeError::Height`].
+    pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, UpgradeError> {
+        let upgrade = Self::read(&mut bytes)?;
+        if bytes.is_empty() { Ok(upgrade) } else { Err(UpgradeError::Length) }
+    }
+
+    /// Reads an announcement from the front of some bytes.
+    pub(crate) fn read(bytes: &mut &[u8]) -> Result<Self, UpgradeError> {
+        let number = u32::from_le_bytes(take(bytes)?);
+        let [kind] = take(bytes)?;
+        let height = u32::from_le_bytes(take(bytes)?);
+        let change = match kind {
+            PROGRAM => Change::Program { program: ProgramId::from_byte_array(take(bytes)?), height },
+            SEQUENCERS => Change::Sequencers { keys: read_keys(bytes)?, height },
+            WITHDRAWAL if height != 0 => return Err(UpgradeError::Height(height)),
+            WITHDRAWAL => Change::Withdrawal,
+            kind => return Err(UpgradeError::Kind(kind)),
+        };
+        Ok(Self { number, change })
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], UpgradeError> {
+    let (array, rest) = bytes.split_first_chunk().ok_or(UpgradeError::Length)?;
+    *bytes = rest;
+    Ok(*array)
+}
+
+impl core::fmt::Display for Upgrade {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}: ", self.number)?;
+        match &self.change {
+            Change::Program { program, height } => write!(f, "program {program} from height {height} on"),
+            Change::Sequencers { keys, height } if keys.is_empty() => {
+                write!(f, "no sequencers, so that anybody posts, from height {height} on")
+            }
+            Change::Sequencers { keys, height } => {
+                write!(f, "sequencers")?;
+                keys.iter().try_for_each(|key| write!(f, " {key}"))?;
+                write!(f, " from height {height} on")
+            }
+            Change::Withdrawal => write!(f, "what is not in force yet is withdrawn"),
+        }
+    }
+}
+
+/// Writes the number of keys (1 byte), then each (32).
+pub(crate) fn write_keys(keys: &[XOnlyPublicKey], out: &mut Vec<u8>) {
+    out.push(keys.len() as u8);
+    keys.iter().for_each(|key| out.extend(key.serialize()));
+}
+
+/// Reads what [`write_keys`] writes.
+pub(crate) fn read_keys(bytes: &mut &[u8]) -> Result<Keys, UpgradeError> {
+    let [count] = take(bytes)?;
+    if usize::from(count) > KEYS_MAX {
+        return Err(UpgradeError::Sequencers);
+    }
+    let mut keys = Vec::with_capacity(count.into());
+    for _ in 0..count {
+        let key = take::<32>(bytes)?;
+        keys.push(XOnlyPublicKey::from_slice(&key).map_err(|_| UpgradeError::Sequencers)?);
+    }
+    Keys::try_from(keys).map_err(|_| UpgradeError::Sequencers)
+}
+
+/// The outputs that the upgrade keys announce from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradeOutput {
+    internal_key: XOnlyPublicKey,
+    leaf: ScriptBuf,
+    /// Elements of a witness that spends one.
+    witness_length: usize,
+    mark: Vec<u8>,
+}
+
+impl UpgradeOutput {
+    /// The outputs of a rollup whose upgrade keys have this leaf, over an internal key that nobody has.
+    fn new(internal_key: XOnlyPublicKey, keys: &Quorum, chain_id: ChainId) -> Self {
+        let mark = chain_id.to_byte_array().into_iter().chain([KIND]).collect();
+        Self { internal_key, leaf: keys.leaf(), witness_length: keys.keys().len() + 2, mark }
+    }
+
+    /// The outputs of a rollup; `None` if it has no upgrade keys.
+    pub fn of(params: &Params) -> Option<Self> {
+        let keys = params.upgrade_keys.as_ref()?;
+        Some(Self::new(bridge::internal_key(INTERNAL_KEY_TAG, params.digest()), keys, params.chain_id()))
+    }
+
+    /// The internal key.
+    pub fn internal_key(&self) -> XOnlyPublicKey {
+        self.internal_key
+    }
+
+    /// The leaf by which t of the n keys spend.
+    pub fn leaf(&self) -> &Script {
+        &self.leaf
+    }
+
+    /// The script of the output.
+    pub fn script_pubkey<C: Verification>(&self, secp: &Secp256k1<C>) -> ScriptBuf {
+        let root = TapNodeHash::from_script(&self.leaf, LeafVersion::TapScript);
+        ScriptBuf::new_p2tr(secp, self.internal_key, Some(root))
+    }
+
+    /// The output that announces an upgrade. Its script is `OP_RETURN` and one minimal push: the rollup's identity, 5,
+    /// [the announcement](Upgrade::to_bytes).
+    pub fn announcement(&self, upgrade: &Upgrade) -> TxOut {
+        let data: Vec<u8> = self.mark.iter().copied().chain(upgrade.to_bytes()).collect();
+        let mut script = alloc::vec![OP_RETURN.to_u8()];
+        match data.len() {
+            length @ ..=75 => script.push(length as u8),
+            length @ ..=255 => script.extend([OP_PUSHDATA1.to_u8(), length as u8]),
+            length => {
+                script.push(OP_PUSHDATA2.to_u8());
+                script.extend((length as u16).to_le_bytes());
+            }
+        }
+        script.extend(data);
+        TxOut { value: bitcoin::Amount::ZERO, script_pubkey: script.into() }
+    }
+
+    /// Whether an output of a transaction has the mark of announcements. It may be anybody's.
+    pub fn is_marked(&self, transaction: &Transaction) -> bool {
+        self.marked(transaction).next().is_some()
+    }
+
+    /// What the outputs of a transaction announce, behind their marks.
+    fn marked<'a>(&'a self, transaction: &'a Transaction) -> impl Iterator<Item = &'a [u8]> {
+        let scripts = transaction.output.iter().map(|output| output.script_pubkey.as_bytes());
+        scripts.filter_map(|script| single_push(script)?.strip_prefix(self.mark.as_slice()))
+    }
+
+    /// Reads a transaction; `None` if it announces nothing, or somebody else than the upgrade keys made it.
+    ///
+    /// # Errors
+    /// [`UpgradeError`] if the upgrade keys made it, and it is not well-formed.
+    pub fn parse(&self, transaction: &Transaction) -> Result<Option<Upgrade>, UpgradeError> {
+        let mut marked = self.marked(transaction);
+        let Some(announced) = marked.next() else { return Ok(None) };
+        let mut spends = transaction.input.iter().filter_map(|input| self.signatures(&input.witness)).peekable();
+        if spends.peek().is_none() {
+            return Ok(None);
+        }
+        let further = marked.count();
+        if further > 0 {
+            return Err(UpgradeError::Outputs(1 + further));
+        }
+        if !spends.any(|mut signatures| signatures.all(covers_all)) {
+            return Err(UpgradeError::Sighash);
+        }
+        Upgrade::from_bytes(announced).map(Some)
+    }
+
+    /// The elements for signatures of a witness that spends an output of the upgrade keys; `None` for any other.
+    fn signatures<'a>(&self, witness: &'a Witness) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
+        let (leaf, control) = (witness.nth(witness.len().checked_sub(2)?)?, witness.last()?);
+        let [version, key @ ..] = control else { return None };
+        let is_lone_leaf = control.len() == TAPROOT_CONTROL_BASE_SIZE
+            && version & 0xfe == LeafVersion::TapScript.to_consensus()
+            && key == self.internal_key.serialize();
+        let is_spent = witness.len() == self.witness_length && is_lone_leaf && leaf == self.leaf.as_bytes();
+        is_spent.then(|| witness.iter().take(self.witness_length - 2))
+    }
+}
+
+/// Whether a signature, if there is one, covers every input and output: that of the default kind has 64 bytes, others
+/// have their kind as a further byte.
+fn covers_all(signature: &[u8]) -> bool {
+    match signature.len() {
+        0 | 64 => true,
+        65 => signature[64] == TapSighashType::All as u8,
+        _ => false,
+    }
+}
+
+/// What a script of `OP_RETURN` and one minimal push of data pushes.
+fn single_push(script: &[u8]) -> Option<&[u8]> {
+    const PUSHDATA1: u8 = OP_PUSHDATA1.to_u8();
+    const PUSHDATA2: u8 = OP_PUSHDATA2.to_u8();
+    let (length, data) = match script.strip_prefix(&[OP_RETURN.to_u8()])? {
+        [length @ 1..=75, data @ ..] => (usize::from(*length), data),
+        [PUSHDATA1, length @ 76..=255, data @ ..] => (usize::from(*length), data),
+        [PUSHDATA2, low, high @ 1..=255, data @ ..] => (usize::from(u16::from_le_bytes([*low, *high])), data),
+        _ => return None,
+    };
+    (data.len() == length).then_some(data)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
