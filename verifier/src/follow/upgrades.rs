@@ -72,9 +72,14 @@ impl Follower {
         self.unknown_program().map_or(Ok(()), Err)
     }
 
-    /// The height of the first block in which anybody's anchor counts, whoever the sequencers are.
+    /// The height of the first block in which anybody's anchor counts, whoever the sequencers are: after the quiet
+    /// blocks, or where an exit request has waited for longer than the window. So sequencers who leave a queue long,
+    /// or make it long, keep nobody else from working it off.
     pub fn open_height(&self) -> u32 {
-        self.tip.anchored_height.saturating_add(self.params.quiet_blocks)
+        let after_silence = self.tip.anchored_height.saturating_add(self.params.quiet_blocks);
+        let oldest = self.pending_exits().next();
+        let overdue = oldest.map(|exit| self.params.due_height(exit.height).saturating_add(1));
+        overdue.map_or(after_silence, |overdue| overdue.min(after_silence))
     }
 
     /// Whether a key's anchor in a block would count, for a batch that refers to a block at a height.

@@ -1,7 +1,7 @@
 //! Whose anchors count: sequencers, strangers, silence, and rotation.
 
 use super::*;
-use crate::{bridge::tests::signer, quorum::Keys, toy_chain::POSTER_SECRET, upgrade::Change};
+use crate::{bridge::tests::signer, exit::tests::request_for, quorum::Keys, toy_chain::POSTER_SECRET, upgrade::Change};
 
 const SEQUENCER: u8 = 21;
 const NEXT_SEQUENCER: u8 = 22;
@@ -162,6 +162,37 @@ fn keys_rotate_by_the_height_that_a_batch_refers_to() {
             assert_eq!(refusals(&events), []);
         }
     }
+}
+
+#[test]
+fn anybodys_anchor_counts_while_a_request_waits_for_longer_than_the_window() {
+    // One account demands a lot, and the sequencer, who is never silent, serves one demand a batch.
+    let chain_id = sequenced().chain_id();
+    let requests = (0..20).map(|nonce| request_for(chain_id, 3, 1, nonce, 505).output(chain_id));
+    let serving = |branch: &Branch, count: usize| {
+        let served = branch.follower.pending_exits().take(count).map(|exit| exit.request).collect();
+        Batch { served, ..branch.batch() }
+    };
+    let mut branch = branch();
+    branch.mine(alloc::vec![pay(1, requests.collect())]);
+    assert_eq!(branch.follower.pending_exits().count(), 20);
+    let overdue = 1 + WINDOW_BLOCKS + 1;
+    while branch.follower.scanned.height + 1 < overdue {
+        let open = branch.follower.open_height();
+        let batch = serving(&branch, 1);
+        let events = branch.mine(alloc::vec![anchor_by(STRANGER, &batch), anchor_by(SEQUENCER, &batch)]);
+        assert_eq!((refusals(&events), verified(&events).len()), (alloc::vec![refused(STRANGER, open)], 1));
+    }
+    assert_eq!(branch.follower.open_height(), overdue);
+    for count in [1, 20] {
+        let batch = serving(&branch, count);
+        let events = branch.mine(alloc::vec![anchor_by(STRANGER, &batch)]);
+        assert_eq!((refusals(&events), verified(&events).len()), (Vec::new(), 1));
+    }
+    // Nothing waits any more, and the sequencer has it for himself again.
+    let (last, batch) = (branch.follower.scanned.height, branch.batch());
+    let events = branch.mine(alloc::vec![anchor_by(STRANGER, &batch), anchor_by(SEQUENCER, &batch)]);
+    assert_eq!(refusals(&events), [refused(STRANGER, last + QUIET_BLOCKS)]);
 }
 
 #[test]
