@@ -4,16 +4,17 @@
 
 use ark_ec::AffineRepr;
 use libfuzzer_sys::fuzz_target;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use taproof_verifier::{
-    ark_bn254::{Fr, G1Affine, G2Affine},
-    baby_jubjub::{Point, PublicKey},
-    cell::{CellIndex, Depth},
-    exit::{ExitRequest, Refutation, Unchecked},
+    ark_bn254::{G1Affine, G2Affine},
+    cell::Depth,
+    exit::Refutation,
     groth16::Proof,
-    payload::{CHUNK_HEADER_LENGTH, HEADER_LENGTH, Header, Payload},
-    record::Destination,
-    schnorr::Signature,
+    operation::{Check, Columns, Operation, OperationSet},
+    payload::{CHUNK_HEADER_LENGTH, HEADER_LENGTH, Header, Payload, REGISTERS_LENGTH},
+    program::CircuitTable,
+    record::Kind,
+    statement::CircuitId,
 };
 
 /// The groups' generators: a proof of nothing, but a well-formed one.
@@ -22,16 +23,16 @@ static PROOF: LazyLock<[u8; Proof::LENGTH]> = LazyLock::new(|| {
     Proof::new(g1, g2, g1).expect("the generators are points of the groups").to_bytes()
 });
 
-/// A request that nobody signed.
-static REQUEST: LazyLock<ExitRequest> = LazyLock::new(|| {
-    let owner = PublicKey::new(Point::generator()).expect("the generator is a key");
-    let signature = [owner.to_bytes(), [0; 32]].concat();
-    let signature =
-        Signature::from_bytes(signature.as_slice().try_into().expect("64 bytes")).expect("a point and zero");
-    let destination = Destination::P2wpkh([0; 20]);
-    let (from, amount_sat, fee_sat) = (CellIndex::default(), destination.payout_min_sat(), 0);
-    let fields = Unchecked { from, nonce: 0, amount_sat, fee_sat, destination, owner, signature };
-    fields.try_into().expect("amount and nonce are within their bounds")
+/// A program at two depths: in places 0 to 7 circuits of payments, in 8 and 9 circuits of steps with each check.
+static TABLE: LazyLock<Arc<CircuitTable>> = LazyLock::new(|| {
+    let operation = |check: Check| Operation { number: check as u8 + 1, columns: Columns::ALL, check };
+    let set = OperationSet::new(Check::ALL.map(operation).to_vec()).expect("ascending numbers");
+    let circuits = [2, 10].into_iter().filter_map(Depth::new).flat_map(|depth| {
+        let step = CircuitId { operations: set.hash(), ..CircuitId::new(Kind::Step, depth, 8) };
+        Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, 8)).into_iter().chain([step])
+    });
+    let circuits = circuits.collect();
+    Arc::new(CircuitTable::new(vec![set], circuits).expect("a circuit of each kind of payment"))
 });
 
 fuzz_target!(|input: &[u8]| {
@@ -41,29 +42,30 @@ fuzz_target!(|input: &[u8]| {
             let mut bytes = Vec::new();
             refutation.write(&mut bytes);
             assert_eq!(bytes, input);
-            // Whatever the elements are, they serve a request or refute it, and the first two tell most apart.
-            let is_bitcoin_account = refutation.cell.0[..2] == [1, 0].map(Fr::from);
-            assert!(is_bitcoin_account || !REQUEST.is_servable_by(&refutation.cell));
         }
     }
     if input.len() < HEADER_LENGTH {
         return;
     }
-    let (header, rest) = input.split_at(HEADER_LENGTH);
-    let chunk_count = usize::from(u16::from_le_bytes([header[HEADER_LENGTH - 11], header[HEADER_LENGTH - 10]]));
-    let chunk_headers_length = chunk_count.min(64) * CHUNK_HEADER_LENGTH;
-    if rest.len() < chunk_headers_length {
-        return;
+    let (header, mut rest) = input.split_at(HEADER_LENGTH);
+    let chunk_count = usize::from(u16::from_le_bytes([header[HEADER_LENGTH - 12], header[HEADER_LENGTH - 11]])).min(64);
+    let chunk_headers = rest;
+    for _ in 0..chunk_count {
+        let place = rest.first_chunk().map(|place| u16::from_le_bytes(*place));
+        let is_step = place.and_then(|place| TABLE.circuit(place)).is_some_and(|circuit| circuit.kind == Kind::Step);
+        let length = CHUNK_HEADER_LENGTH + if is_step { REGISTERS_LENGTH } else { 0 };
+        let Some((_, records)) = rest.split_at_checked(length) else { return };
+        rest = records;
     }
-    let (chunk_headers, records) = rest.split_at(chunk_headers_length);
-    decode(&[header, chunk_headers, &PROOF.repeat(chunk_count.min(64)), records].concat());
+    let chunk_headers = &chunk_headers[..chunk_headers.len() - rest.len()];
+    decode(&[header, chunk_headers, &PROOF.repeat(chunk_count), rest].concat());
 });
 
 fn decode(bytes: &[u8]) {
     let _ = Header::decode(bytes);
-    if let Ok(payload) = Payload::decode(bytes) {
+    if let Ok(payload) = Payload::decode(bytes, &TABLE) {
         assert_eq!(payload.statements().len(), payload.chunks().len());
         let encoded = payload.encode().expect("a payload that was decoded fits");
-        assert_eq!(Payload::decode(&encoded), Ok(payload));
+        assert_eq!(Payload::decode(&encoded, &TABLE), Ok(payload));
     }
 }

@@ -8,6 +8,7 @@ use crate::{
 };
 use ark_bn254::Fr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::sync::Arc;
 use taproof_circuits::{chunk::witness::ChunkWitness, state::Batch};
 use taproof_verifier::{
     cell::{ChainId, Depth},
@@ -15,7 +16,7 @@ use taproof_verifier::{
     follow::Params,
     headers::BlockId,
     payload::{Chunk, Header, Payload, PayloadError, PayloadHash, encoded_length},
-    program::ProgramId,
+    program::{CircuitTable, ProgramId},
     serde_form,
 };
 
@@ -173,26 +174,28 @@ impl BatchFile {
         payload_length(&self.chunks, &self.refutations)
     }
 
-    /// Joins the batch with the proofs of its chunks, in order.
+    /// Joins the batch with the proofs of its chunks, in order, and with the table of its program.
     ///
     /// # Errors
-    /// [`PayloadError`], if the batch is too large for one payload among others.
+    /// [`PayloadError`], if the batch is too large for one payload among others, or of circuits of another program.
     ///
     /// # Panics
     /// If the proofs are not those of the chunks, which is a mistake of the caller.
-    pub fn with_proofs(&self, proven: &[Proven]) -> Result<ProvenBatch, PayloadError> {
+    pub fn with_proofs(&self, proven: &[Proven], table: &Arc<CircuitTable>) -> Result<ProvenBatch, PayloadError> {
         let statements = self.chunks.iter().map(|chunk| &chunk.statement);
         assert!(statements.eq(proven.iter().map(Proven::statement)), "one proof for each chunk, in order");
         let chunk = |(witness, proven): (&ChunkWitness, &Proven)| Chunk {
-            slots: witness.statement.circuit.slots,
+            circuit: witness.statement.circuit,
             token: witness.statement.context.token,
             operator: witness.statement.context.operator,
             root_after: witness.statement.root_after,
+            registers_after: witness.statement.registers.after,
             records: witness.records(),
             proof: proven.proof().clone(),
         };
         let chunks = self.chunks.iter().zip(proven).map(chunk).collect();
-        ProvenBatch::new(Payload::with_refutations(self.header.of_payload(), chunks, self.refutations.clone())?)
+        let header = self.header.of_payload();
+        ProvenBatch::new(Payload::with_refutations(table.clone(), header, chunks, self.refutations.clone())?)
     }
 }
 

@@ -3,8 +3,10 @@
 use crate::artefact::{Artefact, ArtefactKind};
 use bitcoin::BlockHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::sync::Arc;
 use taproof_verifier::{
     payload::{Header, PAYLOAD_LENGTH_MAX, Payload, PayloadError, PayloadHash},
+    program::CircuitTable,
     serde_form,
 };
 
@@ -56,18 +58,33 @@ impl ProvenBatch {
 }
 
 fn with_header(payload: &Payload, header: Header) -> Result<Payload, PayloadError> {
-    Payload::with_refutations(header, payload.chunks().to_vec(), payload.refutations().to_vec())
+    let (chunks, refutations) = (payload.chunks().to_vec(), payload.refutations().to_vec());
+    Payload::with_refutations(payload.table().clone(), header, chunks, refutations)
+}
+
+/// A payload as it is posted, and the table of the program that it is decoded by.
+#[derive(Serialize, Deserialize)]
+struct ProvenForm {
+    table: CircuitTable,
+    #[serde(serialize_with = "serialize_payload", deserialize_with = "serde_form::deserialize_bytes")]
+    encoded: Vec<u8>,
+}
+
+fn serialize_payload<S: Serializer>(encoded: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serde_form::serialize_bytes(encoded, serializer)
 }
 
 impl Serialize for ProvenBatch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_form::serialize_bytes(&self.encoded, serializer)
+        let table = CircuitTable::clone(self.payload.table());
+        ProvenForm { table, encoded: self.encoded.clone() }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for ProvenBatch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let payload = Payload::decode(&serde_form::deserialize_bytes(deserializer)?).map_err(D::Error::custom)?;
+        let ProvenForm { table, encoded } = Deserialize::deserialize(deserializer)?;
+        let payload = Payload::decode(&encoded, &Arc::new(table)).map_err(D::Error::custom)?;
         if payload.header().previous_payload_hash != PayloadHash::NONE {
             return Err(D::Error::custom("a batch that is not anchored names no predecessor"));
         }
@@ -77,6 +94,7 @@ impl<'de> Deserialize<'de> for ProvenBatch {
 
 impl Artefact for ProvenBatch {
     const KIND: ArtefactKind = ArtefactKind::Proofs;
-    const VERSION: u8 = 2;
-    const LENGTH_MAX: u64 = PAYLOAD_LENGTH_MAX as u64 + 8;
+    const VERSION: u8 = 3;
+    /// The payload, and the table of a program of 1,024 circuits and 16 sets of 64 operations.
+    const LENGTH_MAX: u64 = PAYLOAD_LENGTH_MAX as u64 + (1 << 14);
 }

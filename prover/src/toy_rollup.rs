@@ -77,20 +77,21 @@ pub(crate) fn forge(statement: &Statement) -> Proof {
 /// What is posted of a chunk, proven.
 pub(crate) fn prove_chunk(witness: &ChunkWitness) -> Chunk {
     Chunk {
-        slots: witness.statement.circuit.slots,
+        circuit: witness.statement.circuit,
         token: witness.statement.context.token,
         operator: witness.statement.context.operator,
         root_after: witness.statement.root_after,
+        registers_after: witness.statement.registers.after,
         records: witness.records(),
         proof: forge(&witness.statement),
     }
 }
 
 /// Proves a batch of a ledger.
-pub(crate) fn prove(batch: &BatchFile) -> ProvenBatch {
+pub(crate) fn prove(batch: &BatchFile, program: &Program) -> ProvenBatch {
     let chunks = batch.chunks().iter().map(prove_chunk).collect();
-    let payload =
-        Payload::with_refutations(batch.header().of_payload(), chunks, batch.refutations().to_vec()).expect("it fits");
+    let (table, header) = (program.table().clone(), batch.header().of_payload());
+    let payload = Payload::with_refutations(table, header, chunks, batch.refutations().to_vec()).expect("it fits");
     ProvenBatch::new(payload).expect("it fits")
 }
 
@@ -209,7 +210,7 @@ impl ToyRollup {
             BatchHeader::of((&self.params, self.program.id()), self.tip.batches, &batch, consumed, self.reference);
         let header = Header { previous_payload_hash: self.tip.payload_hash, ..header.of_payload() };
         let chunks = batch.chunks.iter().map(prove_chunk).collect();
-        let payload = Payload::new(header, chunks).expect("a batch with chunks");
+        let payload = Payload::new(self.program.table().clone(), header, chunks).expect("a batch with chunks");
         let statements: Vec<Statement> = batch.chunks.iter().map(|chunk| chunk.statement).collect();
         assert_eq!(payload.statements(), statements, "the prover and the verifier prove the same");
         payload

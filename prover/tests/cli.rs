@@ -408,9 +408,9 @@ fn broken_proofs(scene: &Scene) {
     let proofs: Vec<_> = chunks.iter().map(|chunk| chunk.proof.clone()).collect();
     let count = chunks.len();
     chunks.iter_mut().enumerate().for_each(|(i, chunk)| chunk.proof = proofs[(i + 1) % count].clone());
-    let forged =
-        taproof_verifier::payload::Payload::new(*payload.header(), chunks).expect("a payload of the same form");
-    let forged = taproof::proven_batch::ProvenBatch::new(forged).expect("of the same length");
+    let forged = taproof_verifier::payload::Payload::new(payload.table().clone(), *payload.header(), chunks);
+    let forged = taproof::proven_batch::ProvenBatch::new(forged.expect("a payload of the same form"));
+    let forged = forged.expect("of the same length");
     taproof::artefact::write(&scene.path("forged.proofs"), &forged).expect("the file is ours");
     scene.failure(4, &["verify", "forged.proofs"]);
     // Anchored all the same, they are ignored by whoever follows.

@@ -120,10 +120,11 @@ fn payload(reference: BlockId) -> Payload {
     let destination = Destination::P2wpkh([9; 20]);
     let withdrawal = WithdrawRecord { from: index(0), amount: WITHDRAWN_SAT, fee: FEE_SAT, destination };
     let chunk = |records: Records, operator, root_after| Chunk {
-        slots: SLOTS,
+        circuit: CircuitId::new(records.kind(), depth(), SLOTS),
         token: Token::BITCOIN,
         operator,
         root_after,
+        registers_after: Fr::from(0u64),
         // A place for the proof until the statement is known.
         proof: trapdoor(records.kind()).prove(root_after, 0),
         records,
@@ -132,11 +133,12 @@ fn payload(reference: BlockId) -> Payload {
         chunk(Records::Deposit([0, 1].map(credit).to_vec()), index(0), deposited),
         chunk(Records::Withdraw([withdrawal].to_vec()), index(1), withdrawn),
     ];
-    let unproven = Payload::new(header, chunks.to_vec()).expect("a valid payload");
+    let table = program().table().clone();
+    let unproven = Payload::new(table.clone(), header, chunks.to_vec()).expect("a valid payload");
     for (chunk, statement) in chunks.iter_mut().zip(unproven.statements()) {
         chunk.proof = trapdoor(statement.circuit.kind).prove(statement.digest(), 1);
     }
-    Payload::new(header, chunks.to_vec()).expect("a valid payload")
+    Payload::new(table, header, chunks.to_vec()).expect("a valid payload")
 }
 
 /// Block 1 holds the deposits, block 2 the anchor, which block 4 makes final.

@@ -46,6 +46,7 @@ use bitcoin::{Block, Transaction, Txid, block::Header};
 mod checkpoint;
 mod params;
 mod rules;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod upgrades;

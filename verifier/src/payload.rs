@@ -1,23 +1,26 @@
 //! What an anchor carries: the header, the chunks with their proofs, and, compressed together, the public records and
 //! the cells that refute exit requests.
 //!
-//! A payload alone shows which statements are to be checked and holds all that a reader needs to replay the batch.
+//! A payload names the circuits of its chunks by their places in a program, so it is decoded by the table of that. It
+//! then shows which statements are to be checked and holds all that a reader needs to replay the batch.
 //! Whether it follows the tip, consumes the right deposits and proves what it states is for [`crate::program`] and
 //! for whoever follows the chain.
 
 use crate::{
     cell::{CellIndex, ChainId, Depth, Token},
     codec::{self, Layout},
-    exit::{EXITS_ENOUGH, Refutation},
+    exit::Refutation,
     field,
     groth16::Proof,
+    operation::OperationsHash,
     parallel,
-    program::ProgramId,
+    program::{CircuitTable, ProgramId},
     record::{Kind, Records},
     statement::{CircuitId, Context, Registers, Statement},
 };
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use ark_bn254::Fr;
+use ark_ff::AdditiveGroup;
 use bitcoin::{
     BlockHash,
     hashes::{Hash, sha256},
@@ -33,17 +36,22 @@ pub const PAYLOAD_LENGTH_MAX: usize = 390_000;
 pub const SLOTS_MAX: usize = 1 << 17;
 /// Bytes of an encoded header, with the counts that follow it.
 pub const HEADER_LENGTH: usize = 1 + ChainId::LENGTH + 8 + 32 + 32 + 32 + 1 + 4 + 32 + 8 + 32 + COUNTS_LENGTH;
-/// Bytes of a chunk's header.
-pub const CHUNK_HEADER_LENGTH: usize = 1 + 2 + 2 + 4 + 4 + 32;
+/// Bytes of the header of a chunk of payments.
+pub const CHUNK_HEADER_LENGTH: usize = 2 + 2 + 4 + 4 + 32;
+/// Bytes that the header of a chunk of steps has beyond those: the registers after it.
+pub const REGISTERS_LENGTH: usize = 32;
 
-/// Bytes of a chunk without its records: its header and its proof.
+/// Bytes of a chunk of payments without its records: its header and its proof.
 pub const CHUNK_LENGTH: usize = CHUNK_HEADER_LENGTH + Proof::LENGTH;
 
-/// The most cells that a payload can show to refute exit requests.
-pub const REFUTATIONS_MAX: usize = EXITS_ENOUGH;
+/// The most cells that a payload can show to refute exit requests; it bounds the work of hashing their paths. What a
+/// batch must do takes few of them, and of those that share no path fewer fit.
+pub const REFUTATIONS_MAX: usize = 1 << 12;
 
-const VERSION: u8 = 2;
-const COUNTS_LENGTH: usize = 2 + 1 + 4 + 4;
+const VERSION: u8 = 3;
+/// The fewest refutations that are worth a thread: each takes as many hashes as the tree has levels.
+const REFUTATIONS_A_THREAD_MIN: usize = 8;
+const COUNTS_LENGTH: usize = 2 + 2 + 4 + 4;
 
 /// The SHA-256 of an encoded payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +95,7 @@ pub struct Header {
     pub previous_payload_hash: PayloadHash,
     /// The root before the batch, in a tree of `depth`.
     pub root_before: Fr,
-    /// The root after the last chunk.
+    /// The root after the last chunk; the root before where there is none.
     pub root_after: Fr,
     /// The depth of the tree throughout the batch.
     pub depth: Depth,
@@ -104,14 +112,16 @@ pub struct Header {
 /// One chunk of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// The slots of the circuit.
-    pub slots: u16,
+    /// The circuit.
+    pub circuit: CircuitId,
     /// The token that every slot moves; bitcoin in a chunk of deposits.
     pub token: Token,
     /// The cell that receives the fees; 0 in a chunk of deposits.
     pub operator: CellIndex,
     /// The root after the chunk.
     pub root_after: Fr,
+    /// The digest of the registers after the chunk; 0 for payments.
+    pub registers_after: Fr,
     /// What the chunk's used slots post; the rest of the slots are padding.
     pub records: Records,
     /// The proof of the chunk's statement.
@@ -121,41 +131,53 @@ pub struct Chunk {
 /// A well-formed payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
+    table: Arc<CircuitTable>,
     header: Header,
     chunks: Vec<Chunk>,
     refutations: Vec<Refutation>,
 }
 
 impl Payload {
-    /// Puts a payload together that refutes no exit request.
+    /// Puts a payload together that refutes no exit request, of circuits of the table.
     ///
     /// # Errors
-    /// [`PayloadError`] for chunks that contradict the header or the limits.
-    pub fn new(header: Header, chunks: Vec<Chunk>) -> Result<Self, PayloadError> {
-        Self::with_refutations(header, chunks, Vec::new())
+    /// [`PayloadError`] for chunks that contradict the table, the header or the limits.
+    pub fn new(table: Arc<CircuitTable>, header: Header, chunks: Vec<Chunk>) -> Result<Self, PayloadError> {
+        Self::with_refutations(table, header, chunks, Vec::new())
     }
 
     /// Puts a payload together that shows cells, in ascending order, to refute exit requests.
     ///
     /// # Errors
-    /// [`PayloadError`] for chunks or refutations that contradict the header or the limits.
+    /// [`PayloadError`] for chunks or refutations that contradict the table, the header or the limits.
     pub fn with_refutations(
+        table: Arc<CircuitTable>,
         header: Header,
         chunks: Vec<Chunk>,
         refutations: Vec<Refutation>,
     ) -> Result<Self, PayloadError> {
-        check_chunk_count(chunks.len())?;
-        check_slots(chunks.iter().map(|chunk| chunk.slots))?;
-        for (position, chunk) in chunks.iter().enumerate() {
-            let header = ChunkHeader::of(chunk, position)?;
-            header.check(position)?;
+        check_counts(chunks.len(), refutations.len())?;
+        // A tree of a depth that there are no circuits for would be one for ever in which nobody can do anything.
+        if !table.circuits().iter().any(|circuit| circuit.depth == header.depth) {
+            return Err(PayloadError::NoCircuits(header.depth));
         }
+        check_slots(chunks.iter().map(|chunk| chunk.circuit.slots))?;
+        for (position, chunk) in chunks.iter().enumerate() {
+            check_records(chunk, position)?;
+            ChunkHeader::of(&table, chunk, position)?.check(header.depth, position)?;
+        }
+        check_registers(&chunks)?;
         check_cells(&header, &chunks)?;
-        if chunks.last().map(|chunk| chunk.root_after) != Some(header.root_after) {
+        if chunks.last().map_or(header.root_before, |chunk| chunk.root_after) != header.root_after {
             return Err(PayloadError::RootAfter);
         }
         check_refutations(&header, &refutations)?;
-        Ok(Self { header, chunks, refutations })
+        Ok(Self { table, header, chunks, refutations })
+    }
+
+    /// The circuits that the payload's chunks can be of.
+    pub fn table(&self) -> &Arc<CircuitTable> {
+        &self.table
     }
 
     /// What the payload says about the batch as a whole.
@@ -163,7 +185,7 @@ impl Payload {
         &self.header
     }
 
-    /// The chunks, in the order in which their roots join up; there is at least one.
+    /// The chunks, in the order in which their roots join up; there is one at least where no cell is shown.
     pub fn chunks(&self) -> &[Chunk] {
         &self.chunks
     }
@@ -179,18 +201,18 @@ impl Payload {
         self.chunks.iter_mut().for_each(|chunk| chunk.proof.release_lines());
     }
 
-    /// What the proofs must prove, chunk by chunk: the first from the header's root before, each next one from the
-    /// root after the one before.
+    /// What the proofs must prove, chunk by chunk: the first from the header's root before and registers of zeros, each
+    /// next one from root and registers after the one before.
     ///
     /// Hashing the records takes time in proportion to the slots, so check first that the program has the circuits.
     pub fn statements(&self) -> Vec<Statement> {
-        let digest = |chunk: &Chunk| chunk.records.digest(chunk.slots);
+        let digest = |chunk: &Chunk| chunk.records.digest(chunk.circuit.slots);
         let digests = parallel::map(&self.chunks, 1, digest);
-        let mut root_before = self.header.root_before;
+        let (mut root_before, mut registers_before) = (self.header.root_before, Fr::ZERO);
         let statement = |(chunk, digest): (&Chunk, Option<Fr>)| {
             let statement = Statement {
                 chain_id: self.header.chain_id,
-                circuit: CircuitId::new(chunk.records.kind(), self.header.depth, chunk.slots),
+                circuit: chunk.circuit,
                 root_before,
                 root_after: chunk.root_after,
                 data_digest: digest.expect("a payload has no more records than slots"),
@@ -199,9 +221,9 @@ impl Payload {
                     token: chunk.token,
                     operator: chunk.operator,
                 },
-                registers: Registers::NONE,
+                registers: Registers { before: registers_before, after: chunk.registers_after },
             };
-            root_before = chunk.root_after;
+            (root_before, registers_before) = (chunk.root_after, chunk.registers_after);
             statement
         };
         self.chunks.iter().zip(digests).map(statement).collect()
@@ -218,48 +240,50 @@ impl Payload {
         let records: Vec<_> = self.chunks.iter().map(|chunk| &chunk.records).collect();
         let columns = columns(&records, &self.refutations);
         let compressed = codec::deflate(&columns);
-        let length = check_length(self.chunks.len(), &compressed)?;
+        let length = check_length(records.iter().map(|records| records.kind()), &compressed)?;
         let mut bytes = Vec::with_capacity(length);
         self.header.write(&mut bytes);
         bytes.extend((self.chunks.len() as u16).to_le_bytes());
-        bytes.push(self.refutations.len() as u8);
+        bytes.extend((self.refutations.len() as u16).to_le_bytes());
         bytes.extend((columns.len() as u32).to_le_bytes());
         bytes.extend((compressed.len() as u32).to_le_bytes());
         for (position, chunk) in self.chunks.iter().enumerate() {
-            ChunkHeader::of(chunk, position)?.write(&mut bytes);
+            ChunkHeader::of(&self.table, chunk, position)?.write(&mut bytes);
         }
         self.chunks.iter().for_each(|chunk| bytes.extend(chunk.proof.to_bytes()));
         bytes.extend(compressed);
         Ok(bytes)
     }
 
-    /// Decodes a payload. Every length is checked before anything is allocated for it.
+    /// Decodes a payload by the table of the program that its header names. Every length is checked before anything is
+    /// allocated for it.
     ///
     /// # Errors
     /// Each of [`PayloadError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, PayloadError> {
+    pub fn decode(bytes: &[u8], table: &Arc<CircuitTable>) -> Result<Self, PayloadError> {
         if bytes.len() > PAYLOAD_LENGTH_MAX {
             return Err(PayloadError::TooLong(bytes.len()));
         }
         let mut reader = Reader(bytes);
         let header = Header::read(&mut reader)?;
         let chunk_count = usize::from(u16::from_le_bytes(reader.array()?));
-        let [refutation_count] = reader.array()?;
-        let refutation_count = usize::from(refutation_count);
+        let refutation_count = usize::from(u16::from_le_bytes(reader.array()?));
         let columns_length = u32::from_le_bytes(reader.array()?) as usize;
         let compressed_length = u32::from_le_bytes(reader.array()?) as usize;
-        check_chunk_count(chunk_count)?;
-        check_refutation_count(refutation_count)?;
-        let lengths = chunk_count * CHUNK_LENGTH;
-        if reader.0.len().checked_sub(lengths) != Some(compressed_length) {
+        check_counts(chunk_count, refutation_count)?;
+        // Headers of steps are longer, so this many bytes are needed and others may be.
+        let room = reader.0.len().checked_sub(compressed_length);
+        if room.is_none_or(|room| room < chunk_count * CHUNK_LENGTH) {
             return Err(PayloadError::Length);
         }
         let chunk_headers = (0..chunk_count)
-            .map(|position| ChunkHeader::read(&mut reader, position))
+            .map(|position| ChunkHeader::read(&mut reader, table, header.depth, position))
             .collect::<Result<Vec<_>, PayloadError>>()?;
-        check_slots(chunk_headers.iter().map(|chunk| chunk.slots))?;
-        let layouts: Vec<_> =
-            chunk_headers.iter().filter_map(|chunk| Layout::payments(chunk.kind, chunk.record_count)).collect();
+        if reader.0.len().checked_sub(chunk_count * Proof::LENGTH) != Some(compressed_length) {
+            return Err(PayloadError::Length);
+        }
+        check_slots(chunk_headers.iter().map(|chunk| chunk.circuit.slots))?;
+        let layouts = chunk_headers.iter().map(|chunk| chunk.layout(table)).collect::<Vec<_>>();
         let refutations_length = refutation_count * Refutation::length(header.depth);
         let records_length = columns_length.checked_sub(refutations_length).ok_or(PayloadError::Length)?;
         codec::check_length(&layouts, records_length)?;
@@ -273,15 +297,16 @@ impl Payload {
         let records = codec::from_columns(&layouts, columns)?;
         let refutations = read_refutations(shown, header.depth)?;
         let chunk = |((header, records), proof): ((ChunkHeader, Records), Proof)| Chunk {
-            slots: header.slots,
+            circuit: header.circuit,
             token: header.token,
             operator: header.operator,
             root_after: header.root_after,
+            registers_after: header.registers_after,
             records,
             proof,
         };
         let chunks = chunk_headers.into_iter().zip(records).zip(proofs).map(chunk).collect();
-        Self::with_refutations(header, chunks, refutations)
+        Self::with_refutations(table.clone(), header, chunks, refutations)
     }
 }
 
@@ -291,15 +316,15 @@ impl Payload {
 /// # Errors
 /// [`PayloadError`] for what exceeds the limits of a payload, as [`Payload::with_refutations`] and [`Payload::encode`].
 pub fn encoded_length(chunks: &[(u16, Records)], refutations: &[Refutation]) -> Result<usize, PayloadError> {
-    check_chunk_count(chunks.len())?;
+    check_counts(chunks.len(), refutations.len())?;
     check_slots(chunks.iter().map(|(slots, _)| *slots))?;
     if let Some(chunk) = chunks.iter().position(|(slots, records)| records.len() > usize::from(*slots)) {
         let (slots, records) = (chunks[chunk].0, chunks[chunk].1.len());
         return Err(PayloadError::RecordCount { chunk, records, slots });
     }
-    check_refutation_count(refutations.len())?;
     let records: Vec<_> = chunks.iter().map(|(_, records)| records).collect();
-    check_length(chunks.len(), &codec::deflate(&columns(&records, refutations)))
+    let compressed = codec::deflate(&columns(&records, refutations));
+    check_length(records.iter().map(|records| records.kind()), &compressed)
 }
 
 /// What is compressed: the records in columns, then the refutations.
@@ -309,9 +334,10 @@ fn columns(records: &[&Records], refutations: &[Refutation]) -> Vec<u8> {
     columns
 }
 
-/// The length of a payload of so many chunks, unless it is too long.
-fn check_length(chunk_count: usize, compressed: &[u8]) -> Result<usize, PayloadError> {
-    let length = HEADER_LENGTH + chunk_count * CHUNK_LENGTH + compressed.len();
+/// The length of a payload of chunks of these kinds, unless it is too long.
+fn check_length(kinds: impl Iterator<Item = Kind>, compressed: &[u8]) -> Result<usize, PayloadError> {
+    let of_chunk = |kind| if kind == Kind::Step { CHUNK_LENGTH + REGISTERS_LENGTH } else { CHUNK_LENGTH };
+    let length = HEADER_LENGTH + kinds.map(of_chunk).sum::<usize>() + compressed.len();
     if length > PAYLOAD_LENGTH_MAX { Err(PayloadError::TooLong(length)) } else { Ok(length) }
 }
 
@@ -363,75 +389,122 @@ impl Header {
 
 /// A chunk without its records and proof.
 struct ChunkHeader {
-    kind: Kind,
-    slots: u16,
+    place: u16,
+    circuit: CircuitId,
     record_count: u16,
     token: Token,
     operator: CellIndex,
     root_after: Fr,
+    registers_after: Fr,
 }
 
 impl ChunkHeader {
-    fn of(chunk: &Chunk, position: usize) -> Result<Self, PayloadError> {
+    fn of(table: &CircuitTable, chunk: &Chunk, position: usize) -> Result<Self, PayloadError> {
+        let circuit = chunk.circuit;
+        let place = table.place(circuit).ok_or(PayloadError::UnknownCircuit { chunk: position, circuit })?;
         let records = chunk.records.len();
         let record_count = u16::try_from(records).map_err(|_| PayloadError::RecordCount {
             chunk: position,
             records,
-            slots: chunk.slots,
+            slots: circuit.slots,
         })?;
         Ok(Self {
-            kind: chunk.records.kind(),
-            slots: chunk.slots,
+            place,
+            circuit,
             record_count,
             token: chunk.token,
             operator: chunk.operator,
             root_after: chunk.root_after,
+            registers_after: chunk.registers_after,
         })
     }
 
-    fn check(&self, chunk: usize) -> Result<(), PayloadError> {
-        if self.kind == Kind::Step {
-            return Err(PayloadError::Kind { chunk, number: self.kind as u8 });
+    fn check(&self, depth: Depth, chunk: usize) -> Result<(), PayloadError> {
+        let CircuitId { kind, slots, .. } = self.circuit;
+        if self.circuit.depth != depth {
+            return Err(PayloadError::CircuitDepth { chunk, circuit: self.circuit });
         }
-        if self.slots == 0 {
-            return Err(PayloadError::NoSlots { chunk });
+        if self.record_count > slots {
+            return Err(PayloadError::RecordCount { chunk, records: self.record_count.into(), slots });
         }
-        if self.record_count > self.slots {
-            return Err(PayloadError::RecordCount { chunk, records: self.record_count.into(), slots: self.slots });
-        }
-        if !self.kind.pays_fee() && (self.token != Token::BITCOIN || self.operator != CellIndex::default()) {
+        if !kind.pays_fee() && (self.token != Token::BITCOIN || self.operator != CellIndex::default()) {
             return Err(PayloadError::DepositContext { chunk });
         }
         Ok(())
     }
 
+    /// How the chunk's records are read.
+    fn layout(&self, table: &CircuitTable) -> Layout {
+        Layout::payments(self.circuit.kind, self.record_count).unwrap_or_else(|| {
+            let operations = table.operations(self.circuit.operations).expect("each circuit of steps has its set");
+            Layout::Step(self.record_count, operations.clone())
+        })
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
-        out.push(self.kind as u8);
-        out.extend(self.slots.to_le_bytes());
+        out.extend(self.place.to_le_bytes());
         out.extend(self.record_count.to_le_bytes());
         out.extend(self.token.0.to_le_bytes());
         out.extend(self.operator.get().to_le_bytes());
         out.extend(field::to_bytes(&self.root_after));
+        if self.circuit.kind == Kind::Step {
+            out.extend(field::to_bytes(&self.registers_after));
+        }
     }
 
-    fn read(reader: &mut Reader<'_>, chunk: usize) -> Result<Self, PayloadError> {
-        let [number] = reader.array()?;
-        let kind =
-            Kind::from_number(number).filter(|kind| *kind != Kind::Step).ok_or(PayloadError::Kind { chunk, number })?;
-        let slots = u16::from_le_bytes(reader.array()?);
+    fn read(reader: &mut Reader<'_>, table: &CircuitTable, depth: Depth, chunk: usize) -> Result<Self, PayloadError> {
+        let place = u16::from_le_bytes(reader.array()?);
+        let circuit = table.circuit(place).ok_or(PayloadError::Place { chunk, place })?;
         let record_count = u16::from_le_bytes(reader.array()?);
         let token = Token(u32::from_le_bytes(reader.array()?));
         let index = u32::from_le_bytes(reader.array()?);
         let operator = CellIndex::new(index).ok_or(PayloadError::IndexOutsideTree { chunk, index })?;
         let root_after = field::from_bytes(&reader.array()?)?;
-        let header = Self { kind, slots, record_count, token, operator, root_after };
-        header.check(chunk)?;
+        let registers_after = match circuit.kind {
+            Kind::Step => field::from_bytes(&reader.array()?)?,
+            _ => Fr::ZERO,
+        };
+        let header = Self { place, circuit, record_count, token, operator, root_after, registers_after };
+        header.check(depth, chunk)?;
         Ok(header)
     }
 }
 
-fn check_chunk_count(count: usize) -> Result<(), PayloadError> {
-    if (1..=usize::from(u16::MAX)).contains(&count) { Ok(()) } else { Err(PayloadError::ChunkCount(count)) }
+/// Checks that there is something that the batch does, and not too much of it.
+fn check_counts(chunks: usize, refutations: usize) -> Result<(), PayloadError> {
+    if chunks == 0 && refutations == 0 {
+        return Err(PayloadError::Empty);
+    }
+    if chunks > usize::from(u16::MAX) {
+        return Err(PayloadError::ChunkCount(chunks));
+    }
+    if refutations > REFUTATIONS_MAX {
+        return Err(PayloadError::TooManyRefutations(refutations));
+    }
+    Ok(())
+}
+
+/// Checks that records are of their chunk's circuit.
+fn check_records(chunk: &Chunk, position: usize) -> Result<(), PayloadError> {
+    let operations = match &chunk.records {
+        Records::Step(steps) => steps.operations().hash(),
+        _ => OperationsHash::NONE,
+    };
+    let CircuitId { kind, operations: expected, .. } = chunk.circuit;
+    let fit = (kind, expected) == (chunk.records.kind(), operations);
+    if fit { Ok(()) } else { Err(PayloadError::OtherRecords { chunk: position }) }
+}
+
+/// Checks that registers are zero after the last chunk, and before and after each chunk of payments.
+fn check_registers(chunks: &[Chunk]) -> Result<(), PayloadError> {
+    for (position, chunk) in chunks.iter().enumerate() {
+        let carries = chunk.circuit.kind == Kind::Step
+            && chunks.get(position + 1).is_some_and(|next| next.circuit.kind == Kind::Step);
+        if !carries && chunk.registers_after != Fr::ZERO {
+            return Err(PayloadError::Registers { chunk: position });
+        }
+    }
+    Ok(())
 }
 
 fn check_slots(slots: impl Iterator<Item = u16>) -> Result<(), PayloadError> {
@@ -451,10 +524,6 @@ fn check_cells(header: &Header, chunks: &[Chunk]) -> Result<(), PayloadError> {
     Ok(())
 }
 
-fn check_refutation_count(count: usize) -> Result<(), PayloadError> {
-    if count <= REFUTATIONS_MAX { Ok(()) } else { Err(PayloadError::TooManyRefutations(count)) }
-}
-
 fn read_refutations(bytes: &[u8], depth: Depth) -> Result<Vec<Refutation>, PayloadError> {
     let refutation = |(position, bytes)| {
         Refutation::from_bytes(bytes, depth).map_err(|source| PayloadError::Refutation { position, source })
@@ -464,14 +533,13 @@ fn read_refutations(bytes: &[u8], depth: Depth) -> Result<Vec<Refutation>, Paylo
 
 /// Checks that refutations are few, in order, and true of the state before the batch.
 fn check_refutations(header: &Header, refutations: &[Refutation]) -> Result<(), PayloadError> {
-    check_refutation_count(refutations.len())?;
     if let Some(position) = refutations.windows(2).position(|pair| pair[0].index >= pair[1].index) {
         return Err(PayloadError::RefutationOrder(position + 1));
     }
     let is_true = |refutation: &Refutation| {
         refutation.path.depth() == header.depth && refutation.root() == Some(header.root_before)
     };
-    match refutations.iter().position(|refutation| !is_true(refutation)) {
+    match parallel::map(refutations, REFUTATIONS_A_THREAD_MIN, is_true).iter().position(|is_true| !is_true) {
         Some(position) => Err(PayloadError::RefutationRoot(position)),
         None => Ok(()),
     }

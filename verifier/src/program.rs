@@ -133,7 +133,7 @@ pub enum VerifyError {
 /// A set of circuits and their verifying keys, sorted by circuit.
 #[derive(Clone, Debug)]
 pub struct Program {
-    table: CircuitTable,
+    table: Arc<CircuitTable>,
     /// The keys, in the order of the circuits.
     keys: Vec<PreparedVerifyingKey>,
     id: ProgramId,
@@ -161,7 +161,7 @@ impl Program {
         let mut circuits: Vec<_> = circuits.into_iter().take(CIRCUITS_MAX + 1).collect();
         circuits.sort_by_key(|(circuit, _)| *circuit);
         let (ids, keys): (Vec<_>, Vec<_>) = circuits.into_iter().unzip();
-        let table = CircuitTable::new(sets, ids)?;
+        let table = Arc::new(CircuitTable::new(sets, ids)?);
         let mut engine = sha256::Hash::engine();
         engine.input(ID_TAG);
         engine.input(&table.encode(|place, out| out.extend(keys[place].to_bytes())));
@@ -176,7 +176,7 @@ impl Program {
     }
 
     /// The circuits by their places, without their keys, and the sets of operations.
-    pub fn table(&self) -> &CircuitTable {
+    pub fn table(&self) -> &Arc<CircuitTable> {
         &self.table
     }
 

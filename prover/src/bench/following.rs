@@ -14,7 +14,7 @@ use bitcoin::{
     secp256k1::{Keypair, Secp256k1},
     taproot, transaction,
 };
-use std::{hint::black_box, time::Instant};
+use std::{hint::black_box, sync::Arc, time::Instant};
 use taproof_fixtures::MAINNET_BLOCK_702861;
 use taproof_verifier::{
     block::decode_block,
@@ -25,7 +25,7 @@ use taproof_verifier::{
     follow::{Event, Follower, Founding, FoundingDigest, Params, Tip},
     headers::BlockId,
     payload::{Chunk, Header as PayloadHeader, Payload, PayloadHash, SLOTS_MAX},
-    program::Program,
+    program::{CircuitTable, Program},
     quorum::Keys,
     record::{Kind, Records, TransferRecord},
     statement::CircuitId,
@@ -36,7 +36,7 @@ const PROOFS: usize = 16;
 /// Slots and records of each of its chunks: what a circuit of about 2^18 constraints holds.
 const SLOTS: u16 = 14;
 
-/// Near 390,000 bytes, of which a proof takes 173, and 2^17 slots.
+/// Near 390,000 bytes, of which a proof takes 172, and 2^17 slots.
 const HEAVIEST_PROOFS: usize = 2_210;
 const HEAVIEST_SLOTS: u16 = 59;
 
@@ -127,7 +127,7 @@ impl AnchorBlocks {
         let (mut tip, mut parent, mut blocks) = (Tip::genesis(&params), genesis, Vec::with_capacity(count));
         for height in 0..count as u32 {
             tip.reference = BlockId { height, hash: parent.block_hash() };
-            let payload = payload(&mut trapdoor, &params, &tip, proofs, slots);
+            let payload = payload(&mut trapdoor, &params, program.table(), &tip, proofs, slots);
             let bytes = payload.encode().expect("a short payload");
             let header = payload.header();
             tip =
@@ -250,7 +250,14 @@ fn mine_on(parent: &Header, merkle_root: TxMerkleNode) -> Header {
 }
 
 /// A batch of full chunks after a tip.
-fn payload(trapdoor: &mut Trapdoor, params: &Params, tip: &Tip, proofs: usize, slots: u16) -> Payload {
+fn payload(
+    trapdoor: &mut Trapdoor,
+    params: &Params,
+    table: &Arc<CircuitTable>,
+    tip: &Tip,
+    proofs: usize,
+    slots: u16,
+) -> Payload {
     let root = |chunk: usize| Fr::from((tip.batches << 32) + 1 + chunk as u64);
     let record = |slot: u16| TransferRecord {
         from: CellIndex::new(u32::from(slot) * 7_919).expect("a small index"),
@@ -259,11 +266,13 @@ fn payload(trapdoor: &mut Trapdoor, params: &Params, tip: &Tip, proofs: usize, s
         fee: 10,
     };
     let any_proof = trapdoor.prove(Fr::from(1u64));
+    let circuit = CircuitId::new(Kind::Transfer, Depth::MAX, slots);
     let chunk = |position: usize| Chunk {
-        slots,
+        circuit,
         token: Token::BITCOIN,
         operator: CellIndex::default(),
         root_after: root(position),
+        registers_after: Fr::from(0u64),
         records: Records::Transfer((0..slots).map(record).collect()),
         proof: any_proof.clone(),
     };
@@ -280,10 +289,10 @@ fn payload(trapdoor: &mut Trapdoor, params: &Params, tip: &Tip, proofs: usize, s
         program_id: params.program_id,
     };
     let chunks: Vec<Chunk> = (0..proofs).map(chunk).collect();
-    let unproven = Payload::new(header, chunks.clone()).expect("chunks that join up");
+    let unproven = Payload::new(table.clone(), header, chunks.clone()).expect("chunks that join up");
     let proofs = unproven.statements().into_iter().map(|statement| trapdoor.prove(statement.digest()));
     let proven = chunks.into_iter().zip(proofs.collect::<Vec<_>>()).map(|(chunk, proof)| Chunk { proof, ..chunk });
-    Payload::new(header, proven.collect()).expect("chunks that join up")
+    Payload::new(table.clone(), header, proven.collect()).expect("chunks that join up")
 }
 
 /// A reveal of a payload. Followers leave its signature to Bitcoin, so any will do.

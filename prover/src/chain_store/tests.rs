@@ -110,7 +110,8 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let (mut toy, anchors) = ToyRollup::with_two_batches();
-        let payload = taproof_verifier::payload::Payload::decode(anchors[1].payload()).expect("just anchored");
+        let payload = taproof_verifier::payload::Payload::decode(anchors[1].payload(), toy.program.table());
+        let payload = payload.expect("just anchored");
         let again = toy.build_anchor(&payload);
         toy.mine(&[again.commit().clone(), again.reveal().clone()]);
         toy.node.mine(FINAL_DEPTH_BLOCKS).expect("valid");

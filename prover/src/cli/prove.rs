@@ -160,7 +160,7 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
             }
         })?);
     }
-    artefact::write_to(output, &batch.with_proofs(&proven)?)?;
+    artefact::write_to(output, &batch.with_proofs(&proven, program.table())?)?;
     if let Err(error) = sweep(&session, &kept, number, first_unfinal) {
         console.warn(format!("{}: {error}", session.dir.kept_proofs().display()));
     }

@@ -127,7 +127,9 @@ impl DemoChain {
         options: &DemoOptions,
     ) -> Result<Anchored, DemoError> {
         let batch = self.ledger.artefact::<BatchFile>(number)?.expect("the ledger keeps each batch that it makes");
-        let proofs = batch.with_proofs(proven)?;
+        let program =
+            self.follower.programs().get(batch.header().program_id).expect("batches are of the demo's program");
+        let proofs = batch.with_proofs(proven, program.table())?;
         let payload = proofs.payload_after(self.follower.tip().payload_hash)?;
         let funding = coins(&self.node, &self.wallet);
         let request =

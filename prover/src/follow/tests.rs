@@ -60,7 +60,8 @@ fn a_replayed_anchor_is_ignored() {
     let (mut toy, anchors) = ToyRollup::with_two_batches();
     let mut follower = begin(&toy);
     events_of(&toy.node, &mut follower);
-    let payload = taproof_verifier::payload::Payload::decode(anchors[1].payload()).expect("just anchored");
+    let payload = taproof_verifier::payload::Payload::decode(anchors[1].payload(), toy.program.table());
+    let payload = payload.expect("just anchored");
     let again = toy.build_anchor(&payload);
     toy.mine(&pair(&again));
     let events = events_of(&toy.node, &mut follower);

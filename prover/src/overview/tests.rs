@@ -29,7 +29,8 @@ fn follow(toy: &ToyRollup, folder: &Path) -> StoredFollower {
 /// Two batches, of which `blocks_after` blocks more make the second deep, and a copy of the second that is refused.
 fn overview(blocks_after: u32) -> Overview {
     let (mut toy, anchors) = ToyRollup::with_two_batches();
-    let payload = taproof_verifier::payload::Payload::decode(anchors[1].payload()).expect("just anchored");
+    let payload = taproof_verifier::payload::Payload::decode(anchors[1].payload(), toy.program.table());
+    let payload = payload.expect("just anchored");
     let copy = toy.build_anchor(&payload);
     toy.mine(&[copy.commit().clone(), copy.reveal().clone()]);
     toy.node.mine(blocks_after).expect("valid");

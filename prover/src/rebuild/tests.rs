@@ -107,7 +107,7 @@ fn events_out_of_order_and_rewinds_of_final_batches_are_refused() {
 #[test]
 fn records_that_break_a_rule_are_refused_though_proven() {
     let (mut toy, anchors) = ToyRollup::with_two_batches();
-    let payload = Payload::decode(anchors[1].payload()).expect("just anchored");
+    let payload = Payload::decode(anchors[1].payload(), toy.program.table()).expect("just anchored");
     let mut header = *payload.header();
     header.batch = toy.tip.batches;
     header.previous_payload_hash = toy.tip.payload_hash;
@@ -120,9 +120,10 @@ fn records_that_break_a_rule_are_refused_though_proven() {
         root_after: header.root_after,
         ..payload.chunks().last().expect("not empty").clone()
     };
-    let unproven = Payload::new(header, vec![chunk.clone()]).expect("well-formed");
+    let table = toy.program.table();
+    let unproven = Payload::new(table.clone(), header, vec![chunk.clone()]).expect("well-formed");
     let proof = forge(&unproven.statements()[0]);
-    let forged = Payload::new(header, vec![Chunk { proof, ..chunk }]).expect("well-formed");
+    let forged = Payload::new(table.clone(), header, vec![Chunk { proof, ..chunk }]).expect("well-formed");
     toy.anchor(&forged);
     let error = whole(&toy).expect_err("nobody has that money");
     assert!(matches!(error, RebuildError::Replay { batch: 2, .. }), "{error}");

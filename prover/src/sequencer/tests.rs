@@ -70,8 +70,8 @@ impl Scene {
     /// Proves and anchors a batch of a ledger, and reads the block.
     fn anchor(&mut self, batch: u64) {
         let file = self.ledger.artefact::<BatchFile>(batch).expect("readable").expect("it was made");
-        let encoded = prove(&file).payload_after(self.follower.tip().payload_hash).expect("it fits");
-        self.toy.anchor(&Payload::decode(&encoded).expect("just encoded"));
+        let encoded = prove(&file, &self.toy.program).payload_after(self.follower.tip().payload_hash).expect("it fits");
+        self.toy.anchor(&Payload::decode(&encoded, self.toy.program.table()).expect("just encoded"));
         self.read();
         assert_eq!(self.follower.tip().batches, batch + 1);
     }

@@ -175,7 +175,7 @@ impl Poster {
         }
         let applied = made.applied;
         let file = self.ledger.artefact::<BatchFile>(applied.number).expect("readable").expect("just applied");
-        self.proven.0.borrow_mut().insert(applied.number, prove(&file));
+        self.proven.0.borrow_mut().insert(applied.number, prove(&file, &self.program));
         Some(applied)
     }
 

@@ -170,6 +170,7 @@ fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
         let proof = &chunk.proof;
         chunk.proof = Proof::new(-*proof.a(), -*proof.b(), *proof.c()).expect("points of the groups");
     }
-    let payload = Payload::with_refutations(*payload.header(), chunks, payload.refutations().to_vec());
+    let (table, refutations) = (payload.table().clone(), payload.refutations().to_vec());
+    let payload = Payload::with_refutations(table, *payload.header(), chunks, refutations);
     ProvenBatch::new(payload.expect("as long as before")).expect("short")
 }

@@ -28,7 +28,7 @@ fn poster() -> XOnlyPublicKey {
 /// A payload's header, followed by filler up to a length.
 fn payload(length: usize) -> Vec<u8> {
     let depth = Depth::new(4).expect("four levels");
-    let mut bytes = alloc::vec![2];
+    let mut bytes = alloc::vec![3];
     bytes.extend(CHAIN.to_byte_array());
     bytes.extend(9u64.to_le_bytes());
     bytes.extend([3; 32]);

@@ -1,15 +1,15 @@
 //! The rules that an anchor must keep.
 
-use super::{Follower, Tip, UnknownProgram, VerifiedBatch, verified::payable};
+use super::{Follower, Tip, UnknownProgram, VerifiedBatch, steps::check_reference_of_steps, verified::payable};
 use crate::{
     cell::{ChainId, Depth, Token},
     envelope::{Announcement, EnvelopeError, Reveal},
+    evidence::{ClaimError, FeedError, HeaderFactError},
     exit::{self, LeftOutError, SettledExit},
     headers::BlockId,
     payload::{Header, Payload, PayloadError, PayloadHash},
     program::{Program, ProgramId, VerifyError},
     record::{DepositRecord, Kind, Records},
-    statement::CircuitId,
 };
 use alloc::vec::Vec;
 use bitcoin::{BlockHash, Txid, XOnlyPublicKey, hashes::Hash};
@@ -111,6 +111,61 @@ pub enum RuleError {
         /// The height that the payload names.
         found: u32,
     },
+    /// The block that a batch with steps refers to is older than steps allow.
+    #[error("the anchor has steps and refers to height {found}, where steps in its block refer to {min} or higher")]
+    StepsTooLate {
+        /// The lowest height that an anchor with steps in that block may refer to.
+        min: u32,
+        /// The height that the payload names.
+        found: u32,
+    },
+    /// A step's claim does not hold.
+    #[error("chunk {chunk}, step {position}: {source}")]
+    Claim {
+        /// The chunk.
+        chunk: usize,
+        /// The record's position in the chunk.
+        position: usize,
+        /// Why.
+        source: ClaimError,
+    },
+    /// A step's report of a feed does not hold.
+    #[error("chunk {chunk}, step {position}: {source}")]
+    Feed {
+        /// The chunk.
+        chunk: usize,
+        /// The record's position in the chunk.
+        position: usize,
+        /// Why.
+        source: FeedError,
+    },
+    /// A step's number from a header does not hold.
+    #[error("chunk {chunk}, step {position}: {source}")]
+    HeaderFact {
+        /// The chunk.
+        chunk: usize,
+        /// The record's position in the chunk.
+        position: usize,
+        /// Why.
+        source: HeaderFactError,
+    },
+    /// A step that is checked names no height: the number exceeds 32 bits.
+    #[error("chunk {chunk}, step {position}: the height exceeds 32 bits")]
+    NoHeight {
+        /// The chunk.
+        chunk: usize,
+        /// The record's position in the chunk.
+        position: usize,
+    },
+    /// A step names something of a Bitcoin block that it cannot: no number of headers, or no height from that of the
+    /// batch before's reference to that of the batch's own.
+    #[error("chunk {chunk}, step {position}: no number of a header between the last reference and this one")]
+    NoHeaderFact {
+        /// The chunk.
+        chunk: usize,
+        /// The record's position in the chunk.
+        position: usize,
+    },
     /// The count of deposits that are credited or void does not add up.
     #[error("the anchor counts {found} deposits, where void ones and its records make it {expected}")]
     DepositCount {
@@ -201,11 +256,14 @@ impl Follower {
         self.check_reference(block, reference)?;
         let program = self.check_program(&header)?;
         self.check_poster(poster, reference.height, block.height)?;
-        let mut payload = Payload::decode(bytes)?;
+        let mut payload = Payload::decode(bytes, program.table())?;
+        check_reference_of_steps(block, &payload)?;
         self.check_openings(&payload)?;
         self.check_deposits(&payload, program)?;
         let settled = self.check_exits(&payload)?;
         check_proofs(&payload, program)?;
+        // A record that is proven is one that its operation allows, so evidence is not checked for nothing.
+        self.check_evidence(&payload)?;
         // Events may pile up; nobody checks the proofs again.
         payload.release_lines();
         let after = Tip {
@@ -324,14 +382,7 @@ impl Follower {
     }
 }
 
-/// Looks for unknown circuits before anything is hashed.
 fn check_proofs(payload: &Payload, program: &Program) -> Result<(), RuleError> {
-    for chunk in payload.chunks() {
-        let circuit = CircuitId::new(chunk.records.kind(), payload.header().depth, chunk.slots);
-        if program.key(circuit).is_none() {
-            return Err(VerifyError::UnknownCircuit(circuit).into());
-        }
-    }
     let statements = payload.statements();
     program.verify_batch(statements.iter().zip(payload.chunks().iter().map(|chunk| &chunk.proof)))?;
     Ok(())

@@ -16,6 +16,7 @@ mod exits;
 mod founding;
 mod posters;
 mod rig;
+mod steps;
 mod table;
 mod upgrades;
 mod work;

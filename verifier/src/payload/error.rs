@@ -1,7 +1,7 @@
 //! Why parts or bytes are no payload.
 
 use super::{PAYLOAD_LENGTH_MAX, REFUTATIONS_MAX, SLOTS_MAX, VERSION};
-use crate::{codec::CodecError, exit::RefutationError, field, groth16::PointError};
+use crate::{cell::Depth, codec::CodecError, exit::RefutationError, field, groth16::PointError, statement::CircuitId};
 
 /// Why parts or bytes are no [`Payload`](super::Payload).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +14,7 @@ pub enum PayloadError {
     #[error("the length is not the announced one")]
     Length,
     /// The payload is of a version that this verifier does not know.
-    #[error("version {0}, where {VERSION} is known")]
+    #[error("a payload of version {0}, where {VERSION} is known")]
     Version(u8),
     /// A root is not below the order of the field.
     #[error(transparent)]
@@ -22,22 +22,56 @@ pub enum PayloadError {
     /// The depth is outside 1 to 10.
     #[error("a tree of {0} levels, where it has 1 to 10")]
     Depth(u8),
-    /// A payload without chunks, or with more than 65,535.
-    #[error("{0} chunks, where a payload has 1 to 65535")]
+    /// The program has no circuit for trees of that depth.
+    #[error("the program has no circuit for a tree of {} levels", .0.levels())]
+    NoCircuits(Depth),
+    /// A payload that does nothing.
+    #[error("neither chunks nor refutations")]
+    Empty,
+    /// A payload with more than 65,535 chunks.
+    #[error("{0} chunks, more than the 65535 of a payload")]
     ChunkCount(usize),
     /// The chunks have too many slots together.
     #[error("{0} slots, more than {SLOTS_MAX} in one payload")]
     TooManySlots(usize),
-    /// The last chunk's root is not the one of the header.
-    #[error("the last chunk's root is not the header's root after")]
+    /// The last chunk's root, or the root before where there is no chunk, is not the one of the header.
+    #[error("the header's root after is not the root that the chunks lead to")]
     RootAfter,
-    /// No kind of transition has this number.
-    #[error("chunk {chunk}: no kind of transition has number {number}")]
-    Kind {
+    /// The program has no circuit in a place.
+    #[error("chunk {chunk}: the program has no circuit in place {place}")]
+    Place {
         /// The position of the chunk.
         chunk: usize,
-        /// The number found.
-        number: u8,
+        /// The place found.
+        place: u16,
+    },
+    /// The program has no such circuit.
+    #[error("chunk {chunk}: circuit {circuit} is not part of the program")]
+    UnknownCircuit {
+        /// The position of the chunk.
+        chunk: usize,
+        /// The circuit.
+        circuit: CircuitId,
+    },
+    /// A circuit is for trees of another depth.
+    #[error("chunk {chunk}: circuit {circuit} is for a tree of another depth")]
+    CircuitDepth {
+        /// The position of the chunk.
+        chunk: usize,
+        /// The circuit.
+        circuit: CircuitId,
+    },
+    /// A chunk has records of another kind, or of other operations, than its circuit.
+    #[error("chunk {chunk}: the records are not those of its circuit")]
+    OtherRecords {
+        /// The position of the chunk.
+        chunk: usize,
+    },
+    /// Registers are not zero where no step goes on with them.
+    #[error("chunk {chunk} leaves registers, and no steps follow")]
+    Registers {
+        /// The position of the chunk.
+        chunk: usize,
     },
     /// A chunk has more records than slots.
     #[error("chunk {chunk}: {records} records for {slots} slots")]
@@ -48,12 +82,6 @@ pub enum PayloadError {
         records: usize,
         /// Its slots.
         slots: u16,
-    },
-    /// A chunk has no slots.
-    #[error("chunk {chunk} has no slots")]
-    NoSlots {
-        /// The position of the chunk.
-        chunk: usize,
     },
     /// A cell lies outside the tree.
     #[error("chunk {chunk}: cell {index} lies outside the tree")]

@@ -1,17 +1,24 @@
 use super::*;
 use crate::{
     baby_jubjub::{Point, PublicKey},
+    cell::{Cell, CellElements, MerklePath},
     codec::{self, CodecError},
+    exit::EXITS_ENOUGH,
     follow::deposits_enough,
-    groth16::{PointError, VerifyingKey, simulate::Trapdoor},
+    groth16::{self, PointError, VerifyingKey, simulate::Trapdoor},
+    operation::{OperationSet, tests::example_set},
     program::{Program, VerifyError},
-    record::{DepositRecord, Destination, TransferRecord, WithdrawRecord},
+    record::{DepositRecord, Destination, StepRecords, TransferRecord, WithdrawRecord, example_records},
 };
 use ark_ec::{AffineRepr, CurveGroup};
+use ark_ff::UniformRand;
 use proptest::{collection::vec, prelude::*};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use std::sync::LazyLock;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 static TRAPDOOR: LazyLock<Trapdoor> = LazyLock::new(|| Trapdoor::new(20));
 static PROOF: LazyLock<Proof> = LazyLock::new(|| TRAPDOOR.prove(Fr::from(1u64), 1));
@@ -42,8 +49,39 @@ fn header(root_after: Fr) -> Header {
 fn chunk(records: Records, root: u64) -> Chunk {
     let pays_fee = records.kind().pays_fee();
     let (token, operator) = if pays_fee { (Token(4), index(9)) } else { (Token::BITCOIN, index(0)) };
-    let slots = records.len() as u16 + 1;
-    Chunk { slots, token, operator, root_after: Fr::from(root), records, proof: PROOF.clone() }
+    let circuit = circuit(&records, records.len() as u16 + 1);
+    let (root_after, registers_after) = (Fr::from(root), Fr::from(0u64));
+    Chunk { circuit, token, operator, root_after, registers_after, records, proof: PROOF.clone() }
+}
+
+/// The circuit of records with so many slots.
+fn circuit(records: &Records, slots: u16) -> CircuitId {
+    let operations = match records {
+        Records::Step(steps) => steps.operations().hash(),
+        _ => OperationsHash::NONE,
+    };
+    CircuitId { operations, ..CircuitId::new(records.kind(), depth(), slots) }
+}
+
+/// A table with the circuits of chunks, and with one of a slot for each kind of payment.
+fn table_of(chunks: &[Chunk]) -> Arc<CircuitTable> {
+    let sets: BTreeMap<_, _> = chunks
+        .iter()
+        .filter_map(|chunk| match &chunk.records {
+            Records::Step(steps) => Some((steps.operations().hash(), (**steps.operations()).clone())),
+            _ => None,
+        })
+        .collect();
+    let payments = Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth(), 1));
+    let circuits: BTreeSet<_> = chunks.iter().map(|chunk| chunk.circuit).chain(payments).collect();
+    let table = CircuitTable::new(sets.into_values().collect(), circuits.into_iter().collect());
+    Arc::new(table.expect("circuits with slots"))
+}
+
+/// A chunk of steps of the example's operations, one record for each.
+fn steps(root: u64, registers_after: u64) -> Chunk {
+    let records = StepRecords::new(Arc::new(example_set()), example_records()).expect("records of the set");
+    Chunk { registers_after: Fr::from(registers_after), ..chunk(Records::Step(records), root) }
 }
 
 fn transfers(count: u32) -> Records {
@@ -53,7 +91,7 @@ fn transfers(count: u32) -> Records {
 
 fn payload_of(chunks: Vec<Chunk>) -> Result<Payload, PayloadError> {
     let root_after = chunks.last().map_or(Fr::from(1u64), |chunk| chunk.root_after);
-    Payload::new(header(root_after), chunks)
+    Payload::new(table_of(&chunks), header(root_after), chunks)
 }
 
 fn payload() -> Payload {
@@ -62,7 +100,7 @@ fn payload() -> Payload {
 }
 
 fn any_payload() -> impl Strategy<Value = Payload> {
-    vec(codec::tests::payments(0..6), 1..5).prop_map(|chunks| {
+    vec(codec::tests::records(0..6), 1..5).prop_map(|chunks| {
         let chunks = chunks.into_iter().zip(1..).map(|(records, root)| chunk(records, root)).collect();
         payload_of(chunks).expect("the payload is valid")
     })
@@ -75,7 +113,7 @@ proptest! {
     fn payloads_round_trip(payload in any_payload()) {
         let bytes = payload.encode().expect("a short payload");
         prop_assert_eq!(Header::decode(&bytes), Ok(*payload.header()));
-        prop_assert_eq!(Payload::decode(&bytes), Ok(payload));
+        prop_assert_eq!(Payload::decode(&bytes, payload.table()), Ok(payload));
     }
 
     #[test]
@@ -87,9 +125,10 @@ proptest! {
         let mut bytes = payload.encode().expect("a short payload");
         let position = position.index(bytes.len());
         bytes[position] ^= flip;
-        if let Ok(altered) = Payload::decode(&bytes) {
+        if let Ok(altered) = Payload::decode(&bytes, payload.table()) {
             // Only the compressed records have more than one encoding.
-            let fixed = HEADER_LENGTH + payload.chunks().len() * (CHUNK_HEADER_LENGTH + Proof::LENGTH);
+            let steps = payload.chunks().iter().filter(|chunk| chunk.circuit.kind == Kind::Step).count();
+            let fixed = HEADER_LENGTH + payload.chunks().len() * CHUNK_LENGTH + steps * REGISTERS_LENGTH;
             prop_assert!(altered != payload || position >= fixed);
         }
     }
@@ -100,7 +139,7 @@ proptest! {
         if let Some(version) = with_version.first_mut() {
             *version = VERSION;
         }
-        prop_assert!(Payload::decode(&with_version).is_err());
+        prop_assert!(Payload::decode(&with_version, payload().table()).is_err());
     }
 }
 
@@ -112,19 +151,22 @@ fn every_altered_bit_of_the_fixed_part_is_refused_or_seen() {
     for bit in 0..proofs_start * 8 {
         let mut altered = bytes.clone();
         altered[bit / 8] ^= 1 << (bit % 8);
-        assert_ne!(Payload::decode(&altered).as_ref(), Ok(&payload), "bit {bit}");
+        assert_ne!(Payload::decode(&altered, payload.table()).as_ref(), Ok(&payload), "bit {bit}");
     }
 }
 
 #[test]
 fn truncated_and_longer_payloads_are_refused() {
-    let bytes = payload().encode().expect("a short payload");
+    let chunks = [payload().chunks(), &[steps(4, 0)]].concat();
+    let payload = payload_of(chunks).expect("the payload is valid");
+    let bytes = payload.encode().expect("a short payload");
+    let decode = |bytes: &[u8]| Payload::decode(bytes, payload.table());
     for length in 0..bytes.len() {
-        assert!(Payload::decode(&bytes[..length]).is_err());
+        assert!(decode(&bytes[..length]).is_err());
     }
-    assert_eq!(Payload::decode(&[bytes.as_slice(), &[0]].concat()), Err(PayloadError::Length));
+    assert_eq!(decode(&[bytes.as_slice(), &[0]].concat()), Err(PayloadError::Length));
     let oversize = [bytes, vec![0; PAYLOAD_LENGTH_MAX]].concat();
-    assert_eq!(Payload::decode(&oversize), Err(PayloadError::TooLong(oversize.len())));
+    assert_eq!(decode(&oversize), Err(PayloadError::TooLong(oversize.len())));
 }
 
 /// The offsets that docs/protocol.md gives.
@@ -132,8 +174,8 @@ fn truncated_and_longer_payloads_are_refused() {
 fn fields_lie_where_the_protocol_says() {
     let payload = payload();
     let bytes = payload.encode().expect("a short payload");
-    assert_eq!((HEADER_LENGTH, CHUNK_HEADER_LENGTH), (208, 45));
-    assert_eq!(bytes[0], 2);
+    assert_eq!((HEADER_LENGTH, CHUNK_HEADER_LENGTH), (209, 44));
+    assert_eq!(bytes[0], 3);
     assert_eq!(bytes[1..16], [7; 15]);
     assert_eq!(bytes[16..24], 3u64.to_le_bytes());
     assert_eq!(bytes[24..56], [5; 32]);
@@ -145,46 +187,145 @@ fn fields_lie_where_the_protocol_says() {
     assert_eq!(bytes[157..165], 12u64.to_le_bytes());
     assert_eq!(bytes[165..197], [8; 32]);
     assert_eq!(bytes[197..199], 3u16.to_le_bytes());
-    assert_eq!(bytes[199], 0);
-    assert_eq!(bytes[200..204], (8 * 24u32).to_le_bytes());
-    let compressed_length = bytes.len() - 208 - 3 * (45 + 128);
-    assert_eq!(bytes[204..208], (compressed_length as u32).to_le_bytes());
-    let first_chunk = &bytes[208..253];
-    assert_eq!(first_chunk[0], 2);
-    assert_eq!(first_chunk[1..3], 4u16.to_le_bytes());
-    assert_eq!(first_chunk[3..5], 3u16.to_le_bytes());
-    assert_eq!(first_chunk[5..9], 4u32.to_le_bytes());
-    assert_eq!(first_chunk[9..13], 9u32.to_le_bytes());
-    assert_eq!(first_chunk[13..45], field::to_bytes(&Fr::from(1u64)));
-    assert_eq!(bytes[208 + 3 * 45..][..128], PROOF.to_bytes());
+    assert_eq!(bytes[199..201], [0; 2]);
+    assert_eq!(bytes[201..205], (8 * 24u32).to_le_bytes());
+    let compressed_length = bytes.len() - 209 - 3 * (44 + 128);
+    assert_eq!(bytes[205..209], (compressed_length as u32).to_le_bytes());
+    let first_chunk = &bytes[209..253];
+    let place = payload.table().place(payload.chunks()[0].circuit).expect("a circuit of the table");
+    assert_eq!((place, &first_chunk[..2]), (2, &[2, 0][..]), "behind those of one slot for deposits and transfers");
+    assert_eq!(first_chunk[2..4], 3u16.to_le_bytes());
+    assert_eq!(first_chunk[4..8], 4u32.to_le_bytes());
+    assert_eq!(first_chunk[8..12], 9u32.to_le_bytes());
+    assert_eq!(first_chunk[12..44], field::to_bytes(&Fr::from(1u64)));
+    assert_eq!(bytes[209 + 3 * 44..][..128], PROOF.to_bytes());
+}
+
+/// A chunk of steps says its registers behind its root; what follows stands where it would otherwise.
+#[test]
+fn steps_say_their_registers() {
+    let payload = payload_of(vec![steps(1, 77), steps(2, 0)]).expect("the payload is valid");
+    let bytes = payload.encode().expect("a short payload");
+    let (first, second) = (&bytes[209..285], &bytes[285..361]);
+    assert_eq!(first[12..44], field::to_bytes(&Fr::from(1u64)));
+    assert_eq!(first[44..], field::to_bytes(&Fr::from(77u64)));
+    assert_eq!(second[44..], [0; 32]);
+    assert_eq!(bytes[361..][..128], PROOF.to_bytes());
+    assert_eq!(Payload::decode(&bytes, payload.table()).as_ref(), Ok(&payload));
+    let registers = |statement: &Statement| (statement.registers.before, statement.registers.after);
+    let [zero, middle] = [0u64, 77].map(Fr::from);
+    assert_eq!(payload.statements().iter().map(registers).collect::<Vec<_>>(), [(zero, middle), (middle, zero)]);
+    let mut altered = bytes;
+    altered[209 + 44..][..32].fill(0xff);
+    assert_eq!(Payload::decode(&altered, payload.table()), Err(PayloadError::Root(field::NotCanonicalError)));
+}
+
+/// Registers run from steps to steps alone.
+#[test]
+fn registers_are_zero_at_both_ends_and_around_payments() {
+    let open = |chunk| Err(PayloadError::Registers { chunk });
+    let payment = || chunk(transfers(2), 5);
+    let check = |chunks: Vec<Chunk>| payload_of(chunks).map(drop);
+    assert_eq!(check(vec![steps(1, 7), steps(2, 8), steps(3, 0), payment(), steps(4, 1), steps(5, 0)]), Ok(()));
+    assert_eq!(check(vec![steps(1, 7)]), open(0), "at the end");
+    assert_eq!(check(vec![steps(1, 7), steps(2, 8)]), open(1), "at the end");
+    assert_eq!(check(vec![steps(1, 7), payment()]), open(0), "before a payment");
+    assert_eq!(check(vec![steps(1, 7), payment(), steps(2, 0)]), open(0), "before a payment");
+    let carried = Chunk { registers_after: Fr::from(7u64), ..payment() };
+    assert_eq!(check(vec![carried.clone(), steps(2, 0)]), open(0), "payments carry none");
+    assert_eq!(check(vec![carried]), open(0), "payments carry none");
+}
+
+#[test]
+fn records_are_those_of_their_circuit() {
+    let other = Err(PayloadError::OtherRecords { chunk: 0 });
+    let table = table_of(&[steps(1, 0), chunk(transfers(3), 1)]);
+    let with = |chunk: Chunk| Payload::new(table.clone(), header(chunk.root_after), vec![chunk]);
+    assert!(with(steps(1, 0)).is_ok());
+    assert_eq!(with(Chunk { records: transfers(1), ..steps(1, 0) }), other);
+    let wrong = circuit(&Records::Open(Vec::new()), 1);
+    assert_eq!(with(Chunk { circuit: wrong, ..chunk(transfers(0), 1) }), other);
+    // Records of another set of operations than the circuit's.
+    let set = OperationSet::new(example_set().operations()[..4].to_vec()).expect("a valid set");
+    let records = StepRecords::new(Arc::new(set), example_records()[..4].to_vec()).expect("records of the set");
+    assert_eq!(with(Chunk { records: Records::Step(records), ..steps(1, 0) }), other);
+    let circuit = CircuitId::new(Kind::Transfer, depth(), 9);
+    let unknown = PayloadError::UnknownCircuit { chunk: 0, circuit };
+    assert_eq!(with(Chunk { circuit, ..chunk(transfers(3), 1) }), Err(unknown));
+    let shallow = Header { depth: Depth::new(9).expect("nine levels"), ..header(Fr::from(1u64)) };
+    let deep = chunk(transfers(3), 1);
+    let depth_error = PayloadError::CircuitDepth { chunk: 0, circuit: deep.circuit };
+    let circuits = Kind::PAYMENTS.map(|kind| CircuitId::new(kind, shallow.depth, 1));
+    let both = CircuitTable::new(
+        table.operation_sets().iter().map(|set| (**set).clone()).collect(),
+        table.circuits().iter().copied().chain(circuits).collect(),
+    );
+    assert_eq!(Payload::new(Arc::new(both.expect("both depths")), shallow, vec![deep]), Err(depth_error));
 }
 
 #[test]
 fn foreign_versions_and_false_lengths_are_refused() {
-    let bytes = payload().encode().expect("a short payload");
+    let payload = payload();
+    let bytes = payload.encode().expect("a short payload");
     let with = |offset: usize, replacement: &[u8]| {
         let mut altered = bytes.clone();
         altered[offset..offset + replacement.len()].copy_from_slice(replacement);
-        Payload::decode(&altered)
+        Payload::decode(&altered, payload.table())
     };
-    assert_eq!(with(0, &[1]), Err(PayloadError::Version(1)));
+    for version in [1, 2, 4] {
+        assert_eq!(with(0, &[version]), Err(PayloadError::Version(version)));
+        assert_eq!(Header::decode(&[version; 300]), Err(PayloadError::Version(version)));
+    }
     assert_eq!(with(120, &[0]), Err(PayloadError::Depth(0)));
     assert_eq!(with(120, &[11]), Err(PayloadError::Depth(11)));
+    let shallow = with(120, &[9]);
+    assert!(matches!(shallow, Err(PayloadError::CircuitDepth { chunk: 0, .. })), "circuits are for their depth");
     assert_eq!(with(56, &[0xff; 32]), Err(PayloadError::Root(field::NotCanonicalError)));
-    assert_eq!(with(197, &[0, 0]), Err(PayloadError::ChunkCount(0)));
+    assert_eq!(with(197, &[0, 0]), Err(PayloadError::Empty));
     assert_eq!(with(197, &[0xff, 0xff]), Err(PayloadError::Length));
     let announced = CodecError::Length { found: u32::MAX as usize, expected: 192 };
-    assert_eq!(with(200, &[0xff; 4]), Err(PayloadError::Records(announced)));
-    assert_eq!(with(199, &[1]), Err(PayloadError::Length), "the columns are shorter than a refutation");
-    assert_eq!(with(199, &[65]), Err(PayloadError::TooManyRefutations(65)));
-    assert_eq!(with(204, &[0xff; 4]), Err(PayloadError::Length));
-    assert_eq!(with(208, &[5]), Err(PayloadError::Kind { chunk: 0, number: 5 }));
-    assert_eq!(with(209, &[0, 0]), Err(PayloadError::NoSlots { chunk: 0 }));
+    assert_eq!(with(201, &[0xff; 4]), Err(PayloadError::Records(announced)));
+    assert_eq!(with(199, &[1, 0]), Err(PayloadError::Length), "the columns are shorter than a refutation");
+    assert_eq!(with(199, &[1, 16]), Err(PayloadError::TooManyRefutations(4_097)));
+    assert_eq!(with(205, &[0xff; 4]), Err(PayloadError::Length));
+    assert_eq!(with(209, &[6, 0]), Err(PayloadError::Place { chunk: 0, place: 6 }));
+    assert_eq!(with(209, &[0xff; 2]), Err(PayloadError::Place { chunk: 0, place: u16::MAX }));
     assert_eq!(with(211, &[5, 0]), Err(PayloadError::RecordCount { chunk: 0, records: 5, slots: 4 }));
     assert_eq!(with(217, &[0xff; 4]), Err(PayloadError::IndexOutsideTree { chunk: 0, index: u32::MAX }));
-    assert_eq!(with(208 + 45, &[1]), Err(PayloadError::DepositContext { chunk: 1 }));
+    assert_eq!(with(209 + 44, &[0]), Err(PayloadError::DepositContext { chunk: 1 }));
     let proof = PayloadError::Proof { chunk: 1, source: PointError::NotCanonical };
-    assert_eq!(with(208 + 3 * 45 + 128, &[0x3f; 32]), Err(proof));
+    assert_eq!(with(209 + 3 * 44 + 128, &[0x3f; 32]), Err(proof));
+}
+
+/// A batch that shows cells may have no chunks, and then leaves the state as it is.
+#[test]
+fn refutations_alone_are_a_payload() {
+    let refutation = |i: u32| {
+        let levels = (0..depth().levels()).map(|height| [crate::cell::empty_root(height); 7]);
+        let path = MerklePath::new(levels.collect()).expect("ten levels");
+        Refutation { index: index(i), cell: Cell::Empty.elements(), path }
+    };
+    let root = crate::cell::empty_root(depth().levels());
+    let alone = |header, refutations| Payload::with_refutations(table_of(&[]), header, Vec::new(), refutations);
+    let unchanged = Header { root_before: root, ..header(root) };
+    let payload = alone(unchanged, vec![refutation(3), refutation(9)]).expect("the payload is valid");
+    let bytes = payload.encode().expect("a short payload");
+    assert_eq!(Payload::decode(&bytes, payload.table()).as_ref(), Ok(&payload));
+    assert_eq!(encoded_length(&[], payload.refutations()), Ok(bytes.len()));
+    assert!(payload.statements().is_empty());
+    assert_eq!(groth16::verify_batch(&[]), Ok(Vec::new()), "there is nothing to prove");
+    assert_eq!(alone(unchanged, Vec::new()), Err(PayloadError::Empty));
+    let changed = Header { root_after: Fr::from(1u64), ..unchanged };
+    let shallow = Header { depth: Depth::new(9).expect("nine levels"), ..unchanged };
+    assert_eq!(alone(shallow, vec![refutation(3)]), Err(PayloadError::NoCircuits(shallow.depth)));
+    assert_eq!(alone(changed, vec![refutation(3)]), Err(PayloadError::RootAfter));
+    // As many as there can be: those of empty cells take little room, and more are refused.
+    let many = |count| (0..count).map(refutation).collect::<Vec<_>>();
+    let payload = alone(unchanged, many(REFUTATIONS_MAX as u32)).expect("the payload is valid");
+    let bytes = payload.encode().expect("a short payload");
+    assert_eq!(Payload::decode(&bytes, payload.table()), Ok(payload));
+    let more = REFUTATIONS_MAX + 1;
+    assert_eq!(alone(unchanged, many(more as u32)), Err(PayloadError::TooManyRefutations(more)));
 }
 
 #[test]
@@ -192,14 +333,13 @@ fn contradictory_parts_are_refused() {
     let with = |change: &dyn Fn(&mut Chunk)| {
         let mut chunks = vec![chunk(transfers(3), 1), chunk(transfers(2), 2)];
         change(&mut chunks[1]);
-        Payload::new(header(Fr::from(2u64)), chunks)
+        Payload::new(table_of(&chunks), header(Fr::from(2u64)), chunks)
     };
     assert!(with(&|_| ()).is_ok());
-    assert_eq!(payload_of(Vec::new()), Err(PayloadError::ChunkCount(0)));
+    assert_eq!(payload_of(Vec::new()), Err(PayloadError::Empty));
     assert_eq!(with(&|chunk| chunk.root_after = Fr::from(3u64)), Err(PayloadError::RootAfter));
-    assert_eq!(with(&|chunk| chunk.slots = 0), Err(PayloadError::NoSlots { chunk: 1 }));
     let too_many = PayloadError::RecordCount { chunk: 1, records: 2, slots: 1 };
-    assert_eq!(with(&|chunk| chunk.slots = 1), Err(too_many));
+    assert_eq!(with(&|chunk| chunk.circuit.slots = 1), Err(too_many));
     let beyond_u16 = PayloadError::RecordCount { chunk: 1, records: 65_536, slots: 3 };
     assert_eq!(with(&|chunk| chunk.records = transfers(65_536)), Err(beyond_u16));
     assert!(with(&|chunk| chunk.records = Records::Deposit(Vec::new())).is_err());
@@ -210,7 +350,7 @@ fn contradictory_parts_are_refused() {
         change(&mut chunks[0]);
         assert_eq!(payload_of(chunks), Err(PayloadError::DepositContext { chunk: 0 }));
     }
-    let wide = |chunk: &mut Chunk| chunk.slots = u16::MAX;
+    let wide = |chunk: &mut Chunk| chunk.circuit.slots = u16::MAX;
     let mut chunks = vec![chunk(transfers(1), 1); 3];
     chunks.iter_mut().for_each(wide);
     assert_eq!(payload_of(chunks), Err(PayloadError::TooManySlots(3 * 65_535)));
@@ -219,7 +359,12 @@ fn contradictory_parts_are_refused() {
 #[test]
 fn cells_outside_the_tree_are_refused() {
     let shallow = Header { depth: Depth::new(2).expect("two levels"), ..header(Fr::from(1u64)) };
-    let new = |chunk: Chunk| Payload::new(shallow, vec![chunk]);
+    let new = |mut chunk: Chunk| {
+        chunk.circuit.depth = shallow.depth;
+        let circuits = Kind::PAYMENTS.map(|kind| CircuitId::new(kind, shallow.depth, 2)).to_vec();
+        let table = Arc::new(CircuitTable::new(Vec::new(), circuits).expect("a circuit of each kind"));
+        Payload::new(table, shallow, vec![chunk])
+    };
     let records = |from, to| Records::Transfer(vec![TransferRecord { from, to, amount: 1, fee: 1 }]);
     assert!(new(chunk(records(index(63), index(63)), 1)).is_ok());
     let outside = Err(PayloadError::IndexOutsideTree { chunk: 0, index: 64 });
@@ -245,7 +390,7 @@ fn a_payload_that_no_reveal_carries_is_not_encoded() {
     let records = posted[0].1.clone();
     let found = encoded_length(&[(29_999, records)], &[]);
     assert_eq!(found, Err(PayloadError::RecordCount { chunk: 0, records: 30_000, slots: 29_999 }));
-    assert_eq!(encoded_length(&[], &[]), Err(PayloadError::ChunkCount(0)));
+    assert_eq!(encoded_length(&[], &[]), Err(PayloadError::Empty));
     let none = Records::Transfer(Vec::new());
     let slots = [(u16::MAX, none.clone()), (u16::MAX, none.clone()), (3, none)];
     assert_eq!(encoded_length(&slots, &[]), Err(PayloadError::TooManySlots(SLOTS_MAX + 1)));
@@ -277,24 +422,37 @@ fn what_a_flood_can_demand_fits_a_payload() {
         };
         let exits: Vec<_> = (0..EXITS_ENOUGH).map(|_| Records::Withdraw(vec![exit()])).collect();
         let chunks = deposits.chain(exits).zip(1..).map(|(records, root)| Chunk {
-            slots: if records.kind() == Kind::Deposit { slots } else { 1 },
+            circuit: circuit(&records, if records.kind() == Kind::Deposit { slots } else { 1 }),
             token: Token::BITCOIN,
             operator: CellIndex::default(),
             root_after: Fr::from(root),
+            registers_after: Fr::from(0u64),
             records,
             proof: PROOF.clone(),
         });
         let chunks: Vec<_> = chunks.collect();
         assert!(chunks.len() <= 256, "as many as a batch has by default");
-        let posted: Vec<_> = chunks.iter().map(|chunk| (chunk.slots, chunk.records.clone())).collect();
+        let posted: Vec<_> = chunks.iter().map(|chunk| (chunk.circuit.slots, chunk.records.clone())).collect();
         let payload = payload_of(chunks).expect("a valid payload");
         let encoded = payload.encode().expect("a short payload");
         assert_eq!(encoded_length(&posted, &[]), Ok(encoded.len()), "it needs neither header nor proofs");
-        // Refutations compress as badly as hashes do: by nothing, plus what deflate adds to what it stores.
-        let refutations = REFUTATIONS_MAX * Refutation::length(Depth::MAX);
-        let length = encoded.len() + refutations + refutations / 1_000;
-        assert!(length <= PAYLOAD_LENGTH_MAX, "{slots} slots: {length} bytes");
+        assert!(encoded.len() <= PAYLOAD_LENGTH_MAX, "{slots} slots: {} bytes", encoded.len());
+        // Exits and refutations share the number that is enough, and a refutation is the dearer: in place of every exit
+        // one, of random hashes, which compress by nothing.
+        let deposits = posted.into_iter().filter(|(_, records)| records.kind() == Kind::Deposit).collect::<Vec<_>>();
+        let refutations: Vec<_> = (0..EXITS_ENOUGH as u32).map(|i| random_refutation(index(i), &mut rng)).collect();
+        let length = encoded_length(&deposits, &refutations).expect("a short payload");
+        assert!(length <= 373_113 + 5 * (340_224 / 65_535 + 1), "{slots} slots: {length} bytes");
+        assert!(length <= PAYLOAD_LENGTH_MAX);
     }
+}
+
+/// A refutation of random elements, which is true of no state.
+fn random_refutation(index: CellIndex, rng: &mut ChaCha20Rng) -> Refutation {
+    let mut element = || Fr::rand(rng);
+    let levels = (0..depth().levels()).map(|_| core::array::from_fn(|_| element())).collect();
+    let path = MerklePath::new(levels).expect("ten levels");
+    Refutation { index, cell: CellElements(core::array::from_fn(|_| element())), path }
 }
 
 #[test]
@@ -306,10 +464,10 @@ fn statements_join_up_and_carry_the_context() {
     assert_eq!(roots, [(root(100), root(1)), (root(1), root(2)), (root(2), root(3))]);
     for (statement, chunk) in statements.iter().zip(payload.chunks()) {
         assert_eq!(statement.chain_id, ChainId::from_byte_array([7; 15]));
-        assert_eq!(statement.circuit, CircuitId::new(chunk.records.kind(), depth(), chunk.slots));
-        assert_eq!(Some(statement.data_digest), chunk.records.digest(chunk.slots));
+        assert_eq!(statement.circuit, chunk.circuit);
+        assert_eq!(Some(statement.data_digest), chunk.records.digest(chunk.circuit.slots));
         let context = Context { height_blocks: 800_000, token: Token(4), operator: index(9) };
-        assert_eq!(statement.context, context);
+        assert_eq!((statement.context, statement.registers), (context, Registers::NONE));
     }
 }
 
@@ -323,7 +481,7 @@ fn a_program_checks_all_statements_of_a_payload() {
     for (chunk, statement) in chunks.iter_mut().zip(payload().statements()) {
         chunk.proof = TRAPDOOR.prove(statement.digest(), 5);
     }
-    let payload = Payload::new(*payload().header(), chunks).expect("the payload is valid");
+    let payload = Payload::new(program.table().clone(), *payload().header(), chunks).expect("the payload is valid");
     let statements = payload.statements();
     let proofs = || statements.iter().zip(payload.chunks().iter().map(|chunk| &chunk.proof));
     assert_eq!(program.verify_batch(proofs()).map(|verified| verified.len()), Ok(3));

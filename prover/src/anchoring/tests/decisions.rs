@@ -104,7 +104,8 @@ fn anchored(job: &Job, height: u32, reveal: Txid) -> Standing {
 fn other_statement(rig: &Rig) -> StatementId {
     let batch = &rig.batches.0.borrow()[&0];
     let header = taproof_verifier::payload::Header { batch: 77, ..*batch.payload().header() };
-    let payload = taproof_verifier::payload::Payload::new(header, batch.payload().chunks().to_vec());
+    let (table, chunks) = (batch.payload().table().clone(), batch.payload().chunks().to_vec());
+    let payload = taproof_verifier::payload::Payload::new(table, header, chunks);
     StatementId::of(&payload.expect("as long as before"))
 }
 

@@ -144,7 +144,8 @@ fn a_reference_that_has_another_hash_costs_no_proof() {
         assert_eq!(state_of(&poster), JobState::RevealSent, "{depth} replaced");
         assert_eq!((poster.ledger.next_batch(), poster.troubles.stale), (1, 0));
         let job = poster.service().and_then(|service| service.job(0)).expect("proven");
-        let payloads = job.generations().iter().map(|generation| Payload::decode(generation.payload()));
+        let payloads =
+            job.generations().iter().map(|generation| Payload::decode(generation.payload(), proven.payload().table()));
         let payloads: Vec<Payload> = payloads.map(|payload| payload.expect("our own")).collect();
         let [before, after] = payloads.as_slice() else { panic!("the payload was rebuilt once: {}", payloads.len()) };
         let height = before.header().reference_height;

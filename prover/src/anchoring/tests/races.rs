@@ -39,7 +39,8 @@ fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
         let proof = &chunk.proof;
         chunk.proof = Proof::new(-*proof.a(), -*proof.b(), *proof.c()).expect("points of the groups");
     }
-    ProvenBatch::new(Payload::new(*payload.header(), chunks).expect("as long as before")).expect("short")
+    let other = Payload::new(payload.table().clone(), *payload.header(), chunks);
+    ProvenBatch::new(other.expect("as long as before")).expect("short")
 }
 
 /// Services that have sent the first of so many batches, each with proofs of its own and none of them mined: ours,

@@ -87,7 +87,8 @@ impl Rig {
         };
         let refutations = if is_refuting { applied.refutations.clone() } else { Vec::new() };
         let chunks = applied.batch.chunks.iter().map(prove_chunk).collect();
-        Payload::with_refutations(header, chunks, refutations).expect("well-formed")
+        let table = self.toy.program.table().clone();
+        Payload::with_refutations(table, header, chunks, refutations).expect("well-formed")
     }
 
     fn request(&self, owner: u32, from: u32, nonce: u32, amount: u64, fee: u64) -> ExitRequest {
@@ -191,7 +192,8 @@ fn what_a_copy_of_a_batch_leaves_waiting_is_settled_by_the_next() {
     let (applied, payload) = rig.apply();
     assert_eq!((applied.settled.len(), applied.refutations.len()), (65, 63));
     let fewer = payload.refutations()[..62].to_vec();
-    let copy = Payload::with_refutations(*payload.header(), payload.chunks().to_vec(), fewer).expect("well-formed");
+    let (table, chunks) = (payload.table().clone(), payload.chunks().to_vec());
+    let copy = Payload::with_refutations(table, *payload.header(), chunks, fewer).expect("well-formed");
     rig.toy.anchor(&copy);
     let events = rig.catch_up();
     let [Event::Verified(batch)] = events.as_slice() else { panic!("{events:?}") };

@@ -114,8 +114,9 @@ fn refutations_are_true_ordered_and_few() {
     let mut branch = branch_with(&[request(3, 1, 0, 505)]);
     let with = |refutations: Vec<Refutation>| {
         let batch = emptying(&branch);
-        let payload = Payload::decode(&payload_of(&batch, |_, _| ())).expect("well-formed");
-        Payload::with_refutations(*payload.header(), payload.chunks().to_vec(), refutations).map(drop)
+        let payload = Payload::decode(&payload_of(&batch, |_, _| ()), program().table()).expect("well-formed");
+        Payload::with_refutations(payload.table().clone(), *payload.header(), payload.chunks().to_vec(), refutations)
+            .map(drop)
     };
     let cell = Cell::Account(Account { nonce: 9, ..Account::new(key(3), Token::BITCOIN, 0) }).elements();
     assert_eq!(with(alloc::vec![show_empty(1, 2), show_empty(2, 2)]), Ok(()));
@@ -124,9 +125,9 @@ fn refutations_are_true_ordered_and_few() {
     assert_eq!(with(alloc::vec![show_empty(1, 2), show_empty(2, 3)]), Err(PayloadError::RefutationRoot(1)));
     assert_eq!(with(alloc::vec![show_empty(64, 2)]), Err(PayloadError::RefutationRoot(0)), "outside the tree");
     assert_eq!(with(alloc::vec![show_empty(2, 2), show_empty(1, 2)]), Err(PayloadError::RefutationOrder(1)));
-    let many = |count: u32| (0..count).map(|index| show_empty(index % 64, 2)).collect();
-    assert_eq!(with(many(64)), Ok(()));
-    assert_eq!(with(many(65)), Err(PayloadError::TooManyRefutations(65)));
+    let every = |count: u32| (0..count).map(|index| show_empty(index % 64, 2)).collect();
+    assert_eq!(with(every(64)), Ok(()));
+    assert_eq!(with(every(65)), Err(PayloadError::RefutationOrder(64)), "each cell once");
     // Cells that refute nothing do no harm.
     let idle = Batch { refutations: alloc::vec![show_empty(1, 2), show_empty(7, 2)], ..emptying(&branch) };
     assert_eq!(anchor(&mut branch, &[idle]), (Vec::new(), [(0, Outcome::Refuted)].to_vec()));

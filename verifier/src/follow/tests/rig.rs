@@ -7,6 +7,7 @@ use crate::{
     cell::{CellIndex, ChainId, Depth},
     exit::{Refutation, tests::request_for},
     groth16::{Proof, VerifyingKey},
+    operation::tests::example_set,
     payload::{self, Chunk, Payload},
     program::Program,
     quorum::{Keys, Quorum},
@@ -72,7 +73,9 @@ static TOY: LazyLock<Toy> = LazyLock::new(|| {
     let circuit = |kind, levels, slots| (CircuitId::new(kind, depth(levels), slots), key.clone());
     let small = Kind::PAYMENTS.into_iter().flat_map(|kind| [circuit(kind, 2, SLOTS), circuit(kind, 3, SLOTS)]);
     let circuits = small.chain([circuit(Kind::Deposit, 2, SLOTS_LARGE), circuit(Kind::Withdraw, 2, SLOTS_EXITS)]);
-    let program = Program::new(circuits).expect("each circuit is there once");
+    let steps = CircuitId { operations: example_set().hash(), ..CircuitId::new(Kind::Step, depth(2), SLOTS) };
+    let circuits = circuits.chain([(steps, key.clone())]);
+    let program = Program::with_operations(alloc::vec![example_set()], circuits).expect("each circuit is there once");
     let next_program =
         Program::new(Kind::PAYMENTS.map(|kind| circuit(kind, 2, SLOTS))).expect("each circuit is there once");
     Toy { proving, program, next_program, rng: Mutex::new(rng) }
@@ -82,6 +85,11 @@ fn prove(input: Fr) -> Proof {
     let mut rng = TOY.rng.lock().expect("no test panics while proving");
     let proof = Groth16::<Bn254>::prove(&TOY.proving, Anything(input), &mut *rng).expect("any input is provable");
     Proof::new(proof.a, proof.b, proof.c).expect("the points are valid")
+}
+
+/// A proof of something else, in the place of one until its statement is known.
+pub(super) fn any_proof() -> Proof {
+    prove(Fr::from(0u64))
 }
 
 pub(super) fn program() -> Program {
@@ -255,13 +263,14 @@ impl Batch {
 
     fn chunks(&self) -> Vec<Chunk> {
         let cell = CellIndex::new(3).expect("a small index");
-        let chunk = |slots, token, records| Chunk {
-            slots,
+        let chunk = |slots, token, records: Records| Chunk {
+            circuit: CircuitId::new(records.kind(), self.depth, slots),
             token,
             operator: CellIndex::default(),
             root_after: self.root_after(),
+            registers_after: Fr::from(0u64),
             records,
-            proof: prove(Fr::from(0u64)),
+            proof: any_proof(),
         };
         let credit =
             |deposit: &Deposit| DepositRecord { to: cell, amount_sat: deposit.amount_sat, owner: deposit.owner };
@@ -285,16 +294,22 @@ impl Batch {
     }
 }
 
-/// Encodes a batch, altered before it is proven.
+/// Encodes a batch, altered before it is proven; another depth is put in afterwards, as circuits are for theirs.
 pub(super) fn payload_of(batch: &Batch, alter: impl FnOnce(&mut payload::Header, &mut Vec<Chunk>)) -> Vec<u8> {
     let (mut header, mut chunks) = (batch.header(), batch.chunks());
     alter(&mut header, &mut chunks);
-    let with = |chunks| Payload::with_refutations(header, chunks, batch.refutations.clone());
+    let depth = core::mem::replace(&mut header.depth, batch.depth);
+    // Any other program than the next has a payload by the table of the first.
+    let is_next = header.program_id == TOY.next_program.id();
+    let table = if is_next { TOY.next_program.table() } else { TOY.program.table() };
+    let with = |chunks| Payload::with_refutations(table.clone(), header, chunks, batch.refutations.clone());
     let unproven = with(chunks.clone()).expect("well-formed");
     for (chunk, statement) in chunks.iter_mut().zip(unproven.statements()) {
         chunk.proof = prove(statement.digest());
     }
-    with(chunks).and_then(|payload| payload.encode()).expect("short")
+    let mut bytes = with(chunks).and_then(|payload| payload.encode()).expect("short");
+    bytes[120] = depth.levels();
+    bytes
 }
 
 /// Wraps a payload in a reveal transaction.

@@ -2,13 +2,15 @@
 
 use super::*;
 use crate::{
+    bridge::tests::signer,
     cell::{CellIndex, ChainId},
     envelope::{Announcement, EnvelopeError},
     groth16::RejectedError,
-    payload::{self, Chunk, Payload, PayloadError},
+    payload::{self, CHUNK_HEADER_LENGTH, Chunk, HEADER_LENGTH, Payload, PayloadError},
     program::VerifyError,
     record::{Kind, OpenRecord, Records, TransferRecord},
     statement::CircuitId,
+    toy_chain::POSTER_SECRET,
 };
 use ark_bn254::Fr;
 
@@ -171,15 +173,28 @@ fn payloads_decode_and_proofs_prove() {
                 Records::Transfer(alloc::vec![TransferRecord { from: cell, to: cell, amount: 0, fee: 0 }]);
         },
     ];
-    let decoded = Payload::decode(&payload).expect("well-formed");
+    let decoded = Payload::decode(&payload, program().table()).expect("well-formed");
     for alter in after_proving {
         let mut chunks = decoded.chunks().to_vec();
         alter(&mut chunks);
-        let altered =
-            Payload::new(*decoded.header(), chunks).and_then(|payload| payload.encode()).expect("well-formed");
+        let altered = Payload::new(decoded.table().clone(), *decoded.header(), chunks)
+            .and_then(|payload| payload.encode())
+            .expect("well-formed");
         assert_ignored(&branch, reveal_of(&altered), rejected);
     }
-    let unknown = anchor_of(&branch.batch(), |_, chunks| chunks[1].slots = 3);
-    let circuit = CircuitId::new(Kind::Transfer, depth(2), 3);
-    assert_ignored(&branch, unknown, RuleError::Proof(VerifyError::UnknownCircuit(circuit)));
+    // The circuit of the second chunk, as a place that the program has none in.
+    let mut unknown = payload;
+    let place = program().circuits().len() as u16;
+    unknown[HEADER_LENGTH + CHUNK_HEADER_LENGTH..][..2].copy_from_slice(&place.to_le_bytes());
+    assert_ignored(&branch, reveal_of(&unknown), RuleError::Payload(PayloadError::Place { chunk: 1, place }));
+    // Another circuit of the program than the one that was proven.
+    let large = CircuitId::new(Kind::Deposit, depth(2), SLOTS_LARGE);
+    let mut chunks = decoded.chunks().to_vec();
+    chunks[0].circuit = large;
+    let altered = Payload::new(decoded.table().clone(), *decoded.header(), chunks).and_then(|payload| payload.encode());
+    assert_ignored(&branch, reveal_of(&altered.expect("well-formed")), rejected);
+    // What was posted by protocol 2 is told as that.
+    let mut old = decoded.encode().expect("short");
+    old[0] = 2;
+    assert_eq!(branch.follower.preview(&old, signer(POSTER_SECRET)), Err(RuleError::Payload(PayloadError::Version(2))));
 }
