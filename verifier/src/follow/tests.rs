@@ -4,6 +4,7 @@ use crate::{
     payload::{self, PayloadHash},
     program::ProgramId,
     record::{OpenRecord, Records, TransferRecord},
+    statement::CircuitId,
     toy_chain::pay,
 };
 use bitcoin::{Amount, Network, TxOut};
@@ -242,7 +243,10 @@ fn a_batch_of_withdrawals_alone_may_leave_deposits() {
             let kind = records.kind();
             match chunks.iter_mut().find(|chunk| chunk.records.kind() == kind) {
                 Some(chunk) => chunk.records = records,
-                None => chunks.push(payload::Chunk { records, ..chunks[1].clone() }),
+                None => {
+                    let circuit = CircuitId::new(kind, depth(2), SLOTS);
+                    chunks.push(payload::Chunk { circuit, records, ..chunks[1].clone() });
+                }
             }
         })
     };

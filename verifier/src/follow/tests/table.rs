@@ -124,8 +124,8 @@ fn openings_move_the_least_amount_in_bitcoin() {
         let record = |amount: &u64| OpenRecord { from: cell, to: cell, amount: *amount, fee: u64::MAX, owner: key(1) };
         let records = Records::Open(amounts.iter().map(record).collect());
         anchor_of(&branch.batch(), |_, chunks| {
-            let root_after = chunks[1].root_after;
-            chunks.push(Chunk { token, records, root_after, ..chunks[1].clone() });
+            let (root_after, circuit) = (chunks[1].root_after, CircuitId::new(Kind::Open, depth(2), SLOTS));
+            chunks.push(Chunk { circuit, token, records, root_after, ..chunks[1].clone() });
         })
     };
     let min_sat = OPENING_MIN_SAT;

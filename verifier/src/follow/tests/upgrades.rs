@@ -5,8 +5,9 @@ use super::*;
 use crate::{
     block::Excerpt,
     bridge::tests::signer,
-    program::{Program, VerifyError},
-    record::Kind,
+    payload::Chunk,
+    program::Program,
+    record::{Kind, Records},
     statement::CircuitId,
     toy_chain::POSTER_SECRET,
     upgrade::{Change, UpgradeError},
@@ -90,10 +91,15 @@ fn the_rules_about_circuits_are_those_of_the_program_in_force() {
     let events = branch.clone().mine(alloc::vec![branch.anchor(&partial(&branch))]);
     assert_eq!(refusals(&events), [RuleError::DepositLeftOut { index: enough as u64 }]);
     branch.mine(Vec::new());
-    // As many are enough for the smaller circuits of the next program, which has none as large as this chunk's.
-    let events = branch.clone().mine(alloc::vec![branch.anchor(&partial(&branch))]);
-    let circuit = CircuitId::new(Kind::Deposit, depth(2), SLOTS_LARGE);
-    assert_eq!(refusals(&events), [RuleError::Proof(VerifyError::UnknownCircuit(circuit))]);
+    // As many are enough for the smaller circuits of the next program, which has none as large as that chunk's.
+    let anchor = anchor_of(&partial(&branch), |_, chunks| {
+        let large = chunks.remove(0);
+        let circuit = CircuitId::new(Kind::Deposit, depth(2), SLOTS);
+        let chunk = |records: &[_]| Chunk { circuit, records: Records::Deposit(records.to_vec()), ..large.clone() };
+        chunks.splice(..0, large.records.deposits().chunks(SLOTS.into()).map(chunk));
+    });
+    let events = branch.clone().mine(alloc::vec![anchor]);
+    assert_eq!((refusals(&events), verified(&events)), (Vec::new(), alloc::vec![0]));
 }
 
 #[test]
@@ -147,8 +153,9 @@ fn announcements_are_undone_mined_again_and_withdrawn_at_every_depth_of_reorgani
         mine_to(&mut trunk, FINAL_DEPTH_BLOCKS + lost);
         let original = trunk.follower.clone();
         assert_eq!(original.schedule.program_at(height).1, next_program().id());
-        // In which of the branch's blocks what stands.
-        let cases: [(&[(u32, &Transaction)], ProgramId, usize); 5] = [
+        /// In which of the branch's blocks what stands, the program in force then, and how much of it is ignored.
+        type Case<'a> = (&'a [(u32, &'a Transaction)], ProgramId, usize);
+        let cases: [Case<'_>; 5] = [
             (&[], program().id(), 0),
             (&[(lost, &announced)], next_program().id(), 0),
             (&[(0, &announced), (lost, &withdrawn)], program().id(), 0),
