@@ -19,29 +19,28 @@ fn rig(is_ours: bool) -> Rig {
     })
 }
 
-/// A stranger's anchor of a payload.
-fn anchor_of_a_stranger(rig: &mut Rig, payload: &[u8]) -> AnchorArtefact {
-    let key = rival_key();
-    let output = TxOut { value: Amount::from_sat(30_000_000), script_pubkey: key.script_pubkey() };
+/// Pays a stranger.
+fn fund_a_stranger(rig: &mut Rig) -> Funding {
+    let output = TxOut { value: Amount::from_sat(30_000_000), script_pubkey: rival_key().script_pubkey() };
     let payment = pay(vec![output.clone()], "1".parse().unwrap(), &rig_coins(rig), &rig.toy.poster).unwrap();
     let vout = payment.output.iter().position(|paid| *paid == output).unwrap() as u32;
     rig.mine_only(std::slice::from_ref(&payment));
-    let outpoint = OutPoint { txid: payment.compute_txid(), vout };
-    let request = AnchorRequest {
-        payload,
-        fee_rate: "2".parse().unwrap(),
-        headroom: Amount::from_sat(1_000),
-        funding: &[Funding { outpoint, output }],
-    };
-    build(&request, &key).unwrap()
+    Funding { outpoint: OutPoint { txid: payment.compute_txid(), vout }, output }
+}
+
+/// The stranger's anchor of a payload.
+fn anchor_of_a_stranger(payload: &[u8], coin: Funding) -> AnchorArtefact {
+    let (fee_rate, headroom) = ("2".parse().unwrap(), Amount::from_sat(1_000));
+    build(&AnchorRequest { payload, fee_rate, headroom, funding: &[coin] }, &rival_key()).unwrap()
 }
 
 #[test]
 fn a_strangers_copy_ahead_of_it_does_not_void_a_sequencers_anchor() {
     let mut rig = rig(true);
+    let coin = fund_a_stranger(&mut rig);
     rig.tick();
     let ours = rig.job(0).generations()[0].clone();
-    let copy = anchor_of_a_stranger(&mut rig, ours.payload());
+    let copy = anchor_of_a_stranger(ours.payload(), coin);
     let reveal = ours.attempts()[0].transaction().clone();
     rig.mine_only(&[copy.commit().clone(), copy.reveal().clone(), ours.commit().clone(), reveal.clone()]);
     rig.tick();
