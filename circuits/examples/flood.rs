@@ -392,10 +392,8 @@ fn bitcoin_txid() -> taproof_verifier::bitcoin::Txid {
 
 /// The length of a payload that does nothing else, if it is one.
 fn payload_length(records: &[WithdrawRecord], shown: &[Refutation]) -> Option<usize> {
-    // One without records where nothing is served.
     let chunks = records.chunks(SLOTS.into()).map(|records| (SLOTS, Records::Withdraw(records.to_vec())));
-    let idle = records.is_empty().then(|| (SLOTS, Records::Withdraw(Vec::new())));
-    let chunks: Vec<_> = chunks.chain(idle).collect();
+    let chunks: Vec<_> = chunks.collect();
     let length = encoded_length(&chunks, shown).ok()?;
     assert!(length <= PAYLOAD_LENGTH_MAX && length >= chunks.len() * CHUNK_LENGTH);
     Some(length)

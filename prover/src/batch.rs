@@ -93,8 +93,8 @@ pub struct BatchFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
-    /// There are no chunks.
-    #[error("a batch has at least one chunk")]
+    /// There are neither chunks nor refutations.
+    #[error("a batch has at least one chunk or refutation")]
     Empty,
     /// A chunk starts from another root than the one before it ends at, or the last ends at another than the batch.
     #[error("the roots do not join up at chunk {0}")]
@@ -125,7 +125,7 @@ impl BatchFile {
         chunks: Vec<ChunkWitness>,
         refutations: Vec<Refutation>,
     ) -> Result<Self, BatchError> {
-        if chunks.is_empty() {
+        if chunks.is_empty() && refutations.is_empty() {
             return Err(BatchError::Empty);
         }
         let mut root = header.root_before;

@@ -89,6 +89,11 @@ pub struct AppliedBatch {
 }
 
 impl AppliedBatch {
+    /// Whether there is anything to post: chunks, or cells that refute exit requests.
+    pub fn is_batch(&self) -> bool {
+        !(self.batch.chunks.is_empty() && self.refutations.is_empty())
+    }
+
     /// The transactions that were refused, with the reasons.
     pub fn rejected(&self) -> impl Iterator<Item = (&Transaction, &TransitionError)> {
         self.batch.rejected.iter().map(|rejected| (&self.transactions[rejected.position], &rejected.reason))

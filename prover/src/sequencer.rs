@@ -91,7 +91,7 @@ impl Draft {
 /// What came of a draft.
 #[derive(Clone, Debug)]
 pub struct MadeBatch {
-    /// What was applied. Without chunks there is no batch.
+    /// What was applied. Without chunks and refutations there is no batch.
     pub applied: AppliedBatch,
     /// How many deposits were passed over because they are void.
     pub void_deposits: u64,
@@ -102,7 +102,7 @@ pub struct MadeBatch {
 impl MadeBatch {
     /// Whether anything was applied, so that there is a batch.
     pub fn is_batch(&self) -> bool {
-        !self.applied.batch.chunks.is_empty()
+        self.applied.is_batch()
     }
 
     /// How many exit requests the batch serves or refutes.

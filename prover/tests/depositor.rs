@@ -271,10 +271,11 @@ fn a_request_that_cannot_be_served_is_told_as_that() {
         assert!(told.contains("6000 sat from cell 0") && told.contains("it cannot be served"), "{command:?}: {told}");
         assert!(!told.contains("from height"), "{command:?}: {told}");
     }
-    let report = scene.report(&["batch", "--reference-depth", "1"]);
-    assert_eq!((&report["batch"], &report["exits_refuted"]), (&Value::Null, &1.into()));
-    let told = text(&["batch", "--reference-depth", "1"]);
-    assert!(told.contains("1 request cannot be served; the next batch that has anything else refutes it"), "{told}");
+    // The other is refuted by a batch that does nothing else.
+    let report = scene.bring_in(2, &[]);
+    assert_eq!((&report["exits_refuted"], &report["chunks"]), (&1.into(), &json!([])));
+    let told = text(&["status"]);
+    assert!(!told.contains("6000 sat from cell 0"), "{told}");
 }
 
 #[test]

@@ -49,8 +49,9 @@ impl Ledger {
     /// for wait, and where not all transactions find room, those that pay most go first. Where a deposit finds no cell,
     /// the batch [has withdrawals alone](AppliedBatch::has_withdrawals_alone).
     ///
-    /// A transaction that is refused waits no longer and is in the result; one that found no room still waits. If
-    /// nothing could be applied, the result has no chunks and there is no batch of that number yet.
+    /// A transaction that is refused waits no longer and is in the result; one that found no room still waits. Where
+    /// nothing can be applied, a batch that refutes exit requests has no chunks; without any of those, there is no batch
+    /// of that number yet.
     ///
     /// # Errors
     /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::ReferenceGoesBack`],
@@ -70,7 +71,7 @@ impl Ledger {
             Ok((applied, head))
         });
         match stored {
-            Ok((applied, head)) if !applied.batch.chunks.is_empty() => {
+            Ok((applied, head)) if applied.is_batch() => {
                 self.state.commit();
                 self.head = head;
                 Ok(applied)
@@ -135,9 +136,8 @@ impl Ledger {
                 rooms.next();
             }
             let is_last = rooms.peek().is_none();
-            let chunk = (1, Records::Transfer(Vec::new()));
-            let fits = encoded_length(&[chunk], &refutations).is_ok_and(|length| length <= length_max);
-            if !fits && !is_last {
+            let fits = encoded_length(&[], &refutations).is_ok_and(|length| length <= length_max);
+            if !fits && !refutations.is_empty() && !is_last {
                 continue;
             }
             let mut due = Due { depth, served, refutations, deposits: deposits.clone() };
@@ -171,7 +171,7 @@ impl Ledger {
         record: impl FnOnce(&AppliedBatch) -> A,
     ) -> Result<Head, LedgerError> {
         let (batch, number) = (&applied.batch, applied.number);
-        let artefact = (!batch.chunks.is_empty()).then(|| artefact::encode(&record(applied))).transpose()?;
+        let artefact = applied.is_batch().then(|| artefact::encode(&record(applied))).transpose()?;
         let head = Head {
             depth: self.state.depth(),
             root: self.state.root(),

@@ -112,9 +112,9 @@ impl Ledger {
     }
 }
 
-/// The length of the payload that a batch makes, whatever its proofs. One without chunks makes none.
+/// The length of the payload that a batch makes, whatever its proofs. One without chunks and refutations makes none.
 fn length(batch: &Batch, due: &Due) -> Result<usize, PayloadError> {
-    if batch.chunks.is_empty() {
+    if batch.chunks.is_empty() && due.refutations.is_empty() {
         return Ok(HEADER_LENGTH);
     }
     payload_length(&batch.chunks, &due.refutations)

@@ -134,8 +134,7 @@ impl fmt::Display for ExitRow {
         match is_servable {
             Some(false) => f.write_str(
                 "it cannot be served, because the account is at another nonce, has another owner or holds less; the \
-                 next batch that has \
-                 anything else refutes it",
+                 next batch refutes it",
             ),
             _ => write!(f, "every anchor from height {due_height} on must serve or refute it"),
         }

@@ -77,11 +77,11 @@ fn each_way_to_miss_a_deposit_is_named() {
     let foreign = NoDepositError::OtherRollup { expected: world.params.chain_id(), found: other };
     let [foreign_payment, foreign_tag] = of(&deposit, other);
     assert_eq!(see(&[&foreign_payment, &foreign_tag]), [no(foreign); 2]);
-    let [first, second] = see(&[&payment, &altered(&tag, 7..39, 0)])[..] else { panic!("two outputs") };
+    let [first, second] = see(&[&payment, &altered(&tag, 19..51, 0)])[..] else { panic!("two outputs") };
     assert!(matches!(first, Meaning::NoDeposit(NoDepositError::Owner(_))) && first == second, "{first}");
-    assert_eq!(see(&[&payment, &altered(&tag, 39..71, 0xff)])[1], no(NoDepositError::Refund));
-    let mut pushed = vec![0x6a, 0x4c, 69];
-    pushed.extend(&tag.script_pubkey.as_bytes()[2..]);
+    assert_eq!(see(&[&payment, &altered(&tag, 51..83, 0xff)])[1], no(NoDepositError::Refund));
+    let mut pushed = vec![0x6a, 0x4d, 80, 0];
+    pushed.extend(&tag.script_pubkey.as_bytes()[3..]);
     let pushed = TxOut { script_pubkey: pushed.into(), ..tag.clone() };
     assert_eq!(see(&[&payment, &pushed])[1], no(NoDepositError::Push));
 
@@ -158,7 +158,7 @@ fn what_another_wallet_is_told_is_the_deposit() {
         Deposit { amount_sat: 123_456_789, owner: *world.owner().public(), refund: world.refund_key(0).public() };
     let recipe = Recipe::new(&world.params, &deposit).unwrap();
     let [payment, tag] = deposit.outputs(world.params.bridge(), world.params.chain_id());
-    assert!(tag.script_pubkey.to_hex_string().ends_with(&recipe.data) && recipe.data.len() == 2 * 69);
+    assert!(tag.script_pubkey.to_hex_string().ends_with(&recipe.data) && recipe.data.len() == 2 * 80);
     assert!(recipe.core.contains(":1.23456789}") && recipe.core.contains("\"changePosition\":2"), "{}", recipe.core);
     assert!(recipe.core.starts_with("bitcoin-cli -chain=regtest -named walletcreatefundedpsbt "), "{}", recipe.core);
     let uri = format!("bitcoin:{}?amount=1.23456789&req-op_return={}", recipe.address, recipe.data);

@@ -177,7 +177,8 @@ impl fmt::Display for Report {
         }
         let chunks: Vec<String> =
             self.chunks.iter().map(|chunk| format!("{} ({})", chunk.circuit, chunk.records)).collect();
-        writeln!(f, "chunks     {}", chunks.join(", "))?;
+        let chunks = if chunks.is_empty() { "none".to_owned() } else { chunks.join(", ") };
+        writeln!(f, "chunks     {chunks}")?;
         write!(f, "root after {}", self.root_after)
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct GovernanceOptions {
     sequencer_keys: Vec<XOnlyPublicKey>,
     /// After how many blocks without an anchor anybody's count, half a window at most; a quarter if not given.
     #[arg(long, value_name = "BLOCKS", requires = "sequencer_keys")]
-    quiet: Option<u32>,
+    quiet_blocks: Option<u32>,
 }
 
 impl GovernanceOptions {
@@ -64,7 +64,7 @@ impl GovernanceOptions {
     pub(super) fn quiet_blocks(&self, window_blocks: u32) -> u32 {
         match self.sequencer_keys.is_empty() {
             true => 0,
-            false => self.quiet.unwrap_or_else(|| (window_blocks / QUIET_SHARE).max(1)),
+            false => self.quiet_blocks.unwrap_or_else(|| (window_blocks / QUIET_SHARE).max(1)),
         }
     }
 }
