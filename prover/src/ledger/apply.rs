@@ -16,7 +16,6 @@ use taproof_verifier::{
     exit::{self, AnswerRoom, Refutation, ScannedExit},
     follow::deposits_enough,
     payload::{PAYLOAD_LENGTH_MAX, encoded_length},
-    record::Records,
 };
 
 /// What waits for a batch.
