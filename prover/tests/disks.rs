@@ -72,7 +72,7 @@ fn damaged_keys_are_named_and_setup_makes_others() {
     let error = scene.failure(3, &prove);
     assert_eq!(error.matches("deposit-d2-n2-v1.key").count(), 1, "{error}");
     let said = String::from_utf8(scene.run(&prove).stderr).unwrap();
-    assert!(said.contains("restore the key file that the rollup was founded with"), "{said}");
+    assert!(said.contains("restore the key file that the program was made with"), "{said}");
 
     // Where no rollup is founded with it yet, another is made; from the same seed it is the same.
     fs::write(&key, &whole).unwrap();

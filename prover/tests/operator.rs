@@ -128,6 +128,20 @@ fn every_choice_of_a_founder_makes_another_rollup() {
 }
 
 #[test]
+fn parameters_of_protocol_2_are_named_as_that() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("rollup")).unwrap();
+    let before = r#"{"network":"regtest","chain_id":7,"magic":[1,2,3,4],"deposit_magic":[5,6,7,8],"genesis_depth":2}"#;
+    fs::write(scene.path("rollup/params.json"), before).unwrap();
+    for command in
+        [&["inspect", "rollup/params.json"][..], &["status"], &["tx", "transfer", "--to", "1", "--amount", "5"]]
+    {
+        let error = scene.failure(3, command);
+        assert!(error.contains("parameters of protocol 2, where 3 is known"), "{command:?}: {error}");
+    }
+}
+
+#[test]
 fn the_network_is_the_rollups() {
     let scene = Scene::new();
     scene.report(&["wallet", "new"]);
@@ -139,8 +153,8 @@ fn the_network_is_the_rollups() {
     scene.report(&SETUP);
     // The same rollup, but for its network.
     let path = scene.path("rollup/params.json");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("\"regtest\"", "\"bitcoin\"")).unwrap();
+    let params = scene.params().with(|founding| founding.network = bitcoin::Network::Bitcoin).unwrap();
+    fs::write(&path, serde_json::to_string(&params).unwrap()).unwrap();
     assert_eq!(scene.report(&["wallet", "keys"]), keys);
     for network in ["regtest", "signet"] {
         for command in [&["wallet", "keys"][..], &["bridge", "keys"], &transfer[..10]] {

@@ -27,7 +27,7 @@ fn payload(length: usize) -> Vec<u8> {
     (0..length).for_each(|position| bytes[position] = (position % 251) as u8);
     // Version, chain, batch 9, hashes and roots (small numbers), depth 4.
     bytes[..HEADER_LENGTH].fill(0);
-    bytes[0] = 2;
+    bytes[0] = 3;
     bytes[16] = 9;
     bytes[16 + 8 + 32] = 1;
     bytes[16 + 8 + 32 + 32] = 2;

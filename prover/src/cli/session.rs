@@ -10,7 +10,9 @@ use super::{
     input::{read_file, read_json},
 };
 use bitcoin::ScriptBuf;
+use serde::de::IgnoredAny;
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -322,6 +324,9 @@ pub(crate) fn has_start(params: &Params, source: &Source) -> Result<Option<bool>
 /// Reads the parameters of a rollup.
 pub(crate) fn read_params(path: &Path) -> Result<Params> {
     let params = read_json(path).map_err(|failure| {
+        if has_params_of_protocol_2(path) {
+            return params_of_protocol_2();
+        }
         let advice = "make a rollup with `taproof setup`, join one with `taproof join`, or name its --dir";
         if path.exists() { failure } else { failure.advise(advice) }
     });
@@ -331,6 +336,18 @@ pub(crate) fn read_params(path: &Path) -> Result<Params> {
         return Err(Failure::new(Exit::Input, message));
     }
     Ok(params)
+}
+
+/// Whether a file holds the parameters of a rollup of protocol 2, which had two magics.
+fn has_params_of_protocol_2(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let fields = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(&text).unwrap_or_default();
+    fields.contains_key("deposit_magic")
+}
+
+pub(crate) fn params_of_protocol_2() -> Failure {
+    let message = format!("these are parameters of protocol 2, where {} is known", Params::VERSION);
+    Failure::new(Exit::Input, message).advise("found the rollup anew with `taproof setup`, in another directory")
 }
 
 /// Gives an error of following its exit code.

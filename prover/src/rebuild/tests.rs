@@ -2,7 +2,7 @@ use super::*;
 use crate::toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere, forge};
 use taproof_verifier::{
     payload::{Chunk, Payload},
-    record::{Records, TransferRecord},
+    record::{Kind, Records, TransferRecord},
 };
 
 fn cells(state: &State) -> Vec<(CellIndex, Cell)> {
@@ -115,7 +115,14 @@ fn records_that_break_a_rule_are_refused_though_proven() {
     header.root_after = toy.tip.root;
     let nowhere = CellIndex::new(77).expect("a small index");
     let record = TransferRecord { from: nowhere, to: toy.cell(1), amount: 1_000_000, fee: 0 };
+    let transfers = toy
+        .program
+        .table()
+        .circuits()
+        .iter()
+        .find(|circuit| circuit.kind == Kind::Transfer && circuit.depth == header.depth);
     let chunk = Chunk {
+        circuit: *transfers.expect("a circuit of every payment"),
         records: Records::Transfer(vec![record]),
         root_after: header.root_after,
         ..payload.chunks().last().expect("not empty").clone()

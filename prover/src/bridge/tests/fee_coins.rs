@@ -96,20 +96,13 @@ fn misplaced_payments_pay_no_fee() {
     }
 }
 
-/// What is in no block yet, no scan has seen.
+/// What came after the signer's scan, no scan has seen.
 #[test]
 fn the_bridges_own_script_pays_no_fee() {
-    let mut world = World::new();
-    let output = TxOut { value: Amount::from_sat(70_000), script_pubkey: world.params.bridge().script_pubkey() };
-    let payment = world.pay(vec![output.clone()]);
-    let deposit = world.deposit(50_000, 0);
-    world.mine(&[deposit]);
-    let note = world.note(0, 1, &[(30_000, A)]);
-    world.mine(&[note]);
-    world.mine_empty(FINAL_DEPTH_BLOCKS);
-    let view = world.view();
-    let psbt = world.plan(&view).unwrap().psbt;
-    let scene = Scene { world, view, psbt };
+    let mut scene = Scene::new();
+    let output = TxOut { value: Amount::from_sat(70_000), script_pubkey: scene.world.params.bridge().script_pubkey() };
+    let payment = scene.world.pay(vec![output.clone()]);
+    scene.world.mine(std::slice::from_ref(&payment));
     let coin = (OutPoint { txid: payment.compute_txid(), vout: 0 }, output);
     let psbt = scene.with_coin(&coin, psbt::Input::default());
     assert_eq!(scene.refusal(&psbt), CheckError::FeeFromBridge(psbt.inputs.len() - 1));

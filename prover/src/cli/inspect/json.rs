@@ -5,6 +5,7 @@ use crate::cli::{
     element_text,
     failure::{Exit, Fallible, Result},
     input::{InputError, JSON_LENGTH_MAX},
+    session::params_of_protocol_2,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -21,10 +22,11 @@ use taproof_circuits::{transaction::Transaction, tree::ChangeSet};
 use taproof_verifier::cell::{Cell, Holding, Token};
 
 /// The names by which objects of JSON are told apart.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "transactions",
     "reveal",
-    "program_id",
+    "founding",
+    "deposit_magic",
     "pi_a",
     "vk_alpha_1",
     "cells",
@@ -100,8 +102,10 @@ pub(super) fn file(text: &str) -> Result<Option<Finding>> {
                 transactions(&TransactionFile::from_json(text).or_exit(Exit::Input)?)
             } else if has("reveal") {
                 bitcoin_files::anchor(&AnchorArtefact::from_json(text).or_exit(Exit::Input)?)
-            } else if has("program_id") {
+            } else if has("founding") {
                 rollup::params(&parsed(text)?)
+            } else if has("deposit_magic") {
+                return Err(params_of_protocol_2());
             } else if has("n8q") {
                 return circom::json(text, &has);
             } else if has("pi_a") {
