@@ -195,7 +195,8 @@ impl Session {
         Ok(stored.into_follower())
     }
 
-    /// Follows the chain as far as the programs that are known here allow; where one is missing, the failure says which.
+    /// Follows the chain as far as the programs that are known here allow; where one is missing, the failure says
+    /// which.
     pub(crate) fn follow_as_far_as_known(&self, source: &Source) -> Result<(Follower, Option<Failure>)> {
         let mut stored = self.stored_follower(source)?;
         match stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())) {
@@ -209,7 +210,8 @@ impl Session {
     fn warn_of_upgrades(&self, follower: &Follower) {
         for (program, height) in UpgradesRow::new(follower).unknown() {
             self.console.warn(format!(
-                "program {program} comes into force at height {height} and is not known here: add it with `taproof upgrade add` \
+                "program {program} comes into force at height {height} and is not known here: add it with \
+                 `taproof upgrade add` \
                  before, or leave the rollup in time"
             ));
         }
@@ -363,8 +365,10 @@ pub(crate) fn not_followed(error: FollowError) -> Failure {
         ),
         FollowError::UnknownProgram(_) => (
             Exit::Failed,
-            "the upgrade keys announced it: look at `taproof upgrade show`, get the program from whoever announced it or from anybody \
-            who follows the rollup, judge it, and add it with `taproof upgrade add PROGRAM`; following goes on from there",
+            "the upgrade keys announced it: look at `taproof upgrade show`, get the program from whoever \
+             announced it or from anybody \
+            who follows the rollup, judge it, and add it with `taproof upgrade add PROGRAM`; following goes on \
+            from there",
         ),
         FollowError::Header(HeaderError::ForksBelowFinal { .. }) => (
             Exit::Failed,

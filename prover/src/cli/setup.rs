@@ -276,7 +276,8 @@ impl Setup {
         Ledger::create(&dir.ledger(), params.chain_id(), depth).map_err(ledger_failure)?;
         if params.sequencer_keys.is_empty() && network != Network::Regtest {
             global.console().warn(
-                "no sequencer is named: anybody's anchors count always, and whoever wants to can void yours, block after block, by small \
+                "no sequencer is named: anybody's anchors count always, and whoever wants to can void yours, \
+                 block after block, by small \
                  ones ahead of them; --sequencer-key names one",
             );
         }

@@ -49,8 +49,8 @@ impl Ledger {
     /// the batch [has withdrawals alone](AppliedBatch::has_withdrawals_alone).
     ///
     /// A transaction that is refused waits no longer and is in the result; one that found no room still waits. Where
-    /// nothing can be applied, a batch that refutes exit requests has no chunks; without any of those, there is no batch
-    /// of that number yet.
+    /// nothing can be applied, a batch that refutes exit requests has no chunks; without any of those, there is no
+    /// batch of that number yet.
     ///
     /// # Errors
     /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::ReferenceGoesBack`],

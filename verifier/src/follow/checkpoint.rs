@@ -97,7 +97,8 @@ impl Checkpoint {
     /// scanned (8), number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8),
     /// owner (32), refund key (32); exit requests queued (8), number of those that wait (4), then each: number (8),
     /// height (4), txid (32), vout (4), length of the request (1), the request as [`ExitRequest::to_bytes`] writes
-    /// it; the schedule, as [`Schedule`] writes itself. A block is its height (4) and hash (32). Integers are little-endian, hashes in their internal order.
+    /// it; the schedule, as [`Schedule`] writes itself. A block is its height (4) and hash (32). Integers are
+    /// little-endian, hashes in their internal order.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FIXED_LENGTH + self.deposits.len() * DEPOSIT_LENGTH);
         bytes.push(VERSION);
@@ -246,8 +247,8 @@ impl Follower {
         checkpoint: Checkpoint,
         lead: &[Header],
     ) -> Result<Self, StartError> {
-        let Checkpoint { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits, schedule } =
-            checkpoint;
+        let Checkpoint { chain_id, program_id, block, tip, schedule, .. } = checkpoint;
+        let Checkpoint { deposits_scanned, deposits, exits_scanned, exits, .. } = checkpoint;
         if (chain_id, program_id) != (params.chain_id(), params.program_id) || block.height < params.start.height {
             return Err(StartError::Checkpoint);
         }

@@ -1,6 +1,6 @@
 //! What a coordinator may offer as a coin that pays the fee, and how a signer's wallet would lose by it.
 
-use super::rig::{FINAL_DEPTH_BLOCKS, View, World};
+use super::rig::{View, World};
 use crate::bridge::{
     check::CheckError,
     descriptor::{BridgeOutput, Leaf},

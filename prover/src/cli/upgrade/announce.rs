@@ -95,7 +95,8 @@ impl Writing {
         };
         console.report(&report, |report| {
             format!(
-                "announces {}\nfee {} sat, {} sat go back to the upgrade address\nnow each signer: taproof upgrade sign {}",
+                "announces {}\nfee {} sat, {} sat go back to the upgrade address\nnow each signer: taproof \
+                 upgrade sign {}",
                 report.announces,
                 report.fee_sat,
                 report.change_sat,
@@ -125,6 +126,7 @@ fn expect_accepted(follower: &Follower, upgrade: &Upgrade) -> Result {
 
 /// Writes an announcement of another program or of other sequencer keys, without signatures.
 #[derive(Debug, Args)]
+#[command(override_usage = "taproof upgrade announce [OPTIONS] --out <FILE>")]
 pub(super) struct Announce {
     #[command(flatten)]
     change: ChangeOptions,

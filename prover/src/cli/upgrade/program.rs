@@ -78,7 +78,8 @@ pub(in crate::cli) fn keep(dir: &DataDir, program: &Program) -> Result<PathBuf> 
 /// Makes development keys of another program, beside those that are here.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The keys are made by this machine alone: whoever controlled it could forge proofs. They are refused on mainnet unless you insist.")]
+The keys are made by this machine alone: whoever controlled it could forge proofs. They are refused on mainnet \
+unless you insist.")]
 pub(super) struct Make {
     #[command(flatten)]
     sizes: SizeOptions,
