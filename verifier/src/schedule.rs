@@ -1,7 +1,7 @@
 //! Which program and which sequencer keys are in force at a height.
 //!
 //! A schedule begins with those of the founding parameters. Announcements of the upgrade keys
-//! ([`upgrade`](crate::upgrade)) change it, each at least a notice ahead, so what is in force at a height is known
+//! ([`crate::upgrade`]) change it, each at least a notice ahead, so what is in force at a height is known
 //! when the block at that height is mined, and nothing that is mined later changes it. Of several announcements of a
 //! kind the one for the highest height that is reached is in force, whatever the order in which they came; of several
 //! for one height the last.
