@@ -342,9 +342,9 @@ pub(crate) fn read_params(path: &Path) -> Result<Params> {
 
 /// Whether a file holds the parameters of a rollup of protocol 2, which had two magics.
 fn has_params_of_protocol_2(path: &Path) -> bool {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let fields = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(&text).unwrap_or_default();
-    fields.contains_key("deposit_magic")
+    // A pipe has nothing left to be read again.
+    let fields = || read_json::<BTreeMap<String, IgnoredAny>>(path);
+    path.is_file() && fields().is_ok_and(|fields| fields.contains_key("deposit_magic"))
 }
 
 pub(crate) fn params_of_protocol_2() -> Failure {
