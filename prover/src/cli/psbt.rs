@@ -1,11 +1,14 @@
 //! Files of PSBTs, and the places that keys come from, as signers write them.
 
 use super::{
+    Global,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     form::or_misplaced,
     input,
     output::{Output, Replaces, open_output, write},
+    path_text,
+    session::Session,
 };
 use bitcoin::{
     Psbt, Transaction,
@@ -13,14 +16,54 @@ use bitcoin::{
     consensus::encode,
 };
 use clap::{Args, ValueEnum};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use taproof::{
+    bridge::sign::CombineError,
     output_file::{Access, OutputFile},
     psbt_file,
+    shown::shown,
 };
 
 /// The longest file that is taken for a PSBT or a transaction: 4 MB in hexadecimal, and white space.
 const MAX_FILE_BYTES: u64 = 1 << 23;
+
+/// The signatures that are joined to a transaction.
+#[derive(Debug, Args)]
+pub(super) struct CombineOptions {
+    /// The signed PSBTs.
+    #[arg(required = true)]
+    psbts: Vec<PathBuf>,
+    /// The file of the transaction, in hexadecimal.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl CombineOptions {
+    /// Joins them as `combiner` does it for a rollup. `command` has the commands that sign and send, such as `bridge`.
+    pub(super) fn run<C>(&self, global: &Global, command: &str, combiner: impl FnOnce(&Session) -> Result<C>) -> Result
+    where
+        C: FnOnce(Vec<Psbt>) -> std::result::Result<Transaction, CombineError>,
+    {
+        let (format, replaces) = ("bitcoin transaction", Replaces::Nothing);
+        let out = Output { path: &self.out, access: Access::Public, format, replaces };
+        let inputs: Vec<&Path> = self.psbts.iter().map(PathBuf::as_path).collect();
+        let out = open_output(&global.data_dir(), out, &inputs)?;
+        let console = global.console().beside([&out])?;
+        let combine = combiner(&Session::open(global)?)?;
+        let psbts = self.psbts.iter().map(|path| read_psbt(path)).collect::<Result<Vec<_>>>()?;
+        let transaction = combine(psbts).map_err(|error| {
+            let too_few = matches!(error, CombineError::TooFew { .. });
+            let failure = Failure::of(Exit::Refuted, error);
+            if too_few { failure.advise(format!("let another signer run `taproof {command} sign`")) } else { failure }
+        })?;
+        let hex = encode::serialize_hex(&transaction);
+        write(out, |file| writeln!(file, "{hex}"))?;
+        let txid = transaction.compute_txid();
+        let report = serde_json::json!({ "txid": txid, "file": path_text::text(&self.out) });
+        console
+            .report(&report, |_| format!("{txid} in {0}; now: taproof {command} send {0}", shown(self.out.display())))
+    }
+}
 
 /// Reads a file that is no longer than any PSBT or transaction.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {

@@ -7,11 +7,10 @@ use super::{
 use crate::cli::{
     console::Console,
     failure::Failure,
-    output::{Output, Replaces, open_output, write},
     path_text,
-    psbt::{no_transaction, transaction_of},
+    psbt::{CombineOptions, no_transaction, transaction_of},
 };
-use bitcoin::{OutPoint, Psbt, Transaction, consensus::encode};
+use bitcoin::{OutPoint, Psbt, Transaction};
 use clap::Args;
 use serde::Serialize;
 use std::{
@@ -22,11 +21,10 @@ use taproof::{
     anchor::FeeRate,
     bridge::{
         check::{CheckedLink, FeeBounds, SignerView, Summary},
-        sign::{CombineError, combine},
+        sign::combine,
         watch::BridgeWatch,
     },
     node::{Acceptance, Unspent},
-    output_file::Access,
     psbt_file::{self, PsbtFileError},
     shown::shown,
 };
@@ -176,33 +174,16 @@ impl Sign {
 /// Joins signatures to the transaction.
 #[derive(Debug, Args)]
 pub(super) struct Combine {
-    /// The signed PSBTs.
-    #[arg(required = true)]
-    psbts: Vec<PathBuf>,
-    /// The file of the transaction, in hexadecimal.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[command(flatten)]
+    options: CombineOptions,
 }
 
 impl Combine {
     pub(super) fn run(self, global: &Global) -> Result {
-        let (format, replaces) = ("bitcoin transaction", Replaces::Nothing);
-        let out = Output { path: &self.out, access: Access::Public, format, replaces };
-        let inputs: Vec<&Path> = self.psbts.iter().map(PathBuf::as_path).collect();
-        let out = open_output(&global.data_dir(), out, &inputs)?;
-        let console = global.console().beside([&out])?;
-        let session = Session::open(global)?;
-        let psbts = self.psbts.iter().map(|path| read_psbt(path)).collect::<Result<Vec<_>>>()?;
-        let (transaction, _) = combine(psbts, session.params.bridge()).map_err(|error| {
-            let too_few = matches!(error, CombineError::TooFew { .. });
-            let failure = Failure::of(Exit::Refuted, error);
-            if too_few { failure.advise("let another signer run `taproof bridge sign`") } else { failure }
-        })?;
-        let hex = encode::serialize_hex(&transaction);
-        write(out, |file| writeln!(file, "{hex}"))?;
-        let txid = transaction.compute_txid();
-        let report = serde_json::json!({ "txid": txid, "file": path_text::text(&self.out) });
-        console.report(&report, |_| format!("{txid} in {0}; now: taproof bridge send {0}", shown(self.out.display())))
+        self.options.run(global, "bridge", |session| {
+            let bridge = session.params.bridge().clone();
+            Ok(move |psbts| combine(psbts, &bridge).map(|(transaction, _)| transaction))
+        })
     }
 }
 

@@ -5,23 +5,20 @@ use super::{
         Global,
         bridge::FeeOptions,
         failure::{Exit, Failure, Fallible, Result},
-        output::{Output, Replaces, open_output, write},
         path_text,
-        psbt::{PsbtVersion, PsbtVersionOption, open_psbt, read_psbt, write_psbt},
+        psbt::{CombineOptions, PsbtVersion, PsbtVersionOption, open_psbt, read_psbt, write_psbt},
         session::{NodeOptions, Session, Source},
         values::{bitcoin_key, digits},
         wallet::WalletOptions,
     },
     address_of,
 };
-use bitcoin::{XOnlyPublicKey, consensus::encode};
+use bitcoin::XOnlyPublicKey;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use taproof::{
     anchor::Funding,
-    bridge::sign::CombineError,
-    output_file::Access,
     regtest::COINBASE_MATURITY_BLOCKS,
     shown::shown,
     upgrade::{self, CheckedUpgrade, UpgradePlanError, UpgradeRequest},
@@ -272,33 +269,15 @@ fn check(path: &Path, params: &Params, fee_max_sat: u64) -> Result<CheckedUpgrad
 /// Joins signatures to the transaction.
 #[derive(Debug, Args)]
 pub(super) struct Combine {
-    /// The signed PSBTs.
-    #[arg(required = true)]
-    psbts: Vec<PathBuf>,
-    /// The file of the transaction, in hexadecimal.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[command(flatten)]
+    options: CombineOptions,
 }
 
 impl Combine {
     pub(super) fn run(self, global: &Global) -> Result {
-        let (format, replaces) = ("bitcoin transaction", Replaces::Nothing);
-        let out = Output { path: &self.out, access: Access::Public, format, replaces };
-        let inputs: Vec<&Path> = self.psbts.iter().map(PathBuf::as_path).collect();
-        let out = open_output(&global.data_dir(), out, &inputs)?;
-        let console = global.console().beside([&out])?;
-        let session = Session::open(global)?;
-        let address = address_of(&session)?;
-        let psbts = self.psbts.iter().map(|path| read_psbt(path)).collect::<Result<Vec<_>>>()?;
-        let transaction = upgrade::combine(psbts, &address).map_err(|error| {
-            let too_few = matches!(error, CombineError::TooFew { .. });
-            let failure = Failure::of(Exit::Refuted, error);
-            if too_few { failure.advise("let another signer run `taproof upgrade sign`") } else { failure }
-        })?;
-        let hex = encode::serialize_hex(&transaction);
-        write(out, |file| writeln!(file, "{hex}"))?;
-        let txid = transaction.compute_txid();
-        let report = serde_json::json!({ "txid": txid, "file": path_text::text(&self.out) });
-        console.report(&report, |_| format!("{txid} in {0}; now: taproof upgrade send {0}", shown(self.out.display())))
+        self.options.run(global, "upgrade", |session| {
+            let address = address_of(session)?;
+            Ok(move |psbts| upgrade::combine(psbts, &address))
+        })
     }
 }
