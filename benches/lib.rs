@@ -3,13 +3,13 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use std::{path::Path, time::Duration};
-use taproof::{
-    bench::{Prepared, Subject, prepare},
+use taproof::bench::{Prepared, Subject, prepare};
+use taproof_base::progress::Silent;
+use taproof_circuits::cs::Shape;
+use taproof_kernel::{
     key_file::{self, Key},
-    progress::Silent,
     setup::{self, Randomness, SetupOptions},
 };
-use taproof_circuits::cs::Shape;
 use taproof_verifier::{bitcoin::Network, statement::CircuitId};
 
 /// Measures a subject at several sizes, as [`Subject::sizes`] has them, ours and arkworks' where there is one.

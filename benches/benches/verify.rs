@@ -6,11 +6,9 @@ use ark_groth16::{Groth16, prepare_verifying_key};
 use ark_serialize::CanonicalDeserialize;
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::{hint::black_box, time::Duration};
-use taproof::{
-    against_ark,
-    bench::{Subject, Trapdoor},
-};
+use taproof::bench::{Subject, Trapdoor};
 use taproof_benches::compare;
+use taproof_kernel::against_ark;
 use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth, Token},
     groth16::{BatchItem, Proof, verify_batch},

@@ -5,11 +5,9 @@
 //! `cargo run -p taproof-benches --example count_instructions -- BACKEND SUBJECT LOG2`
 
 use clap::ValueEnum;
-use taproof::{
-    bench::{Prepared, Program, Subject, prepare},
-    progress::Silent,
-};
+use taproof::bench::{Prepared, Program, Subject, prepare};
 use taproof_arith::Backend;
+use taproof_base::progress::Silent;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);

@@ -13,14 +13,14 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use taproof::{
-    bench::transfer_chunk,
-    key_file::Key,
-    progress::Silent,
-    prove::{Blinding, prove, prove_batch},
-};
+use taproof::bench::transfer_chunk;
+use taproof_base::progress::Silent;
 use taproof_benches::key;
 use taproof_circuits::chunk::{assign, shape, witness::ChunkWitness};
+use taproof_kernel::{
+    key_file::Key,
+    prove::{Blinding, prove, prove_batch},
+};
 use taproof_verifier::cell::Depth;
 
 /// The process's anonymous memory in bytes, as Linux tells it.

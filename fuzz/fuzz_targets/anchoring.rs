@@ -4,14 +4,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
-use taproof::{
-    anchoring::{Identity, Job, psbt},
-    wallet::Wallet,
-};
+use taproof_bitcoin::anchoring::{Identity, Job, psbt};
 use taproof_verifier::{
     bitcoin::{Network, Psbt, XOnlyPublicKey},
     cell::ChainId,
 };
+use taproof_wallet::Wallet;
 
 /// Bytes that say how long the job is.
 const LENGTH_BYTES: usize = 2;

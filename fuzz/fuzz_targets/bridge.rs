@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::{collections::HashMap, sync::LazyLock};
-use taproof::bridge::{
+use taproof_bitcoin::bridge::{
     check::{CheckedLink, FeeBounds, SignerView},
     link::Binding,
     scan::BridgeScan,

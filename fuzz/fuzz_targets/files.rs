@@ -3,18 +3,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::{fs, path::PathBuf, sync::LazyLock};
-use taproof::{
-    artefact::{self, Artefact},
-    batch::BatchFile,
-    bridge::watch::BridgeState,
-    kept_proofs::KeptProof,
-    key_file::Key,
-    light::CheckpointFile,
-    proven_batch::ProvenBatch,
-    regtest::ChainFile,
-    state_proof::StateProof,
-    workload::BlockPayments,
+use taproof_base::artefact::{self, Artefact};
+use taproof_bitcoin::{
+    bridge::watch::BridgeState, light::CheckpointFile, proven_batch::ProvenBatch, regtest::ChainFile,
 };
+use taproof_kernel::{kept_proofs::KeptProof, key_file::Key};
+use taproof_rollup::{batch::BatchFile, state_proof::StateProof, workload::BlockPayments};
 
 /// A file that the readers of paths are given.
 static FILE: LazyLock<PathBuf> =

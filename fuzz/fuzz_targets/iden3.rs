@@ -5,14 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::{fs, io::Cursor, path::PathBuf, sync::LazyLock};
-use taproof::{
-    foreign_key::{ForeignKey, ForeignVerifyingKey},
-    key_file::{self, Key},
-    progress::Silent,
-    prove::{Blinding, prove_foreign},
-    setup::{self, Randomness, SetupOptions},
-    zkey,
-};
+use taproof_base::progress::Silent;
 use taproof_circuits::{
     cs::{ConstraintSystem, SegmentShape, Shape},
     iden3::{
@@ -20,6 +13,13 @@ use taproof_circuits::{
         json::{ProofJson, PublicJson, VerifyingKeyJson, VerifyingKeyPoints},
         read_wtns, write_r1cs, write_wtns,
     },
+};
+use taproof_kernel::{
+    foreign_key::{ForeignKey, ForeignVerifyingKey},
+    key_file::{self, Key},
+    prove::{Blinding, prove_foreign},
+    setup::{self, Randomness, SetupOptions},
+    zkey,
 };
 use taproof_verifier::{
     ark_bn254::Fr, bitcoin::Network, cell::Depth, groth16::Proof, record::Kind, statement::CircuitId,

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use taproof::psbt_file::{parse, to_version_2};
+use taproof_bitcoin::psbt_file::{parse, to_version_2};
 
 fuzz_target!(|input: &[u8]| {
     let Ok(psbt) = parse(input) else { return };

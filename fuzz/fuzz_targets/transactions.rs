@@ -2,8 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use taproof::{anchor::AnchorArtefact, transaction_file::TransactionFile};
+use taproof_bitcoin::anchor::AnchorArtefact;
 use taproof_circuits::{schnorr::Signature, transaction::Transaction};
+use taproof_rollup::transaction_file::TransactionFile;
 
 fuzz_target!(|input: &[u8]| {
     if let Ok(transaction) = Transaction::from_bytes(input) {

@@ -16,7 +16,6 @@ pub use chunk::transfer_chunk;
 pub use following::{AnchorBlocks, FullBlocks};
 pub use trapdoor::Trapdoor;
 
-use crate::{key_file::KeyFileError, progress::Progress, prove::ProveError, setup::SetupError};
 use ark_bn254::{Fq, Fr};
 use chain::Chain;
 use clap::ValueEnum;
@@ -30,6 +29,8 @@ use std::{
     time::{Duration, Instant},
 };
 use taproof_arith::{G1, G2};
+use taproof_base::progress::Progress;
+use taproof_kernel::{key_file::KeyFileError, prove::ProveError, setup::SetupError};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -317,7 +318,7 @@ fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
+    use taproof_base::progress::Silent;
 
     fn request(subject: Subject, log_size: u32, against_ark: bool) -> Request {
         Request { subject, log_size, rounds: NonZeroUsize::new(2).unwrap(), against_ark }

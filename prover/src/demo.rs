@@ -11,32 +11,36 @@ mod rollup;
 pub use report::{ChunkFigures, DemoReport, Seconds};
 pub use rollup::Anchored;
 
-use crate::{
-    anchor::{AnchorError, FeeRate},
-    follow::FollowError,
-    key_ring::{self, KeyRing, KeyRingError},
-    ledger::LedgerError,
-    node::{MineError, NodeError},
-    progress::Progress,
-    prove::{ProveError, prove_batch},
-    proven::Proven,
-    rebuild::{RebuildError, rebuild},
-    regtest::{BlockError as ChainError, RegtestChain},
-    sequencer::{MadeBatch, Sequencer, SequencerError, Terms},
-    setup::{Randomness, SetupOptions},
-    wallet::{Phrase, WalletError},
-    workload::{BlockError, BlockPayments, PlanError, PlanParameters, Workload},
-};
 use bitcoin::Network;
 use rollup::DemoChain;
 use std::{io, num::NonZeroUsize, path::PathBuf, time::Instant};
+use taproof_base::progress::Progress;
+use taproof_bitcoin::{
+    anchor::{AnchorError, FeeRate},
+    follow::FollowError,
+    node::{MineError, NodeError},
+    regtest::{BlockError as ChainError, RegtestChain},
+};
 use taproof_circuits::state::{Batch, Slots, TransitionError};
+use taproof_kernel::{
+    key_ring::{self, KeyRing, KeyRingError},
+    prove::{ProveError, prove_batch},
+    proven::Proven,
+    setup::{Randomness, SetupOptions},
+};
+use taproof_rollup::{
+    ledger::LedgerError,
+    rebuild::{RebuildError, rebuild},
+    sequencer::{MadeBatch, Sequencer, SequencerError, Terms},
+    workload::{BlockError, BlockPayments, PlanError, PlanParameters, Workload},
+};
 use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth},
     follow::{Params, RuleError, VerifiedBatch},
     payload::PayloadError,
     program::{Program, ProgramError},
 };
+use taproof_wallet::{Phrase, WalletError};
 use zeroize::Zeroizing;
 
 /// What the demo does.

@@ -10,14 +10,14 @@ mod upgrades;
 #[cfg(test)]
 mod tests;
 
-use crate::{
+use bitcoin::{BlockHash, Network, Txid};
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use taproof_bitcoin::{
     anchoring::{Job, JobState},
     bridge::scan::BridgeScan,
     chain_store::{ChainStoreError, FinalAnchor, FinalEvent, StoredFollower, View},
 };
-use bitcoin::{BlockHash, Network, Txid};
-use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
 use taproof_verifier::{cell::ChainId, field};
 
 pub use queues::{DepositCounts, ExitRow};

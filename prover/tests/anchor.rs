@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-mod bitcoind;
+use taproof_bitcoin::testing::bitcoind;
 
 use bitcoin::{Address, Network, NetworkKind, Psbt, ScriptBuf, bip32::Xpriv, key::Secp256k1};
 use bitcoind::{
@@ -17,7 +17,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
-use taproof::{node::Node, wallet::PosterScripts};
+use taproof_bitcoin::node::Node;
+use taproof_wallet::PosterScripts;
 use tempfile::TempDir;
 
 const FINAL_DEPTH_BLOCKS: u32 = 3;

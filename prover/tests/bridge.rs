@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-mod bitcoind;
+use taproof_bitcoin::testing::bitcoind;
 
 use bitcoin::{
     Address, Amount, OutPoint, Psbt, PubkeyHash, ScriptBuf, ScriptHash, Sequence, Transaction, TxIn, Txid, WScriptHash,
@@ -16,13 +16,13 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
-use taproof::{
+use taproof_bitcoin::{
     bridge::deposit,
     node::{Acceptance, Node, Unspent},
     psbt_file,
-    wallet::{Phrase, Wallet},
 };
 use taproof_verifier::follow::Params;
+use taproof_wallet::{Phrase, Wallet};
 use tempfile::TempDir;
 
 const FINAL_DEPTH_BLOCKS: u32 = 3;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-mod esplora;
+use taproof_bitcoin::testing::esplora;
 mod scene;
 
 use bitcoin::ScriptBuf;
@@ -12,7 +12,7 @@ use std::{
     fs,
     process::{Command, Stdio},
 };
-use taproof::node::EmbeddedNode;
+use taproof_bitcoin::node::EmbeddedNode;
 use taproof_verifier::exit::ExitRequest;
 
 #[test]
@@ -402,16 +402,17 @@ fn broken_proofs(scene: &Scene) {
     alter(&scene.path("altered.proofs"), bytes.len() - 1);
     assert!(scene.failure(3, &["verify", "altered.proofs"]).contains("checksum"));
     // Proofs that are well-formed and of other statements: each proof stands for the next chunk.
-    let proven: taproof::proven_batch::ProvenBatch = taproof::artefact::decode(&bytes).expect("just proven");
+    let proven: taproof_bitcoin::proven_batch::ProvenBatch =
+        taproof_base::artefact::decode(&bytes).expect("just proven");
     let payload = proven.payload();
     let mut chunks = payload.chunks().to_vec();
     let proofs: Vec<_> = chunks.iter().map(|chunk| chunk.proof.clone()).collect();
     let count = chunks.len();
     chunks.iter_mut().enumerate().for_each(|(i, chunk)| chunk.proof = proofs[(i + 1) % count].clone());
     let forged = taproof_verifier::payload::Payload::new(payload.table().clone(), *payload.header(), chunks);
-    let forged = taproof::proven_batch::ProvenBatch::new(forged.expect("a payload of the same form"));
+    let forged = taproof_bitcoin::proven_batch::ProvenBatch::new(forged.expect("a payload of the same form"));
     let forged = forged.expect("of the same length");
-    taproof::artefact::write(&scene.path("forged.proofs"), &forged).expect("the file is ours");
+    taproof_base::artefact::write(&scene.path("forged.proofs"), &forged).expect("the file is ours");
     scene.failure(4, &["verify", "forged.proofs"]);
     // Anchored all the same, they are ignored by whoever follows.
     scene.report(&["anchor", "build", "forged.proofs", "--send"]);
@@ -510,7 +511,7 @@ fn a_block_becomes_a_workload() {
 fn a_second_process_on_the_ledger_is_told_to_wait() {
     let scene = Scene::funded();
     let ledger = scene.path("rollup/ledger.redb");
-    let _open = taproof::ledger::Ledger::open(&ledger, scene.params().chain_id()).expect("the file is ours");
+    let _open = taproof_rollup::ledger::Ledger::open(&ledger, scene.params().chain_id()).expect("the file is ours");
     assert!(scene.failure(5, &["batch"]).contains("open"));
 }
 

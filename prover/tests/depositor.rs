@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-mod esplora;
+use taproof_bitcoin::testing::esplora;
 mod scene;
 
 use bitcoin::{Address, Amount, OutPoint, Psbt, ScriptBuf, Transaction, TxOut, consensus::encode};
@@ -11,12 +11,12 @@ use esplora::Server;
 use scene::Scene;
 use serde_json::{Value, json};
 use std::fs;
-use taproof::{
+use taproof_bitcoin::{
     anchor::{Funding, pay},
     node::{EmbeddedNode, Node},
-    wallet::{Phrase, Wallet},
 };
 use taproof_verifier::{deposit::Deposit, exit::ExitRequest};
+use taproof_wallet::{Phrase, Wallet};
 
 const FINAL_DEPTH_BLOCKS: u32 = 3;
 const EXPIRY_BLOCKS: u32 = 30;

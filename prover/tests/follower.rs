@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-mod bitcoind;
+use taproof_bitcoin::testing::bitcoind;
 
 use bitcoin::{
     Amount, BlockHash, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness, absolute::LockTime,
     transaction::Version,
 };
 use bitcoind::Bitcoind;
-use taproof::{
-    bench::FullBlocks,
+use taproof::bench::FullBlocks;
+use taproof_bitcoin::{
     chain_store::{ChainStore, FinalEvent, Origin, StoredFollower, View},
     follow::FollowError,
     light::{ExcerptCutter, ExcerptFolder, cut},

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-mod esplora;
+use taproof_bitcoin::testing::esplora;
 mod scene;
 
 use bitcoin::ScriptBuf;
@@ -14,7 +14,7 @@ use std::{
     process::Output,
     time::{Duration, Instant},
 };
-use taproof::node::EmbeddedNode;
+use taproof_bitcoin::node::EmbeddedNode;
 
 /// Clears the screen, sets a title, begins a line of its own, and turns the direction of writing.
 const FORGED: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\r\napplied 5 deposits\u{202e}\u{9b}2J";

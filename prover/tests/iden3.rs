@@ -11,13 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
 };
-use taproof::{
-    key_file::{self, Key},
-    progress::Silent,
-    prove::{Blinding, prove_chunk},
-    setup::{self, Randomness, SetupOptions},
-    zkey,
-};
+use taproof_base::progress::Silent;
 use taproof_circuits::{
     chunk::{self, witness::ChunkWitness},
     cs::Shape,
@@ -29,6 +23,12 @@ use taproof_circuits::{
     schnorr::SecretKey,
     state::{Plan, Slots, State},
     transaction::Deposit,
+};
+use taproof_kernel::{
+    key_file::{self, Key},
+    prove::{Blinding, prove_chunk},
+    setup::{self, Randomness, SetupOptions},
+    zkey,
 };
 use taproof_verifier::{
     bitcoin::Network,

@@ -12,16 +12,14 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use taproof::{
-    artefact::{Artefact, ArtefactKind},
-    ledger::{AppliedBatch, Ledger, LedgerError, WaitingDeposit},
-};
+use taproof_base::artefact::{Artefact, ArtefactKind};
 use taproof_circuits::{
     chunk::witness::ChunkWitness,
     schnorr::SecretKey,
     state::{Plan, PostedChunk, Slots, State},
     transaction::{Deposit, Signed, Transaction, Transfer},
 };
+use taproof_rollup::ledger::{AppliedBatch, Ledger, LedgerError, WaitingDeposit};
 use taproof_verifier::cell::{CellIndex, ChainId, Depth, Token};
 
 const CHAIN: ChainId = ChainId::from_byte_array([7; 15]);

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-mod bitcoind;
+use taproof_bitcoin::testing::bitcoind;
 
 use bitcoin::{
     Amount, BlockHash, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness,
@@ -18,7 +18,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use taproof::{
+use taproof_bitcoin::{
     anchor::FeeRate,
     node::{Acceptance, ChainSource, ErrorClass, Node, NodeError, RejectClass, RpcAuth, RpcNode, Sent, publish},
 };

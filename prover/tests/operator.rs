@@ -14,16 +14,14 @@ use std::{
     num::NonZeroU16,
     process::{Command, Output, Stdio},
 };
-use taproof::{
-    artefact,
-    batch::{BatchFile, BatchHeader},
-    node::EmbeddedNode,
-};
+use taproof_base::artefact;
+use taproof_bitcoin::node::EmbeddedNode;
 use taproof_circuits::{
     schnorr::SecretKey,
     state::{Plan, Slots, State},
     transaction::Deposit,
 };
+use taproof_rollup::batch::{BatchFile, BatchHeader};
 
 /// The chain id of no rollup here.
 const OTHER_ROLLUP: &str = "090909090909090909090909090909";

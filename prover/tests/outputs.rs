@@ -346,7 +346,8 @@ fn an_export_stands_beside_no_proof_of_something_else() {
 fn who_finds_a_store_in_use_waits() {
     let scene = Scene::funded();
     let pay = ["tx", "transfer", "--from", "0", "--to", "1", "--amount", "1"];
-    let ledger = taproof::ledger::Ledger::open(&scene.path("rollup/ledger.redb"), scene.params().chain_id()).unwrap();
+    let ledger =
+        taproof_rollup::ledger::Ledger::open(&scene.path("rollup/ledger.redb"), scene.params().chain_id()).unwrap();
     let told = scene.run(&pay);
     let said = String::from_utf8(told.stderr).unwrap();
     assert_eq!(told.status.code(), Some(5), "{said}");
@@ -357,7 +358,7 @@ fn who_finds_a_store_in_use_waits() {
     assert!(told.status.success() && said.contains("--from and --nonce need none"), "{said}");
     assert!(String::from_utf8(told.stdout).unwrap().contains("transfer"));
     drop(ledger);
-    let chain = taproof::regtest::ChainFile::open(&scene.path("rollup/regtest.chain")).unwrap();
+    let chain = taproof_bitcoin::regtest::ChainFile::open(&scene.path("rollup/regtest.chain")).unwrap();
     for command in [&["regtest", "mine", "1"][..], &["status"]] {
         let told = scene.run(command);
         let said = String::from_utf8(told.stderr).unwrap();

@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-mod esplora;
+use taproof_bitcoin::testing::esplora;
 mod scene;
 
 use bitcoin::ScriptBuf;
 use scene::Scene;
 use serde_json::Value;
 use std::fs;
-use taproof::node::EmbeddedNode;
+use taproof_bitcoin::node::EmbeddedNode;
 
 #[test]
 fn a_server_that_allows_150_requests_a_run_is_followed_in_the_end() {

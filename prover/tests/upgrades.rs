@@ -8,7 +8,7 @@ use bitcoin::{Address, ScriptBuf};
 use scene::Scene;
 use serde_json::{Value, json};
 use std::fs;
-use taproof::node::EmbeddedNode;
+use taproof_bitcoin::node::EmbeddedNode;
 
 const NOTICE_BLOCKS: u32 = 12;
 

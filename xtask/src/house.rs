@@ -1,12 +1,12 @@
-//! The rules of the house that no compiler knows: no line is too long, and nothing is used against the arrows of
-//! docs/architecture.md.
+//! The rules of the house that no compiler knows: no line is too long, no crate depends on another against the arrows
+//! of docs/architecture.md, and no modules use each other in a circle that it does not name.
 
 use crate::{cargo, root};
 use anyhow::{Context, bail, ensure};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -19,22 +19,15 @@ const COLUMNS_MAX: usize = 120;
 /// Where the arrows are written down, and in which sections.
 const ARCHITECTURE: &str = "docs/architecture.md";
 const CRATES: &str = "## Crates";
-const ROOMS: &str = "## Rooms of the prover";
+const CIRCLES: &str = "## Circles";
 
-/// The modules that the rooms are made of.
-const SOURCES: &str = "prover/src";
-/// What a module of the prover's library is reached by.
-const LIBRARY: [&str; 2] = ["crate", "taproof"];
-/// The crates of this workspace that a room may use or not, as sources name them.
-const BELOW: [(&str, &str); 3] =
-    [("taproof_verifier", "verifier"), ("taproof_circuits", "circuits"), ("taproof_arith", "arith")];
-
-/// Checks both.
+/// Checks all of it.
 pub(crate) fn check() -> anyhow::Result<()> {
     check_columns()?;
     let text = fs::read_to_string(root().join(ARCHITECTURE)).with_context(|| format!("no {ARCHITECTURE}"))?;
-    check_crates(&Arrows::parse(&text, CRATES)?)?;
-    check_rooms(&Arrows::parse(&text, ROOMS)?)
+    let packages = packages()?;
+    check_crates(&packages, &Arrows::parse(&text, CRATES)?)?;
+    check_circles(&packages, &Circles::parse(&text)?)
 }
 
 fn check_columns() -> anyhow::Result<()> {
@@ -65,44 +58,52 @@ fn long_lines(text: &str) -> impl Iterator<Item = usize> {
     breakable.map(|(number, _)| number)
 }
 
-/// What may use what: rows of a table, each of which may use those above it alone.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Arrows {
-    /// The names, in order, each with what it may use and what belongs to it.
-    rows: Vec<(String, BTreeSet<String>, BTreeSet<String>)>,
+/// The rows of the table of a section, each as its cells.
+fn rows<'t>(text: &'t str, section: &str) -> anyhow::Result<Vec<Vec<&'t str>>> {
+    let after = text.split_once(&format!("{section}\n")).with_context(|| format!("no section `{section}`"))?.1;
+    let table = after.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let rows: Vec<Vec<&str>> = table.skip(2).map(|line| line.trim_matches('|').split('|').collect()).collect();
+    ensure!(!rows.is_empty(), "no table in `{section}`");
+    Ok(rows)
 }
 
+/// What may use what: crates in order, each of which may use some of those above it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Arrows(Vec<(String, BTreeSet<String>)>);
+
 impl Arrows {
-    /// Reads the table of a section: a name, what it may use, and in a third column what belongs to it.
+    /// Reads a table whose first columns are a name and what it may use.
     fn parse(text: &str, section: &str) -> anyhow::Result<Self> {
-        let after = text.split_once(&format!("{section}\n")).with_context(|| format!("no section `{section}`"))?.1;
-        let table = after.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
         let mut arrows = Self::default();
-        for line in table.skip(2) {
-            let cells: Vec<BTreeSet<String>> = line.trim_matches('|').split('|').map(names).collect();
-            let [name, uses, rest @ ..] = cells.as_slice() else { bail!("no row of arrows: {line}") };
-            let name = name.first().with_context(|| format!("no name: {line}"))?;
-            let known = |used: &String| arrows.row(used).is_some() || BELOW.iter().any(|(_, below)| below == used);
-            if let Some(unknown) = uses.iter().find(|used| !known(used)) {
+        for row in rows(text, section)? {
+            let [name, uses, ..] = row.as_slice() else { bail!("no row of arrows: {row:?}") };
+            let (name, uses) = (names(name).pop_first().with_context(|| format!("no name: {row:?}"))?, names(uses));
+            if let Some(unknown) = uses.iter().find(|used| arrows.uses_of(used).is_none()) {
                 bail!("{name} may use {unknown}, which is not above it in `{section}`");
             }
-            arrows.rows.push((name.clone(), uses.clone(), rest.first().cloned().unwrap_or_default()));
+            arrows.0.push((name, uses));
         }
-        ensure!(!arrows.rows.is_empty(), "no table in `{section}`");
         Ok(arrows)
     }
 
-    fn row(&self, name: &str) -> Option<&(String, BTreeSet<String>, BTreeSet<String>)> {
-        self.rows.iter().find(|(row, ..)| row == name)
+    fn uses_of(&self, name: &str) -> Option<&BTreeSet<String>> {
+        self.0.iter().find(|(row, _)| row == name).map(|(_, uses)| uses)
     }
+}
 
-    /// The name that a member belongs to.
-    fn of(&self, member: &str) -> Option<&str> {
-        self.rows.iter().find(|(.., members)| members.contains(member)).map(|(name, ..)| name.as_str())
-    }
+/// The modules of a crate that use each other in a circle, by the crate's name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Circles(BTreeSet<(String, BTreeSet<String>)>);
 
-    fn allows(&self, from: &str, to: &str) -> bool {
-        from == to || self.row(from).is_some_and(|(_, uses, _)| uses.contains(to))
+impl Circles {
+    /// Reads a table whose first columns are a crate and modules.
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let circle = |row: Vec<&str>| {
+            let [name, modules, ..] = row.as_slice() else { bail!("no row of a circle: {row:?}") };
+            let name = names(name).pop_first().with_context(|| format!("no name: {row:?}"))?;
+            Ok((name, names(modules)))
+        };
+        rows(text, CIRCLES)?.into_iter().map(circle).collect::<anyhow::Result<_>>().map(Self)
     }
 }
 
@@ -112,34 +113,66 @@ fn names(cell: &str) -> BTreeSet<String> {
     words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// Compares what packages depend on with the arrows between crates.
-fn check_crates(arrows: &Arrows) -> anyhow::Result<()> {
+/// A crate of this workspace.
+struct Package {
+    name: String,
+    /// The folder that its manifest lies in.
+    folder: PathBuf,
+    /// What it is built with, tests left out, of this workspace's crates.
+    uses: BTreeSet<String>,
+}
+
+/// The crates of this workspace. Tests may use what a crate itself may not, and so may what a crate offers for the
+/// tests of others, with its feature `testing`: that is optional.
+fn packages() -> anyhow::Result<Vec<Package>> {
     let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("no metadata")?;
-    let packages = metadata["packages"].as_array().context("no packages")?;
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap_or_default().to_owned();
+    let packages = metadata["packages"].as_array().context("no packages")?;
     let ours: BTreeSet<String> = packages.iter().map(name).collect();
-    let missing: Vec<&String> = ours.iter().filter(|package| arrows.row(package).is_none()).collect();
-    ensure!(missing.is_empty(), "{ARCHITECTURE} says nothing of {missing:?}");
-    for package in packages {
-        let from = name(package);
+    let package = |package: &serde_json::Value| {
+        let manifest = Path::new(package["manifest_path"].as_str().context("no manifest")?);
+        let testing = package["features"]["testing"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_testing = |used: &String| testing.iter().any(|feature| *feature == format!("dep:{used}"));
         let dependencies = package["dependencies"].as_array().context("no dependencies")?;
-        // Tests may use what the crate itself may not.
-        let built = dependencies.iter().filter(|dependency| dependency["kind"] != "dev");
-        for to in built.map(name).filter(|dependency| ours.contains(dependency)) {
-            ensure!(arrows.allows(&from, &to), "{from} may not depend on {to}: see {ARCHITECTURE}");
-        }
+        let built = dependencies.iter().filter(|dependency| dependency["kind"] != "dev").map(name);
+        let uses = built.filter(|used| ours.contains(used) && !is_testing(used)).collect();
+        Ok(Package { name: name(package), folder: manifest.parent().context("no folder")?.to_owned(), uses })
+    };
+    packages.iter().map(package).collect()
+}
+
+/// Compares what crates depend on with the arrows between them.
+fn check_crates(packages: &[Package], arrows: &Arrows) -> anyhow::Result<()> {
+    for Package { name, uses, .. } in packages {
+        let may_use = arrows.uses_of(name).with_context(|| format!("{ARCHITECTURE} says nothing of {name}"))?;
+        let wrong: Vec<&String> = uses.difference(may_use).collect();
+        ensure!(wrong.is_empty(), "{name} may not depend on {wrong:?}: see {ARCHITECTURE}");
     }
+    let is_there = |name: &String| packages.iter().any(|package| package.name == *name);
+    let gone: Vec<&String> = arrows.0.iter().map(|(name, _)| name).filter(|name| !is_there(name)).collect();
+    ensure!(gone.is_empty(), "{ARCHITECTURE} names {gone:?}, which are no crates");
     Ok(())
 }
 
-/// Compares what modules of the prover use with the arrows between its rooms.
-fn check_rooms(arrows: &Arrows) -> anyhow::Result<()> {
-    let folder = root().join(SOURCES);
-    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    gather(&folder, &folder, &mut uses)?;
-    let wrong = wrong_arrows(arrows, &uses);
-    ensure!(wrong.is_empty(), "against the arrows of {ARCHITECTURE}:\n{}", wrong.join("\n"));
+/// Compares the circles of modules with those that are written down.
+fn check_circles(packages: &[Package], written: &Circles) -> anyhow::Result<()> {
+    let mut found = Circles::default();
+    for Package { name, folder, .. } in packages {
+        let sources = folder.join("src");
+        let mut uses = BTreeMap::new();
+        if sources.is_dir() {
+            gather(&sources, &sources, &mut uses)?;
+        }
+        found.0.extend(circles(&uses).into_iter().map(|circle| (name.clone(), circle)));
+    }
+    let told = |circles: BTreeSet<&(String, BTreeSet<String>)>| format!("{circles:?}");
+    ensure!(
+        found == *written,
+        "circles of modules that {ARCHITECTURE} does not name: {}; that it names and are not there: {}",
+        told(found.0.difference(&written.0).collect()),
+        told(written.0.difference(&found.0).collect()),
+    );
     Ok(())
 }
 
@@ -147,7 +180,7 @@ fn check_rooms(arrows: &Arrows) -> anyhow::Result<()> {
 fn gather(folder: &Path, top: &Path, uses: &mut BTreeMap<String, BTreeSet<String>>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.file_stem().is_some_and(|stem| stem == "tests") {
+        if path.file_stem().is_some_and(|stem| stem == "tests" || stem == "testing") {
             continue;
         }
         if path.is_dir() {
@@ -161,46 +194,36 @@ fn gather(folder: &Path, top: &Path, uses: &mut BTreeMap<String, BTreeSet<String
     Ok(())
 }
 
-fn wrong_arrows(arrows: &Arrows, uses: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let roots = ["lib", "main"];
-    for (module, used) in uses.iter().filter(|(module, _)| !roots.contains(&module.as_str())) {
-        let Some(room) = arrows.of(module) else {
-            wrong.push(format!("{module} is in no room"));
-            continue;
-        };
-        for name in used {
-            let below = BELOW.iter().find(|(source, _)| source == name).map(|(_, below)| *below);
-            // What is no module of the library is one of a binary's, or a macro.
-            let Some(other) = below.or_else(|| arrows.of(name)) else { continue };
-            if !arrows.allows(room, other) {
-                wrong.push(format!("{module} ({room}) uses {name} ({other})"));
-            }
+/// The largest sets of modules that use each other, directly or through others.
+fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<BTreeSet<String>> {
+    let reached = |from: &String| {
+        let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
+        while let Some(used) = next.pop().and_then(|module| uses.get(module)) {
+            next.extend(used.iter().filter(|module| uses.contains_key(*module) && reached.insert((*module).clone())));
         }
-    }
-    let members = arrows.rows.iter().flat_map(|(.., members)| members);
-    wrong.extend(members.filter(|member| !uses.contains_key(*member)).map(|member| format!("there is no {member}")));
-    wrong
+        reached
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> = uses.keys().map(|module| (module, reached(module))).collect();
+    let circle = |module: &String| -> BTreeSet<String> {
+        let both = reached[module].iter().filter(|other| reached[other].contains(module));
+        both.cloned().collect()
+    };
+    uses.keys().map(circle).filter(|circle| circle.len() > 1).collect()
 }
 
-/// The first names of the paths in a source, below the library's root, and the crates below that it names. Comments
-/// and a module of tests at the end are left out.
+/// The first names of the paths in a source, below the crate's root. Comments and a module of tests at the end are
+/// left out.
 fn used(source: &str) -> BTreeSet<String> {
     let tests = ["#[cfg(test)]\nmod tests {", "#[cfg(all(test"].iter().filter_map(|start| source.find(start)).min();
     let lines = source[..tests.unwrap_or(source.len())].lines();
     let code: String = lines.flat_map(|line| [line.split("//").next().unwrap_or_default(), "\n"]).collect();
     let mut found = BTreeSet::new();
-    for start in LIBRARY {
-        for rest in after_word(&code, start).filter_map(|rest| rest.strip_prefix("::")) {
-            match rest.strip_prefix('{') {
-                Some(list) => found.extend(first_names(list)),
-                None => found.extend(word_at(rest)),
-            }
+    for rest in after_word(&code, "crate").filter_map(|rest| rest.strip_prefix("::")) {
+        match rest.strip_prefix('{') {
+            Some(list) => found.extend(first_names(list)),
+            None => found.extend(word_at(rest)),
         }
     }
-    found.extend(
-        BELOW.iter().filter(|(name, _)| after_word(&code, name).next().is_some()).map(|(name, _)| name.to_string()),
-    );
     found
 }
 

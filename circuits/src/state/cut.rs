@@ -26,6 +26,7 @@ use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Cell, CellIndex, Depth, Token},
     payload::SLOTS_MAX,
+    program::Program,
     record::{DepositRecord, Kind},
     statement::{CircuitId, Context, Registers, Statement},
 };
@@ -49,6 +50,20 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// The largest circuits of a program for a depth.
+    ///
+    /// # Errors
+    /// The kind that has none there.
+    pub fn of_program(program: &Program, depth: Depth) -> Result<Self, Kind> {
+        let slots = |kind: Kind| program.slots_max(kind, depth).and_then(NonZeroU16::new).ok_or(kind);
+        Ok(Self {
+            deposit: slots(Kind::Deposit)?,
+            transfer: slots(Kind::Transfer)?,
+            open: slots(Kind::Open)?,
+            withdraw: slots(Kind::Withdraw)?,
+        })
+    }
+
     /// The slots of a chunk of a kind; `None` for steps, which are not cut by a plan.
     pub fn of(&self, kind: Kind) -> Option<NonZeroU16> {
         match kind {

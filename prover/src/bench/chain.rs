@@ -2,13 +2,13 @@
 //!
 //! Seven of eight rows are those of Poseidon2, the others are bits. It proves nothing that anyone wants to know.
 
-use crate::setup::PUBLIC_WIRES;
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field, PrimeField};
 use taproof_circuits::{
     cs::{Assignment, ConstraintSystem, SegmentShape, Shape, Trace},
     gadgets::{bits, poseidon2},
 };
+use taproof_kernel::setup::PUBLIC_WIRES;
 use taproof_verifier::{
     cell::{CellIndex, ChainId, Depth, Token},
     poseidon2::WIDTH,

@@ -7,14 +7,6 @@ use super::{
     timed,
     trapdoor::Trapdoor,
 };
-use crate::{
-    against_ark::{self, ArkProver},
-    key_file::{self, Key},
-    progress::{Progress, Silent},
-    prove::{self, Blinding},
-    proving_key::ProvingKey,
-    setup::{self, Randomness, SetupError, SetupOptions},
-};
 use ark_bn254::{Bn254, Fr};
 use ark_ff::UniformRand;
 use ark_groth16::{Groth16, prepare_verifying_key};
@@ -22,9 +14,17 @@ use bitcoin::Network;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use std::{hint::black_box, sync::Arc, time::Instant};
+use taproof_base::progress::{Progress, Silent};
 use taproof_circuits::{
     chunk::{assign, shape},
     cs::Shape,
+};
+use taproof_kernel::{
+    against_ark::{self, ArkProver},
+    key_file::{self, Key},
+    prove::{self, Blinding},
+    proving_key::ProvingKey,
+    setup::{self, Randomness, SetupError, SetupOptions},
 };
 use taproof_verifier::{
     cell::Depth,

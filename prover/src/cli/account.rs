@@ -17,13 +17,13 @@ use ark_bn254::Fr;
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf, str::FromStr};
-use taproof::{
-    artefact::{self, Artefact},
+use taproof::overview::ExitRow;
+use taproof_base::artefact::{self, Artefact};
+use taproof_circuits::state::State;
+use taproof_rollup::{
     ledger::{Ledger, LedgerError},
-    overview::ExitRow,
     state_proof::StateProof,
 };
-use taproof_circuits::state::State;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::CellIndex,

@@ -15,11 +15,9 @@ use super::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt;
-use taproof::{
-    anchoring::{Identity, Job, JobState, ServiceError, Store, StoreError, Waits},
-    shown::shown,
-    wallet::PosterScripts,
-};
+use taproof_base::shown::shown;
+use taproof_bitcoin::anchoring::{Identity, Job, JobState, ServiceError, Store, StoreError, Waits};
+use taproof_wallet::PosterScripts;
 
 /// Brings proven batches into Bitcoin's chain, and keeps at it until they are final.
 #[derive(Debug, Args)]

@@ -18,14 +18,14 @@ use clap::Args;
 use report::{ChunkReport, Rejection, Report};
 use std::path::PathBuf;
 use taken_back::TakenBack;
-use taproof::{
-    artefact,
+use taproof_base::artefact;
+use taproof_circuits::{chunk::witness::ChunkWitness, state::Admission, transaction::Transaction};
+use taproof_rollup::{
     batch::BatchFile,
     ledger::Ledger,
     sequencer::{Sequencer, Terms, expect_within_window},
     transaction_file::MALFORMED_KEPT_MAX,
 };
-use taproof_circuits::{chunk::witness::ChunkWitness, state::Admission, transaction::Transaction};
 use taproof_verifier::{cell::CellIndex, exit::Outcome, follow::Follower};
 
 /// The least fee that a batch takes if it is told nothing else, and that `taproof tx` pays then. Free transactions

@@ -15,10 +15,8 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
-use taproof::{
-    bench::{self, Backend, BenchError, Measurement, Request, Subject},
-    output_file::Access,
-};
+use taproof::bench::{self, Backend, BenchError, Measurement, Request, Subject};
+use taproof_base::output_file::Access;
 
 /// Measures the prover, the verifier or a kernel, beside arkworks if asked, in turn in one run.
 #[derive(Debug, Args)]

@@ -19,8 +19,8 @@ use super::{
 };
 use bitcoin::{Amount, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
-use taproof::{
-    artefact::FileError,
+use taproof_base::{artefact::FileError, io_fault::is_denied};
+use taproof_bitcoin::{
     bridge::{
         descriptor::BridgeOutput,
         signer_key::SignerKeys,
@@ -28,7 +28,6 @@ use taproof::{
     },
     chain_store::WithStoredHeaders,
     follow::FollowError,
-    io_fault::is_denied,
     node::ChainSource,
 };
 

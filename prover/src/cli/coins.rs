@@ -8,12 +8,12 @@ use super::{
 };
 use bitcoin::{OutPoint, Transaction};
 use clap::Args;
-use taproof::{
+use taproof_bitcoin::{
     anchor::{AnchorError, Funding},
     coins::{Busy, CoinStore, CoinStoreError, Purpose, Purse, Reservation, SpendError},
     node::{Node, NodeError},
-    wallet::PosterKey,
 };
+use taproof_wallet::PosterKey;
 
 /// What becomes of a transaction that is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use std::{
     },
     time::Duration,
 };
-use taproof::{
+use taproof_base::{
     output_file::{Access, OutputFile, expect_report_apart},
     progress::Progress,
     shown,

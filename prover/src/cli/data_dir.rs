@@ -10,7 +10,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use taproof::{
+use taproof_base::{
     output_file::{Access, write_file},
     private,
 };

@@ -23,18 +23,18 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof::{
-    anchor::FeeRate,
-    artefact,
     demo::{self, DemoError, DemoOptions, DemoReport, DemoRollup, Observer, Seconds},
-    key_ring::{self, KeyRingError, key_path},
-    ledger::Ledger,
-    node::EmbeddedNode,
-    output_file::{Access, write_file},
     overview::Overview,
+};
+use taproof_base::{
+    artefact,
+    output_file::{Access, write_file},
     private,
     progress::Progress,
-    regtest::ChainFile,
 };
+use taproof_bitcoin::{anchor::FeeRate, node::EmbeddedNode, regtest::ChainFile};
+use taproof_kernel::key_ring::{self, KeyRingError, key_path};
+use taproof_rollup::ledger::Ledger;
 use taproof_verifier::block::BLOCK_LENGTH_MAX;
 
 /// Takes real payments from a Bitcoin block to a verified root on an embedded Bitcoin chain.

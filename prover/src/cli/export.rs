@@ -15,10 +15,8 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use taproof::{
-    batch::BatchFile, key_file::Key, key_ring::key_path, output_file::Access, proven_batch::ProvenBatch, shown::shown,
-    zkey,
-};
+use taproof_base::{output_file::Access, shown::shown};
+use taproof_bitcoin::proven_batch::ProvenBatch;
 use taproof_circuits::{
     chunk,
     iden3::{
@@ -26,6 +24,8 @@ use taproof_circuits::{
         write_r1cs, write_wtns,
     },
 };
+use taproof_kernel::{key_file::Key, key_ring::key_path, zkey};
+use taproof_rollup::batch::BatchFile;
 use taproof_verifier::{groth16::Proof, statement::Statement};
 
 /// Writes a chunk's circuit, witness and key, and its proof, in the formats of iden3, for snarkjs and rapidsnark; or

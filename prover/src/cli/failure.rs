@@ -2,7 +2,8 @@
 
 use super::node_advice::{self, node_error};
 use std::{fmt, io, process::ExitCode};
-use taproof::{io_fault, regtest::ChainFileError, shown};
+use taproof_base::{io_fault, shown};
+use taproof_bitcoin::regtest::ChainFileError;
 
 /// The exit codes, for the help.
 pub(crate) const EXIT_CODES: &str = "\

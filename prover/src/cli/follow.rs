@@ -10,10 +10,10 @@ use super::{
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
-use taproof::{
+use taproof::overview::{DepositCounts, ExitRow, UpgradesRow};
+use taproof_bitcoin::{
     chain_store::{FinalEvent, StoredFollower, Undone},
     follow::FollowError,
-    overview::{DepositCounts, ExitRow, UpgradesRow},
 };
 use taproof_verifier::{follow::Event, headers::BlockId};
 

@@ -21,18 +21,20 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use taproof::{
-    foreign_key::{ForeignKey, ForeignVerifyingKey, Weakness},
-    key_file,
+use taproof_base::{
     output_file::{Access, OutputFile},
     progress::Progress,
-    prove::{Blinding, ForeignProof, ForeignProveError, prove_foreign},
     shown::{one_line, shown},
 };
 use taproof_circuits::iden3::{
     R1csError, check_r1cs,
     json::{ProofJson, PublicJson},
     read_wtns,
+};
+use taproof_kernel::{
+    foreign_key::{ForeignKey, ForeignVerifyingKey, Weakness},
+    key_file,
+    prove::{Blinding, ForeignProof, ForeignProveError, prove_foreign},
 };
 use taproof_verifier::groth16::Proof;
 

@@ -16,12 +16,9 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use taproof::{
-    foreign_key::{ForeignVerifyError, ForeignVerifyingKey, Weakness},
-    output_file::Access,
-    shown::shown,
-};
+use taproof_base::{output_file::Access, shown::shown};
 use taproof_circuits::iden3::json::{ProofJson, PublicJson, VerifyingKeyJson, VerifyingKeyPoints};
+use taproof_kernel::foreign_key::{ForeignVerifyError, ForeignVerifyingKey, Weakness};
 use taproof_verifier::groth16::Proof;
 
 /// A proof of a circuit that is not Taproof's.

@@ -11,12 +11,8 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
 };
-use taproof::{
-    artefact::{self, ArtefactKind},
-    key_file::KeyFile,
-    proving_key::Circuit,
-    zkey,
-};
+use taproof_base::artefact::{self, ArtefactKind};
+use taproof_kernel::{key_file::KeyFile, proving_key::Circuit, zkey};
 
 /// What a file holds, as its first bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,13 +13,12 @@ use super::{
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
-use taproof::{
-    output_file::Access,
-    shown::shown,
+use taproof_base::{output_file::Access, shown::shown};
+use taproof_circuits::transaction::Transaction;
+use taproof_rollup::{
     transaction_file,
     workload::{BlockPayments, PlanParameters},
 };
-use taproof_circuits::transaction::Transaction;
 use taproof_verifier::{
     block::BLOCK_LENGTH_MAX,
     cell::{ChainId, Depth},

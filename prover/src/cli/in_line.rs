@@ -5,9 +5,9 @@ use super::{
     session::{Session, Source, ledger_failure, not_followed, sequencer_failure},
 };
 use std::ops::Range;
-use taproof::{
+use taproof_bitcoin::follow::{catch_up, resume, start};
+use taproof_rollup::{
     batch::BatchFile,
-    follow::{catch_up, resume, start},
     ledger::Ledger,
     sequencer::{self, ReadFrom, Sequencer},
 };

@@ -11,16 +11,18 @@ use std::{
     io::{self, BufReader, Cursor, Read, Seek},
     path::{Path, PathBuf},
 };
-use taproof::{
+use taproof_base::{
     artefact::{self, Artefact, ArtefactError, FileError},
+    shown::shown,
+};
+use taproof_circuits::iden3::json::{JsonError, VerifyingKeyPoints};
+use taproof_kernel::{
     foreign_key::{ForeignKey, Weakness},
     key_file::KeyFile,
     proving_key::ProvingKey,
-    shown::shown,
-    transaction_file::{self, TransactionFile},
     zkey,
 };
-use taproof_circuits::iden3::json::{JsonError, VerifyingKeyPoints};
+use taproof_rollup::transaction_file::{self, TransactionFile};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 

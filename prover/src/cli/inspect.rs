@@ -18,13 +18,13 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use subject::Subject;
-use taproof::{
+use taproof_base::{
     artefact::{self, ArtefactKind},
-    bridge::signer_key::SignerKeys,
     shown,
-    wallet::{self, Phrase},
 };
+use taproof_bitcoin::bridge::signer_key::SignerKeys;
 use taproof_verifier::program::Program;
+use taproof_wallet::Phrase;
 
 /// Says what a file is and what it holds, or counts the circuits.
 #[derive(Debug, Args)]
@@ -152,7 +152,7 @@ fn inspect(path: &Path) -> Result<Finding> {
     if let Ok(program) = Program::from_bytes(&bytes) {
         return rollup::program(&program);
     }
-    if wallet::is_encrypted(&bytes) {
+    if taproof_wallet::is_encrypted(&bytes) {
         let holds = "words, or whatever else a password opens".to_owned();
         return Finding::new("encrypted wallet words", &serde_json::json!({}), vec![("holds", holds)]);
     }

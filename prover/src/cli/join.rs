@@ -16,15 +16,18 @@ use bitcoin::Network;
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, fs, path::PathBuf};
-use taproof::{
-    chain_store::{Origin, StoredFollower},
-    follow::FollowError,
-    key_file::Key,
-    key_ring::key_path,
-    ledger::{Ledger, LedgerError},
-    light::CheckpointFile,
+use taproof_base::{
     network_name::network_name,
     output_file::{Access, write_file},
+};
+use taproof_bitcoin::{
+    chain_store::{Origin, StoredFollower},
+    follow::FollowError,
+    light::CheckpointFile,
+};
+use taproof_kernel::{key_file::Key, key_ring::key_path};
+use taproof_rollup::{
+    ledger::{Ledger, LedgerError},
     rebuild::{self, Restoration},
 };
 use taproof_verifier::{cell::ChainId, follow::Follower, headers::BlockId};

@@ -12,12 +12,14 @@ use bitcoin::{Address, Txid, address::NetworkUnchecked};
 use clap::Args;
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt, fs, io, path::PathBuf};
-use taproof::{
+use taproof_base::{
     artefact::{self, Artefact, ArtefactKind},
+    output_file::OutputFile,
+};
+use taproof_bitcoin::{
     chain_store::{StoredFollower, View},
     follow::{self, FollowError},
     light::{CheckpointFile, ExcerptCutter, ExcerptFolder, ExcerptSource, cut},
-    output_file::OutputFile,
     upgrade::UpgradeAddress,
 };
 use taproof_verifier::{follow::Event, headers::BlockId};

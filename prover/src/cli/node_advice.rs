@@ -2,14 +2,14 @@
 
 use super::failure::Exit;
 use std::{error::Error, io};
-use taproof::{
+use taproof::demo::DemoError;
+use taproof_bitcoin::{
     anchoring::ServiceError,
-    demo::DemoError,
     follow::FollowError,
     light::ExcerptError,
     node::{NodeError, policy_advice},
-    rebuild::RebuildError,
 };
+use taproof_rollup::rebuild::RebuildError;
 
 /// The node's failure among an error and its causes, if a node caused it.
 pub(super) fn node_error(error: &anyhow::Error) -> Option<&NodeError> {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::cli::failure::Failure;
     use bitcoin::{BlockHash, Txid, hashes::Hash};
-    use taproof::node::{RejectClass, Rejection};
+    use taproof_bitcoin::node::{RejectClass, Rejection};
 
     /// The exit code, the message and the advice of a failure.
     fn told(failure: &Failure) -> (Exit, String, String) {

@@ -10,9 +10,9 @@ use super::{
 use bitcoin::{Network, ScriptBuf};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use std::{path::PathBuf, time::Duration};
-use taproof::{
-    network_name::network_name,
-    node::{ChainSource, EmbeddedNode, EsploraNode, NodeError, Patience, RpcAuth, RpcNode, check_address},
+use taproof_base::network_name::network_name;
+use taproof_bitcoin::node::{
+    ChainSource, EmbeddedNode, EsploraNode, NodeError, Patience, RpcAuth, RpcNode, check_address,
 };
 use zeroize::Zeroizing;
 

@@ -10,7 +10,7 @@ use std::{
     fs, io,
     path::{self, Path},
 };
-use taproof::output_file::{Access, ConflictError, OutputFile, expect_distinct, expect_unguarded};
+use taproof_base::output_file::{Access, ConflictError, OutputFile, expect_distinct, expect_unguarded};
 
 /// A file that a user names for a command to write.
 #[derive(Clone, Copy, Debug)]

@@ -13,17 +13,14 @@ use super::{
 use clap::Args;
 use serde::Serialize;
 use std::{io, path::PathBuf};
-use taproof::{
-    anchoring,
+use taproof::overview::{Overview, Unanchored};
+use taproof_base::{
     artefact::{self, FileError},
-    batch::BatchFile,
-    bridge::watch::BridgeWatch,
-    follow::FollowError,
     output_file::Access,
-    overview::{Overview, Unanchored},
-    proven_batch::ProvenBatch,
     shown::shown,
 };
+use taproof_bitcoin::{anchoring, bridge::watch::BridgeWatch, follow::FollowError, proven_batch::ProvenBatch};
+use taproof_rollup::batch::BatchFile;
 
 pub(super) use screen::{Screen, entry, exit_entries, upgrade_entries};
 

@@ -21,16 +21,17 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use taproof::{
+use taproof_base::{
     artefact::{self, Artefact, ArtefactKind},
-    batch::BatchFile,
-    kept_proofs::KeptProofs,
-    key_ring::{KeyRing, KeyRingError, key_path},
-    ledger::Ledger,
-    prove::ProveError,
-    proven_batch::ProvenBatch,
     shown::shown,
 };
+use taproof_bitcoin::proven_batch::ProvenBatch;
+use taproof_kernel::{
+    kept_proofs::KeptProofs,
+    key_ring::{KeyRing, KeyRingError, key_path},
+    prove::ProveError,
+};
+use taproof_rollup::{batch::BatchFile, ledger::Ledger};
 use taproof_verifier::{
     groth16::Proof,
     program::{Program, ProgramId},

@@ -17,12 +17,11 @@ use bitcoin::{
 };
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
-use taproof::{
-    bridge::sign::CombineError,
+use taproof_base::{
     output_file::{Access, OutputFile},
-    psbt_file,
     shown::shown,
 };
+use taproof_bitcoin::{bridge::sign::CombineError, psbt_file};
 
 /// The longest file that is taken for a PSBT or a transaction: 4 MB in hexadecimal, and white space.
 const MAX_FILE_BYTES: u64 = 1 << 23;

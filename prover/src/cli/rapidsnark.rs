@@ -19,15 +19,14 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use taproof::{
-    foreign_key::ForeignKey,
-    output_file::Access,
-    progress::Silent,
-    prove::{Blinding, prove_foreign},
-};
+use taproof_base::{output_file::Access, progress::Silent};
 use taproof_circuits::iden3::{
     json::{ProofJson, PublicJson},
     read_wtns,
+};
+use taproof_kernel::{
+    foreign_key::ForeignKey,
+    prove::{Blinding, prove_foreign},
 };
 use zeroize::Zeroizing;
 

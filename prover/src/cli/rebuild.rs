@@ -14,13 +14,12 @@ use clap::Args;
 use comparison::{Comparison, Tips};
 use serde::Serialize;
 use std::{fmt, fs, path::PathBuf};
-use taproof::{
-    ledger::{Ledger, LedgerError},
-    output_file::Access,
-    rebuild::{self, RebuildError, Restoration},
-    shown::shown,
-};
+use taproof_base::{output_file::Access, shown::shown};
 use taproof_circuits::state::State;
+use taproof_rollup::{
+    ledger::{Ledger, LedgerError},
+    rebuild::{self, RebuildError, Restoration},
+};
 use taproof_verifier::{
     cell::Cell,
     follow::{Event, Follower},

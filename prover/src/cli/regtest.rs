@@ -14,15 +14,15 @@ use super::{
 use bitcoin::{Amount, Network, ScriptBuf, Transaction, TxOut, XOnlyPublicKey};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
-use taproof::{
+use taproof_base::network_name::network_name;
+use taproof_bitcoin::{
     anchor::{FeeRate, Funding, pay},
     bridge::deposit::deposit_outputs,
     coins::{Purpose, own_coins},
-    network_name::network_name,
     node::{EmbeddedNode, Node},
-    wallet::PosterKey,
 };
 use taproof_verifier::{baby_jubjub::PublicKey, deposit::Deposit, exit::ExitRequest};
+use taproof_wallet::PosterKey;
 
 /// Mines, deposits and demands exits on the embedded regtest chain of the data directory, without any node.
 #[derive(Debug, Args)]

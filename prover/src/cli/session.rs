@@ -17,15 +17,19 @@ use std::{
     path::{Path, PathBuf},
     sync::OnceLock,
 };
-use taproof::{
+use taproof::overview::{ExitRow, UpgradesRow};
+use taproof_base::{
+    io_fault::is_denied,
+    output_file::{Access, OutputFile},
+};
+use taproof_bitcoin::{
     anchoring::Hold,
     chain_store::{ChainStore, ChainStoreError, StoredFollower, View},
     follow::{self, FollowError},
-    io_fault::is_denied,
-    ledger::{Ledger, LedgerError},
     node::{ChainSource, EmbeddedNode, EsploraNode, HEIGHT_MAX, Node, RpcNode, SyncState},
-    output_file::{Access, OutputFile},
-    overview::{ExitRow, UpgradesRow},
+};
+use taproof_rollup::{
+    ledger::{Ledger, LedgerError},
     sequencer::SequencerError,
 };
 use taproof_verifier::{

@@ -18,18 +18,18 @@ use clap::Args;
 use governance::GovernanceOptions;
 use serde::Serialize;
 use std::{num::NonZeroU16, ops::RangeInclusive, path::Path};
-use taproof::{
-    bridge::signer_key::{SignerKey, SignerKeys},
-    founding::check_slots,
-    key_file::KeyFileError,
-    key_ring::{self, KeyRing, KeyRingError},
-    ledger::Ledger,
+use taproof_base::{
     network_name::network_name,
     output_file::{Access, write_file},
-    setup::{Randomness, SetupError, SetupOptions},
-    wallet::{Wallet, WalletError},
 };
+use taproof_bitcoin::bridge::signer_key::{SignerKey, SignerKeys};
 use taproof_circuits::{chunk::counts, state::Slots};
+use taproof_kernel::{
+    key_file::KeyFileError,
+    key_ring::{self, KeyRing, KeyRingError},
+    setup::{Randomness, SetupError, SetupOptions},
+};
+use taproof_rollup::{founding::check_slots, ledger::Ledger};
 use taproof_verifier::{
     bridge::{Federation, OUTPUT_MIN_SAT},
     cell::{ChainId, Depth},
@@ -37,6 +37,7 @@ use taproof_verifier::{
     headers::BlockId,
     statement::CircuitId,
 };
+use taproof_wallet::{Wallet, WalletError};
 
 /// Founds a rollup: makes development keys, the parameters and an empty ledger in the data directory.
 #[derive(Debug, Args)]

@@ -21,15 +21,17 @@ use bitcoin::{Address, Network, address::NetworkUnchecked};
 use book::Book;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
-use taproof::{
-    ledger::{Ledger, LedgerError},
+use taproof_base::{
     output_file::{Access, OutputFile},
     shown::shown,
-    transaction_file::{self, TransactionFile},
 };
 use taproof_circuits::{
     state::Admission,
     transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw},
+};
+use taproof_rollup::{
+    ledger::{Ledger, LedgerError},
+    transaction_file::{self, TransactionFile},
 };
 use taproof_verifier::{
     baby_jubjub::PublicKey,

@@ -14,7 +14,8 @@ use clap::{Args, Subcommand};
 pub(super) use program::keep;
 use program::{Add, Make};
 use serde::Serialize;
-use taproof::{overview::UpgradesRow, upgrade::UpgradeAddress};
+use taproof::overview::UpgradesRow;
+use taproof_bitcoin::upgrade::UpgradeAddress;
 
 /// Shows, announces and takes back another program or other sequencer keys, which the upgrade keys can.
 ///

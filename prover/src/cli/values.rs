@@ -9,7 +9,7 @@ use bitcoin::{
     base58,
     bech32::primitives::decode::{SegwitHrpstring, SegwitHrpstringError},
 };
-use taproof::network_name::{NETWORKS, network_name};
+use taproof_base::network_name::{NETWORKS, network_name};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId},

@@ -21,12 +21,9 @@ use std::{
     io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
 };
-use taproof::{
-    network_name::network_name,
-    shown::shown,
-    wallet::{Phrase, Wallet, WalletError, WordsFile},
-};
+use taproof_base::{network_name::network_name, shown::shown};
 use taproof_circuits::schnorr::SecretKey;
+use taproof_wallet::{Phrase, Wallet, WalletError, WordsFile};
 use zeroize::Zeroizing;
 
 /// Makes and shows keys: owners' on the rollup and the poster's on Bitcoin, from a BIP-39 mnemonic.

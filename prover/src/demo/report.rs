@@ -1,18 +1,16 @@
 //! What the demo measured.
 
 use super::DemoOptions;
-use crate::{
-    anchor::AnchorArtefact,
-    key_ring::KeyRing,
-    workload::{BlockPayments, Workload},
-};
 use ark_bn254::Fr;
 use bitcoin::Weight;
 use serde::Serialize;
+use taproof_bitcoin::anchor::AnchorArtefact;
 use taproof_circuits::{
     state::{Batch, State},
     transaction::Transaction,
 };
+use taproof_kernel::key_ring::KeyRing;
+use taproof_rollup::workload::{BlockPayments, Workload};
 use taproof_verifier::{
     cell::Depth,
     codec, field,

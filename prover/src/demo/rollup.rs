@@ -1,20 +1,17 @@
 //! The demo's rollup: its chain, its wallet and its follower.
 
 use super::{DemoError, DemoOptions};
-use crate::{
+use bitcoin::{Amount, Network};
+use taproof_base::progress::Progress;
+use taproof_bitcoin::{
     anchor::{self, AnchorArtefact, AnchorRequest, Funding},
-    batch::BatchFile,
     follow::{catch_up, start},
-    ledger::Ledger,
     node::{EmbeddedNode, Node},
-    progress::Progress,
-    proven::Proven,
     proven_batch::ProvenBatch,
     regtest::RegtestChain,
-    wallet::{Phrase, PosterKey, Wallet, WalletError},
-    workload::Workload,
 };
-use bitcoin::{Amount, Network};
+use taproof_kernel::proven::Proven;
+use taproof_rollup::{batch::BatchFile, ledger::Ledger, workload::Workload};
 use taproof_verifier::{
     bridge::Federation,
     deposit::Deposit,
@@ -24,6 +21,7 @@ use taproof_verifier::{
     quorum::Keys,
     record::DepositRecord,
 };
+use taproof_wallet::{Phrase, PosterKey, Wallet, WalletError};
 use tempfile::TempDir;
 
 /// Blocks that make a block final.
@@ -135,7 +133,7 @@ impl DemoChain {
         let request =
             AnchorRequest { payload: &payload, fee_rate: options.fee_rate, headroom: HEADROOM, funding: &funding };
         let anchor = anchor::build(&request, &self.wallet)?;
-        crate::node::publish(&self.node, anchor.commit(), anchor.reveal())?;
+        taproof_bitcoin::node::publish(&self.node, anchor.commit(), anchor.reveal())?;
         self.node.mine(FINAL_DEPTH_BLOCKS)?;
         Ok(Anchored { batch, proofs, anchor })
     }

@@ -1,8 +1,8 @@
 //! The overview as a page.
 
 use super::{AnchorRow, Overview};
-use crate::{network_name::network_name, shown};
 use std::fmt::{self, Display, Write};
+use taproof_base::{network_name::network_name, shown};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2024;--paper:#fff;--line:#d8dce0;--soft:#5c666f;

@@ -1,9 +1,9 @@
 //! Who waits on Bitcoin for the rollup: deposits and exit requests.
 
-use crate::chain_store::{ChainStoreError, FinalEvent, StoredFollower};
 use bitcoin::OutPoint;
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt};
+use taproof_bitcoin::chain_store::{ChainStoreError, FinalEvent, StoredFollower};
 use taproof_circuits::state::State;
 use taproof_verifier::{
     baby_jubjub::PublicKey,

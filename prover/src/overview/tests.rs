@@ -1,14 +1,14 @@
 use super::*;
-use crate::{
-    bridge::watch::BridgeWatch,
-    chain_store::ChainStore,
-    follow::FollowError,
-    toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
-};
 use bitcoin::hashes::Hash;
 use std::{
     path::{Path, PathBuf},
     process::Command,
+};
+use taproof_bitcoin::{
+    bridge::watch::BridgeWatch,
+    chain_store::ChainStore,
+    follow::FollowError,
+    testing::toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
 };
 use taproof_circuits::transaction::{Signed, Withdraw};
 use taproof_verifier::{

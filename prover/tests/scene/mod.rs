@@ -9,15 +9,15 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
-use taproof::{
-    key_file::{self, Key},
-    progress::Silent,
-    setup::{self, Randomness, SetupOptions},
-    zkey,
-};
+use taproof_base::progress::Silent;
 use taproof_circuits::{
     cs::{ConstraintSystem, SegmentShape, Shape},
     iden3::write_wtns,
+};
+use taproof_kernel::{
+    key_file::{self, Key},
+    setup::{self, Randomness, SetupOptions},
+    zkey,
 };
 use taproof_verifier::{cell::Depth, follow::Params, record::Kind, statement::CircuitId};
 use tempfile::TempDir;

@@ -1,68 +1,72 @@
 use super::*;
 
-const TABLE: &str = "\
+const TEXT: &str = "\
 # Architecture
 ## Other
 | not | this |
 |---|---|
 | a | b |
 
-## Rooms of the prover
+## Crates
 
 Some words.
 
-| room | may use | modules |
+| crate | may use | what it is |
 |---|---|---|
-| base | verifier | `artefact`, `shown` |
-| kernel | `base` verifier circuits | `prove` |
-| bitcoin | base verifier | `node`, `follow` |
+| `verifier` | | formats |
+| `kernel` | `verifier` | keys |
+| `rollup` | `kernel`, `verifier` | ledger |
+
+## Circles
+
+| crate | modules | why |
+|---|---|---|
+| `kernel` | `one`, `other` | they are one thing |
 
 | another | table |
 ";
-
-fn rooms() -> Arrows {
-    Arrows::parse(TABLE, ROOMS).expect("a table")
-}
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-#[test]
-fn a_table_says_what_may_use_what() {
-    let rooms = rooms();
-    assert_eq!(rooms.rows.len(), 3);
-    assert_eq!(rooms.of("follow"), Some("bitcoin"));
-    assert!(rooms.allows("kernel", "base") && rooms.allows("bitcoin", "bitcoin"));
-    assert!(!rooms.allows("base", "kernel") && !rooms.allows("bitcoin", "circuits"));
-    let circle = TABLE.replace("| base | verifier |", "| base | verifier kernel |");
-    let error = Arrows::parse(&circle, ROOMS).expect_err("kernel is below").to_string();
-    assert!(error.contains("base may use kernel"), "{error}");
-    assert!(Arrows::parse(TABLE, CRATES).is_err());
+fn package(name: &str, uses: &[&str]) -> Package {
+    Package { name: name.to_owned(), folder: PathBuf::from("nowhere"), uses: set(uses) }
 }
 
 #[test]
-fn arrows_against_the_direction_are_found() {
-    let sound = [
-        ("lib", &[][..]),
-        ("artefact", &["shown", "taproof_verifier"][..]),
-        ("shown", &[][..]),
-        ("prove", &["artefact", "taproof_circuits", "unknown_macro"][..]),
-        ("node", &["follow"][..]),
-        ("follow", &["node", "artefact"][..]),
+fn crates_depend_on_what_is_written_alone() {
+    let arrows = Arrows::parse(TEXT, CRATES).expect("a table");
+    let told = |packages: &[Package]| check_crates(packages, &arrows).map_err(|error| error.to_string());
+    let (verifier, kernel) = (|| package("verifier", &[]), || package("kernel", &["verifier"]));
+    assert_eq!(told(&[verifier(), kernel(), package("rollup", &["verifier"])]), Ok(()));
+    let wrong = told(&[verifier(), kernel(), package("rollup", &[]), package("new", &[])]);
+    assert!(wrong.is_err_and(|error| error.contains("says nothing of new")));
+    let wrong = told(&[package("verifier", &["kernel"]), kernel(), package("rollup", &[])]);
+    assert!(wrong.is_err_and(|error| error.contains("verifier may not depend on [\"kernel\"]")));
+    assert!(told(&[verifier(), kernel()]).is_err_and(|error| error.contains("names [\"rollup\"]")));
+    let circle = TEXT.replace("| `verifier` | |", "| `verifier` | `kernel` |");
+    let error = Arrows::parse(&circle, CRATES).expect_err("kernel is below").to_string();
+    assert!(error.contains("verifier may use kernel"), "{error}");
+    assert!(Arrows::parse(TEXT, "## Elsewhere").is_err());
+}
+
+#[test]
+fn circles_of_modules_are_found() {
+    let uses = [
+        ("lib", &["one"][..]),
+        ("one", &["other", "below", "unknown_macro"][..]),
+        ("other", &["third"][..]),
+        ("third", &["one"][..]),
+        ("below", &["below"][..]),
+        ("another", &["one"][..]),
     ];
-    let uses = |changed: (&str, &[&str])| -> BTreeMap<String, BTreeSet<String>> {
-        let all = sound.iter().copied().chain([changed]);
-        all.map(|(module, used)| (module.to_owned(), set(used))).collect()
-    };
-    let wrong = |changed| wrong_arrows(&rooms(), &uses(changed));
-    assert_eq!(wrong(("lib", &["anything"][..])), [""; 0]);
-    assert_eq!(wrong(("artefact", &["prove"][..])), ["artefact (base) uses prove (kernel)"]);
-    assert_eq!(wrong(("node", &["taproof_circuits"][..])), ["node (bitcoin) uses taproof_circuits (circuits)"]);
-    assert_eq!(wrong(("new", &[][..])), ["new is in no room"]);
-    let mut fewer = uses(("lib", &[][..]));
-    fewer.remove("shown");
-    assert_eq!(wrong_arrows(&rooms(), &fewer), ["there is no shown"]);
+    let uses: BTreeMap<_, _> = uses.into_iter().map(|(module, used)| (module.to_owned(), set(used))).collect();
+    assert_eq!(circles(&uses), BTreeSet::from([set(&["one", "other", "third"])]));
+    let written = Circles::parse(TEXT).expect("a table");
+    assert_eq!(written.0, BTreeSet::from([("kernel".to_owned(), set(&["one", "other"]))]));
+    let wrong = check_circles(&[], &written).expect_err("there is none").to_string();
+    assert!(wrong.contains("are not there"), "{wrong}");
 }
 
 #[test]
@@ -75,14 +79,14 @@ use crate::{
 };
 use crate::prove;
 //! [`crate::in_words`]
-fn f() -> taproof::follow::Follower { crate::batch::new(subcrate::other::x, taproof_circuits::y) }
+fn f() -> crate::follow::Follower { crate::batch::new(subcrate::other::x, taproof_circuits::y) }
 
 #[cfg(test)]
 mod tests {
     use crate::toy;
 }
 ";
-    let expected = ["artefact", "batch", "follow", "node", "prove", "shown", "taproof_circuits"];
+    let expected = ["artefact", "batch", "follow", "node", "prove", "shown"];
     assert_eq!(used(source), set(&expected));
 }
 
@@ -96,7 +100,5 @@ fn long_lines_that_can_be_broken_are_found() {
 
 #[test]
 fn this_repository_keeps_its_arrows() {
-    let text = fs::read_to_string(root().join(ARCHITECTURE)).expect("it is there");
-    check_crates(&Arrows::parse(&text, CRATES).expect("a table")).expect("no crate uses what it may not");
-    check_rooms(&Arrows::parse(&text, ROOMS).expect("a table")).expect("no module uses what it may not");
+    check().expect("as docs/architecture.md says");
 }

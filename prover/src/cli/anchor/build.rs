@@ -16,15 +16,14 @@ use bitcoin::{Amount, OutPoint, TxOut};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
-use taproof::{
+use taproof_base::{output_file::Access, shown::shown};
+use taproof_bitcoin::{
     anchor::{self, AnchorRequest, FeeRate, Funding},
     coins::{Purpose, own_coins},
     node::publish,
-    output_file::Access,
     proven_batch::ProvenBatch,
-    shown::shown,
-    wallet::PosterKey,
 };
+use taproof_wallet::PosterKey;
 
 /// Builds the commit and the reveal of one proven batch, whatever its proofs are worth, keeps them, and sends them
 /// once if asked.

@@ -9,11 +9,11 @@ use crate::cli::{
 };
 use clap::Args;
 use serde::Serialize;
-use taproof::{
+use taproof_base::shown::shown;
+use taproof_bitcoin::{
     anchor::FeeRate,
     anchoring::{BumpOrder, Job, JobState, Order, Transition},
     chain_store::Undone,
-    shown::shown,
 };
 
 /// Lists the anchors of the data directory with their states and fees.

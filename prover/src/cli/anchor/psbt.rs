@@ -14,14 +14,13 @@ use bitcoin::{Psbt, bip32::KeySource};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use taproof::{
+use taproof_base::{output_file::Access, shown::shown};
+use taproof_bitcoin::{
     anchor::FeeRate,
     anchoring::{
         Generation,
         psbt::{self, Accepted, PsbtError},
     },
-    output_file::Access,
-    shown::shown,
 };
 
 /// Writes a batch's transactions as PSBTs, or reads signed ones back.

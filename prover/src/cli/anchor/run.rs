@@ -19,7 +19,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use taproof::{
+use taproof_base::shown;
+use taproof_bitcoin::{
     anchor::FeeRate,
     anchoring::{
         Config, Driver, Headroom, Hold, JobState, Note, ProofFolder, Service, ServiceError, ServiceLock, Signer, Step,
@@ -29,9 +30,8 @@ use taproof::{
     coins::{CoinStore, CoinStoreError},
     follow::FollowError,
     node::NodeError,
-    shown,
-    wallet::PosterScripts,
 };
+use taproof_wallet::PosterScripts;
 
 /// Anchors every proven batch, in order: sends, raises fees, sends again after reorganisations, until each is final.
 ///

@@ -9,12 +9,10 @@ use crate::cli::{
     failure::{Exit, Failure, Fallible, Result},
     session::{ledger_failure, sequencer_failure},
 };
-use taproof::{
-    sequencer::{Draft, Fees, Sequencer, SequencerError},
-    wallet::{Wallet, WalletError},
-};
 use taproof_circuits::transaction::Transaction;
+use taproof_rollup::sequencer::{Draft, Fees, Sequencer, SequencerError};
 use taproof_verifier::{baby_jubjub::PublicKey, cell::CellIndex};
+use taproof_wallet::{Wallet, WalletError};
 
 /// How many of the wallet's owner's keys are looked for.
 const KEYS_COUNT: u32 = 20;

@@ -3,8 +3,9 @@
 use crate::cli::path_text;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
-use taproof::{sequencer::TooYoung, shown::shown};
+use taproof_base::shown::shown;
 use taproof_circuits::transaction::Transaction;
+use taproof_rollup::sequencer::TooYoung;
 use taproof_verifier::{cell::CellIndex, headers::BlockId};
 
 /// How many of the deposits and exit requests that wait are listed for people.

@@ -7,10 +7,8 @@ use crate::cli::{
     session::Session,
 };
 use std::{fs, io, ops::Range, path::Path};
-use taproof::{
-    anchoring::{Job, JobState, ServiceLock, Store},
-    ledger::Ledger,
-};
+use taproof_bitcoin::anchoring::{Job, JobState, ServiceLock, Store};
+use taproof_rollup::ledger::Ledger;
 
 /// How many batches may wait for their anchors without a warning.
 const UNANCHORED_MAX: u64 = 3;

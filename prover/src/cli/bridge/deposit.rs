@@ -13,14 +13,14 @@ use bitcoin::OutPoint;
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
-use taproof::{
+use taproof_base::shown::shown;
+use taproof_bitcoin::{
     anchor::{Funding, pay},
     bridge::{
         deposit::{deposit_outputs, unfunded_psbt},
         recipe::Recipe,
     },
     coins::Purpose,
-    shown::shown,
 };
 use taproof_verifier::{baby_jubjub::PublicKey, deposit};
 

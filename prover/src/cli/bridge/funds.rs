@@ -8,13 +8,13 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use taproof::{
+use taproof_bitcoin::{
     anchor::{FeeRate, Funding},
     anchoring::Fees,
     coins::own_coins,
     node::NodeError,
-    wallet::PosterKey,
 };
+use taproof_wallet::PosterKey;
 
 /// Coins that are paid with: those that were named, or the poster's that the node finds.
 #[derive(Clone, Debug, Args)]

@@ -15,7 +15,8 @@ use bitcoin::bip32::KeySource;
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
-use taproof::{
+use taproof_base::shown::shown;
+use taproof_bitcoin::{
     anchor::Funding,
     bridge::{
         link::{MAX_LINK_WEIGHT_WU, MAX_PAYOUTS},
@@ -24,9 +25,8 @@ use taproof::{
         signer_key::{SignerKey, SignerKeyError},
     },
     coins::Purpose,
-    shown::shown,
-    wallet::PosterKey,
 };
+use taproof_wallet::PosterKey;
 
 /// Builds the next payout transaction, without the signers' signatures.
 #[derive(Debug, Args)]

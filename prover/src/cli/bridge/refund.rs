@@ -9,14 +9,12 @@ use crate::cli::{
 use bitcoin::{Address, OutPoint, Txid, address::NetworkUnchecked};
 use clap::Args;
 use std::str::FromStr;
-use taproof::{
-    bridge::{
-        deposit::{RefundError, check_uncredited, refund},
-        descriptor::BridgeOutput,
-    },
-    wallet::PosterKey,
+use taproof_bitcoin::bridge::{
+    deposit::{RefundError, check_uncredited, refund},
+    descriptor::BridgeOutput,
 };
 use taproof_verifier::follow::Params;
+use taproof_wallet::PosterKey;
 
 /// Takes back a deposit that was not credited, once its delay is over.
 ///

@@ -17,7 +17,8 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
 };
-use taproof::{
+use taproof_base::shown::shown;
+use taproof_bitcoin::{
     anchor::FeeRate,
     bridge::{
         check::{CheckedLink, FeeBounds, SignerView, Summary},
@@ -26,7 +27,6 @@ use taproof::{
     },
     node::{Acceptance, Unspent},
     psbt_file::{self, PsbtFileError},
-    shown::shown,
 };
 
 /// What is checked, and from where.

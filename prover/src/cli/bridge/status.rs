@@ -4,7 +4,7 @@ use super::{Global, NodeOptions, Result, Session, look_on, total};
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
-use taproof::bridge::{
+use taproof_bitcoin::bridge::{
     scan::{BridgeCoin, BridgeScan},
     why::{Fate, fate_of},
 };

@@ -6,7 +6,7 @@ use bitcoin::{Address, OutPoint, Txid};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde::Serialize;
 use std::{fmt, path::Path};
-use taproof::{
+use taproof_bitcoin::{
     bridge::{
         watch::BridgeWatch,
         why::{Fate, Meaning, NoDepositError, fate_of, look, trace},

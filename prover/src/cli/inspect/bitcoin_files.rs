@@ -11,10 +11,10 @@ use bitcoin::{
 };
 use serde_json::json;
 use std::path::Path;
-use taproof::{
+use taproof_base::network_name::network_name;
+use taproof_bitcoin::{
     anchor::{AnchorArtefact, TransactionFigures},
     bridge::link::Binding,
-    network_name::network_name,
     psbt_file::{self, PsbtFileError},
     regtest::ChainFile,
 };

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::json;
 use std::fmt;
-use taproof::shown::shown;
+use taproof_base::shown::shown;
 
 /// What `inspect` calls the inputs of a circuit, of which a witness is computed.
 pub(crate) const INPUTS: &str = "circuit inputs (json)";

@@ -4,14 +4,14 @@ use super::{Finding, subject::Subject};
 use crate::cli::failure::{Exit, Failure, Fallible, Result};
 use ark_bn254::{Fq, Fr};
 use serde_json::json;
-use taproof::{
-    foreign_key::{ForeignKey, ForeignVerifyingKey, Weakness},
-    zkey,
-};
 use taproof_circuits::iden3::{
     Container, expect_prime,
     json::{ProofJson, PublicJson, VerifyingKeyJson, VerifyingKeyPoints},
     read_wtns,
+};
+use taproof_kernel::{
+    foreign_key::{ForeignKey, ForeignVerifyingKey, Weakness},
+    zkey,
 };
 use taproof_verifier::groth16::Proof;
 

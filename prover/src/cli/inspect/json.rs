@@ -17,8 +17,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
-use taproof::{anchor::AnchorArtefact, bench::Measurement, transaction_file::TransactionFile};
+use taproof::bench::Measurement;
+use taproof_bitcoin::anchor::AnchorArtefact;
 use taproof_circuits::{transaction::Transaction, tree::ChangeSet};
+use taproof_rollup::transaction_file::TransactionFile;
 use taproof_verifier::cell::{Cell, Holding, Token};
 
 /// The names by which objects of JSON are told apart.

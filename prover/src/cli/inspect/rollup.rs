@@ -9,18 +9,13 @@ use crate::cli::{
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
-use taproof::{
+use taproof_base::{
     artefact::{self, ArtefactKind, Header},
-    batch::BatchFile,
-    bridge::watch::BridgeState,
-    kept_proofs::KeptProof,
-    key_file::KeyFile,
-    light::CheckpointFile,
     network_name::network_name,
-    proven_batch::ProvenBatch,
-    proving_key::Circuit,
-    state_proof::StateProof,
 };
+use taproof_bitcoin::{bridge::watch::BridgeState, light::CheckpointFile, proven_batch::ProvenBatch};
+use taproof_kernel::{kept_proofs::KeptProof, key_file::KeyFile, proving_key::Circuit};
+use taproof_rollup::{batch::BatchFile, state_proof::StateProof};
 use taproof_verifier::{
     cell::{CellIndex, ChainId},
     codec,

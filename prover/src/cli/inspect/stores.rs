@@ -10,13 +10,13 @@ use crate::cli::{
 };
 use serde_json::json;
 use std::path::Path;
-use taproof::{
+use taproof_base::network_name::network_name;
+use taproof_bitcoin::{
     anchoring::{Store, StoreError},
     chain_store::{ChainStore, ChainStoreError, View},
     coins::{Busy, CoinStore, CoinStoreError, Reservation},
-    ledger::{Ledger, LedgerError},
-    network_name::network_name,
 };
+use taproof_rollup::ledger::{Ledger, LedgerError};
 use taproof_verifier::cell::Cell;
 
 /// A store, told from the others by its tables.

@@ -2,11 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::fmt;
-use taproof::{
-    network_name::network_name,
-    overview::{AnchorRow, ExitRow, Overview, UpgradesRow},
-    shown,
-};
+use taproof::overview::{AnchorRow, ExitRow, Overview, UpgradesRow};
+use taproof_base::{network_name::network_name, shown};
 
 /// The most anchors that are listed.
 const ANCHORS_LISTED_MAX: usize = 12;

@@ -7,7 +7,7 @@ use crate::cli::{
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
-use taproof::ledger::Ledger;
+use taproof_rollup::ledger::Ledger;
 use taproof_verifier::follow::{Event, Params, Tip};
 
 /// The chain's tips after as many batches as the ledger knows how it stood after.

@@ -4,7 +4,7 @@ use super::{Exit, Failure, Fallible, Result};
 use crate::cli::values::bitcoin_key;
 use bitcoin::XOnlyPublicKey;
 use clap::Args;
-use taproof::bridge::signer_key::SignerKey;
+use taproof_bitcoin::bridge::signer_key::SignerKey;
 use taproof_verifier::quorum::{Keys, Quorum};
 
 /// A week, where that is enough: so long do those who disagree have to leave.

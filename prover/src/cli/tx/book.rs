@@ -2,7 +2,6 @@
 
 use crate::cli::failure::{Exit, Failure, Result};
 use std::collections::BTreeSet;
-use taproof::ledger::{Ledger, LedgerError};
 use taproof_circuits::{
     account::{AccountError, PayerError, Rollup},
     open::rule::{self as open, OpenError},
@@ -11,6 +10,7 @@ use taproof_circuits::{
     transfer::rule::{self as transfer, TransferError},
     withdraw::rule::{self as withdraw, WithdrawError},
 };
+use taproof_rollup::ledger::{Ledger, LedgerError};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Account, Cell, CellIndex, Token},

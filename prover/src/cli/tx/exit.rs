@@ -20,16 +20,16 @@ use std::{
     fmt,
     path::{Path, PathBuf},
 };
-use taproof::{
+use taproof_base::shown::shown;
+use taproof_bitcoin::{
     anchor::{Funding, pay},
     bridge::recipe::core_call,
     coins::{CoinStore, Purpose},
     node::{NodeError, RejectClass},
-    shown::shown,
-    wallet::PosterKey,
 };
 use taproof_circuits::transaction::Transaction;
 use taproof_verifier::{baby_jubjub::PublicKey, cell::ChainId, exit::ExitRequest};
+use taproof_wallet::PosterKey;
 
 /// What carries the request to Bitcoin.
 #[derive(Debug, Args)]

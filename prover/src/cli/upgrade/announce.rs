@@ -17,10 +17,10 @@ use bitcoin::XOnlyPublicKey;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use taproof::{
+use taproof_base::shown::shown;
+use taproof_bitcoin::{
     anchor::Funding,
     regtest::COINBASE_MATURITY_BLOCKS,
-    shown::shown,
     upgrade::{self, CheckedUpgrade, UpgradePlanError, UpgradeRequest},
 };
 use taproof_verifier::{
@@ -107,7 +107,7 @@ impl Writing {
 fn coins(source: &Source, script: &bitcoin::ScriptBuf) -> Result<Vec<Funding>> {
     let scan = source.payer().coins(std::slice::from_ref(script))?;
     let next_height = scan.block.height + 1;
-    let is_mature = |coin: &taproof::node::Coin| {
+    let is_mature = |coin: &taproof_bitcoin::node::Coin| {
         !coin.is_coinbase || next_height.saturating_sub(coin.height) >= COINBASE_MATURITY_BLOCKS
     };
     let mature = scan.coins.into_iter().filter(is_mature);

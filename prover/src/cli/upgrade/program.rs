@@ -12,11 +12,13 @@ use super::super::{
 use clap::Args;
 use serde::Serialize;
 use std::{fs, path::PathBuf};
-use taproof::{
-    key_ring,
+use taproof_base::{
     output_file::{Access, write_file},
-    setup::{Randomness, SetupOptions},
     shown::shown,
+};
+use taproof_kernel::{
+    key_ring,
+    setup::{Randomness, SetupOptions},
 };
 use taproof_verifier::program::Program;
 

@@ -1,0 +1,285 @@
+//! Signatures: each signer adds its own, and whoever has t of them makes the transaction.
+
+use super::{
+    check::CheckedLink,
+    descriptor::{BridgeOutput, Leaf},
+};
+use crate::consensus::{self, TransactionError};
+use bitcoin::{
+    Psbt, ScriptBuf, TapSighashType, Transaction, TxOut, Witness, XOnlyPublicKey,
+    hashes::Hash,
+    key::Secp256k1,
+    secp256k1::Message,
+    sighash::{Prevouts, SighashCache},
+    taproot::{self, ControlBlock, LeafVersion, TapLeafHash},
+};
+use miniscript::psbt::PsbtExt;
+use std::collections::BTreeMap;
+use taproof_verifier::{bridge::Bridge, quorum::Quorum};
+use taproof_wallet::PosterKey;
+
+/// Why there is no signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The key is none of the federation's.
+    #[error("key {0} is none of the bridge's")]
+    NotASigner(XOnlyPublicKey),
+}
+
+/// Why signatures were not joined to a transaction.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CombineError {
+    /// There is nothing to join.
+    #[error("no PSBT was given")]
+    Empty,
+    /// A PSBT is of another transaction.
+    #[error("the PSBT at position {0} is of another transaction than the first")]
+    Different(usize),
+    /// A PSBT does not say what an input spends, or they say different things.
+    #[error("the PSBTs do not say, or not the same, what input {0} spends")]
+    SpentOutput(usize),
+    /// A signature is not what its key signs.
+    #[error("the signature of {key} on input {input} does not hold")]
+    Signature {
+        /// The input.
+        input: usize,
+        /// The key.
+        key: XOnlyPublicKey,
+    },
+    /// There are too few signatures.
+    #[error("input {input} has {found} of {needed} signatures")]
+    TooFew {
+        /// The input.
+        input: usize,
+        /// How many there are.
+        found: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// An input is neither the federation's nor signed by who owns it.
+    #[error("input {input} is not signed: {reason}")]
+    Unsigned {
+        /// The input.
+        input: usize,
+        /// What is missing.
+        reason: String,
+    },
+    /// Bitcoin's own code refuses the transaction.
+    #[error("the transaction does not hold: {0}")]
+    Script(#[from] TransactionError),
+}
+
+impl CheckedLink {
+    /// Signs each input of the bridge.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn sign(self, key: &PosterKey, bridge: &Bridge) -> Result<Psbt, SignError> {
+        if !bridge.keys().contains(&key.public()) {
+            return Err(SignError::NotASigner(key.public()));
+        }
+        let (spent, leaves) = (self.spent().to_vec(), self.leaves().to_vec());
+        let mut psbt = self.into_psbt();
+        sign_inputs(&mut psbt, &spent, &leaves, key);
+        Ok(psbt)
+    }
+}
+
+/// Signs the inputs that have a leaf. What is signed was checked before.
+pub(crate) fn sign_inputs(psbt: &mut Psbt, spent: &[TxOut], leaves: &[Option<Leaf>], key: &PosterKey) {
+    let secp = Secp256k1::signing_only();
+    let mut cache = SighashCache::new(&psbt.unsigned_tx);
+    for (input, leaf) in leaves.iter().enumerate() {
+        let Some(leaf) = leaf else { continue };
+        let asked = psbt.inputs[input].sighash_type.and_then(|sighash| sighash.taproot_hash_ty().ok());
+        let sighash_type = asked.unwrap_or(TapSighashType::Default);
+        let message = message(&mut cache, input, spent, leaf, sighash_type);
+        let signature = secp.sign_schnorr_no_aux_rand(&message, key.pair());
+        let signature = taproot::Signature { signature, sighash_type };
+        psbt.inputs[input].tap_script_sigs.insert((key.public(), leaf.hash()), signature);
+    }
+}
+
+/// What a signature on an input signs.
+///
+/// # Panics
+/// If `spent` does not name an output for each input, or the type signs less than everything.
+fn message(
+    cache: &mut SighashCache<&Transaction>,
+    input: usize,
+    spent: &[TxOut],
+    leaf: &Leaf,
+    sighash_type: TapSighashType,
+) -> Message {
+    let sighash = cache
+        .taproot_script_spend_signature_hash(input, &Prevouts::All(spent), leaf.hash(), sighash_type)
+        .expect("every spent output is given");
+    Message::from_digest(sighash.to_byte_array())
+}
+
+/// Checks the federation's signatures on an input, and gives how many there are.
+///
+/// # Errors
+/// The first key whose signature does not hold, or that is none of the federation's.
+pub(super) fn check_signatures(
+    cache: &mut SighashCache<&Transaction>,
+    input: usize,
+    signatures: &Signatures,
+    spent: &[TxOut],
+    leaf: &Leaf,
+    signers: &Quorum,
+) -> Result<usize, XOnlyPublicKey> {
+    let secp = Secp256k1::verification_only();
+    for ((key, hash), signature) in signatures {
+        let covers_all = matches!(signature.sighash_type, TapSighashType::Default | TapSighashType::All);
+        if *hash != leaf.hash() || !signers.keys().contains(key) || !covers_all {
+            return Err(*key);
+        }
+        let message = message(cache, input, spent, leaf, signature.sighash_type);
+        secp.verify_schnorr(&signature.signature, &message, key).map_err(|_| *key)?;
+    }
+    Ok(signatures.len())
+}
+
+/// The signatures of an input, as a PSBT has them.
+type Signatures = BTreeMap<(XOnlyPublicKey, TapLeafHash), taproot::Signature>;
+
+/// Takes the federation's signatures out of witnesses that a wallet has finished already, and puts them back where they
+/// were.
+///
+/// A wallet that has enough keys finishes an input and drops what led to it, Bitcoin Core's among them. What it leaves
+/// is all the same some signatures, which can be checked, counted and joined with others like those of any signer.
+pub(super) fn reopen(psbt: &mut Psbt, signers: &Quorum) {
+    for fields in &mut psbt.inputs {
+        let Some((leaf, signatures)) = fields.final_script_witness.as_ref().and_then(|done| take_apart(done, signers))
+        else {
+            continue;
+        };
+        fields.tap_script_sigs.extend(signatures);
+        fields.tap_scripts.insert(leaf.control_block, (leaf.script, LeafVersion::TapScript));
+        fields.final_script_witness = None;
+    }
+}
+
+/// The leaf and the signatures of a witness of the federation's; `None` if it is another.
+fn take_apart(witness: &Witness, signers: &Quorum) -> Option<(Leaf, Signatures)> {
+    let elements: Vec<&[u8]> = witness.iter().collect();
+    let [signatures @ .., script, control_block] = elements.as_slice() else { return None };
+    let control_block = ControlBlock::decode(control_block).ok()?;
+    let leaf = Leaf { script: ScriptBuf::from_bytes(script.to_vec()), control_block };
+    if leaf.script != signers.leaf() || signatures.len() != signers.keys().len() {
+        return None;
+    }
+    let hash = leaf.hash();
+    let given = signers.keys().iter().rev().zip(signatures).filter(|(_, signature)| !signature.is_empty());
+    let given = given.map(|(key, signature)| Some(((*key, hash), taproot::Signature::from_slice(signature).ok()?)));
+    let given = given.collect::<Option<Signatures>>()?;
+    Some((leaf, given))
+}
+
+/// The witness that t signatures make; the leaf has a place for each key, the last key's first.
+fn put_together(leaf: &Leaf, signatures: &Signatures, signers: &Quorum) -> Witness {
+    let hash = leaf.hash();
+    let mut witness = Witness::new();
+    for key in signers.keys().iter().rev() {
+        witness.push(signatures.get(&(*key, hash)).map(|given| given.to_vec()).unwrap_or_default());
+    }
+    witness.push(&leaf.script);
+    witness.push(leaf.control_block.serialize());
+    witness
+}
+
+/// Joins PSBTs of one transaction, each with some signatures, to the transaction.
+///
+/// Signatures are checked one by one, so that a wrong one has a name; of more than enough the first t are taken,
+/// because the federation's leaf takes no more. Inputs that a wallet has finished count like others.
+///
+/// # Errors
+/// [`CombineError`].
+pub fn combine(psbts: Vec<Psbt>, bridge: &Bridge) -> Result<(Transaction, Vec<TxOut>), CombineError> {
+    let own = BridgeOutput::own(bridge).ok().map(|own| (own.script_pubkey(), own.federation().clone()));
+    combine_for(psbts, bridge.federation().signers(), own)
+}
+
+/// As [`combine`], for the outputs of any signers. Of one of these their way to spend is known, if no PSBT says it.
+pub(crate) fn combine_for(
+    mut psbts: Vec<Psbt>,
+    signers: &Quorum,
+    own: Option<(ScriptBuf, Leaf)>,
+) -> Result<(Transaction, Vec<TxOut>), CombineError> {
+    psbts.iter_mut().for_each(|psbt| reopen(psbt, signers));
+    let (mut joined, spent) = join(psbts)?;
+    let unsigned = joined.unsigned_tx.clone();
+    let mut cache = SighashCache::new(&unsigned);
+    let secp = Secp256k1::verification_only();
+    for input in 0..joined.inputs.len() {
+        if let Some(leaf) = signers_leaf(&joined, input, &spent[input], signers, own.as_ref()) {
+            let signatures = std::mem::take(&mut joined.inputs[input].tap_script_sigs);
+            let found = check_signatures(&mut cache, input, &signatures, &spent, &leaf, signers)
+                .map_err(|key| CombineError::Signature { input, key })?;
+            let needed = usize::from(signers.threshold());
+            if found < needed {
+                return Err(CombineError::TooFew { input, found, needed });
+            }
+            let kept = signatures.into_iter().take(needed).collect();
+            joined.inputs[input].final_script_witness = Some(put_together(&leaf, &kept, signers));
+        } else if joined.inputs[input].final_script_witness.is_none() {
+            let finalized = joined.finalize_inp_mut(&secp, input);
+            finalized.map_err(|error| CombineError::Unsigned { input, reason: error.to_string() })?;
+        }
+    }
+    let transaction = joined.extract_tx_unchecked_fee_rate();
+    consensus::check_scripts(&transaction, &spent)?;
+    Ok((transaction, spent))
+}
+
+/// All signatures in one PSBT, and the outputs that are spent.
+fn join(psbts: Vec<Psbt>) -> Result<(Psbt, Vec<TxOut>), CombineError> {
+    let mut psbts = psbts.into_iter();
+    let mut joined = psbts.next().ok_or(CombineError::Empty)?;
+    for (position, psbt) in (1..).zip(psbts) {
+        if psbt.unsigned_tx != joined.unsigned_tx {
+            return Err(CombineError::Different(position));
+        }
+        for (input, (fields, others)) in joined.inputs.iter_mut().zip(psbt.inputs).enumerate() {
+            let known = fields.witness_utxo.take().or_else(|| others.witness_utxo.clone());
+            if others.witness_utxo.is_some() && others.witness_utxo != known {
+                return Err(CombineError::SpentOutput(input));
+            }
+            fields.witness_utxo = known;
+            fields.tap_script_sigs.extend(others.tap_script_sigs);
+            fields.tap_scripts.extend(others.tap_scripts);
+            fields.partial_sigs.extend(others.partial_sigs);
+            fields.tap_key_sig = fields.tap_key_sig.or(others.tap_key_sig);
+            fields.final_script_witness = fields.final_script_witness.take().or(others.final_script_witness);
+        }
+    }
+    let spent = joined.inputs.iter().enumerate();
+    let spent: Result<Vec<TxOut>, _> =
+        spent.map(|(input, fields)| fields.witness_utxo.clone().ok_or(CombineError::SpentOutput(input))).collect();
+    Ok((joined, spent?))
+}
+
+/// The signers' leaf of an input, if the output that it spends commits to it.
+fn signers_leaf(
+    psbt: &Psbt,
+    input: usize,
+    spent: &TxOut,
+    signers: &Quorum,
+    own: Option<&(ScriptBuf, Leaf)>,
+) -> Option<Leaf> {
+    let script = signers.leaf();
+    let output_key = spent.script_pubkey.as_bytes().strip_prefix(&[0x51, 0x20])?;
+    let output_key = XOnlyPublicKey::from_slice(output_key).ok()?;
+    let secp = Secp256k1::verification_only();
+    let own = || own.filter(|(script_pubkey, _)| *script_pubkey == spent.script_pubkey);
+    let offered = psbt.inputs[input].tap_scripts.iter();
+    let mut offered = offered.filter(|(control_block, (leaf, _))| {
+        *leaf == script && control_block.verify_taproot_commitment(&secp, output_key, &script)
+    });
+    let offered =
+        offered.next().map(|(control_block, _)| Leaf { control_block: control_block.clone(), script: script.clone() });
+    offered.or_else(|| own().map(|(_, leaf)| leaf.clone()))
+}

@@ -1,0 +1,589 @@
+//! What a follower keeps between two runs: where it stands, and everything final that it has found.
+//!
+//! It is one [redb] file, `chain.redb`. Each time the final block has moved on, one durable transaction writes the
+//! checkpoint together with the anchors, refused anchors and due payouts of the blocks that became final, so that a
+//! crash at any moment leaves all of them or none. The [log](ChainStore::events) is a function of the final blocks of
+//! the chain: it lists each event once, in the order of the chain, however often the follower was stopped, and
+//! whoever wrote it.
+//!
+//! The file is open only for the moment of reading or writing; who finds it open waits a little. So a service may
+//! follow while others look. Every opening checks every page, which is quick: the file takes a few megabytes a year.
+//!
+//! The header chain is kept, too, 48 bytes a header: nothing has to be read again from the node, and a chain that
+//! leaves the stored one can be compared with it by work. See [`StoredFollower`] for how a follower goes on from the
+//! store.
+
+mod compact;
+mod error;
+mod stored_follower;
+mod stored_headers;
+mod summary;
+mod tables;
+mod undone;
+
+#[cfg(test)]
+mod tests;
+
+use bitcoin::{
+    Transaction, TxOut, Txid,
+    block::Header,
+    hashes::{Hash, sha256},
+};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction,
+    backends::FileBackend,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::File,
+    io,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+use tables::{ANCHORS, FORMAT, HEAD, HEADERS, Head, LOG, PAYOUTS};
+use taproof_base::store_file::{self, UnnamedStore, copy, open_patiently, or_copy};
+use taproof_verifier::{
+    cell::Depth,
+    envelope::Announcement,
+    follow::{Checkpoint, Params},
+    headers::BlockId,
+    payload::PayloadHash,
+    record::Destination,
+    serde_form::element,
+    upgrade::Upgrade,
+};
+
+pub use error::ChainStoreError;
+pub use stored_follower::{Origin, StoredFollower};
+pub use stored_headers::WithStoredHeaders;
+pub use summary::ChainSummary;
+pub use undone::Undone;
+
+/// What redb may cache while the file is open.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// How a store's follower sees the chain. The two are never mixed: what the one accepts, the other could not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum View {
+    /// Every block was seen whole.
+    Full,
+    /// Headers, and of the blocks what somebody showed.
+    Light,
+}
+
+/// An anchor in a final block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalAnchor {
+    /// The number of the batch.
+    pub batch: u64,
+    /// The anchor's block.
+    pub block: BlockId,
+    /// The time of the block's header, in seconds since 1970.
+    pub time_seconds: u32,
+    /// The reveal.
+    pub txid: Txid,
+    /// The hash of the payload.
+    pub payload_hash: PayloadHash,
+    /// The root after the batch.
+    #[serde(with = "element")]
+    pub root: ark_bn254::Fr,
+    /// The depth of the tree.
+    pub depth: Depth,
+    /// The chunks, each with a proof.
+    pub chunks: u32,
+    /// How many deposits are credited or void after the batch.
+    pub deposits_consumed: u64,
+    /// The length of the reveal, witness included.
+    pub reveal_bytes: u32,
+    /// The virtual size of the reveal.
+    pub reveal_vsize_vb: u32,
+    /// The fee of the reveal, where the commit stands in the same block; blocks do not tell it otherwise.
+    pub reveal_fee_sat: Option<u64>,
+}
+
+/// A transaction of a final block that announces an anchor and is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedAnchor {
+    /// Its block.
+    pub block: BlockId,
+    /// The transaction.
+    pub txid: Txid,
+    /// The rule that it breaks, in words.
+    pub reason: String,
+}
+
+/// Transactions of a final block that announce an anchor and are none, beyond those that are kept one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedMore {
+    /// Their block.
+    pub block: BlockId,
+    /// How many they are.
+    pub count: u64,
+}
+
+/// A payout that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DuePayout {
+    /// How many payouts of the rollup were due before it.
+    pub index: u64,
+    /// The batch of the withdrawal.
+    pub batch: u64,
+    /// The withdrawal's position among all those of the batch.
+    pub position: u32,
+    /// The amount.
+    pub amount_sat: u64,
+    /// Where it is to be paid.
+    pub destination: Destination,
+    /// The block of the batch's anchor.
+    pub anchor: BlockId,
+}
+
+/// Deposits that a batch passed over, because none had come to them before they expired. They are their depositors'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoidDeposits {
+    /// How many deposits of the rollup came before the first of them.
+    pub first: u64,
+    /// How many they are.
+    pub count: u64,
+    /// The batch.
+    pub batch: u64,
+    /// The block of the batch's anchor.
+    pub anchor: BlockId,
+}
+
+/// What the upgrade keys announced in a final block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalUpgrade {
+    /// Its block.
+    pub block: BlockId,
+    /// The transaction.
+    pub txid: Txid,
+    /// What they announced.
+    pub upgrade: Upgrade,
+}
+
+/// Something that happened in a final block and cannot change any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FinalEvent {
+    /// A batch was anchored.
+    Anchor(FinalAnchor),
+    /// An anchor was refused.
+    Refused(RefusedAnchor),
+    /// A payout fell due.
+    Payout(DuePayout),
+    /// Deposits became void for good.
+    Void(VoidDeposits),
+    /// More anchors of the same block were refused.
+    RefusedMore(RefusedMore),
+    /// The upgrade keys announced something.
+    Upgrade(FinalUpgrade),
+    /// What the upgrade keys announced does not count.
+    UpgradeRefused(RefusedAnchor),
+}
+
+impl FinalEvent {
+    /// The height of the block that it stands in; of a payout that of its anchor.
+    pub fn height(&self) -> u32 {
+        match self {
+            Self::Anchor(anchor) => anchor.block.height,
+            Self::Refused(refused) => refused.block.height,
+            Self::Payout(payout) => payout.anchor.height,
+            Self::Void(void) => void.anchor.height,
+            Self::RefusedMore(more) => more.block.height,
+            Self::Upgrade(upgrade) => upgrade.block.height,
+            Self::UpgradeRefused(refused) => refused.block.height,
+        }
+    }
+}
+
+/// What one write adds.
+#[derive(Debug)]
+struct Progress<'a> {
+    checkpoint: Option<&'a Checkpoint>,
+    /// In the order of the chain, none above the checkpoint.
+    events: &'a [FinalEvent],
+    /// Final headers that follow on those that are stored, and the height of the first; they may overlap.
+    headers_first: u32,
+    headers: &'a [Header],
+}
+
+/// The file; not open.
+#[derive(Clone, Debug)]
+pub struct ChainStore {
+    path: PathBuf,
+    /// What all who follow the rollup agree on, as one hash.
+    rollup: [u8; 32],
+    view: View,
+}
+
+impl ChainStore {
+    /// The store of a rollup at a path, where there need not be a file.
+    pub fn new(path: PathBuf, params: &Params, view: View) -> Self {
+        let json = serde_json::to_vec(params).expect("memory takes any parameters");
+        Self { path, rollup: sha256::Hash::hash(&json).to_byte_array(), view }
+    }
+
+    /// The store that is there, whichever rollup's it is and however its follower sees the chain; `None` without a
+    /// file.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn find(path: &Path) -> Result<Option<Self>, ChainStoreError> {
+        let unknown = Self { path: path.to_owned(), rollup: [0; 32], view: View::Full };
+        let Some(database) = unknown.open(true)? else { return Ok(None) };
+        let head = tables::read_head(&database.begin_read()?).map_err(|error| error.at(path))?;
+        Ok(Some(Self { rollup: head.rollup, view: head.view, ..unknown }))
+    }
+
+    /// Copies the file, if there is one, to a place of one's own, where it can be written.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn copy_to(&self, path: &Path) -> Result<(), ChainStoreError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        copy(&self.path, path).map_err(|error| ChainStoreError::from_redb(error, &self.path))
+    }
+
+    /// The SHA-256 of the rollup's parameters as JSON.
+    pub fn rollup(&self) -> [u8; 32] {
+        self.rollup
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How the store's follower sees the chain.
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// Where the follower stands; `None` without a file, or after the chain left what was final.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, ChainStoreError> {
+        self.read(None, |_, head| head.checkpoint())
+    }
+
+    /// How many events the log has.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn event_count(&self) -> Result<u64, ChainStoreError> {
+        self.read(0, |_, head| Ok(head.events))
+    }
+
+    /// The events of the log from a position on, `count_max` at most.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn events(&self, first: u64, count_max: usize) -> Result<Vec<(u64, FinalEvent)>, ChainStoreError> {
+        self.read(Vec::new(), |transaction, _| {
+            let table = transaction.open_table(LOG)?;
+            let decoded = table.range(first..)?.take(count_max).map(|entry| {
+                let (position, event) = entry?;
+                Ok((position.value(), tables::decode(event.value())?))
+            });
+            decoded.collect()
+        })
+    }
+
+    /// The position of the first event that no user has been told.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn first_untold(&self) -> Result<u64, ChainStoreError> {
+        self.read(0, |_, head| Ok(head.told))
+    }
+
+    /// Remembers that the user has been told all events before a position.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn set_told(&self, position: u64) -> Result<(), ChainStoreError> {
+        self.write(|transaction, head| {
+            let Some(mut head) = head else { return Ok(()) };
+            head.told = head.told.max(position).min(head.events);
+            head.put(transaction)
+        })
+    }
+
+    /// A batch's anchor, if it is final.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn anchor(&self, batch: u64) -> Result<Option<FinalAnchor>, ChainStoreError> {
+        self.read(None, |transaction, _| match tables::logged(transaction, ANCHORS, batch)? {
+            Some(FinalEvent::Anchor(anchor)) => Ok(Some(anchor)),
+            Some(_) => Err(ChainStoreError::Corrupted("an anchor's place holds something else".into())),
+            None => Ok(None),
+        })
+    }
+
+    /// The payout of that index, if it is due.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn payout(&self, index: u64) -> Result<Option<DuePayout>, ChainStoreError> {
+        self.read(None, |transaction, _| match tables::logged(transaction, PAYOUTS, index)? {
+            Some(FinalEvent::Payout(payout)) => Ok(Some(payout)),
+            Some(_) => Err(ChainStoreError::Corrupted("a payout's place holds something else".into())),
+            None => Ok(None),
+        })
+    }
+
+    /// The heights of the stored headers; `None` if there are none.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn header_heights(&self) -> Result<Option<RangeInclusive<u32>>, ChainStoreError> {
+        self.read(None, |_, head| Ok(head.header_heights()))
+    }
+
+    /// Stored headers from a height on, `count_max` at most; none if the first is not stored.
+    ///
+    /// # Errors
+    /// [`ChainStoreError`].
+    pub fn headers(&self, first: u32, count_max: u32) -> Result<Vec<Header>, ChainStoreError> {
+        self.read(Vec::new(), |transaction, head| {
+            let Some(heights) = head.header_heights().filter(|heights| heights.contains(&first)) else {
+                return Ok(Vec::new());
+            };
+            let last = first.saturating_add(count_max.saturating_sub(1)).min(*heights.end());
+            if count_max == 0 { Ok(Vec::new()) } else { compact::read(transaction, &head, first..=last) }
+        })
+    }
+
+    /// Whether the log has begun: blocks were scanned up to some height.
+    fn has_log(&self) -> Result<bool, ChainStoreError> {
+        self.read(false, |_, head| Ok(head.logged_height.is_some()))
+    }
+
+    /// Forgets all headers, of which the next to be added is at a height, unless the log has begun.
+    fn forget_headers(&self, first: u32) -> Result<(), ChainStoreError> {
+        if self.header_heights()?.is_none() {
+            return Ok(());
+        }
+        self.write(|transaction, head| {
+            let Some(mut head) = head.filter(|head| head.logged_height.is_none()) else { return Ok(()) };
+            head.headers_count = 0;
+            compact::truncate(transaction, &mut head, 0)?;
+            head.headers_first = first;
+            head.put(transaction)
+        })
+    }
+
+    /// Adds what a follower has found, unless the store is further already.
+    fn append(&self, progress: &Progress<'_>) -> Result<(), ChainStoreError> {
+        self.write(|transaction, head| {
+            let mut head = head.unwrap_or_else(|| Head::new(self.rollup, self.view, progress.headers_first));
+            compact::append(transaction, &mut head, progress.headers_first, progress.headers)?;
+            let is_ahead = |checkpoint: &&Checkpoint| {
+                let is_logged = head.logged_height.is_some_and(|logged| logged >= checkpoint.block().height);
+                !is_logged || (head.checkpoint.is_none() && head.logged_height == Some(checkpoint.block().height))
+            };
+            if let Some(checkpoint) = progress.checkpoint.filter(is_ahead) {
+                log(transaction, &mut head, progress.events)?;
+                head.logged_height = Some(checkpoint.block().height);
+                head.checkpoint = Some(checkpoint.to_bytes());
+            }
+            head.put(transaction)
+        })
+    }
+
+    /// Begins at a checkpoint, unless something is logged: the log has what happened after it.
+    fn begin_at(&self, checkpoint: &Checkpoint) -> Result<(), ChainStoreError> {
+        self.write(|transaction, head| {
+            let height = checkpoint.block().height;
+            // Headers may be there already.
+            let mut head = head.unwrap_or_else(|| Head::new(self.rollup, self.view, height + 1));
+            if head.logged_height.is_some() {
+                return Ok(());
+            }
+            head.checkpoint = Some(checkpoint.to_bytes());
+            head.logged_height = Some(height);
+            head.payouts = checkpoint.tip().payouts;
+            head.put(transaction)
+        })
+    }
+
+    /// Takes back everything above a height, because the chain has left what was final; what that was is remembered
+    /// where the last final block is given.
+    fn rewind_to(&self, height: u32, final_block: Option<BlockId>) -> Result<(), ChainStoreError> {
+        self.write(|transaction, head| {
+            let Some(mut head) = head else { return Ok(()) };
+            let mut undone = final_block.map(|block| Undone::new(block, height));
+            let mut table = transaction.open_table(LOG)?;
+            let mut anchors = transaction.open_table(ANCHORS)?;
+            let mut payouts = transaction.open_table(PAYOUTS)?;
+            while let Some(position) = head.events.checked_sub(1) {
+                let event = match table.get(position)? {
+                    Some(event) => tables::decode::<FinalEvent>(event.value())?,
+                    None => return Err(ChainStoreError::Corrupted(format!("event {position} is missing"))),
+                };
+                if event.height() <= height {
+                    break;
+                }
+                undone.iter_mut().for_each(|undone| undone.add(&event));
+                table.remove(position)?;
+                match event {
+                    FinalEvent::Anchor(anchor) => drop(anchors.remove(anchor.batch)?),
+                    FinalEvent::Payout(payout) => {
+                        payouts.remove(payout.index)?;
+                        head.payouts = payout.index;
+                    }
+                    FinalEvent::Refused(_)
+                    | FinalEvent::RefusedMore(_)
+                    | FinalEvent::Void(_)
+                    | FinalEvent::Upgrade(_)
+                    | FinalEvent::UpgradeRefused(_) => {}
+                }
+                head.events = position;
+            }
+            compact::truncate(transaction, &mut head, height)?;
+            head.told = head.told.min(head.events);
+            head.logged_height = head.logged_height.map(|logged| logged.min(height));
+            head.checkpoint = None;
+            undone.map_or(Ok(()), |undone| undone.remember(transaction))?;
+            head.put(transaction)
+        })
+    }
+
+    /// Reads from the file as it is now; without one, `absent` is the answer.
+    fn read<T>(
+        &self,
+        absent: T,
+        read: impl FnOnce(&ReadTransaction, Head) -> Result<T, ChainStoreError>,
+    ) -> Result<T, ChainStoreError> {
+        let Some(database) = self.open(true)? else { return Ok(absent) };
+        let transaction = database.begin_read()?;
+        let head = self.checked_head(tables::read_head(&transaction))?;
+        read(&transaction, head)
+    }
+
+    /// Runs one durable transaction, on a new file if there is none: all of `change`, or nothing.
+    fn write(
+        &self,
+        change: impl FnOnce(&WriteTransaction, Option<Head>) -> Result<(), ChainStoreError>,
+    ) -> Result<(), ChainStoreError> {
+        let Some(database) = self.open(false)? else {
+            return self.create(|transaction| change(transaction, None));
+        };
+        let head = self.checked_head(tables::read_head(&database.begin_read()?))?;
+        let transaction = database.begin_write()?;
+        // A transaction that is dropped is taken back.
+        change(&transaction, Some(head))?;
+        Ok(transaction.commit()?)
+    }
+
+    fn create(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), ChainStoreError>,
+    ) -> Result<(), ChainStoreError> {
+        let io_error = |error| ChainStoreError::from_io(error, &self.path);
+        let unnamed = UnnamedStore::new(&self.path).map_err(io_error)?;
+        let file = unnamed.file().map_err(io_error)?;
+        let database = backend(file)
+            .and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend))
+            .map_err(|error| ChainStoreError::from_redb(error, &self.path))?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(FORMAT)?.insert((), tables::FORMAT_VERSION)?;
+        transaction.open_table(LOG)?;
+        transaction.open_table(ANCHORS)?;
+        transaction.open_table(PAYOUTS)?;
+        transaction.open_table(HEADERS)?;
+        change(&transaction)?;
+        let is_empty = transaction.open_table(HEAD)?.get(())?.is_none();
+        if is_empty {
+            return Ok(());
+        }
+        transaction.commit()?;
+        drop(database);
+        unnamed.name().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => ChainStoreError::AlreadyOpen(self.path.clone()),
+            _ => io_error(error),
+        })
+    }
+
+    /// Opens the file, checking every page; `None` if there is none. One that this process may not write is opened to
+    /// be read alone.
+    fn open(&self, to_read: bool) -> Result<Option<Database>, ChainStoreError> {
+        let metadata = match std::fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(ChainStoreError::from_io(error, &self.path)),
+        };
+        if !metadata.is_file() || metadata.len() == 0 {
+            return Err(ChainStoreError::NotAStore(self.path.clone()));
+        }
+        let database = open_patiently(|| {
+            let mut builder = store_file::checked();
+            builder.set_cache_size(CACHE_BYTES);
+            let file = File::options().read(true).write(true).open(&self.path).map_err(redb::StorageError::Io);
+            let opened = file.map_err(DatabaseError::from).and_then(|file| builder.create_with_backend(backend(file)?));
+            if to_read { Ok(or_copy(opened, &self.path, &builder)?.0) } else { opened }
+        });
+        Ok(Some(database.map_err(|error| ChainStoreError::from_redb(error, &self.path))?))
+    }
+
+    fn checked_head(&self, head: Result<Head, ChainStoreError>) -> Result<Head, ChainStoreError> {
+        let head = head.map_err(|error| error.at(&self.path))?;
+        if (head.rollup, head.view) != (self.rollup, self.view) {
+            return Err(ChainStoreError::WrongRollup(self.path.clone()));
+        }
+        Ok(head)
+    }
+}
+
+/// Whether a transaction's first output announces an anchor of the rollup, be it one or not.
+pub(crate) fn announces(transaction: &Transaction, params: &Params) -> bool {
+    let parse = |output: &TxOut| Announcement::parse(&output.script_pubkey, params.chain_id());
+    transaction.output.first().is_some_and(|output| !matches!(parse(output), Ok(None)))
+}
+
+/// Writes the events above what is logged.
+fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -> Result<(), ChainStoreError> {
+    let mut log = transaction.open_table(LOG)?;
+    let mut anchors = transaction.open_table(ANCHORS)?;
+    let mut payouts = transaction.open_table(PAYOUTS)?;
+    let is_new = |event: &&FinalEvent| head.logged_height.is_none_or(|logged| event.height() > logged);
+    for event in events.iter().filter(is_new).collect::<Vec<_>>() {
+        match event {
+            FinalEvent::Anchor(anchor) => {
+                anchors.insert(anchor.batch, head.events)?;
+            }
+            // A store that began at a checkpoint does not know how many there were before a block below it.
+            FinalEvent::Payout(payout) if payout.index != head.payouts && !payouts.is_empty()? => {
+                let (found, expected) = (payout.index, head.payouts);
+                return Err(ChainStoreError::Corrupted(format!("payout {found} comes where {expected} is next")));
+            }
+            FinalEvent::Payout(payout) => {
+                payouts.insert(payout.index, head.events)?;
+                head.payouts = payout.index + 1;
+            }
+            FinalEvent::Refused(_)
+            | FinalEvent::RefusedMore(_)
+            | FinalEvent::Void(_)
+            | FinalEvent::Upgrade(_)
+            | FinalEvent::UpgradeRefused(_) => {}
+        }
+        log.insert(head.events, tables::encode(event).as_slice())?;
+        head.events += 1;
+    }
+    Ok(())
+}
+
+#[cfg(not(test))]
+fn backend(file: File) -> Result<FileBackend, DatabaseError> {
+    FileBackend::new(file)
+}
+
+/// In tests the file can fail as it does when the process is killed.
+#[cfg(test)]
+fn backend(file: File) -> Result<tests::MortalBackend, DatabaseError> {
+    FileBackend::new(file).map(tests::MortalBackend::new)
+}

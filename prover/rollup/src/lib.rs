@@ -1,0 +1,11 @@
+//! The ledger, the sequencer that makes batches with it, and the state that is rebuilt from the chain.
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod founding;
+pub mod ledger;
+pub mod rebuild;
+pub mod sequencer;
+pub mod state_proof;
+pub mod transaction_file;
+pub mod workload;
