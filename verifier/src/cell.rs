@@ -300,14 +300,16 @@ impl MerklePath {
         if !self.depth().contains(index) {
             return None;
         }
-        let climb = |node: Fr, (siblings, height): (&[Fr; ARITY - 1], u8)| {
-            let position = index.child_position(height);
-            let mut children = [node; ARITY];
-            children[..position].copy_from_slice(&siblings[..position]);
-            children[position + 1..].copy_from_slice(&siblings[position..]);
-            compress(&children)
-        };
-        Some(self.levels.iter().zip(0u8..).fold(leaf, climb))
+        Some((0..self.levels.len()).fold(leaf, |node, height| compress(&self.children(index, height, node))))
+    }
+
+    /// The children of the parent of a node on the way from a cell, the siblings at the node's height beside it.
+    pub(crate) fn children(&self, index: CellIndex, height: usize, node: Fr) -> [Fr; ARITY] {
+        let (siblings, position) = (&self.levels[height], index.child_position(height as u8));
+        let mut children = [node; ARITY];
+        children[..position].copy_from_slice(&siblings[..position]);
+        children[position + 1..].copy_from_slice(&siblings[position..]);
+        children
     }
 
     /// Encodes the path: one byte for the number of levels, then 7 elements a level, 32 bytes each, little-endian.

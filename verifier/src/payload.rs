@@ -27,6 +27,7 @@ use bitcoin::{
 };
 
 mod error;
+mod refutations;
 
 pub use error::PayloadError;
 
@@ -49,8 +50,6 @@ pub const CHUNK_LENGTH: usize = CHUNK_HEADER_LENGTH + Proof::LENGTH;
 pub const REFUTATIONS_MAX: usize = 1 << 12;
 
 const VERSION: u8 = 3;
-/// The fewest refutations that are worth a thread: each takes as many hashes as the tree has levels.
-const REFUTATIONS_A_THREAD_MIN: usize = 8;
 const COUNTS_LENGTH: usize = 2 + 2 + 4 + 4;
 
 /// The SHA-256 of an encoded payload.
@@ -171,7 +170,7 @@ impl Payload {
         if chunks.last().map_or(header.root_before, |chunk| chunk.root_after) != header.root_after {
             return Err(PayloadError::RootAfter);
         }
-        check_refutations(&header, &refutations)?;
+        refutations::check(&header, &refutations)?;
         Ok(Self { table, header, chunks, refutations })
     }
 
@@ -199,6 +198,11 @@ impl Payload {
     /// [`Proof::release_lines`].
     pub fn release_lines(&mut self) {
         self.chunks.iter_mut().for_each(|chunk| chunk.proof.release_lines());
+    }
+
+    /// Gives back the memory of the cells that are shown, some 2,500 bytes each, once they have said what they had to.
+    pub(crate) fn release_refutations(&mut self) {
+        self.refutations = Vec::new();
     }
 
     /// What the proofs must prove, chunk by chunk: the first from the header's root before and registers of zeros, each
@@ -295,7 +299,7 @@ impl Payload {
         let columns = codec::inflate(reader.0, columns_length)?;
         let (columns, shown) = columns.split_at(records_length);
         let records = codec::from_columns(&layouts, columns)?;
-        let refutations = read_refutations(shown, header.depth)?;
+        let refutations = refutations::read(shown, header.depth)?;
         let chunk = |((header, records), proof): ((ChunkHeader, Records), Proof)| Chunk {
             circuit: header.circuit,
             token: header.token,
@@ -522,27 +526,6 @@ fn check_cells(header: &Header, chunks: &[Chunk]) -> Result<(), PayloadError> {
         }
     }
     Ok(())
-}
-
-fn read_refutations(bytes: &[u8], depth: Depth) -> Result<Vec<Refutation>, PayloadError> {
-    let refutation = |(position, bytes)| {
-        Refutation::from_bytes(bytes, depth).map_err(|source| PayloadError::Refutation { position, source })
-    };
-    bytes.chunks(Refutation::length(depth)).enumerate().map(refutation).collect()
-}
-
-/// Checks that refutations are few, in order, and true of the state before the batch.
-fn check_refutations(header: &Header, refutations: &[Refutation]) -> Result<(), PayloadError> {
-    if let Some(position) = refutations.windows(2).position(|pair| pair[0].index >= pair[1].index) {
-        return Err(PayloadError::RefutationOrder(position + 1));
-    }
-    let is_true = |refutation: &Refutation| {
-        refutation.path.depth() == header.depth && refutation.root() == Some(header.root_before)
-    };
-    match parallel::map(refutations, REFUTATIONS_A_THREAD_MIN, is_true).iter().position(|is_true| !is_true) {
-        Some(position) => Err(PayloadError::RefutationRoot(position)),
-        None => Ok(()),
-    }
 }
 
 /// What is left of a payload.

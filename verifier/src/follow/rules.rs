@@ -264,8 +264,9 @@ impl Follower {
         check_proofs(&payload, program)?;
         // A record that is proven is one that its operation allows, so evidence is not checked for nothing.
         self.check_evidence(&payload)?;
-        // Events may pile up; nobody checks the proofs again.
+        // Events may pile up, and nobody checks again: what was settled is told by itself.
         payload.release_lines();
+        payload.release_refutations();
         let after = Tip {
             batches: self.tip.batches + 1,
             payload_hash: announcement.payload_hash,

@@ -14,10 +14,12 @@
 use super::{Follower, RuleError};
 use crate::{
     evidence::{Claim, ClaimError, ClaimRequest, FeedReport, HeaderFact, HeaderField, Secret},
+    field,
     headers::BlockId,
     payload::Payload,
     record::{Evidence, Kind, Records, StepRecord},
 };
+use alloc::{collections::BTreeSet, vec::Vec};
 use bitcoin::{block::Header, consensus::deserialize};
 
 /// How many blocks below that of its anchor a batch with steps refers to at most. Steps read the height as the time, so
@@ -32,12 +34,16 @@ pub(super) fn check_reference_of_steps(block: BlockId, payload: &Payload) -> Res
 }
 
 impl Follower {
-    /// Checks what steps post for the verifier.
+    /// Checks what steps post for the verifier. Records that are alike compress to next to nothing, and a signature
+    /// takes as long each time, so evidence is checked once, however often it is posted.
     pub(super) fn check_evidence(&self, payload: &Payload) -> Result<(), RuleError> {
+        let mut checked = Checked::default();
         for (chunk, records) in payload.chunks().iter().map(|chunk| &chunk.records).enumerate() {
             let Records::Step(steps) = records else { continue };
             for (position, record) in steps.records().iter().enumerate() {
-                self.check_step(payload, record, [chunk, position])?;
+                if checked.is_new(record) {
+                    self.check_step(payload, record, [chunk, position])?;
+                }
             }
         }
         Ok(())
@@ -83,6 +89,32 @@ impl Follower {
     }
 }
 
+/// The evidence of a payload that was checked, as far as it costs much.
+#[derive(Default)]
+struct Checked(BTreeSet<Vec<u8>>);
+
+impl Checked {
+    /// Whether a record has something to check that no record before it had. What it takes for another to have is some
+    /// 32 bytes that do not compress: another word, or another signature.
+    fn is_new(&mut self, record: &StepRecord) -> bool {
+        let StepRecord { cell, a, b, c, word, evidence, .. } = record;
+        let mut regarded = Vec::new();
+        match evidence {
+            Evidence::None => return false,
+            Evidence::Header(_) => return true,
+            Evidence::Claim(_) => {}
+            Evidence::Feed { .. } => {
+                regarded.extend(cell.get().to_le_bytes());
+                [a, b].into_iter().for_each(|number| regarded.extend(number.to_le_bytes()));
+            }
+        }
+        regarded.extend(c.to_le_bytes());
+        regarded.extend(field::to_bytes(word));
+        evidence.write(&mut regarded);
+        self.0.insert(regarded)
+    }
+}
+
 /// Checks a claim by whichever type of lock its secret opens.
 fn check_claim(claim: &Claim, secret: [u8; 32], reference_height: u32) -> Result<(), ClaimError> {
     let requests = core::iter::empty::<ClaimRequest>;
@@ -95,5 +127,46 @@ fn check_claim(claim: &Claim, secret: [u8; 32], reference_height: u32) -> Result
             })
         }
         checked => checked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::CellIndex;
+    use ark_bn254::Fr;
+
+    #[test]
+    fn evidence_is_checked_once_for_all_that_its_check_regards() {
+        let cell = CellIndex::new(1).expect("a small index");
+        let record =
+            |evidence| StepRecord { cell, a: 2, b: 3, c: 4, word: Fr::from(5u64), evidence, ..StepRecord::new(6) };
+        let other = |position: usize, record: StepRecord| match position {
+            0 => StepRecord { cell: CellIndex::default(), ..record },
+            1 => StepRecord { a: 0, ..record },
+            2 => StepRecord { b: 0, ..record },
+            3 => StepRecord { c: 0, ..record },
+            4 => StepRecord { word: Fr::from(0u64), ..record },
+            _ => StepRecord { operation: 0, flags: 1, ..record },
+        };
+        let feed = |key, signature| Evidence::Feed { key: [key; 32], signature: [signature; 64] };
+        let cases = [
+            (Evidence::Claim([1; 32]), [false, false, false, true, true, false]),
+            (feed(1, 1), [true, true, true, true, true, false]),
+            (Evidence::Header([1; 80]), [true; 6]),
+            (Evidence::None, [false; 6]),
+        ];
+        for (evidence, are_new) in cases {
+            let mut checked = Checked::default();
+            assert_eq!(checked.is_new(&record(evidence)), evidence != Evidence::None);
+            assert_eq!(checked.is_new(&record(evidence)), matches!(evidence, Evidence::Header(_)));
+            for (position, is_new) in are_new.into_iter().enumerate() {
+                assert_eq!(checked.is_new(&other(position, record(evidence))), is_new, "{evidence:?}, {position}");
+            }
+        }
+        let mut checked = Checked::default();
+        for evidence in [Evidence::Claim([1; 32]), Evidence::Claim([2; 32]), feed(1, 1), feed(1, 2), feed(2, 1)] {
+            assert!(checked.is_new(&record(evidence)));
+        }
     }
 }

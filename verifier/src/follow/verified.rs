@@ -68,7 +68,7 @@ impl VerifiedBatch {
         self.poster
     }
 
-    /// What the anchor carries.
+    /// What the anchor carries, without the cells that it shows: what they refute is settled.
     pub fn payload(&self) -> &Payload {
         &self.payload
     }

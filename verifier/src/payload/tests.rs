@@ -300,11 +300,9 @@ fn foreign_versions_and_false_lengths_are_refused() {
 /// A batch that shows cells may have no chunks, and then leaves the state as it is.
 #[test]
 fn refutations_alone_are_a_payload() {
-    let refutation = |i: u32| {
-        let levels = (0..depth().levels()).map(|height| [crate::cell::empty_root(height); 7]);
-        let path = MerklePath::new(levels.collect()).expect("ten levels");
-        Refutation { index: index(i), cell: Cell::Empty.elements(), path }
-    };
+    let levels = (0..depth().levels()).map(|height| [crate::cell::empty_root(height); 7]).collect();
+    let path = MerklePath::new(levels).expect("ten levels");
+    let refutation = |i: u32| Refutation { index: index(i), cell: Cell::Empty.elements(), path: path.clone() };
     let root = crate::cell::empty_root(depth().levels());
     let alone = |header, refutations| Payload::with_refutations(table_of(&[]), header, Vec::new(), refutations);
     let unchanged = Header { root_before: root, ..header(root) };

@@ -36,7 +36,10 @@ fn pending(branch: &Branch) -> Vec<u64> {
 fn anchor(branch: &mut Branch, batches: &[Batch]) -> (Vec<RuleError>, Vec<(u64, Outcome)>) {
     let events = branch.mine(batches.iter().map(|batch| branch.anchor(batch)).collect());
     let settled = events.iter().find_map(|event| match event {
-        Event::Verified(batch) => Some(batch.settled_exits().to_vec()),
+        Event::Verified(batch) => {
+            assert!(batch.payload().refutations().is_empty(), "what is settled is kept, what was shown is not");
+            Some(batch.settled_exits().to_vec())
+        }
         _ => None,
     });
     let settled = settled.unwrap_or_default().iter().map(|settled| (settled.exit.index, settled.outcome)).collect();
