@@ -3,7 +3,7 @@
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{PrimeField, Zero};
 use taproof_verifier::{
-    baby_jubjub::{Point, PublicKey, Scalar},
+    baby_jubjub::{KeyError, PublicKey, Scalar},
     field,
 };
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -34,7 +34,7 @@ impl SecretKey {
             hasher.update(seed).update(&counter.to_le_bytes());
             let scalar = reduce(&hasher);
             // The point of a zero scalar is no key; no seed is known for which this loop turns.
-            if let Ok(public) = PublicKey::new((Point::generator() * scalar).into_affine()) {
+            if let Ok(public) = multiple_of_generator(&scalar) {
                 return Self { scalar, nonce_key, public };
             }
             counter += 1;
@@ -70,7 +70,7 @@ impl SecretKey {
         if nonce.is_zero() {
             return None;
         }
-        let commitment = PublicKey::new((Point::generator() * *nonce).into_affine()).ok()?;
+        let commitment = multiple_of_generator(&nonce).ok()?;
         let challenge = challenge(&commitment, &self.public, message)?;
         Some(Signature::new(commitment, *nonce + self.scalar * multiplier(challenge)))
     }
@@ -89,6 +89,13 @@ impl core::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "SecretKey(of {})", self.public)
     }
+}
+
+/// The point of a secret scalar, by a ladder that takes the same steps whatever the scalar is.
+fn multiple_of_generator(scalar: &Scalar) -> Result<PublicKey, KeyError> {
+    let scalar = Zeroizing::new(taceo_ark_babyjubjub::Fr::from(scalar.into_bigint()));
+    let product = (taceo_ark_babyjubjub::EdwardsAffine::generator() * *scalar).into_affine();
+    PublicKey::from_coordinates(product.x, product.y)
 }
 
 /// Reduces 64 bytes of a hash's output modulo l, which leaves a bias below 2^-260.

@@ -9,9 +9,10 @@ use crate::field;
 use ark_bn254::Fr;
 use ark_ec::{AffineRepr, twisted_edwards::TECurveConfig};
 use ark_ff::{BigInteger, Field, PrimeField, Zero};
-use taceo_ark_babyjubjub::EdwardsConfig;
 
-pub use taceo_ark_babyjubjub::{EdwardsAffine as Point, EdwardsProjective as PointProjective, Fr as Scalar};
+mod curve;
+
+pub use curve::{BabyJubjub, Point, PointProjective, Scalar, ScalarConfig};
 
 /// An owner's key: a point of the subgroup of prime order l, not the identity.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,7 +94,7 @@ impl PublicKey {
         let negative = bytes[31] & 0x80 != 0;
         let y = field::from_bytes(&y_bytes).map_err(|_| KeyError::NotCanonical)?;
         let y_squared = y.square();
-        let denominator = EdwardsConfig::COEFF_A - EdwardsConfig::COEFF_D * y_squared;
+        let denominator = <BabyJubjub as TECurveConfig>::COEFF_A - BabyJubjub::COEFF_D * y_squared;
         let x_squared =
             denominator.inverse().map(|inverse| (Fr::ONE - y_squared) * inverse).ok_or(KeyError::NotOnCurve)?;
         let mut x = x_squared.sqrt().ok_or(KeyError::NotOnCurve)?;

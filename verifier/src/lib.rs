@@ -53,4 +53,3 @@ pub use ark_ff;
 pub use bitcoin;
 #[cfg(feature = "serde")]
 pub use serde;
-pub use taceo_ark_babyjubjub;

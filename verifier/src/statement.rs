@@ -127,8 +127,12 @@ impl Statement {
     /// The statement's elements, in the one order that verifier and circuit share: circuit, chain id, root before,
     /// root after, data digest, Bitcoin height, token, operator's cell, registers before, registers after, four zeros.
     pub fn elements(&self) -> [Fr; STATEMENT_ELEMENTS] {
+        self.elements_in(self.circuit.element())
+    }
+
+    fn elements_in(&self, circuit: Fr) -> [Fr; STATEMENT_ELEMENTS] {
         [
-            self.circuit.element(),
+            circuit,
             self.chain_id.element(),
             self.root_before,
             self.root_after,
@@ -147,7 +151,12 @@ impl Statement {
 
     /// The public input of the proof.
     pub fn digest(&self) -> Fr {
-        hash(Domain::Statement, &self.elements())
+        self.digest_in(self.circuit.element())
+    }
+
+    /// The same where the circuit's element is known: it is a hash as well, which many statements share.
+    pub(crate) fn digest_in(&self, circuit: Fr) -> Fr {
+        hash(Domain::Statement, &self.elements_in(circuit))
     }
 }
 

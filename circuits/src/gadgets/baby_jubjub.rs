@@ -23,15 +23,14 @@ use crate::cs::{ConstraintSystem, Variable};
 use ark_bn254::Fr;
 use ark_ec::twisted_edwards::{MontCurveConfig, TECurveConfig};
 use ark_ff::{AdditiveGroup, Field};
-use taceo_ark_babyjubjub::EdwardsConfig;
-use taproof_verifier::baby_jubjub::{Point, PointProjective, PublicKey, Scalar};
+use taproof_verifier::baby_jubjub::{BabyJubjub, Point, PointProjective, PublicKey, Scalar};
 
 /// The coefficient a of the Edwards form.
-const EDWARDS_A: Fr = <EdwardsConfig as TECurveConfig>::COEFF_A;
+const EDWARDS_A: Fr = <BabyJubjub as TECurveConfig>::COEFF_A;
 /// The coefficient d of the Edwards form.
-const EDWARDS_D: Fr = EdwardsConfig::COEFF_D;
+const EDWARDS_D: Fr = BabyJubjub::COEFF_D;
 /// The coefficient A of the Montgomery form.
-const MONTGOMERY_A: Fr = <EdwardsConfig as MontCurveConfig>::COEFF_A;
+const MONTGOMERY_A: Fr = <BabyJubjub as MontCurveConfig>::COEFF_A;
 
 /// A point in the Edwards form, whose identity is (0, 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

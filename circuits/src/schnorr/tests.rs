@@ -1,8 +1,9 @@
 use super::*;
 use ark_bn254::Fr;
+use ark_ec::CurveGroup;
 use ark_ff::{AdditiveGroup, BigInt, BigInteger, Field};
 use proptest::prelude::*;
-use taproof_verifier::baby_jubjub::KeyError;
+use taproof_verifier::baby_jubjub::Point;
 
 fn message(first: u64) -> Message {
     [first, 2, 3, 4].map(Fr::from)

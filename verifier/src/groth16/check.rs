@@ -54,7 +54,12 @@ impl PreparedVerifyingKey {
 /// # Errors
 /// [`RejectedError`] if any proof does not prove its statement; which one is not told.
 pub fn verify_batch(items: &[BatchItem<'_>]) -> Result<Vec<Verified>, RejectedError> {
-    let inputs = parallel::map(items, PART_LENGTH_MIN, |item| item.statement.digest());
+    let mut circuits = BTreeMap::new();
+    for circuit in items.iter().map(|item| item.statement.circuit) {
+        circuits.entry(circuit).or_insert_with(|| circuit.element());
+    }
+    let digest = |item: &BatchItem<'_>| item.statement.digest_in(circuits[&item.statement.circuit]);
+    let inputs = parallel::map(items, PART_LENGTH_MIN, digest);
     let weights = Weight::draw(items, &inputs);
     let mut pairs = Pairs::default();
     for (a, item) in weighted_points(items, &weights).into_iter().zip(items) {
