@@ -5,19 +5,20 @@
 use libfuzzer_sys::fuzz_target;
 use taproof_verifier::{
     bitcoin::{
-        Amount, Network, ScriptBuf, Transaction, TxIn, TxOut, Witness, absolute::LockTime, consensus::deserialize,
-        constants::genesis_block, transaction::Version,
+        Amount, Network, ScriptBuf, Transaction, TxIn, TxOut, Witness, XOnlyPublicKey, absolute::LockTime,
+        consensus::deserialize, constants::genesis_block, transaction::Version,
     },
     block::{Excerpt, ValidatedBlock, ValidatedExcerpt, decode_block},
     bridge::{Bridge, Federation},
     cell::ChainId,
     deposit::Deposit,
-    envelope::{Announcement, Envelope, Reveal},
+    envelope::{Announcement, Envelope, EnvelopeError, Reveal},
     evidence::ClaimRequest,
     exit::ExitRequest,
     follow::Checkpoint,
     headers::{BlockId, HeaderChain},
     payload::{Header, PayloadHash},
+    spent::telling,
 };
 
 const CHAIN: ChainId = ChainId::from_byte_array(*b"a rollup's fuzz");
@@ -59,7 +60,7 @@ fn scan(transaction: &Transaction) {
             assert_eq!(again.script_pubkey, output.script_pubkey);
         }
     }
-    let signer = taproof_verifier::bitcoin::XOnlyPublicKey::from_slice(&[1; 32]).expect("the x of a point");
+    let signer = XOnlyPublicKey::from_slice(&[1; 32]).expect("the x of a point");
     let federation = Federation::new(1, vec![signer], 100, 1).expect("one key");
     let bridge = Bridge::new(federation, taproof_verifier::follow::FoundingDigest::from_byte_array([1; 32]));
     for (vout, deposit) in Deposit::scan(transaction, &bridge, CHAIN) {
@@ -94,11 +95,13 @@ fn read_leaf(leaf: &[u8]) {
     let transaction = Transaction {
         version: Version::TWO,
         lock_time: LockTime::ZERO,
-        input: vec![TxIn { witness, ..TxIn::default() }],
+        input: vec![TxIn { witness, sequence: telling(Amount::ZERO).expect("little"), ..TxIn::default() }],
         output: vec![TxOut { value: Amount::ZERO, script_pubkey: announcement.script_pubkey(CHAIN) }, change],
     };
-    if let Ok(Some(reveal)) = Reveal::parse(&transaction, CHAIN) {
-        let envelope = Envelope::new(reveal.poster(), reveal.payload()).expect("the payload has a header");
+    // The signature comes last, and is none of the key's.
+    if Reveal::parse(&transaction, CHAIN) == Err(EnvelopeError::Signature) {
+        let poster = XOnlyPublicKey::from_slice(key).expect("the leaf has a poster's key");
+        let envelope = Envelope::new(poster, payload).expect("the payload has a header");
         assert_eq!(envelope.leaf().as_bytes(), leaf);
     }
 }

@@ -17,12 +17,17 @@ struct Upgradable(Scene);
 
 impl Upgradable {
     fn new() -> Self {
+        Self::of_depths(&["--depth", "2"])
+    }
+
+    fn of_depths(depths: &[&str]) -> Self {
         let scene = Scene::new();
         scene.report(&["wallet", "new"]);
         scene.report(&["regtest", "mine", "105"]);
         let keys = ["0", "1"].map(|index| scene.report(&["bridge", "keys", "--index", index])["signer_key"].clone());
         let seed = "11".repeat(32);
-        let mut setup = vec!["setup", "--seed", &seed, "--depth", "2", "--slots", "1", "--deposit-slots", "1"];
+        let mut setup = vec!["setup", "--seed", &seed, "--slots", "1", "--deposit-slots", "1"];
+        setup.extend(depths);
         setup.extend(["--withdraw-slots", "1", "--deposit-min", "500", "--final-depth", "3", "--deposit-window", "8"]);
         let notice = NOTICE_BLOCKS.to_string();
         setup.extend(["--notice", &notice, "--upgrade-threshold", "2"]);
@@ -31,6 +36,8 @@ impl Upgradable {
         let upgradable = Self(scene);
         // A miner's reward at the upgrade address, and as many blocks as it takes to spend it.
         let address: Address<_> = upgradable.show()["address"].as_str().unwrap().parse().unwrap();
+        // Rewards are halved twice first: a larger coin is too large to announce with.
+        upgradable.mine(200, ScriptBuf::new());
         upgradable.mine(1, address.assume_checked().script_pubkey());
         upgradable.mine(100, ScriptBuf::new());
         upgradable
@@ -53,15 +60,28 @@ impl Upgradable {
 
     /// Announces something, with the signatures of both keys, and mines it.
     fn announce(&self, name: &str, arguments: &[&str]) {
+        self.announce_and(name, arguments, &[]);
+    }
+
+    /// As [`Upgradable::announce`], with more arguments for signers.
+    fn announce_and(&self, name: &str, arguments: &[&str], signing: &[&str]) {
         let [plan, one, two, done] = ["psbt", "1.psbt", "2.psbt", "tx"].map(|end| format!("{name}.{end}"));
         self.0.report(&[&["upgrade"], arguments, &["--out", &plan, "--fee-rate", "2"]].concat());
-        self.0.report(&["upgrade", "sign", &plan, "--out", &one]);
+        self.0.report(&[&["upgrade", "sign", &plan, "--out", &one], signing].concat());
         let few = self.0.failure(4, &["upgrade", "combine", &one, "--out", &done]);
         assert!(few.contains("1 of 2 signatures"), "{few}");
         let _ = fs::remove_file(self.0.path(&done));
-        self.0.report(&["upgrade", "sign", &plan, "--index", "1", "--out", &two]);
+        self.0.report(&[&["upgrade", "sign", &plan, "--index", "1", "--out", &two], signing].concat());
         self.0.report(&["upgrade", "combine", &one, &two, "--out", &done]);
         self.0.report(&["upgrade", "send", &done]);
+    }
+
+    /// Makes another program of trees of so many levels, and gives its id.
+    fn make(&self, seed: &str, levels: &str) -> String {
+        let seed = seed.repeat(32);
+        let make = ["upgrade", "make", "--seed", &seed, "--depth", levels, "--slots", "1", "--deposit-slots", "1"];
+        let made = self.0.report(&[&make[..], &["--withdraw-slots", "1"]].concat());
+        made["program_id"].as_str().unwrap().to_owned()
     }
 
     fn deposit(&self, amount: &str) {
@@ -76,10 +96,7 @@ fn another_program_is_announced_passed_and_followed_from_scratch() {
     let first = scene.params().program_id.to_string();
     rollup.deposit("50000");
     scene.bring_in(0, &[]);
-    let seed = "22".repeat(32);
-    let make = ["upgrade", "make", "--seed", &seed, "--depth", "2", "--slots", "1", "--deposit-slots", "1"];
-    let made = scene.report(&[&make[..], &["--withdraw-slots", "1"]].concat());
-    let second = made["program_id"].as_str().unwrap().to_owned();
+    let second = rollup.make("22", "2");
     assert_ne!(first, second);
     let early = scene.failure(4, &["upgrade", "announce", "--program", &second, "--from", "1", "--out", "no.psbt"]);
     assert!(early.contains("for height 1"), "{early}");
@@ -149,10 +166,43 @@ fn announcements_are_withdrawn_before_their_height_and_the_right_can_be_renounce
     let show = rollup.show();
     assert_eq!((&show["announced"], &show["next_number"]), (&json!([]), &json!(2)));
     assert_eq!((&show["open_height"], &show["can_change"]), (&Value::Null, &json!(true)));
-    rollup.announce("end", &["withdraw", "--renounce"]);
+    rollup.0.report(&["upgrade", "withdraw", "--renounce", "--out", "trap.psbt"]);
+    let shown = rollup.0.report(&["upgrade", "sign", "trap.psbt"]);
+    assert!(shown["announces"].as_str().unwrap().contains("give up their right for good"), "{shown}");
+    let careful = rollup.0.failure(4, &["upgrade", "sign", "trap.psbt", "--out", "trapped.psbt"]);
+    assert!(careful.contains("up for good"), "{careful}");
+    rollup.announce_and("end", &["withdraw", "--renounce"], &["--renounce"]);
     assert_eq!(rollup.show()["can_change"], false);
     let refused = rollup.0.failure(4, &["upgrade", "announce", "--open-posting", "--out", "late.psbt"]);
     assert!(refused.contains("renounced"), "{refused}");
+}
+
+#[test]
+fn a_program_is_announced_that_has_circuits_for_every_tree_that_there_may_be_by_then() {
+    let rollup = Upgradable::of_depths(&["--depth", "1", "--full-depth", "2"]);
+    let scene = &rollup.0;
+    rollup.deposit("50000");
+    assert_eq!(scene.bring_in(0, &[])["depth"], 1);
+    // The tree has one level, and could have two by then.
+    let shallow = rollup.make("33", "1");
+    let refused = scene.failure(3, &["upgrade", "announce", "--program", &shallow, "--out", "no.psbt"]);
+    assert!(refused.contains("may have 2 levels by then"), "{refused}");
+    // One for deeper trees alone lets it grow.
+    let deep = rollup.make("44", "2");
+    let height = rollup.show()["height"].as_u64().unwrap() + 1 + u64::from(NOTICE_BLOCKS);
+    rollup.announce("deep", &["announce", "--program", &deep, "--from", &height.to_string()]);
+    // A signer who does not know it signs nothing.
+    let file = scene.path(&format!("rollup/programs/{deep}.bin"));
+    let bytes = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let unknown = scene.failure(4, &["upgrade", "sign", "deep.psbt", "--out", "blind.psbt"]);
+    assert!(unknown.contains("is not known here"), "{unknown}");
+    fs::write(&file, bytes).unwrap();
+    rollup.mine_to(height);
+    rollup.deposit("8000");
+    let report = scene.bring_in(1, &[]);
+    assert_eq!((&report["deposits"], &report["depth"], &report["grown"]), (&json!(1), &json!(2), &json!(true)));
+    assert_eq!(scene.report(&["follow"])["depth"], 2);
 }
 
 #[test]

@@ -7,17 +7,19 @@
 //!
 //! The grammar is exact: of each script, what is read is written again and must come out the same, so an opcode more,
 //! such as one that negates the check of the signature, makes the transaction no anchor.
+//!
+//! The poster's signature is checked here, too, and [`crate::spent`] says why.
 
 use crate::{
     cell::ChainId,
     field,
     payload::{self, PAYLOAD_LENGTH_MAX, PayloadError, PayloadHash},
+    spent::{self, TOLD_VALUE_MAX, WholeSignature},
 };
 use alloc::vec::Vec;
 use ark_bn254::Fr;
 use bitcoin::{
-    Amount, OutPoint, Script, ScriptBuf, Sequence, TapLeafHash, TapNodeHash, Transaction, TxIn, TxOut, Witness,
-    XOnlyPublicKey,
+    Amount, OutPoint, Script, ScriptBuf, TapLeafHash, TapNodeHash, Transaction, TxIn, TxOut, Witness, XOnlyPublicKey,
     absolute::LockTime,
     opcodes::all::{
         OP_2DROP, OP_CHECKSIGVERIFY, OP_DROP, OP_PUSHBYTES_1, OP_PUSHBYTES_32, OP_PUSHBYTES_75, OP_PUSHDATA1,
@@ -75,6 +77,18 @@ pub enum EnvelopeError {
     /// The signature has an impossible length.
     #[error("a signature of {0} bytes, where it has 64 or 65")]
     SignatureLength(usize),
+    /// The signature leaves inputs or outputs open to change.
+    #[error("the signature does not cover all inputs and outputs")]
+    Sighash,
+    /// The input does not tell the value that it spends.
+    #[error("the input's sequence tells no value")]
+    Sequence,
+    /// The poster's key did not sign.
+    #[error("the signature is not one by the poster's key")]
+    Signature,
+    /// The commit locks more than a reveal can tell.
+    #[error("{0} sat are locked, and a reveal can tell of {max} sat at most", max = TOLD_VALUE_MAX.to_sat())]
+    Value(u64),
     /// The leaf does not follow the grammar.
     #[error("the leaf does not follow the grammar")]
     Leaf,
@@ -212,22 +226,30 @@ impl Envelope {
         ScriptBuf::new_p2tr(secp, self.poster, Some(root))
     }
 
-    /// The reveal transaction, its witness still missing: it spends the commit output, announces the anchor and pays
-    /// what is left to the poster.
-    pub fn reveal_transaction(&self, commit: OutPoint, change: TxOut) -> Transaction {
+    /// The reveal transaction, its witness still missing: it spends the commit output, which has the value `locked`,
+    /// announces the anchor and pays what is left to the poster.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Value`].
+    pub fn reveal_transaction(
+        &self,
+        commit: OutPoint,
+        locked: Amount,
+        change: TxOut,
+    ) -> Result<Transaction, EnvelopeError> {
         let input = TxIn {
             previous_output: commit,
             script_sig: ScriptBuf::new(),
-            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+            sequence: spent::telling(locked).ok_or(EnvelopeError::Value(locked.to_sat()))?,
             witness: Witness::new(),
         };
         let announcement = TxOut { value: Amount::ZERO, script_pubkey: self.announcement.script_pubkey(self.chain_id) };
-        Transaction {
+        Ok(Transaction {
             version: Version::TWO,
             lock_time: LockTime::ZERO,
             input: alloc::vec![input],
             output: alloc::vec![announcement, change],
-        }
+        })
     }
 
     /// The reveal's witness: the signature by the poster's key over the leaf, the leaf, and the control block.
@@ -242,8 +264,8 @@ impl Envelope {
     }
 }
 
-/// What a reveal transaction carries: its form is exact and the payload is the announced one. Whether the payload
-/// decodes, let alone follows the tip, is not said.
+/// What a reveal transaction carries: its form is exact, the payload is the announced one, and the poster's key signed.
+/// Whether the payload decodes, let alone follows the tip, is not said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reveal {
     poster: XOnlyPublicKey,
@@ -275,6 +297,8 @@ impl Reveal {
         if PayloadHash::of(&payload) != announcement.payload_hash {
             return Err(EnvelopeError::PayloadHash);
         }
+        // What costs most is checked last.
+        check_signature(transaction, &poster)?;
         Ok(Some(Self { poster, announcement, payload }))
     }
 
@@ -314,6 +338,22 @@ fn parse_witness(witness: &Witness) -> Result<(XOnlyPublicKey, Vec<u8>), Envelop
         return Err(EnvelopeError::ControlBlock);
     }
     Ok((poster, payload))
+}
+
+/// Checks the signature of a transaction that has the form of a reveal: that the poster's key signed all of it, for an
+/// output with the leaf alone under that key and with the value that the sequence tells.
+fn check_signature(transaction: &Transaction, poster: &XOnlyPublicKey) -> Result<(), EnvelopeError> {
+    let input = &transaction.input[0];
+    let signature = WholeSignature::from_bytes(&input.witness[0]).ok_or(EnvelopeError::Sighash)?;
+    let value = spent::told(input.sequence).ok_or(EnvelopeError::Sequence)?;
+    let secp = Secp256k1::verification_only();
+    let leaf = TapLeafHash::from_script(Script::from_bytes(&input.witness[1]), LeafVersion::TapScript);
+    let script_pubkey = ScriptBuf::new_p2tr(&secp, *poster, Some(leaf.into()));
+    if signature.holds(&secp, transaction, &[TxOut { value, script_pubkey }], leaf, poster) {
+        Ok(())
+    } else {
+        Err(EnvelopeError::Signature)
+    }
 }
 
 /// Writes a leaf. The payload is not longer than [`PAYLOAD_LENGTH_MAX`].

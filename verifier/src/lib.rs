@@ -40,6 +40,7 @@ pub mod schedule;
 pub mod schnorr;
 #[cfg(feature = "serde")]
 pub mod serde_form;
+pub mod spent;
 pub mod statement;
 pub mod upgrade;
 

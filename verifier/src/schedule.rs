@@ -7,8 +7,8 @@
 //! for one height the last.
 //!
 //! Each announcement says how many were accepted before it, so it is accepted in the state that its signers saw, or not
-//! at all. A withdrawal is accepted also where fewer were: it takes back what is numbered below it, mined before or
-//! after it, as after a reorganisation that left an announcement out. With the highest number that there is, it ends
+//! at all. A withdrawal is accepted also where a few less were: it takes back what is numbered below it, mined before
+//! or after it, as after a reorganisation that left an announcement out. With the highest number that there is, it ends
 //! the upgrade keys' right for good.
 //!
 //! Bounds: at most [`PENDING_MAX`] announcements are not in force yet. Only those in force within a window below the
@@ -17,7 +17,7 @@
 use crate::{
     program::ProgramId,
     quorum::Keys,
-    upgrade::{self, Change, Upgrade, UpgradeError},
+    upgrade::{self, Change, RENOUNCING_NUMBER, Upgrade, UpgradeError},
 };
 use alloc::vec::Vec;
 
@@ -25,8 +25,11 @@ use alloc::vec::Vec;
 pub const PENDING_MAX: usize = 16;
 /// The most entries that a schedule holds.
 const ENTRIES_MAX: usize = 2 * PENDING_MAX;
+/// By how much the number of a withdrawal may exceed that of the next announcement, unless it renounces: more than a
+/// reorganisation leaves out, and so few that no withdrawal uses the numbers up.
+pub const WITHDRAWAL_AHEAD_MAX: u32 = 255;
 /// Once so many were accepted, nothing is any more.
-const RENOUNCED: u32 = u32::MAX;
+const RENOUNCED: u32 = RENOUNCING_NUMBER + 1;
 
 /// The program and the sequencer keys in force at each height.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,8 +131,11 @@ impl Schedule {
         let (expected, found) = (self.accepted, upgrade.number);
         let after = found.checked_add(1).ok_or(UpgradeError::Number { expected, found })?;
         let (height, change) = match &upgrade.change {
-            Change::Withdrawal if found < expected => return Err(UpgradeError::Number { expected, found }),
             Change::Withdrawal => {
+                let is_next = found.checked_sub(expected).is_some_and(|ahead| ahead <= WITHDRAWAL_AHEAD_MAX);
+                if !is_next && !upgrade.renounces() {
+                    return Err(UpgradeError::Number { expected, found });
+                }
                 self.entries.retain(|entry| entry.height <= block_height);
                 self.accepted = after;
                 return Ok(());

@@ -3,13 +3,14 @@
 use crate::envelope::Envelope;
 use alloc::vec::Vec;
 use bitcoin::{
-    Amount, Block, CompactTarget, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Txid,
-    Witness, WitnessMerkleNode, Wtxid,
+    Amount, Block, CompactTarget, Network, OutPoint, ScriptBuf, Sequence, TapLeafHash, TapSighashType, Transaction,
+    TxIn, TxMerkleNode, TxOut, Txid, Witness, WitnessMerkleNode, Wtxid,
     absolute::LockTime,
     block::{Header, Version},
     hashes::Hash,
     merkle_tree,
-    secp256k1::{Keypair, Secp256k1},
+    secp256k1::{Keypair, Message, Secp256k1},
+    sighash::{Prevouts, SighashCache},
     taproot, transaction,
 };
 
@@ -90,20 +91,49 @@ pub(crate) fn pay(tag: u32, output: Vec<TxOut>) -> Transaction {
 /// The key that reveals.
 pub(crate) const POSTER_SECRET: u8 = 5;
 
-/// A transaction that reveals a payload. Its signature is none: Bitcoin checks it, whoever follows does not.
+/// The key pair of a small secret.
+pub(crate) fn pair(secret: u8) -> Keypair {
+    Keypair::from_seckey_slice(&Secp256k1::new(), &[secret; 32]).expect("a small secret key")
+}
+
+/// A signature of a transaction whose first input spends the first of these outputs by a leaf.
+pub(crate) fn sign_leaf(
+    pair: &Keypair,
+    transaction: &Transaction,
+    spent: &[TxOut],
+    leaf: TapLeafHash,
+    sighash_type: TapSighashType,
+) -> taproot::Signature {
+    let signed = SighashCache::new(transaction)
+        .taproot_script_spend_signature_hash(0, &Prevouts::All(spent), leaf, sighash_type)
+        .expect("each input spends an output");
+    let signature = Secp256k1::new().sign_schnorr_no_aux_rand(&Message::from(signed), pair);
+    taproot::Signature { signature, sighash_type }
+}
+
+/// A transaction that reveals a payload.
 pub(crate) fn reveal(payload: &[u8]) -> Transaction {
     reveal_by(POSTER_SECRET, payload)
 }
 
 /// As [`reveal`], by the key of a small secret.
 pub(crate) fn reveal_by(secret: u8, payload: &[u8]) -> Transaction {
-    let secp = Secp256k1::new();
-    let poster = Keypair::from_seckey_slice(&secp, &[secret; 32]).expect("a small secret key").x_only_public_key().0;
-    let envelope = Envelope::new(poster, payload).expect("the payload has a header");
+    let envelope = Envelope::new(pair(secret).x_only_public_key().0, payload).expect("the payload has a header");
     let change = TxOut { value: Amount::from_sat(4_000), script_pubkey: ScriptBuf::new() };
-    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change);
+    let mut reveal = envelope.reveal_transaction(OutPoint::null(), LOCKED, change).expect("not much is locked");
     reveal.input[0].previous_output.vout = 0;
-    let signature = taproot::Signature::from_slice(&[1; 64]).expect("64 bytes");
-    reveal.input[0].witness = envelope.witness(&secp, &signature);
+    sign_reveal(secret, payload, &mut reveal);
     reveal
+}
+
+/// What each commit locks.
+const LOCKED: Amount = Amount::from_sat(9_000);
+
+/// Signs a reveal of a payload by the key of a small secret.
+pub(crate) fn sign_reveal(secret: u8, payload: &[u8], reveal: &mut Transaction) {
+    let (secp, pair) = (Secp256k1::new(), pair(secret));
+    let envelope = Envelope::new(pair.x_only_public_key().0, payload).expect("the payload has a header");
+    let commit = TxOut { value: LOCKED, script_pubkey: envelope.commit_script_pubkey(&secp) };
+    let signature = sign_leaf(&pair, reveal, &[commit], envelope.leaf_hash(), TapSighashType::Default);
+    reveal.input[0].witness = envelope.witness(&secp, &signature);
 }

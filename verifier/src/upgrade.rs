@@ -6,9 +6,8 @@
 //! has and that differs from rollup to rollup. A signature covers all outputs of the transaction and the script of the
 //! one that it spends, hence the announcement and the rollup.
 //!
-//! Whether the signatures hold is checked by Bitcoin, as it is for posters of anchors. Here the form is checked, which
-//! is exact: the leaf in the witness is that of the upgrade keys and nothing else, so an output that is spent with it
-//! can only be spent with t signatures; and each signature is of the kind that covers all outputs.
+//! The signatures are checked here: that Bitcoin takes a transaction does not say that the keys in its witness signed
+//! it ([`crate::spent`] says why). So each input spends an output of the upgrade keys and tells its value.
 //!
 //! What is accepted when, and what is in force, is the [`Schedule`](crate::schedule::Schedule)'s part.
 
@@ -18,13 +17,13 @@ use crate::{
     follow::Params,
     program::ProgramId,
     quorum::{KEYS_MAX, Keys, Quorum},
+    spent::{self, WholeSignature},
 };
 use alloc::vec::Vec;
 use bitcoin::{
-    Script, ScriptBuf, TapNodeHash, Transaction, TxOut, Witness, XOnlyPublicKey,
+    Script, ScriptBuf, TapLeafHash, TapNodeHash, Transaction, TxIn, TxOut, Witness, XOnlyPublicKey,
     opcodes::all::{OP_PUSHDATA1, OP_PUSHDATA2, OP_RETURN},
     secp256k1::{Secp256k1, Verification},
-    sighash::TapSighashType,
     taproot::{LeafVersion, TAPROOT_CONTROL_BASE_SIZE},
 };
 
@@ -32,6 +31,9 @@ use bitcoin::{
 const INTERNAL_KEY_TAG: &[u8] = b"taproof/upgrade/v3";
 /// The bytes of the longest announcement, behind the mark.
 pub const UPGRADE_LENGTH_MAX: usize = FIXED_LENGTH + 1 + 32 * KEYS_MAX;
+
+/// The number of a withdrawal that ends the right of the upgrade keys for good.
+pub const RENOUNCING_NUMBER: u32 = u32::MAX - 1;
 
 const FIXED_LENGTH: usize = 4 + 1 + 4;
 const PROGRAM: u8 = 1;
@@ -79,9 +81,6 @@ pub enum UpgradeError {
     /// More than one output announces something.
     #[error("{0} outputs announce something, where one can")]
     Outputs(usize),
-    /// A signature leaves outputs open to change.
-    #[error("a signature does not cover all inputs and outputs")]
-    Sighash,
     /// The announcement ends early or goes on.
     #[error("the announcement has not the length of its kind")]
     Length,
@@ -113,12 +112,20 @@ pub enum UpgradeError {
     /// Too many announcements are not in force yet.
     #[error("{0} announcements are not in force yet; one must be, or all be withdrawn, before another is accepted")]
     Full(usize),
+    /// Sequencers would have no time of their own.
+    #[error("the founder chose no quiet blocks, so anybody's anchors would count whoever the sequencers are")]
+    NoQuietBlocks,
     /// The upgrade keys gave up their right.
     #[error("the upgrade keys were renounced: nothing can be announced any more")]
     Renounced,
 }
 
 impl Upgrade {
+    /// Whether it ends the right of the upgrade keys for good.
+    pub fn renounces(&self) -> bool {
+        self.change == Change::Withdrawal && self.number == RENOUNCING_NUMBER
+    }
+
     /// The bytes behind the mark: number (4), kind (1), height (4), and the program's id (32), or the number of keys
     /// (1) and the keys (32 each), or nothing. Integers are little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -183,6 +190,9 @@ impl core::fmt::Display for Upgrade {
                 keys.iter().try_for_each(|key| write!(f, " {key}"))?;
                 write!(f, " from height {height} on")
             }
+            Change::Withdrawal if self.renounces() => {
+                write!(f, "the upgrade keys give up their right for good, and what is not in force yet is withdrawn")
+            }
             Change::Withdrawal => write!(f, "what is not in force yet is withdrawn"),
         }
     }
@@ -212,23 +222,25 @@ pub(crate) fn read_keys(bytes: &mut &[u8]) -> Result<Keys, UpgradeError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpgradeOutput {
     internal_key: XOnlyPublicKey,
+    keys: Quorum,
     leaf: ScriptBuf,
-    /// Elements of a witness that spends one.
-    witness_length: usize,
     mark: Vec<u8>,
+    /// Whether sequencers have time of their own.
+    has_quiet_blocks: bool,
 }
 
 impl UpgradeOutput {
     /// The outputs of a rollup whose upgrade keys have this leaf, over an internal key that nobody has.
-    fn new(internal_key: XOnlyPublicKey, keys: &Quorum, chain_id: ChainId) -> Self {
+    fn new(internal_key: XOnlyPublicKey, keys: Quorum, chain_id: ChainId, has_quiet_blocks: bool) -> Self {
         let mark = chain_id.to_byte_array().into_iter().chain([KIND]).collect();
-        Self { internal_key, leaf: keys.leaf(), witness_length: keys.keys().len() + 2, mark }
+        Self { internal_key, leaf: keys.leaf(), keys, mark, has_quiet_blocks }
     }
 
     /// The outputs of a rollup; `None` if it has no upgrade keys.
     pub fn of(params: &Params) -> Option<Self> {
-        let keys = params.upgrade_keys.as_ref()?;
-        Some(Self::new(bridge::internal_key(INTERNAL_KEY_TAG, params.digest()), keys, params.chain_id()))
+        let keys = params.upgrade_keys.clone()?;
+        let internal_key = bridge::internal_key(INTERNAL_KEY_TAG, params.digest());
+        Some(Self::new(internal_key, keys, params.chain_id(), params.quiet_blocks > 0))
     }
 
     /// The internal key.
@@ -280,20 +292,60 @@ impl UpgradeOutput {
     /// # Errors
     /// [`UpgradeError`] if the upgrade keys made it, and it is not well-formed.
     pub fn parse(&self, transaction: &Transaction) -> Result<Option<Upgrade>, UpgradeError> {
-        let mut marked = self.marked(transaction);
-        let Some(announced) = marked.next() else { return Ok(None) };
-        let mut spends = transaction.input.iter().filter_map(|input| self.signatures(&input.witness)).peekable();
-        if spends.peek().is_none() {
+        // Signatures cost most.
+        if !self.is_marked(transaction) || !self.is_signed(transaction) {
             return Ok(None);
         }
+        self.announced(transaction)
+    }
+
+    /// What a transaction announces, whoever made it; `None` if nothing.
+    ///
+    /// # Errors
+    /// [`UpgradeError`] if it is not well-formed.
+    pub fn announced(&self, transaction: &Transaction) -> Result<Option<Upgrade>, UpgradeError> {
+        let mut marked = self.marked(transaction);
+        let Some(announced) = marked.next() else { return Ok(None) };
         let further = marked.count();
         if further > 0 {
             return Err(UpgradeError::Outputs(1 + further));
         }
-        if !spends.any(|mut signatures| signatures.all(covers_all)) {
-            return Err(UpgradeError::Sighash);
+        let upgrade = Upgrade::from_bytes(announced)?;
+        match &upgrade.change {
+            Change::Sequencers { keys, .. } if !keys.is_empty() && !self.has_quiet_blocks => {
+                Err(UpgradeError::NoQuietBlocks)
+            }
+            _ => Ok(Some(upgrade)),
         }
-        Upgrade::from_bytes(announced).map(Some)
+    }
+
+    /// Whether a transaction spends outputs of the upgrade keys alone, and t of them signed all of it.
+    fn is_signed(&self, transaction: &Transaction) -> bool {
+        let Some(first) = transaction.input.first() else { return false };
+        let told = |input: &TxIn| self.signatures(&input.witness).and_then(|_| spent::told(input.sequence));
+        let spends = transaction.input.iter().map(told);
+        let (Some(values), Some(signatures)) = (spends.collect::<Option<Vec<_>>>(), self.signatures(&first.witness))
+        else {
+            return false;
+        };
+        let secp = Secp256k1::verification_only();
+        let script_pubkey = self.script_pubkey(&secp);
+        let spent = values.into_iter().map(|value| TxOut { value, script_pubkey: script_pubkey.clone() });
+        let spent: Vec<TxOut> = spent.collect();
+        let leaf = TapLeafHash::from_script(&self.leaf, LeafVersion::TapScript);
+        let mut count = 0;
+        // The last key's comes first.
+        for (key, signature) in self.keys.keys().iter().rev().zip(signatures) {
+            if signature.is_empty() {
+                continue;
+            }
+            let signature = WholeSignature::from_bytes(signature);
+            if !signature.is_some_and(|signature| signature.holds(&secp, transaction, &spent, leaf, key)) {
+                return false;
+            }
+            count += 1;
+        }
+        count == usize::from(self.keys.threshold())
     }
 
     /// The elements for signatures of a witness that spends an output of the upgrade keys; `None` for any other.
@@ -303,18 +355,9 @@ impl UpgradeOutput {
         let is_lone_leaf = control.len() == TAPROOT_CONTROL_BASE_SIZE
             && version & 0xfe == LeafVersion::TapScript.to_consensus()
             && key == self.internal_key.serialize();
-        let is_spent = witness.len() == self.witness_length && is_lone_leaf && leaf == self.leaf.as_bytes();
-        is_spent.then(|| witness.iter().take(self.witness_length - 2))
-    }
-}
-
-/// Whether a signature, if there is one, covers every input and output: that of the default kind has 64 bytes, others
-/// have their kind as a further byte.
-fn covers_all(signature: &[u8]) -> bool {
-    match signature.len() {
-        0 | 64 => true,
-        65 => signature[64] == TapSighashType::All as u8,
-        _ => false,
+        let keys = self.keys.keys().len();
+        let is_spent = witness.len() == keys + 2 && is_lone_leaf && leaf == self.leaf.as_bytes();
+        is_spent.then(|| witness.iter().take(keys))
     }
 }
 

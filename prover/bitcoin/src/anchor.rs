@@ -160,8 +160,8 @@ pub fn draft_with_leaf_key(
         return Err(AnchorError::Headroom { headroom_sat, dust_sat });
     }
     let change = TxOut { value: request.headroom, script_pubkey: change_script };
-    let mut reveal = envelope.reveal_transaction(OutPoint::null(), change);
-    let sized_reveal = with_placeholder(&secp, &envelope, &reveal);
+    let sized = envelope.reveal_transaction(OutPoint::null(), Amount::ZERO, change.clone())?;
+    let sized_reveal = with_placeholder(&secp, &envelope, sized);
     let locked = request.headroom.checked_add(request.fee_rate.fee(sized_reveal.weight()));
     let locked = locked.filter(|value| *value <= Amount::MAX_MONEY).ok_or(AnchorError::ValueRange)?;
 
@@ -169,7 +169,7 @@ pub fn draft_with_leaf_key(
     let (mut commit, funding) = fund(vec![commit_output], request.fee_rate, request.funding, poster)?;
     check_sizes(&commit, &sized_reveal)?;
     commit.input.iter_mut().for_each(|input| input.witness.clear());
-    reveal.input[0].previous_output = OutPoint { txid: commit.compute_txid(), vout: 0 };
+    let reveal = envelope.reveal_transaction(OutPoint { txid: commit.compute_txid(), vout: 0 }, locked, change)?;
     let network = poster.network();
     Ok(AnchorDraft { network, envelope, commit, reveal, funding })
 }
@@ -217,7 +217,7 @@ impl AnchorDraft {
         let secp = Secp256k1::new();
         sign_funding(&secp, &mut commit, &funding, poster);
         let commit_output = commit.output[0].clone();
-        sign_reveal(&secp, &mut reveal, &commit_output, &envelope, poster);
+        sign_reveal(&secp, &mut reveal, &commit_output, &envelope, poster.pair());
         check_sizes(&commit, &reveal)?;
         consensus::check_scripts(&commit, &funding.iter().map(|coin| coin.output.clone()).collect::<Vec<_>>())?;
         consensus::check_scripts(&reveal, &[commit_output])?;
@@ -247,8 +247,7 @@ pub fn pay(
 }
 
 /// A reveal with a witness as long as the signed one's.
-fn with_placeholder(secp: &Secp256k1<All>, envelope: &Envelope, reveal: &Transaction) -> Transaction {
-    let mut sized = reveal.clone();
+fn with_placeholder(secp: &Secp256k1<All>, envelope: &Envelope, mut sized: Transaction) -> Transaction {
     // The leaf and the control block come from the envelope, which writes them after any signature.
     let signature = taproot::Signature::from_slice(&[1; 64]).expect("64 bytes are a signature");
     sized.input[0].witness = envelope.witness(secp, &signature);
@@ -381,14 +380,14 @@ pub(crate) fn sign_reveal(
     reveal: &mut Transaction,
     commit_output: &TxOut,
     envelope: &Envelope,
-    poster: &PosterKey,
+    poster: &Keypair,
 ) {
     let spent = [commit_output];
     let sighash = SighashCache::new(&*reveal)
         .taproot_script_spend_signature_hash(0, &Prevouts::All(&spent), envelope.leaf_hash(), TapSighashType::Default)
         .expect("the spent output is given");
     let message = Message::from_digest(sighash.to_byte_array());
-    let signature = secp.sign_schnorr_no_aux_rand(&message, poster.pair());
+    let signature = secp.sign_schnorr_no_aux_rand(&message, poster);
     let signature = taproot::Signature { signature, sighash_type: TapSighashType::Default };
     reveal.input[0].witness = envelope.witness(secp, &signature);
 }

@@ -13,15 +13,15 @@ use crate::{
     },
 };
 use bitcoin::{
-    Address, Amount, Network, Psbt, ScriptBuf, Sequence, TapNodeHash, Transaction, TxIn, TxOut, Witness,
-    XOnlyPublicKey, absolute::LockTime, bip32::KeySource, key::Secp256k1, taproot, taproot::LeafVersion,
-    transaction::Version,
+    Address, Amount, Network, Psbt, ScriptBuf, TapNodeHash, Transaction, TxIn, TxOut, Witness, XOnlyPublicKey,
+    absolute::LockTime, bip32::KeySource, key::Secp256k1, taproot, taproot::LeafVersion, transaction::Version,
 };
 use miniscript::{Descriptor, descriptor::DescriptorPublicKey};
 use std::{collections::BTreeMap, str::FromStr};
 use taproof_verifier::{
     follow::Params,
     quorum::Quorum,
+    spent::{self, TOLD_VALUE_MAX},
     upgrade::{Upgrade, UpgradeError, UpgradeOutput},
 };
 use taproof_wallet::PosterKey;
@@ -37,7 +37,11 @@ pub enum UpgradePlanError {
     #[error("the rollup has no upgrade keys: it is as it was founded, for ever")]
     Immutable,
     /// The coins of the upgrade address do not suffice.
-    #[error("{needed_sat} sat are needed, and the coins of the upgrade address are worth {available_sat} sat")]
+    #[error(
+        "{needed_sat} sat are needed, and the coins of the upgrade address are worth {available_sat} sat, without those \
+         above {max} sat, which are too large to be announced with",
+        max = TOLD_VALUE_MAX.to_sat()
+    )]
     Funds {
         /// What it takes.
         needed_sat: u64,
@@ -56,11 +60,14 @@ pub enum UpgradeRefusal {
     /// An input spends something else than a coin of the upgrade address, or does not say what it spends.
     #[error("input {0} is not shown to spend a coin of the upgrade address")]
     Input(usize),
+    /// An input does not tell the value that it spends, so nobody would hear of what is announced.
+    #[error("input {0} does not tell in its sequence what it spends")]
+    Value(usize),
     /// An input asks for a signature that does not cover everything.
     #[error("input {0} asks for a signature that leaves inputs or outputs open to change")]
     Sighash(usize),
-    /// An output neither announces something nor returns coins.
-    #[error("output {0} neither announces something nor pays back to the upgrade address")]
+    /// An output neither announces something nor returns coins, or announces something and burns coins.
+    #[error("output {0} neither announces something, without burning coins, nor pays back to the upgrade address")]
     Output(usize),
     /// Nothing is announced.
     #[error("it announces nothing")]
@@ -175,15 +182,17 @@ pub struct PlannedUpgrade {
     pub change_sat: u64,
 }
 
-/// Writes an announcement. It spends as few coins as it takes, the largest first, and always returns some.
+/// Writes an announcement. It spends as few coins as it takes, the largest first that it can tell of, and always
+/// returns some.
 ///
 /// # Errors
 /// [`UpgradePlanError`].
 pub fn plan(params: &Params, request: &UpgradeRequest<'_>) -> Result<PlannedUpgrade, UpgradePlanError> {
     let address = UpgradeAddress::of(params).ok_or(UpgradePlanError::Immutable)?;
     let dust = address.script_pubkey.minimal_non_dust();
-    let mut coins: Vec<&Funding> =
-        request.coins.iter().filter(|coin| coin.output.script_pubkey == address.script_pubkey).collect();
+    let is_usable =
+        |coin: &&Funding| coin.output.script_pubkey == address.script_pubkey && coin.output.value <= TOLD_VALUE_MAX;
+    let mut coins: Vec<&Funding> = request.coins.iter().filter(is_usable).collect();
     coins.sort_by_key(|coin| (std::cmp::Reverse(coin.output.value), coin.outpoint));
     let (mut available, mut needed) = (Amount::ZERO, Amount::ZERO);
     for count in 1..=coins.len().max(1) {
@@ -207,7 +216,7 @@ pub fn plan(params: &Params, request: &UpgradeRequest<'_>) -> Result<PlannedUpgr
 fn unsigned(address: &UpgradeAddress, upgrade: &Upgrade, coins: &[&Funding]) -> Transaction {
     let input = |coin: &&Funding| TxIn {
         previous_output: coin.outpoint,
-        sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+        sequence: spent::telling(coin.output.value).expect("larger coins are left out"),
         ..TxIn::default()
     };
     let change = TxOut { value: Amount::ZERO, script_pubkey: address.script_pubkey.clone() };
@@ -265,7 +274,11 @@ impl CheckedUpgrade {
         let mut spent = Vec::with_capacity(psbt.inputs.len());
         for (input, fields) in psbt.inputs.iter().enumerate() {
             let output = fields.witness_utxo.clone().filter(|output| output.script_pubkey == address.script_pubkey);
-            spent.push(output.ok_or(UpgradeRefusal::Input(input))?);
+            let output = output.ok_or(UpgradeRefusal::Input(input))?;
+            if spent::told(psbt.unsigned_tx.input[input].sequence) != Some(output.value) {
+                return Err(UpgradeRefusal::Value(input));
+            }
+            spent.push(output);
             let asked = fields.sighash_type.map(|asked| asked.taproot_hash_ty());
             let covers_all =
                 matches!(asked, None | Some(Ok(bitcoin::TapSighashType::Default | bitcoin::TapSighashType::All)));
@@ -273,12 +286,12 @@ impl CheckedUpgrade {
                 return Err(UpgradeRefusal::Sighash(input));
             }
         }
-        let mut shown = psbt.unsigned_tx.clone();
-        // As it will be with signatures of everything.
-        shown.input.iter_mut().for_each(|input| input.witness = signed_form(&address));
-        let upgrade = address.output.parse(&shown)?.ok_or(UpgradeRefusal::Nothing)?;
-        let announcement = address.output.announcement(&upgrade).script_pubkey;
-        let is_known = |output: &TxOut| [&announcement, &address.script_pubkey].contains(&&output.script_pubkey);
+        if spent.is_empty() {
+            return Err(UpgradeRefusal::Input(0));
+        }
+        let upgrade = address.output.announced(&psbt.unsigned_tx)?.ok_or(UpgradeRefusal::Nothing)?;
+        let announcement = address.output.announcement(&upgrade);
+        let is_known = |output: &TxOut| *output == announcement || output.script_pubkey == address.script_pubkey;
         if let Some(output) = psbt.unsigned_tx.output.iter().position(|output| !is_known(output)) {
             return Err(UpgradeRefusal::Output(output));
         }
@@ -313,15 +326,6 @@ impl CheckedUpgrade {
         sign::sign_inputs(&mut psbt, &self.spent, &leaves, key);
         Ok(psbt)
     }
-}
-
-/// A witness of the upgrade keys' form, with signatures that cover everything.
-fn signed_form(address: &UpgradeAddress) -> Witness {
-    let mut witness = Witness::new();
-    address.keys().iter().for_each(|_| witness.push([0; 64]));
-    witness.push(&address.leaf.script);
-    witness.push(address.leaf.control_block.serialize());
-    witness
 }
 
 /// Joins PSBTs of one announcement, each with some signatures, to the transaction.

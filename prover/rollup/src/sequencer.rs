@@ -149,11 +149,13 @@ impl<'a> Sequencer<'a> {
         let exits: Vec<_> = self.follower.pending_exits().copied().collect();
         self.ledger.set_exits(&exits, self.follower.tip().batches)?;
         let reference = self.reference(terms.reference_depth_blocks)?;
+        let program = self.follower.program_at(reference.height)?;
         let depth = self.ledger.state().depth();
         let depth = terms.depth_min.map_or(depth, |depth_min| depth.max(depth_min));
+        // A program that came into force may have circuits for deeper trees alone.
+        let depth = growth::least_depth(program, depth.levels()).unwrap_or(depth);
         let void_below = self.follower.params().void_below(reference.height);
         let depth = self.depth_of_deposits(depth, reference.height, void_below)?;
-        let program = self.follower.program_at(reference.height)?;
         let plan = Plan {
             height_blocks: reference.height,
             slots: slots(program, depth)?,

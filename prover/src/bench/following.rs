@@ -3,15 +3,16 @@
 use super::{Prepared, trapdoor::Trapdoor};
 use ark_bn254::Fr;
 use bitcoin::{
-    Amount, Block, CompactTarget, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Txid,
-    Witness, WitnessMerkleNode, Wtxid, XOnlyPublicKey,
+    Amount, Block, CompactTarget, Network, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn,
+    TxMerkleNode, TxOut, Txid, Witness, WitnessMerkleNode, Wtxid, XOnlyPublicKey,
     absolute::LockTime,
     block::{Header, Version},
     consensus::encode,
     constants::genesis_block,
     hashes::Hash,
     merkle_tree,
-    secp256k1::{Keypair, Secp256k1},
+    secp256k1::{Keypair, Message, Secp256k1},
+    sighash::{Prevouts, SighashCache},
     taproot, transaction,
 };
 use std::{hint::black_box, sync::Arc, time::Instant};
@@ -206,7 +207,11 @@ fn federation() -> Federation {
 }
 
 fn signer() -> XOnlyPublicKey {
-    Keypair::from_seckey_slice(&Secp256k1::new(), &[3; 32]).expect("a small number").x_only_public_key().0
+    signer_pair().x_only_public_key().0
+}
+
+fn signer_pair() -> Keypair {
+    Keypair::from_seckey_slice(&Secp256k1::new(), &[3; 32]).expect("a small number")
 }
 
 fn program(trapdoor: &Trapdoor, slots: u16) -> Program {
@@ -295,13 +300,24 @@ fn payload(
     Payload::new(table.clone(), header, proven.collect()).expect("chunks that join up")
 }
 
-/// A reveal of a payload. Followers leave its signature to Bitcoin, so any will do.
+/// A reveal of a payload, signed by the poster.
 fn reveal(payload: &[u8]) -> Transaction {
     let secp = Secp256k1::new();
     let envelope = Envelope::new(signer(), payload).expect("a short payload");
+    let commit = TxOut { value: Amount::from_sat(9_000), script_pubkey: envelope.commit_script_pubkey(&secp) };
     let change = TxOut { value: Amount::from_sat(1_000), script_pubkey: ScriptBuf::new_p2tr(&secp, signer(), None) };
-    let mut reveal = envelope.reveal_transaction(OutPoint::new(Txid::all_zeros(), 0), change);
-    let signature = taproot::Signature::from_slice(&[1; 64]).expect("64 bytes");
+    let reveal = envelope.reveal_transaction(OutPoint::new(Txid::all_zeros(), 0), commit.value, change);
+    let mut reveal = reveal.expect("not much is locked");
+    let signed = SighashCache::new(&reveal)
+        .taproot_script_spend_signature_hash(
+            0,
+            &Prevouts::All(&[commit]),
+            envelope.leaf_hash(),
+            TapSighashType::Default,
+        )
+        .expect("the spent output is given");
+    let signature = secp.sign_schnorr_no_aux_rand(&Message::from(signed), &signer_pair());
+    let signature = taproot::Signature { signature, sighash_type: TapSighashType::Default };
     reveal.input[0].witness = envelope.witness(&secp, &signature);
     reveal
 }

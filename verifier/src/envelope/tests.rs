@@ -2,23 +2,23 @@ use super::*;
 use crate::{
     cell::{ChainId, Depth, empty_root},
     program::ProgramId,
+    toy_chain::{pair, sign_leaf},
 };
 use bitcoin::{
-    BlockHash, TapSighashType,
+    BlockHash, Sequence, TapSighashType,
     hashes::Hash,
     opcodes::{
         Opcode,
         all::{OP_CHECKSIG, OP_ENDIF, OP_IF, OP_NOP, OP_NOT},
     },
-    secp256k1::{Keypair, Message},
-    sighash::{Prevouts, SighashCache},
+    secp256k1::Keypair,
 };
 use proptest::prelude::*;
 
 const CHAIN: ChainId = ChainId::from_byte_array([7; 15]);
 
 fn keypair() -> Keypair {
-    Keypair::from_seckey_slice(&Secp256k1::new(), &[5; 32]).expect("a small secret key")
+    pair(5)
 }
 
 fn poster() -> XOnlyPublicKey {
@@ -48,14 +48,10 @@ fn reveal(payload: &[u8]) -> Transaction {
     let envelope = Envelope::new(poster(), payload).expect("the payload has a header");
     let commit = TxOut { value: Amount::from_sat(9_000), script_pubkey: envelope.commit_script_pubkey(&secp) };
     let change = TxOut { value: Amount::from_sat(4_000), script_pubkey: commit.script_pubkey.clone() };
-    let mut transaction = envelope.reveal_transaction(OutPoint::null(), change);
-    let mut cache = SighashCache::new(&transaction);
-    let (prevouts, sighash_type) = (Prevouts::All(&[commit]), TapSighashType::Default);
-    let sighash = cache
-        .taproot_script_spend_signature_hash(0, &prevouts, envelope.leaf_hash(), sighash_type)
-        .expect("the input exists");
-    let signature = secp.sign_schnorr_no_aux_rand(&Message::from(sighash), &keypair());
-    transaction.input[0].witness = envelope.witness(&secp, &taproot::Signature { signature, sighash_type });
+    let mut transaction =
+        envelope.reveal_transaction(OutPoint::null(), commit.value, change).expect("not much is locked");
+    let signature = sign_leaf(&keypair(), &transaction, &[commit], envelope.leaf_hash(), TapSighashType::Default);
+    transaction.input[0].witness = envelope.witness(&secp, &signature);
     transaction
 }
 
@@ -189,6 +185,68 @@ fn the_control_block_is_that_of_a_lone_leaf() {
         let error = EnvelopeError::SignatureLength(length);
         assert_eq!(parse(&with_witness(&[&alloc::vec![1; length], leaf, control])), Err(error));
     }
+}
+
+/// An output whose witness version has no rules yet is spent by any witness, so a copied leaf says nothing.
+#[test]
+fn only_the_posters_signature_of_all_of_this_transaction_makes_it_his() {
+    type Alter = fn(&mut Transaction);
+    let cases: [(&str, Alter, EnvelopeError); 8] = [
+        ("no signature", |tx| replace(tx, &[1; 64]), EnvelopeError::Signature),
+        ("of another transaction", |tx| tx.input[0].previous_output.vout = 7, EnvelopeError::Signature),
+        ("of other outputs", |tx| tx.output[1].value = Amount::from_sat(3_999), EnvelopeError::Signature),
+        ("of another value", |tx| tx.input[0].sequence.0 += 1, EnvelopeError::Signature),
+        ("of no value", |tx| tx.input[0].sequence = Sequence::MAX, EnvelopeError::Sequence),
+        ("of no value", |tx| tx.input[0].sequence = Sequence(0x7fff_ffff), EnvelopeError::Sequence),
+        ("of less than all", |tx| replace(tx, &signed_as(tx, TapSighashType::None)), EnvelopeError::Sighash),
+        ("of a kind that there is not", |tx| replace(tx, &[&[1; 64][..], &[0]].concat()), EnvelopeError::Sighash),
+    ];
+    for (case, alter, error) in cases {
+        let mut transaction = reveal(&payload(300));
+        alter(&mut transaction);
+        assert_eq!(parse(&transaction), Err(error), "{case}");
+    }
+    let mut named = reveal(&payload(300));
+    let signature = signed_as(&named, TapSighashType::All);
+    assert_eq!(signature.len(), 65);
+    replace(&mut named, &signature);
+    assert!(parse(&named).is_ok());
+    // Another key's, on the poster's leaf.
+    let mut strangers = reveal(&payload(300));
+    let signature = signed_by(&pair(6), &strangers, TapSighashType::Default);
+    replace(&mut strangers, &signature);
+    assert_eq!(parse(&strangers), Err(EnvelopeError::Signature));
+}
+
+/// Puts another signature into a reveal.
+fn replace(transaction: &mut Transaction, signature: &[u8]) {
+    let mut elements = transaction.input[0].witness.to_vec();
+    elements[0] = signature.to_vec();
+    transaction.input[0].witness = Witness::from_slice(&elements);
+}
+
+/// The poster's signature of a reveal that spends 9,000 sat.
+fn signed_as(transaction: &Transaction, sighash_type: TapSighashType) -> Vec<u8> {
+    signed_by(&keypair(), transaction, sighash_type)
+}
+
+fn signed_by(pair: &Keypair, transaction: &Transaction, sighash_type: TapSighashType) -> Vec<u8> {
+    let leaf = TapLeafHash::from_script(Script::from_bytes(&transaction.input[0].witness[1]), LeafVersion::TapScript);
+    let script_pubkey = ScriptBuf::new_p2tr(&Secp256k1::new(), poster(), Some(leaf.into()));
+    let commit = TxOut { value: Amount::from_sat(9_000), script_pubkey };
+    sign_leaf(pair, transaction, &[commit], leaf, sighash_type).to_vec()
+}
+
+#[test]
+fn a_commit_locks_no_more_than_a_reveal_can_tell() {
+    let envelope = Envelope::new(poster(), &payload(300)).expect("the payload has a header");
+    let reveal = |locked| {
+        let change = TxOut { value: Amount::from_sat(1), script_pubkey: ScriptBuf::new() };
+        envelope.reveal_transaction(OutPoint::null(), locked, change).map(|transaction| transaction.input[0].sequence)
+    };
+    assert_eq!(reveal(TOLD_VALUE_MAX), Ok(Sequence(0xffff_fffd)));
+    let more = TOLD_VALUE_MAX + Amount::from_sat(1);
+    assert_eq!(reveal(more), Err(EnvelopeError::Value(more.to_sat())));
 }
 
 /// A leaf whose opcodes before and after the pushes are given.

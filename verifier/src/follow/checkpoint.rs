@@ -21,6 +21,8 @@ const FIXED_LENGTH: usize = 1 + ChainId::LENGTH + 32 + BLOCK_LENGTH + TIP_LENGTH
 const BLOCK_LENGTH: usize = 4 + 32;
 const TIP_LENGTH: usize = 8 + 32 + 32 + 1 + 8 + 8 + BLOCK_LENGTH + 4;
 const DEPOSIT_LENGTH: usize = 4 + 32 + 4 + 8 + 32 + 32;
+/// More than there can ever be of anything that is counted, and so few that no count overflows.
+const COUNT_MAX: u64 = 1 << 62;
 
 /// All that following needs of the past of a final block. Every payout of the anchors up to that block has come out.
 ///
@@ -70,7 +72,8 @@ pub enum CheckpointError {
     /// The schedule of upgrades is malformed.
     #[error("the schedule of upgrades is malformed")]
     Schedule,
-    /// The counts of deposits or exit requests contradict each other, or their order or the heights do.
+    /// The counts of deposits or exit requests contradict each other, or their order or the heights do, or there cannot
+    /// be as many.
     #[error("the counts and heights contradict each other")]
     Inconsistent,
 }
@@ -175,10 +178,11 @@ impl Checkpoint {
         if !reader.0.is_empty() {
             return Err(CheckpointError::Length);
         }
+        let counts = [tip.batches, tip.payouts, deposits_scanned, exits_scanned];
         let is_ascending = exits.windows(2).all(|pair| pair[0].index < pair[1].index);
         let is_known = exits.last().is_none_or(|last| last.index < exits_scanned);
         let heights = exits.iter().map(|exit| exit.height).chain([block.height]);
-        if !is_ascending || !is_known || !heights.is_sorted() {
+        if !is_ascending || !is_known || !heights.is_sorted() || counts.iter().any(|count| *count > COUNT_MAX) {
             return Err(CheckpointError::Inconsistent);
         }
         Ok(Self { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits, schedule })

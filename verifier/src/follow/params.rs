@@ -42,8 +42,9 @@ pub struct Founding {
     pub notice_blocks: u32,
     /// The keys whose anchors count at any time; if there are none, anybody's do.
     pub sequencer_keys: Keys,
-    /// How many blocks after the last accepted anchor, or the start, the anchors of other keys count, too: at least
-    /// one, and at most half a window. Without sequencer keys 0.
+    /// How many blocks after the last accepted anchor, or the start, the anchors of other keys count, too: at most half
+    /// a window, and at least one if there are sequencer keys. 0 where there are neither these nor upgrade keys; with
+    /// upgrade keys alone, 0 keeps posting open for good.
     pub quiet_blocks: u32,
     /// What an opening moves at the least, in satoshi: what a cell costs whoever would fill the tree.
     pub opening_min_sat: u64,
@@ -133,10 +134,11 @@ impl Founding {
             return Err(FoundingError::Notice { notice_blocks, has_keys, window_blocks, final_depth_blocks });
         }
         let (quiet_blocks, window_blocks) = (self.quiet_blocks, self.deposit_window_blocks);
-        let has_keys = !self.sequencer_keys.is_empty();
-        let quiet_max = if has_keys { window_blocks / 2 } else { 0 };
-        if quiet_blocks > quiet_max || has_keys && quiet_blocks == 0 {
-            return Err(FoundingError::Quiet { quiet_blocks, has_keys, window_blocks });
+        let has_sequencers = !self.sequencer_keys.is_empty();
+        let can_have_sequencers = has_sequencers || has_keys;
+        let quiet_max = if can_have_sequencers { window_blocks / 2 } else { 0 };
+        if quiet_blocks > quiet_max || has_sequencers && quiet_blocks == 0 {
+            return Err(FoundingError::Quiet { quiet_blocks, can_have_sequencers, window_blocks });
         }
         Ok(())
     }
@@ -345,13 +347,13 @@ pub enum FoundingError {
         /// How many blocks make a block final.
         final_depth_blocks: u32,
     },
-    /// The quiet blocks are none or more than half a window, or there are some and no sequencer.
-    #[error("{}", quiet_text(*quiet_blocks, *has_keys, *window_blocks))]
+    /// The quiet blocks are none or more than half a window, or there are some and can be no sequencer.
+    #[error("{}", quiet_text(*quiet_blocks, *can_have_sequencers, *window_blocks))]
     Quiet {
         /// The quiet blocks.
         quiet_blocks: u32,
-        /// Whether there are sequencer keys.
-        has_keys: bool,
+        /// Whether there are sequencer keys, or upgrade keys that can name some.
+        can_have_sequencers: bool,
         /// The window.
         window_blocks: u32,
     },
@@ -380,11 +382,11 @@ fn notice_text(notice: u32, has_keys: bool, window: u32, final_depth: u32) -> St
     }
 }
 
-fn quiet_text(quiet: u32, has_keys: bool, window: u32) -> String {
-    if has_keys {
+fn quiet_text(quiet: u32, can_have_sequencers: bool, window: u32) -> String {
+    if can_have_sequencers {
         format!("{quiet} quiet blocks, where there must be 1 to half the window of {window} blocks")
     } else {
-        format!("{quiet} quiet blocks, where there are no sequencer keys that they could be reserved for")
+        format!("{quiet} quiet blocks, where there are no sequencers, nor upgrade keys that could name some")
     }
 }
 

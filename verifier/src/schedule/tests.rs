@@ -128,6 +128,19 @@ fn a_withdrawal_takes_back_what_is_not_in_force_also_what_is_mined_after_it() {
 }
 
 #[test]
+fn a_withdrawal_uses_few_numbers_up_unless_it_renounces() {
+    let mut schedule = schedule();
+    schedule.accept(&to_program(0, 2, 120), 110, NOTICE).expect("a notice ahead");
+    let before = schedule.clone();
+    for found in [1 + WITHDRAWAL_AHEAD_MAX + 1, u32::MAX / 2, RENOUNCING_NUMBER - 1] {
+        let refused = Err(UpgradeError::Number { expected: 1, found });
+        assert_eq!((schedule.accept(&withdrawal(found), 111, NOTICE), &schedule), (refused, &before));
+    }
+    schedule.accept(&withdrawal(1 + WITHDRAWAL_AHEAD_MAX), 111, NOTICE).expect("a few ahead");
+    assert_eq!((schedule.next_number(), schedule.is_renounced()), (2 + WITHDRAWAL_AHEAD_MAX, false));
+}
+
+#[test]
 fn the_highest_number_of_a_withdrawal_renounces() {
     let mut schedule = schedule();
     schedule.accept(&to_program(0, 2, 120), 110, NOTICE).expect("a notice ahead");

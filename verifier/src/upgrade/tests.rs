@@ -4,9 +4,9 @@ use super::*;
 use crate::{
     bridge::tests::{bridge, signer},
     quorum::KeysError,
-    toy_chain::pay,
+    toy_chain::{pair, pay, sign_leaf},
 };
-use bitcoin::{Amount, OutPoint, Sequence, TxIn, hashes::Hash};
+use bitcoin::{Amount, OutPoint, Sequence, TapSighashType, hashes::Hash};
 use proptest::prelude::*;
 
 const IDENTITY: [u8; 15] = *b"fifteen-bytes!!";
@@ -22,7 +22,7 @@ fn sorted(secrets: &[u8]) -> Keys {
 /// An output of 2 of 3 keys under an internal key.
 fn output_of(internal_key: XOnlyPublicKey, threshold: u8, secrets: [u8; 3]) -> UpgradeOutput {
     let quorum = Quorum::new(threshold, secrets.map(signer).to_vec()).expect("three keys");
-    UpgradeOutput::new(internal_key, &quorum, ChainId::from_byte_array(IDENTITY))
+    UpgradeOutput::new(internal_key, quorum, ChainId::from_byte_array(IDENTITY), true)
 }
 
 fn output() -> UpgradeOutput {
@@ -43,10 +43,46 @@ pub(crate) fn witness(output: &UpgradeOutput, signatures: &[&[u8]]) -> Witness {
     witness
 }
 
+/// What each output of the upgrade keys is worth.
+const VALUE: Amount = Amount::from_sat(1_000);
+
+/// The signatures that the keys of some secrets make of a transaction whose inputs spend outputs of the upgrade keys,
+/// an element for each key.
+fn signatures(
+    output: &UpgradeOutput,
+    transaction: &Transaction,
+    secrets: &[u8],
+    sighash_type: TapSighashType,
+) -> Vec<Vec<u8>> {
+    let spent = TxOut { value: VALUE, script_pubkey: output.script_pubkey(&Secp256k1::verification_only()) };
+    let spent = alloc::vec![spent; transaction.input.len()];
+    let leaf = TapLeafHash::from_script(output.leaf(), LeafVersion::TapScript);
+    let of_key = |key: &XOnlyPublicKey| {
+        let pairs = secrets.iter().map(|secret| pair(*secret));
+        let own = pairs.into_iter().find(|pair| pair.x_only_public_key().0 == *key);
+        own.map(|pair| sign_leaf(&pair, transaction, &spent, leaf, sighash_type).to_vec()).unwrap_or_default()
+    };
+    output.keys.keys().iter().rev().map(of_key).collect()
+}
+
+/// Lets the keys of some secrets sign a transaction, each of whose inputs spends an output of the upgrade keys.
+pub(crate) fn sign(output: &UpgradeOutput, transaction: &mut Transaction, secrets: &[u8]) {
+    sign_as(output, transaction, secrets, TapSighashType::Default);
+}
+
+fn sign_as(output: &UpgradeOutput, transaction: &mut Transaction, secrets: &[u8], sighash_type: TapSighashType) {
+    let told = spent::telling(VALUE).expect("a small value");
+    transaction.input.iter_mut().for_each(|input| input.sequence = told);
+    let signatures = signatures(output, transaction, secrets, sighash_type);
+    let elements: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
+    // Followers look at the signatures of the first input.
+    transaction.input.iter_mut().for_each(|input| input.witness = witness(output, &elements));
+}
+
 /// A transaction of the upgrade keys that announces something.
 fn announcing(upgrade: &Upgrade) -> Transaction {
     let mut transaction = pay(1, alloc::vec![output().announcement(upgrade)]);
-    transaction.input[0].witness = witness(&output(), &[&[1; 64][..], &[], &[2; 64]]);
+    sign(&output(), &mut transaction, &[4, 6]);
     transaction
 }
 
@@ -171,6 +207,7 @@ fn the_mark_is_exact() {
         let mut script = transaction.output[0].script_pubkey.to_bytes();
         alter(&mut script);
         transaction.output[0].script_pubkey = script.into();
+        sign(&output(), &mut transaction, &[4, 6]);
         output().parse(&transaction)
     };
     assert_eq!(scripts(|_| ()), Ok(Some(upgrade())));
@@ -188,30 +225,106 @@ fn the_mark_is_exact() {
     assert_eq!(malformed, Err(UpgradeError::Length));
 }
 
+/// An output whose witness version has no rules yet is spent by any witness, so a copied leaf says nothing.
 #[test]
-fn signatures_cover_all_outputs_and_one_output_announces() {
-    let signed = |signature: &[u8]| {
+fn only_the_signatures_of_so_many_keys_of_all_of_the_transaction_announce() {
+    let signed_by = |secrets: &[u8]| {
         let mut transaction = announcing(&upgrade());
-        transaction.input[0].witness = witness(&output(), &[signature, &[], &[2; 64]]);
+        sign(&output(), &mut transaction, secrets);
         output().parse(&transaction)
     };
-    let with_kind = |kind: u8| [&[1; 64][..], &[kind]].concat();
-    assert_eq!(signed(&with_kind(1)), Ok(Some(upgrade())));
-    for kind in [0, 2, 3, 0x81, 0x82, 0x83] {
-        assert_eq!(signed(&with_kind(kind)), Err(UpgradeError::Sighash), "{kind:#x}");
+    for pair in [[4, 5], [4, 6], [5, 6]] {
+        assert_eq!(signed_by(&pair), Ok(Some(upgrade())));
     }
-    assert_eq!(signed(&[1; 63]), Err(UpgradeError::Sighash));
+    for other in [&[][..], &[4], &[4, 7], &[4, 5, 6]] {
+        assert_eq!(signed_by(other), Ok(None), "{other:?}");
+    }
+    type Alter = fn(&mut Transaction);
+    let none: [(&str, Alter); 9] = [
+        ("elements as long as signatures", |t| {
+            t.input[0].witness = witness(&output(), &[&[1; 64][..], &[], &[2; 64]]);
+        }),
+        ("another outpoint", |t| t.input[0].previous_output.vout += 1),
+        ("other outputs", |t| t.output.push(TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new() })),
+        ("another value", |t| t.input[0].sequence.0 += 1),
+        ("no value", |t| t.input[0].sequence = Sequence::MAX),
+        ("a signature in another key's place", |t| {
+            let mut elements = t.input[0].witness.to_vec();
+            elements[..3].rotate_left(1);
+            t.input[0].witness = Witness::from_slice(&elements);
+        }),
+        ("one that holds and one that does not", |t| {
+            let mut elements = t.input[0].witness.to_vec();
+            elements.iter_mut().take(3).filter(|element| !element.is_empty()).take(1).for_each(|e| e[3] ^= 1);
+            t.input[0].witness = Witness::from_slice(&elements);
+        }),
+        ("an input that spends something else", |t| t.input.push(TxIn::default())),
+        ("no input", |t| t.input.clear()),
+    ];
+    for (case, alter) in none {
+        let mut transaction = announcing(&upgrade());
+        alter(&mut transaction);
+        assert_eq!(output().parse(&transaction), Ok(None), "{case}");
+    }
+    let mut stranger_first = announcing(&upgrade());
+    stranger_first.input.insert(0, TxIn::default());
+    assert_eq!(output().parse(&stranger_first), Ok(None));
+}
+
+#[test]
+fn signatures_cover_all_outputs_and_one_output_announces() {
+    let signed_as = |sighash_type| {
+        let mut transaction = announcing(&upgrade());
+        sign_as(&output(), &mut transaction, &[4, 6], sighash_type);
+        output().parse(&transaction)
+    };
+    assert_eq!(signed_as(TapSighashType::All), Ok(Some(upgrade())));
+    for sighash_type in [
+        TapSighashType::None,
+        TapSighashType::Single,
+        TapSighashType::AllPlusAnyoneCanPay,
+        TapSighashType::NonePlusAnyoneCanPay,
+        TapSighashType::SinglePlusAnyoneCanPay,
+    ] {
+        assert_eq!(signed_as(sighash_type), Ok(None), "{sighash_type}");
+    }
     let mut twice = announcing(&upgrade());
     twice.output.push(twice.output[0].clone());
+    sign(&output(), &mut twice, &[4, 6]);
     assert_eq!(output().parse(&twice), Err(UpgradeError::Outputs(2)));
-    // Where an output is spent that does not cover all, another that does is enough.
+    // Several outputs of the upgrade keys can be spent, and coins be returned.
     let mut both = announcing(&upgrade());
-    let open = witness(&output(), &[&with_kind(0x83), &[], &[2; 64]]);
     let previous_output = OutPoint { txid: bitcoin::Txid::from_byte_array([7; 32]), vout: 0 };
-    let input = TxIn { previous_output, witness: open, sequence: Sequence::ZERO, ..TxIn::default() };
-    both.input.insert(0, input);
+    both.input.insert(0, TxIn { previous_output, ..TxIn::default() });
     both.output.insert(0, TxOut { value: Amount::from_sat(1_000), script_pubkey: ScriptBuf::new() });
+    sign(&output(), &mut both, &[5, 6]);
     assert_eq!(output().parse(&both), Ok(Some(upgrade())));
+}
+
+#[test]
+fn sequencers_are_announced_where_they_have_time_of_their_own() {
+    let quorum = Quorum::new(2, [4, 5, 6].map(signer).to_vec()).expect("three keys");
+    let without = UpgradeOutput::new(signer(99), quorum, ChainId::from_byte_array(IDENTITY), false);
+    let announced = |change: &Change| {
+        let mut transaction = pay(1, alloc::vec![without.announcement(&Upgrade { number: 7, change: change.clone() })]);
+        sign(&without, &mut transaction, &[4, 6]);
+        without.parse(&transaction)
+    };
+    let sequencers = |secrets| Change::Sequencers { keys: sorted(secrets), height: 500 };
+    assert_eq!(announced(&sequencers(&[1])), Err(UpgradeError::NoQuietBlocks));
+    for change in [sequencers(&[]), upgrade().change, Change::Withdrawal] {
+        assert_eq!(announced(&change), Ok(Some(Upgrade { number: 7, change })));
+    }
+}
+
+#[test]
+fn a_renunciation_is_called_one() {
+    let withdrawal = |number| Upgrade { number, change: Change::Withdrawal };
+    assert!(withdrawal(RENOUNCING_NUMBER).renounces() && !withdrawal(RENOUNCING_NUMBER - 1).renounces());
+    assert!(!Upgrade { number: RENOUNCING_NUMBER, ..upgrade() }.renounces());
+    let told = withdrawal(RENOUNCING_NUMBER).to_string();
+    assert!(told.contains("the upgrade keys give up their right for good"), "{told}");
+    assert!(!withdrawal(3).to_string().contains("right"));
 }
 
 #[test]

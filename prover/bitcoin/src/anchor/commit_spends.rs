@@ -15,7 +15,8 @@ use taproof_wallet::PosterKey;
 /// A reveal that pays a given fee out of what its commit locks; the rest returns to the poster.
 ///
 /// # Errors
-/// [`AnchorError::Headroom`] if nothing that is relayed would return.
+/// [`AnchorError::Headroom`] if nothing that is relayed would return, and [`AnchorError::Envelope`] if more is locked
+/// than a reveal can tell.
 pub(crate) fn unsigned_reveal(
     envelope: &Envelope,
     commit: Txid,
@@ -29,7 +30,7 @@ pub(crate) fn unsigned_reveal(
         return Err(AnchorError::Headroom { headroom_sat: value.to_sat(), dust_sat: dust.to_sat() });
     }
     let change = TxOut { value, script_pubkey: change_script };
-    Ok(envelope.reveal_transaction(OutPoint { txid: commit, vout: 0 }, change))
+    Ok(envelope.reveal_transaction(OutPoint { txid: commit, vout: 0 }, locked, change)?)
 }
 
 /// A transaction that takes a commit's first output back to the poster for a given fee.

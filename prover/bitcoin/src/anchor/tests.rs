@@ -124,11 +124,14 @@ fn rates_below_one_satoshi_a_virtual_byte_are_kept() {
 fn key_hash_coins_fund_an_anchor_too() {
     let key = poster(0);
     let script = key.witness_v0_script_pubkey();
-    let mut chain = chain_paying(&script, 3);
-    let funding = funding(&chain, &script);
+    let mut chain = chain_paying(&script, 1);
+    let output = TxOut { value: Amount::from_sat(500_000_000), script_pubkey: script.clone() };
+    let split = pay(vec![output.clone(); 3], rate("1"), &funding(&chain, &script), &key).expect("a reward suffices");
+    chain.mine(&[split], &miner()).expect("valid");
+    let funding: Vec<Funding> = funding(&chain, &script).into_iter().filter(|coin| coin.output == output).collect();
     let payload = payload(1_000);
     let mut request = request(&payload, rate("3.7"), &funding);
-    request.headroom = Amount::from_sat(11_000_000_000);
+    request.headroom = Amount::from_sat(1_100_000_000);
     let anchor = build(&request, &key).expect("enough coins");
     assert_eq!(anchor.commit().input.len(), 3);
     let figures = anchor.commit_figures();
@@ -177,6 +180,11 @@ fn requests_that_cannot_be_met_say_why() {
     let dust = with(&|request| request.headroom = Amount::from_sat(329));
     assert_eq!(dust, AnchorError::Headroom { headroom_sat: 329, dust_sat: 330 });
     assert_eq!(with(&|request| request.headroom = Amount::MAX), AnchorError::ValueRange);
+    let rich = [coin(1, 3_000_000_000, script.clone())];
+    let mut untold = request(&payload, rate("1"), &rich);
+    untold.headroom = Amount::from_sat(2_500_000_000);
+    let error = build(&untold, &key).expect_err("more than a reveal can tell");
+    assert!(matches!(error, AnchorError::Envelope(EnvelopeError::Value(2_500_000_000..))), "{error}");
     for length in [10, PAYLOAD_LENGTH_MAX + 1] {
         let error = build(&request(&vec![1; length], rate("1"), &coins), &key).expect_err("no payload");
         assert!(matches!(error, AnchorError::Envelope(_)));
@@ -229,8 +237,8 @@ fn altered_leaves_and_foreign_signatures_are_refused() {
     let secp = Secp256k1::new();
     let envelope = Envelope::new(key.public(), &payload).expect("as before");
     let mut foreign = anchor.reveal().clone();
-    sign_reveal(&secp, &mut foreign, &anchor.commit().output[0], &envelope, &poster(1));
-    assert!(Reveal::parse(&foreign, CHAIN).expect("exact").is_some(), "only the script sees the signature");
+    sign_reveal(&secp, &mut foreign, &anchor.commit().output[0], &envelope, poster(1).pair());
+    assert_eq!(Reveal::parse(&foreign, CHAIN), Err(EnvelopeError::Signature));
     assert_refused(&chain, &anchor, foreign);
     let mut redirected = anchor.reveal().clone();
     redirected.output[1].script_pubkey = miner();
@@ -267,7 +275,7 @@ fn a_leaf_that_negates_the_signature_is_spendable_but_no_anchor() {
     sign_funding(&secp, &mut commit, &coins, &forger);
     let outpoint = OutPoint { txid: commit.compute_txid(), vout: 0 };
     let change = TxOut { value: Amount::from_sat(10_000), script_pubkey: forger.script_pubkey() };
-    let mut reveal = envelope.reveal_transaction(outpoint, change);
+    let mut reveal = envelope.reveal_transaction(outpoint, Amount::from_sat(50_000), change).expect("not much");
     let control = info.control_block(&(forged.clone(), LeafVersion::TapScript)).expect("the lone leaf");
     reveal.input[0].witness = Witness::from_slice(&[vec![], forged.to_bytes(), control.serialize()]);
 
@@ -275,6 +283,27 @@ fn a_leaf_that_negates_the_signature_is_spendable_but_no_anchor() {
     assert_eq!(Reveal::parse(&reveal, CHAIN), Err(EnvelopeError::SignatureLength(0)));
     reveal.input[0].witness = Witness::from_slice(&[vec![1; 64], forged.to_bytes(), control.serialize()]);
     assert_eq!(Reveal::parse(&reveal, CHAIN), Err(EnvelopeError::Leaf));
+}
+
+/// An output whose witness version has no rules yet is spent by any witness, also by a copy of the victim's leaf.
+#[test]
+fn an_output_without_rules_takes_the_victims_leaf_and_is_no_anchor() {
+    let (victim, forger) = (poster(0), poster(1));
+    let secp = Secp256k1::new();
+    let mut chain = chain_paying(&forger.script_pubkey(), 1);
+    let funding = funding(&chain, &forger.script_pubkey());
+    let envelope = Envelope::new(victim.public(), &payload(700)).expect("a payload");
+    let version = bitcoin::WitnessVersion::V2;
+    let program = bitcoin::WitnessProgram::new(version, &[7; 32]).expect("32 bytes are a program");
+    let output = TxOut { value: Amount::from_sat(50_000), script_pubkey: ScriptBuf::new_witness_program(&program) };
+    let (mut commit, coins) = fund(vec![output.clone()], rate("1"), &funding, &forger.scripts()).expect("enough");
+    sign_funding(&secp, &mut commit, &coins, &forger);
+    let outpoint = OutPoint { txid: commit.compute_txid(), vout: 0 };
+    let change = TxOut { value: Amount::from_sat(10_000), script_pubkey: forger.script_pubkey() };
+    let mut reveal = envelope.reveal_transaction(outpoint, output.value, change).expect("not much");
+    sign_reveal(&secp, &mut reveal, &output, &envelope, forger.pair());
+    chain.mine(&[commit, reveal.clone()], &miner()).expect("Bitcoin allows it");
+    assert_eq!(Reveal::parse(&reveal, CHAIN), Err(EnvelopeError::Signature));
 }
 
 #[test]

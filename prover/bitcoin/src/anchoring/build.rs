@@ -165,7 +165,7 @@ impl Generation {
         let (txid, locked) = (self.commit.compute_txid(), &self.commit.output[0]);
         let (fee, script) = (Amount::from_sat(fee_sat), identity.poster().script_pubkey());
         let mut reveal = unsigned_reveal(&self.envelope, txid, locked.value, fee, script)?;
-        sign_reveal(&Secp256k1::new(), &mut reveal, locked, &self.envelope, key);
+        sign_reveal(&Secp256k1::new(), &mut reveal, locked, &self.envelope, key.pair());
         check_scripts(&reveal, std::slice::from_ref(locked))?;
         Ok(Attempt { transaction: reveal, fee_sat, sent })
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{bridge::signer_key::SignerKeys, follow, testing::toy_rollup::ToyRollup};
-use bitcoin::{OutPoint, TapSighashType};
+use bitcoin::{OutPoint, Sequence, TapSighashType, WitnessProgram, WitnessVersion};
 use taproof_verifier::{
     follow::{Event, Follower},
     program::ProgramId,
@@ -96,6 +96,35 @@ fn an_announcement_is_signed_by_two_of_three_mined_and_followed() {
     assert_eq!((follower.schedule().next_number(), follower.schedule().entries().len()), (2, 0));
 }
 
+/// An output whose witness version has no rules yet is spent by any witness, also by a copy of the upgrade keys'.
+#[test]
+fn a_copied_witness_on_an_output_without_rules_announces_nothing() {
+    let mut scene = Scene::new(&[5_000]);
+    let Upgrade { number, change: Change::Program { program, height } } = scene.upgrade(0) else { unreachable!() };
+    // A few blocks are mined before the genuine one.
+    let upgrade = Upgrade { number, change: Change::Program { program, height: height + 10 } };
+    let planned = scene.plan(&upgrade).unwrap();
+    let signed = [2, 0].map(|index| scene.sign(&planned.psbt, index));
+    let genuine = combine(signed.to_vec(), &scene.address).unwrap();
+    let program = WitnessProgram::new(WitnessVersion::V2, &[7; 32]).unwrap();
+    let output = TxOut { value: Amount::from_sat(5_000), script_pubkey: ScriptBuf::new_witness_program(&program) };
+    scene.toy.mine_outputs(vec![output.clone(), output.clone()]);
+    let coins = scene.toy.node.chain().spendable_coins(&output.script_pubkey);
+    let mut elements = genuine.input[0].witness.to_vec();
+    for (outpoint, _) in coins.into_iter().take(2) {
+        let mut forged = genuine.clone();
+        forged.input[0].previous_output = outpoint;
+        forged.input[0].witness = Witness::from_slice(&elements);
+        scene.toy.mine(&[forged]);
+        // And once more without any signature.
+        elements[..3].iter_mut().for_each(Vec::clear);
+    }
+    let (follower, events) = scene.followed();
+    assert_eq!((events, follower.schedule().next_number()), (Vec::new(), 0));
+    scene.toy.mine(&[genuine]);
+    assert_eq!(scene.followed().0.schedule().next_number(), 1);
+}
+
 /// The parameters without upgrade keys.
 fn immutable(params: &Params) -> Params {
     params.with(|founding| (founding.upgrade_keys, founding.notice_blocks) = (None, 0)).unwrap()
@@ -121,6 +150,10 @@ fn few_coins_are_spent_the_largest_first_and_too_little_is_told() {
     let planned = scene.plan(&scene.upgrade(0)).unwrap();
     assert_eq!(planned.psbt.inputs.len(), 1);
     assert_eq!(planned.psbt.inputs[0].witness_utxo.as_ref().unwrap().value.to_sat(), 3_000);
+    // What is too large to be told is left to other spends.
+    let large = TOLD_VALUE_MAX.to_sat() + 1;
+    let planned = Scene::new(&[large, 3_000]).plan(&scene.upgrade(0)).unwrap();
+    assert_eq!(planned.psbt.inputs[0].witness_utxo.as_ref().unwrap().value.to_sat(), 3_000);
     let nothing = Scene::new(&[]).plan(&scene.upgrade(0)).unwrap_err();
     assert!(matches!(nothing, UpgradePlanError::Funds { available_sat: 0, .. }));
 }
@@ -137,6 +170,10 @@ fn a_signer_refuses_whatever_does_more_than_announce() {
     };
     assert_eq!(scene.check(&planned).unwrap().upgrade(), &scene.upgrade(0));
     assert!(matches!(refused(|p| p.inputs[0].witness_utxo = None), UpgradeRefusal::Input(0)));
+    let unheard = refused(|p| p.unsigned_tx.input[0].sequence = Sequence::ENABLE_RBF_NO_LOCKTIME);
+    assert!(matches!(unheard, UpgradeRefusal::Value(0)));
+    let burnt = refused(|p| p.unsigned_tx.output[0].value = Amount::from_sat(1));
+    assert!(matches!(burnt, UpgradeRefusal::Output(0)));
     let theft = refused(|p| p.inputs[0].witness_utxo.as_mut().unwrap().script_pubkey = ScriptBuf::new());
     assert!(matches!(theft, UpgradeRefusal::Input(0)));
     let theft = refused(|p| p.unsigned_tx.output[1].script_pubkey = ScriptBuf::new_op_return([]));
@@ -147,7 +184,11 @@ fn a_signer_refuses_whatever_does_more_than_announce() {
     assert!(matches!(twice, UpgradeRefusal::Upgrade(UpgradeError::Outputs(2))));
     let open = refused(|p| p.inputs[0].sighash_type = Some(TapSighashType::SinglePlusAnyoneCanPay.into()));
     assert!(matches!(open, UpgradeRefusal::Sighash(0)));
-    let dear = refused(|p| p.inputs[0].witness_utxo.as_mut().unwrap().value = Amount::from_sat(50_000));
+    let dear = refused(|p| {
+        let value = Amount::from_sat(50_000);
+        p.inputs[0].witness_utxo.as_mut().unwrap().value = value;
+        p.unsigned_tx.input[0].sequence = spent::telling(value).unwrap();
+    });
     assert!(matches!(dear, UpgradeRefusal::Fee { fee_sat: 45_000.., max_sat: 10_000 }));
     let stranger = scene.check(&planned).unwrap().sign(&scene.toy.poster).unwrap_err();
     assert!(matches!(stranger, UpgradeRefusal::NotASigner(_)));

@@ -2,8 +2,8 @@
 //!
 //! A deeper tree takes longer to prove, so it grows when it must: when the next batch must credit deposits whose owners
 //! find no cell, or opens an account beyond a tree that has no cell left. It grows to the next depth that the program
-//! has circuits for. A batch in the deepest tree that still lacks cells has
-//! [withdrawals alone](crate::ledger::AppliedBatch::has_withdrawals_alone).
+//! has circuits for; also where that is another than before, and has none for the tree as it is. A batch in the deepest
+//! tree that still lacks cells has [withdrawals alone](crate::ledger::AppliedBatch::has_withdrawals_alone).
 
 use super::{Draft, Sequencer, SequencerError, slots};
 use crate::ledger::{LedgerError, WaitingDeposit};
@@ -101,6 +101,11 @@ fn cells_left(state: &State, depth: Depth, owners: impl Iterator<Item = PublicKe
 
 /// The next depth that a program has circuits for.
 fn next_depth(program: &Program, depth: Depth) -> Option<Depth> {
-    let deeper = (depth.levels() + 1..=Depth::MAX.levels()).filter_map(Depth::new);
-    deeper.into_iter().find(|depth| program.slots_max(Kind::Deposit, *depth).is_some())
+    least_depth(program, depth.levels() + 1)
+}
+
+/// The least depth that a program has circuits for, of those with so many levels or more.
+pub(super) fn least_depth(program: &Program, levels: u8) -> Option<Depth> {
+    let mut depths = (levels..=Depth::MAX.levels()).filter_map(Depth::new);
+    depths.find(|depth| program.slots_max(Kind::Deposit, *depth).is_some())
 }

@@ -30,8 +30,9 @@ pub(super) struct GovernanceOptions {
     /// anybody's do.
     #[arg(long = "sequencer-key", value_name = "KEY", value_parser = bitcoin_key)]
     sequencer_keys: Vec<XOnlyPublicKey>,
-    /// After how many blocks without an anchor anybody's count, half a window at most; a quarter if not given.
-    #[arg(long, value_name = "BLOCKS", requires = "sequencer_keys")]
+    /// After how many blocks without an anchor anybody's count, where there are sequencers, or where upgrade keys may
+    /// name some later: half a window at most; a quarter if not given.
+    #[arg(long, value_name = "BLOCKS")]
     quiet_blocks: Option<u32>,
 }
 
@@ -62,9 +63,8 @@ impl GovernanceOptions {
     }
 
     pub(super) fn quiet_blocks(&self, window_blocks: u32) -> u32 {
-        match self.sequencer_keys.is_empty() {
-            true => 0,
-            false => self.quiet_blocks.unwrap_or_else(|| (window_blocks / QUIET_SHARE).max(1)),
-        }
+        let can_have_sequencers = !self.sequencer_keys.is_empty() || self.upgrade_threshold.is_some();
+        let default = if can_have_sequencers { (window_blocks / QUIET_SHARE).max(1).min(window_blocks / 2) } else { 0 };
+        self.quiet_blocks.unwrap_or(default)
     }
 }

@@ -20,14 +20,18 @@ use std::path::{Path, PathBuf};
 use taproof_base::shown::shown;
 use taproof_bitcoin::{
     anchor::Funding,
+    node::HEIGHT_MAX,
     regtest::COINBASE_MATURITY_BLOCKS,
     upgrade::{self, CheckedUpgrade, UpgradePlanError, UpgradeRequest},
 };
+use taproof_rollup::{founding::check_slots, sequencer::slots};
 use taproof_verifier::{
+    cell::Depth,
     follow::{Follower, Params},
-    program::ProgramId,
+    program::{Program, ProgramId},
     quorum::Keys,
-    upgrade::{Change, Upgrade},
+    schedule::EntryChange,
+    upgrade::{Change, RENOUNCING_NUMBER, Upgrade, UpgradeError},
 };
 
 /// Blocks that are left for signatures and mining, beyond the notice, where no height is named.
@@ -128,7 +132,7 @@ pub(super) struct Announce {
     #[command(flatten)]
     change: ChangeOptions,
     /// The height from which it is in force; the earliest and a day if not given.
-    #[arg(long, value_name = "HEIGHT")]
+    #[arg(long, value_name = "HEIGHT", value_parser = clap::value_parser!(u32).range(..=i64::from(HEIGHT_MAX)))]
     from: Option<u32>,
     #[command(flatten)]
     writing: Writing,
@@ -173,21 +177,50 @@ impl ChangeOptions {
     fn at(self, height: u32, session: &Session, follower: &Follower) -> Result<Change> {
         let Some(id) = self.program else {
             let keys = Keys::new(self.sequencers).or_exit_while(Exit::Input, "the sequencer keys")?;
+            if !keys.is_empty() && follower.params().quiet_blocks == 0 {
+                return Err(Failure::of(Exit::Input, UpgradeError::NoQuietBlocks));
+            }
             return Ok(Change::Sequencers { keys, height });
         };
         let program = session.programs.get(id).ok_or_else(|| {
             let failure = Failure::new(Exit::Input, format!("program {id} is not known here"));
             failure.advise("add it with `taproof upgrade add`, or make it with `taproof upgrade make`")
         })?;
-        // A tree never shrinks: nobody could make a batch any more, nor leave.
-        let depth = follower.tip().depth;
-        if program.depth_max() < depth {
-            let levels = depth.levels();
-            let message = format!("program {id} has no circuits for the rollup's tree, which has {levels} levels");
-            return Err(Failure::new(Exit::Input, message).advise("make one of that --depth"));
-        }
+        expect_batches_possible(program, height, follower)?;
         Ok(Change::Program { program: id, height })
     }
+}
+
+/// Fails for a program, in force from a height on, under which there could be no batches: then nobody could leave.
+fn expect_batches_possible(program: &Program, height: u32, follower: &Follower) -> Result {
+    let (id, schedule, programs) = (program.id(), follower.schedule(), follower.programs());
+    // A tree never shrinks, and until then whoever posts can let it grow as deep as the program in force has circuits.
+    let before = schedule.programs_between(follower.tip().reference.height, height);
+    let before = before.filter_map(|(_, id)| programs.get(id)).map(Program::depth_max);
+    let deepest = before.fold(follower.tip().depth, Depth::max);
+    if program.depth_max() < deepest {
+        let levels = deepest.levels();
+        let message =
+            format!("the rollup's tree may have {levels} levels by then, and program {id} no circuits for it");
+        return Err(Failure::new(Exit::Input, message).advise(format!("make one with circuits of --depth {levels}")));
+    }
+    for entry in schedule.entries().iter().filter(|entry| entry.height > height) {
+        let EntryChange::Program(later) = entry.change else { continue };
+        if programs.get(later).is_some_and(|later| later.depth_max() < program.depth_max()) {
+            let (levels, height) = (program.depth_max().levels(), entry.height);
+            let message = format!(
+                "the rollup's tree may have {levels} levels then, and program {later}, announced for height {height}, \
+                 no circuits for it"
+            );
+            return Err(Failure::new(Exit::Input, message).advise("withdraw that first"));
+        }
+    }
+    let depths = program.circuits().map(|(circuit, _)| circuit.depth);
+    for depth in depths.collect::<std::collections::BTreeSet<_>>() {
+        let slots = slots(program, depth).or_exit(Exit::Input)?;
+        check_slots(&slots).or_exit_while(Exit::Input, format!("program {id}"))?;
+    }
+    Ok(())
 }
 
 /// Writes a withdrawal of all that is announced and not in force yet, without signatures.
@@ -204,7 +237,7 @@ impl Withdraw {
     pub(super) fn run(self, global: &Global) -> Result {
         let Self { renounce, writing } = self;
         writing.run(global, |follower| {
-            let number = if renounce { u32::MAX - 1 } else { follower.schedule().next_number() };
+            let number = if renounce { RENOUNCING_NUMBER } else { follower.schedule().next_number() };
             Ok(Upgrade { number, change: Change::Withdrawal })
         })
     }
@@ -223,6 +256,9 @@ pub(super) struct Sign {
     /// The highest fee that is signed.
     #[arg(long, default_value_t = FEE_MAX_SAT, value_name = "SAT")]
     fee_max: u64,
+    /// Signs also what gives the right of the upgrade keys up for good.
+    #[arg(long)]
+    renounce: bool,
     /// The file of the signed PSBT; without it, nothing is signed.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -244,6 +280,7 @@ impl Sign {
         let checked = check(&self.psbt, &session.params, self.fee_max)?;
         let mut report = Signed { announces: checked.upgrade().to_string(), fee_sat: checked.fee_sat(), signed: None };
         if let Some(out) = out {
+            expect_meant(checked.upgrade(), self.renounce, &session)?;
             let key = self.wallet.open(global)?.signer_key(self.index).or_exit(Exit::Input)?;
             let signed = checked.sign(&key).or_exit(Exit::Input);
             let signed = signed.map_err(|failure| failure.advise("name the signer's key with --index"))?;
@@ -257,6 +294,22 @@ impl Sign {
             };
             format!("announces {}\nfee {} sat\n{signed}", report.announces, report.fee_sat)
         })
+    }
+}
+
+/// Fails for what a signer may not have understood: what ends the keys' right, and a program that he has not looked at.
+fn expect_meant(upgrade: &Upgrade, renounce: bool, session: &Session) -> Result {
+    if upgrade.renounces() && !renounce {
+        let failure = Failure::new(Exit::Refuted, "it gives the right of the upgrade keys up for good");
+        return Err(failure.advise("say --renounce if that is meant"));
+    }
+    match upgrade.change {
+        Change::Program { program, .. } if session.programs.get(program).is_none() => {
+            let failure =
+                Failure::new(Exit::Refuted, format!("it announces program {program}, which is not known here"));
+            Err(failure.advise("get the program from who wrote this, judge it, and add it with `taproof upgrade add`"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -215,6 +215,10 @@ fn a_checkpoint_of_another_rollup_or_chain_is_refused() {
     assert_eq!(altered(root + 31, 0xff), Err(CheckpointError::Root(crate::field::NotCanonicalError)));
     assert_eq!(altered(depth, 11), Err(CheckpointError::Depth(11)));
     assert_eq!(altered(depth + 1, 0xff), Err(CheckpointError::Inconsistent));
+    // No count is near its end, so none overflows: batches, payouts, and exit requests queued.
+    for count in [48 + 36, depth + 1 + 8] {
+        assert_eq!(altered(count + 7, 0x80), Err(CheckpointError::Inconsistent));
+    }
     let payload_hash = altered(48 + 36 + 8, bytes[48 + 36 + 8] ^ 1).expect("hashes are not checked");
     assert_ne!(payload_hash, checkpoint);
 }

@@ -102,14 +102,23 @@ fn who_disagrees_with_an_upgrade_has_time_to_leave() {
 fn sequencers_can_be_silent_for_half_a_window_at_most() {
     let check =
         |keys, quiet_blocks| Params::new(Founding { sequencer_keys: keys, quiet_blocks, ..founding() }).map(drop);
-    let error =
-        |has_keys, quiet_blocks| Err(FoundingError::Quiet { quiet_blocks, has_keys, window_blocks: WINDOW_BLOCKS });
+    let error = |can_have_sequencers, quiet_blocks| {
+        Err(FoundingError::Quiet { quiet_blocks, can_have_sequencers, window_blocks: WINDOW_BLOCKS })
+    };
     assert_eq!(check(keys(&[6]), 0), error(true, 0));
     assert_eq!(check(keys(&[6]), 1), Ok(()));
     assert_eq!(check(keys(&[6]), WINDOW_BLOCKS / 2), Ok(()));
     assert_eq!(check(keys(&[6]), WINDOW_BLOCKS / 2 + 1), error(true, WINDOW_BLOCKS / 2 + 1));
     assert_eq!(check(Keys::default(), 0), Ok(()));
     assert_eq!(check(Keys::default(), 1), error(false, 1));
+    // Upgrade keys can name sequencers later, who need time of their own then.
+    let later = |quiet_blocks| {
+        let mut founding = founding();
+        let_upgrade(&mut founding);
+        Params::new(Founding { quiet_blocks, ..founding }).map(drop)
+    };
+    assert_eq!([0, 1, WINDOW_BLOCKS / 2].map(later), [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(later(WINDOW_BLOCKS / 2 + 1), error(true, WINDOW_BLOCKS / 2 + 1));
     // Of a window of one block there is no half.
     let short = Founding { deposit_window_blocks: 1, sequencer_keys: keys(&[6]), quiet_blocks: 1, ..founding() };
     assert!(Params::new(short).is_err());

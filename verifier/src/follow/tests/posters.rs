@@ -1,7 +1,14 @@
 //! Whose anchors count: sequencers, strangers, silence, and rotation.
 
 use super::*;
-use crate::{bridge::tests::signer, exit::tests::request_for, quorum::Keys, toy_chain::POSTER_SECRET, upgrade::Change};
+use crate::{
+    bridge::tests::signer,
+    envelope::EnvelopeError,
+    exit::tests::request_for,
+    quorum::Keys,
+    toy_chain::POSTER_SECRET,
+    upgrade::{Change, UpgradeError},
+};
 
 const SEQUENCER: u8 = 21;
 const NEXT_SEQUENCER: u8 = 22;
@@ -53,6 +60,48 @@ fn a_strangers_copy_or_prefix_does_not_void_a_sequencers_batch() {
         panic!("{events:?}")
     };
     assert_eq!(batch.poster(), signer(SEQUENCER));
+}
+
+/// Whoever mines can put a copy of a sequencer's leaf on an output whose witness version has no rules.
+#[test]
+fn a_leaf_with_a_sequencers_key_is_his_anchor_only_with_his_signature() {
+    let mut branch = branch();
+    let own = anchor_by(SEQUENCER, &branch.batch());
+    let mut forged = anchor_by(SEQUENCER, &Batch { root_seed: 5, ..branch.batch() });
+    let mut elements = forged.input[0].witness.to_vec();
+    elements[0] = alloc::vec![1; 64];
+    forged.input[0].witness = bitcoin::Witness::from_slice(&elements);
+    // His signature of one anchor is none of another.
+    let mut moved = own.clone();
+    moved.input[0].previous_output.vout += 1;
+    let events = branch.mine(alloc::vec![forged, moved, own]);
+    let unsigned = RuleError::Envelope(EnvelopeError::Signature);
+    assert_eq!((refusals(&events), verified(&events)), (alloc::vec![unsigned, unsigned], alloc::vec![0]));
+}
+
+#[test]
+fn sequencers_that_are_named_later_have_the_quiet_blocks_for_themselves() {
+    let founded = |quiet_blocks| {
+        params_with(|founding| {
+            let_upgrade(founding);
+            founding.quiet_blocks = quiet_blocks;
+        })
+    };
+    let height = 1 + NOTICE_BLOCKS;
+    let change = Change::Sequencers { keys: keys(&[SEQUENCER]), height };
+    let mut branch = Branch::of(founded(QUIET_BLOCKS));
+    branch.mine(alloc::vec![announcement_of(&founded(QUIET_BLOCKS), 1, 0, change.clone())]);
+    while branch.follower.scanned.height < height {
+        let batch = branch.batch();
+        assert_eq!(refusals(&branch.mine(alloc::vec![anchor_by(STRANGER, &batch)])), []);
+    }
+    let (last, batch) = (branch.follower.tip.anchored_height, branch.batch());
+    let events = branch.mine(alloc::vec![anchor_by(STRANGER, &batch), anchor_by(SEQUENCER, &batch)]);
+    assert_eq!((refusals(&events), verified(&events).len()), (alloc::vec![refused(STRANGER, last + QUIET_BLOCKS)], 1));
+    // Where the founder kept posting open for good, nobody is told of sequencers that it would not be closed for.
+    let mut branch = Branch::of(founded(0));
+    let events = branch.mine(alloc::vec![announcement_of(&founded(0), 1, 0, change)]);
+    assert!(matches!(events[..], [Event::UpgradeIgnored { refusal: UpgradeError::NoQuietBlocks, .. }]), "{events:?}");
 }
 
 #[test]

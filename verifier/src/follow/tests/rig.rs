@@ -14,7 +14,7 @@ use crate::{
     record::{DepositRecord, Destination, Kind, Records, TransferRecord, WithdrawRecord},
     statement::CircuitId,
     toy_chain::{mine_block, regtest_genesis, reveal, reveal_by},
-    upgrade::{Change, Upgrade, tests::witness},
+    upgrade::{Change, Upgrade, tests::sign},
 };
 use ark_bn254::{Bn254, Fr};
 use ark_ec::{AffineRepr, CurveGroup};
@@ -165,7 +165,7 @@ pub(super) fn announcement(tag: u32, number: u32, change: Change) -> Transaction
 pub(super) fn announcement_of(params: &Params, tag: u32, number: u32, change: Change) -> Transaction {
     let output = UpgradeOutput::of(params).expect("there are upgrade keys");
     let mut transaction = pay(10_000 + tag, alloc::vec![output.announcement(&Upgrade { number, change })]);
-    transaction.input[0].witness = witness(&output, &[&[1; 64][..], &[], &[2; 64]]);
+    sign(&output, &mut transaction, &[11, 13]);
     transaction
 }
 

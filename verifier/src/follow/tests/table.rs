@@ -10,7 +10,7 @@ use crate::{
     program::VerifyError,
     record::{Kind, OpenRecord, Records, TransferRecord},
     statement::CircuitId,
-    toy_chain::POSTER_SECRET,
+    toy_chain::{POSTER_SECRET, sign_reveal},
 };
 use ark_bn254::Fr;
 
@@ -105,6 +105,7 @@ fn output_0_and_payload_agree() {
     let with = |announcement: Announcement| {
         let mut reveal = reveal_of(&payload);
         reveal.output[0].script_pubkey = announcement.script_pubkey(params().chain_id());
+        sign_reveal(POSTER_SECRET, &payload, &mut reveal);
         reveal
     };
     assert_eq!(with(announcement), reveal_of(&payload));
