@@ -427,8 +427,9 @@ fn main() {
                 show(Scene { levels, poster, strategy, ..base });
             }
         }
+        // Within days it shows whether a poster keeps up.
         for attack_vbytes_a_day in [0, 2_000_000, 4_000_000, 8_000_000, 16_000_000, 32_000_000] {
-            show(Scene { levels, attack_vbytes_a_day, ..base });
+            show(Scene { levels, attack_vbytes_a_day, days: 4, ..base });
         }
     }
 }
