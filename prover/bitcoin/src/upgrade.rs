@@ -38,8 +38,8 @@ pub enum UpgradePlanError {
     Immutable,
     /// The coins of the upgrade address do not suffice.
     #[error(
-        "{needed_sat} sat are needed, and the coins of the upgrade address are worth {available_sat} sat, without those \
-         above {max} sat, which are too large to be announced with",
+        "{needed_sat} sat are needed, and the coins of the upgrade address are worth {available_sat} sat, without \
+         those above {max} sat, which are too large to be announced with",
         max = TOLD_VALUE_MAX.to_sat()
     )]
     Funds {
