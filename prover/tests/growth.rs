@@ -47,8 +47,14 @@ fn the_ninth_account_makes_a_tree_of_eight_cells_grow() {
     let error = scene.failure(3, &[&open("1000")[..], &["--token", "1"]].concat());
     assert!(error.contains("with bitcoin alone"), "{error}");
 
-    // The tree has no cell left, so the opening makes it grow.
-    scene.report(&[&open("1000")[..], &["--add-to", "open.json"]].concat());
+    // The tree has no cell left, so the opening makes it grow, and nobody is told otherwise; a cell that is taken stays so.
+    let opened = scene.run(&[&open("1000")[..], &["--add-to", "open.json"]].concat());
+    assert_eq!((opened.status.code(), String::from_utf8(opened.stderr).unwrap().as_str()), (Some(0), ""));
+    for (cell, reason) in [("3", "cell 3 is not empty"), ("64", "outside a tree of 2 levels")] {
+        let refused =
+            scene.failure(4, &["tx", "open", "--from", "0", "--to", cell, "--owner", &owner, "--amount", "1000"]);
+        assert!(refused.contains(reason), "{refused}");
+    }
     let grown = scene.bring_in(1, &["open.json"]);
     assert_eq!((told(&grown), &grown["applied"]), (["2", "true", "false"].map(String::from), &json!(1)));
     deposit(10);

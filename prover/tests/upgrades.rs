@@ -137,6 +137,9 @@ fn another_program_is_announced_passed_and_followed_from_scratch() {
     let shown: Value = serde_json::from_slice(&stopped.stdout).unwrap();
     assert_eq!((&shown["height"], &shown["program_id"]), (&json!(height), &json!(second)));
     assert!(String::from_utf8(stopped.stderr).unwrap().contains("taproof upgrade add"));
+    let stopped = other.run(&["bridge", "status"]);
+    let stopped = String::from_utf8(stopped.stderr).unwrap();
+    assert!(stopped.contains(&expected) && stopped.contains("taproof upgrade add"), "{stopped}");
     let program = scene.path(&format!("rollup/programs/{second}.bin"));
     let added = other.report(&["upgrade", "add", program.to_str().unwrap()]);
     assert_eq!(added["program_id"], json!(second));
@@ -149,7 +152,9 @@ fn another_program_is_announced_passed_and_followed_from_scratch() {
     fs::copy(scene.path("rollup/regtest.chain"), joined.path("rollup/regtest.chain")).unwrap();
     let [params, program_1] = ["params.json", "program.bin"].map(|file| scene.path("rollup").join(file));
     let [params, program_1, program_2] = [&params, &program_1, &program].map(|path| path.to_str().unwrap());
-    assert!(joined.failure(1, &["join", params, program_1]).contains(&expected));
+    let stopped = joined.run(&["join", params, program_1]);
+    let stopped = String::from_utf8(stopped.stderr).unwrap();
+    assert!(stopped.contains(&expected) && stopped.contains("PROGRAM LATER-PROGRAM"), "{stopped}");
     let report = joined.report(&["join", params, program_1, program_2]);
     assert_eq!((&report["root_verified"], &report["program_id"]), (&root, &json!(second)));
     assert_eq!(report["next_batch"], 3);
@@ -172,7 +177,13 @@ fn announcements_are_withdrawn_before_their_height_and_the_right_can_be_renounce
     let careful = rollup.0.failure(4, &["upgrade", "sign", "trap.psbt", "--out", "trapped.psbt"]);
     assert!(careful.contains("up for good"), "{careful}");
     rollup.announce_and("end", &["withdraw", "--renounce"], &["--renounce"]);
-    assert_eq!(rollup.show()["can_change"], false);
+    let show = rollup.show();
+    assert_eq!((&show["can_change"], &show["is_renounced"]), (&json!(false), &json!(true)));
+    let text = |arguments: &[&str]| String::from_utf8(rollup.0.run(arguments).stdout).unwrap();
+    // Coins that are left at the address are still its keys'.
+    let told = text(&["upgrade", "show"]);
+    assert!(told.contains("renounced") && told.contains(show["address"].as_str().unwrap()), "{told}");
+    assert!(text(&["status"]).contains("renounced"));
     let refused = rollup.0.failure(4, &["upgrade", "announce", "--open-posting", "--out", "late.psbt"]);
     assert!(refused.contains("renounced"), "{refused}");
 }
@@ -215,4 +226,76 @@ fn a_rollup_without_upgrade_keys_says_that_nothing_changes() {
     );
     let refused = scene.failure(3, &["upgrade", "withdraw", "--out", "no.psbt"]);
     assert!(refused.contains("no upgrade keys"), "{refused}");
+}
+
+#[test]
+fn an_announcement_that_would_not_count_is_not_sent() {
+    let rollup = Upgradable::new();
+    let scene = &rollup.0;
+    let nothing = scene.failure(4, &["upgrade", "withdraw", "--out", "nothing.psbt"]);
+    assert!(nothing.contains("nothing is announced"), "{nothing}");
+    let height = rollup.show()["height"].as_u64().unwrap() + 1 + u64::from(NOTICE_BLOCKS);
+    let announce = ["upgrade", "announce", "--open-posting", "--out"];
+    let late = scene.report(&[&announce[..], &["late.psbt", "--from", &height.to_string()]].concat());
+    assert_eq!(late["last_height"], json!(height - u64::from(NOTICE_BLOCKS)));
+    let other = scene.report(&[&announce[..], &["other.psbt"]].concat());
+    assert_eq!((&late["number"], &other["number"]), (&json!(0), &json!(0)));
+    let sign = |name: &str| {
+        let [plan, one, two, done] = ["psbt", "1.psbt", "2.psbt", "tx"].map(|end| format!("{name}.{end}"));
+        let shown = scene.report(&["upgrade", "sign", &plan, "--out", &one]);
+        scene.report(&["upgrade", "sign", &one, "--index", "1", "--out", &two]);
+        scene.report(&["upgrade", "combine", &two, "--out", &done]);
+        (shown, done)
+    };
+    let (shown, done) = sign("late");
+    assert_eq!(shown["last_height"], late["last_height"]);
+    // In the next block it would count; that passes, and it comes too late.
+    rollup.mine(1, ScriptBuf::new());
+    let refused = scene.failure(4, &["upgrade", "send", &done]);
+    assert!(refused.contains(&format!("for height {height}")), "{refused}");
+    let (_, done) = sign("other");
+    scene.report(&["upgrade", "send", &done]);
+    assert_eq!(scene.report(&["upgrade", "send", &done])["sent"], false, "it is mined");
+    // What is not an announcement's is said in its words.
+    let unfinished = scene.run(&["upgrade", "send", "other.psbt"]);
+    let unfinished = String::from_utf8(unfinished.stderr).unwrap();
+    assert!(unfinished.contains("taproof upgrade combine"), "{unfinished}");
+}
+
+#[test]
+fn wallets_are_told_where_upgrade_keys_come_from() {
+    let rollup = Upgradable::new();
+    let scene = &rollup.0;
+    let keys = ["0", "1"].map(|index| scene.report(&["bridge", "keys", "--index", index]));
+    let origins_of = |name: &str| {
+        let psbt = bitcoin::Psbt::deserialize(&fs::read(scene.path(name)).unwrap()).unwrap();
+        psbt.inputs[0].tap_key_origins.len()
+    };
+    let announce = ["--json", "upgrade", "announce", "--open-posting", "--out"];
+    let told = scene.run(&[&announce[..], &["bare.psbt"]].concat());
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(keys.iter().all(|key| told.contains(key["signer_key"].as_str().unwrap())), "{told}");
+    assert_eq!(origins_of("bare.psbt"), 0);
+    let [first, second] = keys.each_ref().map(|key| key["signer_key_expression"].as_str().unwrap());
+    let told = scene.run(&[&announce[..], &["told.psbt", "--origin", first, "--origin", second]].concat());
+    assert!(told.status.success() && !String::from_utf8(told.stderr).unwrap().contains("comes from"));
+    assert_eq!(origins_of("told.psbt"), 2);
+    let stranger =
+        format!("{}=deadbeef/86h/1h/0h/0/0", "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0");
+    let refused = scene.failure(3, &[&announce[1..], &["no.psbt", "--origin", &stranger]].concat());
+    assert!(refused.contains("no upgrade key"), "{refused}");
+}
+
+#[test]
+fn more_sequencer_keys_than_every_node_relays_are_told() {
+    let rollup = Upgradable::new();
+    let keys = ["poster_key", "hot_key"].map(|name| rollup.0.report(&["wallet", "keys"])[name].clone());
+    let [first, second] = keys.each_ref().map(|key| key.as_str().unwrap());
+    let announce = |out: &str, keys: &[&str]| {
+        let mut arguments = vec!["upgrade", "announce", "--out", out];
+        keys.iter().for_each(|key| arguments.extend(["--sequencer-key", *key]));
+        String::from_utf8(rollup.0.run(&arguments).stderr).unwrap()
+    };
+    assert!(!announce("one.psbt", &[first]).contains("before version 30"));
+    assert!(announce("two.psbt", &[first, second]).contains("before version 30"));
 }

@@ -70,13 +70,15 @@ pub enum Purpose {
         /// The output that the payout goes on from.
         head: OutPoint,
     },
+    /// A payment to an address.
+    Payment,
 }
 
 impl Purpose {
     /// For how many blocks after its transaction was last seen a coin is kept.
     pub fn life_blocks(self) -> u32 {
         match self {
-            Self::Deposit | Self::ExitRequest | Self::AnchorByHand { .. } => SENT_LIFE_BLOCKS,
+            Self::Deposit | Self::ExitRequest | Self::Payment | Self::AnchorByHand { .. } => SENT_LIFE_BLOCKS,
             Self::Anchor { .. } | Self::Payout { .. } => UNSIGNED_LIFE_BLOCKS,
         }
     }
@@ -84,7 +86,7 @@ impl Purpose {
     /// Whether at most one of two transactions can be mined, or the later takes the place of the earlier, so that
     /// both may have the same coin.
     fn shares_with(self, other: Self) -> bool {
-        self == other && !matches!(self, Self::Deposit | Self::ExitRequest)
+        self == other && !matches!(self, Self::Deposit | Self::ExitRequest | Self::Payment)
     }
 }
 
@@ -95,6 +97,7 @@ impl fmt::Display for Purpose {
             Self::AnchorByHand { batch } => write!(f, "the anchor of batch {batch} that was built by hand"),
             Self::Deposit => f.write_str("a deposit"),
             Self::ExitRequest => f.write_str("an exit request"),
+            Self::Payment => f.write_str("a payment"),
             Self::Payout { head } => write!(f, "the payouts from {head} on"),
         }
     }

@@ -13,7 +13,7 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
     input::read_text,
     psbt::{PsbtVersion, PsbtVersionOption, open_psbt, read_file, read_psbt, write_psbt},
-    session::{NodeOptions, Session, Source},
+    session::{NodeOptions, Session, Source, not_followed},
     values::bitcoin_key,
     wallet::WalletOptions,
 };
@@ -32,7 +32,8 @@ use taproof_bitcoin::{
 };
 
 pub(super) use funds::{FeeOptions, FundingOptions, expect_within_cap};
-pub(super) use signing::Send;
+pub(super) use payout::origin;
+pub(super) use signing::{ANNOUNCEMENT, Send};
 
 /// Deposits, and pays out withdrawals by the signers of the bridge.
 ///
@@ -185,10 +186,10 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
     let store = session.chain_store();
     let chain = match WithStoredHeaders::new(&store, source.chain()) {
         Err(FollowError::Store(_)) => None,
-        chain => Some(chain?),
+        chain => Some(chain.map_err(not_followed)?),
     };
     let chain = chain.as_ref().map_or(source.chain(), |chain| chain as &dyn ChainSource);
-    let (mut watch, afresh) = BridgeWatch::open(&path, chain, params, programs)?;
+    let (mut watch, afresh) = BridgeWatch::open(&path, chain, params, programs).map_err(not_followed)?;
     match afresh {
         None | Some(Afresh::Nothing) => {}
         Some(reason @ (Afresh::Left { .. } | Afresh::Follower(_))) => {
@@ -215,7 +216,7 @@ pub(super) fn catch_up(session: &Session, source: &Source) -> Result<BridgeWatch
         }
         saved => saved?,
     }
-    caught_up?;
+    caught_up.map_err(not_followed)?;
     Ok(watch)
 }
 

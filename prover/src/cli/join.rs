@@ -46,7 +46,7 @@ and followers need none, and `taproof rebuild` makes one when all blocks are to 
 
 The proving keys are not in the chain. Who wants to prove batches copies the folder keys/ from the rollup's founder, \
 before or after; each
-key is compared with the program. `taproof setup` would make others, whose proofs nobody accepts.
+key is compared with the program. Those of a later program are in a folder of keys/ that has its id as its name. `taproof setup` would make others, whose proofs nobody accepts.
 
 Examples:
   taproof join params.json program.bin \\
@@ -102,6 +102,11 @@ const FILES: &str = "\
     directory \
     there";
 
+/// What to do about a program that came into force later.
+const LATER_PROGRAM: &str = "\
+    the upgrade keys announced it: get its file, which is in programs/ of the data directory of anybody who follows the \
+    rollup, judge it, and join again with it: taproof join PARAMS PROGRAM LATER-PROGRAM...";
+
 impl Join {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
@@ -125,13 +130,16 @@ impl Join {
         session.dir.create()?;
         let spinner = global.console().spinner("following the chain");
         let told = checkpoint.as_ref().map(CheckpointReport::new);
-        let (follower, next_batch) = match checkpoint {
-            Some(checkpoint) => (follow_from(&session, &source, checkpoint)?, None),
+        let followed = match checkpoint {
+            Some(checkpoint) => follow_from(&session, &source, checkpoint).map(|follower| (follower, None)),
             None => {
-                let (follower, ledger) = follow_all(&session, &source, global)?;
-                (follower, Some(ledger.next_batch()))
+                follow_all(&session, &source, global).map(|(follower, ledger)| (follower, Some(ledger.next_batch())))
             }
         };
+        let (follower, next_batch) = followed.map_err(|failure| match failure.cause() {
+            Some(FollowError::UnknownProgram(_)) => failure.advise(LATER_PROGRAM),
+            _ => failure,
+        })?;
         // What an interrupted run has left is gone on with; these come last: where both are, the rest is.
         later.iter().try_for_each(|program| keep(&session.dir, program).map(drop))?;
         let bytes = session.first_program().to_bytes();

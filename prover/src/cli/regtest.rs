@@ -8,10 +8,11 @@ use super::{
     input::read_transactions,
     node_options::open_embedded,
     session::{Session, Source},
-    values::{owner, script},
+    setup::SAT_MAX,
+    values::{address, of_network, owner, script},
     wallet::WalletOptions,
 };
-use bitcoin::{Amount, Network, ScriptBuf, Transaction, TxOut, XOnlyPublicKey};
+use bitcoin::{Address, Amount, Network, ScriptBuf, Transaction, TxOut, XOnlyPublicKey, address::NetworkUnchecked};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use taproof_base::network_name::network_name;
@@ -24,14 +25,15 @@ use taproof_bitcoin::{
 use taproof_verifier::{baby_jubjub::PublicKey, deposit::Deposit, exit::ExitRequest};
 use taproof_wallet::PosterKey;
 
-/// Mines, deposits and demands exits on the embedded regtest chain of the data directory, without any node.
+/// Mines, deposits, demands exits and pays on the embedded regtest chain of the data directory, without any node.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   taproof regtest mine 101
   taproof regtest deposit --owner $KEY --amount 100000
   taproof regtest deposit --from payments.json
-  taproof regtest exit $SCRIPT   # what `taproof tx exit` prints")]
+  taproof regtest exit $SCRIPT   # what `taproof tx exit` prints
+  taproof regtest pay --address $ADDRESS --amount 50000")]
 pub(crate) struct Regtest {
     #[command(subcommand)]
     action: Action,
@@ -69,6 +71,17 @@ enum Action {
         #[arg(value_parser = script, value_name = "SCRIPT")]
         script: ScriptBuf,
     },
+    /// Pays to an address from the wallet's coins, such as the upgrade address, and mines a block.
+    Pay {
+        #[command(flatten)]
+        wallet: WalletOptions,
+        /// The address, one of regtest.
+        #[arg(long, value_parser = address, value_name = "ADDRESS")]
+        address: Address<NetworkUnchecked>,
+        /// The amount, in satoshi.
+        #[arg(long, value_name = "SAT", value_parser = clap::value_parser!(u64).range(..=SAT_MAX))]
+        amount: u64,
+    },
 }
 
 impl Regtest {
@@ -93,6 +106,11 @@ impl Regtest {
                 deposit(&deposits, &poster, global)
             }
             Action::Exit { wallet, script } => exit(script, &poster(&wallet, global)?, global),
+            Action::Pay { wallet, address, amount } => {
+                let script_pubkey = of_network(&address, Network::Regtest)?.script_pubkey();
+                let output = TxOut { value: Amount::from_sat(amount), script_pubkey };
+                pay_to(output, &poster(&wallet, global)?, global)
+            }
         }
     }
 }
@@ -162,6 +180,24 @@ fn exit(script: ScriptBuf, poster: &PosterKey, global: &Global) -> Result {
         let (cell, amount_sat) = (request.from(), request.record().amount);
         format!("cell {cell} demands {amount_sat} sat in block {height}: transaction {txid}")
     })
+}
+
+/// Pays for an output, and mines it.
+fn pay_to(output: TxOut, poster: &PosterKey, global: &Global) -> Result {
+    let session = Session::open(global)?;
+    let mut node = open(&session.dir, poster)?;
+    let dust_sat = output.script_pubkey.minimal_non_dust().to_sat();
+    if output.value.to_sat() < dust_sat {
+        let message = format!("nodes pass on no payment of less than {dust_sat} sat to such an address");
+        return Err(Failure::new(Exit::Input, message).advise("pay more"));
+    }
+    let transaction = paid(&session, &node, &[output], Purpose::Payment, poster)?;
+    node.send(&transaction)?;
+    node.mine(1)?;
+    node.save()?;
+    let (txid, height) = (transaction.compute_txid(), node.chain().height());
+    let report = serde_json::json!({ "txid": txid, "height": height });
+    global.console().report(&report, |_| format!("paid in block {height}: transaction {txid}"))
 }
 
 /// A transaction that pays outputs from the wallet's coins, those that wait for others left alone.

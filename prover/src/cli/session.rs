@@ -141,7 +141,7 @@ impl Session {
             let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
             return Err(Failure::new(Exit::Input, message).advise("restore program.bin from where params.json is from"));
         }
-        let mut programs = read_later_programs(&dir)?;
+        let mut programs = read_later_programs(&dir, console)?;
         programs.insert(program);
         Ok(Self { dir, params, programs, console, scratch: OnceLock::new(), undone_told: OnceLock::new() })
     }
@@ -213,11 +213,7 @@ impl Session {
     /// Says on standard error which programs are announced and not known here, while there is time.
     fn warn_of_upgrades(&self, follower: &Follower) {
         for (program, height) in UpgradesRow::new(follower).unknown() {
-            self.console.warn(format!(
-                "program {program} comes into force at height {height} and is not known here: add it with \
-                 `taproof upgrade add` \
-                 before, or leave the rollup in time"
-            ));
+            self.console.warn(lacking_program(program, height));
         }
     }
 
@@ -305,8 +301,9 @@ pub(crate) fn read_program(path: &Path) -> Result<Program> {
     read.map_err(|failure| or_misplaced(failure, path, "a rollup's program.bin"))
 }
 
-/// The programs that came into force later, or will: all that lie in their folder.
-fn read_later_programs(dir: &DataDir) -> Result<Programs> {
+/// The programs that came into force later, or will: all that lie in their folder. What is none is passed over: where
+/// it is needed, following says so.
+fn read_later_programs(dir: &DataDir, console: Console) -> Result<Programs> {
     let folder = dir.programs();
     let entries = match fs::read_dir(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Programs::default()),
@@ -314,11 +311,25 @@ fn read_later_programs(dir: &DataDir) -> Result<Programs> {
     };
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
     let paths = paths.or_exit_while(Exit::Input, folder.display().to_string())?;
-    paths
-        .iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "bin"))
-        .map(|path| read_program(path))
-        .collect()
+    let mut programs = Programs::default();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|end| end == "bin")) {
+        match read_program(path) {
+            Ok(program) => programs.insert(program),
+            Err(failure) => console.warn(format!(
+                "{} is passed over: move it away, or add the program again with `taproof upgrade add`",
+                failure.message()
+            )),
+        }
+    }
+    Ok(programs)
+}
+
+/// What to do about a program that is announced and not known here.
+pub(crate) fn lacking_program(program: &str, height: u32) -> String {
+    format!(
+        "program {program} comes into force at height {height} and is not known here: add it with `taproof upgrade add` \
+         before, or leave the rollup in time"
+    )
 }
 
 /// Whether the block that the rollup starts after is in the source's chain; `None` if that does not reach so far.

@@ -98,7 +98,7 @@ const FULL_DEPTH: u8 = 10;
 pub(super) const OPENING_MIN_SAT: u64 = 1_000;
 
 /// All that there is.
-const SAT_MAX: u64 = 2_100_000_000_000_000;
+pub(super) const SAT_MAX: u64 = 2_100_000_000_000_000;
 
 /// How large tree and circuits are.
 #[derive(Debug, Args)]

@@ -270,7 +270,9 @@ impl PaymentArgs {
         let Some((ledger, follower)) = brought else { return Ok(None) };
         let exits: Vec<_> = follower.pending_exits().copied().collect();
         let transactions = ledger.transactions().map_err(ledger_failure)?;
-        Ok(Some(Book::of_state(ledger.state().clone(), &exits, transactions, added)))
+        let program = follower.program_at(follower.scanned().height)?;
+        let book = Book::of_state(ledger.state().clone(), &exits, transactions, added);
+        Ok(Some(book.growing_to(program.depth_max())))
     }
 
     /// Fails if the transaction is an opening that no follower accepts, as far as the rollup's parameters are known;

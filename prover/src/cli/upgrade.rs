@@ -7,15 +7,17 @@ use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
     overview::entry,
-    session::{NodeOptions, Session},
+    session::{NodeOptions, Session, Source},
 };
-use announce::{Announce, Combine, Sign, Withdraw};
+use announce::{Announce, Combine, Sign, Withdraw, expect_accepted};
+use bitcoin::Transaction;
 use clap::{Args, Subcommand};
 pub(super) use program::keep;
 use program::{Add, Make};
 use serde::Serialize;
 use taproof::overview::UpgradesRow;
 use taproof_bitcoin::upgrade::UpgradeAddress;
+use taproof_verifier::upgrade::UpgradeOutput;
 
 /// Shows, announces and takes back another program or other sequencer keys, which the upgrade keys can.
 ///
@@ -69,7 +71,7 @@ impl UpgradeCommand {
             Action::Withdraw(command) => command.run(global),
             Action::Sign(command) => command.run(global),
             Action::Combine(command) => command.run(global),
-            Action::Send(command) => command.run(global),
+            Action::Send(command) => command.run_checked(global, &super::bridge::ANNOUNCEMENT, expect_to_count),
         }
     }
 }
@@ -149,10 +151,33 @@ impl ShowReport {
                 lines.push(entry("address", address));
                 lines.push(entry("descriptor", descriptor));
             }
-            (Some(_), _) => lines.push(entry("upgrade keys", "renounced: nothing changes any more")),
-            _ => lines.push(entry("upgrade keys", "none: nothing changes, ever")),
+            (Some(address), Some(descriptor)) => {
+                lines.push(entry("upgrade keys", upgrades.keys_words()));
+                lines.push(entry("address", address));
+                lines.push(entry("descriptor", descriptor));
+            }
+            _ => lines.push(entry("upgrade keys", upgrades.keys_words())),
         }
         lines.join("\n")
+    }
+}
+
+/// Fails for an announcement that would not count in the next block: it would be paid for, and nobody would hear of it.
+fn expect_to_count(session: &Session, source: &Source, transaction: &Transaction) -> Result {
+    let Some(output) = UpgradeOutput::of(&session.params).filter(|output| output.is_marked(transaction)) else {
+        return Ok(());
+    };
+    let upgrade = output.parse(transaction).or_exit(Exit::Refuted)?.ok_or_else(|| {
+        let failure = Failure::new(Exit::Refuted, "the upgrade keys have not signed all of what it announces");
+        failure.advise("write it anew with `taproof upgrade announce`, and have it signed")
+    })?;
+    // Where a program is missing here, what was announced since is not known.
+    match session.follow_as_far_as_known(source)? {
+        (follower, None) => expect_accepted(&follower, &upgrade),
+        (_, Some(stopped)) => {
+            session.console.warn(format!("whether it would count is not known: {}", stopped.message()));
+            Ok(())
+        }
     }
 }
 

@@ -249,6 +249,8 @@ struct KeysReport {
     network: Network,
     poster_address: String,
     poster_key: String,
+    /// The key that signs reveals where `anchor run --hot-key` is used; that one is the poster's then.
+    hot_key: String,
     owners: Vec<KeyReport>,
 }
 
@@ -263,7 +265,8 @@ impl fmt::Display for KeysReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "network         {}", network_name(self.network))?;
         writeln!(f, "poster address  {}", self.poster_address)?;
-        write!(f, "poster key      {}", self.poster_key)?;
+        writeln!(f, "poster key      {}", self.poster_key)?;
+        write!(f, "hot key         {}", self.hot_key)?;
         self.owners.iter().try_for_each(|key| write!(f, "\nowner {}/{:<6} {}", key.account, key.index, key.owner))
     }
 }
@@ -348,6 +351,7 @@ impl Keys {
             network: wallet.network(),
             poster_address: poster.address().to_string(),
             poster_key: poster.public().to_string(),
+            hot_key: wallet.hot_key(0)?.public().to_string(),
             owners,
         };
         global.console().report(&report, ToString::to_string)

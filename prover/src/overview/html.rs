@@ -1,6 +1,6 @@
 //! The overview as a page.
 
-use super::{AnchorRow, Overview};
+use super::{AnchorRow, Overview, UpgradesRow};
 use std::fmt::{self, Display, Write};
 use taproof_base::{network_name::network_name, shown};
 
@@ -26,6 +26,7 @@ table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:t
 th,td{padding:.35rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th{color:var(--soft);font-weight:500}
 td.text,th.text{text-align:left}td.note{white-space:normal;max-width:18rem;text-align:left;overflow-wrap:anywhere}
+#schedule td.note{max-width:none}
 .final,.safe{color:var(--good)}.stale,.abandoned{color:var(--bad)}
 svg{width:100%;height:10rem;display:block;border-bottom:1px solid var(--line)}
 rect.bar{fill:var(--mark)}rect.bar.open{fill-opacity:.45}
@@ -125,6 +126,7 @@ fn write_page(overview: &Overview, page: &mut String) -> fmt::Result {
         );
     }
     write_tiles(overview, page)?;
+    write_schedule(&overview.upgrades, page)?;
     write_chart(&overview.anchors, page)?;
     write_anchors(&overview.anchors, page)?;
     if !overview.refused.is_empty() {
@@ -189,6 +191,29 @@ fn write_tiles(overview: &Overview, page: &mut String) -> fmt::Result {
         writeln!(page, "<div><dt>{name}</dt><dd>{}<small>{more}</small></dd></div>", Number(Some(value)))?;
     }
     writeln!(page, "</dl>\n<p id=\"root\">Verified root {}</p>", Hash(&overview.root_verified))
+}
+
+/// What is in force, what is announced, and who can change it.
+fn write_schedule(upgrades: &UpgradesRow, page: &mut String) -> fmt::Result {
+    let mut rows =
+        vec![("program", format!("{}, from height {} on", upgrades.program_id, upgrades.program_from_height))];
+    rows.extend(upgrades.sequencers.iter().map(|key| ("sequencer", key.clone())));
+    rows.push(match upgrades.open_height {
+        None => ("posting", "anybody's anchors count".to_owned()),
+        Some(height) => ("posting", format!("anybody's anchors count from height {height} on, if no anchor comes")),
+    });
+    rows.extend(upgrades.announced.iter().map(|announced| ("announced", announced.to_string())));
+    rows.push(("upgrade keys", upgrades.keys_words().to_owned()));
+    page.push_str("<h2>Program and posters</h2>\n<table id=\"schedule\">\n");
+    for (name, what) in rows {
+        writeln!(
+            page,
+            "<tr><td class=\"text\">{name}</td><td class=\"note\" data-name=\"{name}\">{}</td></tr>",
+            Text(what)
+        )?;
+    }
+    page.push_str("</table>\n");
+    Ok(())
 }
 
 /// When the first exit request that waits is due.

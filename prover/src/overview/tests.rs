@@ -78,6 +78,28 @@ fn browser() -> PathBuf {
 }
 
 #[test]
+fn the_page_has_the_program_and_who_posts() {
+    let mut overview = overview(0);
+    let posting = |overview: &Overview| {
+        let html = overview.to_html();
+        let table = html.split_once("<table id=\"schedule\">").expect("the table is there").1;
+        table.split_once("</table>").expect("the table ends").0.to_owned()
+    };
+    let open = posting(&overview);
+    assert!(open.contains(&overview.upgrades.program_id) && open.contains("anchors count<"), "{open}");
+    assert!(open.contains("none: nothing changes, ever"), "{open}");
+    overview.upgrades.sequencers = vec!["cd".repeat(32)];
+    overview.upgrades.open_height = Some(77);
+    overview.upgrades.is_renounced = true;
+    let announced =
+        AnnouncedRow { number: 1, height: 99, program_id: Some("ef".repeat(32)), is_known: false, sequencers: None };
+    overview.upgrades.announced.push(announced);
+    let closed = posting(&overview);
+    let expected = [&"cd".repeat(32), "from height 77 on", "from height 99 on: program efef", "not known", "renounced"];
+    assert!(expected.iter().all(|part| closed.contains(*part)), "{closed}");
+}
+
+#[test]
 fn a_browser_shows_the_page_and_loads_nothing_else() {
     let overview = overview(FINAL_DEPTH_BLOCKS);
     let html = overview.to_html();

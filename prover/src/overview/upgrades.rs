@@ -20,6 +20,8 @@ pub struct UpgradesRow {
     pub open_height: Option<u32>,
     /// Whether there are upgrade keys that have not given up their right.
     pub can_change: bool,
+    /// Whether they have given it up.
+    pub is_renounced: bool,
     /// The number of the next announcement.
     pub next_number: u32,
     /// What is announced and not in force yet, ascending by height.
@@ -53,8 +55,18 @@ impl UpgradesRow {
             open_height: (!sequencers.is_empty()).then(|| follower.open_height()),
             sequencers,
             can_change: follower.params().upgrade_keys.is_some() && !schedule.is_renounced(),
+            is_renounced: schedule.is_renounced(),
             next_number: schedule.next_number(),
             announced: schedule.pending(height).iter().map(|entry| AnnouncedRow::new(entry, follower)).collect(),
+        }
+    }
+
+    /// What the upgrade keys can do.
+    pub fn keys_words(&self) -> &'static str {
+        match (self.can_change, self.is_renounced) {
+            (true, _) => "they can announce another program or other sequencers",
+            (false, true) => "renounced: nothing changes any more",
+            (false, false) => "none: nothing changes, ever",
         }
     }
 

@@ -5,12 +5,13 @@ use crate::cli::{
     Global,
     console::Console,
     failure::{Exit, Failure, Result},
-    session::{NodeOptions, Session, Source},
+    session::{NodeOptions, Session, Source, lacking_program},
     wallet::WalletOptions,
 };
 use clap::Args;
 use serde::Serialize;
 use std::{
+    collections::BTreeSet,
     fmt::{self, Display},
     sync::{
         Arc,
@@ -19,6 +20,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use taproof::overview::UpgradesRow;
 use taproof_base::shown;
 use taproof_bitcoin::{
     anchor::FeeRate,
@@ -31,6 +33,7 @@ use taproof_bitcoin::{
     follow::FollowError,
     node::NodeError,
 };
+use taproof_verifier::follow::Follower;
 use taproof_wallet::PosterScripts;
 
 /// Anchors every proven batch, in order: sends, raises fees, sends again after reorganisations, until each is final.
@@ -113,6 +116,8 @@ struct Journal {
     json: bool,
     is_silent: bool,
     stop: Arc<AtomicBool>,
+    /// The programs whose lack was told, each with its height.
+    lacking: BTreeSet<(String, u32)>,
 }
 
 impl Journal {
@@ -128,12 +133,22 @@ impl Journal {
         }
     }
 
+    /// Says, once for each, which programs are announced and not known here, while there is time.
+    fn warn_of_programs(&mut self, follower: &Follower) {
+        let upgrades = UpgradesRow::new(follower);
+        for (program, height) in upgrades.unknown() {
+            if self.lacking.insert((program.to_owned(), height)) {
+                self.console.warn(lacking_program(program, height));
+            }
+        }
+    }
+
     /// Says that what the service waited for has passed.
     fn goes_on_again(&self) {
         if self.json {
             self.print(&serde_json::json!({ "event": "goes_on" }));
         } else {
-            self.print_text("the node answers again");
+            self.print_text("what was waited for is over");
         }
     }
 
@@ -234,9 +249,16 @@ impl Run {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
         ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
-        let mut journal =
-            Journal { console: global.console(), json: global.json, is_silent: self.once || global.quiet, stop };
+        let mut journal = Journal {
+            console: global.console(),
+            json: global.json,
+            is_silent: self.once || global.quiet,
+            stop,
+            lacking: BTreeSet::new(),
+        };
         let begin = || {
+            // Programs that were added meanwhile are known from here on.
+            let session = Session::open(global)?;
             let source = self.node.open(
                 &session.dir,
                 session.params.network,
@@ -306,6 +328,9 @@ impl Run {
                         journal.goes_on_again();
                     }
                     failures = 0;
+                    if let Some((_, service)) = &begun {
+                        journal.warn_of_programs(service.follower());
+                    }
                 }
                 Err(failure) => {
                     match outlook(&failure) {
@@ -348,7 +373,8 @@ fn look(service: &mut Service<ProofFolder>, source: &Source, journal: &mut Journ
 enum Outlook {
     /// It may pass.
     Again,
-    /// It may pass, and the chain is to be followed from what is stored: the node's left what was followed.
+    /// It may pass, and the chain is to be followed from what is stored: the node's left what was followed, or a
+    /// program may be known by then.
     Afresh,
     /// It stays until somebody changes something here.
     Over,
@@ -361,6 +387,7 @@ fn outlook(failure: &Failure) -> Outlook {
         FollowError::Header(_)
         | FollowError::Block(_)
         | FollowError::StartLost { .. }
+        | FollowError::UnknownProgram(_)
         | FollowError::Store(ChainStoreError::LessWork { .. }) => Outlook::Afresh,
         error => may_pass(error.is_transient()),
     };
@@ -419,5 +446,19 @@ fn sleep(pause: Duration, stop: &AtomicBool) {
     let started = Instant::now();
     while started.elapsed() < pause && !stop.load(Ordering::Relaxed) {
         thread::sleep(NAP.min(pause));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::session::not_followed;
+    use taproof_verifier::{follow::UnknownProgram, program::ProgramId};
+
+    #[test]
+    fn a_program_that_is_not_known_is_waited_for_and_looked_for_afresh() {
+        let unknown = || UnknownProgram { program: ProgramId::from_byte_array([1; 32]), from_height: 7 };
+        assert!(matches!(outlook(&not_followed(unknown().into())), Outlook::Afresh));
+        assert!(matches!(outlook(&service_failure(FollowError::from(unknown()).into())), Outlook::Afresh));
     }
 }

@@ -66,7 +66,7 @@ pub(super) struct Payout {
 }
 
 /// A key and where it comes from: KEY=FINGERPRINT/PATH, or a key expression with both.
-fn origin(text: &str) -> std::result::Result<(XOnlyPublicKey, KeySource), String> {
+pub(in crate::cli) fn origin(text: &str) -> std::result::Result<(XOnlyPublicKey, KeySource), String> {
     const FORM: &str = "an origin is KEY=FINGERPRINT/PATH or [FINGERPRINT/PATH]KEY";
     if let Some((key, source)) = text.split_once('=') {
         let key: SignerKey = key.parse().map_err(|error: SignerKeyError| error.to_string())?;

@@ -188,7 +188,7 @@ impl Combine {
 }
 
 /// The transaction of a file, or of a PSBT whose every input is finished.
-fn finished(path: &Path) -> Result<Transaction> {
+fn finished(path: &Path, words: &Words) -> Result<Transaction> {
     let bytes = read_file(path)?;
     if let Some(transaction) = transaction_of(&bytes) {
         return Ok(transaction);
@@ -203,9 +203,10 @@ fn finished(path: &Path) -> Result<Transaction> {
     if let Some(input) = psbt.inputs.iter().position(|input| !is_finished(input)) {
         let message = format!("{} is a PSBT, and its input {input} is not finished", path.display());
         let failure = Failure::new(Exit::Input, message);
-        return Err(
-            failure.advise("join what the signers signed with `taproof bridge combine`, and send what it writes")
-        );
+        let command = words.command;
+        return Err(failure.advise(format!(
+            "join what the signers signed with `taproof {command} combine`, and send what it writes"
+        )));
     }
     Ok(psbt.extract_tx_unchecked_fee_rate())
 }
@@ -221,10 +222,38 @@ pub(in crate::cli) struct Send {
     node: NodeOptions,
 }
 
+/// What the messages about a transaction name.
+pub(in crate::cli) struct Words {
+    /// The command that joins signatures.
+    command: &'static str,
+    /// What to do where the node would refuse it.
+    refused: &'static str,
+}
+
+/// The words for links of payouts.
+const LINK: Words =
+    Words { command: "bridge", refused: "if its inputs are spent or its fee is too low, build the payout anew" };
+
+/// The words for announcements.
+pub(in crate::cli) const ANNOUNCEMENT: Words = Words {
+    command: "upgrade",
+    refused: "if its coins are spent or its fee is too low, write the announcement anew, and have it signed again",
+};
+
 impl Send {
-    pub(in crate::cli) fn run(self, global: &Global) -> Result {
+    pub(super) fn run(self, global: &Global) -> Result {
+        self.run_checked(global, &LINK, |_, _, _| Ok(()))
+    }
+
+    /// Sends the transaction if `check` finds nothing wrong with it in view of the chain.
+    pub(in crate::cli) fn run_checked(
+        self,
+        global: &Global,
+        words: &Words,
+        check: impl FnOnce(&Session, &Source, &Transaction) -> Result,
+    ) -> Result {
         let session = Session::open(global)?;
-        let transaction = finished(&self.file)?;
+        let transaction = finished(&self.file, words)?;
         // Where the chain is the embedded one, the block that is mined pays the wallet.
         let reward_to = match self.node.is_embedded()?.then(|| self.wallet.open(global)) {
             Some(Ok(wallet)) => wallet.poster_key(0)?.script_pubkey(),
@@ -236,11 +265,12 @@ impl Send {
             let report = serde_json::json!({ "txid": txid, "sent": false, "block": block });
             return global.console().report(&report, |_| format!("{txid} is in block {block} already"));
         }
+        check(&session, &source, &transaction)?;
         if let Some(Acceptance::Rejected(rejection)) =
             source.payer().test_accept(std::slice::from_ref(&transaction))?.first()
         {
             let failure = Failure::new(Exit::Refuted, format!("the node would refuse it: {}", rejection.reason));
-            return Err(failure.advise("if its inputs are spent or its fee is too low, build the payout anew"));
+            return Err(failure.advise(words.refused));
         }
         send(&mut source, &transaction)?;
         let report = serde_json::json!({ "txid": txid, "sent": true });

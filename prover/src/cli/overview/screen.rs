@@ -89,7 +89,7 @@ impl Screen<'_> {
 /// What is in force and announced, where the founding parameters alone do not say it.
 pub(crate) fn upgrade_entries(upgrades: &UpgradesRow) -> Vec<String> {
     let mut entries = Vec::new();
-    if upgrades.can_change {
+    if upgrades.can_change || upgrades.is_renounced {
         entries.push(entry("program", &upgrades.program_id));
     }
     if let Some(open_height) = upgrades.open_height {
@@ -98,6 +98,9 @@ pub(crate) fn upgrade_entries(upgrades: &UpgradesRow) -> Vec<String> {
         entries.push(entry("sequencers", &format!("{keys}; anybody from height {open_height} on, if no anchor comes")));
     }
     entries.extend(upgrades.announced.iter().map(|announced| entry("announced", &announced.to_string())));
+    if upgrades.is_renounced {
+        entries.push(entry("upgrade keys", upgrades.keys_words()));
+    }
     entries
 }
 
@@ -191,6 +194,7 @@ mod tests {
                 sequencers: vec!["cd".repeat(32); 20],
                 open_height: Some(1_234_567),
                 can_change: true,
+                is_renounced: true,
                 next_number: u32::MAX,
                 announced: vec![AnnouncedRow {
                     number: u32::MAX,

@@ -26,8 +26,8 @@ pub(super) struct GovernanceOptions {
     /// given, or just enough if that is too short.
     #[arg(long, value_name = "BLOCKS", requires = "upgrade_keys")]
     notice: Option<u32>,
-    /// A key whose anchors count at any time, as `wallet keys` shows the poster's; once for each. If none is given,
-    /// anybody's do.
+    /// A key whose anchors count at any time, as `wallet keys` shows the poster's, or the hot key of a poster that runs
+    /// with one; once for each. If none is given, anybody's do.
     #[arg(long = "sequencer-key", value_name = "KEY", value_parser = bitcoin_key)]
     sequencer_keys: Vec<XOnlyPublicKey>,
     /// After how many blocks without an anchor anybody's count, where there are sequencers, or where upgrade keys may

@@ -13,7 +13,7 @@ use taproof_circuits::{
 use taproof_rollup::ledger::{Ledger, LedgerError};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::{Account, Cell, CellIndex, Token},
+    cell::{Account, Cell, CellIndex, Depth, Token},
     exit::ScannedExit,
 };
 
@@ -22,6 +22,8 @@ pub(super) struct Book {
     state: State,
     /// What waits in the ledger, the exit requests that the state can serve, and what is in the file.
     waiting: Vec<Transaction>,
+    /// The deepest tree that the program in force has circuits for, where the chain was asked.
+    depth_max: Option<Depth>,
 }
 
 /// Why a batch would reject a transaction.
@@ -58,7 +60,12 @@ impl Book {
         let mut waiting: Vec<Transaction> = demanded.collect();
         waiting.extend(transactions);
         waiting.extend(added.iter().filter(|transaction| transaction.payment().chain_id == state.chain_id()));
-        Self { state, waiting }
+        Self { state, waiting, depth_max: None }
+    }
+
+    /// The same, under a program that has circuits for trees up to this depth.
+    pub(super) fn growing_to(self, depth_max: Depth) -> Self {
+        Self { depth_max: Some(depth_max), ..self }
     }
 
     /// The account of a key: of several the first that can pay so much, or else the first.
@@ -119,14 +126,31 @@ impl Book {
             }
             Transaction::Open(signed) => {
                 let to = self.paid_cell(signed.body().to);
-                open::apply(&rollup, signed, &from, &to).err().map(TransitionError::from)
+                let at = |depth| {
+                    let applied = open::apply(&Rollup { depth, ..rollup }, signed, &from, &to);
+                    applied.err().map(TransitionError::from)
+                };
+                let refusal = at(rollup.depth)?;
+                // A tree that has no cell left grows for an opening, if the program has circuits for a deeper one.
+                match self.grown().map(|grown| (grown, at(grown))) {
+                    None => Some(refusal),
+                    Some((_, Some(in_any_tree))) => Some(in_any_tree),
+                    Some((grown, None)) => {
+                        let can_grow = self.depth_max.map(|depth_max| grown <= depth_max);
+                        let objection = Objection { reason: refusal.to_string(), may_pass: can_grow.is_none() };
+                        return Some(objection).filter(|_| can_grow != Some(true));
+                    }
+                }
             }
             Transaction::Withdraw(signed) => withdraw::apply(&rollup, signed, &from).err().map(TransitionError::from),
         }?;
-        // A tree that has no cell left grows for an opening.
-        let grows = matches!(transaction, Transaction::Open(_)) && state.tree().is_full();
-        let may_pass = may_pass(&refusal) || grows;
-        Some(Objection { reason: refusal.to_string(), may_pass })
+        Some(Objection { reason: refusal.to_string(), may_pass: may_pass(&refusal) })
+    }
+
+    /// The depth that the tree grows to for the next opening, where it has no cell left.
+    fn grown(&self) -> Option<Depth> {
+        let levels = self.state.depth().levels() + 1;
+        Depth::new(levels).filter(|_| self.state.tree().is_full())
     }
 
     fn account(&self, index: CellIndex) -> Option<Account> {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Global,
-        bridge::FeeOptions,
+        bridge::{FeeOptions, origin, signer_keys},
         failure::{Exit, Failure, Fallible, Result},
         path_text,
         psbt::{CombineOptions, PsbtVersion, PsbtVersionOption, open_psbt, read_psbt, write_psbt},
@@ -13,16 +13,19 @@ use super::{
     },
     address_of,
 };
-use bitcoin::XOnlyPublicKey;
+use bitcoin::{XOnlyPublicKey, bip32::KeySource};
 use clap::Args;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 use taproof_base::shown::shown;
 use taproof_bitcoin::{
     anchor::Funding,
     node::HEIGHT_MAX,
     regtest::COINBASE_MATURITY_BLOCKS,
-    upgrade::{self, CheckedUpgrade, UpgradePlanError, UpgradeRequest},
+    upgrade::{self, CheckedUpgrade, UpgradeAddress, UpgradePlanError, UpgradeRequest},
 };
 use taproof_rollup::{founding::check_slots, sequencer::slots};
 use taproof_verifier::{
@@ -36,6 +39,8 @@ use taproof_verifier::{
 
 /// Blocks that are left for signatures and mining, beyond the notice, where no height is named.
 const MARGIN_BLOCKS: u32 = 144;
+/// The longest script with data that nodes of every release pass on.
+const DATA_SCRIPT_BYTES: usize = 83;
 /// The most that a signer lets an announcement pay, if nobody says otherwise.
 const FEE_MAX_SAT: u64 = 100_000;
 
@@ -46,6 +51,10 @@ struct Writing {
     node: NodeOptions,
     #[command(flatten)]
     fees: FeeOptions,
+    /// Where an upgrade key comes from, by which wallets and hardware find it: [FINGERPRINT/PATH]KEY,
+    /// [FINGERPRINT/PATH]XPUB/0/0 or KEY=FINGERPRINT/PATH. What `setup` was told is known without.
+    #[arg(long = "origin", value_parser = origin, value_name = "ORIGIN")]
+    origins: Vec<(XOnlyPublicKey, KeySource)>,
     /// The file of the PSBT.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -60,6 +69,8 @@ struct Report {
     fee_sat: u64,
     /// What is returned to the upgrade address.
     change_sat: u64,
+    /// The last block in which it counts; none for a withdrawal.
+    last_height: Option<u64>,
     #[serde(serialize_with = "path_text::serialize")]
     psbt: PathBuf,
 }
@@ -77,8 +88,9 @@ impl Writing {
         let upgrade = change(&follower)?;
         expect_accepted(&follower, &upgrade)?;
         let coins = coins(&source, address.script_pubkey())?;
+        warn_of_rival(&source, &coins, global)?;
         let fee_rate = self.fees.rate(&source, global)?;
-        let origins = super::super::bridge::signer_keys(&session)?.origins();
+        let origins = self.origins(&session, &address, global)?;
         let request = UpgradeRequest { upgrade: &upgrade, coins: &coins, fee_rate, origins };
         let planned = upgrade::plan(&session.params, &request).map_err(|error| {
             let is_funds = matches!(error, UpgradePlanError::Funds { .. });
@@ -92,18 +104,89 @@ impl Writing {
             announces: upgrade.to_string(),
             fee_sat: planned.fee_sat,
             change_sat: planned.change_sat,
+            last_height: last_height(&upgrade, &session.params),
             psbt: self.out,
         };
+        warn_of_relay(&planned.psbt, global);
         console.report(&report, |report| {
             format!(
-                "announces {}\nfee {} sat, {} sat go back to the upgrade address\nnow each signer: taproof \
+                "announces {}\n{}fee {} sat, {} sat go back to the upgrade address\nnow each signer: taproof \
                  upgrade sign {}",
                 report.announces,
+                last_block_line(report.last_height),
                 report.fee_sat,
                 report.change_sat,
                 shown(report.psbt.display())
             )
         })
+    }
+}
+
+impl Writing {
+    /// What is known of where the upgrade keys come from, here or by what was said. Where a key's origin is not, a
+    /// warning says so: wallets pass over a PSBT that does not name it.
+    fn origins(
+        &self,
+        session: &Session,
+        address: &UpgradeAddress,
+        global: &Global,
+    ) -> Result<BTreeMap<XOnlyPublicKey, KeySource>> {
+        if let Some((key, _)) = self.origins.iter().find(|(key, _)| !address.keys().contains(key)) {
+            let failure = Failure::new(Exit::Input, format!("--origin names {key}, which is no upgrade key"));
+            return Err(failure.advise("`taproof upgrade show` has the upgrade keys in its descriptor"));
+        }
+        let mut origins = signer_keys(session)?.origins();
+        origins.extend(self.origins.iter().cloned());
+        let unknown: Vec<String> =
+            address.keys().iter().filter(|key| !origins.contains_key(key)).map(ToString::to_string).collect();
+        if !unknown.is_empty() {
+            global.console().warn(format!(
+                "where {} comes from is not known here, so that wallets and hardware that look for it sign nothing: \
+                 --origin says it; `taproof upgrade sign`, and a wallet that has the descriptor of `taproof upgrade \
+                 show` with its own key, sign without",
+                unknown.join(" ")
+            ));
+        }
+        Ok(origins)
+    }
+}
+
+/// The last block in which an announcement counts: those who disagree have the notice from there on.
+fn last_height(upgrade: &Upgrade, params: &Params) -> Option<u64> {
+    match &upgrade.change {
+        Change::Program { height, .. } | Change::Sequencers { height, .. } => {
+            Some(u64::from(height.saturating_sub(params.notice_blocks)))
+        }
+        Change::Withdrawal => None,
+    }
+}
+
+fn last_block_line(last_height: Option<u64>) -> String {
+    last_height.map_or_else(String::new, |height| format!("counts where block {height} or an earlier one holds it\n"))
+}
+
+/// Says if something in the pool spends a coin of the upgrade address: of two announcements of one number one counts.
+fn warn_of_rival(source: &Source, coins: &[Funding], global: &Global) -> Result {
+    for coin in coins {
+        if let Some(txid) = source.payer().pool_spender(&coin.outpoint)? {
+            global.console().warn(format!(
+                "transaction {txid} in the pool spends {} of the upgrade address: if it announces something, this does \
+                 not count beside it; wait until it is mined, or pay a higher --fee-rate to replace it",
+                coin.outpoint
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Says if nodes that are not of the newest releases pass an announcement on to nobody.
+fn warn_of_relay(psbt: &bitcoin::Psbt, global: &Global) {
+    let longest = psbt.unsigned_tx.output.iter().filter(|output| output.script_pubkey.is_op_return());
+    if longest.map(|output| output.script_pubkey.len()).max() > Some(DATA_SCRIPT_BYTES) {
+        global.console().warn(
+            "it has more data than Bitcoin Core before version 30 hands on, and Bitcoin Knots with any option: it has \
+             to be sent through a node of Bitcoin Core 30 or later, or a miner; one sequencer key has room",
+        );
     }
 }
 
@@ -118,8 +201,8 @@ fn coins(source: &Source, script: &bitcoin::ScriptBuf) -> Result<Vec<Funding>> {
     Ok(mature.map(|coin| Funding { outpoint: coin.outpoint, output: coin.output }).collect())
 }
 
-/// Fails if the announcement would not count in the next block: nobody needs to sign it.
-fn expect_accepted(follower: &Follower, upgrade: &Upgrade) -> Result {
+/// Fails if the announcement would not count in the next block: nobody needs to sign or send it.
+pub(super) fn expect_accepted(follower: &Follower, upgrade: &Upgrade) -> Result {
     let next_height = follower.scanned().height.saturating_add(1);
     let accepted = follower.schedule().clone().accept(upgrade, next_height, follower.params().notice_blocks);
     accepted.or_exit(Exit::Refuted).map_err(|failure| failure.advise("`taproof upgrade show` shows what would count"))
@@ -237,6 +320,10 @@ impl Withdraw {
     pub(super) fn run(self, global: &Global) -> Result {
         let Self { renounce, writing } = self;
         writing.run(global, |follower| {
+            if !renounce && follower.schedule().pending(follower.scanned().height).is_empty() {
+                let failure = Failure::new(Exit::Refuted, "nothing is announced that is not in force yet");
+                return Err(failure.advise("`taproof upgrade show` shows what is announced"));
+            }
             let number = if renounce { RENOUNCING_NUMBER } else { follower.schedule().next_number() };
             Ok(Upgrade { number, change: Change::Withdrawal })
         })
@@ -268,6 +355,8 @@ pub(super) struct Sign {
 struct Signed {
     announces: String,
     fee_sat: u64,
+    /// The last block in which it counts; none for a withdrawal.
+    last_height: Option<u64>,
     #[serde(serialize_with = "path_text::serialize")]
     signed: Option<PathBuf>,
 }
@@ -278,7 +367,12 @@ impl Sign {
         let console = global.console().beside(&out)?;
         let session = Session::open(global)?;
         let checked = check(&self.psbt, &session.params, self.fee_max)?;
-        let mut report = Signed { announces: checked.upgrade().to_string(), fee_sat: checked.fee_sat(), signed: None };
+        let mut report = Signed {
+            announces: checked.upgrade().to_string(),
+            fee_sat: checked.fee_sat(),
+            last_height: last_height(checked.upgrade(), &session.params),
+            signed: None,
+        };
         if let Some(out) = out {
             expect_meant(checked.upgrade(), self.renounce, &session)?;
             let key = self.wallet.open(global)?.signer_key(self.index).or_exit(Exit::Input)?;
@@ -292,7 +386,8 @@ impl Sign {
                 Some(path) => format!("signed: {}", shown(path.display())),
                 None => "nothing is signed: name a file with --out".to_owned(),
             };
-            format!("announces {}\nfee {} sat\n{signed}", report.announces, report.fee_sat)
+            let last_block = last_block_line(report.last_height);
+            format!("announces {}\n{last_block}fee {} sat\n{signed}", report.announces, report.fee_sat)
         })
     }
 }

@@ -1,0 +1,87 @@
+//! What operators meet around upgrades: the programs that lie here, the keys that they need, and the coins for it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod scene;
+
+use scene::Scene;
+use serde_json::json;
+use std::fs;
+use taproof_wallet::{Phrase, Wallet};
+
+const SLOTS: [&str; 6] = ["--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+
+/// A rollup that begins with trees of one level and can grow to two, whose own wallet has the one upgrade key.
+fn growing() -> Scene {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    scene.report(&["regtest", "mine", "105"]);
+    let key = scene.report(&["bridge", "keys"])["signer_key"].as_str().unwrap().to_owned();
+    let seed = "11".repeat(32);
+    let setup = ["setup", "--seed", &seed, "--depth", "1", "--full-depth", "2", "--upgrade-key", &key];
+    scene.report(&[&setup[..], &["--upgrade-threshold", "1"], &SLOTS].concat());
+    scene
+}
+
+#[test]
+fn what_is_no_program_among_the_programs_is_passed_over_and_named() {
+    let scene = growing();
+    let made = scene.report(&[&["upgrade", "make", "--seed", &"22".repeat(32)][..], &SLOTS].concat());
+    let id = made["program_id"].as_str().unwrap();
+    let programs = scene.path("rollup/programs");
+    fs::write(programs.join("stray.bin"), "garbage").unwrap();
+    fs::create_dir(programs.join("folder.bin")).unwrap();
+    let show = scene.run(&["--json", "upgrade", "show"]);
+    assert!(show.status.success());
+    let warnings = String::from_utf8(show.stderr).unwrap();
+    assert!(warnings.lines().count() == 2 && warnings.contains("stray.bin") && warnings.contains("folder.bin"));
+    let known = scene.report(&["upgrade", "show"])["programs_known"].clone();
+    assert!(known.as_array().unwrap().contains(&json!(id)), "{known}");
+
+    // One that was cut off is as good as none, and is put back.
+    let file = programs.join(format!("{id}.bin"));
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let known = scene.report(&["upgrade", "show"])["programs_known"].clone();
+    assert!(!known.as_array().unwrap().contains(&json!(id)), "{known}");
+    fs::write(scene.path("again.bin"), bytes).unwrap();
+    scene.report(&["upgrade", "add", "again.bin"]);
+    let known = scene.report(&["upgrade", "show"])["programs_known"].clone();
+    assert!(known.as_array().unwrap().contains(&json!(id)), "{known}");
+}
+
+#[test]
+fn a_hot_key_is_shown_so_that_it_can_be_named_as_a_sequencer() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    let words = Phrase::read_file(&scene.path("rollup/wallet.words")).unwrap();
+    let wallet = Wallet::new(&words, "", bitcoin::Network::Regtest);
+    let keys = scene.report(&["wallet", "keys"]);
+    assert_eq!(keys["hot_key"], json!(wallet.hot_key(0).unwrap().public().to_string()));
+    assert_ne!(keys["hot_key"], keys["poster_key"]);
+    let text = String::from_utf8(scene.run(&["wallet", "keys"]).stdout).unwrap();
+    assert!(text.contains(&format!("hot key         {}", keys["hot_key"].as_str().unwrap())), "{text}");
+}
+
+#[test]
+fn on_the_embedded_chain_the_wallet_pays_the_upgrade_address() {
+    let scene = growing();
+    let address = scene.report(&["upgrade", "show"])["address"].as_str().unwrap().to_owned();
+    let announce = ["upgrade", "announce", "--sequencer-key", KEY, "--out", "up.psbt"];
+    let poor = scene.failure(1, &announce);
+    assert!(poor.contains("sat are needed"), "{poor}");
+    scene.report(&["regtest", "pay", "--address", &address, "--amount", "50000"]);
+    let announced = scene.report(&announce);
+    assert_eq!(announced["change_sat"].as_u64().unwrap() + announced["fee_sat"].as_u64().unwrap(), 50_000);
+    for (amount, exit, reason) in [("329", 3, "no payment of less than 330"), ("99999999999", 1, "are needed")] {
+        let refused = scene.failure(exit, &["regtest", "pay", "--address", &address, "--amount", amount]);
+        assert!(refused.contains(reason), "{refused}");
+    }
+    let elsewhere = scene.failure(3, &["regtest", "pay", "--address", MAINNET_ADDRESS, "--amount", "5000"]);
+    assert!(elsewhere.contains("an address of mainnet"), "{elsewhere}");
+}
+
+/// A key that is nobody's.
+const KEY: &str = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";
+/// An address of the first block's reward.
+const MAINNET_ADDRESS: &str = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa";
