@@ -47,7 +47,8 @@ fn the_ninth_account_makes_a_tree_of_eight_cells_grow() {
     let error = scene.failure(3, &[&open("1000")[..], &["--token", "1"]].concat());
     assert!(error.contains("with bitcoin alone"), "{error}");
 
-    // The tree has no cell left, so the opening makes it grow, and nobody is told otherwise; a cell that is taken stays so.
+    // The tree has no cell left, so the opening makes it grow, and nobody is told otherwise. A cell that is taken
+    // stays so.
     let opened = scene.run(&[&open("1000")[..], &["--add-to", "open.json"]].concat());
     assert_eq!((opened.status.code(), String::from_utf8(opened.stderr).unwrap().as_str()), (Some(0), ""));
     for (cell, reason) in [("3", "cell 3 is not empty"), ("64", "outside a tree of 2 levels")] {

@@ -46,7 +46,8 @@ and followers need none, and `taproof rebuild` makes one when all blocks are to 
 
 The proving keys are not in the chain. Who wants to prove batches copies the folder keys/ from the rollup's founder, \
 before or after; each
-key is compared with the program. Those of a later program are in a folder of keys/ that has its id as its name. `taproof setup` would make others, whose proofs nobody accepts.
+key is compared with the program. Those of a later program are in a folder of keys/ that has its id as its name.
+`taproof setup` would make others, whose proofs nobody accepts.
 
 Examples:
   taproof join params.json program.bin \\
@@ -104,8 +105,8 @@ const FILES: &str = "\
 
 /// What to do about a program that came into force later.
 const LATER_PROGRAM: &str = "\
-    the upgrade keys announced it: get its file, which is in programs/ of the data directory of anybody who follows the \
-    rollup, judge it, and join again with it: taproof join PARAMS PROGRAM LATER-PROGRAM...";
+    the upgrade keys announced it: get its file, which is in programs/ of the data directory of anybody who follows \
+    the rollup, judge it, and join again with it: taproof join PARAMS PROGRAM LATER-PROGRAM...";
 
 impl Join {
     pub(crate) fn run(self, global: &Global) -> Result {

@@ -327,8 +327,8 @@ fn read_later_programs(dir: &DataDir, console: Console) -> Result<Programs> {
 /// What to do about a program that is announced and not known here.
 pub(crate) fn lacking_program(program: &str, height: u32) -> String {
     format!(
-        "program {program} comes into force at height {height} and is not known here: add it with `taproof upgrade add` \
-         before, or leave the rollup in time"
+        "program {program} comes into force at height {height} and is not known here: add it with \
+         `taproof upgrade add` before, or leave the rollup in time"
     )
 }
 
