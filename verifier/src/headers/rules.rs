@@ -64,6 +64,7 @@ impl ValidatedHeader {
 
     /// Takes the first of the headers that lead up to a trusted one: only its own work can be checked.
     pub(super) fn first(header: Header, height: u32, params: &Params) -> Result<Self, HeaderError> {
+        check_height(height)?;
         check_range(height, header.bits, params)?;
         check_version(height, &header, params)?;
         let id = check_work(height, &header)?;
@@ -85,7 +86,7 @@ impl ValidatedHeader {
         if header.prev_blockhash != self.id.hash {
             return Err(HeaderError::ParentUnknown { hash: header.block_hash(), parent: header.prev_blockhash });
         }
-        let height = self.id.height.checked_add(1).ok_or(HeaderError::HeightOverflow)?;
+        let height = check_height(self.id.height.saturating_add(1))?;
         self.check_bits(height, &header, params)?;
         self.check_time(height, &header, params)?;
         check_version(height, &header, params)?;
@@ -175,6 +176,11 @@ fn opens_period(height: u32, params: &Params) -> bool {
 
 fn has_bip94(params: &Params) -> bool {
     params.network == Network::Testnet4
+}
+
+/// The last height has no block: whoever has a block's height can name that of the next.
+fn check_height(height: u32) -> Result<u32, HeaderError> {
+    if height < u32::MAX { Ok(height) } else { Err(HeaderError::HeightOverflow) }
 }
 
 /// Checks that bits encode, in the one canonical way, a target between 1 and the network's limit.

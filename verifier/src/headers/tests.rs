@@ -298,13 +298,19 @@ fn a_start_needs_a_final_depth() {
     assert_eq!(error, HeaderError::FinalDepthZero);
     let too_high = HeaderChain::new(Network::Regtest, id(0, &genesis), &[genesis, genesis], 1);
     assert_eq!(too_high.expect_err("two headers up to height 0"), HeaderError::LeadLength { count: 2, height: 0 });
-    let top = id(u32::MAX, &genesis);
-    let mut chain = HeaderChain::new(Network::Regtest, top, &[genesis], 1);
-    if let Ok(chain) = &mut chain {
-        let next = regtest_headers(&genesis, 1, 0)[0];
-        assert_eq!(chain.accept(next), Err(HeaderError::HeightOverflow));
-    }
     assert_eq!(BlockHash::all_zeros(), genesis.prev_blockhash);
+}
+
+/// So that whoever has the height of a block can add one to it.
+#[test]
+fn no_block_has_the_last_height() {
+    let headers = regtest_headers(&regtest_genesis(), 3, 0);
+    let start = |height| HeaderChain::new(Network::Regtest, id(height, &headers[0]), &headers[..1], 1);
+    assert_eq!(start(u32::MAX).expect_err("too high"), HeaderError::HeightOverflow);
+    let mut chain = start(u32::MAX - 2).expect("two below");
+    assert_eq!(chain.accept(headers[1]), Ok(Accepted::Extended));
+    assert_eq!(chain.accept(headers[2]), Err(HeaderError::HeightOverflow));
+    assert_eq!((chain.tip().height, chain.final_block().height), (u32::MAX - 1, u32::MAX - 1));
 }
 
 #[test]

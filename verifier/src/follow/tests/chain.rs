@@ -1,7 +1,12 @@
 //! Reorganisations, restarts, and the property that only the best chain counts.
 
 use super::*;
-use crate::{bridge::tests::signer, quorum::Keys, toy_chain::POSTER_SECRET, upgrade::Change};
+use crate::{
+    bridge::tests::signer,
+    quorum::Keys,
+    toy_chain::{POSTER_SECRET, mine_block, regtest_genesis},
+    upgrade::Change,
+};
 use proptest::prelude::*;
 
 /// A chain that a follower is fed: at each height the block and what a follower of this chain alone has become.
@@ -154,7 +159,7 @@ fn a_checkpoint_goes_on_where_the_follower_was_final() {
     for i in 0..30 {
         trunk.mine([1, 6, 3, 11][i % 4], 0);
     }
-    let genesis = crate::toy_chain::regtest_genesis();
+    let genesis = regtest_genesis();
     let mut follower = fresh();
     feed_headers(&mut follower, &trunk);
     let mut all_due = Vec::new();
@@ -185,7 +190,7 @@ fn a_checkpoint_of_another_rollup_or_chain_is_refused() {
     }
     let checkpoint = trunk.last().follower.checkpoint().expect("every block was seen whole");
     let height = checkpoint.block().height as usize;
-    let genesis = crate::toy_chain::regtest_genesis();
+    let genesis = regtest_genesis();
     let lead: Vec<_> = core::iter::once(genesis).chain(trunk.headers()).take(height + 1).collect();
     let resume = |params: Params, lead: &[Header]| Follower::resume(params, programs(), checkpoint.clone(), lead);
     assert!(resume(params(), &lead).is_ok());
@@ -221,6 +226,40 @@ fn a_checkpoint_of_another_rollup_or_chain_is_refused() {
     }
     let payload_hash = altered(48 + 36 + 8, bytes[48 + 36 + 8] ^ 1).expect("hashes are not checked");
     assert_ne!(payload_hash, checkpoint);
+}
+
+/// A checkpoint is as trusted as its place, and still nothing that it says makes a follower panic that goes on from it.
+#[test]
+fn counts_that_no_chain_comes_to_are_refused() {
+    let mut branch = Branch::new();
+    branch.mine(alloc::vec![deposit_transaction(1, &[500]), exit_transaction(2, &[request(3, 1, 0, 505)])]);
+    let lead = [regtest_genesis(), branch.header];
+    (1..FINAL_DEPTH_BLOCKS).for_each(|_| drop(branch.mine(Vec::new())));
+    let checkpoint = branch.follower.checkpoint().expect("every block was seen whole");
+    let bytes = checkpoint.to_bytes();
+    let tip = 1 + 15 + 32 + 36;
+    let (deposits, payouts) = (tip + 8 + 32 + 32 + 1, tip + 8 + 32 + 32 + 1 + 8);
+    let scanned = payouts + 8 + 36 + 4;
+    let exits = scanned + 8 + 4 + (4 + 32 + 4 + 8 + 32 + 32);
+    assert_eq!((bytes[scanned], bytes[scanned + 8], bytes[exits], bytes[exits + 8]), (1, 1, 1, 1), "one of each waits");
+    let with = |counts: &[(usize, u64)]| {
+        let mut bytes = bytes.clone();
+        counts.iter().for_each(|(place, count)| bytes[*place..][..8].copy_from_slice(&count.to_le_bytes()));
+        Checkpoint::from_bytes(&bytes)
+    };
+    let most = 1 << 62;
+    for counts in [&[(tip, most)][..], &[(payouts, most)], &[(deposits, most - 1), (scanned, most)], &[(exits, most)]] {
+        let checkpoint = with(counts).expect("as many as there can be");
+        assert_eq!(checkpoint.block().height, 1);
+        let mut follower = Follower::resume(params(), programs(), checkpoint, &lead).expect("its own headers");
+        let more = alloc::vec![deposit_transaction(3, &[600]), exit_transaction(4, &[request(3, 2, 0, 505)])];
+        let block = mine_block(&lead[1], 2, 7, more);
+        follower.accept_header(block.header).expect("mined by the rules");
+        follower.connect(block).expect("mined by the rules");
+        assert_eq!((follower.pending_deposits().count(), follower.pending_exits().count()), (2, 2));
+        let more: Vec<_> = counts.iter().map(|(place, count)| (*place, count + 1)).collect();
+        assert_eq!(with(&more), Err(CheckpointError::Inconsistent), "{counts:?}");
+    }
 }
 
 /// One step of a random history.
