@@ -65,8 +65,10 @@ pub(crate) fn run_at_length(target: Option<&str>, seconds: u32) -> anyhow::Resul
     Ok(())
 }
 
-fn limits(seconds: u32) -> [String; 3] {
-    [format!("-max_total_time={seconds}"), "-rss_limit_mb=2048".into(), "-print_final_stats=0".into()]
+/// Inputs may be long from the start: some targets are too slow to come to long ones by and by.
+fn limits(seconds: u32) -> [String; 4] {
+    let time = format!("-max_total_time={seconds}");
+    [time, "-rss_limit_mb=2048".into(), "-print_final_stats=0".into(), "-len_control=0".into()]
 }
 
 /// A target's folder of one kind, as cargo-fuzz has it.
