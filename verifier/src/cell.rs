@@ -67,9 +67,10 @@ impl CellIndex {
         self.0
     }
 
-    /// The position among its siblings of the ancestor at `height` levels above the cells, 0 for the cell itself.
+    /// The position among its siblings of the ancestor at `height` levels above the cells, 0 for the cell itself. Above
+    /// the deepest tree every cell's ancestors are the first of their siblings.
     pub fn child_position(self, height: u8) -> usize {
-        (self.0 >> (u32::from(height) * BITS_PER_LEVEL)) as usize % ARITY
+        self.0.checked_shr(u32::from(height) * BITS_PER_LEVEL).unwrap_or(0) as usize % ARITY
     }
 }
 
@@ -372,6 +373,14 @@ mod tests {
         assert_eq!(CellIndex::new(1 << 30), None);
         let last = CellIndex::new((1 << 30) - 1).expect("the last cell");
         assert!(Depth::MAX.contains(last) && !Depth::new(9).expect("nine levels").contains(last));
+    }
+
+    #[test]
+    fn child_positions_are_those_of_any_height() {
+        let index = CellIndex::new(0o1234567012).expect("below 2^30");
+        let positions = (0..=u8::MAX).map(|height| index.child_position(height));
+        let digits = [2, 1, 0, 7, 6, 5, 4, 3, 2, 1];
+        assert!(positions.eq(digits.into_iter().chain(core::iter::repeat_n(0, 246))));
     }
 
     #[test]

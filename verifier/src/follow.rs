@@ -329,8 +329,9 @@ impl Follower {
 
     /// Reports and forgets what can no longer be undone.
     fn make_final(&mut self, events: &mut Vec<Event>) {
-        let final_height =
-            (self.scanned.height + 1).saturating_sub(self.params.final_depth_blocks).max(self.final_height);
+        // A block is its own first confirmation.
+        let confirmed = self.scanned.height.saturating_sub(self.params.final_depth_blocks - 1);
+        let final_height = confirmed.max(self.final_height);
         self.final_height = final_height;
         let is_final = |height: u32| height <= final_height;
         while let Some(payout) = self.payouts.front().copied().filter(|payout| is_final(payout.anchor.height)) {

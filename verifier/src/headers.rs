@@ -273,8 +273,8 @@ impl HeaderChain {
         self.unsettled.get(hash)
     }
 
-    /// Hashes from which a node finds where its chain leaves this one: the tip, then further and further back, the
-    /// the start last.
+    /// Hashes from which a node finds where its chain leaves this one: the tip, then further and further back, and the
+    /// start last.
     pub fn locator(&self) -> Vec<BlockHash> {
         let mut hashes = Vec::new();
         let start = self.start.height.saturating_sub(self.base_height) as usize;
@@ -377,7 +377,8 @@ impl HeaderChain {
 
     /// Makes final what has the depth, and forgets the branches that left the chain below.
     fn settle(&mut self) {
-        let final_height = (self.tip().height + 1).saturating_sub(self.final_depth_blocks).max(self.final_height);
+        // A block is its own first confirmation.
+        let final_height = self.tip().height.saturating_sub(self.final_depth_blocks - 1).max(self.final_height);
         if final_height == self.final_height {
             return;
         }

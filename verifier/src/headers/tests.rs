@@ -314,6 +314,21 @@ fn no_block_has_the_last_height() {
 }
 
 #[test]
+fn heights_end_at_32_bits() {
+    // The genesis block's version is outdated at such a height.
+    let first = regtest_headers(&regtest_genesis(), 1, 0)[0];
+    let headers = regtest_headers(&first, 2, 0);
+    for (final_depth_blocks, final_height) in [(1, u32::MAX), (2, u32::MAX - 1), (u32::MAX, u32::MAX - 1)] {
+        let start = id(u32::MAX - 1, &first);
+        let mut chain =
+            HeaderChain::new(Network::Regtest, start, &[first], final_depth_blocks).expect("any height is a start");
+        accept_all(&mut chain, &headers[..1]);
+        assert_eq!((chain.tip().height, chain.final_block().height), (u32::MAX, final_height));
+        assert_eq!(chain.accept(headers[1]), Err(HeaderError::HeightOverflow));
+    }
+}
+
+#[test]
 fn old_hashes_are_forgotten_and_recent_ones_are_not() {
     let headers = mainnet_headers();
     let mut chain = mainnet_chain(&headers, FIRST_HEIGHT);
