@@ -13,7 +13,11 @@ use std::{
     process::{Command, Stdio},
 };
 use taproof_bitcoin::node::EmbeddedNode;
-use taproof_verifier::exit::ExitRequest;
+use taproof_verifier::{
+    cell::{CellElements, CellIndex, MerklePath},
+    exit::ExitRequest,
+    field::to_bytes,
+};
 
 #[test]
 fn the_whole_journey_and_what_is_refused_on_the_way() {
@@ -427,6 +431,12 @@ fn accounts(scene: &Scene, root: &str) {
     let elements = proven["elements"].as_array().expect("a list");
     let zero = "00".repeat(32);
     assert_eq!((elements.len(), &elements[0], &elements[7]), (8, &json!(format!("01{}", &zero[2..])), &json!(zero)));
+    // Whoever has the verifier alone checks the same by what is printed.
+    let elements: CellElements = serde_json::from_value(proven["elements"].clone()).expect("eight elements");
+    let path: MerklePath = serde_json::from_value(proven["path"].clone()).expect("siblings");
+    let found = path.root(CellIndex::new(5).expect("a small index"), elements.hash()).expect("within the tree");
+    assert_eq!(proven["root"], hex::encode(to_bytes(&found)));
+    assert_eq!(scene.report(&["inspect", "5.account"])["path"], proven["path"]);
     let verified = scene.report(&["verify-account", "5.account"]);
     assert_eq!((&verified["elements"], &verified["verified"]), (&proven["elements"], &Value::Bool(true)));
     let shown = String::from_utf8(scene.run(&["verify-account", "5.account"]).stdout).expect("UTF-8");

@@ -85,7 +85,7 @@ fn in_a_tree_that_cannot_grow_the_batch_says_that_it_has_withdrawals_alone() {
     deposit(8);
     let said = scene.run(&["batch", "--reference-depth", "1"]);
     let said = String::from_utf8(said.stdout).unwrap();
-    assert!(said.contains("no cell left for 1 deposits and cannot grow"), "{said}");
+    assert!(said.contains("no cell left for 1 deposit and cannot grow"), "{said}");
     let address = scene.report(&["wallet", "keys"])["poster_address"].as_str().unwrap().to_owned();
     let tx = |arguments: &[&str]| scene.report(&[&["tx"], arguments, &["--add-to", "txs.json"]].concat());
     tx(&["transfer", "--from", "1", "--index", "1", "--to", "2", "--amount", "100"]);

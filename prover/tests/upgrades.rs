@@ -7,7 +7,7 @@ mod scene;
 use bitcoin::{Address, ScriptBuf};
 use scene::Scene;
 use serde_json::{Value, json};
-use std::fs;
+use std::{collections::BTreeSet, fs};
 use taproof_bitcoin::node::EmbeddedNode;
 
 const NOTICE_BLOCKS: u32 = 12;
@@ -98,6 +98,13 @@ fn another_program_is_announced_passed_and_followed_from_scratch() {
     scene.bring_in(0, &[]);
     let second = rollup.make("22", "2");
     assert_ne!(first, second);
+    // A tree that can grow needs circuits for both depths.
+    let make = ["upgrade", "make", "--depth", "2", "--full-depth", "3", "--slots", "1", "--deposit-slots", "1"];
+    let growing = scene.report(&[&make[..], &["--withdraw-slots", "1"]].concat());
+    let circuits: BTreeSet<&str> =
+        growing["circuits"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(circuits.len(), 8, "{circuits:?}");
+    assert!(["withdraw-d2-n1-v1", "withdraw-d3-n1-v1"].iter().all(|name| circuits.contains(name)), "{circuits:?}");
     let early = scene.failure(4, &["upgrade", "announce", "--program", &second, "--from", "1", "--out", "no.psbt"]);
     assert!(early.contains("for height 1"), "{early}");
     let height = rollup.show()["height"].as_u64().unwrap() + 1 + u64::from(NOTICE_BLOCKS);

@@ -63,6 +63,11 @@ impl StateProof {
         self.index
     }
 
+    /// The way from the cell to the root.
+    pub fn path(&self) -> &MerklePath {
+        &self.path
+    }
+
     /// Checks that the cell is in the state of a verified root, and gives the cell, of whatever kind it is.
     ///
     /// # Errors

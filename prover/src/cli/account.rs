@@ -2,6 +2,7 @@
 
 use super::{
     Global,
+    console::counted,
     failure::{Exit, Failure, Fallible, Result},
     in_line::{APART, bring_up},
     input::read_artefact,
@@ -26,17 +27,17 @@ use taproof_rollup::{
 };
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::CellIndex,
+    cell::{CellIndex, MerklePath},
     follow::{Follower, ScannedDeposit},
 };
 
-/// Shows what a key owns: its cells with their balances, and the deposits, exit requests and transactions of its that
+/// Shows what a key owns: its cells with their balances, and which of its deposits, exit requests and transactions
 /// wait.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What the ledger holds is shown where there is one, batches that are not anchored yet included; what the chain has \
-beyond it is taken over
-first. Else, and with --from-chain, the state is rebuilt from whole blocks. Headers and excerpts show no balances.
+beyond it is taken over first. Else, and with --from-chain, the state is rebuilt from whole blocks. Headers and \
+excerpts show no balances.
 
 Examples:
   taproof account                  # of the wallet's first key
@@ -149,7 +150,8 @@ impl fmt::Display for AccountReport {
         if self.transactions > 0 {
             writeln!(f, "transactions   {} wait for a batch", self.transactions)?;
         }
-        write!(f, "root           {} after {} batches, from the {}", self.root, self.batches, self.source)
+        let batches = counted(self.batches, "batch");
+        write!(f, "root           {} after {batches}, from the {}", self.root, self.source)
     }
 }
 
@@ -190,6 +192,8 @@ struct Report {
     root: String,
     #[serde(flatten)]
     shown: ShownCell,
+    /// With it and the elements, others check the cell by the verifier alone.
+    path: MerklePath,
 }
 
 /// A report of what was checked and holds; what does not hold is an error.
@@ -201,8 +205,8 @@ struct Verified {
 }
 
 fn text(report: &Report) -> String {
-    let Report { index, root, batches, shown } = report;
-    format!("cell {index} holds {shown}\nroot {root} after {batches} batches")
+    let Report { index, root, batches, shown, .. } = report;
+    format!("cell {index} holds {shown}\nroot {root} after {}", counted(*batches, "batch"))
 }
 
 fn holdings(state: &State, owner: &PublicKey) -> Vec<Holding> {
@@ -335,7 +339,8 @@ impl ProveAccount {
             StateProof::new(session.params.chain_id(), batches, state.tree(), self.cell).or_exit(Exit::Input)?;
         artefact::write_to(out, &proof)?;
         let shown = ShownCell::new(proof.verify(state.root()).or_exit(Exit::Refuted)?);
-        let report = Report { index: self.cell.get(), batches, root: super::element_text(&proof.root()), shown };
+        let (index, path) = (self.cell.get(), proof.path().clone());
+        let report = Report { index, batches, root: super::element_text(&proof.root()), shown, path };
         console.report(&report, text)
     }
 }
@@ -349,7 +354,8 @@ impl VerifyAccount {
         };
         let shown = ShownCell::new(proof.verify(root).or_exit(Exit::Refuted)?);
         let (index, batches) = (proof.index().get(), proof.batches());
-        let report = Report { index, batches, root: super::element_text(&root), shown };
+        let path = proof.path().clone();
+        let report = Report { index, batches, root: super::element_text(&root), shown, path };
         let verified = Verified { verified: true, report };
         global.console().report(&verified, |verified| format!("verified: {}", text(&verified.report)))
     }

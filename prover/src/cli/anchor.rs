@@ -9,6 +9,7 @@ mod watch_only;
 use super::{
     Global,
     coins::coin_store_failure,
+    console::counted,
     failure::{Exit, Failure, Result},
     session::{Session, not_followed},
 };
@@ -115,7 +116,7 @@ impl fmt::Display for JobReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "batch {:<6} {:<12}", self.batch, self.state)?;
         if let (Some(fee_sat), Some(vsize_vb)) = (self.fee_sat, self.vsize_vb) {
-            write!(f, " {fee_sat} sat for {vsize_vb} vB, {} reveals sent", self.reveals_sent)?;
+            write!(f, " {fee_sat} sat for {vsize_vb} vB, {} sent", counted(self.reveals_sent, "reveal"))?;
         }
         if let Some(waits_for) = &self.waits_for {
             write!(f, "\n  waits: {}", shown(waits_for))?;

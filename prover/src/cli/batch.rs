@@ -35,11 +35,11 @@ pub(crate) const FEE_MIN_SAT: u64 = 1;
 /// Applies exits, deposits and transactions, and cuts them into the chunks of the next batch.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Deposits and exit requests come from the chain. Where a deposit or an opening finds no cell, the tree grows; where it
-cannot, the batch has exits and withdrawals alone until such deposits are void. A transaction that is refused is listed
-with its reason and the batch goes on; if all are refused, the exit code is 4. The text lists the first 20. JSON lists
-all, but of entries that are no transactions the first 20, and the number of the others as malformed_more. Where
-somebody else's batch got into the chain, the ledger takes it over first, in place of one of its own.
+Deposits and exit requests come from the chain. Where a deposit or an opening finds no cell, the tree grows; where it \
+cannot, the batch has exits and withdrawals alone until such deposits are void. A transaction that is refused is \
+listed with its reason and the batch goes on; if all are refused, the exit code is 4. The text lists the first 20. \
+JSON lists all, but of entries that are no transactions the first 20, and the number of the others as malformed_more. \
+Where somebody else's batch got into the chain, the ledger takes it over first, in place of one of its own.
 
 Examples:
   taproof batch payments.json more.json

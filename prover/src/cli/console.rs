@@ -112,9 +112,10 @@ impl Console {
     }
 }
 
-/// A number of things, whose noun takes an s where there is not one.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+/// A number of things, whose noun is in the plural where there is not one.
+pub(crate) fn counted<N: PartialEq + From<u8> + Display>(count: N, noun: &str) -> String {
+    let ending = if noun.ends_with("ch") { "es" } else { "s" };
+    if count == N::from(1) { format!("1 {noun}") } else { format!("{count} {noun}{ending}") }
 }
 
 /// What errors call standard output.

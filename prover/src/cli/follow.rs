@@ -2,11 +2,13 @@
 
 use super::{
     Global,
+    console::counted,
     failure::Result,
     light::{CAVEATS, CheckpointReport, LightOptions},
     overview::{exit_entries, upgrade_entries},
     session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
+use bitcoin::{Address, Network};
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
@@ -57,7 +59,7 @@ enum What {
     Verified { batch: u64, txid: String, height: u32, root: String, chunks: u32 },
     Ignored { txid: String, height: u32, reason: String },
     IgnoredMore { count: u64, height: u32 },
-    Due { index: u64, batch: u64, position: u32, amount_sat: u64, script_pubkey: String },
+    Due { index: u64, batch: u64, position: u32, amount_sat: u64, script_pubkey: String, address: String },
     Void { first: u64, count: u64, batch: u64, height: u32 },
     Announced { txid: String, height: u32, upgrade: String },
     AnnouncementIgnored { txid: String, height: u32, reason: String },
@@ -106,7 +108,7 @@ struct FollowReport {
 }
 
 impl EventReport {
-    fn new(number: Option<u64>, event: &FinalEvent) -> Self {
+    fn new(number: Option<u64>, event: &FinalEvent, network: Network) -> Self {
         let what = match event {
             FinalEvent::Anchor(anchor) => What::Verified {
                 batch: anchor.batch,
@@ -121,13 +123,17 @@ impl EventReport {
                 reason: refused.reason.clone(),
             },
             FinalEvent::RefusedMore(more) => What::IgnoredMore { count: more.count, height: more.block.height },
-            FinalEvent::Payout(payout) => What::Due {
-                index: payout.index,
-                batch: payout.batch,
-                position: payout.position,
-                amount_sat: payout.amount_sat,
-                script_pubkey: payout.destination.script_pubkey().to_hex_string(),
-            },
+            FinalEvent::Payout(payout) => {
+                let script = payout.destination.script_pubkey();
+                What::Due {
+                    index: payout.index,
+                    batch: payout.batch,
+                    position: payout.position,
+                    amount_sat: payout.amount_sat,
+                    address: Address::from_script(&script, network).expect("destinations have addresses").to_string(),
+                    script_pubkey: script.to_hex_string(),
+                }
+            }
             FinalEvent::Void(void) => {
                 What::Void { first: void.first, count: void.count, batch: void.batch, height: void.anchor.height }
             }
@@ -150,14 +156,15 @@ impl fmt::Display for EventReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
             What::Verified { batch, height, root, chunks, .. } => {
-                write!(f, "height {height}: batch {batch} of {chunks} chunks verified, root {root}")
+                let chunks = counted(*chunks, "chunk");
+                write!(f, "height {height}: batch {batch} of {chunks} verified, root {root}")
             }
             What::Ignored { txid, height, reason } => write!(f, "height {height}: {txid} ignored: {reason}"),
             What::IgnoredMore { count, height } => {
                 write!(f, "height {height}: {count} more that announce an anchor and are none ignored")
             }
-            What::Due { index, batch, position, amount_sat, script_pubkey } => {
-                write!(f, "payout {index}, of batch {batch} at {position}, is due: {amount_sat} sat to {script_pubkey}")
+            What::Due { index, batch, position, amount_sat, address, .. } => {
+                write!(f, "payout {index}, of batch {batch} at {position}, is due: {amount_sat} sat to {address}")
             }
             What::Void { first, count: 1, batch, height } => {
                 write!(f, "height {height}: deposit {first} is void: batch {batch} came to it too late")
@@ -204,7 +211,7 @@ impl fmt::Display for TipReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "tip            {} at height {}", self.block, self.height)?;
         writeln!(f, "batches        {}", self.batches)?;
-        writeln!(f, "root verified  {} in a tree of {} levels", self.root_verified, self.depth)?;
+        writeln!(f, "root verified  {} in a tree of {}", self.root_verified, counted(self.depth, "level"))?;
         writeln!(f, "deposits       {}", self.deposits)?;
         exit_entries(&self.exits).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         upgrade_entries(&self.upgrades).iter().try_for_each(|line| writeln!(f, "{line}"))?;
@@ -234,8 +241,9 @@ impl Follow {
         let first = if self.all { 0 } else { store.first_untold().map_err(store_failure)? };
         let settled = store.events(first, usize::MAX).map_err(store_failure)?;
         let next = first + settled.len() as u64;
-        events.extend(settled.iter().map(|(number, event)| EventReport::new(Some(*number), event)));
-        events.extend(stored.unsettled().map(|event| EventReport::new(None, event)));
+        let network = session.params.network;
+        events.extend(settled.iter().map(|(number, event)| EventReport::new(Some(*number), event, network)));
+        events.extend(stored.unsettled().map(|event| EventReport::new(None, event, network)));
         let ignored_more = if self.all { 0 } else { shorten(&mut events) };
         if self.acknowledge {
             store.acknowledge_undone().map_err(store_failure)?;

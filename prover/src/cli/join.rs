@@ -2,6 +2,7 @@
 
 use super::{
     Global,
+    console::counted,
     data_dir::expect_none,
     failure::{Exit, Failure, Result},
     form::Misplaced,
@@ -36,18 +37,15 @@ use taproof_verifier::{cell::ChainId, follow::Follower, headers::BlockId};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Parameters and program are params.json and program.bin of anybody who follows the rollup; they say which rollup it is, \
-so take them from
-somebody you trust, or compare them. All else comes from blocks: the ledger, so that batches can be made here, and the \
-tip.
+so take them from somebody you trust, or compare them. All else comes from blocks: the ledger, so that batches can be \
+made here, and the tip.
 
 With --checkpoint, only the blocks after the checkpoint are read. Its root has no cells with it, so there is no \
-ledger: wallets, signers
-and followers need none, and `taproof rebuild` makes one when all blocks are to be had.
+ledger: wallets, signers and followers need none, and `taproof rebuild` makes one when all blocks are to be had.
 
 The proving keys are not in the chain. Who wants to prove batches copies the folder keys/ from the rollup's founder, \
-before or after; each
-key is compared with the program. Those of a later program are in a folder of keys/ that has its id as its name.
-`taproof setup` would make others, whose proofs nobody accepts.
+before or after; each key is compared with the program. Those of a later program are in a folder of keys/ that has its \
+id as its name. `taproof setup` would make others, whose proofs nobody accepts.
 
 Examples:
   taproof join params.json program.bin \\
@@ -263,7 +261,7 @@ impl fmt::Display for Report {
         writeln!(f, "rollup         {} on {}", self.chain_id, network_name(self.network))?;
         writeln!(f, "program        {}", self.program_id)?;
         writeln!(f, "tip            {}", self.block)?;
-        writeln!(f, "root verified  {} after {} batches", self.root_verified, self.batches)?;
+        writeln!(f, "root verified  {} after {}", self.root_verified, counted(self.batches, "batch"))?;
         match (&self.checkpoint, self.next_batch) {
             (Some(checkpoint), _) => {
                 writeln!(f, "believed       checkpoint {checkpoint}")?;

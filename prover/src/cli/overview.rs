@@ -4,6 +4,7 @@ mod screen;
 
 use super::{
     Global, bridge,
+    console::counted,
     data_dir::{DataDir, expect_absent},
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output},
@@ -29,8 +30,7 @@ pub(super) use screen::{Screen, entry, exit_entries, upgrade_entries};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The chain is followed to its tip first. Anchors that are on their way are those of `taproof anchor run`, which may be \
-running. What the
-signers have paid is shown where `taproof bridge status` was run before.
+running. What the signers have paid is shown where `taproof bridge status` was run before.
 
 Examples:
   taproof status
@@ -94,7 +94,7 @@ impl Report {
         let anchors = batches - overview.batches_made() - overview.batches_proven();
         let written = Written { anchors, batches, bytes: html.len(), file: self.out };
         console.report(&written, |written| {
-            let batches = if written.batches == 1 { "1 batch".into() } else { format!("{} batches", written.batches) };
+            let batches = counted(written.batches, "batch");
             format!("{batches} on one page of {} bytes, in {}", written.bytes, shown(written.file.display()))
         })
     }

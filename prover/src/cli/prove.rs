@@ -2,7 +2,7 @@
 
 use super::{
     Global,
-    console::Bar,
+    console::{Bar, counted},
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     foreign::ForeignArgs,
@@ -178,10 +178,10 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     console.report(&report, |report| {
         let kept = if report.kept > 0 { format!(" ({} of them kept from before)", report.kept) } else { String::new() };
         format!(
-            "{} proofs{kept} of batch {}, {} constraints in {:.1} s, in {}",
-            report.proofs,
+            "{}{kept} of batch {}, {} in {:.1} s, in {}",
+            counted(report.proofs, "proof"),
             report.batch,
-            report.constraints,
+            counted(report.constraints, "constraint"),
             report.seconds,
             shown(report.file.display())
         )
@@ -274,8 +274,12 @@ impl Verify {
         };
         global.console().report(&report, |report| {
             format!(
-                "{} proofs of batch {} hold ({:.1} ms)\nroot before  {}\nroot after   {}",
-                report.proofs, report.batch, report.milliseconds, report.root_before, report.root_after
+                "{} of batch {} verified ({:.1} ms)\nroot before  {}\nroot after   {}",
+                counted(report.proofs, "proof"),
+                report.batch,
+                report.milliseconds,
+                report.root_before,
+                report.root_after
             )
         })
     }

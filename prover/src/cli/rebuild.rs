@@ -4,6 +4,7 @@ mod comparison;
 
 use super::{
     Global,
+    console::counted,
     data_dir::keep_aside,
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output, write_json},
@@ -30,16 +31,13 @@ use taproof_verifier::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A ledger that is missing or damaged is made anew: the state, the number of the next batch, and what undoes batches \
-that are not final.
-The damaged file is moved aside, not deleted. Transactions that waited in it are carried over as far as they can be \
-read; what was
-never anchored is nowhere else, so keep the files of transactions. Artefacts of batches are not made again: those that \
-are anchored
-need none, and the next `taproof batch` makes the others.
+that are not final. The damaged file is moved aside, not deleted. Transactions that waited in it are carried over as \
+far as they can be read; what was never anchored is nowhere else, so keep the files of transactions. Artefacts of \
+batches are not made again: those that are anchored need none, and the next `taproof batch` makes the others.
 
 An intact ledger is compared with the chain. One that is ahead by batches that are not anchored is fine, and one that \
-is behind is brought
-up by `taproof batch`. One that contradicts what is final in it gives exit code 4, and needs --replace.
+is behind is brought up by `taproof batch`. One that contradicts what is final in it gives exit code 4, and needs \
+--replace.
 
 Examples:
   taproof rebuild
@@ -193,8 +191,12 @@ impl Rebuild {
         };
         console.report(&report, |report| {
             format!(
-                "{} accounts after {} batches\nroot verified  {}\nroot rebuilt   {}\n{}",
-                report.accounts, report.batches, report.root_verified, report.root_rebuilt, report.ledger
+                "{} after {}\nroot verified  {}\nroot rebuilt   {}\n{}",
+                counted(report.accounts, "account"),
+                counted(report.batches, "batch"),
+                report.root_verified,
+                report.root_rebuilt,
+                report.ledger
             )
         })?;
         match report.ledger {

@@ -3,6 +3,7 @@
 use super::{
     Global,
     coins::{Use, explain, spend},
+    console::counted,
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     input::read_transactions,
@@ -25,7 +26,7 @@ use taproof_bitcoin::{
 use taproof_verifier::{baby_jubjub::PublicKey, deposit::Deposit, exit::ExitRequest};
 use taproof_wallet::PosterKey;
 
-/// Mines, deposits, demands exits and pays on the embedded regtest chain of the data directory, without any node.
+/// Mines, deposits, requests exits and pays on the embedded regtest chain of the data directory, without any node.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -223,7 +224,6 @@ fn report(node: &EmbeddedNode, deposits: usize, global: &Global) -> Result {
     let report = serde_json::json!({ "height": height, "tip": tip.to_string(), "deposits": deposits });
     global.console().report(&report, |_| match deposits {
         0 => format!("tip {tip} at height {height}"),
-        1 => format!("1 deposit; tip {tip} at height {height}"),
-        _ => format!("{deposits} deposits; tip {tip} at height {height}"),
+        _ => format!("{}; tip {tip} at height {height}", counted(deposits, "deposit")),
     })
 }

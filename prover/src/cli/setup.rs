@@ -16,6 +16,7 @@ use ark_ff::FftField;
 use bitcoin::{Network, NetworkKind, ScriptBuf};
 use clap::Args;
 use governance::GovernanceOptions;
+pub(super) use governance::governance;
 use serde::Serialize;
 use std::{num::NonZeroU16, ops::RangeInclusive, path::Path};
 use taproof_base::{
@@ -42,9 +43,9 @@ use taproof_wallet::{Wallet, WalletError};
 /// Founds a rollup: makes development keys, the parameters and an empty ledger in the data directory.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The keys are made by this machine alone: whoever controlled it could forge proofs. They are refused on mainnet unless \
-you insist.
-The rollup starts at the last block that is final, so that no usual reorganisation can take its start away.
+The keys are made by this machine alone: whoever controls it can forge proofs. So they are refused outside test \
+networks, unless --allow-outside-test-networks is given. The rollup starts at the last block that is final, so that no \
+usual reorganisation can take its start away.
 
 Examples:
   taproof wallet new && taproof setup --depth 4 --slots 2
@@ -58,12 +59,9 @@ pub(crate) struct Setup {
     #[command(flatten)]
     node: NodeOptions,
     #[command(flatten)]
-    sizes: SizeOptions,
-    /// The depth that the tree can grow to: keys are made for both depths. If not given, it is 10, or --depth if that
-    /// is given.
-    #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
-    full_depth: Option<u8>,
-    /// What an opening moves at the least, in satoshi: the price of a cell, which is never free again.
+    circuits: CircuitOptions,
+    /// The least amount that opens an account, in satoshi. Cells are never freed, so this is what filling the tree
+    /// costs.
     #[arg(long, default_value_t = OPENING_MIN_SAT, value_name = "SAT")]
     #[arg(value_parser = clap::value_parser!(u64).range(..=SAT_MAX))]
     opening_min: u64,
@@ -80,7 +78,7 @@ pub(crate) struct Setup {
     /// Makes the keys from this seed, 64 hexadecimal digits, instead of the system's randomness: for tests.
     #[arg(long, value_parser = digits::<32>, value_name = "HEX")]
     seed: Option<[u8; 32]>,
-    /// Makes keys outside test networks, too, though their maker could forge proofs.
+    /// Makes keys outside test networks, too, although whoever makes them could forge proofs.
     #[arg(long)]
     allow_outside_test_networks: bool,
 }
@@ -99,6 +97,45 @@ pub(super) const OPENING_MIN_SAT: u64 = 1_000;
 
 /// All that there is.
 pub(super) const SAT_MAX: u64 = 2_100_000_000_000_000;
+
+/// The circuits that keys are made for.
+#[derive(Debug, Args)]
+pub(super) struct CircuitOptions {
+    #[command(flatten)]
+    sizes: SizeOptions,
+    /// The depth that the tree can grow to: keys are made for both depths. If not given, it is 10, or --depth if that
+    /// is given.
+    #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
+    full_depth: Option<u8>,
+}
+
+impl CircuitOptions {
+    /// The depths of a young tree and of a full one.
+    fn depths(&self) -> Result<[Depth; 2]> {
+        let (depth, slots) = self.sizes.sizes()?;
+        let by_default = if self.sizes.depth.is_some() { depth.levels() } else { FULL_DEPTH };
+        let full_depth = Depth::new(self.full_depth.unwrap_or(by_default)).expect("the parser allows 1 to 10");
+        if full_depth < depth {
+            let (full, young) = (full_depth.levels(), depth.levels());
+            let failure = Failure::new(Exit::Input, format!("a tree of {young} levels cannot grow to {full}"));
+            return Err(failure.advise("give a --full-depth of --depth or more"));
+        }
+        expect_possible(full_depth, &slots)?;
+        Ok([depth, full_depth])
+    }
+
+    /// The circuits of both depths. The keys of the full tree could be made when it is needed only from a secret that
+    /// is kept until then, and whoever had it could forge proofs.
+    pub(super) fn circuits(&self) -> Result<Vec<CircuitId>> {
+        let (_, slots) = self.sizes.sizes()?;
+        let depths = self.depths()?;
+        let mut circuits: Vec<CircuitId> =
+            depths.into_iter().flat_map(|depth| key_ring::circuits(depth, &slots)).collect();
+        circuits.sort_unstable();
+        circuits.dedup();
+        Ok(circuits)
+    }
+}
 
 /// How large tree and circuits are.
 #[derive(Debug, Args)]
@@ -252,9 +289,13 @@ impl Setup {
         // Nothing is mined here, so no wallet is needed for the rewards of the embedded chain.
         let source = self.node.open(&dir, network, ScriptBuf::new(), global.console())?;
         let start = self.start_block(&source)?;
-        let (depth, slots) = self.sizes.sizes()?;
-        let full_depth = self.full_depth(depth, &slots)?;
-        let ring = self.keys(global, [depth, full_depth], &slots, network)?;
+        let [depth, full_depth] = self.circuits.depths()?;
+        let options = SetupOptions {
+            network,
+            allow_outside_test_networks: self.allow_outside_test_networks,
+            randomness: self.seed.map_or(Randomness::Os, Randomness::Seed),
+        };
+        let ring = make_keys(global, &dir.keys(), &self.circuits.circuits()?, &options)?;
         let program = ring.program()?;
         let params = Params::new(Founding {
             network,
@@ -302,7 +343,7 @@ impl Setup {
             circuits: ring.keys().map(|(circuit, _)| circuit.to_string()).collect(),
         };
         global.console().report(&report, |report| {
-            format!(
+            let text = format!(
                 "rollup {} on {}, starting after block {}\nprogram {}\nkeys    {}\nbridge  {}",
                 report.chain_id,
                 network_name(network),
@@ -310,7 +351,9 @@ impl Setup {
                 report.program_id,
                 report.circuits.join(", "),
                 report.bridge_descriptor
-            )
+            );
+            let rules = governance(&params);
+            rules.into_iter().fold(text, |text, (label, rule)| format!("{text}\n{label:<7} {rule}"))
         })
     }
 
@@ -334,34 +377,6 @@ impl Setup {
         let hash =
             hash.ok_or_else(|| Failure::new(Exit::Input, format!("the chain has no block at height {height}")))?;
         Ok(BlockId { height, hash })
-    }
-
-    /// The depth that the tree can grow to.
-    fn full_depth(&self, depth: Depth, slots: &Slots) -> Result<Depth> {
-        let by_default = if self.sizes.depth.is_some() { depth.levels() } else { FULL_DEPTH };
-        let full_depth = Depth::new(self.full_depth.unwrap_or(by_default)).expect("the parser allows 1 to 10");
-        if full_depth < depth {
-            let (full, young) = (full_depth.levels(), depth.levels());
-            let failure = Failure::new(Exit::Input, format!("a tree of {young} levels cannot grow to {full}"));
-            return Err(failure.advise("give a --full-depth of --depth or more"));
-        }
-        expect_possible(full_depth, slots)?;
-        Ok(full_depth)
-    }
-
-    /// The keys of all circuits at both depths. Those of the full tree could be made when it is needed only from a
-    /// secret that is kept until then, and whoever had it could forge proofs.
-    fn keys(&self, global: &Global, depths: [Depth; 2], slots: &Slots, network: Network) -> Result<KeyRing> {
-        let options = SetupOptions {
-            network,
-            allow_outside_test_networks: self.allow_outside_test_networks,
-            randomness: self.seed.map_or(Randomness::Os, Randomness::Seed),
-        };
-        let mut circuits: Vec<CircuitId> =
-            depths.into_iter().flat_map(|depth| key_ring::circuits(depth, slots)).collect();
-        circuits.sort_unstable();
-        circuits.dedup();
-        make_keys(global, &global.data_dir().keys(), &circuits, &options)
     }
 }
 

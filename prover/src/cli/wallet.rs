@@ -267,7 +267,9 @@ impl fmt::Display for KeysReport {
         writeln!(f, "poster address  {}", self.poster_address)?;
         writeln!(f, "poster key      {}", self.poster_key)?;
         write!(f, "hot key         {}", self.hot_key)?;
-        self.owners.iter().try_for_each(|key| write!(f, "\nowner {}/{:<6} {}", key.account, key.index, key.owner))
+        self.owners
+            .iter()
+            .try_for_each(|key| write!(f, "\n{:<15} {}", format!("owner {}/{}", key.account, key.index), key.owner))
     }
 }
 

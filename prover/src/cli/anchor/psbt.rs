@@ -27,9 +27,8 @@ use taproof_bitcoin::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A batch of `taproof anchor run --watch-only KEY --hot-key` waits until its commit is signed. Without --hot-key, at \
-least one reveal has
-to be signed as well: sign all of them, for each pays a higher fee, and the service replaces one by the next as it \
-needs to.
+least one reveal has to be signed as well: sign all of them, for each pays a higher fee, and the service replaces one \
+by the next as it needs to.
 
 Examples:
   taproof anchor psbt --batch 3 --out unsigned \\

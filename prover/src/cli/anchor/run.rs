@@ -3,7 +3,7 @@
 use super::{JobReport, identity, service_failure, store_failure, watch_only::WatchOnly};
 use crate::cli::{
     Global,
-    console::Console,
+    console::{Console, counted},
     failure::{Exit, Failure, Result},
     session::{NodeOptions, Session, Source, lacking_program},
     wallet::WalletOptions,
@@ -90,7 +90,7 @@ pub(super) struct Run {
     /// not given.
     #[arg(long, value_name = "SAT")]
     headroom: Option<u64>,
-    /// How deep an anchor is safe, so that what others left behind is swept.
+    /// How many confirmations make an anchor safe, so that leftovers are swept.
     #[arg(long, default_value_t = 6, value_name = "BLOCKS")]
     safe_depth: u32,
 }
@@ -105,7 +105,7 @@ struct Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "height {}, {} batches anchored", self.height, self.batches)?;
+        write!(f, "height {}, {} anchored", self.height, counted(self.batches, "batch"))?;
         self.jobs.iter().try_for_each(|job| write!(f, "\n{job}"))
     }
 }

@@ -1,6 +1,6 @@
 //! What `taproof batch` tells.
 
-use crate::cli::path_text;
+use crate::cli::{console::counted, path_text};
 use serde::Serialize;
 use std::{fmt, path::PathBuf};
 use taproof_base::shown::shown;
@@ -119,7 +119,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_rejected(f)?;
         if self.taken_over > 0 {
-            writeln!(f, "taken over {} batches that somebody else anchored", self.taken_over)?;
+            writeln!(f, "taken over {} that somebody else anchored", counted(self.taken_over, "batch"))?;
         }
         if let Some((first, last)) = self.taken_back.first().zip(self.taken_back.last()) {
             writeln!(
@@ -134,9 +134,9 @@ impl fmt::Display for Report {
         if self.withdrawals_alone {
             writeln!(
                 f,
-                "tree       has no cell left for {} deposits and cannot grow: until they are void and their depositors \
-                 can take them back, exits and withdrawals are served, and all else waits",
-                self.deposits_waiting
+                "tree       has no cell left for {} and cannot grow: until the depositors can take back what is void \
+                 then, exits and withdrawals are served, and all else waits",
+                counted(self.deposits_waiting, "deposit")
             )?;
         }
         let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {
@@ -160,7 +160,7 @@ impl fmt::Display for Report {
         writeln!(f, "batch      {number} in {}", shown(file.display()))?;
         writeln!(f, "refers to  {}", self.reference)?;
         if self.grown {
-            writeln!(f, "tree       grows to {} levels", self.depth)?;
+            writeln!(f, "tree       grows to {}", counted(self.depth, "level"))?;
         }
         if let Some(operator) = self.operator {
             writeln!(f, "fees to    cell {operator}")?;
@@ -169,12 +169,13 @@ impl fmt::Display for Report {
             writeln!(f, "exits      {} served, {} refuted", self.exits_served, self.exits_refuted)?;
         }
         if self.void_deposits > 0 {
-            writeln!(f, "void       {} deposits, which their depositors can take back", self.void_deposits)?;
+            writeln!(f, "void       {}, for depositors to take back", counted(self.void_deposits, "deposit"))?;
         }
-        write!(f, "applied    {} deposits, {} transactions", self.deposits, self.applied)?;
+        let (deposits, applied) = (counted(self.deposits, "deposit"), counted(self.applied, "transaction"));
+        write!(f, "applied    {deposits}, {applied}")?;
         writeln!(f, "; {} rejected, {} waiting", self.rejected_count(), self.waiting)?;
         if self.deposits_waiting > 0 && !self.withdrawals_alone {
-            writeln!(f, "waits      {} more deposits, for the next batch", self.deposits_waiting)?;
+            writeln!(f, "waits      {}, for the next batch", counted(self.deposits_waiting, "more deposit"))?;
         }
         let chunks: Vec<String> =
             self.chunks.iter().map(|chunk| format!("{} ({})", chunk.circuit, chunk.records)).collect();

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::cli::{
     coins::{Use, no_coins, spend},
-    console::Console,
+    console::{Console, counted},
     failure::Failure,
     path_text,
     psbt::key_source,
@@ -55,7 +55,7 @@ pub(super) struct Payout {
     #[arg(long)]
     exposed: bool,
     /// Where a signer's key comes from, for hardware signers: [FINGERPRINT/PATH]KEY, [FINGERPRINT/PATH]XPUB/0/0 or
-    /// KEY=FINGERPRINT/PATH. What `setup` was told is known without.
+    /// KEY=FINGERPRINT/PATH. Not needed for keys that `setup` was given in these forms.
     #[arg(long = "origin", value_parser = origin, value_name = "ORIGIN")]
     origins: Vec<(XOnlyPublicKey, KeySource)>,
     /// The file of the PSBT.
@@ -160,23 +160,21 @@ impl Payout {
         console.report(&report, |report| {
             let open = open_deposits(report.deposits_exposed, None).map(|open| format!("\n{open}")).unwrap_or_default();
             format!(
-                "{}: {} payouts, {} sat, which settle {} from number {} on; {} deposits moved; fee {} sat\n{} payouts \
-                 and {} deposits remain for further links; {}each signer: taproof bridge sign {}{open}",
+                "{}: {}, {} sat, settling {} from number {} on; {} moved; fee {} sat\n{} and {} remain for further \
+                 links; {}each signer: taproof bridge sign {}{open}",
                 shown(report.psbt.display()),
-                report.payouts,
+                counted(report.payouts, "payout"),
                 report.paid_sat,
                 report.settled,
                 report.first,
-                report.deposits,
+                counted(report.deposits, "deposit"),
                 report.fee_sat,
-                report.unpaid_after,
-                report.deposits_left,
+                counted(report.unpaid_after, "payout"),
+                counted(report.deposits_left, "deposit"),
                 match report.unsigned {
                     0 => "now ".to_owned(),
-                    unsigned => format!(
-                        "{unsigned} coins that pay the fee are to be signed by their wallet first, \
-                                         then "
-                    ),
+                    unsigned =>
+                        format!("first the wallet signs {} that pays the fee, then ", counted(unsigned, "coin")),
                 },
                 shown(report.psbt.display())
             )

@@ -38,8 +38,8 @@ pub(super) struct Refund {
     to: Address<NetworkUnchecked>,
     #[command(flatten)]
     fees: FeeOptions,
-    /// Does not look at what the rollup has credited. What it has, is yours there already: taken back here, it is
-    /// missing for others.
+    /// Does not look whether the rollup has credited the deposit. If it has, the money is yours there already, and what
+    /// you take back here is missing for others.
     #[arg(long)]
     no_follow: bool,
     /// Sends the transaction; without it, it is shown only.

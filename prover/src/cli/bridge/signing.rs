@@ -5,7 +5,7 @@ use super::{
     read_psbt, send, watch, write_psbt,
 };
 use crate::cli::{
-    console::Console,
+    console::{Console, counted},
     failure::Failure,
     path_text,
     psbt::{CombineOptions, no_transaction, transaction_of},
@@ -109,16 +109,16 @@ impl Report {
         console.report(self, |report| {
             let signed = match &report.signed {
                 Some(path) => format!("signed: {}", shown(path.display())),
-                None => format!("nothing is wrong with it; {} signers have signed it", report.signatures),
+                None => format!("nothing is wrong with it; it has {}", counted(report.signatures, "signature")),
             };
             format!(
-                "{} payouts, {} sat, which settle {} from number {} on; {} deposits moved; {} sat stay with the \
-                 bridge; fee {} sat\n{signed}",
-                report.payouts,
+                "{}, {} sat, settling {} from number {} on; {} moved; {} sat stay with the bridge; fee {} \
+                 sat\n{signed}",
+                counted(report.payouts, "payout"),
                 report.paid_sat,
                 report.settled,
                 report.first,
-                report.deposits,
+                counted(report.deposits, "deposit"),
                 report.change_sat,
                 report.fee_sat
             )

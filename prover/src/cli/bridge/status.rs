@@ -1,6 +1,7 @@
 //! `taproof bridge status`.
 
 use super::{Global, NodeOptions, Result, Session, look_on, total};
+use crate::cli::console::counted;
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
@@ -95,7 +96,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "height    {}", self.height)?;
-        writeln!(f, "held      {} sat in {} coins that the signers may spend", self.held_sat, self.coins)?;
+        let coins = counted(self.coins, "coin");
+        writeln!(f, "held      {} sat in {coins} for the signers to spend", self.held_sat)?;
         if self.immature_sat > 0 {
             writeln!(f, "immature  {} sat of it are rewards of miners, locked for 100 blocks", self.immature_sat)?;
         }

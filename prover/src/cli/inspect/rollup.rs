@@ -4,6 +4,7 @@ use super::Finding;
 use crate::cli::{
     element_text,
     failure::{Exit, Fallible, Result},
+    setup::governance,
     shown_cell::ShownCell,
 };
 use serde::Serialize;
@@ -17,7 +18,7 @@ use taproof_bitcoin::{bridge::watch::BridgeState, light::CheckpointFile, proven_
 use taproof_kernel::{kept_proofs::KeptProof, key_file::KeyFile, proving_key::Circuit};
 use taproof_rollup::{batch::BatchFile, state_proof::StateProof};
 use taproof_verifier::{
-    cell::{CellIndex, ChainId},
+    cell::{CellIndex, ChainId, MerklePath},
     codec,
     follow::Params,
     program::Program,
@@ -151,6 +152,7 @@ struct StateProofReport {
     shown: ShownCell,
     batches: u64,
     root: String,
+    path: MerklePath,
 }
 
 fn state_proof(proof: &StateProof) -> Result<Finding> {
@@ -168,6 +170,7 @@ fn state_proof(proof: &StateProof) -> Result<Finding> {
         shown,
         batches: proof.batches(),
         root: element_text(&proof.root()),
+        path: proof.path().clone(),
     };
     Finding::new("state proof", &report, lines)
 }
@@ -204,7 +207,7 @@ pub(super) fn key(path: &Path) -> Result<Finding> {
 
 /// The parameters of a rollup.
 pub(super) fn params(params: &Params) -> Result<Finding> {
-    let lines = vec![
+    let mut lines = vec![
         ("network", network_name(params.network).to_owned()),
         ("chain id", params.chain_id().to_string()),
         ("genesis depth", params.genesis_depth.levels().to_string()),
@@ -221,7 +224,9 @@ pub(super) fn params(params: &Params) -> Result<Finding> {
         ("start", params.start.to_string()),
         ("final after", format!("{} blocks", params.final_depth_blocks)),
         ("program", params.program_id.to_string()),
+        ("openings", format!("of {} sat at least", params.opening_min_sat)),
     ];
+    lines.extend(governance(params));
     Finding::new("parameters", params, lines)
 }
 

@@ -1,5 +1,6 @@
 //! An overview on a screen of 80 columns.
 
+use crate::cli::console::counted;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::fmt;
 use taproof::overview::{AnchorRow, ExitRow, Overview, UpgradesRow};
@@ -62,13 +63,14 @@ impl Screen<'_> {
         entries.push(entry("payouts", &payouts));
         if let Some(bridge) = &overview.bridge {
             let (settled, unpaid_sat, held_sat) = (bridge.payouts_settled, bridge.unpaid_sat, bridge.held_sat);
-            let bridged = format!("{settled} payouts settled, {unpaid_sat} sat unpaid; {held_sat} sat held");
+            let settled = counted(settled, "payout");
+            let bridged = format!("{settled} settled, {unpaid_sat} sat unpaid; {held_sat} sat held");
             entries.push(entry("bridge", &bridged));
             entries.extend(bridge.faults.iter().map(|fault| entry("fault", fault)));
         }
         if let Some(refused) = overview.refused.last() {
             let (count, height) = (overview.refused_count, refused.height);
-            let last = format!("{count} anchors, the last at height {height}: {}", refused.reason);
+            let last = format!("{}, the last at height {height}: {}", counted(count, "anchor"), refused.reason);
             entries.push(entry("refused", &last));
         }
         entries
@@ -82,7 +84,7 @@ impl Screen<'_> {
                 text += &format!(", {count} {state} and not anchored");
             }
         }
-        text + &format!("; {} levels in the tree", overview.tree_levels)
+        text + &format!("; {} in the tree", counted(overview.tree_levels, "level"))
     }
 }
 
@@ -93,8 +95,7 @@ pub(crate) fn upgrade_entries(upgrades: &UpgradesRow) -> Vec<String> {
         entries.push(entry("program", &upgrades.program_id));
     }
     if let Some(open_height) = upgrades.open_height {
-        let count = upgrades.sequencers.len();
-        let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
+        let keys = counted(upgrades.sequencers.len(), "key");
         entries.push(entry("sequencers", &format!("{keys}; anybody from height {open_height} on, if no anchor comes")));
     }
     entries.extend(upgrades.announced.iter().map(|announced| entry("announced", &announced.to_string())));

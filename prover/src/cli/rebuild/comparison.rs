@@ -1,6 +1,7 @@
 //! Comparing a ledger with what the chain has.
 
 use crate::cli::{
+    console::counted,
     element_text,
     failure::{Exit, Failure, Result},
     session::ledger_failure,
@@ -137,7 +138,7 @@ impl fmt::Display for Comparison {
         match self {
             Self::Intact { ahead: 0, .. } => write!(f, "ledger         intact"),
             Self::Intact { ahead, were_final } => {
-                write!(f, "ledger         intact, and ahead by {ahead} batches that are not anchored")?;
+                write!(f, "ledger         intact, and ahead by {} not anchored yet", counted(*ahead, "batch"))?;
                 if *were_final == 0 {
                     return Ok(());
                 }
@@ -150,7 +151,8 @@ impl fmt::Display for Comparison {
                 )
             }
             Self::Behind { ledger_stand, chain_stand, behind, replaced } => {
-                write!(f, "ledger         behind by {behind} batches, which the next `taproof batch` takes over")?;
+                let behind = counted(*behind, "batch");
+                write!(f, "ledger         behind by {behind}, which the next `taproof batch` takes over")?;
                 if *replaced > 0 {
                     write!(f, " in place of {replaced} of its own")?;
                 }

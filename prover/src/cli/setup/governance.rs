@@ -1,11 +1,14 @@
 //! Who changes the program and the sequencers of a new rollup, and who posts.
 
 use super::{Exit, Failure, Fallible, Result};
-use crate::cli::values::bitcoin_key;
+use crate::cli::{console::counted, values::bitcoin_key};
 use bitcoin::XOnlyPublicKey;
 use clap::Args;
 use taproof_bitcoin::bridge::signer_key::SignerKey;
-use taproof_verifier::quorum::{Keys, Quorum};
+use taproof_verifier::{
+    follow::Founding,
+    quorum::{Keys, Quorum},
+};
 
 /// A week, where that is enough: so long do those who disagree have to leave.
 const NOTICE_BLOCKS: u32 = 1_008;
@@ -15,23 +18,23 @@ const QUIET_SHARE: u32 = 4;
 /// Who changes the program and the sequencers, and who posts.
 #[derive(Debug, Args)]
 pub(super) struct GovernanceOptions {
-    /// A key that can announce another program or other sequencers, in the forms of --bridge-key; once for each. If
-    /// none is given, nothing ever changes.
+    /// A key that can announce another program or other sequencers, in the forms of --bridge-key (`bridge keys` shows
+    /// the wallet's); once for each. If none is given, nothing ever changes.
     #[arg(long = "upgrade-key", value_name = "KEY", requires = "upgrade_threshold")]
     upgrade_keys: Vec<SignerKey>,
     /// How many of the upgrade keys announce together.
     #[arg(long, value_name = "N", requires = "upgrade_keys")]
     upgrade_threshold: Option<u8>,
-    /// How many blocks ahead something is announced at least: more than window and final depth together. A week if not
-    /// given, or just enough if that is too short.
+    /// The least number of blocks from an announcement to the height from which it is in force: more than window and
+    /// final depth together. If not given, a week, or as few as can be where that is too short.
     #[arg(long, value_name = "BLOCKS", requires = "upgrade_keys")]
     notice: Option<u32>,
-    /// A key whose anchors count at any time, as `wallet keys` shows the poster's, or the hot key of a poster that runs
-    /// with one; once for each. If none is given, anybody's do.
+    /// The poster's key of a sequencer, as `wallet keys` shows it, or the hot key of a poster that runs with one, whose
+    /// anchors count at any time; once for each. If none is given, anybody's anchors count.
     #[arg(long = "sequencer-key", value_name = "KEY", value_parser = bitcoin_key)]
     sequencer_keys: Vec<XOnlyPublicKey>,
-    /// After how many blocks without an anchor anybody's count, where there are sequencers, or where upgrade keys may
-    /// name some later: half a window at most; a quarter if not given.
+    /// After how many blocks without an accepted anchor anybody's anchors count, where there are sequencers, or where
+    /// upgrade keys may name some later; half a window at most, and a quarter of it if not given.
     #[arg(long, value_name = "BLOCKS")]
     quiet_blocks: Option<u32>,
 }
@@ -67,4 +70,30 @@ impl GovernanceOptions {
         let default = if can_have_sequencers { (window_blocks / QUIET_SHARE).max(1).min(window_blocks / 2) } else { 0 };
         self.quiet_blocks.unwrap_or(default)
     }
+}
+
+/// Who changes program and sequencers, and whose anchors count, as labelled lines.
+pub(in crate::cli) fn governance(founding: &Founding) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    match &founding.upgrade_keys {
+        None => lines.push(("upgrades", "none: program and sequencers never change".to_owned())),
+        Some(keys) => {
+            let (threshold, count) = (keys.threshold(), counted(keys.keys().len(), "key"));
+            lines.push((
+                "upgrades",
+                format!("by {threshold} of {count}, {} blocks ahead at least", founding.notice_blocks),
+            ));
+            lines.extend(keys.keys().iter().map(|key| ("upgrade key", key.to_string())));
+        }
+    }
+    lines.push(match founding.sequencer_keys.len() {
+        0 if founding.upgrade_keys.is_none() => ("posting", "anybody's anchors count, always".to_owned()),
+        0 => ("posting", "anybody's anchors count, while no upgrade names sequencers".to_owned()),
+        count => {
+            let (keys, quiet) = (counted(count, "sequencer"), founding.quiet_blocks);
+            ("posting", format!("{keys}; anybody's anchors count {quiet} blocks after the last"))
+        }
+    });
+    lines.extend(founding.sequencer_keys.iter().map(|key| ("sequencer", key.to_string())));
+    lines
 }

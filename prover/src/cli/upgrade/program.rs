@@ -6,7 +6,7 @@ use super::super::{
     failure::{Exit, Failure, Fallible, Result},
     path_text,
     session::{Session, read_program},
-    setup::{SizeOptions, make_keys},
+    setup::{CircuitOptions, make_keys},
     values::digits,
 };
 use clap::Args;
@@ -16,10 +16,7 @@ use taproof_base::{
     output_file::{Access, write_file},
     shown::shown,
 };
-use taproof_kernel::{
-    key_ring,
-    setup::{Randomness, SetupOptions},
-};
+use taproof_kernel::setup::{Randomness, SetupOptions};
 use taproof_verifier::program::Program;
 
 /// Makes a program known here, so that the rollup can be followed once it is in force.
@@ -80,15 +77,15 @@ pub(in crate::cli) fn keep(dir: &DataDir, program: &Program) -> Result<PathBuf> 
 /// Makes development keys of another program, beside those that are here.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The keys are made by this machine alone: whoever controlled it could forge proofs. They are refused on mainnet \
-unless you insist.")]
+The keys are made by this machine alone: whoever controls it can forge proofs. So they are refused outside test \
+networks, unless --allow-outside-test-networks is given.")]
 pub(super) struct Make {
     #[command(flatten)]
-    sizes: SizeOptions,
+    circuits: CircuitOptions,
     /// Makes the keys from this seed, 64 hexadecimal digits, instead of the system's randomness: for tests.
     #[arg(long, value_parser = digits::<32>, value_name = "HEX")]
     seed: Option<[u8; 32]>,
-    /// Makes keys outside test networks, too, though their maker could forge proofs.
+    /// Makes keys outside test networks, too, although whoever makes them could forge proofs.
     #[arg(long)]
     allow_outside_test_networks: bool,
 }
@@ -96,7 +93,6 @@ pub(super) struct Make {
 impl Make {
     pub(super) fn run(self, global: &Global) -> Result {
         let session = Session::open(global)?;
-        let (depth, slots) = self.sizes.sizes()?;
         let options = SetupOptions {
             network: session.params.network,
             allow_outside_test_networks: self.allow_outside_test_networks,
@@ -104,7 +100,7 @@ impl Make {
         };
         // The program's id is known when its keys are; one that was interrupted goes on with those that are there.
         let unfinished = session.dir.keys().join("unfinished");
-        let program = make_keys(global, &unfinished, &key_ring::circuits(depth, &slots), &options)?.program()?;
+        let program = make_keys(global, &unfinished, &self.circuits.circuits()?, &options)?.program()?;
         let keys = session.dir.later_keys(program.id());
         if program.id() == session.params.program_id || keys.exists() {
             let message = format!("the keys of program {} are there already", program.id());
