@@ -73,19 +73,18 @@ pub(crate) struct Global {
     /// The folder that holds the rollup's parameters, keys, ledger, batches, proofs and anchors; .taproof if not given.
     #[arg(long, global = true, env = "TAPROOF_DIR", value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Reports as JSON, one line, on standard output, by every command that reports; on standard error all lines are
-    /// JSON as well.
+    /// Prints the report as one line of JSON on standard output; the lines on standard error are JSON as well.
     ///
-    /// There they are {"error", "advice", "exit_code"}, {"warning"} and {"note"}. A report goes there, too, where a
-    /// file that the command writes is standard output. Names that are no UTF-8 have the replacement character for
-    /// what is none. `completions`, `--help` and `--version` print text.
+    /// Those on standard error are {"error", "advice", "exit_code"}, {"warning"} and {"note"}. Where a file that the
+    /// command writes goes to standard output, the report goes to standard error. In names that are not UTF-8,
+    /// replacement characters stand for the bytes that are not. `completions`, `--help` and `--version` print text.
     #[arg(long, global = true)]
     json: bool,
     /// Shows no progress.
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// The instructions that proving and setup use, portable, avx2 or ifma; the fastest that the processor has if not
-    /// given.
+    /// Which instructions proving and setup use: portable, avx2 or ifma. If not given, the fastest that the processor
+    /// has.
     #[arg(long, global = true, env = Backend::VARIABLE, value_name = "NAME", hide_env_values = true)]
     backend: Option<Backend>,
 }
@@ -232,6 +231,97 @@ mod tests {
         let mut wide: Vec<String> = lines.filter(|line| line.chars().count() > 80).collect();
         command.get_subcommands_mut().for_each(|command| wide.extend(wide_lines(command, examples)));
         wide
+    }
+
+    /// The lines of texts below options that stand after another of the same paragraph. Terminals differ in width, so
+    /// paragraphs are filled when they are shown.
+    fn filled_lines(command: &mut clap::Command) -> Vec<String> {
+        let texts = [command.get_after_help(), command.get_after_long_help()].map(|text| text.map(ToString::to_string));
+        let mut filled = Vec::new();
+        for text in texts.iter().flatten() {
+            let is_prose = |line: &str| line.starts_with(|letter: char| !letter.is_whitespace());
+            let lines: Vec<&str> = text.lines().collect();
+            let pairs = lines.windows(2).filter(|pair| is_prose(pair[0]) && is_prose(pair[1]));
+            filled.extend(pairs.map(|pair| format!("{}: {}", command.get_name(), pair[1])));
+        }
+        command.get_subcommands_mut().for_each(|command| filled.extend(filled_lines(command)));
+        filled
+    }
+
+    #[test]
+    fn paragraphs_of_help_are_one_line_each() {
+        assert_eq!(filled_lines(&mut Cli::command()), [""; 0], "end lines of the source with a backslash");
+    }
+
+    /// What a document calls `taproof` with, in code: each call's words.
+    fn calls(text: &str) -> Vec<Vec<String>> {
+        let (mut code, mut prose, mut is_code) = (Vec::new(), String::new(), false);
+        for line in text.lines() {
+            let is_fence = line.starts_with("```");
+            is_code ^= is_fence;
+            if is_code || line.starts_with("    taproof ") {
+                code.push(line.to_owned());
+            } else if !is_fence {
+                prose = prose + line + " ";
+            }
+        }
+        code.extend(prose.split('`').skip(1).step_by(2).map(str::to_owned));
+        let mut calls = Vec::new();
+        for piece in &code {
+            for (start, name) in piece.match_indices("taproof ") {
+                // At the start of a command: `cargo test -p taproof` is none.
+                let before = piece[..start].trim_end();
+                if before.is_empty() || before.ends_with(['$', '(', '&', '|', ';']) {
+                    let call = &piece[start + name.len()..];
+                    let end = call.find(['#', '|', '&', ';', ')', '>', '<']).unwrap_or(call.len());
+                    calls.push(call[..end].split_whitespace().map(str::to_owned).collect());
+                }
+            }
+        }
+        calls
+    }
+
+    /// Why there is no such call, if there is none.
+    fn wrong_call(cli: &clap::Command, call: &[impl AsRef<str>]) -> Option<String> {
+        let mut command = cli;
+        let call: Vec<&str> = call.iter().map(AsRef::as_ref).collect();
+        let mut words = call.iter().copied().peekable();
+        while let Some(below) = words.peek().and_then(|word| command.find_subcommand(word)) {
+            (command, _) = (below, words.next());
+        }
+        let is_name = |word: &str| word.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
+        if let Some(word) = words.peek().filter(|word| is_name(word) && !word.starts_with('-'))
+            && command.has_subcommands()
+        {
+            return Some(format!("{call:?}: {} has no {word}", command.get_name()));
+        }
+        let known = |name: &str| command.get_arguments().any(|argument| argument.get_long() == Some(name));
+        let options = words.filter_map(|word| word.strip_prefix("--"));
+        let mut names = options.map(|option| option.split(['=', ',', '.']).next().unwrap_or_default());
+        let unknown = names.find(|name| !name.is_empty() && !known(name))?;
+        Some(format!("{call:?}: {} has no --{unknown}", command.get_name()))
+    }
+
+    #[test]
+    fn documents_call_commands_and_options_that_there_are() {
+        let mut cli = Cli::command();
+        cli.build();
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+        let pages = std::fs::read_dir(top.join("docs")).expect("documents").map(|page| page.expect("a page").path());
+        let pages = pages.chain(["README.md", "CHANGELOG.md"].map(|name| top.join(name)));
+        let (mut count, mut wrong) = (0, Vec::new());
+        for page in pages.filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+            let text = std::fs::read_to_string(&page).expect("text");
+            let calls = calls(&text);
+            count += calls.len();
+            let wrong_calls = calls.iter().filter_map(|call| wrong_call(&cli, call));
+            wrong.extend(wrong_calls.map(|call| format!("{}: {call}", page.display())));
+        }
+        assert_eq!(wrong, [""; 0]);
+        assert!(count > 200, "{count} calls were seen");
+        for call in [&["walet", "new"][..], &["wallet", "knew"], &["setup", "--magic"], &["bridge", "send", "--to=1"]] {
+            assert!(wrong_call(&cli, call).is_some(), "{call:?}");
+        }
     }
 
     #[test]

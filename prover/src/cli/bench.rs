@@ -25,10 +25,9 @@ taproof bench [OPTIONS] <SUBJECT>
        taproof bench [OPTIONS] --baseline <FILE>")]
 #[command(after_help = "\
 `prove` makes a key for the size first, which takes longer than a proof. A stored run is compared by the ratio to \
-arkworks where
-both have it, so that another machine's speed makes no difference. With a baseline and no subject, all that it holds \
-is measured
-again, on as many threads as then.
+arkworks where both have it, so that another machine's speed makes no difference. With a baseline and no subject, all \
+that it holds is measured again, on as many threads as then.
+
 Examples:
   taproof bench prove --size 18 --against ark --json
   taproof bench msm-g1 --size 16 --threads 2 --against ark --save baseline.json

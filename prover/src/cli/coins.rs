@@ -111,8 +111,7 @@ pub(super) fn coin_store_failure(error: CoinStoreError) -> Failure {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A coin is free again by itself when its transaction is not seen in the node's pool for 144 blocks, or for 1,008 where \
-others have to
-sign it, and once what spends it is final.
+others have to sign it, and once what spends it is final.
 
 Examples:
   taproof wallet coins

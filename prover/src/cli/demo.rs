@@ -41,8 +41,7 @@ use taproof_verifier::block::BLOCK_LENGTH_MAX;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The keys are made once and kept; a second run is much shorter. The rollup is left as a data directory like any other: \
-in --dir, if that is
-given and empty, else in a folder of the user's cache that the next demo replaces.
+in --dir, if that is given and empty, else in a folder of the user's cache that the next demo replaces.
 
 Examples:
   taproof demo

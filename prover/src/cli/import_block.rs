@@ -31,8 +31,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every output with an amount becomes one payment, from the account of its transaction's first input to the account of \
-its own
-script. Payers are funded by deposits, to the satoshi.
+its own script. Payers are funded by deposits, to the satoshi.
 
 Example:
   taproof import-block block.raw --payments 500 --out payments.json")]
@@ -48,7 +47,7 @@ pub(crate) struct ImportBlock {
     /// The fee of every transaction, in satoshi.
     #[arg(long, default_value_t = 25, value_name = "SAT")]
     fee: u64,
-    /// What opens an account on the rollup at the least; smaller payments to who has none are passed over.
+    /// The least amount that opens an account on the rollup; smaller payments to somebody without one are left out.
     #[arg(long, default_value_t = OPENING_MIN_SAT, value_name = "SAT")]
     opening_min: u64,
     /// The depth of the rollup's tree.
@@ -60,7 +59,7 @@ pub(crate) struct ImportBlock {
     /// The secret that the accounts' keys are derived from, as any text.
     #[arg(long, default_value = "import-block", value_name = "TEXT")]
     seed: String,
-    /// How many of the accounts that are only paid then withdraw all that they have.
+    /// How many of the accounts that only receive payments withdraw all that they have in the end.
     #[arg(long, default_value_t = 0, value_name = "N")]
     withdrawals: usize,
 }
@@ -73,7 +72,7 @@ struct Report {
     amount_sat: u128,
     layer_1_virtual_bytes: u64,
     deposits: usize,
-    /// Payments to who would have no account, too small to open one.
+    /// Payments to somebody without an account that are too small to open one.
     passed_over: usize,
     opens: usize,
     transfers: usize,

@@ -37,16 +37,17 @@ pub(crate) const CAVEATS: [&str; 3] = [
 /// How little is read.
 #[derive(Debug, Args)]
 pub(crate) struct LightOptions {
-    /// Reads headers, and of the blocks only excerpts; what it then cannot see, it says. Its store is `light.redb`.
+    /// Reads headers and excerpts of blocks in place of whole blocks, and says what it cannot see that way. Its store
+    /// is `light.redb`.
     #[arg(long)]
     headers_only: bool,
     /// The folder of excerpts, as `--export-excerpts` writes them; without it, blocks are fetched and cut here.
     #[arg(long, value_name = "DIR", requires = "headers_only")]
     excerpts: Option<PathBuf>,
-    /// A poster's address: of an Esplora server's blocks, those are fetched in which it paid or was paid.
+    /// A poster's address: from an Esplora server, the blocks are fetched in which it pays or is paid.
     #[arg(long = "poster", value_parser = address, value_name = "ADDRESS", requires_all = ["headers_only", "esplora"])]
     posters: Vec<Address<NetworkUnchecked>>,
-    /// A transaction with a deposit or a demand to exit, whose block is fetched, too.
+    /// A transaction with a deposit or an exit request, whose block is fetched, too.
     #[arg(long = "txid", value_parser = txid, value_name = "TXID", requires_all = ["headers_only", "esplora"])]
     txids: Vec<Txid>,
     /// Where there is no `light.redb` yet, begins at this checkpoint, which `--export-checkpoint` wrote. It is

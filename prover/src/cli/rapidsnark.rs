@@ -41,8 +41,8 @@ Examples:
   ln -s $(command -v taproof) ~/bin/prover
   prover circuit.zkey witness.wtns proof.json public.json
 
-Exit codes are rapidsnark's: 0 for a proof, 1 for anything else. With --json there is a report: \
-the files of the proof. RAYON_NUM_THREADS sets the number of threads.")]
+Exit codes are rapidsnark's: 0 for a proof, 1 for anything else. With --json there is a report: the files of the \
+proof. RAYON_NUM_THREADS sets the number of threads.")]
 pub(crate) struct Rapidsnark {
     /// The key: a .zkey, or what `taproof import-zkey` has made of it, which is opened at once.
     key: PathBuf,

@@ -43,11 +43,9 @@ use taproof_verifier::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The cell that pays is found by its owner's key. What a batch would reject is refused with the reason, and --force \
-signs it all the same;
-what may yet pass, like a payment to a cell that is not opened yet, is signed with a warning. Both go by the ledger, \
-which takes over
-what the chain has beyond it where one is at hand. What is printed, `taproof batch` takes, alone or one after the \
-other in a file.
+signs it all the same; what may yet pass, like a payment to a cell that is not opened yet, is signed with a warning. \
+Both go by the ledger, which takes over what the chain has beyond it where one is at hand. What is printed, `taproof \
+batch` takes, alone or one after the other in a file.
 
 Examples:
   taproof tx transfer --to 2 --amount 5000 --fee 10 > payment.json
@@ -70,8 +68,8 @@ enum BodyArgs {
         #[arg(long, value_parser = cell, value_name = "CELL")]
         to: CellIndex,
     },
-    /// Pays into an empty cell, which becomes an account, at least what the rollup's founder chose (`setup
-    /// --opening-min`). Where the tree has no cell left it grows, if the program has circuits for a deeper one.
+    /// Pays into an empty cell, which becomes an account. The amount is at least what the rollup's founder chose
+    /// (`setup --opening-min`). Where the tree has no cell left, it grows if the program has circuits for a deeper one.
     Open {
         #[command(flatten)]
         payment: PaymentArgs,
@@ -82,9 +80,9 @@ enum BodyArgs {
         #[arg(long, value_parser = owner, value_name = "KEY")]
         owner: PublicKey,
     },
-    /// Demands on Bitcoin to be paid to an address on Bitcoin, so that no poster can leave it out. Within the
-    /// rollup's window it is served, if the account is the key's and can pay. Sends the transaction that carries the
-    /// demand, or shows its output, which any transaction may carry.
+    /// Makes an exit request: demands a withdrawal on Bitcoin, so that no poster can leave it out. It is served within
+    /// the rollup's window if the account is the key's and can pay. Sends a transaction that carries the request, or
+    /// shows its output, which any transaction may carry.
     Exit {
         #[command(flatten)]
         payment: PaymentArgs,

@@ -19,7 +19,7 @@ use taproof::overview::UpgradesRow;
 use taproof_bitcoin::upgrade::UpgradeAddress;
 use taproof_verifier::upgrade::UpgradeOutput;
 
-/// Shows, announces and takes back another program or other sequencer keys, which the upgrade keys can.
+/// Announces another program or other sequencer keys by the upgrade keys, takes that back, and shows what holds.
 ///
 /// An announcement spends coins of the upgrade address, to which anybody can pay. It goes from whoever runs `announce`,
 /// who is not trusted, to t of the upgrade keys, each of which signs with `sign` or in any wallet that reads PSBTs, and
@@ -51,7 +51,7 @@ enum Action {
     Make(Make),
     /// Writes an announcement of another program or of other sequencer keys, without signatures.
     Announce(Box<Announce>),
-    /// Writes a withdrawal of all that is announced and not in force yet, without signatures.
+    /// Takes back all that is announced and not in force yet: writes the transaction, without signatures.
     Withdraw(Box<Withdraw>),
     /// Shows what a PSBT announces, and signs it with a key of this wallet.
     Sign(Sign),

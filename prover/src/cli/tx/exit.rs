@@ -120,8 +120,9 @@ impl Carrier {
         let dir = global.data_dir();
         let psbt = self.psbt_out.as_deref().map(|path| open_psbt(&dir, path, &[])).transpose()?;
         let console = global.console().beside(&psbt)?;
-        let params = read_params(&dir.params())
-            .map_err(|failure| failure.advise("a request carries the rollup's magic, which its params.json has"))?;
+        let params = read_params(&dir.params()).map_err(|failure| {
+            failure.advise("a request carries the rollup's chain id, which follows from its params.json")
+        })?;
         let output = request.output(params.chain_id());
         if let Some(psbt) = psbt {
             write_psbt(psbt, &unfunded(output.clone()), PsbtVersion::default())?;

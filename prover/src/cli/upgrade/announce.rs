@@ -214,7 +214,7 @@ pub(super) fn expect_accepted(follower: &Follower, upgrade: &Upgrade) -> Result 
 pub(super) struct Announce {
     #[command(flatten)]
     change: ChangeOptions,
-    /// The height from which it is in force; the earliest and a day if not given.
+    /// The height from which it is in force; if not given, a day after the earliest that there can be.
     #[arg(long, value_name = "HEIGHT", value_parser = clap::value_parser!(u32).range(..=i64::from(HEIGHT_MAX)))]
     from: Option<u32>,
     #[command(flatten)]
@@ -306,10 +306,10 @@ fn expect_batches_possible(program: &Program, height: u32, follower: &Follower) 
     Ok(())
 }
 
-/// Writes a withdrawal of all that is announced and not in force yet, without signatures.
+/// Takes back all that is announced and not in force yet: writes the transaction, without signatures.
 #[derive(Debug, Args)]
 pub(super) struct Withdraw {
-    /// Gives the right of the upgrade keys up as well: nothing can be announced after it, ever.
+    /// Ends the right of the upgrade keys as well: nothing can ever be announced again.
     #[arg(long)]
     renounce: bool,
     #[command(flatten)]
