@@ -32,15 +32,15 @@
 //! A feed is a BIP-340 key whose holder signs numbers. The fact that names the feed holds the word of SHA-256(key), the
 //! key being x in 32 bytes, most significant byte first. What is signed is a message of 32 bytes: the tagged hash
 //! of BIP-340, SHA-256(SHA-256(tag) || SHA-256(tag) || report), with the 15 bytes `taproof/feed/v1` as the tag and
-//! the report in 28 bytes:
+//! the report in 39 bytes:
 //!
 //! | offset | bytes | content |
 //! |---|---|---|
-//! | 0 | 4 | chain id |
-//! | 4 | 4 | cell of the fact |
-//! | 8 | 8 | first value |
-//! | 16 | 8 | second value |
-//! | 24 | 4 | height that the values are of |
+//! | 0 | 15 | chain id |
+//! | 15 | 4 | cell of the fact |
+//! | 19 | 8 | first value |
+//! | 27 | 8 | second value |
+//! | 35 | 4 | height that the values are of |
 //!
 //! The signature has 64 bytes and is checked as BIP-340 says under "Verification".
 //!

@@ -4,6 +4,7 @@
 mod api;
 mod bitcoind;
 mod count;
+mod documents;
 mod fuzz;
 mod house;
 mod tools;
@@ -28,8 +29,8 @@ enum Task {
     },
     /// Writes down the verifier's public interface; the commit says why it changed.
     Api,
-    /// Checks what no compiler knows: the length of lines, and that crates and modules use each other as
-    /// docs/architecture.md says.
+    /// Checks what no compiler knows: the length of lines, that crates and modules use each other as
+    /// docs/architecture.md says, and that tables, links and paths of documents are what they seem.
     House,
     /// Prints the executable of a bitcoind for the tests, after building it once if there is none.
     Bitcoind,
@@ -58,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Test { fuzz_s } => test(fuzz_s),
         Task::Api => api::write(),
-        Task::House => house::check(),
+        Task::House => house::check().and_then(|()| documents::check()),
         Task::Bitcoind => {
             println!("{}", bitcoind::ensure()?.display());
             Ok(())
@@ -86,6 +87,7 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     api::compare()?;
     house::check()?;
+    documents::check()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo().args(["check", "-p", "taproof-verifier", "--no-default-features"]))?;
     document_and_package()?;
