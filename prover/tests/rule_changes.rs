@@ -4,9 +4,14 @@
 
 mod scene;
 
+use bitcoin::{
+    NetworkKind,
+    bip32::{DerivationPath, Xpriv},
+    key::Secp256k1,
+};
 use scene::Scene;
 use serde_json::json;
-use std::fs;
+use std::{fs, path::Path, process::Command};
 use taproof_wallet::{Phrase, Wallet};
 
 const SLOTS: [&str; 6] = ["--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
@@ -79,6 +84,70 @@ fn on_the_embedded_chain_the_wallet_pays_the_upgrade_address() {
     }
     let elsewhere = scene.failure(3, &["regtest", "pay", "--address", MAINNET_ADDRESS, "--amount", "5000"]);
     assert!(elsewhere.contains("an address of mainnet"), "{elsewhere}");
+}
+
+/// Seeds of signers whose programs are not ours.
+const SEEDS: [&str; 3] = ["0101010101010101", "0202020202020202", "0303030303030303"];
+/// Where each finds its key.
+const PATH: &str = "86h/1h/0h/0/0";
+
+/// The key of a seed, with where it comes from.
+fn key_of(seed: &str) -> String {
+    let secp = Secp256k1::new();
+    let master = Xpriv::new_master(NetworkKind::Test, &hex::decode(seed.repeat(4)).unwrap()).unwrap();
+    let path: DerivationPath = PATH.parse().unwrap();
+    let key = master.derive_priv(&secp, &path).unwrap().to_keypair(&secp).x_only_public_key().0;
+    format!("[{}/{PATH}]{key}", master.fingerprint(&secp))
+}
+
+/// Signs a file by a program of somebody else's.
+fn sign_by(scene: &Scene, signer: &str, seed: &str, from: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/signers");
+    let (seed, to) = (seed.repeat(4), format!("{signer}.psbt"));
+    let mut command = match signer {
+        "embit" => {
+            let mut command = Command::new("python3");
+            command.env("PYTHONPATH", folder.join("python")).arg(folder.join("sign.py")).arg(seed);
+            command
+        }
+        library => {
+            let path = format!("m/{}", PATH.replace('h', "'"));
+            let mut command = Command::new("node");
+            command.arg(folder.join("sign.mjs")).args([library, &seed, &path]);
+            command
+        }
+    };
+    let output = command.arg(scene.path(from)).arg(scene.path(&to)).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{signer}: {told}; `cargo xtask test` installs the signers");
+    to
+}
+
+#[test]
+fn independent_wallets_sign_what_is_announced() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    scene.report(&["regtest", "mine", "105"]);
+    let keys = SEEDS.map(key_of);
+    let seed = "11".repeat(32);
+    let mut setup = vec!["setup", "--seed", &seed, "--depth", "1", "--upgrade-threshold", "2"];
+    keys.iter().for_each(|key| setup.extend(["--upgrade-key", key]));
+    scene.report(&[&setup[..], &SLOTS].concat());
+    let address = scene.report(&["upgrade", "show"])["address"].as_str().unwrap().to_owned();
+    scene.report(&["regtest", "pay", "--address", &address, "--amount", "500000"]);
+    let signers = [("embit", SEEDS[0]), ("bitcoinjs-leaf", SEEDS[1]), ("scure", SEEDS[2])];
+    for (number, [one, two]) in [[0, 1], [1, 2], [2, 0]].into_iter().enumerate() {
+        let plan = format!("{number}.psbt");
+        let announced = scene.run(&["upgrade", "announce", "--sequencer-key", KEY, "--out", &plan]);
+        // The founder's directory knows where the keys come from.
+        let told = String::from_utf8(announced.stderr).unwrap();
+        assert!(announced.status.success() && !told.contains("comes from"), "{told}");
+        let signed = [one, two].map(|signer| sign_by(&scene, signers[signer].0, signers[signer].1, &plan));
+        let done = format!("{number}.tx");
+        scene.report(&["upgrade", "combine", &signed[0], &signed[1], "--out", &done]);
+        scene.report(&["upgrade", "send", &done]);
+        assert_eq!(scene.report(&["upgrade", "show"])["next_number"], json!(number + 1));
+    }
 }
 
 /// A key that is nobody's.

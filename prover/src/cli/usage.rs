@@ -68,7 +68,7 @@ fn in_words(mut error: clap::Error, mut command: Command, arguments: &[OsString]
     let text = error.render().to_string();
     let mut told = text.clone();
     let source = error.source().map(ToString::to_string).unwrap_or_default();
-    if source.contains(OUT_OF_RANGE) || source.contains("parse integer") || is_of_integer(&error) {
+    if is_out_of_range(&source) || source.contains("parse integer") || is_of_integer(&error) {
         let range = argument.map(|argument| range(argument.get_value_parser()));
         let words = range.map_or("a whole number is wanted".to_owned(), |(least, greatest)| {
             format!("a whole number from {least} to {greatest} is wanted")
@@ -83,6 +83,12 @@ fn in_words(mut error: clap::Error, mut command: Command, arguments: &[OsString]
         told = told.replacen(&format!("'{option}'"), &variable.to_string_lossy(), 1);
     }
     if told == text { error } else { clap::Error::raw(error.kind(), told.trim_start_matches("error: ")) }
+}
+
+/// Whether a library says that a number is out of its range. Other words say of other things that they are not in one.
+fn is_out_of_range(told: &str) -> bool {
+    told.split_once(OUT_OF_RANGE)
+        .is_some_and(|(_, range)| range.starts_with(|first: char| first.is_ascii_digit() || first == '-'))
 }
 
 fn is_of_integer(error: &clap::Error) -> bool {
@@ -268,6 +274,9 @@ mod tests {
         assert!(refused > 400, "{refused} values are refused");
     }
 
+    /// The neutral point, which is in no subgroup that keys are taken from.
+    const NEUTRAL: &str = "0100000000000000000000000000000000000000000000000000000000000000";
+
     #[test]
     fn numbers_are_told_with_the_bounds_that_are_meant() {
         for (line, told) in [
@@ -292,6 +301,7 @@ mod tests {
             (&["regtest", "mine", "-1"], "'-1' for '<BLOCKS>': a whole number from 1 to 10000 is wanted"),
             (&["bench", "--regression", "abc"], "a number that is not negative is wanted, such as 1.5"),
             (&["account", "abc"], "64 hexadecimal digits are wanted, and there are 3; or a key of the wallet"),
+            (&["account", NEUTRAL], "this is no owner's key"),
             (&["setup", "--seed", "00"], "64 hexadecimal digits are wanted, and there are 2"),
             (
                 &["tx", "transfer", "--to", "1", "--amount", "1", "--chain-id", "0011223"],

@@ -28,10 +28,18 @@ function bitcoinjs(isFinal) {
   return transaction.toBase64();
 }
 
+// A leaf is signed by the key as it is.
+function bitcoinjsLeaf() {
+  initEccLib(ecc);
+  const key = BIP32Factory(ecc).fromSeed(Buffer.from(seed, "hex"), networks.regtest).derivePath(path);
+  return Psbt.fromBuffer(psbt, { network: networks.regtest }).signAllInputs(key).toBase64();
+}
+
 const libraries = {
   scure: () => scure(false),
   "scure-final": () => scure(true),
   bitcoinjs: () => bitcoinjs(false),
   "bitcoinjs-final": () => bitcoinjs(true),
+  "bitcoinjs-leaf": bitcoinjsLeaf,
 };
 writeFileSync(target, libraries[library]());

@@ -35,7 +35,10 @@ impl Sequencer<'_> {
     pub fn fees(&self, draft: &Draft, new: &[Transaction]) -> Result<Fees, LedgerError> {
         let pays = |transaction: &Transaction| {
             let payment = transaction.payment();
-            payment.fee > 0 && payment.token == Token::BITCOIN && draft.plan.admission.check(transaction).is_ok()
+            !is_used(self.ledger.state(), transaction)
+                && payment.fee > 0
+                && payment.token == Token::BITCOIN
+                && draft.plan.admission.check(transaction).is_ok()
         };
         if self.ledger.transactions()?.iter().chain(new).any(pays) {
             return Ok(Fees::OfTransactions);
@@ -79,6 +82,14 @@ impl Sequencer<'_> {
         }
         Ok(state)
     }
+}
+
+/// Whether an account has paid with a transaction's nonce already, as where somebody else's batch had it: then it is
+/// rejected, and brings no fee.
+fn is_used(state: &State, transaction: &Transaction) -> bool {
+    let payment = transaction.payment();
+    let payer = Some(payment.from).filter(|from| state.depth().contains(*from)).and_then(|from| state.account(from));
+    payer.is_some_and(|account| account.nonce > payment.nonce)
 }
 
 fn is_account(state: &State, index: CellIndex) -> bool {

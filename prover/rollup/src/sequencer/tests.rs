@@ -293,3 +293,21 @@ fn depths_beyond_the_window_and_trees_without_circuits_are_refused() {
     assert_eq!(Some(made.applied.batch.depth), Depth::new(3));
     scene.anchor(0);
 }
+
+#[test]
+fn what_somebody_elses_batch_has_applied_brings_no_fees() {
+    let mut scene = Scene::new();
+    scene.deposit(&[(0, 50_000), (1, 70_000)]);
+    scene.make(&TERMS);
+    scene.anchor(0);
+    scene.toy.state = scene.ledger.state().clone();
+    let paid = scene.toy.transfer(0, 1, 1_000, 7);
+    let free = scene.toy.transfer(0, 1, 2_000, 0);
+    let mut sequencer = scene.sequencer();
+    let draft = sequencer.draft(&TERMS).expect("circuits and blocks");
+    assert_eq!(sequencer.fees(&draft, &[paid]).expect("readable"), Fees::OfTransactions);
+    // The payer's nonce is used, by whichever transaction.
+    sequencer.make(&draft, &[free]).expect("room");
+    let draft = sequencer.draft(&TERMS).expect("circuits and blocks");
+    assert_eq!(sequencer.fees(&draft, &[paid]).expect("readable"), Fees::None);
+}
