@@ -257,8 +257,8 @@ impl Hold {
                  larger -maxtipage"
             }
             Self::NotSequencer(_) => {
-                "wait: the anchor is made by itself where the sequencers stay silent; `taproof upgrade show` \
-                 has their keys"
+                "wait: the anchor is made by itself where the sequencers stay silent; `taproof upgrade show` has their \
+                 keys, and `taproof wallet keys` has yours: the poster's, or with --hot-key the hot key"
             }
             Self::Proofs(_) => {
                 "copy the file again, or prove the batch again with `taproof prove`: it is read again at every look"

@@ -12,6 +12,8 @@ use taproof_verifier::{
 
 /// A week, where that is enough: so long do those who disagree have to leave.
 const NOTICE_BLOCKS: u32 = 1_008;
+/// Ten years: with a longer one nothing could ever change, and nobody would have said so.
+const NOTICE_BLOCKS_MAX: i64 = 525_600;
 /// A share of the window: others have the rest of it to serve who was left waiting.
 const QUIET_SHARE: u32 = 4;
 
@@ -28,6 +30,7 @@ pub(super) struct GovernanceOptions {
     /// The least number of blocks from an announcement to the height from which it is in force: more than window and
     /// final depth together. If not given, a week, or as few as can be where that is too short.
     #[arg(long, value_name = "BLOCKS", requires = "upgrade_keys")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=NOTICE_BLOCKS_MAX))]
     notice: Option<u32>,
     /// The poster's key of a sequencer, as `wallet keys` shows it, or the hot key of a poster that runs with one, whose
     /// anchors count at any time; once for each. If none is given, anybody's anchors count.
