@@ -129,7 +129,10 @@ static CHECKPOINT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     bytes
 });
 
-fuzz_target!(|input: (Vec<(u16, [u8; 8], u8)>, u8)| {
+/// Where bytes are altered, by which, and how; and how many blocks are followed.
+type Input = (Vec<(u16, [u8; 8], u8)>, u8);
+
+fuzz_target!(|input: Input| {
     let (alterations, blocks) = input;
     let mut bytes = CHECKPOINT.clone();
     for (place, with, count) in &alterations {

@@ -34,7 +34,13 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
     Program::with_operations(sets.to_vec(), circuits).expect("all that a program needs")
 });
 
-fuzz_target!(|input: (Vec<(u16, u8)>, Vec<u8>, Vec<(u8, u8, u16, u16, u8)>, Vec<u8>)| {
+/// Kind, depth, slots, version and set of operations of a circuit.
+type Circuit = (u8, u8, u16, u16, u8);
+
+/// Alterations, sets of operations, circuits and columns.
+type Input = (Vec<(u16, u8)>, Vec<u8>, Vec<Circuit>, Vec<u8>);
+
+fuzz_target!(|input: Input| {
     let (alterations, sets, circuits, columns) = input;
     // Decoding the keys takes much longer than all else.
     if alterations.len() == 1 && alterations[0].1 % 8 == 1 {
@@ -54,7 +60,7 @@ fuzz_target!(|input: (Vec<(u16, u8)>, Vec<u8>, Vec<(u8, u8, u16, u16, u8)>, Vec<
         chosen.push(set);
         rest = further;
     }
-    let circuit = |&(kind, levels, slots, version, set): &(u8, u8, u16, u16, u8)| {
+    let circuit = |&(kind, levels, slots, version, set): &Circuit| {
         let operations = chosen.get(usize::from(set)).map_or(OperationsHash::NONE, OperationSet::hash);
         let depth = Depth::new(levels % 10 + 1).expect("1 to 10 levels");
         CircuitId { version, operations, ..CircuitId::new(Kind::ALL[usize::from(kind) % 5], depth, slots) }

@@ -68,7 +68,10 @@ static OUTPUT: LazyLock<UpgradeOutput> = LazyLock::new(|| {
 /// Kind, number, height and keys of an announcement, and how many blocks later it comes.
 type Step = (u8, u8, u8, u8, u8);
 
-fuzz_target!(|input: (Vec<Step>, Vec<(u16, u8)>, Vec<u8>)| {
+/// Announcements, alterations, and bytes.
+type Input = (Vec<Step>, Vec<(u16, u8)>, Vec<u8>);
+
+fuzz_target!(|input: Input| {
     let (steps, alterations, bytes) = input;
     if let Ok(upgrade) = Upgrade::from_bytes(&bytes) {
         assert_eq!(upgrade.to_bytes(), bytes);

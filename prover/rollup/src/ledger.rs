@@ -43,8 +43,8 @@ pub use take_over::Standing;
 pub const TRANSACTIONS_MAX: u64 = 1 << 20;
 /// The most exit requests that wait; a follower has no more.
 pub const EXITS_MAX: u64 = EXITS_WAITING_MAX as u64;
-/// The most deposits that wait.
-pub const DEPOSITS_MAX: u64 = 1 << 20;
+/// The most deposits that wait: two thousand full blocks of nothing else, since with more no batch would be made.
+pub const DEPOSITS_MAX: u64 = 1 << 24;
 
 /// A deposit that a scan of Bitcoin's blocks found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -213,7 +213,7 @@ mod tests {
                             refutations[position].path = MerklePath::new(levels).expect("as many");
                         }
                     }
-                    assert_eq!(refutations[position].root() == Some(tree.root()), false);
+                    assert_ne!(refutations[position].root(), Some(tree.root()));
                     assert_eq!(tree.check(&refutations).0, Some(position));
                     refutations[position] = before;
                 }

@@ -437,8 +437,11 @@ fn what_a_flood_can_demand_fits_a_payload() {
         assert!(encoded.len() <= PAYLOAD_LENGTH_MAX, "{slots} slots: {} bytes", encoded.len());
         // Exits and refutations share the number that is enough, and a refutation is the dearer: in place of every exit
         // one, of random hashes, which compress by nothing.
-        let deposits = posted.into_iter().filter(|(_, records)| records.kind() == Kind::Deposit).collect::<Vec<_>>();
         let refutations: Vec<_> = (0..EXITS_ENOUGH as u32).map(|i| random_refutation(index(i), &mut rng)).collect();
+        // Who serves what waits behind those that he must refute does both, and that fits as well.
+        let both = encoded_length(&posted, &refutations).expect("a short payload");
+        assert!(both <= PAYLOAD_LENGTH_MAX, "{slots} slots: {both} bytes");
+        let deposits = posted.into_iter().filter(|(_, records)| records.kind() == Kind::Deposit).collect::<Vec<_>>();
         let length = encoded_length(&deposits, &refutations).expect("a short payload");
         assert!(length <= 373_113 + 5 * (340_224 / 65_535 + 1), "{slots} slots: {length} bytes");
         assert!(length <= PAYLOAD_LENGTH_MAX);
