@@ -231,6 +231,8 @@ fn exit_requests(scene: &Scene) {
     let put = scene.report(&["regtest", "exit", &script.to_hex_string()]);
     assert_eq!(put["height"], height + 1, "it is in a block of its own");
     assert!(scene.failure(3, &["regtest", "exit", "6a00"]).contains("no exit request"));
+    let again = scene.run(&["regtest", "exit", &script.to_hex_string()]);
+    assert!(String::from_utf8(again.stderr).expect("UTF-8").contains("the same request waits already"));
     scene.report(&["regtest", "mine", "1"]);
     let served = scene.report(&["batch", "--reference-depth", "1", "--operator", "0"]);
     assert_eq!((&served["exits_served"], &served["exits_refuted"]), (&1.into(), &0.into()));

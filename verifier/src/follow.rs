@@ -55,7 +55,7 @@ mod verified;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use params::{Deadlines, Founding, FoundingDigest, FoundingError, Params, StartError, Tip};
 pub use rules::{RuleError, deposits_enough};
-pub use upgrades::{ConnectError, UnknownProgram};
+pub use upgrades::{ConnectError, UnknownProgramError};
 pub use verified::{Payout, ScannedDeposit, VerifiedBatch};
 
 /// What a header or block brought about.
@@ -265,8 +265,8 @@ impl Follower {
     /// transactions.
     ///
     /// # Errors
-    /// [`UnknownProgram`], with nothing changed.
-    pub fn skip_block(&mut self) -> Result<Option<Vec<Event>>, UnknownProgram> {
+    /// [`UnknownProgramError`], with nothing changed.
+    pub fn skip_block(&mut self) -> Result<Option<Vec<Event>>, UnknownProgramError> {
         let Some(block) = self.next_block() else { return Ok(None) };
         self.expect_programs()?;
         self.first_excerpt.get_or_insert(block.height);

@@ -16,7 +16,7 @@ use std::{thread, time::Duration};
 use taproof_base::network_name::network_name;
 use taproof_verifier::{
     block::BlockError,
-    follow::{Checkpoint, ConnectError, Event, Follower, Params, StartError, UnknownProgram},
+    follow::{Checkpoint, ConnectError, Event, Follower, Params, StartError, UnknownProgramError},
     headers::{BlockId, HeaderError},
     program::Programs,
 };
@@ -52,7 +52,7 @@ pub enum FollowError {
     Block(#[from] BlockError),
     /// A program is in force that is not known here.
     #[error(transparent)]
-    UnknownProgram(#[from] UnknownProgram),
+    UnknownProgram(#[from] UnknownProgramError),
     /// What was found cannot be kept, or what was kept cannot be read.
     #[error(transparent)]
     Store(#[from] ChainStoreError),

@@ -53,7 +53,7 @@ pub enum UpgradePlanError {
 /// Why a PSBT is not signed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum UpgradeRefusal {
+pub enum UpgradeCheckError {
     /// The rollup has no upgrade keys.
     #[error("the rollup has no upgrade keys")]
     Immutable,
@@ -268,37 +268,37 @@ impl CheckedUpgrade {
     /// Looks at a PSBT, from whomever it comes.
     ///
     /// # Errors
-    /// [`UpgradeRefusal`].
-    pub fn check(psbt: Psbt, params: &Params, fee_max_sat: u64) -> Result<Self, UpgradeRefusal> {
-        let address = UpgradeAddress::of(params).ok_or(UpgradeRefusal::Immutable)?;
+    /// [`UpgradeCheckError`].
+    pub fn check(psbt: Psbt, params: &Params, fee_max_sat: u64) -> Result<Self, UpgradeCheckError> {
+        let address = UpgradeAddress::of(params).ok_or(UpgradeCheckError::Immutable)?;
         let mut spent = Vec::with_capacity(psbt.inputs.len());
         for (input, fields) in psbt.inputs.iter().enumerate() {
             let output = fields.witness_utxo.clone().filter(|output| output.script_pubkey == address.script_pubkey);
-            let output = output.ok_or(UpgradeRefusal::Input(input))?;
+            let output = output.ok_or(UpgradeCheckError::Input(input))?;
             if spent::told(psbt.unsigned_tx.input[input].sequence) != Some(output.value) {
-                return Err(UpgradeRefusal::Value(input));
+                return Err(UpgradeCheckError::Value(input));
             }
             spent.push(output);
             let asked = fields.sighash_type.map(|asked| asked.taproot_hash_ty());
             let covers_all =
                 matches!(asked, None | Some(Ok(bitcoin::TapSighashType::Default | bitcoin::TapSighashType::All)));
             if !covers_all {
-                return Err(UpgradeRefusal::Sighash(input));
+                return Err(UpgradeCheckError::Sighash(input));
             }
         }
         if spent.is_empty() {
-            return Err(UpgradeRefusal::Input(0));
+            return Err(UpgradeCheckError::Input(0));
         }
-        let upgrade = address.output.announced(&psbt.unsigned_tx)?.ok_or(UpgradeRefusal::Nothing)?;
+        let upgrade = address.output.announced(&psbt.unsigned_tx)?.ok_or(UpgradeCheckError::Nothing)?;
         let announcement = address.output.announcement(&upgrade);
         let is_known = |output: &TxOut| *output == announcement || output.script_pubkey == address.script_pubkey;
         if let Some(output) = psbt.unsigned_tx.output.iter().position(|output| !is_known(output)) {
-            return Err(UpgradeRefusal::Output(output));
+            return Err(UpgradeCheckError::Output(output));
         }
         let total = |outputs: &[TxOut]| outputs.iter().map(|o| o.value.to_sat()).fold(0, u64::saturating_add);
         let fee_sat = total(&spent).saturating_sub(total(&psbt.unsigned_tx.output));
         if fee_sat > fee_max_sat {
-            return Err(UpgradeRefusal::Fee { fee_sat, max_sat: fee_max_sat });
+            return Err(UpgradeCheckError::Fee { fee_sat, max_sat: fee_max_sat });
         }
         Ok(Self { psbt, upgrade, spent, fee_sat, address })
     }
@@ -316,10 +316,10 @@ impl CheckedUpgrade {
     /// Signs each input.
     ///
     /// # Errors
-    /// [`UpgradeRefusal::NotASigner`].
-    pub fn sign(self, key: &PosterKey) -> Result<Psbt, UpgradeRefusal> {
+    /// [`UpgradeCheckError::NotASigner`].
+    pub fn sign(self, key: &PosterKey) -> Result<Psbt, UpgradeCheckError> {
         if !self.address.keys().contains(&key.public()) {
-            return Err(UpgradeRefusal::NotASigner(key.public()));
+            return Err(UpgradeCheckError::NotASigner(key.public()));
         }
         let leaves = vec![Some(self.address.leaf.clone()); self.spent.len()];
         let mut psbt = self.psbt;

@@ -168,7 +168,12 @@ fn exit(script: ScriptBuf, poster: &PosterKey, global: &Global) -> Result {
         failure.advise("give what `taproof tx exit` prints for it")
     })?;
     request.verify(session.params.chain_id()).or_exit(Exit::Refuted)?;
-    let mut node = open(&session.dir, poster)?;
+    let source = Source::Embedded(open(&session.dir, poster)?);
+    let follower = session.follow(&source, |_| ())?;
+    if follower.pending_exits().any(|exit| exit.request.id() == request.id()) {
+        global.console().warn("the same request waits already: this one asks for nothing more");
+    }
+    let Source::Embedded(mut node) = source else { unreachable!("it was just opened") };
     let outputs = vec![TxOut { value: Amount::ZERO, script_pubkey: script }];
     let transaction = paid(&session, &node, &outputs, Purpose::ExitRequest, poster)?;
     let txid = transaction.compute_txid();

@@ -1,6 +1,6 @@
 //! The rules that an anchor must keep.
 
-use super::{Follower, Tip, UnknownProgram, VerifiedBatch, steps::check_reference_of_steps, verified::payable};
+use super::{Follower, Tip, UnknownProgramError, VerifiedBatch, steps::check_reference_of_steps, verified::payable};
 use crate::{
     cell::{ChainId, Depth, Token},
     envelope::{Announcement, EnvelopeError, Reveal},
@@ -72,7 +72,7 @@ pub enum RuleError {
     },
     /// The program in force is not known; blocks are not scanned then.
     #[error(transparent)]
-    UnknownProgram(#[from] UnknownProgram),
+    UnknownProgram(#[from] UnknownProgramError),
     /// The poster is no sequencer, and the sequencers have not been silent for long enough.
     #[error("key {poster} is no sequencer's, and anchors of others count from height {open_height} on")]
     NotSequencer {

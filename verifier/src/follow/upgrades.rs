@@ -13,7 +13,7 @@ use bitcoin::{Transaction, Txid, XOnlyPublicKey};
 /// proven for it, and goes on from there [when it has it](Follower::learn).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("program {program}, in force from height {from_height} on, is not known here")]
-pub struct UnknownProgram {
+pub struct UnknownProgramError {
     /// The program.
     pub program: ProgramId,
     /// The height from which it is in force.
@@ -29,7 +29,7 @@ pub enum ConnectError {
     Block(#[from] BlockError),
     /// A program is not known that batches of the block may be proven for.
     #[error(transparent)]
-    Program(#[from] UnknownProgram),
+    Program(#[from] UnknownProgramError),
 }
 
 impl Follower {
@@ -51,24 +51,24 @@ impl Follower {
     /// The program for batches that refer to a block at a height.
     ///
     /// # Errors
-    /// [`UnknownProgram`].
-    pub fn program_at(&self, reference_height: u32) -> Result<&Program, UnknownProgram> {
+    /// [`UnknownProgramError`].
+    pub fn program_at(&self, reference_height: u32) -> Result<&Program, UnknownProgramError> {
         let (from_height, program) = self.schedule.program_at(reference_height);
-        self.programs.get(program).ok_or(UnknownProgram { program, from_height })
+        self.programs.get(program).ok_or(UnknownProgramError { program, from_height })
     }
 
     /// The program that is missing to scan the next block, if one is: batches in that block may refer to the last
     /// scanned block, and to those a window below.
-    pub fn unknown_program(&self) -> Option<UnknownProgram> {
+    pub fn unknown_program(&self) -> Option<UnknownProgramError> {
         let last = self.scanned.height;
         let oldest = last.saturating_add(1).saturating_sub(self.params.deposit_window_blocks);
         let first = oldest.max(self.tip.reference.height);
         let mut in_force = self.schedule.programs_between(first, last);
         let unknown = in_force.find(|(_, program)| self.programs.get(*program).is_none());
-        unknown.map(|(from_height, program)| UnknownProgram { program, from_height })
+        unknown.map(|(from_height, program)| UnknownProgramError { program, from_height })
     }
 
-    pub(super) fn expect_programs(&self) -> Result<(), UnknownProgram> {
+    pub(super) fn expect_programs(&self) -> Result<(), UnknownProgramError> {
         self.unknown_program().map_or(Ok(()), Err)
     }
 

@@ -46,7 +46,7 @@ impl Scene {
         self.toy.wallet.signer_key(index).unwrap()
     }
 
-    fn check(&self, psbt: &Psbt) -> Result<CheckedUpgrade, UpgradeRefusal> {
+    fn check(&self, psbt: &Psbt) -> Result<CheckedUpgrade, UpgradeCheckError> {
         CheckedUpgrade::check(psbt.clone(), &self.toy.params, 10_000)
     }
 
@@ -169,31 +169,31 @@ fn a_signer_refuses_whatever_does_more_than_announce() {
         scene.check(&psbt).map(drop).unwrap_err()
     };
     assert_eq!(scene.check(&planned).unwrap().upgrade(), &scene.upgrade(0));
-    assert!(matches!(refused(|p| p.inputs[0].witness_utxo = None), UpgradeRefusal::Input(0)));
+    assert!(matches!(refused(|p| p.inputs[0].witness_utxo = None), UpgradeCheckError::Input(0)));
     let unheard = refused(|p| p.unsigned_tx.input[0].sequence = Sequence::ENABLE_RBF_NO_LOCKTIME);
-    assert!(matches!(unheard, UpgradeRefusal::Value(0)));
+    assert!(matches!(unheard, UpgradeCheckError::Value(0)));
     let burnt = refused(|p| p.unsigned_tx.output[0].value = Amount::from_sat(1));
-    assert!(matches!(burnt, UpgradeRefusal::Output(0)));
+    assert!(matches!(burnt, UpgradeCheckError::Output(0)));
     let theft = refused(|p| p.inputs[0].witness_utxo.as_mut().unwrap().script_pubkey = ScriptBuf::new());
-    assert!(matches!(theft, UpgradeRefusal::Input(0)));
+    assert!(matches!(theft, UpgradeCheckError::Input(0)));
     let theft = refused(|p| p.unsigned_tx.output[1].script_pubkey = ScriptBuf::new_op_return([]));
-    assert!(matches!(theft, UpgradeRefusal::Output(1)));
+    assert!(matches!(theft, UpgradeCheckError::Output(1)));
     let nothing = refused(|p| p.unsigned_tx.output[0].script_pubkey = p.unsigned_tx.output[1].script_pubkey.clone());
-    assert!(matches!(nothing, UpgradeRefusal::Nothing));
+    assert!(matches!(nothing, UpgradeCheckError::Nothing));
     let twice = refused(|p| p.unsigned_tx.output[1] = p.unsigned_tx.output[0].clone());
-    assert!(matches!(twice, UpgradeRefusal::Upgrade(UpgradeError::Outputs(2))));
+    assert!(matches!(twice, UpgradeCheckError::Upgrade(UpgradeError::Outputs(2))));
     let open = refused(|p| p.inputs[0].sighash_type = Some(TapSighashType::SinglePlusAnyoneCanPay.into()));
-    assert!(matches!(open, UpgradeRefusal::Sighash(0)));
+    assert!(matches!(open, UpgradeCheckError::Sighash(0)));
     let dear = refused(|p| {
         let value = Amount::from_sat(50_000);
         p.inputs[0].witness_utxo.as_mut().unwrap().value = value;
         p.unsigned_tx.input[0].sequence = spent::telling(value).unwrap();
     });
-    assert!(matches!(dear, UpgradeRefusal::Fee { fee_sat: 45_000.., max_sat: 10_000 }));
+    assert!(matches!(dear, UpgradeCheckError::Fee { fee_sat: 45_000.., max_sat: 10_000 }));
     let stranger = scene.check(&planned).unwrap().sign(&scene.toy.poster).unwrap_err();
-    assert!(matches!(stranger, UpgradeRefusal::NotASigner(_)));
+    assert!(matches!(stranger, UpgradeCheckError::NotASigner(_)));
     let refusal = CheckedUpgrade::check(planned, &immutable(&scene.toy.params), 10_000).unwrap_err();
-    assert!(matches!(refusal, UpgradeRefusal::Immutable));
+    assert!(matches!(refusal, UpgradeCheckError::Immutable));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::ledger::LedgerError;
 use taproof_verifier::{
     cell::{CellIndex, Depth},
-    follow::UnknownProgram,
+    follow::UnknownProgramError,
     record::Kind,
 };
 
@@ -47,7 +47,7 @@ pub enum SequencerError {
     },
     /// The program in force is not known.
     #[error(transparent)]
-    Program(#[from] UnknownProgram),
+    Program(#[from] UnknownProgramError),
     /// The program cannot prove batches of a tree of that depth.
     #[error("the program has no {kind} circuit for a tree of {} levels", depth.levels())]
     NoCircuit {

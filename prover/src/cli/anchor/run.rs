@@ -453,11 +453,11 @@ fn sleep(pause: Duration, stop: &AtomicBool) {
 mod tests {
     use super::*;
     use crate::cli::session::not_followed;
-    use taproof_verifier::{follow::UnknownProgram, program::ProgramId};
+    use taproof_verifier::{follow::UnknownProgramError, program::ProgramId};
 
     #[test]
     fn a_program_that_is_not_known_is_waited_for_and_looked_for_afresh() {
-        let unknown = || UnknownProgram { program: ProgramId::from_byte_array([1; 32]), from_height: 7 };
+        let unknown = || UnknownProgramError { program: ProgramId::from_byte_array([1; 32]), from_height: 7 };
         assert!(matches!(outlook(&not_followed(unknown().into())), Outlook::Afresh));
         assert!(matches!(outlook(&service_failure(FollowError::from(unknown()).into())), Outlook::Afresh));
     }

@@ -264,7 +264,7 @@ fn a_follower_without_the_program_in_force_stops_before_it_matters_and_goes_on_w
     all.iter().for_each(|block| assert_eq!(follower.accept_header(block.header), Ok(None)));
     let (before, after) = all.split_at(height as usize);
     before.iter().for_each(|block| drop(follower.connect(block.clone()).expect("mined by the rules")));
-    let unknown = UnknownProgram { program: next_program().id(), from_height: height };
+    let unknown = UnknownProgramError { program: next_program().id(), from_height: height };
     assert_eq!((follower.scanned.height, follower.unknown_program()), (height, Some(unknown)));
     assert_eq!(follower.program_at(height), Err(unknown));
     assert_eq!(follower.program_at(height - 1), Ok(&program()));
