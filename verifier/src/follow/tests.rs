@@ -78,14 +78,15 @@ fn a_follower_starts_with_its_own_program_and_block() {
 fn a_follower_follows_to_the_last_height_that_there_is() {
     // The genesis block's version is outdated at such a height.
     let first = crate::toy_chain::regtest_headers(&crate::toy_chain::regtest_genesis(), 1, 0)[0];
-    let start = BlockId { height: u32::MAX - 1, hash: first.block_hash() };
+    let last = u32::MAX - 1;
+    let start = BlockId { height: last - 1, hash: first.block_hash() };
     let params = params_with(|founding| founding.start = start);
     let deposit = deposit_transaction_to(&params, 1, &[7]);
-    let block = crate::toy_chain::mine_block(&first, u32::MAX, 0, alloc::vec![deposit]);
+    let block = crate::toy_chain::mine_block(&first, last, 0, alloc::vec![deposit]);
     let mut follower = Follower::new(params, program(), &[first]).expect("the height is trusted with the hash");
     assert_eq!(follower.accept_header(block.header), Ok(None));
     assert_eq!(follower.connect(block.clone()), Ok(Vec::new()));
-    assert_eq!((follower.scanned().height, follower.next_block()), (u32::MAX, None));
+    assert_eq!((follower.scanned().height, follower.next_block()), (last, None));
     assert_eq!(follower.connect(block), Err(BlockError::NothingExpected.into()));
     assert!(follower.pending_deposits().all(|deposit| !follower.has_expired(deposit)));
     assert!(follower.open_height() >= start.height);

@@ -314,16 +314,17 @@ fn no_block_has_the_last_height() {
 }
 
 #[test]
-fn heights_end_at_32_bits() {
+fn the_last_height_is_final_as_any_other() {
     // The genesis block's version is outdated at such a height.
     let first = regtest_headers(&regtest_genesis(), 1, 0)[0];
     let headers = regtest_headers(&first, 2, 0);
-    for (final_depth_blocks, final_height) in [(1, u32::MAX), (2, u32::MAX - 1), (u32::MAX, u32::MAX - 1)] {
-        let start = id(u32::MAX - 1, &first);
+    let last = u32::MAX - 1;
+    for (final_depth_blocks, final_height) in [(1, last), (2, last - 1), (u32::MAX, last - 1)] {
+        let start = id(last - 1, &first);
         let mut chain =
             HeaderChain::new(Network::Regtest, start, &[first], final_depth_blocks).expect("any height is a start");
         accept_all(&mut chain, &headers[..1]);
-        assert_eq!((chain.tip().height, chain.final_block().height), (u32::MAX, final_height));
+        assert_eq!((chain.tip().height, chain.final_block().height), (last, final_height));
         assert_eq!(chain.accept(headers[1]), Err(HeaderError::HeightOverflow));
     }
 }
