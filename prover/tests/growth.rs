@@ -55,6 +55,9 @@ fn the_ninth_account_makes_a_tree_of_eight_cells_grow() {
         let refused =
             scene.failure(4, &["tx", "open", "--from", "0", "--to", cell, "--owner", &owner, "--amount", "1000"]);
         assert!(refused.contains(reason), "{refused}");
+        let told = scene.run(&["tx", "open", "--from", "0", "--to", cell, "--owner", &owner, "--amount", "1000"]);
+        let told = String::from_utf8(told.stderr).unwrap();
+        assert!(told.contains("cell 8 is the first that is empty"), "{told}");
     }
     let grown = scene.bring_in(1, &["open.json"]);
     assert_eq!((told(&grown), &grown["applied"]), (["2", "true", "false"].map(String::from), &json!(1)));

@@ -462,6 +462,11 @@ pub(crate) fn sequencer_failure(error: SequencerError) -> Failure {
         SequencerError::BeyondWindow { window_blocks, .. } => {
             (Exit::Input, format!("give a --reference-depth of {} or less", (window_blocks / 2).max(1)))
         }
+        SequencerError::NoCircuit { .. } => (
+            Exit::Input,
+            "nobody can make a batch until the upgrade keys announce a program that has it: see `taproof upgrade show`"
+                .to_owned(),
+        ),
         SequencerError::NoAccount(_) => {
             (Exit::Input, "name a cell of yours with --operator; nothing was applied".to_owned())
         }

@@ -296,7 +296,9 @@ impl PaymentArgs {
         let Some(objection) = book.objection(transaction, signer) else { return Ok(()) };
         if !objection.may_pass && !self.force {
             let failure = Failure::new(Exit::Refuted, objection.reason);
-            return Err(failure.advise("nothing is signed; --force signs it all the same"));
+            let vacant = book.vacant().filter(|_| matches!(transaction, Transaction::Open(_)));
+            let vacant = vacant.map_or_else(String::new, |cell| format!("; cell {cell} is the first that is empty"));
+            return Err(failure.advise(format!("nothing is signed; --force signs it all the same{vacant}")));
         }
         let unless = if objection.may_pass { ", unless that changes before" } else { "" };
         global.console().warn(format!("a batch would reject this{unless}: {}", objection.reason));

@@ -153,6 +153,21 @@ impl Book {
         Depth::new(levels).filter(|_| self.state.tree().is_full())
     }
 
+    /// The first cell that is empty and that nothing which waits opens; in a tree that has none, the first of those
+    /// that it grows by.
+    pub(super) fn vacant(&self) -> Option<CellIndex> {
+        let opened: BTreeSet<CellIndex> = self.waiting.iter().filter_map(opened_by).collect();
+        let mut next = CellIndex::new(0);
+        while let Some(vacant) = next.and_then(|from| self.state.tree().vacant_from(from)) {
+            if !opened.contains(&vacant) {
+                return Some(vacant);
+            }
+            next = CellIndex::new(vacant.get() + 1);
+        }
+        let grown = self.grown().filter(|grown| self.depth_max.is_none_or(|depth_max| *grown <= depth_max));
+        grown.and_then(|_| CellIndex::new(self.state.depth().cell_count()))
+    }
+
     fn account(&self, index: CellIndex) -> Option<Account> {
         match cell(&self.state, index) {
             Cell::Account(account) => Some(account),
@@ -214,6 +229,14 @@ fn may_pass(refusal: &TransitionError) -> bool {
         }
         TransitionError::Transfer(TransferError::Recipient(error)) => matches!(error, AccountError::EmptyCell { .. }),
         _ => false,
+    }
+}
+
+/// The cell that a transaction opens.
+fn opened_by(transaction: &Transaction) -> Option<CellIndex> {
+    match transaction {
+        Transaction::Open(signed) => Some(signed.body().to),
+        Transaction::Transfer(_) | Transaction::Withdraw(_) => None,
     }
 }
 
