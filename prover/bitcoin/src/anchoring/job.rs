@@ -242,7 +242,10 @@ pub enum Hold {
     #[error("the anchor cannot be built: {0}")]
     NotBuilt(String),
     /// The poster's key is no sequencer's, and the sequencers have not been silent for long enough.
-    #[error("the poster's key is no sequencer's: its anchor counts from height {0} on, if no other is accepted before")]
+    #[error(
+        "the key that signs reveals, the poster's or the hot key, is no sequencer's: its anchor counts from height {0} \
+         on, if no other is accepted before"
+    )]
     NotSequencer(u32),
 }
 

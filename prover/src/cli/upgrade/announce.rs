@@ -227,7 +227,8 @@ struct ChangeOptions {
     /// Announces the program of this id, which must be known here: see `add` and `make`.
     #[arg(long, value_parser = program_id, value_name = "ID", conflicts_with_all = ["sequencers", "open_posting"])]
     program: Option<ProgramId>,
-    /// Announces these sequencer keys, in place of all that were; once for each.
+    /// Announces these sequencer keys, in place of all that were; once for each. It is the poster's key, or the hot key
+    /// where that signs reveals.
     #[arg(long = "sequencer-key", value_parser = bitcoin_key, value_name = "KEY", conflicts_with = "open_posting")]
     sequencers: Vec<XOnlyPublicKey>,
     /// Announces that there are no sequencers, so that anybody posts.

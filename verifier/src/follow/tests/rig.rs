@@ -150,10 +150,11 @@ pub(super) fn params_with(alter: impl FnOnce(&mut Founding)) -> Params {
     Params::new(founding).expect("consistent parameters")
 }
 
-/// Gives a rollup upgrade keys.
+/// Gives a rollup upgrade keys, and time of their own to the sequencers that they may name.
 pub(super) fn let_upgrade(founding: &mut Founding) {
     founding.upgrade_keys = Quorum::new(2, [11, 12, 13].map(signer).to_vec()).ok();
     founding.notice_blocks = NOTICE_BLOCKS;
+    founding.quiet_blocks = QUIET_BLOCKS;
 }
 
 /// A transaction in which the upgrade keys announce something.
