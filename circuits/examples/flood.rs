@@ -23,7 +23,9 @@ use taproof_circuits::schnorr::SecretKey;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{ARITY, Account, Cell, CellIndex, ChainId, Depth, MerklePath, Token, empty_root},
-    exit::{AnswerRoom, ExitRequest, Outcome, Queue, Refutation, ScannedExit, Unchecked, answer, settle},
+    exit::{
+        AnswerRoom, ExitRequest, Outcome, Queue, Refutation, ScannedRequest, ServingRecords, Unchecked, answer, settle,
+    },
     payload::{CHUNK_LENGTH, PAYLOAD_LENGTH_MAX, REFUTATIONS_MAX, encoded_length},
     record::{Destination, Records, WithdrawRecord},
     schnorr::{Message, Signature},
@@ -207,6 +209,11 @@ fn request(from: CellIndex, owner: PublicKey, nonce: u32) -> ExitRequest {
     fields.try_into().expect("within the bounds")
 }
 
+/// The records of a batch of a program that opens no locks.
+fn serving(withdrawals: &[WithdrawRecord]) -> ServingRecords {
+    ServingRecords { withdrawals: withdrawals.to_vec(), claims: None }
+}
+
 /// A rollup under attack.
 struct World {
     scene: Scene,
@@ -273,11 +280,12 @@ impl World {
             self.budget -= length;
             self.outcomes.attack_vbytes += length;
             self.attacks += 1;
-            self.queue.push(height, bitcoin_txid(), 0, request);
+            self.queue.push(height, bitcoin_txid(), 0, request.into());
         }
         if self.scene.strategy == Strategy::Stale && height.is_multiple_of(self.scene.batch_every_blocks) {
-            let own = |exit: &&ScannedExit| exit.request.owner() != &ATTACKER.0 && is_attackers(exit.request.from());
-            let moved: BTreeSet<_> = self.queue.waiting().filter(own).map(|exit| exit.request.from()).collect();
+            let own = |request: &&ExitRequest| request.owner() != &ATTACKER.0 && is_attackers(request.from());
+            let waiting = self.queue.waiting().filter_map(|scanned| scanned.request.exit());
+            let moved: BTreeSet<_> = waiting.filter(own).map(ExitRequest::from).collect();
             moved.into_iter().for_each(|index| self.accounts.spend(index, 1));
         }
     }
@@ -305,11 +313,11 @@ impl World {
         self.honest.insert(from, height);
         let account = self.accounts.account(from);
         let request = request(from, account.owner, account.nonce);
-        self.outcomes.without_room += usize::from(!self.queue.takes(&request));
-        self.queue.push(height, bitcoin_txid(), 0, request);
+        self.outcomes.without_room += usize::from(!self.queue.takes(&request.into()));
+        self.queue.push(height, bitcoin_txid(), 0, request.into());
     }
 
-    fn due(&self, height: u32) -> Vec<ScannedExit> {
+    fn due(&self, height: u32) -> Vec<ScannedRequest> {
         let reference = (height + 1).saturating_sub(REFERENCE_DEPTH_BLOCKS);
         self.queue.waiting().take_while(|exit| exit.height <= reference).copied().collect()
     }
@@ -319,7 +327,7 @@ impl World {
         let due = self.due(height);
         let depth = self.accounts.depth;
         for room in AnswerRoom::STEPS {
-            let plan = answer(&due, depth, room, |index| self.accounts.get(index));
+            let plan = answer(&due, depth, false, room, |index| self.accounts.get(index).elements());
             if plan.shown.len() > REFUTATIONS_MAX {
                 continue;
             }
@@ -340,11 +348,11 @@ impl World {
     fn post_least(&mut self, height: u32) {
         let due = self.due(height);
         let depth = self.accounts.depth;
-        let plan = answer(&due, depth, AnswerRoom::default(), |index| self.accounts.get(index));
+        let plan = answer(&due, depth, false, AnswerRoom::default(), |index| self.accounts.get(index).elements());
         let mut records: Vec<_> = plan.served.iter().map(ExitRequest::record).collect();
         let shown: Vec<_> = plan.shown.iter().map(|index| self.accounts.show(*index)).collect();
         while let Some(last) = records.pop() {
-            if settle(&due, records.iter().copied(), &shown, depth).is_err() {
+            if settle(&due, serving(&records), &shown, depth).is_err() {
                 records.push(last);
                 break;
             }
@@ -356,20 +364,21 @@ impl World {
     fn settle(
         &mut self,
         height: u32,
-        due: &[ScannedExit],
+        due: &[ScannedRequest],
         records: &[WithdrawRecord],
         shown: &[Refutation],
         length: usize,
     ) {
         let depth = self.accounts.depth;
-        let settled = settle(due, records.iter().copied(), shown, depth).expect("the plan keeps the rules");
+        let settled = settle(due, serving(records), shown, depth).expect("the plan keeps the rules");
         for record in records {
             self.accounts.spend(record.from, record.amount + record.fee);
         }
         for settled in settled {
-            let from = settled.exit.request.from();
-            self.queue.remove(height, settled.exit.index);
-            let is_honest = settled.exit.request.owner() != &ATTACKER.0 && !is_attackers(from);
+            self.queue.remove(height, settled.request.index);
+            let request = settled.request.request.exit().expect("exits alone");
+            let from = request.from();
+            let is_honest = request.owner() != &ATTACKER.0 && !is_attackers(from);
             if is_honest && let Some(asked) = self.honest.remove(&from) {
                 assert_eq!(settled.outcome, Outcome::Served, "an honest request is never refuted");
                 self.outcomes.waited.push(height - asked);

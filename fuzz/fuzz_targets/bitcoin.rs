@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use taproof_verifier::{
     bitcoin::{
-        Amount, Network, ScriptBuf, Transaction, TxIn, TxOut, Witness, XOnlyPublicKey, absolute::LockTime,
-        consensus::deserialize, constants::genesis_block, transaction::Version,
+        Amount, Network, ScriptBuf, Transaction, TxIn, TxOut, Txid, Witness, XOnlyPublicKey, absolute::LockTime,
+        consensus::deserialize, constants::genesis_block, hashes::Hash, transaction::Version,
     },
     block::{Excerpt, ValidatedBlock, ValidatedExcerpt, decode_block},
     bridge::{Bridge, Federation},
@@ -14,7 +14,7 @@ use taproof_verifier::{
     deposit::Deposit,
     envelope::{Announcement, Envelope, EnvelopeError, Reveal},
     evidence::ClaimRequest,
-    exit::ExitRequest,
+    exit::{ExitRequest, Queue, Request},
     follow::Checkpoint,
     headers::{BlockId, HeaderChain},
     payload::{Header, PayloadHash},
@@ -40,6 +40,12 @@ fuzz_target!(|input: &[u8]| {
         let id = BlockId { height: 1, hash: excerpt.header.block_hash() };
         let _ = ValidatedExcerpt::new(excerpt, id);
     }
+    if let Some(request) = Request::from_bytes(input, 1) {
+        assert_eq!(request.to_bytes(), input);
+        let mut queue = Queue::with_room(1);
+        queue.push(1, Txid::from_byte_array([1; 32]), 0, request);
+        assert!(!queue.takes(&request));
+    }
     if let Some(request) = ExitRequest::from_bytes(input) {
         assert_eq!(request.to_bytes(), input);
         assert_eq!(ExitRequest::parse(&request.output(CHAIN).script_pubkey, CHAIN), Some(request));
@@ -52,13 +58,13 @@ fuzz_target!(|input: &[u8]| {
 fn scan(transaction: &Transaction) {
     let _ = Reveal::parse(transaction, CHAIN);
     for output in &transaction.output {
-        if let Some(request) = ExitRequest::parse(&output.script_pubkey, CHAIN) {
-            assert_eq!(request.output(CHAIN).script_pubkey, output.script_pubkey);
-        }
-        if let Some(request) = ClaimRequest::parse(&output.script_pubkey, CHAIN, 1) {
-            let again = ClaimRequest::output(request.cell, &request.secret, CHAIN);
-            assert_eq!(again.script_pubkey, output.script_pubkey);
-        }
+        let Some(request) = Request::parse(&output.script_pubkey, CHAIN, 1) else { continue };
+        let again = match &request {
+            Request::Exit(exit) => exit.output(CHAIN),
+            Request::Claim(claim) => ClaimRequest::output(claim.request().cell, &claim.request().secret, CHAIN),
+        };
+        assert_eq!(again.script_pubkey, output.script_pubkey);
+        assert_eq!(Request::from_bytes(&request.to_bytes(), 1), Some(request));
     }
     let signer = XOnlyPublicKey::from_slice(&[1; 32]).expect("the x of a point");
     let federation = Federation::new(1, vec![signer], 100, 1).expect("one key");

@@ -6,6 +6,7 @@ use taproof_verifier::{
     bitcoin::{block::Header, consensus::deserialize},
     cell::{CellElements, CellIndex, Depth},
     evidence::{Claim, ClaimRequest, FeedReport, HeaderFact, HeaderField, Secret, verify_bip340},
+    exit::{Refuting, Request},
     headers::BlockId,
 };
 
@@ -22,11 +23,10 @@ fuzz_target!(|input: &[u8]| {
     }
     // Whatever a cell holds, what is said to refute a claim on it does, and nothing else does.
     if let Some(elements) = rest.first_chunk().and_then(|bytes| CellElements::from_bytes(bytes).ok()) {
-        let request = ClaimRequest { cell, secret: *secret, height_blocks: 1 };
-        let refuting = request.refuting(Depth::MAX, |_| elements);
-        assert_eq!(request.is_refuted_by(Depth::MAX, |_| Some(elements)), refuting.is_some());
-        for cell in refuting.iter().flatten() {
-            assert!(!request.is_refuted_by(Depth::MAX, |shown| (shown != *cell).then_some(elements)));
+        let request: Request = ClaimRequest { cell, secret: *secret, height_blocks: 1 }.into();
+        let refuting = request.refuted_by(Depth::MAX, |_| Some(elements));
+        for cell in refuting.iter().flat_map(Refuting::cells) {
+            assert_eq!(request.refuted_by(Depth::MAX, |shown| (shown != cell).then_some(elements)), None);
         }
     }
     if let Some((message, rest)) = rest.split_first_chunk::<32>()

@@ -120,11 +120,14 @@ impl Secret {
 }
 
 /// A request on Bitcoin to open a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ClaimRequest {
     /// The lock's cell.
     pub cell: CellIndex,
     /// The secret's bytes; the lock says of which type they are.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_form::byte_array"))]
     pub secret: [u8; 32],
     /// The height of the request's block.
     pub height_blocks: u32,

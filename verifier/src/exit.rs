@@ -1,13 +1,14 @@
-//! Exit requests: withdrawals that their owners demand on Bitcoin, so that no poster can leave them out.
+//! Exit requests: withdrawals that their owners demand on Bitcoin, so that no poster can leave them out. Beside them
+//! queue claim requests, by which locks are to be opened ([`QueuedClaim`]).
 //!
-//! A request is an output of any transaction whose script is `OP_RETURN` with one push: the chain id (15 bytes),
+//! An exit request is an output of any transaction whose script is `OP_RETURN` with one push: the chain id (15 bytes),
 //! the tag 2, and what [`ExitRequest::to_bytes`] writes for a destination of its length. It holds a withdrawal of
 //! bitcoin with its owner's key and signature, so anyone may pay for it to be on Bitcoin, and nobody but the owner
 //! can make it.
 //!
 //! A follower queues the requests that are well-formed and signed, in the order of the chain, each once as long as it
-//! waits. Whether the account is there, at that nonce and with that balance, it cannot know; a batch shows it. See
-//! [`settle`] for what a batch must do about the requests that wait, and [`answer`] for how it can.
+//! waits. Whether the account is there, at that nonce and with that balance, or the lock, it cannot know; a batch shows
+//! it. See [`settle`] for what a batch must do about the requests that wait, and [`answer`] for how it can.
 
 use crate::{
     baby_jubjub::PublicKey,
@@ -18,7 +19,7 @@ use crate::{
 use alloc::vec::Vec;
 use ark_bn254::Fr;
 use bitcoin::{
-    Amount, Script, ScriptBuf, TxOut, Txid,
+    Amount, Script, ScriptBuf, TxOut,
     hashes::{Hash, sha256},
     opcodes::all::{OP_PUSHDATA1, OP_RETURN},
 };
@@ -26,17 +27,22 @@ use bitcoin::{
 mod answer;
 mod claim;
 mod queue;
+mod request;
 mod settlement;
 
 pub use answer::{Answer, AnswerRoom, answer};
-pub use queue::{EXITS_WAITING_MAX, Queue};
-pub use settlement::{EXITS_ENOUGH, LeftOutError, Outcome, Refutation, RefutationError, SettledExit, settle};
+pub use claim::QueuedClaim;
+pub use queue::{Queue, REQUESTS_WAITING_MAX};
+pub use request::{Refuting, Request, RequestId, ScannedExit, ScannedRequest};
+pub use settlement::{
+    LeftOutError, Outcome, REQUESTS_ENOUGH, Refutation, RefutationError, ServingRecords, SettledRequest, settle,
+};
 
 /// What follows the chain id in a request's output.
 const TAG: u8 = 2;
 /// Bytes of a request's fields before the destination.
 const FIXED_LENGTH: usize = 4 + 4 + 8 + 8 + 32 + Signature::SIZE_BYTES + 1;
-/// The bytes of the longest request, without chain id and tag.
+/// The bytes of the longest exit request, without chain id and tag.
 pub const REQUEST_LENGTH_MAX: usize = FIXED_LENGTH + 32;
 
 /// A demand to withdraw, well-formed but with a signature that may not be its owner's.
@@ -111,10 +117,6 @@ impl TryFrom<Unchecked> for ExitRequest {
     }
 }
 
-/// A request named by all of it but the signature, of which an owner can make many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExitId([u8; 32]);
-
 impl ExitRequest {
     /// The account that is to pay.
     pub fn from(&self) -> CellIndex {
@@ -179,12 +181,12 @@ impl ExitRequest {
         [*kind, *token, *nonce, *owner_x, *owner_y] == account && *balance >= Fr::from(self.amount_sat + self.fee_sat)
     }
 
-    /// The request's name among those that wait.
-    pub fn id(&self) -> ExitId {
+    /// The request's name among those that wait: all of it but the signature, of which an owner can make many.
+    pub fn id(&self) -> RequestId {
         let bytes = self.to_bytes();
         let (signature, rest) = bytes.split_at(Signature::SIZE_BYTES);
         debug_assert_eq!(signature, self.signature.to_bytes());
-        ExitId(sha256::Hash::hash(rest).to_byte_array())
+        RequestId(sha256::Hash::hash(rest).to_byte_array())
     }
 
     /// Encodes the request: signature (64 bytes), owner (32), from (4), nonce (4), amount (8), fee (8), the
@@ -245,22 +247,6 @@ impl ExitRequest {
         }
         Self::from_bytes(push.strip_prefix(&chain_id.to_byte_array())?.strip_prefix(&[TAG])?)
     }
-}
-
-/// A request in its place on Bitcoin, signed by its owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct ScannedExit {
-    /// How many requests of the rollup were queued before it.
-    pub index: u64,
-    /// The height of its block.
-    pub height: u32,
-    /// Its transaction.
-    pub txid: Txid,
-    /// Its output.
-    pub vout: u32,
-    /// What it demands.
-    pub request: ExitRequest,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! start on, so followers that have seen the same chain agree, whatever they saw before.
 //!
 //! ```text
-//! headers -> best chain -> next block -> deposits and exit requests queued
+//! headers -> best chain -> next block -> deposits and requests queued
 //!                                     -> reveals: rules -> verified batch -> payouts queued -> due when final
 //! ```
 //!
@@ -26,15 +26,15 @@
 //! lacks the program in force stops before the first block that it may matter in ([`Follower::unknown_program`]).
 //!
 //! Memory: 32 bytes a block since the last final batch's reference, the deposits not yet credited, at most
-//! [`EXITS_WAITING_MAX`] exit requests that wait, and what the blocks that are not final hold.
+//! [`REQUESTS_WAITING_MAX`] requests that wait, and what the blocks that are not final hold.
 //!
-//! [`EXITS_WAITING_MAX`]: crate::exit::EXITS_WAITING_MAX
+//! [`REQUESTS_WAITING_MAX`]: crate::exit::REQUESTS_WAITING_MAX
 
 use crate::{
     block::{BlockError, Excerpt, ValidatedBlock, ValidatedExcerpt},
     deposit::Deposit,
     envelope::Reveal,
-    exit::{ExitRequest, Queue, ScannedExit},
+    exit::{Queue, Request, ScannedExit, ScannedRequest},
     headers::{Accepted, BlockId, HeaderChain, HeaderError},
     program::Programs,
     schedule::Schedule,
@@ -130,8 +130,8 @@ pub struct Follower {
     deposits: VecDeque<ScannedDeposit>,
     /// How many deposits are scanned.
     deposits_scanned: u64,
-    /// The exit requests that wait.
-    exits: Queue,
+    /// The exit and claim requests that wait.
+    requests: Queue,
     /// The payouts whose anchors are not final.
     payouts: VecDeque<Payout>,
     schedule: Schedule,
@@ -165,7 +165,7 @@ impl Follower {
             history: VecDeque::new(),
             deposits: VecDeque::new(),
             deposits_scanned: 0,
-            exits: Queue::default(),
+            requests: Queue::default(),
             payouts: VecDeque::new(),
             first_excerpt: None,
         })
@@ -209,9 +209,14 @@ impl Follower {
         deposit.height < self.params.void_below(oldest.max(self.tip.reference.height))
     }
 
-    /// The exit requests that wait, in the order of the chain.
-    pub fn pending_exits(&self) -> impl Iterator<Item = &ScannedExit> {
-        self.exits.waiting()
+    /// The exit and claim requests that wait, in the order of the chain.
+    pub fn pending_requests(&self) -> impl Iterator<Item = &ScannedRequest> {
+        self.requests.waiting()
+    }
+
+    /// The exit requests among them.
+    pub fn pending_exits(&self) -> impl Iterator<Item = ScannedExit> {
+        self.pending_requests().filter_map(ScannedRequest::exit)
     }
 
     /// The payouts whose anchors are not final yet.
@@ -275,9 +280,10 @@ impl Follower {
 
     fn scan(&mut self, block: BlockId, transactions: &[(Txid, Transaction)]) -> Vec<Event> {
         let mut events = Vec::new();
+        let opens_locks = self.opens_locks_next();
         for (txid, transaction) in transactions {
             self.scan_deposits(block, *txid, transaction);
-            self.scan_exits(block, *txid, transaction);
+            self.scan_requests(block, *txid, transaction, opens_locks);
             events.extend(self.scan_upgrade(block, *txid, transaction));
             let refusal = match Reveal::parse(transaction, self.params.chain_id()) {
                 Ok(None) => continue,
@@ -306,20 +312,27 @@ impl Follower {
         }
     }
 
-    /// Queues the exit requests that are signed, if there is room for them and they do not wait already.
-    fn scan_exits(&mut self, block: BlockId, txid: Txid, transaction: &Transaction) {
+    /// Queues the exit requests that are signed, and the first claim request where locks are opened, if there is room
+    /// for them and they do not wait already.
+    fn scan_requests(&mut self, block: BlockId, txid: Txid, transaction: &Transaction, opens_locks: bool) {
+        let chain_id = self.params.chain_id();
+        let mut may_claim = opens_locks;
         for (vout, output) in (0..).zip(&transaction.output) {
-            let request = ExitRequest::parse(&output.script_pubkey, self.params.chain_id());
+            let Some(request) = Request::parse(&output.script_pubkey, chain_id, block.height) else { continue };
+            if request.claim().is_some() && !core::mem::take(&mut may_claim) {
+                continue;
+            }
             // A signature costs most and is checked last.
-            let request = request.filter(|request| self.exits.takes(request));
-            let request = request.filter(|request| request.verify(self.params.chain_id()).is_ok());
-            request.into_iter().for_each(|request| self.exits.push(block.height, txid, vout, request));
+            let is_signed = |request: &Request| request.exit().is_none_or(|exit| exit.verify(chain_id).is_ok());
+            if self.requests.takes(&request) && is_signed(&request) {
+                self.requests.push(block.height, txid, vout, request);
+            }
         }
     }
 
     fn apply(&mut self, batch: &VerifiedBatch) {
         let height = batch.block.height;
-        batch.settled.iter().for_each(|settled| self.exits.remove(height, settled.exit.index));
+        batch.settled.iter().for_each(|settled| self.requests.remove(height, settled.request.index));
         self.history.push_back(Undo { height, before: self.tip });
         self.tip = batch.after;
         if self.is_complete() {
@@ -341,7 +354,7 @@ impl Follower {
         while self.history.front().is_some_and(|undo| is_final(undo.height)) {
             self.history.pop_front();
         }
-        self.exits.forget(final_height);
+        self.requests.forget(final_height);
         let consumed = self.final_tip().deposits_consumed;
         while self.deposits.front().is_some_and(|deposit| deposit.index < consumed) {
             self.deposits.pop_front();
@@ -357,7 +370,7 @@ impl Follower {
     }
 
     fn rewind(&mut self, to: BlockId) -> Event {
-        self.exits.rewind(to.height);
+        self.requests.rewind(to.height);
         while self.history.back().is_some_and(|undo| undo.height > to.height) {
             let Some(undo) = self.history.pop_back() else { break };
             self.tip = undo.before;

@@ -125,6 +125,15 @@ impl Check {
             Self::Header => 80,
         }
     }
+
+    /// The columns that an operation posts whose records need it. Without one of these for claims, a lock might be
+    /// asked to be opened that no record can open.
+    pub fn columns_needed(self) -> Columns {
+        match self {
+            Self::Claim => Columns::CELL.and(Columns::C).and(Columns::WORD),
+            Self::None | Self::Feed | Self::Header => Columns::default(),
+        }
+    }
 }
 
 /// What a verifier knows of an operation.
@@ -169,6 +178,16 @@ pub enum OperationSetError {
         /// Its bits.
         bits: u8,
     },
+    /// An operation does not post what its check is about.
+    #[error("operation {number} has columns {bits:#04x}, and its check needs {needed:#04x}")]
+    ColumnsOfCheck {
+        /// The operation.
+        number: u8,
+        /// Its bits.
+        bits: u8,
+        /// The bits that the check needs.
+        needed: u8,
+    },
     /// No check has this number.
     #[error("operation {number} has check {check}, which is none")]
     Check {
@@ -191,17 +210,23 @@ impl OperationSet {
     /// Takes operations in ascending order of their numbers.
     ///
     /// # Errors
-    /// [`OperationSetError::Count`], [`OperationSetError::Zero`] and [`OperationSetError::Order`].
+    /// [`OperationSetError::Count`], [`OperationSetError::Zero`], [`OperationSetError::Order`] and
+    /// [`OperationSetError::ColumnsOfCheck`].
     pub fn new(operations: Vec<Operation>) -> Result<Self, OperationSetError> {
         if !(1..=OPERATIONS_MAX).contains(&operations.len()) {
             return Err(OperationSetError::Count(operations.len()));
         }
         let mut previous = 0;
-        for Operation { number, .. } in &operations {
-            match *number {
+        for Operation { number, columns, check } in &operations {
+            let (number, needed) = (*number, check.columns_needed());
+            match number {
                 0 => return Err(OperationSetError::Zero),
                 number if number <= previous => return Err(OperationSetError::Order(number)),
                 number => previous = number,
+            }
+            if !columns.contain(needed) {
+                let (bits, needed) = (columns.bits(), needed.bits());
+                return Err(OperationSetError::ColumnsOfCheck { number, bits, needed });
             }
         }
         let mut engine = sha256::Hash::engine();
@@ -225,6 +250,11 @@ impl OperationSet {
     pub fn get(&self, number: u8) -> Option<&Operation> {
         let found = self.operations.binary_search_by_key(&number, |operation| operation.number);
         found.ok().map(|position| &self.operations[position])
+    }
+
+    /// Whether the set has an operation whose records need a check.
+    pub fn has_check(&self, check: Check) -> bool {
+        self.operations.iter().any(|operation| operation.check == check)
     }
 
     /// The least and the most bytes that a record takes.
@@ -320,6 +350,23 @@ pub(crate) mod tests {
         assert_eq!(OperationSet::new(Vec::new()), Err(OperationSetError::Count(0)));
         let many = (1..=65).map(|number| Operation { number, columns: Columns::ALL, check: Check::None });
         assert_eq!(OperationSet::new(many.collect()), Err(OperationSetError::Count(65)));
+    }
+
+    #[test]
+    fn a_claim_posts_what_opens_a_lock() {
+        let needed = Columns::CELL.and(Columns::C).and(Columns::WORD);
+        for column in Columns::EACH {
+            let bits = Columns::ALL.bits() & !column.bits();
+            let columns = Columns::from_bits(bits).expect("bits of columns");
+            let set = OperationSet::new(alloc::vec![Operation { number: 7, columns, check: Check::Claim }]);
+            if needed.contain(column) {
+                let error = OperationSetError::ColumnsOfCheck { number: 7, bits, needed: 0x32 };
+                assert_eq!(set, Err(error));
+                assert_eq!(OperationSet::from_start(&[1, 7, bits, 1]), Err(error), "nor is there one in a file");
+            } else {
+                assert!(set.is_ok_and(|set| set.has_check(Check::Claim) && !set.has_check(Check::Feed)));
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! verifier must know of the operations of steps.
 //!
 //! It has a circuit of every kind of payment at each depth that it has any for. For a tree never shrinks: in one
-//! without withdrawals, say, no request to exit could be served, nor refuted, for ever.
+//! without withdrawals, say, no request to exit could be served, nor refuted, for ever. The same holds of the operation
+//! that opens locks, if there is one: a program has it at each depth.
 
 use crate::{
     cell::Depth,
@@ -107,6 +108,12 @@ pub enum ProgramError {
     KindMissing {
         /// The kind that is missing.
         kind: Kind,
+        /// The depth.
+        depth: Depth,
+    },
+    /// In a tree of that depth nobody could open locks, as can be asked for on Bitcoin.
+    #[error("no circuit of steps opens locks in a tree of {} levels, where others do in another", depth.levels())]
+    ClaimMissing {
         /// The depth.
         depth: Depth,
     },

@@ -1,7 +1,7 @@
 //! Whether circuits of a size can do what the rules demand of one batch.
 
 use taproof_circuits::state::Slots;
-use taproof_verifier::{exit::EXITS_ENOUGH, follow::deposits_enough, payload::SLOTS_MAX};
+use taproof_verifier::{exit::REQUESTS_ENOUGH, follow::deposits_enough, payload::SLOTS_MAX};
 
 /// What the rules can demand of one batch has more slots than a payload may have: a batch that everybody has to make
 /// could not be made.
@@ -20,7 +20,7 @@ pub struct TooManySlotsError {
 pub fn check_slots(slots: &Slots) -> Result<(), TooManySlotsError> {
     let deposit = slots.deposit.get();
     let deposits = deposits_enough(deposit).next_multiple_of(usize::from(deposit));
-    let found = deposits + EXITS_ENOUGH * usize::from(slots.withdraw.get());
+    let found = deposits + REQUESTS_ENOUGH * usize::from(slots.withdraw.get());
     if found > SLOTS_MAX { Err(TooManySlotsError { found }) } else { Ok(()) }
 }
 

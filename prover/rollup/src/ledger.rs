@@ -21,7 +21,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use tables::{ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, FORMAT, Head, REFERRED, TRANSACTIONS, UNDO};
+use tables::{ARTEFACTS, CELLS, DEPOSITS, FORMAT, Head, REFERRED, REQUESTS, REQUESTS_AFTER, TRANSACTIONS, UNDO};
 use taproof_base::{
     artefact::{self, Artefact},
     store_file::{self, UnnamedStore, or_copy},
@@ -32,7 +32,7 @@ use taproof_circuits::{
 };
 use taproof_verifier::{
     cell::{Cell, ChainId, Depth},
-    exit::{EXITS_WAITING_MAX, Refutation, ScannedExit, SettledExit},
+    exit::{REQUESTS_WAITING_MAX, Refutation, ScannedRequest, SettledRequest},
 };
 use undo::Undo;
 
@@ -42,7 +42,7 @@ pub use take_over::Standing;
 /// The most transactions that wait.
 pub const TRANSACTIONS_MAX: u64 = 1 << 20;
 /// The most exit requests that wait; a follower has no more.
-pub const EXITS_MAX: u64 = EXITS_WAITING_MAX as u64;
+pub const REQUESTS_MAX: u64 = REQUESTS_WAITING_MAX as u64;
 /// The most deposits that wait: two thousand full blocks of nothing else, since with more no batch would be made.
 pub const DEPOSITS_MAX: u64 = 1 << 24;
 
@@ -82,8 +82,8 @@ pub struct AppliedBatch {
     pub has_withdrawals_alone: bool,
     /// The cells that refute exit requests, in ascending order.
     pub refutations: Vec<Refutation>,
-    /// The exit requests that the batch serves or refutes.
-    pub settled: Vec<SettledExit>,
+    /// The requests that the batch serves or refutes.
+    pub settled: Vec<SettledRequest>,
     /// All transactions that were waiting.
     pub transactions: Vec<Transaction>,
 }
@@ -129,7 +129,7 @@ impl Ledger {
             }
             transaction.open_table(TRANSACTIONS)?;
             transaction.open_table(DEPOSITS)?;
-            transaction.open_table(EXITS)?;
+            transaction.open_table(REQUESTS)?;
             transaction.open_table(UNDO)?;
             transaction.open_table(REFERRED)?;
             transaction.open_table(ARTEFACTS)?;
@@ -276,48 +276,49 @@ impl Ledger {
         Ok(self.void_and_due(reference_height, void_below)?.1)
     }
 
-    /// Replaces the exit requests by those that wait on the chain after its first `batches` batches, in their order.
+    /// Replaces the exit and claim requests by those that wait on the chain after its first `batches` batches, in their order.
     /// What these settled is the chain's to say: of two batches of one root, the one that got in may have settled
     /// less than the ledger's.
     ///
     /// # Errors
     /// [`LedgerError::TooMany`], [`LedgerError::MustReopen`] and those of the disk.
-    pub fn set_exits(&mut self, exits: &[ScannedExit], batches: u64) -> Result<(), LedgerError> {
-        if exits.len() as u64 > EXITS_MAX {
-            return Err(LedgerError::TooMany { what: "exit requests", count_max: EXITS_MAX });
+    pub fn set_requests(&mut self, requests: &[ScannedRequest], batches: u64) -> Result<(), LedgerError> {
+        if requests.len() as u64 > REQUESTS_MAX {
+            return Err(LedgerError::TooMany { what: "requests", count_max: REQUESTS_MAX });
         }
         let next_batch = self.head.next_batch;
         self.write(|transaction| {
-            let mut table = transaction.open_table(EXITS)?;
+            let mut table = transaction.open_table(REQUESTS)?;
             table.retain(|_, _| false)?;
-            for exit in exits {
-                table.insert(exit.index, tables::encode(exit).as_slice())?;
+            for scanned in requests {
+                table.insert(scanned.index, tables::encode(scanned).as_slice())?;
             }
-            transaction.open_table(EXITS_AFTER)?.insert((), batches.min(next_batch))?;
+            transaction.open_table(REQUESTS_AFTER)?.insert((), batches.min(next_batch))?;
             Ok(())
         })
     }
 
-    /// The exit requests that wait on the chain and that no batch which is not there yet serves or refutes, in their
+    /// The exit and claim requests that wait on the chain and that no batch which is not there yet serves or refutes, in their
     /// order.
     ///
     /// # Errors
     /// [`LedgerError::Corrupted`] and those of the disk.
-    pub fn exits(&self) -> Result<Vec<ScannedExit>, LedgerError> {
+    pub fn requests(&self) -> Result<Vec<ScannedRequest>, LedgerError> {
         let transaction = self.database.begin_read()?;
         let mut settled = Vec::new();
-        for entry in transaction.open_table(UNDO)?.range(tables::exits_after(&transaction)?..)? {
-            settled.extend(tables::decode::<Undo>(entry?.1.value())?.exits);
+        for entry in transaction.open_table(UNDO)?.range(tables::requests_after(&transaction)?..)? {
+            settled.extend(tables::decode::<Undo>(entry?.1.value())?.requests);
         }
-        settled.sort_by_key(|exit: &ScannedExit| exit.index);
+        settled.sort_by_key(|scanned: &ScannedRequest| scanned.index);
         // Compared in full, as another request may have the number after a reorganisation.
-        let is_settled = |exit: &ScannedExit| {
-            let first = settled.partition_point(|settled| settled.index < exit.index);
-            settled[first..].iter().take_while(|settled| settled.index == exit.index).any(|settled| settled == exit)
+        let is_settled = |scanned: &ScannedRequest| {
+            let first = settled.partition_point(|settled| settled.index < scanned.index);
+            let mut numbered = settled[first..].iter().take_while(|settled| settled.index == scanned.index);
+            numbered.any(|settled| settled == scanned)
         };
-        let table = transaction.open_table(EXITS)?;
+        let table = transaction.open_table(REQUESTS)?;
         let waiting = table.iter()?.map(|entry| tables::decode(entry?.1.value()));
-        waiting.filter(|exit| exit.as_ref().map_or(true, |exit| !is_settled(exit))).collect()
+        waiting.filter(|scanned| scanned.as_ref().map_or(true, |scanned| !is_settled(scanned))).collect()
     }
 
     /// Keeps an artefact of a batch, in the place of an older one of its kind.

@@ -35,7 +35,7 @@ use taproof_circuits::{
 };
 use taproof_verifier::{
     cell::{CellIndex, Depth, Token},
-    exit::{Outcome, SettledExit},
+    exit::{Outcome, Request, ScannedRequest, SettledRequest},
     follow::{Follower, Params},
     headers::BlockId,
     program::{Program, ProgramId},
@@ -106,7 +106,10 @@ impl MadeBatch {
 
     /// How many exit requests the batch serves or refutes.
     pub fn exit_count(&self, outcome: Outcome) -> usize {
-        self.applied.settled.iter().filter(|settled: &&SettledExit| settled.outcome == outcome).count()
+        let is_counted = |settled: &&SettledRequest| {
+            matches!(settled.request.request, Request::Exit(_)) && settled.outcome == outcome
+        };
+        self.applied.settled.iter().filter(is_counted).count()
     }
 }
 
@@ -138,7 +141,7 @@ impl<'a> Sequencer<'a> {
         self.follower
     }
 
-    /// Takes deposits and exit requests over from the follower, and decides what the next batch refers to and which
+    /// Takes deposits and requests over from the follower, and decides what the next batch refers to and which
     /// circuits it is cut for. Nobody collects fees yet.
     ///
     /// # Errors
@@ -146,10 +149,12 @@ impl<'a> Sequencer<'a> {
     /// [`SequencerError::Ledger`].
     pub fn draft(&mut self, terms: &Terms) -> Result<Draft, SequencerError> {
         self.take_deposits()?;
-        let exits: Vec<_> = self.follower.pending_exits().copied().collect();
-        self.ledger.set_exits(&exits, self.follower.tip().batches)?;
         let reference = self.reference(terms.reference_depth_blocks)?;
         let program = self.follower.program_at(reference.height)?;
+        // Where locks are not opened, claim requests are void: a batch has nothing to do about them.
+        let counts = |scanned: &&ScannedRequest| program.table().opens_locks() || scanned.request.claim().is_none();
+        let requests: Vec<_> = self.follower.pending_requests().filter(counts).copied().collect();
+        self.ledger.set_requests(&requests, self.follower.tip().batches)?;
         let depth = self.ledger.state().depth();
         let depth = terms.depth_min.map_or(depth, |depth_min| depth.max(depth_min));
         // A program that came into force may have circuits for deeper trees alone.

@@ -28,6 +28,7 @@ use taproof_rollup::{
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, MerklePath},
+    exit::ScannedRequest,
     follow::{Follower, ScannedDeposit},
 };
 
@@ -295,17 +296,19 @@ impl AccountReport {
                 let deposits =
                     follower.pending_deposits().filter(|scanned| scanned.index >= ledger.deposits_consumed());
                 let deposits = deposits.map(|scanned| (scanned.deposit.owner, Waiting::new(scanned, follower)));
-                (deposits.collect(), follower.pending_exits().copied().collect())
+                (deposits.collect(), follower.pending_exits().collect())
             }
             None => {
+                let requests = ledger.requests().map_err(ledger_failure)?;
+                let exits: Vec<_> = requests.iter().filter_map(ScannedRequest::exit).collect();
                 let deposits = ledger.deposits().map_err(ledger_failure)?.into_iter().map(|scanned| {
                     let (amount_sat, height) = (scanned.deposit.amount_sat, scanned.height_blocks);
                     (scanned.deposit.owner, Waiting { amount_sat, height, is_void: None })
                 });
-                (deposits.collect::<Vec<_>>(), ledger.exits().map_err(ledger_failure)?)
+                (deposits.collect::<Vec<_>>(), exits)
             }
         };
-        let mut exits = ExitRow::waiting(exits.iter(), &session.params, Some(&owner));
+        let mut exits = ExitRow::waiting(exits.into_iter(), &session.params, Some(&owner));
         // A ledger with batches that the chain does not have may have settled some of them.
         if follower.is_none_or(|follower| follower.tip().batches == ledger.next_batch()) {
             ExitRow::judge(&mut exits, ledger.state());

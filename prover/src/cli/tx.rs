@@ -266,7 +266,7 @@ impl PaymentArgs {
         let brought = bring_up(&session, &session.source(&self.node)?)?;
         spinner.finish_and_clear();
         let Some((ledger, follower)) = brought else { return Ok(None) };
-        let exits: Vec<_> = follower.pending_exits().copied().collect();
+        let exits: Vec<_> = follower.pending_exits().map(|exit| exit.request).collect();
         let transactions = ledger.transactions().map_err(ledger_failure)?;
         let program = follower.program_at(follower.scanned().height)?;
         let book = Book::of_state(ledger.state().clone(), &exits, transactions, added);

@@ -86,13 +86,9 @@ pub struct ExitRow {
 
 impl ExitRow {
     /// The requests that wait, in the order of the chain; those of an owner, if one is named.
-    pub fn waiting<'a>(
-        exits: impl Iterator<Item = &'a ScannedExit>,
-        params: &Params,
-        owner: Option<&PublicKey>,
-    ) -> Vec<Self> {
-        let is_owners = |exit: &&ScannedExit| owner.is_none_or(|owner| exit.request.owner() == owner);
-        let row = |exit: &ScannedExit| {
+    pub fn waiting(exits: impl Iterator<Item = ScannedExit>, params: &Params, owner: Option<&PublicKey>) -> Vec<Self> {
+        let is_owners = |exit: &ScannedExit| owner.is_none_or(|owner| exit.request.owner() == owner);
+        let row = |exit: ScannedExit| {
             let record = exit.request.record();
             Self {
                 index: exit.index,

@@ -192,7 +192,7 @@ fn exit_requests_that_no_account_can_serve_are_told_as_that() {
         .zip(requests)
         .map(|(index, request)| ScannedExit { index, height: 150, txid: Txid::all_zeros(), vout: 0, request })
         .collect();
-    let mut rows = ExitRow::waiting(exits.iter(), &toy.params, None);
+    let mut rows = ExitRow::waiting(exits.into_iter(), &toy.params, None);
     assert!(rows.iter().all(|row| row.is_servable.is_none() && row.to_string().contains("from height")));
     ExitRow::judge(&mut rows, &toy.state);
     let judged: Vec<Option<bool>> = rows.iter().map(|row| row.is_servable).collect();

@@ -212,8 +212,8 @@ impl Poster {
     }
 }
 
-/// How many exit requests a batch serves and refutes.
+/// How many requests a batch serves and refutes.
 pub fn settled(batch: &VerifiedBatch) -> [usize; 2] {
     [Outcome::Served, Outcome::Refuted]
-        .map(|outcome| batch.settled_exits().iter().filter(|settled| settled.outcome == outcome).count())
+        .map(|outcome| batch.settled_requests().iter().filter(|settled| settled.outcome == outcome).count())
 }

@@ -1,4 +1,4 @@
-//! How a batch keeps the rules about exit requests, whatever waits.
+//! How a batch keeps the rules about requests, whatever waits.
 //!
 //! It serves what can be served, as far as there is room for records, in the order of the queue and wherever in it
 //! that stands: on each cell the first request that the cell can serve, then the first that it can serve after that,
@@ -6,30 +6,37 @@
 //! let it neither serve nor leave out, and of as many others as there is room for.
 //!
 //! Why it never has to leave out a request that it must not. Say that one is neither served nor refuted in its turn,
-//! and that no request on its cell was served before. The state before the batch can serve it then, or its cell would
-//! be shown. Its record was not made, since a record is taken by a request that has its terms, and so its cell, no
-//! later than by the one it is made for. So as many records as there is room for, [`EXITS_ENOUGH`] or more, were made
-//! for requests before it, all of these are taken, and enough was done.
+//! and that no request on its cell was served before. The state before the batch can serve it then, or cells would be
+//! shown that say otherwise. Its record was not made, since a record is taken by a request that has its terms, and so
+//! its cell, no later than by the one it is made for. So as many records as there is room for, [`REQUESTS_ENOUGH`] or
+//! more, were made for requests before it, all of these are taken, and enough was done.
 //!
 //! Withdrawals that a batch makes besides never break the plan. Each serves the first request with its terms that is
 //! left without: there the sum that rule 5 counts grows by one, and it shrinks by one at most, and no earlier, where
-//! that request was the first on its cell to be refuted.
+//! that request was the first on its cell to be refuted. An opening is of one request alone.
 
 use super::{
-    EXITS_ENOUGH, ExitRequest, ScannedExit,
-    settlement::{Turn, Turns, terms},
+    ExitRequest, REQUESTS_ENOUGH, Request, ScannedRequest,
+    settlement::{Terms, Turn, Turns, Untaken},
 };
-use crate::cell::{Cell, CellIndex, Depth};
+use crate::{
+    cell::{CellElements, CellIndex, Depth},
+    evidence::ClaimRequest,
+};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use ark_bn254::Fr;
+use ark_ff::Field;
 
 /// What a batch is to do about the requests that wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The requests whose withdrawals the batch makes, in this order and ahead of all else.
     pub served: Vec<ExitRequest>,
+    /// The requests by which it opens locks, in any order, ahead of all else as well.
+    pub claims: Vec<ClaimRequest>,
     /// The cells that it shows, in ascending order.
     pub shown: Vec<CellIndex>,
 }
@@ -37,9 +44,10 @@ pub struct Answer {
 /// How many requests a batch has room to serve, and how many cells to show. It does what it must with less, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerRoom {
-    /// For how many withdrawals, of which it makes up to [`EXITS_ENOUGH`] in any case.
+    /// For how many withdrawals and openings, of which it makes up to [`REQUESTS_ENOUGH`] in any case.
     pub served_max: usize,
-    /// For how many cells. If the rules demand more, more are shown: [`EXITS_ENOUGH`] at most.
+    /// For how many cells. If the rules demand more, more are shown: [`REQUESTS_ENOUGH`] at most, and one more where
+    /// the last is one of two.
     pub shown_max: usize,
 }
 
@@ -57,49 +65,73 @@ impl AnswerRoom {
 }
 
 /// Says what a batch is to do about the requests that wait up to the block that it refers to, in their order, so that
-/// [`settle`](super::settle) accepts it. `cell` gives the cells of the state before the batch, in a tree of that depth.
-pub fn answer(waiting: &[ScannedExit], depth: Depth, room: AnswerRoom, cell: impl Fn(CellIndex) -> Cell) -> Answer {
-    let served = servable(waiting, depth, room.served_max.max(EXITS_ENOUGH), &cell);
-    let mut untaken = BTreeMap::<_, usize>::new();
-    served.iter().for_each(|request| *untaken.entry(terms(&request.record())).or_default() += 1);
+/// [`settle`](super::settle) accepts it. `opens_locks` says whether its program does: if not, claim requests are void.
+/// `cell` gives the cells of the state before the batch, in a tree of that depth.
+pub fn answer(
+    waiting: &[ScannedRequest],
+    depth: Depth,
+    opens_locks: bool,
+    room: AnswerRoom,
+    cell: impl Fn(CellIndex) -> CellElements,
+) -> Answer {
+    let requests = waiting.iter().map(|scanned| &scanned.request);
+    let requests = requests.filter(|request| opens_locks || request.claim().is_none());
+    let served = servable(requests.clone(), depth, room.served_max.max(REQUESTS_ENOUGH), &cell);
+    let mut untaken: Untaken = served.iter().map(Terms::from).collect();
     let (mut turns, mut shown) = (Turns::new(depth), BTreeSet::new());
-    for ScannedExit { request, .. } in waiting {
-        let from = request.from();
-        let record = untaken.get_mut(&terms(&request.record())).filter(|count| **count > 0);
-        let has_room = shown.contains(&from) || !turns.is_enough() || shown.len() < room.shown_max;
-        let is_refuted = has_room && depth.contains(from) && !request.is_servable_by(&cell(from).elements());
-        match turns.take(from, record.is_some(), is_refuted) {
-            Turn::Served => record.into_iter().for_each(|count| *count -= 1),
-            Turn::Refuted if depth.contains(from) => drop(shown.insert(from)),
-            Turn::Refuted | Turn::Waits => {}
+    for request in requests {
+        let refuting = request.refuted_by(depth, |index| depth.contains(index).then(|| cell(index)));
+        let refuting = refuting.filter(|refuting| {
+            let new = refuting.cells().filter(|index| !shown.contains(index)).count();
+            new == 0 || !turns.is_enough() || shown.len() + new <= room.shown_max
+        });
+        match turns.take(request.cell(), untaken.take(request), refuting) {
+            Turn::Refuted => shown.extend(refuting.iter().flat_map(|refuting| refuting.cells())),
+            Turn::Served | Turn::Waits => {}
             Turn::LeftOut => unreachable!("what is not served is refuted, or enough was done"),
         }
     }
-    Answer { served, shown: shown.into_iter().collect() }
+    Answer {
+        served: served.iter().filter_map(Request::exit).copied().collect(),
+        claims: served.iter().filter_map(Request::claim).copied().collect(),
+        shown: shown.into_iter().collect(),
+    }
 }
 
 /// The first requests that the cells can serve one after another, so many at most.
-fn servable(
-    waiting: &[ScannedExit],
+fn servable<'a>(
+    requests: impl Iterator<Item = &'a Request>,
     depth: Depth,
     count_max: usize,
-    cell: impl Fn(CellIndex) -> Cell,
-) -> Vec<ExitRequest> {
-    let mut cells = BTreeMap::<CellIndex, Cell>::new();
+    cell: impl Fn(CellIndex) -> CellElements,
+) -> Vec<Request> {
+    // What the cells of exits hold after those before; of a lock nothing is left.
+    let mut cells = BTreeMap::<CellIndex, CellElements>::new();
     let mut served = Vec::new();
-    for ScannedExit { request, .. } in waiting.iter().filter(|exit| depth.contains(exit.request.from())) {
+    for request in requests.filter(|request| depth.contains(request.cell())) {
         if served.len() >= count_max {
             break;
         }
-        let now = cells.entry(request.from()).or_insert_with(|| cell(request.from()));
-        if request.is_servable_by(&now.elements())
-            && let Cell::Account(account) = now
-        {
-            let record = request.record();
-            account.nonce += 1;
-            account.balance -= record.amount + record.fee;
-            served.push(*request);
+        let now = |index| depth.contains(index).then(|| cells.get(&index).copied().unwrap_or_else(|| cell(index)));
+        let own = now(request.cell()).unwrap_or_default();
+        if request.refuted_by(depth, now).is_some() {
+            continue;
         }
+        cells.insert(request.cell(), after(request, own));
+        served.push(*request);
     }
     served
+}
+
+/// What a cell that served a request holds then.
+fn after(request: &Request, CellElements(mut elements): CellElements) -> CellElements {
+    match request {
+        Request::Exit(request) => {
+            let record = request.record();
+            elements[2] += Fr::ONE;
+            elements[3] -= Fr::from(record.amount + record.fee);
+            CellElements(elements)
+        }
+        Request::Claim(_) => CellElements::default(),
+    }
 }

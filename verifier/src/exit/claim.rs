@@ -2,7 +2,8 @@
 //!
 //! A request is an output of any transaction whose script is `OP_RETURN` with one push: the chain id, the tag 3, the
 //! lock's cell (4 bytes, little-endian) and the secret (32). Nobody signs it: who knows the secret may open the lock,
-//! and what is locked goes to the account that the lock names.
+//! and what is locked goes to the account that the lock names. Of a transaction's claim requests the first counts, so
+//! that one costs about what an exit request does, and a flood of them no less.
 //!
 //! Its height is that of its block. The state before a batch can serve it iff all of these hold; a batch can show the
 //! cells that say otherwise, and is rid of it:
@@ -16,10 +17,14 @@
 //!    the second unless the token is bitcoin, and a + b more there are below 2^64.
 //!
 //! The first three, and a B outside the tree, are refuted by the cell alone, the rest of the last by both cells. So
-//! whatever is asked, and whatever the lock holds, a claim can be made or refuted. A program that has no operation with
-//! the check for claims could not make them: its followers queue no claim requests, and an output with one is nothing
-//! to them.
+//! whatever is asked, and whatever the lock holds, a claim can be made or refuted. Two claims that pay one account are
+//! in nobody's way: a program in which all holdings of a token together stay below 2^64 can make both.
+//!
+//! A claim is served by a step that has the check for claims, names its cell and its height, and posts its secret. A
+//! program without such an operation could not make it, so claim requests are nothing there; see
+//! [`settle`](super::settle) for those that wait when it comes into force.
 
+use super::{Refuting, RequestId};
 use crate::{
     cell::{Account, CellElements, CellIndex, ChainId, Depth, Token},
     evidence::{ClaimRequest, Secret},
@@ -29,11 +34,12 @@ use alloc::vec::Vec;
 use ark_bn254::Fr;
 use bitcoin::{
     Amount, Script, ScriptBuf, TxOut,
+    hashes::{Hash, sha256},
     opcodes::all::{OP_PUSHBYTES_52, OP_RETURN},
 };
 
 /// What follows the chain id in a claim request's output.
-const TAG: u8 = 3;
+pub(super) const TAG: u8 = 3;
 /// The first element of a lock.
 const LOCK_KIND: u8 = 4;
 const HASH_LOCK: u64 = 1;
@@ -48,44 +54,89 @@ struct Opened {
 }
 
 impl ClaimRequest {
+    /// Encodes the lock's cell (4 bytes, little-endian) and the secret (32).
+    pub fn to_bytes(&self) -> [u8; 36] {
+        let mut bytes = [0; 36];
+        bytes[..4].copy_from_slice(&self.cell.get().to_le_bytes());
+        bytes[4..].copy_from_slice(&self.secret);
+        bytes
+    }
+
+    /// Decodes what [`ClaimRequest::to_bytes`] encodes, of a request at a height; `None` for what is none.
+    pub fn from_bytes(bytes: &[u8], height_blocks: u32) -> Option<Self> {
+        let (cell, secret) = bytes.split_first_chunk()?;
+        let cell = CellIndex::new(u32::from_le_bytes(*cell))?;
+        Some(Self { cell, secret: secret.try_into().ok()?, height_blocks })
+    }
+
     /// The output that puts the request on Bitcoin.
     pub fn output(cell: CellIndex, secret: &[u8; 32], chain_id: ChainId) -> TxOut {
         let mut script = Vec::with_capacity(2 + usize::from(OP_PUSHBYTES_52.to_u8()));
         script.extend([OP_RETURN.to_u8(), OP_PUSHBYTES_52.to_u8()]);
         script.extend(chain_id.to_byte_array());
         script.push(TAG);
-        script.extend(cell.get().to_le_bytes());
-        script.extend(secret);
+        script.extend(Self { cell, secret: *secret, height_blocks: 0 }.to_bytes());
         TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(script) }
     }
 
     /// Reads the script of an output, of any value, in the block at a height; `None` if it holds no claim request.
     pub fn parse(script: &Script, chain_id: ChainId, height_blocks: u32) -> Option<Self> {
         let push = script.as_bytes().strip_prefix(&[OP_RETURN.to_u8(), OP_PUSHBYTES_52.to_u8()])?;
-        let rest = push.strip_prefix(&chain_id.to_byte_array())?.strip_prefix(&[TAG])?;
-        let (cell, secret) = rest.split_first_chunk()?;
-        let cell = CellIndex::new(u32::from_le_bytes(*cell))?;
-        Some(Self { cell, secret: secret.try_into().ok()?, height_blocks })
+        let body = push.strip_prefix(&chain_id.to_byte_array())?.strip_prefix(&[TAG])?;
+        Self::from_bytes(body, height_blocks)
+    }
+}
+
+/// A claim request with what its secret opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "ClaimRequest", into = "ClaimRequest"))]
+pub struct QueuedClaim {
+    request: ClaimRequest,
+    /// The word of the point lock that the secret opens, if it is a scalar. It costs a multiplication on the curve, and
+    /// thousands of requests may be held against one lock by each anchor, so it is found once.
+    point_word: Option<Fr>,
+}
+
+impl From<ClaimRequest> for QueuedClaim {
+    fn from(request: ClaimRequest) -> Self {
+        Self::new(request)
+    }
+}
+
+impl From<QueuedClaim> for ClaimRequest {
+    fn from(claim: QueuedClaim) -> Self {
+        claim.request
+    }
+}
+
+impl QueuedClaim {
+    /// Finds out what a request's secret opens.
+    pub fn new(request: ClaimRequest) -> Self {
+        Self { request, point_word: Secret::Scalar(request.secret).word().ok() }
     }
 
-    /// Whether cells of the state before a batch, in a tree of a depth, show that it cannot serve the request. `shown`
-    /// gives those that the batch shows.
-    pub fn is_refuted_by(&self, depth: Depth, shown: impl Fn(CellIndex) -> Option<CellElements>) -> bool {
-        let Some(lock) = shown(self.cell) else { return false };
-        match self.open(depth, &lock) {
-            None => true,
-            Some(opened) => shown(opened.payee).is_some_and(|payee| !opened.can_be_paid_to(&payee)),
-        }
+    /// The request.
+    pub fn request(&self) -> &ClaimRequest {
+        &self.request
     }
 
-    /// The cells that refute the request, in no order; `None` if the state can serve it.
-    pub fn refuting(&self, depth: Depth, cell: impl Fn(CellIndex) -> CellElements) -> Option<Vec<CellIndex>> {
-        match self.open(depth, &cell(self.cell)) {
-            None => Some(alloc::vec![self.cell]),
-            Some(opened) if opened.can_be_paid_to(&cell(opened.payee)) => None,
-            Some(opened) if opened.payee == self.cell => Some(alloc::vec![self.cell]),
-            Some(opened) => Some(alloc::vec![self.cell, opened.payee]),
-        }
+    pub(super) fn id(&self) -> RequestId {
+        RequestId(sha256::Hash::hash(&self.request.to_bytes()).to_byte_array())
+    }
+
+    /// As [`Request::refuted_by`](super::Request::refuted_by).
+    pub(super) fn refuted_by(
+        &self,
+        depth: Depth,
+        shown: impl Fn(CellIndex) -> Option<CellElements>,
+    ) -> Option<Refuting> {
+        let cell = self.request.cell;
+        let alone = Refuting { cell, payee: None };
+        let Some(opened) = self.open(depth, &shown(cell)?) else { return Some(alone) };
+        let is_payable = opened.can_be_paid_to(&shown(opened.payee)?);
+        let both = Refuting { payee: (opened.payee != cell).then_some(opened.payee), ..alone };
+        (!is_payable).then_some(both)
     }
 
     /// What the secret brings about at the request's height, if it opens what a cell holds.
@@ -95,13 +146,12 @@ impl ClaimRequest {
         }
         let [a, b, token, _, mode] = unpack(*amounts, [64, 64, 32, 32, 8])?;
         let [_, payee, expiry, ..] = unpack(*terms, [32, 32, 32, 32, 16, 32])?;
-        let secret = match mode {
-            HASH_LOCK => Secret::Preimage(self.secret),
-            POINT_LOCK => Secret::Scalar(self.secret),
+        let opens = match mode {
+            HASH_LOCK => Secret::Preimage(self.request.secret).word().ok(),
+            POINT_LOCK => self.point_word,
             _ => return None,
         };
-        let is_open =
-            secret.word().is_ok_and(|of_secret| of_secret == *word) && u64::from(self.height_blocks) <= expiry;
+        let is_open = opens == Some(*word) && u64::from(self.request.height_blocks) <= expiry;
         let payee = CellIndex::new(u32::try_from(payee).ok()?).filter(|payee| is_open && depth.contains(*payee))?;
         Some(Opened { token: Token(u32::try_from(token).ok()?), sum: u128::from(a) + u128::from(b), payee })
     }
@@ -127,7 +177,6 @@ mod tests {
     use super::*;
     use crate::{evidence::word, field::pack};
     use ark_ff::AdditiveGroup;
-    use bitcoin::hashes::{Hash, sha256};
 
     const CHAIN: ChainId = ChainId::from_byte_array([9; 15]);
     const SECRET: [u8; 32] = [7; 32];
@@ -169,17 +218,15 @@ mod tests {
             8 => payee,
             _ => CellElements::default(),
         };
-        let refuting = request.refuting(depth(2), cell);
-        let all = request.is_refuted_by(depth(2), |i| Some(cell(i)));
-        assert_eq!(all, refuting.is_some());
-        for shown in refuting.iter().flatten() {
-            let without = |i: CellIndex| (i != *shown).then(|| cell(i));
-            assert!(!request.is_refuted_by(depth(2), without), "cell {shown:?} is needed");
-            let alone =
-                request.is_refuted_by(depth(2), |i| refuting.iter().flatten().any(|j| *j == i).then(|| cell(i)));
-            assert!(alone, "no other cell is needed");
+        let claim = QueuedClaim::new(*request);
+        let refuting = claim.refuted_by(depth(2), |i| Some(cell(i)))?;
+        for shown in refuting.cells() {
+            let without = |i: CellIndex| (i != shown).then(|| cell(i));
+            assert_eq!(claim.refuted_by(depth(2), without), None, "cell {shown:?} is needed");
+            let alone = claim.refuted_by(depth(2), |i| refuting.cells().any(|j| j == i).then(|| cell(i)));
+            assert_eq!(alone, Some(refuting), "no other cell is needed");
         }
-        refuting.map(|cells| cells.into_iter().map(CellIndex::get).collect())
+        Some(refuting.cells().map(CellIndex::get).collect())
     }
 
     #[test]
@@ -252,8 +299,8 @@ mod tests {
             assert_eq!(refuting(&request(), lock(token, HASH_LOCK), payee), Some(alloc::vec![5, 8]), "{payee:?}");
         }
         // In a tree of eight cells there is no cell 8, so the lock alone is shown.
-        let alone = request().refuting(depth(1), |_| lock(0, HASH_LOCK));
-        assert_eq!(alone, Some(alloc::vec![index(5)]));
+        let alone = QueuedClaim::new(request()).refuted_by(depth(1), |_| Some(lock(0, HASH_LOCK)));
+        assert_eq!(alone, Some(Refuting { cell: index(5), payee: None }));
         let mut own = lock(0, HASH_LOCK);
         own.0[2] = pack([(6, 32), (5, 32), (EXPIRY.into(), 32), (1, 32), (20, 16), (0, 32)]);
         assert_eq!(refuting(&request(), own, account(0, 0, (0, 0))), Some(alloc::vec![5]), "it names itself");

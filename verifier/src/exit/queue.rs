@@ -1,4 +1,4 @@
-//! The exit requests that wait, and what undoes every change of them.
+//! The requests that wait, and what undoes every change of them.
 //!
 //! Requests are numbered in the order of the chain and have their turn in that order. The queue has room for so many.
 //! While it is full, its room is shared by who asks: the requests of one key on one cell. One that comes then takes
@@ -6,8 +6,11 @@
 //! the most goes (of several such askers, the one with the highest cell, and there the highest bytes of the key). So a
 //! flood by few askers leaves room for everybody else's first request, and no asker loses its oldest to anybody.
 //! Nobody is an asker in another's place: it takes the key to sign.
+//!
+//! A claim request shows a secret in the place of a key, so each is an asker of its own: none can take the place of
+//! another that names its cell, and what is queued stays until a batch has settled it.
 
-use super::{ExitId, ExitRequest, ScannedExit};
+use super::{Request, RequestId, ScannedRequest};
 use crate::cell::CellIndex;
 use alloc::{
     boxed::Box,
@@ -16,14 +19,22 @@ use alloc::{
 };
 use bitcoin::Txid;
 
-/// The most exit requests that wait.
-pub const EXITS_WAITING_MAX: usize = 1 << 16;
+/// The most requests that wait.
+pub const REQUESTS_WAITING_MAX: usize = 1 << 16;
 
-/// Whose requests share one part of the room: a cell, and the key that signs for it.
-type Asker = (CellIndex, [u8; 32]);
+/// Whose requests share one part of the room: a cell, and the key that signs for it or the secret that is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Asker {
+    // No claim has two requests, so it does not matter that all come before all exits.
+    Claim(CellIndex, [u8; 32]),
+    Exit(CellIndex, [u8; 32]),
+}
 
-fn asker(request: &ExitRequest) -> Asker {
-    (request.from(), request.owner().to_bytes())
+fn asker(request: &Request) -> Asker {
+    match request {
+        Request::Exit(request) => Asker::Exit(request.from(), request.owner().to_bytes()),
+        Request::Claim(claim) => Asker::Claim(claim.request().cell, claim.request().secret),
+    }
 }
 
 /// A change of the queue in a block.
@@ -38,18 +49,18 @@ enum What {
     /// A request of this number was queued.
     Queued(u64),
     /// A request was settled, or lost its place.
-    Gone(Box<ScannedExit>),
+    Gone(Box<ScannedRequest>),
 }
 
-/// The exit requests that wait.
+/// The requests that wait.
 ///
 /// Every change names the height of its block, which never falls, so that those of blocks that leave the best chain
 /// can be taken back ([`Queue::rewind`]) until they are final ([`Queue::forget`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     room: usize,
-    exits: BTreeMap<u64, ScannedExit>,
-    ids: BTreeSet<ExitId>,
+    requests: BTreeMap<u64, ScannedRequest>,
+    ids: BTreeSet<RequestId>,
     /// The numbers of each asker's requests.
     numbers: BTreeSet<(Asker, u64)>,
     /// How many each asker has.
@@ -64,16 +75,16 @@ pub struct Queue {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self::with_room(EXITS_WAITING_MAX)
+        Self::with_room(REQUESTS_WAITING_MAX)
     }
 }
 
 impl Queue {
-    /// An empty queue with room for so many requests. Followers agree on [`EXITS_WAITING_MAX`], the default.
+    /// An empty queue with room for so many requests. Followers agree on [`REQUESTS_WAITING_MAX`], the default.
     pub fn with_room(room: usize) -> Self {
         Self {
             room,
-            exits: BTreeMap::new(),
+            requests: BTreeMap::new(),
             ids: BTreeSet::new(),
             numbers: BTreeSet::new(),
             counts: BTreeMap::new(),
@@ -84,25 +95,25 @@ impl Queue {
     }
 
     /// A queue in which these wait, of `queued` that ever came. Nothing in it can be taken back.
-    pub(crate) fn resume(exits: Vec<ScannedExit>, queued: u64) -> Self {
+    pub(crate) fn resume(requests: Vec<ScannedRequest>, queued: u64) -> Self {
         let mut queue = Self { queued, ..Self::default() };
-        exits.into_iter().for_each(|exit| queue.insert(exit));
+        requests.into_iter().for_each(|request| queue.insert(request));
         queue
     }
 
     /// The requests that wait, in their order.
-    pub fn waiting(&self) -> impl DoubleEndedIterator<Item = &ScannedExit> {
-        self.exits.values()
+    pub fn waiting(&self) -> impl DoubleEndedIterator<Item = &ScannedRequest> {
+        self.requests.values()
     }
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.exits.len()
+        self.requests.len()
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.exits.is_empty()
+        self.requests.is_empty()
     }
 
     /// How many were ever queued: the number of the next.
@@ -110,36 +121,37 @@ impl Queue {
         self.queued
     }
 
-    /// Whether a request would be queued: it does not wait already, signatures aside, and there is room for its asker.
-    pub fn takes(&self, request: &ExitRequest) -> bool {
-        let has_room = self.exits.len() < self.room || {
+    /// Whether a request would be queued: it does not wait already, whatever its signature or its height, and there is
+    /// room for its asker.
+    pub fn takes(&self, request: &Request) -> bool {
+        let has_room = self.requests.len() < self.room || {
             let own = self.counts.get(&asker(request)).copied().unwrap_or(0);
             self.longest.last().is_some_and(|(most, _)| own + 1 < *most)
         };
         has_room && !self.ids.contains(&request.id())
     }
 
-    /// Queues a request that is signed, if the queue [takes](Queue::takes) it.
-    pub fn push(&mut self, height: u32, txid: Txid, vout: u32, request: ExitRequest) {
+    /// Queues a request, which is signed if it is an exit, if the queue [takes](Queue::takes) it.
+    pub fn push(&mut self, height: u32, txid: Txid, vout: u32, request: Request) {
         if !self.takes(&request) {
             return;
         }
-        if self.exits.len() >= self.room
+        if self.requests.len() >= self.room
             && let Some((_, most)) = self.longest.last().copied()
         {
             let youngest = self.numbers.range(..=(most, u64::MAX)).next_back().map(|(_, number)| *number);
             youngest.into_iter().for_each(|number| self.remove(height, number));
         }
         let index = self.queued;
-        self.insert(ScannedExit { index, height, txid, vout, request });
+        self.insert(ScannedRequest { index, height, txid, vout, request });
         self.queued += 1;
         self.changes.push_back(Change { height, what: What::Queued(index) });
     }
 
     /// Takes a request out that a batch in the block at that height settled.
     pub fn remove(&mut self, height: u32, index: u64) {
-        if let Some(exit) = self.take(index) {
-            self.changes.push_back(Change { height, what: What::Gone(Box::new(exit)) });
+        if let Some(request) = self.take(index) {
+            self.changes.push_back(Change { height, what: What::Gone(Box::new(request)) });
         }
     }
 
@@ -152,7 +164,7 @@ impl Queue {
                     self.take(index);
                     self.queued = index;
                 }
-                What::Gone(exit) => self.insert(*exit),
+                What::Gone(request) => self.insert(*request),
             }
         }
     }
@@ -164,21 +176,21 @@ impl Queue {
         }
     }
 
-    fn insert(&mut self, exit: ScannedExit) {
-        let asker = asker(&exit.request);
-        self.ids.insert(exit.request.id());
-        self.numbers.insert((asker, exit.index));
+    fn insert(&mut self, scanned: ScannedRequest) {
+        let asker = asker(&scanned.request);
+        self.ids.insert(scanned.request.id());
+        self.numbers.insert((asker, scanned.index));
         self.recount(asker, |count| count + 1);
-        self.exits.insert(exit.index, exit);
+        self.requests.insert(scanned.index, scanned);
     }
 
-    fn take(&mut self, index: u64) -> Option<ScannedExit> {
-        let exit = self.exits.remove(&index)?;
-        let asker = asker(&exit.request);
-        self.ids.remove(&exit.request.id());
+    fn take(&mut self, index: u64) -> Option<ScannedRequest> {
+        let scanned = self.requests.remove(&index)?;
+        let asker = asker(&scanned.request);
+        self.ids.remove(&scanned.request.id());
         self.numbers.remove(&(asker, index));
         self.recount(asker, |count| count.saturating_sub(1));
-        Some(exit)
+        Some(scanned)
     }
 
     fn recount(&mut self, asker: Asker, change: impl FnOnce(usize) -> usize) {

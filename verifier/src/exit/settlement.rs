@@ -1,30 +1,38 @@
-//! What a batch does about the exit requests that wait.
+//! What a batch does about the requests that wait.
 //!
 //! A batch regards the requests that stand on Bitcoin up to the block that it refers to, in their order, each in turn:
 //!
-//! 1. One with a withdraw record of bitcoin in the batch that has its cell, amount, fee and destination, and that no
-//!    request before it has taken, is served.
-//! 2. Else, one whose cell had a request before it served in this batch goes on waiting: the account has moved on, and
+//! 1. One with a record in the batch that serves it, which no request before it has taken, is served: of an exit
+//!    request a withdrawal of bitcoin with its cell, amount, fee and destination; of a claim request a step that opens
+//!    its cell at its height with its secret.
+//! 2. Else, one whose cell had a request before it served in this batch goes on waiting: the cell has moved on, and
 //!    only a later batch can show where to.
-//! 3. Else, one whose cell lies outside the batch's tree is refuted: nobody has an account there.
-//! 4. Else, one whose cell the batch shows, as it was before the batch, to be unable to serve the request is refuted.
-//! 5. Else, the batch leaves the request out. It may, if it did enough for requests before this one: [`EXITS_ENOUGH`]
-//!    or more, of requests served and cells shown that refuted some. Then the request goes on waiting.
+//! 3. Else, one whose cell lies outside the batch's tree is refuted: nobody has anything there.
+//! 4. Else, one that the cells which the batch shows, as they were before the batch, show to be one that they could not
+//!    serve is refuted.
+//! 5. Else, the batch leaves the request out. It may, if it did enough for requests before this one:
+//!    [`REQUESTS_ENOUGH`] or more, of requests served and cells shown that refuted some. Then the request goes on
+//!    waiting.
+//!
+//! Where the batch's program opens no locks, a claim request has no turn and is void. Else a program that is replaced
+//! by one without locks would leave requests behind that nobody can make good, and nobody may leave out: all would stop
+//! for good. Upgrades are announced for longer than a window, so requests that are made before can be served before.
 //!
 //! Whoever makes batches can keep this whatever is asked: [`answer`](super::answer) takes the same turns, and says
-//! which withdrawals to make ahead of all else and which cells to show. So no request, bogus, stale or replayed, stops
-//! the rollup, and none that is good can be left out. All of it is known when the batch is made.
+//! which withdrawals and openings to make ahead of all else and which cells to show. So no request, bogus, stale or
+//! replayed, stops the rollup, and none that is good can be left out. All of it is known when the batch is made.
 //!
 //! The rules say what a batch must do, and leave it free to do more: a record serves its request wherever that stands
 //! in the queue, and a cell may be shown for any. So a flood of bogus requests keeps no good one from being served by
 //! a poster who wants to.
 //!
-//! A record says neither nonce nor owner. So the one that is made for a request may serve an earlier one on the cell,
-//! which differs in those alone: that one settles in its place, and the later waits by rule 2.
+//! A withdrawal says neither nonce nor owner. So the one that is made for a request may serve an earlier one on the
+//! cell, which differs in those alone: that one settles in its place, and the later waits by rule 2.
 
-use super::ScannedExit;
+use super::{Refuting, Request, ScannedRequest};
 use crate::{
     cell::{ARITY, CellElements, CellIndex, Depth, MerklePath, PathError},
+    evidence::ClaimRequest,
     field::NotCanonicalError,
     record::{Destination, WithdrawRecord},
 };
@@ -35,11 +43,11 @@ use alloc::{
 use ark_bn254::Fr;
 
 /// A batch that serves this many requests, or shows as many cells that refute some, may leave later requests waiting.
-/// It bounds what a flood of requests adds to a payload: at most 64 cells with their paths, 160,000 bytes in the
-/// deepest tree.
-pub const EXITS_ENOUGH: usize = 64;
+/// It bounds what a flood of requests adds to a payload: at most 65 cells with their paths, as the last request can be
+/// one for two cells, 162,500 bytes in the deepest tree.
+pub const REQUESTS_ENOUGH: usize = 64;
 
-/// A cell of the state before a batch, shown to refute exit requests that name it.
+/// A cell of the state before a batch, shown to refute requests that rest on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -108,28 +116,82 @@ impl Refutation {
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
-    /// The withdrawal was made.
+    /// What it demands was made.
     Served,
-    /// The account could not serve it.
+    /// The state could not serve it.
     Refuted,
+    /// The program in force opens no locks.
+    Void,
 }
 
 /// A request that waits no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SettledExit {
+pub struct SettledRequest {
     /// The request.
-    pub exit: ScannedExit,
+    pub request: ScannedRequest,
     /// What became of it.
     pub outcome: Outcome,
 }
 
 /// A batch leaves a request out that it must serve or refute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("exit request {index} is neither served nor refuted")]
+#[error("request {index} is neither served nor refuted")]
 pub struct LeftOutError {
     /// The request's number in the order of the chain.
     pub index: u64,
+}
+
+/// The records of a batch that serve requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServingRecords {
+    /// Its withdrawals of bitcoin.
+    pub withdrawals: Vec<WithdrawRecord>,
+    /// What its steps open locks with, and at which heights; `None` where the program opens no locks.
+    pub claims: Option<Vec<ClaimRequest>>,
+}
+
+/// All that a record says of the request that it serves, in an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Terms {
+    Exit(CellIndex, u64, u64, Destination),
+    Claim(ClaimRequest),
+}
+
+impl From<&WithdrawRecord> for Terms {
+    fn from(record: &WithdrawRecord) -> Self {
+        Self::Exit(record.from, record.amount, record.fee, record.destination)
+    }
+}
+
+impl From<&Request> for Terms {
+    fn from(request: &Request) -> Self {
+        match request {
+            Request::Exit(request) => (&request.record()).into(),
+            Request::Claim(claim) => Self::Claim(*claim.request()),
+        }
+    }
+}
+
+/// Records that no request has taken yet.
+#[derive(Default)]
+pub(super) struct Untaken(BTreeMap<Terms, usize>);
+
+impl FromIterator<Terms> for Untaken {
+    fn from_iter<T: IntoIterator<Item = Terms>>(records: T) -> Self {
+        let mut untaken = BTreeMap::<_, usize>::new();
+        records.into_iter().for_each(|terms| *untaken.entry(terms).or_default() += 1);
+        Self(untaken)
+    }
+}
+
+impl Untaken {
+    /// Takes a record that serves a request, if one is left.
+    pub(super) fn take(&mut self, request: &Request) -> bool {
+        let left = self.0.get_mut(&request.into()).filter(|count| **count > 0);
+        left.map(|count| *count -= 1).is_some()
+    }
 }
 
 /// What one request meets in its turn.
@@ -162,22 +224,21 @@ impl Turns {
 
     /// Whether enough was done for the requests that had their turn, so that the rest may wait.
     pub(super) fn is_enough(&self) -> bool {
-        self.served + self.refuting.len() >= EXITS_ENOUGH
+        self.served + self.refuting.len() >= REQUESTS_ENOUGH
     }
 
-    /// Takes the turn of a request on a cell, given whether a record is left for it and whether a shown cell refutes
-    /// it.
-    pub(super) fn take(&mut self, from: CellIndex, has_record: bool, is_refuted: bool) -> Turn {
+    /// Takes the turn of a request on a cell, given whether it took a record and which shown cells refute it.
+    pub(super) fn take(&mut self, cell: CellIndex, has_record: bool, refuting: Option<Refuting>) -> Turn {
         if has_record {
             self.served += 1;
-            self.moved.insert(from);
+            self.moved.insert(cell);
             Turn::Served
-        } else if self.moved.contains(&from) {
+        } else if self.moved.contains(&cell) {
             Turn::Waits
-        } else if !self.depth.contains(from) {
+        } else if !self.depth.contains(cell) {
             Turn::Refuted
-        } else if is_refuted {
-            self.refuting.insert(from);
+        } else if let Some(refuting) = refuting {
+            self.refuting.extend(refuting.cells());
             Turn::Refuted
         } else if self.is_enough() {
             Turn::Waits
@@ -187,42 +248,38 @@ impl Turns {
     }
 }
 
-/// Applies the rules for exit requests (`docs/protocol.md`, section 12) to those that wait up to the block that the
-/// batch refers to, in their order; gives those that wait no longer, in the same order. `withdrawals` are the
-/// batch's, of bitcoin, and `refutations` are known to be true.
+/// Applies the rules for requests (`docs/protocol.md`, section 12) to those that wait up to the block that the batch
+/// refers to, in their order; gives those that wait no longer, in the same order. `refutations` are known to be true.
 ///
 /// # Errors
 /// [`LeftOutError`] for the first request that the batch may not leave out and does.
 pub fn settle<'a>(
-    waiting: impl IntoIterator<Item = &'a ScannedExit>,
-    withdrawals: impl IntoIterator<Item = WithdrawRecord>,
+    waiting: impl IntoIterator<Item = &'a ScannedRequest>,
+    records: ServingRecords,
     refutations: &[Refutation],
     depth: Depth,
-) -> Result<Vec<SettledExit>, LeftOutError> {
-    let mut untaken = BTreeMap::<_, usize>::new();
-    withdrawals.into_iter().for_each(|record| *untaken.entry(terms(&record)).or_default() += 1);
+) -> Result<Vec<SettledRequest>, LeftOutError> {
+    let opens_locks = records.claims.is_some();
+    let claims = records.claims.into_iter().flatten().map(Terms::Claim);
+    let mut untaken: Untaken = records.withdrawals.iter().map(Terms::from).chain(claims).collect();
     let shown: BTreeMap<CellIndex, &CellElements> =
         refutations.iter().map(|shown| (shown.index, &shown.cell)).collect();
     let (mut turns, mut settled) = (Turns::new(depth), Vec::new());
-    for exit in waiting {
-        let from = exit.request.from();
-        let record = untaken.get_mut(&terms(&exit.request.record())).filter(|count| **count > 0);
-        let is_refuted = shown.get(&from).is_some_and(|cell| !exit.request.is_servable_by(cell));
-        let outcome = match turns.take(from, record.is_some(), is_refuted) {
+    for scanned in waiting {
+        let ScannedRequest { index, request, .. } = scanned;
+        if request.claim().is_some() && !opens_locks {
+            settled.push(SettledRequest { request: *scanned, outcome: Outcome::Void });
+            continue;
+        }
+        let has_record = untaken.take(request);
+        let refuting = request.refuted_by(depth, |cell| shown.get(&cell).map(|elements| **elements));
+        let outcome = match turns.take(request.cell(), has_record, refuting) {
             Turn::Served => Outcome::Served,
             Turn::Refuted => Outcome::Refuted,
             Turn::Waits => continue,
-            Turn::LeftOut => return Err(LeftOutError { index: exit.index }),
+            Turn::LeftOut => return Err(LeftOutError { index: *index }),
         };
-        if let Some(count) = record {
-            *count -= 1;
-        }
-        settled.push(SettledExit { exit: *exit, outcome });
+        settled.push(SettledRequest { request: *scanned, outcome });
     }
     Ok(settled)
-}
-
-/// All that a withdraw record says, in an order.
-pub(super) fn terms(record: &WithdrawRecord) -> (CellIndex, u64, u64, Destination) {
-    (record.from, record.amount, record.fee, record.destination)
 }

@@ -6,9 +6,11 @@ use crate::{
 };
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{AdditiveGroup, Field};
+use bitcoin::Txid;
 use proptest::prelude::*;
 
 mod answers;
+mod claims;
 
 const CHAIN: ChainId = ChainId::from_byte_array([7; 15]);
 /// Opcode, push, length, chain id, tag.
@@ -49,9 +51,14 @@ fn request(secret: u64, from: u32, nonce: u32, amount_sat: u64) -> ExitRequest {
     request_for(CHAIN, secret, from, nonce, amount_sat)
 }
 
-fn scanned(index: u64, request: ExitRequest) -> ScannedExit {
+fn scanned(index: u64, request: impl Into<Request>) -> ScannedRequest {
     let txid = Txid::all_zeros();
-    ScannedExit { index, height: 1, txid, vout: 0, request }
+    ScannedRequest { index, height: 1, txid, vout: 0, request: request.into() }
+}
+
+/// What serves requests in a batch of a program that opens locks.
+fn serving(withdrawals: impl IntoIterator<Item = WithdrawRecord>) -> ServingRecords {
+    ServingRecords { withdrawals: withdrawals.into_iter().collect(), claims: Some(Vec::new()) }
 }
 
 fn account(secret: u64, nonce: u32, balance: u64) -> Account {
@@ -75,8 +82,8 @@ fn outcomes(
 ) -> Result<Vec<(u64, Outcome)>, u64> {
     let waiting: Vec<_> = (0..).zip(waiting).map(|(index, request)| scanned(index, *request)).collect();
     let records = served.iter().map(ExitRequest::record);
-    let settled = settle(&waiting, records, refutations, depth(2)).map_err(|LeftOutError { index }| index)?;
-    Ok(settled.iter().map(|settled| (settled.exit.index, settled.outcome)).collect())
+    let settled = settle(&waiting, serving(records), refutations, depth(2)).map_err(|LeftOutError { index }| index)?;
+    Ok(settled.iter().map(|settled| (settled.request.index, settled.outcome)).collect())
 }
 
 proptest! {
@@ -283,20 +290,25 @@ fn of_several_requests_on_one_account_the_first_is_served_and_the_rest_wait() {
 
 #[test]
 fn a_batch_that_did_enough_may_leave_the_rest() {
-    let many: Vec<_> = (0..EXITS_ENOUGH as u32 + 2).map(|i| request(3, i % 60, i / 60, 505 + u64::from(i))).collect();
-    let enough = &many[..EXITS_ENOUGH];
-    assert_eq!(outcomes(&many, enough, &[]).map(|settled| settled.len()), Ok(EXITS_ENOUGH));
+    let many: Vec<_> =
+        (0..REQUESTS_ENOUGH as u32 + 2).map(|i| request(3, i % 60, i / 60, 505 + u64::from(i))).collect();
+    let enough = &many[..REQUESTS_ENOUGH];
+    assert_eq!(outcomes(&many, enough, &[]).map(|settled| settled.len()), Ok(REQUESTS_ENOUGH));
     assert_eq!(outcomes(&many, &enough[1..], &[]), Err(0), "what was done for later requests does not count");
-    let short: Vec<_> = enough[..EXITS_ENOUGH - 1].to_vec();
+    let short: Vec<_> = enough[..REQUESTS_ENOUGH - 1].to_vec();
     // Request 63 is on a cell that has one served, and waits; request 64 as well. So the last is on a cell of its own.
     let mut last = short.clone();
     last.push(request(3, 61, 0, 505));
-    assert_eq!(outcomes(&last, &short, &[]), Err(EXITS_ENOUGH as u64 - 1));
+    assert_eq!(outcomes(&last, &short, &[]), Err(REQUESTS_ENOUGH as u64 - 1));
     last.insert(short.len(), request(3, 62, 0, 505));
     let shown = [show(62, Cell::Empty)];
-    assert_eq!(outcomes(&last, &short, &shown).map(|settled| settled.len()), Ok(EXITS_ENOUGH), "a cell shown counts");
+    assert_eq!(
+        outcomes(&last, &short, &shown).map(|settled| settled.len()),
+        Ok(REQUESTS_ENOUGH),
+        "a cell shown counts"
+    );
     last.insert(short.len(), request(4, 1 << 20, 0, 505));
-    assert_eq!(outcomes(&last, &short, &[]), Err(EXITS_ENOUGH as u64), "what needs no path counts as nothing done");
+    assert_eq!(outcomes(&last, &short, &[]), Err(REQUESTS_ENOUGH as u64), "what needs no path counts as nothing done");
 }
 
 #[test]

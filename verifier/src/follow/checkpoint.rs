@@ -5,7 +5,7 @@ use crate::{
     baby_jubjub::{KeyError, PublicKey},
     cell::{ChainId, Depth},
     deposit::Deposit,
-    exit::{EXITS_WAITING_MAX, ExitRequest, Queue, ScannedExit},
+    exit::{Queue, REQUESTS_WAITING_MAX, Request, ScannedRequest},
     field,
     headers::{BlockId, HeaderChain},
     payload::PayloadHash,
@@ -37,10 +37,10 @@ pub struct Checkpoint {
     deposits_scanned: u64,
     /// The last of them, those that are not credited.
     deposits: Vec<ScannedDeposit>,
-    /// How many exit requests were queued up to the block.
-    exits_scanned: u64,
+    /// How many exit and claim requests were queued up to the block.
+    requests_queued: u64,
     /// Those that wait, in the order of their numbers.
-    exits: Vec<ScannedExit>,
+    requests: Vec<ScannedRequest>,
     schedule: Schedule,
 }
 
@@ -66,14 +66,14 @@ pub enum CheckpointError {
     /// A deposit's refund key is no key.
     #[error("a refund key is no point of the curve")]
     Refund,
-    /// An exit request is malformed.
-    #[error("exit request {0} is malformed")]
-    Exit(u64),
+    /// An exit or claim request is malformed.
+    #[error("request {0} is malformed")]
+    Request(u64),
     /// The schedule of upgrades is malformed.
     #[error("the schedule of upgrades is malformed")]
     Schedule,
-    /// The counts of deposits or exit requests contradict each other, or their order or the heights do, or there cannot
-    /// be as many.
+    /// The counts of deposits or requests contradict each other, or their order or the heights do, or there cannot be
+    /// as many.
     #[error("the counts and heights contradict each other")]
     Inconsistent,
 }
@@ -98,9 +98,8 @@ impl Checkpoint {
     /// payload hash (32), root (32), depth (1), deposits credited (8), payouts (8), the block referred to, the height
     /// of the last anchor's block (4); deposits
     /// scanned (8), number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8),
-    /// owner (32), refund key (32); exit requests queued (8), number of those that wait (4), then each: number (8),
-    /// height (4), txid (32), vout (4), length of the request (1), the request as [`ExitRequest::to_bytes`] writes
-    /// it; the schedule, as [`Schedule`] writes itself. A block is its height (4) and hash (32). Integers are
+    /// owner (32), refund key (32); requests queued (8), number of those that wait (4), then each: number (8),
+    /// height (4), txid (32), vout (4), length of the request (1), the request as [`Request::to_bytes`] writes it; the schedule, as [`Schedule`] writes itself. A block is its height (4) and hash (32). Integers are
     /// little-endian, hashes in their internal order.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FIXED_LENGTH + self.deposits.len() * DEPOSIT_LENGTH);
@@ -126,9 +125,9 @@ impl Checkpoint {
             bytes.extend(deposit.owner.to_bytes());
             bytes.extend(deposit.refund.serialize());
         }
-        bytes.extend(self.exits_scanned.to_le_bytes());
-        bytes.extend((self.exits.len() as u32).to_le_bytes());
-        for ScannedExit { index, height, txid, vout, request } in &self.exits {
+        bytes.extend(self.requests_queued.to_le_bytes());
+        bytes.extend((self.requests.len() as u32).to_le_bytes());
+        for ScannedRequest { index, height, txid, vout, request } in &self.requests {
             bytes.extend(index.to_le_bytes());
             bytes.extend(height.to_le_bytes());
             bytes.extend(txid.to_byte_array());
@@ -172,20 +171,20 @@ impl Checkpoint {
         if !heights.is_sorted() {
             return Err(CheckpointError::Inconsistent);
         }
-        let exits_scanned = u64::from_le_bytes(reader.array()?);
-        let exits = reader.exits()?;
+        let requests_queued = u64::from_le_bytes(reader.array()?);
+        let requests = reader.requests()?;
         let schedule = Schedule::read(&mut reader.0).ok_or(CheckpointError::Schedule)?;
         if !reader.0.is_empty() {
             return Err(CheckpointError::Length);
         }
-        let counts = [tip.batches, tip.payouts, deposits_scanned, exits_scanned];
-        let is_ascending = exits.windows(2).all(|pair| pair[0].index < pair[1].index);
-        let is_known = exits.last().is_none_or(|last| last.index < exits_scanned);
-        let heights = exits.iter().map(|exit| exit.height).chain([block.height]);
+        let counts = [tip.batches, tip.payouts, deposits_scanned, requests_queued];
+        let is_ascending = requests.windows(2).all(|pair| pair[0].index < pair[1].index);
+        let is_known = requests.last().is_none_or(|last| last.index < requests_queued);
+        let heights = requests.iter().map(|request| request.height).chain([block.height]);
         if !is_ascending || !is_known || !heights.is_sorted() || counts.iter().any(|count| *count > COUNT_MAX) {
             return Err(CheckpointError::Inconsistent);
         }
-        Ok(Self { chain_id, program_id, block, tip, deposits_scanned, deposits, exits_scanned, exits, schedule })
+        Ok(Self { chain_id, program_id, block, tip, deposits_scanned, deposits, requests_queued, requests, schedule })
     }
 }
 
@@ -205,9 +204,9 @@ impl Follower {
         let is_final = |deposit: &&ScannedDeposit| deposit.height <= block.height;
         let deposits: Vec<_> = self.deposits.iter().take_while(is_final).copied().collect();
         let deposits_scanned = tip.deposits_consumed + deposits.len() as u64;
-        let mut queue = self.exits.clone();
+        let mut queue = self.requests.clone();
         queue.rewind(block.height);
-        let (exits_scanned, exits) = (queue.queued(), queue.waiting().copied().collect());
+        let (requests_queued, requests) = (queue.queued(), queue.waiting().copied().collect());
         let (chain_id, program_id) = (self.params.chain_id(), self.params.program_id);
         let schedule = self.final_schedule();
         Some(Checkpoint {
@@ -217,8 +216,8 @@ impl Follower {
             tip,
             deposits_scanned,
             deposits,
-            exits_scanned,
-            exits,
+            requests_queued,
+            requests,
             schedule,
         })
     }
@@ -252,7 +251,7 @@ impl Follower {
         lead: &[Header],
     ) -> Result<Self, StartError> {
         let Checkpoint { chain_id, program_id, block, tip, schedule, .. } = checkpoint;
-        let Checkpoint { deposits_scanned, deposits, exits_scanned, exits, .. } = checkpoint;
+        let Checkpoint { deposits_scanned, deposits, requests_queued, requests, .. } = checkpoint;
         if (chain_id, program_id) != (params.chain_id(), params.program_id) || block.height < params.start.height {
             return Err(StartError::Checkpoint);
         }
@@ -275,7 +274,7 @@ impl Follower {
             history: VecDeque::new(),
             deposits: deposits.into(),
             deposits_scanned,
-            exits: Queue::resume(exits, exits_scanned),
+            requests: Queue::resume(requests, requests_queued),
             payouts: VecDeque::new(),
             schedule,
             schedules_before: VecDeque::new(),
@@ -333,15 +332,15 @@ impl Reader<'_> {
         })
     }
 
-    fn exits(&mut self) -> Result<Vec<ScannedExit>, CheckpointError> {
+    fn requests(&mut self) -> Result<Vec<ScannedRequest>, CheckpointError> {
         let count = u32::from_le_bytes(self.array()?) as usize;
-        if count > EXITS_WAITING_MAX {
+        if count > REQUESTS_WAITING_MAX {
             return Err(CheckpointError::Inconsistent);
         }
-        (0..count).map(|_| self.exit()).collect()
+        (0..count).map(|_| self.request()).collect()
     }
 
-    fn exit(&mut self) -> Result<ScannedExit, CheckpointError> {
+    fn request(&mut self) -> Result<ScannedRequest, CheckpointError> {
         let index = u64::from_le_bytes(self.array()?);
         let height = u32::from_le_bytes(self.array()?);
         let txid = Txid::from_byte_array(self.array()?);
@@ -349,7 +348,7 @@ impl Reader<'_> {
         let [length] = self.array()?;
         let (request, rest) = self.0.split_at_checked(length.into()).ok_or(CheckpointError::Length)?;
         self.0 = rest;
-        let request = ExitRequest::from_bytes(request).ok_or(CheckpointError::Exit(index))?;
-        Ok(ScannedExit { index, height, txid, vout, request })
+        let request = Request::from_bytes(request, height).ok_or(CheckpointError::Request(index))?;
+        Ok(ScannedRequest { index, height, txid, vout, request })
     }
 }

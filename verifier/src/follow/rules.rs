@@ -1,11 +1,15 @@
 //! The rules that an anchor must keep.
 
-use super::{Follower, Tip, UnknownProgramError, VerifiedBatch, steps::check_reference_of_steps, verified::payable};
+use super::{
+    Follower, Tip, UnknownProgramError, VerifiedBatch,
+    steps::{check_reference_of_steps, claims},
+    verified::payable,
+};
 use crate::{
     cell::{ChainId, Depth, Token},
     envelope::{Announcement, EnvelopeError, Reveal},
     evidence::{ClaimError, FeedError, HeaderFactError},
-    exit::{self, LeftOutError, SettledExit},
+    exit::{self, LeftOutError, ServingRecords, SettledRequest},
     headers::BlockId,
     payload::{Header, Payload, PayloadError, PayloadHash},
     program::{Program, ProgramId, VerifyError},
@@ -202,9 +206,9 @@ pub enum RuleError {
         /// What it moves.
         amount: u64,
     },
-    /// An exit request up to the reference is left out.
+    /// An exit or claim request up to the reference is left out.
     #[error(transparent)]
-    ExitLeftOut(#[from] LeftOutError),
+    RequestLeftOut(#[from] LeftOutError),
     /// A proof is wrong, or for a circuit that is not part of the program.
     #[error(transparent)]
     Proof(#[from] VerifyError),
@@ -260,10 +264,10 @@ impl Follower {
         check_reference_of_steps(block, &payload)?;
         self.check_openings(&payload)?;
         self.check_deposits(&payload, program)?;
-        let settled = self.check_exits(&payload)?;
+        let settled = self.check_requests(&payload, program)?;
         check_proofs(&payload, program)?;
         // A record that is proven is one that its operation allows, so evidence is not checked for nothing.
-        self.check_evidence(&payload)?;
+        self.check_evidence(&payload, &settled)?;
         // Events may pile up, and nobody checks again: what was settled is told by itself.
         payload.release_lines();
         payload.release_refutations();
@@ -374,12 +378,15 @@ impl Follower {
         Ok(())
     }
 
-    /// Every exit request up to the reference is served, refuted or may wait.
-    fn check_exits(&self, payload: &Payload) -> Result<Vec<SettledExit>, RuleError> {
+    /// Every request up to the reference is served, refuted or may wait.
+    fn check_requests(&self, payload: &Payload, program: &Program) -> Result<Vec<SettledRequest>, RuleError> {
         let header = payload.header();
-        let waiting = self.pending_exits().take_while(|exit| exit.height <= header.reference_height);
-        let withdrawals = payable(payload).map(|(_, record)| record);
-        Ok(exit::settle(waiting, withdrawals, payload.refutations(), header.depth)?)
+        let waiting = self.pending_requests().take_while(|scanned| scanned.height <= header.reference_height);
+        let records = ServingRecords {
+            withdrawals: payable(payload).map(|(_, record)| record).collect(),
+            claims: program.table().opens_locks().then(|| claims(payload).collect()),
+        };
+        Ok(exit::settle(waiting, records, payload.refutations(), header.depth)?)
     }
 }
 

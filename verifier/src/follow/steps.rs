@@ -4,7 +4,8 @@
 //! way for all operations:
 //!
 //! - A claim: the lock in `cell`, whose word is the record's, counts as opened at height `c`. The secret is that of a
-//!   hash lock or of a point lock: none opens both.
+//!   hash lock or of a point lock: none opens both. The height is that of the batch's reference, or that of a claim
+//!   request which the record serves.
 //! - A report of a feed: the word names the key, the fact is in `cell`, and the values are `a` and `b` at height `c`.
 //! - A header fact: `a` is the number `b` of the header at height `c`.
 //!
@@ -14,6 +15,7 @@
 use super::{Follower, RuleError};
 use crate::{
     evidence::{Claim, ClaimError, ClaimRequest, FeedReport, HeaderFact, HeaderField, Secret},
+    exit::{Outcome, SettledRequest},
     field,
     headers::BlockId,
     payload::Payload,
@@ -33,14 +35,46 @@ pub(super) fn check_reference_of_steps(block: BlockId, payload: &Payload) -> Res
     if has_steps && found < min { Err(RuleError::StepsTooLate { min, found }) } else { Ok(()) }
 }
 
+/// The request that a record would serve, if it is one that opens a lock. One whose height exceeds 32 bits serves none,
+/// and the check of its evidence refuses it.
+fn claim(record: &StepRecord) -> Option<ClaimRequest> {
+    match record.evidence {
+        Evidence::Claim(secret) => {
+            Some(ClaimRequest { cell: record.cell, secret, height_blocks: u32::try_from(record.c).ok()? })
+        }
+        _ => None,
+    }
+}
+
+/// The requests that the records of a batch which open locks would serve.
+pub(super) fn claims(payload: &Payload) -> impl Iterator<Item = ClaimRequest> {
+    let records = payload.chunks().iter().filter_map(|chunk| match &chunk.records {
+        Records::Step(steps) => Some(steps.records()),
+        _ => None,
+    });
+    records.flatten().filter_map(claim)
+}
+
 impl Follower {
     /// Checks what steps post for the verifier. Records that are alike compress to next to nothing, and a signature
-    /// takes as long each time, so evidence is checked once, however often it is posted.
-    pub(super) fn check_evidence(&self, payload: &Payload) -> Result<(), RuleError> {
+    /// takes as long each time, so evidence is checked once, however often it is posted. Of the requests that the batch
+    /// settles, each that it serves is good for one record.
+    pub(super) fn check_evidence(&self, payload: &Payload, settled: &[SettledRequest]) -> Result<(), RuleError> {
         let mut checked = Checked::default();
+        let served = settled.iter().filter(|settled| settled.outcome == Outcome::Served);
+        let mut served: BTreeSet<ClaimRequest> =
+            served.filter_map(|settled| settled.request.request.claim()).copied().collect();
+        let reference_height = payload.header().reference_height;
         for (chunk, records) in payload.chunks().iter().map(|chunk| &chunk.records).enumerate() {
             let Records::Step(steps) = records else { continue };
             for (position, record) in steps.records().iter().enumerate() {
+                if let Some(own) = claim(record)
+                    && !served.remove(&own)
+                    && own.height_blocks < reference_height
+                {
+                    let source = ClaimError::NotRequested { height_blocks: own.height_blocks };
+                    return Err(RuleError::Claim { chunk, position, source });
+                }
                 if checked.is_new(record) {
                     self.check_step(payload, record, [chunk, position])?;
                 }
@@ -64,7 +98,9 @@ impl Follower {
             Evidence::None => Ok(()),
             Evidence::Claim(secret) => {
                 let claim = Claim { cell: record.cell, word: record.word, height_blocks };
-                let checked = check_claim(&claim, secret, reference_height);
+                // A request of a lower height is there.
+                let request = ClaimRequest { cell: record.cell, secret, height_blocks };
+                let checked = check_claim(&claim, secret, reference_height, request);
                 checked.map_err(|source| RuleError::Claim { chunk, position, source })
             }
             Evidence::Feed { key, signature } => {
@@ -116,11 +152,15 @@ impl Checked {
 }
 
 /// Checks a claim by whichever type of lock its secret opens.
-fn check_claim(claim: &Claim, secret: [u8; 32], reference_height: u32) -> Result<(), ClaimError> {
-    let requests = core::iter::empty::<ClaimRequest>;
-    match claim.check(&Secret::Preimage(secret), reference_height, requests()) {
+fn check_claim(
+    claim: &Claim,
+    secret: [u8; 32],
+    reference_height: u32,
+    request: ClaimRequest,
+) -> Result<(), ClaimError> {
+    match claim.check(&Secret::Preimage(secret), reference_height, [request]) {
         Err(ClaimError::WordMismatch) => {
-            let by_scalar = claim.check(&Secret::Scalar(secret), reference_height, requests());
+            let by_scalar = claim.check(&Secret::Scalar(secret), reference_height, [request]);
             by_scalar.map_err(|error| match error {
                 ClaimError::ScalarOutOfRange => ClaimError::WordMismatch,
                 other => other,

@@ -11,6 +11,7 @@ use bitcoin::{Amount, Network, TxOut};
 use rig::*;
 
 mod chain;
+mod claims;
 mod deadlines;
 mod excerpts;
 mod exits;

@@ -72,13 +72,19 @@ impl Follower {
         self.unknown_program().map_or(Ok(()), Err)
     }
 
+    /// Whether a claim request counts in the next block: the program in force at the height of the last scanned one
+    /// opens locks. That program is known before the block is read; no lock of its making is older.
+    pub(super) fn opens_locks_next(&self) -> bool {
+        self.program_at(self.scanned.height).is_ok_and(|program| program.table().opens_locks())
+    }
+
     /// The height of the first block in which anybody's anchor counts, whoever the sequencers are: after the quiet
-    /// blocks, or where an exit request has waited for longer than the window. So sequencers who leave a queue long,
+    /// blocks, or where an exit or claim request has waited for longer than the window. So sequencers who leave a queue long,
     /// or make it long, keep nobody else from working it off.
     pub fn open_height(&self) -> u32 {
         let after_silence = self.tip.anchored_height.saturating_add(self.params.quiet_blocks);
-        let oldest = self.pending_exits().next();
-        let overdue = oldest.map(|exit| self.params.due_height(exit.height).saturating_add(1));
+        let oldest = self.pending_requests().next();
+        let overdue = oldest.map(|oldest| self.params.due_height(oldest.height).saturating_add(1));
         overdue.map_or(after_silence, |overdue| overdue.min(after_silence))
     }
 

@@ -4,7 +4,7 @@ use super::Tip;
 use crate::{
     cell::Token,
     deposit::Deposit,
-    exit::SettledExit,
+    exit::SettledRequest,
     headers::BlockId,
     payload::{Payload, PayloadHash},
     record::{Destination, WithdrawRecord},
@@ -39,7 +39,7 @@ pub struct VerifiedBatch {
     pub(super) payload_hash: PayloadHash,
     pub(super) before: Tip,
     pub(super) after: Tip,
-    pub(super) settled: Vec<SettledExit>,
+    pub(super) settled: Vec<SettledRequest>,
 }
 
 impl VerifiedBatch {
@@ -100,8 +100,8 @@ impl VerifiedBatch {
         self.before.deposits_consumed..self.credited_deposits().start
     }
 
-    /// The exit requests that the batch served or refuted, in the order of the chain.
-    pub fn settled_exits(&self) -> &[SettledExit] {
+    /// The exit and claim requests that wait no longer after the batch, in the order of the chain.
+    pub fn settled_requests(&self) -> &[SettledRequest] {
         &self.settled
     }
 

@@ -3,7 +3,7 @@ use crate::{
     baby_jubjub::{Point, PublicKey},
     cell::{Cell, CellElements, MerklePath},
     codec::{self, CodecError},
-    exit::EXITS_ENOUGH,
+    exit::REQUESTS_ENOUGH,
     follow::deposits_enough,
     groth16::{self, PointError, VerifyingKey, simulate::Trapdoor},
     operation::{OperationSet, tests::example_set},
@@ -256,9 +256,10 @@ fn records_are_those_of_their_circuit() {
     let deep = chunk(transfers(3), 1);
     let depth_error = PayloadError::CircuitDepth { chunk: 0, circuit: deep.circuit };
     let circuits = Kind::PAYMENTS.map(|kind| CircuitId::new(kind, shallow.depth, 1));
+    let shallow_steps = CircuitId { depth: shallow.depth, ..steps(1, 0).circuit };
     let both = CircuitTable::new(
         table.operation_sets().iter().map(|set| (**set).clone()).collect(),
-        table.circuits().iter().copied().chain(circuits).collect(),
+        table.circuits().iter().copied().chain(circuits).chain([shallow_steps]).collect(),
     );
     assert_eq!(Payload::new(Arc::new(both.expect("both depths")), shallow, vec![deep]), Err(depth_error));
 }
@@ -418,7 +419,7 @@ fn what_a_flood_can_demand_fits_a_payload() {
                 destination: Destination::P2tr(program),
             }
         };
-        let exits: Vec<_> = (0..EXITS_ENOUGH).map(|_| Records::Withdraw(vec![exit()])).collect();
+        let exits: Vec<_> = (0..REQUESTS_ENOUGH).map(|_| Records::Withdraw(vec![exit()])).collect();
         let chunks = deposits.chain(exits).zip(1..).map(|(records, root)| Chunk {
             circuit: circuit(&records, if records.kind() == Kind::Deposit { slots } else { 1 }),
             token: Token::BITCOIN,
@@ -435,15 +436,15 @@ fn what_a_flood_can_demand_fits_a_payload() {
         let encoded = payload.encode().expect("a short payload");
         assert_eq!(encoded_length(&posted, &[]), Ok(encoded.len()), "it needs neither header nor proofs");
         assert!(encoded.len() <= PAYLOAD_LENGTH_MAX, "{slots} slots: {} bytes", encoded.len());
-        // Exits and refutations share the number that is enough, and a refutation is the dearer: in place of every exit
-        // one, of random hashes, which compress by nothing.
-        let refutations: Vec<_> = (0..EXITS_ENOUGH as u32).map(|i| random_refutation(index(i), &mut rng)).collect();
+        // Requests served and refutations share the number that is enough, and a refutation is the dearer: in place of
+        // every exit one, and one more as a claim may take two, of random hashes, which compress by nothing.
+        let refutations: Vec<_> = (0..=REQUESTS_ENOUGH as u32).map(|i| random_refutation(index(i), &mut rng)).collect();
         // Who serves what waits behind those that he must refute does both, and that fits as well.
         let both = encoded_length(&posted, &refutations).expect("a short payload");
         assert!(both <= PAYLOAD_LENGTH_MAX, "{slots} slots: {both} bytes");
         let deposits = posted.into_iter().filter(|(_, records)| records.kind() == Kind::Deposit).collect::<Vec<_>>();
         let length = encoded_length(&deposits, &refutations).expect("a short payload");
-        assert!(length <= 373_113 + 5 * (340_224 / 65_535 + 1), "{slots} slots: {length} bytes");
+        assert!(length <= 375_613 + 5 * (342_724 / 65_535 + 1), "{slots} slots: {length} bytes");
         assert!(length <= PAYLOAD_LENGTH_MAX);
     }
 }

@@ -3,7 +3,7 @@
 use super::{CIRCUITS_MAX, OPERATION_SETS_MAX, ProgramError, VERSION, VerifyingKey};
 use crate::{
     cell::Depth,
-    operation::{OperationSet, OperationsHash},
+    operation::{Check, OperationSet, OperationsHash},
     record::Kind,
     statement::CircuitId,
 };
@@ -53,6 +53,7 @@ impl CircuitTable {
             return Err(ProgramError::OperationSetUnused(set.hash()));
         }
         check_kinds(&table.circuits)?;
+        table.check_claims()?;
         Ok(table)
     }
 
@@ -79,6 +80,11 @@ impl CircuitTable {
     /// The set of operations of that hash, if a circuit is of it.
     pub fn operations(&self, hash: OperationsHash) -> Option<&Arc<OperationSet>> {
         self.place_of_set(hash).map(|place| &self.sets[place])
+    }
+
+    /// Whether steps can open locks, so that requests to do so count. If so, they can at each depth.
+    pub fn opens_locks(&self) -> bool {
+        self.sets.iter().any(|set| set.has_check(Check::Claim))
     }
 
     /// Encodes what [`Program::to_bytes`](super::Program::to_bytes) encodes, but without the keys.
@@ -146,6 +152,19 @@ impl CircuitTable {
             _ => circuit.operations == OperationsHash::NONE,
         };
         if fits { Ok(()) } else { Err(ProgramError::Operations(circuit)) }
+    }
+
+    /// Checks that steps can open locks at each depth, if they can at any.
+    fn check_claims(&self) -> Result<(), ProgramError> {
+        let opens = |circuit: &&CircuitId| {
+            self.operations(circuit.operations).is_some_and(|operations| operations.has_check(Check::Claim))
+        };
+        let opening: BTreeSet<Depth> = self.circuits.iter().filter(opens).map(|circuit| circuit.depth).collect();
+        let mut depths = self.circuits.iter().map(|circuit| circuit.depth);
+        match depths.find(|depth| !opening.contains(depth)) {
+            Some(depth) if !opening.is_empty() => Err(ProgramError::ClaimMissing { depth }),
+            _ => Ok(()),
+        }
     }
 
     fn place_of_set(&self, hash: OperationsHash) -> Option<usize> {

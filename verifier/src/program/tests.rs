@@ -160,6 +160,25 @@ fn circuits_of_steps_have_the_sets_of_their_operations() {
 }
 
 #[test]
+fn locks_are_opened_at_each_depth_or_at_none() {
+    let (sets, circuits) = with_steps();
+    let with = |circuits: Vec<_>| Program::with_operations(sets.clone(), circuits);
+    assert!(with(circuits.clone()).is_ok_and(|program| program.table().opens_locks()));
+    assert!(Program::new(self::circuits()).is_ok_and(|program| !program.table().opens_locks()));
+    let lower = Depth::new(4).expect("1 to 10 levels");
+    let at_lower = |kind, set: &OperationsHash| CircuitId { depth: lower, operations: *set, ..circuit(kind, 4) };
+    let payments = Kind::PAYMENTS.map(|kind| (at_lower(kind, &OperationsHash::NONE), key(1)));
+    let missing = ProgramError::ClaimMissing { depth: lower };
+    let mut deeper = [circuits, payments.to_vec()].concat();
+    assert_eq!(with(deeper.clone()), Err(missing));
+    deeper.push((at_lower(Kind::Step, &sets[1].hash()), key(1)));
+    assert_eq!(with(deeper.clone()), Err(missing), "steps of a set that has no claims");
+    deeper.push((at_lower(Kind::Step, &sets[0].hash()), key(1)));
+    let program = with(deeper).expect("claims at both depths");
+    assert_eq!(Program::from_bytes(&program.to_bytes()), Ok(program));
+}
+
+#[test]
 fn sets_of_operations_are_those_of_the_circuits() {
     let (sets, circuits) = with_steps();
     let with = |sets: Vec<OperationSet>, circuits: Vec<_>| Program::with_operations(sets, circuits);

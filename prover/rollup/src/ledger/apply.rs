@@ -13,7 +13,7 @@ use taproof_circuits::{
 };
 use taproof_verifier::{
     cell::{Cell, CellIndex, Depth, Token},
-    exit::{self, AnswerRoom, Refutation, ScannedExit},
+    exit::{self, AnswerRoom, Refutation, ScannedRequest, ServingRecords},
     follow::deposits_enough,
     payload::{PAYLOAD_LENGTH_MAX, encoded_length},
 };
@@ -26,8 +26,8 @@ struct Waiting {
     void: Vec<WaitingDeposit>,
     /// The deposits that are due.
     deposits: Vec<WaitingDeposit>,
-    /// The exit requests that are due.
-    exits: Vec<ScannedExit>,
+    /// The exit and claim requests that are due.
+    requests: Vec<ScannedRequest>,
 }
 
 /// What was applied, and what is shown beside it.
@@ -39,7 +39,7 @@ struct Fitted {
 }
 
 impl Ledger {
-    /// Makes a batch of what waits: grows the tree to `depth`, serves or refutes the exit requests up to the plan's
+    /// Makes a batch of what waits: grows the tree to `depth`, serves or refutes the requests up to the plan's
     /// height, applies the deposits up to that height and the transactions, and stores the new state, what still
     /// waits, what undoes the batch, and the artefact that `record` makes of it. Deposits below `void_below` are
     /// passed over: [`Params::void_below`](taproof_verifier::follow::Params::void_below) of the plan's height.
@@ -54,7 +54,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Plan`], [`LedgerError::Depth`], [`LedgerError::ReferenceGoesBack`],
-    /// [`LedgerError::ExitsDoNotFit`], [`LedgerError::ExitLeftOut`], [`LedgerError::DepositsDoNotFit`],
+    /// [`LedgerError::ExitsDoNotFit`], [`LedgerError::RequestLeftOut`], [`LedgerError::DepositsDoNotFit`],
     /// [`LedgerError::DueDoesNotFit`], [`LedgerError::Artefact`], [`LedgerError::MustReopen`] and those of the disk;
     /// then the ledger is as before.
     pub fn apply<A: Artefact>(
@@ -88,8 +88,9 @@ impl Ledger {
             return Err(LedgerError::ReferenceGoesBack { expected, found });
         }
         let (void, deposits) = self.void_and_due(reference_height, void_below)?;
-        let exits = self.exits()?.into_iter().take_while(|exit| exit.height <= reference_height).collect();
-        Ok(Waiting { transactions: self.read_transactions()?, void, deposits, exits })
+        let requests = self.requests()?.into_iter().take_while(|scanned| scanned.height <= reference_height);
+        let (transactions, requests) = (self.read_transactions()?, requests.collect());
+        Ok(Waiting { transactions, void, deposits, requests })
     }
 
     /// Applies in memory only.
@@ -103,7 +104,8 @@ impl Ledger {
         let bitcoin = batch.chunks.iter().filter(|chunk| chunk.statement.context.token == Token::BITCOIN);
         let withdrawals = bitcoin.flat_map(|chunk| chunk.records().withdrawals().to_vec());
         // The verifier's own rule says what is settled.
-        let settled = exit::settle(&waiting.exits, withdrawals, &refutations, depth)?;
+        let records = ServingRecords { withdrawals: withdrawals.collect(), claims: Some(Vec::new()) };
+        let settled = exit::settle(&waiting.requests, records, &refutations, depth)?;
         let passed = waiting.void.len() + batch.deposits_applied;
         let deposits_consumed = self.head.deposits_consumed + passed as u64;
         let number = self.head.next_batch;
@@ -128,7 +130,7 @@ impl Ledger {
         loop {
             let room = *rooms.next().expect("the last is taken or an error");
             self.start_over(depth)?;
-            let (served, refutations) = answer(&self.state, &waiting.exits, room);
+            let (served, refutations) = answer(&self.state, &waiting.requests, room);
             // What a smaller room holds as well is not tried twice.
             let is_less = |next: &AnswerRoom| served.len() <= next.served_max && refutations.len() <= next.shown_max;
             while rooms.peek().is_some_and(|next| is_less(next)) {
@@ -215,15 +217,16 @@ impl Ledger {
             cells: self.state.replaced().collect(),
             transactions: transactions.collect(),
             deposits: waiting.void.into_iter().chain(credited).collect(),
-            exits: applied.settled.iter().map(|settled| settled.exit).collect(),
+            requests: applied.settled.iter().map(|settled| settled.request).collect(),
         }
     }
 }
 
-/// The withdrawals that serve exit requests, and the cells that refute others: what the verifier's own rule asks for,
-/// and more where there is room.
-fn answer(state: &State, exits: &[ScannedExit], room: AnswerRoom) -> (Vec<Signed<Withdraw>>, Vec<Refutation>) {
-    let answer = exit::answer(exits, state.depth(), room, |index| state.tree().get(index));
+/// The withdrawals that serve exit requests, and the cells that refute other requests: what the verifier's own rule
+/// asks for, and more where there is room. No cell of the state is a lock, so claim requests, of which the sequencer
+/// tells where the program opens locks, are all refuted.
+fn answer(state: &State, requests: &[ScannedRequest], room: AnswerRoom) -> (Vec<Signed<Withdraw>>, Vec<Refutation>) {
+    let answer = exit::answer(requests, state.depth(), true, room, |index| state.tree().get(index).elements());
     let served = answer.served.iter().map(|request| Withdraw::demanded(request, state.chain_id()));
     let show = |index: CellIndex| {
         let path = state.tree().path(index).expect("what is shown lies in the tree");

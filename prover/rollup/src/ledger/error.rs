@@ -100,9 +100,9 @@ pub enum LedgerError {
     /// What a batch must hold fits no payload, as where the program's circuits have very many slots.
     #[error("what the next batch must hold fits no payload: {0}")]
     DueDoesNotFit(PayloadError),
-    /// A batch must serve or refute all exit requests that are due, and this one does not.
-    #[error("the batch breaks the rule of exit requests: {0}")]
-    ExitLeftOut(#[from] LeftOutError),
+    /// A batch must serve or refute all requests that are due, and this one does not.
+    #[error("the batch breaks the rule of requests: {0}")]
+    RequestLeftOut(#[from] LeftOutError),
     /// A batch cannot refer to a block before that of the batch before.
     #[error("a batch that refers to height {found}, where the one before refers to {expected}")]
     ReferenceGoesBack {

@@ -12,7 +12,7 @@ use taproof_verifier::{
 };
 
 /// The version of all tables together.
-pub(super) const FORMAT_VERSION: u32 = 3;
+pub(super) const FORMAT_VERSION: u32 = 4;
 
 /// The version. It stands alone in its table, whose form never changes.
 pub(super) const FORMAT: TableDefinition<'_, (), u32> = TableDefinition::new("taproof ledger format");
@@ -24,11 +24,11 @@ pub(super) const CELLS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("
 pub(super) const TRANSACTIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("transactions");
 /// The deposits that are not consumed, by their number on the chain.
 pub(super) const DEPOSITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deposits");
-/// The exit requests that wait on the chain, by their number on it.
-pub(super) const EXITS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("exits");
+/// The exit and claim requests that wait on the chain, by their number on it.
+pub(super) const REQUESTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("requests");
 /// How many of the chain's batches settled what they did before those requests were told of. It is made by the first
 /// that are.
-pub(super) const EXITS_AFTER: TableDefinition<'_, (), u64> = TableDefinition::new("exits after");
+pub(super) const REQUESTS_AFTER: TableDefinition<'_, (), u64> = TableDefinition::new("requests after");
 /// The [`Undo`](super::undo::Undo) of each batch that can be taken back.
 pub(super) const UNDO: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo");
 /// The heights of the Bitcoin blocks that batches referred to which were made here and taken back, by batch.
@@ -89,9 +89,9 @@ impl Head {
     }
 }
 
-/// What [`EXITS_AFTER`] holds; 0 before there is such a table.
-pub(super) fn exits_after(transaction: &ReadTransaction) -> Result<u64, LedgerError> {
-    match transaction.open_table(EXITS_AFTER) {
+/// What [`REQUESTS_AFTER`] holds; 0 before there is such a table.
+pub(super) fn requests_after(transaction: &ReadTransaction) -> Result<u64, LedgerError> {
+    match transaction.open_table(REQUESTS_AFTER) {
         Ok(table) => Ok(table.get(())?.map_or(0, |batches| batches.value())),
         Err(TableError::TableDoesNotExist(_)) => Ok(0),
         Err(error) => Err(error.into()),
@@ -144,7 +144,7 @@ pub(super) fn read_all(database: &Database) -> Result<(Head, ChangeSet), LedgerE
     }
     transaction.open_table(TRANSACTIONS)?;
     transaction.open_table(ARTEFACTS)?;
-    transaction.open_table(EXITS)?;
+    transaction.open_table(REQUESTS)?;
     transaction.open_table(UNDO)?;
     Ok((head, ChangeSet { depth: head.depth, root: head.root, cells }))
 }

@@ -125,7 +125,7 @@ impl Ledger {
             cells: self.state.replaced().collect(),
             transactions: Vec::new(),
             deposits: Vec::new(),
-            exits: batch.settled_exits().iter().map(|settled| settled.exit).collect(),
+            requests: batch.settled_requests().iter().map(|settled| settled.request).collect(),
         };
         let changes = self.state.changes();
         self.write(|transaction| {

@@ -2,7 +2,7 @@
 
 use super::{
     Ledger, LedgerError, WaitingDeposit,
-    tables::{self, ARTEFACTS, CELLS, DEPOSITS, EXITS, EXITS_AFTER, Head, REFERRED, TRANSACTIONS, UNDO},
+    tables::{self, ARTEFACTS, CELLS, DEPOSITS, Head, REFERRED, REQUESTS, REQUESTS_AFTER, TRANSACTIONS, UNDO},
 };
 use redb::{ReadableDatabase, ReadableTable, TableError};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use taproof_circuits::{state::State, tree::ChangeSet};
 use taproof_verifier::{
     cell::{Cell, CellIndex},
-    exit::ScannedExit,
+    exit::ScannedRequest,
 };
 
 /// What undoes a batch.
@@ -24,8 +24,8 @@ pub(super) struct Undo {
     pub(super) transactions: Vec<(u64, Vec<u8>)>,
     /// The deposits that it credited or passed over.
     pub(super) deposits: Vec<WaitingDeposit>,
-    /// The exit requests that it served or refuted.
-    pub(super) exits: Vec<ScannedExit>,
+    /// The requests that it settled.
+    pub(super) requests: Vec<ScannedRequest>,
 }
 
 impl Ledger {
@@ -86,9 +86,9 @@ impl Ledger {
             }
             artefacts.retain_in((batch, 0).., |_, _| false)?;
             transaction.open_table(UNDO)?.retain_in(batch.., |_, _| false)?;
-            let mut exits_after = transaction.open_table(EXITS_AFTER)?;
-            let after = exits_after.get(())?.map_or(0, |batches| batches.value());
-            exits_after.insert((), after.min(batch))?;
+            let mut requests_after = transaction.open_table(REQUESTS_AFTER)?;
+            let after = requests_after.get(())?.map_or(0, |batches| batches.value());
+            requests_after.insert((), after.min(batch))?;
             head.put(transaction)
         })?;
         (self.head, self.state) = (head, state);
@@ -102,15 +102,15 @@ impl Ledger {
     pub fn forget_before(&mut self, batch: u64) -> Result<(), LedgerError> {
         self.write(|transaction| {
             let mut undos = transaction.open_table(UNDO)?;
-            let mut exits = transaction.open_table(EXITS)?;
-            let after = transaction.open_table(EXITS_AFTER)?.get(())?.map_or(0, |batches| batches.value());
+            let mut requests = transaction.open_table(REQUESTS)?;
+            let after = transaction.open_table(REQUESTS_AFTER)?.get(())?.map_or(0, |batches| batches.value());
             for entry in undos.range(after.min(batch)..batch)? {
                 // What they settled no longer waits on the chain either.
-                for exit in tables::decode::<Undo>(entry?.1.value())?.exits {
-                    let encoded = tables::encode(&exit);
-                    let is_same = exits.get(exit.index)?.is_some_and(|stored| stored.value() == encoded);
+                for settled in tables::decode::<Undo>(entry?.1.value())?.requests {
+                    let encoded = tables::encode(&settled);
+                    let is_same = requests.get(settled.index)?.is_some_and(|stored| stored.value() == encoded);
                     if is_same {
-                        exits.remove(exit.index)?;
+                        requests.remove(settled.index)?;
                     }
                 }
             }

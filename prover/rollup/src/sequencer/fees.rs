@@ -43,9 +43,10 @@ impl Sequencer<'_> {
         if self.ledger.transactions()?.iter().chain(new).any(pays) {
             return Ok(Fees::OfTransactions);
         }
-        let exits = self.ledger.exits()?;
-        let is_due = exits.iter().filter(|exit| exit.height <= draft.plan.height_blocks);
-        let of_exits = is_due.into_iter().any(|exit| exit.request.record().fee > 0);
+        let requests = self.ledger.requests()?;
+        let due = requests.iter().filter(|scanned| scanned.height <= draft.plan.height_blocks);
+        let mut exits = due.filter_map(|scanned| scanned.request.exit());
+        let of_exits = exits.any(|exit| exit.record().fee > 0);
         Ok(if of_exits { Fees::OfExits } else { Fees::None })
     }
 

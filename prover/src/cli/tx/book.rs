@@ -14,7 +14,7 @@ use taproof_rollup::ledger::{Ledger, LedgerError};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Account, Cell, CellIndex, Depth, Token},
-    exit::ScannedExit,
+    exit::ExitRequest,
 };
 
 /// The state after the last batch, and what waits for the next.
@@ -43,20 +43,21 @@ impl Objection {
 impl Book {
     /// Takes a ledger, and what the file that is added to holds.
     pub(super) fn new(ledger: &Ledger, added: &[Transaction]) -> std::result::Result<Self, LedgerError> {
-        Ok(Self::of_state(ledger.state().clone(), &ledger.exits()?, ledger.transactions()?, added))
+        let requests = ledger.requests()?;
+        let exits: Vec<_> = requests.iter().filter_map(|scanned| scanned.request.exit()).copied().collect();
+        Ok(Self::of_state(ledger.state().clone(), &exits, ledger.transactions()?, added))
     }
 
     /// Takes a state, the exit requests and transactions that wait for a batch after it, and what the file that is
     /// added to holds.
     pub(super) fn of_state(
         state: State,
-        exits: &[ScannedExit],
+        exits: &[ExitRequest],
         transactions: Vec<Transaction>,
         added: &[Transaction],
     ) -> Self {
-        let exits = exits.iter().map(|exit| exit.request);
-        let servable = exits.filter(|request| request.is_servable_by(&cell(&state, request.from()).elements()));
-        let demanded = servable.map(|request| Transaction::Withdraw(Withdraw::demanded(&request, state.chain_id())));
+        let servable = exits.iter().filter(|request| request.is_servable_by(&cell(&state, request.from()).elements()));
+        let demanded = servable.map(|request| Transaction::Withdraw(Withdraw::demanded(request, state.chain_id())));
         let mut waiting: Vec<Transaction> = demanded.collect();
         waiting.extend(transactions);
         waiting.extend(added.iter().filter(|transaction| transaction.payment().chain_id == state.chain_id()));

@@ -103,7 +103,7 @@ impl Carrier {
             )
         };
         let (follower, state) = rebuilt(&session, &payment.node, global).map_err(advise)?;
-        let exits: Vec<_> = follower.pending_exits().copied().collect();
+        let exits: Vec<_> = follower.pending_exits().map(|exit| exit.request).collect();
         Ok(Some(Book::of_state(state, &exits, Vec::new(), &[])))
     }
 

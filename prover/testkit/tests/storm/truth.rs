@@ -79,7 +79,7 @@ impl Truth {
     pub(super) fn expect_same(&self, other: &Self) {
         let followed = |truth: &Self| {
             let deposits: Vec<_> = truth.follower.pending_deposits().copied().collect();
-            let exits: Vec<_> = truth.follower.pending_exits().copied().collect();
+            let exits: Vec<_> = truth.follower.pending_exits().collect();
             let payouts: Vec<_> = truth.follower.pending_payouts().copied().collect();
             (truth.follower.scanned(), *truth.follower.tip(), deposits, exits, payouts)
         };
@@ -97,7 +97,7 @@ impl Truth {
 
 /// What rule 8 demands, told by the state before the batch alone: the first request that an account can pay is
 /// served, none that it can pay is refuted, and what may wait is only what comes after one that was served.
-fn check_exits<'a>(batch: &VerifiedBatch, before: &State, waiting: impl Iterator<Item = &'a ScannedExit>) {
+fn check_exits(batch: &VerifiedBatch, before: &State, waiting: impl Iterator<Item = ScannedExit>) {
     let reference_height = batch.payload().header().reference_height;
     assert!(reference_height + WINDOW_BLOCKS >= batch.block().height, "the window");
     let can_pay = |request: &ExitRequest| {
@@ -110,11 +110,11 @@ fn check_exits<'a>(batch: &VerifiedBatch, before: &State, waiting: impl Iterator
         })
     };
     let mut moved: BTreeSet<CellIndex> = BTreeSet::new();
-    for settled in batch.settled_exits() {
-        let request = &settled.exit.request;
+    for settled in batch.settled_requests() {
+        let request = settled.request.request.exit().expect("a program without locks");
         match settled.outcome {
             Outcome::Served => drop(moved.insert(request.from())),
-            _ => assert!(!can_pay(request), "a valid request was refuted: {:?}", settled.exit),
+            _ => assert!(!can_pay(request), "a valid request was refuted: {:?}", settled.request),
         }
     }
     for exit in waiting.filter(|exit| exit.height <= reference_height) {

@@ -143,8 +143,9 @@ impl Storm {
 
     /// A request that a batch served or refuted, be that final or not.
     fn answered(&mut self) -> Option<ExitRequest> {
-        let settled = self.truth.batches.iter().flat_map(|batch| batch.settled_exits());
-        let answered: Vec<ExitRequest> = settled.map(|settled| settled.exit.request).collect();
+        let settled = self.truth.batches.iter().flat_map(|batch| batch.settled_requests());
+        let answered: Vec<ExitRequest> =
+            settled.filter_map(|settled| settled.request.request.exit()).copied().collect();
         answered.choose(&mut self.rng).copied()
     }
 

@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
-    exit::Unchecked,
+    evidence::ClaimRequest,
+    exit::{ExitRequest, Unchecked},
     record::Destination,
     schnorr::tests::sign,
 };
@@ -10,22 +11,23 @@ use bitcoin::hashes::Hash;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-/// Requests of three keys on four cells, each with two nonces.
-static REQUESTS: LazyLock<Vec<ExitRequest>> = LazyLock::new(|| {
+/// Requests of three keys on four cells, each with two nonces, and a claim on each cell.
+static REQUESTS: LazyLock<Vec<Request>> = LazyLock::new(|| {
     let askers = (3..6).flat_map(|secret| (1..5).map(move |from| (secret, from)));
-    askers.flat_map(|(secret, from)| [0, 1].map(|nonce| request(secret, from, nonce))).collect()
+    let exits = askers.flat_map(|(secret, from)| [0, 1].map(|nonce| request(secret, from, nonce)));
+    exits.chain((1..5).map(|cell| claim(cell, 1, 1))).collect()
 });
 
 /// A request that nobody signed: the queue does not look.
-fn request(secret: u64, from: u32, nonce: u32) -> ExitRequest {
+fn request(secret: u64, from: u32, nonce: u32) -> Request {
     let owner = PublicKey::new((Point::generator() * Scalar::from(secret)).into_affine()).expect("a small multiple");
     let (from, destination) = (CellIndex::new(from).expect("a small index"), Destination::P2wpkh([5; 20]));
     let signature = sign(1, 1, &[0; 4].map(Into::into));
     let fields = Unchecked { from, nonce, amount_sat: 505, fee_sat: 0, destination, owner, signature };
-    fields.try_into().expect("within the bounds")
+    ExitRequest::try_from(fields).expect("within the bounds").into()
 }
 
-fn push(queue: &mut Queue, height: u32, request: &ExitRequest) -> bool {
+fn push(queue: &mut Queue, height: u32, request: &Request) -> bool {
     let takes = queue.takes(request);
     let before = queue.queued();
     queue.push(height, Txid::all_zeros(), 0, *request);
@@ -80,6 +82,32 @@ fn of_those_with_the_most_the_highest_cell_gives_way() {
     assert_eq!(numbers(&queue), [0, 1, 3, 4], "the youngest of cell 7, though cell 1 has a younger one");
 }
 
+fn claim(cell: u32, secret: u8, height_blocks: u32) -> Request {
+    ClaimRequest { cell: CellIndex::new(cell).expect("a small index"), secret: [secret; 32], height_blocks }.into()
+}
+
+#[test]
+fn each_claim_is_an_asker_of_its_own_and_keeps_its_place() {
+    let mut queue = Queue::with_room(4);
+    assert!(push(&mut queue, 1, &claim(1, 1, 1)));
+    assert!(!push(&mut queue, 2, &claim(1, 1, 2)), "the first that shows a secret counts, whatever its height");
+    assert!(push(&mut queue, 2, &claim(1, 2, 2)), "who shows another for the cell is somebody else");
+    assert!(push(&mut queue, 2, &request(3, 1, 0)));
+    assert!(push(&mut queue, 2, &request(3, 1, 1)));
+    // The room is full: a claim takes the place of who has more, and neither claim gives way to anybody.
+    assert!(push(&mut queue, 3, &claim(2, 1, 3)));
+    assert_eq!(numbers(&queue), [0, 1, 2, 4]);
+    for asked in [claim(1, 3, 3), claim(7, 1, 3), request(4, 1, 0), request(3, 1, 1)] {
+        assert!(!push(&mut queue, 3, &asked), "everybody has one");
+    }
+    expect_consistent(&queue);
+    queue.remove(4, 0);
+    assert!(push(&mut queue, 4, &claim(1, 1, 4)), "what was settled can be asked again");
+    queue.rewind(2);
+    assert_eq!(numbers(&queue), [0, 1, 2, 3]);
+    expect_consistent(&queue);
+}
+
 #[test]
 fn what_is_final_is_not_taken_back() {
     let mut queue = Queue::default();
@@ -95,7 +123,7 @@ fn what_is_final_is_not_taken_back() {
 proptest! {
     #[test]
     fn whatever_happens_can_be_taken_back_to_every_height(
-        room in 1usize..8, steps in prop::collection::vec((0usize..24, 0usize..4), 1..60),
+        room in 1usize..8, steps in prop::collection::vec((0usize..28, 0usize..4), 1..60),
     ) {
         let mut queue = Queue::with_room(room);
         let mut states = alloc::vec![queue.clone()];

@@ -47,8 +47,8 @@ impl Cells {
         Self((0..).zip(accounts).filter_map(cell).collect())
     }
 
-    fn get(&self, index: CellIndex) -> Cell {
-        self.0.get(&index).copied().unwrap_or(Cell::Empty)
+    fn get(&self, index: CellIndex) -> CellElements {
+        self.0.get(&index).copied().unwrap_or(Cell::Empty).elements()
     }
 
     /// Makes a withdrawal, if the account can.
@@ -75,27 +75,27 @@ proptest! {
         let mut waiting: Vec<_> = (0..).zip(&asks).map(|(number, ask)| scanned(number, unsigned(*ask))).collect();
         let mut cells = Cells::new(&accounts);
         let mut others = others.iter().map(|other| unsigned(asks[other % asks.len()]).record());
-        let least = AnswerRoom { served_max: served_max.max(EXITS_ENOUGH), shown_max: shown_max.max(EXITS_ENOUGH) };
+        let least = AnswerRoom { served_max: served_max.max(REQUESTS_ENOUGH), shown_max: shown_max.max(REQUESTS_ENOUGH) };
         while let Some(first) = waiting.first().copied() {
             let room = AnswerRoom { served_max, shown_max };
-            let plan = answer(&waiting, depth, room, |index| cells.get(index));
+            let plan = answer(&waiting, depth, true, room, |index| cells.get(index));
             prop_assert!(plan.served.len() <= least.served_max && plan.shown.len() <= least.shown_max);
             let show = |index: &CellIndex| show(index.get(), cells.get(*index));
             let shown: Vec<_> = plan.shown.iter().map(show).collect();
             let mut records: Vec<_> = plan.served.iter().map(ExitRequest::record).collect();
-            let alone = settle(&waiting, records.iter().copied(), &shown, depth);
-            let is_served = |exit: &&SettledExit| exit.outcome == Outcome::Served;
-            let served = |settled: &[SettledExit]| settled.iter().filter(is_served).count();
+            let alone = settle(&waiting, serving(records.iter().copied()), &shown, depth);
+            let is_served = |exit: &&SettledRequest| exit.outcome == Outcome::Served;
+            let served = |settled: &[SettledRequest]| settled.iter().filter(is_served).count();
             prop_assert_eq!(alone.map(|settled| served(&settled)), Ok(plan.served.len()), "each takes one record");
             for request in &plan.served {
-                prop_assert!(request.is_servable_by(&cells.get(request.from()).elements()), "after those before it");
+                prop_assert!(request.is_servable_by(&cells.get(request.from())), "after those before it");
                 prop_assert!(cells.withdraw(&request.record()));
             }
             // Somebody withdraws besides what happens to be demanded as well.
             records.extend(others.by_ref().take(8).filter(|record| cells.withdraw(record)));
-            let settled = settle(&waiting, records, &shown, depth);
+            let settled = settle(&waiting, serving(records), &shown, depth);
             prop_assert!(settled.is_ok(), "{settled:?}");
-            let settled: Vec<u64> = settled.iter().flatten().map(|settled| settled.exit.index).collect();
+            let settled: Vec<u64> = settled.iter().flatten().map(|settled| settled.request.index).collect();
             prop_assert_eq!(settled.first(), Some(&first.index));
             waiting.retain(|exit| settled.binary_search(&exit.index).is_err());
         }
@@ -113,7 +113,7 @@ fn a_record_counts_where_it_is_taken() {
     let mut accounts = alloc::vec![None; CELLS as usize];
     accounts[..2].fill(Some((0, 0, 1)));
     let cells = Cells::new(&accounts);
-    let plan = answer(&waiting, depth(2), AnswerRoom::default(), |index| cells.get(index));
+    let plan = answer(&waiting, depth(2), true, AnswerRoom::default(), |index| cells.get(index));
     assert_eq!(plan.served, [requests[1], requests[64]]);
     assert_eq!(plan.shown, (2..CELLS).map(index).collect::<Vec<_>>());
 }
@@ -127,13 +127,14 @@ fn a_good_request_is_served_whatever_waits_before_it() {
     let waiting: Vec<_> = (0..).zip(&requests).map(|(number, request)| scanned(number, *request)).collect();
     let cells = Cells::new(&[None, Some((0, 0, 3))]);
     for (room, shown) in [(AnswerRoom::default(), 64), (AnswerRoom { served_max: 0, shown_max: 300 }, 300)] {
-        let plan = answer(&waiting, depth, room, |index| cells.get(index));
+        let plan = answer(&waiting, depth, true, room, |index| cells.get(index));
         assert_eq!(plan.served, requests[1_000..1_002], "one after another, as far as the nonces go");
         assert_eq!(plan.shown, (100..100 + shown).map(index).collect::<Vec<_>>());
         let refutation = |index: &CellIndex| show(index.get(), Cell::Empty);
         let refutations: Vec<_> = plan.shown.iter().map(refutation).collect();
-        let settled = settle(&waiting, plan.served.iter().map(ExitRequest::record), &refutations, depth);
-        let settled: Vec<_> = settled.expect("the plan keeps the rules").iter().map(|exit| exit.exit.index).collect();
+        let settled = settle(&waiting, serving(plan.served.iter().map(ExitRequest::record)), &refutations, depth);
+        let settled: Vec<_> =
+            settled.expect("the plan keeps the rules").iter().map(|settled| settled.request.index).collect();
         assert_eq!(settled, (0..u64::from(shown)).chain([1_000, 1_001]).collect::<Vec<_>>());
     }
 }
@@ -144,11 +145,11 @@ fn what_there_is_no_room_to_serve_waits_behind_what_is_served() {
     let requests: Vec<_> = (0..100).map(|nonce| unsigned((1, 0, nonce, 0, 0))).collect();
     let waiting: Vec<_> = (0..).zip(&requests).map(|(number, request)| scanned(number, *request)).collect();
     let cells = Cells::new(&[None, Some((0, 0, 200))]);
-    for (served_max, served) in [(0, EXITS_ENOUGH), (80, 80), (200, 100)] {
+    for (served_max, served) in [(0, REQUESTS_ENOUGH), (80, 80), (200, 100)] {
         let room = AnswerRoom { served_max, shown_max: 9 };
-        let plan = answer(&waiting, depth(2), room, |index| cells.get(index));
+        let plan = answer(&waiting, depth(2), true, room, |index| cells.get(index));
         assert_eq!((plan.served.len(), plan.shown.len()), (served, 0));
-        let settled = settle(&waiting, plan.served.iter().map(ExitRequest::record), &[], depth(2));
+        let settled = settle(&waiting, serving(plan.served.iter().map(ExitRequest::record)), &[], depth(2));
         assert_eq!(settled.map(|settled| settled.len()), Ok(served));
     }
 }

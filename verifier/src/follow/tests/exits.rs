@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     cell::{Account, Cell, CellElements, CellIndex, Holding, MerklePath, Tickets},
-    exit::{EXITS_ENOUGH, LeftOutError, Outcome, Refutation},
+    exit::{ExitRequest, LeftOutError, Outcome, REQUESTS_ENOUGH, Refutation},
     payload::{Payload, PayloadError},
 };
 use alloc::collections::BTreeSet;
@@ -17,7 +17,7 @@ fn branch_with(requests: &[ExitRequest]) -> Branch {
 }
 
 /// A cell of the empty state, at a depth.
-fn show_empty(index: u32, levels: u8) -> Refutation {
+pub(super) fn show_empty(index: u32, levels: u8) -> Refutation {
     let path = MerklePath::new((0..levels).map(|level| [empty_root(level); 7]).collect()).expect("a few levels");
     Refutation { index: CellIndex::new(index).expect("a small index"), cell: Cell::Empty.elements(), path }
 }
@@ -28,21 +28,21 @@ fn emptying(branch: &Branch) -> Batch {
     Batch { root: Some(empty_root(batch.depth.levels())), ..batch }
 }
 
-fn pending(branch: &Branch) -> Vec<u64> {
+pub(super) fn pending(branch: &Branch) -> Vec<u64> {
     branch.follower.pending_exits().map(|exit| exit.index).collect()
 }
 
 /// Mines anchors of batches in one block; gives the refusals in order, and the outcomes of the one that is accepted.
-fn anchor(branch: &mut Branch, batches: &[Batch]) -> (Vec<RuleError>, Vec<(u64, Outcome)>) {
+pub(super) fn anchor(branch: &mut Branch, batches: &[Batch]) -> (Vec<RuleError>, Vec<(u64, Outcome)>) {
     let events = branch.mine(batches.iter().map(|batch| branch.anchor(batch)).collect());
     let settled = events.iter().find_map(|event| match event {
         Event::Verified(batch) => {
             assert!(batch.payload().refutations().is_empty(), "what is settled is kept, what was shown is not");
-            Some(batch.settled_exits().to_vec())
+            Some(batch.settled_requests().to_vec())
         }
         _ => None,
     });
-    let settled = settled.unwrap_or_default().iter().map(|settled| (settled.exit.index, settled.outcome)).collect();
+    let settled = settled.unwrap_or_default().iter().map(|settled| (settled.request.index, settled.outcome)).collect();
     (refusals(&events), settled)
 }
 
@@ -58,7 +58,7 @@ fn only_signed_requests_queue_and_each_once() {
     let foreign = pay(3, alloc::vec![request(5, 1, 0, 505).output(crate::cell::ChainId::from_byte_array([9; 15]))]);
     branch.mine(alloc::vec![pay(1, alloc::vec![forged]), exit_transaction(2, &[good, good, other, good]), foreign]);
     branch.mine(alloc::vec![exit_transaction(4, &[other, good])]);
-    let queued: Vec<_> = branch.follower.pending_exits().copied().collect();
+    let queued: Vec<_> = branch.follower.pending_exits().collect();
     let place = |exit: &ScannedExit| (exit.index, exit.height, exit.vout, exit.request);
     assert_eq!(queued.iter().map(place).collect::<Vec<_>>(), [(0, 1, 0, good), (1, 1, 2, other)]);
     // Once it is settled it can be asked again, and is then refuted again.
@@ -82,7 +82,7 @@ fn a_request_up_to_the_reference_is_served_or_refuted() {
     let in_another_token = Batch { served: requests.to_vec(), token: Token(3), ..ignoring.clone() };
     let showing_another = Batch { refutations: alloc::vec![show_empty(3, 2)], ..serving_one.clone() };
     let good = Batch { refutations: alloc::vec![show_empty(2, 2)], ..serving_one.clone() };
-    let left_out = |index| RuleError::ExitLeftOut(LeftOutError { index });
+    let left_out = |index| RuleError::RequestLeftOut(LeftOutError { index });
     let mut unaware = branch.clone();
     let bad = [ignoring.clone(), serving_one, serving_other, in_another_token, showing_another];
     let (refused, settled) = anchor(&mut branch, &[&bad[..], &[good]].concat());
@@ -168,7 +168,7 @@ fn cells_of_any_kind_are_shown_and_judged_by_their_elements() {
         let expected = if is_refuting {
             (Vec::new(), [(0, Outcome::Refuted)].to_vec())
         } else {
-            ([RuleError::ExitLeftOut(LeftOutError { index: 0 })].to_vec(), Vec::new())
+            ([RuleError::RequestLeftOut(LeftOutError { index: 0 })].to_vec(), Vec::new())
         };
         assert_eq!(anchor(&mut branch, &[refuting]), expected, "{cell:?}");
     }
@@ -182,7 +182,7 @@ fn a_tree_that_grew_is_shown_at_its_new_depth() {
     let left_out = Batch { refutations: alloc::vec![show_empty(1, 3)], ..grown.clone() };
     let good = Batch { refutations: alloc::vec![show_empty(1, 3), show_empty(64, 3)], ..grown };
     let (refused, settled) = anchor(&mut branch, &[left_out, good]);
-    assert_eq!(refused, [RuleError::ExitLeftOut(LeftOutError { index: 1 })], "cell 64 lies in the grown tree");
+    assert_eq!(refused, [RuleError::RequestLeftOut(LeftOutError { index: 1 })], "cell 64 lies in the grown tree");
     assert_eq!(settled, [0, 1, 2].map(|index| (index, Outcome::Refuted)), "cell 512 lies outside and needs no path");
 }
 
@@ -196,22 +196,22 @@ fn requests_behind_a_served_one_wait_for_a_later_batch() {
     let ignoring = emptying(&branch);
     let refuting = Batch { refutations: alloc::vec![show_empty(1, 2)], ..ignoring.clone() };
     let (refused, settled) = anchor(&mut branch, &[ignoring, refuting]);
-    assert_eq!(refused, [RuleError::ExitLeftOut(LeftOutError { index: 1 })]);
+    assert_eq!(refused, [RuleError::RequestLeftOut(LeftOutError { index: 1 })]);
     assert_eq!(settled, [(1, Outcome::Refuted), (2, Outcome::Refuted)]);
 }
 
 #[test]
 fn a_flood_is_worked_off_in_order() {
-    let count = EXITS_ENOUGH as u32 + 6;
+    let count = REQUESTS_ENOUGH as u32 + 6;
     let requests: Vec<_> = (0..count).map(|i| request(3 + u64::from(i / 60), i % 60, 0, 505)).collect();
     let mut branch = branch_with(&requests);
-    let few = Batch { served: requests[..EXITS_ENOUGH - 5].to_vec(), ..emptying(&branch) };
+    let few = Batch { served: requests[..REQUESTS_ENOUGH - 5].to_vec(), ..emptying(&branch) };
     let (refused, _) = anchor(&mut branch, &[few]);
-    assert_eq!(refused, [RuleError::ExitLeftOut(LeftOutError { index: EXITS_ENOUGH as u64 - 5 })]);
-    let enough = Batch { served: requests[..EXITS_ENOUGH].to_vec(), ..emptying(&branch) };
+    assert_eq!(refused, [RuleError::RequestLeftOut(LeftOutError { index: REQUESTS_ENOUGH as u64 - 5 })]);
+    let enough = Batch { served: requests[..REQUESTS_ENOUGH].to_vec(), ..emptying(&branch) };
     let (refused, settled) = anchor(&mut branch, &[enough]);
-    assert_eq!((refused, settled.len()), (Vec::new(), EXITS_ENOUGH));
-    assert_eq!(pending(&branch), (EXITS_ENOUGH as u64..u64::from(count)).collect::<Vec<_>>());
+    assert_eq!((refused, settled.len()), (Vec::new(), REQUESTS_ENOUGH));
+    assert_eq!(pending(&branch), (REQUESTS_ENOUGH as u64..u64::from(count)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -263,8 +263,9 @@ fn requests_and_what_became_of_them_are_rewound_at_every_depth() {
             .collect();
         assert_eq!(rewound.len(), 1);
         let fork = &states[states.len() - 1 - lost].follower;
-        let waits =
-            |follower: &Follower| (follower.exits.waiting().copied().collect::<Vec<_>>(), follower.exits.queued());
+        let waits = |follower: &Follower| {
+            (follower.requests.waiting().copied().collect::<Vec<_>>(), follower.requests.queued())
+        };
         assert_eq!(waits(&follower), waits(fork), "{lost} blocks lost");
         for block in blocks {
             follower.connect(block).expect("mined by the rules");
@@ -294,13 +295,13 @@ fn requests_that_lost_their_place_come_back_at_every_depth() {
         block
     };
     let mut trunk = Branch::new();
-    trunk.follower.exits = Queue::with_room(6);
+    trunk.follower.requests = Queue::with_room(6);
     let mut states = alloc::vec![trunk.clone()];
     for _ in 0..14 {
         step(&mut trunk, 0);
         states.push(trunk.clone());
     }
-    let waiting = |branch: &Branch| branch.follower.exits.len();
+    let waiting = |branch: &Branch| branch.follower.requests.len();
     assert_eq!(states.iter().map(waiting).max(), Some(6));
     for lost in 1..FINAL_DEPTH_BLOCKS as usize {
         let fork = &states[states.len() - 1 - lost];
@@ -310,7 +311,7 @@ fn requests_that_lost_their_place_come_back_at_every_depth() {
         for block in &blocks {
             follower.accept_header(block.header).expect("mined by the rules");
         }
-        let waits = |follower: &Follower| follower.pending_exits().copied().collect::<Vec<_>>();
+        let waits = |follower: &Follower| follower.pending_exits().collect::<Vec<_>>();
         assert_eq!(waits(&follower), waits(&fork.follower), "{lost} blocks lost");
         for block in blocks {
             follower.connect(block).expect("mined by the rules");

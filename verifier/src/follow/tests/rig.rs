@@ -5,7 +5,7 @@ use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
     bridge::tests::signer,
     cell::{CellIndex, ChainId, Depth},
-    exit::{Refutation, tests::request_for},
+    exit::{ExitRequest, Refutation, tests::request_for},
     groth16::{Proof, VerifyingKey},
     operation::tests::example_set,
     payload::{self, Chunk, Payload},
@@ -73,8 +73,11 @@ static TOY: LazyLock<Toy> = LazyLock::new(|| {
     let circuit = |kind, levels, slots| (CircuitId::new(kind, depth(levels), slots), key.clone());
     let small = Kind::PAYMENTS.into_iter().flat_map(|kind| [circuit(kind, 2, SLOTS), circuit(kind, 3, SLOTS)]);
     let circuits = small.chain([circuit(Kind::Deposit, 2, SLOTS_LARGE), circuit(Kind::Withdraw, 2, SLOTS_EXITS)]);
-    let steps = CircuitId { operations: example_set().hash(), ..CircuitId::new(Kind::Step, depth(2), SLOTS) };
-    let circuits = circuits.chain([(steps, key.clone())]);
+    let steps = [2, 3].map(|levels| CircuitId {
+        operations: example_set().hash(),
+        ..CircuitId::new(Kind::Step, depth(levels), SLOTS)
+    });
+    let circuits = circuits.chain(steps.map(|steps| (steps, key.clone())));
     let program = Program::with_operations(alloc::vec![example_set()], circuits).expect("each circuit is there once");
     let next_program =
         Program::new(Kind::PAYMENTS.map(|kind| circuit(kind, 2, SLOTS))).expect("each circuit is there once");
@@ -406,7 +409,7 @@ pub(super) fn state(follower: &Follower) -> impl PartialEq + core::fmt::Debug + 
     (
         (follower.scanned, follower.tip, follower.headers.tip(), follower.first_excerpt),
         (follower.history.clone(), follower.deposits.clone(), follower.deposits_scanned, follower.payouts.clone()),
-        follower.exits.clone(),
+        follower.requests.clone(),
         (follower.schedule.clone(), follower.schedules_before.clone()),
     )
 }

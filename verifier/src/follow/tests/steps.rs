@@ -21,7 +21,7 @@ use bitcoin::{
 };
 
 /// A chunk of steps that leaves registers.
-fn steps(records: Vec<StepRecord>, root_after: Fr, registers_after: u64) -> Chunk {
+pub(super) fn steps(records: Vec<StepRecord>, root_after: Fr, registers_after: u64) -> Chunk {
     let set = Arc::new(example_set());
     let circuit = CircuitId { operations: set.hash(), ..CircuitId::new(Kind::Step, depth(2), SLOTS) };
     let records = Records::Step(StepRecords::new(set, records).expect("records of the set"));

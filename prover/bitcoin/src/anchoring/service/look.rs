@@ -167,7 +167,7 @@ fn advice(refusal: &RuleError) -> String {
         | RuleError::DepositDiffers { .. }
         | RuleError::DepositLeftOut { .. }
         | RuleError::DepositCount { .. }
-        | RuleError::ExitLeftOut(_)
+        | RuleError::RequestLeftOut(_)
         | RuleError::ReferenceTooOld { .. }
         | RuleError::RootBefore
         | RuleError::ReferenceGoesBack { .. } => {

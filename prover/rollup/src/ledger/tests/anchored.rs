@@ -49,8 +49,8 @@ impl Rig {
             })
             .collect();
         self.ledger.set_deposits(consumed, &deposits).expect("room");
-        let exits: Vec<_> = self.follower.pending_exits().copied().collect();
-        self.ledger.set_exits(&exits, self.follower.tip().batches).expect("room");
+        let exits: Vec<_> = self.follower.pending_requests().copied().collect();
+        self.ledger.set_requests(&exits, self.follower.tip().batches).expect("room");
         events
     }
 
@@ -124,18 +124,18 @@ fn exits_are_served_and_refuted_on_the_chain() {
     rig.toy.mine(&[ignored.commit().clone(), ignored.reveal().clone()]);
     rig.toy.anchor(&payload);
     let events = rig.catch_up();
-    let [Event::Ignored { refusal: RuleError::ExitLeftOut(LeftOutError { index: 2 }), .. }, Event::Verified(batch)] =
+    let [Event::Ignored { refusal: RuleError::RequestLeftOut(LeftOutError { index: 2 }), .. }, Event::Verified(batch)] =
         events.as_slice()
     else {
         panic!("{events:?}")
     };
-    assert_eq!(batch.settled_exits(), applied.settled, "the ledger knew what would come of it");
-    let outcomes: Vec<_> = applied.settled.iter().map(|settled| (settled.exit.index, settled.outcome)).collect();
+    assert_eq!(batch.settled_requests(), applied.settled, "the ledger knew what would come of it");
+    let outcomes: Vec<_> = applied.settled.iter().map(|settled| (settled.request.index, settled.outcome)).collect();
     let refuted = [2, 3, 4].map(|index| (index, Outcome::Refuted));
     assert_eq!(outcomes, [&[(0, Outcome::Served)][..], &refuted].concat());
     let payouts: Vec<_> = batch.payouts().map(|payout| (payout.index, payout.amount_sat)).collect();
     assert_eq!(payouts, [(0, 20_000)]);
-    assert_eq!(rig.ledger.exits().expect("readable").len(), 1, "the rival waits");
+    assert_eq!(rig.ledger.requests().expect("readable").len(), 1, "the rival waits");
     // A replay of what was served, and the rival, are refuted by the next batch, which does nothing else.
     rig.toy.mine_outputs(vec![requests[0].output(chain_id)]);
     rig.catch_up();
@@ -160,7 +160,7 @@ fn batches_made_ahead_of_the_chain_settle_what_the_follower_sees() {
         rig.toy.mine_outputs(vec![rig.request(0, 0, nonce, amount, 0).output(chain_id)]);
         rig.catch_up();
         let (applied, _) = rig.apply();
-        let served: Vec<_> = applied.settled.iter().map(|settled| settled.exit.index).collect();
+        let served: Vec<_> = applied.settled.iter().map(|settled| settled.request.index).collect();
         assert_eq!(served, [u64::from(nonce)]);
         made.push((applied, rig.follower.scanned()));
     }
@@ -169,7 +169,7 @@ fn batches_made_ahead_of_the_chain_settle_what_the_follower_sees() {
         rig.toy.anchor(&payload);
         let events = rig.catch_up();
         let [Event::Verified(batch)] = events.as_slice() else { panic!("{events:?}") };
-        assert_eq!(batch.settled_exits(), applied.settled);
+        assert_eq!(batch.settled_requests(), applied.settled);
     }
     assert_eq!(rig.follower.tip().payouts, 2);
 }
@@ -197,13 +197,13 @@ fn what_a_copy_of_a_batch_leaves_waiting_is_settled_by_the_next() {
     rig.toy.anchor(&copy);
     let events = rig.catch_up();
     let [Event::Verified(batch)] = events.as_slice() else { panic!("{events:?}") };
-    assert_eq!(batch.settled_exits(), &applied.settled[..64]);
+    assert_eq!(batch.settled_requests(), &applied.settled[..64]);
     assert!(rig.ledger.agrees_with(rig.follower.tip()).expect("readable"), "the state is the same");
-    let waiting = rig.ledger.exits().expect("readable");
-    assert_eq!(waiting, [applied.settled[64].exit], "the chain's word holds");
+    let waiting = rig.ledger.requests().expect("readable");
+    assert_eq!(waiting, [applied.settled[64].request], "the chain's word holds");
     // Being final in the ledger does not settle it, either.
     rig.ledger.forget_before(2).expect("a disk with room");
-    assert_eq!(rig.ledger.exits().expect("readable"), waiting);
+    assert_eq!(rig.ledger.requests().expect("readable"), waiting);
     rig.toy.deposit(&[(0, 1_000)]);
     rig.catch_up();
     let (applied, payload) = rig.apply();
@@ -271,7 +271,7 @@ fn a_batch_of_somebody_else_is_taken_over_and_taken_back() {
     };
     same(&rig.ledger, &other);
     rig.catch_up();
-    assert_eq!(rig.ledger.exits().expect("readable"), []);
+    assert_eq!(rig.ledger.requests().expect("readable"), []);
     assert_eq!(rig.ledger.transactions().expect("readable"), waiting);
 
     // Taken back, the deposits that no scan told of are unknown until the next one.

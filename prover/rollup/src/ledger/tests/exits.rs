@@ -4,7 +4,8 @@ use super::*;
 use bitcoin::{Txid, hashes::Hash};
 use taproof_circuits::transaction::Withdraw;
 use taproof_verifier::{
-    exit::{EXITS_ENOUGH, ExitRequest, Outcome, ScannedExit},
+    evidence::ClaimRequest,
+    exit::{ExitRequest, Outcome, REQUESTS_ENOUGH, ScannedRequest},
     record::Destination,
 };
 
@@ -24,16 +25,16 @@ fn request(number: u8, from: u32, nonce: u32, amount: u64) -> ExitRequest {
     signed(number, withdraw(number, from, nonce, amount))
 }
 
-fn exit(index: u64, height: u32, request: ExitRequest) -> ScannedExit {
-    ScannedExit { index, height, txid: Txid::all_zeros(), vout: 0, request }
+fn exit(index: u64, height: u32, request: ExitRequest) -> ScannedRequest {
+    ScannedRequest { index, height, txid: Txid::all_zeros(), vout: 0, request: request.into() }
 }
 
 fn settled(applied: &AppliedBatch) -> Vec<(u64, Outcome)> {
-    applied.settled.iter().map(|settled| (settled.exit.index, settled.outcome)).collect()
+    applied.settled.iter().map(|settled| (settled.request.index, settled.outcome)).collect()
 }
 
 fn waiting(ledger: &Ledger) -> Vec<u64> {
-    ledger.exits().expect("readable").iter().map(|exit| exit.index).collect()
+    ledger.requests().expect("readable").iter().map(|exit| exit.index).collect()
 }
 
 #[test]
@@ -48,7 +49,7 @@ fn requests_are_served_or_refuted_ahead_of_transactions() {
         exit(5, 62, request(5, 64, 0, 500)),
         exit(6, 101, request(2, 2, 0, 500)),
     ];
-    ledger.set_exits(&exits, 1).expect("room");
+    ledger.set_requests(&exits, 1).expect("room");
     // The payer's own transaction has the nonce that the request takes.
     ledger.add_transactions(&[transfer(1, 0, 2, 90), transfer(2, 0, 1, 1)]).expect("room");
     let applied = ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
@@ -59,13 +60,13 @@ fn requests_are_served_or_refuted_ahead_of_transactions() {
     assert!(applied.refutations.iter().all(|refutation| refutation.root() == Some(applied.batch.root_before)));
     assert_eq!((applied.batch.applied.len(), applied.batch.rejected.len()), (1, 1));
     // The chain still has them all waiting until the batch is anchored.
-    ledger.set_exits(&exits, 1).expect("room");
+    ledger.set_requests(&exits, 1).expect("room");
     let mut ledger = reopen(&path, ledger);
     assert_eq!(waiting(&ledger), [1, 6]);
-    let renumbered = ScannedExit { height: 70, ..exits[0] };
-    ledger.set_exits(&[renumbered], 1).expect("room");
+    let renumbered = ScannedRequest { height: 70, ..exits[0] };
+    ledger.set_requests(&[renumbered], 1).expect("room");
     assert_eq!(waiting(&ledger), [0], "another request with the number of one that is settled");
-    ledger.set_exits(&exits, 1).expect("room");
+    ledger.set_requests(&exits, 1).expect("room");
     // The rival is stale by now, and the one above the reference is due.
     let later = Plan { height_blocks: 101, ..plan() };
     let applied = ledger.apply(&later, depth(2), 0, note).expect("a disk with room");
@@ -83,9 +84,30 @@ fn requests_are_served_or_refuted_ahead_of_transactions() {
 }
 
 #[test]
+fn claims_on_cells_that_are_no_locks_are_refuted_beside_exits() {
+    let (_folder, path, mut ledger) = funded();
+    let claim = |number: u64, cell: u32| {
+        let request = ClaimRequest { cell: index(cell), secret: [7; 32], height_blocks: 60 };
+        ScannedRequest { index: number, height: 60, txid: Txid::all_zeros(), vout: 0, request: request.into() }
+    };
+    let requests = [claim(0, 1), claim(1, 40), exit(2, 61, request(1, 1, 0, 600)), claim(3, 64), claim(4, 2)];
+    ledger.set_requests(&requests, 1).expect("room");
+    let mut ledger = reopen(&path, ledger);
+    assert_eq!(ledger.requests().expect("readable"), requests);
+    let applied = ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
+    let refuted = |index| (index, Outcome::Refuted);
+    assert_eq!(settled(&applied), [refuted(0), refuted(1), (2, Outcome::Served), refuted(3), refuted(4)]);
+    let shown: Vec<_> = applied.refutations.iter().map(|refutation| refutation.index.get()).collect();
+    assert_eq!(shown, [1, 2, 40]);
+    assert_eq!(waiting(&ledger), [0; 0]);
+    ledger.rewind_to(1).expect("it is kept");
+    assert_eq!(ledger.requests().expect("readable"), requests);
+}
+
+#[test]
 fn what_a_final_batch_settled_is_forgotten() {
     let (_folder, _, mut ledger) = funded();
-    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 600)), exit(1, 99, request(2, 2, 0, 600))], 1).expect("room");
+    ledger.set_requests(&[exit(0, 60, request(1, 1, 0, 600)), exit(1, 99, request(2, 2, 0, 600))], 1).expect("room");
     let first = Plan { height_blocks: 100, ..plan() };
     let applied = ledger.apply(&first, depth(2), 0, note).expect("a disk with room");
     assert_eq!(settled(&applied), [(0, Outcome::Served), (1, Outcome::Served)]);
@@ -97,15 +119,15 @@ fn what_a_final_batch_settled_is_forgotten() {
 fn a_flood_is_refuted_as_far_as_there_is_room() {
     let (_folder, _, mut ledger) = funded();
     // Half of them name one cell, which needs to be shown once.
-    let requests = (0..2 * EXITS_ENOUGH as u64).map(|i| {
+    let requests = (0..2 * REQUESTS_ENOUGH as u64).map(|i| {
         let from = if i % 2 == 0 { 3 } else { 100 + i as u32 };
         exit(i, 60, request(7, from, i as u32, 500))
     });
     let requests: Vec<_> = requests.chain([exit(500, 60, request(1, 1, 0, 500))]).collect();
-    ledger.set_exits(&requests, 1).expect("room");
+    ledger.set_requests(&requests, 1).expect("room");
     ledger.add_transactions(&[transfer(2, 0, 1, 1)]).expect("room");
     let applied = ledger.apply(&plan(), depth(4), 0, note).expect("a disk with room");
-    assert_eq!((applied.refutations.len(), applied.batch.applied.len()), (EXITS_ENOUGH + 1, 1), "more than it must");
+    assert_eq!((applied.refutations.len(), applied.batch.applied.len()), (REQUESTS_ENOUGH + 1, 1), "more than it must");
     assert_eq!(settled(&applied).last(), Some(&(500, Outcome::Served)), "the good one is served ahead of its turn");
     assert_eq!(waiting(&ledger), [0; 0]);
 }
@@ -114,7 +136,7 @@ fn a_flood_is_refuted_as_far_as_there_is_room() {
 fn an_account_is_served_again_and_again_in_one_batch() {
     let (_folder, _, mut ledger) = funded();
     let exits = (0..6).map(|nonce| exit(nonce, 60, request(1, 1, nonce as u32, 400)));
-    ledger.set_exits(&exits.collect::<Vec<_>>(), 1).expect("room");
+    ledger.set_requests(&exits.collect::<Vec<_>>(), 1).expect("room");
     let applied = ledger.apply(&plan(), depth(2), 0, note).expect("a disk with room");
     let balance = ledger.state().account(index(1)).expect("it is there").balance;
     assert!(balance < 400, "it pays as long as it can");
@@ -126,7 +148,7 @@ fn an_account_is_served_again_and_again_in_one_batch() {
 #[test]
 fn too_little_room_for_exits_is_an_error() {
     let (_folder, _, mut ledger) = funded();
-    ledger.set_exits(&[exit(0, 60, request(1, 1, 0, 600))], 1).expect("room");
+    ledger.set_requests(&[exit(0, 60, request(1, 1, 0, 600))], 1).expect("room");
     let no_chunks = Plan { chunks_max: 0, ..plan() };
     let refused = ledger.apply(&no_chunks, depth(2), 0, note);
     assert!(matches!(refused, Err(LedgerError::ExitsDoNotFit { .. })), "{refused:?}");
@@ -141,7 +163,7 @@ fn a_request_that_takes_the_record_made_for_another_stops_no_batch() {
     let bogus = (0..62).map(|i| request(7, 100 + i, 0, 500));
     let requests: Vec<_> = pair.into_iter().chain(bogus).chain([request(2, 2, 0, 500)]).collect();
     let exits: Vec<_> = (0..).zip(requests).map(|(number, request)| exit(number, 60, request)).collect();
-    ledger.set_exits(&exits, 1).expect("room");
+    ledger.set_requests(&exits, 1).expect("room");
     let applied = ledger.apply(&plan(), depth(3), 0, note).expect("a batch can be made");
     assert_eq!(settled(&applied).len(), 64);
     assert_eq!(settled(&applied).first(), Some(&(0, Outcome::Served)));
@@ -166,16 +188,17 @@ fn random_request(rng: &mut StdRng, cells: u32) -> ExitRequest {
 }
 
 /// Applies batches until no request waits; gives how many that took.
-fn work_off(rng: &mut StdRng, ledger: &mut Ledger, exits: &[ScannedExit]) -> usize {
-    ledger.set_exits(exits, 1).expect("room");
+fn work_off(rng: &mut StdRng, ledger: &mut Ledger, exits: &[ScannedRequest]) -> usize {
+    ledger.set_requests(exits, 1).expect("room");
     for batches in 0..exits.len() {
-        let waiting = ledger.exits().expect("readable");
+        let waiting = ledger.requests().expect("readable");
         let Some(first) = waiting.first() else { return batches };
         let nonce = |index: CellIndex| ledger.state().account(index).map_or(0, |account| account.nonce);
         // Something that makes a batch, and withdrawals of what is demanded, now or behind what serves a request.
         let mut transactions = vec![transfer(0, nonce(index(0)), 1, 1), transfer(0, nonce(index(0)) + 1, 1, 1)];
         for _ in 0..4 {
             let request = waiting[rng.gen_range(0..waiting.len())].request;
+            let request = request.exit().expect("exits alone");
             let (from, record) = (request.from().get(), request.record());
             let Destination::P2wpkh([address, ..]) = record.destination else { continue };
             let nonce = nonce(request.from()) + rng.gen_range(0..2);

@@ -7,7 +7,7 @@ use taproof_circuits::{
     transaction::{Open, Withdraw},
 };
 use taproof_verifier::{
-    exit::ScannedExit,
+    exit::ScannedRequest,
     follow::deposits_enough,
     payload::{PAYLOAD_LENGTH_MAX, PayloadError, SLOTS_MAX, encoded_length},
     record::Destination,
@@ -47,11 +47,11 @@ fn open(number: u8, nonce: u32, fee: u64) -> Transaction {
 }
 
 /// A request to pay 331 satoshi, of which 1 is the fee.
-fn exit(number: u8, nonce: u32) -> ScannedExit {
+fn exit(number: u8, nonce: u32) -> ScannedRequest {
     let (token, destination) = (Token::BITCOIN, Destination::P2tr([number; 32]));
     let body = Withdraw { chain_id: CHAIN, token, from: index(number.into()), nonce, amount: 330, fee: 1, destination };
     let request = Signed::sign(body, &key(number)).demand(*key(number).public()).expect("bitcoin");
-    ScannedExit { index: number.into(), height: 60, txid: Txid::all_zeros(), vout: 0, request }
+    ScannedRequest { index: number.into(), height: 60, txid: Txid::all_zeros(), vout: 0, request: request.into() }
 }
 
 fn length(applied: &AppliedBatch) -> Result<usize, PayloadError> {
@@ -109,7 +109,7 @@ fn no_batch_has_more_slots_than_a_payload() {
     assert_eq!(are_in(&applied, &transactions), [true, false, false]);
     // Exits that each need a chunk of their own are more than such circuits can do; no setup makes them.
     let exits: Vec<_> = [(0, 1), (1, 1), (2, 1)].map(|(number, nonce)| exit(number, nonce)).into();
-    ledger.set_exits(&exits, 3).expect("room");
+    ledger.set_requests(&exits, 3).expect("room");
     let root = ledger.state().root();
     let refused = ledger.apply(&Plan { operators: BTreeMap::new(), ..plan }, depth(2), 0, note);
     assert!(matches!(refused, Err(LedgerError::ExitsDoNotFit { stop: ExitStop::ChunksMax })), "{refused:?}");
