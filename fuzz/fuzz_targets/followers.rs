@@ -1,4 +1,4 @@
-//! Followers of one chain, with deposits, floods of exit requests, announcements, batches of any poster and forks.
+//! Followers of one chain, with deposits, floods of requests, announcements, batches of any poster and forks.
 //! Whatever happened, who saw it as it came, who saw the best chain alone and who went on from a checkpoint agree; and
 //! somebody can always make the next batch.
 #![no_main]
@@ -22,13 +22,15 @@ use taproof_verifier::{
         transaction::Version,
     },
     bridge::Federation,
-    cell::{Cell, CellIndex, Depth, MerklePath, empty_root},
+    cell::{Cell, CellElements, CellIndex, Depth, MerklePath, empty_root},
     deposit::Deposit,
     envelope::Envelope,
-    exit::{AnswerRoom, ExitRequest, Refutation, ScannedExit, Unchecked, answer},
+    evidence::ClaimRequest,
+    exit::{AnswerRoom, ExitRequest, Refutation, ScannedRequest, Unchecked, answer},
     follow::{Checkpoint, Follower, Founding, Params, RuleError},
     groth16::VerifyingKey,
     headers::BlockId,
+    operation::{Check, Columns, Operation, OperationSet},
     payload::{Header, Payload},
     program::{Program, Programs},
     quorum::{Keys, Quorum},
@@ -51,7 +53,7 @@ static PAIRS: LazyLock<[Keypair; 3]> =
     LazyLock::new(|| [1, 2, 3].map(|secret| Keypair::from_seckey_slice(&SECP, &[secret; 32]).expect("a secret key")));
 static GENESIS: LazyLock<Block> = LazyLock::new(|| genesis_block(Network::Regtest));
 
-/// Two programs that followers know, and one that they do not.
+/// Two programs that followers know, of which the second opens locks, and one that they do not.
 static PROGRAMS: LazyLock<[Program; 3]> = LazyLock::new(|| {
     let g1 = |i: u64| (G1Affine::generator() * Fr::from(i)).into_affine();
     let g2 = |i: u64| (G2Affine::generator() * Fr::from(i)).into_affine();
@@ -59,7 +61,14 @@ static PROGRAMS: LazyLock<[Program; 3]> = LazyLock::new(|| {
         let key = VerifyingKey::new(g1(i), g2(2), g2(3), g2(4), &[g1(5), g1(6)]).expect("points of the groups");
         let depths = LEVELS.into_iter().filter_map(Depth::new);
         let circuits = depths.flat_map(|depth| Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, 4)));
-        Program::new(circuits.map(|circuit| (circuit, key.clone()))).expect("a circuit of each kind")
+        let claim = Operation { number: 1, columns: Columns::ALL, check: Check::Claim };
+        let set = (i == 2).then(|| OperationSet::new(vec![claim]).expect("one operation"));
+        let steps = set.iter().flat_map(|set| {
+            let depths = LEVELS.into_iter().filter_map(Depth::new);
+            depths.map(|depth| CircuitId { operations: set.hash(), ..CircuitId::new(Kind::Step, depth, 4) })
+        });
+        let circuits: Vec<_> = circuits.chain(steps).map(|circuit| (circuit, key.clone())).collect();
+        Program::with_operations(set.into_iter().collect(), circuits).expect("a circuit of each kind")
     })
 });
 
@@ -220,9 +229,11 @@ fn batch(follower: &Follower, age: u32, deeper: u8, fewer: usize) -> Vec<u8> {
     let reference = follower.headers().at(height).expect("it is recent");
     let levels = (tip.depth.levels() + deeper).min(LEVELS[1]);
     let depth = Depth::new(levels).expect("a few levels");
-    let waiting = follower.pending_exits().take_while(|exit| exit.height <= height);
-    let waiting: Vec<ScannedExit> = waiting.copied().collect();
-    let mut shown = answer(&waiting, depth, AnswerRoom::default(), |_| Cell::Empty).shown;
+    let waiting = follower.pending_requests().take_while(|scanned| scanned.height <= height);
+    let waiting: Vec<ScannedRequest> = waiting.copied().collect();
+    let program = follower.program_at(height).expect("followers stop before they need another");
+    let opens_locks = program.table().opens_locks();
+    let mut shown = answer(&waiting, depth, opens_locks, AnswerRoom::default(), |_| CellElements::default()).shown;
     shown.truncate(shown.len().saturating_sub(fewer));
     if shown.is_empty() {
         shown.push(CellIndex::default());
@@ -233,7 +244,6 @@ fn batch(follower: &Follower, age: u32, deeper: u8, fewer: usize) -> Vec<u8> {
     let refutations = shown.into_iter().map(|index| Refutation { index, cell, path: path.clone() });
     let void_below = follower.params().void_below(height);
     let void = follower.pending_deposits().take_while(|deposit| deposit.height < void_below).count();
-    let program = follower.program_at(height).expect("followers stop before they need another");
     let root = EMPTY_ROOTS[usize::from(levels)];
     let header = Header {
         chain_id: follower.params().chain_id(),
@@ -264,6 +274,11 @@ fn transactions(follower: &Follower, tag: u32, (what, first, count, how): Step) 
         let requests = REQUESTS.iter().cycle().skip(first.into()).take(count);
         transactions.push(pay(tag, 1, requests.map(|request| request.output(PARAMS.chain_id())).collect()));
     }
+    if what & 16 != 0 {
+        let cell = CellIndex::new(u32::from(first) * 5).expect("a small index");
+        let secrets = (0..=count % 3).map(|secret| ClaimRequest::output(cell, &[secret; 32], PARAMS.chain_id()));
+        transactions.push(pay(tag, 4, secrets.collect()));
+    }
     if what & 4 != 0 {
         transactions.push(announcement(follower, tag, first, how));
     }
@@ -276,7 +291,7 @@ fn transactions(follower: &Follower, tag: u32, (what, first, count, how): Step) 
             refused,
             None | Some(
                 RuleError::NotSequencer { .. }
-                    | RuleError::ExitLeftOut(_)
+                    | RuleError::RequestLeftOut(_)
                     | RuleError::ReferenceTooOld { .. }
                     | RuleError::ReferenceGoesBack { .. }
             )

@@ -58,6 +58,8 @@ pub use rules::{RuleError, deposits_enough};
 pub use upgrades::{ConnectError, UnknownProgramError};
 pub use verified::{Payout, ScannedDeposit, VerifiedBatch};
 
+use steps::OncePerBlock;
+
 /// What a header or block brought about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -281,14 +283,17 @@ impl Follower {
     fn scan(&mut self, block: BlockId, transactions: &[(Txid, Transaction)]) -> Vec<Event> {
         let mut events = Vec::new();
         let opens_locks = self.opens_locks_next();
+        // The cells that have had their one change in this block. Blocks are read, and taken back, as a whole.
+        let mut changed = OncePerBlock::default();
         for (txid, transaction) in transactions {
             self.scan_deposits(block, *txid, transaction);
             self.scan_requests(block, *txid, transaction, opens_locks);
             events.extend(self.scan_upgrade(block, *txid, transaction));
             let refusal = match Reveal::parse(transaction, self.params.chain_id()) {
                 Ok(None) => continue,
-                Ok(Some(reveal)) => match self.check(block, *txid, reveal) {
+                Ok(Some(reveal)) => match self.check(block, *txid, reveal, &changed) {
                     Ok(batch) => {
+                        changed.extend(batch.payload());
                         self.apply(&batch);
                         events.push(Event::Verified(Box::new(batch)));
                         continue;

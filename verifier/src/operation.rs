@@ -105,11 +105,14 @@ pub enum Check {
     Feed = 2,
     /// A number from a Bitcoin header: [`crate::evidence::HeaderFact`].
     Header = 3,
+    /// That the records with this check are of one cell each, of all that are anchored in one Bitcoin block: so a pool
+    /// clears at one price a block, and nobody trades before and behind somebody else.
+    OncePerBlock = 4,
 }
 
 impl Check {
     /// Every check, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::None, Self::Claim, Self::Feed, Self::Header];
+    pub const ALL: [Self; 5] = [Self::None, Self::Claim, Self::Feed, Self::Header, Self::OncePerBlock];
 
     /// The check of that number, if there is one.
     pub fn from_number(number: u8) -> Option<Self> {
@@ -119,7 +122,7 @@ impl Check {
     /// The bytes of evidence that a record posts for it.
     pub fn evidence_length(self) -> usize {
         match self {
-            Self::None => 0,
+            Self::None | Self::OncePerBlock => 0,
             Self::Claim => 32,
             Self::Feed => 32 + 64,
             Self::Header => 80,
@@ -127,10 +130,11 @@ impl Check {
     }
 
     /// The columns that an operation posts whose records need it. Without one of these for claims, a lock might be
-    /// asked to be opened that no record can open.
+    /// asked to be opened that no record can open; without a cell, one of all cells would be regarded.
     pub fn columns_needed(self) -> Columns {
         match self {
             Self::Claim => Columns::CELL.and(Columns::C).and(Columns::WORD),
+            Self::OncePerBlock => Columns::CELL,
             Self::None | Self::Feed | Self::Header => Columns::default(),
         }
     }
@@ -301,7 +305,7 @@ fn encode(operations: &[Operation]) -> Vec<u8> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A claim, a report of a feed, a header fact and an operation with every column but no check.
+    /// A claim, a report of a feed, a header fact, one that a cell has once a block, and others without a check.
     pub(crate) fn example_set() -> OperationSet {
         let operation = |number, columns, check| Operation { number, columns, check };
         let claim = Columns::CELL.and(Columns::C).and(Columns::WORD);
@@ -311,6 +315,7 @@ pub(crate) mod tests {
             operation(7, claim, Check::Claim),
             operation(8, fact.and(Columns::WORD), Check::Feed),
             operation(9, fact, Check::Header),
+            operation(10, Columns::CELL.and(Columns::A), Check::OncePerBlock),
             operation(255, Columns::default(), Check::None),
         ])
         .expect("a valid set")
@@ -320,7 +325,7 @@ pub(crate) mod tests {
     fn sets_round_trip_and_their_hash_is_that_of_tag_and_encoding() {
         let set = example_set();
         let bytes = set.to_bytes();
-        assert_eq!(bytes, [5, 1, 0x3f, 0, 7, 0x32, 1, 8, 0x3e, 2, 9, 0x1e, 3, 255, 0, 0]);
+        assert_eq!(bytes, [6, 1, 0x3f, 0, 7, 0x32, 1, 8, 0x3e, 2, 9, 0x1e, 3, 10, 0x06, 4, 255, 0, 0]);
         let longer = [bytes.as_slice(), &[9, 9]].concat();
         assert_eq!(OperationSet::from_start(&longer), Ok((set.clone(), &[9, 9][..])));
         let input = [b"taproof/operations/v1".as_slice(), &bytes].concat();
@@ -346,7 +351,8 @@ pub(crate) mod tests {
         assert_eq!(with(1, 8), Err(OperationSetError::Order(7)));
         assert_eq!(with(2, 0x40), Err(OperationSetError::Columns { number: 1, bits: 0x40 }));
         assert_eq!(with(2, 0x80), Err(OperationSetError::Columns { number: 1, bits: 0x80 }));
-        assert_eq!(with(3, 4), Err(OperationSetError::Check { number: 1, check: 4 }));
+        assert_eq!(with(3, 5), Err(OperationSetError::Check { number: 1, check: 5 }));
+        assert_eq!(with(14, 4), Err(OperationSetError::ColumnsOfCheck { number: 10, bits: 4, needed: 2 }));
         assert_eq!(OperationSet::new(Vec::new()), Err(OperationSetError::Count(0)));
         let many = (1..=65).map(|number| Operation { number, columns: Columns::ALL, check: Check::None });
         assert_eq!(OperationSet::new(many.collect()), Err(OperationSetError::Count(65)));

@@ -276,7 +276,8 @@ impl Ledger {
         Ok(self.void_and_due(reference_height, void_below)?.1)
     }
 
-    /// Replaces the exit and claim requests by those that wait on the chain after its first `batches` batches, in their order.
+    /// Replaces the exit and claim requests by those that wait on the chain after its first `batches` batches, in their
+    /// order.
     /// What these settled is the chain's to say: of two batches of one root, the one that got in may have settled
     /// less than the ledger's.
     ///
@@ -298,8 +299,8 @@ impl Ledger {
         })
     }
 
-    /// The exit and claim requests that wait on the chain and that no batch which is not there yet serves or refutes, in their
-    /// order.
+    /// The exit and claim requests that wait on the chain and that no batch which is not there yet serves or refutes,
+    /// in their order.
     ///
     /// # Errors
     /// [`LedgerError::Corrupted`] and those of the disk.

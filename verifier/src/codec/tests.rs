@@ -313,7 +313,8 @@ fn steps_are_refused_as_they_are_read() {
     let [flags, cell, number, word] = [1, 4, 8, 32];
     let claim = cell + number + word + 32;
     let (feed, header) = (cell + 3 * number + word + 96, cell + 3 * number + 80);
-    let expected = 2 * (5 + flags + cell + 3 * number + word + claim + feed + header);
+    let once = cell + number;
+    let expected = 2 * (6 + flags + cell + 3 * number + word + claim + feed + header + once);
     assert_eq!(bytes.len(), 60 * 24 + expected);
     assert_eq!(from_columns(&layout, &longer), Err(CodecError::Length { found: expected + 1, expected }));
     // The operations stand behind the 60 transfers.
@@ -325,7 +326,7 @@ fn steps_are_refused_as_they_are_read() {
     assert_eq!(with(6, 2), Err(CodecError::Operation { position: 6, operation: 2 }));
     assert!(matches!(with(6, 8), Err(CodecError::Length { .. })), "another operation needs other columns");
     let (least, most) = operations().record_lengths();
-    let (min, max) = (60 * 24 + 10 * least, 60 * 24 + 10 * most);
+    let (min, max) = (60 * 24 + 12 * least, 60 * 24 + 12 * most);
     let out_of_range = |found| Err(CodecError::LengthOutOfRange { found, min, max });
     assert_eq!(check_length(&layout, min - 1), out_of_range(min - 1));
     assert_eq!(check_length(&layout, max + 1), out_of_range(max + 1));

@@ -99,7 +99,8 @@ impl Checkpoint {
     /// of the last anchor's block (4); deposits
     /// scanned (8), number of those that wait (4), then each: height (4), txid (32), vout (4), amount in satoshi (8),
     /// owner (32), refund key (32); requests queued (8), number of those that wait (4), then each: number (8),
-    /// height (4), txid (32), vout (4), length of the request (1), the request as [`Request::to_bytes`] writes it; the schedule, as [`Schedule`] writes itself. A block is its height (4) and hash (32). Integers are
+    /// height (4), txid (32), vout (4), length of the request (1), the request as [`Request::to_bytes`] writes it;
+    /// the schedule, as [`Schedule`] writes itself. A block is its height (4) and hash (32). Integers are
     /// little-endian, hashes in their internal order.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FIXED_LENGTH + self.deposits.len() * DEPOSIT_LENGTH);

@@ -2,26 +2,29 @@
 
 use super::{
     Follower, Tip, UnknownProgramError, VerifiedBatch,
-    steps::{check_reference_of_steps, claims},
+    steps::{OncePerBlock, check_reference_of_steps, claims},
     verified::payable,
 };
 use crate::{
-    cell::{ChainId, Depth, Token},
+    cell::{CellIndex, ChainId, Depth, Token},
     envelope::{Announcement, EnvelopeError, Reveal},
-    evidence::{ClaimError, FeedError, HeaderFactError},
-    exit::{self, LeftOutError, ServingRecords, SettledRequest},
+    evidence::{ClaimError, ClaimRequest, FeedError, HeaderFactError},
+    exit::{self, LeftOutError, ScannedRequest, ServingRecords, SettledRequest},
     headers::BlockId,
     payload::{Header, Payload, PayloadError, PayloadHash},
     program::{Program, ProgramId, VerifyError},
     record::{DepositRecord, Kind, Records},
 };
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 use bitcoin::{BlockHash, Txid, XOnlyPublicKey, hashes::Hash};
 
 /// The most deposits that a batch must credit.
 const DEPOSITS_ENOUGH_MAX: usize = 4_096;
 /// The most chunks that a batch must fill with deposits. As many, and what exit requests can ask for, fit a payload.
 const DEPOSIT_CHUNKS_ENOUGH: usize = 190;
+
+/// The most steps, for each claim request that it serves, of a batch that may leave deposits as one of withdrawals may.
+const STEPS_A_CLAIM_MAX: usize = 2;
 
 /// A batch that credits this many deposits may leave others that wait for a later batch: what fills 190 chunks with
 /// the slots of the program's largest circuit for deposits at the batch's depth, and 4,096 at most.
@@ -122,6 +125,16 @@ pub enum RuleError {
         min: u32,
         /// The height that the payload names.
         found: u32,
+    },
+    /// A step changes a cell that another one has changed in this Bitcoin block, where one may.
+    #[error("chunk {chunk}, step {position}: cell {cell} has had its one change in this block")]
+    ChangedTwice {
+        /// The chunk.
+        chunk: usize,
+        /// The record's position in the chunk.
+        position: usize,
+        /// The cell.
+        cell: CellIndex,
     },
     /// A step's claim does not hold.
     #[error("chunk {chunk}, step {position}: {source}")]
@@ -234,14 +247,21 @@ impl Follower {
         let announcement = Announcement { batch, payload_hash: PayloadHash::of(payload), root_after };
         let block = BlockId { height: self.scanned.height.saturating_add(1), hash: BlockHash::all_zeros() };
         let posted = Posted { block, txid: Txid::all_zeros(), poster };
-        self.check_payload(posted, announcement, payload).map(drop)
+        self.check_payload(posted, announcement, payload, &OncePerBlock::default()).map(drop)
     }
 
     /// Checks an anchor in a block whose ancestors are all scanned.
-    pub(super) fn check(&self, block: BlockId, txid: Txid, reveal: Reveal) -> Result<VerifiedBatch, RuleError> {
+    /// `changed` are the cells that have had their one change in this block.
+    pub(super) fn check(
+        &self,
+        block: BlockId,
+        txid: Txid,
+        reveal: Reveal,
+        changed: &OncePerBlock,
+    ) -> Result<VerifiedBatch, RuleError> {
         let posted = Posted { block, txid, poster: reveal.poster() };
         let announcement = reveal.announcement();
-        self.check_payload(posted, announcement, &reveal.into_payload())
+        self.check_payload(posted, announcement, &reveal.into_payload(), changed)
     }
 
     /// What is cheap is checked first.
@@ -250,6 +270,7 @@ impl Follower {
         posted: Posted,
         announcement: Announcement,
         bytes: &[u8],
+        changed: &OncePerBlock,
     ) -> Result<VerifiedBatch, RuleError> {
         let Posted { block, txid, poster } = posted;
         let header = Header::decode(bytes)?;
@@ -262,6 +283,7 @@ impl Follower {
         self.check_poster(poster, reference.height, block.height)?;
         let mut payload = Payload::decode(bytes, program.table())?;
         check_reference_of_steps(block, &payload)?;
+        changed.check(&payload)?;
         self.check_openings(&payload)?;
         self.check_deposits(&payload, program)?;
         let settled = self.check_requests(&payload, program)?;
@@ -348,8 +370,8 @@ impl Follower {
     }
 
     /// The batch's deposits are the next ones of the chain, in order, from the first that is not void up to the
-    /// reference; none of those is left out unless the batch credits many, or has withdrawals alone. Those need no cell
-    /// for anybody, so that they go on whatever the state of the tree.
+    /// reference; none of those is left out unless the batch credits many, or has withdrawals alone and what serves
+    /// claim requests. Those need no cell for anybody, so that they go on whatever the state of the tree.
     fn check_deposits(&self, payload: &Payload, program: &Program) -> Result<(), RuleError> {
         let header = payload.header();
         let void_below = self.params.void_below(header.reference_height);
@@ -372,21 +394,44 @@ impl Follower {
         }
         // A tree that the program has no circuit for deposits for cannot be chosen to be rid of them.
         let slots_max = program.slots_max(Kind::Deposit, header.depth).unwrap_or(u16::MAX);
-        if has_more_than_withdrawals(payload) && count < deposits_enough(slots_max) && waiting.next().is_some() {
+        if self.has_more_than_withdrawals(payload) && count < deposits_enough(slots_max) && waiting.next().is_some() {
             return Err(RuleError::DepositLeftOut { index });
         }
         Ok(())
     }
 
+    /// Whether a batch has other records than withdrawals and steps that serve claim requests.
+    fn has_more_than_withdrawals(&self, payload: &Payload) -> bool {
+        let mut steps = 0;
+        for records in payload.chunks().iter().map(|chunk| &chunk.records).filter(|records| !records.is_empty()) {
+            match records.kind() {
+                Kind::Withdraw => {}
+                Kind::Step => steps += records.len(),
+                Kind::Deposit | Kind::Transfer | Kind::Open => return true,
+            }
+        }
+        if steps == 0 {
+            return false;
+        }
+        let made: BTreeSet<ClaimRequest> = claims(payload).collect();
+        let served = self.requests_due(payload.header()).filter_map(|scanned| scanned.request.claim());
+        steps > STEPS_A_CLAIM_MAX * served.filter(|claim| made.contains(claim)).count()
+    }
+
+    /// The requests that a batch must do something about, in their order.
+    fn requests_due(&self, header: &Header) -> impl Iterator<Item = &ScannedRequest> {
+        let reference_height = header.reference_height;
+        self.pending_requests().take_while(move |scanned| scanned.height <= reference_height)
+    }
+
     /// Every request up to the reference is served, refuted or may wait.
     fn check_requests(&self, payload: &Payload, program: &Program) -> Result<Vec<SettledRequest>, RuleError> {
         let header = payload.header();
-        let waiting = self.pending_requests().take_while(|scanned| scanned.height <= header.reference_height);
         let records = ServingRecords {
             withdrawals: payable(payload).map(|(_, record)| record).collect(),
             claims: program.table().opens_locks().then(|| claims(payload).collect()),
         };
-        Ok(exit::settle(waiting, records, payload.refutations(), header.depth)?)
+        Ok(exit::settle(self.requests_due(header), records, payload.refutations(), header.depth)?)
     }
 }
 
@@ -401,10 +446,6 @@ fn check_announcement(announcement: &Announcement, header: &Header) -> Result<()
         return Err(RuleError::Announcement);
     }
     Ok(())
-}
-
-fn has_more_than_withdrawals(payload: &Payload) -> bool {
-    payload.chunks().iter().any(|chunk| chunk.records.kind() != Kind::Withdraw && !chunk.records.is_empty())
 }
 
 fn deposit_records(payload: &Payload) -> impl Iterator<Item = &DepositRecord> {

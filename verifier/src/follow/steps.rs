@@ -8,16 +8,20 @@
 //!   request which the record serves.
 //! - A report of a feed: the word names the key, the fact is in `cell`, and the values are `a` and `b` at height `c`.
 //! - A header fact: `a` is the number `b` of the header at height `c`.
+//! - Once per block: the record posts nothing for it. Of all such records in the batches accepted of one Bitcoin block
+//!   there is one for each `cell`. What this needs to know lasts as long as the block is read.
 //!
 //! A header's height lies between the references of the batch before and of this one, both included: these headers
 //! every follower knows, wherever it started.
 
 use super::{Follower, RuleError};
 use crate::{
+    cell::CellIndex,
     evidence::{Claim, ClaimError, ClaimRequest, FeedReport, HeaderFact, HeaderField, Secret},
     exit::{Outcome, SettledRequest},
     field,
     headers::BlockId,
+    operation::Check,
     payload::Payload,
     record::{Evidence, Kind, Records, StepRecord},
 };
@@ -53,6 +57,43 @@ pub(super) fn claims(payload: &Payload) -> impl Iterator<Item = ClaimRequest> {
         _ => None,
     });
     records.flatten().filter_map(claim)
+}
+
+/// The cells that records whose check is [`Check::OncePerBlock`] changed in the accepted batches of one block.
+#[derive(Debug, Default)]
+pub(super) struct OncePerBlock(BTreeSet<CellIndex>);
+
+impl OncePerBlock {
+    /// Checks that a batch in the block changes none of these cells by such a record, and no other one twice.
+    pub(super) fn check(&self, payload: &Payload) -> Result<(), RuleError> {
+        let mut own = BTreeSet::new();
+        for ([chunk, position], cell) in Self::cells(payload) {
+            if self.0.contains(&cell) || !own.insert(cell) {
+                return Err(RuleError::ChangedTwice { chunk, position, cell });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of a batch that was accepted.
+    pub(super) fn extend(&mut self, payload: &Payload) {
+        self.0.extend(Self::cells(payload).map(|(_, cell)| cell));
+    }
+
+    /// The cells of a payload's records with the check, each with its chunk and the position there.
+    fn cells(payload: &Payload) -> impl Iterator<Item = ([usize; 2], CellIndex)> {
+        payload.chunks().iter().enumerate().flat_map(|(chunk, content)| {
+            let steps = match &content.records {
+                Records::Step(steps) => Some(steps),
+                _ => None,
+            };
+            let records = steps.into_iter().flat_map(|steps| {
+                let is_checked = |record: &&StepRecord| steps.check_of(record) == Check::OncePerBlock;
+                (0..).zip(steps.records()).filter(move |(_, record)| is_checked(record))
+            });
+            records.map(move |(position, record)| ([chunk, position], record.cell))
+        })
+    }
 }
 
 impl Follower {
@@ -173,7 +214,6 @@ fn check_claim(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::CellIndex;
     use ark_bn254::Fr;
 
     #[test]

@@ -16,6 +16,7 @@ mod deadlines;
 mod excerpts;
 mod exits;
 mod founding;
+mod once;
 mod posters;
 mod rig;
 mod steps;

@@ -79,8 +79,8 @@ impl Follower {
     }
 
     /// The height of the first block in which anybody's anchor counts, whoever the sequencers are: after the quiet
-    /// blocks, or where an exit or claim request has waited for longer than the window. So sequencers who leave a queue long,
-    /// or make it long, keep nobody else from working it off.
+    /// blocks, or where an exit or claim request has waited for longer than the window. So sequencers who leave a
+    /// queue long, or make it long, keep nobody else from working it off.
     pub fn open_height(&self) -> u32 {
         let after_silence = self.tip.anchored_height.saturating_add(self.params.quiet_blocks);
         let oldest = self.pending_requests().next();

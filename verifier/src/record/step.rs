@@ -35,13 +35,13 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// The check that it is for.
-    pub fn check(&self) -> Check {
-        match self {
-            Self::None => Check::None,
-            Self::Claim(_) => Check::Claim,
-            Self::Feed { .. } => Check::Feed,
-            Self::Header(_) => Check::Header,
+    /// Whether it is what a check needs.
+    pub fn is_for(&self, check: Check) -> bool {
+        match check {
+            Check::None | Check::OncePerBlock => *self == Self::None,
+            Check::Claim => matches!(self, Self::Claim(_)),
+            Check::Feed => matches!(self, Self::Feed { .. }),
+            Check::Header => matches!(self, Self::Header(_)),
         }
     }
 
@@ -62,7 +62,7 @@ impl Evidence {
     /// `None` if there are too few.
     pub fn read(check: Check, bytes: &[u8]) -> Option<(Self, &[u8])> {
         match check {
-            Check::None => Some((Self::None, bytes)),
+            Check::None | Check::OncePerBlock => Some((Self::None, bytes)),
             Check::Claim => bytes.split_first_chunk().map(|(secret, rest)| (Self::Claim(*secret), rest)),
             Check::Feed => {
                 let (key, rest) = bytes.split_first_chunk()?;
@@ -176,7 +176,7 @@ impl StepRecords {
             if !known.columns.contain(record.columns_used()) {
                 return Err(StepError::NotPosted { position });
             }
-            if record.evidence.check() != known.check {
+            if !record.evidence.is_for(known.check) {
                 return Err(StepError::Evidence { position });
             }
         }
@@ -191,6 +191,11 @@ impl StepRecords {
     /// The records, in order.
     pub fn records(&self) -> &[StepRecord] {
         &self.records
+    }
+
+    /// The check that a record needs.
+    pub fn check_of(&self, record: &StepRecord) -> Check {
+        self.operations.get(record.operation).map_or(Check::None, |operation| operation.check)
     }
 }
 
@@ -224,6 +229,7 @@ pub(crate) mod tests {
             StepRecord { cell, c: 6, word, evidence: Evidence::Claim([4; 32]), ..StepRecord::new(7) },
             StepRecord { cell, a: 7, b: 8, c: 9, word, evidence: feed, ..StepRecord::new(8) },
             StepRecord { cell, a: 10, b: 1, c: 12, evidence: header, ..StepRecord::new(9) },
+            StepRecord { cell, a: 13, ..StepRecord::new(10) },
             StepRecord::new(255),
         ]
     }
@@ -251,7 +257,9 @@ pub(crate) mod tests {
             assert_eq!(new(alloc::vec![record]), Err(StepError::NotPosted { position }));
         }
         for record in example_records() {
-            for other in example_records().iter().filter(|other| other.evidence.check() != record.evidence.check()) {
+            let is_other =
+                |other: &&StepRecord| !other.evidence.is_for(set.get(record.operation).expect("known").check);
+            for other in example_records().iter().filter(is_other) {
                 let wrong = StepRecord { evidence: other.evidence, ..record };
                 assert_eq!(new(alloc::vec![wrong]), Err(StepError::Evidence { position }));
             }
@@ -299,7 +307,7 @@ pub(crate) mod tests {
         for record in example_records() {
             let mut bytes = Vec::new();
             record.evidence.write(&mut bytes);
-            let check = record.evidence.check();
+            let check = example_set().get(record.operation).expect("of the set").check;
             assert_eq!(bytes.len(), check.evidence_length());
             for length in 0..bytes.len() {
                 assert_eq!(Evidence::read(check, &bytes[..length]), None);

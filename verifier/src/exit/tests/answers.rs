@@ -75,7 +75,8 @@ proptest! {
         let mut waiting: Vec<_> = (0..).zip(&asks).map(|(number, ask)| scanned(number, unsigned(*ask))).collect();
         let mut cells = Cells::new(&accounts);
         let mut others = others.iter().map(|other| unsigned(asks[other % asks.len()]).record());
-        let least = AnswerRoom { served_max: served_max.max(REQUESTS_ENOUGH), shown_max: shown_max.max(REQUESTS_ENOUGH) };
+        let [served_least, shown_least] = [served_max, shown_max].map(|most| most.max(REQUESTS_ENOUGH));
+        let least = AnswerRoom { served_max: served_least, shown_max: shown_least };
         while let Some(first) = waiting.first().copied() {
             let room = AnswerRoom { served_max, shown_max };
             let plan = answer(&waiting, depth, true, room, |index| cells.get(index));

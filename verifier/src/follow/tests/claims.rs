@@ -303,6 +303,33 @@ fn of_a_transaction_the_first_claim_queues_and_each_secret_once() {
     assert_eq!(pending_all(&branch), [4]);
 }
 
+/// A tree that is full has no cell for a deposit, and what it holds goes on all the same.
+#[test]
+fn a_batch_that_serves_claims_may_leave_deposits() {
+    let state = State::new([(LOCK, hash_lock(FAR)), (PAYEE, account(Token::BITCOIN, 1))]);
+    let mut branch = branch_in(&state, LOCK, preimage(0));
+    branch.mine(alloc::vec![deposit_transaction(1, &[10])]);
+    let alone = Batch { transfers: 0, deposits: Vec::new(), ..branch.batch() };
+    let good = opening(LOCK, preimage(0), ASKED);
+    let reference = branch.follower.scanned.height;
+    let other = StepRecord { cell: index(PAYEE), ..StepRecord::new(1) };
+    let left_out = RuleError::DepositLeftOut { index: 0 };
+    for (records, expected) in [
+        (alloc::vec![good, other], Ok(alloc::vec![(0, Outcome::Served)])),
+        (alloc::vec![good, other, other], Err(left_out)),
+        (alloc::vec![good, good, good], Err(left_out)),
+        (alloc::vec![other], Err(left_out)),
+        (alloc::vec![opening(LOCK, preimage(0), reference)], Err(left_out)),
+        (alloc::vec![], Err(LEFT_OUT)),
+    ] {
+        let anchor = anchor_of(&alone, with_steps(records));
+        assert_eq!(outcome(&mut branch.clone(), anchor), expected);
+    }
+    let with_transfer = Batch { transfers: 1, ..alone };
+    let anchor = anchor_of(&with_transfer, with_steps(alloc::vec![good, other]));
+    assert_eq!(outcome(&mut branch, anchor), Err(left_out));
+}
+
 #[test]
 fn claims_behind_a_served_one_wait_and_a_cell_outside_the_tree_needs_none_shown() {
     let state = State::new([(LOCK, hash_lock(FAR)), (PAYEE, account(Token::BITCOIN, 1))]);
