@@ -12,7 +12,6 @@ use bitcoin::{Script, Txid};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[expect(clippy::large_enum_variant, reason = "claims are few, and a request is handed on as a value")]
 pub enum Request {
     /// That an account's bitcoin be paid out.
     Exit(ExitRequest),
