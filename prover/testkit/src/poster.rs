@@ -123,10 +123,15 @@ impl Poster {
             if let Some(TakenOver { batch: number, taken_back }) = taken {
                 self.troubles.taken_over += 1;
                 self.troubles.foreign += u32::from(!taken_back.is_empty());
-                // Its proofs are in the chain, and serve if a reorganisation takes the anchor away.
+                // Its proofs are in the chain, and serve if a reorganisation takes the anchor away. What it showed is
+                // not kept, so a batch that refuted something is made anew then.
                 let mut proven = self.proven.0.borrow_mut();
                 proven.retain(|made, _| *made < number);
-                proven.insert(number, ProvenBatch::new(batch.payload().clone()).expect("it was in a block"));
+                if batch.settled_requests().iter().all(|settled| settled.outcome == Outcome::Served)
+                    && let Ok(batch) = ProvenBatch::new(batch.payload().clone())
+                {
+                    proven.insert(number, batch);
+                }
             }
         }
         let next = self.anchored.len() as u64;
