@@ -198,10 +198,10 @@ fn foreign_files_and_versions_are_refused() {
 
     let database = Database::open(&path).expect("a sound store");
     let transaction = database.begin_write().expect("a sound store");
-    transaction.open_table(FORMAT).expect("the table").insert((), 2).expect("room");
+    transaction.open_table(FORMAT).expect("the table").insert((), 3).expect("room");
     transaction.commit().expect("room");
     drop(database);
-    assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::Version { expected: 3, found: 2 })));
+    assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::Version { expected: 4, found: 3 })));
 }
 
 /// A later program's operations use tickets and pay into second holdings.
