@@ -6,10 +6,10 @@ use std::{fmt, str::FromStr};
 /// A fee rate, from 0.1 to 10,000 sat/vB in steps of 0.001.
 ///
 /// ```
-/// use crate::fee_rate::FeeRate;
+/// use taproof_bitcoin::fee_rate::FeeRate;
 /// let rate: FeeRate = "1.5".parse()?;
 /// assert_eq!(rate.sat_per_kvb(), 1_500);
-/// # Ok::<(), crate::fee_rate::FeeRateError>(())
+/// # Ok::<(), taproof_bitcoin::fee_rate::FeeRateError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeeRate(u64);
