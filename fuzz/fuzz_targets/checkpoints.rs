@@ -110,7 +110,8 @@ static CHECKPOINT: LazyLock<Vec<u8>> = LazyLock::new(|| {
         bytes.extend(0u32.to_le_bytes());
         bytes.extend([5; 32]);
         bytes.extend(0u32.to_le_bytes());
-        bytes.push(request.to_bytes().len() as u8);
+        bytes.push(1 + request.to_bytes().len() as u8);
+        bytes.push(2);
         bytes.extend(request.to_bytes());
     }
     bytes.extend(2u32.to_le_bytes());
@@ -136,7 +137,7 @@ fuzz_target!(|input: Input| {
     let (alterations, blocks) = input;
     let mut bytes = CHECKPOINT.clone();
     for (place, with, count) in &alterations {
-        let place = usize::from(*place) % bytes.len();
+        let place = usize::from(*place) % bytes.len().max(1);
         // A few bytes are replaced, put in or taken out.
         let end = bytes.len().min(place + usize::from(count % 8) + 1);
         match count / 64 {

@@ -36,11 +36,11 @@ static PROOF: LazyLock<Proof> = LazyLock::new(|| {
     Proof::new(g1, g2, g1).expect("the generators are points of the groups")
 });
 
-/// Operations with each check, with all columns and with none.
+/// Operations with each check, with all columns and with no more than it needs.
 static OPERATIONS: LazyLock<Arc<OperationSet>> = LazyLock::new(|| {
     let operation = |(check, number): (Check, u8)| Operation {
         number,
-        columns: if number < 5 { Columns::ALL } else { Columns::default() },
+        columns: if usize::from(number) <= Check::ALL.len() { Columns::ALL } else { check.columns_needed() },
         check,
     };
     let operations = Check::ALL.into_iter().chain(Check::ALL).zip(1..).map(operation);
