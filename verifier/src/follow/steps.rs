@@ -23,7 +23,7 @@ use crate::{
     headers::BlockId,
     operation::Check,
     payload::Payload,
-    record::{Evidence, Kind, Records, StepRecord},
+    record::{Evidence, Kind, Records, StepRecord, StepRecords},
 };
 use alloc::{collections::BTreeSet, vec::Vec};
 use bitcoin::{block::Header, consensus::deserialize};
@@ -52,11 +52,15 @@ fn claim(record: &StepRecord) -> Option<ClaimRequest> {
 
 /// The requests that the records of a batch which open locks would serve.
 pub(super) fn claims(payload: &Payload) -> impl Iterator<Item = ClaimRequest> {
-    let records = payload.chunks().iter().filter_map(|chunk| match &chunk.records {
-        Records::Step(steps) => Some(steps.records()),
+    step_chunks(payload).flat_map(|(_, steps)| steps.records()).filter_map(claim)
+}
+
+/// The chunks of steps of a batch, each with its number.
+fn step_chunks(payload: &Payload) -> impl Iterator<Item = (usize, &StepRecords)> {
+    payload.chunks().iter().enumerate().filter_map(|(chunk, content)| match &content.records {
+        Records::Step(steps) => Some((chunk, steps)),
         _ => None,
-    });
-    records.flatten().filter_map(claim)
+    })
 }
 
 /// The cells that records whose check is [`Check::OncePerBlock`] changed in the accepted batches of one block.
@@ -82,15 +86,9 @@ impl OncePerBlock {
 
     /// The cells of a payload's records with the check, each with its chunk and the position there.
     fn cells(payload: &Payload) -> impl Iterator<Item = ([usize; 2], CellIndex)> {
-        payload.chunks().iter().enumerate().flat_map(|(chunk, content)| {
-            let steps = match &content.records {
-                Records::Step(steps) => Some(steps),
-                _ => None,
-            };
-            let records = steps.into_iter().flat_map(|steps| {
-                let is_checked = |record: &&StepRecord| steps.check_of(record) == Check::OncePerBlock;
-                (0..).zip(steps.records()).filter(move |(_, record)| is_checked(record))
-            });
+        step_chunks(payload).flat_map(|(chunk, steps)| {
+            let is_checked = |record: &StepRecord| steps.check_of(record) == Check::OncePerBlock;
+            let records = (0..).zip(steps.records()).filter(move |(_, record)| is_checked(record));
             records.map(move |(position, record)| ([chunk, position], record.cell))
         })
     }
@@ -106,8 +104,7 @@ impl Follower {
         let mut served: BTreeSet<ClaimRequest> =
             served.filter_map(|settled| settled.request.request.claim()).copied().collect();
         let reference_height = payload.header().reference_height;
-        for (chunk, records) in payload.chunks().iter().map(|chunk| &chunk.records).enumerate() {
-            let Records::Step(steps) = records else { continue };
+        for (chunk, steps) in step_chunks(payload) {
             for (position, record) in steps.records().iter().enumerate() {
                 if let Some(own) = claim(record)
                     && !served.remove(&own)
