@@ -4,7 +4,7 @@
 
 mod scene;
 
-use bitcoin::{Address, ScriptBuf};
+use bitcoin::{Address, ScriptBuf, consensus::encode};
 use scene::Scene;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs};
@@ -260,6 +260,15 @@ fn an_announcement_that_would_not_count_is_not_sent() {
     rollup.mine(1, ScriptBuf::new());
     let refused = scene.failure(4, &["upgrade", "send", &done]);
     assert!(refused.contains(&format!("for height {height}")), "{refused}");
+    let as_link = scene.failure(4, &["bridge", "send", &done]);
+    assert!(as_link.contains(&format!("for height {height}")), "{as_link}");
+    // What another rollup announces does nothing here, and a payment nowhere.
+    let mut foreign: bitcoin::Transaction =
+        encode::deserialize_hex(fs::read_to_string(scene.path(&done)).unwrap().trim()).unwrap();
+    foreign.output.retain(|output| !output.script_pubkey.is_op_return());
+    fs::write(scene.path("foreign.tx"), encode::serialize_hex(&foreign)).unwrap();
+    let foreign = scene.failure(4, &["upgrade", "send", "foreign.tx"]);
+    assert!(foreign.contains("nothing of this rollup"), "{foreign}");
     let (_, done) = sign("other");
     scene.report(&["upgrade", "send", &done]);
     assert_eq!(scene.report(&["upgrade", "send", &done])["sent"], false, "it is mined");

@@ -97,7 +97,7 @@ impl BridgeCommand {
             Action::Check(command) => command.run(global),
             Action::Sign(command) => command.run(global),
             Action::Combine(command) => command.run(global),
-            Action::Send(command) => command.run(global),
+            Action::Send(command) => command.run(global, &signing::LINK),
         }
     }
 }

@@ -214,7 +214,7 @@ impl fmt::Display for TipReport {
         writeln!(f, "root verified  {} in a tree of {}", self.root_verified, counted(self.depth, "level"))?;
         writeln!(f, "deposits       {}", self.deposits)?;
         exit_entries(&self.exits).iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        upgrade_entries(&self.upgrades).iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        upgrade_entries(&self.upgrades, self.height).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         write!(f, "payouts        {} not final yet", self.payouts_pending)
     }
 }

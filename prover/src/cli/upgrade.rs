@@ -71,7 +71,7 @@ impl UpgradeCommand {
             Action::Withdraw(command) => command.run(global),
             Action::Sign(command) => command.run(global),
             Action::Combine(command) => command.run(global),
-            Action::Send(command) => command.run_checked(global, &super::bridge::ANNOUNCEMENT, expect_to_count),
+            Action::Send(command) => command.run(global, &super::bridge::ANNOUNCEMENT),
         }
     }
 }
@@ -133,16 +133,10 @@ impl ShowReport {
         let since = format!("{} from height {} on", upgrades.program_id, upgrades.program_from_height);
         let mut lines = vec![entry("height", &self.height.to_string()), entry("program", &since)];
         lines.extend(upgrades.sequencers.iter().map(|key| entry("sequencer", key)));
-        lines.push(match upgrades.open_height {
-            None => entry("posting", "anybody's anchors count, always"),
-            Some(height) => {
-                let quiet = self.quiet_blocks;
-                entry(
-                    "posting",
-                    &format!("anybody's anchors count from height {height} on, {quiet} blocks after the last"),
-                )
-            }
-        });
+        if !upgrades.sequencers.is_empty() {
+            lines.push(entry("quiet blocks", &self.quiet_blocks.to_string()));
+        }
+        lines.push(entry("posting", &upgrades.posting_words(self.height)));
         lines.extend(upgrades.announced.iter().map(|announced| entry("announced", &announced.to_string())));
         match (&self.address, &self.descriptor) {
             (Some(address), Some(descriptor)) if upgrades.can_change => {
@@ -163,9 +157,10 @@ impl ShowReport {
 }
 
 /// Fails for an announcement that would not count in the next block: it would be paid for, and nobody would hear of it.
-fn expect_to_count(session: &Session, source: &Source, transaction: &Transaction) -> Result {
+/// Says whether the transaction is an announcement of the rollup's.
+pub(super) fn expect_to_count(session: &Session, source: &Source, transaction: &Transaction) -> Result<bool> {
     let Some(output) = UpgradeOutput::of(&session.params).filter(|output| output.is_marked(transaction)) else {
-        return Ok(());
+        return Ok(false);
     };
     let upgrade = output.parse(transaction).or_exit(Exit::Refuted)?.ok_or_else(|| {
         let failure = Failure::new(Exit::Refuted, "the upgrade keys have not signed all of what it announces");
@@ -173,12 +168,12 @@ fn expect_to_count(session: &Session, source: &Source, transaction: &Transaction
     })?;
     // Where a program is missing here, what was announced since is not known.
     match session.follow_as_far_as_known(source)? {
-        (follower, None) => expect_accepted(&follower, &upgrade),
+        (follower, None) => expect_accepted(&follower, &upgrade)?,
         (_, Some(stopped)) => {
             session.console.warn(format!("whether it would count is not known: {}", stopped.message()));
-            Ok(())
         }
     }
+    Ok(true)
 }
 
 /// The address of the rollup's upgrade keys.

@@ -126,7 +126,7 @@ fn write_page(overview: &Overview, page: &mut String) -> fmt::Result {
         );
     }
     write_tiles(overview, page)?;
-    write_schedule(&overview.upgrades, page)?;
+    write_schedule(&overview.upgrades, overview.height, page)?;
     write_chart(&overview.anchors, page)?;
     write_anchors(&overview.anchors, page)?;
     if !overview.refused.is_empty() {
@@ -194,14 +194,11 @@ fn write_tiles(overview: &Overview, page: &mut String) -> fmt::Result {
 }
 
 /// What is in force, what is announced, and who can change it.
-fn write_schedule(upgrades: &UpgradesRow, page: &mut String) -> fmt::Result {
+fn write_schedule(upgrades: &UpgradesRow, height: u32, page: &mut String) -> fmt::Result {
     let mut rows =
         vec![("program", format!("{}, from height {} on", upgrades.program_id, upgrades.program_from_height))];
     rows.extend(upgrades.sequencers.iter().map(|key| ("sequencer", key.clone())));
-    rows.push(match upgrades.open_height {
-        None => ("posting", "anybody's anchors count".to_owned()),
-        Some(height) => ("posting", format!("anybody's anchors count from height {height} on, if no anchor comes")),
-    });
+    rows.push(("posting", upgrades.posting_words(height)));
     rows.extend(upgrades.announced.iter().map(|announced| ("announced", announced.to_string())));
     rows.push(("upgrade keys", upgrades.keys_words().to_owned()));
     page.push_str("<h2>Program and posters</h2>\n<table id=\"schedule\">\n");

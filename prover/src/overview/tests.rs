@@ -89,14 +89,20 @@ fn the_page_has_the_program_and_who_posts() {
     assert!(open.contains(&overview.upgrades.program_id) && open.contains("anchors count<"), "{open}");
     assert!(open.contains("none: nothing changes, ever"), "{open}");
     overview.upgrades.sequencers = vec!["cd".repeat(32)];
-    overview.upgrades.open_height = Some(77);
+    let next = overview.height + 1;
+    overview.upgrades.open_height = Some(next + 1);
     overview.upgrades.is_renounced = true;
     let announced =
         AnnouncedRow { number: 1, height: 99, program_id: Some("ef".repeat(32)), is_known: false, sequencers: None };
     overview.upgrades.announced.push(announced);
     let closed = posting(&overview);
-    let expected = [&"cd".repeat(32), "from height 77 on", "from height 99 on: program efef", "not known", "renounced"];
+    let from = format!("from height {} on, if", next + 1);
+    let expected = [&"cd".repeat(32), &*from, "from height 99 on: program efef", "not known", "renounced"];
     assert!(expected.iter().all(|part| closed.contains(*part)), "{closed}");
+    // Once the next block is one, nobody has to wait any more.
+    overview.upgrades.open_height = Some(next);
+    let open = posting(&overview);
+    assert!(open.contains(&format!("anchors count since height {next}<")), "{open}");
 }
 
 #[test]

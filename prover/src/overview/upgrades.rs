@@ -61,6 +61,15 @@ impl UpgradesRow {
         }
     }
 
+    /// Whose anchors count, in view of the last block's height.
+    pub fn posting_words(&self, height: u32) -> String {
+        match self.open_height {
+            None => "anybody's anchors count".to_owned(),
+            Some(open) if open <= height.saturating_add(1) => format!("anybody's anchors count since height {open}"),
+            Some(open) => format!("anybody's anchors count from height {open} on, if no anchor comes"),
+        }
+    }
+
     /// What the upgrade keys can do.
     pub fn keys_words(&self) -> &'static str {
         match (self.can_change, self.is_renounced) {

@@ -9,6 +9,7 @@ use crate::cli::{
     failure::Failure,
     path_text,
     psbt::{CombineOptions, no_transaction, transaction_of},
+    upgrade,
 };
 use bitcoin::{OutPoint, Psbt, Transaction};
 use clap::Args;
@@ -228,30 +229,27 @@ pub(in crate::cli) struct Words {
     command: &'static str,
     /// What to do where the node would refuse it.
     refused: &'static str,
+    /// Whether nothing but announcements is sent.
+    is_announcement: bool,
 }
 
 /// The words for links of payouts.
-const LINK: Words =
-    Words { command: "bridge", refused: "if its inputs are spent or its fee is too low, build the payout anew" };
+pub(super) const LINK: Words = Words {
+    command: "bridge",
+    refused: "if its inputs are spent or its fee is too low, build the payout anew",
+    is_announcement: false,
+};
 
 /// The words for announcements.
 pub(in crate::cli) const ANNOUNCEMENT: Words = Words {
     command: "upgrade",
     refused: "if its coins are spent or its fee is too low, write the announcement anew, and have it signed again",
+    is_announcement: true,
 };
 
 impl Send {
-    pub(super) fn run(self, global: &Global) -> Result {
-        self.run_checked(global, &LINK, |_, _, _| Ok(()))
-    }
-
-    /// Sends the transaction if `check` finds nothing wrong with it in view of the chain.
-    pub(in crate::cli) fn run_checked(
-        self,
-        global: &Global,
-        words: &Words,
-        check: impl FnOnce(&Session, &Source, &Transaction) -> Result,
-    ) -> Result {
+    /// Sends the transaction, unless it is an announcement that would not count.
+    pub(in crate::cli) fn run(self, global: &Global, words: &Words) -> Result {
         let session = Session::open(global)?;
         let transaction = finished(&self.file, words)?;
         // Where the chain is the embedded one, the block that is mined pays the wallet.
@@ -265,7 +263,14 @@ impl Send {
             let report = serde_json::json!({ "txid": txid, "sent": false, "block": block });
             return global.console().report(&report, |_| format!("{txid} is in block {block} already"));
         }
-        check(&session, &source, &transaction)?;
+        let announces = upgrade::expect_to_count(&session, &source, &transaction)?;
+        if words.is_announcement && !announces {
+            let failure = Failure::new(Exit::Refuted, format!("{txid} announces nothing of this rollup"));
+            return Err(failure.advise(
+                "name the data directory of the rollup that it is for with --dir; links of payouts are sent with \
+                 `taproof bridge send`",
+            ));
+        }
         if let Some(Acceptance::Rejected(rejection)) =
             source.payer().test_accept(std::slice::from_ref(&transaction))?.first()
         {

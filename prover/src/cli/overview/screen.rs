@@ -54,7 +54,7 @@ impl Screen<'_> {
             entry("root verified", &overview.root_verified),
             entry("batches", &self.batches()),
         ];
-        entries.extend(upgrade_entries(&overview.upgrades));
+        entries.extend(upgrade_entries(&overview.upgrades, overview.height));
         entries.push(entry("deposits", &overview.deposits.to_string()));
         entries.extend(exit_entries(&overview.exits));
         let (due, due_sat) = (overview.payouts_due, overview.payouts_due_sat);
@@ -89,14 +89,14 @@ impl Screen<'_> {
 }
 
 /// What is in force and announced, where the founding parameters alone do not say it.
-pub(crate) fn upgrade_entries(upgrades: &UpgradesRow) -> Vec<String> {
+pub(crate) fn upgrade_entries(upgrades: &UpgradesRow, height: u32) -> Vec<String> {
     let mut entries = Vec::new();
     if upgrades.can_change || upgrades.is_renounced {
         entries.push(entry("program", &upgrades.program_id));
     }
-    if let Some(open_height) = upgrades.open_height {
-        let keys = counted(upgrades.sequencers.len(), "key");
-        entries.push(entry("sequencers", &format!("{keys}; anybody from height {open_height} on, if no anchor comes")));
+    if !upgrades.sequencers.is_empty() {
+        entries.push(entry("sequencers", &counted(upgrades.sequencers.len(), "key")));
+        entries.push(entry("posting", &upgrades.posting_words(height)));
     }
     entries.extend(upgrades.announced.iter().map(|announced| entry("announced", &announced.to_string())));
     if upgrades.is_renounced {
