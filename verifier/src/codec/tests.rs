@@ -346,3 +346,19 @@ fn words_and_cells_of_steps_are_checked() {
     assert_eq!(with(2, &(1u32 << 31).to_le_bytes()), Err(CodecError::Index(1 << 30)));
     assert_eq!(with(bytes.len() - 32, &[0xff; 32]), Err(CodecError::Word(NotCanonicalError)));
 }
+
+#[test]
+fn owners_that_are_alike_are_read_once() {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    let rows = [[1; 32], [2; 32], [1; 32], [4; 32], [2; 32], [3; 32]];
+    let count = AtomicUsize::new(0);
+    let read = |row: &[u8; 32]| {
+        count.fetch_add(1, Ordering::Relaxed);
+        if row[0] < 3 { Ok(row[0]) } else { Err(row[0]) }
+    };
+    let counted = |rows| (each_once(rows, read), count.swap(0, Ordering::Relaxed));
+    assert_eq!(counted(&rows[..3]), (Ok(alloc::vec![1, 2, 1]), 2));
+    // Of several errors the first in the order of the rows is told, whichever thread finds it.
+    assert_eq!(counted(&rows), (Err(4), 4));
+    assert_eq!(counted(&[]), (Ok(Vec::new()), 0));
+}

@@ -50,16 +50,25 @@ impl Sequencer<'_> {
         if !is_full(&grown) {
             return Ok(grown);
         }
-        let waiting = self.ledger.transactions()?;
-        let opened: Vec<CellIndex> =
-            waiting.iter().chain(new).filter_map(|transaction| opens(draft, transaction)).collect();
-        if let Some(depth) = next_depth(self.follower.program_at(draft.reference.height)?, draft.depth)
-            && opened.iter().any(|cell| depth.contains(*cell) && !draft.depth.contains(*cell))
-        {
-            grown.depth = depth;
-            grown.plan.slots = slots(self.follower.program_at(draft.reference.height)?, depth)?;
+        let Some(depth) = next_depth(self.follower.program_at(draft.reference.height)?, draft.depth) else {
+            return Ok(grown);
+        };
+        let transactions: Vec<Transaction> =
+            self.ledger.transactions()?.into_iter().chain(new.iter().copied()).collect();
+        let needs_it = |transaction: &Transaction| {
+            opens(draft, transaction).is_some_and(|cell| depth.contains(cell) && !draft.depth.contains(cell))
+        };
+        if !transactions.iter().any(needs_it) {
+            return Ok(grown);
         }
-        Ok(grown)
+        grown.depth = depth;
+        grown.plan.slots = slots(self.follower.program_at(draft.reference.height)?, depth)?;
+        // A tree never shrinks, so none grows for what the state refuses all the same.
+        let deposits: Vec<_> = due.iter().map(|scanned| scanned.deposit).collect();
+        let made = self.state_at(depth)?.apply(&grown.plan, &deposits, &transactions);
+        let batch = made.map_err(LedgerError::from)?;
+        let is_needed = batch.applied.iter().any(|position| needs_it(&transactions[*position]));
+        Ok(if is_needed { grown } else { draft.clone() })
     }
 
     /// The ledger's state in a tree of a depth.

@@ -174,6 +174,12 @@ fn an_opening_makes_a_full_tree_grow_and_no_other() {
     let beyond = scene.toy.open(0, cell(64), 9, 100, 0);
     let made = scene.make_of(&[beyond, scene.toy.transfer(1, 2, 1, 0)]);
     assert_eq!((made.applied.batch.depth.levels(), made.applied.rejected().count()), (1, 1));
+    // Nor does an opening that the state refuses all the same: it would cost nobody anything.
+    let unpaid = scene.toy.open(0, cell(9), 9, 1_000_000, 0);
+    let Transaction::Open(opening) = scene.toy.open(0, cell(9), 9, 100, 0) else { panic!("an opening") };
+    let forged = Transaction::Open(Signed::sign(*opening.body(), &scene.toy.owner(5)));
+    let made = scene.make_of(&[unpaid, forged, scene.toy.transfer(1, 2, 1, 0)]);
+    assert_eq!((made.applied.batch.depth.levels(), made.applied.rejected().count()), (1, 2));
     let made = scene.make_of(&[scene.toy.open(0, cell(9), 9, 100, 0)]);
     assert_eq!((made.applied.batch.depth.levels(), made.applied.batch.applied.len()), (2, 1));
     assert_eq!(scene.follower.tip().depth.levels(), 2);
