@@ -24,7 +24,8 @@ use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{ARITY, Account, Cell, CellIndex, ChainId, Depth, MerklePath, Token, empty_root},
     exit::{
-        AnswerRoom, ExitRequest, Outcome, Queue, Refutation, ScannedRequest, ServingRecords, Unchecked, answer, settle,
+        AnswerRoom, ExitRequest, ExitRequestFields, Outcome, Queue, Refutation, ScannedRequest, ServingRecords, answer,
+        settle,
     },
     payload::{CHUNK_LENGTH, PAYLOAD_LENGTH_MAX, REFUTATIONS_MAX, encoded_length},
     record::{Destination, Records, WithdrawRecord},
@@ -204,8 +205,15 @@ fn index(number: u32) -> CellIndex {
 fn request(from: CellIndex, owner: PublicKey, nonce: u32) -> ExitRequest {
     // No bogus request can take the record that is made for an honest one.
     let destination = Destination::P2wpkh([u8::from(is_attackers(from) || owner == ATTACKER.0); 20]);
-    let fields =
-        Unchecked { from, nonce, amount_sat: AMOUNT_SAT, fee_sat: 0, destination, owner, signature: ATTACKER.1 };
+    let fields = ExitRequestFields {
+        from,
+        nonce,
+        amount_sat: AMOUNT_SAT,
+        fee_sat: 0,
+        destination,
+        owner,
+        signature: ATTACKER.1,
+    };
     fields.try_into().expect("within the bounds")
 }
 

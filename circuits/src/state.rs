@@ -23,7 +23,7 @@ use taproof_verifier::{
 };
 
 pub use admission::{Admission, AdmissionError};
-pub use cut::{Batch, DepositStop, ExitStop, Plan, PlanError, Rejected, Slots};
+pub use cut::{Batch, DepositsLeftOutError, ExitsLeftOutError, Plan, PlanError, Rejected, Slots};
 pub use replay::{PostedChunk, ReplayError};
 
 /// The cells of one rollup.

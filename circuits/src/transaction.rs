@@ -145,7 +145,8 @@ impl Signed<Withdraw> {
             return Err(DemandError::NotBitcoin(token));
         }
         let signature = self.signature;
-        let fields = exit::Unchecked { from, nonce, amount_sat: amount, fee_sat: fee, destination, owner, signature };
+        let fields =
+            exit::ExitRequestFields { from, nonce, amount_sat: amount, fee_sat: fee, destination, owner, signature };
         Ok(fields.try_into()?)
     }
 }

@@ -15,7 +15,7 @@ use taproof_verifier::{
     bridge::Federation,
     cell::{CellIndex, Depth, empty_root},
     deposit::Deposit,
-    exit::{ExitRequest, Unchecked},
+    exit::{ExitRequest, ExitRequestFields},
     field,
     follow::{Checkpoint, Follower, Founding, Params},
     groth16::VerifyingKey,
@@ -70,7 +70,8 @@ static REQUESTS: LazyLock<[ExitRequest; 2]> = LazyLock::new(|| {
     [Destination::P2tr([7; 32]), Destination::P2sh([8; 20])].map(|destination| {
         let request = |signature: Signature| {
             let (from, owner) = (CellIndex::new(9).expect("a small index"), *OWNER.public());
-            let fields = Unchecked { from, nonce: 3, amount_sat: 700, fee_sat: 1, destination, owner, signature };
+            let fields =
+                ExitRequestFields { from, nonce: 3, amount_sat: 700, fee_sat: 1, destination, owner, signature };
             ExitRequest::try_from(fields).expect("within the bounds")
         };
         let unsigned = request(OWNER.sign(&[Fr::from(0u64); 4]));

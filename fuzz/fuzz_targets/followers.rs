@@ -26,7 +26,7 @@ use taproof_verifier::{
     deposit::Deposit,
     envelope::Envelope,
     evidence::ClaimRequest,
-    exit::{AnswerRoom, ExitRequest, Refutation, ScannedRequest, Unchecked, answer},
+    exit::{AnswerRoom, ExitRequest, ExitRequestFields, Refutation, ScannedRequest, answer},
     follow::{Checkpoint, Follower, Founding, Params, RuleError},
     groth16::VerifyingKey,
     headers::BlockId,
@@ -106,7 +106,7 @@ static REQUESTS: LazyLock<Vec<ExitRequest>> = LazyLock::new(|| {
     let owner = SecretKey::from_seed(&[1; 32]);
     let request = |i: u32| {
         let unsigned = |signature| {
-            let fields = Unchecked {
+            let fields = ExitRequestFields {
                 from: CellIndex::new(i * 5).expect("a small index"),
                 nonce: i % 3,
                 amount_sat: 700,

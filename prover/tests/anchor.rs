@@ -8,7 +8,7 @@ use taproof_bitcoin::testing::bitcoind;
 use bitcoin::{Address, Network, NetworkKind, Psbt, ScriptBuf, bip32::Xpriv, key::Secp256k1};
 use bitcoind::{
     Bitcoind,
-    proxy::{Fault, Proxy},
+    proxy::{ConnectionFault, Proxy},
 };
 use serde_json::Value;
 use std::{
@@ -226,7 +226,7 @@ fn the_service_waits_for_its_node_from_the_start_on_and_says_so() {
     let proxy = Proxy::start(scene.bitcoind.rpc_port());
     let url = proxy.url();
     // What ends one look ends a command that looks once.
-    proxy.set(Fault::Refuse);
+    proxy.set(ConnectionFault::Refuse);
     let cookie = scene.bitcoind.cookie_file();
     let once = ["anchor", "run", "--once", "--node", &url, "--cookie", cookie.to_str().unwrap()];
     assert!(scene.failure(1, &once).contains("does not answer"));
@@ -237,9 +237,9 @@ fn the_service_waits_for_its_node_from_the_start_on_and_says_so() {
     let mut service = scene.serve_at(&url, &[]);
     let waits = service.wait_for_waiting("does not answer");
     assert!(waits["seconds"].as_u64().unwrap() >= 1 && waits["advice"].is_string());
-    proxy.set(Fault::Answer("HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n"));
+    proxy.set(ConnectionFault::Answer("HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n"));
     service.wait_for_waiting("refuses the user and password");
-    proxy.set(Fault::None);
+    proxy.set(ConnectionFault::None);
     service.wait_for_reveal(0);
 
     let faults = [
@@ -257,9 +257,9 @@ fn the_service_waits_for_its_node_from_the_start_on_and_says_so() {
         ),
     ];
     for (answer, words) in faults {
-        proxy.set(Fault::Answer(answer));
+        proxy.set(ConnectionFault::Answer(answer));
         service.wait_for_waiting(words);
-        proxy.set(Fault::None);
+        proxy.set(ConnectionFault::None);
         service.read_until("it goes on", |note| note["event"] == "goes_on");
     }
     scene.mine(1);

@@ -11,7 +11,7 @@ use bitcoin::{
 };
 use bitcoind::{
     Bitcoind, Options,
-    proxy::{Fault, Proxy},
+    proxy::{ConnectionFault, Proxy},
 };
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -441,28 +441,28 @@ fn slow_silent_and_broken_connections() {
     let proxy = Proxy::start(bitcoind.rpc_port());
     let timeout = Duration::from_secs(2);
     let node = RpcNode::connect_within(&proxy.url(), &bitcoind.auth(), Network::Regtest, timeout).unwrap();
-    proxy.set(Fault::Delay(Duration::from_millis(50)));
+    proxy.set(ConnectionFault::Delay(Duration::from_millis(50)));
     assert_eq!(node.tip_height().unwrap(), bitcoind.tip().0);
 
-    proxy.set(Fault::Silence);
+    proxy.set(ConnectionFault::Silence);
     let start = Instant::now();
     let late = node.tip_height().expect_err("silence");
     assert!(matches!(late, NodeError::Timeout { seconds: 2, .. }) && late.is_transient(), "{late:?}");
     assert!(start.elapsed() < 3 * timeout);
 
-    proxy.set(Fault::Refuse);
+    proxy.set(ConnectionFault::Refuse);
     let refused = node.tip_height().expect_err("refused");
     assert!(matches!(refused, NodeError::Unreachable { .. }) && refused.is_transient(), "{refused:?}");
 
     // The call is done; only its answer is lost. Calling again finds it done.
     let transaction = spend(&coins, COIN_SAT - 1_000);
     for bytes in [0, 10, 150] {
-        proxy.set(Fault::Cut(bytes));
+        proxy.set(ConnectionFault::Cut(bytes));
         let cut = node.send(&transaction).expect_err("cut");
         assert!(matches!(cut, NodeError::Unreachable { .. }) && cut.is_transient(), "{cut:?}");
     }
     bitcoind.send(&transaction);
-    proxy.set(Fault::None);
+    proxy.set(ConnectionFault::None);
     assert_eq!(node.send(&transaction).unwrap(), Sent::AlreadyInPool);
 }
 

@@ -45,7 +45,7 @@ const INTERNAL_KEY_TAG: &[u8] = b"taproof/bridge/v3";
 /// The federation that holds deposits, what it takes, and how long a depositor waits for a refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "Unchecked"))]
+#[cfg_attr(feature = "serde", serde(try_from = "WrittenFederation"))]
 pub struct Federation {
     signers: Quorum,
     refund_delay_blocks: u16,
@@ -56,18 +56,18 @@ pub struct Federation {
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unchecked {
+struct WrittenFederation {
     signers: Quorum,
     refund_delay_blocks: u16,
     deposit_min_sat: u64,
 }
 
 #[cfg(feature = "serde")]
-impl TryFrom<Unchecked> for Federation {
+impl TryFrom<WrittenFederation> for Federation {
     type Error = FederationError;
 
-    fn try_from(unchecked: Unchecked) -> Result<Self, FederationError> {
-        let Unchecked { signers, refund_delay_blocks, deposit_min_sat } = unchecked;
+    fn try_from(written: WrittenFederation) -> Result<Self, FederationError> {
+        let WrittenFederation { signers, refund_delay_blocks, deposit_min_sat } = written;
         Self::of_signers(signers, refund_delay_blocks, deposit_min_sat)
     }
 }

@@ -48,7 +48,7 @@ pub const REQUEST_LENGTH_MAX: usize = FIXED_LENGTH + 32;
 /// A demand to withdraw, well-formed but with a signature that may not be its owner's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "Unchecked"))]
+#[cfg_attr(feature = "serde", serde(try_from = "ExitRequestFields"))]
 pub struct ExitRequest {
     from: CellIndex,
     nonce: u32,
@@ -63,7 +63,7 @@ pub struct ExitRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct Unchecked {
+pub struct ExitRequestFields {
     /// The account that pays.
     pub from: CellIndex,
     /// That account's nonce.
@@ -100,11 +100,11 @@ pub enum ExitError {
     Nonce,
 }
 
-impl TryFrom<Unchecked> for ExitRequest {
+impl TryFrom<ExitRequestFields> for ExitRequest {
     type Error = ExitError;
 
-    fn try_from(fields: Unchecked) -> Result<Self, ExitError> {
-        let Unchecked { from, nonce, amount_sat, fee_sat, destination, owner, signature } = fields;
+    fn try_from(fields: ExitRequestFields) -> Result<Self, ExitError> {
+        let ExitRequestFields { from, nonce, amount_sat, fee_sat, destination, owner, signature } = fields;
         amount_sat.checked_add(fee_sat).ok_or(ExitError::Sum)?;
         let min_sat = destination.payout_min_sat();
         if amount_sat < min_sat {
@@ -215,7 +215,7 @@ impl ExitRequest {
         let (number, program) = rest.split_first()?;
         let destination = Destination::new(*number, program)?;
         // What is cheap comes first: keys cost square roots.
-        let fields = Unchecked {
+        let fields = ExitRequestFields {
             from: CellIndex::new(u32::from_le_bytes(*from))?,
             nonce: u32::from_le_bytes(*nonce),
             amount_sat: u64::from_le_bytes(*amount),

@@ -13,7 +13,7 @@ pub const KEYS_MAX: usize = 20;
 /// n keys (BIP-340), t of which sign together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "Unchecked"))]
+#[cfg_attr(feature = "serde", serde(try_from = "WrittenQuorum"))]
 pub struct Quorum {
     threshold: u8,
     keys: Keys,
@@ -23,16 +23,16 @@ pub struct Quorum {
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unchecked {
+struct WrittenQuorum {
     threshold: u8,
     keys: Keys,
 }
 
 #[cfg(feature = "serde")]
-impl TryFrom<Unchecked> for Quorum {
+impl TryFrom<WrittenQuorum> for Quorum {
     type Error = QuorumError;
 
-    fn try_from(Unchecked { threshold, keys }: Unchecked) -> Result<Self, QuorumError> {
+    fn try_from(WrittenQuorum { threshold, keys }: WrittenQuorum) -> Result<Self, QuorumError> {
         Self::of_keys(threshold, keys)
     }
 }
@@ -86,6 +86,12 @@ impl Quorum {
         &self.keys
     }
 
+    /// Writes a quorum: threshold (1 byte), then the keys as [`Keys::write`] does. None is written as zeros.
+    pub(crate) fn write(quorum: Option<&Self>, out: &mut Vec<u8>) {
+        out.push(quorum.map_or(0, Self::threshold));
+        quorum.map_or(&Keys::default(), |quorum| &quorum.keys).write(out);
+    }
+
     /// The leaf by which they spend: `<key1> CHECKSIG <key2> CHECKSIGADD ... <t> NUMEQUAL`, miniscript's `multi_a`.
     /// The witness has an element for each key, the last key's first, empty where a signature is missing.
     pub fn leaf(&self) -> ScriptBuf {
@@ -133,6 +139,12 @@ impl Keys {
             Some(pair) => Err(KeysError::Repeated(pair[0])),
             None => Ok(Self(keys)),
         }
+    }
+
+    /// Writes the number of keys (1 byte), then each (32).
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.len() as u8);
+        self.iter().for_each(|key| out.extend(key.serialize()));
     }
 }
 

@@ -177,7 +177,7 @@ impl Schedule {
         out.extend(self.program.0.to_le_bytes());
         out.extend(self.program.1.to_byte_array());
         out.extend(self.sequencers.0.to_le_bytes());
-        upgrade::write_keys(&self.sequencers.1, out);
+        self.sequencers.1.write(out);
         out.push(self.entries.len() as u8);
         for Entry { number, height, change } in &self.entries {
             let height = *height;

@@ -140,7 +140,7 @@ impl Upgrade {
         bytes.extend(height.to_le_bytes());
         match &self.change {
             Change::Program { program, .. } => bytes.extend(program.to_byte_array()),
-            Change::Sequencers { keys, .. } => write_keys(keys, &mut bytes),
+            Change::Sequencers { keys, .. } => keys.write(&mut bytes),
             Change::Withdrawal => {}
         }
         bytes
@@ -198,13 +198,7 @@ impl core::fmt::Display for Upgrade {
     }
 }
 
-/// Writes the number of keys (1 byte), then each (32).
-pub(crate) fn write_keys(keys: &[XOnlyPublicKey], out: &mut Vec<u8>) {
-    out.push(keys.len() as u8);
-    keys.iter().for_each(|key| out.extend(key.serialize()));
-}
-
-/// Reads what [`write_keys`] writes.
+/// Reads what [`Keys::write`] writes.
 pub(crate) fn read_keys(bytes: &mut &[u8]) -> Result<Keys, UpgradeError> {
     let [count] = take(bytes)?;
     if usize::from(count) > KEYS_MAX {

@@ -118,7 +118,7 @@ pub struct Rejected {
 /// Why not all deposits are in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum DepositStop {
+pub enum DepositsLeftOutError {
     /// No cell is empty: the tree must grow first.
     #[error("no cell is left for a new account, the tree must grow")]
     TreeFull,
@@ -130,7 +130,7 @@ pub enum DepositStop {
 /// Why not all exits are in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ExitStop {
+pub enum ExitsLeftOutError {
     /// The plan allows no more chunks, or a payload no more slots.
     #[error("the batch has as many chunks or slots as it may")]
     ChunksMax,
@@ -153,11 +153,11 @@ pub struct Batch {
     /// How many exits, from the first on, are served.
     pub exits_applied: usize,
     /// Why that is not all of them.
-    pub exit_stop: Option<ExitStop>,
+    pub exits_left_out: Option<ExitsLeftOutError>,
     /// How many deposits, from the first on, are credited.
     pub deposits_applied: usize,
     /// Why that is not all of them.
-    pub deposit_stop: Option<DepositStop>,
+    pub deposits_left_out: Option<DepositsLeftOutError>,
     /// The positions of the transactions that are applied, in the order of their slots.
     pub applied: Vec<usize>,
     /// The transactions that are refused, in the order of their positions.
@@ -213,8 +213,8 @@ impl State {
             slots: 0,
             turned_away: false,
         };
-        let (exits_applied, exit_stop) = cutter.serve_exits(exits);
-        let (deposits_applied, deposit_stop) = cutter.credit_deposits(deposits);
+        let (exits_applied, exits_left_out) = cutter.serve_exits(exits);
+        let (deposits_applied, deposits_left_out) = cutter.credit_deposits(deposits);
         let left_over = cutter.apply_all(transactions);
         let Cutter { chunks, applied, mut rejected, turned_away: is_full, .. } = cutter;
         rejected.sort_by_key(|rejected| rejected.position);
@@ -225,9 +225,9 @@ impl State {
             root_after,
             chunks,
             exits_applied,
-            exit_stop,
+            exits_left_out,
             deposits_applied,
-            deposit_stop,
+            deposits_left_out,
             applied,
             rejected,
             left_over,
@@ -272,7 +272,7 @@ impl<W> Filling<W> {
 
 impl Cutter<'_> {
     /// Credits deposits in their order; gives how many, and why not all.
-    fn credit_deposits(&mut self, deposits: &[Deposit]) -> (usize, Option<DepositStop>) {
+    fn credit_deposits(&mut self, deposits: &[Deposit]) -> (usize, Option<DepositsLeftOutError>) {
         if deposits.is_empty() {
             return (0, None);
         }
@@ -286,15 +286,15 @@ impl Cutter<'_> {
         }
         let mut vacant = CellIndex::default();
         let mut filling = Filling::new(self.tree);
-        let mut stop = None;
+        let mut left_out = None;
         let mut count = 0;
         for deposit in deposits {
             if filling.slots.is_empty() && self.is_full(Kind::Deposit) {
-                stop = Some(DepositStop::ChunksMax);
+                left_out = Some(DepositsLeftOutError::ChunksMax);
                 break;
             }
             let Some(slot) = self.credit_deposit(deposit, &mut accounts, &mut vacant) else {
-                stop = Some(DepositStop::TreeFull);
+                left_out = Some(DepositsLeftOutError::TreeFull);
                 break;
             };
             filling.slots.push(slot);
@@ -304,7 +304,7 @@ impl Cutter<'_> {
             }
         }
         self.close_deposits(&mut filling);
-        (count, stop)
+        (count, left_out)
     }
 
     /// Credits one deposit to the first account of its owner or else to a new one; `None` if no cell is left.

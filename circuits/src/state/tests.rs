@@ -164,13 +164,13 @@ fn deposits_stop_at_a_full_tree_and_at_the_last_chunk() {
     let mut state = State::new(CHAIN, depth(1));
     let deposits: Vec<_> = (0..10).map(|number| deposit(number, 1)).collect();
     let batch = apply(&mut state, &deposits, &[]);
-    assert_eq!((batch.deposits_applied, batch.deposit_stop), (8, Some(DepositStop::TreeFull)));
+    assert_eq!((batch.deposits_applied, batch.deposits_left_out), (8, Some(DepositsLeftOutError::TreeFull)));
     state.commit();
     state.grow().expect("shallow");
     let batch = apply_plan(&mut state, &Plan { chunks_max: 0, ..plan() }, &deposits[8..], &[]);
-    assert_eq!((batch.deposits_applied, batch.deposit_stop), (0, Some(DepositStop::ChunksMax)));
+    assert_eq!((batch.deposits_applied, batch.deposits_left_out), (0, Some(DepositsLeftOutError::ChunksMax)));
     let batch = apply(&mut state, &deposits[8..], &[]);
-    assert_eq!((batch.deposits_applied, batch.deposit_stop), (2, None));
+    assert_eq!((batch.deposits_applied, batch.deposits_left_out), (2, None));
 }
 
 #[test]
@@ -554,7 +554,7 @@ fn exits_go_ahead_of_everything_else() {
     // Both payers have sent something that would spend the money or the nonce first.
     let transactions = [transfer(1, 1, 0, 0, 90, 0), transfer(2, 2, 0, 0, 50, 0), transfer(1, 1, 1, 0, 38, 0)];
     let batch = state.apply_with_exits(&plan(), &exits, &[deposit(9, 5)], &transactions).expect("a plan that fits");
-    assert_eq!((batch.exits_applied, batch.exit_stop, batch.deposits_applied), (2, None, 1));
+    assert_eq!((batch.exits_applied, batch.exits_left_out, batch.deposits_applied), (2, None, 1));
     assert!(matches!(batch.chunks[0].records(), Records::Withdraw(records) if records.len() == 2));
     assert_eq!(batch.applied, [2]);
     assert_eq!(batch.rejected.len(), 2);
@@ -570,7 +570,7 @@ fn the_fee_of_an_exit_that_no_operator_can_take_goes_back() {
         let plan = Plan { operators, ..plan() };
         let exits = [signed_withdraw(1, 1, 0, 60, 0), signed_withdraw(2, 2, 0, 10, 7), signed_withdraw(3, 3, 0, 30, 0)];
         let batch = state.apply_with_exits(&plan, &exits, &[], &[]).expect("a plan that fits");
-        assert_eq!((batch.exits_applied, batch.exit_stop, batch.chunks.len()), (3, None, 3));
+        assert_eq!((batch.exits_applied, batch.exits_left_out, batch.chunks.len()), (3, None, 3));
         assert_eq!(batch.chunks[1].statement.context.operator, index(2));
         let balances = [1, 2, 3].map(|cell| state.account(index(cell)).map(|account| account.balance));
         assert_eq!(balances, [Some(40), Some(40), Some(0)]);
@@ -583,11 +583,11 @@ fn exits_that_cannot_be_served_are_reported() {
     let exits = [signed_withdraw(1, 1, 0, 60, 0), signed_withdraw(1, 1, 1, 60, 0)];
     let batch = state.apply_with_exits(&plan(), &exits, &[], &[]).expect("a plan that fits");
     assert_eq!(batch.exits_applied, 1);
-    assert!(matches!(batch.exit_stop, Some(ExitStop::Refused(TransitionError::Withdraw(_)))));
+    assert!(matches!(batch.exits_left_out, Some(ExitsLeftOutError::Refused(TransitionError::Withdraw(_)))));
     state.rollback();
     let none = Plan { chunks_max: 0, ..plan() };
     let batch = state.apply_with_exits(&none, &exits, &[], &[]).expect("a plan that fits");
-    assert_eq!((batch.exits_applied, batch.exit_stop), (0, Some(ExitStop::ChunksMax)));
+    assert_eq!((batch.exits_applied, batch.exits_left_out), (0, Some(ExitsLeftOutError::ChunksMax)));
 }
 
 #[test]

@@ -24,18 +24,18 @@ fn key(secret: u64) -> PublicKey {
     PublicKey::new((Point::generator() * Scalar::from(secret)).into_affine()).expect("a small multiple")
 }
 
-fn fields(secret: u64, from: u32, nonce: u32, amount_sat: u64) -> Unchecked {
+fn fields(secret: u64, from: u32, nonce: u32, amount_sat: u64) -> ExitRequestFields {
     let destination = Destination::P2wpkh([5; 20]);
     let signature = sign(secret, 99, &[Fr::from(0u64); 4]);
-    Unchecked { from: index(from), nonce, amount_sat, fee_sat: 0, destination, owner: key(secret), signature }
+    ExitRequestFields { from: index(from), nonce, amount_sat, fee_sat: 0, destination, owner: key(secret), signature }
 }
 
 /// A request signed by the owner with a secret.
-fn signed(secret: u64, fields: Unchecked) -> ExitRequest {
+fn signed(secret: u64, fields: ExitRequestFields) -> ExitRequest {
     signed_for(CHAIN, secret, fields)
 }
 
-fn signed_for(chain_id: ChainId, secret: u64, mut fields: Unchecked) -> ExitRequest {
+fn signed_for(chain_id: ChainId, secret: u64, mut fields: ExitRequestFields) -> ExitRequest {
     fields.owner = key(secret);
     let unsigned = ExitRequest::try_from(fields).expect("within the bounds");
     fields.signature = sign(secret, 100 + u64::from(fields.nonce), &unsigned.message(chain_id));
@@ -97,7 +97,7 @@ proptest! {
         let length = Destination::program_length(kind).expect("a type");
         let destination = Destination::new(kind, &bytes[..length]).expect("a type");
         let fee_sat = u64::MAX - amount_sat;
-        let request = signed(secret, Unchecked { fee_sat, destination, ..fields(secret, from, nonce, amount_sat) });
+        let request = signed(secret, ExitRequestFields { fee_sat, destination, ..fields(secret, from, nonce, amount_sat) });
         prop_assert_eq!(request.verify(CHAIN), Ok(()));
         prop_assert_eq!(request.verify(ChainId::from_byte_array([8; 15])), Err(SignatureError::Mismatch));
         prop_assert_eq!(ExitRequest::from_bytes(&request.to_bytes()), Some(request));
@@ -155,18 +155,18 @@ fn the_grammar_of_requests_is_exact() {
 fn a_name_leaves_out_the_signature_alone() {
     let fields = fields(3, 1, 2, 505);
     let request = signed(3, fields);
-    let resigned = Unchecked { signature: sign(3, 77, &request.message(CHAIN)), ..fields };
+    let resigned = ExitRequestFields { signature: sign(3, 77, &request.message(CHAIN)), ..fields };
     let resigned = ExitRequest::try_from(resigned).expect("within the bounds");
     assert_ne!(resigned, request);
     assert_eq!((resigned.verify(CHAIN), resigned.id()), (Ok(()), request.id()));
     let others = [
-        Unchecked { from: index(2), ..fields },
-        Unchecked { nonce: 3, ..fields },
-        Unchecked { amount_sat: 506, ..fields },
-        Unchecked { fee_sat: 1, ..fields },
-        Unchecked { destination: Destination::P2wpkh([6; 20]), ..fields },
-        Unchecked { destination: Destination::P2pkh([5; 20]), amount_sat: 546, ..fields },
-        Unchecked { owner: key(4), ..fields },
+        ExitRequestFields { from: index(2), ..fields },
+        ExitRequestFields { nonce: 3, ..fields },
+        ExitRequestFields { amount_sat: 506, ..fields },
+        ExitRequestFields { fee_sat: 1, ..fields },
+        ExitRequestFields { destination: Destination::P2wpkh([6; 20]), ..fields },
+        ExitRequestFields { destination: Destination::P2pkh([5; 20]), amount_sat: 546, ..fields },
+        ExitRequestFields { owner: key(4), ..fields },
     ];
     for other in others {
         let other = ExitRequest::try_from(other).expect("within the bounds");
@@ -181,7 +181,7 @@ fn a_name_leaves_out_the_signature_alone() {
 
 #[test]
 fn only_the_owners_account_at_the_nonce_with_the_balance_can_serve() {
-    let request = signed(3, Unchecked { fee_sat: 2, ..fields(3, 1, 2, 505) });
+    let request = signed(3, ExitRequestFields { fee_sat: 2, ..fields(3, 1, 2, 505) });
     let good = account(3, 2, 507);
     let is_servable_by = |cell: Cell| request.is_servable_by(&cell.elements());
     let second = Holding { token: Token(5), balance: 9 };
@@ -209,7 +209,7 @@ fn only_the_owners_account_at_the_nonce_with_the_balance_can_serve() {
 
 #[test]
 fn a_cell_of_any_elements_serves_or_refutes() {
-    let request = signed(3, Unchecked { fee_sat: 2, ..fields(3, 1, 2, 505) });
+    let request = signed(3, ExitRequestFields { fee_sat: 2, ..fields(3, 1, 2, 505) });
     let good = Cell::Account(account(3, 2, 507)).elements();
     let with = |position: usize, element: Fr| {
         let mut cell = good;
@@ -244,10 +244,10 @@ fn each_rule_of_settling_decides_alone() {
     assert_eq!(outcomes(&[a, b], &[b], &[]), Err(0));
     // A record differs in one field, so it serves another request or none.
     let near = [
-        Unchecked { from: index(3), ..fields(3, 1, 2, 505) },
-        Unchecked { amount_sat: 506, ..fields(3, 1, 2, 505) },
-        Unchecked { fee_sat: 1, ..fields(3, 1, 2, 505) },
-        Unchecked { destination: Destination::P2tr([5; 32]), ..fields(3, 1, 2, 505) },
+        ExitRequestFields { from: index(3), ..fields(3, 1, 2, 505) },
+        ExitRequestFields { amount_sat: 506, ..fields(3, 1, 2, 505) },
+        ExitRequestFields { fee_sat: 1, ..fields(3, 1, 2, 505) },
+        ExitRequestFields { destination: Destination::P2tr([5; 32]), ..fields(3, 1, 2, 505) },
     ];
     for near in near {
         assert_eq!(outcomes(&[a], &[signed(3, near)], &[]), Err(0));

@@ -11,8 +11,8 @@ use crate::{
 use alloc::{format, string::String};
 use ark_bn254::Fr;
 use bitcoin::{
-    Network, XOnlyPublicKey,
-    hashes::{Hash, HashEngine, sha256},
+    Network,
+    hashes::{Hash, sha256},
 };
 
 /// What the founder of a rollup chooses, and all who follow it must agree on.
@@ -85,30 +85,24 @@ impl Founding {
     /// (4), number of sequencer keys (1), the keys (32 each); least opening (8); program id (32). Integers are
     /// little-endian, the block's hash is in its internal order, keys ascend.
     pub fn digest(&self) -> FoundingDigest {
-        let mut engine = sha256::Hash::engine();
-        let keys = |engine: &mut sha256::HashEngine, keys: &[XOnlyPublicKey]| {
-            engine.input(&[keys.len() as u8]);
-            keys.iter().for_each(|key| engine.input(&key.serialize()));
-        };
-        engine.input(Self::TAG);
-        engine.input(&self.network.magic().to_bytes());
-        engine.input(&[self.genesis_depth.levels(), self.federation.threshold()]);
-        keys(&mut engine, self.federation.keys());
-        engine.input(&self.federation.refund_delay_blocks().to_le_bytes());
-        engine.input(&self.federation.deposit_min_sat().to_le_bytes());
-        engine.input(&self.deposit_window_blocks.to_le_bytes());
-        engine.input(&self.deposit_expiry_blocks.to_le_bytes());
-        engine.input(&self.start.height.to_le_bytes());
-        engine.input(&self.start.hash.to_byte_array());
-        engine.input(&self.final_depth_blocks.to_le_bytes());
-        engine.input(&self.notice_blocks.to_le_bytes());
-        engine.input(&[self.upgrade_keys.as_ref().map_or(0, Quorum::threshold)]);
-        keys(&mut engine, self.upgrade_keys.as_ref().map_or(&[], Quorum::keys));
-        engine.input(&self.quiet_blocks.to_le_bytes());
-        keys(&mut engine, &self.sequencer_keys);
-        engine.input(&self.opening_min_sat.to_le_bytes());
-        engine.input(&self.program_id.to_byte_array());
-        FoundingDigest(sha256::Hash::from_engine(engine).to_byte_array())
+        let mut bytes = Self::TAG.to_vec();
+        bytes.extend(self.network.magic().to_bytes());
+        bytes.push(self.genesis_depth.levels());
+        Quorum::write(Some(self.federation.signers()), &mut bytes);
+        bytes.extend(self.federation.refund_delay_blocks().to_le_bytes());
+        bytes.extend(self.federation.deposit_min_sat().to_le_bytes());
+        bytes.extend(self.deposit_window_blocks.to_le_bytes());
+        bytes.extend(self.deposit_expiry_blocks.to_le_bytes());
+        bytes.extend(self.start.height.to_le_bytes());
+        bytes.extend(self.start.hash.to_byte_array());
+        bytes.extend(self.final_depth_blocks.to_le_bytes());
+        bytes.extend(self.notice_blocks.to_le_bytes());
+        Quorum::write(self.upgrade_keys.as_ref(), &mut bytes);
+        bytes.extend(self.quiet_blocks.to_le_bytes());
+        self.sequencer_keys.write(&mut bytes);
+        bytes.extend(self.opening_min_sat.to_le_bytes());
+        bytes.extend(self.program_id.to_byte_array());
+        FoundingDigest(sha256::Hash::hash(&bytes).to_byte_array())
     }
 
     /// The times of a deposit.

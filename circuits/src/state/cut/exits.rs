@@ -1,6 +1,6 @@
 //! The exits of a batch.
 
-use super::{Cutter, ExitStop, Filling};
+use super::{Cutter, ExitsLeftOutError, Filling};
 use crate::{
     chunk::witness::WithdrawWitness,
     state::TransitionError,
@@ -11,13 +11,13 @@ use taproof_verifier::{cell::Token, record::Kind};
 
 impl Cutter<'_> {
     /// Serves exits in their order; gives how many, and why not all.
-    pub(super) fn serve_exits(&mut self, exits: &[Signed<Withdraw>]) -> (usize, Option<ExitStop>) {
+    pub(super) fn serve_exits(&mut self, exits: &[Signed<Withdraw>]) -> (usize, Option<ExitsLeftOutError>) {
         let mut filling = Filling::new(self.tree);
         let mut count = 0;
-        let mut stop = None;
+        let mut left_out = None;
         for signed in exits {
             if let Err(reason) = self.serve_exit(&mut filling, signed) {
-                stop = Some(reason);
+                left_out = Some(reason);
                 break;
             }
             count += 1;
@@ -26,31 +26,31 @@ impl Cutter<'_> {
             }
         }
         self.close_paid::<Withdraw>(Token::BITCOIN, &mut filling);
-        (count, stop)
+        (count, left_out)
     }
 
     fn serve_exit(
         &mut self,
         filling: &mut Filling<WithdrawWitness>,
         signed: &Signed<Withdraw>,
-    ) -> Result<(), ExitStop> {
+    ) -> Result<(), ExitsLeftOutError> {
         if filling.slots.is_empty() && self.is_full(Kind::Withdraw) {
-            return Err(ExitStop::ChunksMax);
+            return Err(ExitsLeftOutError::ChunksMax);
         }
         match self.fill(filling, Token::BITCOIN, signed) {
             Err(TransitionError::Fee(_)) => {}
-            filled => return filled.map_err(ExitStop::Refused),
+            filled => return filled.map_err(ExitsLeftOutError::Refused),
         }
         // A chunk of its own, whose operator is the payer.
         self.close_paid::<Withdraw>(Token::BITCOIN, filling);
         if self.is_full(Kind::Withdraw) {
-            return Err(ExitStop::ChunksMax);
+            return Err(ExitsLeftOutError::ChunksMax);
         }
         let payer = BTreeMap::from([(Token::BITCOIN, signed.body().from)]);
         let operators = std::mem::replace(&mut self.operators, payer);
         let filled = self.fill(filling, Token::BITCOIN, signed);
         self.close_paid::<Withdraw>(Token::BITCOIN, filling);
         self.operators = operators;
-        filled.map_err(ExitStop::Refused)
+        filled.map_err(ExitsLeftOutError::Refused)
     }
 }

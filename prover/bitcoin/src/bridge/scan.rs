@@ -7,8 +7,8 @@
 //!
 //! A link is recognised by the federation's own signatures: its input 0 spends the head of the chain through the
 //! federation's leaf. Nobody else can make a transaction that counts, whatever its outputs look like. What the
-//! federation signs beside the chain is a [`Fault`], and a chain with a fault is continued by nobody: people must look
-//! at it.
+//! federation signs beside the chain is a [`BridgeFault`], and a chain with a fault is continued by nobody: people must
+//! look at it.
 
 use super::{
     link::{BINDING_VOUT, Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT, payout_output},
@@ -33,7 +33,7 @@ mod snapshot;
 
 use due::Due;
 
-pub use fault::{Fault, FaultKind, HeadError};
+pub use fault::{BridgeFault, BridgeFaultKind, HeadError};
 pub use snapshot::Snapshot;
 
 /// An output that the federation can spend.
@@ -146,7 +146,7 @@ pub struct BridgeScan {
     /// The last final link, if any, and those after it.
     links: VecDeque<Link>,
     due: Due,
-    faults: Vec<Fault>,
+    faults: Vec<BridgeFault>,
 }
 
 impl BridgeScan {
@@ -243,7 +243,7 @@ impl BridgeScan {
         if let Some(txid) = txid.filter(|_| taken_out) {
             match self.link(transaction, txid) {
                 Ok(link) => self.links.push_back(link),
-                Err(kind) => self.faults.push(Fault { height: self.scanned.height, txid, kind }),
+                Err(kind) => self.faults.push(BridgeFault { height: self.scanned.height, txid, kind }),
             }
         }
         self.receive(transaction, txid);
@@ -257,13 +257,13 @@ impl BridgeScan {
         self.spent.push_back(outpoint);
         let Origin::Deposit { index, credit: Credit::Credited { .. }, .. } = coin.origin else { return };
         if !by_federation {
-            let kind = FaultKind::TakenBack { index, amount_sat: coin.output.value.to_sat() };
-            self.faults.push(Fault { height, txid, kind });
+            let kind = BridgeFaultKind::TakenBack { index, amount_sat: coin.output.value.to_sat() };
+            self.faults.push(BridgeFault { height, txid, kind });
         }
     }
 
     /// Takes a transaction that the federation signed for a link, or says what it breaks.
-    fn link(&self, transaction: &Transaction, txid: Txid) -> Result<Link, FaultKind> {
+    fn link(&self, transaction: &Transaction, txid: Txid) -> Result<Link, BridgeFaultKind> {
         let head = self.links.back().map(Link::change);
         let first_input = transaction.input[0].previous_output;
         // At the start of the chain any deposit may be the first coin: which one it must be is for signers to check.
@@ -272,16 +272,16 @@ impl BridgeScan {
             None => self.coins.contains_key(&first_input),
         };
         if !follows || !spends_by(&transaction.input[0].witness, &self.federation_leaf) {
-            return Err(FaultKind::BesideTheChain);
+            return Err(BridgeFaultKind::BesideTheChain);
         }
         let binding = transaction.output.get(BINDING_VOUT).map(|output| &output.script_pubkey);
         let binding = binding.and_then(|script| Binding::parse(script, self.params.chain_id()));
         let change = transaction.output.get(CHANGE_VOUT as usize);
         let change = change.filter(|output| output.script_pubkey == self.own_script);
-        let (Some(binding), Some(_)) = (binding, change) else { return Err(FaultKind::NotALink) };
+        let (Some(binding), Some(_)) = (binding, change) else { return Err(BridgeFaultKind::NotALink) };
         let expected = self.next_index();
         if binding.first != expected || binding.end().is_none() {
-            return Err(FaultKind::OutOfOrder { expected, found: binding.first });
+            return Err(BridgeFaultKind::OutOfOrder { expected, found: binding.first });
         }
         let unaudited = Some(transaction.output[FIRST_PAYOUT_VOUT..].to_vec());
         Ok(Link { txid, height: self.scanned.height, binding, unaudited })
@@ -338,7 +338,7 @@ impl BridgeScan {
             let count = expected.len();
             let is_paid = expected.filter_map(payout_output).eq(outputs.iter().take(count).cloned());
             if !is_paid || outputs.len() > count + 1 {
-                self.faults.push(Fault { height, txid, kind: FaultKind::WrongPayouts });
+                self.faults.push(BridgeFault { height, txid, kind: BridgeFaultKind::WrongPayouts });
             }
             self.links[position].unaudited = None;
         }
@@ -397,7 +397,7 @@ impl BridgeScan {
     }
 
     /// What has gone wrong.
-    pub fn faults(&self) -> &[Fault] {
+    pub fn faults(&self) -> &[BridgeFault] {
         &self.faults
     }
 

@@ -202,7 +202,7 @@ impl ToyRollup {
             admission: Default::default(),
         };
         let batch = self.state.apply(&plan, deposits, transactions).expect("the operator lies in the tree");
-        assert!(batch.rejected.is_empty() && batch.deposit_stop.is_none(), "{:?}", batch.rejected);
+        assert!(batch.rejected.is_empty() && batch.deposits_left_out.is_none(), "{:?}", batch.rejected);
         self.state.commit();
         let consumed = self.tip.deposits_consumed + deposits.len() as u64;
         let header = Header {

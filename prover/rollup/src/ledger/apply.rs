@@ -8,7 +8,7 @@ use super::{
 };
 use taproof_base::artefact::{self, Artefact};
 use taproof_circuits::{
-    state::{Batch, DepositStop, Plan, State},
+    state::{Batch, DepositsLeftOutError, Plan, State},
     transaction::{Signed, Transaction, Withdraw},
 };
 use taproof_verifier::{
@@ -143,8 +143,8 @@ impl Ledger {
             }
             let mut due = Due { depth, served, refutations, deposits: deposits.clone() };
             let mut fitted = self.fit(plan, &due, transactions);
-            let full = DepositStop::TreeFull;
-            let lacks_cells = matches!(&fitted, Err(LedgerError::DepositsDoNotFit { stop }) if *stop == full);
+            let full = DepositsLeftOutError::TreeFull;
+            let lacks_cells = matches!(&fitted, Err(LedgerError::DepositsDoNotFit { why }) if *why == full);
             if lacks_cells {
                 due.deposits.clear();
                 fitted = self.fit_withdrawals(plan, &due, transactions);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use taproof_base::{artefact::ArtefactError, store_errors};
-use taproof_circuits::state::{DepositStop, ExitStop, PlanError, ReplayError};
+use taproof_circuits::state::{DepositsLeftOutError, ExitsLeftOutError, PlanError, ReplayError};
 use taproof_verifier::{
     cell::{ChainId, Depth},
     exit::LeftOutError,
@@ -86,16 +86,16 @@ pub enum LedgerError {
         known: u64,
     },
     /// A batch must hold all deposits that are due, and these do not fit.
-    #[error("not all deposits that are due fit into a batch: {stop}")]
+    #[error("not all deposits that are due fit into a batch: {why}")]
     DepositsDoNotFit {
-        /// What stops them.
-        stop: DepositStop,
+        /// Why not.
+        why: DepositsLeftOutError,
     },
     /// A batch must serve or refute all exit requests that are due, and these do not fit.
-    #[error("not all exits that are due fit into a batch: {stop}")]
+    #[error("not all exits that are due fit into a batch: {why}")]
     ExitsDoNotFit {
-        /// What stops them.
-        stop: ExitStop,
+        /// Why not.
+        why: ExitsLeftOutError,
     },
     /// What a batch must hold fits no payload, as where the program's circuits have very many slots.
     #[error("what the next batch must hold fits no payload: {0}")]

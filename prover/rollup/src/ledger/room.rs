@@ -95,9 +95,9 @@ impl Ledger {
     fn cut(&mut self, plan: &Plan, due: &Due, transactions: &[Transaction]) -> Result<Batch, LedgerError> {
         self.start_over(due.depth)?;
         let batch = self.state.apply_with_exits(plan, &due.served, &due.deposits, transactions)?;
-        match (batch.exit_stop, batch.deposit_stop) {
-            (Some(stop), _) => Err(LedgerError::ExitsDoNotFit { stop }),
-            (None, Some(stop)) => Err(LedgerError::DepositsDoNotFit { stop }),
+        match (batch.exits_left_out, batch.deposits_left_out) {
+            (Some(why), _) => Err(LedgerError::ExitsDoNotFit { why }),
+            (None, Some(why)) => Err(LedgerError::DepositsDoNotFit { why }),
             (None, None) => Ok(batch),
         }
     }

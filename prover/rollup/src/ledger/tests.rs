@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU16};
 use taproof_base::artefact::{ArtefactError, ArtefactKind};
 use taproof_circuits::{
     schnorr::SecretKey,
-    state::{DepositStop, Plan, PlanError, Slots},
+    state::{DepositsLeftOutError, Plan, PlanError, Slots},
     transaction::{Signed, Transfer},
     tree::Tree,
 };
@@ -136,7 +136,7 @@ fn what_cannot_be_applied_leaves_the_ledger_as_it_was() {
     let snapshot = ledger.state().tree().snapshot();
     let no_chunks = Plan { chunks_max: 0, ..plan() };
     let refused = ledger.apply(&no_chunks, depth(3), 0, note);
-    assert!(matches!(refused, Err(LedgerError::DepositsDoNotFit { stop: DepositStop::ChunksMax })));
+    assert!(matches!(refused, Err(LedgerError::DepositsDoNotFit { why: DepositsLeftOutError::ChunksMax })));
     let refused = ledger.apply(&plan(), depth(1), 0, note);
     assert!(matches!(refused, Err(LedgerError::Depth { .. })));
     let astray = Plan { operators: BTreeMap::from([(Token::BITCOIN, index(64))]), ..plan() };

@@ -7,7 +7,7 @@ use super::{Draft, Sequencer};
 use crate::ledger::LedgerError;
 use std::collections::HashMap;
 use taproof_circuits::{
-    state::{DepositStop, State},
+    state::{DepositsLeftOutError, State},
     transaction::Transaction,
 };
 use taproof_verifier::{
@@ -77,7 +77,7 @@ impl Sequencer<'_> {
         let credited = due.iter().take(deposits_enough(draft.plan.slots.deposit.get()));
         let deposits: Vec<_> = credited.map(|scanned| scanned.deposit).collect();
         let mut state = self.state_at(draft.depth)?;
-        if state.apply(&draft.plan, &deposits, &[])?.deposit_stop == Some(DepositStop::TreeFull) {
+        if state.apply(&draft.plan, &deposits, &[])?.deposits_left_out == Some(DepositsLeftOutError::TreeFull) {
             // Then the batch has withdrawals alone.
             state.rollback();
         }

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     baby_jubjub::{Point, PublicKey, Scalar},
     evidence::ClaimRequest,
-    exit::{ExitRequest, Unchecked},
+    exit::{ExitRequest, ExitRequestFields},
     record::Destination,
     schnorr::tests::sign,
 };
@@ -23,7 +23,7 @@ fn request(secret: u64, from: u32, nonce: u32) -> Request {
     let owner = PublicKey::new((Point::generator() * Scalar::from(secret)).into_affine()).expect("a small multiple");
     let (from, destination) = (CellIndex::new(from).expect("a small index"), Destination::P2wpkh([5; 20]));
     let signature = sign(1, 1, &[0; 4].map(Into::into));
-    let fields = Unchecked { from, nonce, amount_sat: 505, fee_sat: 0, destination, owner, signature };
+    let fields = ExitRequestFields { from, nonce, amount_sat: 505, fee_sat: 0, destination, owner, signature };
     ExitRequest::try_from(fields).expect("within the bounds").into()
 }
 

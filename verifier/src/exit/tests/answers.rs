@@ -19,8 +19,15 @@ type Ask = (u32, usize, u32, u64, u64);
 fn unsigned((from, owner, nonce, amount, fee_sat): Ask) -> ExitRequest {
     let (owner, signature) = (KEYS[owner], *SIGNATURE);
     let destination = Destination::P2wpkh([5; 20]);
-    let fields =
-        Unchecked { from: index(from), nonce, amount_sat: MIN_SAT + amount, fee_sat, destination, owner, signature };
+    let fields = ExitRequestFields {
+        from: index(from),
+        nonce,
+        amount_sat: MIN_SAT + amount,
+        fee_sat,
+        destination,
+        owner,
+        signature,
+    };
     fields.try_into().expect("within the bounds")
 }
 

@@ -105,7 +105,7 @@ proptest! {
         let depth = depth(2);
         let fields = fields(3, 1, 0, 505);
         let unsigned = |from: u32, nonce: u32| {
-            let fields = Unchecked { from: index(from), nonce, owner: *KEY, ..fields };
+            let fields = ExitRequestFields { from: index(from), nonce, owner: *KEY, ..fields };
             ExitRequest::try_from(fields).expect("within the bounds")
         };
         let mut ids = alloc::collections::BTreeSet::new();

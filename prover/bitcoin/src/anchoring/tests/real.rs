@@ -3,7 +3,7 @@
 use crate::testing::{
     bitcoind::{
         MATURITY_BLOCKS, Options, SMALL_POOL, filler_coins,
-        proxy::{Fault, Proxy},
+        proxy::{ConnectionFault, Proxy},
     },
     rig::{Script, rate},
     world::{FINAL_DEPTH_BLOCKS, Setting, World},
@@ -228,14 +228,14 @@ fn a_slow_node_is_waited_for_and_a_broken_connection_is_retried() {
     let node = RpcNode::connect(&proxy.url(), &auth, Network::Regtest).expect("it passes");
     let mut service = world.setting.service(&world.store_path(), &node).expect("a new store");
     for bytes in [0, 40, 400] {
-        proxy.set(Fault::Cut(bytes));
+        proxy.set(ConnectionFault::Cut(bytes));
         let error = service.tick(&node, &mut world.script).expect_err("cut");
         assert!(error.is_transient(), "{error}");
     }
-    proxy.set(Fault::Refuse);
+    proxy.set(ConnectionFault::Refuse);
     let error = service.tick(&node, &mut world.script).expect_err("refused");
     assert!(error.is_transient(), "{error}");
-    proxy.set(Fault::Delay(Duration::from_millis(5)));
+    proxy.set(ConnectionFault::Delay(Duration::from_millis(5)));
     service.tick(&node, &mut world.script).expect("slow");
     assert_eq!(service.job(0).expect("proven").state(), JobState::RevealSent);
     assert_eq!(service.job(0).expect("proven").generations().len(), 1);

@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 /// Something that signers who follow the rules do not let happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("transaction {txid} at height {height}: {kind}")]
-pub struct Fault {
+pub struct BridgeFault {
     /// The height of the block.
     pub height: u32,
     /// The transaction.
     pub txid: Txid,
     /// What it does.
-    pub kind: FaultKind,
+    pub kind: BridgeFaultKind,
 }
 
 /// What a fault consists in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum FaultKind {
+pub enum BridgeFaultKind {
     /// A depositor took back what was credited: the bridge is short of it.
     #[error("deposit {index} of {amount_sat} sat was credited and is taken back")]
     TakenBack {
@@ -46,7 +46,7 @@ pub enum FaultKind {
     WrongPayouts,
 }
 
-impl FaultKind {
+impl BridgeFaultKind {
     /// Whether the chain cannot go on by itself.
     pub fn stops_the_chain(&self) -> bool {
         !matches!(self, Self::TakenBack { .. })
@@ -59,7 +59,7 @@ impl FaultKind {
 pub enum HeadError {
     /// The federation has signed what it should not have.
     #[error("the payout chain is at fault: {0}")]
-    Fault(Fault),
+    Fault(BridgeFault),
     /// The head is spent, and not by the federation, which no chain that keeps Bitcoin's rules holds.
     #[error("the head of the payout chain, {0}, is spent by nobody who could")]
     Gone(OutPoint),

@@ -1,6 +1,6 @@
 //! A scan as it stands after a final block, to go on from after a restart.
 
-use super::{BridgeCoin, BridgeScan, Due, Fault, Link, Origin};
+use super::{BridgeCoin, BridgeFault, BridgeScan, Due, Link, Origin};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use taproof_verifier::{
@@ -22,7 +22,7 @@ pub struct Snapshot {
     /// Those with an output alone, in ascending order of their indices.
     due: Vec<DuePayout>,
     due_count: u64,
-    faults: Vec<Fault>,
+    faults: Vec<BridgeFault>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use crate::{
         deposit::{DepositError, RefundError, check_uncredited, deposit_outputs, refund, unfunded_psbt},
         descriptor::BridgeOutput,
         plan::PlanError,
-        scan::{Credit, FaultKind, HeadError, Origin},
+        scan::{BridgeFaultKind, Credit, HeadError, Origin},
     },
     node::Unspent,
 };
@@ -168,7 +168,7 @@ fn a_credited_deposit_that_is_taken_back_is_a_loss_that_is_told() {
     let stolen = by_depositor(&world, start, &coin.output, &way, vec![to]);
     world.mine(&[stolen]);
     view.sync(&world.chain);
-    assert_eq!(view.scan.faults()[0].kind, FaultKind::TakenBack { index: 0, amount_sat: 50_000 });
+    assert_eq!(view.scan.faults()[0].kind, BridgeFaultKind::TakenBack { index: 0, amount_sat: 50_000 });
     // The chain was to begin with this coin: it begins with another when the loss cannot be undone.
     for _ in 1..FINAL_DEPTH_BLOCKS {
         assert_eq!(view.scan.head(), Err(HeadError::StartUnsettled(start)));

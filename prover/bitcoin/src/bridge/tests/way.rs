@@ -7,7 +7,7 @@ use crate::bridge::{
     descriptor::BridgeOutput,
     link::{Binding, MAX_PAYOUTS},
     plan::{KeyOrigins, PlanError, plan},
-    scan::{BridgeCoin, FaultKind, HeadError, Origin},
+    scan::{BridgeCoin, BridgeFaultKind, HeadError, Origin},
     sign::{CombineError, combine, sign_inputs},
 };
 use bitcoin::{Amount, OutPoint, Psbt, Sequence, Transaction, TxIn, TxOut, Witness, bip32, key::Secp256k1, psbt};
@@ -197,7 +197,7 @@ fn by_federation(world: &World, coins: &[&BridgeCoin], output: Vec<TxOut>) -> Tr
 }
 
 /// What the scan says of what two signers have signed instead of a link, and that a reorganisation takes it back.
-fn fault_of(outputs: impl Fn(&World) -> Vec<TxOut>, coin: usize) -> FaultKind {
+fn fault_of(outputs: impl Fn(&World) -> Vec<TxOut>, coin: usize) -> BridgeFaultKind {
     let mut world = World::funded(&[50_000, 70_000], &[(1_000, A), (2_000, B)]);
     let mut view = world.view();
     let transaction = by_federation(&world, &[view.scan.coins()[coin]], outputs(&world));
@@ -226,22 +226,22 @@ fn link_outputs(world: &World, first: u64, payouts: &[(u64, [u8; 20])]) -> Vec<T
 #[test]
 fn what_the_federation_signs_beside_the_rules_is_told() {
     let out_of_order = fault_of(|world| link_outputs(world, 1, &[(2_000, B)]), 0);
-    assert_eq!(out_of_order, FaultKind::OutOfOrder { expected: 0, found: 1 });
-    assert_eq!(fault_of(|world| link_outputs(world, 0, &[(1_001, A)]), 0), FaultKind::WrongPayouts);
-    assert_eq!(fault_of(|world| link_outputs(world, 0, &[(2_000, B), (1_000, A)]), 0), FaultKind::WrongPayouts);
+    assert_eq!(out_of_order, BridgeFaultKind::OutOfOrder { expected: 0, found: 1 });
+    assert_eq!(fault_of(|world| link_outputs(world, 0, &[(1_001, A)]), 0), BridgeFaultKind::WrongPayouts);
+    assert_eq!(fault_of(|world| link_outputs(world, 0, &[(2_000, B), (1_000, A)]), 0), BridgeFaultKind::WrongPayouts);
     let two_more = |world: &World| {
         let mut outputs = link_outputs(world, 0, &[(1_000, A), (1_000, A), (1_000, A)]);
         outputs[0] = Binding { first: 0, count: 1 }.output(world.params.chain_id());
         outputs
     };
-    assert_eq!(fault_of(two_more, 0), FaultKind::WrongPayouts);
-    assert_eq!(fault_of(|world| link_outputs(world, 0, &[])[1..].to_vec(), 0), FaultKind::NotALink);
+    assert_eq!(fault_of(two_more, 0), BridgeFaultKind::WrongPayouts);
+    assert_eq!(fault_of(|world| link_outputs(world, 0, &[])[1..].to_vec(), 0), BridgeFaultKind::NotALink);
     let elsewhere = |world: &World| {
         let mut outputs = link_outputs(world, 0, &[]);
         outputs[1].script_pubkey = world.poster.script_pubkey();
         outputs
     };
-    assert_eq!(fault_of(elsewhere, 0), FaultKind::NotALink);
+    assert_eq!(fault_of(elsewhere, 0), BridgeFaultKind::NotALink);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_second_beginning_is_a_fault() {
     let second = by_federation(&world, &[&coins[1]], link_outputs(&world, 0, &[(1_000, A)]));
     world.mine(&[first, second]);
     view.sync(&world.chain);
-    assert_eq!(view.scan.faults()[0].kind, FaultKind::BesideTheChain);
+    assert_eq!(view.scan.faults()[0].kind, BridgeFaultKind::BesideTheChain);
 }
 
 #[test]

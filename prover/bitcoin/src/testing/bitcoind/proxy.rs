@@ -10,7 +10,7 @@ use std::{
 
 /// What the proxy does with connections and with what the node answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ConnectionFault {
     /// Everything passes.
     None,
     /// Each piece of an answer waits so long.
@@ -28,7 +28,7 @@ pub enum Fault {
 /// A proxy that serves until the process ends.
 pub struct Proxy {
     port: u16,
-    fault: Arc<Mutex<Fault>>,
+    fault: Arc<Mutex<ConnectionFault>>,
 }
 
 impl Proxy {
@@ -36,7 +36,7 @@ impl Proxy {
     pub fn start(target_port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        let fault = Arc::new(Mutex::new(Fault::None));
+        let fault = Arc::new(Mutex::new(ConnectionFault::None));
         let shared = fault.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -53,14 +53,14 @@ impl Proxy {
     }
 
     /// Changes what happens from now on, on open connections too.
-    pub fn set(&self, fault: Fault) {
+    pub fn set(&self, fault: ConnectionFault) {
         *self.fault.lock().expect("no holder panics") = fault;
     }
 }
 
 /// Copies both ways until either side ends; the sockets of a connection that ends are the only sign of it.
-fn serve(client: TcpStream, target_port: u16, fault: &Arc<Mutex<Fault>>) {
-    if *fault.lock().expect("no holder panics") == Fault::Refuse {
+fn serve(client: TcpStream, target_port: u16, fault: &Arc<Mutex<ConnectionFault>>) {
+    if *fault.lock().expect("no holder panics") == ConnectionFault::Refuse {
         return;
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", target_port)) else { return };
@@ -73,7 +73,7 @@ fn serve(client: TcpStream, target_port: u16, fault: &Arc<Mutex<Fault>>) {
     let _ = client.shutdown(Shutdown::Both);
 }
 
-fn answer(mut server: TcpStream, mut client: &TcpStream, fault: &Mutex<Fault>) -> io::Result<()> {
+fn answer(mut server: TcpStream, mut client: &TcpStream, fault: &Mutex<ConnectionFault>) -> io::Result<()> {
     let mut piece = [0; 4_096];
     let mut passed = 0;
     loop {
@@ -83,14 +83,14 @@ fn answer(mut server: TcpStream, mut client: &TcpStream, fault: &Mutex<Fault>) -
         }
         let fault = *fault.lock().expect("no holder panics");
         match fault {
-            Fault::Silence => continue,
-            Fault::Delay(delay) => thread::sleep(delay),
-            Fault::Answer(text) => return client.write_all(text.as_bytes()),
-            Fault::Cut(bytes) if passed + read > bytes => {
+            ConnectionFault::Silence => continue,
+            ConnectionFault::Delay(delay) => thread::sleep(delay),
+            ConnectionFault::Answer(text) => return client.write_all(text.as_bytes()),
+            ConnectionFault::Cut(bytes) if passed + read > bytes => {
                 client.write_all(&piece[..bytes.saturating_sub(passed).min(read)])?;
                 return Ok(());
             }
-            Fault::None | Fault::Refuse | Fault::Cut(_) => (),
+            ConnectionFault::None | ConnectionFault::Refuse | ConnectionFault::Cut(_) => (),
         }
         client.write_all(&piece[..read])?;
         passed += read;

@@ -3,7 +3,7 @@
 use super::*;
 use bitcoin::{Txid, hashes::Hash};
 use taproof_circuits::{
-    state::{Admission, AdmissionError, ExitStop, TransitionError},
+    state::{Admission, AdmissionError, ExitsLeftOutError, TransitionError},
     transaction::{Open, Withdraw},
 };
 use taproof_verifier::{
@@ -112,7 +112,7 @@ fn no_batch_has_more_slots_than_a_payload() {
     ledger.set_requests(&exits, 3).expect("room");
     let root = ledger.state().root();
     let refused = ledger.apply(&Plan { operators: BTreeMap::new(), ..plan }, depth(2), 0, note);
-    assert!(matches!(refused, Err(LedgerError::ExitsDoNotFit { stop: ExitStop::ChunksMax })), "{refused:?}");
+    assert!(matches!(refused, Err(LedgerError::ExitsDoNotFit { why: ExitsLeftOutError::ChunksMax })), "{refused:?}");
     assert_eq!(ledger.state().root(), root);
 }
 
