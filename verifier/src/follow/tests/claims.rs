@@ -395,17 +395,6 @@ fn anybodys_anchor_counts_while_a_claim_waits_for_longer_than_the_window() {
     assert_eq!(branch.follower.open_height(), 1 + WINDOW_BLOCKS + 1);
 }
 
-/// Feeds a follower the blocks of another branch.
-fn reorganise(follower: &mut Follower, blocks: &[Block]) {
-    blocks.iter().for_each(|block| drop(follower.accept_header(block.header).expect("mined by the rules")));
-    for block in blocks {
-        let is_next = follower.next_block().is_some_and(|next| next.hash == block.block_hash());
-        if is_next {
-            follower.connect(block.clone()).expect("mined by the rules");
-        }
-    }
-}
-
 /// In each block a claim of a secret of its own; in some a batch that makes or refutes what waits, where its program
 /// opens locks.
 fn step(branch: &mut Branch, tag: u32) -> Block {
@@ -435,25 +424,7 @@ fn step(branch: &mut Branch, tag: u32) -> Block {
 
 #[test]
 fn claims_and_what_became_of_them_are_rewound_at_every_depth() {
-    let mut trunk = Branch::new();
-    let mut states = alloc::vec![trunk.clone()];
-    for _ in 0..14 {
-        step(&mut trunk, 0);
-        states.push(trunk.clone());
-    }
-    for lost in 1..FINAL_DEPTH_BLOCKS as usize {
-        let mut other = states[states.len() - 1 - lost].fork(1);
-        let mut follower = trunk.follower.clone();
-        let blocks: Vec<_> = (0..=lost).map(|_| step(&mut other, 1)).collect();
-        blocks.iter().for_each(|block| drop(follower.accept_header(block.header).expect("mined by the rules")));
-        let fork = &states[states.len() - 1 - lost].follower;
-        let waits = |follower: &Follower| {
-            (follower.pending_requests().copied().collect::<Vec<_>>(), follower.requests.queued())
-        };
-        assert_eq!(waits(&follower), waits(fork), "{lost} blocks lost");
-        blocks.into_iter().for_each(|block| drop(follower.connect(block).expect("mined by the rules")));
-        assert_eq!(state(&follower), state(&other.follower), "{lost} blocks lost");
-    }
+    reorganise_at_every_depth(Branch::new(), 14, step, queue);
 }
 
 #[test]

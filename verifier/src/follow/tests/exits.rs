@@ -243,35 +243,9 @@ fn requests_and_what_became_of_them_are_rewound_at_every_depth() {
             batch.refutations = cells.into_iter().map(|cell| show_empty(cell, 2)).collect();
             transactions.push(branch.anchor(&batch));
         }
-        let block = branch.next_block(transactions);
-        branch.follow(block.clone());
-        block
+        branch.mined(transactions)
     };
-    let mut trunk = Branch::new();
-    let mut states = alloc::vec![trunk.clone()];
-    for _ in 0..14 {
-        step(&mut trunk, 0);
-        states.push(trunk.clone());
-    }
-    for lost in 1..FINAL_DEPTH_BLOCKS as usize {
-        let mut other = states[states.len() - 1 - lost].fork(1);
-        let mut follower = trunk.follower.clone();
-        let blocks: Vec<_> = (0..=lost).map(|_| step(&mut other, 1)).collect();
-        let rewound: Vec<_> = blocks
-            .iter()
-            .filter_map(|block| follower.accept_header(block.header).expect("mined by the rules"))
-            .collect();
-        assert_eq!(rewound.len(), 1);
-        let fork = &states[states.len() - 1 - lost].follower;
-        let waits = |follower: &Follower| {
-            (follower.requests.waiting().copied().collect::<Vec<_>>(), follower.requests.queued())
-        };
-        assert_eq!(waits(&follower), waits(fork), "{lost} blocks lost");
-        for block in blocks {
-            follower.connect(block).expect("mined by the rules");
-        }
-        assert_eq!(state(&follower), state(&other.follower), "{lost} blocks lost");
-    }
+    reorganise_at_every_depth(Branch::new(), 14, step, queue);
 }
 
 #[test]
@@ -290,34 +264,12 @@ fn requests_that_lost_their_place_come_back_at_every_depth() {
             let refutations = shown.into_iter().map(|cell| show_empty(cell, 2)).collect();
             transactions.push(branch.anchor(&Batch { refutations, ..emptying(branch) }));
         }
-        let block = branch.next_block(transactions);
-        branch.follow(block.clone());
-        block
+        branch.mined(transactions)
     };
     let mut trunk = Branch::new();
     trunk.follower.requests = Queue::with_room(6);
-    let mut states = alloc::vec![trunk.clone()];
-    for _ in 0..14 {
-        step(&mut trunk, 0);
-        states.push(trunk.clone());
-    }
-    let waiting = |branch: &Branch| branch.follower.requests.len();
-    assert_eq!(states.iter().map(waiting).max(), Some(6));
-    for lost in 1..FINAL_DEPTH_BLOCKS as usize {
-        let fork = &states[states.len() - 1 - lost];
-        let mut other = fork.fork(1);
-        let mut follower = trunk.follower.clone();
-        let blocks: Vec<_> = (0..=lost).map(|_| step(&mut other, 1)).collect();
-        for block in &blocks {
-            follower.accept_header(block.header).expect("mined by the rules");
-        }
-        let waits = |follower: &Follower| follower.pending_exits().collect::<Vec<_>>();
-        assert_eq!(waits(&follower), waits(&fork.follower), "{lost} blocks lost");
-        for block in blocks {
-            follower.connect(block).expect("mined by the rules");
-        }
-        assert_eq!(state(&follower), state(&other.follower), "{lost} blocks lost");
-    }
+    let states = reorganise_at_every_depth(trunk, 14, step, queue);
+    assert_eq!(states.iter().map(|branch| branch.follower.requests.len()).max(), Some(6));
 }
 
 #[test]
@@ -331,21 +283,10 @@ fn a_request_that_was_asked_again_waits_once_when_its_answer_is_undone() {
     assert_eq!(pending(&branch), [1]);
     // The answer is undone, and the request is asked a third time while it waits.
     let mut other_branch = fork;
-    let blocks: Vec<_> = [alloc::vec![], alloc::vec![], alloc::vec![exit_transaction(3, &[again, other])]]
-        .into_iter()
-        .map(|transactions| {
-            let block = other_branch.next_block(transactions);
-            other_branch.follow(block.clone());
-            block
-        })
-        .collect();
+    let blocks = [alloc::vec![], alloc::vec![], alloc::vec![exit_transaction(3, &[again, other])]]
+        .map(|transactions| other_branch.mined(transactions));
     let follower = &mut branch.follower;
-    for block in &blocks {
-        follower.accept_header(block.header).expect("mined by the rules");
-    }
-    for block in blocks {
-        follower.connect(block).expect("mined by the rules");
-    }
+    reorganise(follower, &blocks);
     assert_eq!(state(follower), state(&other_branch.follower));
     assert_eq!(pending(&branch), [0, 1]);
 }

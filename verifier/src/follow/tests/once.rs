@@ -97,29 +97,13 @@ fn what_does_not_count_changes_nothing() {
 #[test]
 fn a_block_stands_for_itself_at_every_depth_of_reorganisation() {
     // Each block has a session of one cell, and one more that does not count.
-    let step = |branch: &mut Branch| {
+    let step = |branch: &mut Branch, _| {
         let block = branch.next_block(anchors(branch, &[&[1], &[1]]));
         let events = branch.follow(block.clone());
         assert_eq!((refusals(&events).len(), verified(&events).len()), (1, 1));
         block
     };
-    let mut trunk = Branch::new();
-    let mut states = alloc::vec![trunk.clone()];
-    for _ in 0..FINAL_DEPTH_BLOCKS {
-        step(&mut trunk);
-        states.push(trunk.clone());
-    }
-    for lost in 1..FINAL_DEPTH_BLOCKS as usize {
-        let mut other = states[states.len() - 1 - lost].fork(1);
-        let mut follower = trunk.follower.clone();
-        let blocks: Vec<_> = (0..=lost).map(|_| step(&mut other)).collect();
-        blocks.iter().for_each(|block| drop(follower.accept_header(block.header).expect("mined by the rules")));
-        for block in blocks {
-            let events = follower.connect(block).expect("mined by the rules");
-            assert_eq!((refusals(&events).len(), verified(&events).len()), (1, 1));
-        }
-        assert_eq!(state(&follower), state(&other.follower), "{lost} blocks lost");
-    }
+    reorganise_at_every_depth(Branch::new(), FINAL_DEPTH_BLOCKS, step, |follower| follower.tip);
 }
 
 /// A checkpoint stands between blocks, so it has nothing to say of it.

@@ -163,14 +163,8 @@ fn silence_is_counted_anew_when_an_anchor_is_undone_at_every_depth() {
         mine_empty(&mut trunk, lost - 1);
         let mut follower = trunk.follower.clone();
         let mut branch = fork.fork(1);
-        let mut blocks = Vec::new();
-        for _ in 0..=lost {
-            let block = branch.next_block(Vec::new());
-            branch.follow(block.clone());
-            blocks.push(block);
-        }
-        blocks.iter().for_each(|block| drop(follower.accept_header(block.header).expect("mined by the rules")));
-        blocks.into_iter().for_each(|block| drop(follower.connect(block).expect("mined by the rules")));
+        let blocks: Vec<_> = (0..=lost).map(|_| branch.mined(Vec::new())).collect();
+        reorganise(&mut follower, &blocks);
         assert_eq!(state(&follower), state(&branch.follower));
         assert_eq!((follower.tip.anchored_height, follower.open_height()), (1, 1 + QUIET_BLOCKS));
         let batch = branch.batch();

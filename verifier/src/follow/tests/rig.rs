@@ -397,11 +397,69 @@ impl Branch {
         self.follow(block)
     }
 
+    /// Mines a block and follows it; gives the block, for other followers.
+    pub(super) fn mined(&mut self, transactions: Vec<Transaction>) -> Block {
+        let block = self.next_block(transactions);
+        self.follow(block.clone());
+        block
+    }
+
     pub(super) fn follow(&mut self, block: Block) -> Vec<Event> {
         self.header = block.header;
         assert_eq!(self.follower.accept_header(block.header), Ok(None));
         self.follower.connect(block).expect("mined by the rules")
     }
+}
+
+/// Shows a follower the headers of another branch, which outgrows its own.
+pub(super) fn rewind(follower: &mut Follower, blocks: &[Block]) -> Event {
+    let rewound = blocks.iter().filter_map(|block| follower.accept_header(block.header).expect("mined by the rules"));
+    let rewound: Vec<_> = rewound.collect();
+    let [rewound] = <[_; 1]>::try_from(rewound).expect("one block of the branch outgrows the follower's own");
+    rewound
+}
+
+/// Feeds a follower the blocks of another branch, which outgrows its own.
+pub(super) fn reorganise(follower: &mut Follower, blocks: &[Block]) -> Vec<Event> {
+    let mut events = alloc::vec![rewind(follower, blocks)];
+    let is_missing = |block: &&Block| follower.next_block().map(|next| next.hash) == Some(block.block_hash());
+    let missing: Vec<_> = blocks.iter().skip_while(|block| !is_missing(block)).cloned().collect();
+    missing.into_iter().for_each(|block| events.extend(follower.connect(block).expect("mined by the rules")));
+    events
+}
+
+/// Grows a trunk by so many blocks, and has it lose the last ones, each number of them that can be lost, to a branch
+/// that outgrows it; blocks are made with the tag of the one or of the other. Where the trunk's follower was rewound
+/// it holds `kept` as of the fork, and it ends like the branch's own. Gives the states of the trunk.
+pub(super) fn reorganise_at_every_depth<T: PartialEq + core::fmt::Debug>(
+    mut trunk: Branch,
+    count: u32,
+    step: impl Fn(&mut Branch, u32) -> Block,
+    kept: impl Fn(&Follower) -> T,
+) -> Vec<Branch> {
+    let mut states = alloc::vec![trunk.clone()];
+    for _ in 0..count {
+        step(&mut trunk, 0);
+        states.push(trunk.clone());
+    }
+    for lost in 1..FINAL_DEPTH_BLOCKS as usize {
+        let fork = &states[states.len() - 1 - lost];
+        let (mut branch, mut alone, mut follower) = (fork.fork(1), fork.clone(), trunk.follower.clone());
+        let blocks: Vec<_> = (0..=lost).map(|_| step(&mut branch, 1)).collect();
+        rewind(&mut follower, &blocks);
+        assert_eq!(kept(&follower), kept(&fork.follower), "{lost} blocks lost");
+        for block in blocks {
+            let (expected, found) = (alone.follow(block.clone()), follower.connect(block).expect("mined by the rules"));
+            assert_eq!((verified(&found), refusals(&found)), (verified(&expected), refusals(&expected)));
+        }
+        assert_eq!(state(&follower), state(&branch.follower), "{lost} blocks lost");
+    }
+    states
+}
+
+/// The requests that wait, and how many were queued.
+pub(super) fn queue(follower: &Follower) -> (Vec<ScannedRequest>, u64) {
+    (follower.requests.waiting().copied().collect(), follower.requests.queued())
 }
 
 /// All of a follower's state that the best chain determines.

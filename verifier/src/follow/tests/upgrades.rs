@@ -23,17 +23,6 @@ fn mine_to(branch: &mut Branch, height: u32) {
     }
 }
 
-/// Feeds a follower the blocks of another branch.
-fn reorganise(follower: &mut Follower, blocks: &[Block]) -> Vec<Event> {
-    let rewound = blocks.iter().filter_map(|block| follower.accept_header(block.header).expect("mined by the rules"));
-    let mut events: Vec<_> = rewound.collect();
-    let missing =
-        blocks.iter().skip_while(|block| follower.next_block().map(|next| next.hash) != Some(block.block_hash()));
-    let missing: Vec<_> = missing.cloned().collect();
-    missing.into_iter().for_each(|block| events.extend(follower.connect(block).expect("mined by the rules")));
-    events
-}
-
 fn ignored(events: &[Event]) -> Vec<UpgradeError> {
     let refusal = |event: &Event| match event {
         Event::UpgradeIgnored { refusal, .. } => Some(*refusal),
@@ -120,12 +109,8 @@ fn batches_late_and_early_around_the_height_at_every_depth_of_reorganisation() {
                 assert_eq!(refusals(&events), []);
             }
             let mut follower = trunk.follower.clone();
-            let (mut branch, mut blocks) = (fork.fork(1), Vec::new());
-            for _ in 0..=lost {
-                let block = branch.next_block(Vec::new());
-                branch.follow(block.clone());
-                blocks.push(block);
-            }
+            let mut branch = fork.fork(1);
+            let blocks: Vec<_> = (0..=lost).map(|_| branch.mined(Vec::new())).collect();
             reorganise(&mut follower, &blocks);
             assert_eq!(state(&follower), state(&branch.follower));
             let scanned = branch.follower.scanned.height;
@@ -164,13 +149,12 @@ fn announcements_are_undone_mined_again_and_withdrawn_at_every_depth_of_reorgani
             (&[(lost, &announced), (lost, &withdrawn)], program().id(), 0),
         ];
         for (tag, (content, expected, ignored_count)) in (1..).zip(cases) {
-            let (mut branch, mut blocks) = (fork.fork(tag), Vec::new());
-            for position in 0..=lost {
-                let here = content.iter().filter(|(at, _)| *at == position);
-                let block = branch.next_block(here.map(|(_, transaction)| (*transaction).clone()).collect());
-                branch.follow(block.clone());
-                blocks.push(block);
-            }
+            let mut branch = fork.fork(tag);
+            let transactions = (0..=lost).map(|position| {
+                let here = content.iter().filter(move |(at, _)| *at == position);
+                here.map(|(_, transaction)| (*transaction).clone()).collect()
+            });
+            let blocks: Vec<_> = transactions.map(|transactions| branch.mined(transactions)).collect();
             let mut follower = original.clone();
             let events = reorganise(&mut follower, &blocks);
             assert_eq!(ignored(&events).len(), ignored_count, "case {tag}");
@@ -197,12 +181,8 @@ fn a_lost_withdrawal_leaves_the_announcement_in_force() {
         mine_to(&mut trunk, height - 1);
         let mut follower = trunk.follower.clone();
         assert_eq!(follower.schedule.program_at(height).1, program().id());
-        let (mut branch, mut blocks) = (fork.fork(1), Vec::new());
-        for _ in 0..=lost {
-            let block = branch.next_block(Vec::new());
-            branch.follow(block.clone());
-            blocks.push(block);
-        }
+        let mut branch = fork.fork(1);
+        let blocks: Vec<_> = (0..=lost).map(|_| branch.mined(Vec::new())).collect();
         reorganise(&mut follower, &blocks);
         assert_eq!(state(&follower), state(&branch.follower));
         let mut branch = Branch { follower, ..branch };
