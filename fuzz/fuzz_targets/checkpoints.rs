@@ -2,7 +2,7 @@
 //! deposits, requests and claims, whatever it says.
 #![no_main]
 
-use chain::{PARAMS, Step, feed, fresh, headers, known, mine, transactions};
+use chain::{PARAMS, Step, fresh, headers, known, mine, transactions};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use taproof_verifier::{

@@ -97,7 +97,8 @@ proptest! {
         let length = Destination::program_length(kind).expect("a type");
         let destination = Destination::new(kind, &bytes[..length]).expect("a type");
         let fee_sat = u64::MAX - amount_sat;
-        let request = signed(secret, ExitRequestFields { fee_sat, destination, ..fields(secret, from, nonce, amount_sat) });
+        let fields = ExitRequestFields { fee_sat, destination, ..fields(secret, from, nonce, amount_sat) };
+        let request = signed(secret, fields);
         prop_assert_eq!(request.verify(CHAIN), Ok(()));
         prop_assert_eq!(request.verify(ChainId::from_byte_array([8; 15])), Err(SignatureError::Mismatch));
         prop_assert_eq!(ExitRequest::from_bytes(&request.to_bytes()), Some(request));
