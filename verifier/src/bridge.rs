@@ -19,6 +19,7 @@
 use crate::{
     follow::FoundingDigest,
     quorum::{Quorum, QuorumError},
+    secp::with_context,
 };
 use alloc::vec::Vec;
 use bitcoin::{
@@ -26,7 +27,7 @@ use bitcoin::{
     hashes::{Hash, HashEngine, sha256},
     opcodes::all::{OP_CHECKSIGVERIFY, OP_CSV},
     script::Builder,
-    secp256k1::{Scalar, Secp256k1},
+    secp256k1::Scalar,
     taproot::{TaprootBuilder, TaprootSpendInfo},
 };
 
@@ -209,7 +210,7 @@ impl Bridge {
 
     fn finalize(&self, tree: Result<TaprootBuilder, bitcoin::taproot::TaprootBuilderError>) -> TaprootSpendInfo {
         let tree = tree.expect("one leaf at depth 0 and two at depth 1 are whole trees");
-        tree.finalize(&Secp256k1::verification_only(), self.internal_key).expect("the tree is whole")
+        with_context(|secp| tree.finalize(secp, self.internal_key)).expect("the tree is whole")
     }
 }
 
@@ -222,7 +223,7 @@ pub(crate) fn internal_key(tag: &[u8], founding: FoundingDigest) -> XOnlyPublicK
     let s = Scalar::from_be_bytes(sha256::Hash::from_engine(engine).to_byte_array());
     let s = s.expect("no hash that is not below the order of the group is known");
     let h = XOnlyPublicKey::from_slice(&H).expect("BIP-341 gives a point of the curve");
-    h.add_tweak(&Secp256k1::verification_only(), &s).expect("nobody knows -H as s G").0
+    with_context(|secp| h.add_tweak(secp, &s)).expect("nobody knows -H as s G").0
 }
 
 #[cfg(test)]
@@ -230,7 +231,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::quorum::KeysError;
     pub(crate) use crate::quorum::tests::signer;
-    use bitcoin::taproot::LeafVersion;
+    use bitcoin::{secp256k1::Secp256k1, taproot::LeafVersion};
 
     const FOUNDING: FoundingDigest = FoundingDigest::from_byte_array([7; 32]);
 

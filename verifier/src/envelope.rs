@@ -14,6 +14,7 @@ use crate::{
     cell::ChainId,
     field,
     payload::{self, PAYLOAD_LENGTH_MAX, PayloadError, PayloadHash},
+    secp::with_context,
     spent::{self, TOLD_VALUE_MAX, WholeSignature},
 };
 use alloc::vec::Vec;
@@ -346,14 +347,12 @@ fn check_signature(transaction: &Transaction, poster: &XOnlyPublicKey) -> Result
     let input = &transaction.input[0];
     let signature = WholeSignature::from_bytes(&input.witness[0]).ok_or(EnvelopeError::Sighash)?;
     let value = spent::told(input.sequence).ok_or(EnvelopeError::Sequence)?;
-    let secp = Secp256k1::verification_only();
     let leaf = TapLeafHash::from_script(Script::from_bytes(&input.witness[1]), LeafVersion::TapScript);
-    let script_pubkey = ScriptBuf::new_p2tr(&secp, *poster, Some(leaf.into()));
-    if signature.holds(&secp, transaction, &[TxOut { value, script_pubkey }], leaf, poster) {
-        Ok(())
-    } else {
-        Err(EnvelopeError::Signature)
-    }
+    let holds = with_context(|secp| {
+        let script_pubkey = ScriptBuf::new_p2tr(secp, *poster, Some(leaf.into()));
+        signature.holds(secp, transaction, &[TxOut { value, script_pubkey }], leaf, poster)
+    });
+    if holds { Ok(()) } else { Err(EnvelopeError::Signature) }
 }
 
 /// Writes a leaf. The payload is not longer than [`PAYLOAD_LENGTH_MAX`].

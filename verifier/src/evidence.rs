@@ -57,6 +57,7 @@ use crate::{
     cell::{CellIndex, ChainId},
     field,
     headers::BlockId,
+    secp::with_context,
 };
 use ark_bn254::Fr;
 use bitcoin::{
@@ -218,7 +219,7 @@ pub fn verify_bip340(key: &[u8; 32], message: &[u8; 32], signature: &[u8; 64]) -
     let key = XOnlyPublicKey::from_slice(key).map_err(|_| Bip340Error::Key)?;
     let signature = schnorr::Signature::from_slice(signature).map_err(|_| Bip340Error::Mismatch)?;
     let message = Message::from_digest(*message);
-    let checked = Secp256k1::verification_only().verify_schnorr(&signature, &message, &key);
+    let checked = with_context(|secp| secp.verify_schnorr(&signature, &message, &key));
     checked.map_err(|_| Bip340Error::Mismatch)
 }
 

@@ -38,6 +38,7 @@ pub mod quorum;
 pub mod record;
 pub mod schedule;
 pub mod schnorr;
+mod secp;
 #[cfg(feature = "serde")]
 pub mod serde_form;
 pub mod spent;

@@ -17,6 +17,7 @@ use crate::{
     follow::Params,
     program::ProgramId,
     quorum::{KEYS_MAX, Keys, Quorum},
+    secp::with_context,
     spent::{self, WholeSignature},
 };
 use alloc::vec::Vec;
@@ -322,24 +323,25 @@ impl UpgradeOutput {
         else {
             return false;
         };
-        let secp = Secp256k1::verification_only();
-        let script_pubkey = self.script_pubkey(&secp);
-        let spent = values.into_iter().map(|value| TxOut { value, script_pubkey: script_pubkey.clone() });
-        let spent: Vec<TxOut> = spent.collect();
-        let leaf = TapLeafHash::from_script(&self.leaf, LeafVersion::TapScript);
-        let mut count = 0;
-        // The last key's comes first.
-        for (key, signature) in self.keys.keys().iter().rev().zip(signatures) {
-            if signature.is_empty() {
-                continue;
+        with_context(|secp| {
+            let script_pubkey = self.script_pubkey(secp);
+            let spent = values.into_iter().map(|value| TxOut { value, script_pubkey: script_pubkey.clone() });
+            let spent: Vec<TxOut> = spent.collect();
+            let leaf = TapLeafHash::from_script(&self.leaf, LeafVersion::TapScript);
+            let mut count = 0;
+            // The last key's comes first.
+            for (key, signature) in self.keys.keys().iter().rev().zip(signatures) {
+                if signature.is_empty() {
+                    continue;
+                }
+                let signature = WholeSignature::from_bytes(signature);
+                if !signature.is_some_and(|signature| signature.holds(secp, transaction, &spent, leaf, key)) {
+                    return false;
+                }
+                count += 1;
             }
-            let signature = WholeSignature::from_bytes(signature);
-            if !signature.is_some_and(|signature| signature.holds(&secp, transaction, &spent, leaf, key)) {
-                return false;
-            }
-            count += 1;
-        }
-        count == usize::from(self.keys.threshold())
+            count == usize::from(self.keys.threshold())
+        })
     }
 
     /// The elements for signatures of a witness that spends an output of the upgrade keys; `None` for any other.
