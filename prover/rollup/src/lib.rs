@@ -7,5 +7,6 @@ pub mod ledger;
 pub mod rebuild;
 pub mod sequencer;
 pub mod state_proof;
+pub mod succession;
 pub mod transaction_file;
 pub mod workload;

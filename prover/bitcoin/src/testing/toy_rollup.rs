@@ -53,13 +53,14 @@ fn g2(scalar: Fr) -> ark_bn254::G2Affine {
     (G2Projective::generator() * scalar).into_affine()
 }
 
-fn program(levels: &[u8]) -> Program {
+/// A program of circuits with so many slots for trees of these numbers of levels.
+pub fn program(levels: &[u8], slots: u16) -> Program {
     let [alpha, ic_0, ic_1] = [ALPHA, IC[0], IC[1]].map(|scalar| g1(Fr::from(scalar)));
     let [beta, gamma, delta] = [BETA, GAMMA, DELTA].map(|scalar| g2(Fr::from(scalar)));
     let key = VerifyingKey::new(alpha, beta, gamma, delta, &[ic_0, ic_1]).expect("points of the groups");
     let circuits = levels.iter().flat_map(|levels| {
         let depth = Depth::new(*levels).expect("a few levels");
-        Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, SLOTS))
+        Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, slots))
     });
     Program::new(circuits.map(|circuit| (circuit, key.clone()))).expect("known kinds and slots")
 }
@@ -125,7 +126,7 @@ impl ToyRollup {
         let script = poster.script_pubkey();
         chain.mine_empty(COINBASE_MATURITY_BLOCKS + 20, &script).expect("empty blocks are valid");
         let start = BlockId { height: chain.height(), hash: chain.tip_hash() };
-        let program = program(levels);
+        let program = program(levels, SLOTS);
         let signers = [0, 1, 2].map(|index| wallet.signer_key(index).expect("a small number").public());
         let mut founding = Founding {
             network: Network::Regtest,
