@@ -31,8 +31,12 @@ fn growing() -> Scene {
 #[test]
 fn what_is_no_program_among_the_programs_is_passed_over_and_named() {
     let scene = growing();
-    let made = scene.report(&[&["upgrade", "make", "--seed", &"22".repeat(32)][..], &SLOTS].concat());
+    // Depths and slots are those of the program in force.
+    let made = scene.report(&["upgrade", "make", "--seed", &"22".repeat(32)]);
     let id = made["program_id"].as_str().unwrap();
+    let circuits: Vec<&str> = made["circuits"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let is_alike = |name: &&str| (name.contains("-d1-n1-") || name.contains("-d2-n1-")) && name.ends_with("-v1");
+    assert!(circuits.len() == 8 && circuits.iter().all(is_alike), "{circuits:?}");
     let programs = scene.path("rollup/programs");
     fs::write(programs.join("stray.bin"), "garbage").unwrap();
     fs::create_dir(programs.join("folder.bin")).unwrap();
@@ -40,6 +44,7 @@ fn what_is_no_program_among_the_programs_is_passed_over_and_named() {
     assert!(show.status.success());
     let warnings = String::from_utf8(show.stderr).unwrap();
     assert!(warnings.lines().count() == 2 && warnings.contains("stray.bin") && warnings.contains("folder.bin"));
+    assert!(warnings.matches("passed over: ").count() == 2, "{warnings}");
     let known = scene.report(&["upgrade", "show"])["programs_known"].clone();
     assert!(known.as_array().unwrap().contains(&json!(id)), "{known}");
 
@@ -49,6 +54,13 @@ fn what_is_no_program_among_the_programs_is_passed_over_and_named() {
     fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     let known = scene.report(&["upgrade", "show"])["programs_known"].clone();
     assert!(!known.as_array().unwrap().contains(&json!(id)), "{known}");
+    for length in [3, bytes.len() / 2] {
+        fs::write(scene.path("cut.bin"), &bytes[..length]).unwrap();
+        let refused = scene.run(&["upgrade", "add", "cut.bin"]);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(3), "{told}");
+        assert!(told.contains("the bytes end early or go on") && told.contains("get it anew"), "{told}");
+    }
     fs::write(scene.path("again.bin"), bytes).unwrap();
     scene.report(&["upgrade", "add", "again.bin"]);
     let known = scene.report(&["upgrade", "show"])["programs_known"].clone();

@@ -7,8 +7,20 @@ mod scene;
 use bitcoin::{Address, ScriptBuf, consensus::encode};
 use scene::Scene;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fs};
-use taproof_bitcoin::node::EmbeddedNode;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+use taproof_bitcoin::{
+    anchor::Funding,
+    bridge::link::Binding,
+    node::EmbeddedNode,
+    upgrade::{UpgradeAddress, UpgradeRequest, plan},
+};
+use taproof_verifier::{
+    program::ProgramId,
+    upgrade::{Change, Upgrade},
+};
 
 const NOTICE_BLOCKS: u32 = 12;
 
@@ -79,8 +91,8 @@ impl Upgradable {
     /// Makes another program of trees of so many levels, and gives its id.
     fn make(&self, seed: &str, levels: &str) -> String {
         let seed = seed.repeat(32);
-        let make = ["upgrade", "make", "--seed", &seed, "--depth", levels, "--slots", "1", "--deposit-slots", "1"];
-        let made = self.0.report(&[&make[..], &["--withdraw-slots", "1"]].concat());
+        let make = ["upgrade", "make", "--seed", &seed, "--depth", levels, "--full-depth", levels];
+        let made = self.0.report(&make);
         made["program_id"].as_str().unwrap().to_owned()
     }
 
@@ -99,8 +111,7 @@ fn another_program_is_announced_passed_and_followed_from_scratch() {
     let second = rollup.make("22", "2");
     assert_ne!(first, second);
     // A tree that can grow needs circuits for both depths.
-    let make = ["upgrade", "make", "--depth", "2", "--full-depth", "3", "--slots", "1", "--deposit-slots", "1"];
-    let growing = scene.report(&[&make[..], &["--withdraw-slots", "1"]].concat());
+    let growing = scene.report(&["upgrade", "make", "--full-depth", "3"]);
     let circuits: BTreeSet<&str> =
         growing["circuits"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert_eq!(circuits.len(), 8, "{circuits:?}");
@@ -128,6 +139,14 @@ fn another_program_is_announced_passed_and_followed_from_scratch() {
     let report = scene.bring_in(2, &[]);
     assert_eq!(report["deposits"], 1);
     assert_eq!(rollup.show()["program_id"], json!(second));
+    // A poster who has the program alone is told who has its keys.
+    let [keys, away] = [format!("rollup/keys/{second}"), "away".to_owned()].map(|path| scene.path(&path));
+    fs::rename(&keys, &away).unwrap();
+    let keyless = scene.run(&["prove", "rollup/batches/2.batch", "--out", "2.proofs"]);
+    let told = String::from_utf8(keyless.stderr).unwrap();
+    assert_eq!(keyless.status.code(), Some(3), "{told}");
+    assert!(told.contains(&format!("copy the key file from keys/{second}/")) && told.contains("poster"), "{told}");
+    fs::rename(&away, &keys).unwrap();
     let root = scene.report(&["follow"])["root_verified"].clone();
     assert_eq!(scene.report(&["rebuild"])["ledger"], "intact");
 
@@ -178,9 +197,16 @@ fn announcements_are_withdrawn_before_their_height_and_the_right_can_be_renounce
     let show = rollup.show();
     assert_eq!((&show["announced"], &show["next_number"]), (&json!([]), &json!(2)));
     assert_eq!((&show["open_height"], &show["can_change"]), (&Value::Null, &json!(true)));
-    rollup.0.report(&["upgrade", "withdraw", "--renounce", "--out", "trap.psbt"]);
-    let shown = rollup.0.report(&["upgrade", "sign", "trap.psbt"]);
+    let trap = rollup.0.report(&["upgrade", "withdraw", "--renounce", "--out", "trap.psbt"]);
+    assert_eq!(trap["renounces"], true);
+    // What it announces is told all the same, to people and to scripts.
+    let told = rollup.0.run(&["--json", "upgrade", "sign", "trap.psbt"]);
+    let shown: Value = serde_json::from_slice(&told.stdout).unwrap();
     assert!(shown["announces"].as_str().unwrap().contains("give up their right for good"), "{shown}");
+    assert_eq!((told.status.code(), &shown["renounces"], &shown["signed"]), (Some(4), &json!(true), &Value::Null));
+    assert!(shown["refusal"].as_str().unwrap().contains("up for good"), "{shown}");
+    let meant = rollup.0.report(&["upgrade", "sign", "trap.psbt", "--renounce"]);
+    assert_eq!((&meant["refusal"], &meant["signed"]), (&Value::Null, &Value::Null));
     let careful = rollup.0.failure(4, &["upgrade", "sign", "trap.psbt", "--out", "trapped.psbt"]);
     assert!(careful.contains("up for good"), "{careful}");
     rollup.announce_and("end", &["withdraw", "--renounce"], &["--renounce"]);
@@ -203,8 +229,10 @@ fn a_program_is_announced_that_has_circuits_for_every_tree_that_there_may_be_by_
     assert_eq!(scene.bring_in(0, &[])["depth"], 1);
     // The tree has one level, and could have two by then.
     let shallow = rollup.make("33", "1");
-    let refused = scene.failure(3, &["upgrade", "announce", "--program", &shallow, "--out", "no.psbt"]);
-    assert!(refused.contains("may have 2 levels by then"), "{refused}");
+    let refused = scene.run(&["upgrade", "announce", "--program", &shallow, "--out", "no.psbt"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{told}");
+    assert!(told.contains("may have 2 levels by then") && told.contains("upgrade make --full-depth 2"), "{told}");
     // One for deeper trees alone lets it grow.
     let deep = rollup.make("44", "2");
     let height = rollup.show()["height"].as_u64().unwrap() + 1 + u64::from(NOTICE_BLOCKS);
@@ -221,6 +249,173 @@ fn a_program_is_announced_that_has_circuits_for_every_tree_that_there_may_be_by_
     let report = scene.bring_in(1, &[]);
     assert_eq!((&report["deposits"], &report["depth"], &report["grown"]), (&json!(1), &json!(2), &json!(true)));
     assert_eq!(scene.report(&["follow"])["depth"], 2);
+}
+
+/// An announcement of a program as other software writes it, which checks nothing.
+fn write_announcement(rollup: &Upgradable, program: &str, height: u64, name: &str) {
+    let params = rollup.0.params();
+    let number = rollup.show()["next_number"].as_u64().unwrap() as u32;
+    let script = UpgradeAddress::of(&params).unwrap().script_pubkey().clone();
+    let node = EmbeddedNode::open(&rollup.0.path("rollup/regtest.chain"), ScriptBuf::new()).unwrap();
+    let coins = node.chain().spendable_coins(&script).into_iter();
+    let coins: Vec<Funding> = coins.map(|(outpoint, coin)| Funding { outpoint, output: coin.output }).collect();
+    let program = ProgramId::from_byte_array(hex::decode(program).unwrap().try_into().unwrap());
+    let upgrade = Upgrade { number, change: Change::Program { program, height: height as u32 } };
+    let (fee_rate, origins) = ("2".parse().unwrap(), BTreeMap::new());
+    let planned = plan(&params, &UpgradeRequest { upgrade: &upgrade, coins: &coins, fee_rate, origins }).unwrap();
+    fs::write(rollup.0.path(name), planned.psbt.serialize()).unwrap();
+}
+
+/// Who writes what the signers are to sign is not trusted: each checks by its own chain.
+#[test]
+fn a_signer_signs_no_program_under_which_there_could_be_no_batches() {
+    let rollup = Upgradable::of_depths(&["--depth", "1", "--full-depth", "2"]);
+    let scene = &rollup.0;
+    let [shallow, deep] = [rollup.make("33", "1"), rollup.make("44", "3")];
+    let height = rollup.show()["height"].as_u64().unwrap() + 50 + u64::from(NOTICE_BLOCKS);
+    // The tree has one level, the program in force circuits for two.
+    write_announcement(&rollup, &shallow, height, "shallow.psbt");
+    let refused = scene.failure(4, &["upgrade", "sign", "shallow.psbt", "--out", "no.psbt"]);
+    assert!(refused.contains("may have 2 levels by then"), "{refused}");
+    let looked = scene.run(&["--json", "upgrade", "sign", "shallow.psbt"]);
+    let shown: Value = serde_json::from_slice(&looked.stdout).unwrap();
+    assert_eq!(looked.status.code(), Some(4), "whoever signs elsewhere is told, too");
+    assert!(shown["refusal"].as_str().unwrap().contains("may have 2 levels by then"), "{shown}");
+    assert!(!scene.path("no.psbt").exists());
+    // What two signers sign all the same is not sent.
+    let sign = |from: &str, to: &str, index: &str| {
+        scene.report(&["upgrade", "sign", from, "--without-chain", "--index", index, "--out", to]);
+    };
+    sign("shallow.psbt", "s1.psbt", "0");
+    sign("s1.psbt", "s2.psbt", "1");
+    scene.report(&["upgrade", "combine", "s2.psbt", "--out", "shallow.tx"]);
+    for command in ["upgrade", "bridge"] {
+        let refused = scene.failure(4, &[command, "send", "shallow.tx"]);
+        assert!(refused.contains("may have 2 levels by then"), "{refused}");
+    }
+
+    // One is announced that this signer does not know: by its height the tree may be as deep as anything.
+    rollup.announce("deep", &["announce", "--program", &deep, "--from", &height.to_string()]);
+    let (file, later) = (scene.path(&format!("rollup/programs/{deep}.bin")), (height + 5).to_string());
+    let bytes = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let own = scene.params().program_id.to_string();
+    write_announcement(&rollup, &own, height + 5, "back.psbt");
+    for (exit, arguments) in [
+        (4, &["upgrade", "sign", "back.psbt", "--out", "no.psbt"][..]),
+        (3, &["upgrade", "announce", "--program", &own, "--from", &later, "--out", "no.psbt"]),
+    ] {
+        let refused = scene.run(arguments);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(exit), "{told}");
+        let unknown = format!("program {deep}, in force from height {height} on, is not known here");
+        assert!(told.contains(&unknown) && told.contains("taproof upgrade add PROGRAM"), "{told}");
+    }
+    fs::write(&file, bytes).unwrap();
+    let refused = scene.failure(4, &["upgrade", "sign", "back.psbt", "--out", "no.psbt"]);
+    assert!(refused.contains("may have 3 levels by then"), "{refused}");
+
+    // If it is mined, those who follow hear of it in time.
+    sign("back.psbt", "b1.psbt", "0");
+    sign("b1.psbt", "b2.psbt", "1");
+    scene.report(&["upgrade", "combine", "b2.psbt", "--out", "back.tx"]);
+    let hex = fs::read_to_string(scene.path("back.tx")).unwrap();
+    let mut node = EmbeddedNode::open(&scene.path("rollup/regtest.chain"), ScriptBuf::new()).unwrap();
+    node.chain_mut().mine(&[encode::deserialize_hex(hex.trim()).unwrap()], &ScriptBuf::new()).unwrap();
+    node.save().unwrap();
+    drop(node);
+    let told = String::from_utf8(scene.run(&["batch"]).stderr).unwrap();
+    assert!(told.contains(&format!("no batch can be made from height {later} on")), "{told}");
+    let status = scene.report(&["status"])["upgrades"]["announced"].clone();
+    assert_eq!((&status[0]["ends_batches"], &status[1]["height"]), (&Value::Null, &json!(height + 5)));
+    assert!(status[1]["ends_batches"].as_str().unwrap().contains("may have 3 levels by then"), "{status}");
+    let shown = String::from_utf8(scene.run(&["upgrade", "show"]).stdout).unwrap();
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(&format!("program {own}, and no batch from then on: ")), "{shown}");
+}
+
+#[test]
+fn a_signer_without_a_chain_says_that_it_is_meant() {
+    let rollup = Upgradable::new();
+    let announced = rollup.0.report(&["upgrade", "announce", "--open-posting", "--out", "up.psbt"]);
+    assert_eq!(announced["renounces"], false);
+    // A machine that has the wallet and the rollup's files, and no chain.
+    let offline = Scene::new();
+    fs::create_dir_all(offline.path("rollup")).unwrap();
+    for file in ["params.json", "program.bin", "wallet.words"] {
+        fs::copy(rollup.0.path("rollup").join(file), offline.path("rollup").join(file)).unwrap();
+    }
+    fs::copy(rollup.0.path("up.psbt"), offline.path("up.psbt")).unwrap();
+    let refused = offline.run(&["upgrade", "sign", "up.psbt", "--out", "signed.psbt"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{told}");
+    assert!(told.contains("no chain is at hand") && told.contains("--without-chain"), "{told}");
+    assert!(!offline.path("signed.psbt").exists());
+    let signed = offline.run(&["--json", "upgrade", "sign", "up.psbt", "--without-chain", "--out", "signed.psbt"]);
+    let told = String::from_utf8(signed.stderr).unwrap();
+    assert!(signed.status.success() && told.contains("is not checked"), "{told}");
+    let report: Value = serde_json::from_slice(&signed.stdout).unwrap();
+    assert_eq!(report["chain_height"], Value::Null);
+    let signed = rollup.0.report(&["upgrade", "sign", "up.psbt", "--out", "signed.psbt"]);
+    assert_eq!(signed["chain_height"], rollup.show()["height"]);
+    // What has its turn no more is signed by nobody.
+    rollup.announce("first", &["announce", "--open-posting"]);
+    let late = rollup.0.failure(4, &["upgrade", "sign", "up.psbt", "--out", "late.psbt"]);
+    assert!(late.contains("has number 0, where number 1 comes next"), "{late}");
+}
+
+#[test]
+fn what_is_no_announcement_is_neither_signed_nor_joined_and_where_it_belongs_is_told() {
+    let rollup = Upgradable::new();
+    let scene = &rollup.0;
+    scene.report(&["upgrade", "announce", "--open-posting", "--out", "up.psbt"]);
+    let told = |arguments: &[&str]| {
+        let refused = scene.run(arguments);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(4), "{arguments:?}: {told}");
+        told
+    };
+    let dear = told(&["upgrade", "sign", "up.psbt", "--fee-max", "10", "--out", "no.psbt"]);
+    assert!(dear.contains("10 sat are the most") && dear.contains("--fee-max"), "{dear}");
+    // Neither do signers of the bridge take it for a payout.
+    let joined = told(&["bridge", "combine", "up.psbt", "--out", "no.tx"]);
+    assert!(joined.contains("no payout of this rollup's") && joined.contains("upgrade combine"), "{joined}");
+    let signed = told(&["bridge", "sign", "up.psbt", "--out", "no.psbt"]);
+    assert!(signed.contains("taproof upgrade sign"), "{signed}");
+    // A payout of the bridge, as far as its mark says.
+    let params = scene.params();
+    let mut payout = bitcoin::Psbt::deserialize(&fs::read(scene.path("up.psbt")).unwrap()).unwrap();
+    payout.unsigned_tx.output[0] = Binding { first: 0, count: 1 }.output(params.chain_id());
+    fs::write(scene.path("payout.psbt"), payout.serialize()).unwrap();
+    let signed = told(&["upgrade", "sign", "payout.psbt", "--out", "no.psbt"]);
+    assert!(signed.contains("taproof bridge sign"), "{signed}");
+    let joined = told(&["upgrade", "combine", "payout.psbt", "--out", "no.tx"]);
+    assert!(joined.contains("announces nothing of this rollup") && joined.contains("bridge combine"), "{joined}");
+
+    // Another rollup with the same keys: nothing of it is joined here.
+    let other = Scene::new();
+    fs::create_dir_all(other.path("rollup")).unwrap();
+    for file in ["program.bin", "regtest.chain", "wallet.words"] {
+        fs::copy(scene.path("rollup").join(file), other.path("rollup").join(file)).unwrap();
+    }
+    let founded = params.with(|founding| founding.notice_blocks += 1).unwrap();
+    fs::write(other.path("rollup/params.json"), serde_json::to_string(&founded).unwrap()).unwrap();
+    for index in ["0", "1"] {
+        scene.report(&["upgrade", "sign", "up.psbt", "--index", index, "--out", &format!("s{index}.psbt")]);
+        fs::copy(scene.path(&format!("s{index}.psbt")), other.path(&format!("s{index}.psbt"))).unwrap();
+    }
+    let refused = other.run(&["upgrade", "combine", "s0.psbt", "s1.psbt", "--out", "no.tx"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(4), "{told}");
+    assert!(told.contains("announces nothing of this rollup") && told.contains("--dir"), "{told}");
+    assert!(!other.path("no.tx").exists());
+    // And what is mined here is none of the other's.
+    scene.report(&["upgrade", "combine", "s0.psbt", "s1.psbt", "--out", "up.tx"]);
+    scene.report(&["upgrade", "send", "up.tx"]);
+    other.see_chain_of(scene);
+    fs::copy(scene.path("up.tx"), other.path("up.tx")).unwrap();
+    let refused = other.failure(4, &["upgrade", "send", "up.tx"]);
+    assert!(refused.contains("nothing of this rollup"), "{refused}");
 }
 
 #[test]

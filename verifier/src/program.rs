@@ -69,7 +69,7 @@ pub enum ProgramError {
     #[error("{0} sets of operations, more than the {OPERATION_SETS_MAX} of a program")]
     OperationSetCount(usize),
     /// The bytes end early or go on.
-    #[error("the length is not that of as many circuits as announced")]
+    #[error("the bytes end early or go on: they are not as many as a program has with so many circuits")]
     Length,
     /// A set of operations is invalid.
     #[error("operation set {position}: {source}")]

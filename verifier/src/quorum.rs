@@ -45,7 +45,7 @@ pub enum QuorumError {
     #[error("there is no key")]
     NoKey,
     /// The threshold is zero or above the number of keys.
-    #[error("{threshold} signatures of {keys} keys")]
+    #[error("a threshold of {threshold}, where it is from 1 to the number of keys, which is {keys}")]
     Threshold {
         /// The signatures that are asked for.
         threshold: u8,

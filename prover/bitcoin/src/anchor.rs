@@ -292,19 +292,23 @@ fn fund(
         Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: Vec::new(), output: outputs };
     let mut with_change = exact.clone();
     with_change.output.push(TxOut { value: Amount::ZERO, script_pubkey: change_script });
-    let (mut available, mut needed) = (Amount::ZERO, paid);
+    let input = |previous_output, kind| TxIn {
+        previous_output,
+        script_sig: ScriptBuf::new(),
+        sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+        witness: placeholder_witness(kind),
+    };
+    // May be more than there is in the world: no coins suffice then, and what they are worth is told.
+    let with_fee = |weight| paid.checked_add(fee_rate.fee(weight)).ok_or(AnchorError::ValueRange);
+    // Where there is no coin, what one is to be worth at the least.
+    let mut with_one = exact.clone();
+    with_one.input.push(input(OutPoint::null(), FundingKind::TaprootKey));
+    let (mut available, mut needed) = (Amount::ZERO, with_fee(with_one.weight())?);
     for (position, (kind, coin)) in coins.iter().enumerate() {
-        let input = TxIn {
-            previous_output: coin.outpoint,
-            script_sig: ScriptBuf::new(),
-            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
-            witness: placeholder_witness(*kind),
-        };
+        let input = input(coin.outpoint, *kind);
         exact.input.push(input.clone());
         with_change.input.push(input);
         available = add(available, coin.output.value)?;
-        // May be more than there is in the world: no coins suffice then, and what they are worth is told.
-        let with_fee = |weight| paid.checked_add(fee_rate.fee(weight)).ok_or(AnchorError::ValueRange);
         needed = with_fee(exact.weight())?;
         let needed_with_change = with_fee(with_change.weight())?;
         let chosen = || coins[..=position].iter().map(|(_, coin)| (*coin).clone()).collect();

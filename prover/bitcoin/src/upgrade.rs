@@ -38,16 +38,26 @@ pub enum UpgradePlanError {
     Immutable,
     /// The coins of the upgrade address do not suffice.
     #[error(
-        "{needed_sat} sat are needed, and the coins of the upgrade address are worth {available_sat} sat, without \
-         those above {max} sat, which are too large to be announced with",
-        max = TOLD_VALUE_MAX.to_sat()
+        "{needed_sat} sat are needed, and the coins of the upgrade address are worth {available_sat} sat{}",
+        but_large(*too_large)
     )]
     Funds {
         /// What it takes.
         needed_sat: u64,
-        /// What there is.
+        /// What there is, without what is too large.
         available_sat: u64,
+        /// How many coins there are that are too large to be announced with.
+        too_large: usize,
     },
+}
+
+fn but_large(count: usize) -> String {
+    let max = TOLD_VALUE_MAX.to_sat();
+    match count {
+        0 => String::new(),
+        1 => format!(", without one above {max} sat, which is too large to be announced with"),
+        count => format!(", without {count} above {max} sat, which are too large to be announced with"),
+    }
 }
 
 /// Why a PSBT is not signed.
@@ -69,8 +79,8 @@ pub enum UpgradeCheckError {
     /// An output neither announces something nor returns coins, or announces something and burns coins.
     #[error("output {0} neither announces something, without burning coins, nor pays back to the upgrade address")]
     Output(usize),
-    /// Nothing is announced.
-    #[error("it announces nothing")]
+    /// Nothing is announced that is this rollup's.
+    #[error("it announces nothing of this rollup")]
     Nothing,
     /// What is announced is not well-formed.
     #[error(transparent)]
@@ -190,9 +200,8 @@ pub struct PlannedUpgrade {
 pub fn plan(params: &Params, request: &UpgradeRequest<'_>) -> Result<PlannedUpgrade, UpgradePlanError> {
     let address = UpgradeAddress::of(params).ok_or(UpgradePlanError::Immutable)?;
     let dust = address.script_pubkey.minimal_non_dust();
-    let is_usable =
-        |coin: &&Funding| coin.output.script_pubkey == address.script_pubkey && coin.output.value <= TOLD_VALUE_MAX;
-    let mut coins: Vec<&Funding> = request.coins.iter().filter(is_usable).collect();
+    let own = request.coins.iter().filter(|coin| coin.output.script_pubkey == address.script_pubkey);
+    let (mut coins, large): (Vec<&Funding>, Vec<&Funding>) = own.partition(|coin| coin.output.value <= TOLD_VALUE_MAX);
     coins.sort_by_key(|coin| (std::cmp::Reverse(coin.output.value), coin.outpoint));
     let (mut available, mut needed) = (Amount::ZERO, Amount::ZERO);
     for count in 1..=coins.len().max(1) {
@@ -210,7 +219,8 @@ pub fn plan(params: &Params, request: &UpgradeRequest<'_>) -> Result<PlannedUpgr
         let psbt = for_signers(&address, transaction, chosen, &request.origins);
         return Ok(PlannedUpgrade { psbt, fee_sat: fee.to_sat(), change_sat: change.to_sat() });
     }
-    Err(UpgradePlanError::Funds { needed_sat: needed.to_sat(), available_sat: available.to_sat() })
+    let (needed_sat, available_sat) = (needed.to_sat(), available.to_sat());
+    Err(UpgradePlanError::Funds { needed_sat, available_sat, too_large: large.len() })
 }
 
 fn unsigned(address: &UpgradeAddress, upgrade: &Upgrade, coins: &[&Funding]) -> Transaction {
@@ -328,13 +338,44 @@ impl CheckedUpgrade {
     }
 }
 
+/// Why signatures were not joined to an announcement.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeCombineError {
+    /// A PSBT is no announcement of the rollup's upgrade keys.
+    #[error("the PSBT at position {position} is no announcement of this rollup's: {source}")]
+    Announcement {
+        /// Its position.
+        position: usize,
+        /// Why.
+        source: UpgradeCheckError,
+    },
+    /// The signatures make no transaction.
+    #[error(transparent)]
+    Combine(#[from] CombineError),
+}
+
 /// Joins PSBTs of one announcement, each with some signatures, to the transaction.
 ///
 /// # Errors
-/// [`CombineError`].
-pub fn combine(psbts: Vec<Psbt>, address: &UpgradeAddress) -> Result<Transaction, CombineError> {
+/// [`UpgradeCombineError`].
+pub fn combine(psbts: Vec<Psbt>, address: &UpgradeAddress) -> Result<Transaction, UpgradeCombineError> {
+    for (position, psbt) in psbts.iter().enumerate() {
+        let expected = expect_announcement(psbt, address);
+        expected.map_err(|source| UpgradeCombineError::Announcement { position, source })?;
+    }
     let own = Some((address.script_pubkey.clone(), address.leaf.clone()));
-    sign::combine_for(psbts, &address.quorum, own).map(|(transaction, _)| transaction)
+    Ok(sign::combine_for(psbts, &address.quorum, own)?.0)
+}
+
+/// Fails for a PSBT that announces nothing, or says that it spends something else than coins of the upgrade address. It
+/// need not say what it spends: others may.
+fn expect_announcement(psbt: &Psbt, address: &UpgradeAddress) -> Result<(), UpgradeCheckError> {
+    address.output.announced(&psbt.unsigned_tx)?.ok_or(UpgradeCheckError::Nothing)?;
+    let is_other = |fields: &bitcoin::psbt::Input| {
+        fields.witness_utxo.as_ref().is_some_and(|output| output.script_pubkey != address.script_pubkey)
+    };
+    psbt.inputs.iter().position(is_other).map_or(Ok(()), |input| Err(UpgradeCheckError::Input(input)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use taproof_verifier::{
     cell::Depth,
     follow::{Follower, UnknownProgramError},
     program::{Program, ProgramId},
-    schedule::EntryChange,
+    schedule::{Entry, EntryChange},
     upgrade::Change,
 };
 
@@ -82,6 +82,17 @@ pub fn expect_batches_possible(change: &Change, follower: &Follower) -> Result<(
         }
     }
     check_batches(announced)
+}
+
+/// Why there can be no batches once what is announced already is in force, if that is known. Signers who look at what
+/// they sign announce nothing of the kind.
+pub fn ends_batches(entry: &Entry, follower: &Follower) -> Option<SuccessionError> {
+    let EntryChange::Program(program) = entry.change else { return None };
+    match expect_batches_possible(&Change::Program { program, height: entry.height }, follower).err()? {
+        // That is said of the later one itself; and what is not known may be no harm.
+        SuccessionError::TooDeep { .. } | SuccessionError::Unknown(_) => None,
+        refusal => Some(refusal),
+    }
 }
 
 /// Checks that what the rules can demand of one batch fits in one, at each depth of a program.

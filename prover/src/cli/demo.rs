@@ -10,7 +10,7 @@ use super::{
     overview::{self, Screen, entry},
     path_text,
     session::{Session, Source, ledger_failure},
-    setup::{SizeOptions, another_key},
+    setup::{SizeOptions, Sizes, another_key},
 };
 use bitcoin::ScriptBuf;
 use clap::Args;
@@ -41,7 +41,8 @@ use taproof_verifier::block::BLOCK_LENGTH_MAX;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The keys are made once and kept; a second run is much shorter. The rollup is left as a data directory like any other: \
-in --dir, if that is given and empty, else in a folder of the user's cache that the next demo replaces.
+in --dir, if that is given and empty, else in a folder of the user's cache that the next demo replaces. If not given, \
+--depth is 7, --slots 8, --deposit-slots 20 and --withdraw-slots 6.
 
 Examples:
   taproof demo
@@ -105,7 +106,7 @@ impl Demo {
     }
 
     fn options(self) -> Result<DemoOptions> {
-        let (depth, slots) = self.sizes.sizes()?;
+        let (depth, slots) = self.sizes.sizes(&Sizes::FIRST)?;
         Ok(DemoOptions {
             payments_max: self.payments,
             withdrawals_max: self.withdrawals,

@@ -121,12 +121,13 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     circuits.sort_unstable();
     circuits.dedup();
     let keys = session.keys_of(program.id());
+    let key_failure = |error: KeyRingError| Failure::of(Exit::Input, error).advise(key_advice(&session, program.id()));
     let ring = KeyRing::open(&keys, &circuits).map_err(key_failure)?;
     for (circuit, key) in ring.keys() {
         let known = program.circuits().find(|(known, _)| known == circuit);
         if known.is_none_or(|(_, known)| known.key() != key.verifying_key()) {
             let message = format!("the key of {circuit} is not the one of program {}", program.id());
-            return Err(Failure::new(Exit::Input, message).advise("restore the key that the program was made with"));
+            return Err(Failure::new(Exit::Input, message).advise(key_advice(&session, program.id())));
         }
     }
     let own = session.dir.proofs(batch.header().number);
@@ -188,10 +189,13 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
     })
 }
 
-/// Says what to do about a key that is missing or damaged: none can be made in its place.
-fn key_failure(error: KeyRingError) -> Failure {
-    let failure = Failure::of(Exit::Input, error);
-    failure.advise("restore the key file that the program was made with: a new one would be another program's")
+/// What to do about a key of a program that is missing or damaged: none can be made in its place.
+fn key_advice(session: &Session, program: ProgramId) -> String {
+    let folder = if program == session.params.program_id { "keys/".to_owned() } else { format!("keys/{program}/") };
+    format!(
+        "copy the key file from {folder} of whoever made the program or of any other poster: a new one would be \
+         another program's"
+    )
 }
 
 /// Fails if the ledger is known not to have the batch, as after it was taken back. Where there is no ledger, or

@@ -9,6 +9,7 @@ use super::{
     output::{Output, Replaces, open_output, write},
     path_text,
     session::Session,
+    upgrade,
 };
 use bitcoin::{
     Psbt, Transaction,
@@ -21,7 +22,11 @@ use taproof_base::{
     output_file::{Access, OutputFile},
     shown::shown,
 };
-use taproof_bitcoin::{bridge::sign::CombineError, psbt_file};
+use taproof_bitcoin::{
+    bridge::{link::Binding, sign::CombineError},
+    psbt_file,
+};
+use taproof_verifier::follow::Params;
 
 /// The longest file that is taken for a PSBT or a transaction: 4 MB in hexadecimal, and white space.
 const MAX_FILE_BYTES: u64 = 1 << 23;
@@ -38,29 +43,68 @@ pub(super) struct CombineOptions {
 }
 
 impl CombineOptions {
-    /// Joins them as `combiner` does it for a rollup. `command` has the commands that sign and send, such as `bridge`.
-    pub(super) fn run<C>(&self, global: &Global, command: &str, combiner: impl FnOnce(&Session) -> Result<C>) -> Result
-    where
-        C: FnOnce(Vec<Psbt>) -> std::result::Result<Transaction, CombineError>,
-    {
+    /// Joins them as `combine` does it for a rollup. `command` has the commands that sign and send, such as `bridge`.
+    pub(super) fn run(
+        &self,
+        global: &Global,
+        command: &str,
+        combine: impl FnOnce(&Session, Vec<Psbt>) -> Result<Transaction>,
+    ) -> Result {
         let (format, replaces) = ("bitcoin transaction", Replaces::Nothing);
         let out = Output { path: &self.out, access: Access::Public, format, replaces };
         let inputs: Vec<&Path> = self.psbts.iter().map(PathBuf::as_path).collect();
         let out = open_output(&global.data_dir(), out, &inputs)?;
         let console = global.console().beside([&out])?;
-        let combine = combiner(&Session::open(global)?)?;
+        let session = Session::open(global)?;
         let psbts = self.psbts.iter().map(|path| read_psbt(path)).collect::<Result<Vec<_>>>()?;
-        let transaction = combine(psbts).map_err(|error| {
-            let too_few = matches!(error, CombineError::TooFew { .. });
-            let failure = Failure::of(Exit::Refuted, error);
-            if too_few { failure.advise(format!("let another signer run `taproof {command} sign`")) } else { failure }
-        })?;
+        let transaction = combine(&session, psbts)?;
         let hex = encode::serialize_hex(&transaction);
         write(out, |file| writeln!(file, "{hex}"))?;
         let txid = transaction.compute_txid();
         let report = serde_json::json!({ "txid": txid, "file": path_text::text(&self.out) });
         console
             .report(&report, |_| format!("{txid} in {0}; now: taproof {command} send {0}", shown(self.out.display())))
+    }
+}
+
+/// Says what to do about signatures that cannot be joined. `command` has the commands that sign, such as `bridge`.
+pub(super) fn combine_failure(error: CombineError, command: &str) -> Failure {
+    let advice = match error {
+        CombineError::TooFew { .. } => Some(format!("let another signer run `taproof {command} sign`")),
+        CombineError::Different(_) => {
+            Some("join PSBTs of one transaction alone; `taproof inspect` says of which each is".to_owned())
+        }
+        _ => None,
+    };
+    let failure = Failure::of(Exit::Refuted, error);
+    advice.into_iter().fold(failure, Failure::advise)
+}
+
+/// What a PSBT is to its signers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PsbtKind {
+    /// An announcement of the upgrade keys.
+    Announcement,
+    /// A payout of the bridge.
+    Payout,
+}
+
+impl PsbtKind {
+    /// What a PSBT is to the signers of a rollup, by its marks; `None` for any other.
+    pub(super) fn of(psbt: &Psbt, params: &Params) -> Option<Self> {
+        let transaction = &psbt.unsigned_tx;
+        if upgrade::is_announcement(params, transaction) {
+            return Some(Self::Announcement);
+        }
+        Binding::of(transaction, params.chain_id()).map(|_| Self::Payout)
+    }
+
+    /// The command that has those which check, sign, combine and send it.
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Announcement => "upgrade",
+            Self::Payout => "bridge",
+        }
     }
 }
 

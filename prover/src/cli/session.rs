@@ -35,7 +35,7 @@ use taproof_rollup::{
 use taproof_verifier::{
     follow::{Event, Follower, Params, Tip},
     headers::HeaderError,
-    program::{Program, ProgramId, Programs},
+    program::{Program, ProgramError, ProgramId, Programs},
 };
 use tempfile::TempDir;
 
@@ -210,10 +210,18 @@ impl Session {
         }
     }
 
-    /// Says on standard error which programs are announced and not known here, while there is time.
+    /// Says on standard error which programs are announced and not known here, and which would end all batches, while
+    /// there is time.
     fn warn_of_upgrades(&self, follower: &Follower) {
-        for (program, height) in UpgradesRow::new(follower).unknown() {
+        let upgrades = UpgradesRow::new(follower);
+        for (program, height) in upgrades.unknown() {
             self.console.warn(lacking_program(program, height));
+        }
+        for (height, reason) in upgrades.ends_of_batches() {
+            self.console.warn(format!(
+                "no batch can be made from height {height} on: {reason}; leave the rollup before, unless the upgrade \
+                 keys take it back"
+            ));
         }
     }
 
@@ -296,8 +304,16 @@ impl Session {
 
 /// Reads the file of a program.
 pub(crate) fn read_program(path: &Path) -> Result<Program> {
-    let read = read_file(path, PROGRAM_LENGTH_MAX)
-        .and_then(|bytes| Program::from_bytes(&bytes).or_exit_while(Exit::Input, path.display().to_string()));
+    let decoded = |bytes: Vec<u8>| {
+        Program::from_bytes(&bytes).map_err(|error| {
+            let advice = match error {
+                ProgramError::Version(_) | ProgramError::Protocol2 => "get one of this protocol's version",
+                _ => "get it anew from who has it: it was cut off or changed on its way, or is none",
+            };
+            Failure::of(Exit::Input, error).context(path.display()).advise(advice)
+        })
+    };
+    let read = read_file(path, PROGRAM_LENGTH_MAX).and_then(decoded);
     read.map_err(|failure| or_misplaced(failure, path, "a rollup's program.bin"))
 }
 
@@ -316,7 +332,7 @@ fn read_later_programs(dir: &DataDir, console: Console) -> Result<Programs> {
         match read_program(path) {
             Ok(program) => programs.insert(program),
             Err(failure) => console.warn(format!(
-                "{} is passed over: move it away, or add the program again with `taproof upgrade add`",
+                "passed over: {}; move it away, or add the program again with `taproof upgrade add`",
                 failure.message()
             )),
         }

@@ -1,6 +1,7 @@
 //! `taproof setup`.
 
 mod governance;
+mod sizes;
 
 use super::{
     Global,
@@ -11,31 +12,30 @@ use super::{
     values::digits,
     wallet::WalletOptions,
 };
-use ark_bn254::Fr;
-use ark_ff::FftField;
 use bitcoin::{Network, NetworkKind, ScriptBuf};
 use clap::Args;
 use governance::GovernanceOptions;
 pub(super) use governance::governance;
 use serde::Serialize;
-use std::{num::NonZeroU16, ops::RangeInclusive, path::Path};
+pub(super) use sizes::{CircuitOptions, SizeOptions, Sizes};
+use std::{ops::RangeInclusive, path::Path};
 use taproof_base::{
     network_name::network_name,
     output_file::{Access, write_file},
 };
 use taproof_bitcoin::bridge::signer_key::{SignerKey, SignerKeys};
-use taproof_circuits::{chunk::counts, state::Slots};
 use taproof_kernel::{
     key_file::KeyFileError,
-    key_ring::{self, KeyRing, KeyRingError},
+    key_ring::{KeyRing, KeyRingError},
     setup::{Randomness, SetupError, SetupOptions},
 };
-use taproof_rollup::{founding::check_slots, ledger::Ledger};
+use taproof_rollup::ledger::Ledger;
 use taproof_verifier::{
-    bridge::{Federation, OUTPUT_MIN_SAT},
-    cell::{ChainId, Depth},
+    bridge::{Federation, FederationError, OUTPUT_MIN_SAT},
+    cell::ChainId,
     follow::{Deadlines, Founding, Params},
     headers::BlockId,
+    quorum::QuorumError,
     statement::CircuitId,
 };
 use taproof_wallet::{Wallet, WalletError};
@@ -46,6 +46,9 @@ use taproof_wallet::{Wallet, WalletError};
 The keys are made by this machine alone: whoever controls it can forge proofs. So they are refused outside test \
 networks, unless --allow-outside-test-networks is given. The rollup starts at the last block that is final, so that no \
 usual reorganisation can take its start away.
+
+If not given, --depth is 7 and --full-depth 10, or --depth if that is given; --slots is 8, --deposit-slots 20 and \
+--withdraw-slots 6.
 
 Examples:
   taproof wallet new && taproof setup --depth 4 --slots 2
@@ -83,113 +86,11 @@ pub(crate) struct Setup {
     allow_outside_test_networks: bool,
 }
 
-/// The most rows that a proof over BN254 can have: its scalar field has roots of unity of this order and no higher.
-const ROWS_MAX: usize = 1 << Fr::TWO_ADICITY;
-/// More rows than a slot of any kind has.
-const SLOT_ROWS_MAX: usize = 32_768;
-
-/// The depth of a young tree, if nobody says otherwise, and of a full one.
-const DEPTH: u8 = 7;
-const FULL_DEPTH: u8 = 10;
-
 /// What an opening moves at the least, if nobody says otherwise.
 pub(super) const OPENING_MIN_SAT: u64 = 1_000;
 
 /// All that there is.
 pub(super) const SAT_MAX: u64 = 2_100_000_000_000_000;
-
-/// The circuits that keys are made for.
-#[derive(Debug, Args)]
-pub(super) struct CircuitOptions {
-    #[command(flatten)]
-    sizes: SizeOptions,
-    /// The depth that the tree can grow to: keys are made for both depths. If not given, it is 10, or --depth if that
-    /// is given.
-    #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
-    full_depth: Option<u8>,
-}
-
-impl CircuitOptions {
-    /// The depths of a young tree and of a full one.
-    fn depths(&self) -> Result<[Depth; 2]> {
-        let (depth, slots) = self.sizes.sizes()?;
-        let by_default = if self.sizes.depth.is_some() { depth.levels() } else { FULL_DEPTH };
-        let full_depth = Depth::new(self.full_depth.unwrap_or(by_default)).expect("the parser allows 1 to 10");
-        if full_depth < depth {
-            let (full, young) = (full_depth.levels(), depth.levels());
-            let failure = Failure::new(Exit::Input, format!("a tree of {young} levels cannot grow to {full}"));
-            return Err(failure.advise("give a --full-depth of --depth or more"));
-        }
-        expect_possible(full_depth, &slots)?;
-        Ok([depth, full_depth])
-    }
-
-    /// The circuits of both depths. The keys of the full tree could be made when it is needed only from a secret that
-    /// is kept until then, and whoever had it could forge proofs.
-    pub(super) fn circuits(&self) -> Result<Vec<CircuitId>> {
-        let (_, slots) = self.sizes.sizes()?;
-        let depths = self.depths()?;
-        let mut circuits: Vec<CircuitId> =
-            depths.into_iter().flat_map(|depth| key_ring::circuits(depth, &slots)).collect();
-        circuits.sort_unstable();
-        circuits.dedup();
-        Ok(circuits)
-    }
-}
-
-/// How large tree and circuits are.
-#[derive(Debug, Args)]
-pub(super) struct SizeOptions {
-    /// The depth of the tree: 8^LEVELS cells; 7 if not given.
-    #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
-    depth: Option<u8>,
-    /// The slots of a transfer or open chunk.
-    #[arg(long, default_value = "8", value_name = "N")]
-    slots: NonZeroU16,
-    /// The slots of a deposit chunk.
-    #[arg(long, default_value = "20", value_name = "N")]
-    deposit_slots: NonZeroU16,
-    /// The slots of a withdraw chunk.
-    #[arg(long, default_value = "6", value_name = "N")]
-    withdraw_slots: NonZeroU16,
-}
-
-impl SizeOptions {
-    /// The depth of the tree, and the slots, if batches and proofs of so many can be made.
-    pub(super) fn sizes(&self) -> Result<(Depth, Slots)> {
-        let depth = Depth::new(self.depth.unwrap_or(DEPTH)).expect("the parser allows 1 to 10");
-        let slots = Slots {
-            deposit: self.deposit_slots,
-            transfer: self.slots,
-            open: self.slots,
-            withdraw: self.withdraw_slots,
-        };
-        expect_possible(depth, &slots)?;
-        Ok((depth, slots))
-    }
-}
-
-/// Fails for slots with which no batch could be made, or no proof.
-fn expect_possible(depth: Depth, slots: &Slots) -> Result {
-    check_slots(slots)
-        .or_exit(Exit::Input)
-        .map_err(|failure| failure.advise("take fewer --withdraw-slots or --deposit-slots"))?;
-    let most = [slots.deposit, slots.transfer, slots.open, slots.withdraw].into_iter().max().map_or(0, NonZeroU16::get);
-    // So few are never too many, and need not be counted.
-    if usize::from(most) <= ROWS_MAX / SLOT_ROWS_MAX {
-        return Ok(());
-    }
-    for count in counts(depth, 1)? {
-        let kind_slots = slots.of(count.kind).map_or(0, NonZeroU16::get);
-        let rows = count.constraints_per_slot * usize::from(kind_slots);
-        if rows > ROWS_MAX {
-            let kind = count.kind;
-            let message = format!("{kind_slots} slots of {kind} have {rows} constraints, where a proof has {ROWS_MAX}");
-            return Err(Failure::new(Exit::Input, message).advise("take fewer slots"));
-        }
-    }
-    Ok(())
-}
 
 /// What the least amount of deposits can be: what nodes pass on, up to all that there is.
 const DEPOSIT_MIN_SAT: RangeInclusive<u64> = OUTPUT_MIN_SAT..=SAT_MAX;
@@ -262,7 +163,13 @@ impl BridgeOptions {
                 format!("{key} is for another network than {}", network_name(network)),
             ));
         }
-        Federation::new(threshold, keys, self.refund_delay, self.deposit_min).or_exit(Exit::Input)
+        let federation = Federation::new(threshold, keys, self.refund_delay, self.deposit_min);
+        federation.map_err(|error| {
+            let is_threshold = matches!(error, FederationError::Signers(QuorumError::Threshold { .. }));
+            let failure = Failure::of(Exit::Input, error);
+            let advice = "give --bridge-key once for each key, and a --bridge-threshold of no more than those";
+            if is_threshold { failure.advise(advice) } else { failure }
+        })
     }
 }
 
@@ -289,13 +196,14 @@ impl Setup {
         // Nothing is mined here, so no wallet is needed for the rewards of the embedded chain.
         let source = self.node.open(&dir, network, ScriptBuf::new(), global.console())?;
         let start = self.start_block(&source)?;
-        let [depth, full_depth] = self.circuits.depths()?;
+        let sizes = self.circuits.first()?;
+        let [depth, full_depth] = sizes.depths;
         let options = SetupOptions {
             network,
             allow_outside_test_networks: self.allow_outside_test_networks,
             randomness: self.seed.map_or(Randomness::Os, Randomness::Seed),
         };
-        let ring = make_keys(global, &dir.keys(), &self.circuits.circuits()?, &options)?;
+        let ring = make_keys(global, &dir.keys(), &sizes.circuits(), &options)?;
         let program = ring.program()?;
         let params = Params::new(Founding {
             network,

@@ -1,23 +1,25 @@
 //! `taproof upgrade`.
 
 mod announce;
+mod judge;
 mod program;
+mod sign;
 
 use super::{
     Global,
     failure::{Exit, Failure, Fallible, Result},
     overview::entry,
-    session::{NodeOptions, Session, Source},
+    session::{NodeOptions, Session},
 };
-use announce::{Announce, Combine, Sign, Withdraw, expect_accepted};
-use bitcoin::Transaction;
+use announce::{Announce, Withdraw};
 use clap::{Args, Subcommand};
+pub(super) use judge::{expect_to_count, is_announcement};
 pub(super) use program::keep;
 use program::{Add, Make};
 use serde::Serialize;
+use sign::{Combine, Sign};
 use taproof::overview::UpgradesRow;
 use taproof_bitcoin::upgrade::UpgradeAddress;
-use taproof_verifier::upgrade::UpgradeOutput;
 
 /// Announces another program or other sequencer keys by the upgrade keys, takes that back, and shows what holds.
 ///
@@ -29,7 +31,8 @@ use taproof_verifier::upgrade::UpgradeOutput;
 Examples:
   taproof upgrade show
   taproof upgrade add program.bin
-  taproof upgrade make --depth 7 --slots 16
+  taproof upgrade make
+  taproof upgrade make --full-depth 10 --slots 16
   taproof upgrade announce --program $ID --from 900000 --out up.psbt
   taproof upgrade announce --sequencer-key $KEY --out up.psbt
   taproof upgrade withdraw --out back.psbt
@@ -54,7 +57,7 @@ enum Action {
     /// Takes back all that is announced and not in force yet: writes the transaction, without signatures.
     Withdraw(Box<Withdraw>),
     /// Shows what a PSBT announces, and signs it with a key of this wallet.
-    Sign(Sign),
+    Sign(Box<Sign>),
     /// Joins signatures to the transaction.
     Combine(Combine),
     /// Sends a transaction.
@@ -154,26 +157,6 @@ impl ShowReport {
         }
         lines.join("\n")
     }
-}
-
-/// Fails for an announcement that would not count in the next block: it would be paid for, and nobody would hear of it.
-/// Says whether the transaction is an announcement of the rollup's.
-pub(super) fn expect_to_count(session: &Session, source: &Source, transaction: &Transaction) -> Result<bool> {
-    let Some(output) = UpgradeOutput::of(&session.params).filter(|output| output.is_marked(transaction)) else {
-        return Ok(false);
-    };
-    let upgrade = output.parse(transaction).or_exit(Exit::Refuted)?.ok_or_else(|| {
-        let failure = Failure::new(Exit::Refuted, "the upgrade keys have not signed all of what it announces");
-        failure.advise("write it anew with `taproof upgrade announce`, and have it signed")
-    })?;
-    // Where a program is missing here, what was announced since is not known.
-    match session.follow_as_far_as_known(source)? {
-        (follower, None) => expect_accepted(&follower, &upgrade)?,
-        (_, Some(stopped)) => {
-            session.console.warn(format!("whether it would count is not known: {}", stopped.message()));
-        }
-    }
-    Ok(true)
 }
 
 /// The address of the rollup's upgrade keys.

@@ -92,8 +92,14 @@ fn the_page_has_the_program_and_who_posts() {
     let next = overview.height + 1;
     overview.upgrades.open_height = Some(next + 1);
     overview.upgrades.is_renounced = true;
-    let announced =
-        AnnouncedRow { number: 1, height: 99, program_id: Some("ef".repeat(32)), is_known: false, sequencers: None };
+    let announced = AnnouncedRow {
+        number: 1,
+        height: 99,
+        program_id: Some("ef".repeat(32)),
+        is_known: false,
+        ends_batches: None,
+        sequencers: None,
+    };
     overview.upgrades.announced.push(announced);
     let closed = posting(&overview);
     let from = format!("from height {} on, if", next + 1);

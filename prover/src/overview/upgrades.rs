@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::fmt;
+use taproof_rollup::succession;
 use taproof_verifier::{
     follow::Follower,
     schedule::{Entry, EntryChange},
@@ -39,6 +40,8 @@ pub struct AnnouncedRow {
     pub program_id: Option<String>,
     /// Whether that program is known here; if not, following stops at the height.
     pub is_known: bool,
+    /// Why there can be no batches once it is in force, if that is so: then whoever is there should leave before.
+    pub ends_batches: Option<String>,
     /// The sequencer keys, if it is these.
     pub sequencers: Option<Vec<String>>,
 }
@@ -84,12 +87,23 @@ impl UpgradesRow {
         let unknown = self.announced.iter().filter(|row| !row.is_known);
         unknown.filter_map(|row| Some((row.program_id.as_deref()?, row.height)))
     }
+
+    /// The heights from which there can be no batches, by what is announced, each with why.
+    pub fn ends_of_batches(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.announced.iter().filter_map(|row| Some((row.height, row.ends_batches.as_deref()?)))
+    }
 }
 
 impl AnnouncedRow {
     fn new(entry: &Entry, follower: &Follower) -> Self {
-        let row =
-            Self { number: entry.number, height: entry.height, program_id: None, is_known: true, sequencers: None };
+        let row = Self {
+            number: entry.number,
+            height: entry.height,
+            program_id: None,
+            is_known: true,
+            ends_batches: succession::ends_batches(entry, follower).map(|refusal| refusal.to_string()),
+            sequencers: None,
+        };
         match &entry.change {
             EntryChange::Program(program) => Self {
                 program_id: Some(program.to_string()),
@@ -111,6 +125,10 @@ impl fmt::Display for AnnouncedRow {
             (Some(program), _) => write!(f, "program {program}, which is not known here"),
             (None, Some(keys)) if !keys.is_empty() => write!(f, "sequencers {}", keys.join(" ")),
             _ => write!(f, "no sequencers, so that anybody posts"),
+        }?;
+        match &self.ends_batches {
+            Some(reason) => write!(f, ", and no batch from then on: {reason}"),
+            None => Ok(()),
         }
     }
 }

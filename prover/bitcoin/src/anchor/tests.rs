@@ -177,6 +177,11 @@ fn requests_that_cannot_be_met_say_why() {
     };
     let none = with(&|request| request.funding = &[]);
     assert!(matches!(none, AnchorError::InsufficientFunds { available_sat: 0, .. }));
+    // What an output without a value takes is a fee.
+    let output = TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new_op_return([7; 60]) };
+    let unpaid = pay(vec![output], rate("1"), &[], &key).expect_err("there is no coin");
+    let is_fee = matches!(unpaid, AnchorError::InsufficientFunds { needed_sat: 100..200, available_sat: 0 });
+    assert!(is_fee, "{unpaid}");
     let dust = with(&|request| request.headroom = Amount::from_sat(329));
     assert_eq!(dust, AnchorError::Headroom { headroom_sat: 329, dust_sat: 330 });
     assert_eq!(with(&|request| request.headroom = Amount::MAX), AnchorError::ValueRange);

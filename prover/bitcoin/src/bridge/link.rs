@@ -11,7 +11,7 @@
 //! link, and the indices in it follow those of the link before: no payout is in two.
 
 use bitcoin::{
-    Amount, Script, ScriptBuf, TxOut,
+    Amount, Script, ScriptBuf, Transaction, TxOut,
     opcodes::all::{OP_PUSHBYTES_28, OP_RETURN},
 };
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,11 @@ impl Binding {
         script.extend(self.first.to_le_bytes());
         script.extend(self.count.to_le_bytes());
         TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(script) }
+    }
+
+    /// Reads the output of a transaction that carries one; `None` if it is no link of this rollup's.
+    pub fn of(transaction: &Transaction, chain_id: ChainId) -> Option<Self> {
+        Self::parse(&transaction.output.get(BINDING_VOUT)?.script_pubkey, chain_id)
     }
 
     /// Reads a script; `None` if it is no binding of this rollup's.

@@ -3,6 +3,7 @@
 use super::{
     check::CheckedLink,
     descriptor::{BridgeOutput, Leaf},
+    link::Binding,
 };
 use crate::consensus::{self, TransactionError};
 use bitcoin::{
@@ -15,7 +16,7 @@ use bitcoin::{
 };
 use miniscript::psbt::PsbtExt;
 use std::collections::BTreeMap;
-use taproof_verifier::{bridge::Bridge, quorum::Quorum};
+use taproof_verifier::{bridge::Bridge, follow::Params, quorum::Quorum};
 use taproof_wallet::PosterKey;
 
 /// Why there is no signature.
@@ -34,6 +35,9 @@ pub enum CombineError {
     /// There is nothing to join.
     #[error("no PSBT was given")]
     Empty,
+    /// A PSBT is no payout of the rollup's bridge.
+    #[error("the PSBT at position {0} is no payout of this rollup's bridge")]
+    NotALink(usize),
     /// A PSBT is of another transaction.
     #[error("the PSBT at position {0} is of another transaction than the first")]
     Different(usize),
@@ -201,6 +205,18 @@ fn put_together(leaf: &Leaf, signatures: &Signatures, signers: &Quorum) -> Witne
 pub fn combine(psbts: Vec<Psbt>, bridge: &Bridge) -> Result<(Transaction, Vec<TxOut>), CombineError> {
     let own = BridgeOutput::own(bridge).ok().map(|own| (own.script_pubkey(), own.federation().clone()));
     combine_for(psbts, bridge.federation().signers(), own)
+}
+
+/// As [`combine`], for links of a rollup alone: no signature makes another's payout, or what is none, one of its own.
+///
+/// # Errors
+/// [`CombineError`].
+pub fn combine_links(psbts: Vec<Psbt>, params: &Params) -> Result<Transaction, CombineError> {
+    let is_link = |psbt: &Psbt| Binding::of(&psbt.unsigned_tx, params.chain_id()).is_some();
+    if let Some(position) = psbts.iter().position(|psbt| !is_link(psbt)) {
+        return Err(CombineError::NotALink(position));
+    }
+    combine(psbts, params.bridge()).map(|(transaction, _)| transaction)
 }
 
 /// As [`combine`], for the outputs of any signers. Of one of these their way to spend is known, if no PSBT says it.

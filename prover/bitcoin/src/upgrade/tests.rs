@@ -75,7 +75,8 @@ fn an_announcement_is_signed_by_two_of_three_mined_and_followed() {
     assert_eq!(planned.fee_sat + planned.change_sat, 5_000);
     let signed = [2, 0].map(|index| scene.sign(&planned.psbt, index));
     let one = combine(vec![signed[0].clone()], &scene.address);
-    assert!(matches!(one, Err(CombineError::TooFew { found: 1, needed: 2, .. })), "{one:?}");
+    let few = matches!(one, Err(UpgradeCombineError::Combine(CombineError::TooFew { found: 1, needed: 2, .. })));
+    assert!(few, "{one:?}");
     let transaction = combine(signed.to_vec(), &scene.address).unwrap();
     let vsize = transaction.vsize() as u64;
     assert!((2 * vsize..=2 * vsize + 4).contains(&planned.fee_sat), "{} sat for {vsize} vB", planned.fee_sat);
@@ -144,8 +145,8 @@ fn the_address_is_the_descriptors_and_no_bridges() {
 fn few_coins_are_spent_the_largest_first_and_too_little_is_told() {
     let scene = Scene::new(&[400, 350, 340]);
     let planned = scene.plan(&scene.upgrade(0)).unwrap_err();
-    let UpgradePlanError::Funds { needed_sat, available_sat } = planned else { panic!("{planned}") };
-    assert!(available_sat == 1_090 && needed_sat > 1_090);
+    let UpgradePlanError::Funds { needed_sat, available_sat, too_large: 0 } = planned else { panic!("{planned}") };
+    assert!(available_sat == 1_090 && needed_sat > 1_090 && !planned.to_string().contains("too large"), "{planned}");
     let scene = Scene::new(&[400, 3_000, 500]);
     let planned = scene.plan(&scene.upgrade(0)).unwrap();
     assert_eq!(planned.psbt.inputs.len(), 1);
@@ -155,7 +156,10 @@ fn few_coins_are_spent_the_largest_first_and_too_little_is_told() {
     let planned = Scene::new(&[large, 3_000]).plan(&scene.upgrade(0)).unwrap();
     assert_eq!(planned.psbt.inputs[0].witness_utxo.as_ref().unwrap().value.to_sat(), 3_000);
     let nothing = Scene::new(&[]).plan(&scene.upgrade(0)).unwrap_err();
-    assert!(matches!(nothing, UpgradePlanError::Funds { available_sat: 0, .. }));
+    assert!(matches!(nothing, UpgradePlanError::Funds { available_sat: 0, too_large: 0, .. }), "{nothing}");
+    let nothing = Scene::new(&[large]).plan(&scene.upgrade(0)).unwrap_err();
+    assert!(matches!(nothing, UpgradePlanError::Funds { available_sat: 0, too_large: 1, .. }), "{nothing}");
+    assert!(nothing.to_string().ends_with("which is too large to be announced with"), "{nothing}");
 }
 
 #[test]
@@ -202,9 +206,38 @@ fn signatures_of_other_transactions_are_not_joined() {
     let planned = scene.plan(&scene.upgrade(0)).unwrap().psbt;
     let other = scene.plan(&scene.upgrade(1)).unwrap().psbt;
     let (one, two) = (scene.sign(&planned, 0), scene.sign(&other, 1));
-    assert!(matches!(combine(vec![one.clone(), two.clone()], &scene.address), Err(CombineError::Different(1))));
+    let different = combine(vec![one.clone(), two.clone()], &scene.address);
+    assert!(matches!(different, Err(UpgradeCombineError::Combine(CombineError::Different(1)))), "{different:?}");
     let mut forged = planned.clone();
     forged.inputs[0].tap_script_sigs = two.inputs[0].tap_script_sigs.clone();
     let error = combine(vec![one, forged], &scene.address).unwrap_err();
-    assert!(matches!(error, CombineError::Signature { input: 0, .. }), "{error}");
+    let is_signature = matches!(error, UpgradeCombineError::Combine(CombineError::Signature { input: 0, .. }));
+    assert!(is_signature, "{error}");
+}
+
+#[test]
+fn what_is_no_announcement_of_the_rollup_is_not_joined() {
+    let scene = Scene::new(&[5_000]);
+    let planned = scene.plan(&scene.upgrade(0)).unwrap().psbt;
+    let signed = [0, 1].map(|index| scene.sign(&planned, index));
+    // Another rollup has other marks, whoever its keys are.
+    let founded = scene.toy.params.with(|founding| founding.notice_blocks += 1).unwrap();
+    let other = UpgradeAddress::of(&founded).unwrap();
+    let refused = combine(signed.to_vec(), &other).unwrap_err();
+    let expected = UpgradeCheckError::Nothing.to_string();
+    assert!(
+        matches!(&refused, UpgradeCombineError::Announcement { position: 0, source } if source.to_string() == expected),
+        "{refused}"
+    );
+    // The mark alone makes none: the coins are others'.
+    let mut foreign = signed.clone();
+    foreign[1].inputs[0].witness_utxo.as_mut().unwrap().script_pubkey = other.script_pubkey().clone();
+    let refused = combine(foreign.to_vec(), &scene.address).unwrap_err();
+    let is_input =
+        matches!(refused, UpgradeCombineError::Announcement { position: 1, source: UpgradeCheckError::Input(0) });
+    assert!(is_input, "{refused}");
+    // One that says what is spent is enough.
+    let mut unsaid = signed;
+    unsaid[1].inputs[0].witness_utxo = None;
+    combine(unsaid.to_vec(), &scene.address).unwrap();
 }

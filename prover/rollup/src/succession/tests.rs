@@ -62,6 +62,12 @@ impl Scene {
         assert_eq!(self.follower.schedule().next_number(), number + 1);
     }
 
+    /// Where there are no batches any more, by what is announced.
+    fn ends(&self) -> Vec<(u32, SuccessionError)> {
+        let pending = self.follower.schedule().pending(self.follower.scanned().height).iter();
+        pending.filter_map(|entry| Some((entry.height, ends_batches(entry, &self.follower)?))).collect()
+    }
+
     fn check(&self, program: &Program, height: u32) -> Result<(), SuccessionError> {
         expect_batches_possible(&Change::Program { program: program.id(), height }, &self.follower)
     }
@@ -101,6 +107,22 @@ fn a_program_has_circuits_for_what_the_tree_may_grow_to_under_those_before_it() 
     assert_eq!(scene.check(&deep, height - 1), Err(too_deep));
     scene.announce(Change::Withdrawal);
     assert_eq!(scene.check(&same, height + 1), Ok(()), "what is withdrawn does not count");
+}
+
+#[test]
+fn what_is_announced_already_and_ends_batches_is_told() {
+    let mut scene = Scene::new();
+    let [shallow, deep] = [2, 5].map(|levels| program(&[levels], SLOTS));
+    let height = scene.height();
+    scene.announce(Change::Program { program: shallow.id(), height });
+    assert_eq!(scene.ends(), [], "nothing is known of it");
+    scene.follower.learn(shallow.clone());
+    let too_shallow = |levels| SuccessionError::TooShallow { program: shallow.id(), depth: depth(levels) };
+    assert_eq!(scene.ends(), [(height, too_shallow(3))]);
+    // One that lets the tree become deeper before is no fault of its own.
+    scene.follower.learn(deep.clone());
+    scene.announce(Change::Program { program: deep.id(), height: height - 10 });
+    assert_eq!(scene.ends(), [(height, too_shallow(5))]);
 }
 
 #[test]

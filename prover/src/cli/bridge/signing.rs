@@ -8,7 +8,7 @@ use crate::cli::{
     console::{Console, counted},
     failure::Failure,
     path_text,
-    psbt::{CombineOptions, no_transaction, transaction_of},
+    psbt::{CombineOptions, PsbtKind, combine_failure, no_transaction, transaction_of},
     upgrade,
 };
 use bitcoin::{OutPoint, Psbt, Transaction};
@@ -22,8 +22,8 @@ use taproof_base::shown::shown;
 use taproof_bitcoin::{
     anchor::FeeRate,
     bridge::{
-        check::{CheckedLink, FeeBounds, SignerView, Summary},
-        sign::combine,
+        check::{CheckError, CheckedLink, FeeBounds, SignerView, Summary},
+        sign::{CombineError, combine_links},
         watch::BridgeWatch,
     },
     node::{Acceptance, Unspent},
@@ -53,8 +53,21 @@ impl Checking {
         let fee_coins = fee_coins(&psbt, &source, &watch)?;
         let fee_bounds = FeeBounds { min: self.fee_rate_min, max: self.fee_rate_max };
         let view = SignerView { scan: watch.scan(), fee_coins: &fee_coins, fee_bounds };
+        let kind = PsbtKind::of(&psbt, &session.params);
         CheckedLink::check(psbt, &view).map_err(|refusal| {
-            Failure::of(Exit::Refuted, refusal).advise("sign nothing of the kind; ask who made it for another")
+            let advice = match (&refusal, kind) {
+                (CheckError::FeeTooLow { .. }, _) => {
+                    "ask who made it for one that pays more, or let it pay as little with --fee-rate-min"
+                }
+                (CheckError::FeeTooHigh { .. }, _) => {
+                    "ask who made it for one that pays less, or let it pay as much with --fee-rate-max"
+                }
+                (_, Some(PsbtKind::Announcement)) => {
+                    "it is an announcement of the upgrade keys: sign it with `taproof upgrade sign`"
+                }
+                _ => "sign nothing of the kind; ask who made it for another",
+            };
+            Failure::of(Exit::Refuted, refusal).advise(advice)
         })
     }
 }
@@ -181,9 +194,19 @@ pub(super) struct Combine {
 
 impl Combine {
     pub(super) fn run(self, global: &Global) -> Result {
-        self.options.run(global, "bridge", |session| {
-            let bridge = session.params.bridge().clone();
-            Ok(move |psbts| combine(psbts, &bridge).map(|(transaction, _)| transaction))
+        let command = PsbtKind::Payout.command();
+        self.options.run(global, command, |session, psbts| {
+            let kinds: Vec<_> = psbts.iter().map(|psbt| PsbtKind::of(psbt, &session.params)).collect();
+            combine_links(psbts, &session.params).map_err(|error| match error {
+                CombineError::NotALink(position) => {
+                    let advice = match kinds[position] {
+                        Some(PsbtKind::Announcement) => "announcements are joined with `taproof upgrade combine`",
+                        _ => "name the data directory of the rollup that it is for with --dir",
+                    };
+                    Failure::of(Exit::Refuted, error).advise(advice)
+                }
+                error => combine_failure(error, command),
+            })
         })
     }
 }
@@ -259,18 +282,18 @@ impl Send {
         };
         let mut source = self.node.open(&session.dir, session.params.network, reward_to, session.console)?;
         let txid = transaction.compute_txid();
-        if let Some(block) = source.payer().find(&txid)?.and_then(|found| found.block) {
-            let report = serde_json::json!({ "txid": txid, "sent": false, "block": block });
-            return global.console().report(&report, |_| format!("{txid} is in block {block} already"));
-        }
-        let announces = upgrade::expect_to_count(&session, &source, &transaction)?;
-        if words.is_announcement && !announces {
+        if words.is_announcement && !upgrade::is_announcement(&session.params, &transaction) {
             let failure = Failure::new(Exit::Refuted, format!("{txid} announces nothing of this rollup"));
             return Err(failure.advise(
                 "name the data directory of the rollup that it is for with --dir; links of payouts are sent with \
                  `taproof bridge send`",
             ));
         }
+        if let Some(block) = source.payer().find(&txid)?.and_then(|found| found.block) {
+            let report = serde_json::json!({ "txid": txid, "sent": false, "block": block });
+            return global.console().report(&report, |_| format!("{txid} is in block {block} already"));
+        }
+        upgrade::expect_to_count(&session, &source, &transaction)?;
         if let Some(Acceptance::Rejected(rejection)) =
             source.payer().test_accept(std::slice::from_ref(&transaction))?.first()
         {

@@ -202,6 +202,7 @@ mod tests {
                     height: 1_234_567,
                     program_id: Some("ef".repeat(32)),
                     is_known: false,
+                    ends_batches: None,
                     sequencers: None,
                 }],
             },

@@ -7,7 +7,7 @@ use clap::Args;
 use taproof_bitcoin::bridge::signer_key::SignerKey;
 use taproof_verifier::{
     follow::Founding,
-    quorum::{Keys, Quorum},
+    quorum::{Keys, Quorum, QuorumError},
 };
 
 /// A week, where that is enough: so long do those who disagree have to leave.
@@ -52,7 +52,12 @@ impl GovernanceOptions {
         let Some(threshold) = self.upgrade_threshold else { return Ok(None) };
         let keys = self.upgrade_keys.iter().map(SignerKey::key).collect();
         let quorum = Quorum::new(threshold, keys);
-        let named = quorum.map_err(|error| Failure::new(Exit::Input, format!("the upgrade keys: {error}")));
+        let named = quorum.map_err(|error| {
+            let failure = Failure::new(Exit::Input, format!("the upgrade keys: {error}"));
+            let is_threshold = matches!(error, QuorumError::Threshold { .. });
+            let advice = "give --upgrade-key once for each key, and an --upgrade-threshold of no more than those";
+            if is_threshold { failure.advise(advice) } else { failure }
+        });
         named.map(Some)
     }
 

@@ -1,4 +1,4 @@
-//! `taproof upgrade announce`, `withdraw`, `sign` and `combine`.
+//! `taproof upgrade announce` and `withdraw`.
 
 use super::{
     super::{
@@ -6,34 +6,28 @@ use super::{
         bridge::{FeeOptions, origin, signer_keys},
         failure::{Exit, Failure, Fallible, Result},
         path_text,
-        psbt::{CombineOptions, PsbtVersion, PsbtVersionOption, open_psbt, read_psbt, write_psbt},
+        psbt::{PsbtVersionOption, open_psbt, write_psbt},
         session::{NodeOptions, Session, Source},
         values::{bitcoin_key, digits},
-        wallet::WalletOptions,
     },
     address_of,
+    judge::{batches_possible, expect_accepted, last_block_line, last_height},
 };
 use bitcoin::{XOnlyPublicKey, bip32::KeySource};
 use clap::Args;
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 use taproof_base::shown::shown;
 use taproof_bitcoin::{
     anchor::Funding,
     node::HEIGHT_MAX,
     regtest::COINBASE_MATURITY_BLOCKS,
-    upgrade::{self, CheckedUpgrade, UpgradeAddress, UpgradePlanError, UpgradeRequest},
+    upgrade::{self, UpgradeAddress, UpgradePlanError, UpgradeRequest},
 };
-use taproof_rollup::{founding::check_slots, sequencer::slots};
 use taproof_verifier::{
-    cell::Depth,
-    follow::{Follower, Params},
-    program::{Program, ProgramId},
+    follow::Follower,
+    program::ProgramId,
     quorum::Keys,
-    schedule::EntryChange,
     upgrade::{Change, RENOUNCING_NUMBER, Upgrade, UpgradeError},
 };
 
@@ -41,8 +35,6 @@ use taproof_verifier::{
 const MARGIN_BLOCKS: u32 = 144;
 /// The longest script with data that nodes of every release pass on.
 const DATA_SCRIPT_BYTES: usize = 83;
-/// The most that a signer lets an announcement pay, if nobody says otherwise.
-const FEE_MAX_SAT: u64 = 100_000;
 
 /// What is written, and from what.
 #[derive(Debug, Args)]
@@ -66,6 +58,8 @@ struct Writing {
 struct Report {
     number: u32,
     announces: String,
+    /// Whether it ends the right of the upgrade keys for good.
+    renounces: bool,
     fee_sat: u64,
     /// What is returned to the upgrade address.
     change_sat: u64,
@@ -102,6 +96,7 @@ impl Writing {
         let report = Report {
             number: upgrade.number,
             announces: upgrade.to_string(),
+            renounces: upgrade.renounces(),
             fee_sat: planned.fee_sat,
             change_sat: planned.change_sat,
             last_height: last_height(&upgrade, &session.params),
@@ -151,20 +146,6 @@ impl Writing {
     }
 }
 
-/// The last block in which an announcement counts: those who disagree have the notice from there on.
-fn last_height(upgrade: &Upgrade, params: &Params) -> Option<u64> {
-    match &upgrade.change {
-        Change::Program { height, .. } | Change::Sequencers { height, .. } => {
-            Some(u64::from(height.saturating_sub(params.notice_blocks)))
-        }
-        Change::Withdrawal => None,
-    }
-}
-
-fn last_block_line(last_height: Option<u64>) -> String {
-    last_height.map_or_else(String::new, |height| format!("counts where block {height} or an earlier one holds it\n"))
-}
-
 /// Says if something in the pool spends a coin of the upgrade address: of two announcements of one number one counts.
 fn warn_of_rival(source: &Source, coins: &[Funding], global: &Global) -> Result {
     for coin in coins {
@@ -199,13 +180,6 @@ fn coins(source: &Source, script: &bitcoin::ScriptBuf) -> Result<Vec<Funding>> {
     };
     let mature = scan.coins.into_iter().filter(is_mature);
     Ok(mature.map(|coin| Funding { outpoint: coin.outpoint, output: coin.output }).collect())
-}
-
-/// Fails if the announcement would not count in the next block: nobody needs to sign or send it.
-pub(super) fn expect_accepted(follower: &Follower, upgrade: &Upgrade) -> Result {
-    let next_height = follower.scanned().height.saturating_add(1);
-    let accepted = follower.schedule().clone().accept(upgrade, next_height, follower.params().notice_blocks);
-    accepted.or_exit(Exit::Refuted).map_err(|failure| failure.advise("`taproof upgrade show` shows what would count"))
 }
 
 /// Writes an announcement of another program or of other sequencer keys, without signatures.
@@ -270,41 +244,10 @@ impl ChangeOptions {
             let failure = Failure::new(Exit::Input, format!("program {id} is not known here"));
             failure.advise("add it with `taproof upgrade add`, or make it with `taproof upgrade make`")
         })?;
-        expect_batches_possible(program, height, follower)?;
-        Ok(Change::Program { program: id, height })
+        let change = Change::Program { program: program.id(), height };
+        batches_possible(&change, follower).map_err(|failure| failure.with_exit(Exit::Input))?;
+        Ok(change)
     }
-}
-
-/// Fails for a program, in force from a height on, under which there could be no batches: then nobody could leave.
-fn expect_batches_possible(program: &Program, height: u32, follower: &Follower) -> Result {
-    let (id, schedule, programs) = (program.id(), follower.schedule(), follower.programs());
-    // A tree never shrinks, and until then whoever posts can let it grow as deep as the program in force has circuits.
-    let before = schedule.programs_between(follower.tip().reference.height, height);
-    let before = before.filter_map(|(_, id)| programs.get(id)).map(Program::depth_max);
-    let deepest = before.fold(follower.tip().depth, Depth::max);
-    if program.depth_max() < deepest {
-        let levels = deepest.levels();
-        let message =
-            format!("the rollup's tree may have {levels} levels by then, and program {id} no circuits for it");
-        return Err(Failure::new(Exit::Input, message).advise(format!("make one with circuits of --depth {levels}")));
-    }
-    for entry in schedule.entries().iter().filter(|entry| entry.height > height) {
-        let EntryChange::Program(later) = entry.change else { continue };
-        if programs.get(later).is_some_and(|later| later.depth_max() < program.depth_max()) {
-            let (levels, height) = (program.depth_max().levels(), entry.height);
-            let message = format!(
-                "the rollup's tree may have {levels} levels then, and program {later}, announced for height {height}, \
-                 no circuits for it"
-            );
-            return Err(Failure::new(Exit::Input, message).advise("withdraw that first"));
-        }
-    }
-    let depths = program.circuits().map(|(circuit, _)| circuit.depth);
-    for depth in depths.collect::<std::collections::BTreeSet<_>>() {
-        let slots = slots(program, depth).or_exit(Exit::Input)?;
-        check_slots(&slots).or_exit_while(Exit::Input, format!("program {id}"))?;
-    }
-    Ok(())
 }
 
 /// Takes back all that is announced and not in force yet: writes the transaction, without signatures.
@@ -327,106 +270,6 @@ impl Withdraw {
             }
             let number = if renounce { RENOUNCING_NUMBER } else { follower.schedule().next_number() };
             Ok(Upgrade { number, change: Change::Withdrawal })
-        })
-    }
-}
-
-/// Shows what a PSBT announces, and signs it with a key of this wallet.
-#[derive(Debug, Args)]
-pub(super) struct Sign {
-    /// The PSBT, of version 0 or 2, in binary, base64 or hexadecimal.
-    psbt: PathBuf,
-    #[command(flatten)]
-    wallet: WalletOptions,
-    /// The number of the wallet's signer key.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    index: u32,
-    /// The highest fee that is signed.
-    #[arg(long, default_value_t = FEE_MAX_SAT, value_name = "SAT")]
-    fee_max: u64,
-    /// Signs also what gives the right of the upgrade keys up for good.
-    #[arg(long)]
-    renounce: bool,
-    /// The file of the signed PSBT; without it, nothing is signed.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-}
-
-#[derive(Serialize)]
-struct Signed {
-    announces: String,
-    fee_sat: u64,
-    /// The last block in which it counts; none for a withdrawal.
-    last_height: Option<u64>,
-    #[serde(serialize_with = "path_text::serialize")]
-    signed: Option<PathBuf>,
-}
-
-impl Sign {
-    pub(super) fn run(self, global: &Global) -> Result {
-        let out = self.out.as_ref().map(|out| open_psbt(&global.data_dir(), out, &[&self.psbt])).transpose()?;
-        let console = global.console().beside(&out)?;
-        let session = Session::open(global)?;
-        let checked = check(&self.psbt, &session.params, self.fee_max)?;
-        let mut report = Signed {
-            announces: checked.upgrade().to_string(),
-            fee_sat: checked.fee_sat(),
-            last_height: last_height(checked.upgrade(), &session.params),
-            signed: None,
-        };
-        if let Some(out) = out {
-            expect_meant(checked.upgrade(), self.renounce, &session)?;
-            let key = self.wallet.open(global)?.signer_key(self.index).or_exit(Exit::Input)?;
-            let signed = checked.sign(&key).or_exit(Exit::Input);
-            let signed = signed.map_err(|failure| failure.advise("name the signer's key with --index"))?;
-            write_psbt(out, &signed, PsbtVersion::default())?;
-            report.signed = self.out;
-        }
-        console.report(&report, |report| {
-            let signed = match &report.signed {
-                Some(path) => format!("signed: {}", shown(path.display())),
-                None => "nothing is signed: name a file with --out".to_owned(),
-            };
-            let last_block = last_block_line(report.last_height);
-            format!("announces {}\n{last_block}fee {} sat\n{signed}", report.announces, report.fee_sat)
-        })
-    }
-}
-
-/// Fails for what a signer may not have understood: what ends the keys' right, and a program that he has not looked at.
-fn expect_meant(upgrade: &Upgrade, renounce: bool, session: &Session) -> Result {
-    if upgrade.renounces() && !renounce {
-        let failure = Failure::new(Exit::Refuted, "it gives the right of the upgrade keys up for good");
-        return Err(failure.advise("say --renounce if that is meant"));
-    }
-    match upgrade.change {
-        Change::Program { program, .. } if session.programs.get(program).is_none() => {
-            let failure =
-                Failure::new(Exit::Refuted, format!("it announces program {program}, which is not known here"));
-            Err(failure.advise("get the program from who wrote this, judge it, and add it with `taproof upgrade add`"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check(path: &Path, params: &Params, fee_max_sat: u64) -> Result<CheckedUpgrade> {
-    CheckedUpgrade::check(read_psbt(path)?, params, fee_max_sat).map_err(|refusal| {
-        Failure::of(Exit::Refuted, refusal).advise("sign nothing of the kind; ask who made it for another")
-    })
-}
-
-/// Joins signatures to the transaction.
-#[derive(Debug, Args)]
-pub(super) struct Combine {
-    #[command(flatten)]
-    options: CombineOptions,
-}
-
-impl Combine {
-    pub(super) fn run(self, global: &Global) -> Result {
-        self.options.run(global, "upgrade", |session| {
-            let address = address_of(session)?;
-            Ok(move |psbts| upgrade::combine(psbts, &address))
         })
     }
 }

@@ -5,8 +5,8 @@ use super::super::{
     data_dir::DataDir,
     failure::{Exit, Failure, Fallible, Result},
     path_text,
-    session::{Session, read_program},
-    setup::{CircuitOptions, make_keys},
+    session::{Session, read_program, store_failure},
+    setup::{CircuitOptions, Sizes, make_keys},
     values::digits,
 };
 use clap::Args;
@@ -74,7 +74,21 @@ pub(in crate::cli) fn keep(dir: &DataDir, program: &Program) -> Result<PathBuf> 
     Ok(file)
 }
 
+/// The program of the greatest height that is known, as far as the chain was followed here.
+fn newest_program(session: &Session) -> Result<&Program> {
+    let Some(checkpoint) = session.chain_store().checkpoint().map_err(store_failure)? else {
+        return Ok(session.first_program());
+    };
+    let schedule = checkpoint.schedule();
+    let announced = [u32::MAX, checkpoint.block().height].map(|height| schedule.program_at(height).1);
+    let known = announced.into_iter().find_map(|program| session.programs.get(program));
+    Ok(known.unwrap_or_else(|| session.first_program()))
+}
+
 /// Makes development keys of another program, beside those that are here.
+///
+/// Depths and slots that are not given are those of the newest program that is known here: one that is announced, or
+/// else that in force.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The keys are made by this machine alone: whoever controls it can forge proofs. So they are refused outside test \
@@ -98,9 +112,10 @@ impl Make {
             allow_outside_test_networks: self.allow_outside_test_networks,
             randomness: self.seed.map_or(Randomness::Os, Randomness::Seed),
         };
+        let circuits = self.circuits.after(&Sizes::of(newest_program(&session)?))?.circuits();
         // The program's id is known when its keys are; one that was interrupted goes on with those that are there.
         let unfinished = session.dir.keys().join("unfinished");
-        let program = make_keys(global, &unfinished, &self.circuits.circuits()?, &options)?.program()?;
+        let program = make_keys(global, &unfinished, &circuits, &options)?.program()?;
         let keys = session.dir.later_keys(program.id());
         if program.id() == session.params.program_id || keys.exists() {
             let message = format!("the keys of program {} are there already", program.id());

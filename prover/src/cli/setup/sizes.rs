@@ -1,0 +1,155 @@
+//! How large the tree and the circuits are that keys are made for.
+
+use super::{Exit, Failure, Fallible, Result};
+use ark_bn254::Fr;
+use ark_ff::FftField;
+use clap::Args;
+use std::num::NonZeroU16;
+use taproof_circuits::{chunk::counts, state::Slots};
+use taproof_kernel::key_ring;
+use taproof_rollup::founding::check_slots;
+use taproof_verifier::{cell::Depth, program::Program, statement::CircuitId};
+
+/// The most rows that a proof over BN254 can have: its scalar field has roots of unity of this order and no higher.
+const ROWS_MAX: usize = 1 << Fr::TWO_ADICITY;
+/// More rows than a slot of any kind has.
+const SLOT_ROWS_MAX: usize = 32_768;
+
+/// How large tree and circuits are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Sizes {
+    /// The depths of a young tree and of a full one.
+    pub(super) depths: [Depth; 2],
+    slots: Slots,
+}
+
+const fn depth(levels: u8) -> Depth {
+    match Depth::new(levels) {
+        Some(depth) => depth,
+        None => panic!("a tree has 1 to 10 levels"),
+    }
+}
+
+const fn slots(count: u16) -> NonZeroU16 {
+    match NonZeroU16::new(count) {
+        Some(slots) => slots,
+        None => panic!("a circuit has slots"),
+    }
+}
+
+impl Sizes {
+    /// Those of a new rollup, if nobody says otherwise.
+    pub(in crate::cli) const FIRST: Self = Self {
+        depths: [depth(7), depth(10)],
+        slots: Slots { deposit: slots(20), transfer: slots(8), open: slots(8), withdraw: slots(6) },
+    };
+
+    /// Those of a program: its least depth and its greatest, and the slots of the largest circuits for the first.
+    pub(in crate::cli) fn of(program: &Program) -> Self {
+        let least = program.table().circuits().iter().map(|circuit| circuit.depth).min();
+        let least = least.expect("a program has circuits");
+        let slots = Slots::of_program(program, least).expect("a program has circuits of all kinds at each depth");
+        Self { depths: [least, program.depth_max()], slots }
+    }
+
+    /// The circuits of both depths. The keys of the full tree could be made when it is needed only from a secret that
+    /// is kept until then, and whoever had it could forge proofs.
+    pub(in crate::cli) fn circuits(&self) -> Vec<CircuitId> {
+        let mut circuits: Vec<CircuitId> =
+            self.depths.into_iter().flat_map(|depth| key_ring::circuits(depth, &self.slots)).collect();
+        circuits.sort_unstable();
+        circuits.dedup();
+        circuits
+    }
+}
+
+/// The circuits that keys are made for. The command says what holds where nothing is given.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CircuitOptions {
+    #[command(flatten)]
+    sizes: SizeOptions,
+    /// The depth that the tree can grow to: keys are made for both depths.
+    #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
+    full_depth: Option<u8>,
+}
+
+impl CircuitOptions {
+    /// The sizes of a new rollup. A tree whose first depth alone is given does not grow.
+    pub(super) fn first(&self) -> Result<Sizes> {
+        let full = if self.sizes.depth.is_some() { depth(1) } else { Sizes::FIRST.depths[1] };
+        self.sizes(&Sizes::FIRST, full)
+    }
+
+    /// The sizes of a program that comes after one of others, whose tree may have grown: what is not given is as there.
+    pub(in crate::cli) fn after(&self, others: &Sizes) -> Result<Sizes> {
+        self.sizes(others, others.depths[1])
+    }
+
+    /// The sizes, with the full depth that there is at least if none is given.
+    fn sizes(&self, others: &Sizes, full: Depth) -> Result<Sizes> {
+        let (young, slots) = self.sizes.sizes(others)?;
+        let full = self.full_depth.map_or(full.max(young), depth);
+        if full < young {
+            let (full, young) = (full.levels(), young.levels());
+            let failure = Failure::new(Exit::Input, format!("a tree of {young} levels cannot grow to {full}"));
+            return Err(failure.advise("give a --full-depth of --depth or more"));
+        }
+        expect_possible(full, &slots)?;
+        Ok(Sizes { depths: [young, full], slots })
+    }
+}
+
+/// How large tree and circuits are.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SizeOptions {
+    /// The depth of the tree: 8^LEVELS cells.
+    #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
+    depth: Option<u8>,
+    /// The slots of a transfer or open chunk.
+    #[arg(long, value_name = "N")]
+    slots: Option<NonZeroU16>,
+    /// The slots of a deposit chunk.
+    #[arg(long, value_name = "N")]
+    deposit_slots: Option<NonZeroU16>,
+    /// The slots of a withdraw chunk.
+    #[arg(long, value_name = "N")]
+    withdraw_slots: Option<NonZeroU16>,
+}
+
+impl SizeOptions {
+    /// The depth of the tree, and the slots, if batches and proofs of so many can be made; what is not given is as in
+    /// `others`.
+    pub(in crate::cli) fn sizes(&self, others: &Sizes) -> Result<(Depth, Slots)> {
+        let young = self.depth.map_or(others.depths[0], depth);
+        let slots = Slots {
+            deposit: self.deposit_slots.unwrap_or(others.slots.deposit),
+            transfer: self.slots.unwrap_or(others.slots.transfer),
+            open: self.slots.unwrap_or(others.slots.open),
+            withdraw: self.withdraw_slots.unwrap_or(others.slots.withdraw),
+        };
+        expect_possible(young, &slots)?;
+        Ok((young, slots))
+    }
+}
+
+/// Fails for slots with which no batch could be made, or no proof.
+fn expect_possible(depth: Depth, slots: &Slots) -> Result {
+    check_slots(slots)
+        .or_exit(Exit::Input)
+        .map_err(|failure| failure.advise("take fewer --withdraw-slots or --deposit-slots"))?;
+    let most = [slots.deposit, slots.transfer, slots.open, slots.withdraw].into_iter().max().map_or(0, NonZeroU16::get);
+    // So few are never too many, and need not be counted.
+    if usize::from(most) <= ROWS_MAX / SLOT_ROWS_MAX {
+        return Ok(());
+    }
+    for count in counts(depth, 1)? {
+        let kind_slots = slots.of(count.kind).map_or(0, NonZeroU16::get);
+        let rows = count.constraints_per_slot * usize::from(kind_slots);
+        if rows > ROWS_MAX {
+            let kind = count.kind;
+            let message = format!("{kind_slots} slots of {kind} have {rows} constraints, where a proof has {ROWS_MAX}");
+            return Err(Failure::new(Exit::Input, message).advise("take fewer slots"));
+        }
+    }
+    Ok(())
+}
