@@ -43,6 +43,7 @@ mod secp;
 pub mod serde_form;
 pub mod spent;
 pub mod statement;
+mod take;
 pub mod upgrade;
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 use crate::{
     program::ProgramId,
     quorum::Keys,
+    take::take,
     upgrade::{self, Change, RENOUNCING_NUMBER, Upgrade, UpgradeError},
 };
 use alloc::vec::Vec;
@@ -228,12 +229,6 @@ fn read_entry(rest: &mut &[u8]) -> Option<Entry> {
 
 fn read_u32(bytes: &mut &[u8]) -> Option<u32> {
     take(bytes).map(u32::from_le_bytes)
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (array, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(*array)
 }
 
 #[cfg(test)]

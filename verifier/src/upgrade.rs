@@ -19,6 +19,7 @@ use crate::{
     quorum::{KEYS_MAX, Keys, Quorum},
     secp::with_context,
     spent::{self, WholeSignature},
+    take::take,
 };
 use alloc::vec::Vec;
 use bitcoin::{
@@ -158,11 +159,11 @@ impl Upgrade {
 
     /// Reads an announcement from the front of some bytes.
     pub(crate) fn read(bytes: &mut &[u8]) -> Result<Self, UpgradeError> {
-        let number = u32::from_le_bytes(take(bytes)?);
-        let [kind] = take(bytes)?;
-        let height = u32::from_le_bytes(take(bytes)?);
+        let number = u32::from_le_bytes(read(bytes)?);
+        let [kind] = read(bytes)?;
+        let height = u32::from_le_bytes(read(bytes)?);
         let change = match kind {
-            PROGRAM => Change::Program { program: ProgramId::from_byte_array(take(bytes)?), height },
+            PROGRAM => Change::Program { program: ProgramId::from_byte_array(read(bytes)?), height },
             SEQUENCERS => Change::Sequencers { keys: read_keys(bytes)?, height },
             WITHDRAWAL if height != 0 => return Err(UpgradeError::Height(height)),
             WITHDRAWAL => Change::Withdrawal,
@@ -172,10 +173,8 @@ impl Upgrade {
     }
 }
 
-fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], UpgradeError> {
-    let (array, rest) = bytes.split_first_chunk().ok_or(UpgradeError::Length)?;
-    *bytes = rest;
-    Ok(*array)
+fn read<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], UpgradeError> {
+    take(bytes).ok_or(UpgradeError::Length)
 }
 
 impl core::fmt::Display for Upgrade {
@@ -201,13 +200,13 @@ impl core::fmt::Display for Upgrade {
 
 /// Reads what [`Keys::write`] writes.
 pub(crate) fn read_keys(bytes: &mut &[u8]) -> Result<Keys, UpgradeError> {
-    let [count] = take(bytes)?;
+    let [count] = read(bytes)?;
     if usize::from(count) > KEYS_MAX {
         return Err(UpgradeError::Sequencers);
     }
     let mut keys = Vec::with_capacity(count.into());
     for _ in 0..count {
-        let key = take::<32>(bytes)?;
+        let key = read::<32>(bytes)?;
         keys.push(XOnlyPublicKey::from_slice(&key).map_err(|_| UpgradeError::Sequencers)?);
     }
     Keys::try_from(keys).map_err(|_| UpgradeError::Sequencers)

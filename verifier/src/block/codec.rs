@@ -6,6 +6,7 @@
 //! Bitcoin serialises it. Integers are little-endian, hashes in their internal order.
 
 use super::{BLOCK_LENGTH_MAX, BRANCH_LENGTH_MAX, BlockError, Excerpt, Inclusion};
+use crate::take::take;
 use alloc::vec::Vec;
 use bitcoin::{Transaction, TxMerkleNode, block::Header, consensus::encode, hashes::Hash};
 
@@ -81,17 +82,9 @@ fn write_branch(branch: &[TxMerkleNode], out: &mut Vec<u8>) {
 
 struct Reader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], BlockError> {
-        let (array, rest) = self.0.split_first_chunk().ok_or(BlockError::DecodeExcerpt)?;
-        self.0 = rest;
-        Ok(*array)
-    }
-
-    fn bytes(&mut self, length: usize) -> Result<&'a [u8], BlockError> {
-        let (bytes, rest) = self.0.split_at_checked(length).ok_or(BlockError::DecodeExcerpt)?;
-        self.0 = rest;
-        Ok(bytes)
+        take(&mut self.0).ok_or(BlockError::DecodeExcerpt)
     }
 
     fn inclusion(&mut self) -> Result<Inclusion, BlockError> {
@@ -99,8 +92,8 @@ impl<'a> Reader<'a> {
         let branch = self.branch()?.ok_or(BlockError::DecodeExcerpt)?;
         let witness_branch = self.branch()?;
         let length = u32::from_le_bytes(self.array()?) as usize;
-        let transaction: Transaction =
-            encode::deserialize(self.bytes(length)?).map_err(|_| BlockError::DecodeExcerpt)?;
+        let transaction = self.0.split_off(..length).ok_or(BlockError::DecodeExcerpt)?;
+        let transaction: Transaction = encode::deserialize(transaction).map_err(|_| BlockError::DecodeExcerpt)?;
         Ok(Inclusion { position, transaction, branch, witness_branch })
     }
 

@@ -11,6 +11,7 @@ use crate::{
     payload::PayloadHash,
     program::{ProgramId, Programs},
     schedule::Schedule,
+    take::take,
     upgrade::UpgradeOutput,
 };
 use alloc::{collections::VecDeque, vec::Vec};
@@ -293,9 +294,7 @@ struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], CheckpointError> {
-        let (array, rest) = self.0.split_first_chunk().ok_or(CheckpointError::Length)?;
-        self.0 = rest;
-        Ok(*array)
+        take(&mut self.0).ok_or(CheckpointError::Length)
     }
 
     fn block(&mut self) -> Result<BlockId, CheckpointError> {
@@ -347,8 +346,7 @@ impl Reader<'_> {
         let txid = Txid::from_byte_array(self.array()?);
         let vout = u32::from_le_bytes(self.array()?);
         let [length] = self.array()?;
-        let (request, rest) = self.0.split_at_checked(length.into()).ok_or(CheckpointError::Length)?;
-        self.0 = rest;
+        let request = self.0.split_off(..length.into()).ok_or(CheckpointError::Length)?;
         let request = Request::from_bytes(request, height).ok_or(CheckpointError::Request(index))?;
         Ok(ScannedRequest { index, height, txid, vout, request })
     }
