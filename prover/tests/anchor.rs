@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod signers;
+
 use taproof_bitcoin::testing::bitcoind;
 
 use bitcoin::{Address, Network, NetworkKind, Psbt, ScriptBuf, bip32::Xpriv, key::Secp256k1};
@@ -267,28 +269,12 @@ fn the_service_waits_for_its_node_from_the_start_on_and_says_so() {
     service.end_by("-TERM");
 }
 
-/// Lets an independent signer, one of `tests/signers`, sign a file; gives the file of what came out.
+/// Lets an independent signer sign a file; gives the file of what came out.
 fn sign_by(scene: &Scene, signer: &str, from: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/signers");
     let seed = hex::encode(bip39::Mnemonic::parse(WORDS).unwrap().to_seed(""));
-    let path = format!("m/{}", PATH.replace('h', "'"));
-    let to = scene.path(&format!("{signer}.psbt"));
-    let mut command = match signer {
-        "embit" => {
-            let mut command = Command::new("python3");
-            command.env("PYTHONPATH", folder.join("python")).arg(folder.join("sign.py")).arg(seed);
-            command
-        }
-        library => {
-            let mut command = Command::new("node");
-            command.arg(folder.join("sign.mjs")).args([library, &seed, &path]);
-            command
-        }
-    };
-    let output = command.arg(scene.path(from)).arg(&to).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{signer}: {told}; `cargo xtask test` installs the signers");
-    to.to_str().unwrap().to_owned()
+    let to = format!("{signer}.psbt");
+    signers::sign(signer, &seed, PATH, &scene.path(from), &scene.path(&to));
+    to
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod scene;
+mod signers;
 
 use bitcoin::{
     NetworkKind,
@@ -11,7 +12,7 @@ use bitcoin::{
 };
 use scene::Scene;
 use serde_json::json;
-use std::{fs, path::Path, process::Command};
+use std::fs;
 use taproof_wallet::{Phrase, Wallet};
 
 const SLOTS: [&str; 6] = ["--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
@@ -114,24 +115,8 @@ fn key_of(seed: &str) -> String {
 
 /// Signs a file by a program of somebody else's.
 fn sign_by(scene: &Scene, signer: &str, seed: &str, from: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/signers");
-    let (seed, to) = (seed.repeat(4), format!("{signer}.psbt"));
-    let mut command = match signer {
-        "embit" => {
-            let mut command = Command::new("python3");
-            command.env("PYTHONPATH", folder.join("python")).arg(folder.join("sign.py")).arg(seed);
-            command
-        }
-        library => {
-            let path = format!("m/{}", PATH.replace('h', "'"));
-            let mut command = Command::new("node");
-            command.arg(folder.join("sign.mjs")).args([library, &seed, &path]);
-            command
-        }
-    };
-    let output = command.arg(scene.path(from)).arg(scene.path(&to)).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{signer}: {told}; `cargo xtask test` installs the signers");
+    let to = format!("{signer}.psbt");
+    signers::sign(signer, &seed.repeat(4), PATH, &scene.path(from), &scene.path(&to));
     to
 }
 
