@@ -12,7 +12,10 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use taproof_base::artefact::{Artefact, ArtefactKind};
+use taproof_base::{
+    artefact::{Artefact, ArtefactKind},
+    store_error::StoreError,
+};
 use taproof_circuits::{
     chunk::witness::ChunkWitness,
     schnorr::SecretKey,
@@ -160,7 +163,7 @@ fn a_ledger_survives_kills_at_any_moment() {
         std::thread::sleep(Duration::from_millis(rng.gen_range(0..200)));
         if round == 2 {
             let busy = Ledger::open(&path, CHAIN);
-            assert!(matches!(busy, Err(LedgerError::AlreadyOpen(_))), "{busy:?}");
+            assert!(matches!(busy, Err(LedgerError::Store(StoreError::Busy(_)))), "{busy:?}");
         }
         process.kill().expect("it runs until it is killed");
         stdout.read_to_string(&mut written).expect("readable");
@@ -175,7 +178,7 @@ fn a_ledger_survives_kills_at_any_moment() {
 fn a_full_disk_is_an_error_and_loses_nothing() {
     if let Some(path) = ledger_of_this_process() {
         let refused = write_on(&path);
-        assert!(matches!(refused, Err(LedgerError::DiskFull(_))), "{refused:?}");
+        assert!(matches!(refused, Err(LedgerError::Store(StoreError::DiskFull(_)))), "{refused:?}");
         return;
     }
     let folder = tempfile::tempdir().expect("a folder for the test");

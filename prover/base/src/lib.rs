@@ -10,7 +10,7 @@ pub mod private;
 pub mod progress;
 pub mod shown;
 #[cfg(feature = "stores")]
-pub mod store_fault;
+pub mod store_error;
 #[cfg(feature = "stores")]
 pub mod store_file;
 pub mod temporary_file;

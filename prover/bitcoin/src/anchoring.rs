@@ -59,7 +59,7 @@ pub(crate) mod tests;
 pub use build::Signer;
 pub use config::{Config, ConfigError, Headroom};
 pub use decide::{Action, Decision, decide};
-pub use error::{ServiceError, StoreError};
+pub use error::{AnchorStoreError, ServiceError};
 pub use fees::{Fees, Package};
 pub use job::{
     Attempt, BumpOrder, Generation, HISTORY_MAX, Hold, Job, JobFigures, JobState, Order, StatementId, Sweep,

@@ -36,12 +36,14 @@ use redb::{
 use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
-    io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 use tables::{ANCHORS, FORMAT, HEAD, HEADERS, Head, LOG, PAYOUTS};
-use taproof_base::store_file::{self, UnnamedStore, copy, open_patiently, or_copy};
+use taproof_base::{
+    store_error::StoreError,
+    store_file::{self, UnnamedStore, copy, decode, encode, open_patiently, or_copy},
+};
 use taproof_verifier::{
     cell::Depth,
     envelope::Announcement,
@@ -231,7 +233,7 @@ impl ChainStore {
     pub fn find(path: &Path) -> Result<Option<Self>, ChainStoreError> {
         let unknown = Self { path: path.to_owned(), rollup: [0; 32], view: View::Full };
         let Some(database) = unknown.open(true)? else { return Ok(None) };
-        let head = tables::read_head(&database.begin_read()?).map_err(|error| error.at(path))?;
+        let head = store_file::read(&database, |transaction| tables::read_head(transaction, path))?;
         Ok(Some(Self { rollup: head.rollup, view: head.view, ..unknown }))
     }
 
@@ -243,7 +245,7 @@ impl ChainStore {
         if !self.path.exists() {
             return Ok(());
         }
-        copy(&self.path, path).map_err(|error| ChainStoreError::from_redb(error, &self.path))
+        Ok(copy(&self.path, path)?)
     }
 
     /// The SHA-256 of the rollup's parameters as JSON.
@@ -286,7 +288,7 @@ impl ChainStore {
             let table = transaction.open_table(LOG)?;
             let decoded = table.range(first..)?.take(count_max).map(|entry| {
                 let (position, event) = entry?;
-                Ok((position.value(), tables::decode(event.value())?))
+                Ok((position.value(), decode(event.value())?))
             });
             decoded.collect()
         })
@@ -319,7 +321,7 @@ impl ChainStore {
     pub fn anchor(&self, batch: u64) -> Result<Option<FinalAnchor>, ChainStoreError> {
         self.read(None, |transaction, _| match tables::logged(transaction, ANCHORS, batch)? {
             Some(FinalEvent::Anchor(anchor)) => Ok(Some(anchor)),
-            Some(_) => Err(ChainStoreError::Corrupted("an anchor's place holds something else".into())),
+            Some(_) => Err(StoreError::corrupted("an anchor's place holds something else")),
             None => Ok(None),
         })
     }
@@ -331,7 +333,7 @@ impl ChainStore {
     pub fn payout(&self, index: u64) -> Result<Option<DuePayout>, ChainStoreError> {
         self.read(None, |transaction, _| match tables::logged(transaction, PAYOUTS, index)? {
             Some(FinalEvent::Payout(payout)) => Ok(Some(payout)),
-            Some(_) => Err(ChainStoreError::Corrupted("a payout's place holds something else".into())),
+            Some(_) => Err(StoreError::corrupted("a payout's place holds something else")),
             None => Ok(None),
         })
     }
@@ -422,8 +424,8 @@ impl ChainStore {
             let mut payouts = transaction.open_table(PAYOUTS)?;
             while let Some(position) = head.events.checked_sub(1) {
                 let event = match table.get(position)? {
-                    Some(event) => tables::decode::<FinalEvent>(event.value())?,
-                    None => return Err(ChainStoreError::Corrupted(format!("event {position} is missing"))),
+                    Some(event) => decode::<FinalEvent>(event.value())?,
+                    None => return Err(tables::missing(position)),
                 };
                 if event.height() <= height {
                     break;
@@ -457,81 +459,62 @@ impl ChainStore {
     fn read<T>(
         &self,
         absent: T,
-        read: impl FnOnce(&ReadTransaction, Head) -> Result<T, ChainStoreError>,
+        read: impl FnOnce(&ReadTransaction, Head) -> Result<T, StoreError>,
     ) -> Result<T, ChainStoreError> {
         let Some(database) = self.open(true)? else { return Ok(absent) };
-        let transaction = database.begin_read()?;
-        let head = self.checked_head(tables::read_head(&transaction))?;
-        read(&transaction, head)
+        let transaction = database.begin_read().map_err(StoreError::from)?;
+        let head = self.read_head(&transaction)?;
+        Ok(read(&transaction, head)?)
     }
 
     /// Runs one durable transaction, on a new file if there is none: all of `change`, or nothing.
     fn write(
         &self,
-        change: impl FnOnce(&WriteTransaction, Option<Head>) -> Result<(), ChainStoreError>,
+        change: impl FnOnce(&WriteTransaction, Option<Head>) -> Result<(), StoreError>,
     ) -> Result<(), ChainStoreError> {
         let Some(database) = self.open(false)? else {
-            return self.create(|transaction| change(transaction, None));
+            return Ok(self.create(|transaction| change(transaction, None))?);
         };
-        let head = self.checked_head(tables::read_head(&database.begin_read()?))?;
-        let transaction = database.begin_write()?;
-        // A transaction that is dropped is taken back.
-        change(&transaction, Some(head))?;
-        Ok(transaction.commit()?)
+        let transaction = database.begin_read().map_err(StoreError::from)?;
+        let head = self.read_head(&transaction)?;
+        drop(transaction);
+        Ok(store_file::write(&database, |transaction| change(transaction, Some(head)))?)
     }
 
-    fn create(
-        &self,
-        change: impl FnOnce(&WriteTransaction) -> Result<(), ChainStoreError>,
-    ) -> Result<(), ChainStoreError> {
-        let io_error = |error| ChainStoreError::from_io(error, &self.path);
-        let unnamed = UnnamedStore::new(&self.path).map_err(io_error)?;
-        let file = unnamed.file().map_err(io_error)?;
-        let database = backend(file)
-            .and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend))
-            .map_err(|error| ChainStoreError::from_redb(error, &self.path))?;
-        let transaction = database.begin_write()?;
-        transaction.open_table(FORMAT)?.insert((), tables::FORMAT_VERSION)?;
-        transaction.open_table(LOG)?;
-        transaction.open_table(ANCHORS)?;
-        transaction.open_table(PAYOUTS)?;
-        transaction.open_table(HEADERS)?;
-        change(&transaction)?;
-        let is_empty = transaction.open_table(HEAD)?.get(())?.is_none();
-        if is_empty {
-            return Ok(());
-        }
-        transaction.commit()?;
+    fn create(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let unnamed = UnnamedStore::new(&self.path)?;
+        let database = unnamed.database_on(Database::builder().set_cache_size(CACHE_BYTES), backend)?;
+        let is_empty = store_file::write(&database, |transaction| {
+            transaction.open_table(FORMAT)?.insert((), tables::FORMAT_VERSION)?;
+            transaction.open_table(LOG)?;
+            transaction.open_table(ANCHORS)?;
+            transaction.open_table(PAYOUTS)?;
+            transaction.open_table(HEADERS)?;
+            change(transaction)?;
+            Ok::<_, StoreError>(transaction.open_table(HEAD)?.get(())?.is_none())
+        })?;
         drop(database);
-        unnamed.name().map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => ChainStoreError::AlreadyOpen(self.path.clone()),
-            _ => io_error(error),
-        })
+        if is_empty || unnamed.name()? { Ok(()) } else { Err(StoreError::Busy(self.path.clone())) }
     }
 
     /// Opens the file, checking every page; `None` if there is none. One that this process may not write is opened to
     /// be read alone.
-    fn open(&self, to_read: bool) -> Result<Option<Database>, ChainStoreError> {
-        let metadata = match std::fs::metadata(&self.path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(ChainStoreError::from_io(error, &self.path)),
-        };
-        if !metadata.is_file() || metadata.len() == 0 {
-            return Err(ChainStoreError::NotAStore(self.path.clone()));
+    fn open(&self, to_read: bool) -> Result<Option<Database>, StoreError> {
+        if !store_file::exists(&self.path)? {
+            return Ok(None);
         }
-        let database = open_patiently(|| {
+        let database = open_patiently(&self.path, || {
             let mut builder = store_file::checked();
             builder.set_cache_size(CACHE_BYTES);
             let file = File::options().read(true).write(true).open(&self.path).map_err(redb::StorageError::Io);
             let opened = file.map_err(DatabaseError::from).and_then(|file| builder.create_with_backend(backend(file)?));
             if to_read { Ok(or_copy(opened, &self.path, &builder)?.0) } else { opened }
         });
-        Ok(Some(database.map_err(|error| ChainStoreError::from_redb(error, &self.path))?))
+        database.map(Some)
     }
 
-    fn checked_head(&self, head: Result<Head, ChainStoreError>) -> Result<Head, ChainStoreError> {
-        let head = head.map_err(|error| error.at(&self.path))?;
+    fn read_head(&self, transaction: &ReadTransaction) -> Result<Head, ChainStoreError> {
+        let head = tables::read_head(transaction, &self.path)?;
         if (head.rollup, head.view) != (self.rollup, self.view) {
             return Err(ChainStoreError::WrongRollup(self.path.clone()));
         }
@@ -546,7 +529,7 @@ pub(crate) fn announces(transaction: &Transaction, params: &Params) -> bool {
 }
 
 /// Writes the events above what is logged.
-fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -> Result<(), ChainStoreError> {
+fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -> Result<(), StoreError> {
     let mut log = transaction.open_table(LOG)?;
     let mut anchors = transaction.open_table(ANCHORS)?;
     let mut payouts = transaction.open_table(PAYOUTS)?;
@@ -559,7 +542,7 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
             // A store that began at a checkpoint does not know how many there were before a block below it.
             FinalEvent::Payout(payout) if payout.index != head.payouts && !payouts.is_empty()? => {
                 let (found, expected) = (payout.index, head.payouts);
-                return Err(ChainStoreError::Corrupted(format!("payout {found} comes where {expected} is next")));
+                return Err(StoreError::corrupted(format_args!("payout {found} comes where {expected} is next")));
             }
             FinalEvent::Payout(payout) => {
                 payouts.insert(payout.index, head.events)?;
@@ -571,7 +554,7 @@ fn log(transaction: &WriteTransaction, head: &mut Head, events: &[FinalEvent]) -
             | FinalEvent::Upgrade(_)
             | FinalEvent::UpgradeRefused(_) => {}
         }
-        log.insert(head.events, tables::encode(event).as_slice())?;
+        log.insert(head.events, encode(event).as_slice())?;
         head.events += 1;
     }
     Ok(())

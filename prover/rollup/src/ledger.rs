@@ -16,22 +16,23 @@ mod tables;
 mod take_over;
 mod undo;
 
-use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction, backends::FileBackend};
+use redb::{Database, ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use std::{
     io,
     path::{Path, PathBuf},
 };
-use tables::{ARTEFACTS, CELLS, DEPOSITS, FORMAT, Head, REFERRED, REQUESTS, REQUESTS_AFTER, TRANSACTIONS, UNDO};
+use tables::{ARTEFACTS, DEPOSITS, FORMAT, Head, REFERRED, REQUESTS, REQUESTS_AFTER, TRANSACTIONS, UNDO};
 use taproof_base::{
     artefact::{self, Artefact},
-    store_file::{self, UnnamedStore, or_copy},
+    store_error::StoreError,
+    store_file::{self, UnnamedStore, decode, encode, or_copy},
 };
 use taproof_circuits::{
     state::{Batch, State, TransitionError},
     transaction::{Deposit, Transaction},
 };
 use taproof_verifier::{
-    cell::{Cell, ChainId, Depth},
+    cell::{ChainId, Depth},
     exit::{REQUESTS_WAITING_MAX, Refutation, ScannedRequest, SettledRequest},
 };
 use undo::Undo;
@@ -114,19 +115,13 @@ impl Ledger {
 
     /// A ledger whose file has no name yet.
     fn begin(path: &Path, state: State, head: Head) -> Result<(Self, UnnamedStore), LedgerError> {
-        let unnamed = UnnamedStore::new(path).map_err(|error| LedgerError::from_io(error, path))?;
-        let file = unnamed.file().map_err(|error| LedgerError::from_io(error, path))?;
-        let database = FileBackend::new(file)
-            .and_then(|backend| Database::builder().create_with_backend(backend))
-            .map_err(|error| LedgerError::from_redb(error, path))?;
+        let unnamed = UnnamedStore::new(path)?;
+        let database = unnamed.database()?;
         let mut ledger = Self { path: path.to_owned(), database, head, state, is_uncertain: false, denied: None };
         let cells: Vec<_> = ledger.state.tree().cells().map(|(index, cell)| (index, *cell)).collect();
         ledger.write(|transaction| {
             transaction.open_table(FORMAT)?.insert((), tables::FORMAT_VERSION)?;
-            let mut table = transaction.open_table(CELLS)?;
-            for (index, cell) in cells.iter().filter(|(_, cell)| *cell != Cell::Empty) {
-                table.insert(index.get(), tables::encode(cell).as_slice())?;
-            }
+            tables::put_cells(transaction, cells)?;
             transaction.open_table(TRANSACTIONS)?;
             transaction.open_table(DEPOSITS)?;
             transaction.open_table(REQUESTS)?;
@@ -140,11 +135,7 @@ impl Ledger {
 
     /// Gives a new ledger's file its name.
     fn name(self, unnamed: UnnamedStore) -> Result<Self, LedgerError> {
-        unnamed.name().map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => LedgerError::AlreadyExists(self.path.clone()),
-            _ => LedgerError::from_io(error, &self.path),
-        })?;
-        Ok(self)
+        if unnamed.name()? { Ok(self) } else { Err(LedgerError::AlreadyExists(self.path)) }
     }
 
     /// Opens a ledger, checking all of it. One that this process may not write can be read.
@@ -162,21 +153,16 @@ impl Ledger {
     /// Opens the ledger that is there, whichever rollup's it is, checking all of it.
     ///
     /// # Errors
-    /// [`LedgerError::NotFound`], [`LedgerError::AlreadyOpen`], [`LedgerError::NotALedger`], [`LedgerError::Version`],
-    /// [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::NotFound`] and [`LedgerError::Store`].
     pub fn find(path: &Path) -> Result<Self, LedgerError> {
-        let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => LedgerError::NotFound(path.to_owned()),
-            _ => LedgerError::from_io(error, path),
-        })?;
-        if !metadata.is_file() || metadata.len() == 0 {
-            return Err(LedgerError::NotALedger(path.to_owned()));
+        if !store_file::exists(path)? {
+            return Err(LedgerError::NotFound(path.to_owned()));
         }
         let builder = store_file::checked();
-        let (database, denied) =
-            or_copy(builder.open(path), path, &builder).map_err(|error| LedgerError::from_redb(error, path))?;
-        let (head, stored) = tables::read_all(&database).map_err(|error| error.at(path))?;
-        let state = State::load(head.chain_id, &stored).map_err(|error| LedgerError::Corrupted(error.to_string()))?;
+        let opened = or_copy(builder.open(path), path, &builder);
+        let (database, denied) = opened.map_err(|error| StoreError::from_opening(error, path))?;
+        let (head, stored) = store_file::read(&database, |transaction| tables::read_all(transaction, path))?;
+        let state = State::load(head.chain_id, &stored).map_err(StoreError::corrupted)?;
         Ok(Self { path: path.to_owned(), database, head, state, is_uncertain: false, denied })
     }
 
@@ -206,13 +192,13 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::TooMany`], [`LedgerError::MustReopen`] and those of the disk; then none is kept.
     pub fn add_transactions(&mut self, transactions: &[Transaction]) -> Result<(), LedgerError> {
+        let count = self.read(|transaction| Ok(transaction.open_table(TRANSACTIONS)?.len()?))?;
+        if count.saturating_add(transactions.len() as u64) > TRANSACTIONS_MAX {
+            return Err(LedgerError::TooMany { what: "transactions", count_max: TRANSACTIONS_MAX });
+        }
         let mut head = self.head;
         self.write(|transaction| {
             let mut table = transaction.open_table(TRANSACTIONS)?;
-            let count = redb::ReadableTableMetadata::len(&table)?;
-            if count.saturating_add(transactions.len() as u64) > TRANSACTIONS_MAX {
-                return Err(LedgerError::TooMany { what: "transactions", count_max: TRANSACTIONS_MAX });
-            }
             for waiting in transactions {
                 table.insert(head.next_transaction, waiting.to_bytes().as_slice())?;
                 head.next_transaction += 1;
@@ -227,7 +213,7 @@ impl Ledger {
     /// The transactions that wait, in the order they came.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::Store`].
     pub fn transactions(&self) -> Result<Vec<Transaction>, LedgerError> {
         Ok(self.read_transactions()?.into_iter().map(|(_, transaction)| transaction).collect())
     }
@@ -241,18 +227,21 @@ impl Ledger {
     /// gap; [`LedgerError::TooMany`], [`LedgerError::MustReopen`] and those of the disk.
     pub fn set_deposits(&mut self, first: u64, deposits: &[WaitingDeposit]) -> Result<(), LedgerError> {
         let consumed = self.head.deposits_consumed;
+        let known = self.read(|transaction| {
+            let last = transaction.open_table(DEPOSITS)?.last()?.map(|(number, _)| number.value());
+            Ok(last.map_or(consumed, |last| last + 1))
+        })?;
+        if !(consumed..=known).contains(&first) {
+            return Err(LedgerError::DepositsApart { first, consumed, known });
+        }
+        if (first - consumed).saturating_add(deposits.len() as u64) > DEPOSITS_MAX {
+            return Err(LedgerError::TooMany { what: "deposits", count_max: DEPOSITS_MAX });
+        }
         self.write(|transaction| {
             let mut table = transaction.open_table(DEPOSITS)?;
-            let known = table.last()?.map_or(consumed, |(number, _)| number.value() + 1);
-            if !(consumed..=known).contains(&first) {
-                return Err(LedgerError::DepositsApart { first, consumed, known });
-            }
-            if (first - consumed).saturating_add(deposits.len() as u64) > DEPOSITS_MAX {
-                return Err(LedgerError::TooMany { what: "deposits", count_max: DEPOSITS_MAX });
-            }
             table.retain_in(first.., |_, _| false)?;
             for (number, deposit) in (first..).zip(deposits) {
-                table.insert(number, tables::encode(deposit).as_slice())?;
+                table.insert(number, encode(deposit).as_slice())?;
             }
             Ok(())
         })
@@ -261,17 +250,18 @@ impl Ledger {
     /// The deposits that are not consumed yet, in their order.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::Store`].
     pub fn deposits(&self) -> Result<Vec<WaitingDeposit>, LedgerError> {
-        let table = self.database.begin_read()?.open_table(DEPOSITS)?;
-        table.iter()?.map(|entry| tables::decode(entry?.1.value())).collect()
+        self.read(|transaction| {
+            transaction.open_table(DEPOSITS)?.iter()?.map(|entry| decode(entry?.1.value())).collect()
+        })
     }
 
     /// The deposits that a batch is to credit which refers to a block of this height, in their order: those up to there
     /// that are not void, which are not below `void_below`.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::Store`].
     pub fn deposits_due(&self, reference_height: u32, void_below: u32) -> Result<Vec<WaitingDeposit>, LedgerError> {
         Ok(self.void_and_due(reference_height, void_below)?.1)
     }
@@ -292,7 +282,7 @@ impl Ledger {
             let mut table = transaction.open_table(REQUESTS)?;
             table.retain(|_, _| false)?;
             for scanned in requests {
-                table.insert(scanned.index, tables::encode(scanned).as_slice())?;
+                table.insert(scanned.index, encode(scanned).as_slice())?;
             }
             transaction.open_table(REQUESTS_AFTER)?.insert((), batches.min(next_batch))?;
             Ok(())
@@ -303,23 +293,24 @@ impl Ledger {
     /// in their order.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::Store`].
     pub fn requests(&self) -> Result<Vec<ScannedRequest>, LedgerError> {
-        let transaction = self.database.begin_read()?;
-        let mut settled = Vec::new();
-        for entry in transaction.open_table(UNDO)?.range(tables::requests_after(&transaction)?..)? {
-            settled.extend(tables::decode::<Undo>(entry?.1.value())?.requests);
-        }
-        settled.sort_by_key(|scanned: &ScannedRequest| scanned.index);
-        // Compared in full, as another request may have the number after a reorganisation.
-        let is_settled = |scanned: &ScannedRequest| {
-            let first = settled.partition_point(|settled| settled.index < scanned.index);
-            let mut numbered = settled[first..].iter().take_while(|settled| settled.index == scanned.index);
-            numbered.any(|settled| settled == scanned)
-        };
-        let table = transaction.open_table(REQUESTS)?;
-        let waiting = table.iter()?.map(|entry| tables::decode(entry?.1.value()));
-        waiting.filter(|scanned| scanned.as_ref().map_or(true, |scanned| !is_settled(scanned))).collect()
+        self.read(|transaction| {
+            let mut settled = Vec::new();
+            for entry in transaction.open_table(UNDO)?.range(tables::requests_after(transaction)?..)? {
+                settled.extend(decode::<Undo>(entry?.1.value())?.requests);
+            }
+            settled.sort_by_key(|scanned: &ScannedRequest| scanned.index);
+            // Compared in full, as another request may have the number after a reorganisation.
+            let is_settled = |scanned: &ScannedRequest| {
+                let first = settled.partition_point(|settled| settled.index < scanned.index);
+                let mut numbered = settled[first..].iter().take_while(|settled| settled.index == scanned.index);
+                numbered.any(|settled| settled == scanned)
+            };
+            let table = transaction.open_table(REQUESTS)?;
+            let waiting = table.iter()?.map(|entry| decode(entry?.1.value()));
+            waiting.filter(|scanned| scanned.as_ref().map_or(true, |scanned| !is_settled(scanned))).collect()
+        })
     }
 
     /// Keeps an artefact of a batch, in the place of an older one of its kind.
@@ -342,7 +333,7 @@ impl Ledger {
     /// # Errors
     /// Those of the disk.
     pub fn has_artefact<A: Artefact>(&self, batch: u64) -> Result<bool, LedgerError> {
-        Ok(self.database.begin_read()?.open_table(ARTEFACTS)?.get((batch, A::KIND as u8))?.is_some())
+        Ok(self.artefact_bytes::<A>(batch)?.is_some())
     }
 
     /// The artefact of that kind of a batch, if there is one.
@@ -350,11 +341,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Artefact`] and those of the disk.
     pub fn artefact<A: Artefact>(&self, batch: u64) -> Result<Option<A>, LedgerError> {
-        let table = self.database.begin_read()?.open_table(ARTEFACTS)?;
-        match table.get((batch, A::KIND as u8))? {
-            Some(bytes) => Ok(Some(artefact::decode(bytes.value())?)),
-            None => Ok(None),
-        }
+        Ok(self.artefact_bytes::<A>(batch)?.as_deref().map(artefact::decode).transpose()?)
     }
 }
 
@@ -371,35 +358,40 @@ impl Ledger {
         Ok((void, due))
     }
 
+    fn artefact_bytes<A: Artefact>(&self, batch: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.read(|transaction| {
+            let bytes = transaction.open_table(ARTEFACTS)?.get((batch, A::KIND as u8))?;
+            Ok(bytes.map(|bytes| bytes.value().to_vec()))
+        })
+    }
+
     fn read_transactions(&self) -> Result<Vec<(u64, Transaction)>, LedgerError> {
-        let table = self.database.begin_read()?.open_table(TRANSACTIONS)?;
-        let decode = |bytes: &[u8]| {
-            Transaction::from_bytes(bytes).map_err(|error| LedgerError::Corrupted(format!("a transaction: {error}")))
-        };
-        table
-            .iter()?
-            .map(|entry| {
+        let damaged = |error| StoreError::corrupted(format_args!("a transaction: {error}"));
+        self.read(|transaction| {
+            let table = transaction.open_table(TRANSACTIONS)?;
+            let decoded = table.iter()?.map(|entry| {
                 let (number, bytes) = entry?;
-                Ok((number.value(), decode(bytes.value())?))
-            })
-            .collect()
+                Ok((number.value(), Transaction::from_bytes(bytes.value()).map_err(damaged)?))
+            });
+            decoded.collect()
+        })
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>) -> Result<T, LedgerError> {
+        Ok(store_file::read(&self.database, look)?)
     }
 
     /// Runs one durable transaction: all of `change`, or nothing.
-    fn write(&mut self, change: impl FnOnce(&WriteTransaction) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+    fn write(&mut self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), LedgerError> {
         if self.is_uncertain {
             return Err(LedgerError::MustReopen(self.path.clone()));
         }
         if let Some(why) = self.denied {
-            return Err(LedgerError::Denied { path: self.path.clone(), source: why.into() });
+            return Err(StoreError::Denied { path: self.path.clone(), source: why.into() }.into());
         }
-        let written = self.database.begin_write().map_err(LedgerError::from).and_then(|transaction| {
-            // A transaction that is dropped is taken back.
-            change(&transaction)?;
-            Ok(transaction.commit()?)
-        });
-        self.is_uncertain = written.as_ref().is_err_and(LedgerError::is_of_the_store);
-        written
+        let written = store_file::write(&self.database, change);
+        self.is_uncertain = written.is_err();
+        Ok(written?)
     }
 }
 

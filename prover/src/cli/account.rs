@@ -19,7 +19,10 @@ use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf, str::FromStr};
 use taproof::overview::ExitRow;
-use taproof_base::artefact::{self, Artefact};
+use taproof_base::{
+    artefact::{self, Artefact},
+    store_error::StoreError,
+};
 use taproof_circuits::state::State;
 use taproof_rollup::{
     ledger::{Ledger, LedgerError},
@@ -281,7 +284,7 @@ impl Account {
 /// Adds the way round a ledger that another command has open.
 fn or_read_chain(failure: Failure) -> Failure {
     match failure.cause() {
-        Some(LedgerError::AlreadyOpen(_)) => {
+        Some(LedgerError::Store(StoreError::Busy(_))) => {
             failure.advise("wait for the other command, or read the chain: --from-chain")
         }
         _ => failure,

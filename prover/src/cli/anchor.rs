@@ -11,13 +11,13 @@ use super::{
     coins::coin_store_failure,
     console::counted,
     failure::{Exit, Failure, Result},
-    session::{Session, not_followed},
+    session::{Session, file_advice, not_followed},
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt;
 use taproof_base::shown::shown;
-use taproof_bitcoin::anchoring::{Identity, Job, JobState, ServiceError, Store, StoreError, Waits};
+use taproof_bitcoin::anchoring::{AnchorStoreError, Identity, Job, JobState, ServiceError, Store, Waits};
 use taproof_wallet::PosterScripts;
 
 /// Brings proven batches into Bitcoin's chain, and keeps at it until they are final.
@@ -140,15 +140,13 @@ fn existing_store(session: &Session) -> Result<Store> {
     store.ok_or_else(|| missing().advise("run `taproof anchor run`"))
 }
 
-pub(super) fn store_failure(error: StoreError) -> Failure {
+pub(super) fn store_failure(error: AnchorStoreError) -> Failure {
     let (exit, advice) = match &error {
-        StoreError::Busy(_) => (Exit::Busy, "wait until the other command is done"),
-        StoreError::NotAStore(_) | StoreError::Corrupted(_) | StoreError::Version { .. } => {
-            (Exit::Input, "move it away: what is in the chain is found again, and what was swept or waits is not")
+        AnchorStoreError::Store(error) => {
+            file_advice(error, "move it away: what is in the chain is found again, and what was swept or waits is not")
         }
-        StoreError::Foreign(_) => (Exit::Input, "name the --dir and the wallet that it was made with"),
-        StoreError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
-        _ => return Failure::of(Exit::Failed, error),
+        AnchorStoreError::Foreign(_) => (Exit::Input, "name the --dir and the wallet that it was made with"),
+        _ => (Exit::Failed, ""),
     };
     Failure::of(exit, error).advise(advice)
 }

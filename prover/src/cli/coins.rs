@@ -3,7 +3,7 @@
 use super::{
     Global,
     failure::{Exit, Failure, Result},
-    session::{Session, Source},
+    session::{Session, Source, file_advice},
     values::outpoint,
 };
 use bitcoin::{OutPoint, Transaction};
@@ -97,12 +97,10 @@ pub(super) fn send_kept(session: &Session, source: &mut Source, transaction: &Tr
 /// Gives an error of the store of coins its exit code.
 pub(super) fn coin_store_failure(error: CoinStoreError) -> Failure {
     let (exit, advice) = match &error {
-        CoinStoreError::Busy(_) => (Exit::Busy, "wait until the other command is done"),
-        CoinStoreError::NotAStore(_) | CoinStoreError::Corrupted(_) | CoinStoreError::Version { .. } => {
-            (Exit::Input, "move coins.redb away: payouts that wait for signatures may then lose their coin")
+        CoinStoreError::Store(error) => {
+            file_advice(error, "move coins.redb away: payouts that wait for signatures may then lose their coin")
         }
-        CoinStoreError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
-        _ => return Failure::of(Exit::Failed, error),
+        _ => (Exit::Failed, ""),
     };
     Failure::of(exit, error).advise(advice)
 }

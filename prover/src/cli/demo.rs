@@ -250,8 +250,7 @@ fn explain(error: DemoError) -> Failure {
         }
         _ => (Exit::Failed, ""),
     };
-    let failure = Failure::of(exit, error);
-    if advice.is_empty() { failure } else { failure.advise(advice) }
+    Failure::of(exit, error).advise(advice)
 }
 
 impl Observer for Stages {

@@ -61,10 +61,10 @@ impl Failure {
         Self { exit, error: error.into(), advice: None }
     }
 
-    /// Adds what the user can do about it.
-    pub(crate) fn advise(mut self, advice: impl fmt::Display) -> Self {
-        self.advice = Some(advice.to_string());
-        self
+    /// Adds what the user can do about it, if that is anything.
+    pub(crate) fn advise(self, advice: impl fmt::Display) -> Self {
+        let advice = Some(advice.to_string()).filter(|advice| !advice.is_empty());
+        Self { advice: advice.or(self.advice), ..self }
     }
 
     /// Says what was being done.

@@ -181,8 +181,8 @@ fn expect_unfinished(session: &Session) -> Result {
 fn follow_all(session: &Session, source: &Source, global: &Global) -> Result<(Follower, Ledger)> {
     if session.dir.ledger().exists() {
         let brought = bring_up(session, source).map_err(|failure| match failure.cause() {
-            Some(error @ (LedgerError::NotALedger(_) | LedgerError::Corrupted(_) | LedgerError::Version { .. })) => {
-                let failure = Failure::new(Exit::Input, error.to_string());
+            Some(error @ LedgerError::Store(file)) if file.is_unfit() => {
+                let failure = Failure::new(Exit::Input, error);
                 failure.advise("move it away, and join once more: the ledger is made anew from the chain")
             }
             _ => failure,

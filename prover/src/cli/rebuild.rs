@@ -15,7 +15,7 @@ use clap::Args;
 use comparison::{Comparison, Tips};
 use serde::Serialize;
 use std::{fmt, fs, path::PathBuf};
-use taproof_base::{output_file::Access, shown::shown};
+use taproof_base::{output_file::Access, shown::shown, store_error::StoreError};
 use taproof_circuits::state::State;
 use taproof_rollup::{
     ledger::{Ledger, LedgerError},
@@ -213,10 +213,10 @@ impl Rebuild {
                 Ok(Found::Old(Old { fault, ledger: Some(Box::new(ledger)) }))
             }
             Ok(ledger) => Ok(Found::Intact(Box::new(ledger))),
-            Err(LedgerError::AlreadyOpen(_)) if !self.replace => Ok(Found::InUse),
+            Err(LedgerError::Store(StoreError::Busy(_))) if !self.replace => Ok(Found::InUse),
             Err(LedgerError::NotFound(_)) => Ok(Found::Missing),
-            Err(error @ (LedgerError::NotALedger(_) | LedgerError::Corrupted(_) | LedgerError::Version { .. })) => {
-                Ok(Found::Old(Old { fault: error.to_string(), ledger: None }))
+            Err(LedgerError::Store(error)) if error.is_unfit() => {
+                Ok(Found::Old(Old { fault: LedgerError::from(error).to_string(), ledger: None }))
             }
             Err(error) => Err(ledger_failure(error)),
         }

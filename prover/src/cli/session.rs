@@ -21,6 +21,7 @@ use taproof::overview::{ExitRow, UpgradesRow};
 use taproof_base::{
     io_fault::is_denied,
     output_file::{Access, OutputFile},
+    store_error::StoreError,
 };
 use taproof_bitcoin::{
     anchoring::Hold,
@@ -418,8 +419,7 @@ pub(crate) fn not_followed(error: FollowError) -> Failure {
         _ if transient => (Exit::Failed, "try again in a moment"),
         _ => (Exit::Failed, ""),
     };
-    let failure = Failure::of(exit, error);
-    if advice.is_empty() { failure } else { failure.advise(advice) }
+    Failure::of(exit, error).advise(advice)
 }
 
 /// Gives an error of the chain store its exit code.
@@ -427,40 +427,41 @@ pub(crate) fn store_failure(error: ChainStoreError) -> Failure {
     not_followed(error.into())
 }
 
-fn store_advice(error: &ChainStoreError) -> (Exit, &'static str) {
+/// The exit code for what goes wrong with a store's file, and what to do about it; `unfit` where the file does not
+/// serve.
+pub(crate) fn file_advice(error: &StoreError, unfit: &'static str) -> (Exit, &'static str) {
     match error {
-        ChainStoreError::AlreadyOpen(_) => (Exit::Busy, "wait until the other command is done"),
-        ChainStoreError::NotAStore(_)
-        | ChainStoreError::Corrupted(_)
-        | ChainStoreError::Checkpoint(_)
-        | ChainStoreError::Version { .. }
-        | ChainStoreError::WrongRollup(_) => {
-            (Exit::Input, "move the file away: it is made anew by following from the rollup's start")
-        }
+        StoreError::Busy(_) => (Exit::Busy, "wait until the other command is done"),
+        StoreError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
+        error if error.is_unfit() => (Exit::Input, unfit),
+        _ => (Exit::Failed, ""),
+    }
+}
+
+fn store_advice(error: &ChainStoreError) -> (Exit, &'static str) {
+    const AGAIN: &str = "move the file away: it is made anew by following from the rollup's start";
+    match error {
+        ChainStoreError::Store(error) => file_advice(error, AGAIN),
+        ChainStoreError::WrongRollup(_) => (Exit::Input, AGAIN),
         ChainStoreError::LessWork { .. } => (Exit::Failed, "wait for the node to catch up, or ask another one"),
-        ChainStoreError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
         _ => (Exit::Failed, ""),
     }
 }
 
 /// Gives an error of the ledger its exit code.
 pub(crate) fn ledger_failure(error: LedgerError) -> Failure {
+    const RESTORE: &str = "restore it from Bitcoin with `taproof rebuild`";
     let (exit, advice) = match &error {
-        LedgerError::AlreadyOpen(_) => (Exit::Busy, "wait until the other command is done"),
-        LedgerError::NotFound(_)
-        | LedgerError::NotALedger(_)
-        | LedgerError::Corrupted(_)
-        | LedgerError::Version { .. } => (Exit::Input, "restore it from Bitcoin with `taproof rebuild`"),
+        LedgerError::Store(error) => file_advice(error, RESTORE),
+        LedgerError::NotFound(_) => (Exit::Input, RESTORE),
         LedgerError::WrongChain { .. } => (Exit::Input, "name its rollup's --dir"),
         LedgerError::Final(_) | LedgerError::NotNext { .. } | LedgerError::Replay(_) => (
             Exit::Failed,
             "the chain has left what was final here: make the ledger anew from it with `taproof rebuild --replace`",
         ),
-        LedgerError::DiskFull(_) => (Exit::Failed, "make room; nothing was changed"),
         _ => (Exit::Failed, ""),
     };
-    let failure = Failure::of(exit, error);
-    if advice.is_empty() { failure } else { failure.advise(advice) }
+    Failure::of(exit, error).advise(advice)
 }
 
 /// Gives an error of the sequencer its exit code.
@@ -488,6 +489,5 @@ pub(crate) fn sequencer_failure(error: SequencerError) -> Failure {
         }
         _ => (Exit::Input, String::new()),
     };
-    let failure = Failure::of(exit, error);
-    if advice.is_empty() { failure } else { failure.advise(advice) }
+    Failure::of(exit, error).advise(advice)
 }

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use taproof_base::{
     output_file::{Access, OutputFile},
     shown::shown,
+    store_error::StoreError,
 };
 use taproof_circuits::{
     state::Admission,
@@ -253,7 +254,7 @@ impl PaymentArgs {
                 Ok(None)
             }
             // What the other command is about to apply counts: a nonce that is given now may be used by then.
-            Err(error @ LedgerError::AlreadyOpen(_)) => Err(ledger_failure(error)),
+            Err(error @ LedgerError::Store(StoreError::Busy(_))) => Err(ledger_failure(error)),
             Err(error) => Err(ledger_failure(error)
                 .advise("give --from and --nonce, the number of transactions that the account has sent")),
         }

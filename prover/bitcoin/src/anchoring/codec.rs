@@ -3,7 +3,7 @@
 //! included.
 
 use super::{
-    Attempt, Generation, Identity, Job, JobState, StatementId, StoreError, Sweep, Transition,
+    Attempt, Generation, Identity, Job, JobState, StatementId, Sweep, Transition,
     job::{BumpOrder, HISTORY_MAX},
 };
 use crate::{
@@ -18,6 +18,7 @@ use bitcoin::{
     taproot,
 };
 use serde::{Deserialize, Serialize};
+use taproof_base::store_error::StoreError;
 use taproof_verifier::{envelope::Envelope, payload::PayloadHash};
 
 /// The most commits of one job. Each stands for a payload that the chain asked for.

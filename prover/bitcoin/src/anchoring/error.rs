@@ -8,64 +8,27 @@ use crate::{
     node::NodeError,
 };
 use std::{io, path::PathBuf};
-use taproof_base::store_errors;
+use taproof_base::store_error::StoreError;
 use taproof_verifier::payload::PayloadError;
 
 /// Why the store cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StoreError {
-    /// Another process has it open for longer than a moment.
-    #[error("another process has {} open", .0.display())]
-    Busy(PathBuf),
-    /// The file is something else.
-    #[error("{} is no store of anchors", .0.display())]
-    NotAStore(PathBuf),
-    /// The file is of another format.
-    #[error("the store of anchors is of version {found}, where this release reads version {expected}")]
-    Version {
-        /// The version that this release reads.
-        expected: u32,
-        /// The file's version.
-        found: u32,
-    },
+pub enum AnchorStoreError {
     /// The file is of another rollup, network or poster.
     #[error("the store of anchors is of another {0}")]
     Foreign(&'static str),
-    /// The file was truncated or altered.
-    #[error("the store of anchors is damaged: {0}")]
-    Corrupted(String),
-    /// The disk, or what this process may use of it, is full.
-    #[error("the disk is full")]
-    DiskFull(#[source] io::Error),
-    /// This process may not write the file.
-    #[error("{} may not be opened for writing", path.display())]
-    Denied {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The disk fails otherwise.
-    #[error("the store of anchors cannot be read or written")]
-    Io(#[source] io::Error),
-    /// The store fails otherwise.
-    #[error("the store of anchors")]
-    Store(#[source] Box<redb::Error>),
+    /// The file.
+    #[error("the store of anchors: {0}")]
+    Store(#[from] StoreError),
 }
 
-impl StoreError {
-    /// Whether the same may work later with nothing changed here: another process has the file, or the disk is full.
+impl AnchorStoreError {
+    /// Whether the same may work later with nothing changed here.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::DiskFull(_))
-    }
-
-    pub(super) fn corrupted(what: impl ToString) -> Self {
-        Self::Corrupted(what.to_string())
+        matches!(self, Self::Store(error) if error.is_transient())
     }
 }
-
-store_errors!(StoreError: Busy, NotAStore);
 
 /// Why the service stopped.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +48,7 @@ pub enum ServiceError {
     Follow(#[from] FollowError),
     /// The store.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] AnchorStoreError),
     /// The store of coins.
     #[error(transparent)]
     Coins(#[from] CoinStoreError),

@@ -3,19 +3,19 @@
 //!
 //! Every change is one durable transaction. A job's payloads are written once each, by their hash.
 
-use super::{Job, Order, StoreError, Waits, codec};
+use super::{AnchorStoreError, Job, Order, Waits, codec};
 use crate::anchor::FeeRate;
 use bitcoin::{Network, XOnlyPublicKey, bip32::KeySource};
-use redb::{
-    Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction, backends::FileBackend,
-};
-use serde::{Deserialize, Serialize};
+use redb::{Database, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
-    io,
     path::{Path, PathBuf},
 };
-use taproof_base::store_file::{self, UnnamedStore, open_patiently, or_copy};
+use taproof_base::{
+    store_error::StoreError,
+    store_file::{self, open_patiently, or_copy},
+};
 use taproof_verifier::{cell::ChainId, payload::PayloadHash};
 use taproof_wallet::PosterScripts;
 
@@ -81,13 +81,11 @@ impl Store {
     /// Opens a store and checks all of its pages, or makes it.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn open(path: &Path, identity: Identity) -> Result<Self, AnchorStoreError> {
         let store = Self { path: path.to_owned(), identity };
-        match std::fs::metadata(path) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => store.create()?,
-            Err(error) => return Err(StoreError::from_io(error, path)),
+        if !store_file::exists(path)? {
+            store.create()?;
         }
         store.compare(&read_checked(path)?)?;
         Ok(store)
@@ -96,8 +94,8 @@ impl Store {
     /// Opens the store that is there, whoever's it is; `None` if there is none.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn find(path: &Path) -> Result<Option<Self>, StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn find(path: &Path) -> Result<Option<Self>, AnchorStoreError> {
         if !path.exists() {
             return Ok(None);
         }
@@ -113,16 +111,16 @@ impl Store {
     /// All jobs, by batch.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn jobs(&self) -> Result<Vec<Job>, StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn jobs(&self) -> Result<Vec<Job>, AnchorStoreError> {
         self.read_jobs(JOBS)
     }
 
     /// The copies of jobs that [`Store::put_signed`] keeps.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn signed(&self) -> Result<Vec<Job>, StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn signed(&self) -> Result<Vec<Job>, AnchorStoreError> {
         self.read_jobs(SIGNED)
     }
 
@@ -130,8 +128,8 @@ impl Store {
     /// those that were kept before and that the service has not taken yet.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn put_signed(&self, job: &Job) -> Result<(), StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn put_signed(&self, job: &Job) -> Result<(), AnchorStoreError> {
         self.write(|transaction| {
             let payloads = transaction.open_table(PAYLOADS)?;
             let leaf_keys = leaf_keys(&transaction.open_table(LEAF_KEYS)?)?;
@@ -147,21 +145,21 @@ impl Store {
         })
     }
 
-    fn read_jobs(&self, table: TableDefinition<'_, u64, &[u8]>) -> Result<Vec<Job>, StoreError> {
-        let database = self.database()?;
-        let transaction = database.begin_read()?;
-        let payloads = transaction.open_table(PAYLOADS)?;
-        let leaf_keys = match transaction.open_table(LEAF_KEYS) {
-            // Stores of earlier releases have none.
-            Err(TableError::TableDoesNotExist(_)) => Vec::new(),
-            table => leaf_keys(&table?)?,
-        };
-        let mut jobs = Vec::new();
-        for entry in transaction.open_table(table)?.iter()? {
-            let (batch, bytes) = entry?;
-            jobs.push(self.decode(batch.value(), bytes.value(), &leaf_keys, &payloads)?);
-        }
-        Ok(jobs)
+    fn read_jobs(&self, table: TableDefinition<'_, u64, &'static [u8]>) -> Result<Vec<Job>, AnchorStoreError> {
+        self.read(|transaction| {
+            let payloads = transaction.open_table(PAYLOADS)?;
+            let leaf_keys = match transaction.open_table(LEAF_KEYS) {
+                // Stores of earlier releases have none.
+                Err(TableError::TableDoesNotExist(_)) => Vec::new(),
+                table => leaf_keys(&table?)?,
+            };
+            let table = transaction.open_table(table)?;
+            let decoded = table.iter()?.map(|entry| {
+                let (batch, bytes) = entry?;
+                self.decode(batch.value(), bytes.value(), &leaf_keys, &payloads)
+            });
+            decoded.collect()
+        })
     }
 
     fn decode(
@@ -182,8 +180,8 @@ impl Store {
     /// Keeps a job in the place of what was kept of it.
     ///
     /// # Errors
-    /// [`StoreError`]; then what was kept before is kept.
-    pub fn save(&self, job: &Job) -> Result<(), StoreError> {
+    /// [`AnchorStoreError`]; then what was kept before is kept.
+    pub fn save(&self, job: &Job) -> Result<(), AnchorStoreError> {
         let bytes = codec::encode(job);
         self.write(|transaction| {
             let mut payloads = transaction.open_table(PAYLOADS)?;
@@ -201,8 +199,8 @@ impl Store {
     /// Forgets jobs, with their payloads and all that waits for them.
     ///
     /// # Errors
-    /// [`StoreError`]; then all are kept.
-    pub fn forget<'a>(&self, jobs: impl IntoIterator<Item = &'a Job>) -> Result<(), StoreError> {
+    /// [`AnchorStoreError`]; then all are kept.
+    pub fn forget<'a>(&self, jobs: impl IntoIterator<Item = &'a Job>) -> Result<(), AnchorStoreError> {
         self.write(|transaction| {
             let mut payloads = transaction.open_table(PAYLOADS)?;
             let mut tables = Vec::new();
@@ -225,9 +223,9 @@ impl Store {
     /// Keeps what a batch waits for, or that it waits for nothing, for commands beside the service.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn put_waits(&self, batch: u64, waits: Option<&Waits>) -> Result<(), StoreError> {
-        let bytes = waits.map(|waits| postcard::to_stdvec(waits).expect("memory takes any words"));
+    /// [`AnchorStoreError`].
+    pub fn put_waits(&self, batch: u64, waits: Option<&Waits>) -> Result<(), AnchorStoreError> {
+        let bytes = waits.map(store_file::encode);
         self.write(|transaction| {
             let mut table = transaction.open_table(WAITS)?;
             match bytes {
@@ -241,30 +239,21 @@ impl Store {
     /// What each batch waits for, as of the service's last look.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn waits(&self) -> Result<BTreeMap<u64, Waits>, StoreError> {
-        let database = self.database()?;
-        let table = match database.begin_read()?.open_table(WAITS) {
+    /// [`AnchorStoreError`].
+    pub fn waits(&self) -> Result<BTreeMap<u64, Waits>, AnchorStoreError> {
+        self.read(|transaction| match transaction.open_table(WAITS) {
             // Stores of earlier releases have none.
-            Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
-            table => table?,
-        };
-        let decode = |bytes: &[u8]| postcard::from_bytes(bytes).map_err(StoreError::corrupted);
-        table
-            .iter()?
-            .map(|entry| {
-                let (batch, waits) = entry?;
-                Ok((batch.value(), decode(waits.value())?))
-            })
-            .collect()
+            Err(TableError::TableDoesNotExist(_)) => Ok(BTreeMap::new()),
+            table => by_batch(&table?),
+        })
     }
 
     /// Keeps an order for the service, in the place of an older one for the batch.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn put_order(&self, batch: u64, order: Order) -> Result<(), StoreError> {
-        let bytes = postcard::to_stdvec(&order).expect("memory takes any order");
+    /// [`AnchorStoreError`].
+    pub fn put_order(&self, batch: u64, order: Order) -> Result<(), AnchorStoreError> {
+        let bytes = store_file::encode(&order);
         self.write(|transaction| {
             transaction.open_table(ORDERS)?.insert(batch, bytes.as_slice())?;
             Ok(())
@@ -274,34 +263,25 @@ impl Store {
     /// The orders that wait.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn orders(&self) -> Result<Vec<(u64, Order)>, StoreError> {
-        let database = self.database()?;
-        let table = database.begin_read()?.open_table(ORDERS)?;
-        let decode = |bytes: &[u8]| postcard::from_bytes(bytes).map_err(StoreError::corrupted);
-        table
-            .iter()?
-            .map(|entry| {
-                let (batch, order) = entry?;
-                Ok((batch.value(), decode(order.value())?))
-            })
-            .collect()
+    /// [`AnchorStoreError`].
+    pub fn orders(&self) -> Result<Vec<(u64, Order)>, AnchorStoreError> {
+        self.read(|transaction| by_batch(&transaction.open_table(ORDERS)?))
     }
 
     /// Keeps a job, and forgets the order that was carried out with it, unless another has taken its place meanwhile.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn fulfil(&self, batch: u64, order: Order, job: Option<&Job>) -> Result<(), StoreError> {
-        let order = postcard::to_stdvec(&order).expect("memory takes any order");
+    /// [`AnchorStoreError`].
+    pub fn fulfil(&self, batch: u64, order: Order, job: Option<&Job>) -> Result<(), AnchorStoreError> {
+        let order = store_file::encode(&order);
         self.settle(ORDERS, batch, &order, job)
     }
 
     /// Keeps a job, and forgets the copy whose signatures it took, unless that has got more of them meanwhile.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn settle_signed(&self, signed: &Job, job: Option<&Job>) -> Result<(), StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn settle_signed(&self, signed: &Job, job: Option<&Job>) -> Result<(), AnchorStoreError> {
         self.settle(SIGNED, signed.batch(), &codec::encode(signed), job)
     }
 
@@ -311,7 +291,7 @@ impl Store {
         batch: u64,
         taken: &[u8],
         job: Option<&Job>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), AnchorStoreError> {
         let bytes = job.map(codec::encode);
         self.write(|transaction| {
             if let Some(bytes) = bytes {
@@ -329,16 +309,16 @@ impl Store {
     /// Keeps where the poster's wallet finds its key.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn put_origin(&self, (fingerprint, path): &KeySource) -> Result<(), StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn put_origin(&self, (fingerprint, path): &KeySource) -> Result<(), AnchorStoreError> {
         self.put_setting(ORIGIN, format!("{fingerprint}/{path}").as_bytes())
     }
 
     /// Where the poster's wallet finds its key, if that was told.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn origin(&self) -> Result<Option<KeySource>, StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn origin(&self) -> Result<Option<KeySource>, AnchorStoreError> {
         let Some(bytes) = self.setting(ORIGIN)? else { return Ok(None) };
         let text = String::from_utf8(bytes).map_err(StoreError::corrupted)?;
         let (fingerprint, path) = text.split_once('/').unwrap_or((&text, ""));
@@ -349,8 +329,8 @@ impl Store {
     /// Keeps a key that signs reveals, so that what it signs is known again by every later run.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn put_leaf_key(&self, key: XOnlyPublicKey) -> Result<(), StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn put_leaf_key(&self, key: XOnlyPublicKey) -> Result<(), AnchorStoreError> {
         if key == self.identity.poster {
             return Ok(());
         }
@@ -363,8 +343,8 @@ impl Store {
     /// Keeps the most that the service pays, for commands that order it to pay.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn put_fee_cap(&self, cap: FeeRate) -> Result<(), StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn put_fee_cap(&self, cap: FeeRate) -> Result<(), AnchorStoreError> {
         if self.fee_cap()? == Some(cap) {
             return Ok(());
         }
@@ -374,63 +354,50 @@ impl Store {
     /// The most that the service pays, as of its last start; `None` if it was not started yet.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn fee_cap(&self) -> Result<Option<FeeRate>, StoreError> {
+    /// [`AnchorStoreError`].
+    pub fn fee_cap(&self) -> Result<Option<FeeRate>, AnchorStoreError> {
         let Some(bytes) = self.setting(FEE_CAP)? else { return Ok(None) };
         let bytes = bytes.try_into().map_err(|_| StoreError::corrupted("the fee cap is of another length"))?;
-        FeeRate::from_sat_per_kvb(u64::from_le_bytes(bytes)).map(Some).map_err(StoreError::corrupted)
+        let cap = FeeRate::from_sat_per_kvb(u64::from_le_bytes(bytes)).map_err(StoreError::corrupted)?;
+        Ok(Some(cap))
     }
 
-    fn put_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+    fn put_setting(&self, name: &str, value: &[u8]) -> Result<(), AnchorStoreError> {
         self.write(|transaction| {
             transaction.open_table(SETTINGS)?.insert(name, value)?;
             Ok(())
         })
     }
 
-    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let database = self.database()?;
-        match database.begin_read()?.open_table(SETTINGS) {
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, AnchorStoreError> {
+        self.read(|transaction| match transaction.open_table(SETTINGS) {
             // Stores of earlier releases have none.
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             table => Ok(table?.get(name)?.map(|value| value.value().to_vec())),
-        }
+        })
     }
 
     /// How many payloads there are.
     #[cfg(test)]
     pub(super) fn payload_count(&self) -> u64 {
-        let database = self.database().expect("ours");
-        let transaction = database.begin_read().expect("ours");
-        let payloads = transaction.open_table(PAYLOADS).expect("made with the store");
-        redb::ReadableTableMetadata::len(&payloads).expect("ours")
+        let count = self.read(|transaction| Ok(redb::ReadableTableMetadata::len(&transaction.open_table(PAYLOADS)?)?));
+        count.expect("ours")
     }
 
+    /// Makes the file. Where another process makes it in the same moment, what that writes is compared like any other.
     fn create(&self) -> Result<(), StoreError> {
-        let io_error = |error| StoreError::from_io(error, &self.path);
-        let unnamed = UnnamedStore::new(&self.path).map_err(io_error)?;
-        let file = unnamed.file().map_err(io_error)?;
-        let database = FileBackend::new(file)
-            .and_then(|backend| Database::builder().create_with_backend(backend))
-            .map_err(|error| StoreError::from_redb(error, &self.path))?;
-        let identity = postcard::to_stdvec(&self.identity).expect("memory takes any identity");
-        let transaction = database.begin_write()?;
-        transaction.open_table(FORMAT)?.insert((), FORMAT_VERSION)?;
-        transaction.open_table(IDENTITY)?.insert((), identity.as_slice())?;
-        transaction.open_table(JOBS)?;
-        transaction.open_table(PAYLOADS)?;
-        transaction.open_table(ORDERS)?;
-        transaction.open_table(SIGNED)?;
-        transaction.commit()?;
-        drop(database);
-        match unnamed.name() {
-            // Another process made it in the same moment; what it wrote is compared like any other.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result.map_err(io_error),
-        }
+        store_file::make(&self.path, |transaction| {
+            transaction.open_table(FORMAT)?.insert((), FORMAT_VERSION)?;
+            transaction.open_table(IDENTITY)?.insert((), store_file::encode(&self.identity).as_slice())?;
+            transaction.open_table(JOBS)?;
+            transaction.open_table(PAYLOADS)?;
+            transaction.open_table(ORDERS)?;
+            transaction.open_table(SIGNED)?;
+            Ok(())
+        })
     }
 
-    fn compare(&self, found: &Identity) -> Result<(), StoreError> {
+    fn compare(&self, found: &Identity) -> Result<(), AnchorStoreError> {
         let Identity { chain_id, network, poster } = self.identity;
         let differs = [
             (chain_id != found.chain_id, "rollup"),
@@ -438,23 +405,30 @@ impl Store {
             (poster != found.poster, "poster"),
         ];
         match differs.into_iter().find(|(differs, _)| *differs) {
-            Some((_, what)) => Err(StoreError::Foreign(what)),
+            Some((_, what)) => Err(AnchorStoreError::Foreign(what)),
             None => Ok(()),
         }
     }
 
-    fn database(&self) -> Result<Database, StoreError> {
-        open_to_read(&self.path, false)
+    fn read<T>(&self, look: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>) -> Result<T, AnchorStoreError> {
+        Ok(store_file::read(&open_to_read(&self.path, false)?, look)?)
     }
 
-    fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let database = open_patiently(|| Database::builder().open(&self.path))
-            .map_err(|error| StoreError::from_redb(error, &self.path))?;
-        let transaction = database.begin_write()?;
-        // A transaction that is dropped is taken back.
-        change(&transaction)?;
-        Ok(transaction.commit()?)
+    fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), AnchorStoreError> {
+        let database = open_patiently(&self.path, || Database::builder().open(&self.path))?;
+        Ok(store_file::write(&database, change)?)
     }
+}
+
+/// The values of a table by batch, in its order.
+fn by_batch<T: DeserializeOwned, C: FromIterator<(u64, T)>>(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+) -> Result<C, StoreError> {
+    let decoded = table.iter()?.map(|entry| {
+        let (batch, value) = entry?;
+        Ok((batch.value(), store_file::decode(value.value())?))
+    });
+    decoded.collect()
 }
 
 fn leaf_keys(table: &impl ReadableTable<[u8; 32], ()>) -> Result<Vec<XOnlyPublicKey>, StoreError> {
@@ -466,34 +440,16 @@ fn leaf_keys(table: &impl ReadableTable<[u8; 32], ()>) -> Result<Vec<XOnlyPublic
 /// asked.
 fn open_to_read(path: &Path, is_checked: bool) -> Result<Database, StoreError> {
     let builder = if is_checked { store_file::checked() } else { Database::builder() };
-    let opened = open_patiently(|| Ok(or_copy(builder.open(path), path, &builder)?.0));
-    opened.map_err(|error| StoreError::from_redb(error, path))
+    open_patiently(path, || Ok(or_copy(builder.open(path), path, &builder)?.0))
 }
 
 /// Checks a whole file, and says whose it is.
 fn read_checked(path: &Path) -> Result<Identity, StoreError> {
-    let metadata = std::fs::metadata(path).map_err(|error| StoreError::from_io(error, path))?;
-    if !metadata.is_file() || metadata.len() == 0 {
-        return Err(StoreError::NotAStore(path.to_owned()));
-    }
-    read_identity(&open_to_read(path, true)?).map_err(|error| match error {
-        StoreError::NotAStore(_) => StoreError::NotAStore(path.to_owned()),
-        error => error,
+    store_file::exists(path)?;
+    store_file::read(&open_to_read(path, true)?, |transaction| {
+        store_file::expect_version(transaction, FORMAT, FORMAT_VERSION, path)?;
+        let identity = transaction.open_table(IDENTITY)?;
+        let identity = identity.get(())?.ok_or_else(|| StoreError::corrupted("the identity is missing"))?;
+        store_file::decode(identity.value())
     })
-}
-
-fn read_identity(database: &Database) -> Result<Identity, StoreError> {
-    let transaction = database.begin_read()?;
-    let format = match transaction.open_table(FORMAT) {
-        Err(TableError::TableDoesNotExist(_)) => return Err(StoreError::NotAStore(PathBuf::new())),
-        table => table?,
-    };
-    match format.get(())?.map(|version| version.value()) {
-        Some(FORMAT_VERSION) => {}
-        Some(found) => return Err(StoreError::Version { expected: FORMAT_VERSION, found }),
-        None => return Err(StoreError::corrupted("the version is missing")),
-    }
-    let identity = transaction.open_table(IDENTITY)?;
-    let identity = identity.get(())?.ok_or_else(|| StoreError::corrupted("the identity is missing"))?;
-    postcard::from_bytes(identity.value()).map_err(StoreError::corrupted)
 }

@@ -1,9 +1,6 @@
 //! Headers without what follows from those before them: 48 bytes each, in groups that fill two pages.
 
-use super::{
-    ChainStoreError,
-    tables::{HEADERS, Head},
-};
+use super::tables::{HEADERS, Head};
 use bitcoin::{
     BlockHash, CompactTarget, TxMerkleNode,
     block::{Header, Version},
@@ -11,6 +8,7 @@ use bitcoin::{
 };
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use std::ops::RangeInclusive;
+use taproof_base::store_error::StoreError;
 
 /// Headers of a group: with 32 bytes before them they fill two pages of the store but for its own marks.
 pub(super) const GROUP_COUNT: u32 = 168;
@@ -57,14 +55,11 @@ fn decode(bytes: &[u8]) -> Option<Vec<Header>> {
     headers.iter().map(header).collect()
 }
 
-fn damaged(group: u32) -> ChainStoreError {
-    ChainStoreError::Corrupted(format!("group {group} of the headers"))
+fn damaged(group: u32) -> StoreError {
+    StoreError::corrupted(format_args!("group {group} of the headers"))
 }
 
-fn read_group(
-    table: &impl ReadableTable<u32, &'static [u8]>,
-    group: u32,
-) -> Result<Option<Vec<Header>>, ChainStoreError> {
+fn read_group(table: &impl ReadableTable<u32, &'static [u8]>, group: u32) -> Result<Option<Vec<Header>>, StoreError> {
     let Some(bytes) = table.get(group)? else { return Ok(None) };
     let headers = decode(bytes.value()).filter(|headers| headers.len() <= GROUP_COUNT as usize);
     headers.map(Some).ok_or_else(|| damaged(group))
@@ -75,7 +70,7 @@ pub(super) fn read(
     transaction: &ReadTransaction,
     head: &Head,
     heights: RangeInclusive<u32>,
-) -> Result<Vec<Header>, ChainStoreError> {
+) -> Result<Vec<Header>, StoreError> {
     let table = transaction.open_table(HEADERS)?;
     let (first, last) = (heights.start() - head.headers_first, heights.end() - head.headers_first);
     let mut headers = Vec::with_capacity((last - first + 1) as usize);
@@ -95,7 +90,7 @@ pub(super) fn append(
     head: &mut Head,
     first: u32,
     headers: &[Header],
-) -> Result<(), ChainStoreError> {
+) -> Result<(), StoreError> {
     let next = head.headers_first + head.headers_count;
     let Some(mut new) = next.checked_sub(first).and_then(|known| headers.get(known as usize..)) else { return Ok(()) };
     let mut table = transaction.open_table(HEADERS)?;
@@ -119,7 +114,7 @@ pub(super) fn append(
 }
 
 /// Forgets the headers above a height. What is left of the last group is written over by the next ones.
-pub(super) fn truncate(transaction: &WriteTransaction, head: &mut Head, height: u32) -> Result<(), ChainStoreError> {
+pub(super) fn truncate(transaction: &WriteTransaction, head: &mut Head, height: u32) -> Result<(), StoreError> {
     let count = (height + 1).saturating_sub(head.headers_first).min(head.headers_count);
     transaction.open_table(HEADERS)?.retain_in(count.div_ceil(GROUP_COUNT).., |_, _| false)?;
     head.headers_count = count;

@@ -2,6 +2,7 @@
 
 use super::{ChainStore, ChainStoreError, FinalAnchor, FinalEvent, View, tables::LOG};
 use redb::ReadableTable;
+use taproof_base::{store_error::StoreError, store_file};
 use taproof_verifier::{follow::Tip, headers::BlockId};
 
 /// What a chain store holds, for those who want an overview.
@@ -57,11 +58,11 @@ impl ChainStore {
                 reveal_bytes: 0,
                 headers: head.headers_count,
                 file_bytes: std::fs::metadata(self.path())
-                    .map_err(|error| ChainStoreError::from_io(error, self.path()))?
+                    .map_err(|error| StoreError::from_io(error, self.path()))?
                     .len(),
             };
             for entry in transaction.open_table(LOG)?.iter()? {
-                match super::tables::decode(entry?.1.value())? {
+                match store_file::decode(entry?.1.value())? {
                     FinalEvent::Anchor(anchor) => {
                         summary.anchors += 1;
                         summary.reveal_bytes += u64::from(anchor.reveal_bytes);

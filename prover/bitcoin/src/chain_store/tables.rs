@@ -1,9 +1,13 @@
 //! The tables of a chain store's file.
 
-use super::{ChainStoreError, FinalEvent, View};
-use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::ops::RangeInclusive;
+use super::{FinalEvent, View};
+use redb::{ReadTransaction, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use std::{ops::RangeInclusive, path::Path};
+use taproof_base::{
+    store_error::StoreError,
+    store_file::{self, decode, encode},
+};
 use taproof_verifier::follow::Checkpoint;
 
 /// The version of all tables together.
@@ -57,34 +61,26 @@ impl Head {
         }
     }
 
-    pub(super) fn checkpoint(&self) -> Result<Option<Checkpoint>, ChainStoreError> {
-        Ok(self.checkpoint.as_deref().map(Checkpoint::from_bytes).transpose()?)
+    pub(super) fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        let damaged = |error| StoreError::corrupted(format_args!("the checkpoint: {error}"));
+        self.checkpoint.as_deref().map(|bytes| Checkpoint::from_bytes(bytes).map_err(damaged)).transpose()
     }
 
     pub(super) fn header_heights(&self) -> Option<RangeInclusive<u32>> {
         Some(self.headers_first..=self.headers_first.checked_add(self.headers_count.checked_sub(1)?)?)
     }
 
-    pub(super) fn put(&self, transaction: &WriteTransaction) -> Result<(), ChainStoreError> {
+    pub(super) fn put(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
         transaction.open_table(HEAD)?.insert((), encode(self).as_slice())?;
         Ok(())
     }
 }
 
 /// Reads the head, after the version.
-pub(super) fn read_head(transaction: &ReadTransaction) -> Result<Head, ChainStoreError> {
-    let format = match transaction.open_table(FORMAT) {
-        Err(TableError::TableDoesNotExist(_)) => return Err(ChainStoreError::NotAStore(Default::default())),
-        table => table?,
-    };
-    let version = format.get(())?.map(|version| version.value());
-    match version {
-        Some(FORMAT_VERSION) => {}
-        Some(found) => return Err(ChainStoreError::Version { expected: FORMAT_VERSION, found }),
-        None => return Err(ChainStoreError::Corrupted("the version is missing".into())),
-    }
+pub(super) fn read_head(transaction: &ReadTransaction, path: &Path) -> Result<Head, StoreError> {
+    store_file::expect_version(transaction, FORMAT, FORMAT_VERSION, path)?;
     let head = transaction.open_table(HEAD)?;
-    let head = head.get(())?.ok_or_else(|| ChainStoreError::Corrupted("the head is missing".into()))?;
+    let head = head.get(())?.ok_or_else(|| StoreError::corrupted("the head is missing"))?;
     decode(head.value())
 }
 
@@ -93,24 +89,17 @@ pub(super) fn logged(
     transaction: &ReadTransaction,
     table: TableDefinition<'_, u64, u64>,
     key: u64,
-) -> Result<Option<FinalEvent>, ChainStoreError> {
+) -> Result<Option<FinalEvent>, StoreError> {
     let Some(position) = transaction.open_table(table)?.get(key)?.map(|position| position.value()) else {
         return Ok(None);
     };
     let log = transaction.open_table(LOG)?;
     let event = log.get(position)?;
-    let event = event.ok_or_else(|| ChainStoreError::Corrupted(format!("event {position} is missing")))?;
+    let event = event.ok_or_else(|| missing(position))?;
     decode(event.value()).map(Some)
 }
 
-/// Encodes a value of a table.
-pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("memory takes any value of a table")
-}
-
-/// Decodes what [`encode`] encodes.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ChainStoreError> {
-    let corrupted = |error: postcard::Error| ChainStoreError::Corrupted(error.to_string());
-    let (value, rest) = postcard::take_from_bytes(bytes).map_err(corrupted)?;
-    if rest.is_empty() { Ok(value) } else { Err(ChainStoreError::Corrupted("bytes follow a value".into())) }
+/// The log has a gap.
+pub(super) fn missing(position: u64) -> StoreError {
+    StoreError::corrupted(format_args!("event {position} is missing"))
 }

@@ -414,12 +414,12 @@ fn foreign_and_damaged_files_are_refused() {
     assert!(matches!(light.checkpoint(), Err(ChainStoreError::WrongRollup(_))));
     let text = scene.store("text");
     std::fs::write(text.path(), "no store").expect("room");
-    assert!(matches!(text.checkpoint(), Err(ChainStoreError::NotAStore(_))));
+    assert!(matches!(text.checkpoint(), Err(ChainStoreError::Store(StoreError::NotAStore(_)))));
     std::fs::write(text.path(), "").expect("room");
-    assert!(matches!(scene.open(&text), Err(FollowError::Store(ChainStoreError::NotAStore(_)))));
+    assert!(matches!(scene.open(&text), Err(FollowError::Store(ChainStoreError::Store(StoreError::NotAStore(_))))));
     let database = Database::create(scene.folder.path().join("other")).expect("room");
     drop(database);
-    assert!(matches!(scene.store("other").summary(), Err(ChainStoreError::NotAStore(_))));
+    assert!(matches!(scene.store("other").summary(), Err(ChainStoreError::Store(StoreError::NotAStore(_)))));
     // A byte of a page, or a cut, is noticed, and never a panic.
     let bytes = std::fs::read(store.path()).expect("it is there");
     let altered = scene.store("altered");

@@ -4,13 +4,14 @@
 //! not have any more. The follower begins anew and agrees with the chain; what is left is for people to decide, so it
 //! is remembered, and told by every command that follows, until somebody acknowledges it.
 
-use super::{
-    ChainStore, ChainStoreError, FinalEvent,
-    tables::{self, UNDONE},
-};
+use super::{ChainStore, ChainStoreError, FinalEvent, tables::UNDONE};
 use redb::{ReadableTable, TableError, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use taproof_base::{
+    store_error::StoreError,
+    store_file::{decode, encode},
+};
 use taproof_verifier::headers::BlockId;
 
 /// What was final and is not in the chain any more.
@@ -55,11 +56,11 @@ impl Undone {
     }
 
     /// Remembers it, together with what was remembered before.
-    pub(super) fn remember(self, transaction: &WriteTransaction) -> Result<(), ChainStoreError> {
+    pub(super) fn remember(self, transaction: &WriteTransaction) -> Result<(), StoreError> {
         let mut table = transaction.open_table(UNDONE)?;
-        let before = table.get(())?.map(|bytes| tables::decode::<Self>(bytes.value())).transpose()?;
+        let before = table.get(())?.map(|bytes| decode::<Self>(bytes.value())).transpose()?;
         let undone = before.map_or(self, |before| before.joined(self));
-        table.insert((), tables::encode(&undone).as_slice())?;
+        table.insert((), encode(&undone).as_slice())?;
         Ok(())
     }
 
@@ -109,7 +110,7 @@ impl ChainStore {
                 table => table?,
             };
             let bytes = table.get(())?;
-            bytes.map(|bytes| tables::decode(bytes.value())).transpose()
+            bytes.map(|bytes| decode(bytes.value())).transpose()
         })
     }
 

@@ -6,14 +6,11 @@ use bitcoin::{
     OutPoint,
     consensus::encode::{deserialize, serialize},
 };
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, backends::FileBackend};
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use redb::{Database, ReadableTable, TableDefinition};
+use std::path::{Path, PathBuf};
 use taproof_base::{
-    store_errors,
-    store_file::{self, UnnamedStore, open_patiently, or_copy},
+    store_error::StoreError,
+    store_file::{self, open_patiently, or_copy},
 };
 
 /// The version of all tables together.
@@ -30,48 +27,17 @@ pub enum CoinStoreError {
     /// A coin is kept for another transaction.
     #[error("the coin {} is kept for {}", .0.outpoint, .0.purpose)]
     Kept(Reservation),
-    /// Another process has it open for longer than a moment.
-    #[error("another process has {} open", .0.display())]
-    Busy(PathBuf),
-    /// The file is something else.
-    #[error("{} is no store of coins", .0.display())]
-    NotAStore(PathBuf),
-    /// The file is of another format.
-    #[error("the store of coins is of version {found}, where this release reads version {FORMAT_VERSION}")]
-    Version {
-        /// The file's version.
-        found: u32,
-    },
-    /// The file was truncated or altered.
-    #[error("the store of coins is damaged: {0}")]
-    Corrupted(String),
-    /// The disk, or what this process may use of it, is full.
-    #[error("the disk is full")]
-    DiskFull(#[source] io::Error),
-    /// This process may not write the file.
-    #[error("{} may not be opened for writing", path.display())]
-    Denied {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The disk fails otherwise.
-    #[error("the store of coins cannot be read or written")]
-    Io(#[source] io::Error),
-    /// The store fails otherwise.
-    #[error("the store of coins")]
-    Store(#[source] Box<redb::Error>),
+    /// The file.
+    #[error("the store of coins: {0}")]
+    Store(#[from] StoreError),
 }
 
 impl CoinStoreError {
     /// Whether the same may work later with nothing changed here.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::DiskFull(_))
+        matches!(self, Self::Store(error) if error.is_transient())
     }
 }
-
-store_errors!(CoinStoreError: Busy, NotAStore);
 
 /// The file of coins that are kept. It is made when the first is.
 #[derive(Clone, Debug)]
@@ -93,15 +59,14 @@ impl CoinStore {
         if !self.path.exists() {
             return Ok(Vec::new());
         }
-        let database = self.database(true)?;
-        let table = database.begin_read()?.open_table(COINS)?;
-        table
-            .iter()?
-            .map(|entry| {
+        Ok(store_file::read(&self.database(true)?, |transaction| {
+            let table = transaction.open_table(COINS)?;
+            let decoded = table.iter()?.map(|entry| {
                 let (key, value) = entry?;
                 decode(key.value(), value.value())
-            })
-            .collect()
+            });
+            decoded.collect()
+        })?)
     }
 
     /// Keeps coins, all or none.
@@ -139,7 +104,7 @@ impl CoinStore {
         }
         self.write(|table| {
             for kept in &before {
-                table.remove(serialize(&kept.outpoint).as_slice())?;
+                remove(table, &kept.outpoint)?;
             }
             for wanted in reservations {
                 if get(table, &wanted.outpoint)?.is_none() {
@@ -160,7 +125,7 @@ impl CoinStore {
         }
         self.write(|table| {
             let kept = get(table, outpoint)?;
-            table.remove(serialize(outpoint).as_slice())?;
+            remove(table, outpoint)?;
             Ok(kept)
         })
     }
@@ -188,7 +153,7 @@ impl CoinStore {
                 }
                 match after {
                     Some(after) => put(table, after)?,
-                    None => drop(table.remove(serialize(&before.outpoint).as_slice())?),
+                    None => remove(table, &before.outpoint)?,
                 }
             }
             Ok(())
@@ -197,47 +162,23 @@ impl CoinStore {
 
     fn write<T>(&self, change: impl FnOnce(&mut Coins<'_>) -> Result<T, CoinStoreError>) -> Result<T, CoinStoreError> {
         if !self.path.exists() {
-            self.create()?;
+            store_file::make(&self.path, |transaction| {
+                transaction.open_table(FORMAT)?.insert((), FORMAT_VERSION)?;
+                transaction.open_table(COINS)?;
+                Ok(())
+            })?;
         }
-        let database = self.database(false)?;
-        let transaction = database.begin_write()?;
-        // A transaction that is dropped is taken back.
-        let value = change(&mut transaction.open_table(COINS)?)?;
-        transaction.commit()?;
-        Ok(value)
+        store_file::write(&self.database(false)?, |transaction| {
+            change(&mut transaction.open_table(COINS).map_err(StoreError::from)?)
+        })
     }
 
-    fn create(&self) -> Result<(), CoinStoreError> {
-        let io_error = |error| CoinStoreError::from_io(error, &self.path);
-        let unnamed = UnnamedStore::new(&self.path).map_err(io_error)?;
-        let file = unnamed.file().map_err(io_error)?;
-        let database = FileBackend::new(file)
-            .and_then(|backend| Database::builder().create_with_backend(backend))
-            .map_err(|error| CoinStoreError::from_redb(error, &self.path))?;
-        let transaction = database.begin_write()?;
-        transaction.open_table(FORMAT)?.insert((), FORMAT_VERSION)?;
-        transaction.open_table(COINS)?;
-        transaction.commit()?;
-        drop(database);
-        match unnamed.name() {
-            // Another process made it in the same moment.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result.map_err(io_error),
-        }
-    }
-
-    fn database(&self, to_read: bool) -> Result<Database, CoinStoreError> {
+    fn database(&self, to_read: bool) -> Result<Database, StoreError> {
         let database = open(&self.path, to_read)?;
-        let transaction = database.begin_read()?;
-        let version = match transaction.open_table(FORMAT) {
-            Err(TableError::TableDoesNotExist(_)) => return Err(CoinStoreError::NotAStore(self.path.clone())),
-            table => table?.get(())?.map(|version| version.value()),
-        };
-        match version {
-            Some(FORMAT_VERSION) => Ok(database),
-            Some(found) => Err(CoinStoreError::Version { found }),
-            None => Err(CoinStoreError::Corrupted("the version is missing".to_owned())),
-        }
+        store_file::read(&database, |transaction| {
+            store_file::expect_version(transaction, FORMAT, FORMAT_VERSION, &self.path)
+        })?;
+        Ok(database)
     }
 }
 
@@ -245,36 +186,35 @@ type Coins<'a> = redb::Table<'a, &'static [u8], &'static [u8]>;
 
 /// Opens the file, checking every page, and waiting a few seconds for whoever has it open. One that this process may
 /// not write is opened to be read alone.
-fn open(path: &Path, to_read: bool) -> Result<Database, CoinStoreError> {
-    let metadata = std::fs::metadata(path).map_err(|error| CoinStoreError::from_io(error, path))?;
-    if !metadata.is_file() || metadata.len() == 0 {
-        return Err(CoinStoreError::NotAStore(path.to_owned()));
-    }
+fn open(path: &Path, to_read: bool) -> Result<Database, StoreError> {
+    store_file::exists(path)?;
     let builder = store_file::checked();
-    let opened = open_patiently(|| match builder.open(path) {
+    open_patiently(path, || match builder.open(path) {
         opened if to_read => Ok(or_copy(opened, path, &builder)?.0),
         opened => opened,
-    });
-    opened.map_err(|error| CoinStoreError::from_redb(error, path))
+    })
 }
 
-fn get(table: &Coins<'_>, outpoint: &OutPoint) -> Result<Option<Reservation>, CoinStoreError> {
+fn get(table: &Coins<'_>, outpoint: &OutPoint) -> Result<Option<Reservation>, StoreError> {
     let key = serialize(outpoint);
     table.get(key.as_slice())?.map(|value| decode(&key, value.value())).transpose()
 }
 
-fn put(table: &mut Coins<'_>, reservation: &Reservation) -> Result<(), CoinStoreError> {
-    let value = postcard::to_stdvec(reservation).expect("memory takes any reservation");
-    table.insert(serialize(&reservation.outpoint).as_slice(), value.as_slice())?;
+fn put(table: &mut Coins<'_>, reservation: &Reservation) -> Result<(), StoreError> {
+    table.insert(serialize(&reservation.outpoint).as_slice(), store_file::encode(reservation).as_slice())?;
     Ok(())
 }
 
-fn decode(key: &[u8], value: &[u8]) -> Result<Reservation, CoinStoreError> {
-    let corrupted = |what: String| CoinStoreError::Corrupted(what);
-    let outpoint: OutPoint = deserialize(key).map_err(|error| corrupted(error.to_string()))?;
-    let reservation: Reservation = postcard::from_bytes(value).map_err(|error| corrupted(error.to_string()))?;
+fn remove(table: &mut Coins<'_>, outpoint: &OutPoint) -> Result<(), StoreError> {
+    table.remove(serialize(outpoint).as_slice())?;
+    Ok(())
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Result<Reservation, StoreError> {
+    let outpoint: OutPoint = deserialize(key).map_err(StoreError::corrupted)?;
+    let reservation: Reservation = store_file::decode(value)?;
     if reservation.outpoint != outpoint {
-        return Err(corrupted("a coin stands in another's place".to_owned()));
+        return Err(StoreError::corrupted("a coin stands in another's place"));
     }
     Ok(reservation)
 }

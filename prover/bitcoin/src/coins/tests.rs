@@ -12,6 +12,7 @@ use crate::{
 };
 use bitcoin::{Amount, Network, OutPoint, Transaction, TxOut};
 use std::thread;
+use taproof_base::store_error::StoreError;
 use taproof_wallet::{PosterKey, Wallet};
 use tempfile::TempDir;
 
@@ -228,7 +229,7 @@ fn a_damaged_file_is_told_and_never_believed() {
     }
     std::fs::remove_file(&path).expect("our file");
     std::fs::create_dir(&path).expect("our folder");
-    assert!(matches!(scene.store().reservations(), Err(CoinStoreError::NotAStore(_))));
+    assert!(matches!(scene.store().reservations(), Err(CoinStoreError::Store(StoreError::NotAStore(_)))));
 }
 
 #[test]

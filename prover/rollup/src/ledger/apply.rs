@@ -3,16 +3,19 @@
 use super::{
     AppliedBatch, Ledger, LedgerError, WaitingDeposit,
     room::Due,
-    tables::{self, ARTEFACTS, CELLS, DEPOSITS, Head, TRANSACTIONS, UNDO},
+    tables::{ARTEFACTS, DEPOSITS, Head, TRANSACTIONS, UNDO, put_cells},
     undo::Undo,
 };
-use taproof_base::artefact::{self, Artefact};
+use taproof_base::{
+    artefact::{self, Artefact},
+    store_file::encode,
+};
 use taproof_circuits::{
     state::{Batch, DepositsLeftOutError, Plan, State},
     transaction::{Signed, Transaction, Withdraw},
 };
 use taproof_verifier::{
-    cell::{Cell, CellIndex, Depth, Token},
+    cell::{CellIndex, Depth, Token},
     exit::{self, AnswerRoom, Refutation, ScannedRequest, ServingRecords},
     follow::deposits_enough,
     payload::{PAYLOAD_LENGTH_MAX, encoded_length},
@@ -193,14 +196,8 @@ impl Ledger {
             let Some(artefact) = artefact else { return Ok(()) };
             transaction.open_table(DEPOSITS)?.retain_in(..applied.deposits_consumed, |_, _| false)?;
             transaction.open_table(ARTEFACTS)?.insert((number, A::KIND as u8), artefact.as_slice())?;
-            transaction.open_table(UNDO)?.insert(number, tables::encode(&undo).as_slice())?;
-            let mut cells = transaction.open_table(CELLS)?;
-            for (index, cell) in &changes.cells {
-                match cell {
-                    Cell::Empty => cells.remove(index.get())?,
-                    cell => cells.insert(index.get(), tables::encode(cell).as_slice())?,
-                };
-            }
+            transaction.open_table(UNDO)?.insert(number, encode(&undo).as_slice())?;
+            put_cells(transaction, changes.cells)?;
             head.put(transaction)
         })?;
         Ok(head)

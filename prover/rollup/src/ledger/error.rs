@@ -1,10 +1,7 @@
 //! Why a ledger cannot do what it is asked.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
-use taproof_base::{artefact::ArtefactError, store_errors};
+use std::path::PathBuf;
+use taproof_base::{artefact::ArtefactError, store_error::StoreError};
 use taproof_circuits::state::{DepositsLeftOutError, ExitsLeftOutError, PlanError, ReplayError};
 use taproof_verifier::{
     cell::{ChainId, Depth},
@@ -22,20 +19,6 @@ pub enum LedgerError {
     /// A new ledger would replace a file.
     #[error("{} exists already", .0.display())]
     AlreadyExists(PathBuf),
-    /// Another process has it open.
-    #[error("another process has the ledger {} open", .0.display())]
-    AlreadyOpen(PathBuf),
-    /// The file is something else.
-    #[error("{} is no ledger", .0.display())]
-    NotALedger(PathBuf),
-    /// The file is of another format.
-    #[error("the ledger is of version {found}, where this release reads version {expected}")]
-    Version {
-        /// The version that this release reads.
-        expected: u32,
-        /// The file's version.
-        found: u32,
-    },
     /// The file is of another rollup.
     #[error("the ledger is one of rollup {found}, not of rollup {expected}")]
     WrongChain {
@@ -44,26 +27,9 @@ pub enum LedgerError {
         /// The ledger's.
         found: ChainId,
     },
-    /// The file was truncated or altered. The state can be rebuilt from Bitcoin.
-    #[error("the ledger is damaged: {0}")]
-    Corrupted(String),
-    /// The disk, or what this process may use of it, is full.
-    #[error("the disk is full")]
-    DiskFull(#[source] io::Error),
-    /// This process may not write the file.
-    #[error("{} may not be opened for writing", path.display())]
-    Denied {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The disk fails otherwise.
-    #[error("the ledger cannot be read or written")]
-    Io(#[source] io::Error),
-    /// The store fails otherwise.
-    #[error("the ledger's store")]
-    Store(#[source] Box<redb::Error>),
+    /// The file. The state can be rebuilt from Bitcoin.
+    #[error("the ledger: {0}")]
+    Store(#[from] StoreError),
     /// An earlier write failed, so the file may be as before or after it. Opening it again settles which.
     #[error("an earlier write failed: the ledger {} must be opened again", .0.display())]
     MustReopen(PathBuf),
@@ -143,20 +109,3 @@ pub enum LedgerError {
     #[error("a batch's artefact: {0}")]
     Artefact(#[from] ArtefactError),
 }
-
-impl LedgerError {
-    /// Whether the store failed, rather than refused what it was asked.
-    pub(super) fn is_of_the_store(&self) -> bool {
-        matches!(self, Self::DiskFull(_) | Self::Io(_) | Self::Store(_) | Self::Corrupted(_))
-    }
-
-    /// Names the file where that was not known.
-    pub(super) fn at(self, path: &Path) -> Self {
-        match self {
-            Self::NotALedger(_) => Self::NotALedger(path.to_owned()),
-            other => other,
-        }
-    }
-}
-
-store_errors!(LedgerError: AlreadyOpen, NotALedger);

@@ -2,7 +2,7 @@
 
 use super::{
     Ledger, LedgerError,
-    tables::{self, Head, TRANSACTIONS, UNDO},
+    tables::{Head, TRANSACTIONS, UNDO},
     undo::Undo,
 };
 use crate::rebuild::Restoration;
@@ -71,7 +71,7 @@ fn waiting(transaction: &ReadTransaction) -> Option<BTreeMap<u64, Transaction>> 
 fn applied(transaction: &ReadTransaction) -> Option<BTreeMap<u64, Transaction>> {
     let table = transaction.open_table(UNDO).ok()?;
     let undos = table.range(0..).ok()?.flatten();
-    let undos = undos.filter_map(|(_, undo)| tables::decode::<Undo>(undo.value()).ok());
+    let undos = undos.filter_map(|(_, undo)| store_file::decode::<Undo>(undo.value()).ok());
     let transactions = undos.flat_map(|undo| undo.transactions);
     Some(transactions.filter_map(|(number, bytes)| Some((number, decode(&bytes)?))).collect())
 }

@@ -19,6 +19,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
 };
+use taproof_base::store_error::StoreError;
 use taproof_circuits::{
     state::{Batch, Plan, Rejected, TransitionError},
     transaction::{Deposit, Signed, Transaction, Withdraw},
@@ -106,7 +107,7 @@ impl Ledger {
     pub(super) fn start_over(&mut self, depth: Depth) -> Result<(), LedgerError> {
         self.state.rollback();
         while self.state.depth() < depth {
-            self.state.grow().map_err(|error| LedgerError::Corrupted(error.to_string()))?;
+            self.state.grow().map_err(StoreError::corrupted)?;
         }
         Ok(())
     }

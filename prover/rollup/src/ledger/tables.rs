@@ -1,9 +1,14 @@
 //! The tables of a ledger's file.
 
-use super::{LedgerError, WaitingDeposit};
+use super::WaitingDeposit;
 use ark_bn254::Fr;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use taproof_base::{
+    store_error::StoreError,
+    store_file::{self, decode, encode},
+};
 use taproof_circuits::{state::State, tree::ChangeSet};
 use taproof_verifier::{
     cell::{Cell, CellIndex, ChainId, Depth},
@@ -83,14 +88,29 @@ impl Head {
             && refers_to_same
     }
 
-    pub(super) fn put(&self, transaction: &WriteTransaction) -> Result<(), LedgerError> {
+    pub(super) fn put(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
         transaction.open_table(HEAD)?.insert((), encode(self).as_slice())?;
         Ok(())
     }
 }
 
+/// Puts cells in the place of what was there.
+pub(super) fn put_cells(
+    transaction: &WriteTransaction,
+    cells: impl IntoIterator<Item = (CellIndex, Cell)>,
+) -> Result<(), StoreError> {
+    let mut table = transaction.open_table(CELLS)?;
+    for (index, cell) in cells {
+        match cell {
+            Cell::Empty => table.remove(index.get())?,
+            cell => table.insert(index.get(), encode(&cell).as_slice())?,
+        };
+    }
+    Ok(())
+}
+
 /// What [`REQUESTS_AFTER`] holds; 0 before there is such a table.
-pub(super) fn requests_after(transaction: &ReadTransaction) -> Result<u64, LedgerError> {
+pub(super) fn requests_after(transaction: &ReadTransaction) -> Result<u64, StoreError> {
     match transaction.open_table(REQUESTS_AFTER) {
         Ok(table) => Ok(table.get(())?.map_or(0, |batches| batches.value())),
         Err(TableError::TableDoesNotExist(_)) => Ok(0),
@@ -98,48 +118,26 @@ pub(super) fn requests_after(transaction: &ReadTransaction) -> Result<u64, Ledge
     }
 }
 
-/// Encodes a value of a table.
-pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("memory takes any value of a table")
-}
-
-/// Decodes what [`encode`] encodes.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, LedgerError> {
-    let corrupted = |error: postcard::Error| LedgerError::Corrupted(error.to_string());
-    let (value, rest) = postcard::take_from_bytes(bytes).map_err(corrupted)?;
-    if rest.is_empty() { Ok(value) } else { Err(LedgerError::Corrupted("bytes follow a value".into())) }
-}
-
 /// Reads the head and the cells, after the version, and looks through what waits.
-pub(super) fn read_all(database: &Database) -> Result<(Head, ChangeSet), LedgerError> {
-    let transaction = database.begin_read()?;
-    let format = match transaction.open_table(FORMAT) {
-        Err(TableError::TableDoesNotExist(_)) => return Err(LedgerError::NotALedger(Default::default())),
-        table => table?,
-    };
-    let version = format.get(())?.map(|version| version.value());
-    match version {
-        Some(FORMAT_VERSION) => {}
-        Some(found) => return Err(LedgerError::Version { expected: FORMAT_VERSION, found }),
-        None => return Err(LedgerError::Corrupted("the version is missing".into())),
-    }
+pub(super) fn read_all(transaction: &ReadTransaction, path: &Path) -> Result<(Head, ChangeSet), StoreError> {
+    store_file::expect_version(transaction, FORMAT, FORMAT_VERSION, path)?;
     let head = transaction.open_table(HEAD)?;
-    let head = head.get(())?.ok_or_else(|| LedgerError::Corrupted("the head is missing".into()))?;
+    let head = head.get(())?.ok_or_else(|| StoreError::corrupted("the head is missing"))?;
     let head: Head = decode(head.value())?;
     let cells = transaction
         .open_table(CELLS)?
         .iter()?
         .map(|entry| {
             let (index, cell) = entry?;
-            let out_of_range = || LedgerError::Corrupted(format!("cell index {} is not below 2^30", index.value()));
+            let out_of_range = || StoreError::corrupted(format_args!("cell index {} is not below 2^30", index.value()));
             Ok((CellIndex::new(index.value()).ok_or_else(out_of_range)?, decode::<Cell>(cell.value())?))
         })
-        .collect::<Result<Vec<_>, LedgerError>>()?;
+        .collect::<Result<Vec<_>, StoreError>>()?;
     for (expected, entry) in (head.deposits_consumed..).zip(transaction.open_table(DEPOSITS)?.iter()?) {
         let (number, deposit) = entry?;
         decode::<WaitingDeposit>(deposit.value())?;
         if number.value() != expected {
-            return Err(LedgerError::Corrupted(format!("deposit {expected} is missing")));
+            return Err(StoreError::corrupted(format_args!("deposit {expected} is missing")));
         }
     }
     transaction.open_table(TRANSACTIONS)?;

@@ -2,16 +2,14 @@
 
 use super::{
     Ledger, LedgerError,
-    tables::{self, CELLS, DEPOSITS, Head, UNDO},
+    tables::{DEPOSITS, Head, UNDO, put_cells},
     undo::Undo,
 };
 use crate::batch::BatchFile;
-use redb::{ReadableDatabase, ReadableTable};
+use redb::ReadableTable;
+use taproof_base::store_file::{decode, encode};
 use taproof_circuits::state::PostedChunk;
-use taproof_verifier::{
-    cell::Cell,
-    follow::{Tip, VerifiedBatch},
-};
+use taproof_verifier::follow::{Tip, VerifiedBatch};
 
 /// How a ledger, as it was after so many batches, compares with what the chain has after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +30,7 @@ impl Ledger {
     /// [`Ledger::take_over`] of the chain's batches is the way on.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::Store`].
     pub fn agrees_with(&self, tip: &Tip) -> Result<bool, LedgerError> {
         Ok(self.compare(tip)? == Standing::Same)
     }
@@ -40,7 +38,7 @@ impl Ledger {
     /// How the ledger, as it was after so many batches, compares with what the chain has after them.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::Store`].
     pub fn compare(&self, tip: &Tip) -> Result<Standing, LedgerError> {
         Ok(match self.head_after(tip.batches)? {
             Some(head) if head.is_at(tip) => Standing::Same,
@@ -61,7 +59,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::NotNext`] if batches before it are missing, [`LedgerError::Replay`], [`LedgerError::Final`],
-    /// [`LedgerError::Corrupted`], [`LedgerError::MustReopen`] and those of the disk.
+    /// [`LedgerError::Store`], [`LedgerError::MustReopen`] and those of the disk.
     pub fn take_over(&mut self, batch: &VerifiedBatch) -> Result<bool, LedgerError> {
         let (next, found) = (self.head.next_batch, batch.batch());
         if found > next {
@@ -96,7 +94,7 @@ impl Ledger {
     /// Whether a batch is known not to be the ledger's: it has not come to the number, or has another batch of it.
     ///
     /// # Errors
-    /// [`LedgerError::Artefact`], [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::Artefact`], [`LedgerError::Store`].
     pub fn lacks(&self, batch: &BatchFile) -> Result<bool, LedgerError> {
         let header = batch.header();
         if header.number >= self.head.next_batch {
@@ -114,8 +112,10 @@ impl Ledger {
         if batches == self.head.next_batch {
             return Ok(Some(self.head));
         }
-        let table = self.database.begin_read()?.open_table(UNDO)?;
-        let undo = table.get(batches)?.map(|undo| tables::decode::<Undo>(undo.value())).transpose()?;
+        let undo = self.read(|transaction| {
+            let undo = transaction.open_table(UNDO)?.get(batches)?;
+            undo.map(|undo| decode::<Undo>(undo.value())).transpose()
+        })?;
         Ok(undo.map(|undo| undo.head))
     }
 
@@ -132,17 +132,11 @@ impl Ledger {
             let mut deposits = transaction.open_table(DEPOSITS)?;
             // As many as a scan has told of: the chain may have brought deposits and batch together.
             for entry in deposits.range(..head.deposits_consumed)? {
-                undo.deposits.push(tables::decode(entry?.1.value())?);
+                undo.deposits.push(decode(entry?.1.value())?);
             }
             deposits.retain_in(..head.deposits_consumed, |_, _| false)?;
-            transaction.open_table(UNDO)?.insert(head.next_batch - 1, tables::encode(&undo).as_slice())?;
-            let mut cells = transaction.open_table(CELLS)?;
-            for (index, cell) in &changes.cells {
-                match cell {
-                    Cell::Empty => cells.remove(index.get())?,
-                    cell => cells.insert(index.get(), tables::encode(cell).as_slice())?,
-                };
-            }
+            transaction.open_table(UNDO)?.insert(head.next_batch - 1, encode(&undo).as_slice())?;
+            put_cells(transaction, changes.cells)?;
             head.put(transaction)
         })
     }

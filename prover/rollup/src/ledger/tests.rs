@@ -9,7 +9,7 @@ use taproof_circuits::{
     transaction::{Signed, Transfer},
     tree::Tree,
 };
-use taproof_verifier::cell::{Account, CellIndex, Holding, Tickets, Token};
+use taproof_verifier::cell::{Account, Cell, CellIndex, Holding, Tickets, Token};
 use tempfile::TempDir;
 
 mod anchored;
@@ -166,7 +166,7 @@ fn deposits_are_replaced_from_where_a_scan_starts() {
 #[test]
 fn a_second_opening_and_a_foreign_chain_are_refused() {
     let (folder, path, ledger) = funded();
-    assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::AlreadyOpen(_))));
+    assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::Store(StoreError::Busy(_)))));
     assert!(matches!(Ledger::create(&path, CHAIN, depth(2)), Err(LedgerError::AlreadyExists(_))));
     drop(ledger);
     let foreign = Ledger::open(&path, ChainId::from_byte_array([8; 15]));
@@ -175,7 +175,7 @@ fn a_second_opening_and_a_foreign_chain_are_refused() {
     let absent = folder.path().join("absent");
     assert!(matches!(Ledger::open(&absent, CHAIN), Err(LedgerError::NotFound(_))));
     let nowhere = absent.join("ledger");
-    assert!(matches!(Ledger::create(&nowhere, CHAIN, depth(2)), Err(LedgerError::Io(_))));
+    assert!(matches!(Ledger::create(&nowhere, CHAIN, depth(2)), Err(LedgerError::Store(StoreError::Io(_)))));
     assert!(Ledger::open(&path, CHAIN).is_ok());
 }
 
@@ -187,21 +187,28 @@ fn foreign_files_and_versions_are_refused() {
     for bytes in [&b""[..], b"no ledger", &[0; 10_000], &[0xff; 10_000]] {
         std::fs::write(&other, bytes).expect("room");
         let refused = Ledger::open(&other, CHAIN);
-        assert!(matches!(refused, Err(LedgerError::NotALedger(_))), "{} bytes: {refused:?}", bytes.len());
+        assert!(
+            matches!(refused, Err(LedgerError::Store(StoreError::NotAStore(_)))),
+            "{} bytes: {refused:?}",
+            bytes.len()
+        );
         assert_eq!(std::fs::read(&other).expect("readable"), bytes);
     }
-    assert!(matches!(Ledger::open(folder.path(), CHAIN), Err(LedgerError::NotALedger(_))));
+    assert!(matches!(Ledger::open(folder.path(), CHAIN), Err(LedgerError::Store(StoreError::NotAStore(_)))));
 
     std::fs::remove_file(&other).expect("it was just written");
     drop(Database::create(&other).expect("a store without tables"));
-    assert!(matches!(Ledger::open(&other, CHAIN), Err(LedgerError::NotALedger(_))));
+    assert!(matches!(Ledger::open(&other, CHAIN), Err(LedgerError::Store(StoreError::NotAStore(_)))));
 
     let database = Database::open(&path).expect("a sound store");
     let transaction = database.begin_write().expect("a sound store");
     transaction.open_table(FORMAT).expect("the table").insert((), 3).expect("room");
     transaction.commit().expect("room");
     drop(database);
-    assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::Version { expected: 4, found: 3 })));
+    assert!(matches!(
+        Ledger::open(&path, CHAIN),
+        Err(LedgerError::Store(StoreError::Version { expected: 4, found: 3 }))
+    ));
 }
 
 /// A later program's operations use tickets and pay into second holdings.
@@ -242,10 +249,10 @@ fn cells_that_do_not_hash_to_the_root_are_refused() {
     drop(ledger);
     let database = Database::open(&path).expect("a sound store");
     let transaction = database.begin_write().expect("a sound store");
-    transaction.open_table(CELLS).expect("the table").remove(1).expect("room");
+    transaction.open_table(tables::CELLS).expect("the table").remove(1).expect("room");
     transaction.commit().expect("room");
     drop(database);
-    assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::Corrupted(_))));
+    assert!(matches!(Ledger::open(&path, CHAIN), Err(LedgerError::Store(StoreError::Corrupted(_)))));
 }
 
 #[test]
@@ -275,7 +282,9 @@ fn altered_files_are_refused_or_hold_what_they_held() {
                 );
                 opened += 1;
             }
-            Err(LedgerError::Corrupted(_) | LedgerError::NotALedger(_) | LedgerError::Io(_)) => refused += 1,
+            Err(LedgerError::Store(StoreError::Corrupted(_) | StoreError::NotAStore(_) | StoreError::Io(_))) => {
+                refused += 1
+            }
             Err(other) => panic!("byte {position}: {other:?}"),
         }
     }
@@ -290,7 +299,7 @@ fn altered_files_are_refused_or_hold_what_they_held() {
         let count = positions.map(|start| altered[start + content.len() / 2] ^= 1).count();
         assert!(count > 0, "what is stored stands in the file as it is");
         std::fs::write(&copy, &altered).expect("room");
-        assert!(matches!(Ledger::open(&copy, CHAIN), Err(LedgerError::Corrupted(_))));
+        assert!(matches!(Ledger::open(&copy, CHAIN), Err(LedgerError::Store(StoreError::Corrupted(_)))));
     }
 }
 
@@ -318,7 +327,7 @@ fn truncated_files_are_refused() {
     for length in (0..bytes.len()).step_by(bytes.len() / 40) {
         std::fs::write(&copy, &bytes[..length]).expect("room");
         match Ledger::open(&copy, CHAIN) {
-            Err(LedgerError::Corrupted(_) | LedgerError::NotALedger(_)) => {}
+            Err(LedgerError::Store(StoreError::Corrupted(_) | StoreError::NotAStore(_))) => {}
             other => panic!("{length} bytes: {other:?}"),
         }
     }

@@ -2,11 +2,15 @@
 
 use super::{
     Ledger, LedgerError, WaitingDeposit,
-    tables::{self, ARTEFACTS, CELLS, DEPOSITS, Head, REFERRED, REQUESTS, REQUESTS_AFTER, TRANSACTIONS, UNDO},
+    tables::{ARTEFACTS, DEPOSITS, Head, REFERRED, REQUESTS, REQUESTS_AFTER, TRANSACTIONS, UNDO, put_cells},
 };
-use redb::{ReadableDatabase, ReadableTable, TableError};
+use redb::{ReadableTable, TableError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use taproof_base::{
+    store_error::StoreError,
+    store_file::{decode, encode},
+};
 use taproof_circuits::{state::State, tree::ChangeSet};
 use taproof_verifier::{
     cell::{Cell, CellIndex},
@@ -36,7 +40,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::NoSuchBatch`] if `batch` is beyond the next one, [`LedgerError::Final`] if what undoes a batch
-    /// is no longer kept, [`LedgerError::Corrupted`], [`LedgerError::MustReopen`] and those of the disk; then the
+    /// is no longer kept, [`LedgerError::Store`], [`LedgerError::MustReopen`] and those of the disk; then the
     /// ledger is as before.
     pub fn rewind_to(&mut self, batch: u64) -> Result<(), LedgerError> {
         let next = self.head.next_batch;
@@ -57,13 +61,7 @@ impl Ledger {
         let heads_after = undone.iter().skip(1).map(|undo| undo.head).chain([self.head]);
         let referred: Vec<(u64, u32)> = (batch..).zip(heads_after.map(|head| head.reference_height)).collect();
         self.write(|transaction| {
-            let mut cells = transaction.open_table(CELLS)?;
-            for (index, cell) in &replaced {
-                match cell {
-                    Cell::Empty => cells.remove(index.get())?,
-                    cell => cells.insert(index.get(), tables::encode(cell).as_slice())?,
-                };
-            }
+            put_cells(transaction, replaced)?;
             let mut transactions = transaction.open_table(TRANSACTIONS)?;
             for (number, bytes) in undone.iter().flat_map(|undo| &undo.transactions) {
                 transactions.insert(number, bytes.as_slice())?;
@@ -72,7 +70,7 @@ impl Ledger {
             let taken_back: Vec<&WaitingDeposit> = undone.iter().flat_map(|undo| &undo.deposits).collect();
             if taken_back.len() as u64 == consumed - head.deposits_consumed {
                 for (number, deposit) in (head.deposits_consumed..).zip(taken_back) {
-                    deposits.insert(number, tables::encode(deposit).as_slice())?;
+                    deposits.insert(number, encode(deposit).as_slice())?;
                 }
             } else {
                 deposits.retain(|_, _| false)?;
@@ -98,7 +96,7 @@ impl Ledger {
     /// Forgets what undoes the batches before this one, because their anchors are final.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`], [`LedgerError::MustReopen`] and those of the disk.
+    /// [`LedgerError::Store`], [`LedgerError::MustReopen`] and those of the disk.
     pub fn forget_before(&mut self, batch: u64) -> Result<(), LedgerError> {
         self.write(|transaction| {
             let mut undos = transaction.open_table(UNDO)?;
@@ -106,8 +104,8 @@ impl Ledger {
             let after = transaction.open_table(REQUESTS_AFTER)?.get(())?.map_or(0, |batches| batches.value());
             for entry in undos.range(after.min(batch)..batch)? {
                 // What they settled no longer waits on the chain either.
-                for settled in tables::decode::<Undo>(entry?.1.value())?.requests {
-                    let encoded = tables::encode(&settled);
+                for settled in decode::<Undo>(entry?.1.value())?.requests {
+                    let encoded = encode(&settled);
                     let is_same = requests.get(settled.index)?.is_some_and(|stored| stored.value() == encoded);
                     if is_same {
                         requests.remove(settled.index)?;
@@ -127,11 +125,10 @@ impl Ledger {
     /// # Errors
     /// Those of the disk.
     pub fn referred(&self) -> Result<Option<u32>, LedgerError> {
-        match self.database.begin_read()?.open_table(REFERRED) {
-            Ok(table) => Ok(table.get(self.head.next_batch)?.map(|height| height.value())),
+        self.read(|transaction| match transaction.open_table(REFERRED) {
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+            table => Ok(table?.get(self.head.next_batch)?.map(|height| height.value())),
+        })
     }
 
     /// The number of the first batch that can still be taken back; that of the next batch if none can.
@@ -139,13 +136,15 @@ impl Ledger {
     /// # Errors
     /// Those of the disk.
     pub fn first_unfinal(&self) -> Result<u64, LedgerError> {
-        let table = self.database.begin_read()?.open_table(UNDO)?;
-        Ok(table.first()?.map_or(self.head.next_batch, |(number, _)| number.value()))
+        let first =
+            self.read(|transaction| Ok(transaction.open_table(UNDO)?.first()?.map(|(number, _)| number.value())));
+        Ok(first?.unwrap_or(self.head.next_batch))
     }
 
     fn undos(&self, first: u64) -> Result<Vec<Undo>, LedgerError> {
-        let table = self.database.begin_read()?.open_table(UNDO)?;
-        table.range(first..)?.map(|entry| tables::decode(entry?.1.value())).collect()
+        self.read(|transaction| {
+            transaction.open_table(UNDO)?.range(first..)?.map(|entry| decode(entry?.1.value())).collect()
+        })
     }
 
     /// The state with some cells put back. All nodes are computed anew, since a tree does not shrink.
@@ -155,6 +154,6 @@ impl Ledger {
         cells.extend(replaced);
         cells.retain(|_, cell| *cell != Cell::Empty);
         let stored = ChangeSet { depth: head.depth, root: head.root, cells: cells.into_iter().collect() };
-        State::load(head.chain_id, &stored).map_err(|error| LedgerError::Corrupted(error.to_string()))
+        Ok(State::load(head.chain_id, &stored).map_err(StoreError::corrupted)?)
     }
 }

@@ -31,7 +31,7 @@ impl Sequencer<'_> {
     /// Which fees what waits and new transactions may bring.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`] and those of the disk.
+    /// [`LedgerError::Store`].
     pub fn fees(&self, draft: &Draft, new: &[Transaction]) -> Result<Fees, LedgerError> {
         let pays = |transaction: &Transaction| {
             let payment = transaction.payment();
@@ -53,7 +53,7 @@ impl Sequencer<'_> {
     /// Whether a cell holds an account that can collect the fees, now or once the batch's deposits are credited.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`], [`LedgerError::Plan`] and those of the disk.
+    /// [`LedgerError::Store`], [`LedgerError::Plan`] and those of the disk.
     pub fn collects(&self, draft: &Draft, cell: CellIndex) -> Result<bool, LedgerError> {
         Ok(is_account(self.ledger.state(), cell) || is_account(&self.credited(draft)?, cell))
     }
@@ -62,7 +62,7 @@ impl Sequencer<'_> {
     /// are credited.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupted`], [`LedgerError::Plan`] and those of the disk.
+    /// [`LedgerError::Store`], [`LedgerError::Plan`] and those of the disk.
     pub fn first_owned(&self, draft: &Draft, owners: &[PublicKey]) -> Result<Option<CellIndex>, LedgerError> {
         let ranks: HashMap<PublicKey, usize> = owners.iter().copied().zip(0..).collect();
         match first_owned(self.ledger.state(), &ranks) {

@@ -8,6 +8,7 @@
 use super::{Draft, Sequencer, SequencerError, slots};
 use crate::ledger::{LedgerError, WaitingDeposit};
 use std::collections::HashSet;
+use taproof_base::store_error::StoreError;
 use taproof_circuits::{state::State, transaction::Transaction};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
@@ -75,7 +76,7 @@ impl Sequencer<'_> {
     pub(super) fn state_at(&self, depth: Depth) -> Result<State, LedgerError> {
         let mut state = self.ledger.state().clone();
         while state.depth() < depth {
-            state.grow().map_err(|error| LedgerError::Corrupted(error.to_string()))?;
+            state.grow().map_err(StoreError::corrupted)?;
         }
         Ok(state)
     }

@@ -31,7 +31,7 @@ pub struct TakenOver {
 /// the ledger.
 ///
 /// # Errors
-/// [`LedgerError::Corrupted`] and those of the disk.
+/// [`LedgerError::Store`].
 pub fn read_from(ledger: &Ledger, follower: &Follower) -> Result<ReadFrom, LedgerError> {
     if ledger.agrees_with(follower.tip())? {
         return Ok(ReadFrom::Nowhere);
@@ -56,7 +56,7 @@ pub fn take_over(ledger: &mut Ledger, batch: &VerifiedBatch) -> Result<Option<Ta
 ///
 /// # Errors
 /// [`LedgerError::Final`] if every batch of the chain is one that the ledger has, and it has more that were final;
-/// [`LedgerError::Corrupted`] and those of the disk.
+/// [`LedgerError::Store`].
 pub fn expect_in_line(ledger: &Ledger, tip: &Tip) -> Result<(), LedgerError> {
     if ledger.agrees_with(tip)? { Ok(()) } else { Err(LedgerError::Final(tip.batches)) }
 }

@@ -25,8 +25,8 @@ use taproof_base::shown;
 use taproof_bitcoin::{
     anchor::FeeRate,
     anchoring::{
-        Config, Driver, Headroom, Hold, JobState, Note, ProofFolder, Service, ServiceError, ServiceLock, Signer, Step,
-        Store, StoreError, TickReport, Waits,
+        AnchorStoreError, Config, Driver, Headroom, Hold, JobState, Note, ProofFolder, Service, ServiceError,
+        ServiceLock, Signer, Step, Store, TickReport, Waits,
     },
     chain_store::ChainStoreError,
     coins::{CoinStore, CoinStoreError},
@@ -398,7 +398,7 @@ fn outlook(failure: &Failure) -> Outlook {
         (Some(error), _) | (_, Some(ServiceError::Follow(error))) => followed(error),
         (_, Some(error)) => may_pass(error.is_transient()),
         _ => may_pass(
-            failure.cause::<StoreError>().is_some_and(StoreError::is_transient)
+            failure.cause::<AnchorStoreError>().is_some_and(AnchorStoreError::is_transient)
                 || failure.cause::<CoinStoreError>().is_some_and(CoinStoreError::is_transient),
         ),
     }

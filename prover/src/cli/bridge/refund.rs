@@ -156,6 +156,5 @@ fn refused(error: RefundError) -> Failure {
         RefundError::OtherKey { .. } => (Exit::Input, "name the refund key with --index"),
         _ => (Exit::Failed, ""),
     };
-    let failure = Failure::of(exit, error);
-    if advice.is_empty() { failure } else { failure.advise(advice) }
+    Failure::of(exit, error).advise(advice)
 }

@@ -10,9 +10,9 @@ use crate::cli::{
 };
 use serde_json::json;
 use std::path::Path;
-use taproof_base::network_name::network_name;
+use taproof_base::{network_name::network_name, store_error::StoreError};
 use taproof_bitcoin::{
-    anchoring::{Store, StoreError},
+    anchoring::{AnchorStoreError, Store},
     chain_store::{ChainStore, ChainStoreError, View},
     coins::{Busy, CoinStore, CoinStoreError, Reservation},
 };
@@ -22,19 +22,19 @@ use taproof_verifier::cell::Cell;
 /// A store, told from the others by its tables.
 pub(super) fn store(path: &Path) -> Result<Finding> {
     match Ledger::find(path) {
-        Err(LedgerError::NotALedger(_)) => {}
+        Err(LedgerError::Store(StoreError::NotAStore(_))) => {}
         found => return ledger(&found.map_err(ledger_failure)?),
     }
     match ChainStore::find(path) {
-        Err(ChainStoreError::NotAStore(_)) => {}
+        Err(ChainStoreError::Store(StoreError::NotAStore(_))) => {}
         found => return chain_store(&found.map_err(store_failure)?.ok_or_else(|| gone(path))?),
     }
     match Store::find(path) {
-        Err(StoreError::NotAStore(_)) => {}
+        Err(AnchorStoreError::Store(StoreError::NotAStore(_))) => {}
         found => return anchoring(&found.map_err(anchor::store_failure)?.ok_or_else(|| gone(path))?),
     }
     match CoinStore::new(path.to_owned()).reservations() {
-        Err(CoinStoreError::NotAStore(_)) => {}
+        Err(CoinStoreError::Store(StoreError::NotAStore(_))) => {}
         found => return coins(&found.map_err(coin_store_failure)?),
     }
     Err(Failure::new(Exit::Input, format!("{} is a redb file that taproof did not write", path.display())))

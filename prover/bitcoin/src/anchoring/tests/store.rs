@@ -1,10 +1,11 @@
 //! The store: what was written is read back, and what was damaged is told, never believed and never a panic.
 
-use crate::anchoring::{Identity, Job, Order, Store, StoreError, codec};
+use crate::anchoring::{AnchorStoreError, Identity, Job, Order, Store, codec};
 use crate::testing::damage::damage_every_page;
 use crate::testing::rig::Rig;
 use bitcoin::Network;
 use proptest::prelude::*;
+use taproof_base::store_error::StoreError;
 use taproof_verifier::cell::ChainId;
 use taproof_wallet::Wallet;
 
@@ -99,9 +100,9 @@ fn damaged_and_foreign_files_are_told_apart() {
     let params = &rig.toy.params;
     let open = |identity| Store::open(&path, identity);
     let foreign = Identity::new(params.chain_id(), &other.scripts());
-    assert!(matches!(open(foreign), Err(StoreError::Foreign("poster"))));
+    assert!(matches!(open(foreign), Err(AnchorStoreError::Foreign("poster"))));
     let foreign = Identity::new(ChainId::from_byte_array([99; 15]), &rig.key.scripts());
-    assert!(matches!(open(foreign), Err(StoreError::Foreign("rollup"))));
+    assert!(matches!(open(foreign), Err(AnchorStoreError::Foreign("rollup"))));
     let found = Store::find(&path).expect("ours").expect("it is there");
     assert_eq!(*found.identity(), rig.identity());
     assert!(Store::find(&path.with_extension("none")).expect("no error").is_none());
@@ -112,7 +113,7 @@ fn damaged_and_foreign_files_are_told_apart() {
         assert!(open(rig.identity()).and_then(|store| store.jobs()).is_err(), "{length} bytes");
     }
     std::fs::write(&path, b"something else entirely, and long enough to be no accident".repeat(200)).expect("ours");
-    assert!(matches!(open(rig.identity()), Err(StoreError::NotAStore(_))));
+    assert!(matches!(open(rig.identity()), Err(AnchorStoreError::Store(StoreError::NotAStore(_)))));
     for position in (0..whole.len()).step_by(whole.len() / 97) {
         let mut altered = whole.clone();
         altered[position] ^= 0x55;
@@ -131,7 +132,7 @@ fn no_damaged_page_is_a_panic() {
         for job in store.jobs()? {
             store.save(&job)?;
         }
-        Ok::<(), StoreError>(())
+        Ok::<(), AnchorStoreError>(())
     });
     assert!(noticed > 2, "{noticed}");
 }
