@@ -45,6 +45,8 @@ mod config;
 mod decide;
 mod error;
 mod fees;
+mod generation;
+mod hold;
 mod job;
 mod lock;
 pub mod psbt;
@@ -61,10 +63,9 @@ pub use config::{Config, ConfigError, Headroom};
 pub use decide::{Action, Decision, decide};
 pub use error::{AnchorStoreError, ServiceError};
 pub use fees::{Fees, Package};
-pub use job::{
-    Attempt, BumpOrder, Generation, HISTORY_MAX, Hold, Job, JobFigures, JobState, Order, StatementId, Sweep,
-    Transition, Waits,
-};
+pub use generation::{Attempt, Generation, Sweep};
+pub use hold::{Hold, Waits};
+pub use job::{BumpOrder, HISTORY_MAX, Job, JobFigures, JobState, Order, StatementId, Transition};
 pub use lock::ServiceLock;
 pub use service::{Driver, Note, Service, Step, TickReport};
 pub use source::{BatchSource, ProofFolder};

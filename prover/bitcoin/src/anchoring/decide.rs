@@ -5,7 +5,6 @@ use super::{
     Attempt, Config, Fees, Generation, GenerationView, Hold, Inputs, Job, JobState, Place, Spender, Standing, Sweep,
     View,
     fees::FeeRange,
-    job::generation_progress,
     view::{Anchored, Fate},
 };
 use crate::anchor::FeeRate;
@@ -190,7 +189,7 @@ fn drive(job: &Job, view: &View, config: &Config, wanted: PayloadHash) -> Decisi
             Err(hold) => Decision::held(JobState::Waiting, hold),
         };
     };
-    let state = generation_progress(generation);
+    let state = generation.progress();
     if state == JobState::Built {
         return Decision::held(state, Hold::AwaitingSignatures);
     }

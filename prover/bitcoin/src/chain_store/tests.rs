@@ -5,7 +5,7 @@ use crate::{
     regtest::RegtestChain,
     testing::toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, elsewhere},
 };
-use bitcoin::{Network, TxMerkleNode, block::Header, constants::genesis_block, hashes::Hash};
+use bitcoin::{Network, TxMerkleNode, Txid, block::Header, constants::genesis_block, hashes::Hash};
 use redb::StorageBackend;
 use std::{
     cell::Cell,
@@ -17,7 +17,11 @@ use std::{
     thread,
     time::Duration,
 };
-use taproof_verifier::follow::{Event, Follower};
+use taproof_verifier::{
+    follow::{Event, Follower},
+    payload::PayloadHash,
+    record::Destination,
+};
 use tempfile::TempDir;
 
 mod flood;

@@ -8,7 +8,7 @@ use crate::{
         codec::{ATTEMPTS_MAX, GENERATIONS_MAX},
         error::hold_of,
         fees::{FeeRange, Fees},
-        job::{Failed, generation_progress},
+        job::Failed,
         view::Fate,
     },
     coins::{Busy, Purpose, Purse, Reservation, SpendError, own_coins},
@@ -128,7 +128,7 @@ impl<S: BatchSource> Service<S> {
         let job = self.jobs.get_mut(&batch).ok_or(ServiceError::NoSuchBatch(batch))?;
         let generation = job.generations.get_mut(index).ok_or(ServiceError::NoSuchBatch(batch))?;
         change(generation);
-        let state = generation_progress(generation);
+        let state = generation.progress();
         // Sweeps change no state; they are of generations that the batch left behind.
         let transition = if generation.sweeps.is_empty() { job.move_to(state, height, now, reason) } else { None };
         store(&self.store, job, scene.driver)?;
