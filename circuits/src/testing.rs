@@ -15,7 +15,9 @@ pub(crate) use slots::{
 use crate::cs::{Assignment, ConstraintSystem, Outline, SegmentShape, Shape, Trace};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
+use proptest::prelude::*;
 use std::collections::BTreeSet;
+use taproof_verifier::record::Destination;
 
 /// A part of a circuit with the values it runs on.
 pub(crate) trait Piece {
@@ -80,4 +82,15 @@ pub(crate) fn assert_conformance(shape: &Shape, assignment: &Assignment) {
 pub(crate) fn unsatisfied(shape: &Shape, assignment: &Assignment) -> BTreeSet<&'static str> {
     let broken = shape.rows().enumerate().filter(|(_, row)| !row.is_satisfied(&assignment.wires));
     broken.map(|(number, _)| shape.relation_of(number).1).collect()
+}
+
+/// Outputs of every kind.
+pub(crate) fn any_destination() -> impl Strategy<Value = Destination> {
+    prop_oneof![
+        any::<[u8; 20]>().prop_map(Destination::P2wpkh),
+        any::<[u8; 32]>().prop_map(Destination::P2wsh),
+        any::<[u8; 32]>().prop_map(Destination::P2tr),
+        any::<[u8; 20]>().prop_map(Destination::P2pkh),
+        any::<[u8; 20]>().prop_map(Destination::P2sh),
+    ]
 }

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use taproof_verifier::{
     cell::{Cell, CellIndex, MerklePath},
+    groth16::Proof,
+    payload::Chunk,
     record::{DepositRecord, Kind, OpenRecord, Records, TransferRecord, WithdrawRecord},
     statement::Statement,
 };
@@ -137,8 +139,22 @@ pub struct ChunkWitness {
 }
 
 impl ChunkWitness {
-    /// What is posted.
+    /// What is posted of the slots.
     pub fn records(&self) -> Records {
         self.slots.records()
+    }
+
+    /// What is posted of the chunk, with its proof.
+    pub fn posted(&self, proof: Proof) -> Chunk {
+        let Statement { circuit, context, root_after, registers, .. } = self.statement;
+        Chunk {
+            circuit,
+            token: context.token,
+            operator: context.operator,
+            root_after,
+            registers_after: registers.after,
+            records: self.records(),
+            proof,
+        }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::any_destination;
 use proptest::prelude::*;
 use std::collections::HashSet;
 
@@ -12,16 +13,6 @@ fn key() -> SecretKey {
 
 fn any_index() -> impl Strategy<Value = CellIndex> {
     (0u32..1 << 30).prop_map(index)
-}
-
-fn any_destination() -> impl Strategy<Value = Destination> {
-    prop_oneof![
-        any::<[u8; 20]>().prop_map(Destination::P2wpkh),
-        any::<[u8; 32]>().prop_map(Destination::P2wsh),
-        any::<[u8; 32]>().prop_map(Destination::P2tr),
-        any::<[u8; 20]>().prop_map(Destination::P2pkh),
-        any::<[u8; 20]>().prop_map(Destination::P2sh),
-    ]
 }
 
 fn any_unsigned() -> impl Strategy<Value = UnsignedTransaction> {
@@ -85,23 +76,20 @@ proptest! {
     }
 }
 
+/// A transfer whose fields all differ.
+fn transfer() -> Transfer {
+    let chain_id = ChainId::from_byte_array([1; 15]);
+    Transfer { chain_id, token: Token(2), from: index(3), nonce: 4, to: index(5), amount: 6, fee: 7 }
+}
+
 #[test]
 fn every_field_changes_the_message() {
-    let chain_id = ChainId::from_byte_array([1; 15]);
-    let base = Transfer { chain_id, token: Token(2), from: index(3), nonce: 4, to: index(5), amount: 6, fee: 7 };
-    let open = Open {
-        chain_id,
-        token: Token(2),
-        from: index(3),
-        nonce: 4,
-        to: index(5),
-        amount: 6,
-        fee: 7,
-        owner: *key().public(),
-    };
+    let base = transfer();
+    let Transfer { chain_id, token, from, nonce, to, amount, fee } = base;
+    let open = Open { chain_id, token, from, nonce, to, amount, fee, owner: *key().public() };
     let other_owner = *SecretKey::from_seed(&[2; 32]).public();
     let destination = Destination::P2wsh([9; 32]);
-    let withdraw = Withdraw { chain_id, token: Token(2), from: index(3), nonce: 4, amount: 6, fee: 7, destination };
+    let withdraw = Withdraw { chain_id, token, from, nonce, amount, fee, destination };
     let messages = [
         base.message(),
         Transfer { chain_id: ChainId::from_byte_array([9; 15]), ..base }.message(),
@@ -126,15 +114,6 @@ fn every_field_changes_the_message() {
 
 #[test]
 fn message_packs_fields_from_the_low_end() {
-    let body = Transfer {
-        chain_id: ChainId::from_byte_array([1; 15]),
-        token: Token(2),
-        from: index(3),
-        nonce: 4,
-        to: index(5),
-        amount: 6,
-        fee: 7,
-    };
     let two = |exponent: u64| ark_ff::Field::pow(&Fr::from(2u64), [exponent]);
     let chain_id = (0..15).map(|byte| two(8 * byte)).sum::<Fr>();
     let m0 = chain_id
@@ -143,21 +122,12 @@ fn message_packs_fields_from_the_low_end() {
         + Fr::from(3u64) * two(160)
         + Fr::from(4u64) * two(192);
     let m1 = Fr::from(5u64) + Fr::from(6u64) * two(32) + Fr::from(7u64) * two(96);
-    assert_eq!(body.message(), [m0, m1, Fr::ZERO, Fr::ZERO]);
+    assert_eq!(transfer().message(), [m0, m1, Fr::ZERO, Fr::ZERO]);
 }
 
 #[test]
 fn foreign_formats_are_refused_by_name() {
-    let body = Transfer {
-        chain_id: ChainId::from_byte_array([1; 15]),
-        token: Token(2),
-        from: index(3),
-        nonce: 4,
-        to: index(5),
-        amount: 6,
-        fee: 7,
-    };
-    let bytes = UnsignedTransaction::Transfer(body).sign(&key()).to_bytes();
+    let bytes = UnsignedTransaction::Transfer(transfer()).sign(&key()).to_bytes();
     let altered = |position: usize, value: u8| {
         let mut bytes = bytes.clone();
         bytes[position] = value;

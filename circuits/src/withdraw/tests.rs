@@ -13,7 +13,7 @@ use crate::{
     cs::ConstraintSystem,
     schnorr::SignatureError,
     testing::{
-        Piece, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks,
+        Piece, any_destination, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks,
         assert_padding_holds, assert_padding_is_inert, assert_sound, run,
         state::{ALTERATIONS, CHAIN_ID, State, besides, index, paid, secret},
         unsatisfied,
@@ -358,16 +358,6 @@ fn r11_padding_posts_and_changes_nothing() {
     assert_active_is_a_bit::<WithdrawCircuit>(&chunk, &witness);
 }
 
-fn destinations() -> impl Strategy<Value = Destination> {
-    prop_oneof![
-        any::<[u8; 20]>().prop_map(Destination::P2wpkh),
-        any::<[u8; 32]>().prop_map(Destination::P2wsh),
-        any::<[u8; 32]>().prop_map(Destination::P2tr),
-        any::<[u8; 20]>().prop_map(Destination::P2pkh),
-        any::<[u8; 20]>().prop_map(Destination::P2sh),
-    ]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -377,7 +367,7 @@ proptest! {
         nonce in prop_oneof![4 => Just(7u32), 1 => 6u32..9],
         amount in prop_oneof![0u64..2, 999_990u64..1_000_010, any::<u32>().prop_map(u64::from)],
         fee in 0u64..20,
-        destination in destinations(),
+        destination in any_destination(),
         signer in prop_oneof![4 => Just(None), 1 => (1u8..9).prop_map(Some)],
         (tickets, second) in besides(),
     ) {

@@ -15,7 +15,7 @@ use taproof_verifier::{
     exit::Refutation,
     follow::Params,
     headers::BlockId,
-    payload::{Chunk, Header, Payload, PayloadError, PayloadHash, encoded_length},
+    payload::{Header, Payload, PayloadError, PayloadHash, encoded_length},
     program::{CircuitTable, ProgramId},
     serde_form,
 };
@@ -184,16 +184,8 @@ impl BatchFile {
     pub fn with_proofs(&self, proven: &[Proven], table: &Arc<CircuitTable>) -> Result<ProvenBatch, PayloadError> {
         let statements = self.chunks.iter().map(|chunk| &chunk.statement);
         assert!(statements.eq(proven.iter().map(Proven::statement)), "one proof for each chunk, in order");
-        let chunk = |(witness, proven): (&ChunkWitness, &Proven)| Chunk {
-            circuit: witness.statement.circuit,
-            token: witness.statement.context.token,
-            operator: witness.statement.context.operator,
-            root_after: witness.statement.root_after,
-            registers_after: witness.statement.registers.after,
-            records: witness.records(),
-            proof: proven.proof().clone(),
-        };
-        let chunks = self.chunks.iter().zip(proven).map(chunk).collect();
+        let posted = self.chunks.iter().zip(proven).map(|(chunk, proven)| chunk.posted(proven.proof().clone()));
+        let chunks = posted.collect();
         let header = self.header.of_payload();
         ProvenBatch::new(Payload::with_refutations(table.clone(), header, chunks, self.refutations.clone())?)
     }

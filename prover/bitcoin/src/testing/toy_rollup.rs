@@ -76,15 +76,7 @@ pub fn forge(statement: &Statement) -> Proof {
 
 /// What is posted of a chunk, proven.
 pub fn prove_chunk(witness: &ChunkWitness) -> Chunk {
-    Chunk {
-        circuit: witness.statement.circuit,
-        token: witness.statement.context.token,
-        operator: witness.statement.context.operator,
-        root_after: witness.statement.root_after,
-        registers_after: witness.statement.registers.after,
-        records: witness.records(),
-        proof: forge(&witness.statement),
-    }
+    witness.posted(forge(&witness.statement))
 }
 
 /// Proves a batch: its header, its chunks, and the cells that refute exit requests.
@@ -92,6 +84,19 @@ pub fn prove(program: &Program, header: Header, chunks: &[ChunkWitness], refutat
     let (table, chunks) = (program.table().clone(), chunks.iter().map(prove_chunk).collect());
     let payload = Payload::with_refutations(table, header, chunks, refutations.to_vec()).expect("it fits");
     ProvenBatch::new(payload).expect("it fits")
+}
+
+/// The same statements with other proofs: -A and -B prove what A and B prove.
+pub fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
+    let payload = proven.payload();
+    let mut chunks = payload.chunks().to_vec();
+    for chunk in &mut chunks {
+        let proof = &chunk.proof;
+        chunk.proof = Proof::new(-*proof.a(), -*proof.b(), *proof.c()).expect("points of the groups");
+    }
+    let (table, refutations) = (payload.table().clone(), payload.refutations().to_vec());
+    let payload = Payload::with_refutations(table, *payload.header(), chunks, refutations);
+    ProvenBatch::new(payload.expect("as long as before")).expect("short")
 }
 
 /// A rollup, its poster, and the chain that it is anchored on.

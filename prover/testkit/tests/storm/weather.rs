@@ -8,13 +8,11 @@ use taproof_bitcoin::{
     anchor::{AnchorRequest, Funding, build, pay},
     anchoring::Job,
     node::Node,
-    proven_batch::ProvenBatch,
     regtest::RegtestChain,
     testing::rig::rate,
-    testing::toy_rollup::elsewhere,
+    testing::toy_rollup::{elsewhere, other_proofs},
 };
 use taproof_testkit::poster::Poster;
-use taproof_verifier::{groth16::Proof, payload::Payload};
 
 /// How long a transaction may be mined after it was made.
 const AFLOAT_BLOCKS: u32 = 60;
@@ -162,17 +160,4 @@ impl Storm {
         self.mine_only(&[anchor.commit().clone(), anchor.reveal().clone()]);
         self.tally.copies += 1;
     }
-}
-
-/// The same statements with other proofs: -A and -B prove what A and B prove.
-fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
-    let payload = proven.payload();
-    let mut chunks = payload.chunks().to_vec();
-    for chunk in &mut chunks {
-        let proof = &chunk.proof;
-        chunk.proof = Proof::new(-*proof.a(), -*proof.b(), *proof.c()).expect("points of the groups");
-    }
-    let (table, refutations) = (payload.table().clone(), payload.refutations().to_vec());
-    let payload = Payload::with_refutations(table, *payload.header(), chunks, refutations);
-    ProvenBatch::new(payload.expect("as long as before")).expect("short")
 }

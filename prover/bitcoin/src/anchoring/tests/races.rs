@@ -1,15 +1,16 @@
 //! Others at work on the same chain: a second service, a thief of coins, miners, fees.
 
-use crate::testing::rig::{Rig, Script, prove_again, rate};
 use crate::{
     anchoring::{BatchSource, Generation, Hold, Identity, JobState, Order, Service, Signer, Store},
     coins::CoinStore,
     follow,
     node::EmbeddedNode,
-    proven_batch::ProvenBatch,
+    testing::{
+        rig::{Rig, Script, prove_again, rate},
+        toy_rollup::other_proofs,
+    },
 };
 use bitcoin::{Amount, Network, TxOut};
-use taproof_verifier::{groth16::Proof, payload::Payload};
 use taproof_wallet::{PosterKey, Wallet};
 
 pub(super) fn rival_key() -> PosterKey {
@@ -29,18 +30,6 @@ fn rival<S: BatchSource>(rig: &mut Rig, batches: S, folder: &tempfile::TempDir) 
     let follower = follow::start(rig.node(), params.clone(), rig.toy.program.clone()).expect("the toy's chain");
     let coins = CoinStore::new(folder.path().join("coins.redb"));
     Service::new(store, coins, Signer::Key(key), rig.config, follower, batches).expect("a new store")
-}
-
-/// The same statements with other proofs: -A and -B prove what A and B prove.
-fn other_proofs(proven: &ProvenBatch) -> ProvenBatch {
-    let payload = proven.payload();
-    let mut chunks = payload.chunks().to_vec();
-    for chunk in &mut chunks {
-        let proof = &chunk.proof;
-        chunk.proof = Proof::new(-*proof.a(), -*proof.b(), *proof.c()).expect("points of the groups");
-    }
-    let other = Payload::new(payload.table().clone(), *payload.header(), chunks);
-    ProvenBatch::new(other.expect("as long as before")).expect("short")
 }
 
 /// Services that have sent the first of so many batches, each with proofs of its own and none of them mined: ours,
