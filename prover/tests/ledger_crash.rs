@@ -51,8 +51,7 @@ fn depth() -> Depth {
 }
 
 fn plan() -> Plan {
-    let two = NonZeroU16::new(2).expect("not zero");
-    let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
+    let slots = Slots::uniform(NonZeroU16::new(2).expect("not zero"));
     Plan { height_blocks: 0, slots, operators: BTreeMap::new(), chunks_max: 100, admission: Default::default() }
 }
 

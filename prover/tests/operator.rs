@@ -76,8 +76,7 @@ fn what_no_payload_holds_is_refused_before_it_is_proven() {
     // So many chunks are too long without any record. No ledger makes such a batch.
     let params = scene.params();
     let mut state = State::new(params.chain_id(), params.genesis_depth);
-    let one = NonZeroU16::MIN;
-    let slots = Slots { deposit: one, transfer: one, open: one, withdraw: one };
+    let slots = Slots::uniform(NonZeroU16::MIN);
     let plan = Plan {
         height_blocks: params.start.height,
         slots,

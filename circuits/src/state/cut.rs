@@ -50,6 +50,11 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// As many of every kind.
+    pub fn uniform(count: NonZeroU16) -> Self {
+        Self { deposit: count, transfer: count, open: count, withdraw: count }
+    }
+
     /// The largest circuits of a program for a depth.
     ///
     /// # Errors

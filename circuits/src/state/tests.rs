@@ -36,8 +36,7 @@ fn deposit(number: u8, amount_sat: u64) -> Deposit {
 
 /// The plan of all tests: two slots a chunk, fees to cell 0.
 fn plan() -> Plan {
-    let two = NonZeroU16::new(2).expect("not zero");
-    let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
+    let slots = Slots::uniform(NonZeroU16::new(2).expect("not zero"));
     Plan {
         height_blocks: 800_000,
         slots,

@@ -262,7 +262,11 @@ pub(crate) fn invert_all<F: Multiply>(elements: &mut [F], products: &mut Vec<F>)
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{G1, G2, lanes::Unit, point::InLanes};
+    use crate::{
+        G1, G2,
+        lanes::{Unit, on_every_unit},
+        point::InLanes,
+    };
     use ark_bn254::{Fq, Fq2, Fr};
     use ark_ec::CurveGroup;
 
@@ -350,14 +354,6 @@ pub(crate) mod tests {
                 adds_every_pair::<G1, <G1 as InLanes>::Adder<U>>(pairs);
             }
         }
-        on::<crate::lanes::Emulated>();
-        #[cfg(target_arch = "x86_64")]
-        if crate::lanes::avx2::are_there() {
-            on::<crate::lanes::Avx2>();
-        }
-        #[cfg(target_arch = "x86_64")]
-        if crate::lanes::ifma::are_there() {
-            on::<crate::lanes::Ifma>();
-        }
+        on_every_unit!(on);
     }
 }

@@ -29,6 +29,24 @@ pub(crate) use ifma::Ifma;
 use core::ops::IndexMut;
 use field::Modulus;
 
+/// Calls a function of tests, which is generic over a [`Unit`], with each that the machine has.
+#[cfg(test)]
+macro_rules! on_every_unit {
+    ($on:ident) => {
+        $on::<$crate::lanes::Emulated>();
+        #[cfg(target_arch = "x86_64")]
+        if $crate::lanes::avx2::are_there() {
+            $on::<$crate::lanes::Avx2>();
+        }
+        #[cfg(target_arch = "x86_64")]
+        if $crate::lanes::ifma::are_there() {
+            $on::<$crate::lanes::Ifma>();
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use on_every_unit;
+
 /// One bit a lane, the lowest for the first.
 pub(crate) type Mask = u32;
 

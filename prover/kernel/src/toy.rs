@@ -168,8 +168,7 @@ pub(crate) fn other_key(shape: &Shape, circuit: CircuitId) -> Key {
 /// Chunks of one deposit each, one after the other.
 pub(crate) fn deposit_chunks(count: u8) -> Vec<ChunkWitness> {
     let mut state = State::new(ChainId::from_byte_array([7; 15]), Depth::new(1).expect("a legal depth"));
-    let one = NonZeroU16::MIN;
-    let slots = Slots { deposit: one, transfer: one, open: one, withdraw: one };
+    let slots = Slots::uniform(NonZeroU16::MIN);
     let plan = Plan {
         height_blocks: 100,
         slots,

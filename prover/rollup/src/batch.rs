@@ -233,8 +233,7 @@ mod tests {
     /// A batch of three deposits in two chunks.
     fn parts() -> (BatchHeader, Vec<ChunkWitness>) {
         let mut state = State::new(ChainId::from_byte_array([7; 15]), Depth::new(2).unwrap());
-        let two = NonZeroU16::new(2).unwrap();
-        let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
+        let slots = Slots::uniform(NonZeroU16::new(2).unwrap());
         let plan = Plan {
             height_blocks: 9,
             slots,

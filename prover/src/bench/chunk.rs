@@ -45,10 +45,9 @@ impl Transfers {
         let keys = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]));
         let mut state = State::new(chain_id, depth);
         let count = NonZeroU16::new(slots).expect("a chunk has slots");
-        let slots_of_kinds = Slots { deposit: count, transfer: count, open: count, withdraw: count };
         let plan = Plan {
             height_blocks: 1,
-            slots: slots_of_kinds,
+            slots: Slots::uniform(count),
             operators: Default::default(),
             chunks_max: 10,
             admission: Default::default(),

@@ -196,8 +196,7 @@ fn batches_keep_their_order_and_their_bound() {
 /// A chunk of two slots, one deposit among them.
 fn deposit_chunk() -> ChunkWitness {
     let mut state = State::new(ChainId::from_byte_array([7; 15]), Depth::new(1).expect("a legal depth"));
-    let two = NonZeroU16::new(2).expect("not zero");
-    let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
+    let slots = Slots::uniform(NonZeroU16::new(2).expect("not zero"));
     let plan =
         Plan { height_blocks: 100, slots, operators: Default::default(), chunks_max: 1, admission: Default::default() };
     let deposit = Deposit { amount_sat: 5000, owner: *SecretKey::from_seed(&[1; 32]).public() };

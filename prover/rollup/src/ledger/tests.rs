@@ -42,8 +42,7 @@ fn key(number: u8) -> SecretKey {
 }
 
 fn plan() -> Plan {
-    let two = NonZeroU16::new(2).expect("not zero");
-    let slots = Slots { deposit: two, transfer: two, open: two, withdraw: two };
+    let slots = Slots::uniform(NonZeroU16::new(2).expect("not zero"));
     Plan {
         height_blocks: 100,
         slots,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::lanes::{Emulated, Task, Unit};
+use crate::lanes::{Task, Unit, on_every_unit};
 use ark_bn254::Fq2;
 use ark_ff::{AdditiveGroup, Field};
 use rand::{Rng, SeedableRng};
@@ -20,15 +20,7 @@ macro_rules! on_every_vector {
                 }
                 U::perform(Test::<U::Vector>(PhantomData));
             }
-            on::<Emulated>();
-            #[cfg(target_arch = "x86_64")]
-            if crate::lanes::avx2::are_there() {
-                on::<crate::lanes::Avx2>();
-            }
-            #[cfg(target_arch = "x86_64")]
-            if crate::lanes::ifma::are_there() {
-                on::<crate::lanes::Ifma>();
-            }
+            on_every_unit!(on);
         }
     };
 }

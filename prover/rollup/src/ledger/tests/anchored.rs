@@ -57,8 +57,7 @@ impl Rig {
     /// Makes a batch that refers to the last scanned block, and its payload.
     fn apply(&mut self) -> (AppliedBatch, Payload) {
         let reference = self.follower.scanned();
-        let four = NonZeroU16::new(4).expect("not zero");
-        let slots = Slots { deposit: four, transfer: four, open: four, withdraw: four };
+        let slots = Slots::uniform(NonZeroU16::new(4).expect("not zero"));
         let plan = Plan {
             height_blocks: reference.height,
             slots,
