@@ -20,7 +20,7 @@ use taproof_bitcoin::{
 };
 use taproof_verifier::{cell::ChainId, field};
 
-pub use queues::{DepositCounts, ExitRow};
+pub use queues::{ClaimRow, DepositCounts, ExitRow};
 pub use upgrades::{AnnouncedRow, UpgradesRow};
 
 /// How many transactions that announce an anchor and are none are shown: the last ones.
@@ -53,6 +53,8 @@ pub struct Overview {
     pub deposits: DepositCounts,
     /// The exit requests that wait, in the order of the chain.
     pub exits: Vec<ExitRow>,
+    /// The claim requests that wait, in the order of the chain.
+    pub claims: Vec<ClaimRow>,
     /// How many payouts fell due since the start, paid or not.
     pub payouts_due: u64,
     /// What they add up to.
@@ -162,6 +164,7 @@ impl Overview {
             upgrades: UpgradesRow::new(follower),
             deposits: DepositCounts::new(stored)?,
             exits: ExitRow::waiting(follower.pending_exits(), params, None),
+            claims: ClaimRow::waiting(follower.pending_requests(), params),
             payouts_due: 0,
             payouts_due_sat: 0,
             payouts_waiting: 0,

@@ -3,7 +3,12 @@
 //! An announcement spends coins of the [upgrade address](UpgradeAddress), which anybody can pay to, and returns what
 //! is left to it: the next announcement spends that, so they cannot be mined in another order. [`plan`] writes it as
 //! a PSBT with all that hardware signers want; [`CheckedUpgrade`] is what one's own signer looks at and
-//! [signs](CheckedUpgrade::sign); [`combine`] joins the signatures.
+//! [signs](CheckedUpgrade::sign); [`combine`] joins the signatures. [`UpgradeFate`] says what became of it in
+//! the chain.
+
+mod fate;
+
+pub use fate::UpgradeFate;
 
 use crate::{
     anchor::{FeeRate, Funding},

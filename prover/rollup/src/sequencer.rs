@@ -106,9 +106,16 @@ impl MadeBatch {
 
     /// How many exit requests the batch serves or refutes.
     pub fn exit_count(&self, outcome: Outcome) -> usize {
-        let is_counted = |settled: &&SettledRequest| {
-            matches!(settled.request.request, Request::Exit(_)) && settled.outcome == outcome
-        };
+        self.settled_count(|request| request.exit().is_some(), outcome)
+    }
+
+    /// How many claim requests the batch serves or refutes.
+    pub fn claim_count(&self, outcome: Outcome) -> usize {
+        self.settled_count(|request| request.claim().is_some(), outcome)
+    }
+
+    fn settled_count(&self, is_of_kind: impl Fn(&Request) -> bool, outcome: Outcome) -> usize {
+        let is_counted = |settled: &&SettledRequest| is_of_kind(&settled.request.request) && settled.outcome == outcome;
         self.applied.settled.iter().filter(is_counted).count()
     }
 }

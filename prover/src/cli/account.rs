@@ -7,7 +7,7 @@ use super::{
     in_line::{APART, bring_up},
     input::read_artefact,
     output::{Output, Replaces, open_output},
-    overview::exit_entries,
+    overview::request_entries,
     rebuild::rebuilt,
     session::{NodeOptions, Session, ledger_failure},
     shown_cell::ShownCell,
@@ -150,7 +150,7 @@ impl fmt::Display for AccountReport {
             let state = if *is_void == Some(true) { "void, its refund key takes it back" } else { "not credited yet" };
             writeln!(f, "deposit        {amount_sat} sat at height {height}: {state}")?;
         }
-        exit_entries(&self.exits).iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        request_entries(&self.exits, &[]).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         if self.transactions > 0 {
             writeln!(f, "transactions   {} wait for a batch", self.transactions)?;
         }

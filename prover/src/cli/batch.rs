@@ -153,6 +153,8 @@ impl BatchCommand {
             void_deposits: made.void_deposits,
             exits_served: made.exit_count(Outcome::Served),
             exits_refuted: made.exit_count(Outcome::Refuted),
+            claims_served: made.claim_count(Outcome::Served),
+            claims_refuted: made.claim_count(Outcome::Refuted),
             depth: applied.batch.depth.levels(),
             grown: made.is_batch() && applied.batch.depth > depth_before,
             withdrawals_alone: applied.has_withdrawals_alone,

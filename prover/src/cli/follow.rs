@@ -5,14 +5,14 @@ use super::{
     console::counted,
     failure::Result,
     light::{CAVEATS, CheckpointReport, LightOptions},
-    overview::{exit_entries, upgrade_entries},
+    overview::{request_entries, upgrade_entries},
     session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
 use bitcoin::{Address, Network};
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
-use taproof::overview::{DepositCounts, ExitRow, UpgradesRow};
+use taproof::overview::{ClaimRow, DepositCounts, ExitRow, UpgradesRow};
 use taproof_bitcoin::{
     chain_store::{FinalEvent, StoredFollower, Undone},
     follow::FollowError,
@@ -61,7 +61,7 @@ enum What {
     IgnoredMore { count: u64, height: u32 },
     Due { index: u64, batch: u64, position: u32, amount_sat: u64, script_pubkey: String, address: String },
     Void { first: u64, count: u64, batch: u64, height: u32 },
-    Announced { txid: String, height: u32, upgrade: String },
+    Announced { txid: String, height: u32, upgrade: String, renounces: bool },
     AnnouncementIgnored { txid: String, height: u32, reason: String },
     Rewound { height: u32 },
 }
@@ -84,6 +84,7 @@ struct TipReport {
     depth: u8,
     deposits: DepositCounts,
     exits: Vec<ExitRow>,
+    claims: Vec<ClaimRow>,
     payouts_pending: usize,
     upgrades: UpgradesRow,
 }
@@ -141,6 +142,7 @@ impl EventReport {
                 txid: announced.txid.to_string(),
                 height: announced.block.height,
                 upgrade: announced.upgrade.to_string(),
+                renounces: announced.upgrade.renounces(),
             },
             FinalEvent::UpgradeRefused(refused) => What::AnnouncementIgnored {
                 txid: refused.txid.to_string(),
@@ -173,7 +175,7 @@ impl fmt::Display for EventReport {
                 let last = first + count - 1;
                 write!(f, "height {height}: deposits {first} to {last} are void: batch {batch} came to them too late")
             }
-            What::Announced { txid, height, upgrade } => {
+            What::Announced { txid, height, upgrade, .. } => {
                 write!(f, "height {height}: {txid} announces number {upgrade}")
             }
             What::AnnouncementIgnored { txid, height, reason } => {
@@ -201,6 +203,7 @@ impl TipReport {
             depth: tip.depth.levels(),
             deposits: DepositCounts::new(stored).map_err(store_failure)?,
             exits: ExitRow::waiting(follower.pending_exits(), follower.params(), None),
+            claims: ClaimRow::waiting(follower.pending_requests(), follower.params()),
             payouts_pending: follower.pending_payouts().count(),
             upgrades: UpgradesRow::new(follower),
         })
@@ -213,7 +216,7 @@ impl fmt::Display for TipReport {
         writeln!(f, "batches        {}", self.batches)?;
         writeln!(f, "root verified  {} in a tree of {}", self.root_verified, counted(self.depth, "level"))?;
         writeln!(f, "deposits       {}", self.deposits)?;
-        exit_entries(&self.exits).iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        request_entries(&self.exits, &self.claims).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         upgrade_entries(&self.upgrades, self.height).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         write!(f, "payouts        {} not final yet", self.payouts_pending)
     }
@@ -251,7 +254,7 @@ impl Follow {
         let undone = store.undone().map_err(store_failure)?;
         let caveats: &[&str] = if self.light.is_light() { &CAVEATS } else { &[] };
         let mut tip = TipReport::new(&stored)?;
-        session.judge_exits(&mut tip.exits, stored.follower().tip());
+        session.judge_requests(&mut tip.exits, &mut tip.claims, stored.follower().tip());
         let complete = !self.light.is_light();
         let report = FollowReport { complete, caveats, excerpts, checkpoint, events, ignored_more, undone, tip };
         console.report(&report, |report| {

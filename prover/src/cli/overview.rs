@@ -23,7 +23,7 @@ use taproof_base::{
 use taproof_bitcoin::{anchoring, bridge::watch::BridgeWatch, follow::FollowError, proven_batch::ProvenBatch};
 use taproof_rollup::batch::BatchFile;
 
-pub(super) use screen::{Screen, entry, exit_entries, upgrade_entries};
+pub(super) use screen::{Screen, entry, request_entries, upgrade_entries};
 
 /// Shows on one screen where the rollup stands: the tip, the verified root, batches, anchors with their fees and
 /// depth, deposits, payouts.
@@ -128,7 +128,7 @@ pub(super) fn collect_from(session: &Session, source: &Source, global: &Global) 
     spinner.finish_and_clear();
     let overview = Overview::new(&stored, &jobs, watched.as_ref().map(BridgeWatch::scan));
     let mut overview = overview.or_exit(Exit::Failed)?;
-    session.judge_exits(&mut overview.exits, stored.follower().tip());
+    session.judge_requests(&mut overview.exits, &mut overview.claims, stored.follower().tip());
     let unanchored = unanchored(&session.dir, &overview);
     Ok(overview.with_unanchored(unanchored))
 }

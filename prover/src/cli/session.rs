@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::OnceLock,
 };
-use taproof::overview::{ExitRow, UpgradesRow};
+use taproof::overview::{ClaimRow, ExitRow, UpgradesRow};
 use taproof_base::{
     io_fault::is_denied,
     output_file::{Access, OutputFile},
@@ -203,10 +203,16 @@ impl Session {
     /// Follows the chain as far as the programs that are known here allow; where one is missing, the failure says
     /// which.
     pub(crate) fn follow_as_far_as_known(&self, source: &Source) -> Result<(Follower, Option<Failure>)> {
+        let (stored, stopped) = self.stored_as_far_as_known(source)?;
+        Ok((stored.into_follower(), stopped))
+    }
+
+    /// As [`Session::follow_as_far_as_known`], with what the store keeps.
+    pub(crate) fn stored_as_far_as_known(&self, source: &Source) -> Result<(StoredFollower, Option<Failure>)> {
         let mut stored = self.stored_follower(source)?;
         match stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())) {
-            Ok(()) => Ok((stored.into_follower(), None)),
-            Err(error @ FollowError::UnknownProgram(_)) => Ok((stored.into_follower(), Some(not_followed(error)))),
+            Ok(()) => Ok((stored, None)),
+            Err(error @ FollowError::UnknownProgram(_)) => Ok((stored, Some(not_followed(error)))),
             Err(error) => Err(not_followed(error)),
         }
     }
@@ -288,9 +294,9 @@ impl Session {
         Ledger::open(&self.dir.ledger(), self.params.chain_id()).map_err(ledger_failure)
     }
 
-    /// Says of exit requests which of them can be served, where the ledger is at hand and stands where the chain does.
-    pub(crate) fn judge_exits(&self, exits: &mut [ExitRow], tip: &Tip) {
-        if exits.is_empty() || !self.dir.ledger().exists() {
+    /// Says of requests which of them can be served, where the ledger is at hand and stands where the chain does.
+    pub(crate) fn judge_requests(&self, exits: &mut [ExitRow], claims: &mut [ClaimRow], tip: &Tip) {
+        if (exits.is_empty() && claims.is_empty()) || !self.dir.ledger().exists() {
             return;
         }
         // One that is in use, or behind, or ahead, has no say.
@@ -299,6 +305,7 @@ impl Session {
             && ledger.state().root() == tip.root
         {
             ExitRow::judge(exits, ledger.state());
+            ClaimRow::judge(claims, ledger.state());
         }
     }
 }

@@ -165,7 +165,16 @@ fn write_tiles(overview: &Overview, page: &mut String) -> fmt::Result {
                 Number(Some(overview.deposits.void))
             ),
         ),
-        ("exit requests waiting", overview.exits.len() as u64, exits_due(overview)),
+        (
+            "exit requests waiting",
+            overview.exits.len() as u64,
+            first_due(overview.exits.iter().map(|exit| exit.due_height)),
+        ),
+        (
+            "claim requests waiting",
+            overview.claims.len() as u64,
+            first_due(overview.claims.iter().map(|claim| claim.due_height)),
+        ),
         (
             "payouts due so far",
             overview.payouts_due,
@@ -213,9 +222,9 @@ fn write_schedule(upgrades: &UpgradesRow, height: u32, page: &mut String) -> fmt
     Ok(())
 }
 
-/// When the first exit request that waits is due.
-fn exits_due(overview: &Overview) -> String {
-    let first = overview.exits.iter().map(|exit| exit.due_height).min();
+/// When the first of the requests that wait is due.
+fn first_due(heights: impl Iterator<Item = u32>) -> String {
+    let first = heights.min();
     first.map_or_else(|| "none is due".to_owned(), |height| format!("due from height {height} on"))
 }
 

@@ -1,4 +1,4 @@
-//! Who waits on Bitcoin for the rollup: deposits and exit requests.
+//! Who waits on Bitcoin for the rollup: deposits, exit requests and claim requests.
 
 use bitcoin::OutPoint;
 use serde::Serialize;
@@ -8,7 +8,8 @@ use taproof_circuits::state::State;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::Cell,
-    exit::{ExitRequest, ScannedExit},
+    evidence::ClaimRequest,
+    exit::{ExitRequest, Request, ScannedExit, ScannedRequest},
     follow::Params,
 };
 
@@ -119,6 +120,76 @@ impl ExitRow {
             if row.is_servable == Some(true) {
                 served.insert(from);
             }
+        }
+    }
+}
+
+/// A claim request that waits: somebody demands that a lock be opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClaimRow {
+    /// How many requests were queued before it, exit requests included.
+    pub index: u64,
+    /// The output that carries it.
+    pub output: OutPoint,
+    /// The height of its block.
+    pub height: u32,
+    /// The first height at which every anchor must serve or refute it, unless the batch does enough of others.
+    pub due_height: u32,
+    /// The lock's cell.
+    pub cell: u32,
+    /// The secret that it shows, in hexadecimal.
+    pub secret: String,
+    /// Whether the next batch can serve it, where the state is known. If not, the next batch refutes it.
+    pub is_servable: Option<bool>,
+    #[serde(skip)]
+    request: ClaimRequest,
+}
+
+impl ClaimRow {
+    /// The claim requests among those that wait, in the order of the chain.
+    pub fn waiting<'a>(requests: impl Iterator<Item = &'a ScannedRequest>, params: &Params) -> Vec<Self> {
+        let row = |scanned: &ScannedRequest| {
+            let request = *scanned.request.claim()?;
+            Some(Self {
+                index: scanned.index,
+                output: OutPoint { txid: scanned.txid, vout: scanned.vout },
+                height: scanned.height,
+                due_height: params.due_height(scanned.height),
+                cell: request.cell.get(),
+                secret: hex::encode(request.secret),
+                is_servable: None,
+                request,
+            })
+        };
+        requests.filter_map(row).collect()
+    }
+
+    /// Says of requests, in the order of the chain, which of them a state can serve. What comes after one that is
+    /// served depends on that.
+    pub fn judge(rows: &mut [Self], state: &State) {
+        let mut served = BTreeSet::new();
+        for row in rows {
+            let (cell, depth) = (row.request.cell, state.depth());
+            let shown = |index| Some(state.tree().get(index).elements());
+            let is_servable = || depth.contains(cell) && Request::from(row.request).refuted_by(depth, shown).is_none();
+            row.is_servable = (!served.contains(&cell)).then(is_servable);
+            if row.is_servable == Some(true) {
+                served.insert(cell);
+            }
+        }
+    }
+}
+
+impl fmt::Display for ClaimRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { due_height, cell, height, is_servable, .. } = self;
+        write!(f, "on the lock in cell {cell}, asked at height {height}: ")?;
+        match is_servable {
+            Some(false) => f.write_str(
+                "it cannot be served, because there is no lock that its secret opens in time for an account that can \
+                 take what is locked; the next batch refutes it",
+            ),
+            _ => write!(f, "every anchor from height {due_height} on must serve or refute it"),
         }
     }
 }

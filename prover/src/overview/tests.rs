@@ -13,7 +13,8 @@ use taproof_bitcoin::{
 use taproof_circuits::transaction::{Signed, Withdraw};
 use taproof_verifier::{
     cell::{CellIndex, Token},
-    exit::ScannedExit,
+    evidence::ClaimRequest,
+    exit::{Request, ScannedExit, ScannedRequest},
     record::Destination,
 };
 
@@ -175,6 +176,42 @@ fn a_browser_shows_the_page_and_loads_nothing_else() {
         assert!(wide <= f64::from(width), "{wide} of {width} pixels");
         assert!(hashes as usize >= 2 * overview.anchors.len() && lines < 2.0, "{hashes} hashes, {lines} lines");
     }
+}
+
+#[test]
+fn claim_requests_are_listed_as_exit_requests_are() {
+    let (toy, _) = ToyRollup::with_two_batches();
+    let exit = {
+        let (chain_id, token, destination) = (toy.params.chain_id(), Token::BITCOIN, Destination::P2wpkh([6; 20]));
+        let body = Withdraw { chain_id, token, from: toy.cell(1), nonce: 0, amount: 1_000, fee: 0, destination };
+        Signed::sign(body, &toy.owner(1)).demand(*toy.owner(1).public()).expect("bitcoin")
+    };
+    let claim = |cell: CellIndex| ClaimRequest { cell, secret: [7; 32], height_blocks: 150 };
+    let outside = CellIndex::new(1 << 20).expect("small");
+    let requests: [Request; 3] = [exit.into(), claim(toy.cell(1)).into(), claim(outside).into()];
+    let scanned: Vec<ScannedRequest> = (0..)
+        .zip(requests)
+        .map(|(index, request)| ScannedRequest { index, height: 150, txid: Txid::all_zeros(), vout: 3, request })
+        .collect();
+    let mut rows = ClaimRow::waiting(scanned.iter(), &toy.params);
+    let due_height = toy.params.due_height(150);
+    let listed: Vec<_> = rows.iter().map(|row| (row.index, row.cell, row.output.vout, row.due_height)).collect();
+    assert_eq!(listed, [(1, toy.cell(1).get(), 3, due_height), (2, 1 << 20, 3, due_height)]);
+    let told = rows[0].to_string();
+    assert!(told.ends_with(&format!("every anchor from height {due_height} on must serve or refute it")), "{told}");
+    // No cell here is a lock.
+    ClaimRow::judge(&mut rows, &toy.state);
+    assert!(rows.iter().all(|row| row.is_servable == Some(false)), "{rows:?}");
+    assert!(rows.iter().all(|row| row.to_string().ends_with("the next batch refutes it")), "{rows:?}");
+
+    let mut overview = overview(0);
+    assert_eq!(overview.claims, []);
+    overview.claims = rows;
+    let json = serde_json::to_value(&overview).expect("plain data");
+    assert_eq!((&json["claims"][0]["index"], &json["claims"][0]["secret"]), (&1.into(), &"07".repeat(32).into()));
+    let page = overview.to_html();
+    let tile = format!("<dt>claim requests waiting</dt><dd>2<small>due from height {due_height} on</small>");
+    assert!(page.contains(&tile), "{page}");
 }
 
 #[test]

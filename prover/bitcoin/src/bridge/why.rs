@@ -2,18 +2,19 @@
 //!
 //! [`look`] judges the outputs by their form alone, as followers do, and names for each that looks like a part of a
 //! deposit what keeps it from being one. What became of a deposit is its [`Fate`]: [`fate_of`] reads it off a scan that
-//! still has the coin, and [`trace`] reads the chain from the rollup's start for one that is spent for good.
+//! still has the coin, and [`trace`] reads the chain from the rollup's start for one that is spent for good. So does
+//! [`trace_request`] for what was demanded. What became of announcements is
+//! [`UpgradeFate`](crate::upgrade::UpgradeFate).
 
-use super::{
-    link::Binding,
-    scan::{BridgeCoin, BridgeScan, Credit, Origin, Passed},
-    spends_by,
+mod fate;
+
+pub use fate::{Fate, RequestFate, Spent, fate_of, trace, trace_request};
+
+use super::link::Binding;
+use bitcoin::{
+    Script, ScriptBuf, Transaction, TxOut, XOnlyPublicKey, absolute::LockTime, key::Secp256k1, script::Instruction,
+    transaction::Version,
 };
-use crate::{
-    follow::{self, FollowError},
-    node::ChainSource,
-};
-use bitcoin::{OutPoint, Script, ScriptBuf, Transaction, TxOut, Txid, XOnlyPublicKey, script::Instruction};
 use rayon::prelude::*;
 use std::{collections::HashMap, fmt, hash::Hash};
 use taproof_verifier::{
@@ -21,13 +22,14 @@ use taproof_verifier::{
     cell::ChainId,
     deposit::{Deposit, TAG_LENGTH, Tag},
     envelope::Announcement,
-    exit::ExitRequest,
-    follow::{Event, Params, ScannedDeposit},
-    program::Programs,
+    evidence::ClaimRequest,
+    exit::{ExitRequest, Request},
+    follow::Params,
+    upgrade::{Upgrade, UpgradeError, UpgradeOutput},
 };
 
 /// What an output is to a rollup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Meaning {
     /// The payment of a deposit.
@@ -52,6 +54,24 @@ pub enum Meaning {
         /// Whether the signature is the owner's.
         is_signed: bool,
     },
+    /// A demand that a lock be opened; whether it is the transaction's first, which alone counts.
+    Claim {
+        /// The request.
+        request: ClaimRequest,
+        /// Whether none stands before it.
+        is_first: bool,
+    },
+    /// What the upgrade keys announce; whether enough of them signed the transaction.
+    Upgrade {
+        /// The announcement.
+        upgrade: Upgrade,
+        /// Whether it is the upgrade keys'.
+        is_signed: bool,
+    },
+    /// It bears the mark of announcements, and announces nothing.
+    NoUpgrade(UpgradeError),
+    /// A payment to the upgrade address.
+    UpgradeCoin,
     /// The data of a payout transaction, which followers check for themselves.
     LinkData(Binding),
     /// What such a transaction pays, or the change of whoever paid its fee.
@@ -141,6 +161,12 @@ pub fn look(transaction: &Transaction, params: &Params, refunds: &[XOnlyPublicKe
     let view = View::new(transaction, params, refunds);
     let mut meanings: Vec<Meaning> = (0..view.outputs.len()).into_par_iter().map(|vout| view.meaning(vout)).collect();
     name_what_posters_send(&mut meanings, transaction, params);
+    name_what_upgrade_keys_send(&mut meanings, transaction, params);
+    let claims = meanings.iter_mut().filter_map(|meaning| match meaning {
+        Meaning::Claim { is_first, .. } => Some(is_first),
+        _ => None,
+    });
+    claims.skip(1).for_each(|is_first| *is_first = false);
     meanings
 }
 
@@ -156,6 +182,33 @@ fn name_what_posters_send(meanings: &mut [Meaning], transaction: &Transaction, p
     } else if let Ok(Some(announcement)) = Announcement::parse(script, params.chain_id()) {
         *first = Meaning::Announcement { batch: announcement.batch };
     }
+}
+
+/// Names the announcements among the outputs, and what is paid to the upgrade address.
+fn name_what_upgrade_keys_send(meanings: &mut [Meaning], transaction: &Transaction, params: &Params) {
+    let Some(output) = UpgradeOutput::of(params) else { return };
+    let address = output.script_pubkey(&Secp256k1::verification_only());
+    let is_signed = matches!(output.parse(transaction), Ok(Some(_)));
+    let announced = output.announced(transaction);
+    for (meaning, paid) in meanings.iter_mut().zip(&transaction.output).filter(|(known, _)| **known == Meaning::Nothing)
+    {
+        if paid.script_pubkey == address {
+            *meaning = Meaning::UpgradeCoin;
+        } else if is_marked(&output, paid) {
+            *meaning = match &announced {
+                Ok(Some(upgrade)) => Meaning::Upgrade { upgrade: upgrade.clone(), is_signed },
+                Ok(None) => continue,
+                Err(error) => Meaning::NoUpgrade(*error),
+            };
+        }
+    }
+}
+
+/// Whether an output bears the mark of announcements.
+fn is_marked(output: &UpgradeOutput, paid: &TxOut) -> bool {
+    let alone =
+        Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: Vec::new(), output: vec![paid.clone()] };
+    paid.script_pubkey.is_op_return() && output.is_marked(&alone)
 }
 
 /// The outputs, and what is known of deposits among them.
@@ -216,8 +269,13 @@ impl<'a> View<'a> {
         if *script == self.own_script {
             return Meaning::Own;
         }
-        if let Some(request) = ExitRequest::parse(script, self.params.chain_id()) {
-            return Meaning::Exit { request, is_signed: request.verify(self.params.chain_id()).is_ok() };
+        // What it demands does not depend on the height, which is not known here.
+        match Request::parse(script, self.params.chain_id(), 0) {
+            Some(Request::Exit(request)) => {
+                return Meaning::Exit { request, is_signed: request.verify(self.params.chain_id()).is_ok() };
+            }
+            Some(Request::Claim(claim)) => return Meaning::Claim { request: *claim.request(), is_first: true },
+            None => {}
         }
         let fault = match (self.faults[vout], self.refunds[vout]) {
             (Some(fault), _) => fault,
@@ -342,163 +400,25 @@ impl fmt::Display for Meaning {
                 write!(f, "an exit request of {} sat from cell {}", record.amount, record.from)?;
                 if *is_signed { Ok(()) } else { f.write_str(", not signed by its owner: ignored") }
             }
+            Self::Claim { request, is_first } => {
+                write!(f, "a request to open the lock in cell {} by the secret that it shows", request.cell)?;
+                if *is_first { Ok(()) } else { f.write_str(", behind another of this transaction: ignored") }
+            }
+            Self::Upgrade { upgrade, is_signed } => {
+                write!(f, "announces {upgrade}")?;
+                if *is_signed { Ok(()) } else { f.write_str(", not signed by enough of the upgrade keys: ignored") }
+            }
+            Self::NoUpgrade(error) => write!(f, "it bears the mark of announcements and is ignored: {error}"),
+            Self::UpgradeCoin => {
+                f.write_str("to the upgrade address, from which the upgrade keys pay for what they announce")
+            }
             Self::LinkData(Binding { first, count }) => {
-                write!(f, "the data of a payout transaction: {count} payouts from number {first} on")
+                let payouts = if *count == 1 { "payout" } else { "payouts" };
+                write!(f, "the data of a payout transaction: {count} {payouts} from number {first} on")
             }
             Self::Paid => f.write_str("a payout, or the change of whoever paid the fee"),
             Self::Announcement { batch } => write!(f, "the announcement of batch {batch}"),
             Self::Nothing => f.write_str("nothing of this rollup's"),
-        }
-    }
-}
-
-/// What became of a deposit in the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fate {
-    /// It stands in no block, or not in one that the rollup's followers read.
-    Outside,
-    /// No batch has come to it.
-    Waiting {
-        /// How many deposits came before it.
-        index: u64,
-        /// The first height at which every anchor must credit it.
-        due_height: u32,
-        /// The last height of an anchor that can credit it.
-        last_height: u32,
-    },
-    /// No batch came to it in time: it is the depositor's.
-    Void {
-        /// How many deposits came before it.
-        index: u64,
-        /// The first height of a block in which the depositor can take it back.
-        refund_height: u32,
-    },
-    /// A batch credited it.
-    Credited {
-        /// How many deposits came before it.
-        index: u64,
-        /// The height of the batch's anchor.
-        anchor_height: u32,
-    },
-}
-
-/// How a deposit was spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spent {
-    /// The transaction.
-    pub txid: Txid,
-    /// The height of its block.
-    pub height: u32,
-    /// Whether the federation moved it; else its depositor took it back.
-    pub by_federation: bool,
-}
-
-impl fmt::Display for Fate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Outside => f.write_str("it stands in no block that followers of the rollup read"),
-            Self::Waiting { index, due_height, last_height } => write!(
-                f,
-                "deposit {index} waits: every anchor from height {due_height} on must credit it, and none above \
-                 {last_height} can"
-            ),
-            Self::Void { index, refund_height } => {
-                write!(f, "deposit {index} is void: no batch came in time; its refund opens at height {refund_height}")
-            }
-            Self::Credited { index, anchor_height } => {
-                write!(f, "deposit {index} is credited by the anchor at height {anchor_height}")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Spent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { txid, height, by_federation } = self;
-        let what = if *by_federation { "moved by the bridge" } else { "taken back by the depositor" };
-        write!(f, "{what} in {txid} at height {height}")
-    }
-}
-
-/// What a scan that still has a coin says of it; `None` for the bridge's own coins.
-pub fn fate_of(scan: &BridgeScan, coin: &BridgeCoin) -> Option<Fate> {
-    let Origin::Deposit { index, credit, .. } = coin.origin else { return None };
-    Some(fate(scan.params(), scan.scanned().height, index, coin.height, credit))
-}
-
-fn fate(params: &Params, scanned_height: u32, index: u64, height: u32, credit: Credit) -> Fate {
-    let last_height = height.saturating_add(params.deposit_expiry_blocks);
-    let refund_height = height.saturating_add(params.bridge().refund_delay_blocks().into());
-    match credit {
-        Credit::Credited { anchor_height } => Fate::Credited { index, anchor_height },
-        Credit::Waiting if scanned_height < last_height => {
-            Fate::Waiting { index, due_height: params.due_height(height), last_height }
-        }
-        Credit::Waiting | Credit::Void { .. } => Fate::Void { index, refund_height },
-    }
-}
-
-/// Reads the chain from the rollup's start on, for what became of a deposit and how it was spent; [`Fate::Outside`] if
-/// it is none.
-///
-/// # Errors
-/// [`FollowError`].
-pub fn trace(
-    source: &dyn ChainSource,
-    params: &Params,
-    programs: impl Into<Programs>,
-    outpoint: OutPoint,
-) -> Result<(Fate, Option<Spent>), FollowError> {
-    let mut tracing =
-        Tracing { outpoint, federation_leaf: params.bridge().federation_leaf(), found: None, spent: None };
-    let mut follower = follow::start(source, params.clone(), programs)?;
-    follow::sync_headers(source, &mut follower, |_| ())?;
-    while let Some(block) = follow::next_block(source, &follower)? {
-        let height = follower.scanned().height + 1;
-        tracing.look_for_spends(&block.txdata, height);
-        let events = follower.connect(block)?;
-        tracing.take(follower.pending_deposits(), &events, height);
-    }
-    let fate = tracing.found.map_or(Fate::Outside, |(index, height, credit)| {
-        fate(params, follower.scanned().height, index, height, credit)
-    });
-    Ok((fate, tracing.spent))
-}
-
-struct Tracing {
-    outpoint: OutPoint,
-    federation_leaf: ScriptBuf,
-    /// The deposit's number, the height of its block and what a batch made of it.
-    found: Option<(u64, u32, Credit)>,
-    spent: Option<Spent>,
-}
-
-impl Tracing {
-    fn look_for_spends(&mut self, transactions: &[Transaction], height: u32) {
-        for transaction in transactions {
-            let input = transaction.input.iter().find(|input| input.previous_output == self.outpoint);
-            let Some(input) = input else { continue };
-            let by_federation = spends_by(&input.witness, &self.federation_leaf);
-            self.spent = Some(Spent { txid: transaction.compute_txid(), height, by_federation });
-        }
-    }
-
-    fn take<'a>(&mut self, pending: impl Iterator<Item = &'a ScannedDeposit>, events: &[Event], anchor_height: u32) {
-        if self.found.is_none() {
-            let OutPoint { txid, vout } = self.outpoint;
-            let mut pending = pending;
-            let deposit = pending.find(|deposit| (deposit.txid, deposit.vout) == (txid, vout));
-            self.found = deposit.map(|deposit| (deposit.index, deposit.height, Credit::Waiting));
-        }
-        let Some((index, _, credit)) = &mut self.found else { return };
-        for event in events {
-            let Event::Verified(batch) = event else { continue };
-            let passed = Passed::by(batch);
-            if passed.deposits.contains(index) {
-                let is_void = *index < passed.first_credited;
-                *credit = if is_void { Credit::Void { anchor_height } } else { Credit::Credited { anchor_height } };
-            }
         }
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Report {
     pub(super) void_deposits: u64,
     pub(super) exits_served: usize,
     pub(super) exits_refuted: usize,
+    pub(super) claims_served: usize,
+    pub(super) claims_refuted: usize,
     pub(super) applied: usize,
     /// Those that were refused, after entries of files that are no transactions.
     pub(super) rejected: Vec<Rejection>,
@@ -140,18 +142,18 @@ impl fmt::Display for Report {
             )?;
         }
         let Some((number, file)) = self.batch.zip(self.file.as_ref()) else {
-            match self.exits_refuted {
-                0 => {}
-                1 => writeln!(
-                    f,
-                    "exits      1 request cannot be served; the next batch that has anything else refutes it"
-                )?,
-                count => {
-                    writeln!(
+            for (label, refuted) in [("exits", self.exits_refuted), ("claims", self.claims_refuted)] {
+                match refuted {
+                    0 => {}
+                    1 => writeln!(
                         f,
-                        "exits      {count} requests cannot be served; the next batch that has anything else refutes \
+                        "{label:11}1 request cannot be served; the next batch that has anything else refutes it"
+                    )?,
+                    count => writeln!(
+                        f,
+                        "{label:11}{count} requests cannot be served; the next batch that has anything else refutes \
                          them"
-                    )?;
+                    )?,
                 }
             }
             let yet = if self.waits.is_empty() { "" } else { " yet" };
@@ -165,8 +167,11 @@ impl fmt::Display for Report {
         if let Some(operator) = self.operator {
             writeln!(f, "fees to    cell {operator}")?;
         }
-        if self.exits_served + self.exits_refuted > 0 {
-            writeln!(f, "exits      {} served, {} refuted", self.exits_served, self.exits_refuted)?;
+        let exits = ("exits", self.exits_served, self.exits_refuted);
+        for (label, served, refuted) in [exits, ("claims", self.claims_served, self.claims_refuted)] {
+            if served + refuted > 0 {
+                writeln!(f, "{label:11}{served} served, {refuted} refuted")?;
+            }
         }
         if self.void_deposits > 0 {
             writeln!(f, "void       {}, for depositors to take back", counted(self.void_deposits, "deposit"))?;

@@ -1,7 +1,13 @@
 //! `taproof bridge why`.
 
 use super::{Exit, Global, NodeOptions, Result, Session, Source, WalletOptions, XOnlyPublicKey, look_on};
-use crate::cli::{failure::Failure, psbt::read_transaction, session::read_params, values::bitcoin_key};
+use crate::cli::{
+    console::counted,
+    failure::Failure,
+    psbt::read_transaction,
+    session::{read_params, store_failure},
+    values::bitcoin_key,
+};
 use bitcoin::{Address, OutPoint, Txid};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde::Serialize;
@@ -9,10 +15,11 @@ use std::{fmt, path::Path};
 use taproof_bitcoin::{
     bridge::{
         watch::BridgeWatch,
-        why::{Fate, Meaning, NoDepositError, fate_of, look, trace},
+        why::{Fate, Meaning, NoDepositError, RequestFate, fate_of, look, trace, trace_request},
     },
     chain_store::FinalEvent,
     node::Found,
+    upgrade::UpgradeFate,
 };
 use taproof_verifier::{follow::Params, headers::BlockId};
 
@@ -21,7 +28,8 @@ const REFUND_KEYS: u32 = 20;
 /// How many confirmations the block has that `taproof batch` refers to if it is told nothing else.
 const REFERENCE_DEPTH_BLOCKS: u32 = 6;
 
-/// Says what each output of a transaction is: a deposit and what became of it, or why it is none.
+/// Says what each output of a transaction is: a deposit and what became of it, or why it is none; a request or an
+/// announcement of the upgrade keys, and what became of that.
 ///
 /// A transaction that is not sent yet is read from a file, so that it can be looked at while nothing is lost.
 #[derive(Debug, Args)]
@@ -45,11 +53,33 @@ struct Output {
     address: Option<String>,
     is_deposit: bool,
     meaning: String,
-    /// What became of a deposit, or of a payment to a deposit's address that is none.
+    /// What became of a deposit, of a payment to a deposit's address that is none, of a request or an announcement.
     fate: Option<String>,
+    /// What it asks of followers.
+    #[serde(skip)]
+    asked: Option<Asked>,
     /// Whether it pays to a deposit's address and is no deposit.
     #[serde(skip)]
     is_missed: bool,
+}
+
+/// What an output asks of followers, beside deposits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// That something be in force.
+    Upgrade,
+    /// That a batch make something.
+    Request,
+}
+
+impl Asked {
+    fn of(meaning: &Meaning) -> Option<Self> {
+        match meaning {
+            Meaning::Upgrade { is_signed: true, .. } | Meaning::NoUpgrade(_) => Some(Self::Upgrade),
+            Meaning::Exit { is_signed: true, .. } | Meaning::Claim { is_first: true, .. } => Some(Self::Request),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -65,7 +95,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "transaction {}", self.txid)?;
         match self.block.zip(self.confirmations) {
-            Some((block, count)) => write!(f, ", at height {}, {count} confirmations", block.height)?,
+            Some((block, count)) => write!(f, ", at height {}, {}", block.height, counted(count, "confirmation"))?,
             None => write!(f, ", in no block")?,
         }
         for output in &self.outputs {
@@ -114,6 +144,7 @@ impl Why {
             report.confirmations = Some((source.chain().tip_height()? + 1).saturating_sub(block.height));
             tell_missed(&mut report, block, session, source, global)?;
             tell_fates(&mut report, block, session, source, global)?;
+            tell_asked(&mut report, block, session, source, global)?;
         }
         global.console().report(&report, ToString::to_string)
     }
@@ -137,6 +168,7 @@ impl Why {
             is_deposit: matches!(meaning, Meaning::Deposit(_)),
             meaning: meaning.to_string(),
             fate: None,
+            asked: Asked::of(meaning),
             is_missed: match meaning {
                 Meaning::NoDeposit(fault) => !matches!(fault, NoDepositError::OtherAddress { .. }),
                 _ => false,
@@ -147,6 +179,9 @@ impl Why {
         let is_missed = |meaning: &Meaning| matches!(meaning, Meaning::NoDeposit(_) | Meaning::Between { .. });
         if found.block.is_none() && has_deposit {
             notes.push("A deposit counts from when a block holds it.".to_owned());
+        }
+        if found.block.is_none() && meanings.iter().any(|meaning| Asked::of(meaning).is_some()) {
+            notes.push("A request or an announcement counts from when a block holds it, if it does then.".to_owned());
         }
         if meanings.iter().any(is_missed) {
             notes.push(missed_note(found.block.is_some(), params));
@@ -268,6 +303,39 @@ fn tell_fates(report: &mut Report, block: BlockId, session: &Session, source: &S
         }
     }
     report.notes.dedup();
+    Ok(())
+}
+
+/// Adds what became of requests and announcements.
+fn tell_asked(report: &mut Report, block: BlockId, session: &Session, source: &Source, global: &Global) -> Result {
+    let is_asked = report.outputs.iter().any(|output| output.asked.is_some());
+    if !is_asked || block.height <= session.params.start.height {
+        return Ok(());
+    }
+    let spinner = global.console().spinner("following the chain");
+    let (stored, stopped) = session.stored_as_far_as_known(source)?;
+    let events = stored.store().events(0, usize::MAX).map_err(store_failure)?;
+    let events: Vec<&FinalEvent> = events.iter().map(|(_, event)| event).chain(stored.unsettled()).collect();
+    let (txid, scanned) = (report.txid, stored.follower().scanned().height);
+    for output in &mut report.outputs {
+        let outpoint = OutPoint { txid, vout: output.vout as u32 };
+        output.fate = match (output.asked, &stopped) {
+            (None, _) => continue,
+            (Some(_), Some(stopped)) if block.height > scanned => {
+                Some(format!("what becomes of it is not known here: {}", stopped.message()))
+            }
+            // One that enough keys have not signed, or that is older than what is kept here, is found nowhere.
+            (Some(Asked::Upgrade), _) => UpgradeFate::of(txid, events.iter().copied()).map(|fate| fate.to_string()),
+            (Some(Asked::Request), _) => Some(match RequestFate::waiting(stored.follower(), outpoint) {
+                Some(fate) => fate.to_string(),
+                None => {
+                    let (params, programs) = (&session.params, session.programs.clone());
+                    trace_request(source.chain(), params, programs, (outpoint, block.height))?.to_string()
+                }
+            }),
+        };
+    }
+    spinner.finish_and_clear();
     Ok(())
 }
 

@@ -3,13 +3,13 @@
 use crate::cli::console::counted;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::fmt;
-use taproof::overview::{AnchorRow, ExitRow, Overview, UpgradesRow};
+use taproof::overview::{AnchorRow, ClaimRow, ExitRow, Overview, UpgradesRow};
 use taproof_base::{network_name::network_name, shown};
 
 /// The most anchors that are listed.
 const ANCHORS_LISTED_MAX: usize = 12;
-/// The most exit requests that are listed.
-const EXITS_LISTED_MAX: usize = 8;
+/// The most requests of a kind that are listed.
+const REQUESTS_LISTED_MAX: usize = 8;
 /// The columns of the screen.
 const WIDTH: usize = 80;
 /// The columns of a line's label. A hash takes the rest but one.
@@ -56,7 +56,7 @@ impl Screen<'_> {
         ];
         entries.extend(upgrade_entries(&overview.upgrades, overview.height));
         entries.push(entry("deposits", &overview.deposits.to_string()));
-        entries.extend(exit_entries(&overview.exits));
+        entries.extend(request_entries(&overview.exits, &overview.claims));
         let (due, due_sat) = (overview.payouts_due, overview.payouts_due_sat);
         let (waiting, waiting_sat) = (overview.payouts_waiting, overview.payouts_waiting_sat);
         let payouts = format!("{due} due so far, {due_sat} sat; {waiting} not final, {waiting_sat} sat");
@@ -105,11 +105,16 @@ pub(crate) fn upgrade_entries(upgrades: &UpgradesRow, height: u32) -> Vec<String
     entries
 }
 
-/// Exit requests that wait, an entry each.
-pub(crate) fn exit_entries(exits: &[ExitRow]) -> Vec<String> {
-    let listed = exits.iter().take(EXITS_LISTED_MAX).map(|exit| entry("exit request", &exit.to_string()));
-    let more = exits.len().saturating_sub(EXITS_LISTED_MAX);
-    let more = (more > 0).then(|| entry("exit requests", &format!("{more} more wait")));
+/// Exit and claim requests that wait, an entry each.
+pub(crate) fn request_entries(exits: &[ExitRow], claims: &[ClaimRow]) -> Vec<String> {
+    [listed("exit request", exits), listed("claim request", claims)].concat()
+}
+
+/// The first of some requests, an entry each, and how many more there are.
+fn listed(label: &str, rows: &[impl fmt::Display]) -> Vec<String> {
+    let listed = rows.iter().take(REQUESTS_LISTED_MAX).map(|row| entry(label, &row.to_string()));
+    let more = rows.len().saturating_sub(REQUESTS_LISTED_MAX);
+    let more = (more > 0).then(|| entry(&format!("{label}s"), &format!("{more} more wait")));
     listed.chain(more).collect()
 }
 
@@ -164,6 +169,22 @@ mod tests {
     use super::*;
     use bitcoin::{BlockHash, Network, Txid, hashes::Hash};
     use taproof::overview::{AnnouncedRow, BridgeRow, DepositCounts, RefusedRow};
+    use taproof_bitcoin::testing::toy_rollup::ToyRollup;
+    use taproof_verifier::{cell::CellIndex, evidence::ClaimRequest, exit::ScannedRequest};
+
+    /// Claim requests that wait, as many as these.
+    fn claims(count: u64) -> Vec<ClaimRow> {
+        let cell = CellIndex::new((1 << 30) - 1).expect("the last cell");
+        let claim = |index| {
+            let request = ClaimRequest { cell, secret: [7; 32], height_blocks: 1_234_567 };
+            let (height, txid) = (1_234_567, Txid::from_byte_array([0xab; 32]));
+            ScannedRequest { index, height, txid, vout: 0, request: request.into() }
+        };
+        let requests: Vec<ScannedRequest> = (0..count).map(claim).collect();
+        let mut rows = ClaimRow::waiting(requests.iter(), &ToyRollup::new().params);
+        rows[0].is_servable = Some(false);
+        rows
+    }
 
     /// An overview with as much in each place as a rollup of many years has.
     fn full() -> Overview {
@@ -213,6 +234,7 @@ mod tests {
                 void: 1 << 10,
             },
             exits: Vec::new(),
+            claims: claims(9),
             payouts_due: 1 << 30,
             payouts_due_sat: 2_100_000_000_000_000,
             payouts_waiting: 1 << 20,
@@ -249,6 +271,11 @@ mod tests {
             assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
         }
         let words = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(words.matches("claim request on the lock in cell 1073741823, asked at height 1234567").count(), 8);
+        assert!(
+            words.contains("claim requests 1 more wait") && words.contains("the next batch refutes it"),
+            "{screen}"
+        );
         for shown in ["1 proven and not anchored", "1 made and not anchored", "abababab…", "2100000000000000 sat held"]
         {
             assert!(words.contains(shown), "{shown}:\n{screen}");

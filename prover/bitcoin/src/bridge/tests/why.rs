@@ -2,19 +2,31 @@
 
 use super::rig::{DEPOSIT_MIN_SAT, World};
 use crate::{
+    anchor::Funding,
     bridge::{
         deposit::refund,
         link::Binding,
         recipe::Recipe,
         scan::Origin,
         watch::BridgeWatch,
-        why::{Fate, Meaning, NoDepositError, fate_of, look, trace},
+        why::{Fate, Meaning, NoDepositError, RequestFate, fate_of, look, trace, trace_request},
     },
     node::Node,
     testing::toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
+    upgrade::{self, CheckedUpgrade, UpgradeAddress, UpgradeRequest},
 };
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxOut, absolute::LockTime, transaction::Version};
-use taproof_verifier::{cell::ChainId, deposit::Deposit, envelope::Announcement, payload::PayloadHash};
+use taproof_circuits::transaction::{Signed, Withdraw};
+use taproof_verifier::{
+    cell::{CellIndex, ChainId, Token},
+    deposit::Deposit,
+    envelope::Announcement,
+    evidence::ClaimRequest,
+    payload::PayloadHash,
+    quorum::Quorum,
+    record::Destination,
+    upgrade::{Change, Upgrade, UpgradeError, UpgradeOutput},
+};
 
 fn transaction(output: Vec<TxOut>) -> Transaction {
     Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: Vec::new(), output }
@@ -66,18 +78,19 @@ fn each_way_to_miss_a_deposit_is_named() {
     // The data is another payment's.
     let other_address = no(NoDepositError::OtherAddress { refund: other });
     let stranger = TxOut { script_pubkey: world.poster.script_pubkey(), ..payment.clone() };
-    assert_eq!(see(&[&stranger, &own_tag]), [other_address, other_address]);
+    assert_eq!(see(&[&stranger, &own_tag]), [other_address.clone(), other_address.clone()]);
     assert_eq!(see(&[&change(), &own_tag]), [Meaning::Nothing, other_address]);
     // Something in the pair is not as it must be; it is told of both.
     let small = Deposit { amount_sat: DEPOSIT_MIN_SAT - 1, ..deposit };
     let [small_payment, small_tag] = of(&small, world.params.chain_id());
     let too_small = NoDepositError::TooSmall { min_sat: DEPOSIT_MIN_SAT, found_sat: DEPOSIT_MIN_SAT - 1 };
-    assert_eq!(see(&[&small_payment, &small_tag]), [no(too_small); 2]);
+    assert_eq!(see(&[&small_payment, &small_tag]), [no(too_small), no(too_small)]);
     let other = ChainId::from_byte_array([9; 15]);
     let foreign = NoDepositError::OtherRollup { expected: world.params.chain_id(), found: other };
     let [foreign_payment, foreign_tag] = of(&deposit, other);
-    assert_eq!(see(&[&foreign_payment, &foreign_tag]), [no(foreign); 2]);
-    let [first, second] = see(&[&payment, &altered(&tag, 19..51, 0)])[..] else { panic!("two outputs") };
+    assert_eq!(see(&[&foreign_payment, &foreign_tag]), [no(foreign), no(foreign)]);
+    let seen = see(&[&payment, &altered(&tag, 19..51, 0)]);
+    let [first, second] = &seen[..] else { panic!("two outputs") };
     assert!(matches!(first, Meaning::NoDeposit(NoDepositError::Owner(_))) && first == second, "{first}");
     assert_eq!(see(&[&payment, &altered(&tag, 51..83, 0xff)])[1], no(NoDepositError::Refund));
     let mut pushed = vec![0x6a, 0x4d, 80, 0];
@@ -97,6 +110,81 @@ fn each_way_to_miss_a_deposit_is_named() {
     assert_eq!(see(&[&announced, &change()]), [Meaning::Announcement { batch: 7 }, Meaning::Nothing]);
     for meaning in [between, sorted, good].concat() {
         assert!(!meaning.to_string().contains('\n') && meaning.to_string().len() < 250, "{meaning}");
+    }
+}
+
+#[test]
+fn requests_and_announcements_are_told_as_that() {
+    let world = World::new();
+    let key = world.signer(0);
+    let founded = world.params.with(|founding| {
+        founding.upgrade_keys = Some(Quorum::new(1, vec![key.public()]).unwrap());
+        (founding.notice_blocks, founding.quiet_blocks) = (2_000, 1);
+    });
+    let params = founded.unwrap();
+    let see = |outputs: &[TxOut]| look(&transaction(outputs.to_vec()), &params, &[]);
+    let cell = CellIndex::new(5).unwrap();
+    let [first, second] = [7, 8].map(|byte| ClaimRequest::output(cell, &[byte; 32], params.chain_id()));
+    let claims = see(&[change(), first.clone(), second]);
+    let claim = |byte, is_first| {
+        let request = ClaimRequest { cell, secret: [byte; 32], height_blocks: 0 };
+        Meaning::Claim { request, is_first }
+    };
+    assert_eq!(claims, [Meaning::Nothing, claim(7, true), claim(8, false)]);
+    assert!(claims[1].to_string().contains("lock in cell 5") && claims[2].to_string().contains("ignored"));
+    assert_eq!(look(&transaction(vec![first]), &world.params, &[]), [Meaning::Nothing], "it is another rollup's");
+
+    let output = UpgradeOutput::of(&params).unwrap();
+    let address = UpgradeAddress::of(&params).unwrap();
+    let coin = TxOut { value: Amount::from_sat(5_000), script_pubkey: address.script_pubkey().clone() };
+    let upgrade = Upgrade { number: 0, change: Change::Withdrawal };
+    let announcement = output.announcement(&upgrade);
+    let unsigned = Meaning::Upgrade { upgrade: upgrade.clone(), is_signed: false };
+    let seen = see(&[announcement.clone(), coin.clone()]);
+    assert_eq!(seen, [unsigned, Meaning::UpgradeCoin]);
+    assert!(seen[0].to_string().ends_with("ignored"), "{}", seen[0]);
+    let funding = Funding { outpoint: OutPoint::null(), output: coin.clone() };
+    let (fee_rate, origins) = ("2".parse().unwrap(), Default::default());
+    let request = UpgradeRequest { upgrade: &upgrade, coins: &[funding], fee_rate, origins };
+    let planned = upgrade::plan(&params, &request).unwrap().psbt;
+    let signed = CheckedUpgrade::check(planned, &params, 10_000).unwrap().sign(&key).unwrap();
+    let signed = upgrade::combine(vec![signed], &address).unwrap();
+    let seen = look(&signed, &params, &[]);
+    assert_eq!(seen, [Meaning::Upgrade { upgrade, is_signed: true }, Meaning::UpgradeCoin]);
+    let twice = see(&[announcement.clone(), announcement]);
+    assert!(twice.iter().all(|meaning| *meaning == Meaning::NoUpgrade(UpgradeError::Outputs(2))), "{twice:?}");
+    assert_eq!(look(&signed, &world.params, &[]), [Meaning::Nothing, Meaning::Nothing], "it has no upgrade keys");
+}
+
+#[test]
+fn what_became_of_a_request_is_told() {
+    let (mut toy, _) = ToyRollup::with_two_batches();
+    let chain_id = toy.params.chain_id();
+    let cell = toy.cell(1);
+    let nonce = toy.state.account(cell).unwrap().nonce;
+    let destination = Destination::P2wpkh([6; 20]);
+    let demand = |nonce: u32| {
+        let body = Withdraw { chain_id, token: Token::BITCOIN, from: cell, nonce, amount: 1_000, fee: 0, destination };
+        let key = toy.owner(1);
+        Signed::sign(body, &key).demand(*key.public()).unwrap().output(chain_id)
+    };
+    let claim = ClaimRequest::output(cell, &[7; 32], chain_id);
+    let outputs = vec![demand(nonce), demand(nonce + 9), demand(nonce), claim];
+    toy.mine_outputs(outputs.clone());
+    let height = toy.node.chain().height();
+    let block = toy.node.chain().blocks().last().unwrap().clone();
+    let is_ours = |transaction: &&Transaction| transaction.output.starts_with(&outputs);
+    let txid = block.txdata.iter().find(is_ours).unwrap().compute_txid();
+    let fate = |toy: &ToyRollup, vout| {
+        let place = (OutPoint { txid, vout }, height);
+        trace_request(&toy.node, &toy.params, toy.program.clone(), place).unwrap()
+    };
+    let waiting = |index| RequestFate::Waiting { index, due_height: toy.params.due_height(height) };
+    // The same is demanded twice, and nobody's program opens locks.
+    let expected = [waiting(0), waiting(1), RequestFate::NotQueued, RequestFate::NotQueued];
+    assert_eq!([0, 1, 2, 3].map(|vout| fate(&toy, vout)), expected);
+    for fate in expected {
+        assert!(fate.to_string().contains("waits") || fate.to_string().contains("not queued"), "{fate}");
     }
 }
 

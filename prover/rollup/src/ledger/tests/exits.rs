@@ -1,6 +1,7 @@
 //! Exit requests in the ledger.
 
 use super::*;
+use crate::sequencer::MadeBatch;
 use bitcoin::{Txid, hashes::Hash};
 use taproof_circuits::transaction::Withdraw;
 use taproof_verifier::{
@@ -99,6 +100,10 @@ fn claims_on_cells_that_are_no_locks_are_refuted_beside_exits() {
     assert_eq!(settled(&applied), [refuted(0), refuted(1), (2, Outcome::Served), refuted(3), refuted(4)]);
     let shown: Vec<_> = applied.refutations.iter().map(|refutation| refutation.index.get()).collect();
     assert_eq!(shown, [1, 2, 40]);
+    let made = MadeBatch { applied, void_deposits: 0, deposits_waiting: 0 };
+    let counts =
+        [Outcome::Served, Outcome::Refuted].map(|outcome| (made.exit_count(outcome), made.claim_count(outcome)));
+    assert_eq!(counts, [(1, 0), (0, 4)]);
     assert_eq!(waiting(&ledger), [0; 0]);
     ledger.rewind_to(1).expect("it is kept");
     assert_eq!(ledger.requests().expect("readable"), requests);

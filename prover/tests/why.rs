@@ -1,0 +1,111 @@
+//! What `bridge why` says of requests and of announcements of the upgrade keys, and what became of them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod scene;
+
+use bitcoin::{ScriptBuf, Transaction, TxOut, absolute::LockTime, consensus::encode, transaction::Version};
+use scene::Scene;
+use serde_json::{Value, json};
+use std::fs;
+use taproof_verifier::{cell::CellIndex, evidence::ClaimRequest};
+
+const SLOTS: [&str; 6] = ["--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+const NOTICE_BLOCKS: u64 = 12;
+
+/// What is said of an output.
+fn told(scene: &Scene, transaction: &str, vout: usize) -> (String, Value) {
+    let output = scene.report(&["bridge", "why", transaction])["outputs"][vout].clone();
+    (output["meaning"].as_str().unwrap().to_owned(), output["fate"].clone())
+}
+
+#[test]
+fn announcements_are_told_with_what_became_of_them() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    scene.report(&["regtest", "mine", "105"]);
+    let key = scene.report(&["bridge", "keys"])["signer_key"].as_str().unwrap().to_owned();
+    let (seed, notice) = ("11".repeat(32), NOTICE_BLOCKS.to_string());
+    let setup = ["setup", "--seed", &seed, "--depth", "1", "--deposit-window", "8", "--final-depth", "3"];
+    let upgrades = ["--notice", &notice, "--upgrade-threshold", "1", "--upgrade-key", &key];
+    scene.report(&[&setup[..], &upgrades, &SLOTS].concat());
+    let address = scene.report(&["upgrade", "show"])["address"].as_str().unwrap().to_owned();
+    let paid = scene.report(&["regtest", "pay", "--address", &address, "--amount", "90000"]);
+    let (meaning, fate) = told(&scene, paid["txid"].as_str().unwrap(), 0);
+    assert!(meaning.contains("to the upgrade address") && fate.is_null(), "{meaning}");
+
+    let write = |name: &str, arguments: &[&str]| {
+        let [plan, signed, done] = ["psbt", "signed.psbt", "tx"].map(|end| format!("{name}.{end}"));
+        scene.report(&[&["upgrade"], arguments, &["--out", &plan, "--fee-rate", "2"]].concat());
+        scene.report(&["upgrade", "sign", &plan, "--renounce", "--out", &signed]);
+        scene.report(&["upgrade", "combine", &signed, "--out", &done]);
+        done
+    };
+    let send = |done: &str| scene.report(&["upgrade", "send", done])["txid"].as_str().unwrap().to_owned();
+    let keys = send(&write("keys", &["announce", "--open-posting"]));
+    let (meaning, fate) = told(&scene, &keys, 0);
+    assert!(meaning.starts_with("announces 0: no sequencers"), "{meaning}");
+    assert!(fate.as_str().unwrap().starts_with("accepted at height "), "{fate}");
+    assert!(told(&scene, &keys, 1).0.contains("to the upgrade address"));
+    let text = String::from_utf8(scene.run(&["bridge", "why", &keys]).stdout).unwrap();
+    assert!(text.contains(", 1 confirmation\n"), "{text}");
+
+    // One that comes too late is in a block all the same, if a miner takes it.
+    let height = (scene.report(&["upgrade", "show"])["height"].as_u64().unwrap() + 1 + NOTICE_BLOCKS).to_string();
+    let late = write("late", &["announce", "--open-posting", "--from", &height]);
+    let before = scene.report(&["bridge", "why", &late]);
+    assert!(before["outputs"][0]["fate"].is_null() && before["notes"][0].as_str().unwrap().contains("announcement"));
+    scene.report(&["regtest", "mine", "1"]);
+    let hex = fs::read_to_string(scene.path(&late)).unwrap();
+    let transaction: Transaction = encode::deserialize_hex(hex.trim()).unwrap();
+    let mut node =
+        taproof_bitcoin::node::EmbeddedNode::open(&scene.path("rollup/regtest.chain"), Default::default()).unwrap();
+    node.chain_mut().mine(std::slice::from_ref(&transaction), &ScriptBuf::new()).unwrap();
+    node.save().unwrap();
+    drop(node);
+    let (meaning, fate) = told(&scene, &transaction.compute_txid().to_string(), 0);
+    assert!(meaning.starts_with("announces 1: "), "{meaning}");
+    assert!(fate.as_str().unwrap().starts_with(&format!("ignored: the announcement is for height {height}")), "{fate}");
+
+    // What is taken back, by what; also once all of it is final.
+    let back = send(&write("back", &["withdraw"]));
+    for blocks in ["1", "9"] {
+        let (_, fate) = told(&scene, &keys, 0);
+        assert!(fate.as_str().unwrap().starts_with(&format!("accepted, and withdrawn by {back} at height ")), "{fate}");
+        let (meaning, fate) = told(&scene, &back, 0);
+        assert!(meaning.contains("withdrawn") && fate.as_str().unwrap().contains("is withdrawn"), "{meaning}: {fate}");
+        scene.report(&["regtest", "mine", blocks]);
+    }
+    let end = send(&write("end", &["withdraw", "--renounce"]));
+    let (meaning, fate) = told(&scene, &end, 0);
+    assert!(meaning.contains("give up their right"), "{meaning}");
+    assert!(fate.as_str().unwrap().ends_with("the upgrade keys have given up their right for good"), "{fate}");
+}
+
+#[test]
+fn requests_are_told_with_what_became_of_them() {
+    let scene = Scene::funded();
+    scene.bring_in(0, &[]);
+    let to = scene.report(&["wallet", "keys"])["poster_address"].as_str().unwrap().to_owned();
+    let sent = scene.report(&["tx", "exit", "--address", &to, "--amount", "1000", "--send"]);
+    let txid = sent["txid"].as_str().unwrap();
+    let (meaning, fate) = told(&scene, txid, 0);
+    assert!(meaning.starts_with("an exit request of 1000 sat"), "{meaning}");
+    assert!(fate.as_str().unwrap().starts_with("request 0 waits: every anchor from height "), "{fate}");
+    scene.bring_in(1, &[]);
+    let (_, fate) = told(&scene, txid, 0);
+    assert!(fate.as_str().unwrap().starts_with("request 0 is served by batch 1, anchored at height "), "{fate}");
+
+    // A claim that is not sent yet, and one of another rollup.
+    let cell = CellIndex::new(5).unwrap();
+    let chain_id = scene.params().chain_id();
+    let output = |chain_id| -> TxOut { ClaimRequest::output(cell, &[7; 32], chain_id) };
+    let outputs = vec![output(chain_id), output(taproof_verifier::cell::ChainId::from_byte_array([9; 15]))];
+    let claim = Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: Vec::new(), output: outputs };
+    let psbt = bitcoin::Psbt::from_unsigned_tx(claim).unwrap();
+    fs::write(scene.path("claim.psbt"), psbt.serialize()).unwrap();
+    let report = scene.report(&["bridge", "why", "claim.psbt"]);
+    assert!(report["outputs"][0]["meaning"].as_str().unwrap().contains("open the lock in cell 5"), "{report}");
+    assert_eq!(report["outputs"][1]["meaning"], json!("nothing of this rollup's"));
+    assert!(report["notes"][0].as_str().unwrap().contains("counts from when a block holds it"), "{report}");
+}
