@@ -1,5 +1,6 @@
-//! Elements of the BN254 scalar field as bytes and as packed integers.
+//! Elements of the BN254 scalar field as bytes and as packed integers, and inverses modulo any prime.
 
+pub use crate::inverse::inverse_modulo;
 use ark_bn254::Fr;
 use ark_ff::{BigInt, BigInteger, PrimeField};
 

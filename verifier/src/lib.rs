@@ -29,6 +29,7 @@ pub mod field;
 pub mod follow;
 pub mod groth16;
 pub mod headers;
+mod inverse;
 pub mod operation;
 mod parallel;
 pub mod payload;

@@ -1,6 +1,6 @@
 //! The roots of unity of order 2^k and the polynomials over them.
 
-use crate::{Backend, batch_inverse, transform::ToOddCoset};
+use crate::{Backend, transform::ToOddCoset};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, FftField, Field, One, Zero};
 use rayon::prelude::*;
@@ -76,7 +76,7 @@ impl Domain {
         values.par_chunks_mut(BLOCK).enumerate().for_each(|(block, values)| {
             values.iter_mut().zip(powers(block)).for_each(|(value, power)| *value = point - power);
         });
-        batch_inverse(&mut values);
+        ark_ff::batch_inversion(&mut values);
         values.par_chunks_mut(BLOCK).enumerate().for_each(|(block, values)| {
             values.iter_mut().zip(powers(block)).for_each(|(value, power)| *value *= factor * power);
         });

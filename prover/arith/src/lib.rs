@@ -1,4 +1,4 @@
-//! Kernels of the prover behind one interface: transforms, multi-scalar multiplication, batch inversion, mapped files.
+//! Kernels of the prover behind one interface: transforms, multi-scalar multiplication, mapped files.
 //!
 //! Whoever needs field or curve arithmetic in bulk calls this crate and never arkworks itself, so that what computes it
 //! can be replaced here without a change elsewhere. Vectors of scalars are [`ark_bn254::Fr`]; points are the
@@ -10,7 +10,6 @@ mod affine;
 mod backend;
 pub mod domain;
 pub mod fixed_base;
-pub mod inverse;
 mod lanes;
 pub mod mapped;
 pub mod msm;
@@ -22,7 +21,6 @@ pub mod vectors;
 pub use backend::{Backend, UnavailableBackendError, UnknownBackendError};
 pub use domain::Domain;
 pub use fixed_base::batch_mul;
-pub use inverse::batch_inverse;
 pub use mapped::MappedFile;
 pub use msm::{Recoded, Scalars, msm};
 pub use point::{G1, G2, Point};

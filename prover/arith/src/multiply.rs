@@ -1,9 +1,9 @@
 //! Products of field elements: by `mulx` and two carry chains (`adcx`, `adox`) on x86-64 processors that have them, by
 //! ark-ff elsewhere. Both give the reduced product in Montgomery form.
 
-use crate::inverse::inverse_modulo;
 use ark_bn254::{Fq, Fq2, Fr};
 use ark_ff::{AdditiveGroup, Field};
+use taproof_verifier::field::inverse_modulo;
 
 /// A field whose elements are multiplied in bulk.
 pub trait Multiply: Field {

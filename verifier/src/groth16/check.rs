@@ -2,9 +2,14 @@
 
 use super::{
     PreparedVerifyingKey, Proof, RejectedError, Verified,
-    pairing::{Lines, batch_inverse, is_one, miller_loop},
+    pairing::{Lines, is_one, miller_loop},
 };
-use crate::{field, parallel, statement::Statement};
+use crate::{
+    field,
+    inverse::{batch_inverse, inverse_fq},
+    parallel,
+    statement::Statement,
+};
 use alloc::{borrow::Cow, collections::BTreeMap, vec::Vec};
 use ark_bn254::{Fq, Fr, G1Affine, G1Projective};
 use ark_ec::{AffineRepr, VariableBaseMSM, scalar_mul::glv::GLVConfig};
@@ -137,7 +142,7 @@ fn times(point: &G1Affine, scalar: &Fr) -> G1Projective {
 /// Points in affine form, with one inversion.
 fn normalize(points: &[G1Projective]) -> Vec<G1Affine> {
     let mut inverses: Vec<_> = points.iter().map(|point| point.z).collect();
-    batch_inverse(&mut inverses);
+    batch_inverse(&mut inverses, inverse_fq);
     let affine = |(point, inverse): (&G1Projective, Fq)| {
         if point.is_zero() {
             return G1Affine::zero();

@@ -10,6 +10,7 @@
 //! a + b psi of norm N = a^2 + a b t + b^2 p; whatever f kills is killed by N and by the group's order, and their
 //! greatest common divisor is r. So f(psi) Q = 0 iff Q is in the subgroup (the argument of ePrint 2022/348).
 
+use crate::inverse::{batch_inverse, inverse_fq, inverse_fq2};
 use alloc::vec::Vec;
 use ark_bn254::{Bn254, Config, Fq, Fq2, Fq12, Fq12Config, G1Affine, G2Affine};
 use ark_ec::{
@@ -19,16 +20,8 @@ use ark_ec::{
 use ark_ff::{AdditiveGroup, Field, Fp12Config};
 use core::borrow::Borrow;
 
-/// Replaces every element by its inverse; zeros stay zeros.
-///
-/// On the calling thread: with its feature `parallel`, arkworks' `batch_inversion` and all that stands on it hand
-/// even a few elements to a pool of threads, which takes longer than inverting them.
-pub(super) fn batch_inverse<F: Field>(elements: &mut [F]) {
-    ark_ff::serial_batch_inversion_and_mul(elements, &F::ONE);
-}
-
 /// The number of points from which on it pays to share the inversions of each step.
-const SHARED_INVERSIONS_MIN: usize = 6;
+const SHARED_INVERSIONS_MIN: usize = 3;
 
 /// A line y = slope x - intercept through points of the twist.
 #[derive(Clone, Copy)]
@@ -149,7 +142,7 @@ impl Lines {
         let mut walks: Vec<_> = points.iter().map(Walk::new).collect();
         for step in steps() {
             let mut inverses: Vec<_> = walks.iter().map(|walk| walk.denominator(step)).collect();
-            batch_inverse(&mut inverses);
+            batch_inverse(&mut inverses, inverse_fq2);
             for (walk, inverse) in walks.iter_mut().zip(&inverses) {
                 walk.regular &= *inverse != Fq2::ZERO;
                 walk.advance(step, walk.numerator(step) * inverse);
@@ -162,7 +155,7 @@ impl Lines {
     pub(super) fn of_one(point: &G2Affine) -> Option<Self> {
         let projective = G2Prepared::<Config>::from(point).ell_coeffs;
         let mut inverses: Vec<_> = projective.iter().map(|(of_y, ..)| *of_y).collect();
-        batch_inverse(&mut inverses);
+        batch_inverse(&mut inverses, inverse_fq2);
         let mut walk = Walk::new(point);
         for ((step, (_, of_x, _)), inverse) in steps().zip(&projective).zip(&inverses) {
             walk.regular &= *inverse != Fq2::ZERO;
@@ -184,7 +177,7 @@ struct Evaluation {
 /// No point may be at infinity; a sum that happens to be leaves its pair out.
 pub(super) fn miller_loop<L: Borrow<Lines>>(pairs: &[(G1Affine, L)]) -> Fq12 {
     let mut inverses: Vec<_> = pairs.iter().map(|(point, _)| point.y).collect();
-    batch_inverse(&mut inverses);
+    batch_inverse(&mut inverses, inverse_fq);
     let evaluations: Vec<_> = pairs
         .iter()
         .zip(inverses)
