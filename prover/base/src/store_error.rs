@@ -107,3 +107,39 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
         Self::from_redb(error.into(), Path::new(""))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redb::{DatabaseError, StorageError};
+
+    #[test]
+    fn what_goes_wrong_is_sorted_by_what_it_asks_for() {
+        let path = Path::new("/a/store");
+        let io = |kind: io::ErrorKind| StorageError::Io(kind.into());
+        let opening = |error: DatabaseError| StoreError::from_opening(error, path);
+        let busy = opening(DatabaseError::DatabaseAlreadyOpen);
+        assert!(matches!(&busy, StoreError::Busy(found) if found == path) && busy.is_transient() && !busy.is_unfit());
+        for kind in [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof] {
+            let other = opening(io(kind).into());
+            assert!(matches!(&other, StoreError::NotAStore(found) if found == path) && other.is_unfit());
+            // Of a file that is open, the disk says it.
+            assert!(matches!(StoreError::from(io(kind)), StoreError::Io(_)));
+        }
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::FileTooLarge, io::ErrorKind::QuotaExceeded] {
+            for full in [opening(io(kind).into()), StoreError::from(io(kind)), StoreError::from_io(kind.into(), path)] {
+                assert!(matches!(full, StoreError::DiskFull(_)) && full.is_transient() && !full.is_unfit());
+            }
+        }
+        let denied = opening(io(io::ErrorKind::ReadOnlyFilesystem).into());
+        assert!(matches!(&denied, StoreError::Denied { path: found, .. } if found == path) && !denied.is_transient());
+        let damaged = [
+            StorageError::Corrupted("a page".into()).into(),
+            redb::TableError::TableDoesNotExist("head".into()).into(),
+            DatabaseError::RepairAborted.into(),
+        ];
+        for damaged in damaged.map(|error: redb::Error| StoreError::from(error)) {
+            assert!(matches!(damaged, StoreError::Corrupted(_)) && damaged.is_unfit() && !damaged.is_transient());
+        }
+    }
+}
