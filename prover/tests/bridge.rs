@@ -456,6 +456,11 @@ fn lies_are_refused(scene: &Scene) {
     lie(&|psbt| psbt.inputs[fee].tap_internal_key = internal, "an output that the federation can spend");
     let origins = honest.inputs[0].tap_key_origins.clone();
     lie(&|psbt| psbt.inputs[fee].tap_key_origins = origins.clone(), "names a key of the federation for it");
+    // A bound on fees is the signer's own, and he is told which.
+    for (option, rate) in [("--fee-rate-min", "400"), ("--fee-rate-max", "1")] {
+        let dear = scene.whole_failure(4, "alice", &["bridge", "check", "link.psbt", option, rate]);
+        assert!(dear["advice"].as_str().unwrap().contains(option), "{dear}");
+    }
 }
 
 #[test]

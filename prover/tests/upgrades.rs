@@ -404,6 +404,8 @@ fn what_is_no_announcement_is_neither_signed_nor_joined_and_where_it_belongs_is_
         scene.report(&["upgrade", "sign", "up.psbt", "--index", index, "--out", &format!("s{index}.psbt")]);
         fs::copy(scene.path(&format!("s{index}.psbt")), other.path(&format!("s{index}.psbt"))).unwrap();
     }
+    let text = String::from_utf8(scene.run(&["inspect", "s0.psbt"]).stdout).unwrap();
+    assert!(text.contains("1 signature, 0 of 1 input finalised"), "{text}");
     let refused = other.run(&["upgrade", "combine", "s0.psbt", "s1.psbt", "--out", "no.tx"]);
     let told = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(4), "{told}");

@@ -2,6 +2,7 @@
 
 use super::{
     Global,
+    console::counted,
     failure::{Exit, Failure, Fallible, Result},
     form::or_misplaced,
     input::read_file,
@@ -86,11 +87,11 @@ struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "block         {}", self.block_hash)?;
-        writeln!(f, "payments      {} between {} holders", self.payments, self.holders)?;
+        writeln!(f, "payments      {} between {}", self.payments, counted(self.holders, "holder"))?;
         writeln!(f, "amount        {} sat", self.amount_sat)?;
         writeln!(f, "on layer 1    {} vB", self.layer_1_virtual_bytes)?;
-        write!(f, "as a rollup   {} deposits, {} opens, ", self.deposits, self.opens)?;
-        write!(f, "{} transfers, {} withdrawals", self.transfers, self.withdrawals)?;
+        write!(f, "as a rollup   {}, {}, ", counted(self.deposits, "deposit"), counted(self.opens, "open"))?;
+        write!(f, "{}, {}", counted(self.transfers, "transfer"), counted(self.withdrawals, "withdrawal"))?;
         if self.passed_over > 0 {
             write!(f, "\npassed over   {} payments that are too small to open an account", self.passed_over)?;
         }

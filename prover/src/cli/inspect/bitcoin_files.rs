@@ -2,6 +2,7 @@
 
 use super::Finding;
 use crate::cli::{
+    console::counted,
     element_text,
     failure::{Exit, Fallible, Result},
 };
@@ -200,7 +201,8 @@ fn psbt(psbt: &Psbt) -> Result<Finding> {
         input.partial_sigs.len() + input.tap_script_sigs.len() + usize::from(input.tap_key_sig.is_some())
     };
     let signed: usize = psbt.inputs.iter().map(signatures).sum();
-    lines.push(("signed", format!("{signed} signatures, {finalised} of {} inputs finalised", psbt.inputs.len())));
+    let inputs = counted(psbt.inputs.len(), "input");
+    lines.push(("signed", format!("{}, {finalised} of {inputs} finalised", counted(signed, "signature"))));
     report["fee_sat"] = fee_sat.filter(|_| !psbt.inputs.is_empty()).into();
     report["signatures"] = signed.into();
     report["finalised_inputs"] = finalised.into();

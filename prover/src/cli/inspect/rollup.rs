@@ -2,6 +2,7 @@
 
 use super::Finding;
 use crate::cli::{
+    console::counted,
     element_text,
     failure::{Exit, Fallible, Result},
     setup::governance,
@@ -211,7 +212,7 @@ pub(super) fn params(params: &Params) -> Result<Finding> {
         ("network", network_name(params.network).to_owned()),
         ("chain id", params.chain_id().to_string()),
         ("genesis depth", params.genesis_depth.levels().to_string()),
-        ("bridge", format!("{} of {} keys", params.bridge().threshold(), params.bridge().keys().len())),
+        ("bridge", format!("{} of {}", params.bridge().threshold(), counted(params.bridge().keys().len(), "key"))),
         ("bridge script", params.bridge().script_pubkey().to_hex_string()),
         ("deposits", {
             let [window, expiry] = [params.deposit_window_blocks, params.deposit_expiry_blocks];
@@ -222,7 +223,7 @@ pub(super) fn params(params: &Params) -> Result<Finding> {
             )
         }),
         ("start", params.start.to_string()),
-        ("final after", format!("{} blocks", params.final_depth_blocks)),
+        ("final after", counted(params.final_depth_blocks, "block")),
         ("program", params.program_id.to_string()),
         ("openings", format!("of {} sat at least", params.opening_min_sat)),
     ];

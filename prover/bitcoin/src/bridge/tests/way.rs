@@ -8,7 +8,7 @@ use crate::bridge::{
     link::{Binding, MAX_PAYOUTS},
     plan::{KeyOrigins, PlanError, plan},
     scan::{BridgeCoin, BridgeFaultKind, HeadError, Origin},
-    sign::{CombineError, combine, sign_inputs},
+    sign::{CombineError, combine, combine_links, sign_inputs},
 };
 use bitcoin::{Amount, OutPoint, Psbt, Sequence, Transaction, TxIn, TxOut, Witness, bip32, key::Secp256k1, psbt};
 use miniscript::psbt::PsbtExt;
@@ -289,6 +289,10 @@ fn signatures_are_joined_with_a_reason_when_they_are_not() {
         combine(enough, &bridge).unwrap();
     }
     assert!(matches!(combine(Vec::new(), &bridge), Err(CombineError::Empty)));
+    let enough = vec![first.clone(), second.clone()];
+    assert_eq!(combine_links(enough.clone(), &world.params).unwrap(), combine(enough.clone(), &bridge).unwrap().0);
+    let other = world.params.with(|founding| founding.opening_min_sat += 1).unwrap();
+    assert!(matches!(combine_links(enough, &other), Err(CombineError::NotALink(0))), "it is another rollup's");
     let too_few = combine(vec![first.clone(), first.clone()], &bridge);
     assert!(matches!(too_few, Err(CombineError::TooFew { input: 0, found: 1, needed: 2 })));
     let other = world.clone_plan(&view, "3");
