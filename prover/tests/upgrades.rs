@@ -212,6 +212,10 @@ fn announcements_are_withdrawn_before_their_height_and_the_right_can_be_renounce
     rollup.announce_and("end", &["withdraw", "--renounce"], &["--renounce"]);
     let show = rollup.show();
     assert_eq!((&show["can_change"], &show["is_renounced"]), (&json!(false), &json!(true)));
+    let followed = rollup.0.report(&["follow"])["events"].clone();
+    let announced = followed.as_array().unwrap().iter().filter(|event| event["event"] == "announced");
+    let renounces: Vec<bool> = announced.map(|event| event["renounces"].as_bool().unwrap()).collect();
+    assert_eq!(renounces, [false, false, true], "a script need not read English");
     let text = |arguments: &[&str]| String::from_utf8(rollup.0.run(arguments).stdout).unwrap();
     // Coins that are left at the address are still its keys'.
     let told = text(&["upgrade", "show"]);
