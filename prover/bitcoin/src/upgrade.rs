@@ -22,7 +22,10 @@ use bitcoin::{
     absolute::LockTime, bip32::KeySource, key::Secp256k1, taproot, taproot::LeafVersion, transaction::Version,
 };
 use miniscript::{Descriptor, descriptor::DescriptorPublicKey};
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashSet},
+    str::FromStr,
+};
 use taproof_verifier::{
     follow::Params,
     quorum::Quorum,
@@ -72,6 +75,15 @@ pub enum UpgradeCheckError {
     /// The rollup has no upgrade keys.
     #[error("the rollup has no upgrade keys")]
     Immutable,
+    /// The version is not 2, so that nodes may not pass it on.
+    #[error("the transaction has version {0}, not 2")]
+    Version(i32),
+    /// There is a lock time, before which no block holds what is announced.
+    #[error("the transaction is locked until {0}")]
+    LockTime(LockTime),
+    /// A coin is spent twice, which no block does.
+    #[error("input {0} spends what another input spends")]
+    Twice(usize),
     /// An input spends something else than a coin of the upgrade address, or does not say what it spends.
     #[error("input {0} is not shown to spend a coin of the upgrade address")]
     Input(usize),
@@ -286,6 +298,7 @@ impl CheckedUpgrade {
     /// [`UpgradeCheckError`].
     pub fn check(psbt: Psbt, params: &Params, fee_max_sat: u64) -> Result<Self, UpgradeCheckError> {
         let address = UpgradeAddress::of(params).ok_or(UpgradeCheckError::Immutable)?;
+        check_form(&psbt.unsigned_tx)?;
         let mut spent = Vec::with_capacity(psbt.inputs.len());
         for (input, fields) in psbt.inputs.iter().enumerate() {
             let output = fields.witness_utxo.clone().filter(|output| output.script_pubkey == address.script_pubkey);
@@ -341,6 +354,19 @@ impl CheckedUpgrade {
         sign::sign_inputs(&mut psbt, &self.spent, &leaves, key);
         Ok(psbt)
     }
+}
+
+/// Fails for what no block holds yet or ever, whoever signs it.
+fn check_form(transaction: &Transaction) -> Result<(), UpgradeCheckError> {
+    if transaction.version != Version::TWO {
+        return Err(UpgradeCheckError::Version(transaction.version.0));
+    }
+    if transaction.lock_time != LockTime::ZERO {
+        return Err(UpgradeCheckError::LockTime(transaction.lock_time));
+    }
+    let mut seen = HashSet::new();
+    let twice = transaction.input.iter().position(|input| !seen.insert(input.previous_output));
+    twice.map_or(Ok(()), |input| Err(UpgradeCheckError::Twice(input)))
 }
 
 /// Why signatures were not joined to an announcement.

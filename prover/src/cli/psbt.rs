@@ -71,6 +71,9 @@ impl CombineOptions {
 pub(super) fn combine_failure(error: CombineError, command: &str) -> Failure {
     let advice = match error {
         CombineError::TooFew { .. } => Some(format!("let another signer run `taproof {command} sign`")),
+        CombineError::Signature { .. } | CombineError::Contradiction { .. } => {
+            Some("leave that PSBT out, or ask whoever gave it; positions are counted from 0".to_owned())
+        }
         CombineError::Different(_) => {
             Some("join PSBTs of one transaction alone; `taproof inspect` says of which each is".to_owned())
         }

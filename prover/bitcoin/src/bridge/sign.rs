@@ -10,7 +10,8 @@ use bitcoin::{
     Psbt, ScriptBuf, TapSighashType, Transaction, TxOut, Witness, XOnlyPublicKey,
     hashes::Hash,
     key::Secp256k1,
-    secp256k1::Message,
+    psbt,
+    secp256k1::{Message, VerifyOnly},
     sighash::{Prevouts, SighashCache},
     taproot::{self, ControlBlock, LeafVersion, TapLeafHash},
 };
@@ -41,12 +42,22 @@ pub enum CombineError {
     /// A PSBT is of another transaction.
     #[error("the PSBT at position {0} is of another transaction than the first")]
     Different(usize),
-    /// A PSBT does not say what an input spends, or they say different things.
-    #[error("the PSBTs do not say, or not the same, what input {0} spends")]
+    /// No PSBT says what an input spends.
+    #[error("the PSBTs do not say what input {0} spends")]
     SpentOutput(usize),
-    /// A signature is not what its key signs.
-    #[error("the signature of {key} on input {input} does not hold")]
+    /// A PSBT says otherwise than one before it what an input spends.
+    #[error("the PSBT at position {position} says otherwise than one before it what input {input} spends")]
+    Contradiction {
+        /// Its position.
+        position: usize,
+        /// The input.
+        input: usize,
+    },
+    /// A signature is not what its key signs, and there are too few without it.
+    #[error("the signature of {key} on input {input} does not hold, as the PSBT at position {position} has it")]
     Signature {
+        /// The position of the PSBT, whoever wrote the signature into it.
+        position: usize,
         /// The input.
         input: usize,
         /// The key.
@@ -136,15 +147,28 @@ pub(super) fn check_signatures(
     signers: &Quorum,
 ) -> Result<usize, XOnlyPublicKey> {
     let secp = Secp256k1::verification_only();
-    for ((key, hash), signature) in signatures {
-        let covers_all = matches!(signature.sighash_type, TapSighashType::Default | TapSighashType::All);
-        if *hash != leaf.hash() || !signers.keys().contains(key) || !covers_all {
-            return Err(*key);
-        }
-        let message = message(cache, input, spent, leaf, signature.sighash_type);
-        secp.verify_schnorr(&signature.signature, &message, key).map_err(|_| *key)?;
+    let mut holds = |named, signature| holds(&secp, cache, input, (named, signature), spent, leaf, signers);
+    match signatures.iter().find(|(named, signature)| !holds(named, signature)) {
+        Some(((key, _), _)) => Err(*key),
+        None => Ok(signatures.len()),
     }
-    Ok(signatures.len())
+}
+
+/// Whether a signature on an input is by the key that it is named after, one of the signers', and over everything.
+fn holds(
+    secp: &Secp256k1<VerifyOnly>,
+    cache: &mut SighashCache<&Transaction>,
+    input: usize,
+    ((key, hash), signature): (&(XOnlyPublicKey, TapLeafHash), &taproot::Signature),
+    spent: &[TxOut],
+    leaf: &Leaf,
+    signers: &Quorum,
+) -> bool {
+    let covers_all = matches!(signature.sighash_type, TapSighashType::Default | TapSighashType::All);
+    *hash == leaf.hash() && signers.keys().contains(key) && covers_all && {
+        let message = message(cache, input, spent, leaf, signature.sighash_type);
+        secp.verify_schnorr(&signature.signature, &message, key).is_ok()
+    }
 }
 
 /// The signatures of an input, as a PSBT has them.
@@ -197,7 +221,8 @@ fn put_together(leaf: &Leaf, signatures: &Signatures, signers: &Quorum) -> Witne
 
 /// Joins PSBTs of one transaction, each with some signatures, to the transaction.
 ///
-/// Signatures are checked one by one, so that a wrong one has a name; of more than enough the first t are taken,
+/// Signatures are checked one by one. One that does not hold is passed over where others suffice, and else has a name:
+/// whoever hands in a PSBT can write anything into it under anybody's key. Of more than enough the first t are taken,
 /// because the federation's leaf takes no more. Inputs that a wallet has finished count like others.
 ///
 /// # Errors
@@ -226,24 +251,16 @@ pub(crate) fn combine_for(
     own: Option<(ScriptBuf, Leaf)>,
 ) -> Result<(Transaction, Vec<TxOut>), CombineError> {
     psbts.iter_mut().for_each(|psbt| reopen(psbt, signers));
-    let (mut joined, spent) = join(psbts)?;
+    let (mut joined, spent) = join(&psbts)?;
     let unsigned = joined.unsigned_tx.clone();
     let mut cache = SighashCache::new(&unsigned);
-    let secp = Secp256k1::verification_only();
     for input in 0..joined.inputs.len() {
         if let Some(leaf) = signers_leaf(&joined, input, &spent[input], signers, own.as_ref()) {
-            let signatures = std::mem::take(&mut joined.inputs[input].tap_script_sigs);
-            let found = check_signatures(&mut cache, input, &signatures, &spent, &leaf, signers)
-                .map_err(|key| CombineError::Signature { input, key })?;
-            let needed = usize::from(signers.threshold());
-            if found < needed {
-                return Err(CombineError::TooFew { input, found, needed });
-            }
-            let kept = signatures.into_iter().take(needed).collect();
+            let kept = enough(&mut cache, input, &psbts, &spent, &leaf, signers)?;
+            joined.inputs[input].tap_script_sigs.clear();
             joined.inputs[input].final_script_witness = Some(put_together(&leaf, &kept, signers));
-        } else if joined.inputs[input].final_script_witness.is_none() {
-            let finalized = joined.finalize_inp_mut(&secp, input);
-            finalized.map_err(|error| CombineError::Unsigned { input, reason: error.to_string() })?;
+        } else {
+            finish(&mut joined, input, &psbts, &spent)?;
         }
     }
     let transaction = joined.extract_tx_unchecked_fee_rate();
@@ -251,25 +268,84 @@ pub(crate) fn combine_for(
     Ok((transaction, spent))
 }
 
-/// All signatures in one PSBT, and the outputs that are spent.
-fn join(psbts: Vec<Psbt>) -> Result<(Psbt, Vec<TxOut>), CombineError> {
-    let mut psbts = psbts.into_iter();
-    let mut joined = psbts.next().ok_or(CombineError::Empty)?;
-    for (position, psbt) in (1..).zip(psbts) {
+/// As many signatures on an input as it takes, all of which hold.
+fn enough(
+    cache: &mut SighashCache<&Transaction>,
+    input: usize,
+    psbts: &[Psbt],
+    spent: &[TxOut],
+    leaf: &Leaf,
+    signers: &Quorum,
+) -> Result<Signatures, CombineError> {
+    let secp = Secp256k1::verification_only();
+    let (mut held, mut wrong) = (Signatures::new(), None);
+    for (position, psbt) in psbts.iter().enumerate() {
+        for (named, signature) in &psbt.inputs[input].tap_script_sigs {
+            if held.contains_key(named) {
+                continue;
+            }
+            if holds(&secp, cache, input, (named, signature), spent, leaf, signers) {
+                held.insert(*named, *signature);
+            } else {
+                wrong.get_or_insert(CombineError::Signature { position, input, key: named.0 });
+            }
+        }
+    }
+    let (found, needed) = (held.len(), usize::from(signers.threshold()));
+    if found < needed {
+        return Err(wrong.unwrap_or(CombineError::TooFew { input, found, needed }));
+    }
+    Ok(held.into_iter().take(needed).collect())
+}
+
+/// Finishes an input of somebody else's by what the PSBTs have together, or else by what one of them has: another may
+/// have anything in its place.
+fn finish(joined: &mut Psbt, input: usize, psbts: &[Psbt], spent: &[TxOut]) -> Result<(), CombineError> {
+    let together = joined.inputs[input].clone();
+    let done = finish_alone(joined, input, spent);
+    if done.is_ok() {
+        return Ok(());
+    }
+    for fields in psbts.iter().map(|psbt| &psbt.inputs[input]) {
+        joined.inputs[input] = psbt::Input { witness_utxo: together.witness_utxo.clone(), ..fields.clone() };
+        if finish_alone(joined, input, spent).is_ok() {
+            return Ok(());
+        }
+    }
+    done
+}
+
+fn finish_alone(psbt: &mut Psbt, input: usize, spent: &[TxOut]) -> Result<(), CombineError> {
+    if psbt.inputs[input].final_script_witness.is_none() {
+        let finalized = psbt.finalize_inp_mut(&Secp256k1::verification_only(), input);
+        finalized.map_err(|error| CombineError::Unsigned { input, reason: error.to_string() })?;
+    }
+    let (mut transaction, fields) = (psbt.unsigned_tx.clone(), &psbt.inputs[input]);
+    transaction.input[input].witness = fields.final_script_witness.clone().unwrap_or_default();
+    transaction.input[input].script_sig = fields.final_script_sig.clone().unwrap_or_default();
+    Ok(consensus::check_input_scripts(&transaction, spent, [input])?)
+}
+
+/// All that the PSBTs have in one, and the outputs that are spent.
+fn join(psbts: &[Psbt]) -> Result<(Psbt, Vec<TxOut>), CombineError> {
+    let (first, others) = psbts.split_first().ok_or(CombineError::Empty)?;
+    let mut joined = first.clone();
+    for (position, psbt) in (1..).zip(others) {
         if psbt.unsigned_tx != joined.unsigned_tx {
             return Err(CombineError::Different(position));
         }
-        for (input, (fields, others)) in joined.inputs.iter_mut().zip(psbt.inputs).enumerate() {
+        for (input, (fields, others)) in joined.inputs.iter_mut().zip(&psbt.inputs).enumerate() {
             let known = fields.witness_utxo.take().or_else(|| others.witness_utxo.clone());
             if others.witness_utxo.is_some() && others.witness_utxo != known {
-                return Err(CombineError::SpentOutput(input));
+                return Err(CombineError::Contradiction { position, input });
             }
             fields.witness_utxo = known;
-            fields.tap_script_sigs.extend(others.tap_script_sigs);
-            fields.tap_scripts.extend(others.tap_scripts);
-            fields.partial_sigs.extend(others.partial_sigs);
+            fields.tap_script_sigs.extend(others.tap_script_sigs.iter().map(|(named, given)| (*named, *given)));
+            fields.tap_scripts.extend(others.tap_scripts.clone());
+            fields.partial_sigs.extend(others.partial_sigs.iter().map(|(key, given)| (*key, *given)));
             fields.tap_key_sig = fields.tap_key_sig.or(others.tap_key_sig);
-            fields.final_script_witness = fields.final_script_witness.take().or(others.final_script_witness);
+            fields.final_script_witness =
+                fields.final_script_witness.take().or_else(|| others.final_script_witness.clone());
         }
     }
     let spent = joined.inputs.iter().enumerate();

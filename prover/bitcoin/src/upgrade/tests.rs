@@ -194,6 +194,16 @@ fn a_signer_refuses_whatever_does_more_than_announce() {
         p.unsigned_tx.input[0].sequence = spent::telling(value).unwrap();
     });
     assert!(matches!(dear, UpgradeCheckError::Fee { fee_sat: 45_000.., max_sat: 10_000 }));
+    // Of what is locked nobody would hear in time.
+    let locked = refused(|p| p.unsigned_tx.lock_time = LockTime::from_consensus(100_000));
+    assert!(matches!(locked, UpgradeCheckError::LockTime(_)));
+    let version = refused(|p| p.unsigned_tx.version = Version(3));
+    assert!(matches!(version, UpgradeCheckError::Version(3)));
+    let twice = refused(|p| {
+        p.unsigned_tx.input.push(p.unsigned_tx.input[0].clone());
+        p.inputs.push(p.inputs[0].clone());
+    });
+    assert!(matches!(twice, UpgradeCheckError::Twice(1)));
     let stranger = scene.check(&planned).unwrap().sign(&scene.toy.poster).unwrap_err();
     assert!(matches!(stranger, UpgradeCheckError::NotASigner(_)));
     let refusal = CheckedUpgrade::check(planned, &immutable(&scene.toy.params), 10_000).unwrap_err();

@@ -300,7 +300,8 @@ fn signatures_are_joined_with_a_reason_when_they_are_not() {
     let mut forged = second.clone();
     let signature = *first.inputs[0].tap_script_sigs.values().next().unwrap();
     forged.inputs[0].tap_script_sigs.values_mut().for_each(|held| *held = signature);
-    assert!(matches!(combine(vec![first.clone(), forged], &bridge), Err(CombineError::Signature { input: 0, .. })));
+    let wrong = combine(vec![first.clone(), forged.clone()], &bridge);
+    assert!(matches!(wrong, Err(CombineError::Signature { position: 1, input: 0, .. })), "{wrong:?}");
     // One that says what is spent is enough, but they must not contradict each other.
     let mut unsaid = [first.clone(), second.clone()];
     unsaid[1].inputs[0].witness_utxo = None;
@@ -309,10 +310,41 @@ fn signatures_are_joined_with_a_reason_when_they_are_not() {
     assert!(matches!(combine(unsaid.to_vec(), &bridge), Err(CombineError::SpentOutput(0))));
     let mut other = second.clone();
     other.inputs[0].witness_utxo.as_mut().unwrap().value += Amount::ONE_SAT;
-    assert!(matches!(combine(vec![first.clone(), other], &bridge), Err(CombineError::SpentOutput(0))));
+    let contradicted = combine(vec![first.clone(), other], &bridge);
+    assert!(matches!(contradicted, Err(CombineError::Contradiction { position: 1, input: 0 })), "{contradicted:?}");
     let mut unpaid = [first, second];
     unpaid.iter_mut().for_each(|psbt| psbt.inputs[1].final_script_witness = None);
     assert!(matches!(combine(unpaid.to_vec(), &bridge), Err(CombineError::Unsigned { input: 1, .. })));
+}
+
+#[test]
+fn what_one_hands_in_under_anothers_key_keeps_nobodys_signatures_from_being_joined() {
+    let mut world = World::funded(&[50_000, 70_000], &[(1_000, A)]);
+    let view = world.view();
+    let bridge = world.params.bridge().clone();
+    let psbt = world.plan(&view).unwrap().psbt;
+    let [first, second] =
+        [0, 1].map(|index| world.check(&psbt, &view).unwrap().sign(&world.signer(index), &bridge).unwrap());
+    let expected = combine(vec![first.clone(), second.clone()], &bridge).unwrap();
+    // The second's own signatures hold; what it has under the first's key, a stranger's and for the fee does not.
+    let mut evil = second.clone();
+    let fee_input = evil.inputs.iter().position(|fields| fields.final_script_witness.is_some()).unwrap();
+    for (fields, good) in evil.inputs.iter_mut().zip(&first.inputs) {
+        let own: Vec<_> = fields.tap_script_sigs.values().copied().collect();
+        let named = good.tap_script_sigs.keys().copied().zip(own.iter().copied());
+        let strangers = own
+            .iter()
+            .zip(good.tap_script_sigs.keys())
+            .map(|(own, (_, hash))| ((world.signer(3).public(), *hash), *own));
+        fields.tap_script_sigs.extend(named.chain(strangers));
+    }
+    evil.inputs[fee_input].final_script_witness = Some(Witness::from_slice(&[[7; 64]]));
+    for files in [[first.clone(), evil.clone()], [evil.clone(), first.clone()]] {
+        assert_eq!(combine(files.to_vec(), &bridge).unwrap(), expected);
+    }
+    // Without the first's own there are too few, and the file is named that has what does not hold.
+    let wrong = combine(vec![second, evil], &bridge).unwrap_err();
+    assert!(matches!(wrong, CombineError::Signature { position: 1, .. }), "{wrong}");
 }
 
 /// A wallet that has enough keys finishes an input and drops what led to it, as Bitcoin Core does.
