@@ -16,7 +16,7 @@
 //! that request was the first on its cell to be refuted. An opening is of one request alone.
 
 use super::{
-    ExitRequest, REQUESTS_ENOUGH, Request, ScannedRequest,
+    ExitRequest, REQUESTS_ENOUGH, Refuting, Request, ScannedRequest,
     settlement::{Terms, Turn, Turns, Untaken},
 };
 use crate::{
@@ -27,8 +27,6 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
-use ark_bn254::Fr;
-use ark_ff::Field;
 
 /// What a batch is to do about the requests that wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,13 +78,13 @@ pub fn answer(
     let mut untaken: Untaken = served.iter().map(Terms::from).collect();
     let (mut turns, mut shown) = (Turns::new(depth), BTreeSet::new());
     for request in requests {
-        let refuting = request.refuted_by(depth, |index| depth.contains(index).then(|| cell(index)));
-        let refuting = refuting.filter(|refuting| {
+        let before = |index| depth.contains(index).then(|| cell(index));
+        let shows = |refuting: &Refuting, must: bool| {
             let new = refuting.cells().filter(|index| !shown.contains(index)).count();
-            new == 0 || !turns.is_enough() || shown.len() + new <= room.shown_max
-        });
-        match turns.take(request.cell(), untaken.take(request), refuting) {
-            Turn::Refuted => shown.extend(refuting.iter().flat_map(|refuting| refuting.cells())),
+            new == 0 || must || shown.len() + new <= room.shown_max
+        };
+        match turns.take(request, untaken.take(request), before, shows) {
+            Turn::Refuted(refuting) => shown.extend(refuting.iter().flat_map(Refuting::cells)),
             Turn::Served | Turn::Waits => {}
             Turn::LeftOut => unreachable!("what is not served is refuted, or enough was done"),
         }
@@ -117,21 +115,8 @@ fn servable<'a>(
         if request.refuted_by(depth, now).is_some() {
             continue;
         }
-        cells.insert(request.cell(), after(request, own));
+        cells.insert(request.cell(), request.after(own));
         served.push(*request);
     }
     served
-}
-
-/// What a cell that served a request holds then.
-fn after(request: &Request, CellElements(mut elements): CellElements) -> CellElements {
-    match request {
-        Request::Exit(request) => {
-            let record = request.record();
-            elements[2] += Fr::ONE;
-            elements[3] -= Fr::from(record.amount + record.fee);
-            CellElements(elements)
-        }
-        Request::Claim(_) => CellElements::default(),
-    }
 }

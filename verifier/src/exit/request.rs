@@ -6,6 +6,8 @@ use crate::{
     evidence::ClaimRequest,
 };
 use alloc::vec::Vec;
+use ark_bn254::Fr;
+use ark_ff::Field;
 use bitcoin::{Script, Txid};
 
 /// A demand on whoever makes batches.
@@ -97,6 +99,20 @@ impl Request {
                 (!is_servable).then_some(Refuting { cell, payee: None })
             }
             Self::Claim(claim) => claim.refuted_by(depth, shown),
+        }
+    }
+
+    /// What its cell holds once it has served the request: of an exit a nonce more and what it pays less, of a lock
+    /// nothing. Of a cell that could not serve it the result means nothing.
+    pub(super) fn after(&self, CellElements(mut elements): CellElements) -> CellElements {
+        match self {
+            Self::Exit(request) => {
+                let record = request.record();
+                elements[2] += Fr::ONE;
+                elements[3] -= Fr::from(record.amount + record.fee);
+                CellElements(elements)
+            }
+            Self::Claim(_) => CellElements::default(),
         }
     }
 

@@ -5,8 +5,9 @@
 //! 1. One with a record in the batch that serves it, which no request before it has taken, is served: of an exit
 //!    request a withdrawal of bitcoin with its cell, amount, fee and destination; of a claim request a step that opens
 //!    its cell at its height with its secret.
-//! 2. Else, one whose cell had a request before it served in this batch goes on waiting: the cell has moved on, and
-//!    only a later batch can show where to.
+//! 2. Else, of one whose cell had a request before it served in this batch: if the batch shows the cell, and it could
+//!    not serve the request after those before it that were served or wait by this rule, the request is refuted. If
+//!    not, it goes on waiting.
 //! 3. Else, one whose cell lies outside the batch's tree is refuted: nobody has anything there.
 //! 4. Else, one that the cells which the batch shows, as they were before the batch, show to be one that they could not
 //!    serve is refuted.
@@ -27,7 +28,9 @@
 //! a poster who wants to.
 //!
 //! A withdrawal says neither nonce nor owner. So the one that is made for a request may serve an earlier one on the
-//! cell, which differs in those alone: that one settles in its place, and the later waits by rule 2.
+//! cell, which differs in those alone: that one settles in its place, and the later has lost its nonce and waits or is
+//! refuted by rule 2. If those that cannot be served could only wait there, somebody who has one more served in each
+//! batch would let any number of them stand in the queue for as long as he likes.
 
 use super::{Refuting, Request, ScannedRequest};
 use crate::{
@@ -198,8 +201,8 @@ impl Untaken {
 pub(super) enum Turn {
     /// Rule 1.
     Served,
-    /// Rules 3 and 4.
-    Refuted,
+    /// Rules 2, 3 and 4; by cells, but for rule 3.
+    Refuted(Option<Refuting>),
     /// Rule 2, and rule 5 after enough was done.
     Waits,
     /// Rule 5 before that.
@@ -210,8 +213,9 @@ pub(super) enum Turn {
 /// turns.
 pub(super) struct Turns {
     depth: Depth,
-    /// The cells of requests that were served.
-    moved: BTreeSet<CellIndex>,
+    /// The cells of requests that were served, as those and the ones that wait for them leave them; `None` where what
+    /// they were before is not known.
+    moved: BTreeMap<CellIndex, Option<CellElements>>,
     /// The cells that were shown and refuted a request.
     refuting: BTreeSet<CellIndex>,
     served: usize,
@@ -219,7 +223,7 @@ pub(super) struct Turns {
 
 impl Turns {
     pub(super) fn new(depth: Depth) -> Self {
-        Self { depth, moved: BTreeSet::new(), refuting: BTreeSet::new(), served: 0 }
+        Self { depth, moved: BTreeMap::new(), refuting: BTreeSet::new(), served: 0 }
     }
 
     /// Whether enough was done for the requests that had their turn, so that the rest may wait.
@@ -227,24 +231,41 @@ impl Turns {
         self.served + self.refuting.len() >= REQUESTS_ENOUGH
     }
 
-    /// Takes the turn of a request on a cell, given whether it took a record and which shown cells refute it.
-    pub(super) fn take(&mut self, cell: CellIndex, has_record: bool, refuting: Option<Refuting>) -> Turn {
+    /// Takes the turn of a request, given whether it took a record and what is known of the state before the batch.
+    /// `shows` says whether the batch shows cells that refute the request; it is told whether it must refute it.
+    pub(super) fn take(
+        &mut self,
+        request: &Request,
+        has_record: bool,
+        before: impl Fn(CellIndex) -> Option<CellElements>,
+        shows: impl Fn(&Refuting, bool) -> bool,
+    ) -> Turn {
+        let cell = request.cell();
+        let moved = self.moved.get(&cell).copied();
         if has_record {
             self.served += 1;
-            self.moved.insert(cell);
-            Turn::Served
-        } else if self.moved.contains(&cell) {
-            Turn::Waits
-        } else if !self.depth.contains(cell) {
-            Turn::Refuted
-        } else if let Some(refuting) = refuting {
-            self.refuting.extend(refuting.cells());
-            Turn::Refuted
-        } else if self.is_enough() {
-            Turn::Waits
-        } else {
-            Turn::LeftOut
+            let now = moved.unwrap_or_else(|| before(cell));
+            self.moved.insert(cell, now.map(|elements| request.after(elements)));
+            return Turn::Served;
         }
+        if moved.is_none() && !self.depth.contains(cell) {
+            return Turn::Refuted(None);
+        }
+        let now = |index| moved.filter(|_| index == cell).unwrap_or_else(|| before(index));
+        let may_wait = moved.is_some() || self.is_enough();
+        let refuting = request.refuted_by(self.depth, now);
+        let is_next = refuting.is_none();
+        if let Some(refuting) = refuting.filter(|refuting| shows(refuting, !may_wait)) {
+            self.refuting.extend(refuting.cells());
+            return Turn::Refuted(Some(refuting));
+        }
+        if !may_wait {
+            return Turn::LeftOut;
+        }
+        if let Some(Some(elements)) = moved.filter(|_| is_next) {
+            self.moved.insert(cell, Some(request.after(elements)));
+        }
+        Turn::Waits
     }
 }
 
@@ -272,10 +293,10 @@ pub fn settle<'a>(
             continue;
         }
         let has_record = untaken.take(request);
-        let refuting = request.refuted_by(depth, |cell| shown.get(&cell).map(|elements| **elements));
-        let outcome = match turns.take(request.cell(), has_record, refuting) {
+        let before = |cell| shown.get(&cell).map(|elements| **elements);
+        let outcome = match turns.take(request, has_record, before, |_, _| true) {
             Turn::Served => Outcome::Served,
-            Turn::Refuted => Outcome::Refuted,
+            Turn::Refuted(_) => Outcome::Refuted,
             Turn::Waits => continue,
             Turn::LeftOut => return Err(LeftOutError { index: *index }),
         };

@@ -263,16 +263,31 @@ fn each_rule_of_settling_decides_alone() {
 }
 
 #[test]
-fn of_several_requests_on_one_account_the_first_is_served_and_the_rest_wait() {
+fn of_several_requests_on_one_account_the_first_is_served_and_those_that_come_next_wait() {
     use Outcome::{Refuted, Served};
-    let [first, rival, next] = [request(3, 1, 2, 505), request(3, 1, 2, 506), request(3, 1, 3, 507)];
-    let before = show(1, Cell::Account(account(3, 2, 1_000)));
+    let [first, rival, next] = [request(3, 1, 2, 505), request(3, 1, 2, 506), request(3, 1, 3, 490)];
+    let before = show(1, Cell::Account(account(3, 2, 2_000)));
+    let shown = core::slice::from_ref(&before);
     assert_eq!(outcomes(&[first, rival, next], &[first], &[]), Ok([(0, Served)].to_vec()));
     assert_eq!(
-        outcomes(&[first, rival, next], &[first], core::slice::from_ref(&before)),
-        Ok([(0, Served)].to_vec()),
-        "what waits behind a request that is served is not refuted by the state before"
+        outcomes(&[first, rival, next], &[first], shown),
+        Ok([(0, Served), (1, Refuted)].to_vec()),
+        "what waits behind a request that is served is refuted by what that one leaves"
     );
+    // What comes one after another waits, as far as the balance goes, 1,495 after the first; all else is refuted.
+    let [third, poor, fourth] = [request(3, 1, 4, 675), request(3, 1, 5, 331), request(3, 1, 5, 330)];
+    let chain = [first, next, third, poor, fourth, request(3, 1, 7, 330)];
+    let settled = [(0, Served), (3, Refuted), (5, Refuted)].to_vec();
+    assert_eq!(outcomes(&chain, &[first], shown), Ok(settled));
+    let others = [request(4, 1, 3, 500), request(3, 1, 3, 1_496), request(3, 1, 3, 1_495), request(3, 1, 3, 500)];
+    let others = [&[first][..], &others].concat();
+    let settled = [(0, Served), (1, Refuted), (2, Refuted), (4, Refuted)].to_vec();
+    assert_eq!(outcomes(&others, &[first], shown), Ok(settled));
+    // A record of the same terms that another request takes takes its place.
+    let [far, farther] = [request(3, 1, 99, 505), request(3, 1, 100, 505)];
+    let settled = [(0, Served), (1, Refuted), (2, Refuted)].to_vec();
+    assert_eq!(outcomes(&[far, farther, first, next], &[first], shown), Ok(settled));
+    assert_eq!(outcomes(&[far, farther, first, next], &[first], &[]), Ok([(0, Served)].to_vec()));
     // In the order of the queue: what comes before the one that is served has its own turn.
     assert_eq!(outcomes(&[rival, first], &[first], &[]), Err(0), "both could be served, so the first must be");
     assert_eq!(outcomes(&[next, first], &[first], &[before]), Ok([(0, Refuted), (1, Served)].to_vec()));

@@ -161,3 +161,25 @@ fn what_there_is_no_room_to_serve_waits_behind_what_is_served() {
         assert_eq!(settled.map(|settled| settled.len()), Ok(served));
     }
 }
+
+#[test]
+fn requests_that_share_their_terms_do_not_stand_for_as_long_as_one_of_them_is_served() {
+    // All but the last have nonces that the account never reaches, and the terms of what is asked once a batch. The one
+    // record is taken by the oldest.
+    let mut requests: Vec<_> = (0..50).map(|nonce| unsigned((1, 0, 1_000 + nonce, 0, 0))).collect();
+    requests.push(unsigned((1, 0, 0, 0, 0)));
+    let waiting: Vec<_> = (0..).zip(&requests).map(|(number, request)| scanned(number, *request)).collect();
+    let cells = Cells::new(&[None, Some((0, 0, 1_000))]);
+    let plan = |room| answer(&waiting, depth(2), true, room, |index| cells.get(index));
+    let settled = |plan: &Answer| {
+        let shown: Vec<_> = plan.shown.iter().map(|index| show(index.get(), cells.get(*index))).collect();
+        settle(&waiting, serving(plan.served.iter().map(ExitRequest::record)), &shown, depth(2)).map(|all| all.len())
+    };
+    let willing = plan(AnswerRoom::STEPS[0]);
+    assert_eq!((willing.served.len(), willing.shown.as_slice()), (1, &[index(1)][..]));
+    assert_eq!(settled(&willing), Ok(51));
+    // Who does the least shows nothing for them: nothing demands it.
+    let least = plan(AnswerRoom::default());
+    assert_eq!((least.served.len(), least.shown.len()), (1, 0));
+    assert_eq!(settled(&least), Ok(1));
+}

@@ -49,6 +49,17 @@ fn a_claim_that_two_cells_refute_counts_as_two() {
 }
 
 #[test]
+fn of_a_cell_whose_lock_is_opened_nothing_is_left_to_claim() {
+    use Outcome::{Refuted, Served};
+    let exit = scanned(2, request(3, 1, 0, 505));
+    let waiting = [scanned(0, claim(1, 1, 1)), scanned(1, claim(1, 2, 1)), exit];
+    let records = || Some([claim(1, 1, 1)].to_vec());
+    assert_eq!(settle_all(&waiting, records(), &[]), Ok([(0, Served)].to_vec()), "nothing is shown");
+    let settled = [(0, Served), (1, Refuted), (2, Refuted)].to_vec();
+    assert_eq!(settle_all(&waiting, records(), &[show(1, lock(1, 2, 5, 7))]), Ok(settled));
+}
+
+#[test]
 fn claims_are_void_where_no_lock_is_opened_and_count_as_nothing_done() {
     let claims: Vec<_> = (0..70).map(|i| scanned(i, claim(i as u32, 1, 1))).collect();
     let exit = scanned(70, request(3, 71, 0, 505));
