@@ -3,12 +3,12 @@
 //! [`look`] judges the outputs by their form alone, as followers do, and names for each that looks like a part of a
 //! deposit what keeps it from being one. What became of a deposit is its [`Fate`]: [`fate_of`] reads it off a scan that
 //! still has the coin, and [`trace`] reads the chain from the rollup's start for one that is spent for good. So does
-//! [`trace_request`] for what was demanded. What became of announcements is
+//! [`trace_requests`] for what was demanded. What became of announcements is
 //! [`UpgradeFate`](crate::upgrade::UpgradeFate).
 
 mod fate;
 
-pub use fate::{Fate, RequestFate, Spent, fate_of, trace, trace_request};
+pub use fate::{Fate, RequestFate, Spent, fate_of, trace, trace_requests};
 
 use super::link::Binding;
 use bitcoin::{

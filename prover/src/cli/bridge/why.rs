@@ -11,12 +11,9 @@ use crate::cli::{
 use bitcoin::{Address, OutPoint, Txid};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde::Serialize;
-use std::{fmt, path::Path};
+use std::{collections::HashMap, fmt, path::Path};
 use taproof_bitcoin::{
-    bridge::{
-        watch::BridgeWatch,
-        why::{Fate, Meaning, NoDepositError, RequestFate, fate_of, look, trace, trace_request},
-    },
+    bridge::why::{Fate, Meaning, NoDepositError, RequestFate, Spent, fate_of, look, trace, trace_requests},
     chain_store::FinalEvent,
     node::Found,
     upgrade::UpgradeFate,
@@ -89,6 +86,12 @@ struct Report {
     confirmations: Option<u32>,
     outputs: Vec<Output>,
     notes: Vec<String>,
+}
+
+impl Report {
+    fn outpoint(&self, position: usize) -> OutPoint {
+        OutPoint { txid: self.txid, vout: self.outputs[position].vout as u32 }
+    }
 }
 
 impl fmt::Display for Report {
@@ -222,28 +225,48 @@ fn missed_note(is_mined: bool, params: &Params) -> String {
 /// done.
 fn tell_missed(report: &mut Report, block: BlockId, session: &Session, source: &Source, global: &Global) -> Result {
     let refund_height = block.height.saturating_add(session.params.bridge().refund_delay_blocks().into());
-    let (txid, next_height) = (report.txid, source.chain().tip_height()?.saturating_add(1));
-    let (mut missed, mut unspent) = (0, 0);
-    for output in report.outputs.iter_mut().filter(|output| output.is_missed) {
-        missed += 1;
-        let outpoint = OutPoint { txid, vout: output.vout as u32 };
-        let is_open = refund_height <= next_height;
-        output.fate = Some(if source.payer().unspent(&outpoint)?.is_some() {
-            unspent += 1;
-            let opens = if is_open { "is open since" } else { "opens at" };
-            format!("it waits for its depositor: the refund {opens} height {refund_height}")
-        } else {
-            let spinner = global.console().spinner("reading the chain from the rollup's start");
-            let (_, spent) = trace(source.chain(), &session.params, session.programs.clone(), outpoint)?;
-            spinner.finish_and_clear();
-            spent.map_or_else(|| "it is spent".to_owned(), |spent| spent.to_string())
-        });
+    let is_open = refund_height <= source.chain().tip_height()?.saturating_add(1);
+    let (mut waiting, mut spent) = (0, Vec::new());
+    let missed = (0..report.outputs.len()).filter(|position| report.outputs[*position].is_missed);
+    for position in missed.collect::<Vec<_>>() {
+        if source.payer().unspent(&report.outpoint(position))?.is_none() {
+            spent.push(position);
+            continue;
+        }
+        waiting += 1;
+        let opens = if is_open { "is open since" } else { "opens at" };
+        let waits = format!("it waits for its depositor: the refund {opens} height {refund_height}");
+        report.outputs[position].fate = Some(waits);
     }
-    if missed > 0 && unspent == 0 {
+    let traced = traced(report, &spent, session, source, global)?;
+    for (position, (_, spent)) in spent.iter().zip(traced) {
+        let told = spent.map_or_else(|| "it is spent".to_owned(), |spent| spent.to_string());
+        report.outputs[*position].fate = Some(told);
+    }
+    if waiting == 0 && !spent.is_empty() {
         let note = missed_note(true, &session.params);
         report.notes.retain(|told| *told != note);
     }
     Ok(())
+}
+
+/// What became of outputs of a transaction that are spent for good, all read off the chain at once: whoever made the
+/// transaction may have made thousands.
+fn traced(
+    report: &Report,
+    positions: &[usize],
+    session: &Session,
+    source: &Source,
+    global: &Global,
+) -> Result<Vec<(Fate, Option<Spent>)>> {
+    if positions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let outpoints: Vec<OutPoint> = positions.iter().map(|position| report.outpoint(*position)).collect();
+    let spinner = global.console().spinner("reading the chain from the rollup's start");
+    let traced = trace(source.chain(), &session.params, session.programs.clone(), &outpoints)?;
+    spinner.finish_and_clear();
+    Ok(traced)
 }
 
 /// The transaction, from the node's own knowledge or else block by block down to the rollup's start.
@@ -289,12 +312,23 @@ fn tell_fates(report: &mut Report, block: BlockId, session: &Session, source: &S
         return Ok(());
     }
     let watch = look_on(session, source, global)?;
-    let txid = report.txid;
-    for output in report.outputs.iter_mut().filter(|output| output.is_deposit) {
-        let outpoint = OutPoint { txid, vout: output.vout as u32 };
-        let (fate, text) = fate_text(outpoint, &watch, session, source, global)?;
-        output.fate = Some(text);
-        let confirmations = report.confirmations.unwrap_or_default();
+    let deposits = (0..report.outputs.len()).filter(|position| report.outputs[*position].is_deposit);
+    let held: Vec<(usize, Option<Fate>)> = deposits
+        .map(|position| {
+            let coin = watch.scan().coin(&report.outpoint(position));
+            (position, coin.and_then(|coin| fate_of(watch.scan(), coin)))
+        })
+        .collect();
+    // The scan has forgotten what is spent for good.
+    let forgotten: Vec<usize> = held.iter().filter(|(_, fate)| fate.is_none()).map(|(position, _)| *position).collect();
+    let traced: HashMap<usize, (Fate, Option<Spent>)> =
+        forgotten.iter().copied().zip(traced(report, &forgotten, session, source, global)?).collect();
+    let batches = Batches::read(session);
+    let confirmations = report.confirmations.unwrap_or_default();
+    for (position, fate) in held {
+        let told = fate.map(|fate| (fate, None)).or_else(|| traced.get(&position).copied());
+        let Some((fate, spent)) = told else { continue };
+        report.outputs[position].fate = Some(fate_text(fate, spent, &batches));
         if matches!(fate, Fate::Waiting { .. }) && confirmations < REFERENCE_DEPTH_BLOCKS {
             report.notes.push(format!(
                 "It is not deep yet: posters refer to blocks with {REFERENCE_DEPTH_BLOCKS} confirmations, unless told \
@@ -317,8 +351,13 @@ fn tell_asked(report: &mut Report, block: BlockId, session: &Session, source: &S
     let events = stored.store().events(0, usize::MAX).map_err(store_failure)?;
     let events: Vec<&FinalEvent> = events.iter().map(|(_, event)| event).chain(stored.unsettled()).collect();
     let (txid, scanned) = (report.txid, stored.follower().scanned().height);
-    for output in &mut report.outputs {
-        let outpoint = OutPoint { txid, vout: output.vout as u32 };
+    let waiting: HashMap<OutPoint, RequestFate> =
+        RequestFate::all_waiting(stored.follower()).filter(|(outpoint, _)| outpoint.txid == txid).collect();
+    // The requests that wait no more.
+    let mut settled = Vec::new();
+    for position in 0..report.outputs.len() {
+        let outpoint = report.outpoint(position);
+        let output = &mut report.outputs[position];
         output.fate = match (output.asked, &stopped) {
             (None, _) => continue,
             (Some(_), Some(stopped)) if block.height > scanned => {
@@ -326,54 +365,53 @@ fn tell_asked(report: &mut Report, block: BlockId, session: &Session, source: &S
             }
             // One that enough keys have not signed, or that is older than what is kept here, is found nowhere.
             (Some(Asked::Upgrade), _) => UpgradeFate::of(txid, events.iter().copied()).map(|fate| fate.to_string()),
-            (Some(Asked::Request), _) => Some(match RequestFate::waiting(stored.follower(), outpoint) {
-                Some(fate) => fate.to_string(),
-                None => {
-                    let (params, programs) = (&session.params, session.programs.clone());
-                    trace_request(source.chain(), params, programs, (outpoint, block.height))?.to_string()
+            (Some(Asked::Request), _) => {
+                let fate = waiting.get(&outpoint);
+                if fate.is_none() {
+                    settled.push(position);
                 }
-            }),
+                fate.map(ToString::to_string)
+            }
         };
+    }
+    if !settled.is_empty() {
+        let outpoints: Vec<OutPoint> = settled.iter().map(|position| report.outpoint(*position)).collect();
+        let (params, programs) = (&session.params, session.programs.clone());
+        let fates = trace_requests(source.chain(), params, programs, (&outpoints, block.height))?;
+        for (position, fate) in settled.into_iter().zip(fates) {
+            report.outputs[position].fate = Some(fate.to_string());
+        }
     }
     spinner.finish_and_clear();
     Ok(())
 }
 
-fn fate_text(
-    outpoint: OutPoint,
-    watch: &BridgeWatch,
-    session: &Session,
-    source: &Source,
-    global: &Global,
-) -> Result<(Fate, String)> {
-    let held = watch.scan().coin(&outpoint).and_then(|coin| fate_of(watch.scan(), coin));
-    let (fate, spent) = match held {
-        Some(fate) => (fate, None),
-        None => {
-            // The scan has forgotten what is spent for good.
-            let spinner = global.console().spinner("reading the chain from the rollup's start");
-            let traced = trace(source.chain(), &session.params, session.programs.clone(), outpoint)?;
-            spinner.finish_and_clear();
-            traced
-        }
+fn fate_text(fate: Fate, spent: Option<Spent>, batches: &Batches) -> String {
+    let batch = match fate {
+        Fate::Credited { index, .. } => batches.of_deposit(index),
+        _ => None,
     };
-    let mut text = fate.to_string();
-    if let Fate::Credited { index, .. } = fate
-        && let Some(batch) = batch_of(index, session)
-    {
-        text += &format!(", batch {batch}");
-    }
-    if let Some(spent) = spent {
-        text += &format!("; {spent}");
-    }
-    Ok((fate, text))
+    let batch = batch.map_or_else(String::new, |batch| format!(", batch {batch}"));
+    let spent = spent.map_or_else(String::new, |spent| format!("; {spent}"));
+    format!("{fate}{batch}{spent}")
 }
 
-/// The final batch that came to a deposit, where the chain was followed before.
-fn batch_of(index: u64, session: &Session) -> Option<u64> {
-    let events = session.chain_store().events(0, usize::MAX).ok()?;
-    events.into_iter().find_map(|(_, event)| match event {
-        FinalEvent::Anchor(anchor) if anchor.deposits_consumed > index => Some(anchor.batch),
-        _ => None,
-    })
+/// The final batches, where the chain was followed before: how many deposits are consumed after each, and its number.
+struct Batches(Vec<(u64, u64)>);
+
+impl Batches {
+    fn read(session: &Session) -> Self {
+        let events = session.chain_store().events(0, usize::MAX).unwrap_or_default();
+        let anchors = events.into_iter().filter_map(|(_, event)| match event {
+            FinalEvent::Anchor(anchor) => Some((anchor.deposits_consumed, anchor.batch)),
+            _ => None,
+        });
+        Self(anchors.collect())
+    }
+
+    /// The first that came to a deposit.
+    fn of_deposit(&self, index: u64) -> Option<u64> {
+        let position = self.0.partition_point(|(consumed, _)| *consumed <= index);
+        self.0.get(position).map(|(_, batch)| *batch)
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
         recipe::Recipe,
         scan::Origin,
         watch::BridgeWatch,
-        why::{Fate, Meaning, NoDepositError, RequestFate, fate_of, look, trace, trace_request},
+        why::{Fate, Meaning, NoDepositError, RequestFate, fate_of, look, trace, trace_requests},
     },
     node::Node,
     testing::toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup},
@@ -175,14 +175,12 @@ fn what_became_of_a_request_is_told() {
     let block = toy.node.chain().blocks().last().unwrap().clone();
     let is_ours = |transaction: &&Transaction| transaction.output.starts_with(&outputs);
     let txid = block.txdata.iter().find(is_ours).unwrap().compute_txid();
-    let fate = |toy: &ToyRollup, vout| {
-        let place = (OutPoint { txid, vout }, height);
-        trace_request(&toy.node, &toy.params, toy.program.clone(), place).unwrap()
-    };
+    let asked = [0, 1, 2, 3].map(|vout| OutPoint { txid, vout });
+    let fates = trace_requests(&toy.node, &toy.params, toy.program.clone(), (&asked, height)).unwrap();
     let waiting = |index| RequestFate::Waiting { index, due_height: toy.params.due_height(height) };
     // The same is demanded twice, and nobody's program opens locks.
     let expected = [waiting(0), waiting(1), RequestFate::NotQueued, RequestFate::NotQueued];
-    assert_eq!([0, 1, 2, 3].map(|vout| fate(&toy, vout)), expected);
+    assert_eq!(fates, expected);
     for fate in expected {
         assert!(fate.to_string().contains("waits") || fate.to_string().contains("not queued"), "{fate}");
     }
@@ -268,12 +266,12 @@ fn the_fate_of_a_deposit_is_told_while_its_coin_is_there_and_after() {
     let fates = |toy: &ToyRollup| {
         let watch = watch(toy);
         let coins = watch.scan().coins().into_iter().filter(|coin| matches!(coin.origin, Origin::Deposit { .. }));
-        let fates = coins.map(|coin| {
-            let fate = fate_of(watch.scan(), coin).unwrap();
-            assert_eq!(trace(&toy.node, &toy.params, toy.program.clone(), coin.outpoint).unwrap(), (fate, None));
-            (coin.outpoint, coin.height, fate)
-        });
-        fates.collect::<Vec<_>>()
+        let fates = coins.map(|coin| (coin.outpoint, coin.height, fate_of(watch.scan(), coin).unwrap()));
+        let fates: Vec<_> = fates.collect();
+        let asked: Vec<OutPoint> = fates.iter().map(|(outpoint, ..)| *outpoint).collect();
+        let expected: Vec<_> = fates.iter().map(|(.., fate)| (*fate, None)).collect();
+        assert_eq!(trace(&toy.node, &toy.params, toy.program.clone(), &asked).unwrap(), expected);
+        fates
     };
     let all = fates(&toy);
     let (outpoint, height, last) = *all.last().unwrap();
@@ -292,11 +290,9 @@ fn the_fate_of_a_deposit_is_told_while_its_coin_is_there_and_after() {
     toy.mine(std::slice::from_ref(&refund));
     toy.node.mine(FINAL_DEPTH_BLOCKS).unwrap();
     assert!(watch(&toy).scan().coin(&outpoint).is_none());
-    let (fate, spent) = trace(&toy.node, &toy.params, toy.program.clone(), outpoint).unwrap();
-    let spent = spent.unwrap();
+    let asked = [outpoint, OutPoint { vout: 9, ..outpoint }];
+    let traced = trace(&toy.node, &toy.params, toy.program.clone(), &asked).unwrap();
+    let (fate, spent) = (traced[0].0, traced[0].1.unwrap());
     assert_eq!((fate, spent.txid, spent.by_federation), (void, refund.compute_txid(), false));
-    assert_eq!(
-        trace(&toy.node, &toy.params, toy.program.clone(), OutPoint { vout: 9, ..outpoint }).unwrap(),
-        (Fate::Outside, None)
-    );
+    assert_eq!(traced[1], (Fate::Outside, None));
 }

@@ -9,7 +9,10 @@ use crate::{
     node::ChainSource,
 };
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
-use std::fmt;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 use taproof_verifier::{
     exit::{Outcome, ScannedRequest},
     follow::{Event, Follower, Params, ScannedDeposit},
@@ -103,8 +106,8 @@ fn fate(params: &Params, scanned_height: u32, index: u64, height: u32, credit: C
     }
 }
 
-/// Reads the chain from the rollup's start on, for what became of a deposit and how it was spent; [`Fate::Outside`] if
-/// it is none.
+/// Reads the chain from the rollup's start on, once, for what became of deposits and how they were spent;
+/// [`Fate::Outside`] of what is none.
 ///
 /// # Errors
 /// [`FollowError`].
@@ -112,10 +115,14 @@ pub fn trace(
     source: &dyn ChainSource,
     params: &Params,
     programs: impl Into<Programs>,
-    outpoint: OutPoint,
-) -> Result<(Fate, Option<Spent>), FollowError> {
-    let mut tracing =
-        Tracing { outpoint, federation_leaf: params.bridge().federation_leaf(), found: None, spent: None };
+    outpoints: &[OutPoint],
+) -> Result<Vec<(Fate, Option<Spent>)>, FollowError> {
+    let mut tracing = Tracing {
+        federation_leaf: params.bridge().federation_leaf(),
+        found: HashMap::new(),
+        spent: HashMap::new(),
+        asked: outpoints.iter().copied().collect(),
+    };
     let mut follower = follow::start(source, params.clone(), programs)?;
     follow::sync_headers(source, &mut follower, |_| ())?;
     while let Some(block) = follow::next_block(source, &follower)? {
@@ -124,42 +131,47 @@ pub fn trace(
         let events = follower.connect(block)?;
         tracing.take(follower.pending_deposits(), &events, height);
     }
-    let fate = tracing.found.map_or(Fate::Outside, |(index, height, credit)| {
-        fate(params, follower.scanned().height, index, height, credit)
-    });
-    Ok((fate, tracing.spent))
+    let fate = |outpoint: &OutPoint| {
+        let fate = tracing.found.get(outpoint).map_or(Fate::Outside, |(index, height, credit)| {
+            fate(params, follower.scanned().height, *index, *height, *credit)
+        });
+        (fate, tracing.spent.get(outpoint).copied())
+    };
+    Ok(outpoints.iter().map(fate).collect())
 }
 
 struct Tracing {
-    outpoint: OutPoint,
     federation_leaf: ScriptBuf,
-    /// The deposit's number, the height of its block and what a batch made of it.
-    found: Option<(u64, u32, Credit)>,
-    spent: Option<Spent>,
+    asked: HashSet<OutPoint>,
+    /// The deposits' numbers, the heights of their blocks and what batches made of them.
+    found: HashMap<OutPoint, (u64, u32, Credit)>,
+    spent: HashMap<OutPoint, Spent>,
 }
 
 impl Tracing {
     fn look_for_spends(&mut self, transactions: &[Transaction], height: u32) {
         for transaction in transactions {
-            let input = transaction.input.iter().find(|input| input.previous_output == self.outpoint);
-            let Some(input) = input else { continue };
-            let by_federation = spends_by(&input.witness, &self.federation_leaf);
-            self.spent = Some(Spent { txid: transaction.compute_txid(), height, by_federation });
+            for input in transaction.input.iter().filter(|input| self.asked.contains(&input.previous_output)) {
+                let by_federation = spends_by(&input.witness, &self.federation_leaf);
+                let spent = Spent { txid: transaction.compute_txid(), height, by_federation };
+                self.spent.insert(input.previous_output, spent);
+            }
         }
     }
 
     fn take<'a>(&mut self, pending: impl Iterator<Item = &'a ScannedDeposit>, events: &[Event], anchor_height: u32) {
-        if self.found.is_none() {
-            let OutPoint { txid, vout } = self.outpoint;
-            let mut pending = pending;
-            let deposit = pending.find(|deposit| (deposit.txid, deposit.vout) == (txid, vout));
-            self.found = deposit.map(|deposit| (deposit.index, deposit.height, Credit::Waiting));
+        if self.found.len() < self.asked.len() {
+            for ScannedDeposit { index, height, txid, vout, .. } in pending {
+                let outpoint = OutPoint { txid: *txid, vout: *vout };
+                if self.asked.contains(&outpoint) {
+                    self.found.entry(outpoint).or_insert((*index, *height, Credit::Waiting));
+                }
+            }
         }
-        let Some((index, _, credit)) = &mut self.found else { return };
         for event in events {
             let Event::Verified(batch) = event else { continue };
             let passed = Passed::by(batch);
-            if passed.deposits.contains(index) {
+            for (index, _, credit) in self.found.values_mut().filter(|(index, ..)| passed.deposits.contains(index)) {
                 let is_void = *index < passed.first_credited;
                 *credit = if is_void { Credit::Void { anchor_height } } else { Credit::Credited { anchor_height } };
             }
@@ -199,13 +211,12 @@ pub enum RequestFate {
 }
 
 impl RequestFate {
-    /// What a follower says of a request that waits; `None` if none of that output does.
-    pub fn waiting(follower: &Follower, outpoint: OutPoint) -> Option<Self> {
-        let OutPoint { txid, vout } = outpoint;
-        let mut waiting = follower.pending_requests();
-        let ScannedRequest { index, height, .. } =
-            waiting.find(|scanned| (scanned.txid, scanned.vout) == (txid, vout))?;
-        Some(Self::Waiting { index: *index, due_height: follower.params().due_height(*height) })
+    /// What a follower says of the requests that wait, each by its output.
+    pub fn all_waiting(follower: &Follower) -> impl Iterator<Item = (OutPoint, Self)> {
+        follower.pending_requests().map(|ScannedRequest { txid, vout, index, height, .. }| {
+            let outpoint = OutPoint { txid: *txid, vout: *vout };
+            (outpoint, Self::Waiting { index: *index, due_height: follower.params().due_height(*height) })
+        })
     }
 }
 
@@ -232,50 +243,50 @@ impl fmt::Display for RequestFate {
     }
 }
 
-/// Reads the chain from the rollup's start on, for what became of a request in the block at a height.
+/// Reads the chain from the rollup's start on, once, for what became of requests in the block at a height.
 ///
 /// # Errors
 /// [`FollowError`].
-pub fn trace_request(
+pub fn trace_requests(
     source: &dyn ChainSource,
     params: &Params,
     programs: impl Into<Programs>,
-    (outpoint, height): (OutPoint, u32),
-) -> Result<RequestFate, FollowError> {
+    (outpoints, height): (&[OutPoint], u32),
+) -> Result<Vec<RequestFate>, FollowError> {
     let mut follower = follow::start(source, params.clone(), programs)?;
     follow::sync_headers(source, &mut follower, |_| ())?;
-    let mut fate = RequestFate::NotQueued;
-    while let Some(block) = follow::next_block(source, &follower)? {
+    let mut fates = HashMap::new();
+    // Those that no batch has settled yet.
+    let mut open: HashSet<OutPoint> = outpoints.iter().copied().collect();
+    while let Some(block) = follow::next_block(source, &follower)?.filter(|_| !open.is_empty()) {
         let events = follower.connect(block)?;
         let connected = follower.scanned().height;
         if connected < height {
             continue;
         }
         if connected == height {
-            match RequestFate::waiting(&follower, outpoint) {
-                Some(waiting) => fate = waiting,
-                None => return Ok(fate),
-            }
+            fates = RequestFate::all_waiting(&follower).filter(|(outpoint, _)| open.contains(outpoint)).collect();
+            open.retain(|outpoint| fates.contains_key(outpoint));
         }
-        let verified = events.iter().filter_map(|event| match event {
-            Event::Verified(batch) => Some(batch),
-            _ => None,
-        });
-        for batch in verified {
-            let settled = batch.settled_requests().iter();
-            let mut settled = settled
-                .filter(|settled| (settled.request.txid, settled.request.vout) == (outpoint.txid, outpoint.vout));
-            if let Some(settled) = settled.next() {
-                let (index, outcome) = (settled.request.index, settled.outcome);
-                let (batch, anchor_height) = (batch.batch(), connected);
-                return Ok(RequestFate::Settled { index, outcome, batch, anchor_height });
+        for event in events {
+            let Event::Verified(verified) = event else { continue };
+            for settled in verified.settled_requests() {
+                let outpoint = OutPoint { txid: settled.request.txid, vout: settled.request.vout };
+                if open.remove(&outpoint) {
+                    let (index, outcome) = (settled.request.index, settled.outcome);
+                    let (batch, anchor_height) = (verified.batch(), connected);
+                    fates.insert(outpoint, RequestFate::Settled { index, outcome, batch, anchor_height });
+                }
             }
         }
     }
-    match fate {
-        RequestFate::Waiting { index, .. } if RequestFate::waiting(&follower, outpoint).is_none() => {
-            Ok(RequestFate::Displaced { index })
-        }
-        fate => Ok(fate),
+    for (outpoint, _) in RequestFate::all_waiting(&follower) {
+        open.remove(&outpoint);
     }
+    for outpoint in open {
+        if let Some(RequestFate::Waiting { index, .. }) = fates.get(&outpoint).copied() {
+            fates.insert(outpoint, RequestFate::Displaced { index });
+        }
+    }
+    Ok(outpoints.iter().map(|outpoint| fates.get(outpoint).copied().unwrap_or(RequestFate::NotQueued)).collect())
 }
