@@ -96,6 +96,9 @@ pub enum UpgradeCheckError {
     /// An output neither announces something nor returns coins, or announces something and burns coins.
     #[error("output {0} neither announces something, without burning coins, nor pays back to the upgrade address")]
     Output(usize),
+    /// What is returned is split, so that coins become too small to be worth what spending them costs.
+    #[error("output {0} pays back to the upgrade address, as another output does: one is enough")]
+    Split(usize),
     /// Nothing is announced that is this rollup's.
     #[error("it announces nothing of this rollup")]
     Nothing,
@@ -322,6 +325,11 @@ impl CheckedUpgrade {
         let is_known = |output: &TxOut| *output == announcement || output.script_pubkey == address.script_pubkey;
         if let Some(output) = psbt.unsigned_tx.output.iter().position(|output| !is_known(output)) {
             return Err(UpgradeCheckError::Output(output));
+        }
+        let returns = |output: &TxOut| output.script_pubkey == address.script_pubkey;
+        let mut returned = (0..).zip(&psbt.unsigned_tx.output).filter(|(_, output)| returns(output));
+        if let Some((position, _)) = returned.nth(1) {
+            return Err(UpgradeCheckError::Split(position));
         }
         let total = |outputs: &[TxOut]| outputs.iter().map(|o| o.value.to_sat()).fold(0, u64::saturating_add);
         let fee_sat = total(&spent).saturating_sub(total(&psbt.unsigned_tx.output));

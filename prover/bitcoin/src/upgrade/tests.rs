@@ -204,6 +204,14 @@ fn a_signer_refuses_whatever_does_more_than_announce() {
         p.inputs.push(p.inputs[0].clone());
     });
     assert!(matches!(twice, UpgradeCheckError::Twice(1)));
+    // Coins that are worth less than spending them costs announce nothing any more.
+    let split = refused(|p| {
+        let half = TxOut { value: Amount::from_sat(330), ..p.unsigned_tx.output[1].clone() };
+        p.unsigned_tx.output[1].value -= half.value;
+        p.unsigned_tx.output.push(half);
+        p.outputs.push(p.outputs[1].clone());
+    });
+    assert!(matches!(split, UpgradeCheckError::Split(2)));
     let stranger = scene.check(&planned).unwrap().sign(&scene.toy.poster).unwrap_err();
     assert!(matches!(stranger, UpgradeCheckError::NotASigner(_)));
     let refusal = CheckedUpgrade::check(planned, &immutable(&scene.toy.params), 10_000).unwrap_err();

@@ -1,7 +1,7 @@
 //! What the ledger, or else the chain, and the file that is added to know of the accounts that a transaction names.
 
 use crate::cli::failure::{Exit, Failure, Result};
-use std::collections::BTreeSet;
+use std::{cell::OnceCell, collections::BTreeSet};
 use taproof_circuits::{
     account::{AccountError, PayerError, Rollup},
     open::rule::{self as open, OpenError},
@@ -21,9 +21,22 @@ use taproof_verifier::{
 pub(super) struct Book {
     state: State,
     /// What waits in the ledger, the exit requests that the state can serve, and what is in the file.
-    waiting: Vec<Transaction>,
+    waiting: Vec<Waiting>,
     /// The deepest tree that the program in force has circuits for, where the chain was asked.
     depth_max: Option<Depth>,
+}
+
+/// A transaction that waits, perhaps in a file that somebody else could write to.
+struct Waiting {
+    transaction: Transaction,
+    /// Whether the payer's owner signed it, once it was asked.
+    is_signed: OnceCell<bool>,
+}
+
+impl Waiting {
+    fn new(transaction: Transaction) -> Self {
+        Self { transaction, is_signed: OnceCell::new() }
+    }
 }
 
 /// Why a batch would reject a transaction.
@@ -61,7 +74,7 @@ impl Book {
         let mut waiting: Vec<Transaction> = demanded.collect();
         waiting.extend(transactions);
         waiting.extend(added.iter().filter(|transaction| transaction.payment().chain_id == state.chain_id()));
-        Self { state, waiting, depth_max: None }
+        Self { state, waiting: waiting.into_iter().map(Waiting::new).collect(), depth_max: None }
     }
 
     /// The same, under a program that has circuits for trees up to this depth.
@@ -157,7 +170,8 @@ impl Book {
     /// The first cell that is empty and that nothing which waits opens; in a tree that has none, the first of those
     /// that it grows by.
     pub(super) fn vacant(&self) -> Option<CellIndex> {
-        let opened: BTreeSet<CellIndex> = self.waiting.iter().filter_map(opened_by).collect();
+        let opened: BTreeSet<CellIndex> =
+            self.signed(|transaction| opened_by(transaction).is_some()).filter_map(opened_by).collect();
         let mut next = CellIndex::new(0);
         while let Some(vacant) = next.and_then(|from| self.state.tree().vacant_from(from)) {
             if !opened.contains(&vacant) {
@@ -176,19 +190,36 @@ impl Book {
         }
     }
 
+    /// What waits of this kind and is signed by the payer's owner, where an account pays: a batch takes nothing else,
+    /// and anybody could have written it, so that the next nonce is one that nobody comes to, or no money is left.
+    fn signed(&self, is_asked: impl Fn(&Transaction) -> bool) -> impl Iterator<Item = &Transaction> {
+        let asked = self.waiting.iter().filter(move |waiting| is_asked(&waiting.transaction));
+        let signed = asked.filter(|waiting| {
+            *waiting.is_signed.get_or_init(|| {
+                let transaction = &waiting.transaction;
+                let account = self.account(transaction.payment().from);
+                account.is_none_or(|account| {
+                    transaction.signature().verify(&account.owner, &transaction.message()).is_ok()
+                })
+            })
+        });
+        signed.map(|waiting| &waiting.transaction)
+    }
+
     /// The nonces of what waits of a payer, each with amount and fee.
     fn payments_of(&self, from: CellIndex) -> impl Iterator<Item = (u32, u128)> {
-        let payments = self.waiting.iter().map(Transaction::payment).filter(move |payment| payment.from == from);
+        let payments = self.signed(move |transaction| transaction.payment().from == from).map(Transaction::payment);
         payments.map(|payment| (payment.nonce, u128::from(payment.amount) + u128::from(payment.fee)))
     }
 
     /// What an account holds when all that waits has been paid out of it and into it.
     fn balance(&self, index: CellIndex, account: &Account) -> u64 {
-        let paid_in = self.waiting.iter().filter_map(|transaction| match transaction {
-            Transaction::Transfer(signed) => (signed.body().to == index).then_some(u128::from(signed.body().amount)),
-            // What opens an account counts where there is none yet.
-            Transaction::Open(_) | Transaction::Withdraw(_) => None,
-        });
+        // What opens an account counts where there is none yet.
+        let pays_it = |transaction: &Transaction| match transaction {
+            Transaction::Transfer(signed) => signed.body().to == index,
+            Transaction::Open(_) | Transaction::Withdraw(_) => false,
+        };
+        let paid_in = self.signed(pays_it).map(|transaction| u128::from(transaction.payment().amount));
         let later = self.payments_of(index).filter(|(nonce, _)| *nonce >= account.nonce);
         let paid_out: u128 = later.map(|(_, amount)| amount).sum();
         let left = (u128::from(account.balance) + paid_in.sum::<u128>()).saturating_sub(paid_out);
@@ -208,8 +239,9 @@ impl Book {
 
     /// A cell that is paid, which what waits may open.
     fn paid_cell(&self, index: CellIndex) -> Cell {
-        let opened = self.waiting.iter().find_map(|transaction| match transaction {
-            Transaction::Open(signed) => (signed.body().to == index).then_some(signed.body()),
+        let opening = self.signed(|transaction| opened_by(transaction) == Some(index)).next();
+        let opened = opening.and_then(|transaction| match transaction {
+            Transaction::Open(signed) => Some(signed.body()),
             Transaction::Transfer(_) | Transaction::Withdraw(_) => None,
         });
         match (cell(&self.state, index), opened) {
@@ -244,4 +276,58 @@ fn opened_by(transaction: &Transaction) -> Option<CellIndex> {
 /// A cell of a state; those outside the tree are empty.
 fn cell(state: &State, index: CellIndex) -> Cell {
     if state.depth().contains(index) { state.tree().get(index) } else { Cell::Empty }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU16;
+    use taproof_circuits::{
+        schnorr::SecretKey,
+        state::{Admission, Plan, Slots},
+        transaction::{Deposit, Open, Signed, Transfer},
+    };
+    use taproof_verifier::cell::ChainId;
+
+    /// Files of transactions are handed on, and whoever adds to one can write anything into it.
+    #[test]
+    fn what_somebody_else_signed_in_an_owners_name_counts_for_nothing() {
+        let chain_id = ChainId::from_byte_array([3; ChainId::LENGTH]);
+        let [owner, stranger] = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]));
+        let mut state = State::new(chain_id, Depth::new(1).expect("a depth"));
+        let plan = Plan {
+            height_blocks: 0,
+            slots: Slots::uniform(NonZeroU16::MIN),
+            operators: Default::default(),
+            chunks_max: 10,
+            admission: Admission::default(),
+        };
+        let deposits = [&owner, &stranger].map(|key| Deposit { amount_sat: 10_000, owner: *key.public() });
+        state.apply(&plan, &deposits, &[]).expect("there are cells");
+        let [own, strangers, vacant] = [0, 1, 2].map(|index| CellIndex::new(index).expect("a small index"));
+        let token = Token::BITCOIN;
+        let pays = |key: &SecretKey, nonce, amount| {
+            let body = Transfer { chain_id, token, from: own, nonce, to: strangers, amount, fee: 1 };
+            Transaction::Transfer(Signed::sign(body, key))
+        };
+        let opens = |key: &SecretKey| {
+            let owner = *stranger.public();
+            let body = Open { chain_id, token, from: own, nonce: 1, to: vacant, amount: 500, fee: 1, owner };
+            Transaction::Open(Signed::sign(body, key))
+        };
+        let book = |added: &[Transaction]| Book::of_state(state.clone(), &[], Vec::new(), added);
+        let forged = [pays(&stranger, 4_000_000_000, 1), pays(&stranger, 0, u64::MAX), opens(&stranger)];
+        let seen = |book: &Book| {
+            let account = book.account(own).expect("it was deposited to");
+            (book.next_nonce(own).expect("an account"), book.balance(own, &account), book.vacant())
+        };
+        let alone = book(&[pays(&owner, 0, 100)]);
+        assert_eq!(seen(&alone), (1, 9_899, Some(vacant)));
+        let among = book(&[&forged[..2], &[pays(&owner, 0, 100)], &forged[2..]].concat());
+        assert_eq!(seen(&among), seen(&alone));
+        assert_eq!(among.objection(&pays(&owner, 1, 100), owner.public()), None);
+        assert!(among.objection(&pays(&owner, 1, 9_899), owner.public()).is_some());
+        let next = CellIndex::new(3);
+        assert_eq!(seen(&book(&[pays(&owner, 0, 100), opens(&owner)])), (2, 9_398, next));
+    }
 }
