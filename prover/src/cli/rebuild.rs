@@ -9,14 +9,14 @@ use super::{
     failure::{Exit, Failure, Fallible, Result},
     output::{Output, Replaces, open_output, write_json},
     path_text,
-    session::{NodeOptions, Session, Source, ledger_failure, not_followed, store_failure},
+    session::{NEWER_RULES, NodeOptions, Session, Source, ledger_failure, not_followed, store_failure},
 };
 use clap::Args;
 use comparison::{Comparison, Tips};
 use serde::Serialize;
 use std::{fmt, fs, path::PathBuf};
 use taproof_base::{output_file::Access, shown::shown, store_error::StoreError};
-use taproof_circuits::state::State;
+use taproof_circuits::state::{ReplayError, State};
 use taproof_rollup::{
     ledger::{Ledger, LedgerError},
     rebuild::{self, RebuildError, Restoration},
@@ -136,6 +136,9 @@ pub(super) fn expect_root(state: &State, follower: &Follower) -> Result {
 pub(super) fn rebuild_failure(error: RebuildError) -> Failure {
     match error {
         RebuildError::Follow(error) => not_followed(error),
+        error @ RebuildError::Replay { source: ReplayError::NoRule { .. }, .. } => {
+            Failure::of(Exit::Failed, error).advise(NEWER_RULES)
+        }
         error => Failure::of(Exit::Refuted, error),
     }
 }
@@ -284,5 +287,20 @@ impl fmt::Display for LedgerReport {
                 "\ntransactions   none: what waited in a ledger that was lost has to be given to `taproof batch` again"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taproof_verifier::record::Kind;
+
+    #[test]
+    fn records_without_a_rule_here_are_no_reason_to_make_the_ledger_anew() {
+        let source = ReplayError::NoRule { chunk: 0, kind: Kind::Step };
+        let failures = [ledger_failure(source.into()), rebuild_failure(RebuildError::Replay { batch: 3, source })];
+        assert!(failures.iter().all(|failure| failure.advice().as_deref() == Some(NEWER_RULES)));
+        let other = ledger_failure(ReplayError::RootMismatch { chunk: 0 }.into());
+        assert!(other.advice().is_some_and(|advice| advice.contains("--replace")));
     }
 }

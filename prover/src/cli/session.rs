@@ -29,6 +29,7 @@ use taproof_bitcoin::{
     follow::{self, FollowError},
     node::{ChainSource, EmbeddedNode, EsploraNode, HEIGHT_MAX, Node, RpcNode, SyncState},
 };
+use taproof_circuits::state::ReplayError;
 use taproof_rollup::{
     ledger::{Ledger, LedgerError},
     sequencer::SequencerError,
@@ -455,6 +456,11 @@ fn store_advice(error: &ChainStoreError) -> (Exit, &'static str) {
     }
 }
 
+/// What to do about records that followers check and whose rule the state does not know.
+pub(crate) const NEWER_RULES: &str = "\
+    the program in force has circuits whose rules this release does not know: it follows them, and cannot make batches \
+    after them; get a release that knows them";
+
 /// Gives an error of the ledger its exit code.
 pub(crate) fn ledger_failure(error: LedgerError) -> Failure {
     const RESTORE: &str = "restore it from Bitcoin with `taproof rebuild`";
@@ -462,6 +468,7 @@ pub(crate) fn ledger_failure(error: LedgerError) -> Failure {
         LedgerError::Store(error) => file_advice(error, RESTORE),
         LedgerError::NotFound(_) => (Exit::Input, RESTORE),
         LedgerError::WrongChain { .. } => (Exit::Input, "name its rollup's --dir"),
+        LedgerError::Replay(ReplayError::NoRule { .. }) => (Exit::Failed, NEWER_RULES),
         LedgerError::Final(_) | LedgerError::NotNext { .. } | LedgerError::Replay(_) => (
             Exit::Failed,
             "the chain has left what was final here: make the ledger anew from it with `taproof rebuild --replace`",

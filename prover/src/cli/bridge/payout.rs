@@ -11,20 +11,21 @@ use crate::cli::{
     path_text,
     psbt::key_source,
 };
-use bitcoin::bip32::KeySource;
+use bitcoin::{OutPoint, Txid, Weight, bip32::KeySource};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use taproof_base::shown::shown;
 use taproof_bitcoin::{
-    anchor::Funding,
+    anchor::{FeeRate, Funding},
     bridge::{
         link::{MAX_LINK_WEIGHT_WU, MAX_PAYOUTS},
-        plan::{PlanError, PlanRequest, plan, sign_fee_inputs},
+        plan::{Plan, PlanError, PlanRequest, plan, sign_fee_inputs},
         scan::{BridgeCoin, BridgeScan, HeadError},
         signer_key::{SignerKey, SignerKeyError},
     },
     coins::Purpose,
+    node::Node,
 };
 use taproof_wallet::PosterKey;
 
@@ -139,6 +140,7 @@ impl Payout {
             Err(failure) if matches!(failure.cause(), Some(PlanError::Nothing)) => return nothing_due(scan, console),
             planned => planned?,
         };
+        warn_of_rival(source.node()?, &head, &planned, session.console)?;
         let signed = sign_fee_inputs(&mut planned.psbt, &poster);
         let fee_coins = planned.psbt.inputs.iter().filter(|input| input.tap_scripts.is_empty()).count();
         write_psbt(out, &planned.psbt, self.psbt.version)?;
@@ -180,6 +182,32 @@ impl Payout {
             )
         })
     }
+}
+
+/// Says if what waits in the pool in this link's place is not replaced by it.
+fn warn_of_rival(node: &dyn Node, head: &OutPoint, planned: &Plan, console: Console) -> Result {
+    let Some(txid) = node.pool_spender(head)? else { return Ok(()) };
+    let Some(entry) = node.pool_entry(&txid)? else { return Ok(()) };
+    let incremental = node.fee_floors()?.incremental;
+    if let Some(rival) = rival(txid, entry.descendant_fee_sat, incremental, (planned.fee_sat, planned.weight_wu)) {
+        console.warn(rival);
+    }
+    Ok(())
+}
+
+/// What is told of a transaction in the pool that a link with this fee and weight does not replace. Whoever it pays can
+/// hang others on it, and a replacement has to pay more than all of them together.
+fn rival(txid: Txid, waiting_sat: u64, incremental: FeeRate, (fee_sat, weight_wu): (u64, u64)) -> Option<String> {
+    let weight = Weight::from_wu(weight_wu);
+    let needed_sat = waiting_sat.saturating_add(incremental.fee(weight).to_sat());
+    let rate = u128::from(needed_sat).saturating_mul(1_000).div_ceil(weight.to_vbytes_ceil().max(1).into());
+    let rate = u64::try_from(rate).ok().and_then(|rate| FeeRate::from_sat_per_kvb(rate).ok()).unwrap_or(FeeRate::MAX);
+    (fee_sat < needed_sat).then(|| {
+        format!(
+            "{txid} waits in the pool in this link's place, and pays {waiting_sat} sat with all that spends from it: \
+             this one takes its place from {needed_sat} sat on, which is --fee-rate {rate} (and a --fee-cap as high)"
+        )
+    })
 }
 
 /// Nothing is to be paid and nothing to be moved, which is no failure: a coordinator asks each day.
@@ -235,6 +263,18 @@ mod tests {
         assert!(told.starts_with("1 credited deposit, 25000 sat, is open") && told.contains("--exposed"), "{told}");
         let told = open_deposits(2, None).expect("two are open");
         assert!(told.starts_with("2 credited deposits are open"), "{told}");
+    }
+
+    #[test]
+    fn a_link_that_does_not_replace_what_payees_hang_on_the_one_in_the_pool_is_told() {
+        let txid = bitcoin::hashes::Hash::all_zeros();
+        let incremental = FeeRate::from_sat_per_kvb(1_000).expect("within the range of rates");
+        // The link pays 700 sat, and 99,300 sat hang on it.
+        let told = rival(txid, 100_000, incremental, (70_000, 2_800)).expect("it is not replaced");
+        assert!(told.contains("pays 100000 sat") && told.contains("from 100700 sat on"), "{told}");
+        assert!(told.contains("--fee-rate 143.858 "), "{told}");
+        assert!(rival(txid, 100_000, incremental, (100_699, 2_800)).is_some());
+        assert_eq!(rival(txid, 100_000, incremental, (100_700, 2_800)), None);
     }
 
     #[test]
