@@ -358,7 +358,10 @@ impl Follower {
     fn check_openings(&self, payload: &Payload) -> Result<(), RuleError> {
         let min_sat = self.params.opening_min_sat;
         for chunk in payload.chunks() {
-            let Records::Open(records) = &chunk.records else { continue };
+            let records = match &chunk.records {
+                Records::Open(records) => records,
+                Records::Deposit(_) | Records::Transfer(_) | Records::Withdraw(_) | Records::Step(_) => continue,
+            };
             let token = chunk.token;
             for amount in records.iter().map(|record| record.amount) {
                 if token != Token::BITCOIN || amount < min_sat {

@@ -84,7 +84,10 @@ impl Sequencer<'_> {
 
 /// The cell that a transaction opens, if a draft takes it.
 fn opens(draft: &Draft, transaction: &Transaction) -> Option<CellIndex> {
-    let Transaction::Open(signed) = transaction else { return None };
+    let signed = match transaction {
+        Transaction::Open(signed) => signed,
+        Transaction::Transfer(_) | Transaction::Withdraw(_) => return None,
+    };
     draft.plan.admission.check(transaction).is_ok().then(|| signed.body().to)
 }
 
