@@ -20,7 +20,7 @@ pub struct Rollup {
 #[non_exhaustive]
 pub enum AccountError {
     /// The index is outside the tree.
-    #[error("cell {index} is outside a tree of {} levels", depth.levels())]
+    #[error("cell {index} is outside a tree of {} cells", depth.cell_count())]
     IndexOutOfRange {
         /// The index.
         index: CellIndex,

@@ -53,7 +53,7 @@ pub struct ChangeSet {
 #[non_exhaustive]
 pub enum TreeError {
     /// The cell is outside the tree.
-    #[error("cell {index} is outside a tree of {} levels", depth.levels())]
+    #[error("cell {index} is outside a tree of {} cells", depth.cell_count())]
     IndexOutOfRange {
         /// The cell.
         index: CellIndex,

@@ -72,13 +72,13 @@ fn damaged_keys_are_named_and_setup_makes_others() {
     let error = scene.failure(3, &prove);
     assert_eq!(error.matches("deposit-d2-n2-v1.key").count(), 1, "{error}");
     let said = String::from_utf8(scene.run(&prove).stderr).unwrap();
-    assert!(said.contains("restore the key file that the program was made with"), "{said}");
+    assert!(said.contains("copy the key file from keys/ of whoever made the program"), "{said}");
 
     // Where no rollup is founded with it yet, another is made; from the same seed it is the same.
     fs::write(&key, &whole).unwrap();
     alter(&key, whole.len() - 100);
-    for founded in ["params.json", "program.bin", "ledger.redb"] {
-        fs::remove_file(scene.path("rollup").join(founded)).unwrap();
+    for founded in ["params.json", "program.bin", "ledger.redb", "chain.redb", "batches", "proofs"] {
+        fs::rename(scene.path("rollup").join(founded), scene.path(founded)).unwrap();
     }
     let seed = "11".repeat(32);
     let slots = ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"];

@@ -51,7 +51,7 @@ fn the_ninth_account_makes_a_tree_of_eight_cells_grow() {
     // stays so.
     let opened = scene.run(&[&open("1000")[..], &["--add-to", "open.json"]].concat());
     assert_eq!((opened.status.code(), String::from_utf8(opened.stderr).unwrap().as_str()), (Some(0), ""));
-    for (cell, reason) in [("3", "cell 3 is not empty"), ("64", "outside a tree of 2 levels")] {
+    for (cell, reason) in [("3", "cell 3 is not empty"), ("64", "outside a tree of 64 cells")] {
         let refused =
             scene.failure(4, &["tx", "open", "--from", "0", "--to", cell, "--owner", &owner, "--amount", "1000"]);
         assert!(refused.contains(reason), "{refused}");

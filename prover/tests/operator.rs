@@ -456,7 +456,7 @@ fn the_file_of_a_batch_is_written_again_where_it_is_missing() {
     fs::remove_file(&file).unwrap();
     let missing = scene.run(&["prove", "rollup/batches/0.batch"]);
     assert_eq!(missing.status.code(), Some(3));
-    assert!(stderr(&missing).contains("`taproof batch` writes the file"), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("`taproof batch` writes it into"), "{}", stderr(&missing));
     let again = batch(&[]);
     assert_eq!((&again["batch"], &again["written_again"]), (&Value::Null, &serde_json::json!([0])));
     assert_eq!(fs::read(&file).unwrap(), made);

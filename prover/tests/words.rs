@@ -180,10 +180,10 @@ fn what_is_there_or_not_is_told_with_what_helps() {
     scene.report(&["batch", "--reference-depth", "1"]);
     // 64 is the first cell that a tree of two levels does not have.
     let (said, advice) = told(&scene, 3, &["tx", "transfer", "--from", "64", "--to", "1", "--amount", "1"]);
-    assert_eq!(said, "cell 64 is outside a tree of 2 levels");
+    assert_eq!(said, "cell 64 is outside a tree of 64 cells");
     assert!(advice.contains("0 to 63"), "{advice}");
     let from = ["tx", "open", "--from", "64", "--nonce", "0", "--to", "5", "--owner", &owner, "--amount", "1000"];
-    assert!(told(&scene, 4, &from).0.contains("cell 64 is outside a tree of 2 levels"));
+    assert!(told(&scene, 4, &from).0.contains("cell 64 is outside a tree of 64 cells"));
 
     let report = scene.report(&["report"]);
     assert_eq!((&report["anchors"], &report["batches"]), (&0.into(), &1.into()));
@@ -193,7 +193,7 @@ fn what_is_there_or_not_is_told_with_what_helps() {
 
     for command in [&["setup"][..], &["join", "rollup/params.json", "rollup/program.bin"]] {
         let (said, advice) = told(&scene, 3, command);
-        assert!(said.contains("params.json exists") && advice.contains("--dir"), "{said}: {advice}");
+        assert!(said.contains("params.json") && advice.contains("--dir"), "{said}: {advice}");
         assert!(!advice.contains("another file"), "there is no option for it: {advice}");
     }
 }
@@ -233,7 +233,81 @@ fn lost_words_of_a_rollup_are_brought_back_and_not_made_anew() {
     let scene = Scene::funded();
     fs::remove_file(scene.path("rollup/wallet.words")).unwrap();
     let (_, advice) = told(&scene, 3, &["wallet", "keys"]);
-    assert!(advice.starts_with("bring back your copy of the words with `taproof wallet import`"), "{advice}");
+    assert!(advice.starts_with("if there was a wallet here, bring back your copy of its words"), "{advice}");
+}
+
+#[test]
+fn what_is_left_of_a_rollup_is_named_at_once_before_another_is_founded_over_it() {
+    let scene = Scene::funded();
+    scene.bring_in(0, &[]);
+    let (said, advice) = told(&scene, 3, &["setup"]);
+    for name in ["params.json", "program.bin", "ledger.redb", "chain.redb", "batches", "proofs"] {
+        assert!(said.contains(&format!("rollup/{name}")), "{name}: {said}");
+    }
+    assert!(advice.contains("move these files away; the wallet can stay"), "{advice}");
+    for name in ["params.json", "program.bin", "ledger.redb", "batches", "proofs"] {
+        fs::rename(scene.path(&format!("rollup/{name}")), scene.path(name)).unwrap();
+    }
+    // Another rollup's chain store would be in the way of every command that follows.
+    let (said, _) = told(&scene, 3, &["setup"]);
+    assert!(said.contains("rollup/chain.redb") && !said.contains("ledger"), "{said}");
+}
+
+#[test]
+fn numbers_that_do_not_fit_are_told_with_their_options_before_keys_are_made() {
+    let scene = Scene::new();
+    scene.report(&["wallet", "new"]);
+    let key = scene.report(&["wallet", "keys"])["poster_key"].as_str().unwrap().to_owned();
+    let upgrades = ["--upgrade-key", &key, "--upgrade-threshold", "1"];
+    let sequencer = ["--sequencer-key", &key];
+    for (options, option) in [
+        (&["--refund-delay", "30"][..], "--refund-delay"),
+        (&["--deposit-expiry", "200"], "--deposit-expiry"),
+        (&[&upgrades[..], &["--notice", "5"]].concat(), "--notice"),
+        (&[&upgrades[..], &upgrades[..2]].concat(), "--upgrade-key once"),
+        (&[&upgrades[..], &["--quiet-blocks", "73"]].concat(), "--quiet-blocks"),
+        (&[&sequencer[..], &["--quiet-blocks", "0"]].concat(), "--quiet-blocks"),
+        (&sequencer.repeat(2), "--sequencer-key once"),
+        (&["--bridge-key", &key, "--bridge-key", &key, "--bridge-threshold", "1"], "--bridge-key once"),
+        (&["--quiet-blocks", "4"], "--sequencer-key"),
+    ] {
+        let (said, advice) = told(&scene, 3, &[&["setup"], options].concat());
+        assert!(advice.contains(option), "{options:?}: {said}: {advice}");
+    }
+    assert!(!scene.path("rollup/keys").exists());
+}
+
+#[test]
+fn what_is_not_there_or_on_another_chain_is_told_with_what_to_do() {
+    let scene = Scene::funded();
+    fs::create_dir(scene.path("new")).unwrap();
+    fs::copy(scene.path("rollup/regtest.chain"), scene.path("new/regtest.chain")).unwrap();
+    for arguments in [
+        &["batch", "none.json"][..],
+        &["bridge", "send", "none"],
+        &["upgrade", "add", "none"],
+        &["join", "rollup/params.json", "rollup/program.bin", "--checkpoint", "none", "--dir", "new"],
+    ] {
+        let (said, advice) = told(&scene, 3, arguments);
+        assert!(said.contains("none") && advice.starts_with("see that the file is there"), "{said}: {advice}");
+    }
+    let (_, advice) = told(&scene, 3, &["prove", "0"]);
+    assert!(advice.contains("rollup/batches"), "{advice}");
+    let (_, advice) = told(&scene, 3, &["tx", "transfer", "--from", "5", "--to", "0", "--amount", "1"]);
+    assert!(advice.contains("wait for a batch") && advice.contains("--nonce"), "{advice}");
+
+    // A program that is another rollup's, or a later one.
+    let other = Scene::new();
+    other.report(&["wallet", "new"]);
+    other.report(&["setup", "--depth", "1", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"]);
+    let program = other.path("rollup/program.bin").display().to_string();
+    let (_, advice) = told(&scene, 3, &["join", "rollup/params.json", &program, "--dir", "new"]);
+    assert!(advice.contains("of one data directory") && advice.contains("LATER-PROGRAM"), "{advice}");
+
+    // These commands take no node, so none is to be named.
+    fs::remove_file(scene.path("rollup/regtest.chain")).unwrap();
+    let (said, advice) = told(&scene, 3, &["regtest", "mine", "1"]);
+    assert!(said.contains("does not have") && !advice.contains("--node"), "{said}: {advice}");
 }
 
 #[test]

@@ -102,7 +102,7 @@ pub struct Plan {
 #[non_exhaustive]
 pub enum PlanError {
     /// An operator's account would be outside the tree.
-    #[error("operator's cell {index} is outside a tree of {} levels", depth.levels())]
+    #[error("operator's cell {index} is outside a tree of {} cells", depth.cell_count())]
     OperatorOutOfRange {
         /// The cell.
         index: CellIndex,

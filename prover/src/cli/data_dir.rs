@@ -170,6 +170,23 @@ impl DataDir {
         files
     }
 
+    /// What only a rollup that was founded or joined here leaves behind, keys apart: another one cannot go on from it.
+    pub(crate) fn of_one_rollup(&self) -> Vec<PathBuf> {
+        let batches = self.0.join("batches");
+        vec![
+            self.params(),
+            self.program(),
+            self.programs(),
+            self.ledger(),
+            self.chain_store(),
+            self.light_store(),
+            self.bridge_state(),
+            self.anchoring(),
+            batches,
+            self.proofs_folder(),
+        ]
+    }
+
     /// Makes the folder itself, closed to others, if it is not there.
     pub(crate) fn create(&self) -> Result {
         expect_no_file(&self.0)?;
@@ -223,22 +240,34 @@ pub(crate) fn expect_no_file(folder: &Path) -> Result {
     }
 }
 
-/// Fails if a file that would be replaced holds anything. Pipes, devices and empty files are there to be written to.
+/// Whether something is there that holds anything. Pipes, devices and empty files are there to be written to.
+fn holds_something(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_dir() || found.is_file() && found.len() > 0)
+}
+
+/// Fails if a file that would be replaced holds anything.
 pub(crate) fn expect_absent(path: &Path) -> Result {
-    let holds = |found: fs::Metadata| found.is_dir() || found.is_file() && found.len() > 0;
-    if fs::metadata(path).is_ok_and(holds) {
+    if holds_something(path) {
         let failure = Failure::new(Exit::Input, format!("{} exists and is not overwritten", path.display()));
         return Err(failure.advise("move it away or name another file"));
     }
     Ok(())
 }
 
-/// Fails if a data directory has one of these files of a rollup already.
+/// Fails if a data directory has some of these files of a rollup already, and names all of them.
 pub(crate) fn expect_none(paths: &[PathBuf]) -> Result {
-    let absent = paths.iter().try_for_each(|path| expect_absent(path));
-    absent.map_err(|failure| {
-        failure.advise("a rollup is there already: name another folder with --dir, or move that one away")
-    })
+    let there: Vec<String> =
+        paths.iter().filter(|path| holds_something(path)).map(|path| path.display().to_string()).collect();
+    let (message, what) = match there.as_slice() {
+        [] => return Ok(()),
+        [one] => (format!("{one} exists and is not overwritten"), "that file"),
+        all => (format!("these exist and are not overwritten: {}", all.join(", ")), "these files"),
+    };
+    let advice = format!(
+        "there is a rollup, or what is left of one: name another folder with --dir, or move {what} away; the wallet \
+         can stay"
+    );
+    Err(Failure::new(Exit::Input, message).advise(advice))
 }
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ const DENIED: &str = "run it as the user whose files they are, or on a copy of t
 /// What to do where there is no room.
 const FULL: &str = "make room, and run it again";
 
+/// What to do where what was named is not there.
+const MISSING: &str = "see that the file is there and its name right: a name leads on from the folder that you are in";
+
 /// What kind of failure: the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -97,7 +100,8 @@ impl Failure {
             let advice = [(io_fault::is_denied as fn(&io::Error) -> bool, DENIED), (io_fault::is_full, FULL)];
             advice.into_iter().find(|(is_kind, _)| self.is_of_system(*is_kind)).map(|(_, advice)| advice.to_owned())
         };
-        self.advice.clone().or_else(wait).or_else(of_node).or_else(of_system)
+        let of_name = || (self.exit == Exit::Input && self.is_missing()).then(|| MISSING.to_owned());
+        self.advice.clone().or_else(wait).or_else(of_node).or_else(of_system).or_else(of_name)
     }
 
     /// The exit code: that of the node's failure where nothing more was said.
@@ -107,6 +111,11 @@ impl Failure {
             (Exit::Failed, Some(error)) => node_advice::exit(error),
             (exit, _) => exit,
         }
+    }
+
+    /// Whether what was to be read is not there. A folder that lets nobody look into it may hold it all the same.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.is_of_system(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Whether one of the causes is an error of the system of this kind.

@@ -80,8 +80,8 @@ pub(crate) enum InputError {
     /// It is JSON of another form.
     #[error("it is JSON of another form: {0}")]
     Json(String),
-    /// It cannot be read.
-    #[error(transparent)]
+    /// It cannot be read. The system's error is a cause of its own, by which the failure knows what to advise.
+    #[error("{0}")]
     Io(#[from] io::Error),
 }
 

@@ -10,7 +10,9 @@ use super::{
     input::read_artefact,
     light::CheckpointReport,
     rebuild::{expect_root, rebuild_failure},
-    session::{NodeOptions, Session, Source, ledger_failure, not_followed, read_params, read_program},
+    session::{
+        NodeOptions, OtherProgramError, Session, Source, ledger_failure, not_followed, read_params, read_program,
+    },
     upgrade::keep,
 };
 use bitcoin::Network;
@@ -101,6 +103,11 @@ const FILES: &str = "\
     directory \
     there";
 
+/// Which program comes first.
+const FIRST_PROGRAM: &str = "\
+    name params.json and program.bin of one data directory; programs that came into force later come behind the first: \
+    taproof join PARAMS PROGRAM LATER-PROGRAM...";
+
 /// What to do about a program that came into force later.
 const LATER_PROGRAM: &str = "\
     the upgrade keys announced it: get its file, which is in programs/ of the data directory of anybody who follows \
@@ -110,9 +117,11 @@ impl Join {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
         let mut session = Session::read(dir, &self.params, &self.program, global.console()).map_err(|failure| {
-            let is_missing = [&self.params, &self.program].into_iter().any(|path| !path.exists());
+            if failure.cause::<OtherProgramError>().is_some() {
+                return failure.advise(FIRST_PROGRAM);
+            }
             let is_misplaced = failure.cause::<Misplaced>().is_some();
-            if is_missing || is_misplaced { failure.advise(FILES) } else { failure }
+            if failure.is_missing() || is_misplaced { failure.advise(FILES) } else { failure }
         })?;
         let later = self.later.iter().map(|path| read_program(path)).collect::<Result<Vec<_>>>()?;
         later.iter().for_each(|program| session.programs.insert(program.clone()));

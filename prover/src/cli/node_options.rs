@@ -103,7 +103,13 @@ impl NodeOptions {
         console: Console,
     ) -> Result<Source> {
         match self.place(variable)? {
-            Place::Embedded => open_embedded(dir, network, reward_to),
+            Place::Embedded => {
+                let advice = format!(
+                    "name the node that the rollup was founded on with --node URL or {NODE}, or an Esplora server \
+                     with --esplora URL"
+                );
+                open_embedded(dir, network, reward_to, &advice)
+            }
             Place::Node(url, auth) => {
                 let node = RpcNode::connect(&url, &auth, network);
                 Ok(Source::Rpc(node.map_err(|error| unreached(error, NODE_FORM))?))
@@ -173,21 +179,23 @@ impl NodeOptions {
     }
 }
 
-/// Opens the embedded chain, if the rollup of the data directory lives on it.
-pub(super) fn open_embedded(dir: &DataDir, network: Network, reward_to: ScriptBuf) -> Result<Source> {
+/// Opens the embedded chain, if the rollup of the data directory lives on it; says else what there is to do.
+pub(super) fn open_embedded(
+    dir: &DataDir,
+    network: Network,
+    reward_to: ScriptBuf,
+    elsewhere_advice: &str,
+) -> Result<Source> {
     if network != Network::Regtest {
         let failure =
             Failure::new(Exit::Input, format!("the rollup lives on {}, not on regtest", network_name(network)));
-        return Err(failure.advise("name a bitcoind with --node URL, or an Esplora server with --esplora URL"));
+        return Err(failure.advise(elsewhere_advice));
     }
     let start = if dir.params().exists() { Some(read_params(&dir.params())?.start) } else { None };
     let elsewhere = || {
         let start = start.map_or_else(String::new, |start| format!(" after block {start}"));
         let message = format!("the rollup starts{start}, which the embedded regtest chain does not have");
-        Failure::new(Exit::Input, message).advise(format!(
-            "name the node that the rollup was founded on with --node URL or {NODE}, or an Esplora server with \
-             --esplora URL"
-        ))
+        Failure::new(Exit::Input, message).advise(elsewhere_advice)
     };
     // No chain is made where the rollup cannot live on it.
     if start.is_some_and(|start| start.height > 0) && !dir.chain().exists() {

@@ -105,10 +105,14 @@ impl Prove {
 
 fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZeroUsize) -> Result {
     // What is no file of a rollup needs none to say so.
-    let batch: BatchFile = read_artefact(batch_path).map_err(|failure| match batch_path.exists() {
-        true => failure,
-        false => {
-            failure.advise("`taproof batch` writes the file of a batch that it has made, also where it is missing")
+    let batch: BatchFile = read_artefact(batch_path).map_err(|failure| match failure.is_missing() {
+        false => failure,
+        true => {
+            let batches = global.data_dir().batch(0).with_file_name("");
+            failure.advise(format!(
+                "name a batch's file: `taproof batch` writes it into {}, also where it is missing",
+                batches.display()
+            ))
         }
     })?;
     let session = Session::open(global)?;

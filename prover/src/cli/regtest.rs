@@ -116,19 +116,24 @@ impl Regtest {
     }
 }
 
+/// What to do where the rollup lives on a node's chain.
+const ELSEWHERE: &str = "\
+    `taproof regtest` knows the embedded chain alone: on a node's, its own wallet mines and pays, and `taproof bridge \
+    deposit --send` and `taproof tx exit --send` send deposits and exit requests";
+
 fn poster(wallet: &WalletOptions, global: &Global) -> Result<PosterKey> {
     let wallet = wallet.open(global)?;
     if wallet.network() != Network::Regtest {
         let failure =
             Failure::new(Exit::Input, format!("the embedded chain is regtest, not {}", network_name(wallet.network())));
-        return Err(failure.advise("name a bitcoind of that network with --node, and mine or deposit there"));
+        return Err(failure.advise(ELSEWHERE));
     }
     Ok(wallet.poster_key(0)?)
 }
 
 /// The embedded chain, if the rollup of the data directory, where there is one, lives on it.
 fn open(dir: &DataDir, poster: &PosterKey) -> Result<EmbeddedNode> {
-    match open_embedded(dir, poster.network(), poster.script_pubkey())? {
+    match open_embedded(dir, poster.network(), poster.script_pubkey(), ELSEWHERE)? {
         Source::Embedded(node) => Ok(node),
         _ => unreachable!("the embedded chain was opened"),
     }

@@ -132,16 +132,16 @@ impl Session {
     /// Reads parameters and program from anywhere, for a data directory.
     pub(crate) fn read(dir: DataDir, params: &Path, program: &Path, console: Console) -> Result<Self> {
         let params = read_params(params)?;
-        let program = read_program(program).map_err(|failure| match program.exists() {
-            true => failure,
-            false => failure.advise(
+        let program = read_program(program).map_err(|failure| match failure.is_missing() {
+            false => failure,
+            true => failure.advise(
                 "anybody who follows the rollup has it: `taproof join PARAMS PROGRAM` puts it back, and changes \
                  nothing else",
             ),
         })?;
         if program.id() != params.program_id {
-            let message = format!("program {} is not the rollup's, {}", program.id(), params.program_id);
-            return Err(Failure::new(Exit::Input, message).advise("restore program.bin from where params.json is from"));
+            let error = OtherProgramError { found: program.id(), expected: params.program_id };
+            return Err(Failure::of(Exit::Input, error).advise("restore program.bin from where params.json is from"));
         }
         let mut programs = read_later_programs(&dir, console)?;
         programs.insert(program);
@@ -357,6 +357,14 @@ pub(crate) fn lacking_program(program: &str, height: u32) -> String {
     )
 }
 
+/// What was given as a rollup's program is another.
+#[derive(Debug, thiserror::Error)]
+#[error("program {found} is not the rollup's, {expected}")]
+pub(crate) struct OtherProgramError {
+    found: ProgramId,
+    expected: ProgramId,
+}
+
 /// Whether the block that the rollup starts after is in the source's chain; `None` if that does not reach so far.
 pub(crate) fn has_start(params: &Params, source: &Source) -> Result<Option<bool>> {
     let found = source.chain().block_hash(params.start.height)?;
@@ -370,7 +378,7 @@ pub(crate) fn read_params(path: &Path) -> Result<Params> {
             return params_of_protocol_2();
         }
         let advice = "make a rollup with `taproof setup`, join one with `taproof join`, or name its --dir";
-        if path.exists() { failure } else { failure.advise(advice) }
+        if failure.is_missing() { failure.advise(advice) } else { failure }
     });
     let params: Params = params.map_err(|failure| or_misplaced(failure, path, "a rollup's params.json"))?;
     if params.start.height > HEIGHT_MAX {

@@ -33,9 +33,9 @@ use taproof_rollup::ledger::Ledger;
 use taproof_verifier::{
     bridge::{Federation, FederationError, OUTPUT_MIN_SAT},
     cell::ChainId,
-    follow::{Deadlines, Founding, Params},
+    follow::{Deadlines, Founding, FoundingError, Params},
     headers::BlockId,
-    quorum::QuorumError,
+    program::ProgramId,
     statement::CircuitId,
 };
 use taproof_wallet::{Wallet, WalletError};
@@ -155,7 +155,7 @@ impl BridgeOptions {
             final_depth_blocks,
             refund_delay_blocks: self.refund_delay,
         };
-        deadlines.check(network).or_exit(Exit::Input)?;
+        deadlines.check(network).map_err(not_founded)?;
         let kind = NetworkKind::from(network);
         if let Some(key) = self.keys.iter().find(|key| key.network().is_some_and(|network| network != kind)) {
             return Err(Failure::new(
@@ -165,10 +165,13 @@ impl BridgeOptions {
         }
         let federation = Federation::new(threshold, keys, self.refund_delay, self.deposit_min);
         federation.map_err(|error| {
-            let is_threshold = matches!(error, FederationError::Signers(QuorumError::Threshold { .. }));
-            let failure = Failure::of(Exit::Input, error);
-            let advice = "give --bridge-key once for each key, and a --bridge-threshold of no more than those";
-            if is_threshold { failure.advise(advice) } else { failure }
+            let advice = match &error {
+                FederationError::Signers(_) => {
+                    "give --bridge-key once for each key, and a --bridge-threshold of no more than those"
+                }
+                _ => "give a longer --refund-delay",
+            };
+            Failure::of(Exit::Input, error).advise(advice)
         })
     }
 }
@@ -190,7 +193,7 @@ struct Report {
 impl Setup {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
-        expect_none(&[dir.params(), dir.program(), dir.ledger()])?;
+        expect_none(&dir.of_one_rollup())?;
         let network = self.wallet.network(global)?.unwrap_or(Network::Regtest);
         let federation = self.bridge.federation(network, || self.wallet.open(global), self.final_depth)?;
         // Nothing is mined here, so no wallet is needed for the rewards of the embedded chain.
@@ -203,9 +206,7 @@ impl Setup {
             allow_outside_test_networks: self.allow_outside_test_networks,
             randomness: self.seed.map_or(Randomness::Os, Randomness::Seed),
         };
-        let ring = make_keys(global, &dir.keys(), &sizes.circuits(), &options)?;
-        let program = ring.program()?;
-        let params = Params::new(Founding {
+        let founding = Founding {
             network,
             genesis_depth: depth,
             federation,
@@ -218,9 +219,13 @@ impl Setup {
             quiet_blocks: self.governance.quiet_blocks(self.bridge.deposit_window),
             sequencer_keys: self.governance.sequencer_keys()?,
             opening_min_sat: self.opening_min,
-            program_id: program.id(),
-        })
-        .or_exit(Exit::Input)?;
+            program_id: ProgramId::from_byte_array([0; 32]),
+        };
+        // Keys take long: what nobody can found a rollup with is told before they are made.
+        Params::new(founding.clone()).map_err(not_founded)?;
+        let ring = make_keys(global, &dir.keys(), &sizes.circuits(), &options)?;
+        let program = ring.program()?;
+        let params = Params::new(Founding { program_id: program.id(), ..founding }).map_err(not_founded)?;
         dir.create()?;
         write_file(&dir.program(), Access::Public, |file| file.write_all(&program.to_bytes()))?;
         Ledger::create(&dir.ledger(), params.chain_id(), depth).map_err(ledger_failure)?;
@@ -286,6 +291,24 @@ impl Setup {
             hash.ok_or_else(|| Failure::new(Exit::Input, format!("the chain has no block at height {height}")))?;
         Ok(BlockId { height, hash })
     }
+}
+
+/// The failure of numbers that do not fit together, with the options that choose them.
+fn not_founded(error: FoundingError) -> Failure {
+    let advice = match &error {
+        FoundingError::Deadlines { .. } => {
+            "--deposit-window, --deposit-expiry, --final-depth and --refund-delay choose them: `taproof setup --help` \
+             has those that are usual"
+        }
+        FoundingError::Notice { .. } => "give a longer --notice, or leave it out: it is as long as it must be then",
+        FoundingError::Quiet { can_have_sequencers: true, .. } => {
+            "give other --quiet-blocks, or leave them out: they are a quarter of the window then; a --deposit-window \
+             of 1 leaves no room for any"
+        }
+        FoundingError::Quiet { .. } => "leave out --quiet-blocks, or name sequencers with --sequencer-key",
+        _ => "",
+    };
+    Failure::of(Exit::Input, error).advise(advice)
 }
 
 /// Makes the keys of circuits in a folder that lacks them, and shows the progress.

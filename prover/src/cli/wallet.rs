@@ -141,15 +141,14 @@ impl KeyFile {
             return Ok(words.clone());
         }
         let path = self.path(global);
-        let file = WordsFile::read(&path).or_exit(Exit::Input).map_err(|failure| match path.exists() {
-            true => or_misplaced(failure, &path, "a wallet"),
+        let file = WordsFile::read(&path).or_exit(Exit::Input).map_err(|failure| match failure.is_missing() {
+            false => or_misplaced(failure, &path, "a wallet"),
             // Other words have other keys, which own nothing of a rollup that was run from here.
-            false if global.data_dir().params().exists() => failure.advise(
-                "bring back your copy of the words with `taproof wallet import`: only they have the keys that were \
-                 used here; \
-                 `taproof wallet new` makes other ones",
+            true if global.data_dir().params().exists() => failure.advise(
+                "if there was a wallet here, bring back your copy of its words with `taproof wallet import`: only they \
+                 have the keys that were used here; if there never was one, make it with `taproof wallet new`",
             ),
-            false => failure.advise("make a wallet with `taproof wallet new`"),
+            true => failure.advise("make a wallet with `taproof wallet new`"),
         })?;
         let words = match file {
             WordsFile::Plain(words) => words,

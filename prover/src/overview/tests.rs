@@ -109,7 +109,10 @@ fn the_page_has_the_program_and_who_posts() {
     // Once the next block is one, nobody has to wait any more.
     overview.upgrades.open_height = Some(next);
     let open = posting(&overview);
-    assert!(open.contains(&format!("anchors count since height {next}<")), "{open}");
+    assert!(open.contains(&format!("anchors count from the next block on, height {next}<")), "{open}");
+    overview.upgrades.open_height = Some(next - 1);
+    let open = posting(&overview);
+    assert!(open.contains(&format!("anchors count since height {}<", next - 1)), "{open}");
 }
 
 #[test]

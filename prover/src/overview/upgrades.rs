@@ -68,7 +68,10 @@ impl UpgradesRow {
     pub fn posting_words(&self, height: u32) -> String {
         match self.open_height {
             None => "anybody's anchors count".to_owned(),
-            Some(open) if open <= height.saturating_add(1) => format!("anybody's anchors count since height {open}"),
+            Some(open) if open <= height => format!("anybody's anchors count since height {open}"),
+            Some(open) if open == height.saturating_add(1) => {
+                format!("anybody's anchors count from the next block on, height {open}")
+            }
             Some(open) => format!("anybody's anchors count from height {open} on, if no anchor comes"),
         }
     }

@@ -49,7 +49,7 @@ pub enum SequencerError {
     #[error(transparent)]
     Program(#[from] UnknownProgramError),
     /// The program cannot prove batches of a tree of that depth.
-    #[error("the program has no {kind} circuit for a tree of {} levels", depth.levels())]
+    #[error("the program has no {kind} circuit for a tree of {} cells", depth.cell_count())]
     NoCircuit {
         /// The kind whose circuit is missing.
         kind: Kind,

@@ -2,6 +2,7 @@
 
 use super::{Finding, bitcoin_files, circom, iden3, rollup};
 use crate::cli::{
+    console::counted,
     element_text,
     failure::{Exit, Fallible, Result},
     input::{InputError, JSON_LENGTH_MAX},
@@ -215,7 +216,7 @@ fn state(state: &ChangeSet) -> Result<Finding> {
         "root": element_text(&state.root),
     });
     let lines = vec![
-        ("depth", format!("{} levels", state.depth.levels())),
+        ("depth", counted(state.depth.levels(), "level")),
         ("accounts", state.cells.len().to_string()),
         ("balances", sums_text(&balances)),
         ("root", format!("{}, which this file claims and does not prove", element_text(&state.root))),

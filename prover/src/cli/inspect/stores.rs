@@ -4,6 +4,7 @@ use super::Finding;
 use crate::cli::{
     anchor,
     coins::{coin_store_failure, report as reservation_report},
+    console::counted,
     element_text,
     failure::{Exit, Failure, Result},
     session::{ledger_failure, store_failure},
@@ -61,7 +62,7 @@ fn ledger(ledger: &Ledger) -> Result<Finding> {
     });
     let lines = vec![
         ("chain id", state.chain_id().to_string()),
-        ("root", format!("{} in a tree of {} levels", element_text(&state.root()), state.depth().levels())),
+        ("root", format!("{} in a tree of {}", element_text(&state.root()), counted(state.depth().levels(), "level"))),
         ("batches", ledger.next_batch().to_string()),
         ("accounts", accounts.to_string()),
         ("transactions", format!("{transactions} waiting")),

@@ -7,7 +7,7 @@ use clap::Args;
 use taproof_bitcoin::bridge::signer_key::SignerKey;
 use taproof_verifier::{
     follow::Founding,
-    quorum::{Keys, Quorum, QuorumError},
+    quorum::{Keys, Quorum},
 };
 
 /// A week, where that is enough: so long do those who disagree have to leave.
@@ -52,13 +52,10 @@ impl GovernanceOptions {
         let Some(threshold) = self.upgrade_threshold else { return Ok(None) };
         let keys = self.upgrade_keys.iter().map(SignerKey::key).collect();
         let quorum = Quorum::new(threshold, keys);
-        let named = quorum.map_err(|error| {
+        quorum.map(Some).map_err(|error| {
             let failure = Failure::new(Exit::Input, format!("the upgrade keys: {error}"));
-            let is_threshold = matches!(error, QuorumError::Threshold { .. });
-            let advice = "give --upgrade-key once for each key, and an --upgrade-threshold of no more than those";
-            if is_threshold { failure.advise(advice) } else { failure }
-        });
-        named.map(Some)
+            failure.advise("give --upgrade-key once for each key, and an --upgrade-threshold of no more than those")
+        })
     }
 
     pub(super) fn notice_blocks(&self, window_blocks: u32, final_depth_blocks: u32) -> u32 {
@@ -70,7 +67,8 @@ impl GovernanceOptions {
     }
 
     pub(super) fn sequencer_keys(&self) -> Result<Keys> {
-        Keys::new(self.sequencer_keys.clone()).or_exit_while(Exit::Input, "the sequencer keys")
+        let keys = Keys::new(self.sequencer_keys.clone()).or_exit_while(Exit::Input, "the sequencer keys");
+        keys.map_err(|failure| failure.advise("give --sequencer-key once for each key"))
     }
 
     pub(super) fn quiet_blocks(&self, window_blocks: u32) -> u32 {

@@ -102,13 +102,17 @@ impl Book {
     pub(super) fn next_nonce(&self, from: CellIndex) -> Result<u32> {
         let depth = self.state.depth();
         if !depth.contains(from) {
-            let (levels, last) = (depth.levels(), (1u64 << (3 * depth.levels())) - 1);
-            let failure = Failure::new(Exit::Input, format!("cell {from} is outside a tree of {levels} levels"));
-            return Err(failure.advise(format!("its cells are 0 to {last}; `taproof account` shows those of a key")));
+            let count = depth.cell_count();
+            let failure = Failure::new(Exit::Input, format!("cell {from} is outside a tree of {count} cells"));
+            let advice = format!("they are 0 to {}; `taproof account` shows those of a key", count - 1);
+            return Err(failure.advise(advice));
         }
         let account = self.account(from).ok_or_else(|| {
             let failure = Failure::new(Exit::Input, format!("cell {from} is no account yet"));
-            failure.advise("give --nonce, the number of transactions that the account has sent")
+            failure.advise(
+                "`taproof account` shows a key's cells, and the deposits that wait for a batch to credit them; to sign \
+                 before there is an account, give --nonce, the number of transactions that it will have sent by then",
+            )
         })?;
         let nonces = self.payments_of(from).map(|(nonce, _)| nonce).filter(|nonce| *nonce >= account.nonce);
         Ok(nonces.max().map_or(account.nonce, |nonce| nonce.saturating_add(1)))
