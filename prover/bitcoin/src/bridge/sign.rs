@@ -178,33 +178,67 @@ type Signatures = BTreeMap<(XOnlyPublicKey, TapLeafHash), taproot::Signature>;
 /// were.
 ///
 /// A wallet that has enough keys finishes an input and drops what led to it, Bitcoin Core's among them. What it leaves
-/// is all the same some signatures, which can be checked, counted and joined with others like those of any signer.
+/// is all the same some signatures, which can be checked, counted and joined with others like those of any signer. Some
+/// wallets, bitcoinjs-lib among them, finish with whatever they have and leave nothing in the place of a key that has
+/// not signed: then each signature is its key's for whom it holds.
 pub(super) fn reopen(psbt: &mut Psbt, signers: &Quorum) {
-    for fields in &mut psbt.inputs {
-        let Some((leaf, signatures)) = fields.final_script_witness.as_ref().and_then(|done| take_apart(done, signers))
+    let spent: Option<Vec<TxOut>> = psbt.inputs.iter().map(|fields| fields.witness_utxo.clone()).collect();
+    let unsigned = psbt.unsigned_tx.clone();
+    let mut cache = SighashCache::new(&unsigned);
+    for (input, fields) in psbt.inputs.iter_mut().enumerate() {
+        let Some((leaf, places)) = fields.final_script_witness.as_ref().and_then(|done| take_apart(done, signers))
         else {
             continue;
         };
+        let signatures = if places.len() == signers.keys().len() {
+            let named = signers.keys().iter().rev().zip(places);
+            Some(named.filter_map(|(key, signature)| Some(((*key, leaf.hash()), signature?))).collect())
+        } else {
+            spent.as_ref().and_then(|spent| name_by_what_holds(&mut cache, input, &places, spent, &leaf, signers))
+        };
+        let Some(signatures): Option<Signatures> = signatures else { continue };
         fields.tap_script_sigs.extend(signatures);
         fields.tap_scripts.insert(leaf.control_block, (leaf.script, LeafVersion::TapScript));
         fields.final_script_witness = None;
     }
 }
 
-/// The leaf and the signatures of a witness of the federation's; `None` if it is another.
-fn take_apart(witness: &Witness, signers: &Quorum) -> Option<(Leaf, Signatures)> {
+/// The leaf of a witness of the federation's, and the signatures before it, none where an element is empty; `None` if
+/// it is another.
+fn take_apart(witness: &Witness, signers: &Quorum) -> Option<(Leaf, Vec<Option<taproot::Signature>>)> {
     let elements: Vec<&[u8]> = witness.iter().collect();
     let [signatures @ .., script, control_block] = elements.as_slice() else { return None };
     let control_block = ControlBlock::decode(control_block).ok()?;
     let leaf = Leaf { script: ScriptBuf::from_bytes(script.to_vec()), control_block };
-    if leaf.script != signers.leaf() || signatures.len() != signers.keys().len() {
+    if leaf.script != signers.leaf() || signatures.len() > signers.keys().len() {
         return None;
     }
-    let hash = leaf.hash();
-    let given = signers.keys().iter().rev().zip(signatures).filter(|(_, signature)| !signature.is_empty());
-    let given = given.map(|(key, signature)| Some(((*key, hash), taproot::Signature::from_slice(signature).ok()?)));
-    let given = given.collect::<Option<Signatures>>()?;
-    Some((leaf, given))
+    let place = |signature: &&[u8]| match signature.is_empty() {
+        true => Some(None),
+        false => taproot::Signature::from_slice(signature).ok().map(Some),
+    };
+    Some((leaf, signatures.iter().map(place).collect::<Option<_>>()?))
+}
+
+/// The keys that some signatures hold for, which stand in the order of a witness, the last key's first; `None` if one
+/// holds for none that is left.
+fn name_by_what_holds(
+    cache: &mut SighashCache<&Transaction>,
+    input: usize,
+    places: &[Option<taproot::Signature>],
+    spent: &[TxOut],
+    leaf: &Leaf,
+    signers: &Quorum,
+) -> Option<Signatures> {
+    let (secp, hash) = (Secp256k1::verification_only(), leaf.hash());
+    let mut keys = signers.keys().iter().rev();
+    let mut name = |signature: &taproot::Signature| {
+        let mut holds =
+            |key: &&XOnlyPublicKey| holds(&secp, cache, input, (&(**key, hash), signature), spent, leaf, signers);
+        let key = keys.find(|key| holds(key))?;
+        Some(((*key, hash), *signature))
+    };
+    places.iter().flatten().map(&mut name).collect()
 }
 
 /// The witness that t signatures make; the leaf has a place for each key, the last key's first.

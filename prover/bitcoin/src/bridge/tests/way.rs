@@ -365,7 +365,7 @@ fn inputs_that_a_wallet_has_finished_are_checked_signed_and_joined_like_others()
     }
     let link = combine(vec![finished.clone()], &bridge).unwrap().0;
     assert_eq!(link, combine(vec![both], &bridge).unwrap().0);
-    world.chain.check_transactions(&[link]).unwrap();
+    world.chain.check_transactions(std::slice::from_ref(&link)).unwrap();
     assert_eq!(world.check(&psbt, &view).unwrap().summary().signatures, 0);
     assert_eq!(world.check(&finished, &view).unwrap().summary().signatures, 2);
     let third = sign(&psbt, 2);
@@ -373,6 +373,22 @@ fn inputs_that_a_wallet_has_finished_are_checked_signed_and_joined_like_others()
     for files in [vec![finished.clone(), third.clone()], vec![third, finished.clone()], vec![more, finished.clone()]] {
         combine(files, &bridge).unwrap();
     }
+    // Some wallets leave nothing in the place of a key that has not signed, and finish with one signature as well.
+    let bare = |signatures: usize| {
+        let mut bare = finished.clone();
+        for fields in &mut bare.inputs[..2] {
+            let mut elements = fields.final_script_witness.as_ref().unwrap().to_vec();
+            elements.retain(|element| !element.is_empty());
+            elements.drain(..2 - signatures);
+            fields.final_script_witness = Some(Witness::from_slice(&elements));
+        }
+        bare
+    };
+    assert_eq!(combine(vec![bare(2)], &bridge).unwrap().0, link);
+    assert_eq!(world.check(&bare(2), &view).unwrap().summary().signatures, 2);
+    combine(vec![bare(1), sign(&psbt, 2)], &bridge).unwrap();
+    let too_few = combine(vec![bare(1)], &bridge);
+    assert!(matches!(too_few, Err(CombineError::TooFew { input: 0, found: 1, needed: 2 })), "{too_few:?}");
     // What a finished witness lacks or forges is told as it is of any signature.
     let alter = |alter: &dyn Fn(&mut Vec<Vec<u8>>)| {
         let mut altered = finished.clone();
