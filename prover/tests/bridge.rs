@@ -138,6 +138,14 @@ impl Scene {
         serde_json::from_value(report["output"].clone()).unwrap()
     }
 
+    /// As [`Scene::deposit`], paid with a coin of the poster's.
+    fn deposit_from(&self, amount: &str, coin: OutPoint) {
+        let (owner, coin) = (self.owner(), coin.to_string());
+        let deposit = ["bridge", "deposit", "--owner", &owner, "--amount", amount, "--coin", &coin, "--send"];
+        self.on_chain("op", &deposit);
+        self.mine(1);
+    }
+
     /// Proves and anchors the next batch, and makes it final.
     fn anchor(&self, batch: u64) {
         let (batch_file, proofs) = (format!("op/batches/{batch}.batch"), format!("op/proofs/{batch}.proofs"));
@@ -170,8 +178,9 @@ fn paid(scene: &Scene, txid: &Value, script: &ScriptBuf) -> u64 {
 #[test]
 fn two_of_three_signers_pay_a_withdrawal_once() {
     let scene = Scene::new();
-    scene.deposit("50000");
-    scene.deposit("70000");
+    let first = scene.deposit("50000");
+    write_block_transaction(&scene, &first.txid, "first.tx");
+    scene.deposit_from("70000", OutPoint { vout: 2, ..first });
     scene.on_chain("op", &["batch", "--reference-depth", "1"]);
     scene.anchor(0);
     let state = scene.status("carol");
@@ -225,6 +234,18 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     scene.mine(1);
     assert_eq!(paid(&scene, &link["txid"], &to[0].0), 30_000);
     assert_eq!(scene.status("alice")["unpaid"], 0);
+
+    // A transaction whose every output is spent is in no node's index, and told from its file as by its id all the same.
+    let told = scene.on_chain("alice", &["bridge", "why", "first.tx"]);
+    assert_eq!(told, scene.on_chain("alice", &["bridge", "why", &first.txid.to_string()]));
+    assert!(told["outputs"][0]["fate"].as_str().unwrap().contains("moved by the bridge"), "{told}");
+}
+
+/// Writes a transaction of the last block to a file.
+fn write_block_transaction(scene: &Scene, txid: &Txid, name: &str) {
+    let transactions = scene.bitcoind.block(&scene.bitcoind.tip().1).txdata;
+    let transaction = transactions.iter().find(|transaction| transaction.compute_txid() == *txid).unwrap();
+    fs::write(scene.path(name), encode::serialize_hex(transaction)).unwrap();
 }
 
 /// Scripts of withdrawers, a witness script, a key hash and a script hash, each with what it is to be paid.

@@ -2,19 +2,28 @@
 
 use crate::chain_store::FinalEvent;
 use bitcoin::Txid;
-use std::fmt;
+use std::{fmt, mem::discriminant};
 use taproof_verifier::upgrade::{Change, Upgrade};
 
 /// What became of an announcement of the upgrade keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UpgradeFate {
-    /// It was accepted in the block at a height, and nothing took it back.
+    /// It was accepted in the block at a height, and is not in force yet; or it is a withdrawal.
     Accepted {
         /// What it announces.
         upgrade: Upgrade,
         /// The height of its block.
         height: u32,
+    },
+    /// It was accepted in the block at a height, and its own height has come.
+    InForce {
+        /// The height of its block.
+        height: u32,
+        /// The height from which it is in force.
+        from_height: u32,
+        /// What took its place, and the height of that, where something did.
+        replaced: Option<(Txid, u32)>,
     },
     /// It was accepted, and withdrawn before it was in force.
     Withdrawn {
@@ -31,29 +40,46 @@ pub enum UpgradeFate {
 }
 
 impl UpgradeFate {
-    /// Reads what became of a transaction off what followers found, in the order of the chain; `None` if they found
-    /// nothing of it.
-    pub fn of<'a>(txid: Txid, events: impl IntoIterator<Item = &'a FinalEvent>) -> Option<Self> {
-        let mut fate = None;
+    /// Reads what became of a transaction by the block at a height off what followers found until then, in the order
+    /// of the chain; `None` if they found nothing of it.
+    pub fn of<'a>(txid: Txid, scanned_height: u32, events: impl IntoIterator<Item = &'a FinalEvent>) -> Option<Self> {
+        let mut found: Option<(&Upgrade, u32)> = None;
+        // What may take its place: of the same kind, and not withdrawn so far.
+        let mut rivals: Vec<(Txid, &Upgrade, u32)> = Vec::new();
         for event in events {
-            match (event, &fate) {
+            match (event, found) {
                 (FinalEvent::UpgradeRefused(refused), None) if refused.txid == txid => {
                     return Some(Self::Ignored { reason: refused.reason.clone() });
                 }
-                (FinalEvent::Upgrade(found), None) if found.txid == txid => {
-                    let (upgrade, height) = (found.upgrade.clone(), found.block.height);
-                    fate = Some(Self::Accepted { upgrade, height });
+                (FinalEvent::Upgrade(announced), None) if announced.txid == txid => {
+                    found = Some((&announced.upgrade, announced.block.height));
                 }
-                (FinalEvent::Upgrade(later), Some(Self::Accepted { upgrade, .. }))
-                    if later.upgrade.change == Change::Withdrawal
-                        && in_force_from(upgrade).is_some_and(|height| height > later.block.height) =>
-                {
-                    return Some(Self::Withdrawn { by: later.txid, height: later.block.height });
+                (FinalEvent::Upgrade(withdrawal), _) if withdrawal.upgrade.change == Change::Withdrawal => {
+                    let (by, height) = (withdrawal.txid, withdrawal.block.height);
+                    if found.and_then(|(upgrade, _)| in_force_from(upgrade)).is_some_and(|from| from > height) {
+                        return Some(Self::Withdrawn { by, height });
+                    }
+                    rivals.retain(|(_, _, from_height)| *from_height <= height);
+                }
+                (FinalEvent::Upgrade(other), _) => {
+                    let from_height = in_force_from(&other.upgrade);
+                    rivals.extend(from_height.map(|from_height| (other.txid, &other.upgrade, from_height)));
                 }
                 _ => {}
             }
         }
-        fate
+        let (upgrade, height) = found?;
+        let Some(from_height) = in_force_from(upgrade).filter(|from_height| *from_height <= scanned_height) else {
+            return Some(Self::Accepted { upgrade: upgrade.clone(), height });
+        };
+        let takes_over = |(_, rival, rival_from): &&(Txid, &Upgrade, u32)| {
+            let is_same_kind = discriminant(&rival.change) == discriminant(&upgrade.change);
+            let is_later = (*rival_from, rival.number) > (from_height, upgrade.number);
+            is_same_kind && is_later && *rival_from <= scanned_height
+        };
+        let replaced = rivals.iter().filter(takes_over).min_by_key(|(_, rival, from)| (*from, rival.number));
+        let replaced = replaced.map(|(by, _, from_height)| (*by, *from_height));
+        Some(Self::InForce { height, from_height, replaced })
     }
 }
 
@@ -74,6 +100,13 @@ impl fmt::Display for UpgradeFate {
                     Some(from) => write!(f, ": in force from height {from} on, unless it is withdrawn before"),
                     None if upgrade.renounces() => f.write_str(": the upgrade keys have given up their right for good"),
                     None => f.write_str(": what was announced before and was not in force yet is withdrawn"),
+                }
+            }
+            Self::InForce { height, from_height, replaced } => {
+                write!(f, "accepted at height {height}, in force from height {from_height} on")?;
+                match replaced {
+                    Some((by, later)) => write!(f, ", until {by} took its place at height {later}"),
+                    None => Ok(()),
                 }
             }
             Self::Withdrawn { by, height } => write!(f, "accepted, and withdrawn by {by} at height {height}"),

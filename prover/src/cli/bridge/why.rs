@@ -6,9 +6,10 @@ use crate::cli::{
     failure::Failure,
     psbt::read_transaction,
     session::{read_params, store_failure},
+    upgrade::expect_to_count,
     values::bitcoin_key,
 };
-use bitcoin::{Address, OutPoint, Txid};
+use bitcoin::{Address, OutPoint, Transaction, Txid};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde::Serialize;
 use std::{collections::HashMap, fmt, path::Path};
@@ -114,14 +115,13 @@ impl Why {
         let Ok(txid) = self.transaction.parse::<Txid>() else {
             let params = read_params(&global.data_dir().params())?;
             let transaction = read_transaction(Path::new(&self.transaction))?;
-            // Where no chain can be asked, it is judged by its form alone.
-            return match self.mined(&transaction.compute_txid(), global) {
-                Some((session, source, found)) => self.tell(&found, &session, &source, global),
-                None => {
-                    let report = self.report(&Found { transaction, block: None }, &params, global);
-                    global.console().report(&report, ToString::to_string)
-                }
+            let Some((session, source)) = self.chain_at_hand(global) else {
+                // Where no chain can be asked, it is judged by its form alone.
+                let report = self.report(&Found { transaction, block: None }, &params, global);
+                return global.console().report(&report, ToString::to_string);
             };
+            let mined = mined(&transaction, &source, &session.params, global);
+            return self.tell(&mined.unwrap_or(Found { transaction, block: None }), &session, &source, global);
         };
         let session = Session::open(global)?;
         let source = session.source(&self.node)?;
@@ -129,15 +129,15 @@ impl Why {
         self.tell(&found, &session, &source, global)
     }
 
-    /// A transaction of a file that the chain at hand has in a block.
-    fn mined(&self, txid: &Txid, global: &Global) -> Option<(Session, Source, Found)> {
+    /// The chain by which a transaction of a file is judged, where one can be asked.
+    fn chain_at_hand(&self, global: &Global) -> Option<(Session, Source)> {
         let session = Session::open(global).ok()?;
         if !self.node.is_at_hand(&session.dir).ok()? {
             return None;
         }
         let source = session.source(&self.node).ok()?;
-        let found = source.payer().find(txid).ok()?.filter(|found| found.block.is_some())?;
-        Some((session, source, found))
+        source.chain().tip_height().ok()?;
+        Some((session, source))
     }
 
     /// Reports on a transaction of the chain or of the pool.
@@ -148,6 +148,8 @@ impl Why {
             tell_missed(&mut report, block, session, source, global)?;
             tell_fates(&mut report, block, session, source, global)?;
             tell_asked(&mut report, block, session, source, global)?;
+        } else {
+            tell_next(&mut report, &found.transaction, session, source);
         }
         global.console().report(&report, ToString::to_string)
     }
@@ -269,19 +271,40 @@ fn traced(
     Ok(traced)
 }
 
+/// A transaction of a file that a block holds. One whose first coin is unspent is in none, so that the blocks are not
+/// searched for what is not sent yet.
+fn mined(transaction: &Transaction, source: &Source, params: &Params, global: &Global) -> Option<Found> {
+    let txid = transaction.compute_txid();
+    if let Some(found) = source.payer().find(&txid).ok()? {
+        return found.block.is_some().then_some(found);
+    }
+    let coin = transaction.input.first()?.previous_output;
+    if source.payer().unspent(&coin).ok()?.is_some() {
+        return None;
+    }
+    search_blocks(&txid, source, params, global).ok()?
+}
+
 /// The transaction, from the node's own knowledge or else block by block down to the rollup's start.
 fn search(txid: &Txid, source: &Source, params: &Params, global: &Global) -> Result<Found> {
     if let Some(found) = source.payer().find(txid)? {
         return Ok(found);
     }
+    search_blocks(txid, source, params, global)?.ok_or_else(|| {
+        let message = format!("{txid} is neither in the pool nor in a block from height {} on", params.start.height);
+        Failure::new(Exit::Input, message)
+    })
+}
+
+/// The transaction, block by block down to the rollup's start.
+fn search_blocks(txid: &Txid, source: &Source, params: &Params, global: &Global) -> Result<Option<Found>> {
+    // A server that has an index has been asked.
+    if matches!(source, Source::Esplora(_)) {
+        return Ok(None);
+    }
     let spinner = global.console().spinner("searching the blocks");
     let (chain, mut found) = (source.chain(), None);
-    // A server that has an index has been asked.
-    let heights = match source {
-        Source::Esplora(_) => 0..0,
-        _ => params.start.height..chain.tip_height()? + 1,
-    };
-    for height in heights.rev() {
+    for height in (params.start.height..chain.tip_height()? + 1).rev() {
         let Some(hash) = chain.block_hash(height)? else { continue };
         let transactions = chain.block(&hash)?.txdata;
         found = transactions
@@ -293,10 +316,19 @@ fn search(txid: &Txid, source: &Source, params: &Params, global: &Global) -> Res
         }
     }
     spinner.finish_and_clear();
-    found.ok_or_else(|| {
-        let message = format!("{txid} is neither in the pool nor in a block from height {} on", params.start.height);
-        Failure::new(Exit::Input, message)
-    })
+    Ok(found)
+}
+
+/// Says of an announcement that no block holds what the next one would make of it, as far as that is known.
+fn tell_next(report: &mut Report, transaction: &Transaction, session: &Session, source: &Source) {
+    let mut signed = report.outputs.iter_mut().filter(|output| output.asked == Some(Asked::Upgrade));
+    let Some(output) = signed.next() else { return };
+    output.fate = match expect_to_count(session, source, transaction) {
+        Err(failure) if failure.exit() == Exit::Refuted => {
+            Some(format!("would be ignored in the next block: {}", failure.message()))
+        }
+        _ => None,
+    };
 }
 
 /// Adds what became of the deposits.
@@ -364,7 +396,9 @@ fn tell_asked(report: &mut Report, block: BlockId, session: &Session, source: &S
                 Some(format!("what becomes of it is not known here: {}", stopped.message()))
             }
             // One that enough keys have not signed, or that is older than what is kept here, is found nowhere.
-            (Some(Asked::Upgrade), _) => UpgradeFate::of(txid, events.iter().copied()).map(|fate| fate.to_string()),
+            (Some(Asked::Upgrade), _) => {
+                UpgradeFate::of(txid, scanned, events.iter().copied()).map(|fate| fate.to_string())
+            }
             (Some(Asked::Request), _) => {
                 let fate = waiting.get(&outpoint);
                 if fate.is_none() {
