@@ -504,6 +504,28 @@ fn wallets_are_told_where_upgrade_keys_come_from() {
 }
 
 #[test]
+fn sequencers_of_before_are_told_for_as_long_as_their_anchors_count() {
+    let rollup = Upgradable::new();
+    let key = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";
+    let height = rollup.show()["height"].as_u64().unwrap() + 1 + u64::from(NOTICE_BLOCKS);
+    rollup.announce("keys", &["announce", "--sequencer-key", key, "--from", &height.to_string()]);
+    rollup.mine_to(height - 1);
+    let show = rollup.show();
+    assert_eq!((&show["sequencers"], &show["former_sequencers"]), (&json!([]), &json!([])));
+    // The window is of 8 blocks: an anchor of theirs that refers to the last block of their time counts in that many.
+    let former = json!([{ "keys": [], "last_reference": height - 1, "last_height": height + 7 }]);
+    for told in [height, height + 6] {
+        rollup.mine_to(told);
+        let show = rollup.show();
+        assert_eq!((&show["sequencers"], &show["former_sequencers"]), (&json!([key]), &former));
+    }
+    let shown = String::from_utf8(rollup.0.run(&["upgrade", "show"]).stdout).unwrap();
+    assert!(shown.contains(&format!("anybody until block {}", height + 7)), "{shown}");
+    rollup.mine_to(height + 7);
+    assert_eq!(rollup.show()["former_sequencers"], json!([]));
+}
+
+#[test]
 fn more_sequencer_keys_than_every_node_relays_are_told() {
     let rollup = Upgradable::new();
     let keys = ["poster_key", "hot_key"].map(|name| rollup.0.report(&["wallet", "keys"])[name].clone());

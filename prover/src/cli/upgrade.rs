@@ -139,6 +139,7 @@ impl ShowReport {
         if !upgrades.sequencers.is_empty() {
             lines.push(entry("quiet blocks", &self.quiet_blocks.to_string()));
         }
+        lines.extend(upgrades.former_sequencers.iter().map(|former| entry("besides", &former.to_string())));
         lines.push(entry("posting", &upgrades.posting_words(self.height)));
         lines.extend(upgrades.announced.iter().map(|announced| entry("announced", &announced.to_string())));
         match (&self.address, &self.descriptor) {

@@ -17,6 +17,8 @@ pub struct UpgradesRow {
     pub program_from_height: u32,
     /// The keys whose anchors count at once; if there are none, anybody's do.
     pub sequencers: Vec<String>,
+    /// Whose anchors count as well, in batches that refer to a block before `sequencers` were in force.
+    pub former_sequencers: Vec<FormerRow>,
     /// The height from which anybody's anchors count, if no other is accepted before; none without sequencers.
     pub open_height: Option<u32>,
     /// Whether there are upgrade keys that have not given up their right.
@@ -27,6 +29,49 @@ pub struct UpgradesRow {
     pub next_number: u32,
     /// What is announced and not in force yet, ascending by height.
     pub announced: Vec<AnnouncedRow>,
+}
+
+/// Sequencers of before, whose anchors count for as long as batches may refer to their time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FormerRow {
+    /// Their keys; if there are none, anybody's anchors count.
+    pub keys: Vec<String>,
+    /// The height of the last block that a batch of theirs refers to.
+    pub last_reference: u32,
+    /// The height of the last block in which an anchor of theirs counts.
+    pub last_height: u32,
+}
+
+impl FormerRow {
+    /// The sequencers of blocks that a batch may refer to in the next block, but for those in force.
+    fn all(follower: &Follower) -> Vec<Self> {
+        let (schedule, params, height) = (follower.schedule(), follower.params(), follower.scanned().height);
+        let oldest = height.saturating_add(1).saturating_sub(params.deposit_window_blocks);
+        let oldest = oldest.max(follower.tip().reference.height);
+        let mut rows: Vec<Self> = Vec::new();
+        let mut later = schedule.sequencers_at(height);
+        for last_reference in (oldest..height).rev() {
+            let keys = schedule.sequencers_at(last_reference);
+            if keys != later {
+                let last_height = last_reference.saturating_add(params.deposit_window_blocks);
+                let keys = keys.iter().map(ToString::to_string).collect();
+                rows.push(Self { keys, last_reference, last_height });
+            }
+            later = keys;
+        }
+        rows
+    }
+}
+
+impl fmt::Display for FormerRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { keys, last_reference, last_height } = self;
+        let whose = if keys.is_empty() { "anybody".to_owned() } else { keys.join(" ") };
+        write!(
+            f,
+            "{whose} until block {last_height}, in batches that refer to block {last_reference} or an earlier one"
+        )
+    }
 }
 
 /// What is announced and not in force yet.
@@ -55,6 +100,7 @@ impl UpgradesRow {
         Self {
             program_id: program.to_string(),
             program_from_height,
+            former_sequencers: FormerRow::all(follower),
             open_height: (!sequencers.is_empty()).then(|| follower.open_height()),
             sequencers,
             can_change: follower.params().upgrade_keys.is_some() && !schedule.is_renounced(),

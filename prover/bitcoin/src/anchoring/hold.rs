@@ -113,8 +113,8 @@ pub enum Hold {
     NotBuilt(String),
     /// The poster's key is no sequencer's, and the sequencers have not been silent for long enough.
     #[error(
-        "the key that signs reveals, the poster's or the hot key, is no sequencer's: its anchor counts from height {0} \
-         on, if no other is accepted before"
+        "the key that signs reveals, the poster's or the hot key, is no sequencer's at the block that the batch refers \
+         to: its anchor counts from height {0} on, if no other is accepted before"
     )]
     NotSequencer(u32),
 }
@@ -131,7 +131,9 @@ impl Hold {
             }
             Self::NotSequencer(_) => {
                 "wait: the anchor is made by itself where the sequencers stay silent; `taproof upgrade show` has their \
-                 keys, and `taproof wallet keys` has yours: the poster's, or with --hot-key the hot key"
+                 keys, and `taproof wallet keys` has yours: the poster's, or with --hot-key the hot key. Where yours is \
+                 named since a later block, `taproof batch --take-back` makes the batch anew, with --reference-depth to \
+                 refer to that block at once"
             }
             Self::Proofs(_) => {
                 "copy the file again, or prove the batch again with `taproof prove`: it is read again at every look"

@@ -214,6 +214,7 @@ mod tests {
                 program_id: "ab".repeat(32),
                 program_from_height: 1_234_567,
                 sequencers: vec!["cd".repeat(32); 20],
+                former_sequencers: Vec::new(),
                 open_height: Some(1_234_567),
                 can_change: true,
                 is_renounced: true,
