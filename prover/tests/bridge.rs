@@ -235,7 +235,7 @@ fn two_of_three_signers_pay_a_withdrawal_once() {
     assert_eq!(paid(&scene, &link["txid"], &to[0].0), 30_000);
     assert_eq!(scene.status("alice")["unpaid"], 0);
 
-    // A transaction whose every output is spent is in no node's index, and told from its file as by its id all the same.
+    // A transaction whose every output is spent is in no node's index, and told from its file as by its id.
     let told = scene.on_chain("alice", &["bridge", "why", "first.tx"]);
     assert_eq!(told, scene.on_chain("alice", &["bridge", "why", &first.txid.to_string()]));
     assert!(told["outputs"][0]["fate"].as_str().unwrap().contains("moved by the bridge"), "{told}");

@@ -387,7 +387,11 @@ fn a_source_that_is_behind_is_waited_for() {
     scene.report(&["batch"]);
     let whole = fs::read(&chain).unwrap();
     fs::copy(&short, &chain).unwrap();
-    for command in [&["batch"][..], &["account"], &["rebuild"], &["rebuild", "--replace"]] {
+    let (owner, keys) = (scene.owner("0"), scene.report(&["wallet", "keys"]));
+    let to = keys["poster_address"].as_str().unwrap();
+    let deposit = ["bridge", "deposit", "--owner", &owner, "--amount", "20000", "--send"];
+    let exit = ["tx", "exit", "--from", "0", "--nonce", "0", "--amount", "1000", "--address", to, "--send"];
+    for command in [&["batch"][..], &["account"], &["rebuild"], &["rebuild", "--replace"], &deposit, &exit] {
         let error = scene.failure(1, command);
         assert!(error.contains("which was final here before"), "{command:?}: {error}");
     }

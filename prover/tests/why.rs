@@ -56,6 +56,8 @@ fn announcements_are_told_with_what_became_of_them() {
     let before = scene.report(&["bridge", "why", &late]);
     assert!(before["outputs"][0]["fate"].is_null() && before["notes"][0].as_str().unwrap().contains("announcement"));
     scene.report(&["regtest", "mine", "1"]);
+    let would = format!("would be ignored in the next block: the announcement is for height {height}");
+    assert!(told(&scene, &late, 0).1.as_str().unwrap().starts_with(&would));
     let hex = fs::read_to_string(scene.path(&late)).unwrap();
     let transaction: Transaction = encode::deserialize_hex(hex.trim()).unwrap();
     let mut node =
@@ -76,6 +78,21 @@ fn announcements_are_told_with_what_became_of_them() {
         assert!(meaning.contains("withdrawn") && fate.as_str().unwrap().contains("is withdrawn"), "{meaning}: {fate}");
         scene.report(&["regtest", "mine", blocks]);
     }
+    // What is in force is told as that, and what takes its place as well.
+    let first_height = scene.report(&["upgrade", "show"])["height"].as_u64().unwrap() + 1 + NOTICE_BLOCKS;
+    let [from, later] = [first_height, first_height + 2].map(|height| height.to_string());
+    let one = send(&write("one", &["announce", "--open-posting", "--from", &from]));
+    let two = send(&write("two", &["announce", "--open-posting", "--from", &later]));
+    let fate = |txid| told(&scene, txid, 0).1.as_str().unwrap().to_owned();
+    let accepted = first_height - NOTICE_BLOCKS;
+    let in_force = format!("accepted at height {accepted}, in force from height {from} on");
+    assert_eq!(fate(&one), in_force.replace(", in force", ": in force") + ", unless it is withdrawn before");
+    scene.report(&["regtest", "mine", &NOTICE_BLOCKS.to_string()]);
+    assert_eq!(fate(&one), in_force);
+    scene.report(&["regtest", "mine", "1"]);
+    assert_eq!(fate(&one), format!("{in_force}, until {two} took its place at height {later}"));
+    assert!(fate(&two).ends_with(&format!("in force from height {later} on")));
+
     let end = send(&write("end", &["withdraw", "--renounce"]));
     let (meaning, fate) = told(&scene, &end, 0);
     assert!(meaning.contains("give up their right"), "{meaning}");
@@ -92,6 +109,10 @@ fn requests_are_told_with_what_became_of_them() {
     let (meaning, fate) = told(&scene, txid, 0);
     assert!(meaning.starts_with("an exit request of 1000 sat"), "{meaning}");
     assert!(fate.as_str().unwrap().starts_with("request 0 waits: every anchor from height "), "{fate}");
+    // Another one beside it is told, as it may be the same command by mistake.
+    let again = scene.run(&["tx", "exit", "--address", &to, "--amount", "1000", "--send"]);
+    let warned = String::from_utf8(again.stderr).unwrap();
+    assert!(again.status.success() && warned.contains("a request of 1000 sat with nonce 0 waits since height "));
     scene.bring_in(1, &[]);
     let (_, fate) = told(&scene, txid, 0);
     assert!(fate.as_str().unwrap().starts_with("request 0 is served by batch 1, anchored at height "), "{fate}");

@@ -234,23 +234,26 @@ impl Session {
     }
 
     /// Makes sure that the source is not behind and the rollup lives in its chain, before anything is paid into it:
-    /// the chain is followed to its tip, of an Esplora server by headers alone.
-    pub(crate) fn expect_alive(&self, source: &Source, global: &Global) -> Result {
+    /// the chain is followed to its tip, of an Esplora server by headers alone. Gives what follows blocks.
+    pub(crate) fn expect_alive(&self, source: &Source, global: &Global) -> Result<Option<Follower>> {
         source.expect_current()?;
+        self.expect_not_behind(source)?;
         let spinner = global.console().spinner("following the chain");
-        if let Source::Esplora(server) = source {
+        let followed = if let Source::Esplora(server) = source {
             let follower = follow::start(server, self.params.clone(), self.programs.clone());
             let mut follower = follower.map_err(not_followed)?;
             follow::sync_headers(server, &mut follower, |_| ()).map_err(not_followed)?;
+            None
         } else {
-            self.follow(source, |_| ())?;
-        }
+            Some(self.follow(source, |_| ())?)
+        };
         spinner.finish_and_clear();
-        Ok(())
+        Ok(followed)
     }
 
-    /// Makes sure that the source has come as far as what is stored as final, before the ledger is judged by it: one
-    /// that is behind, or in the middle of a reorganisation, lacks what others have built on.
+    /// Makes sure that the source has come as far as what is stored as final, before the ledger is judged by it, or
+    /// anything is signed or paid: one that is behind, or in the middle of a reorganisation, lacks what others have
+    /// built on.
     pub(crate) fn expect_not_behind(&self, source: &Source) -> Result {
         let Some(stored) = self.chain_store().checkpoint().map_err(store_failure)? else { return Ok(()) };
         let (stored_height, tip_height) = (stored.block().height, source.chain().tip_height()?);

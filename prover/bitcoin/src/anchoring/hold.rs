@@ -131,9 +131,9 @@ impl Hold {
             }
             Self::NotSequencer(_) => {
                 "wait: the anchor is made by itself where the sequencers stay silent; `taproof upgrade show` has their \
-                 keys, and `taproof wallet keys` has yours: the poster's, or with --hot-key the hot key. Where yours is \
-                 named since a later block, `taproof batch --take-back` makes the batch anew, with --reference-depth to \
-                 refer to that block at once"
+                 keys, and `taproof wallet keys` has yours: the poster's, or with --hot-key the hot key. Where yours \
+                 is named since a later block, `taproof batch --take-back` makes the batch anew, with \
+                 --reference-depth to refer to that block at once"
             }
             Self::Proofs(_) => {
                 "copy the file again, or prove the batch again with `taproof prove`: it is read again at every look"

@@ -28,7 +28,7 @@ use taproof_bitcoin::{
     node::{NodeError, RejectClass},
 };
 use taproof_circuits::transaction::Transaction;
-use taproof_verifier::{baby_jubjub::PublicKey, cell::ChainId, exit::ExitRequest};
+use taproof_verifier::{baby_jubjub::PublicKey, cell::ChainId, exit::ExitRequest, follow::Follower};
 use taproof_wallet::PosterKey;
 
 /// What carries the request to Bitcoin.
@@ -69,8 +69,9 @@ impl fmt::Display for Report {
         if let Some((txid, due_height)) = self.txid.zip(self.due_height) {
             write!(
                 f,
-                "sent in {txid}: every anchor must serve or refute it from about height {due_height} on; see `taproof \
-                 follow`"
+                "sent in {txid}, with nonce {}: every anchor must serve or refute it from about height {due_height} \
+                 on; see `taproof follow`",
+                self.request.nonce()
             )?;
             return Ok(());
         }
@@ -133,7 +134,9 @@ impl Carrier {
             let poster = payment.wallet.open(global)?.poster_key(0)?;
             let mut source =
                 payment.node.open(&session.dir, params.network, poster.script_pubkey(), session.console)?;
-            session.expect_alive(&source, global)?;
+            if let Some(follower) = session.expect_alive(&source, global)? {
+                warn_of_waiting(&follower, &request, global);
+            }
             let funding = self.funding.find(&source, &poster, global)?;
             let fee_rate = self.fees.rate(&source, global)?;
             let build = |coins: &[Funding]| {
@@ -165,6 +168,19 @@ impl Carrier {
             (None, None) => console.produce(&report, ToString::to_string),
             _ => console.report(&report, ToString::to_string),
         }
+    }
+}
+
+/// Says what the account demands already: whoever runs a command again, not sure that it was sent, exits twice.
+fn warn_of_waiting(follower: &Follower, request: &ExitRequest, global: &Global) {
+    let from = |request: &ExitRequest| (request.from(), *request.owner());
+    for waiting in follower.pending_exits().filter(|waiting| from(&waiting.request) == from(request)) {
+        let (amount, nonce) = (waiting.request.record().amount, waiting.request.nonce());
+        global.console().warn(format!(
+            "a request of {amount} sat with nonce {nonce} waits since height {}, of the same account: this one is \
+             another beside it",
+            waiting.height
+        ));
     }
 }
 

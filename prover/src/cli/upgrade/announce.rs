@@ -78,6 +78,7 @@ impl Writing {
         let address = address_of(&session)?;
         let source = session.source(&self.node)?;
         source.expect_current()?;
+        session.expect_not_behind(&source)?;
         let follower = session.follow(&source, |_| ())?;
         let upgrade = change(&follower)?;
         expect_accepted(&follower, &upgrade)?;

@@ -55,6 +55,7 @@ pub(in crate::cli) fn expect_to_count(session: &Session, source: &Source, transa
         let failure = Failure::new(Exit::Refuted, "the upgrade keys have not signed all of what it announces");
         failure.advise("write it anew with `taproof upgrade announce`, and have it signed")
     })?;
+    session.expect_not_behind(source)?;
     // Where a program is missing here, what was announced since is not known.
     match session.follow_as_far_as_known(source)? {
         (follower, None) => {

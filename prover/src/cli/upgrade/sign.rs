@@ -153,6 +153,7 @@ impl Sign {
         }
         let source = session.source(&self.node)?;
         source.expect_current()?;
+        session.expect_not_behind(&source)?;
         let spinner = global.console().spinner("following the chain");
         let follower = session.follow(&source, |_| ())?;
         spinner.finish_and_clear();
