@@ -183,3 +183,51 @@ fn requests_that_share_their_terms_do_not_stand_for_as_long_as_one_of_them_is_se
     assert_eq!((least.served.len(), least.shown.len()), (1, 0));
     assert_eq!(settled(&least), Ok(1));
 }
+
+/// How many batches it takes until the requests that wait at first do no longer, where one account makes one more
+/// request before each, in the order of its nonces, and all are of one amount.
+fn batches_until_settled(mut requests: Vec<ExitRequest>) -> usize {
+    let mut cells = Cells::new(&[None, Some((0, 0, 1_000))]);
+    let first = requests.len() as u64;
+    requests.push(unsigned((1, 0, 0, 0, 0)));
+    let mut waiting: Vec<_> = (0..).zip(&requests).map(|(number, request)| scanned(number, *request)).collect();
+    let mut batches = 0;
+    while waiting.iter().any(|scanned| scanned.index < first) {
+        let plan = answer(&waiting, depth(2), true, AnswerRoom::STEPS[0], |index| cells.get(index));
+        let shown: Vec<_> = plan.shown.iter().map(|index| show(index.get(), cells.get(*index))).collect();
+        let settled = settle(&waiting, serving(plan.served.iter().map(ExitRequest::record)), &shown, depth(2));
+        plan.served.iter().for_each(|request| assert!(cells.withdraw(&request.record())));
+        let settled: Vec<u64> =
+            settled.expect("the plan keeps the rules").iter().map(|settled| settled.request.index).collect();
+        waiting.retain(|scanned| settled.binary_search(&scanned.index).is_err());
+        let Some(Cell::Account(account)) = cells.get(index(1)).cell() else { panic!("the account stays") };
+        batches += 1;
+        waiting.push(scanned(first + batches, unsigned((1, 0, account.nonce, 0, 0))));
+    }
+    batches as usize
+}
+
+#[test]
+fn requests_of_one_amount_do_not_wait_for_a_batch_each() {
+    let of_nonces = |nonces: &mut dyn Iterator<Item = u32>| {
+        batches_until_settled(nonces.map(|nonce| unsigned((1, 0, nonce, 0, 0))).collect())
+    };
+    // Nonces that the account does not come to; those that it does, backwards and forwards.
+    assert_eq!(of_nonces(&mut (1_000..1_050)), 1);
+    assert!(of_nonces(&mut (1..50).rev()) <= 2);
+    assert!(of_nonces(&mut (1..50)) <= 2);
+    // Those of somebody else's key.
+    assert_eq!(batches_until_settled((0..50).map(|nonce| unsigned((1, 1, nonce, 0, 0))).collect()), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_request_waits_behind_others_of_one_account_for_long(
+        nonces in prop::collection::vec((0usize..2, 0u32..20, 0u64..2), 1..60),
+    ) {
+        let requests = nonces.iter().map(|(owner, nonce, amount)| unsigned((1, *owner, *nonce, *amount, 0)));
+        prop_assert!(batches_until_settled(requests.collect()) <= 3);
+    }
+}

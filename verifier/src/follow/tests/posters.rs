@@ -50,6 +50,10 @@ fn a_strangers_copy_or_prefix_does_not_void_a_sequencers_batch() {
     let batch = Batch { withdrawals: alloc::vec![7], ..branch.batch() };
     let payload = payload_of(&batch, |_, _| ());
     let small = Batch { root_seed: 5, ..branch.batch() };
+    // Whose anchor does not count is not asked for the root of a deeper tree, which takes many hashes.
+    let deep = payload_of(&small, |header, _| header.depth = depth(10));
+    assert_eq!(branch.follower.preview(&deep, signer(STRANGER)), Err(refused(STRANGER, QUIET_BLOCKS)));
+    assert_eq!(branch.follower.preview(&deep, signer(SEQUENCER)), Err(RuleError::RootBefore));
     let (own, copy) = (reveal_of_by(SEQUENCER, &payload), reveal_of_by(STRANGER, &payload));
     let events = branch.mine(alloc::vec![copy.clone(), anchor_by(STRANGER, &small), own, copy]);
     let late = RuleError::Batch { expected: 1, found: 0 };

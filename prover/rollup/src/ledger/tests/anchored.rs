@@ -130,13 +130,13 @@ fn exits_are_served_and_refuted_on_the_chain() {
     };
     assert_eq!(batch.settled_requests(), applied.settled, "the ledger knew what would come of it");
     let outcomes: Vec<_> = applied.settled.iter().map(|settled| (settled.request.index, settled.outcome)).collect();
-    let refuted = [2, 3, 4].map(|index| (index, Outcome::Refuted));
+    let refuted = [1, 2, 3, 4].map(|index| (index, Outcome::Refuted));
     assert_eq!(outcomes, [&[(0, Outcome::Served)][..], &refuted].concat());
     let payouts: Vec<_> = batch.payouts().map(|payout| (payout.index, payout.amount_sat)).collect();
     assert_eq!(payouts, [(0, 20_000)]);
-    assert_eq!(rig.ledger.requests().expect("readable").len(), 1, "the rival waits");
-    // A replay of what was served, and the rival, are refuted by the next batch, which does nothing else.
-    rig.toy.mine_outputs(vec![requests[0].output(chain_id)]);
+    assert_eq!(rig.ledger.requests().expect("readable").len(), 0, "the rival is refuted by what is left");
+    // A replay of what was served, and of the rival, are refuted by the next batch, which does nothing else.
+    rig.toy.mine_outputs(requests[..2].iter().map(|request| request.output(chain_id)).collect());
     rig.catch_up();
     let (applied, payload) = rig.apply();
     assert_eq!((applied.settled.len(), applied.refutations.len()), (2, 1), "one cell refutes both");
