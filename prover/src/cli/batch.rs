@@ -119,7 +119,7 @@ impl BatchCommand {
         given: Given,
         global: &Global,
     ) -> Result<Report> {
-        taken_back::warn_of_unanchored(session, ledger, follower.tip().batches, global);
+        taken_back::warn_of_unanchored(session, ledger, &follower, global);
         let written_again = write_missing(session, ledger, follower.tip().batches)?;
         let terms = Terms {
             reference_depth_blocks: self.reference_depth,

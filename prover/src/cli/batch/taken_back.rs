@@ -8,7 +8,8 @@ use crate::cli::{
 };
 use std::{fs, io, ops::Range, path::Path};
 use taproof_bitcoin::anchoring::{Job, JobState, ServiceLock, Store};
-use taproof_rollup::ledger::Ledger;
+use taproof_rollup::{batch::BatchFile, ledger::Ledger};
+use taproof_verifier::follow::Follower;
 
 /// How many batches may wait for their anchors without a warning.
 const UNANCHORED_MAX: u64 = 3;
@@ -95,8 +96,18 @@ fn remove(path: &Path) -> Result {
     }
 }
 
+/// The height that the batch which comes next on the chain refers to, if no block takes it any more. The service says
+/// so of proven batches alone.
+fn reference_too_old(ledger: &Ledger, follower: &Follower) -> Option<u32> {
+    let next_height = follower.scanned().height.saturating_add(1);
+    let oldest = next_height.saturating_sub(follower.params().deposit_window_blocks);
+    let batch = ledger.artefact::<BatchFile>(follower.tip().batches).ok()??;
+    Some(batch.header().reference.height).filter(|reference| *reference < oldest)
+}
+
 /// Warns if the batch that comes next on the chain cannot be anchored as it is, or if many wait for their anchors.
-pub(super) fn warn_of_unanchored(session: &Session, ledger: &Ledger, anchored: u64, global: &Global) {
+pub(super) fn warn_of_unanchored(session: &Session, ledger: &Ledger, follower: &Follower, global: &Global) {
+    let anchored = follower.tip().batches;
     let unanchored = ledger.next_batch().saturating_sub(anchored);
     if unanchored == 0 {
         return;
@@ -119,6 +130,11 @@ pub(super) fn warn_of_unanchored(session: &Session, ledger: &Ledger, anchored: u
             "batch {anchored} is stale: the chain does not take it as it is, nor any batch after it; `taproof anchor \
              status` says why, and \
             `taproof batch --take-back {anchored}` makes it anew"
+        ));
+    } else if let Some(reference) = reference_too_old(ledger, follower) {
+        global.console().warn(format!(
+            "batch {anchored} refers to block {reference}, which is older than the window allows: the chain takes \
+             neither it nor any batch after it; `taproof batch --take-back {anchored}` makes it anew"
         ));
     } else if unanchored > UNANCHORED_MAX {
         global.console().warn(format!(
