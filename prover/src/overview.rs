@@ -43,6 +43,8 @@ pub struct Overview {
     pub final_depth_blocks: u32,
     /// How many batches are anchored.
     pub batches: u64,
+    /// How many of these are not known, nor what they paid out: those before a checkpoint that was begun at.
+    pub batches_unseen: u64,
     /// The verified root, 32 bytes, little-endian, in hexadecimal.
     pub root_verified: String,
     /// The levels of the tree.
@@ -159,6 +161,7 @@ impl Overview {
             block: scanned.hash,
             final_depth_blocks: params.final_depth_blocks,
             batches: tip.batches,
+            batches_unseen: tip.batches,
             root_verified: hex::encode(field::to_bytes(&tip.root)),
             tree_levels: tip.depth.levels(),
             upgrades: UpgradesRow::new(follower),
@@ -182,6 +185,7 @@ impl Overview {
         for (is_final, event) in settled.chain(unsettled) {
             match event {
                 FinalEvent::Anchor(anchor) => {
+                    overview.batches_unseen = overview.batches_unseen.saturating_sub(1);
                     anchors.insert(anchor.batch, AnchorRow::in_chain(&anchor, is_final, scanned.height));
                 }
                 FinalEvent::Refused(refused) => {

@@ -376,6 +376,22 @@ fn what_the_chain_has_is_not_taken_back() {
     assert_eq!(batch(&[])["taken_over"], 0, "nothing was taken back");
 }
 
+/// A batch that nobody has proven is known to no service, and grows too old all the same.
+#[test]
+fn a_batch_that_is_too_old_for_any_anchor_is_told_by_who_makes_the_next() {
+    let scene = Scene::funded();
+    assert_eq!(scene.report(&["batch", "--reference-depth", "1"])["batch"], 0);
+    let warned = || String::from_utf8(scene.run(&["--json", "batch"]).stderr).unwrap();
+    // The next block may hold an anchor that refers to one 144 blocks below it.
+    scene.report(&["regtest", "mine", "143"]);
+    assert_eq!(warned(), "");
+    scene.report(&["regtest", "mine", "1"]);
+    let told = warned();
+    assert!(told.contains("older than the window allows") && told.contains("--take-back 0"), "{told}");
+    assert_eq!(scene.report(&["batch", "--take-back", "0"])["batch"], 0);
+    assert_eq!(warned(), "");
+}
+
 /// A node that is short is no reason to throw away what was made of a longer chain.
 #[test]
 fn a_source_that_is_behind_is_waited_for() {
@@ -636,7 +652,15 @@ fn a_rollup_that_exists_is_joined() {
     let joined = signer.report(&[&join[..], &["--checkpoint", file.to_str().unwrap()]].concat());
     assert_eq!((&joined["root_verified"], &joined["next_batch"]), (&second["root_after"], &Value::Null));
     assert_eq!(joined["checkpoint"]["digest"], checkpoint["digest"]);
-    assert_eq!(signer.report(&["status"])["root_verified"], second["root_after"]);
+    let status = signer.report(&["status"]);
+    assert_eq!(status["root_verified"], second["root_after"]);
+    // What is before the checkpoint is not shown, which is told.
+    let (batches, shown) = (status["batches"].as_u64().unwrap(), status["anchors"].as_array().unwrap().len() as u64);
+    assert!(shown < batches, "{status}");
+    assert_eq!(status["batches_unseen"], batches - shown);
+    assert_eq!(founder.report(&["status"])["batches_unseen"], 0);
+    let text = String::from_utf8(signer.run(&["status"]).stdout).unwrap();
+    assert!(text.contains("before the checkpoint, and what fell due by them"), "{text}");
     assert!(stderr(&signer.run(&["batch"])).contains("taproof rebuild"));
     assert_eq!(signer.report(&["rebuild"])["next_batch"], 2);
 

@@ -125,6 +125,13 @@ fn write_page(overview: &Overview, page: &mut String) -> fmt::Result {
             "<p>Seen through headers and excerpts: an anchor or a deposit that nobody showed is missing.</p>\n",
         );
     }
+    if overview.batches_unseen > 0 {
+        writeln!(
+            page,
+            "<p>Begun at a checkpoint: the first {} of the batches are not seen, nor what fell due by them.</p>",
+            overview.batches_unseen
+        )?;
+    }
     write_tiles(overview, page)?;
     write_schedule(&overview.upgrades, overview.height, page)?;
     write_chart(&overview.anchors, page)?;

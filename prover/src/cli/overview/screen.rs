@@ -61,6 +61,10 @@ impl Screen<'_> {
         let (waiting, waiting_sat) = (overview.payouts_waiting, overview.payouts_waiting_sat);
         let payouts = format!("{due} due so far, {due_sat} sat; {waiting} not final, {waiting_sat} sat");
         entries.push(entry("payouts", &payouts));
+        if overview.batches_unseen > 0 {
+            let unseen = counted(overview.batches_unseen, "batch");
+            entries.push(entry("not seen", &format!("{unseen} before the checkpoint, and what fell due by them")));
+        }
         if let Some(bridge) = &overview.bridge {
             let (settled, unpaid_sat, held_sat) = (bridge.payouts_settled, bridge.unpaid_sat, bridge.held_sat);
             let settled = counted(settled, "payout");
@@ -208,6 +212,7 @@ mod tests {
             block: BlockHash::from_byte_array([0xcd; 32]),
             final_depth_blocks: 6,
             batches: 1_234_567,
+            batches_unseen: 1_234_567,
             root_verified: "ef".repeat(32),
             tree_levels: 10,
             upgrades: UpgradesRow {

@@ -53,7 +53,10 @@ pub(in crate::cli) fn expect_to_count(session: &Session, source: &Source, transa
     };
     let upgrade = output.parse(transaction).or_exit(Exit::Refuted)?.ok_or_else(|| {
         let failure = Failure::new(Exit::Refuted, "the upgrade keys have not signed all of what it announces");
-        failure.advise("write it anew with `taproof upgrade announce`, and have it signed")
+        failure.advise(
+            "join what t of them signed with `taproof upgrade combine`; where that is what it is, write it anew with \
+             `taproof upgrade announce`, and have it signed",
+        )
     })?;
     session.expect_not_behind(source)?;
     // Where a program is missing here, what was announced since is not known.
