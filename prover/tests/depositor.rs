@@ -262,9 +262,9 @@ fn a_request_that_cannot_be_served_is_told_as_that() {
         scene.report(&["regtest", "exit", shown["script_pubkey"].as_str().unwrap()]);
     };
     exit("5000");
-    exit("6000");
-    // The first is served, and with it the nonce is used.
+    // It is served, and with it the nonce is used.
     assert_eq!(scene.bring_in(1, &["--operator", "0"])["exits_served"], 1);
+    exit("6000");
     let text = |arguments: &[&str]| String::from_utf8(scene.run(arguments).stdout).unwrap().replace('\n', " ");
     for command in [&["follow"][..], &["status"], &["account", "0/0"], &["account", "0/0", "--from-chain"]] {
         let told = text(command).split_whitespace().collect::<Vec<_>>().join(" ");
