@@ -20,9 +20,10 @@ use taproof_bitcoin::{
     chain_store::{StoredFollower, View},
     follow::{self, FollowError},
     light::{CheckpointFile, ExcerptCutter, ExcerptFolder, ExcerptSource, cut},
+    node::HistoryEntry,
     upgrade::UpgradeAddress,
 };
-use taproof_verifier::{follow::Event, headers::BlockId};
+use taproof_verifier::{envelope::Announcement, follow::Event, headers::BlockId};
 
 /// What a light follower cannot know, for its reports.
 pub(crate) const CAVEATS: [&str; 3] = [
@@ -44,7 +45,7 @@ pub(crate) struct LightOptions {
     /// The folder of excerpts, as `--export-excerpts` writes them; without it, blocks are fetched and cut here.
     #[arg(long, value_name = "DIR", requires = "headers_only")]
     excerpts: Option<PathBuf>,
-    /// A poster's address: from an Esplora server, the blocks are fetched in which it pays or is paid.
+    /// A poster's address: from an Esplora server, the blocks are fetched in which it pays, or is paid by an anchor.
     #[arg(long = "poster", value_parser = address, value_name = "ADDRESS", requires_all = ["headers_only", "esplora"])]
     posters: Vec<Address<NetworkUnchecked>>,
     /// A transaction with a deposit or an exit request, whose block is fetched, too.
@@ -126,7 +127,11 @@ impl LightOptions {
                 fs::read_dir(folder).or_exit_while(Exit::Input, folder.display().to_string())?;
                 Box::new(ExcerptFolder::new(folder.clone()))
             }
-            None => Box::new(self.cutter(session, source)?),
+            None => {
+                // No rewind goes further back.
+                let scanned = stored.follower().scanned().height;
+                Box::new(self.cutter(session, source, scanned.saturating_sub(session.params.final_depth_blocks))?)
+            }
         };
         let followed = stored.catch_up_light(source.chain(), excerpts.as_ref(), |_, event| {
             if let Event::Rewound { to, .. } = event {
@@ -138,21 +143,28 @@ impl LightOptions {
         Ok(stored)
     }
 
-    /// Cuts a node's blocks, or those of a server that its index names.
-    fn cutter<'a>(&self, session: &'a Session, source: &'a Source) -> Result<ExcerptCutter<'a>> {
+    /// Cuts a node's blocks, or those from a height on that a server's index names.
+    fn cutter<'a>(&self, session: &'a Session, source: &'a Source, from_height: u32) -> Result<ExcerptCutter<'a>> {
         let Source::Esplora(server) = source else { return Ok(ExcerptCutter::new(source.chain(), &session.params)) };
         if self.posters.is_empty() {
             let failure = Failure::new(Exit::Input, "without an address there is nothing to ask an Esplora server for");
             return Err(failure.advise("give --poster ADDRESS, or --excerpts DIR"));
         }
         let mut heights = BTreeSet::new();
-        // What the upgrade keys announce, they announce from one address.
+        // Anybody can pay to an address, and would so have blocks fetched in which there is nothing. What the upgrade
+        // keys announce spends from their address; anchors, which pay to a poster's, say what they are.
         if let Some(address) = UpgradeAddress::of(&session.params) {
-            heights.extend(server.history(address.script_pubkey())?.iter().map(|entry| entry.block.height));
+            let history = server.history(address.script_pubkey(), from_height)?;
+            heights.extend(history.iter().filter(|entry| entry.spends).map(|entry| entry.block.height));
         }
+        let chain_id = session.params.chain_id();
+        let is_posters = |entry: &&HistoryEntry| {
+            entry.spends || !matches!(Announcement::parse(&entry.first_output, chain_id), Ok(None))
+        };
         for poster in &self.posters {
             let poster = of_network(poster, session.params.network)?;
-            heights.extend(server.history(&poster.script_pubkey())?.iter().map(|entry| entry.block.height));
+            let history = server.history(&poster.script_pubkey(), from_height)?;
+            heights.extend(history.iter().filter(is_posters).map(|entry| entry.block.height));
         }
         for txid in &self.txids {
             let located = server.inclusion(txid)?;

@@ -18,7 +18,7 @@ use super::{
 };
 use answers::{BlockSummary, HistoryItem, MerkleProof};
 use bitcoin::{
-    Block, BlockHash, Network, Script, Transaction, Txid,
+    Block, BlockHash, Network, Script, ScriptBuf, Transaction, Txid,
     block::Header,
     consensus::{Decodable, encode},
     hashes::{Hash, sha256},
@@ -55,13 +55,17 @@ pub struct EsploraNode {
     patience: Patience,
 }
 
-/// A transaction that pays to a script or spends from it, and the block that holds it, as the server says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A transaction that pays to a script or spends from it, as the server describes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryEntry {
-    /// The block.
+    /// The block that holds it.
     pub block: BlockId,
     /// The transaction.
     pub txid: Txid,
+    /// Whether it spends from the script, which others than its keys' holders cannot make it do.
+    pub spends: bool,
+    /// The script of its first output.
+    pub first_output: ScriptBuf,
 }
 
 /// A transaction and the way to the Merkle root of the block that the server says holds it.
@@ -125,12 +129,12 @@ impl EsploraNode {
         NodeError::NotEsplora { url: self.url.clone(), reason }
     }
 
-    /// The confirmed transactions that pay to a script or spend from it, in the order of their blocks. The server may
-    /// leave some out, and add others.
+    /// The transactions in blocks from a height on that pay to a script or spend from it, in the order of their blocks.
+    /// The server may leave some out, and add others.
     ///
     /// # Errors
     /// [`NodeError`]; [`NodeError::Answer`] if there are more than 100,000.
-    pub fn history(&self, script: &Script) -> Result<Vec<HistoryEntry>, NodeError> {
+    pub fn history(&self, script: &Script, from_height: u32) -> Result<Vec<HistoryEntry>, NodeError> {
         let method = "GET /scripthash/txs/chain";
         let base = format!("/scripthash/{}/txs/chain", sha256::Hash::hash(script.as_bytes()));
         let (mut entries, mut seen) = (Vec::new(), HashSet::new());
@@ -138,18 +142,20 @@ impl EsploraNode {
         loop {
             let page: Vec<HistoryItem> = self.json(method, &path, PAGE_BYTES_MAX)?.unwrap_or_default();
             let before = seen.len();
-            for item in &page {
-                if seen.insert(item.txid) {
-                    entries.extend(item.block().map(|block| HistoryEntry { block, txid: item.txid }));
-                }
+            let last = page.last().map(|item| (item.txid, item.block()));
+            let new = page.into_iter().filter(|item| seen.insert(item.txid));
+            let entry = |item: HistoryItem| item.entry(script).filter(|entry| entry.block.height >= from_height);
+            entries.extend(new.filter_map(entry));
+            // The last page is empty, and a server that repeats itself has no more to say. The newest come first.
+            let Some((last, block)) = last.filter(|_| seen.len() > before) else { break };
+            if block.is_some_and(|block| block.height < from_height) {
+                break;
             }
-            // The last page is empty, and a server that repeats itself has no more to say.
-            let Some(last) = page.last().filter(|_| seen.len() > before) else { break };
             if seen.len() > HISTORY_MAX {
                 let reason = format!("a history of more than {HISTORY_MAX} transactions");
                 return Err(NodeError::Answer { method, reason });
             }
-            path = format!("{base}/{}", last.txid);
+            path = format!("{base}/{last}");
         }
         entries.sort_unstable();
         Ok(entries)

@@ -298,24 +298,32 @@ fn find<'a>(chain: &'a RegtestChain, txid: &Txid) -> Option<(u32, &'a Block, usi
     })
 }
 
+fn spent_output<'a>(chain: &'a RegtestChain, outpoint: &OutPoint) -> Option<&'a TxOut> {
+    let (_, block, position) = find(chain, &outpoint.txid)?;
+    block.txdata[position].output.get(usize::try_from(outpoint.vout).ok()?)
+}
+
 /// A page: the newest first, after the last that was seen.
 fn history(chain: &RegtestChain, script_hash: &str, last: Option<Txid>) -> Value {
     let mut items = Vec::new();
     for (height, block) in (0..).zip(chain.blocks()) {
         for transaction in &block.txdata {
             let pays = |output: &TxOut| sha256::Hash::hash(output.script_pubkey.as_bytes()).to_string() == script_hash;
-            if transaction.output.iter().any(pays) {
+            let spent = transaction.input.iter().map(|input| spent_output(chain, &input.previous_output));
+            let spent: Vec<Option<&TxOut>> = spent.collect();
+            if transaction.output.iter().chain(spent.iter().copied().flatten()).any(pays) {
                 let block = BlockId { height, hash: block.block_hash() };
-                items.push((transaction.compute_txid(), status(Some(block))));
+                let script = |output: &TxOut| json!({ "scriptpubkey": output.script_pubkey });
+                let inputs: Value = spent.iter().map(|spent| json!({ "prevout": spent.map(script) })).collect();
+                let outputs: Value = transaction.output.iter().map(script).collect();
+                let status = status(Some(block));
+                let txid = transaction.compute_txid();
+                items.push((txid, json!({ "txid": txid, "status": status, "vin": inputs, "vout": outputs })));
             }
         }
     }
     items.reverse();
     let position = |last| items.iter().position(|(txid, _)| *txid == last);
     let start = last.map_or(0, |last| position(last).map_or(items.len(), |position| position + 1));
-    items[start..]
-        .iter()
-        .take(PAGE)
-        .map(|(txid, status)| json!({ "txid": txid, "status": status, "vin": [] }))
-        .collect()
+    items[start..].iter().take(PAGE).map(|(_, item)| item.clone()).collect()
 }

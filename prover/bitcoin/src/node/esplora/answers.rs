@@ -2,11 +2,11 @@
 
 use super::{
     super::{PoolEntry, Sent, height},
-    Located,
+    HistoryEntry, Located,
 };
 use crate::fee_rate::FeeRate;
 use bitcoin::{
-    BlockHash, CompactTarget, OutPoint, Transaction, TxMerkleNode, Txid,
+    BlockHash, CompactTarget, OutPoint, Script, ScriptBuf, Transaction, TxMerkleNode, Txid,
     block::{Header, Version},
     hashes::Hash,
 };
@@ -62,6 +62,23 @@ impl BlockSummary {
 pub(super) struct HistoryItem {
     pub(super) txid: Txid,
     status: Status,
+    #[serde(default)]
+    vin: Vec<SpentItem>,
+    #[serde(default)]
+    vout: Vec<OutputItem>,
+}
+
+/// An input.
+#[derive(Clone, Debug, Deserialize)]
+struct SpentItem {
+    /// What it spends; a coinbase spends nothing.
+    prevout: Option<OutputItem>,
+}
+
+/// An output.
+#[derive(Clone, Debug, Deserialize)]
+struct OutputItem {
+    scriptpubkey: ScriptBuf,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -77,6 +94,13 @@ impl HistoryItem {
     pub(super) fn block(&self) -> Option<BlockId> {
         let Status { confirmed, block_height, block_hash } = self.status;
         Some(BlockId { height: block_height?, hash: block_hash? }).filter(|_| confirmed)
+    }
+
+    /// The entry in the history of a script; `None` if it waits.
+    pub(super) fn entry(self, script: &Script) -> Option<HistoryEntry> {
+        let spends = self.vin.iter().flat_map(|input| &input.prevout).any(|spent| *spent.scriptpubkey == *script);
+        let first_output = self.vout.first().map(|output| output.scriptpubkey.clone()).unwrap_or_default();
+        Some(HistoryEntry { block: self.block()?, txid: self.txid, spends, first_output })
     }
 }
 

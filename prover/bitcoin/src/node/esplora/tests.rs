@@ -77,12 +77,19 @@ fn an_honest_server_gives_the_chain() {
     }
 
     // The rewards of six blocks and three payments, over pages of four.
-    let history = node.history(&anyone()).expect("answers");
+    let history = node.history(&anyone(), 0).expect("answers");
     assert_eq!(history.len(), 9);
     assert!(history.is_sorted() && history[..6].iter().zip(1..).all(|(entry, height)| entry.block.height == height));
     let block = BlockId { height: chain.height(), hash: tip };
-    assert!(txids.iter().all(|txid| history.contains(&HistoryEntry { block, txid: *txid })));
-    assert!(node.history(&ScriptBuf::from(vec![0x52])).expect("answers").is_empty());
+    let of_block: Vec<Txid> =
+        history.iter().filter(|entry| entry.block == block && entry.spends).map(|entry| entry.txid).collect();
+    assert!(txids.iter().all(|txid| of_block.contains(txid)) && of_block.len() == txids.len());
+    assert!(history[..6].iter().all(|entry| !entry.spends && entry.first_output == anyone()));
+    assert!(node.history(&ScriptBuf::from(vec![0x52]), 0).expect("answers").is_empty());
+    // Older pages are not asked for.
+    let requests = server.requests();
+    assert_eq!(node.history(&anyone(), chain.height()).expect("answers"), history[6..]);
+    assert_eq!(server.requests() - requests, 1);
 
     let located = node.inclusion(&txids[1]).expect("answers").expect("mined");
     assert_eq!((located.height, located.inclusion.position), (chain.height(), 2));
@@ -365,7 +372,7 @@ fn lies_about_headers_and_histories_end_the_list() {
         let mut first = None;
         move |reply| first.get_or_insert(reply).clone()
     });
-    assert_eq!(node.history(&anyone()).expect("it ends").len(), PAGE);
+    assert_eq!(node.history(&anyone(), 0).expect("it ends").len(), PAGE);
     server.lie("/scripthash/", {
         let mut count = 0u32;
         move |_| {
@@ -377,7 +384,7 @@ fn lies_about_headers_and_histories_end_the_list() {
             (200, page.to_string().into_bytes())
         }
     });
-    assert!(is_answer_error(node.history(&anyone())), "a history without end");
+    assert!(is_answer_error(node.history(&anyone(), 0)), "a history without end");
 }
 
 #[test]
@@ -403,7 +410,7 @@ fn heights_that_no_chain_has_are_refused_at_once() {
         assert!(is_answer_error(node.headers(5, 10)), "{height}");
         server.be_honest();
         instead("/scripthash/", Some("/0/status/block_height"), height);
-        assert!(is_answer_error(node.history(&anyone())), "{height}");
+        assert!(is_answer_error(node.history(&anyone(), 0)), "{height}");
         server.be_honest();
         instead("/tx/", Some("/block_height"), height);
         assert!(is_answer_error(node.inclusion(&txids[0])), "{height}");
@@ -418,7 +425,7 @@ fn ask_everything(node: &EsploraNode, block: BlockId, txid: Txid) {
     let _ = node.header(&block.hash);
     let _ = node.block(&block.hash);
     let _ = node.headers(0, 15);
-    let _ = node.history(&anyone());
+    let _ = node.history(&anyone(), 0);
     let _ = node.inclusion(&txid);
     let _ = node.excerpt(&block, &[txid]);
     let _ = node.coins(&[anyone()]);
