@@ -4,10 +4,14 @@
 
 mod scene;
 
-use bitcoin::{ScriptBuf, Transaction, TxOut, absolute::LockTime, consensus::encode, transaction::Version};
+use bitcoin::{
+    Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness, absolute::LockTime, consensus::encode,
+    transaction::Version,
+};
 use scene::Scene;
 use serde_json::{Value, json};
 use std::fs;
+use taproof_bitcoin::testing::bitcoind::Bitcoind;
 use taproof_verifier::{cell::CellIndex, evidence::ClaimRequest};
 
 const SLOTS: [&str; 6] = ["--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
@@ -129,4 +133,40 @@ fn requests_are_told_with_what_became_of_them() {
     assert!(report["outputs"][0]["meaning"].as_str().unwrap().contains("open the lock in cell 5"), "{report}");
     assert_eq!(report["outputs"][1]["meaning"], json!("nothing of this rollup's"));
     assert!(report["notes"][0].as_str().unwrap().contains("counts from when a block holds it"), "{report}");
+}
+
+/// A node without an index does not tell of a transaction whose outputs are spent: its blocks do.
+#[test]
+fn what_a_file_holds_is_found_in_its_block_when_its_outputs_are_spent() {
+    let (scene, bitcoind) = (Scene::new(), Bitcoind::start());
+    let anyone = ScriptBuf::new_p2wsh(&ScriptBuf::from(vec![0x51]).wscript_hash());
+    let (coin, output) = bitcoind.fund(1, &anyone).remove(0);
+    let (url, cookie) = (bitcoind.url(), bitcoind.cookie_file());
+    let node = ["--node", &url, "--cookie", cookie.to_str().unwrap()];
+    scene.report(&["wallet", "new"]);
+    let seed = "11".repeat(32);
+    scene.report(&[&["setup", "--seed", &seed, "--depth", "1"], &SLOTS[..], &node].concat());
+
+    let spend = |outpoint: OutPoint, outputs: Vec<TxOut>| {
+        let witness = Witness::from_slice(&[[0x51]]);
+        let input = TxIn { previous_output: outpoint, sequence: Sequence::MAX, witness, ..TxIn::default() };
+        Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![input], output: outputs }
+    };
+    let paid = |fee_sat| TxOut { value: output.value - Amount::from_sat(fee_sat), script_pubkey: anyone.clone() };
+    let cell = CellIndex::new(5).unwrap();
+    let claim = spend(coin, vec![ClaimRequest::output(cell, &[7; 32], scene.params().chain_id()), paid(1_000)]);
+    fs::write(scene.path("claim.tx"), encode::serialize_hex(&claim)).unwrap();
+    let why = || scene.report(&[&["bridge", "why", "claim.tx"], &node[..]].concat());
+    assert!(why()["block"].is_null());
+    bitcoind.mine_with(std::slice::from_ref(&claim), &anyone);
+    let after = OutPoint { txid: claim.compute_txid(), vout: 1 };
+    bitcoind.mine_with(&[spend(after, vec![paid(2_000)])], &anyone);
+    let report = why();
+    assert_eq!(report["block"]["height"], bitcoind.tip().0 - 1, "{report}");
+    assert_eq!(report["confirmations"], 2, "{report}");
+
+    // Whose coin something else took is in no block.
+    let rival = spend(coin, vec![paid(3_000)]);
+    fs::write(scene.path("claim.tx"), encode::serialize_hex(&rival)).unwrap();
+    assert!(why()["block"].is_null());
 }

@@ -148,7 +148,7 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
         (KeptProofs::new(session.dir.kept_proofs()), batch.header().number, batch.chunks().len());
     let say = |taken| {
         if taken > 0 {
-            bar.note(format!("{taken} of {count} proofs are there from an earlier run and hold; going on from there"));
+            bar.note(format!("kept from an earlier run, and checked: {taken} of {}", counted(count, "proof")));
         }
     };
     let outcome = kept.prove(number, batch.chunks(), |circuit| ring.key(circuit), at_once, say, &bar);

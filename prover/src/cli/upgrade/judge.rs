@@ -15,7 +15,12 @@ use taproof_verifier::{
 pub(super) fn expect_accepted(follower: &Follower, upgrade: &Upgrade) -> Result {
     let next_height = follower.scanned().height.saturating_add(1);
     let accepted = follower.schedule().clone().accept(upgrade, next_height, follower.params().notice_blocks);
-    accepted.or_exit(Exit::Refuted).map_err(|failure| failure.advise("`taproof upgrade show` shows what would count"))
+    accepted.or_exit(Exit::Refuted).map_err(|failure| {
+        failure.advise(
+        "only another announcement counts: `taproof upgrade announce` and `withdraw` write it with the number that is \
+         next, and without --from for a height that is late enough; `taproof upgrade show` shows what is announced",
+    )
+    })
 }
 
 /// Fails for what would leave the rollup without batches, so that nobody could leave it, or where that is not known.
