@@ -2,7 +2,7 @@
 
 use super::{EXPIRY_BLOCKS, FINAL_DEPTH_BLOCKS, WINDOW_BLOCKS};
 use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, Transaction, TxOut, Txid};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use taproof_bitcoin::{
     bridge::{
         link::{Binding, CHANGE_VOUT, FIRST_PAYOUT_VOUT},
@@ -95,33 +95,44 @@ impl Truth {
     }
 }
 
-/// What rule 8 demands, told by the state before the batch alone: the first request that an account can pay is
-/// served, none that it can pay is refuted, and what may wait is only what comes after one that was served.
+/// What rule 8 demands, told by the state before the batch alone: the first request that an account can pay is served,
+/// and of those behind it none is refuted that the account can pay after those before it.
 fn check_exits(batch: &VerifiedBatch, before: &State, waiting: impl Iterator<Item = ScannedExit>) {
     let reference_height = batch.payload().header().reference_height;
     assert!(reference_height + WINDOW_BLOCKS >= batch.block().height, "the window");
-    let can_pay = |request: &ExitRequest| {
-        let record = request.record();
+    let settled = batch.settled_requests().iter().map(|settled| {
+        let request = *settled.request.request.exit().expect("a program without locks");
+        (settled.request.index, request, Some(settled.outcome))
+    });
+    let waiting = waiting.filter(|exit| exit.height <= reference_height);
+    let waiting = waiting.map(|exit| (exit.index, exit.request, None));
+    let mut requests: Vec<(u64, ExitRequest, Option<Outcome>)> = settled.chain(waiting).collect();
+    requests.sort_unstable_by_key(|(index, ..)| *index);
+    // The accounts that served a request: how many they served or come next, and what these take.
+    let mut moved: BTreeMap<CellIndex, (u32, u128)> = BTreeMap::new();
+    for (index, request, outcome) in requests {
+        let (record, place) = (request.record(), moved.get(&request.from()).copied());
         let needed = u128::from(record.amount) + u128::from(record.fee);
-        let account = before.account(record.from);
-        account.is_some_and(|account| {
-            (account.token, account.nonce, &account.owner) == (Token::BITCOIN, request.nonce(), request.owner())
-                && u128::from(account.balance) >= needed
-        })
-    };
-    let mut moved: BTreeSet<CellIndex> = BTreeSet::new();
-    for settled in batch.settled_requests() {
-        let request = settled.request.request.exit().expect("a program without locks");
-        match settled.outcome {
-            Outcome::Served => drop(moved.insert(request.from())),
-            _ => assert!(!can_pay(request), "a valid request was refuted: {:?}", settled.request),
+        let (nonces, taken) = place.unwrap_or_default();
+        let can_pay = before.account(record.from).is_some_and(|account| {
+            (account.token, account.nonce + nonces, &account.owner)
+                == (Token::BITCOIN, request.nonce(), request.owner())
+                && u128::from(account.balance) >= taken + needed
+        });
+        let comes_next = match outcome {
+            Some(Outcome::Served) => true,
+            Some(_) => {
+                assert!(!can_pay, "valid request {index} was refuted: {request:?}");
+                false
+            }
+            None => {
+                assert!(place.is_some() || !can_pay, "valid request {index} was left out: {request:?}");
+                can_pay
+            }
+        };
+        if comes_next {
+            moved.insert(request.from(), (nonces + 1, taken + needed));
         }
-    }
-    for exit in waiting.filter(|exit| exit.height <= reference_height) {
-        assert!(
-            moved.contains(&exit.request.from()) || !can_pay(&exit.request),
-            "a valid request was left out: {exit:?}"
-        );
     }
 }
 
