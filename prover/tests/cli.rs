@@ -126,7 +126,7 @@ fn a_killed_run_loses_only_the_proofs_in_flight() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["proofs"], &report["kept"]), (&4.into(), &made.into()));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains(&format!("{made} of 4 proofs are there")), "{said}");
+    assert!(said.contains(&format!("kept from an earlier run, and checked: {made} of 4 proofs")), "{said}");
     assert_eq!(scene.report(&["verify", "rollup/proofs/0.proofs"])["proofs"], 4);
     assert_eq!(kept(), 4, "they are the batch's until it is final");
     let one = fs::read_dir(scene.path("rollup/proofs/kept")).unwrap().next().unwrap().unwrap().path();
