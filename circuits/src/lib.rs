@@ -11,6 +11,7 @@ pub mod cap;
 pub mod chunk;
 pub mod cs;
 pub mod deposit;
+pub mod exchange;
 pub mod gadgets;
 pub mod iden3;
 pub mod open;
