@@ -29,8 +29,12 @@
 //! is at least Y. For w = 1, X = d y / n and Y = n x / d, so X Y = x y. For w = 2, with r = d y / (n x), X = x (1 + r)
 //! / 2 and Y = y (1 + 1 / r) / 2, so X Y = x y (1 + r) (1 + 1 / r) / 4 >= x y. Rounding down what orders get adds to
 //! x' and y'. The check at clearing is there all the same.
+//!
+//! [`matching`] is the operator's choice of orders. It is no rule of the machine: a session with other orders is as
+//! valid. But whoever knows the orders that were there can choose again and compare.
 
 mod division;
+pub mod matching;
 mod pool;
 mod price;
 mod session;

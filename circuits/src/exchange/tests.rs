@@ -2,6 +2,7 @@
 
 mod attacks;
 mod division;
+mod matching;
 mod pool;
 mod price;
 mod session;
