@@ -82,6 +82,7 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
     tools::ensure_component("fmt", "rustfmt")?;
     tools::ensure_component("clippy", "clippy")?;
     tools::ensure_snarkjs(&root())?;
+    tools::ensure_uniswap(&root())?;
     tools::ensure_signers(&root())?;
     tools::ensure_chromium()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;

@@ -41,6 +41,11 @@ pub(crate) fn ensure_snarkjs(root: &Path) -> anyhow::Result<()> {
     ensure_npm_packages(&root.join("prover/tests/snarkjs"))
 }
 
+/// Ensures Uniswap's library in the pinned version, for the test that compares the exchange with it.
+pub(crate) fn ensure_uniswap(root: &Path) -> anyhow::Result<()> {
+    ensure_npm_packages(&root.join("circuits/tests/uniswap"))
+}
+
 /// Ensures the wallets' libraries, in pinned versions, that the tests let sign commits: two of npm's and one of
 /// Python's.
 pub(crate) fn ensure_signers(root: &Path) -> anyhow::Result<()> {
