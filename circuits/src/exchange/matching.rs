@@ -12,16 +12,16 @@
 //! **The rule.**
 //!
 //! 1. *Bound.* Orders that pay nothing are out. Of each side the smallest are candidates, as long as the pool and all
-//!    that they pay stay below 2^63. No session of candidates can break a bound: x' and y' are at most that, and
+//!    that they pay stay below 2^63. So no session of candidates breaks a bound: x' and y' are at most that sum, and
 //!    at least 1.
-//! 2. *Crossing.* Candidates stand in a line by their limits, at equal limits those that pay x first, then by their
-//!    positions. A cut of the line takes those before it that pay x and those after it that pay y: all that would bear
-//!    a price there. As the cut moves on, more of x and less of y is paid in and the price of the cut falls, while
-//!    limits rise. Take the first cut whose price is at most the limit after it. If its price is also at least the
-//!    limit before it, all that it takes bear its price, and all other candidates gain nothing by it: they are in, the
-//!    others are not. Otherwise the price is above the limit of the order before the cut when the cut is before that
-//!    order, and below when it is after: as a whole, this order cannot be at any cut. It is set aside, and the line is
-//!    cut again without it.
+//! 2. *Crossing.* Candidates stand in a line by their limits; at equal limits those that pay x are before those that
+//!    pay y, and of a side the earlier ones farther out. A cut of the line takes those before it that pay x and those
+//!    after it that pay y: all that would bear a price there. As the cut moves on, more of x and less of y is paid in
+//!    and the price of the cut falls, while limits rise. Take the first cut whose price is at most the limit after it.
+//!    If its price is also at least the limit before it, all that it takes bear its price, and no other candidate would
+//!    bear it once he is in, too: those that it takes are in. Otherwise the price is above the limit of the order
+//!    before the cut if the cut is moved before that order, and below it where it is: as a whole, this order is on the
+//!    wrong side of any cut. It is set aside, and the line is cut again without it.
 //! 3. *Offers.* Those that are out are offered a place once more, the smallest first, both sides in turn, until in a
 //!    round none takes it. One takes it if the bound holds with it and it and all that are in bear the price with it.
 //!
@@ -33,9 +33,9 @@
 //! **It is maximal**: no order that is out could be in beside those that are, alone, as it says of itself by its
 //! [`LeftOutError`], which anybody can check with one division. Only when the rounds run out it could, and is told so
 //! ([`LeftOutError::Rounds`]). Two together might still: the most orders, or the most that is paid, is a question of
-//! subsets that adds up to given sums, which nobody can answer for many. And where there is a set such that exactly
-//! those are in that bear its price, step 2 finds it: as the price of a cut falls and limits rise, there is at most one
-//! such price. Orders that bear the price, but not what they would make of it, are known from auctions of electricity
+//! subsets that add up to given sums, which nobody can answer for many. And where there is a set that holds exactly
+//! those candidates that bear its price, step 2 finds it: as the price of a cut falls and limits rise, there is at most
+//! one. Orders that bear the price, but not what they would make of it, are known from auctions of electricity
 //! as paradoxically rejected blocks (Euphemia, the algorithm of the European day-ahead markets).
 
 use super::{FEE_UNIT, Parameters, RESERVE_END, Reserves, Session, Side, division::multiply};

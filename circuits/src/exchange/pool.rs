@@ -122,9 +122,9 @@ impl Parameters {
 pub struct Founded {
     /// All shares: floor(sqrt(x y)), less than 2^63. [`LOCKED_SHARES`] of them belong to nobody.
     pub shares: u64,
-    /// The first average: the spot price, and its division.
+    /// The first average: the spot price, or the lowest average if that is higher.
     pub average: Price,
-    /// floor(y 2^48 / x).
+    /// The division that the spot price is the quotient of: y 2^48 by x.
     pub spot: Division,
 }
 

@@ -108,7 +108,7 @@ proptest! {
         let exact_y = (big(before.y()) + big(b)) * &d - big(a) * &n;
         // y' / x' = N / D, that is exact_y / D * D = N * exact_x / N.
         prop_assert_eq!(&exact_y, &exact_x);
-        // A trade of the pool's own on the curve x' y' = x y + what the batch gave is no better: x' y' >= x y.
+        // And x' y' >= x y, before anything is rounded.
         prop_assert!(&exact_x * &exact_y >= big(before.product()) * &n * &d);
         let after = run(session, before, &orders).1.expect("a session of orders that are there");
         let count = |of| big(orders.iter().filter(|(side, _)| *side == of).count());
