@@ -16,7 +16,10 @@ use std::{
 use taproof::bench::transfer_chunk;
 use taproof_base::progress::Silent;
 use taproof_benches::key;
-use taproof_circuits::chunk::{assign, shape, witness::ChunkWitness};
+use taproof_circuits::{
+    chunk::{assign, shape, witness::ChunkWitness},
+    step::Machines,
+};
 use taproof_kernel::{
     key_file::Key,
     prove::{Blinding, prove, prove_batch},
@@ -65,7 +68,7 @@ fn main() {
             // The proof is made in a process of its own, in which nothing that the setup freed is counted or used
             // again.
             let folder = tempfile::tempdir().expect("a scratch folder");
-            let (shape, shape_s) = timed(|| shape(chunk.statement.circuit).expect("a circuit"));
+            let (shape, shape_s) = timed(|| shape(&Machines::default(), chunk.statement.circuit).expect("a circuit"));
             let (_, setup_s) = timed(|| key(&shape, chunk.statement.circuit, folder.path()));
             println!("{}", serde_json::json!({ "shape_seconds": shape_s, "setup_seconds": setup_s }));
             let program = std::env::current_exe().expect("this program has a path");
@@ -88,7 +91,8 @@ fn report_several(chunk: &ChunkWitness, path: &Path, at_once: usize) -> serde_js
     let mut prove_s = 0.0;
     let peak_bytes = peak_bytes_of(|| {
         let results;
-        (results, prove_s) = timed(|| prove_batch(&chunks, |_| Some(&key), count, &|_| (), &Silent));
+        (results, prove_s) =
+            timed(|| prove_batch(&Machines::default(), &chunks, |_| Some(&key), count, &|_| (), &Silent));
         assert!(results.iter().all(Result::is_ok), "valid transfers");
     });
     serde_json::json!({
@@ -108,7 +112,8 @@ fn report(chunk: &ChunkWitness, path: &Path) -> serde_json::Value {
     let peak_bytes = peak_bytes_of(|| {
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
         let assignment;
-        (assignment, witness_s) = timed(|| one_thread.install(|| assign(chunk).expect("valid transfers")));
+        (assignment, witness_s) =
+            timed(|| one_thread.install(|| assign(&Machines::default(), chunk).expect("valid transfers")));
         let proven;
         (proven, prove_s) = timed(|| prove(&key, &chunk.statement, assignment, &Blinding::fresh()));
         assert_eq!(*proven.expect("valid transfers").statement(), chunk.statement);

@@ -61,8 +61,8 @@ fn combination<'a>(variables: &[Variable], terms: impl Iterator<Item = (usize, &
 mod tests {
     use super::*;
     use crate::{
-        chunk::{assign, shape, witness::SlotWitnesses},
-        testing::state::State,
+        chunk::witness::SlotWitnesses,
+        testing::{assign, shape, state::State},
     };
     use ark_bn254::Bn254;
     use ark_ff::Field;

@@ -1,14 +1,15 @@
 //! A chunk: a fixed number of slots of one kind, and the statement that they prove together.
 //!
 //! Public: the statement's digest, the one public input. The circuit is a head, n copies of the kind's slot, and a
-//! tail. What runs from segment to segment is the [cap](crate::cap) of the state and the sum of the fees. Slots hold,
-//! beside the relations of their kind:
+//! tail. What runs from segment to segment is the [cap](crate::cap) of the state, the sum of the fees, and the
+//! registers of [steps](crate::step). Slots hold, beside the relations of their kind:
 //!
 //! - S1: the active bit is 0 or 1.
 //! - S2: the record's elements are those of the transition times the active bit, so zeros in a padding slot.
 //! - S3: in an active slot, each update starts from the node of the carried cap that is above its cell, and replaces
 //!   it; in a padding slot the carried cap stays.
 //! - S4: the sum of the fees grows by the fee in an active slot and stays in a padding slot.
+//! - S5: steps hand their registers on; a padding slot hands on those that it is handed.
 //!
 //! Kinds count S2 to S4 among their own R1..Rn. What a padding slot's other wires hold means nothing: every way out
 //! of the slot is multiplied by the active bit. They satisfy the kind's relations nonetheless, with values that
@@ -26,8 +27,9 @@
 //! - T6: the roots before and after are those above the caps that the first slot is handed and that the chunk ends
 //!   with.
 //! - T7: the public input is the sponge over the [statement](taproof_verifier::statement::Statement::elements), where
-//!   the circuit's identity is a constant, and so are the registers before and after, which payments leave at zero, and
-//!   the four zeros.
+//!   the circuit's identity is a constant, and so are the four zeros.
+//! - T8: the registers of the statement are the digests of those that the first slot is handed and the last hands on;
+//!   zeros of payments, which carry none.
 //!
 //! The sum of at most 2^16 fees of 64 bits does not wrap. Chain id, height, token and operator's index are integers
 //! of the width that the verifier hashes into the statement.
@@ -35,12 +37,15 @@
 mod assign;
 mod circuit;
 mod segments;
+mod step;
 pub mod witness;
 
 pub use assign::{AssignError, assign};
 pub use circuit::{CircuitCount, NoCircuitError, count, counts, shape};
 #[cfg(test)]
 pub(crate) use segments::{BegunSlot, Carry, begin_slot, end_slot};
-pub(crate) use segments::{Globals, SlotCircuit, SlotParts, SlotRelations, SlotUpdate, blank_path};
+pub(crate) use segments::{Globals, SlotCircuit, SlotInput, SlotParts, SlotRelations, SlotUpdate, blank_path};
+#[cfg(test)]
+pub(crate) use step::StepSlot;
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use division::multiply;
 pub use division::{Division, DivisionError, multiply_divide};
 pub use pool::{
     ExitError, Exited, FoundError, Founded, JoinError, Joined, Parameters, ParametersError, Reserves, ReservesError,

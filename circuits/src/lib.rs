@@ -15,9 +15,11 @@ pub mod exchange;
 pub mod gadgets;
 pub mod iden3;
 pub mod open;
+pub mod ops;
 mod payer;
 pub mod schnorr;
 pub mod state;
+pub mod step;
 #[cfg(test)]
 mod testing;
 pub mod transaction;

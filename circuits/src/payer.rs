@@ -8,7 +8,7 @@ use crate::{
     gadgets::{
         baby_jubjub::EdwardsPoint,
         bits::{self, Bit},
-        cell::CellFields,
+        cell::{CellFields, pack},
         merkle::{self, Replaced},
         schnorr,
     },
@@ -16,7 +16,6 @@ use crate::{
     transaction::Body,
 };
 use ark_bn254::Fr;
-use ark_ff::Field;
 use taproof_verifier::{
     cell::{Account, Cell, CellIndex, ChainId},
     record::Kind,
@@ -84,12 +83,6 @@ impl<V: Variable> Payment<V> {
         let [first, second] = self.details.clone();
         [who, what, first, second]
     }
-}
-
-/// The twin of [`taproof_verifier::field::pack`]: variables of fixed widths as one, the first in the lowest bits; free.
-fn pack<V: Variable, const N: usize>(parts: [(V, u64); N]) -> V {
-    let parts = parts.into_iter().rev();
-    parts.fold(V::zero(), |sum, (part, width_bits)| sum * Fr::from(2u64).pow([width_bits]) + part)
 }
 
 /// Adds the payer's side; gives the update of the payer's cell.

@@ -6,12 +6,16 @@
 mod admission;
 mod cut;
 mod replay;
+mod sessions;
 mod slot;
+mod steps;
 
 use crate::{
     account::{AccountError, Rollup},
     deposit::rule::DepositError,
+    exchange::matching::LeftOutError,
     open::rule::OpenError,
+    step::Machines,
     transfer::rule::TransferError,
     tree::{ChangeSet, Tree, TreeError},
     withdraw::rule::WithdrawError,
@@ -23,14 +27,16 @@ use taproof_verifier::{
 };
 
 pub use admission::{Admission, AdmissionError};
-pub use cut::{Batch, DepositsLeftOutError, ExitsLeftOutError, Plan, PlanError, Rejected, Slots};
+pub use cut::{Batch, DepositsLeftOutError, ExitsLeftOutError, Plan, PlanError, Rejected, Slots, StepSlots};
 pub use replay::{PostedChunk, ReplayError};
+pub use steps::StepsError;
 
 /// The cells of one rollup.
 #[derive(Clone, Debug)]
 pub struct State {
     chain_id: ChainId,
     tree: Tree,
+    machines: Machines,
 }
 
 /// Why a transition is refused.
@@ -55,6 +61,12 @@ pub enum TransitionError {
     /// It is not taken, whatever the state.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// Steps.
+    #[error(transparent)]
+    Steps(#[from] StepsError),
+    /// The order is not in the session of its pool.
+    #[error("the order is left out of the session: {0}")]
+    LeftOut(LeftOutError),
 }
 
 impl TransitionError {
@@ -65,7 +77,8 @@ impl TransitionError {
             Self::Transfer(error) => error.may_pass(),
             Self::Open(error) => error.may_pass(),
             Self::Withdraw(error) => error.may_pass(),
-            Self::Fee(_) => true,
+            Self::Steps(error) => error.may_pass(),
+            Self::Fee(_) | Self::LeftOut(_) => true,
         }
     }
 }
@@ -88,7 +101,7 @@ pub enum FeeError {
 impl State {
     /// A state of empty cells.
     pub fn new(chain_id: ChainId, depth: Depth) -> Self {
-        Self { chain_id, tree: Tree::new(depth) }
+        Self { chain_id, tree: Tree::new(depth), machines: Machines::default() }
     }
 
     /// Loads a whole state.
@@ -96,7 +109,23 @@ impl State {
     /// # Errors
     /// As [`Tree::load`].
     pub fn load(chain_id: ChainId, stored: &ChangeSet) -> Result<Self, TreeError> {
-        Ok(Self { chain_id, tree: Tree::load(stored)? })
+        Ok(Self { chain_id, tree: Tree::load(stored)?, machines: Machines::default() })
+    }
+
+    /// The same state, with the rules of the steps that these machines have.
+    #[must_use]
+    pub fn with_machines(self, machines: Machines) -> Self {
+        Self { machines, ..self }
+    }
+
+    /// Takes the rules of the steps of these machines in the place of those it has.
+    pub fn set_machines(&mut self, machines: Machines) {
+        self.machines = machines;
+    }
+
+    /// The machines whose rules of steps it knows.
+    pub fn machines(&self) -> &Machines {
+        &self.machines
     }
 
     /// Which rollup.

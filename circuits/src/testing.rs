@@ -4,20 +4,41 @@ mod forge;
 mod free;
 mod slots;
 pub(crate) mod state;
+pub(crate) mod steps;
 
 pub(crate) use forge::Lie;
 pub(crate) use free::{FreeWires, Freedom, free_wires, free_wires_of};
 pub(crate) use slots::{
     assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_lies_break,
-    assert_padding_holds, assert_padding_is_inert,
+    assert_padding_holds, assert_padding_is_inert, violated_in_its_state,
 };
 
-use crate::cs::{Assignment, ConstraintSystem, Outline, SegmentShape, Shape, Trace};
+use crate::{
+    chunk::{self, AssignError, NoCircuitError, witness::ChunkWitness},
+    cs::{Assignment, ConstraintSystem, Outline, SegmentShape, Shape, Trace},
+    ops,
+    step::Machines,
+};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use taproof_verifier::record::Destination;
+use taproof_verifier::{record::Destination, statement::CircuitId};
+
+/// The machines that tests prove steps of.
+pub(crate) fn machines() -> Machines {
+    Machines::new(vec![ops::standard()])
+}
+
+/// [`chunk::assign`] with these machines.
+pub(crate) fn assign(witness: &ChunkWitness) -> Result<Assignment, AssignError> {
+    chunk::assign(&machines(), witness)
+}
+
+/// [`chunk::shape`] with these machines.
+pub(crate) fn shape(circuit: CircuitId) -> Result<Shape, NoCircuitError> {
+    chunk::shape(&machines(), circuit)
+}
 
 /// A part of a circuit with the values it runs on.
 pub(crate) trait Piece {

@@ -5,6 +5,7 @@
 //! Deposits are not signed: they come from Bitcoin.
 
 mod codec;
+mod steps;
 
 use crate::schnorr::{Message, SecretKey, Signature, SignatureError};
 use ark_bn254::Fr;
@@ -19,6 +20,7 @@ use taproof_verifier::{
 };
 
 pub use codec::{TRANSACTION_LENGTH_MAX, TransactionFormatError};
+pub use steps::{Clause, ClauseError, ClauseStep, Part, STEPS_MAX, StepTransaction};
 
 /// A deposit on Bitcoin, as a scan of its blocks finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,7 +284,7 @@ impl UnsignedTransaction {
 }
 
 /// A transaction of any kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transaction {
     /// Pays from one account to another.
@@ -291,6 +293,8 @@ pub enum Transaction {
     Open(Signed<Open>),
     /// Pays to an output on Bitcoin.
     Withdraw(Signed<Withdraw>),
+    /// Runs steps.
+    Steps(StepTransaction),
 }
 
 impl Transaction {
@@ -300,33 +304,65 @@ impl Transaction {
             Self::Transfer(_) => Kind::Transfer,
             Self::Open(_) => Kind::Open,
             Self::Withdraw(_) => Kind::Withdraw,
+            Self::Steps(_) => Kind::Step,
         }
     }
 
-    /// Who pays, and how much.
-    pub fn payment(&self) -> Payment {
+    /// The rollup that it is for.
+    pub fn chain_id(&self) -> ChainId {
         match self {
-            Self::Transfer(signed) => signed.body.payment(),
-            Self::Open(signed) => signed.body.payment(),
-            Self::Withdraw(signed) => signed.body.payment(),
+            Self::Transfer(signed) => signed.body.chain_id,
+            Self::Open(signed) => signed.body.chain_id,
+            Self::Withdraw(signed) => signed.body.chain_id,
+            Self::Steps(steps) => steps.chain_id,
         }
     }
 
-    /// What the payer signed.
-    pub fn message(&self) -> Message {
+    /// Who pays, and how much; `None` of steps, which may have several signers or none.
+    pub fn payment(&self) -> Option<Payment> {
         match self {
-            Self::Transfer(signed) => signed.body.message(),
-            Self::Open(signed) => signed.body.message(),
-            Self::Withdraw(signed) => signed.body.message(),
+            Self::Transfer(signed) => Some(signed.body.payment()),
+            Self::Open(signed) => Some(signed.body.payment()),
+            Self::Withdraw(signed) => Some(signed.body.payment()),
+            Self::Steps(_) => None,
         }
     }
 
-    /// The signature.
-    pub fn signature(&self) -> &Signature {
+    /// The accounts that it spends from by their nonces, each with the nonce: of steps, one for each clause without a
+    /// ticket.
+    pub fn nonces(&self) -> Vec<(CellIndex, u32)> {
         match self {
-            Self::Transfer(signed) => &signed.signature,
-            Self::Open(signed) => &signed.signature,
-            Self::Withdraw(signed) => &signed.signature,
+            Self::Steps(steps) => {
+                let by_nonce = steps.clauses().filter(|clause| !clause.is_by_ticket());
+                by_nonce.filter_map(|clause| Some((clause.signer(), u32::try_from(clause.number).ok()?))).collect()
+            }
+            _ => self.payment().map(|payment| (payment.from, payment.nonce)).into_iter().collect(),
+        }
+    }
+
+    /// The fee that it pays in bitcoin. Steps pay in nothing else.
+    pub fn fee_sat(&self) -> u64 {
+        match self {
+            Self::Steps(steps) => steps.fee(),
+            _ => self.payment().filter(|payment| payment.token == Token::BITCOIN).map_or(0, |payment| payment.fee),
+        }
+    }
+
+    /// The slots that it takes, and the token of their chunk.
+    pub fn slots(&self) -> (usize, Token) {
+        match self {
+            Self::Steps(steps) => (steps.step_count(), Token::BITCOIN),
+            _ => (1, self.payment().map_or(Token::BITCOIN, |payment| payment.token)),
+        }
+    }
+
+    /// What the payer signed, and the signature; `None` of steps.
+    pub fn signed(&self) -> Option<(Message, &Signature)> {
+        match self {
+            Self::Transfer(signed) => Some((signed.body.message(), &signed.signature)),
+            Self::Open(signed) => Some((signed.body.message(), &signed.signature)),
+            Self::Withdraw(signed) => Some((signed.body.message(), &signed.signature)),
+            Self::Steps(_) => None,
         }
     }
 }

@@ -53,6 +53,7 @@ use std::{
     process::ExitCode,
 };
 use taproof_arith::Backend;
+use taproof_circuits::step::Machines;
 
 /// A zk-rollup prover pipeline for Bitcoin.
 ///
@@ -87,6 +88,9 @@ pub(crate) struct Global {
     /// has.
     #[arg(long, global = true, env = Backend::VARIABLE, value_name = "NAME", hide_env_values = true)]
     backend: Option<Backend>,
+    /// The machines whose steps it proves.
+    #[arg(skip)]
+    machines: Machines,
 }
 
 impl Global {
@@ -104,6 +108,11 @@ impl Global {
 
     fn data_dir(&self) -> DataDir {
         DataDir::new(self.dir.clone().unwrap_or_else(|| PathBuf::from(".taproof")))
+    }
+
+    /// The machines whose steps are known.
+    fn machines(&self) -> &Machines {
+        &self.machines
     }
 
     /// The data directory that the user named, if any.
@@ -152,16 +161,17 @@ fn element_text(element: &ark_bn254::Fr) -> String {
     hex::encode(taproof_verifier::field::to_bytes(element))
 }
 
-/// Parses the command line, runs the command and reports a failure.
-pub(crate) fn main() -> ExitCode {
+/// Parses the command line of this process, runs the command and reports a failure. Steps are those of the machines.
+pub fn main(machines: Machines) -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().collect();
     if let Some(exit_code) = rapidsnark::main_by_name(arguments.iter().cloned()) {
         return exit_code;
     }
-    let Cli { global, command } = match usage::parse::<Cli>(Cli::command(), &arguments) {
+    let Cli { mut global, command } = match usage::parse::<Cli>(Cli::command(), &arguments) {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error, Cli::command(), &arguments),
     };
+    global.machines = machines;
     // It takes the place of another program, which has one code for all failures.
     let is_rapidsnark = matches!(command, Command::Rapidsnark(_));
     let run = || match command {

@@ -21,7 +21,10 @@ use taproof_bitcoin::{
     node::{MineError, NodeError},
     regtest::{BlockError as ChainError, RegtestChain},
 };
-use taproof_circuits::state::{Batch, Slots, TransitionError};
+use taproof_circuits::{
+    state::{Batch, Slots, TransitionError},
+    step::Machines,
+};
 use taproof_kernel::{
     key_ring::{self, KeyRing, KeyRingError},
     prove::{ProveError, prove_batch},
@@ -209,7 +212,7 @@ pub fn run(
     }
 
     let ring = timed(&mut seconds.keys, || open_keys(options, observer))?;
-    let (phrase, program) = (Phrase::generate()?, ring.program()?);
+    let (phrase, program) = (Phrase::generate()?, ring.program(&Machines::default())?);
     let params = rollup::params(&phrase, &program, options)?;
     observer.begin("signing transactions");
     let workload = payments.plan(&options.plan_parameters(params.chain_id()))?;
@@ -232,7 +235,7 @@ pub fn run(
     observer.begin("rebuilding the state from the chain alone");
     let rebuilt = timed(&mut seconds.rebuild, || {
         let (params, programs) = (rollup.follower.params().clone(), rollup.follower.programs().clone());
-        rebuild(&rollup.node, params, programs, |_| ()).map_err(DemoError::from)
+        rebuild(&rollup.node, params, programs, &Machines::default(), |_| ()).map_err(DemoError::from)
     })?
     .1;
     seconds.total = started.elapsed().as_secs_f64();
@@ -265,11 +268,11 @@ fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> Result<T, DemoError>) -> R
 }
 
 fn open_keys(options: &DemoOptions, observer: &dyn Observer) -> Result<KeyRing, DemoError> {
-    let circuits = key_ring::circuits(options.depth, &options.slots);
+    let circuits = key_ring::circuits(&Machines::default(), options.depth, &options.slots);
     let setup =
         SetupOptions { network: Network::Regtest, allow_outside_test_networks: false, randomness: Randomness::Os };
     observer.begin("opening keys");
-    let ring = KeyRing::open_or_make(&options.keys, &circuits, &setup, |circuit, fault| {
+    let ring = KeyRing::open_or_make(&Machines::default(), &options.keys, &circuits, &setup, |circuit, fault| {
         fault.into_iter().for_each(|fault| observer.found_unusable(fault));
         observer.begin(&format!("making the key of {circuit}"))
     })?;
@@ -309,7 +312,8 @@ fn prove(
     options: &DemoOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<Proven>, DemoError> {
-    let results = prove_batch(&batch.chunks, |circuit| ring.key(circuit), options.proofs_at_once, &|_| (), progress);
+    let (machines, at_once) = (Machines::default(), options.proofs_at_once);
+    let results = prove_batch(&machines, &batch.chunks, |circuit| ring.key(circuit), at_once, &|_| (), progress);
     let prove_error = |(chunk, result): (usize, Result<Proven, ProveError>)| {
         result.map_err(|source| DemoError::Prove { chunk, source })
     };

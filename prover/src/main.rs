@@ -1,8 +1,9 @@
-//! The command line of Taproof.
+//! The command line of Taproof, with the operations that rollups have unless they choose others.
 #![forbid(unsafe_code)]
 
-mod cli;
+use std::process::ExitCode;
+use taproof_circuits::{ops, step::Machines};
 
-fn main() -> std::process::ExitCode {
-    cli::main()
+fn main() -> ExitCode {
+    taproof::cli::main(Machines::new(vec![ops::standard()]))
 }

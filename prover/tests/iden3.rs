@@ -22,6 +22,7 @@ use taproof_circuits::{
     },
     schnorr::SecretKey,
     state::{Plan, Slots, State},
+    step::Machines,
     transaction::Deposit,
 };
 use taproof_kernel::{
@@ -60,7 +61,7 @@ impl Scene {
     fn new() -> Self {
         let (folder, chunk) = (tempfile::tempdir().expect("a scratch folder"), chunk());
         let circuit: CircuitId = chunk.statement.circuit;
-        let shape = chunk::shape(circuit).expect("a circuit");
+        let shape = chunk::shape(&Machines::default(), circuit).expect("a circuit");
         let options = SetupOptions {
             network: Network::Regtest,
             allow_outside_test_networks: false,
@@ -82,7 +83,7 @@ impl Scene {
     }
 
     fn wires(&self) -> Vec<Fr> {
-        chunk::assign(&self.chunk).expect("a valid deposit").wires
+        chunk::assign(&Machines::default(), &self.chunk).expect("a valid deposit").wires
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -139,7 +140,7 @@ fn assert_snarkjs(folder: &Path, arguments: &str, expected: &str) {
 fn snarkjs_accepts_our_proof_and_no_other_statement() {
     let scene = Scene::new();
     let blinding = Blinding::from_rng(&mut rand_chacha::ChaCha20Rng::seed_from_u64(1));
-    let proven = prove_chunk(&scene.key, &scene.chunk, &blinding).expect("a valid deposit");
+    let proven = prove_chunk(&Machines::default(), &scene.key, &scene.chunk, &blinding).expect("a valid deposit");
     scene.write("proof.json", |out| Ok(serde_json::to_writer(out, &ProofJson::from(proven.proof()))?));
     scene.assert_snarkjs("groth16 verify verification_key.json public.json proof.json", "OK!");
     let other = PublicJson::new(&[scene.chunk.statement.digest() + Fr::one()]);

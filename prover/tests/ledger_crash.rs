@@ -108,7 +108,7 @@ fn assert_sound(path: &Path, reported: u64) -> u64 {
             let records = chunk.records();
             let posted =
                 PostedChunk { token: context.token, operator: context.operator, records: &records, root_after };
-            rebuilt.replay(depth(), &[posted]).expect("what was posted");
+            rebuilt.replay(depth(), 0, &[posted]).expect("what was posted");
             rebuilt.commit();
         }
     }

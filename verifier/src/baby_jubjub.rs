@@ -74,6 +74,19 @@ impl PublicKey {
         self.0.y
     }
 
+    /// The key of an x coordinate, of which there is one at most.
+    ///
+    /// # Errors
+    /// [`KeyError::NotOnCurve`] and [`KeyError::NotInSubgroup`].
+    pub fn from_x(x: Fr) -> Result<Self, KeyError> {
+        let x_squared = x.square();
+        let denominator = Fr::ONE - BabyJubjub::COEFF_D * x_squared;
+        let numerator = Fr::ONE - <BabyJubjub as TECurveConfig>::COEFF_A * x_squared;
+        let y_squared = denominator.inverse().map(|inverse| numerator * inverse).ok_or(KeyError::NotOnCurve)?;
+        let y = y_squared.sqrt().ok_or(KeyError::NotOnCurve)?;
+        Self::from_coordinates(x, y).or_else(|_| Self::from_coordinates(x, -y))
+    }
+
     /// Encodes the key as ERC-2494 implementations pack points: y as 32 bytes, little-endian, with the top bit
     /// of the last byte set iff x > (p - 1) / 2.
     pub fn to_bytes(&self) -> [u8; 32] {
@@ -156,7 +169,15 @@ mod tests {
     fn x_determines_the_key() {
         for key in random_keys() {
             assert_eq!(PublicKey::from_coordinates(key.x(), -key.y()), Err(KeyError::NotInSubgroup));
+            assert_eq!(PublicKey::from_x(key.x()), Ok(key));
         }
+        assert_eq!(PublicKey::from_x(Fr::ZERO), Err(KeyError::NotInSubgroup));
+        let order_two = Point::new_unchecked(Fr::ZERO, -Fr::ONE);
+        let mixed = (Point::generator() + order_two).into_affine();
+        let other = PublicKey::from_x(mixed.x).expect("x is that of a key, too, as y is the negative of one's");
+        assert_eq!(other.y(), -mixed.y);
+        let outside = (2u64..40).map(Fr::from).find_map(|x| PublicKey::from_x(x).err()).expect("half are on no curve");
+        assert!(matches!(outside, KeyError::NotOnCurve | KeyError::NotInSubgroup));
     }
 
     #[test]

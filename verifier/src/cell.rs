@@ -10,8 +10,12 @@ use ark_bn254::Fr;
 use ark_ff::Zero;
 
 mod elements;
+mod pool;
+mod token;
 
 pub use elements::CellElements;
+pub use pool::Pool;
+pub use token::{TokenCell, TokenName, TokenNameError};
 
 /// Children of a node.
 pub const ARITY: usize = 8;
@@ -163,6 +167,10 @@ pub enum Cell {
     Empty,
     /// One owner's holding of one token.
     Account(Account),
+    /// What mints a token.
+    Token(TokenCell),
+    /// The liquidity of two tokens.
+    Pool(Pool),
 }
 
 /// What one owner holds. Payments move what the first four fields say, and keep the others as they are.
@@ -249,6 +257,59 @@ impl Cell {
                 account.tickets.element(),
                 account.second.element(),
             ]),
+            Self::Token(token) => CellElements([
+                Fr::from(TokenCell::KIND),
+                Fr::zero(),
+                Fr::from(token.supply),
+                Fr::zero(),
+                token.name.element(),
+                field::pack([(token.cap, 64), (token.issuer.get().into(), 32), (token.decimals.into(), 8)]),
+                Fr::from(token.unit),
+                Fr::zero(),
+            ]),
+            Self::Pool(pool) => {
+                let [x, y] = pool.at_last_session;
+                let (low, high) = (pool.average as u64, (pool.average >> 64) as u64);
+                let [fee, weight, blocks] = [pool.fee, pool.weight.into(), pool.averaging_blocks].map(u64::from);
+                CellElements([
+                    Fr::from(Pool::KIND),
+                    Fr::from(pool.first.token.0),
+                    Fr::from(pool.supply),
+                    Fr::from(pool.first.balance),
+                    field::pack([(x, 64), (y, 64)]),
+                    field::pack([(low, 64), (high, 32), (pool.last_height.into(), 32)]),
+                    field::pack([(fee, 14), (weight, 2), (blocks, 16)]),
+                    pool.second.element(),
+                ])
+            }
+        }
+    }
+
+    /// The first element: which kind of cell.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Empty => 0,
+            Self::Account(_) => Account::KIND,
+            Self::Token(_) => TokenCell::KIND,
+            Self::Pool(_) => Pool::KIND,
+        }
+    }
+
+    /// What the cell holds, its first holding and its second.
+    pub fn holdings(&self) -> [Holding; 2] {
+        match self {
+            Self::Empty | Self::Token(_) => [Holding::default(); 2],
+            Self::Account(account) => [Holding { token: account.token, balance: account.balance }, account.second],
+            Self::Pool(pool) => [pool.first, pool.second],
+        }
+    }
+
+    /// What the cell has minted of the token of its own index; `None` of a kind that mints nothing.
+    pub fn supply(&self) -> Option<u64> {
+        match self {
+            Self::Empty | Self::Account(_) => None,
+            Self::Token(token) => Some(token.supply),
+            Self::Pool(pool) => Some(pool.supply),
         }
     }
 

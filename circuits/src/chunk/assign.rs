@@ -3,6 +3,7 @@
 use super::{
     circuit::{Layout, NoCircuitError, expect_circuit},
     segments::{BegunSlot, Carry, Globals, SlotCircuit, begin_slot, end_slot, head, tail},
+    step::StepSlot,
     witness::{ChunkWitness, SlotWitnesses},
 };
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     deposit::circuit::DepositCircuit,
     gadgets::merkle::Cap,
     open::circuit::OpenCircuit,
+    step::Machines,
     transfer::circuit::TransferCircuit,
     withdraw::circuit::WithdrawCircuit,
 };
@@ -64,6 +66,12 @@ pub enum AssignError {
         /// The nodes of the witness's cap.
         found: usize,
     },
+    /// A step is handed other registers than the one before it leaves.
+    #[error("slot {slot} is handed other registers than the slot before it leaves")]
+    RegistersMismatch {
+        /// The slot.
+        slot: usize,
+    },
     /// The update of the operator's cell is missing, or is there though the kind has no fees.
     #[error("the operator's cell is updated exactly for kinds with fees")]
     OperatorMismatch,
@@ -85,14 +93,18 @@ pub enum AssignError {
 ///
 /// # Errors
 /// Each of [`AssignError`].
-pub fn assign(witness: &ChunkWitness) -> Result<Assignment, AssignError> {
+pub fn assign(machines: &Machines, witness: &ChunkWitness) -> Result<Assignment, AssignError> {
     let circuit = witness.statement.circuit;
-    expect_circuit(circuit)?;
+    let machine = expect_circuit(machines, circuit)?;
     let assignment = match &witness.slots {
-        SlotWitnesses::Deposit(slots) => trace::<DepositCircuit>(witness, slots),
-        SlotWitnesses::Transfer(slots) => trace::<TransferCircuit>(witness, slots),
-        SlotWitnesses::Open(slots) => trace::<OpenCircuit>(witness, slots),
-        SlotWitnesses::Withdraw(slots) => trace::<WithdrawCircuit>(witness, slots),
+        SlotWitnesses::Deposit(slots) => trace(&DepositCircuit, witness, slots),
+        SlotWitnesses::Transfer(slots) => trace(&TransferCircuit, witness, slots),
+        SlotWitnesses::Open(slots) => trace(&OpenCircuit, witness, slots),
+        SlotWitnesses::Withdraw(slots) => trace(&WithdrawCircuit, witness, slots),
+        SlotWitnesses::Step { slots, .. } => match machine {
+            Some(machine) => trace(&StepSlot(machine), witness, slots),
+            None => Err(AssignError::KindMismatch { circuit: circuit.kind, witness: Kind::Step }),
+        },
     }?;
     if assignment.wires[1] != witness.statement.digest() {
         return Err(AssignError::StatementMismatch);
@@ -101,15 +113,17 @@ pub fn assign(witness: &ChunkWitness) -> Result<Assignment, AssignError> {
 }
 
 /// Traces a chunk of one kind and checks its rows.
-fn trace<S: SlotCircuit>(witness: &ChunkWitness, slots: &[S::Witness]) -> Result<Assignment, AssignError> {
+fn trace<S: SlotCircuit>(slot: &S, witness: &ChunkWitness, slots: &[S::Witness]) -> Result<Assignment, AssignError> {
     check_form::<S>(witness, slots)?;
-    let layout = Layout::of::<S>(witness.statement.circuit);
+    let layout = Layout::of(slot, witness.statement.circuit);
     let zeros = |length| vec![Fr::ZERO; length];
     let (wires, rows) = (layout.wire_count(), layout.row_count());
     let mut assignment = Assignment { wires: zeros(wires), a: zeros(rows), b: zeros(rows), c: zeros(rows) };
     let mut parts = Parts::split(&layout, &mut assignment);
-    let ends = trace_slots::<S>(witness, slots, &layout, &mut parts);
-    trace_ends(witness, &ends, parts);
+    let registers_before = slots.first().map(|first| slot.registers(first));
+    let registers_before = registers_before.unwrap_or_else(|| zeros(slot.register_count()));
+    let ends = trace_slots(slot, witness, slots, &layout, &registers_before, &mut parts)?;
+    trace_ends(witness, &registers_before, &ends, parts);
     match first_violation(&assignment).map(|row| layout.relation_of(row)) {
         Some((segment, relation)) => Err(AssignError::Unsatisfied { segment, relation }),
         None => Ok(assignment),
@@ -178,11 +192,13 @@ struct Ends {
 /// Fills all slots: in parallel what they are by themselves, which is nearly all of it, then what joins each to the
 /// one before.
 fn trace_slots<S: SlotCircuit>(
+    slot: &S,
     witness: &ChunkWitness,
     slots: &[S::Witness],
     layout: &Layout,
+    registers_before: &[Fr],
     parts: &mut Parts<'_>,
-) -> Ends {
+) -> Result<Ends, AssignError> {
     let globals = globals(&witness.statement);
     let wires_per_slot = layout.slot.wire_count();
     let rows_per_slot = layout.slot.row_count();
@@ -198,27 +214,33 @@ fn trace_slots<S: SlotCircuit>(
         .zip(slots)
         .map(|((((wires, a), b), c), witness)| {
             let mut trace = Trace::new(wires, a, b, c);
-            let begun = begin_slot::<S, _>(&mut trace, &globals, true, witness);
+            let begun = begin_slot(&mut trace, slot, &globals, true, &slot.registers(witness), witness);
             (trace, begun)
         })
         .collect();
     let element_count = layout.slots * S::KIND.elements_per_record();
     let mut elements = Vec::with_capacity(element_count);
-    let mut carry = Carry { cap: Cap::new(witness.cap.nodes().to_vec()), fee_sum: Fr::ZERO };
-    for (mut trace, begun) in begun {
+    let registers = registers_before.to_vec();
+    let mut carry = Carry { cap: Cap::new(witness.cap.nodes().to_vec()), fee_sum: Fr::ZERO, registers };
+    for ((number, handed), (mut trace, begun)) in slots.iter().enumerate().zip(begun) {
+        // The slot was traced with the registers that its witness claims to be handed.
+        if slot.registers(handed) != carry.registers {
+            return Err(AssignError::RegistersMismatch { slot: number });
+        }
         let (posted, handed_on) = end_slot(&mut trace, &S::RELATIONS, begun, carry);
         trace.finish();
         elements.extend(posted);
         carry = handed_on;
     }
     let padding = [wires_of_padding, a_of_padding, b_of_padding, c_of_padding];
-    trace_padding::<S>(&witness.statement, layout, padding, &carry);
+    trace_padding(slot, &witness.statement, layout, padding, &carry);
     elements.resize(element_count, Fr::ZERO);
-    Ends { elements, carry }
+    Ok(Ends { elements, carry })
 }
 
 /// Fills the padding slots, which are all alike: they post zeros and hand on what they are handed.
 fn trace_padding<S: SlotCircuit>(
+    slot: &S,
     statement: &Statement,
     layout: &Layout,
     [wires, a, b, c]: [&mut [Fr]; 4],
@@ -230,7 +252,8 @@ fn trace_padding<S: SlotCircuit>(
     let (first_wires, wires) = wires.split_at_mut(layout.slot.wire_count());
     let [(first_a, a), (first_b, b), (first_c, c)] = [a, b, c].map(|side| side.split_at_mut(layout.slot.row_count()));
     let mut trace = Trace::new(first_wires, first_a, first_b, first_c);
-    let begun = begin_slot::<S, _>(&mut trace, &globals(statement), false, &S::padding(statement));
+    let padding = slot.padding(statement);
+    let begun = begin_slot(&mut trace, slot, &globals(statement), false, &carry.registers, &padding);
     end_slot(&mut trace, &S::RELATIONS, begun, carry.clone());
     trace.finish();
     for (first, others) in [(first_wires, wires), (first_a, a), (first_b, b), (first_c, c)] {
@@ -239,16 +262,17 @@ fn trace_padding<S: SlotCircuit>(
 }
 
 /// Fills tail and head.
-fn trace_ends(witness: &ChunkWitness, Ends { elements, carry }: &Ends, parts: Parts<'_>) {
+fn trace_ends(witness: &ChunkWitness, registers_before: &[Fr], Ends { elements, carry }: &Ends, parts: Parts<'_>) {
     let ChunkWitness { statement, cap, operator, .. } = witness;
     let Parts([wires, a, b, c]) = parts;
     let mut trace = Trace::new(wires.tail, a.tail, b.tail, c.tail);
     let (globals, cap_before) = (globals(statement), Cap::new(cap.nodes().to_vec()));
-    let digest = tail(&mut trace, statement.circuit, &globals, elements, &cap_before, carry, operator.as_ref());
+    let start = Carry { cap: cap_before, fee_sum: Fr::ZERO, registers: registers_before.to_vec() };
+    let digest = tail(&mut trace, statement.circuit, &globals, elements, &start, carry, operator.as_ref());
     trace.enforce_equal(&digest, &digest);
     trace.finish();
     let mut trace = Trace::new(wires.head, a.head, b.head, c.head);
-    head(&mut trace, statement, cap, digest);
+    head(&mut trace, statement, cap, registers_before, digest);
     trace.finish();
 }
 

@@ -1,12 +1,14 @@
 //! The matrices and sizes of the circuits.
 
 use super::segments::{Carry, Globals, SlotCircuit, begin_slot, blank_operator, carry_wires, end_slot, head, tail};
+use super::step::StepSlot;
 use crate::{
     cap::MerkleCap,
     cs::{ConstraintSystem, Nothing, Outline, Segment, SegmentShape, Shape},
     deposit::circuit::DepositCircuit,
     gadgets::merkle::Cap,
     open::circuit::OpenCircuit,
+    step::{Machine, Machines},
     transfer::circuit::TransferCircuit,
     withdraw::circuit::WithdrawCircuit,
 };
@@ -24,36 +26,44 @@ use taproof_verifier::{
 #[error("there is no circuit {0}")]
 pub struct NoCircuitError(pub CircuitId);
 
-/// The matrices of a circuit.
+/// The matrices of a circuit; of steps, as a machine that is known has them.
 ///
 /// # Errors
 /// [`NoCircuitError`].
-pub fn shape(circuit: CircuitId) -> Result<Shape, NoCircuitError> {
-    expect_circuit(circuit)?;
+pub fn shape(machines: &Machines, circuit: CircuitId) -> Result<Shape, NoCircuitError> {
+    let machine = expect_circuit(machines, circuit)?;
     Ok(match circuit.kind {
-        Kind::Deposit => shape_of::<DepositCircuit>(circuit),
-        Kind::Transfer => shape_of::<TransferCircuit>(circuit),
-        Kind::Open => shape_of::<OpenCircuit>(circuit),
-        Kind::Withdraw => shape_of::<WithdrawCircuit>(circuit),
-        Kind::Step => return Err(NoCircuitError(circuit)),
+        Kind::Deposit => shape_of(&DepositCircuit, circuit),
+        Kind::Transfer => shape_of(&TransferCircuit, circuit),
+        Kind::Open => shape_of(&OpenCircuit, circuit),
+        Kind::Withdraw => shape_of(&WithdrawCircuit, circuit),
+        Kind::Step => shape_of(&StepSlot(machine.ok_or(NoCircuitError(circuit))?), circuit),
     })
 }
 
-/// Checks what does not depend on the kind.
-pub(super) fn expect_circuit(circuit: CircuitId) -> Result<(), NoCircuitError> {
-    let known = circuit == CircuitId::new(circuit.kind, circuit.depth, circuit.slots) && circuit.slots > 0;
-    if known { Ok(()) } else { Err(NoCircuitError(circuit)) }
+/// Checks that there is a circuit of that identity; gives the machine of steps.
+pub(super) fn expect_circuit(machines: &Machines, circuit: CircuitId) -> Result<Option<&Machine>, NoCircuitError> {
+    let CircuitId { kind, depth, slots, .. } = circuit;
+    let machine = machines.get(circuit.operations);
+    let named = match machine {
+        Some(machine) if kind == Kind::Step => machine.circuit(depth, slots),
+        _ => CircuitId::new(kind, depth, slots),
+    };
+    let known = circuit == named && slots > 0;
+    if known { Ok(machine) } else { Err(NoCircuitError(circuit)) }
 }
 
-fn shape_of<S: SlotCircuit>(circuit: CircuitId) -> Shape {
+fn shape_of<S: SlotCircuit>(slot: &S, circuit: CircuitId) -> Shape {
     let statement = blank_statement(circuit);
     let (depth, slots) = (circuit.depth, usize::from(circuit.slots));
     let globals = Globals::at(depth, SegmentShape::wire_at);
     let mut head_shape = SegmentShape::new(0);
-    let start = head(&mut head_shape, &statement, &MerkleCap::blank(depth), Fr::ZERO);
+    let registers = vec![Fr::ZERO; slot.register_count()];
+    let start = head(&mut head_shape, &statement, &MerkleCap::blank(depth), &registers, Fr::ZERO);
     let head_wires = head_shape.wire_count();
     let mut slot_shape = SegmentShape::new(head_wires);
-    let begun = begin_slot::<S, _>(&mut slot_shape, &globals, false, &S::padding(&statement));
+    let padding = slot.padding(&statement);
+    let begun = begin_slot(&mut slot_shape, slot, &globals, false, &start.registers, &padding);
     // The posted elements are the first wires of a slot's end, what it hands on the last.
     let elements_start = slot_shape.wire_count();
     end_slot(&mut slot_shape, &S::RELATIONS, begun, start.clone());
@@ -64,13 +74,16 @@ fn shape_of<S: SlotCircuit>(circuit: CircuitId) -> Shape {
         .flat_map(|first| (first..first + element_count).map(SegmentShape::wire_at))
         .collect();
     let end = slot_start(slots);
-    let cap = (end - carry_wires(depth)..end - 1).map(SegmentShape::wire_at).collect();
-    let carry = Carry { cap: Cap::new(cap), fee_sum: SegmentShape::wire_at(end - 1) };
+    let carry_count = carry_wires(depth, registers.len());
+    let mut carried = (end - carry_count..end).map(SegmentShape::wire_at);
+    let cap = Cap::new(carried.by_ref().take(MerkleCap::node_count(depth)).collect());
+    let fee_sum = carried.next().expect("the sum of fees follows the cap");
+    let carry = Carry { cap, fee_sum, registers: carried.collect() };
     let operator = S::KIND.pays_fee().then(|| blank_operator(depth));
     let mut tail_shape = SegmentShape::new(end);
-    let digest = tail(&mut tail_shape, circuit, &globals, &elements, &start.cap, &carry, operator.as_ref());
+    let digest = tail(&mut tail_shape, circuit, &globals, &elements, &start, &carry, operator.as_ref());
     tail_shape.enforce_equal(&digest, &SegmentShape::wire_at(1));
-    Shape::new(head_shape, slot_shape, tail_shape, slots, carry_wires(depth))
+    Shape::new(head_shape, slot_shape, tail_shape, slots, carry_count)
 }
 
 /// A statement of a circuit without values.
@@ -90,17 +103,19 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn of<S: SlotCircuit>(circuit: CircuitId) -> Self {
+    pub(super) fn of<S: SlotCircuit>(slot: &S, circuit: CircuitId) -> Self {
         let statement = blank_statement(circuit);
         let (depth, slots) = (circuit.depth, usize::from(circuit.slots));
         let globals = Globals::at(depth, |_| Nothing);
         let [mut head_outline, mut slot_outline, mut tail_outline] = core::array::from_fn(|_| Outline::default());
-        let start = head(&mut head_outline, &statement, &MerkleCap::blank(depth), Fr::ZERO);
-        let begun = begin_slot::<S, _>(&mut slot_outline, &globals, false, &S::padding(&statement));
+        let registers = vec![Fr::ZERO; slot.register_count()];
+        let start = head(&mut head_outline, &statement, &MerkleCap::blank(depth), &registers, Fr::ZERO);
+        let padding = slot.padding(&statement);
+        let begun = begin_slot(&mut slot_outline, slot, &globals, false, &start.registers, &padding);
         let (_, carry) = end_slot(&mut slot_outline, &S::RELATIONS, begun, start.clone());
         let elements = vec![Nothing; slots * S::KIND.elements_per_record()];
         let operator = S::KIND.pays_fee().then(|| blank_operator(depth));
-        let digest = tail(&mut tail_outline, circuit, &globals, &elements, &start.cap, &carry, operator.as_ref());
+        let digest = tail(&mut tail_outline, circuit, &globals, &elements, &start, &carry, operator.as_ref());
         tail_outline.enforce_equal(&digest, &Nothing);
         Self { head: head_outline, slot: slot_outline, tail: tail_outline, slots }
     }
@@ -159,8 +174,8 @@ fn hash_digits<S: serde::Serializer>(hash: &[u8; 32], serializer: S) -> Result<S
 ///
 /// # Errors
 /// [`NoCircuitError`].
-pub fn count(circuit: CircuitId) -> Result<CircuitCount, NoCircuitError> {
-    let shape = shape(circuit)?;
+pub fn count(machines: &Machines, circuit: CircuitId) -> Result<CircuitCount, NoCircuitError> {
+    let shape = shape(machines, circuit)?;
     Ok(CircuitCount {
         kind: circuit.kind,
         depth: circuit.depth.levels(),
@@ -171,10 +186,12 @@ pub fn count(circuit: CircuitId) -> Result<CircuitCount, NoCircuitError> {
     })
 }
 
-/// Counts the circuits of all kinds at a depth.
+/// Counts the circuits of all kinds at a depth, those of steps for each machine.
 ///
 /// # Errors
 /// [`NoCircuitError`] if `slots` is zero.
-pub fn counts(depth: Depth, slots: u16) -> Result<Vec<CircuitCount>, NoCircuitError> {
-    Kind::PAYMENTS.into_iter().map(|kind| count(CircuitId::new(kind, depth, slots))).collect()
+pub fn counts(machines: &Machines, depth: Depth, slots: u16) -> Result<Vec<CircuitCount>, NoCircuitError> {
+    let payments = Kind::PAYMENTS.into_iter().map(|kind| CircuitId::new(kind, depth, slots));
+    let steps = machines.iter().map(|machine| machine.circuit(depth, slots));
+    payments.chain(steps).map(|circuit| count(machines, circuit)).collect()
 }

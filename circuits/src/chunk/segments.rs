@@ -15,14 +15,14 @@ use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;
 use taproof_verifier::{
     cell::{Account, Cell, CellIndex, Depth, MerklePath},
-    poseidon2::Domain,
+    poseidon2::{Domain, hash as native_hash},
     record::Kind,
     statement::{CircuitId, STATEMENT_ELEMENTS, Statement},
 };
 
-/// The wires that each segment hands to the next: the cap and the sum of fees.
-pub(super) fn carry_wires(depth: Depth) -> usize {
-    MerkleCap::node_count(depth) + 1
+/// The wires that each segment hands to the next: the cap, the sum of fees, and the registers.
+pub(super) fn carry_wires(depth: Depth, register_count: usize) -> usize {
+    MerkleCap::node_count(depth) + 1 + register_count
 }
 
 /// What every segment reads.
@@ -61,6 +61,8 @@ pub(crate) struct Carry<V> {
     pub(crate) cap: Cap<V>,
     /// The sum of the fees so far.
     pub(crate) fee_sum: V,
+    /// The registers of steps; none of payments.
+    pub(crate) registers: Vec<V>,
 }
 
 /// One update of a slot.
@@ -79,6 +81,17 @@ pub(crate) struct SlotParts<V> {
     pub(crate) fee: V,
     /// The elements of the record, of an active slot.
     pub(crate) elements: Vec<V>,
+    /// The registers after, which padding leaves as they are; none of payments.
+    pub(crate) registers: Vec<V>,
+}
+
+/// What a slot is given by its chunk.
+#[derive(Clone, Copy)]
+pub(crate) struct SlotInput<'a, V> {
+    /// Whether it holds a transition.
+    pub(crate) active: &'a Bit<V>,
+    /// The registers that the slot before leaves.
+    pub(crate) registers: &'a [V],
 }
 
 /// The names of the relations that the chunk adds to the slots of a kind.
@@ -92,7 +105,7 @@ pub(crate) struct SlotRelations {
 }
 
 /// The circuit of one slot.
-pub(crate) trait SlotCircuit {
+pub(crate) trait SlotCircuit: Sync {
     /// The kind of transition.
     const KIND: Kind;
     /// Names for reports.
@@ -100,8 +113,18 @@ pub(crate) trait SlotCircuit {
     /// The values of one slot.
     type Witness: Sync;
 
+    /// How many registers run from slot to slot.
+    fn register_count(&self) -> usize {
+        0
+    }
+
+    /// The registers that a slot is handed, as its witness has them.
+    fn registers(&self, _: &Self::Witness) -> Vec<Fr> {
+        Vec::new()
+    }
+
     /// Values of a padding slot: they satisfy every relation that does not depend on the carried state, with no secret.
-    fn padding(statement: &Statement) -> Self::Witness;
+    fn padding(&self, statement: &Statement) -> Self::Witness;
 
     /// The paths, whose depth must be the circuit's.
     fn paths(witness: &Self::Witness) -> impl Iterator<Item = &MerklePath>;
@@ -109,17 +132,20 @@ pub(crate) trait SlotCircuit {
     /// Adds the transition, up to the cap; the chunk itself binds updates, fee and record of an active slot and
     /// ignores those of a padding slot.
     fn synthesize<CS: ConstraintSystem>(
+        &self,
         cs: &mut CS,
         globals: &Globals<CS::Var>,
+        slot: SlotInput<'_, CS::Var>,
         witness: &Self::Witness,
     ) -> SlotParts<CS::Var>;
 }
 
-/// Adds the head: H1.
+/// Adds the head: H1. The registers before the first slot are held by the tail, as the cap is.
 pub(super) fn head<CS: ConstraintSystem>(
     cs: &mut CS,
     statement: &Statement,
     cap: &MerkleCap,
+    registers: &[Fr],
     digest: Fr,
 ) -> Carry<CS::Var> {
     let Statement { chain_id, context, .. } = statement;
@@ -133,7 +159,8 @@ pub(super) fn head<CS: ConstraintSystem>(
     cs.relation("H1, fees start at zero");
     let fee_sum = cs.witness(Fr::ZERO);
     cs.enforce_zero(&fee_sum);
-    Carry { cap, fee_sum }
+    let registers = registers.iter().map(|register| cs.witness(*register)).collect();
+    Carry { cap, fee_sum, registers }
 }
 
 /// A slot that does not know yet what it is handed.
@@ -142,16 +169,19 @@ pub(crate) struct BegunSlot<V> {
     pub(crate) parts: SlotParts<V>,
 }
 
-/// Adds the part of a slot that reads nothing of the slot before it: S1 and the kind's own relations.
+/// Adds the part of a slot that reads nothing of the slot before it but the registers: S1 and the kind's own relations.
 pub(crate) fn begin_slot<S: SlotCircuit, CS: ConstraintSystem>(
     cs: &mut CS,
+    slot: &S,
     globals: &Globals<CS::Var>,
     active: bool,
+    registers: &[CS::Var],
     witness: &S::Witness,
 ) -> BegunSlot<CS::Var> {
     cs.relation("S1, active bit");
     let active = Bit::witness(cs, active);
-    BegunSlot { active, parts: S::synthesize(cs, globals, witness) }
+    let parts = slot.synthesize(cs, globals, SlotInput { active: &active, registers }, witness);
+    BegunSlot { active, parts }
 }
 
 /// Adds the rest of a slot: S2 to S4. Gives what it posts and what it hands on.
@@ -159,7 +189,7 @@ pub(crate) fn end_slot<CS: ConstraintSystem>(
     cs: &mut CS,
     names: &SlotRelations,
     BegunSlot { active, parts }: BegunSlot<CS::Var>,
-    Carry { mut cap, fee_sum }: Carry<CS::Var>,
+    Carry { mut cap, fee_sum, .. }: Carry<CS::Var>,
 ) -> (Vec<CS::Var>, Carry<CS::Var>) {
     cs.relation(names.record);
     let posted = parts.elements.iter().map(|element| cs.product(element, active.var())).collect();
@@ -175,7 +205,9 @@ pub(crate) fn end_slot<CS: ConstraintSystem>(
     cs.relation(names.fee);
     let fee_sum_after = cs.witness(cs.value(&fee_sum) + cs.value(active.var()) * cs.value(&parts.fee));
     cs.enforce(&parts.fee, active.var(), &(fee_sum_after.clone() - fee_sum));
-    (posted, Carry { cap, fee_sum: fee_sum_after })
+    cs.relation("S5, registers");
+    let registers = parts.registers.iter().map(|register| cs.wire(register)).collect();
+    (posted, Carry { cap, fee_sum: fee_sum_after, registers })
 }
 
 /// Adds the tail: T1 to T7. Gives the statement's digest, which the caller holds to the public input.
@@ -184,7 +216,7 @@ pub(super) fn tail<CS: ConstraintSystem>(
     circuit: CircuitId,
     globals: &Globals<CS::Var>,
     elements: &[CS::Var],
-    cap_before: &Cap<CS::Var>,
+    start: &Carry<CS::Var>,
     carry: &Carry<CS::Var>,
     operator: Option<&CellUpdate>,
 ) -> CS::Var {
@@ -195,7 +227,9 @@ pub(super) fn tail<CS: ConstraintSystem>(
         None => carry.cap.clone(),
     };
     cs.relation("T6, roots");
-    let [root_before, root_after] = [cap_before, &cap_after].map(|cap| cap.root(cs));
+    let [root_before, root_after] = [&start.cap, &cap_after].map(|cap| cap.root(cs));
+    cs.relation("T8, registers");
+    let [registers_before, registers_after] = [start, carry].map(|carry| registers_digest(cs, &carry.registers));
     cs.relation("T7, statement");
     let zero = CS::Var::zero;
     let statement: [_; STATEMENT_ELEMENTS] = [
@@ -207,15 +241,23 @@ pub(super) fn tail<CS: ConstraintSystem>(
         globals.height_blocks.clone(),
         globals.token.clone(),
         globals.operator.clone(),
-        // Payments carry no registers: zero before and after.
-        zero(),
-        zero(),
+        registers_before,
+        registers_after,
         zero(),
         zero(),
         zero(),
         zero(),
     ];
     poseidon2::hash(cs, Domain::Statement, &statement)
+}
+
+/// The twin of [`taproof_verifier::statement::Registers::digest`]: zero, and no row, where there are none.
+fn registers_digest<CS: ConstraintSystem>(cs: &mut CS, registers: &[CS::Var]) -> CS::Var {
+    if registers.is_empty() {
+        return CS::Var::zero();
+    }
+    let of_zeros = native_hash(Domain::Registers, &vec![Fr::ZERO; registers.len()]);
+    poseidon2::hash(cs, Domain::Registers, registers) - of_zeros.into()
 }
 
 /// T2 to T5: the operator's cell after the last slot, with the sum of fees added; gives the cap after.

@@ -1,14 +1,15 @@
 //! Chunks as such: full, partly filled and empty ones, and what head, tail and carry refuse.
 
 use super::{
-    AssignError, NoCircuitError, assign, count, counts, shape,
+    AssignError, NoCircuitError,
     witness::{ChunkWitness, SlotWitnesses},
 };
 use crate::{
     cap::MerkleCap,
     cs::{RowView, Segment},
+    step::Machines,
     testing::{
-        Freedom, assert_chunk_sound, free_wires_of,
+        Freedom, assert_chunk_sound, assign, free_wires_of, machines, shape,
         state::{ALTERATIONS, OPERATOR, State, index},
     },
 };
@@ -289,7 +290,7 @@ fn pinned_circuits_are_unchanged() {
     let mut lines = vec!["kind depth slots constraints_per_slot constraints matrix_hash".to_owned()];
     for (levels, slots) in [(4, 3), (10, 1), (10, 12)] {
         let depth = Depth::new(levels).expect("1 to 10 levels");
-        for found in counts(depth, slots).expect("circuits with slots") {
+        for found in super::counts(&Machines::default(), depth, slots).expect("circuits with slots") {
             let hash = blake3::Hash::from(found.matrix_hash);
             let (kind, per_slot, all) = (found.kind, found.constraints_per_slot, found.constraints);
             lines.push(format!("{kind} {levels} {slots} {per_slot} {all} {hash}"));
@@ -306,7 +307,8 @@ fn pinned_circuits_are_unchanged() {
 fn circuits_stay_within_their_budgets() {
     let budgets = [(Kind::Deposit, 9_000), (Kind::Transfer, 20_000), (Kind::Open, 20_500), (Kind::Withdraw, 12_500)];
     for (kind, budget) in budgets {
-        let found = count(CircuitId::new(kind, Depth::MAX, 1)).expect("a circuit").constraints_per_slot;
+        let found =
+            super::count(&machines(), CircuitId::new(kind, Depth::MAX, 1)).expect("a circuit").constraints_per_slot;
         assert!(found <= budget, "{kind} takes {found} constraints a slot");
     }
 }

@@ -4,15 +4,21 @@
 //! falsify them one by one.
 
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use taproof_verifier::{
     cell::{Cell, CellIndex, MerklePath},
     groth16::Proof,
+    operation::OperationSet,
     payload::Chunk,
-    record::{DepositRecord, Kind, OpenRecord, Records, TransferRecord, WithdrawRecord},
+    record::{DepositRecord, Kind, OpenRecord, Records, StepRecord, StepRecords, TransferRecord, WithdrawRecord},
     statement::Statement,
 };
 
-use crate::{cap::MerkleCap, schnorr::Signature};
+use crate::{
+    cap::MerkleCap,
+    schnorr::Signature,
+    step::{Limits, PoolInteger, Registers},
+};
 
 /// The change of one cell. The path is that of the tree in which the cell still is `before`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +79,23 @@ pub struct WithdrawWitness {
     pub from: CellUpdate,
 }
 
+/// One slot of a chunk of steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepWitness {
+    /// What is posted.
+    pub record: StepRecord,
+    /// What the signer holds the step to.
+    pub limits: Limits,
+    /// The registers before.
+    pub registers: Registers,
+    /// The signature of the clause that ends here, or else one of nothing by a key that everyone knows.
+    pub signature: Signature,
+    /// The cell.
+    pub cell: CellUpdate,
+    /// What the operation takes from the slot's pool of bits, in order.
+    pub integers: Vec<PoolInteger>,
+}
+
 /// The slots of one chunk that hold a transition; the circuit's other slots are padding and follow them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -85,6 +108,29 @@ pub enum SlotWitnesses {
     Open(Vec<OpenWitness>),
     /// Withdrawals.
     Withdraw(Vec<WithdrawWitness>),
+    /// Steps.
+    Step {
+        /// The operations that they can be.
+        #[serde(with = "shared_set")]
+        operations: Arc<OperationSet>,
+        /// The steps.
+        slots: Vec<StepWitness>,
+    },
+}
+
+/// A shared set of operations, written as the set.
+mod shared_set {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+    use taproof_verifier::operation::OperationSet;
+
+    pub(super) fn serialize<S: Serializer>(set: &Arc<OperationSet>, serializer: S) -> Result<S::Ok, S::Error> {
+        OperationSet::serialize(set, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<OperationSet>, D::Error> {
+        OperationSet::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 impl SlotWitnesses {
@@ -95,6 +141,7 @@ impl SlotWitnesses {
             Self::Transfer(_) => Kind::Transfer,
             Self::Open(_) => Kind::Open,
             Self::Withdraw(_) => Kind::Withdraw,
+            Self::Step { .. } => Kind::Step,
         }
     }
 
@@ -105,6 +152,7 @@ impl SlotWitnesses {
             Self::Transfer(slots) => slots.len(),
             Self::Open(slots) => slots.len(),
             Self::Withdraw(slots) => slots.len(),
+            Self::Step { slots, .. } => slots.len(),
         }
     }
 
@@ -114,12 +162,19 @@ impl SlotWitnesses {
     }
 
     /// What is posted.
+    ///
+    /// # Panics
+    /// If a step posts what its operation does not, which the rule refuses.
     pub fn records(&self) -> Records {
         match self {
             Self::Deposit(slots) => Records::Deposit(slots.iter().map(|slot| slot.record).collect()),
             Self::Transfer(slots) => Records::Transfer(slots.iter().map(|slot| slot.record).collect()),
             Self::Open(slots) => Records::Open(slots.iter().map(|slot| slot.record).collect()),
             Self::Withdraw(slots) => Records::Withdraw(slots.iter().map(|slot| slot.record).collect()),
+            Self::Step { operations, slots } => {
+                let records = slots.iter().map(|slot| slot.record).collect();
+                Records::Step(StepRecords::new(operations.clone(), records).expect("the rule checked the records"))
+            }
         }
     }
 }

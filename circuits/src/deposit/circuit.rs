@@ -2,7 +2,7 @@
 
 use crate::{
     chunk::{
-        Globals, SlotCircuit, SlotParts, SlotRelations, SlotUpdate, blank_path,
+        Globals, SlotCircuit, SlotInput, SlotParts, SlotRelations, SlotUpdate, blank_path,
         witness::{CellUpdate, DepositWitness},
     },
     cs::{ConstraintSystem, Variable},
@@ -33,7 +33,7 @@ impl SlotCircuit for DepositCircuit {
     type Witness = DepositWitness;
 
     /// Credits nothing to the base point's empty cell 0 in a tree of zeros.
-    fn padding(statement: &Statement) -> DepositWitness {
+    fn padding(&self, statement: &Statement) -> DepositWitness {
         let owner = PublicKey::new(Point::generator()).expect("the base point is a key");
         let to = CellIndex::default();
         let after = Cell::Account(Account::new(owner, Token::BITCOIN, 0));
@@ -49,8 +49,10 @@ impl SlotCircuit for DepositCircuit {
     }
 
     fn synthesize<CS: ConstraintSystem>(
+        &self,
         cs: &mut CS,
         globals: &Globals<CS::Var>,
+        _: SlotInput<'_, CS::Var>,
         witness: &DepositWitness,
     ) -> SlotParts<CS::Var> {
         let DepositWitness { record, to } = witness;
@@ -95,6 +97,6 @@ impl SlotCircuit for DepositCircuit {
         let update = merkle::climb(cs, &to_bits, leaf, &to.path);
         let credited = SlotUpdate { relation: "R3, cell before in the state", update };
         let packed = CS::Var::one() + bits::compose(&to_bits) * Fr::from(2u64) + amount * Fr::from(2u64).pow([33]);
-        SlotParts { updates: vec![credited], fee: zero, elements: vec![packed, owner.x] }
+        SlotParts { updates: vec![credited], fee: zero, elements: vec![packed, owner.x], registers: Vec::new() }
     }
 }

@@ -7,11 +7,11 @@ use super::{
 use crate::{
     account::AccountError,
     chunk::{
-        AssignError, SlotCircuit, assign,
+        AssignError, SlotCircuit,
         witness::{CellUpdate, ChunkWitness, DepositWitness, SlotWitnesses},
     },
     testing::{
-        Lie, assert_active_is_a_bit, assert_breaks_alone, assert_lies_break, assert_padding_is_inert,
+        Lie, assert_active_is_a_bit, assert_breaks_alone, assert_lies_break, assert_padding_is_inert, assign,
         state::{ALTERATIONS, State, besides, index, secret},
     },
 };
@@ -75,7 +75,7 @@ fn r3_the_cell_before_is_that_of_the_state() {
     state.set(1, Cell::Account(rich));
     let mut witness = state.deposit(1, 500, 1);
     let mut chunk = state.chunk(real.cap(), 1, SlotWitnesses::Deposit(vec![witness.clone()]));
-    assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R3, cell before in the state");
+    assert_breaks_alone(&DepositCircuit, &chunk, &witness, "R3, cell before in the state");
 
     let (mut state, cap) = (real.clone(), real.cap());
     witness = state.deposit(1, 500, 1);
@@ -83,7 +83,7 @@ fn r3_the_cell_before_is_that_of_the_state() {
     levels[0][3] += Fr::ONE;
     witness.to.path = MerklePath::new(levels).expect("three levels");
     chunk = state.chunk(cap, 1, SlotWitnesses::Deposit(vec![witness.clone()]));
-    assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R3, cell before in the state");
+    assert_breaks_alone(&DepositCircuit, &chunk, &witness, "R3, cell before in the state");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn r4_an_account_of_another_owner_or_token_is_not_credited() {
     assert_eq!(error, DepositError::OwnerMismatch { index: index(1) });
     let after = altered(&state, |account| account.owner = taken.owner);
     let (chunk, witness) = claim(&mut state, taken, after);
-    assert_breaks_alone::<DepositCircuit>(&chunk, &witness, CELL_BEFORE);
+    assert_breaks_alone(&DepositCircuit, &chunk, &witness, CELL_BEFORE);
 
     let mut state = self::state();
     let foreign = Account { token: Token(4), ..state.account(1) };
@@ -103,7 +103,7 @@ fn r4_an_account_of_another_owner_or_token_is_not_credited() {
     assert!(matches!(error, DepositError::Account(AccountError::WrongToken { .. })));
     let after = altered(&state, |account| account.token = Token::BITCOIN);
     let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
-    assert_breaks_alone::<DepositCircuit>(&chunk, &witness, CELL_BEFORE);
+    assert_breaks_alone(&DepositCircuit, &chunk, &witness, CELL_BEFORE);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn r4_an_empty_cell_holds_nothing() {
     let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
     for forged in [Fr::ZERO, Fr::from(2u64)] {
         let lie = Lie::At { relation: CELL_BEFORE, wire: KIND_BEFORE, forged };
-        assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], CELL_BEFORE);
+        assert_lies_break(&DepositCircuit, &chunk, true, &witness, &[lie], CELL_BEFORE);
     }
     // No account comes out of a cell without one with more than the deposit: the lie is carried on to the cell after.
     let mut state = self::state();
@@ -128,7 +128,7 @@ fn r4_an_empty_cell_holds_nothing() {
     ] {
         let lie = |wire, forged| Lie::At { relation: CELL_BEFORE, wire, forged };
         let lies = [lie(field, forged), lie(FIELDS + field, carried)];
-        assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &lies, CELL_BEFORE);
+        assert_lies_break(&DepositCircuit, &chunk, true, &witness, &lies, CELL_BEFORE);
     }
 }
 
@@ -139,7 +139,7 @@ fn r5_the_balance_grows_by_the_amount() {
         let after = altered(&state, |account| account.balance = account.balance.wrapping_add_signed(wrong));
         assert_ne!(apply(state.depth, &record(1, 500, 1), &state.cell(1)), Ok(after));
         let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
-        assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R5, balance after");
+        assert_breaks_alone(&DepositCircuit, &chunk, &witness, "R5, balance after");
     }
 }
 
@@ -153,7 +153,7 @@ fn r5_the_balance_stays_below_64_bits() {
     let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
     let forged = Fr::from(u64::MAX) + Fr::ONE;
     let lie = Lie::At { relation: CELL_BEFORE, wire: FIELDS + BALANCE, forged };
-    assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], "R5, balance after");
+    assert_lies_break(&DepositCircuit, &chunk, true, &witness, &[lie], "R5, balance after");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn r6_all_else_stays() {
         let after = altered(&state, alter);
         assert_ne!(apply(state.depth, &record(1, 500, 1), &state.cell(1)), Ok(after));
         let (chunk, witness) = claim(&mut state, record(1, 500, 1), after);
-        assert_breaks_alone::<DepositCircuit>(&chunk, &witness, "R6, cell after");
+        assert_breaks_alone(&DepositCircuit, &chunk, &witness, "R6, cell after");
     }
     // Elements that no tickets and no holding have, and a new account that begins with some.
     for record in [record(1, 500, 1), record(9, 500, 9)] {
@@ -177,7 +177,7 @@ fn r6_all_else_stays() {
         let (chunk, witness) = claim(&mut state, record, after);
         for (field, forged) in [(TICKETS, Fr::ONE), (TICKETS, -Fr::ONE), (SECOND, Fr::ONE), (SECOND, -Fr::ONE)] {
             let lie = Lie::At { relation: CELL_BEFORE, wire: FIELDS + field, forged };
-            assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], "R6, cell after");
+            assert_lies_break(&DepositCircuit, &chunk, true, &witness, &[lie], "R6, cell after");
         }
     }
 }
@@ -191,7 +191,7 @@ fn r7_the_state_after_is_that_of_the_cell_after() {
     let [before, honest] = [chunk.cap.nodes()[0], state.cap().nodes()[0]];
     let no_change = Lie::At { relation, wire: 0, forged: Fr::ZERO };
     for lie in [no_change, Lie::First { honest, forged: before }, Lie::First { honest, forged: Fr::ZERO }] {
-        assert_lies_break::<DepositCircuit>(&chunk, true, &witness, &[lie], relation);
+        assert_lies_break(&DepositCircuit, &chunk, true, &witness, &[lie], relation);
     }
 }
 
@@ -200,11 +200,11 @@ fn r8_padding_is_inert() {
     let mut state = state();
     let cap = state.cap();
     let chunk = state.chunk(cap, 1, SlotWitnesses::Deposit(Vec::new()));
-    assert_padding_is_inert::<DepositCircuit>(&chunk);
+    assert_padding_is_inert(&DepositCircuit, &chunk);
     let cap = state.cap();
     let witness = state.deposit(1, 500, 1);
     let chunk = state.chunk(cap, 1, SlotWitnesses::Deposit(vec![witness.clone()]));
-    assert_active_is_a_bit::<DepositCircuit>(&chunk, &witness);
+    assert_active_is_a_bit(&DepositCircuit, &chunk, &witness);
 }
 
 proptest! {

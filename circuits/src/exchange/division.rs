@@ -67,7 +67,7 @@ const LIMB_BITS: u32 = 64;
 const LIMB_MASK: u128 = u64::MAX as u128;
 
 /// A product: its high and its low 128 bits. Pairs compare as products do.
-pub(super) fn multiply(a: u128, b: u128) -> (u128, u128) {
+pub(crate) fn multiply(a: u128, b: u128) -> (u128, u128) {
     let ([a1, a0], [b1, b0]) = (limbs(a), limbs(b));
     let low = a0 * b0;
     // At most (2^64 - 1)^2 + 2^64 - 1, which has 128 bits; so has the next one.

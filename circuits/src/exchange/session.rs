@@ -1,6 +1,8 @@
 //! A session of a pool: it opens with the sums that its orders will pay, gives each order its part at the one price
 //! that follows, and clears when all have paid.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Division, DivisionError, FEE_UNIT, Parameters, Reserves, ReservesError, multiply_divide};
 
 /// What an order pays.
@@ -16,7 +18,8 @@ pub enum Side {
 ///
 /// N and D are below 2^79: at most F (2^63 - 1) + 2 F (2^64 - 1) < 50,000 * 2^63 < 2^79. Any other values are taken,
 /// too, and nothing overflows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Session {
     /// N = F y + w (F - fee) B. The price of x in y is N / D.
     pub n: u128,

@@ -44,6 +44,25 @@ impl<V: Variable> Bit<V> {
         Self(cs.product(&self.0, &other.0))
     }
 
+    /// Whether one of some bits is one, of which at most one can be; free.
+    ///
+    /// The caller knows that no two are one: their sum would be no bit.
+    pub(crate) fn any_of(bits: &[&Self]) -> Self {
+        Self(bits.iter().fold(V::zero(), |sum, bit| sum + bit.0.clone()))
+    }
+
+    /// Whether none of some bits is one, of which at most one can be; free.
+    ///
+    /// The caller knows that no two are one: their sum would be no bit.
+    pub(crate) fn none_of(bits: &[&Self]) -> Self {
+        Self::none_of_within(&Self(V::one()), bits)
+    }
+
+    /// The same where `whole` is one, of which the bits are parts that exclude each other; free.
+    pub(crate) fn none_of_within(whole: &Self, bits: &[&Self]) -> Self {
+        Self(bits.iter().fold(whole.0.clone(), |rest, bit| rest - bit.0.clone()))
+    }
+
     /// `if_one` or `if_zero`, one row.
     pub fn select<CS: ConstraintSystem<Var = V>>(&self, cs: &mut CS, if_one: &V, if_zero: &V) -> V {
         if_zero.clone() + cs.product(&(if_one.clone() - if_zero.clone()), &self.0)

@@ -7,6 +7,7 @@
 use super::poseidon2;
 use crate::cs::{ConstraintSystem, Variable};
 use ark_bn254::Fr;
+use ark_ff::Field;
 use taproof_verifier::{
     cell::{Account, Cell},
     poseidon2::WIDTH,
@@ -68,4 +69,10 @@ impl<V: Variable> CellFields<V> {
         let elements: [V; WIDTH] = [kind, token, nonce, balance, owner_x, owner_y, tickets, second];
         poseidon2::compress(cs, &elements)
     }
+}
+
+/// The twin of [`taproof_verifier::field::pack`]: variables of fixed widths as one, the first in the lowest bits; free.
+pub(crate) fn pack<V: Variable, const N: usize>(parts: [(V, u64); N]) -> V {
+    let parts = parts.into_iter().rev();
+    parts.fold(V::zero(), |sum, (part, width_bits)| sum * Fr::from(2u64).pow([width_bits]) + part)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     chunk::{
-        Globals, SlotCircuit, SlotParts, SlotRelations, SlotUpdate, blank_path,
+        Globals, SlotCircuit, SlotInput, SlotParts, SlotRelations, SlotUpdate, blank_path,
         witness::{CellUpdate, OpenWitness},
     },
     cs::{ConstraintSystem, Variable},
@@ -36,7 +36,7 @@ impl SlotCircuit for OpenCircuit {
 
     /// Pays nothing from the account of a key that everyone knows into an account of the base point's, in a tree of
     /// zeros.
-    fn padding(statement: &Statement) -> OpenWitness {
+    fn padding(&self, statement: &Statement) -> OpenWitness {
         let Statement { chain_id, context, circuit, .. } = *statement;
         let owner = PublicKey::new(Point::generator()).expect("the base point is a key");
         let (token, index) = (context.token, CellIndex::default());
@@ -57,8 +57,10 @@ impl SlotCircuit for OpenCircuit {
     }
 
     fn synthesize<CS: ConstraintSystem>(
+        &self,
         cs: &mut CS,
         globals: &Globals<CS::Var>,
+        _: SlotInput<'_, CS::Var>,
         witness: &OpenWitness,
     ) -> SlotParts<CS::Var> {
         let OpenWitness { record, signature, from, to, .. } = witness;
@@ -87,7 +89,7 @@ impl SlotCircuit for OpenCircuit {
         let update = merkle::climb(cs, &to_bits, leaf, &to.path);
         let made = SlotUpdate { relation: "R8, empty cell in the state", update };
         let elements = vec![payment.element(), owner.x];
-        SlotParts { updates: vec![paid, made], elements, fee: payment.fee }
+        SlotParts { updates: vec![paid, made], elements, fee: payment.fee, registers: Vec::new() }
     }
 }
 

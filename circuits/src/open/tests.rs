@@ -7,13 +7,13 @@ use super::{
 use crate::{
     account::{AccountError, PayerError, Rollup},
     chunk::{
-        AssignError, assign,
+        AssignError,
         witness::{CellUpdate, ChunkWitness, OpenWitness, SlotWitnesses},
     },
     schnorr::SignatureError,
     testing::{
         assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_padding_holds,
-        assert_padding_is_inert,
+        assert_padding_is_inert, assign,
         state::{ALTERATIONS, CHAIN_ID, State, besides, index, paid, secret},
     },
     transaction::{Body, Open, Signed, Transfer},
@@ -99,7 +99,7 @@ impl Draft {
 
     fn assert_breaks(&self, relation: &str) {
         let (chunk, witness) = self.witness();
-        assert_breaks_alone::<OpenCircuit>(&chunk, &witness, relation);
+        assert_breaks_alone(&OpenCircuit, &chunk, &witness, relation);
     }
 
     /// Checks that the native rule refuses with this error and the circuit by this relation alone.
@@ -122,7 +122,7 @@ impl Draft {
 
     fn assert_forgery_breaks(&self, honest: Fr, forged: Fr, relation: &str) {
         let (chunk, witness) = self.witness();
-        assert_forgery_breaks::<OpenCircuit>(&chunk, &witness, [honest, forged], relation);
+        assert_forgery_breaks(&OpenCircuit, &chunk, &witness, [honest, forged], relation);
     }
 }
 
@@ -352,10 +352,10 @@ fn r12_padding_posts_and_changes_nothing() {
     let slots = vec![state.open(1, 9, [500, 3], 9)];
     let chunk = state.chunk(cap, 2, SlotWitnesses::Open(slots));
     let holders = ["R1 or R12, record", "R10 or R12, state after", "R11 or R12, sum of fees"];
-    assert_padding_holds::<OpenCircuit>(&chunk, holders);
-    assert_padding_is_inert::<OpenCircuit>(&chunk);
+    assert_padding_holds(&OpenCircuit, &chunk, holders);
+    assert_padding_is_inert(&OpenCircuit, &chunk);
     let (chunk, witness) = Draft::new().witness();
-    assert_active_is_a_bit::<OpenCircuit>(&chunk, &witness);
+    assert_active_is_a_bit(&OpenCircuit, &chunk, &witness);
 }
 
 proptest! {

@@ -58,7 +58,7 @@ impl Admission {
     /// # Errors
     /// Each of [`AdmissionError`].
     pub fn check(&self, transaction: &Transaction) -> Result<(), AdmissionError> {
-        let payment = transaction.payment();
+        let Some(payment) = transaction.payment() else { return self.check_steps(transaction) };
         let (token, amount_sat) = (payment.token, payment.amount);
         if token != Token::BITCOIN {
             let opens = transaction.kind() == Kind::Open;
@@ -77,9 +77,17 @@ impl Admission {
                     return Err(AdmissionError::Opening { amount_sat, min_sat });
                 }
             }
-            Transaction::Transfer(_) => {}
+            Transaction::Transfer(_) | Transaction::Steps(_) => {}
         }
         let (fee_sat, min_sat) = (payment.fee, self.fee_min_sat);
+        if fee_sat < min_sat { Err(AdmissionError::Fee { fee_sat, min_sat }) } else { Ok(()) }
+    }
+
+    /// Steps pay the least fee for each of them, together.
+    fn check_steps(&self, transaction: &Transaction) -> Result<(), AdmissionError> {
+        let Transaction::Steps(steps) = transaction else { return Ok(()) };
+        let fee_sat = steps.fee();
+        let min_sat = self.fee_min_sat.saturating_mul(steps.step_count() as u64);
         if fee_sat < min_sat { Err(AdmissionError::Fee { fee_sat, min_sat }) } else { Ok(()) }
     }
 }

@@ -1,18 +1,26 @@
 //! Cutting deposits and transactions into chunks.
 //!
 //! Exits that were demanded on Bitcoin come first: the state before the batch must be able to serve them. Deposits
-//! follow, in their order on Bitcoin. Then rounds over openings, transfers and withdrawals follow, each kind token by
-//! token. A transaction that may pass later, because a nonce before its own, an account or funds are missing, waits
-//! for the next pass; what waits when nothing moves any more is rejected with the reason it had last.
+//! follow, in their order on Bitcoin. Then rounds over openings, transfers, steps and withdrawals follow, payments
+//! token by token; in the first of them, after the steps, each pool has its [session](super::sessions). A transaction
+//! that may pass later, because a nonce before its own, an account or funds are missing, waits for the next pass; what
+//! waits when nothing moves any more is rejected with the reason it had last.
 
 mod exits;
 
-use super::{FeeError, State, TransitionError, admission::Admission, slot::SlotKind};
+use super::{
+    FeeError, State, StepsError, TransitionError,
+    admission::Admission,
+    sessions,
+    slot::SlotKind,
+    steps::{FEE_TOKEN, StepPlan},
+};
 use crate::{
     account::{Rollup, credit},
     cap::MerkleCap,
     chunk::witness::{CellUpdate, ChunkWitness, DepositWitness, SlotWitnesses},
     deposit::rule as deposit,
+    step::{Registers, StepContext},
     transaction::{Body, Deposit, Open, Signed, Transaction, Transfer, Withdraw},
     tree::Tree,
 };
@@ -25,15 +33,16 @@ use std::{
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Cell, CellIndex, Depth, Token},
+    operation::OperationsHash,
     payload::SLOTS_MAX,
     program::Program,
     record::{DepositRecord, Kind},
-    statement::{CircuitId, Context, Registers, Statement},
+    statement::{self, CircuitId, Context, Statement},
 };
 
 /// The most rounds over the kinds, and the most passes over one kind in a round. What they leave waits for the next
 /// batch, so that no order of transactions costs more than this many looks at each.
-const ROUNDS_MAX: usize = 16;
+pub(super) const ROUNDS_MAX: usize = 16;
 
 /// The number of slots of the circuit of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +56,25 @@ pub struct Slots {
     pub open: NonZeroU16,
     /// Slots of a withdraw chunk.
     pub withdraw: NonZeroU16,
+    /// Slots of a chunk of steps, where the program has steps.
+    #[serde(default)]
+    pub step: Option<StepSlots>,
+}
+
+/// The circuit that steps are cut for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepSlots {
+    /// The operations that they can be.
+    pub operations: OperationsHash,
+    /// Slots of a chunk.
+    pub slots: NonZeroU16,
 }
 
 impl Slots {
-    /// As many of every kind.
+    /// As many of every kind of payment, and no steps.
     pub fn uniform(count: NonZeroU16) -> Self {
-        Self { deposit: count, transfer: count, open: count, withdraw: count }
+        Self { deposit: count, transfer: count, open: count, withdraw: count, step: None }
     }
 
     /// The largest circuits of a program for a depth.
@@ -66,19 +88,28 @@ impl Slots {
             transfer: slots(Kind::Transfer)?,
             open: slots(Kind::Open)?,
             withdraw: slots(Kind::Withdraw)?,
+            step: step_slots(program, depth),
         })
     }
 
-    /// The slots of a chunk of a kind; `None` for steps, which are not cut by a plan.
+    /// The slots of a chunk of a kind; `None` for steps where there are none.
     pub fn of(&self, kind: Kind) -> Option<NonZeroU16> {
         match kind {
             Kind::Deposit => Some(self.deposit),
             Kind::Transfer => Some(self.transfer),
             Kind::Open => Some(self.open),
             Kind::Withdraw => Some(self.withdraw),
-            Kind::Step => None,
+            Kind::Step => self.step.map(|step| step.slots),
         }
     }
+}
+
+/// The largest circuit of steps of a program for a depth.
+fn step_slots(program: &Program, depth: Depth) -> Option<StepSlots> {
+    let is_step = |circuit: &CircuitId| circuit.kind == Kind::Step && circuit.depth == depth;
+    let circuits = program.circuits().map(|(circuit, _)| circuit).filter(is_step);
+    let largest = circuits.max_by_key(|circuit| circuit.slots)?;
+    Some(StepSlots { operations: largest.operations, slots: NonZeroU16::new(largest.slots)? })
 }
 
 /// How a batch is cut.
@@ -206,9 +237,23 @@ impl State {
             return Err(PlanError::OperatorOutOfRange { index, depth });
         }
         let root_before = self.root();
+        let rollup = self.rollup();
+        let machine = plan.slots.step.and_then(|step| self.machines.get_shared(step.operations));
+        let steps = machine.zip(plan.slots.step).map(|(machine, step)| StepPlan {
+            machine,
+            slots: step.slots,
+            context: StepContext {
+                chain_id: rollup.chain_id,
+                depth,
+                height_blocks: plan.height_blocks,
+                token: FEE_TOKEN,
+            },
+            operator: plan.operators.get(&FEE_TOKEN).copied(),
+        });
         let mut cutter = Cutter {
-            rollup: self.rollup(),
+            rollup,
             plan,
+            steps,
             operators: plan.operators.clone(),
             tree: &mut self.tree,
             chunks: Vec::new(),
@@ -244,34 +289,38 @@ impl State {
 /// Transactions of one kind that wait, by token, each with its position.
 type Queues<'a, B> = BTreeMap<Token, VecDeque<(usize, &'a Signed<B>)>>;
 
-struct Cutter<'a> {
+pub(super) struct Cutter<'a> {
     rollup: Rollup,
-    plan: &'a Plan,
+    pub(super) plan: &'a Plan,
+    /// How steps are cut, where the plan has any.
+    steps: Option<StepPlan>,
     /// The plan's, but for an exit whose fee goes back.
     operators: BTreeMap<Token, CellIndex>,
-    tree: &'a mut Tree,
+    pub(super) tree: &'a mut Tree,
     chunks: Vec<ChunkWitness>,
-    applied: Vec<usize>,
-    rejected: Vec<Rejected>,
+    pub(super) applied: Vec<usize>,
+    pub(super) rejected: Vec<Rejected>,
     /// Why a transaction that waits was refused last.
-    reasons: HashMap<usize, TransitionError>,
+    pub(super) reasons: HashMap<usize, TransitionError>,
     /// The slots of the chunks, used or not.
     slots: usize,
     /// Whether a transaction found no room.
-    turned_away: bool,
+    pub(super) turned_away: bool,
 }
 
 /// A chunk that is being filled.
-struct Filling<W> {
+pub(super) struct Filling<W> {
     /// The cap of the state before it.
-    cap: MerkleCap,
-    slots: Vec<W>,
-    fees: u64,
+    pub(super) cap: MerkleCap,
+    pub(super) slots: Vec<W>,
+    pub(super) fees: u64,
+    /// The registers after the last step.
+    pub(super) registers: Registers,
 }
 
 impl<W> Filling<W> {
-    fn new(tree: &Tree) -> Self {
-        Self { cap: tree.cap(), slots: Vec::new(), fees: 0 }
+    pub(super) fn new(tree: &Tree) -> Self {
+        Self { cap: tree.cap(), slots: Vec::new(), fees: 0, registers: Registers::default() }
     }
 }
 
@@ -341,7 +390,9 @@ impl Cutter<'_> {
     fn close_deposits(&mut self, filling: &mut Filling<DepositWitness>) {
         let Filling { cap, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
         if !slots.is_empty() {
-            self.close(cap, Token::BITCOIN, CellIndex::default(), SlotWitnesses::Deposit(slots), None);
+            let circuit = self.circuit_of(Kind::Deposit);
+            let (token, operator) = (Token::BITCOIN, CellIndex::default());
+            self.close(cap, circuit, token, operator, SlotWitnesses::Deposit(slots), None, statement::Registers::NONE);
         }
     }
 
@@ -350,13 +401,21 @@ impl Cutter<'_> {
         let mut opens: Queues<'_, Open> = BTreeMap::new();
         let mut transfers: Queues<'_, Transfer> = BTreeMap::new();
         let mut withdraws: Queues<'_, Withdraw> = BTreeMap::new();
+        let (mut steps, mut orders) = (Vec::new(), Vec::new());
         for (position, transaction) in transactions.iter().enumerate() {
             if let Err(error) = self.plan.admission.check(transaction) {
                 self.rejected.push(Rejected { position, reason: error.into() });
                 continue;
             }
-            let token = transaction.payment().token;
+            let token = transaction.payment().map_or(FEE_TOKEN, |payment| payment.token);
             match transaction {
+                Transaction::Steps(_) if self.steps.is_none() => {
+                    self.rejected.push(Rejected { position, reason: StepsError::NoSteps.into() });
+                }
+                Transaction::Steps(transaction) => match sessions::order_of(transaction) {
+                    Some(clause) => orders.push((position, transaction, clause)),
+                    None => steps.push((position, transaction)),
+                },
                 Transaction::Open(signed) => opens.entry(token).or_default().push_back((position, signed)),
                 Transaction::Transfer(signed) => transfers.entry(token).or_default().push_back((position, signed)),
                 Transaction::Withdraw(signed) => withdraws.entry(token).or_default().push_back((position, signed)),
@@ -365,11 +424,19 @@ impl Cutter<'_> {
         order_by_nonce(&mut opens);
         order_by_nonce(&mut transfers);
         order_by_nonce(&mut withdraws);
-        let mut is_moving = true;
+        let (mut is_moving, mut has_cleared) = (true, false);
         for _ in 0..ROUNDS_MAX {
             let applied_before = self.applied.len();
             self.run_queues(&mut opens);
             self.run_queues(&mut transfers);
+            if let Some(plan) = self.steps.clone() {
+                self.run_steps(&plan, &mut steps);
+                // Pools clear once, after all that could move before them.
+                if !has_cleared {
+                    orders = self.run_sessions(&plan, orders);
+                    has_cleared = true;
+                }
+            }
             self.run_queues(&mut withdraws);
             is_moving = self.applied.len() > applied_before;
             if !is_moving {
@@ -377,6 +444,8 @@ impl Cutter<'_> {
             }
         }
         let waiting = positions(&opens).chain(positions(&transfers)).chain(positions(&withdraws));
+        let waiting = waiting.chain(steps.iter().map(|(position, _)| *position));
+        let waiting = waiting.chain(orders.iter().map(|(position, ..)| *position));
         let mut left_over = Vec::new();
         for position in waiting {
             match self.reasons.get(&position) {
@@ -457,39 +526,59 @@ impl Cutter<'_> {
             return;
         }
         let index = self.operators.get(&token).copied().unwrap_or_default();
+        let operator = self.credit_operator(token, index, filling.fees);
+        let Filling { cap, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
+        let circuit = self.circuit_of(K::KIND);
+        self.close(cap, circuit, token, index, K::slots(slots), Some(operator), statement::Registers::NONE);
+    }
+
+    /// Credits the fees of a chunk to its operator.
+    pub(super) fn credit_operator(&mut self, token: Token, index: CellIndex, fees: u64) -> CellUpdate {
         let before = self.tree.get(index);
-        let after = match filling.fees {
+        let after = match fees {
             0 => before,
             fees => {
                 let credited = credit(index, &before, token, fees);
                 Cell::Account(credited.expect("each slot was filled only if the operator could be credited"))
             }
         };
-        let operator = self.tree.update(index, after).expect("the plan's operators lie in the tree");
-        let Filling { cap, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
-        self.close(cap, token, index, K::slots(slots), Some(operator));
+        self.tree.update(index, after).expect("the plan's operators lie in the tree")
     }
 
-    fn close(
+    /// The circuit of a chunk of payments.
+    fn circuit_of(&self, kind: Kind) -> CircuitId {
+        let slots = self.plan.slots.of(kind).expect("a kind of payment");
+        CircuitId::new(kind, self.rollup.depth, slots.get())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a chunk is made of all of them")]
+    pub(super) fn close(
         &mut self,
         cap: MerkleCap,
+        circuit: CircuitId,
         token: Token,
         operator: CellIndex,
         slots: SlotWitnesses,
         operator_update: Option<CellUpdate>,
+        registers: statement::Registers,
     ) {
-        let count = self.plan.slots.of(slots.kind()).expect("only payments are cut").get();
         let statement = Statement {
             chain_id: self.rollup.chain_id,
-            circuit: CircuitId::new(slots.kind(), self.rollup.depth, count),
+            circuit,
             root_before: cap.root(),
             root_after: self.tree.root(),
-            data_digest: slots.records().digest(count).expect("a chunk is closed when its slots are full"),
+            data_digest: slots.records().digest(circuit.slots).expect("a chunk is closed when its slots are full"),
             context: Context { height_blocks: self.plan.height_blocks, token, operator },
-            registers: Registers::NONE,
+            registers,
         };
-        self.slots += usize::from(count);
+        self.slots += usize::from(circuit.slots);
         self.chunks.push(ChunkWitness { statement, cap, slots, operator: operator_update });
+    }
+
+    /// How many further chunks of so many slots there is room for.
+    pub(super) fn chunks_left(&self, slots: NonZeroU16) -> usize {
+        let by_slots = (SLOTS_MAX - self.slots) / usize::from(slots.get());
+        by_slots.min(self.plan.chunks_max.saturating_sub(self.chunks.len()))
     }
 
     /// Whether there is no room for a further chunk of a kind.
@@ -501,6 +590,12 @@ impl Cutter<'_> {
     fn slots_of(&self, kind: Kind) -> usize {
         self.plan.slots.of(kind).expect("only payments are cut").get().into()
     }
+}
+
+/// The steps that an empty batch has room for.
+pub(super) fn steps_max(plan: &Plan, steps: &StepPlan) -> usize {
+    let slots = usize::from(steps.slots.get());
+    (SLOTS_MAX / slots).min(plan.chunks_max) * slots
 }
 
 fn positions<B>(queues: &Queues<'_, B>) -> impl Iterator<Item = usize> {

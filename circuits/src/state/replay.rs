@@ -1,13 +1,18 @@
 //! Rebuilding a state from what was posted of proven chunks: no signature is needed, the proofs stood for them.
 
-use super::{FeeError, State, TransitionError, slot::PaidRecord};
-use crate::{account::credit, deposit::rule as deposit, tree::Tree};
+use super::{FeeError, State, StepsError, TransitionError, slot::PaidRecord};
+use crate::{
+    account::credit,
+    deposit::rule as deposit,
+    step::{Machines, Registers, StepContext},
+    tree::Tree,
+};
 use ark_bn254::Fr;
 use std::collections::HashMap;
 use taproof_verifier::{
-    cell::{Cell, CellIndex, Depth, Token},
+    cell::{Cell, CellIndex, ChainId, Depth, Token},
     payload::Chunk,
-    record::{DepositRecord, Kind, Records},
+    record::{DepositRecord, Kind, Records, StepRecords},
 };
 
 /// What is posted of one chunk.
@@ -89,28 +94,32 @@ impl Overlay<'_> {
 }
 
 impl State {
-    /// Applies posted chunks, on a tree that is first grown to `depth`, and checks the root after each.
+    /// Applies the posted chunks of a batch that refers to a height, on a tree that is first grown to `depth`, and
+    /// checks the root after each.
     ///
     /// # Errors
     /// Each of [`ReplayError`]; then everything since the last commit is taken back.
-    pub fn replay(&mut self, depth: Depth, chunks: &[PostedChunk<'_>]) -> Result<(), ReplayError> {
-        let result = self.try_replay(depth, chunks);
+    pub fn replay(&mut self, depth: Depth, height_blocks: u32, chunks: &[PostedChunk<'_>]) -> Result<(), ReplayError> {
+        let result = self.try_replay(depth, height_blocks, chunks);
         if result.is_err() {
             self.rollback();
         }
         result
     }
 
-    fn try_replay(&mut self, depth: Depth, chunks: &[PostedChunk<'_>]) -> Result<(), ReplayError> {
+    fn try_replay(&mut self, depth: Depth, height_blocks: u32, chunks: &[PostedChunk<'_>]) -> Result<(), ReplayError> {
         if depth < self.depth() {
             return Err(ReplayError::TooShallow { expected: self.depth(), found: depth });
         }
         while self.depth() < depth {
             self.tree.grow().expect("a depth is at most the deepest");
         }
+        let machines = self.machines.clone();
+        let mut steps =
+            Steps { machines: &machines, chain_id: self.chain_id, height_blocks, registers: Registers::default() };
         for (number, chunk) in chunks.iter().enumerate() {
             let mut overlay = Overlay { tree: &self.tree, cells: HashMap::new() };
-            replay_chunk(&mut overlay, number, chunk)?;
+            replay_chunk(&mut overlay, &mut steps, number, chunk)?;
             let cells = overlay.cells;
             let root = self.tree.set_all(cells).expect("the rules checked every index");
             if root != chunk.root_after {
@@ -121,13 +130,18 @@ impl State {
     }
 }
 
-fn replay_chunk(overlay: &mut Overlay<'_>, number: usize, chunk: &PostedChunk<'_>) -> Result<(), ReplayError> {
+fn replay_chunk(
+    overlay: &mut Overlay<'_>,
+    steps: &mut Steps<'_>,
+    number: usize,
+    chunk: &PostedChunk<'_>,
+) -> Result<(), ReplayError> {
     let fees = match chunk.records {
         Records::Deposit(records) => return replay_deposits(overlay, number, records),
         Records::Transfer(records) => replay_slots(overlay, number, chunk.token, records)?,
         Records::Open(records) => replay_slots(overlay, number, chunk.token, records)?,
         Records::Withdraw(records) => replay_slots(overlay, number, chunk.token, records)?,
-        Records::Step(_) => return Err(ReplayError::NoRule { chunk: number, kind: Kind::Step }),
+        Records::Step(records) => replay_steps(overlay, steps, number, chunk.token, records)?,
     };
     if fees > 0 {
         let operator = overlay.get(chunk.operator);
@@ -145,6 +159,41 @@ fn replay_deposits(overlay: &mut Overlay<'_>, chunk: usize, records: &[DepositRe
         overlay.cells.insert(record.to, after);
     }
     Ok(())
+}
+
+/// What steps of all chunks of a batch read, and the registers that run through them.
+struct Steps<'a> {
+    machines: &'a Machines,
+    chain_id: ChainId,
+    height_blocks: u32,
+    registers: Registers,
+}
+
+/// Applies the steps of one chunk; gives the sum of their fees.
+fn replay_steps(
+    overlay: &mut Overlay<'_>,
+    steps: &mut Steps<'_>,
+    chunk: usize,
+    token: Token,
+    records: &StepRecords,
+) -> Result<u64, ReplayError> {
+    let no_rule = ReplayError::NoRule { chunk, kind: Kind::Step };
+    let machine = steps.machines.get(records.operations().hash()).ok_or(no_rule)?;
+    let Steps { chain_id, height_blocks, .. } = *steps;
+    let context = StepContext { chain_id, depth: overlay.tree.depth(), height_blocks, token };
+    let mut fees = 0u64;
+    for (slot, record) in records.records().iter().enumerate() {
+        let applied = machine.apply(&context, &steps.registers, &overlay.get(record.cell), record, None);
+        let applied = applied.map_err(|source| {
+            let reason = StepsError::Step { part: chunk, step: slot, source }.into();
+            ReplayError::Slot { chunk, slot, reason }
+        })?;
+        steps.registers = applied.registers;
+        overlay.cells.insert(record.cell, applied.cell);
+        let overflow = ReplayError::Fees { chunk, reason: FeeError::SumOverflow };
+        fees = fees.checked_add(applied.fee).ok_or(overflow)?;
+    }
+    Ok(fees)
 }
 
 /// Applies the records of one chunk; gives the sum of their fees.

@@ -1,3 +1,5 @@
+mod steps;
+
 use super::*;
 use crate::{
     account::PayerError,
@@ -90,6 +92,7 @@ fn assert_joined(chunk: &ChunkWitness) {
         SlotWitnesses::Transfer(slots) => slots.iter().flat_map(|slot| [&slot.from, &slot.to]).collect(),
         SlotWitnesses::Open(slots) => slots.iter().flat_map(|slot| [&slot.from, &slot.to]).collect(),
         SlotWitnesses::Withdraw(slots) => slots.iter().map(|slot| &slot.from).collect(),
+        SlotWitnesses::Step { slots, .. } => slots.iter().map(|slot| &slot.cell).collect(),
     };
     let mut root = chunk.statement.root_before;
     assert_eq!(chunk.cap.root(), root);
@@ -123,7 +126,7 @@ fn apply_plan(state: &mut State, plan: &Plan, deposits: &[Deposit], transactions
 
     let records: Vec<_> = batch.chunks.iter().map(ChunkWitness::records).collect();
     let posted: Vec<_> = posted(&batch, &records);
-    rebuilt.replay(state.depth(), &posted).expect("what was posted of a batch");
+    rebuilt.replay(state.depth(), 0, &posted).expect("what was posted of a batch");
     assert_eq!(rebuilt.tree().snapshot(), state.tree().snapshot());
     batch
 }
@@ -262,7 +265,9 @@ fn each_refusal_names_its_reason_and_the_rest_goes_on() {
         fee: 0,
     };
     let wrong_token = Transfer { chain_id: CHAIN, token: Token(3), ..foreign };
-    let tampered = Signed::new(Transfer { chain_id: CHAIN, ..foreign }, *transfer(1, 1, 1, 2, 2, 0).signature());
+    let other = transfer(1, 1, 1, 2, 2, 0);
+    let (_, signature) = other.signed().expect("a payment");
+    let tampered = Signed::new(Transfer { chain_id: CHAIN, ..foreign }, *signature);
     let other_token = Withdraw {
         chain_id: CHAIN,
         token: Token(3),
@@ -447,7 +452,7 @@ fn altered_records_do_not_replay() {
     let posted = posted(&batch, &records);
     let replay = |chunks: &[PostedChunk<'_>], levels| {
         let mut state = state.clone();
-        let result = state.replay(depth(levels), chunks);
+        let result = state.replay(depth(levels), 0, chunks);
         assert!(result.is_ok() || state.tree().snapshot() == funded(&[0, 100, 50]).tree().snapshot());
         result
     };

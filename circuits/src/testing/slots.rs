@@ -1,21 +1,20 @@
 //! Slots and chunks under test: sound ones, and ones in which a single relation is broken.
 
-use super::{Lie, assert_all_held, assert_conformance, forge::Forge, unsatisfied};
+use super::{Lie, assert_all_held, assert_conformance, assign, forge::Forge, shape, unsatisfied};
 use crate::{
     cap::MerkleCap,
-    chunk::{
-        AssignError, BegunSlot, Carry, Globals, SlotCircuit, assign, begin_slot, end_slot, shape, witness::ChunkWitness,
-    },
+    chunk::{AssignError, BegunSlot, Carry, Globals, SlotCircuit, begin_slot, end_slot, witness::ChunkWitness},
     cs::{Assignment, ConstraintSystem, Nothing, Outline, Segment, SegmentShape, Shape, Trace},
     gadgets::merkle::Cap,
 };
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{cell::RefCell, cmp::Ordering, collections::BTreeSet};
 use taproof_verifier::statement::Statement;
 
 /// A slot by itself, its globals and the carried cap held to given values.
 struct OneSlot<'a, S: SlotCircuit> {
+    slot: &'a S,
     statement: &'a Statement,
     cap: MerkleCap,
     active: bool,
@@ -27,10 +26,10 @@ struct OneSlot<'a, S: SlotCircuit> {
 
 impl<'a, S: SlotCircuit> OneSlot<'a, S> {
     /// The first slot of a chunk.
-    fn first(chunk: &'a ChunkWitness, active: bool, witness: &'a S::Witness, lies: &'a [Lie]) -> Self {
+    fn first(slot: &'a S, chunk: &'a ChunkWitness, active: bool, witness: &'a S::Witness, lies: &'a [Lie]) -> Self {
         let (statement, cap) = (&chunk.statement, chunk.cap.clone());
         let cap_found = RefCell::new(cap.clone());
-        Self { statement, cap, active, witness, lies, cap_found }
+        Self { slot, statement, cap, active, witness, lies, cap_found }
     }
 
     /// Runs the slot: the shape honestly, the trace with the lies.
@@ -52,6 +51,18 @@ impl<'a, S: SlotCircuit> OneSlot<'a, S> {
         (shape, assignment)
     }
 
+    /// Runs the trace alone, without lies.
+    fn trace(&self, outline: &Outline) -> Assignment {
+        let zeros = |length| vec![Fr::ZERO; length];
+        let (wires, rows) = (outline.wire_count(), outline.row_count());
+        let mut assignment = Assignment { wires: zeros(wires), a: zeros(rows), b: zeros(rows), c: zeros(rows) };
+        let Assignment { wires, a, b, c } = &mut assignment;
+        let mut trace = Trace::new(wires, a, b, c);
+        self.synthesize(&mut trace);
+        trace.finish();
+        assignment
+    }
+
     fn synthesize<CS: ConstraintSystem>(&self, cs: &mut CS) {
         cs.witness(Fr::ONE);
         let context = &self.statement.context;
@@ -63,10 +74,12 @@ impl<'a, S: SlotCircuit> OneSlot<'a, S> {
             operator: fixed(context.operator.get()),
             depth: self.statement.circuit.depth,
         };
-        let begun = begin_slot::<S, _>(cs, &globals, self.active, self.witness);
+        let registers = self.slot.registers(self.witness);
+        let registers: Vec<_> = registers.into_iter().map(CS::Var::from).collect();
+        let begun = begin_slot(cs, self.slot, &globals, self.active, &registers, self.witness);
         self.find_cap(cs, &begun);
         let cap = Cap::new(self.cap.nodes().iter().map(|node| CS::Var::from(*node)).collect());
-        end_slot(cs, &S::RELATIONS, begun, Carry { cap, fee_sum: fixed(0) });
+        end_slot(cs, &S::RELATIONS, begun, Carry { cap, fee_sum: fixed(0), registers });
     }
 
     /// Puts into the cap what each update replaces there, unless an earlier update made it.
@@ -81,8 +94,13 @@ impl<'a, S: SlotCircuit> OneSlot<'a, S> {
 }
 
 /// Checks that `relation` and no other is violated in a chunk's first slot, and that the prover's own check names it.
-pub(crate) fn assert_breaks_alone<S: SlotCircuit>(chunk: &ChunkWitness, witness: &S::Witness, relation: &str) {
-    let (shape, assignment) = OneSlot::<S>::first(chunk, true, witness, &[]).run();
+pub(crate) fn assert_breaks_alone<S: SlotCircuit>(
+    slot: &S,
+    chunk: &ChunkWitness,
+    witness: &S::Witness,
+    relation: &str,
+) {
+    let (shape, assignment) = OneSlot::first(slot, chunk, true, witness, &[]).run();
     assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]));
     match assign(chunk) {
         Err(AssignError::Unsatisfied { segment: Segment::Slot(0), relation: named }) => assert_eq!(named, relation),
@@ -92,48 +110,66 @@ pub(crate) fn assert_breaks_alone<S: SlotCircuit>(chunk: &ChunkWitness, witness:
 
 /// Checks that `relation` and no other is violated in a slot that tells lies, in the state that the lies suit.
 pub(crate) fn assert_lies_break<S: SlotCircuit>(
+    slot: &S,
     chunk: &ChunkWitness,
     active: bool,
     witness: &S::Witness,
     lies: &[Lie],
     relation: &str,
 ) {
-    let mut slot = OneSlot::<S>::first(chunk, active, witness, lies);
-    slot.run();
-    slot.cap = slot.cap_found.borrow().clone();
-    let (shape, assignment) = slot.run();
+    let mut run = OneSlot::first(slot, chunk, active, witness, lies);
+    run.run();
+    run.cap = run.cap_found.borrow().clone();
+    let (shape, assignment) = run.run();
     assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]), "{lies:?}");
 }
 
 /// Checks that `relation` and no other is violated in a chunk's first slot when the first wire that holds `honest`
 /// holds `forged` instead and all that follows is computed from it.
 pub(crate) fn assert_forgery_breaks<S: SlotCircuit>(
+    slot: &S,
     chunk: &ChunkWitness,
     witness: &S::Witness,
     [honest, forged]: [Fr; 2],
     relation: &str,
 ) {
     let lies = &[Lie::First { honest, forged }];
-    let (shape, assignment) = OneSlot::<S>::first(chunk, true, witness, lies).run();
+    let (shape, assignment) = OneSlot::first(slot, chunk, true, witness, lies).run();
     assert_eq!(unsatisfied(&shape, &assignment), BTreeSet::from([relation]), "{lies:?}");
 }
 
+/// The relations that some row of a slot violates, in the state that its updates suit.
+pub(crate) fn violated_in_its_state<S: SlotCircuit>(
+    slot: &S,
+    chunk: &ChunkWitness,
+    witness: &S::Witness,
+) -> BTreeSet<&'static str> {
+    let mut run = OneSlot::first(slot, chunk, true, witness, &[]);
+    let mut outline = Outline::default();
+    run.synthesize(&mut outline);
+    run.trace(&outline);
+    run.cap = run.cap_found.borrow().clone();
+    let Assignment { a, b, c, .. } = run.trace(&outline);
+    let rows = a.iter().zip(&b).zip(&c).enumerate();
+    rows.filter(|(_, ((a, b), c))| **a * **b != **c).map(|(row, _)| outline.relation_of(row)).collect()
+}
+
 /// Checks that a padding slot cannot post a record, change the cap, which has 64 nodes, or count a fee.
-pub(crate) fn assert_padding_is_inert<S: SlotCircuit>(chunk: &ChunkWitness) {
+pub(crate) fn assert_padding_is_inert<S: SlotCircuit>(slot: &S, chunk: &ChunkWitness) {
     let names = S::RELATIONS;
-    let witness = S::padding(&chunk.statement);
+    let witness = slot.padding(&chunk.statement);
     let elements = (0..S::KIND.elements_per_record()).map(|wire| (names.record, wire));
     for (relation, wire) in elements.chain([(names.state_after, 0), (names.state_after, 95), (names.fee, 0)]) {
         let lie = Lie::At { relation, wire, forged: Fr::from(77u64) };
-        assert_lies_break::<S>(chunk, false, &witness, &[lie], relation);
+        assert_lies_break(slot, chunk, false, &witness, &[lie], relation);
     }
 }
 
 /// Checks that S1 alone keeps a valid first slot, whose updates are below different nodes of the cap, from acting
 /// twice.
-pub(crate) fn assert_active_is_a_bit<S: SlotCircuit>(chunk: &ChunkWitness, witness: &S::Witness) {
+pub(crate) fn assert_active_is_a_bit<S: SlotCircuit>(slot: &S, chunk: &ChunkWitness, witness: &S::Witness) {
     let lie = Lie::At { relation: "S1, active bit", wire: 0, forged: Fr::from(2u64) };
-    assert_lies_break::<S>(chunk, true, witness, &[lie], "S1, active bit");
+    assert_lies_break(slot, chunk, true, witness, &[lie], "S1, active bit");
 }
 
 /// Checks a valid chunk: the circuit accepts it, both back ends agree on it, and no wire can change alone.
@@ -148,7 +184,11 @@ pub(crate) fn assert_chunk_sound(chunk: &ChunkWitness) {
 /// Checks that the last slot of a valid chunk, a padding slot, posts zeros and hands on what it is handed, and that
 /// each of those wires, changed alone, violates the relation that holds it: the one named first its elements, the
 /// second the cap, the last the sum of fees.
-pub(crate) fn assert_padding_holds<S: SlotCircuit>(chunk: &ChunkWitness, [record, state_after, fee]: [&str; 3]) {
+pub(crate) fn assert_padding_holds<S: SlotCircuit>(
+    slot: &S,
+    chunk: &ChunkWitness,
+    [record, state_after, fee]: [&str; 3],
+) {
     let assignment = assign(chunk).expect("a valid chunk");
     let shape = shape(chunk.statement.circuit).expect("a circuit");
     let end = shape.wire_count() - shape.tail().wire_count();
@@ -157,12 +197,18 @@ pub(crate) fn assert_padding_holds<S: SlotCircuit>(chunk: &ChunkWitness, [record
     assert!(before.zip(carried.clone()).all(|(before, after)| assignment.wires[before] == assignment.wires[after]));
     let mut outline = Outline::default();
     let globals = Globals::at(chunk.statement.circuit.depth, |_| Nothing);
-    begin_slot::<S, _>(&mut outline, &globals, false, &S::padding(&chunk.statement));
+    let registers = vec![Nothing; slot.register_count()];
+    begin_slot(&mut outline, slot, &globals, false, &registers, &slot.padding(&chunk.statement));
     let first = end - shape.slot().wire_count() + outline.wire_count();
     let elements = first..first + S::KIND.elements_per_record();
     assert!(assignment.wires[elements.clone()].iter().all(|element| *element == Fr::ZERO));
     let holders = elements.map(|wire| (wire, record));
-    let holders = holders.chain(carried.map(|wire| (wire, if wire < end - 1 { state_after } else { fee })));
+    let fee_sum = end - 1 - slot.register_count();
+    let holders = holders.chain(carried.map(|wire| match wire.cmp(&fee_sum) {
+        Ordering::Less => (wire, state_after),
+        Ordering::Equal => (wire, fee),
+        Ordering::Greater => (wire, "S5, registers"),
+    }));
     for (wire, relation) in holders {
         let mut altered = assignment.clone();
         altered.wires[wire] += Fr::ONE;

@@ -4,10 +4,12 @@ use crate::{
     account::Rollup,
     cap::MerkleCap,
     chunk::witness::{
-        CellUpdate, ChunkWitness, DepositWitness, OpenWitness, SlotWitnesses, TransferWitness, WithdrawWitness,
+        CellUpdate, ChunkWitness, DepositWitness, OpenWitness, SlotWitnesses, StepWitness, TransferWitness,
+        WithdrawWitness,
     },
     deposit, open,
     schnorr::SecretKey,
+    step::{Machine, Registers, StepContext},
     transaction::{Body, Open, Signed, Transfer, Withdraw},
     transfer, withdraw,
 };
@@ -18,7 +20,7 @@ use taproof_verifier::{
     cell::{Account, Cell, CellIndex, ChainId, Depth, Holding, MerklePath, Tickets, Token, empty_root},
     poseidon2::compress,
     record::{DepositRecord, Destination},
-    statement::{CircuitId, Context, Registers, Statement},
+    statement::{self, CircuitId, Context, Statement},
 };
 
 /// The rollup of the tests.
@@ -81,6 +83,16 @@ impl State {
             state.cells.insert(number.into(), Cell::Account(account));
         }
         state
+    }
+
+    /// The depth.
+    pub(crate) fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// The token that every slot moves.
+    pub(crate) fn token(&self) -> Token {
+        self.token
     }
 
     /// The cell at an index.
@@ -205,7 +217,43 @@ impl State {
             SlotWitnesses::Open(slots) => slots.iter().map(|slot| slot.record.fee).sum(),
             SlotWitnesses::Withdraw(slots) => slots.iter().map(|slot| slot.record.fee).sum(),
             SlotWitnesses::Deposit(_) => 0,
+            SlotWitnesses::Step { .. } => panic!("steps are cut by their machine"),
         };
+        let circuit = CircuitId::new(kind, self.depth, slots);
+        self.chunk_of(cap, circuit, witnesses, fees, statement::Registers::NONE)
+    }
+
+    /// The same of steps, which leave `registers_after`.
+    pub(crate) fn step_chunk(
+        &mut self,
+        cap: MerkleCap,
+        slots: u16,
+        witnesses: SlotWitnesses,
+        machine: &Machine,
+        registers_after: &Registers,
+    ) -> ChunkWitness {
+        let SlotWitnesses::Step { slots: steps, .. } = &witnesses else { panic!("steps") };
+        let before = steps.first().map_or(*registers_after, |first| first.registers);
+        let context = StepContext { chain_id: CHAIN_ID, depth: self.depth, height_blocks: 800_000, token: self.token };
+        let fee = |step: &StepWitness| {
+            let applied = machine.apply(&context, &step.registers, &step.cell.before, &step.record, Some(step.limits));
+            applied.map_or(0, |applied| applied.fee)
+        };
+        let fees = steps.iter().map(fee).sum();
+        let [before, after] = [&before, registers_after].map(|registers| registers.digest(machine.groups()));
+        let registers = statement::Registers { before, after };
+        self.chunk_of(cap, machine.circuit(self.depth, slots), witnesses, fees, registers)
+    }
+
+    fn chunk_of(
+        &mut self,
+        cap: MerkleCap,
+        circuit: CircuitId,
+        witnesses: SlotWitnesses,
+        fees: u64,
+        registers: statement::Registers,
+    ) -> ChunkWitness {
+        let (kind, slots) = (circuit.kind, circuit.slots);
         let credited = match self.cell(OPERATOR) {
             Cell::Account(account) => Cell::Account(Account { balance: account.balance.wrapping_add(fees), ..account }),
             empty => empty,
@@ -214,9 +262,7 @@ impl State {
         let operator_index = if kind.pays_fee() { index(OPERATOR) } else { CellIndex::default() };
         let context = Context { height_blocks: 800_000, token: self.token, operator: operator_index };
         let data_digest = witnesses.records().digest(slots).expect("no more records than slots");
-        let circuit = CircuitId::new(kind, self.depth, slots);
         let (root_before, root_after) = (cap.root(), self.root());
-        let registers = Registers::NONE;
         let statement =
             Statement { chain_id: CHAIN_ID, circuit, root_before, root_after, data_digest, context, registers };
         ChunkWitness { statement, cap, slots: witnesses, operator }

@@ -1,10 +1,11 @@
 //! Transactions as bytes.
 //!
-//! Version (1 byte, 3), kind (1), chain id (15), token (4), from (4), nonce (4), amount (8), fee (8); then for a
-//! transfer to (4), for an opening to (4) and owner (32), for a withdrawal the destination's number (1) and program
-//! (20 or 32); then the signature (64). Integers are little-endian; nothing follows.
+//! Version (1 byte, 3), kind (1), chain id (15). Of a payment token (4), from (4), nonce (4), amount (8), fee (8); then
+//! for a transfer to (4), for an opening to (4) and owner (32), for a withdrawal the destination's number (1) and
+//! program (20 or 32); then the signature (64). Of steps their parts ([`super::steps`]). Integers are little-endian;
+//! nothing follows.
 
-use super::{Body, Open, Payment, Signed, Transaction, Transfer, Withdraw};
+use super::{Body, Open, Payment, Signed, StepTransaction, Transaction, Transfer, Withdraw, steps::STEPS_LENGTH_MAX};
 use crate::schnorr::{Signature, SignatureFormatError};
 use taproof_verifier::{
     baby_jubjub::{KeyError, PublicKey},
@@ -16,7 +17,10 @@ use taproof_verifier::{
 const VERSION: u8 = 3;
 
 /// The most bytes that a transaction has.
-pub const TRANSACTION_LENGTH_MAX: usize = 30 + ChainId::LENGTH + 4 + 32 + Signature::SIZE_BYTES;
+pub const TRANSACTION_LENGTH_MAX: usize = STEPS_LENGTH_MAX;
+
+/// The most bytes that a payment has.
+const PAYMENT_LENGTH_MAX: usize = 30 + ChainId::LENGTH + 4 + 32 + Signature::SIZE_BYTES;
 
 /// Why bytes are no transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +47,21 @@ pub enum TransactionFormatError {
     /// No type of destination has this number.
     #[error("no type of destination has number {0}")]
     Destination(u8),
+    /// A part of a transaction of steps has another tag.
+    #[error("no part of a transaction has tag {0}")]
+    Part(u8),
+    /// A step's word is no element.
+    #[error("the word of a step is not below the order of the field")]
+    Word,
+    /// No check has this number.
+    #[error("no check has number {0}")]
+    Check(u8),
+    /// There are more steps than a transaction may have.
+    #[error("more than {max} steps", max = super::steps::STEPS_MAX)]
+    TooManySteps,
+    /// A step is encoded in another way than it must be.
+    #[error("a step is not in its one encoding")]
+    NotCanonical,
     /// The signature is invalid in itself.
     #[error("the signature: {0}")]
     Signature(#[from] SignatureFormatError),
@@ -51,10 +70,19 @@ pub enum TransactionFormatError {
 impl Transaction {
     /// Encodes the transaction, at most [`TRANSACTION_LENGTH_MAX`] bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Payment { chain_id, token, from, nonce, amount, fee } = self.payment();
-        let mut bytes = Vec::with_capacity(TRANSACTION_LENGTH_MAX);
+        let mut bytes = Vec::with_capacity(PAYMENT_LENGTH_MAX);
         bytes.extend([VERSION, self.kind() as u8]);
-        bytes.extend(chain_id.to_byte_array());
+        bytes.extend(self.chain_id().to_byte_array());
+        let (payment, signature) = match self {
+            Self::Transfer(signed) => (signed.body.payment(), signed.signature),
+            Self::Open(signed) => (signed.body.payment(), signed.signature),
+            Self::Withdraw(signed) => (signed.body.payment(), signed.signature),
+            Self::Steps(steps) => {
+                steps.write(&mut bytes);
+                return bytes;
+            }
+        };
+        let Payment { token, from, nonce, amount, fee, .. } = payment;
         for word in [token.0, from.get(), nonce] {
             bytes.extend(word.to_le_bytes());
         }
@@ -70,8 +98,9 @@ impl Transaction {
                 bytes.push(signed.body.destination.number());
                 bytes.extend(signed.body.destination.program());
             }
+            Self::Steps(_) => {}
         }
-        bytes.extend(self.signature().to_bytes());
+        bytes.extend(signature.to_bytes());
         bytes
     }
 
@@ -86,7 +115,15 @@ impl Transaction {
             return Err(TransactionFormatError::Version(version));
         }
         let kind = reader.byte()?;
-        let (chain_id, token) = (ChainId::from_byte_array(reader.array()?), Token(reader.word()?));
+        let chain_id = ChainId::from_byte_array(reader.array()?);
+        if kind == Kind::Step as u8 {
+            let steps = StepTransaction::read(chain_id, &mut reader)?;
+            return match reader.0.len() {
+                0 => Ok(Self::Steps(steps)),
+                excess => Err(TransactionFormatError::TrailingBytes(excess)),
+            };
+        }
+        let token = Token(reader.word()?);
         let (from, nonce) = (reader.index()?, reader.word()?);
         let amount = u64::from_le_bytes(reader.array()?);
         let fee = u64::from_le_bytes(reader.array()?);
@@ -110,43 +147,47 @@ impl Transaction {
                 let body = Withdraw { chain_id, token, from, nonce, amount, fee, destination };
                 Ok(Self::Withdraw(reader.finish(body)?))
             }
-            // Deposits come from Bitcoin: nobody signs them. No transaction asks for a step.
+            // Deposits come from Bitcoin: nobody signs them.
             Some(Kind::Deposit | Kind::Step) | None => Err(TransactionFormatError::Kind(kind)),
         }
     }
 }
 
 /// What is left to read.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], TransactionFormatError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], TransactionFormatError> {
         let (array, rest) = self.0.split_first_chunk().ok_or(TransactionFormatError::Truncated)?;
         self.0 = rest;
         Ok(*array)
     }
 
-    fn bytes(&mut self, length: usize) -> Result<&[u8], TransactionFormatError> {
+    pub(super) fn bytes(&mut self, length: usize) -> Result<&[u8], TransactionFormatError> {
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(TransactionFormatError::Truncated)?;
         self.0 = rest;
         Ok(bytes)
     }
 
-    fn byte(&mut self) -> Result<u8, TransactionFormatError> {
+    pub(super) fn byte(&mut self) -> Result<u8, TransactionFormatError> {
         Ok(self.array::<1>()?[0])
     }
 
-    fn word(&mut self) -> Result<u32, TransactionFormatError> {
+    pub(super) fn word(&mut self) -> Result<u32, TransactionFormatError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    fn index(&mut self) -> Result<CellIndex, TransactionFormatError> {
+    pub(super) fn index(&mut self) -> Result<CellIndex, TransactionFormatError> {
         let index = self.word()?;
         CellIndex::new(index).ok_or(TransactionFormatError::Index(index))
     }
 
+    pub(super) fn signature(&mut self) -> Result<Signature, TransactionFormatError> {
+        Ok(Signature::from_bytes(&self.array()?)?)
+    }
+
     fn finish<B: Body>(&mut self, body: B) -> Result<Signed<B>, TransactionFormatError> {
-        let signature = Signature::from_bytes(&self.array()?)?;
+        let signature = self.signature()?;
         match self.0.len() {
             0 => Ok(Signed::new(body, signature)),
             excess => Err(TransactionFormatError::TrailingBytes(excess)),

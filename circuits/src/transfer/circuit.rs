@@ -2,7 +2,7 @@
 
 use crate::{
     chunk::{
-        Globals, SlotCircuit, SlotParts, SlotRelations, SlotUpdate, blank_path,
+        Globals, SlotCircuit, SlotInput, SlotParts, SlotRelations, SlotUpdate, blank_path,
         witness::{CellUpdate, TransferWitness},
     },
     cs::{ConstraintSystem, Variable},
@@ -33,7 +33,7 @@ impl SlotCircuit for TransferCircuit {
     type Witness = TransferWitness;
 
     /// Pays nothing from the account of a key that everyone knows to itself, in a tree of zeros.
-    fn padding(statement: &Statement) -> TransferWitness {
+    fn padding(&self, statement: &Statement) -> TransferWitness {
         let Statement { chain_id, context, circuit, .. } = *statement;
         let index = CellIndex::default();
         let body = Transfer { chain_id, token: context.token, from: index, nonce: 0, to: index, amount: 0, fee: 0 };
@@ -52,8 +52,10 @@ impl SlotCircuit for TransferCircuit {
     }
 
     fn synthesize<CS: ConstraintSystem>(
+        &self,
         cs: &mut CS,
         globals: &Globals<CS::Var>,
+        _: SlotInput<'_, CS::Var>,
         witness: &TransferWitness,
     ) -> SlotParts<CS::Var> {
         let TransferWitness { record, signature, from, to, .. } = witness;
@@ -77,7 +79,12 @@ impl SlotCircuit for TransferCircuit {
         let leaf = Replaced { before: before.hash(cs), after: after.hash(cs) };
         let update = merkle::climb(cs, &to_bits, leaf, &to.path);
         let credited = SlotUpdate { relation: "R8, recipient's cell in the state", update };
-        SlotParts { updates: vec![paid, credited], elements: vec![payment.element()], fee: payment.fee }
+        SlotParts {
+            updates: vec![paid, credited],
+            elements: vec![payment.element()],
+            fee: payment.fee,
+            registers: Vec::new(),
+        }
     }
 }
 

@@ -7,13 +7,13 @@ use super::{
 use crate::{
     account::{AccountError, PayerError, Rollup},
     chunk::{
-        AssignError, SlotCircuit, assign,
+        AssignError, SlotCircuit,
         witness::{ChunkWitness, SlotWitnesses, TransferWitness},
     },
     schnorr::SecretKey,
     testing::{
         Lie, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_lies_break,
-        assert_padding_is_inert,
+        assert_padding_is_inert, assign,
         state::{ALTERATIONS, CHAIN_ID, State, besides, index, paid, secret},
     },
     transaction::{Body, Open, Signed, Transfer},
@@ -112,12 +112,12 @@ impl Scene {
     fn assert_breaks(&self, relation: &str) {
         self.assert_native_differs();
         let (chunk, witness) = self.chunk();
-        assert_breaks_alone::<TransferCircuit>(&chunk, &witness, relation);
+        assert_breaks_alone(&TransferCircuit, &chunk, &witness, relation);
     }
 
     fn assert_lie_breaks(&self, lie: Lie, relation: &str) {
         let (chunk, witness) = self.chunk();
-        assert_lies_break::<TransferCircuit>(&chunk, true, &witness, &[lie], relation);
+        assert_lies_break(&TransferCircuit, &chunk, true, &witness, &[lie], relation);
     }
 
     /// As [`Scene::assert_lie_breaks`] for a field of cell 1 after, with the path of cell 2 in the state that the lie
@@ -130,7 +130,7 @@ impl Scene {
         levels[0][1] = elements.hash();
         witness.to.path = MerklePath::new(levels).expect("three levels");
         let lie = Lie::At { relation: WIDTHS, wire: PAYER_AFTER + field, forged };
-        assert_lies_break::<TransferCircuit>(&chunk, true, &witness, &[lie], relation);
+        assert_lies_break(&TransferCircuit, &chunk, true, &witness, &[lie], relation);
     }
 }
 
@@ -179,7 +179,7 @@ fn r2_the_payers_cell_is_that_of_the_state() {
     let scene = Scene::new(state, [1, 9], [1_500_000, 3]);
     let (mut chunk, witness) = scene.chunk();
     (chunk.statement.root_before, chunk.cap) = (real.root(), real);
-    assert_breaks_alone::<TransferCircuit>(&chunk, &witness, "R2, payer's cell in the state");
+    assert_breaks_alone(&TransferCircuit, &chunk, &witness, "R2, payer's cell in the state");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn r4_the_signature_covers_every_field_and_the_kind() {
         assert!(signature.verify(scene.signer.public(), &body.message()).is_err());
         let witness = TransferWitness { signature, ..witness.clone() };
         let chunk = ChunkWitness { slots: SlotWitnesses::Transfer(vec![witness.clone()]), ..chunk.clone() };
-        assert_breaks_alone::<TransferCircuit>(&chunk, &witness, "R4, signature");
+        assert_breaks_alone(&TransferCircuit, &chunk, &witness, "R4, signature");
     }
 }
 
@@ -306,14 +306,14 @@ fn r8_the_recipients_cell_is_that_of_the_state_between() {
         alter(&mut after, |account| account.balance += 500);
         witness.to.after = after;
         chunk.slots = SlotWitnesses::Transfer(vec![witness.clone()]);
-        assert_breaks_alone::<TransferCircuit>(&chunk, &witness, relation);
+        assert_breaks_alone(&TransferCircuit, &chunk, &witness, relation);
     }
     let (mut chunk, mut witness) = Scene::usual().chunk();
     let mut levels = witness.to.path.levels().to_vec();
     levels[0][0] += Fr::ONE;
     witness.to.path = MerklePath::new(levels).expect("three levels");
     chunk.slots = SlotWitnesses::Transfer(vec![witness.clone()]);
-    assert_breaks_alone::<TransferCircuit>(&chunk, &witness, relation);
+    assert_breaks_alone(&TransferCircuit, &chunk, &witness, relation);
 }
 
 #[test]
@@ -379,9 +379,9 @@ fn r10_and_r11_state_and_fee_are_carried_on() {
 #[test]
 fn r12_padding_is_inert() {
     let (chunk, _) = Scene::usual().chunk();
-    assert_padding_is_inert::<TransferCircuit>(&chunk);
+    assert_padding_is_inert(&TransferCircuit, &chunk);
     let (chunk, witness) = Scene::new(with_distant_account(), [1, 9], [500, 3]).chunk();
-    assert_active_is_a_bit::<TransferCircuit>(&chunk, &witness);
+    assert_active_is_a_bit(&TransferCircuit, &chunk, &witness);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     chunk::{
-        Globals, SlotCircuit, SlotParts, SlotRelations, blank_path,
+        Globals, SlotCircuit, SlotInput, SlotParts, SlotRelations, blank_path,
         witness::{CellUpdate, WithdrawWitness},
     },
     cs::{ConstraintSystem, Variable},
@@ -37,7 +37,7 @@ impl SlotCircuit for WithdrawCircuit {
     type Witness = WithdrawWitness;
 
     /// Pays nothing from the account of a key that everyone knows to a program of zeros, in a tree of zeros.
-    fn padding(statement: &Statement) -> WithdrawWitness {
+    fn padding(&self, statement: &Statement) -> WithdrawWitness {
         let Statement { chain_id, circuit, .. } = *statement;
         let from = CellIndex::default();
         let destination = Destination::P2wpkh([0; 20]);
@@ -56,8 +56,10 @@ impl SlotCircuit for WithdrawCircuit {
     }
 
     fn synthesize<CS: ConstraintSystem>(
+        &self,
         cs: &mut CS,
         globals: &Globals<CS::Var>,
+        _: SlotInput<'_, CS::Var>,
         witness: &WithdrawWitness,
     ) -> SlotParts<CS::Var> {
         let WithdrawWitness { record, signature, from, .. } = witness;
@@ -69,7 +71,12 @@ impl SlotCircuit for WithdrawCircuit {
         cs.enforce_zero(&globals.token);
         let paid = payer::pay(cs, &PAYER, globals, Kind::Withdraw, &payment, signature, from);
         let [head, tail] = program;
-        SlotParts { updates: vec![paid], elements: vec![payment.element(), head, tail], fee: payment.fee }
+        SlotParts {
+            updates: vec![paid],
+            elements: vec![payment.element(), head, tail],
+            fee: payment.fee,
+            registers: Vec::new(),
+        }
     }
 }
 

@@ -7,14 +7,14 @@ use super::{
 use crate::{
     account::{AccountError, PayerError, Rollup},
     chunk::{
-        AssignError, assign,
+        AssignError,
         witness::{CellUpdate, ChunkWitness, SlotWitnesses, WithdrawWitness},
     },
     cs::ConstraintSystem,
     schnorr::SignatureError,
     testing::{
         Piece, any_destination, assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks,
-        assert_padding_holds, assert_padding_is_inert, assert_sound, run,
+        assert_padding_holds, assert_padding_is_inert, assert_sound, assign, run,
         state::{ALTERATIONS, CHAIN_ID, State, besides, index, paid, secret},
         unsatisfied,
     },
@@ -89,7 +89,7 @@ impl Draft {
 
     fn assert_breaks(&self, relation: &str) {
         let (chunk, witness) = self.witness();
-        assert_breaks_alone::<WithdrawCircuit>(&chunk, &witness, relation);
+        assert_breaks_alone(&WithdrawCircuit, &chunk, &witness, relation);
     }
 
     /// Checks that the native rule refuses with this error and the circuit by this relation alone.
@@ -106,7 +106,7 @@ impl Draft {
 
     fn assert_forgery_breaks(&self, honest: Fr, forged: Fr, relation: &str) {
         let (chunk, witness) = self.witness();
-        assert_forgery_breaks::<WithdrawCircuit>(&chunk, &witness, [honest, forged], relation);
+        assert_forgery_breaks(&WithdrawCircuit, &chunk, &witness, [honest, forged], relation);
     }
 }
 
@@ -352,10 +352,10 @@ fn r11_padding_posts_and_changes_nothing() {
     let slots = vec![state.withdraw(1, [500, 3], Destination::P2wsh([9; 32]))];
     let chunk = state.chunk(cap, 2, SlotWitnesses::Withdraw(slots));
     let holders = ["R1 or R11, record", "R9 or R11, state after", "R10 or R11, sum of fees"];
-    assert_padding_holds::<WithdrawCircuit>(&chunk, holders);
-    assert_padding_is_inert::<WithdrawCircuit>(&chunk);
+    assert_padding_holds(&WithdrawCircuit, &chunk, holders);
+    assert_padding_is_inert(&WithdrawCircuit, &chunk);
     let (chunk, witness) = Draft::new().witness();
-    assert_active_is_a_bit::<WithdrawCircuit>(&chunk, &witness);
+    assert_active_is_a_bit(&WithdrawCircuit, &chunk, &witness);
 }
 
 proptest! {

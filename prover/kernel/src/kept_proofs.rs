@@ -23,7 +23,7 @@ use taproof_base::{
     artefact::{self, Artefact, ArtefactKind, FileError},
     progress::Progress,
 };
-use taproof_circuits::chunk::witness::ChunkWitness;
+use taproof_circuits::{chunk::witness::ChunkWitness, step::Machines};
 use taproof_verifier::{
     field,
     groth16::Proof,
@@ -80,8 +80,10 @@ impl KeptProofs {
 
     /// Proves the chunks of a batch as [`prove_batch`] does, but for those whose proofs are kept, and keeps each
     /// proof as soon as it is made. `observe` is told beforehand how many there are.
+    #[allow(clippy::too_many_arguments, reason = "those of the proofs, and those of what is kept")]
     pub fn prove<'k>(
         &self,
+        machines: &Machines,
         batch: u64,
         chunks: &[ChunkWitness],
         key_of: impl Fn(CircuitId) -> Option<&'k Key> + Sync,
@@ -104,7 +106,7 @@ impl KeptProofs {
         observe(taken);
         let missing: Vec<&ChunkWitness> =
             chunks.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(chunk, _)| chunk).collect();
-        let mut made = prove_batch(&missing, key_of, at_once, &keep, progress).into_iter();
+        let mut made = prove_batch(machines, &missing, key_of, at_once, &keep, progress).into_iter();
         let proofs = found.into_iter().map(|found| match found {
             Some(proven) => Ok(proven),
             None => made.next().expect("each chunk without a proof was proven"),
@@ -189,7 +191,7 @@ mod tests {
         fn new() -> Self {
             let chunks = toy::deposit_chunks(3);
             let circuit = chunks[0].statement.circuit;
-            let key = toy::key(&shape(circuit).expect("a circuit"), circuit);
+            let key = toy::key(&shape(&Machines::default(), circuit).expect("a circuit"), circuit);
             Self { folder: tempfile::tempdir().expect("a scratch folder"), chunks, key }
         }
 
@@ -206,7 +208,8 @@ mod tests {
         fn prove(&self, batch: u64, chunks: &[ChunkWitness]) -> usize {
             let (one, told) = (NonZeroUsize::MIN, Mutex::new(None));
             let observe = |taken| *told.lock().expect("no panic") = Some(taken);
-            let outcome = self.kept().prove(batch, chunks, |_| Some(&self.key), one, observe, &Silent);
+            let outcome =
+                self.kept().prove(&Machines::default(), batch, chunks, |_| Some(&self.key), one, observe, &Silent);
             assert!(outcome.not_kept.is_none());
             assert_eq!(told.into_inner().expect("no panic"), Some(outcome.taken));
             for (chunk, proven) in chunks.iter().zip(outcome.proofs) {
@@ -236,7 +239,15 @@ mod tests {
             let count = fs::read_dir(scene.folder.path().join("kept")).map_or(0, Iterator::count);
             seen.lock().expect("no panic").push(count);
         };
-        let outcome = scene.kept().prove(0, &scene.chunks, |_| Some(&scene.key), NonZeroUsize::MIN, |_| (), &progress);
+        let outcome = scene.kept().prove(
+            &Machines::default(),
+            0,
+            &scene.chunks,
+            |_| Some(&scene.key),
+            NonZeroUsize::MIN,
+            |_| (),
+            &progress,
+        );
         assert!(outcome.proofs.iter().all(Result::is_ok));
         let mut seen = seen.into_inner().expect("no panic");
         seen.dedup();
@@ -265,7 +276,7 @@ mod tests {
         let scene = Scene::new();
         scene.prove(0, &scene.chunks);
         let circuit = scene.chunks[0].statement.circuit;
-        let other = toy::other_key(&shape(circuit).expect("a circuit"), circuit);
+        let other = toy::other_key(&shape(&Machines::default(), circuit).expect("a circuit"), circuit);
         assert!(scene.chunks.iter().all(|chunk| scene.kept().find(&chunk.statement, &other).is_none()));
     }
 
@@ -273,7 +284,17 @@ mod tests {
     fn a_folder_that_cannot_be_written_costs_no_proof() {
         let scene = Scene::new();
         fs::write(scene.folder.path().join("kept"), b"no folder").expect("the folder is ours");
-        let prove = |chunks| scene.kept().prove(0, chunks, |_| Some(&scene.key), NonZeroUsize::MIN, |_| (), &Silent);
+        let prove = |chunks| {
+            scene.kept().prove(
+                &Machines::default(),
+                0,
+                chunks,
+                |_| Some(&scene.key),
+                NonZeroUsize::MIN,
+                |_| (),
+                &Silent,
+            )
+        };
         let outcome = prove(&scene.chunks[..1]);
         assert!(outcome.proofs[0].is_ok() && outcome.not_kept.is_some());
     }

@@ -14,6 +14,7 @@ use taproof_base::{private, progress::Progress};
 use taproof_circuits::{
     chunk::{NoCircuitError, shape},
     state::Slots,
+    step::Machines,
 };
 use taproof_verifier::{
     cell::Depth,
@@ -56,9 +57,13 @@ pub enum KeyRingError {
     Program(#[from] ProgramError),
 }
 
-/// The circuits of all kinds at a depth.
-pub fn circuits(depth: Depth, slots: &Slots) -> [CircuitId; Kind::PAYMENTS.len()] {
-    Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, slots.of(kind).expect("a kind of payment").get()))
+/// The circuits of all kinds at a depth: those of payments, and that of steps where the slots say so and the machine is
+/// known.
+pub fn circuits(machines: &Machines, depth: Depth, slots: &Slots) -> Vec<CircuitId> {
+    let payments =
+        Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, slots.of(kind).expect("a kind of payment").get()));
+    let steps = slots.step.and_then(|step| Some(machines.get(step.operations)?.circuit(depth, step.slots.get())));
+    payments.into_iter().chain(steps).collect()
 }
 
 /// The file of a circuit's key in a folder.
@@ -90,13 +95,14 @@ impl KeyRing {
     /// # Errors
     /// Each of [`KeyRingError`] but [`KeyRingError::Program`].
     pub fn open_or_make(
+        machines: &Machines,
         folder: &Path,
         circuits: &[CircuitId],
         options: &SetupOptions,
         mut observe: impl FnMut(CircuitId, Option<KeyRingError>) -> Box<dyn Progress>,
     ) -> Result<Self, KeyRingError> {
         for circuit in circuits {
-            let shape = shape(*circuit)?;
+            let shape = shape(machines, *circuit)?;
             let path = key_path(folder, *circuit);
             let usable = Key::open(&path, *circuit).and_then(|key| {
                 key.expect_matrices(shape.matrix_hash())?;
@@ -105,7 +111,7 @@ impl KeyRing {
             if let Err(source) = usable {
                 let fault = KeyRingError::File { path, source };
                 let fault = (!fault.is_missing()).then_some(fault);
-                make(folder, *circuit, options, &*observe(*circuit, fault))?;
+                make(machines, folder, *circuit, options, &*observe(*circuit, fault))?;
             }
         }
         Self::open(folder, circuits)
@@ -121,12 +127,17 @@ impl KeyRing {
         self.keys.iter()
     }
 
-    /// The program that these keys' proofs are for.
+    /// The program that these keys' proofs are for, with the sets of operations of circuits of steps.
     ///
     /// # Errors
     /// [`ProgramError`].
-    pub fn program(&self) -> Result<Program, ProgramError> {
-        Program::new(self.keys.iter().map(|(circuit, key)| (*circuit, key.verifying_key().clone())))
+    pub fn program(&self, machines: &Machines) -> Result<Program, ProgramError> {
+        let mut operations: Vec<_> = self.keys.keys().map(|circuit| circuit.operations).collect();
+        operations.sort_unstable();
+        operations.dedup();
+        let sets = operations.into_iter().filter_map(|operations| Some((**machines.get(operations)?.set()).clone()));
+        let keys = self.keys.iter().map(|(circuit, key)| (*circuit, key.verifying_key().clone()));
+        Program::with_operations(sets.collect(), keys)
     }
 }
 
@@ -135,13 +146,14 @@ impl KeyRing {
 /// # Errors
 /// Each of [`KeyRingError`] but [`KeyRingError::Program`].
 pub fn make(
+    machines: &Machines,
     folder: &Path,
     circuit: CircuitId,
     options: &SetupOptions,
     progress: &dyn Progress,
 ) -> Result<PathBuf, KeyRingError> {
     let path = key_path(folder, circuit);
-    let key = setup::generate(&shape(circuit)?, circuit, options, progress)
+    let key = setup::generate(&shape(machines, circuit)?, circuit, options, progress)
         .map_err(|source| KeyRingError::Setup { circuit, source })?;
     let written = private::create_folder(folder)
         .map_err(|source| KeyFileError::Write { path: folder.to_owned(), source })
@@ -184,7 +196,7 @@ mod tests {
         assert!(KeyRing::open(folder.path(), &circuits).is_err_and(|error| error.is_missing()));
         let mut faults = Vec::new();
         let mut open = |circuits: &[CircuitId]| {
-            let ring = KeyRing::open_or_make(folder.path(), circuits, &options(), |_, fault| {
+            let ring = KeyRing::open_or_make(&Machines::default(), folder.path(), circuits, &options(), |_, fault| {
                 faults.push(fault);
                 Box::new(Silent)
             });
@@ -194,7 +206,9 @@ mod tests {
         assert_eq!(open(&circuits), first);
         fs::write(key_path(folder.path(), circuits[0]), b"not a key").unwrap();
         assert_eq!(open(&circuits), first, "the seed gives the same keys");
-        let of_others = setup::generate(&shape(circuit(2)).unwrap(), circuits[0], &options(), &Silent).unwrap();
+        let of_others =
+            setup::generate(&shape(&Machines::default(), circuit(2)).unwrap(), circuits[0], &options(), &Silent)
+                .unwrap();
         key_file::write(&of_others, &key_path(folder.path(), circuits[0])).unwrap();
         assert_eq!(open(&circuits), first, "a key that was made before the circuit changed is made anew");
         let mut damaged = fs::read(key_path(folder.path(), circuits[0])).unwrap();
@@ -209,7 +223,7 @@ mod tests {
     #[test]
     fn another_circuits_key_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let written = make(folder.path(), circuit(1), &options(), &Silent).unwrap();
+        let written = make(&Machines::default(), folder.path(), circuit(1), &options(), &Silent).unwrap();
         fs::rename(written, key_path(folder.path(), circuit(2))).unwrap();
         let error = KeyRing::open(folder.path(), &[circuit(2)]).unwrap_err();
         assert!(matches!(error, KeyRingError::File { source: KeyFileError::OtherCircuit { .. }, .. }), "{error:?}");

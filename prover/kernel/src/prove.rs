@@ -41,6 +41,7 @@ use taproof_base::progress::{Part, Silent, Work};
 use taproof_circuits::{
     chunk::{AssignError, assign, shape, witness::ChunkWitness},
     cs::Assignment,
+    step::Machines,
 };
 use taproof_verifier::{
     groth16::Proof,
@@ -121,25 +122,31 @@ impl Blinding {
     }
 }
 
-/// Proves a chunk.
+/// Proves a chunk; one of steps, by the machine that has its operations.
 ///
 /// # Errors
 /// Each of [`ProveError`]; an unsatisfied chunk's names the slot and the relation.
-pub fn prove_chunk(key: &Key, chunk: &ChunkWitness, blinding: &Blinding) -> Result<Proven, ProveError> {
+pub fn prove_chunk(
+    machines: &Machines,
+    key: &Key,
+    chunk: &ChunkWitness,
+    blinding: &Blinding,
+) -> Result<Proven, ProveError> {
     let work = Work::new(0, &Silent);
-    prove_chunk_part(key, chunk, blinding, &work.part(0))
+    prove_chunk_part(machines, key, chunk, blinding, &work.part(0))
 }
 
 /// Only where there is no proof are the circuit's matrices built, to see whether the key was made for them.
 fn prove_chunk_part(
+    machines: &Machines,
     key: &Key,
     chunk: &ChunkWitness,
     blinding: &Blinding,
     part: &Part<'_>,
 ) -> Result<Proven, ProveError> {
-    let result = prove_part(key, &chunk.statement, assign(chunk)?, blinding, part);
+    let result = prove_part(key, &chunk.statement, assign(machines, chunk)?, blinding, part);
     if let Err(ProveError::Rejected | ProveError::OtherShape { .. }) = result {
-        let shape = shape(key.circuit()).map_err(AssignError::from)?;
+        let shape = shape(machines, key.circuit()).map_err(AssignError::from)?;
         key.expect_matrices(shape.matrix_hash())?;
     }
     result

@@ -60,21 +60,21 @@ mod tests {
         prove::{Blinding, prove_chunk},
         toy,
     };
-    use taproof_circuits::chunk::shape;
+    use taproof_circuits::{chunk::shape, step::Machines};
     use taproof_verifier::{cell::Depth, record::Kind, statement::CircuitId};
 
     #[test]
     fn a_proof_made_elsewhere_enters_by_verification_alone() {
         let chunks = toy::deposit_chunks(2);
         let circuit = chunks[0].statement.circuit;
-        let matrices = shape(circuit).expect("a circuit");
+        let matrices = shape(&Machines::default(), circuit).expect("a circuit");
         let (key, other_key) = (toy::key(&matrices, circuit), toy::other_key(&matrices, circuit));
         let keys = |key: &Key| {
             let kinds = Kind::PAYMENTS.map(|kind| CircuitId::new(kind, circuit.depth, circuit.slots));
             Program::new(kinds.map(|circuit| (circuit, key.verifying_key().clone()))).expect("all kinds")
         };
         let (program, other_program) = (keys(&key), keys(&other_key));
-        let made = prove_chunk(&key, &chunks[0], &Blinding::fresh()).expect("a valid deposit");
+        let made = prove_chunk(&Machines::default(), &key, &chunks[0], &Blinding::fresh()).expect("a valid deposit");
         // What a worker sends: bytes of a proof, and the statement.
         let (statement, bytes) = (*made.statement(), made.proof().to_bytes());
         let proof = || Proof::from_bytes(&bytes).expect("just encoded");

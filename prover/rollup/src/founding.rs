@@ -33,7 +33,7 @@ mod tests {
     fn slots_that_no_batch_could_use_for_what_it_must_hold_are_refused() {
         let check = |deposit, withdraw| {
             let [deposit, withdraw, one] = [deposit, withdraw, 1].map(|slots| NonZeroU16::new(slots).unwrap());
-            check_slots(&Slots { deposit, transfer: one, open: one, withdraw })
+            check_slots(&Slots { deposit, transfer: one, open: one, withdraw, step: None })
         };
         assert_eq!(check(20, 6), Ok(()));
         // 64 exits in chunks of 1,984 slots leave room for 4,096 deposits in full chunks, and for no more.

@@ -29,6 +29,7 @@ use taproof_base::{
 };
 use taproof_circuits::{
     state::{Batch, State, TransitionError},
+    step::Machines,
     transaction::{Deposit, Transaction},
 };
 use taproof_verifier::{
@@ -164,6 +165,13 @@ impl Ledger {
         let (head, stored) = store_file::read(&database, |transaction| tables::read_all(transaction, path))?;
         let state = State::load(head.chain_id, &stored).map_err(StoreError::corrupted)?;
         Ok(Self { path: path.to_owned(), database, head, state, is_uncertain: false, denied })
+    }
+
+    /// The same ledger, with the rules of the steps of these machines.
+    #[must_use]
+    pub fn with_machines(mut self, machines: Machines) -> Self {
+        self.state.set_machines(machines);
+        self
     }
 
     /// The state after the last batch.

@@ -12,6 +12,7 @@ use taproof_bitcoin::{
 };
 use taproof_circuits::{
     state::{PostedChunk, ReplayError, State},
+    step::Machines,
     tree::{ChangeSet, TreeError},
 };
 use taproof_verifier::{
@@ -33,7 +34,7 @@ pub enum RebuildError {
         /// The batch.
         batch: u64,
         /// Where the records break a rule.
-        source: ReplayError,
+        source: Box<ReplayError>,
     },
     /// The event is not the one that comes next, as after a start in the middle.
     #[error("batch {found} comes where batch {expected} is next")]
@@ -81,6 +82,13 @@ impl Rebuild {
         Self { state: State::new(params.chain_id(), params.genesis_depth), batches: 0, undo: VecDeque::new() }
     }
 
+    /// The same, with the rules of the steps of these machines.
+    #[must_use]
+    pub fn with_machines(mut self, machines: Machines) -> Self {
+        self.state.set_machines(machines);
+        self
+    }
+
     /// The state after the last batch.
     pub fn state(&self) -> &State {
         &self.state
@@ -120,9 +128,10 @@ impl Rebuild {
         if found != expected {
             return Err(RebuildError::OutOfOrder { expected, found });
         }
-        let (depth, chunks) = (batch.payload().header().depth, batch.payload().chunks());
+        let (header, chunks) = (batch.payload().header(), batch.payload().chunks());
         let posted: Vec<PostedChunk<'_>> = chunks.iter().map(PostedChunk::from).collect();
-        self.state.replay(depth, &posted).map_err(|source| RebuildError::Replay { batch: found, source })?;
+        let replayed = self.state.replay(header.depth, header.reference_height, &posted);
+        replayed.map_err(|source| RebuildError::Replay { batch: found, source: Box::new(source) })?;
         // The last chunk's root is the batch's, which the payload's form guarantees and the replay has compared.
         assert_eq!(self.state.root(), batch.root(), "a replayed batch ends at its posted root");
         // The tree itself knows what the batch replaced, whatever kinds of records there are.
@@ -152,8 +161,9 @@ impl Rebuild {
             root: first.before.root,
             cells: cells.into_iter().filter(is_occupied).collect(),
         };
-        self.state = State::load(self.state.chain_id(), &stored)
+        let state = State::load(self.state.chain_id(), &stored)
             .map_err(|source| RebuildError::Undo { batch: batches, source })?;
+        self.state = state.with_machines(self.state.machines().clone());
         self.undo.truncate(kept as usize);
         self.batches = batches;
         Ok(())
@@ -174,6 +184,12 @@ impl Restoration {
     /// Before the rollup's first batch.
     pub fn new(params: &Params) -> Self {
         Self { rebuild: Rebuild::new(params), tip: Tip::genesis(params), unsettled: VecDeque::new() }
+    }
+
+    /// The same, with the rules of the steps of these machines.
+    #[must_use]
+    pub fn with_machines(self, machines: Machines) -> Self {
+        Self { rebuild: self.rebuild.with_machines(machines), ..self }
     }
 
     /// Takes an event of a follower that began at the rollup's start.
@@ -236,9 +252,10 @@ pub fn restore(
     source: &dyn ChainSource,
     params: Params,
     programs: impl Into<Programs>,
+    machines: &Machines,
     mut observe: impl FnMut(&Event),
 ) -> Result<(Follower, Restoration), RebuildError> {
-    let mut restoration = Restoration::new(&params);
+    let mut restoration = Restoration::new(&params).with_machines(machines.clone());
     let mut follower = start(source, params, programs)?;
     catch_up(source, &mut follower, |follower, event| match event {
         Some(event) => {
@@ -259,9 +276,10 @@ pub fn rebuild(
     source: &dyn ChainSource,
     params: Params,
     programs: impl Into<Programs>,
+    machines: &Machines,
     mut progress: impl FnMut(&Follower),
 ) -> Result<(Follower, State), RebuildError> {
-    let mut rebuild = Rebuild::new(&params);
+    let mut rebuild = Rebuild::new(&params).with_machines(machines.clone());
     let mut follower = start(source, params, programs)?;
     catch_up(source, &mut follower, |follower, event| {
         match event {

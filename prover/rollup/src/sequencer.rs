@@ -257,7 +257,7 @@ impl<'a> Sequencer<'a> {
     /// Those transactions that do not wait in the ledger already, as after a batch that failed.
     fn not_waiting(&self, new: &[Transaction]) -> Result<Vec<Transaction>, LedgerError> {
         let waiting: BTreeSet<Vec<u8>> = self.ledger.transactions()?.iter().map(Transaction::to_bytes).collect();
-        Ok(new.iter().copied().filter(|transaction| !waiting.contains(&transaction.to_bytes())).collect())
+        Ok(new.iter().filter(|transaction| !waiting.contains(&transaction.to_bytes())).cloned().collect())
     }
 }
 

@@ -5,6 +5,7 @@ use taproof_circuits::{
     chunk::{shape, witness::ChunkWitness},
     schnorr::SecretKey,
     state::{Plan, Slots, State},
+    step::Machines,
     transaction::{Deposit, Transaction, Transfer, UnsignedTransaction},
 };
 use taproof_verifier::{
@@ -21,8 +22,11 @@ pub(super) const LOG_SIZE_MAX: u32 = 20;
 
 /// How many transfers the fullest chunk at the greatest depth with at most 2^`log_size` rows has.
 pub(super) fn transfers_within(log_size: u32) -> u16 {
-    let rows =
-        |slots| shape(CircuitId::new(Kind::Transfer, Depth::MAX, slots)).expect("a circuit of few slots").row_count();
+    let rows = |slots| {
+        shape(&Machines::default(), CircuitId::new(Kind::Transfer, Depth::MAX, slots))
+            .expect("a circuit of few slots")
+            .row_count()
+    };
     let (one, two) = (rows(1), rows(2));
     let more = ((1usize << log_size) - one) / (two - one);
     u16::try_from(1 + more).expect("the range of sizes keeps the slots below 2^16")

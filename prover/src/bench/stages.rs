@@ -18,6 +18,7 @@ use taproof_base::progress::{Progress, Silent};
 use taproof_circuits::{
     chunk::{assign, shape},
     cs::Shape,
+    step::Machines,
 };
 use taproof_kernel::{
     against_ark::{self, ArkProver},
@@ -136,12 +137,12 @@ pub(super) fn payments(log_size: u32, progress: &dyn Progress) -> Result<Prepare
     let slots = chunk::transfers_within(log_size);
     let transfers = Transfers::new(Depth::MAX, slots);
     let circuit = CircuitId::new(Kind::Transfer, Depth::MAX, slots);
-    let key = mapped_key(&shape(circuit).expect("transfers have a circuit"), circuit, progress)?;
+    let key = mapped_key(&shape(&Machines::default(), circuit).expect("transfers have a circuit"), circuit, progress)?;
     let ours = move || {
         let mut state = transfers.state().clone();
         let start = Instant::now();
         let chunk = transfers.apply_to(&mut state);
-        let _ = black_box(prove::prove_chunk(&key, &chunk, &Blinding::fresh())?);
+        let _ = black_box(prove::prove_chunk(&Machines::default(), &key, &chunk, &Blinding::fresh())?);
         Ok(start.elapsed())
     };
     Ok(Prepared { count: slots.into(), ours: Box::new(ours), ark: None })
@@ -149,7 +150,7 @@ pub(super) fn payments(log_size: u32, progress: &dyn Progress) -> Result<Prepare
 
 pub(super) fn witness(log_size: u32) -> Prepared {
     let chunk = chunk::transfer_chunk(Depth::MAX, chunk::transfers_within(log_size));
-    let count = shape(chunk.statement.circuit).expect("chunks name a circuit").row_count();
-    let ours = move || Ok(timed(|| assign(black_box(&chunk)).expect("valid transfers")));
+    let count = shape(&Machines::default(), chunk.statement.circuit).expect("chunks name a circuit").row_count();
+    let ours = move || Ok(timed(|| assign(&Machines::default(), black_box(&chunk)).expect("valid transfers")));
     Prepared { count, ours: Box::new(ours), ark: None }
 }

@@ -14,16 +14,16 @@ use super::{
     values::{cell, owner, root},
     wallet::{KeyNumber, WalletOptions},
 };
+use crate::overview::ExitRow;
 use ark_bn254::Fr;
 use clap::Args;
 use serde::Serialize;
 use std::{fmt, path::PathBuf, str::FromStr};
-use taproof::overview::ExitRow;
 use taproof_base::{
     artefact::{self, Artefact},
     store_error::StoreError,
 };
-use taproof_circuits::state::State;
+use taproof_circuits::{state::State, transaction::Transaction};
 use taproof_rollup::{
     ledger::{Ledger, LedgerError},
     state_proof::StateProof,
@@ -319,6 +319,10 @@ impl AccountReport {
         let cells = holdings(ledger.state(), &owner);
         let is_from = |from: CellIndex| cells.iter().any(|holding| holding.cell == from);
         let transactions = ledger.transactions().map_err(ledger_failure)?;
+        let spends = |transaction: &Transaction| match transaction {
+            Transaction::Steps(steps) => steps.clauses().any(|clause| is_from(clause.signer())),
+            _ => transaction.nonces().into_iter().any(|(from, _)| is_from(from)),
+        };
         Ok(Self {
             owner,
             source: "ledger",
@@ -326,7 +330,7 @@ impl AccountReport {
             root: super::element_text(&ledger.state().root()),
             deposits: deposits.into_iter().filter(|(of, _)| *of == owner).map(|(_, deposit)| deposit).collect(),
             exits,
-            transactions: transactions.iter().filter(|transaction| is_from(transaction.payment().from)).count(),
+            transactions: transactions.iter().filter(|transaction| spends(transaction)).count(),
             cells,
         })
     }

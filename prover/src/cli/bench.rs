@@ -9,13 +9,13 @@ use super::{
     output::{Output, Replaces, open_output, write},
     values::{percent, threads},
 };
+use crate::bench::{self, Backend, BenchError, Measurement, Request, Subject};
 use clap::{Args, ValueEnum};
 use std::{
     fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
-use taproof::bench::{self, Backend, BenchError, Measurement, Request, Subject};
 use taproof_base::output_file::Access;
 
 /// Measures the prover, the verifier or a kernel, beside arkworks if asked, in turn in one run.

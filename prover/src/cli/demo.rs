@@ -12,6 +12,10 @@ use super::{
     session::{Session, Source, ledger_failure},
     setup::{SizeOptions, Sizes, another_key},
 };
+use crate::{
+    demo::{self, DemoError, DemoOptions, DemoReport, DemoRollup, Observer, Seconds},
+    overview::Overview,
+};
 use bitcoin::ScriptBuf;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
@@ -21,10 +25,6 @@ use std::{
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-};
-use taproof::{
-    demo::{self, DemoError, DemoOptions, DemoReport, DemoRollup, Observer, Seconds},
-    overview::Overview,
 };
 use taproof_base::{
     artefact,
@@ -166,7 +166,7 @@ impl Home {
         }
         dir.create()?;
         fs::create_dir_all(dir.keys()).or_exit_while(Exit::Failed, doing())?;
-        for circuit in key_ring::circuits(options.depth, &options.slots) {
+        for circuit in key_ring::circuits(self.global.machines(), options.depth, &options.slots) {
             link(&key_path(&options.keys, circuit), &key_path(&dir.keys(), circuit))?;
         }
         rollup.phrase.create_file(&dir.wallet())?;

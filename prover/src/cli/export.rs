@@ -103,10 +103,10 @@ impl Export {
         let mut next = || outputs.next().expect("there is an output for each file");
 
         let spinner = global.console().spinner(format!("exporting {circuit}"));
-        let shape = chunk::shape(circuit).or_exit(Exit::Input)?;
+        let shape = chunk::shape(global.machines(), circuit).or_exit(Exit::Input)?;
         let key = Key::open(&path, circuit).and_then(|key| key.expect_matrices(shape.matrix_hash()).map(|()| key));
         let key = key.or_exit_while(Exit::Input, path.display().to_string())?;
-        let wires = chunk::assign(witness).or_exit(Exit::Input)?.wires;
+        let wires = chunk::assign(global.machines(), witness).or_exit(Exit::Input)?.wires;
         write(next(), |out| write_r1cs(&shape, out))?;
         write(next(), |out| write_wtns(&wires, out))?;
         write(next(), |out| zkey::write(&key, &shape, out).map_err(io::Error::other))?;

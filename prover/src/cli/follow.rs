@@ -8,11 +8,11 @@ use super::{
     overview::{request_entries, upgrade_entries},
     session::{NodeOptions, Session, Source, not_followed, store_failure},
 };
+use crate::overview::{ClaimRow, DepositCounts, ExitRow, UpgradesRow};
 use bitcoin::{Address, Network};
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
-use taproof::overview::{ClaimRow, DepositCounts, ExitRow, UpgradesRow};
 use taproof_bitcoin::{
     chain_store::{FinalEvent, StoredFollower, Undone},
     follow::FollowError,

@@ -116,7 +116,7 @@ const LATER_PROGRAM: &str = "\
 impl Join {
     pub(crate) fn run(self, global: &Global) -> Result {
         let dir = global.data_dir();
-        let mut session = Session::read(dir, &self.params, &self.program, global.console()).map_err(|failure| {
+        let mut session = Session::read(dir, &self.params, &self.program, global).map_err(|failure| {
             if failure.cause::<OtherProgramError>().is_some() {
                 return failure.advise(FIRST_PROGRAM);
             }
@@ -206,7 +206,7 @@ fn follow_all(session: &Session, source: &Source, global: &Global) -> Result<(Fo
     }
     let mut stored = session.stored_follower(source)?;
     let restoration = if *stored.origin() == Origin::Start {
-        let mut restoration = Restoration::new(&session.params);
+        let mut restoration = Restoration::new(&session.params).with_machines(session.machines.clone());
         let followed = stored.catch_up(source.chain(), |follower, event| {
             restoration.apply(event)?;
             restoration.settle(follower.headers().final_block().height)
@@ -217,7 +217,8 @@ fn follow_all(session: &Session, source: &Source, global: &Global) -> Result<(Fo
         // What the store has is not told again, and the ledger needs all of it.
         stored.catch_up(source.chain(), |_, _| Ok::<(), FollowError>(())).map_err(not_followed)?;
         let (params, programs) = (session.params.clone(), session.programs.clone());
-        let (_, restoration) = rebuild::restore(source.chain(), params, programs, |_| ()).map_err(rebuild_failure)?;
+        let (_, restoration) =
+            rebuild::restore(source.chain(), params, programs, &session.machines, |_| ()).map_err(rebuild_failure)?;
         restoration
     };
     let ledger = Ledger::restore(&session.dir.ledger(), restoration, &[]).map_err(ledger_failure)?;

@@ -1,8 +1,8 @@
 //! What to do about what a node says, whichever command met it.
 
 use super::failure::Exit;
+use crate::demo::DemoError;
 use std::{error::Error, io};
-use taproof::demo::DemoError;
 use taproof_bitcoin::{
     anchoring::ServiceError,
     follow::FollowError,

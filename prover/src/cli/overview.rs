@@ -11,10 +11,10 @@ use super::{
     path_text,
     session::{NodeOptions, Session, Source, not_followed},
 };
+use crate::overview::{Overview, Unanchored};
 use clap::Args;
 use serde::Serialize;
 use std::{io, path::PathBuf};
-use taproof::overview::{Overview, Unanchored};
 use taproof_base::{
     artefact::{self, FileError},
     output_file::Access,

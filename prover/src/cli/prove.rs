@@ -151,7 +151,8 @@ fn prove(global: &Global, batch_path: &Path, out: Option<PathBuf>, at_once: NonZ
             bar.note(format!("kept from an earlier run, and checked: {taken} of {}", counted(count, "proof")));
         }
     };
-    let outcome = kept.prove(number, batch.chunks(), |circuit| ring.key(circuit), at_once, say, &bar);
+    let outcome =
+        kept.prove(global.machines(), number, batch.chunks(), |circuit| ring.key(circuit), at_once, say, &bar);
     bar.end();
     if let Some(error) = outcome.not_kept {
         console.warn(format!("proofs cannot be kept, so that an interrupted run begins anew: {error}"));

@@ -118,7 +118,8 @@ fn restoration(
 ) -> Result<(Follower, Restoration)> {
     let spinner = global.console().spinner("rebuilding the state");
     let (params, programs) = (session.params.clone(), session.programs.clone());
-    let restored = rebuild::restore(source.chain(), params, programs, observe).map_err(rebuild_failure)?;
+    let restored =
+        rebuild::restore(source.chain(), params, programs, &session.machines, observe).map_err(rebuild_failure)?;
     spinner.finish_and_clear();
     Ok(restored)
 }
@@ -136,7 +137,7 @@ pub(super) fn expect_root(state: &State, follower: &Follower) -> Result {
 pub(super) fn rebuild_failure(error: RebuildError) -> Failure {
     match error {
         RebuildError::Follow(error) => not_followed(error),
-        error @ RebuildError::Replay { source: ReplayError::NoRule { .. }, .. } => {
+        RebuildError::Replay { ref source, .. } if matches!(**source, ReplayError::NoRule { .. }) => {
             Failure::of(Exit::Failed, error).advise(NEWER_RULES)
         }
         error => Failure::of(Exit::Refuted, error),
@@ -215,7 +216,7 @@ impl Rebuild {
                 let fault = "it was to be replaced".to_owned();
                 Ok(Found::Old(Old { fault, ledger: Some(Box::new(ledger)) }))
             }
-            Ok(ledger) => Ok(Found::Intact(Box::new(ledger))),
+            Ok(ledger) => Ok(Found::Intact(Box::new(ledger.with_machines(session.machines.clone())))),
             Err(LedgerError::Store(StoreError::Busy(_))) if !self.replace => Ok(Found::InUse),
             Err(LedgerError::NotFound(_)) => Ok(Found::Missing),
             Err(LedgerError::Store(error)) if error.is_unfit() => {
@@ -298,7 +299,10 @@ mod tests {
     #[test]
     fn records_without_a_rule_here_are_no_reason_to_make_the_ledger_anew() {
         let source = ReplayError::NoRule { chunk: 0, kind: Kind::Step };
-        let failures = [ledger_failure(source.into()), rebuild_failure(RebuildError::Replay { batch: 3, source })];
+        let failures = [
+            ledger_failure(source.into()),
+            rebuild_failure(RebuildError::Replay { batch: 3, source: Box::new(source) }),
+        ];
         assert!(failures.iter().all(|failure| failure.advice().as_deref() == Some(NEWER_RULES)));
         let other = ledger_failure(ReplayError::RootMismatch { chunk: 0 }.into());
         assert!(other.advice().is_some_and(|advice| advice.contains("--replace")));

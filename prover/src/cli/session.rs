@@ -9,6 +9,7 @@ use super::{
     form::or_misplaced,
     input::{read_file, read_json},
 };
+use crate::overview::{ClaimRow, ExitRow, UpgradesRow};
 use bitcoin::ScriptBuf;
 use serde::de::IgnoredAny;
 use std::{
@@ -17,7 +18,6 @@ use std::{
     path::{Path, PathBuf},
     sync::OnceLock,
 };
-use taproof::overview::{ClaimRow, ExitRow, UpgradesRow};
 use taproof_base::{
     io_fault::is_denied,
     output_file::{Access, OutputFile},
@@ -29,7 +29,7 @@ use taproof_bitcoin::{
     follow::{self, FollowError},
     node::{ChainSource, EmbeddedNode, EsploraNode, HEIGHT_MAX, Node, RpcNode, SyncState},
 };
-use taproof_circuits::state::ReplayError;
+use taproof_circuits::{state::ReplayError, step::Machines};
 use taproof_rollup::{
     ledger::{Ledger, LedgerError},
     sequencer::SequencerError,
@@ -113,6 +113,8 @@ pub(crate) struct Session {
     pub(crate) dir: DataDir,
     pub(crate) params: Params,
     pub(crate) programs: Programs,
+    /// The machines whose steps are known.
+    pub(crate) machines: Machines,
     /// Where warnings go.
     pub(crate) console: Console,
     /// A folder for what is found in the chain where the data directory may not be written. It goes with the process.
@@ -126,11 +128,12 @@ impl Session {
     pub(crate) fn open(global: &Global) -> Result<Self> {
         let dir = global.data_dir();
         let (params, program) = (dir.params(), dir.program());
-        Self::read(dir, &params, &program, global.console())
+        Self::read(dir, &params, &program, global)
     }
 
     /// Reads parameters and program from anywhere, for a data directory.
-    pub(crate) fn read(dir: DataDir, params: &Path, program: &Path, console: Console) -> Result<Self> {
+    pub(crate) fn read(dir: DataDir, params: &Path, program: &Path, global: &Global) -> Result<Self> {
+        let (console, machines) = (global.console(), global.machines().clone());
         let params = read_params(params)?;
         let program = read_program(program).map_err(|failure| match failure.is_missing() {
             false => failure,
@@ -145,7 +148,7 @@ impl Session {
         }
         let mut programs = read_later_programs(&dir, console)?;
         programs.insert(program);
-        Ok(Self { dir, params, programs, console, scratch: OnceLock::new(), undone_told: OnceLock::new() })
+        Ok(Self { dir, params, programs, machines, console, scratch: OnceLock::new(), undone_told: OnceLock::new() })
     }
 
     /// The program that the rollup began with.
@@ -295,7 +298,8 @@ impl Session {
 
     /// Opens the ledger.
     pub(crate) fn ledger(&self) -> Result<Ledger> {
-        Ledger::open(&self.dir.ledger(), self.params.chain_id()).map_err(ledger_failure)
+        let ledger = Ledger::open(&self.dir.ledger(), self.params.chain_id()).map_err(ledger_failure)?;
+        Ok(ledger.with_machines(self.machines.clone()))
     }
 
     /// Says of requests which of them can be served, where the ledger is at hand and stands where the chain does.

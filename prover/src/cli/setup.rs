@@ -199,7 +199,7 @@ impl Setup {
         // Nothing is mined here, so no wallet is needed for the rewards of the embedded chain.
         let source = self.node.open(&dir, network, ScriptBuf::new(), global.console())?;
         let start = self.start_block(&source)?;
-        let sizes = self.circuits.first()?;
+        let sizes = self.circuits.first(global.machines())?;
         let [depth, full_depth] = sizes.depths;
         let options = SetupOptions {
             network,
@@ -223,8 +223,8 @@ impl Setup {
         };
         // Keys take long: what nobody can found a rollup with is told before they are made.
         Params::new(founding.clone()).map_err(not_founded)?;
-        let ring = make_keys(global, &dir.keys(), &sizes.circuits(), &options)?;
-        let program = ring.program()?;
+        let ring = make_keys(global, &dir.keys(), &sizes.circuits(global.machines()), &options)?;
+        let program = ring.program(global.machines())?;
         let params = Params::new(Founding { program_id: program.id(), ..founding }).map_err(not_founded)?;
         dir.create()?;
         write_file(&dir.program(), Access::Public, |file| file.write_all(&program.to_bytes()))?;
@@ -321,7 +321,7 @@ pub(super) fn make_keys(
     let console = global.console();
     let mut last: Option<Bar> = None;
     global.data_dir().create()?;
-    let ring = KeyRing::open_or_make(folder, circuits, options, |circuit, fault| {
+    let ring = KeyRing::open_or_make(global.machines(), folder, circuits, options, |circuit, fault| {
         last.take().iter().for_each(Bar::end);
         fault.into_iter().for_each(|fault| console.warn(another_key(fault)));
         let bar = Bar::new(console, &format!("making the key of {circuit}"));

@@ -244,6 +244,7 @@ impl PaymentArgs {
             }
         }
         let ledger = Ledger::open(&dir.ledger(), chain_id);
+        let ledger = ledger.map(|ledger| ledger.with_machines(global.machines().clone()));
         match ledger.and_then(|ledger| Book::new(&ledger, added)) {
             Ok(book) => Ok(Some(book)),
             Err(error) if self.from.is_some() && self.nonce.is_some() => {

@@ -11,6 +11,7 @@ use super::{
     overview::entry,
     session::{NodeOptions, Session},
 };
+use crate::overview::UpgradesRow;
 use announce::{Announce, Withdraw};
 use clap::{Args, Subcommand};
 pub(super) use judge::{expect_to_count, is_announcement};
@@ -18,7 +19,6 @@ pub(super) use program::keep;
 use program::{Add, Make};
 use serde::Serialize;
 use sign::{Combine, Sign};
-use taproof::overview::UpgradesRow;
 use taproof_bitcoin::upgrade::UpgradeAddress;
 
 /// Announces another program or other sequencer keys by the upgrade keys, takes that back, and shows what holds.

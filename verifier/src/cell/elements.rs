@@ -1,6 +1,6 @@
 //! Cells as the tree has them: eight elements, whatever they mean.
 
-use super::{Account, Cell, Holding, Tickets, Token};
+use super::{Account, Cell, CellIndex, Holding, Pool, Tickets, Token, TokenCell, TokenName};
 use crate::{
     baby_jubjub::PublicKey,
     field::{self, NotCanonicalError},
@@ -31,23 +31,71 @@ impl CellElements {
         if self.0.iter().all(Fr::is_zero) {
             return Some(Cell::Empty);
         }
-        let [kind, token, nonce, balance, x, y, tickets, second] = self.0;
-        if kind != Fr::from(Account::KIND) {
-            return None;
+        let kind = self.0[0];
+        if kind == Fr::from(Account::KIND) {
+            return self.account().map(Cell::Account);
         }
+        if kind == Fr::from(TokenCell::KIND) {
+            return self.token().map(Cell::Token);
+        }
+        if kind == Fr::from(Pool::KIND) {
+            return self.pool().map(Cell::Pool);
+        }
+        None
+    }
+
+    fn account(&self) -> Option<Account> {
+        let [_, token, nonce, balance, x, y, tickets, second] = self.0;
         let [token] = field::unpack(token, [32])?;
         let [nonce] = field::unpack(nonce, [32])?;
         let [balance] = field::unpack(balance, [64])?;
         let [base, used] = field::unpack(tickets, [32, 64])?;
-        let [second_token, second_balance] = field::unpack(second, [32, 64])?;
-        Some(Cell::Account(Account {
+        Some(Account {
             token: Token(u32::try_from(token).ok()?),
             nonce: u32::try_from(nonce).ok()?,
             balance,
             owner: PublicKey::from_coordinates(x, y).ok()?,
             tickets: Tickets { base: u32::try_from(base).ok()?, used },
-            second: Holding { token: Token(u32::try_from(second_token).ok()?), balance: second_balance },
-        }))
+            second: holding(second)?,
+        })
+    }
+
+    fn token(&self) -> Option<TokenCell> {
+        let [_, token, supply, amount, name, terms, unit, second] = self.0;
+        let [supply] = field::unpack(supply, [64])?;
+        let [cap, issuer, decimals] = field::unpack(terms, [64, 32, 8])?;
+        let [unit] = field::unpack(unit, [64])?;
+        if ![token, amount, second].iter().all(Fr::is_zero) {
+            return None;
+        }
+        Some(TokenCell {
+            supply,
+            name: TokenName::from_element(name)?,
+            cap,
+            issuer: CellIndex::new(u32::try_from(issuer).ok()?)?,
+            decimals: u8::try_from(decimals).ok()?,
+            unit,
+        })
+    }
+
+    fn pool(&self) -> Option<Pool> {
+        let [_, token, supply, amount, at_last_session, average, terms, second] = self.0;
+        let [token] = field::unpack(token, [32])?;
+        let [supply] = field::unpack(supply, [64])?;
+        let [balance] = field::unpack(amount, [64])?;
+        let [low, high, last_height] = field::unpack(average, [64, 32, 32])?;
+        let [fee, weight, averaging_blocks] = field::unpack(terms, [14, 2, 16])?;
+        Some(Pool {
+            supply,
+            first: Holding { token: Token(u32::try_from(token).ok()?), balance },
+            second: holding(second)?,
+            at_last_session: field::unpack(at_last_session, [64, 64])?,
+            average: u128::from(low) | u128::from(high) << 64,
+            last_height: u32::try_from(last_height).ok()?,
+            fee: u16::try_from(fee).ok()?,
+            weight: u8::try_from(weight).ok()?,
+            averaging_blocks: u16::try_from(averaging_blocks).ok()?,
+        })
     }
 
     /// Encodes the elements, 32 bytes each, little-endian.
@@ -70,6 +118,12 @@ impl CellElements {
         }
         Ok(Self(elements))
     }
+}
+
+/// Reads pack(token: 32, balance: 64).
+fn holding(element: Fr) -> Option<Holding> {
+    let [token, balance] = field::unpack(element, [32, 64])?;
+    Some(Holding { token: Token(u32::try_from(token).ok()?), balance })
 }
 
 impl From<Cell> for CellElements {

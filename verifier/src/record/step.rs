@@ -106,7 +106,7 @@ impl StepRecord {
     }
 
     /// The columns that are not zero.
-    fn columns_used(&self) -> Columns {
+    pub fn columns_used(&self) -> Columns {
         let used = [
             (self.flags != 0, Columns::FLAGS),
             (self.cell != CellIndex::default(), Columns::CELL),

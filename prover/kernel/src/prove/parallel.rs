@@ -12,7 +12,7 @@ use std::{
     },
 };
 use taproof_base::progress::{Progress, Work};
-use taproof_circuits::chunk::witness::ChunkWitness;
+use taproof_circuits::{chunk::witness::ChunkWitness, step::Machines};
 use taproof_verifier::statement::CircuitId;
 
 /// Proves chunks, at most `at_once` at a time, which bounds the memory; results are in the chunks' order.
@@ -21,6 +21,7 @@ use taproof_verifier::statement::CircuitId;
 /// it. One failure does not stop the others. Each proof uses all threads, so that two or three at once keep them
 /// busy. Progress is counted in the work of the proofs' stages.
 pub fn prove_batch<'k, C: Borrow<ChunkWitness> + Sync>(
+    machines: &Machines,
     chunks: &[C],
     key_of: impl Fn(CircuitId) -> Option<&'k Key> + Sync,
     at_once: NonZeroUsize,
@@ -34,7 +35,7 @@ pub fn prove_batch<'k, C: Borrow<ChunkWitness> + Sync>(
         let part = work.part(cost_of(chunk));
         let circuit = chunk.statement.circuit;
         let key = key_of(circuit).ok_or(ProveError::NoKey(circuit))?;
-        let proven = prove_chunk_part(key, chunk, &Blinding::fresh(), &part)?;
+        let proven = prove_chunk_part(machines, key, chunk, &Blinding::fresh(), &part)?;
         made(&proven);
         Ok(proven)
     })

@@ -210,12 +210,13 @@ fn deposit_chunk() -> ChunkWitness {
 fn a_key_of_other_matrices_is_named() {
     let chunk = deposit_chunk();
     let circuit = chunk.statement.circuit;
-    let shape = shape(circuit).expect("a circuit");
+    let shape = shape(&Machines::default(), circuit).expect("a circuit");
     let prove_with = |shape: &Shape| {
         let key = toy::key(shape, circuit);
         let at_once = NonZeroUsize::new(1).expect("not zero");
-        let mut results = prove_batch(std::slice::from_ref(&chunk), |_| Some(&key), at_once, &|_| (), &Silent);
-        results.push(prove_chunk(&key, &chunk, &blinding(1)));
+        let mut results =
+            prove_batch(&Machines::default(), std::slice::from_ref(&chunk), |_| Some(&key), at_once, &|_| (), &Silent);
+        results.push(prove_chunk(&Machines::default(), &key, &chunk, &blinding(1)));
         results
     };
     assert!(prove_with(&shape).iter().all(Result::is_ok));
@@ -253,7 +254,7 @@ fn a_failed_chunk_is_named_and_the_others_go_on() {
     let chunks = [broken, chunk];
     let reports = Mutex::new(Vec::new());
     let progress = |done: u64, total: u64| reports.lock().expect("no panic").push((done, total));
-    let results = prove_batch(&chunks, |_| Some(&key), at_once, &|_| (), &progress);
+    let results = prove_batch(&Machines::default(), &chunks, |_| Some(&key), at_once, &|_| (), &progress);
     let total = 2 * cost::proof_with(&key);
     let mut reports = reports.into_inner().expect("no panic");
     reports.sort_unstable();
@@ -263,6 +264,6 @@ fn a_failed_chunk_is_named_and_the_others_go_on() {
     };
     assert!(unsatisfied(&results[0]), "{:?}", results[0]);
     assert!(matches!(&results[1], Err(ProveError::OtherCircuit { statement, .. }) if *statement == circuit));
-    let results = prove_batch(&chunks[1..], |_| None, at_once, &|_| (), &Silent);
+    let results = prove_batch(&Machines::default(), &chunks[1..], |_| None, at_once, &|_| (), &Silent);
     assert!(matches!(&results[..], [Err(ProveError::NoKey(missing))] if *missing == circuit));
 }

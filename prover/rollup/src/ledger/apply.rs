@@ -101,7 +101,7 @@ impl Ledger {
         if depth < self.state.depth() {
             return Err(LedgerError::Depth { expected: self.state.depth(), found: depth });
         }
-        let transactions: Vec<_> = waiting.transactions.iter().map(|(_, transaction)| *transaction).collect();
+        let transactions: Vec<_> = waiting.transactions.iter().map(|(_, transaction)| transaction.clone()).collect();
         let Fitted { refutations, batch, has_withdrawals_alone } =
             self.fit_answer(plan, depth, waiting, &transactions)?;
         let bitcoin = batch.chunks.iter().filter(|chunk| chunk.statement.context.token == Token::BITCOIN);

@@ -56,10 +56,10 @@ fn salvage_from(database: &Database, chain: &State) -> Option<Vec<Transaction>> 
     Some(found.into_values().collect())
 }
 
-/// Whether the account that pays has come past the transaction's nonce.
+/// Whether an account that pays has come past the transaction's nonce.
 fn is_used_up(transaction: &Transaction, chain: &State) -> bool {
-    let payment = transaction.payment();
-    matches!(chain.tree().get(payment.from), Cell::Account(account) if account.nonce > payment.nonce)
+    let is_past = |from, nonce| matches!(chain.tree().get(from), Cell::Account(account) if account.nonce > nonce);
+    transaction.nonces().into_iter().any(|(from, nonce)| is_past(from, nonce))
 }
 
 fn waiting(transaction: &ReadTransaction) -> Option<BTreeMap<u64, Transaction>> {

@@ -25,7 +25,7 @@ use taproof_circuits::{
     transaction::{Deposit, Signed, Transaction, Withdraw},
 };
 use taproof_verifier::{
-    cell::{CellIndex, Depth, Token},
+    cell::{CellIndex, Depth},
     exit::Refutation,
     payload::{CHUNK_LENGTH, HEADER_LENGTH, PAYLOAD_LENGTH_MAX, PayloadError, SLOTS_MAX},
     record::Kind,
@@ -87,7 +87,7 @@ impl Ledger {
     ) -> Result<Batch, LedgerError> {
         let is_withdrawal = |position: &usize| transactions[*position].kind() == Kind::Withdraw;
         let positions: Vec<usize> = (0..transactions.len()).filter(is_withdrawal).collect();
-        let withdrawals: Vec<Transaction> = positions.iter().map(|position| transactions[*position]).collect();
+        let withdrawals: Vec<Transaction> = positions.iter().map(|position| transactions[*position].clone()).collect();
         let batch = self.fit(plan, due, &withdrawals)?;
         Ok(at_positions(batch, &positions, transactions.len(), true))
     }
@@ -177,21 +177,23 @@ impl<'a> Offer<'a> {
             }
             if !self.passed_over[*position] {
                 let transaction = &self.transactions[*position];
-                let slots_each = self.plan.slots.of(transaction.kind()).expect("a transaction is a payment");
-                let slots_each = usize::from(slots_each.get());
-                let records = records.entry((transaction.kind() as u8, transaction.payment().token)).or_default();
-                if *records % slots_each == 0 {
-                    (chunks, slots) = (chunks + 1, slots + slots_each);
+                // Without slots for its kind it is offered to be refused.
+                let slots_each = self.plan.slots.of(transaction.kind()).map_or(usize::MAX, |slots| slots.get().into());
+                let (records_of_it, token) = transaction.slots();
+                let records = records.entry((transaction.kind() as u8, token)).or_default();
+                if slots_each < usize::MAX {
+                    let chunks_of_it = (*records + records_of_it).div_ceil(slots_each) - records.div_ceil(slots_each);
+                    (chunks, slots) = (chunks + chunks_of_it, slots + chunks_of_it * slots_each);
                     if chunks > chunks_max || slots > slots_max {
                         break;
                     }
                 }
-                *records += 1;
+                *records += records_of_it;
                 self.count += 1;
             }
             positions.push(*position);
         }
-        let offered = positions.iter().map(|position| self.transactions[*position]).collect();
+        let offered = positions.iter().map(|position| self.transactions[*position].clone()).collect();
         (positions, offered)
     }
 
@@ -238,23 +240,25 @@ impl<'a> Offer<'a> {
 
 /// Puts transactions in the order of their ranks; `nonce` gives that of a payer.
 fn ranked(transactions: &[Transaction], taken: Vec<usize>, nonce: impl Fn(CellIndex) -> u32) -> Vec<usize> {
-    let fee = |position: usize| {
-        let payment = transactions[position].payment();
-        if payment.token == Token::BITCOIN { payment.fee } else { 0 }
-    };
+    let fee = |position: usize| transactions[position].fee_sat();
+    // Of steps with several payers the first; what uses tickets alone ranks by itself.
+    let payers: Vec<Option<(CellIndex, u32)>> =
+        transactions.iter().map(|transaction| transaction.nonces().first().copied()).collect();
+    let nonce_of = |position: usize| payers[position].map(|(_, nonce)| nonce);
+    let mut ranks = vec![0; transactions.len()];
     let mut of_payer: HashMap<CellIndex, Vec<usize>> = HashMap::new();
     for position in &taken {
-        of_payer.entry(transactions[*position].payment().from).or_default().push(*position);
+        match payers[*position] {
+            Some((payer, _)) => of_payer.entry(payer).or_default().push(*position),
+            None => ranks[*position] = fee(*position),
+        }
     }
-    let mut ranks = vec![0; transactions.len()];
     for (payer, positions) in &mut of_payer {
-        positions.sort_by_key(|position| (transactions[*position].payment().nonce, Reverse(fee(*position))));
+        positions.sort_by_key(|position| (nonce_of(*position), Reverse(fee(*position))));
         // A stale nonce comes before none, so that nobody can lower another's rank with one.
-        let first = positions.partition_point(|position| transactions[*position].payment().nonce < nonce(*payer));
+        let first = positions.partition_point(|position| nonce_of(*position) < Some(nonce(*payer)));
         let mut rank_max = u64::MAX;
-        for same_nonce in
-            positions[first..].chunk_by(|a, b| transactions[*a].payment().nonce == transactions[*b].payment().nonce)
-        {
+        for same_nonce in positions[first..].chunk_by(|a, b| nonce_of(*a) == nonce_of(*b)) {
             same_nonce.iter().for_each(|position| ranks[*position] = fee(*position).min(rank_max));
             rank_max = ranks[same_nonce[0]];
         }
@@ -262,7 +266,7 @@ fn ranked(transactions: &[Transaction], taken: Vec<usize>, nonce: impl Fn(CellIn
         positions.reverse();
     }
     let place = |position: &usize| {
-        let payer = transactions[*position].payment().from;
+        let Some((payer, _)) = payers[*position] else { return *position };
         of_payer.get_mut(&payer).and_then(Vec::pop).expect("one entry for each place of this payer")
     };
     let mut ranked: Vec<usize> = taken.iter().map(place).collect();

@@ -73,7 +73,7 @@ impl Ledger {
         }
         let after = batch.after();
         let posted: Vec<PostedChunk<'_>> = batch.payload().chunks().iter().map(PostedChunk::from).collect();
-        self.state.replay(after.depth, &posted)?;
+        self.state.replay(after.depth, batch.payload().header().reference_height, &posted)?;
         let head = Head {
             depth: after.depth,
             root: after.root,

@@ -93,7 +93,10 @@ fn everything_survives_a_restart() {
 
     let applied = ledger.apply(&plan(), depth(3), 0, note).expect("a disk with room");
     assert_eq!((applied.number, applied.deposits_consumed, applied.batch.applied.len()), (1, 4, 2));
-    assert_eq!(applied.rejected().map(|(transaction, _)| *transaction).collect::<Vec<_>>(), [transfer(1, 9, 2, 10)]);
+    assert_eq!(
+        applied.rejected().map(|(transaction, _)| transaction.clone()).collect::<Vec<_>>(),
+        [transfer(1, 9, 2, 10)]
+    );
     let snapshot = ledger.state().tree().snapshot();
     let ledger = reopen(&path, ledger);
     assert_eq!(ledger.state().tree().snapshot(), snapshot);
@@ -291,7 +294,8 @@ fn altered_files_are_refused_or_hold_what_they_held() {
     assert!(refused > 0 && opened > 0, "{refused} refused, {opened} opened");
 
     let root = taproof_verifier::field::to_bytes(&snapshot.root);
-    let signature = waiting[0].signature().to_bytes();
+    let (_, signature) = waiting[0].signed().expect("a payment");
+    let signature = signature.to_bytes();
     for content in [&root[..], &signature, &[0xa5; 100]] {
         let mut altered = bytes.clone();
         let positions = (0..bytes.len() - content.len()).filter(|start| bytes[*start..].starts_with(content));

@@ -154,6 +154,7 @@ impl Ledger {
         cells.extend(replaced);
         cells.retain(|_, cell| *cell != Cell::Empty);
         let stored = ChangeSet { depth: head.depth, root: head.root, cells: cells.into_iter().collect() };
-        Ok(State::load(head.chain_id, &stored).map_err(StoreError::corrupted)?)
+        let state = State::load(head.chain_id, &stored).map_err(StoreError::corrupted)?;
+        Ok(state.with_machines(self.state.machines().clone()))
     }
 }

@@ -10,7 +10,7 @@ fn cells(state: &State) -> Vec<(CellIndex, Cell)> {
 }
 
 fn whole(toy: &ToyRollup) -> Result<(Follower, State), RebuildError> {
-    rebuild(&toy.node, toy.params.clone(), toy.program.clone(), |_| ())
+    rebuild(&toy.node, toy.params.clone(), toy.program.clone(), &Machines::default(), |_| ())
 }
 
 #[test]
@@ -18,7 +18,8 @@ fn the_state_is_rebuilt_from_the_chain_alone() {
     let (mut toy, _) = ToyRollup::with_two_batches();
     let mut blocks = 0;
     let (follower, state) =
-        rebuild(&toy.node, toy.params.clone(), toy.program.clone(), |_| blocks += 1).expect("posted whole");
+        rebuild(&toy.node, toy.params.clone(), toy.program.clone(), &Machines::default(), |_| blocks += 1)
+            .expect("posted whole");
     assert_eq!(blocks, toy.node.chain().height() - toy.params.start.height);
     assert_eq!((state.root(), state.depth()), (toy.state.root(), toy.state.depth()));
     assert_eq!(follower.tip().root, state.root());

@@ -34,10 +34,8 @@ impl Sequencer<'_> {
     /// [`LedgerError::Store`].
     pub fn fees(&self, draft: &Draft, new: &[Transaction]) -> Result<Fees, LedgerError> {
         let pays = |transaction: &Transaction| {
-            let payment = transaction.payment();
             !is_used(self.ledger.state(), transaction)
-                && payment.fee > 0
-                && payment.token == Token::BITCOIN
+                && transaction.fee_sat() > 0
                 && draft.plan.admission.check(transaction).is_ok()
         };
         if self.ledger.transactions()?.iter().chain(new).any(pays) {
@@ -88,9 +86,9 @@ impl Sequencer<'_> {
 /// Whether an account has paid with a transaction's nonce already, as where somebody else's batch had it: then it is
 /// rejected, and brings no fee.
 fn is_used(state: &State, transaction: &Transaction) -> bool {
-    let payment = transaction.payment();
-    let payer = Some(payment.from).filter(|from| state.depth().contains(*from)).and_then(|from| state.account(from));
-    payer.is_some_and(|account| account.nonce > payment.nonce)
+    let account = |from| Some(from).filter(|from| state.depth().contains(*from)).and_then(|from| state.account(from));
+    let is_past = |(from, nonce)| account(from).is_some_and(|account| account.nonce > nonce);
+    transaction.nonces().into_iter().any(is_past)
 }
 
 fn is_account(state: &State, index: CellIndex) -> bool {

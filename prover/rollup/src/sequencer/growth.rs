@@ -9,7 +9,10 @@ use super::{Draft, Sequencer, SequencerError, slots};
 use crate::ledger::{LedgerError, WaitingDeposit};
 use std::collections::HashSet;
 use taproof_base::store_error::StoreError;
-use taproof_circuits::{state::State, transaction::Transaction};
+use taproof_circuits::{
+    state::State,
+    transaction::{Part, Transaction},
+};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Cell, CellIndex, Depth, Token},
@@ -55,9 +58,9 @@ impl Sequencer<'_> {
             return Ok(grown);
         };
         let transactions: Vec<Transaction> =
-            self.ledger.transactions()?.into_iter().chain(new.iter().copied()).collect();
+            self.ledger.transactions()?.into_iter().chain(new.iter().cloned()).collect();
         let needs_it = |transaction: &Transaction| {
-            opens(draft, transaction).is_some_and(|cell| depth.contains(cell) && !draft.depth.contains(cell))
+            opened(draft, transaction).iter().any(|cell| depth.contains(*cell) && !draft.depth.contains(*cell))
         };
         if !transactions.iter().any(needs_it) {
             return Ok(grown);
@@ -82,13 +85,14 @@ impl Sequencer<'_> {
     }
 }
 
-/// The cell that a transaction opens, if a draft takes it.
-fn opens(draft: &Draft, transaction: &Transaction) -> Option<CellIndex> {
-    let signed = match transaction {
-        Transaction::Open(signed) => signed,
-        Transaction::Transfer(_) | Transaction::Withdraw(_) => return None,
+/// The cells that a transaction opens, or may open by steps, if a draft takes it.
+fn opened(draft: &Draft, transaction: &Transaction) -> Vec<CellIndex> {
+    let cells = match transaction {
+        Transaction::Open(signed) => vec![signed.body().to],
+        Transaction::Steps(steps) => steps.parts.iter().flat_map(Part::steps).map(|step| step.record.cell).collect(),
+        Transaction::Transfer(_) | Transaction::Withdraw(_) => Vec::new(),
     };
-    draft.plan.admission.check(transaction).is_ok().then(|| signed.body().to)
+    if draft.plan.admission.check(transaction).is_ok() { cells } else { Vec::new() }
 }
 
 /// The owners of the deposits that the rules ask for.

@@ -217,11 +217,11 @@ fn who_collects_fees_is_somebody_whom_the_batch_itself_may_credit() {
     let [paid, free] = [7, 0].map(|fee| scene.toy.transfer(0, 1, 1_000, fee));
     let mut sequencer = scene.sequencer();
     let mut draft = sequencer.draft(&TERMS).expect("circuits and blocks");
-    assert_eq!(sequencer.fees(&draft, &[free]).expect("readable"), Fees::None);
-    assert_eq!(sequencer.fees(&draft, &[free, paid]).expect("readable"), Fees::OfTransactions);
+    assert_eq!(sequencer.fees(&draft, std::slice::from_ref(&free)).expect("readable"), Fees::None);
+    assert_eq!(sequencer.fees(&draft, &[free, paid.clone()]).expect("readable"), Fees::OfTransactions);
     let dear = Terms { admission: Admission { fee_min_sat: 8, ..FREE }, ..TERMS };
     let dear = sequencer.draft(&dear).expect("circuits and blocks");
-    assert_eq!(sequencer.fees(&dear, &[paid]).expect("readable"), Fees::None, "it is not taken");
+    assert_eq!(sequencer.fees(&dear, std::slice::from_ref(&paid)).expect("readable"), Fees::None, "it is not taken");
     for (cell, collects) in [(0, true), (1, true), (2, true), (3, false), (1 << 20, false)] {
         let cell = CellIndex::new(cell).expect("a small index");
         assert_eq!(sequencer.collects(&draft, cell).expect("readable"), collects, "{cell}");
@@ -248,8 +248,8 @@ fn a_transaction_that_waits_is_not_kept_twice() {
     let mut sequencer = scene.sequencer();
     let no_room = sequencer.draft(&Terms { chunks_max: 0, ..TERMS }).expect("circuits and blocks");
     for _ in 0..2 {
-        assert!(!sequencer.make(&no_room, &[transfer]).expect("nothing is due").is_batch());
-        assert_eq!(sequencer.ledger().transactions().expect("readable"), [transfer]);
+        assert!(!sequencer.make(&no_room, std::slice::from_ref(&transfer)).expect("nothing is due").is_batch());
+        assert_eq!(sequencer.ledger().transactions().expect("readable"), std::slice::from_ref(&transfer));
     }
 }
 
@@ -305,7 +305,7 @@ fn what_somebody_elses_batch_has_applied_brings_no_fees() {
     let free = scene.toy.transfer(0, 1, 2_000, 0);
     let mut sequencer = scene.sequencer();
     let draft = sequencer.draft(&TERMS).expect("circuits and blocks");
-    assert_eq!(sequencer.fees(&draft, &[paid]).expect("readable"), Fees::OfTransactions);
+    assert_eq!(sequencer.fees(&draft, std::slice::from_ref(&paid)).expect("readable"), Fees::OfTransactions);
     // The payer's nonce is used, by whichever transaction.
     sequencer.make(&draft, &[free]).expect("room");
     let draft = sequencer.draft(&TERMS).expect("circuits and blocks");

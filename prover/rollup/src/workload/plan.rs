@@ -296,10 +296,11 @@ mod tests {
         }
         let operator = CellIndex::default();
         for transaction in &workload.transactions {
-            let paid = transaction.payment();
+            let paid = transaction.payment().expect("a payment");
             assert_eq!(paid.chain_id, ChainId::from_byte_array([7; 15]));
             let (owner, balance, nonce) = cells.get_mut(&paid.from).expect("the payer has an account");
-            transaction.signature().verify(owner, &transaction.message()).unwrap();
+            let (message, signature) = transaction.signed().expect("a payment");
+            signature.verify(owner, &message).unwrap();
             assert_eq!(*nonce, paid.nonce);
             *nonce += 1;
             *balance = balance.checked_sub(paid.amount + paid.fee).expect("the payer is funded");
@@ -312,6 +313,7 @@ mod tests {
                     cells.get_mut(&transfer.body().to).expect("who is paid has an account").1 += paid.amount;
                 }
                 Transaction::Withdraw(_) => {}
+                Transaction::Steps(_) => panic!("no payment"),
             }
             cells.get_mut(&operator).expect("the operator has deposited").1 += paid.fee;
         }
@@ -349,9 +351,9 @@ mod tests {
                 let to = match transaction {
                     Transaction::Open(open) => open.body().record().to,
                     Transaction::Transfer(transfer) => transfer.body().record().to,
-                    Transaction::Withdraw(_) => return None,
+                    Transaction::Withdraw(_) | Transaction::Steps(_) => return None,
                 };
-                let paid = transaction.payment();
+                let paid = transaction.payment()?;
                 Some((cells[&paid.from].clone(), cells[&to].clone(), paid.amount))
             })
             .collect();
@@ -388,7 +390,7 @@ mod tests {
             .transactions
             .iter()
             .filter(|transaction| transaction.kind() == Kind::Open)
-            .map(|transaction| transaction.payment().amount)
+            .map(|transaction| transaction.payment().expect("a payment").amount)
             .collect();
         assert!(!opened.is_empty() && opened.iter().all(|amount| *amount >= opening_min_sat));
         assert!(workload.passed_over > 0);

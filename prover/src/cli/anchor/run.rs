@@ -8,6 +8,7 @@ use crate::cli::{
     session::{NodeOptions, Session, Source, lacking_program},
     wallet::WalletOptions,
 };
+use crate::overview::UpgradesRow;
 use clap::Args;
 use serde::Serialize;
 use std::{
@@ -20,7 +21,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use taproof::overview::UpgradesRow;
 use taproof_base::shown;
 use taproof_bitcoin::{
     anchor::FeeRate,

@@ -23,7 +23,7 @@ pub(super) struct Rejection {
 
 impl Rejection {
     pub(super) fn new(transaction: &Transaction, reason: impl fmt::Display) -> Self {
-        Self { transaction: Some(*transaction), reason: shown(reason) }
+        Self { transaction: Some(transaction.clone()), reason: shown(reason) }
     }
 
     /// An entry of a file that is no transaction.
@@ -88,11 +88,22 @@ impl Report {
         for rejection in self.rejected.iter().take(REJECTED_LISTED_MAX) {
             match &rejection.transaction {
                 Some(transaction) => {
-                    let payment = transaction.payment();
                     let kind = transaction.kind();
-                    let amount = payment.token.amount(payment.amount);
-                    write!(f, "rejected: {kind} of {amount} from cell {}", payment.from)?;
-                    writeln!(f, ", nonce {}: {}", payment.nonce, rejection.reason)?;
+                    match (transaction.payment(), transaction) {
+                        (Some(payment), _) => {
+                            let amount = payment.token.amount(payment.amount);
+                            write!(
+                                f,
+                                "rejected: {kind} of {amount} from cell {}, nonce {}",
+                                payment.from, payment.nonce
+                            )?;
+                        }
+                        (None, Transaction::Steps(steps)) => {
+                            write!(f, "rejected: {}", counted(steps.step_count(), "step"))?;
+                        }
+                        (None, _) => write!(f, "rejected: {kind}")?,
+                    }
+                    writeln!(f, ": {}", rejection.reason)?;
                 }
                 None => writeln!(f, "rejected: {}", rejection.reason)?,
             }

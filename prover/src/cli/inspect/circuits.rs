@@ -22,7 +22,7 @@ impl Circuits {
     pub(super) fn run(self, global: &Global) -> Result {
         let depth = Depth::new(self.depth).expect("the parser allows 1 to 10");
         let spinner = global.console().spinner("synthesising circuits");
-        let counts = counts(depth, self.slots)?;
+        let counts = counts(global.machines(), depth, self.slots)?;
         spinner.finish_and_clear();
         global.console().report(&counts, |counts| table(counts))
     }

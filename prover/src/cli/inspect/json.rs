@@ -1,6 +1,7 @@
 //! Files of JSON: Taproof's own, and those for snarkjs and rapidsnark.
 
 use super::{Finding, bitcoin_files, circom, iden3, rollup};
+use crate::bench::Measurement;
 use crate::cli::{
     console::counted,
     element_text,
@@ -18,7 +19,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
-use taproof::bench::Measurement;
 use taproof_bitcoin::anchor::AnchorArtefact;
 use taproof_circuits::{transaction::Transaction, tree::ChangeSet};
 use taproof_rollup::transaction_file::TransactionFile;
@@ -117,7 +117,7 @@ pub(super) fn file(text: &str) -> Result<Option<Finding>> {
                 iden3::verifying_key(&parsed(text)?)
             } else if has("cells") {
                 state(&parsed(text)?)
-            } else if ["transfer", "open", "withdraw"].into_iter().any(has) {
+            } else if ["transfer", "open", "withdraw", "steps"].into_iter().any(has) {
                 transaction(&parsed(text)?)
             } else {
                 return circom::json(text, &has);
@@ -147,9 +147,14 @@ fn sums_value(sums: &Sums) -> Value {
 
 fn transactions(file: &TransactionFile) -> Result<Finding> {
     let (mut amounts, mut fees, mut deposited) = (Sums::new(), Sums::new(), Sums::new());
-    for payment in file.transactions.iter().map(Transaction::payment) {
-        add(&mut amounts, payment.token, payment.amount);
-        add(&mut fees, payment.token, payment.fee);
+    for transaction in &file.transactions {
+        match transaction.payment() {
+            Some(payment) => {
+                add(&mut amounts, payment.token, payment.amount);
+                add(&mut fees, payment.token, payment.fee);
+            }
+            None => add(&mut fees, Token::BITCOIN, transaction.fee_sat()),
+        }
     }
     file.deposits.iter().for_each(|deposit| add(&mut deposited, Token::BITCOIN, deposit.amount_sat));
     let malformed: Vec<String> = file.malformed.first().iter().map(ToString::to_string).collect();
@@ -177,7 +182,8 @@ fn transactions(file: &TransactionFile) -> Result<Finding> {
 
 /// One transaction, as `taproof tx` prints it.
 fn transaction(transaction: &Transaction) -> Result<Finding> {
-    let (kind, payment) = (transaction.kind(), transaction.payment());
+    let kind = transaction.kind();
+    let Some(payment) = transaction.payment() else { return steps(transaction) };
     let report = json!({
         "kind": kind.name(),
         "chain_id": payment.chain_id,
@@ -195,6 +201,27 @@ fn transaction(transaction: &Transaction) -> Result<Finding> {
         ("amount", payment.token.amount(payment.amount).to_string()),
         ("fee", payment.token.amount(payment.fee).to_string()),
     ];
+    Finding::new("transaction of the rollup", &report, lines)
+}
+
+/// A transaction of steps.
+fn steps(transaction: &Transaction) -> Result<Finding> {
+    let (count, chain_id, fee) = (transaction.slots().0, transaction.chain_id(), transaction.fee_sat());
+    let signers: Vec<_> = transaction.nonces();
+    let report = json!({
+        "kind": transaction.kind().name(),
+        "chain_id": chain_id,
+        "steps": count,
+        "nonces": signers.iter().map(|(from, nonce)| json!({ "from": from, "nonce": nonce })).collect::<Value>(),
+        "fee": fee,
+    });
+    let mut lines = vec![
+        ("kind", transaction.kind().name().to_owned()),
+        ("chain id", chain_id.to_string()),
+        ("steps", count.to_string()),
+        ("fee", Token::BITCOIN.amount(fee).to_string()),
+    ];
+    lines.extend(signers.into_iter().map(|(from, nonce)| ("signed", format!("from cell {from}, nonce {nonce}"))));
     Finding::new("transaction of the rollup", &report, lines)
 }
 

@@ -1,9 +1,9 @@
 //! An overview on a screen of 80 columns.
 
 use crate::cli::console::counted;
+use crate::overview::{AnchorRow, ClaimRow, ExitRow, Overview, UpgradesRow};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::fmt;
-use taproof::overview::{AnchorRow, ClaimRow, ExitRow, Overview, UpgradesRow};
 use taproof_base::{network_name::network_name, shown};
 
 /// The most anchors that are listed.
@@ -171,8 +171,8 @@ fn anchor_table(rows: &[AnchorRow]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overview::{AnnouncedRow, BridgeRow, DepositCounts, RefusedRow};
     use bitcoin::{BlockHash, Network, Txid, hashes::Hash};
-    use taproof::overview::{AnnouncedRow, BridgeRow, DepositCounts, RefusedRow};
     use taproof_bitcoin::testing::toy_rollup::ToyRollup;
     use taproof_verifier::{cell::CellIndex, evidence::ClaimRequest, exit::ScannedRequest};
 

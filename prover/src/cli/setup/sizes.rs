@@ -5,10 +5,14 @@ use ark_bn254::Fr;
 use ark_ff::FftField;
 use clap::Args;
 use std::num::NonZeroU16;
-use taproof_circuits::{chunk::counts, state::Slots};
+use taproof_circuits::{
+    chunk::counts,
+    state::{Slots, StepSlots},
+    step::Machines,
+};
 use taproof_kernel::key_ring;
 use taproof_rollup::founding::check_slots;
-use taproof_verifier::{cell::Depth, program::Program, statement::CircuitId};
+use taproof_verifier::{cell::Depth, program::Program, record::Kind, statement::CircuitId};
 
 /// The most rows that a proof over BN254 can have: its scalar field has roots of unity of this order and no higher.
 const ROWS_MAX: usize = 1 << Fr::TWO_ADICITY;
@@ -41,7 +45,7 @@ impl Sizes {
     /// Those of a new rollup, if nobody says otherwise.
     pub(in crate::cli) const FIRST: Self = Self {
         depths: [depth(7), depth(10)],
-        slots: Slots { deposit: slots(20), transfer: slots(8), open: slots(8), withdraw: slots(6) },
+        slots: Slots { deposit: slots(20), transfer: slots(8), open: slots(8), withdraw: slots(6), step: None },
     };
 
     /// Those of a program: its least depth and its greatest, and the slots of the largest circuits for the first.
@@ -54,9 +58,9 @@ impl Sizes {
 
     /// The circuits of both depths. The keys of the full tree could be made when it is needed only from a secret that
     /// is kept until then, and whoever had it could forge proofs.
-    pub(in crate::cli) fn circuits(&self) -> Vec<CircuitId> {
-        let mut circuits: Vec<CircuitId> =
-            self.depths.into_iter().flat_map(|depth| key_ring::circuits(depth, &self.slots)).collect();
+    pub(in crate::cli) fn circuits(&self, machines: &Machines) -> Vec<CircuitId> {
+        let of_depth = |depth| key_ring::circuits(machines, depth, &self.slots);
+        let mut circuits: Vec<CircuitId> = self.depths.into_iter().flat_map(of_depth).collect();
         circuits.sort_unstable();
         circuits.dedup();
         circuits
@@ -68,6 +72,9 @@ impl Sizes {
 pub(in crate::cli) struct CircuitOptions {
     #[command(flatten)]
     sizes: SizeOptions,
+    /// The slots of a chunk of steps, which are tokens and the exchange; without it, the rollup has payments alone.
+    #[arg(long, value_name = "N")]
+    step_slots: Option<NonZeroU16>,
     /// The depth that the tree can grow to: keys are made for both depths.
     #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
     full_depth: Option<u8>,
@@ -75,26 +82,31 @@ pub(in crate::cli) struct CircuitOptions {
 
 impl CircuitOptions {
     /// The sizes of a new rollup. A tree whose first depth alone is given does not grow.
-    pub(super) fn first(&self) -> Result<Sizes> {
+    pub(super) fn first(&self, machines: &Machines) -> Result<Sizes> {
         let full = if self.sizes.depth.is_some() { depth(1) } else { Sizes::FIRST.depths[1] };
-        self.sizes(&Sizes::FIRST, full)
+        self.sizes(machines, &Sizes::FIRST, full)
     }
 
     /// The sizes of a program that comes after one of others, whose tree may have grown: what is not given is as there.
-    pub(in crate::cli) fn after(&self, others: &Sizes) -> Result<Sizes> {
-        self.sizes(others, others.depths[1])
+    pub(in crate::cli) fn after(&self, machines: &Machines, others: &Sizes) -> Result<Sizes> {
+        self.sizes(machines, others, others.depths[1])
     }
 
     /// The sizes, with the full depth that there is at least if none is given.
-    fn sizes(&self, others: &Sizes, full: Depth) -> Result<Sizes> {
-        let (young, slots) = self.sizes.sizes(others)?;
+    fn sizes(&self, machines: &Machines, others: &Sizes, full: Depth) -> Result<Sizes> {
+        let (young, mut slots) = self.sizes.sizes(others)?;
+        if let Some(count) = self.step_slots {
+            let machine = machines.iter().next();
+            let machine = machine.ok_or_else(|| Failure::new(Exit::Input, "no operations of steps are known here"))?;
+            slots.step = Some(StepSlots { operations: machine.set().hash(), slots: count });
+        }
         let full = self.full_depth.map_or(full.max(young), depth);
         if full < young {
             let (full, young) = (full.levels(), young.levels());
             let failure = Failure::new(Exit::Input, format!("a tree of {young} levels cannot grow to {full}"));
             return Err(failure.advise("give a --full-depth of --depth or more"));
         }
-        expect_possible(full, &slots)?;
+        expect_possible(machines, full, &slots)?;
         Ok(Sizes { depths: [young, full], slots })
     }
 }
@@ -126,23 +138,25 @@ impl SizeOptions {
             transfer: self.slots.unwrap_or(others.slots.transfer),
             open: self.slots.unwrap_or(others.slots.open),
             withdraw: self.withdraw_slots.unwrap_or(others.slots.withdraw),
+            step: others.slots.step,
         };
-        expect_possible(young, &slots)?;
+        expect_possible(&Machines::default(), young, &slots)?;
         Ok((young, slots))
     }
 }
 
 /// Fails for slots with which no batch could be made, or no proof.
-fn expect_possible(depth: Depth, slots: &Slots) -> Result {
+fn expect_possible(machines: &Machines, depth: Depth, slots: &Slots) -> Result {
     check_slots(slots)
         .or_exit(Exit::Input)
         .map_err(|failure| failure.advise("take fewer --withdraw-slots or --deposit-slots"))?;
-    let most = [slots.deposit, slots.transfer, slots.open, slots.withdraw].into_iter().max().map_or(0, NonZeroU16::get);
+    let kinds = Kind::PAYMENTS.into_iter().chain([Kind::Step]);
+    let most = kinds.filter_map(|kind| slots.of(kind)).max().map_or(0, NonZeroU16::get);
     // So few are never too many, and need not be counted.
     if usize::from(most) <= ROWS_MAX / SLOT_ROWS_MAX {
         return Ok(());
     }
-    for count in counts(depth, 1)? {
+    for count in counts(machines, depth, 1)? {
         let kind_slots = slots.of(count.kind).map_or(0, NonZeroU16::get);
         let rows = count.constraints_per_slot * usize::from(kind_slots);
         if rows > ROWS_MAX {

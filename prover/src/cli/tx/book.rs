@@ -73,7 +73,7 @@ impl Book {
         let demanded = servable.map(|request| Transaction::Withdraw(Withdraw::demanded(request, state.chain_id())));
         let mut waiting: Vec<Transaction> = demanded.collect();
         waiting.extend(transactions);
-        waiting.extend(added.iter().filter(|transaction| transaction.payment().chain_id == state.chain_id()));
+        waiting.extend(added.iter().filter(|transaction| transaction.chain_id() == state.chain_id()).cloned());
         Self { state, waiting: waiting.into_iter().map(Waiting::new).collect(), depth_max: None }
     }
 
@@ -120,7 +120,7 @@ impl Book {
 
     /// Why a batch that applies all that waits before this transaction would reject it.
     pub(super) fn objection(&self, transaction: &Transaction, signer: &PublicKey) -> Option<Objection> {
-        let payment = transaction.payment();
+        let payment = transaction.payment()?;
         if let Some(account) = self.account(payment.from)
             && account.owner != *signer
         {
@@ -161,6 +161,7 @@ impl Book {
                 }
             }
             Transaction::Withdraw(signed) => withdraw::apply(&rollup, signed, &from).err().map(TransitionError::from),
+            Transaction::Steps(_) => None,
         }?;
         Some(Objection { reason: refusal.to_string(), may_pass: may_pass(&refusal) })
     }
@@ -201,10 +202,11 @@ impl Book {
         let signed = asked.filter(|waiting| {
             *waiting.is_signed.get_or_init(|| {
                 let transaction = &waiting.transaction;
-                let account = self.account(transaction.payment().from);
-                account.is_none_or(|account| {
-                    transaction.signature().verify(&account.owner, &transaction.message()).is_ok()
-                })
+                let Some((payment, (message, signature))) = transaction.payment().zip(transaction.signed()) else {
+                    return false;
+                };
+                let account = self.account(payment.from);
+                account.is_none_or(|account| signature.verify(&account.owner, &message).is_ok())
             })
         });
         signed.map(|waiting| &waiting.transaction)
@@ -212,7 +214,9 @@ impl Book {
 
     /// The nonces of what waits of a payer, each with amount and fee.
     fn payments_of(&self, from: CellIndex) -> impl Iterator<Item = (u32, u128)> {
-        let payments = self.signed(move |transaction| transaction.payment().from == from).map(Transaction::payment);
+        let is_from =
+            move |transaction: &Transaction| transaction.payment().is_some_and(|payment| payment.from == from);
+        let payments = self.signed(is_from).filter_map(Transaction::payment);
         payments.map(|payment| (payment.nonce, u128::from(payment.amount) + u128::from(payment.fee)))
     }
 
@@ -221,9 +225,9 @@ impl Book {
         // What opens an account counts where there is none yet.
         let pays_it = |transaction: &Transaction| match transaction {
             Transaction::Transfer(signed) => signed.body().to == index,
-            Transaction::Open(_) | Transaction::Withdraw(_) => false,
+            Transaction::Open(_) | Transaction::Withdraw(_) | Transaction::Steps(_) => false,
         };
-        let paid_in = self.signed(pays_it).map(|transaction| u128::from(transaction.payment().amount));
+        let paid_in = self.signed(pays_it).filter_map(Transaction::payment).map(|payment| u128::from(payment.amount));
         let later = self.payments_of(index).filter(|(nonce, _)| *nonce >= account.nonce);
         let paid_out: u128 = later.map(|(_, amount)| amount).sum();
         let left = (u128::from(account.balance) + paid_in.sum::<u128>()).saturating_sub(paid_out);
@@ -246,7 +250,7 @@ impl Book {
         let opening = self.signed(|transaction| opened_by(transaction) == Some(index)).next();
         let opened = opening.and_then(|transaction| match transaction {
             Transaction::Open(signed) => Some(signed.body()),
-            Transaction::Transfer(_) | Transaction::Withdraw(_) => None,
+            Transaction::Transfer(_) | Transaction::Withdraw(_) | Transaction::Steps(_) => None,
         });
         match (cell(&self.state, index), opened) {
             (Cell::Empty, Some(open)) => Cell::Account(Account::new(open.owner, open.token, open.amount)),
@@ -273,7 +277,7 @@ fn may_pass(refusal: &TransitionError) -> bool {
 fn opened_by(transaction: &Transaction) -> Option<CellIndex> {
     match transaction {
         Transaction::Open(signed) => Some(signed.body().to),
-        Transaction::Transfer(_) | Transaction::Withdraw(_) => None,
+        Transaction::Transfer(_) | Transaction::Withdraw(_) | Transaction::Steps(_) => None,
     }
 }
 

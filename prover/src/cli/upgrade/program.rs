@@ -112,10 +112,11 @@ impl Make {
             allow_outside_test_networks: self.allow_outside_test_networks,
             randomness: self.seed.map_or(Randomness::Os, Randomness::Seed),
         };
-        let circuits = self.circuits.after(&Sizes::of(newest_program(&session)?))?.circuits();
+        let circuits =
+            self.circuits.after(global.machines(), &Sizes::of(newest_program(&session)?))?.circuits(global.machines());
         // The program's id is known when its keys are; one that was interrupted goes on with those that are there.
         let unfinished = session.dir.keys().join("unfinished");
-        let program = make_keys(global, &unfinished, &circuits, &options)?.program()?;
+        let program = make_keys(global, &unfinished, &circuits, &options)?.program(global.machines())?;
         let keys = session.dir.later_keys(program.id());
         if program.id() == session.params.program_id || keys.exists() {
             let message = format!("the keys of program {} are there already", program.id());

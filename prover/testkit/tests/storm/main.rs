@@ -34,7 +34,7 @@ use taproof_bitcoin::{
     testing::rig::{Outlook, SeenNode, rate},
     testing::toy_rollup::{ToyRollup, elsewhere},
 };
-use taproof_circuits::schnorr::SecretKey;
+use taproof_circuits::{schnorr::SecretKey, step::Machines};
 use taproof_rollup::rebuild::rebuild;
 use taproof_testkit::poster::{Poster, Troubles};
 use taproof_verifier::{
@@ -391,7 +391,8 @@ impl Storm {
     fn expect_final(&mut self) {
         assert_eq!(self.books.finals(), self.truth.batches.len());
         let (follower, state) =
-            rebuild(&self.node, self.params.clone(), self.program.clone(), |_| ()).expect("posted whole");
+            rebuild(&self.node, self.params.clone(), self.program.clone(), &Machines::default(), |_| ())
+                .expect("posted whole");
         for poster in &self.posters {
             assert_eq!(poster.ledger.next_batch(), follower.tip().batches);
             assert_eq!(poster.ledger.state().root(), state.root());

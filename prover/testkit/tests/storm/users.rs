@@ -78,7 +78,9 @@ impl Storm {
         if waiting.len() >= WAITING_MAX {
             return;
         }
-        let queued = waiting.iter().filter(|transaction| transaction.payment().from == from).count() as u32;
+        let queued =
+            waiting.iter().filter(|transaction| transaction.nonces().iter().any(|(payer, _)| *payer == from)).count()
+                as u32;
         let nonce = account.nonce + queued;
         let overdraw = if self.rng.gen_bool(0.05) { account.balance } else { 0 };
         let amount = self.rng.gen_range(0..=account.balance / 3) + overdraw;

@@ -17,15 +17,15 @@ fn a_rewind_restores_state_deposits_and_transactions() {
     let [first, second, refused, late] =
         [transfer(1, 0, 2, 10), transfer(1, 1, 2, 20), transfer(1, 0, 2, 99), transfer(2, 0, 1, 5)];
     ledger.set_deposits(3, &[scanned(4, 7, 60), scanned(5, 8, 90), scanned(6, 9, 200)]).expect("room");
-    ledger.add_transactions(&[first, refused]).expect("room");
+    ledger.add_transactions(&[first.clone(), refused]).expect("room");
     let at_120 = Plan { height_blocks: 120, ..plan() };
     // The first deposit is void by now; the tree grows.
     let applied = ledger.apply(&at_120, depth(3), 61, note).expect("a disk with room");
     assert_eq!((applied.deposits_consumed, applied.batch.deposits_applied), (5, 1));
     assert_eq!(applied.batch.rejected.len(), 1);
-    ledger.add_transactions(&[second]).expect("room");
+    ledger.add_transactions(std::slice::from_ref(&second)).expect("room");
     ledger.apply(&at_120, depth(3), 0, note).expect("a disk with room");
-    ledger.add_transactions(&[late]).expect("room");
+    ledger.add_transactions(std::slice::from_ref(&late)).expect("room");
     let mut ledger = reopen(&path, ledger);
     assert_eq!((ledger.next_batch(), ledger.first_unfinal().expect("readable")), (3, 0));
     assert!(matches!(ledger.rewind_to(4), Err(LedgerError::NoSuchBatch(4))));

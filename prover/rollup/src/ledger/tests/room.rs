@@ -16,7 +16,7 @@ use taproof_verifier::{
 fn slots(deposit: u16, transfer: u16, withdraw: u16) -> Slots {
     let [deposit, transfer, withdraw] =
         [deposit, transfer, withdraw].map(|slots| NonZeroU16::new(slots).expect("not zero"));
-    Slots { deposit, transfer, open: transfer, withdraw }
+    Slots { deposit, transfer, open: transfer, withdraw, step: None }
 }
 
 fn withdraw(number: u8, nonce: u32, amount: u64, fee: u64, program: [u8; 32]) -> Transaction {
@@ -80,7 +80,7 @@ fn withdrawals_that_fill_more_than_a_payload_wait_for_the_next() {
     let count = 2_200;
     let mut transactions: Vec<_> = (0..count).map(|nonce| withdraw(1, nonce, 0, 0, rng.r#gen())).collect();
     let payer = withdraw(2, 0, 330, 5, [7; 32]);
-    transactions.push(payer);
+    transactions.push(payer.clone());
     ledger.add_transactions(&transactions).expect("room");
     let plan = Plan { slots: slots(1, 1, 1), chunks_max: 3_000, ..plan() };
     let applied = apply(&mut ledger, &plan);
@@ -146,7 +146,7 @@ fn those_that_pay_most_go_first_whatever_is_in_front_of_them() {
     let cheap: Vec<_> = (0..6).map(|nonce| pays(1, nonce, 1)).collect();
     let opens = [open(0, 0, 2), open(0, 1, 2), open(0, 2, 2)];
     let dear = [withdraw(2, 1, 330, 50, [1; 32]), withdraw(2, 2, 330, 60, [2; 32])];
-    ledger.add_transactions(&[&cheap[..], &opens, &[dear[1], dear[0]]].concat()).expect("room");
+    ledger.add_transactions(&[&cheap[..], &opens, &[dear[1].clone(), dear[0].clone()]].concat()).expect("room");
     // Nobody lowers another's rank by a stale nonce, or takes room by offering what he does not have.
     let stale = withdraw(2, 0, 330, 0, [9; 32]);
     let poor: Vec<_> = (0..40).map(|amount| transfer_of(1, amount, 9_000)).collect();

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{rebuild, state_proof::StateProof};
 use taproof_bitcoin::{bridge::deposit::refund, node::Node, testing::toy_rollup::elsewhere};
-use taproof_circuits::transaction::{Signed, UnsignedTransaction, Withdraw};
+use taproof_circuits::{
+    step::Machines,
+    transaction::{Signed, UnsignedTransaction, Withdraw},
+};
 use taproof_verifier::{bridge::Federation, exit::ExitRequest, record::Destination};
 
 const ALL: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -77,11 +80,14 @@ fn in_a_full_tree_everybody_leaves_and_a_deposit_without_a_cell_comes_back() {
     let made_at = homeless.height;
     scene.demand(&[3]);
     let transfer = scene.toy.transfer(1, 2, 1_000, 0);
-    let made = scene.make_of(&[transfer, scene.withdrawal(4, 10_000)]);
+    let made = scene.make_of(&[transfer.clone(), scene.withdrawal(4, 10_000)]);
     assert!(made.applied.has_withdrawals_alone);
     assert_eq!((made.exit_count(Outcome::Served), made.applied.batch.applied.len()), (1, 1));
     assert_eq!((made.deposits_waiting, made.void_deposits, made.applied.batch.deposits_applied), (2, 0, 0));
-    assert_eq!((made.applied.rejected().count(), scene.ledger.transactions().expect("readable")), (0, vec![transfer]));
+    assert_eq!(
+        (made.applied.rejected().count(), scene.ledger.transactions().expect("readable")),
+        (0, vec![transfer.clone()])
+    );
     assert_eq!(scene.follower.tip().payouts, 2);
     // A withdrawal that follows on what waits, waits, too: it is not refused.
     let follows = Withdraw {
@@ -96,7 +102,7 @@ fn in_a_full_tree_everybody_leaves_and_a_deposit_without_a_cell_comes_back() {
     let follows = UnsignedTransaction::Withdraw(follows).sign(&scene.toy.owner(1));
     // All others leave, some by an exit and some by a withdrawal, and the accounts stay.
     scene.demand(&[5, 6]);
-    let made = scene.make_of(&[follows, scene.withdrawal(7, 10_000), scene.withdrawal(2, 10_000)]);
+    let made = scene.make_of(&[follows.clone(), scene.withdrawal(7, 10_000), scene.withdrawal(2, 10_000)]);
     assert!(made.applied.has_withdrawals_alone);
     assert_eq!((made.exit_count(Outcome::Served), made.applied.batch.applied.len()), (2, 2));
     assert_eq!(scene.ledger.transactions().expect("readable"), [transfer, follows]);
@@ -140,7 +146,8 @@ fn a_deposit_without_a_cell_makes_the_tree_grow() {
     let proof = StateProof::new(scene.toy.params.chain_id(), 3, scene.ledger.state().tree(), cell(8)).expect("a cell");
     assert!(proof.verify(scene.follower.tip().root).is_ok());
     let (params, program) = (scene.toy.params.clone(), scene.toy.program.clone());
-    let (_, rebuilt) = rebuild::restore(&scene.toy.node, params, program, |_| ()).expect("the toy's chain");
+    let (_, rebuilt) =
+        rebuild::restore(&scene.toy.node, params, program, &Machines::default(), |_| ()).expect("the toy's chain");
     assert_eq!(rebuilt.into_state().expect("all of it").tree().snapshot(), scene.ledger.state().tree().snapshot());
 
     // A reorganisation takes the batch away, and the tree shrinks with it, as far as anybody knows.

@@ -1,0 +1,11 @@
+//! The circuit of PAY. The numbers are those of the [module](super).
+
+use super::super::spend;
+use crate::step::StepCircuit;
+
+pub(super) fn synthesize(step: &mut StepCircuit) {
+    step.relation("PAY R1, nonce or ticket");
+    spend::start_in_circuit(step, |step, place| step.require_equal(step.c(), place));
+    step.relation("PAY R2, holdings");
+    spend::spend_in_circuit(step, None);
+}

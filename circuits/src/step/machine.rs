@@ -1,0 +1,133 @@
+//! A set of operations, ready to be applied and proven.
+
+use super::{
+    operation::{Authority, Description, Operation},
+    recording::StepCircuit,
+    registers::Groups,
+};
+use std::sync::Arc;
+use taproof_verifier::{
+    cell::Depth,
+    operation::{OperationSet, OperationSetError, OperationsHash},
+    record::Kind,
+    statement::CircuitId,
+};
+
+/// A set of operations: the rules of a rollup's steps, and their circuit.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    operations: Vec<Known>,
+    set: Arc<OperationSet>,
+    groups: Groups,
+}
+
+/// An operation with what is asked for again and again.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) description: Description,
+    pub(crate) operation: Arc<dyn Operation>,
+    pub(crate) circuit: StepCircuit,
+}
+
+/// Why operations make no machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MachineError {
+    /// A verifier would refuse them.
+    #[error(transparent)]
+    Set(#[from] OperationSetError),
+    /// What starts a clause is signed by the owner of an account.
+    #[error("operation {0} starts clauses, and its cell is no account")]
+    StartsWithoutAccount(u8),
+}
+
+impl Machine {
+    /// Takes operations in any order.
+    ///
+    /// # Errors
+    /// Each of [`MachineError`].
+    pub fn new(mut operations: Vec<Arc<dyn Operation>>) -> Result<Self, MachineError> {
+        operations.sort_by_key(|operation| operation.description().number);
+        let set = OperationSet::new(operations.iter().map(|known| known.description().for_verifier()).collect())?;
+        let mut groups = Groups::ALWAYS;
+        let mut known = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let description = operation.description();
+            if description.authority == Authority::Starts && description.kind_before != 1 {
+                return Err(MachineError::StartsWithoutAccount(description.number));
+            }
+            groups = groups.and(description.writes);
+            let mut circuit = StepCircuit::default();
+            operation.synthesize(&mut circuit);
+            known.push(Known { description, operation, circuit });
+        }
+        Ok(Self { operations: known, set: Arc::new(set), groups })
+    }
+
+    /// What a verifier knows of the operations.
+    pub fn set(&self) -> &Arc<OperationSet> {
+        &self.set
+    }
+
+    /// The groups of registers that its circuits carry.
+    pub fn groups(&self) -> Groups {
+        self.groups
+    }
+
+    /// The operation of a number.
+    pub fn get(&self, number: u8) -> Option<&dyn Operation> {
+        let found = self.operations.binary_search_by_key(&number, |known| known.description.number);
+        found.ok().map(|position| &*self.operations[position].operation)
+    }
+
+    /// The descriptions, in ascending order of their numbers.
+    pub fn descriptions(&self) -> impl Iterator<Item = Description> {
+        self.operations.iter().map(|known| known.description)
+    }
+
+    /// All operations, in ascending order of their numbers.
+    pub(crate) fn operations(&self) -> &[Known] {
+        &self.operations
+    }
+
+    /// The bits that the widest operation takes.
+    pub fn pool_bits(&self) -> usize {
+        self.operations.iter().map(|known| known.circuit.bit_count()).max().unwrap_or(0)
+    }
+}
+
+/// The version of the machine's circuit: changes whenever the circuit of a step holds other relations.
+const CIRCUIT_VERSION: u16 = 1;
+
+impl Machine {
+    /// The circuit of the machine's steps.
+    pub fn circuit(&self, depth: Depth, slots: u16) -> CircuitId {
+        CircuitId { kind: Kind::Step, depth, slots, version: CIRCUIT_VERSION, operations: self.set.hash() }
+    }
+}
+
+/// The machines whose circuits are known: a rollup has one at a time, and another once its program changes.
+#[derive(Clone, Debug, Default)]
+pub struct Machines(Vec<Arc<Machine>>);
+
+impl Machines {
+    /// Takes machines.
+    pub fn new(machines: Vec<Arc<Machine>>) -> Self {
+        Self(machines)
+    }
+
+    /// The machine of a set of operations.
+    pub fn get(&self, operations: OperationsHash) -> Option<&Machine> {
+        self.iter().find(|machine| machine.set.hash() == operations).map(|machine| &**machine)
+    }
+
+    /// The same, to be kept.
+    pub fn get_shared(&self, operations: OperationsHash) -> Option<Arc<Machine>> {
+        self.iter().find(|machine| machine.set.hash() == operations).cloned()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Machine>> {
+        self.0.iter()
+    }
+}

@@ -1,0 +1,107 @@
+//! Runs of steps under test: the native rule makes what the circuit is given.
+
+use super::{
+    machines,
+    state::{CHAIN_ID, State, index, secret},
+};
+use crate::{
+    cap::MerkleCap,
+    chunk::{
+        StepSlot,
+        witness::{ChunkWitness, SlotWitnesses, StepWitness},
+    },
+    schnorr::{SecretKey, Signature},
+    step::{Applied, Limits, Machine, Registers, StepContext, StepError},
+};
+use std::sync::Arc;
+use taproof_verifier::{baby_jubjub::PublicKey, cell::Cell, record::StepRecord};
+
+/// The height that the chunks of all tests refer to.
+pub(crate) const HEIGHT: u32 = 800_000;
+
+/// A state on which steps run, one after the other.
+pub(crate) struct Steps {
+    /// The state.
+    pub(crate) state: State,
+    /// The registers after the last step.
+    pub(crate) registers: Registers,
+    /// What the steps are of.
+    pub(crate) machine: Arc<Machine>,
+    cap: MerkleCap,
+    slots: Vec<StepWitness>,
+}
+
+/// The secret of one of the owners of a test, by the public key.
+fn secret_of(owner: &PublicKey) -> SecretKey {
+    (0..=u8::MAX).map(secret).find(|secret| secret.public() == owner).expect("an owner of the test")
+}
+
+impl Steps {
+    /// Begins on a state, outside of transactions.
+    pub(crate) fn on(state: State) -> Self {
+        let machine = machines().iter().next().expect("the standard machine").clone();
+        Self { cap: state.cap(), state, registers: Registers::default(), machine, slots: Vec::new() }
+    }
+
+    /// What the steps read.
+    pub(crate) fn context(&self) -> StepContext {
+        let (depth, token) = (self.state.depth(), self.state.token());
+        StepContext { chain_id: CHAIN_ID, depth, height_blocks: HEIGHT, token }
+    }
+
+    /// What the rule says of a step.
+    pub(crate) fn apply(&self, record: &StepRecord, limits: Limits) -> Result<Applied, StepError> {
+        let cell = self.state.cell(record.cell.get());
+        self.machine.apply(&self.context(), &self.registers, &cell, record, Some(limits))
+    }
+
+    /// Runs a step without limits.
+    pub(crate) fn run(&mut self, record: StepRecord) -> Result<(), StepError> {
+        self.run_within(record, Limits::default())
+    }
+
+    /// Runs a step, and signs for the signer where a clause ends.
+    pub(crate) fn run_within(&mut self, record: StepRecord, limits: Limits) -> Result<(), StepError> {
+        let Applied { cell, registers, signed, integers, .. } = self.apply(&record, limits)?;
+        let signature: Signature = match signed {
+            Some((owner, message)) => secret_of(&owner).sign(&message),
+            None => crate::step::known_signature(),
+        };
+        let cell = self.state.update(record.cell.get(), cell);
+        let before = core::mem::replace(&mut self.registers, registers);
+        self.slots.push(StepWitness { record, limits, registers: before, signature, cell, integers });
+        Ok(())
+    }
+
+    /// The chunk of the steps so far; the next one begins where it ends.
+    pub(crate) fn chunk(&mut self, slots: u16) -> ChunkWitness {
+        let operations = self.machine.set().clone();
+        let witnesses = SlotWitnesses::Step { operations, slots: core::mem::take(&mut self.slots) };
+        let (machine, registers) = (self.machine.clone(), self.registers);
+        let chunk = self.state.step_chunk(self.cap.clone(), slots, witnesses, &machine, &registers);
+        self.cap = self.state.cap();
+        chunk
+    }
+
+    /// Puts a cell into the state, as if it had been there; no step has run yet.
+    pub(crate) fn put(&mut self, at: u32, cell: Cell) {
+        assert!(self.slots.is_empty(), "a cell changes by steps");
+        self.state.set(at, cell);
+        self.cap = self.state.cap();
+    }
+
+    /// How many steps ran since the last chunk.
+    pub(crate) fn count(&self) -> u16 {
+        self.slots.len() as u16
+    }
+
+    /// The circuit of a slot.
+    pub(crate) fn slot(&self) -> StepSlot<'_> {
+        StepSlot(&self.machine)
+    }
+}
+
+/// A record of an operation on a cell.
+pub(crate) fn record(operation: u8, cell: u32, flags: u8) -> StepRecord {
+    StepRecord { cell: index(cell), flags, ..StepRecord::new(operation) }
+}
