@@ -16,7 +16,7 @@ mod pools;
 mod read;
 mod receive;
 #[cfg(test)]
-mod scene;
+pub(crate) mod scene;
 mod session;
 mod spend;
 mod token;

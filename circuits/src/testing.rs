@@ -10,7 +10,7 @@ pub(crate) use forge::Lie;
 pub(crate) use free::{FreeWires, Freedom, free_wires, free_wires_of};
 pub(crate) use slots::{
     assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_lies_break,
-    assert_padding_holds, assert_padding_is_inert, violated_in_its_state,
+    assert_padding_holds, assert_padding_is_inert, violated_by_lies, violated_in_its_state,
 };
 
 use crate::{

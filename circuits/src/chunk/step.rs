@@ -320,6 +320,7 @@ fn move_lanes<CS: ConstraintSystem>(
     let minted = cs.product(&(after.fields[2].clone() - before.fields[2].clone()), mints.var());
     let founds = |description: &Description| description.kind_after == Pool::KIND && description.fills_empty();
     let locked = record.is(founds).var().clone() * Fr::from(Pool::SHARES_LOCKED);
+    cs.relation("S5, lanes");
     lanes.add(cs, &record.cell, &(minted - locked));
     let holdings = |frame: &FrameWires<CS::Var>| {
         let first = (frame.fields[1].clone(), frame.fields[3].clone());

@@ -1,7 +1,8 @@
 //! DRAW: takes an amount from an account of the signer's key, for what follows.
 //!
 //! Record: a is the amount; c the new token of the second holding, with [`PAIR`](Draw::PAIR), and else zero. Flags:
-//! [`SECOND`](flag::SECOND) (the amount is taken from the second holding), [`REBASE`](Draw::REBASE), [`PAIR`](Draw::PAIR).
+//! [`SECOND`](flag::SECOND) (the amount is taken from the second holding), [`REBASE`](Draw::REBASE),
+//! [`PAIR`](Draw::PAIR).
 //!
 //! - R1: the account has the signer's key.
 //! - R2: the holding after is the holding before less the amount, not negative; the other one stays.

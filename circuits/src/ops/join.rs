@@ -4,8 +4,8 @@
 //!
 //! - R1: no fact is noted.
 //! - R2: the reserves after are x + dx and y + dy, below 2^63; dx and dy are not negative.
-//! - R3: the shares grow by m = min(floor(dx S / x), floor(dy S / y)): m x <= dx S and m y <= dy S, and (m + 1) x > dx S
-//!   or (m + 1) y > dy S.
+//! - R3: the shares grow by m = min(floor(dx S / x), floor(dy S / y)): m x <= dx S and m y <= dy S, and (m + 1) x > dx
+//!   S or (m + 1) y > dy S.
 
 mod circuit;
 mod rule;

@@ -1,7 +1,7 @@
 //! POOL: founds a pool with what is in motion of two tokens.
 //!
-//! Record: c packs the fee in parts of 10,000 (14 bits), the weight w (2 bits) and the blocks H that the past weighs in the
-//! average (16 bits). With the tokens X and Y of the first two lanes, and x and y in motion of them:
+//! Record: c packs the fee in parts of 10,000 (14 bits), the weight w (2 bits) and the blocks H that the past weighs in
+//! the average (16 bits). With the tokens X and Y of the first two lanes, and x and y in motion of them:
 //!
 //! - R1: X < Y, and x and y, below 2^63, are the reserves.
 //! - R2: the shares are S = floor(sqrt(x y)) > 1,000. The machine keeps 1,000 of them in the pool.

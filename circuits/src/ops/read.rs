@@ -1,7 +1,7 @@
 //! READ: notes the prices of a pool, for later steps of the transaction. Anyone runs it.
 //!
-//! Flags: [`INVERSE`](Read::INVERSE) (the pool's second token is priced in the first, else the first in the second). With
-//! the reserves b of the token that is priced and q of the other:
+//! Flags: [`INVERSE`](Read::INVERSE) (the pool's second token is priced in the first, else the first in the second).
+//! With the reserves b of the token that is priced and q of the other:
 //!
 //! - R1: no fact is noted, and the pool's last session is below the batch's height.
 //! - R2: the average is the pool's, or with INVERSE floor(2^96 / average).

@@ -232,8 +232,8 @@ pub(crate) fn assert_satisfied(steps: &mut Steps) {
     crate::testing::assign(&chunk).expect("what the rule accepts, the circuit does");
 }
 
-/// Checks examples of one operation: they are sound, no wire of them can change alone, rule and circuit agree on what is
-/// altered, and each of the relations is violated alone by something that is altered.
+/// Checks examples of one operation: they are sound, no wire of them can change alone, rule and circuit agree on what
+/// is altered, and each of the relations is violated alone by something that is altered.
 pub(crate) fn assert_operation(examples: &[Example], relations: &[&'static str]) {
     let mut alone: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();

@@ -75,6 +75,8 @@ pub struct Step<'a> {
     fees: [u64; 2],
     start: Option<Start>,
     integers: Vec<PoolInteger>,
+    /// The width of an integer that does not have it.
+    too_wide: Option<u32>,
 }
 
 /// What a rule reads.
@@ -167,13 +169,13 @@ impl Step<'_> {
 
 /// What a rule computes, in the order of the circuit.
 impl Step<'_> {
-    /// Gives the circuit an integer of that width.
-    ///
-    /// # Panics
-    /// If it is wider, which the rule excludes before.
+    /// Gives the circuit an integer of that width. A step that gives a wider one is refused in the end: the circuit
+    /// has no bits for it.
     pub fn integer(&mut self, value: impl Into<u128>, width_bits: usize) {
         let value = value.into();
-        assert!(width_bits >= 128 || value >> width_bits == 0, "{value} has more than {width_bits} bits");
+        if width_bits < 128 && value >> width_bits != 0 {
+            self.too_wide = Some(width_bits as u32);
+        }
         self.integers.push(PoolInteger { value, width_bits });
     }
 
@@ -320,6 +322,7 @@ impl Machine {
             fees: [0; 2],
             start: None,
             integers: Vec::new(),
+            too_wide: None,
         };
         step.check_place(&description).map_err(named(description.name))?;
         operation.apply(&mut step).and_then(|()| step.finish(&description)).map_err(named(description.name))
@@ -361,6 +364,9 @@ impl Step<'_> {
 
     /// S4 to S7: what follows from what the operation did.
     fn finish(mut self, description: &Description) -> Result<Applied, Refusal> {
+        if let Some(width_bits) = self.too_wide {
+            return Err(Refusal::Overflow { what: "an integer of the step", width_bits });
+        }
         self.move_lanes()?;
         let signed = self.run_clause(description)?;
         if self.flag(flag::DONE) {

@@ -51,14 +51,16 @@ impl<'a, S: SlotCircuit> OneSlot<'a, S> {
         (shape, assignment)
     }
 
-    /// Runs the trace alone, without lies.
+    /// Runs the trace alone.
     fn trace(&self, outline: &Outline) -> Assignment {
         let zeros = |length| vec![Fr::ZERO; length];
         let (wires, rows) = (outline.wire_count(), outline.row_count());
         let mut assignment = Assignment { wires: zeros(wires), a: zeros(rows), b: zeros(rows), c: zeros(rows) };
         let Assignment { wires, a, b, c } = &mut assignment;
         let mut trace = Trace::new(wires, a, b, c);
-        self.synthesize(&mut trace);
+        let mut forge = Forge::new(&mut trace, self.lies);
+        self.synthesize(&mut forge);
+        forge.finish();
         trace.finish();
         assignment
     }
@@ -144,7 +146,18 @@ pub(crate) fn violated_in_its_state<S: SlotCircuit>(
     chunk: &ChunkWitness,
     witness: &S::Witness,
 ) -> BTreeSet<&'static str> {
-    let mut run = OneSlot::first(slot, chunk, true, witness, &[]);
+    violated_by_lies(slot, chunk, true, witness, &[])
+}
+
+/// The same of a slot that tells lies.
+pub(crate) fn violated_by_lies<S: SlotCircuit>(
+    slot: &S,
+    chunk: &ChunkWitness,
+    active: bool,
+    witness: &S::Witness,
+    lies: &[Lie],
+) -> BTreeSet<&'static str> {
+    let mut run = OneSlot::first(slot, chunk, active, witness, lies);
     let mut outline = Outline::default();
     run.synthesize(&mut outline);
     run.trace(&outline);

@@ -95,6 +95,23 @@ impl Steps {
         self.slots.len() as u16
     }
 
+    /// The witness of a slot of a chunk of steps.
+    pub(crate) fn witness_of(&self, chunk: &ChunkWitness, slot: usize) -> StepWitness {
+        match &chunk.slots {
+            SlotWitnesses::Step { slots, .. } => slots[slot].clone(),
+            other => panic!("{} slots", other.kind()),
+        }
+    }
+
+    /// Alters the first slot of a chunk; gives its witness then.
+    pub(crate) fn alter(&self, chunk: &mut ChunkWitness, change: impl FnOnce(&mut StepWitness)) -> StepWitness {
+        match &mut chunk.slots {
+            SlotWitnesses::Step { slots, .. } => change(&mut slots[0]),
+            other => panic!("{} slots", other.kind()),
+        }
+        self.witness_of(chunk, 0)
+    }
+
     /// The circuit of a slot.
     pub(crate) fn slot(&self) -> StepSlot<'_> {
         StepSlot(&self.machine)

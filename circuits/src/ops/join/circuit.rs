@@ -24,8 +24,8 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
         let given = step.product(minted.clone(), held);
         whole - given
     });
-    // Where the second token is the scarcer one, what the first leaves is at least x, and what the second leaves below y;
-    // else what the first leaves is below x.
+    // Where the second token is the scarcer one, what the first leaves is at least x, and what the second leaves below
+    // y; else what the first leaves is below x.
     let at_least = step.product(step.amount(), by_second.clone());
     step.range(of_first.clone() - at_least, 128);
     step.range(of_second.clone(), 128);

@@ -11,6 +11,7 @@ use taproof_verifier::cell::Cell;
 pub(super) fn apply(step: &mut Step<'_>) -> Result<(), Refusal> {
     let pool = step.pool()?;
     pools::expect_no_fact(step)?;
+    pools::checked(&pool)?;
     let (height, last) = (step.height_blocks(), pool.last_height);
     if last >= height {
         return Err(AverageError { height, last }.into());
