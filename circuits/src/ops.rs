@@ -12,11 +12,9 @@ mod open;
 mod order;
 mod pay;
 mod pool;
-mod pools;
+pub(crate) mod pools;
 mod read;
 mod receive;
-#[cfg(test)]
-pub(crate) mod scene;
 mod session;
 mod spend;
 mod token;
@@ -39,9 +37,6 @@ pub use read::Read;
 pub use receive::Receive;
 pub use session::Session;
 pub use token::Token;
-
-/// The most decimal places that amounts of a token are shown with: as many as an amount of 64 bits has whole digits.
-pub const DECIMALS_MAX: u8 = 18;
 
 /// The operations that rollups have unless they choose others.
 pub fn operations() -> Vec<Arc<dyn Operation>> {

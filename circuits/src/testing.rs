@@ -2,6 +2,7 @@
 
 mod forge;
 mod free;
+pub(crate) mod operations;
 mod slots;
 pub(crate) mod state;
 pub(crate) mod steps;

@@ -7,7 +7,7 @@ use crate::{
 use taproof_verifier::cell::Pool;
 
 /// A pool's reserves and parameters, as founding and every session leave them.
-pub(super) fn checked(pool: &Pool) -> Result<(Reserves, Parameters), Refusal> {
+pub(crate) fn checked(pool: &Pool) -> Result<(Reserves, Parameters), Refusal> {
     let reserves = Reserves::new(pool.first.balance, pool.second.balance)?;
     Ok((reserves, Parameters::new(pool.fee, pool.weight, pool.averaging_blocks)?))
 }

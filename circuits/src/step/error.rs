@@ -7,7 +7,7 @@ use crate::exchange::{
 };
 use taproof_verifier::{
     baby_jubjub::KeyError,
-    cell::{CellIndex, Depth, Token},
+    cell::{CellIndex, Depth, Token, TokenCell},
     schnorr::SignatureError,
 };
 
@@ -278,7 +278,7 @@ pub enum Refusal {
     #[error("a token with units is backed by items, which this release does not have")]
     Unit,
     /// Amounts are shown with too many decimal places.
-    #[error("{0} decimal places are more than {max}", max = crate::ops::DECIMALS_MAX)]
+    #[error("{0} decimal places are more than {max}", max = TokenCell::DECIMALS_MAX)]
     Decimals(u64),
     /// The pool is not founded.
     #[error(transparent)]

@@ -129,4 +129,6 @@ pub struct TokenCell {
 impl TokenCell {
     /// The first element of a token's cell.
     pub const KIND: u8 = 2;
+    /// The most decimal places: as many as an amount of 64 bits has whole digits.
+    pub const DECIMALS_MAX: u8 = 18;
 }

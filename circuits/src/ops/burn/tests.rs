@@ -1,7 +1,7 @@
 use super::Burn;
 use crate::{
-    ops::scene::{Example, TOKEN, assert_operation, state},
     step::{Limits, Refusal},
+    testing::operations::{Example, TOKEN, assert_operation, state},
     testing::steps::{Steps, record},
 };
 use taproof_verifier::{cell::Token, record::StepRecord};

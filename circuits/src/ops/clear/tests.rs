@@ -1,12 +1,10 @@
 use super::Clear;
 use crate::{
     exchange::{ClearError, ReservesError},
-    ops::{
-        Order, Session,
-        scene::{Example, POOL, TOKEN, assert_operation, state},
-    },
+    ops::{Order, Session},
     step::{Lane, Limits, Refusal, flag},
     testing::{
+        operations::{Example, POOL, TOKEN, assert_operation, state},
         state::index,
         steps::{HEIGHT, Steps, record},
     },

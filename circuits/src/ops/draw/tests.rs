@@ -1,11 +1,11 @@
 use super::Draw;
 use crate::{
-    ops::{
-        Pay,
-        scene::{Example, POOL, TOKEN, assert_operation, state},
-    },
+    ops::Pay,
     step::{Limits, Refusal, flag},
-    testing::steps::{HEIGHT, Steps, record},
+    testing::{
+        operations::{Example, POOL, TOKEN, assert_operation, state},
+        steps::{HEIGHT, Steps, record},
+    },
 };
 use taproof_verifier::{
     cell::{Account, Cell, Holding, Tickets, Token},

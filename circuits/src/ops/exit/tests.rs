@@ -1,12 +1,12 @@
 use super::Exit;
 use crate::{
     exchange::ExitError,
-    ops::{
-        Join,
-        scene::{Example, POOL, TOKEN, assert_operation, state},
-    },
+    ops::Join,
     step::{Fact, Lane, Limits, Refusal},
-    testing::steps::{Steps, record},
+    testing::{
+        operations::{Example, POOL, TOKEN, assert_operation, state},
+        steps::{Steps, record},
+    },
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use taproof_verifier::cell::{Cell, Holding, Pool, Token};

@@ -1,8 +1,8 @@
 use super::Join;
 use crate::{
     exchange::{JoinError, ReservesError},
-    ops::scene::{Example, POOL, TOKEN, assert_operation, state},
     step::{Fact, Lane, Limits, Refusal},
+    testing::operations::{Example, POOL, TOKEN, assert_operation, state},
     testing::steps::{Steps, record},
 };
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ proptest! {
         };
         steps.put(POOL, Cell::Pool(before));
         if steps.run(record(Join::NUMBER, POOL, 0)).is_ok() {
-            crate::ops::scene::assert_satisfied(&mut steps);
+            crate::testing::operations::assert_satisfied(&mut steps);
         }
     }
 }

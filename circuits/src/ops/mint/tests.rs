@@ -1,11 +1,11 @@
 use super::Mint;
 use crate::{
-    ops::{
-        Pay,
-        scene::{Example, TOKEN, assert_operation, state},
-    },
+    ops::Pay,
     step::{Limits, Refusal},
-    testing::steps::{HEIGHT, Steps, record},
+    testing::{
+        operations::{Example, TOKEN, assert_operation, state},
+        steps::{HEIGHT, Steps, record},
+    },
 };
 use taproof_verifier::{
     cell::{Cell, CellIndex, Token, TokenCell},

@@ -1,11 +1,9 @@
 use super::Open;
 use crate::{
-    ops::{
-        Pay,
-        scene::{EMPTY, Example, TOKEN, assert_operation, state},
-    },
+    ops::Pay,
     step::{Limits, Refusal, flag},
     testing::{
+        operations::{EMPTY, Example, TOKEN, assert_operation, state},
         state::secret,
         steps::{HEIGHT, Steps, record},
     },

@@ -1,12 +1,10 @@
 use super::Order;
 use crate::{
     exchange::FillError,
-    ops::{
-        Session,
-        scene::{Example, POOL, TOKEN, assert_operation, state},
-    },
+    ops::Session,
     step::{Limits, Refusal, flag},
     testing::{
+        operations::{Example, POOL, TOKEN, assert_operation, state},
         state::index,
         steps::{HEIGHT, Steps, record},
     },

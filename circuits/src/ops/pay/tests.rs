@@ -1,7 +1,7 @@
 use super::Pay;
 use crate::{
-    ops::scene::{Example, assert_operation, state},
     step::{Limits, flag},
+    testing::operations::{Example, assert_operation, state},
     testing::steps::{HEIGHT, Steps, record},
 };
 use taproof_verifier::record::StepRecord;

@@ -1,8 +1,8 @@
 use super::Pool;
 use crate::{
     exchange::{FoundError, ParametersError, PriceError, ReservesError},
-    ops::scene::{EMPTY, Example, TOKEN, assert_operation, state},
     step::{Lane, Limits, Refusal},
+    testing::operations::{EMPTY, Example, TOKEN, assert_operation, state},
     testing::steps::{HEIGHT, Steps, record},
 };
 use taproof_verifier::{

@@ -1,8 +1,8 @@
 use super::Read;
 use crate::{
     exchange::{AverageError, PriceError},
-    ops::scene::{Example, POOL, TOKEN, assert_operation, state},
     step::{Fact, Limits, Refusal},
+    testing::operations::{Example, POOL, TOKEN, assert_operation, state},
     testing::{
         state::index,
         steps::{HEIGHT, Steps, record},

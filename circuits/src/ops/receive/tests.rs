@@ -1,11 +1,9 @@
 use super::Receive;
 use crate::{
-    ops::{
-        Pay,
-        scene::{Example, OTHER, TOKEN, assert_operation, state},
-    },
+    ops::Pay,
     step::{Due, Limits, Refusal, flag},
     testing::{
+        operations::{Example, OTHER, TOKEN, assert_operation, state},
         state::index,
         steps::{HEIGHT, Steps, record},
     },

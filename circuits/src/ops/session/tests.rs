@@ -3,13 +3,11 @@
 use super::Session;
 use crate::{
     exchange::AverageError,
-    ops::{
-        Clear, Order, Pay, Receive,
-        scene::{Example, POOL, assert_operation, assert_satisfied, state},
-    },
+    ops::{Clear, Order, Pay, Receive},
     step::{Lane, Limits, Refusal, flag},
     testing::{
         assert_chunk_sound,
+        operations::{Example, POOL, assert_operation, assert_satisfied, state},
         steps::{HEIGHT, Steps, record},
     },
 };

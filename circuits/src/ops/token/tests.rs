@@ -1,11 +1,9 @@
 use super::Token;
 use crate::{
-    ops::{
-        Pay,
-        scene::{EMPTY, Example, assert_operation, state},
-    },
+    ops::Pay,
     step::{Limits, Refusal},
     testing::{
+        operations::{EMPTY, Example, assert_operation, state},
         state::index,
         steps::{HEIGHT, Steps, record},
     },

@@ -1,13 +1,11 @@
 //! What a signer signs: all of a clause, in order, once.
 
 use crate::{
-    ops::{
-        Draw, Open, Order, Pay, Receive,
-        scene::{EMPTY, POOL, state},
-    },
+    ops::{Draw, Open, Order, Pay, Receive},
     schnorr::Message,
     step::{Limits, Refusal, Registers, StepError, flag},
     testing::{
+        operations::{EMPTY, POOL, state},
         state::{index, secret},
         steps::{HEIGHT, Steps, record},
     },

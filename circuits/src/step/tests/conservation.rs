@@ -3,11 +3,11 @@
 
 use crate::{
     chunk::witness::StepWitness,
-    ops::scene::{POOL, TOKEN, state},
     step::{
         Authority, Description, Groups, Integer, Limits, Machine, Operation, PoolInteger, Refusal, Registers, Step,
         StepCircuit, StepContext,
     },
+    testing::operations::{POOL, TOKEN, state},
     testing::{
         state::index,
         steps::{Steps, record},

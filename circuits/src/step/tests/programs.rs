@@ -3,11 +3,11 @@
 use crate::{
     ops::{
         Burn, Clear, Draw, Exit, Join, Mint, Open, Order, Pay, Pool, Read, Receive, Session, Token as TokenOperation,
-        scene::{EMPTY, POOL, TOKEN, state},
     },
     step::{Applied, Limits, Registers, StepContext, flag},
     testing::{
         assign,
+        operations::{EMPTY, POOL, TOKEN, state},
         state::{index, secret},
         steps::{HEIGHT, Steps},
     },

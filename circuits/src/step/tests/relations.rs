@@ -5,14 +5,12 @@ use crate::{
         SlotCircuit,
         witness::{ChunkWitness, StepWitness},
     },
-    ops::{
-        Pay, Receive, Session, Token as TokenOperation,
-        scene::{EMPTY, POOL, TOKEN, state},
-    },
+    ops::{Pay, Receive, Session, Token as TokenOperation},
     schnorr::SecretKey,
     step::{Lane, Limits, PoolInteger, RunningClause, flag},
     testing::{
         Lie, assert_breaks_alone, assert_lies_break,
+        operations::{EMPTY, POOL, TOKEN, state},
         state::{index, secret},
         steps::{HEIGHT, Steps, record},
         violated_by_lies, violated_in_its_state,

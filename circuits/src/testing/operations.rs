@@ -164,7 +164,7 @@ fn altered_cells(cell: &Cell) -> Vec<Cell> {
 /// Whether a step could have left such a cell: no pool comes to have other terms than those it can be founded with.
 fn can_be(cell: &Cell) -> bool {
     match cell {
-        Cell::Pool(pool) => super::pools::checked(pool).is_ok() && pool.average >= Price::AVERAGE_MIN.bits(),
+        Cell::Pool(pool) => crate::ops::pools::checked(pool).is_ok() && pool.average >= Price::AVERAGE_MIN.bits(),
         _ => true,
     }
 }
