@@ -15,11 +15,11 @@
 //! - S3: an operation stands where it may: one that starts a clause, and one that anyone runs, where no clause runs;
 //!   one of a signer where one runs; none but those of a session while one is open. Where a clause ends, its signer
 //!   signed its digest; everywhere else a key that everyone knows signed nothing. No signature is ever switched off.
-//! - S4: the digest starts with the clause and absorbs each of its steps ([clauses](clause)). With the clause's end,
+//! - S4: the digest starts with the clause and absorbs each of its steps (step/clause.rs). With the clause's end,
 //!   signer and digest are zero. A new owner's key is a point of order l.
-//! - S5: each lane changes by what the cell no longer holds, or has minted, less the fee ([lanes]). A holding's token
-//!   changes only while it holds nothing. A fee is in the chunk's token. The sum of fees grows by the fee, and the
-//!   registers are handed on.
+//! - S5: each lane changes by what the cell no longer holds, or has minted, less the fee (step/lanes.rs). A holding's
+//!   token changes only while it holds nothing. A fee is in the chunk's token. The sum of fees grows by the fee, and
+//!   the registers are handed on.
 //! - S6: where the operation knows a limit, what it gives is no less, and the height no higher; elsewhere both are
 //!   zero.
 //! - S7: where the transaction is done, no clause runs, no session is open, nothing is owed and the lanes' values are
