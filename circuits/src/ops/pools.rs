@@ -44,3 +44,6 @@ pub(super) fn parameters_in_circuit(step: &mut StepCircuit) -> [Integer; 3] {
     step.require_equal(step.own(2), packed);
     [fee, weight, blocks]
 }
+
+#[cfg(test)]
+mod tests;
