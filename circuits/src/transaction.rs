@@ -5,6 +5,7 @@
 //! Deposits are not signed: they come from Bitcoin.
 
 mod codec;
+mod draft;
 mod steps;
 
 use crate::schnorr::{Message, SecretKey, Signature, SignatureError};
@@ -20,6 +21,8 @@ use taproof_verifier::{
 };
 
 pub use codec::{TRANSACTION_LENGTH_MAX, TransactionFormatError};
+pub use draft::{Draft, Fee, Number, Once, Purse, Taken, TokenTerms, Trade};
+pub(crate) use draft::{closes_session, opens_session};
 pub use steps::{Clause, ClauseError, ClauseStep, Part, STEPS_MAX, StepTransaction};
 
 /// A deposit on Bitcoin, as a scan of its blocks finds it.

@@ -36,7 +36,7 @@ impl Order {
     /// The flag of an order that pays the pool's second token.
     pub const SELLS_SECOND: u8 = 1 << 5;
     /// Where the ticket's place stands in c.
-    pub(super) const PLACE_BIT: u32 = 32;
+    pub(crate) const PLACE_BIT: u32 = 32;
 }
 
 impl Operation for Order {

@@ -17,9 +17,9 @@ use crate::{
         self, FEE_UNIT, Parameters, RESERVE_END, Reserves, Side,
         matching::{self, LeftOutError, match_orders},
     },
-    ops::{Clear, Order, Session},
+    ops::Order,
     step::{Lane, Limits, OpenSession, Refusal, Registers, StepError, clause_message, flag},
-    transaction::{Clause, ClauseStep, Part, StepTransaction},
+    transaction::{Clause, ClauseStep, Part, StepTransaction, closes_session, opens_session},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use taproof_verifier::{
@@ -132,13 +132,8 @@ impl Cutter<'_> {
         if taken.is_empty() {
             return waiting;
         }
-        let opens = StepRecord {
-            cell: index,
-            a: matched.session.unpaid_x,
-            b: matched.session.unpaid_y,
-            ..StepRecord::new(Session::NUMBER)
-        };
-        let closes = StepRecord { cell: index, ..StepRecord::new(Clear::NUMBER) };
+        let opens = opens_session(index, matched.session.unpaid_x, matched.session.unpaid_y);
+        let closes = closes_session(index);
         let mut parts = vec![Part::Step(opens)];
         parts.extend(taken.iter().flat_map(|(_, transaction)| transaction.parts.iter().cloned()));
         parts.push(Part::Step(closes));

@@ -1,4 +1,5 @@
 mod steps;
+mod trading;
 
 use super::*;
 use crate::{

@@ -156,6 +156,11 @@ pub struct StepTransaction {
 }
 
 impl StepTransaction {
+    /// A transaction of clauses alone.
+    pub fn of_clauses(chain_id: ChainId, clauses: impl IntoIterator<Item = Clause>) -> Self {
+        Self { chain_id, parts: clauses.into_iter().map(Part::Clause).collect() }
+    }
+
     /// The number of steps.
     pub fn step_count(&self) -> usize {
         self.parts.iter().map(|part| part.steps().count()).sum()

@@ -17,12 +17,12 @@ const HEIGHT: u32 = 800_000;
 const TOKEN: u32 = 20;
 const POOL: u32 = 30;
 
-fn machines() -> Machines {
+pub(super) fn machines() -> Machines {
     Machines::new(vec![ops::standard()])
 }
 
 /// The plan of all tests, with chunks of three steps.
-fn step_plan() -> Plan {
+pub(super) fn step_plan() -> Plan {
     let operations = ops::standard().set().hash();
     let slots = NonZeroU16::new(3).expect("not zero");
     Plan { slots: Slots { step: Some(StepSlots { operations, slots }), ..plan().slots }, ..plan() }
@@ -91,7 +91,7 @@ fn order(number: u8, nonce: u64, amount: u64, sells_second: bool, least: u64) ->
 
 /// Applies a batch, and what it posts to a second state; checks that every chunk can be proven, and that the registers
 /// join up.
-fn apply_steps(state: &mut State, plan: &Plan, transactions: &[Transaction]) -> Batch {
+pub(super) fn apply_steps(state: &mut State, plan: &Plan, transactions: &[Transaction]) -> Batch {
     let mut rebuilt = State::load(CHAIN, &state.tree().snapshot()).expect("a snapshot").with_machines(machines());
     let batch = state.apply(plan, &[], transactions).expect("a valid plan");
     let (mut root, mut registers) = (batch.root_before, Fr::from(0u64));
