@@ -54,6 +54,8 @@ pub use rule::{Applied, PoolInteger, Step, StepContext};
 
 pub(crate) use clause::{clause_digest, clause_message, known_secret, known_signature};
 pub(crate) use lanes::LaneWires;
+#[cfg(test)]
+pub(crate) use recording::Guesses;
 pub(crate) use recording::Sums;
 pub(crate) use registers::place;
 

@@ -6,6 +6,7 @@ pub(crate) mod operations;
 mod slots;
 pub(crate) mod state;
 pub(crate) mod steps;
+pub(crate) mod twins;
 
 pub(crate) use forge::Lie;
 pub(crate) use free::{FreeWires, Freedom, free_wires, free_wires_of};

@@ -50,7 +50,7 @@ pub(super) fn start(step: &mut Step<'_>, mut account: Account, place: u64) -> Re
 /// The twin of [`start`].
 ///
 /// With p = 2^place, used = low + p bit + 2 p high and low < p, so bit is that of the ticket; low and high have 63
-/// bits. A ticket may have 33: nothing else starts a clause with the same number.
+/// bits, so no sum has more than 128. A ticket may have 33: nothing else starts a clause with the same number.
 pub(super) fn start_in_circuit(step: &mut StepCircuit, place: impl FnOnce(&mut StepCircuit, Integer)) {
     let one = || Integer::constant(1);
     let is_ticket = step.flag(flag::TICKET);

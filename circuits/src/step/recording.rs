@@ -12,6 +12,9 @@
 //! **The pool.** All operations share the bits of the pool. Each takes them from its start on; what the selected one
 //! does not take is zero.
 
+#[cfg(test)]
+mod solve;
+
 use super::registers::{REGISTERS_MAX, place};
 use crate::{
     cs::{ConstraintSystem, LinearCombination, SegmentShape, Variable},
@@ -20,6 +23,9 @@ use crate::{
 use ark_bn254::Fr;
 use ark_ff::Field;
 use core::ops::{Add, Mul, Sub};
+
+#[cfg(test)]
+pub(crate) use solve::Guesses;
 
 /// A linear combination of what a slot has.
 pub type Expression = LinearCombination;

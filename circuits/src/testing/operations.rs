@@ -8,7 +8,7 @@
 use crate::{
     chunk::witness::{ChunkWitness, SlotWitnesses, StepWitness},
     exchange::Price,
-    step::{Applied, Limits, Registers, StepError},
+    step::{Applied, Limits, Registers, StepError, flag, known_signature},
     testing::{
         assert_chunk_sound,
         state::{State, secret},
@@ -120,6 +120,12 @@ impl Example {
         for bit in 0..8 {
             with_record(StepRecord { flags: record.flags ^ 1 << bit, ..record });
         }
+        if record.flags & flag::END != 0 {
+            // The clause goes on, and nobody signs yet.
+            let (record, signature) = (StepRecord { flags: record.flags ^ flag::END, ..record }, known_signature());
+            all.push(StepWitness { record, signature, ..witness.clone() });
+        }
+        let mut with_record = |record: StepRecord| all.push(StepWitness { record, ..witness.clone() });
         for change in [1, 1 << 40, 1 << 63] {
             with_record(StepRecord { a: record.a ^ change, ..record });
             with_record(StepRecord { b: record.b ^ change, ..record });
@@ -233,8 +239,14 @@ pub(crate) fn assert_satisfied(steps: &mut Steps) {
 }
 
 /// Checks examples of one operation: they are sound, no wire of them can change alone, rule and circuit agree on what
-/// is altered, and each of the relations is violated alone by something that is altered.
+/// is altered, and each of the relations, which are all that the operation holds, is violated alone by something that
+/// is altered.
 pub(crate) fn assert_operation(examples: &[Example], relations: &[&'static str]) {
+    let operation = examples[0].witness().record.operation;
+    let machine = examples[0].steps.machine.clone();
+    let known = machine.operations().iter().find(|known| known.description.number == operation);
+    let held = known.expect("an operation of the set").circuit.relations();
+    assert_eq!(relations.iter().copied().collect::<BTreeSet<_>>(), held, "the relations that hold something");
     let mut alone: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for example in examples {

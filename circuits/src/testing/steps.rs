@@ -8,13 +8,17 @@ use crate::{
     cap::MerkleCap,
     chunk::{
         StepSlot,
-        witness::{ChunkWitness, SlotWitnesses, StepWitness},
+        witness::{CellUpdate, ChunkWitness, SlotWitnesses, StepWitness},
     },
     schnorr::{SecretKey, Signature},
-    step::{Applied, Limits, Machine, Registers, StepContext, StepError},
+    step::{Applied, Limits, Machine, PoolInteger, Registers, StepContext, StepError, known_secret, known_signature},
 };
 use std::sync::Arc;
-use taproof_verifier::{baby_jubjub::PublicKey, cell::Cell, record::StepRecord};
+use taproof_verifier::{
+    baby_jubjub::PublicKey,
+    cell::{Account, Cell, Holding, Token},
+    record::StepRecord,
+};
 
 /// The height that the chunks of all tests refer to.
 pub(crate) const HEIGHT: u32 = 800_000;
@@ -65,7 +69,7 @@ impl Steps {
         let Applied { cell, registers, signed, integers, .. } = self.apply(&record, limits)?;
         let signature: Signature = match signed {
             Some((owner, message)) => secret_of(&owner).sign(&message),
-            None => crate::step::known_signature(),
+            None => known_signature(),
         };
         let cell = self.state.update(record.cell.get(), cell);
         let before = core::mem::replace(&mut self.registers, registers);
@@ -81,6 +85,28 @@ impl Steps {
         let chunk = self.state.step_chunk(self.cap.clone(), slots, witnesses, &machine, &registers);
         self.cap = self.state.cap();
         chunk
+    }
+
+    /// A chunk of one step that the rule may refuse, with the integers that a prover gives the circuit, and the tokens
+    /// that he claims for the cell after.
+    pub(crate) fn forced(
+        &mut self,
+        record: StepRecord,
+        limits: Limits,
+        integers: Vec<PoolInteger>,
+        tokens_after: [Token; 2],
+    ) -> (ChunkWitness, StepWitness) {
+        let at = record.cell.get();
+        let [first, second] = tokens_after.map(|token| Holding { token, balance: 0 });
+        let claimed = Account { second, ..Account::new(*known_secret().public(), first.token, 0) };
+        let after = if self.state.cell(at) == Cell::Empty { Cell::Account(claimed) } else { self.state.cell(at) };
+        let update = self.state.update(at, self.state.cell(at));
+        let cell = CellUpdate { after, ..update };
+        let (registers, signature) = (self.registers, known_signature());
+        self.slots.push(StepWitness { record, limits, registers, signature, cell, integers });
+        let chunk = self.chunk(1);
+        let witness = self.witness_of(&chunk, 0);
+        (chunk, witness)
     }
 
     /// Puts a cell into the state, as if it had been there; no step has run yet.

@@ -16,6 +16,7 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     let x = step.range(step.amount() + step.lane_of_first(), 63);
     let y = step.range(step.second_amount() + step.lane_of_second(), 63);
     step.relation("CLEAR R3, product");
+    // Products of 126 bits, as each reserve has 63.
     let before = step.product(step.amount(), step.second_amount());
     let product = step.product(x.clone(), y.clone());
     step.range(product - before, 126);

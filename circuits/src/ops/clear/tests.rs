@@ -1,14 +1,16 @@
 use super::Clear;
 use crate::{
-    exchange::{ClearError, ReservesError},
+    exchange::{self, ClearError, ReservesError},
     ops::{Order, Session},
-    step::{Lane, Limits, Refusal, flag},
+    step::{Guesses, Lane, Limits, OpenSession, Refusal, flag},
     testing::{
         operations::{Example, POOL, TOKEN, assert_operation, state},
         state::index,
         steps::{HEIGHT, Steps, record},
+        twins::{any_below, assert_twins},
     },
 };
+use proptest::prelude::*;
 use taproof_verifier::{
     cell::{Cell, Token},
     record::StepRecord,
@@ -79,5 +81,41 @@ fn traps_3_and_26_nothing_else_runs_while_a_session_is_open() {
         let refusal =
             steps.apply(&record(description.number, cell, 0), Limits::default()).expect_err("it has no place");
         assert_eq!(refusal.refusal, Refusal::SessionOpen(index(POOL)), "{}", description.name);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Rule and circuit agree on pools of any size and on whatever is in motion, at the edge of what the pool would
+    /// lose and off it, and the circuit leaves no choice.
+    #[test]
+    fn twins_agree(
+        reserves in prop::array::uniform2(any_below(63)), x_after in any_below(64), y_beyond in -1i128..2,
+        far in prop::option::weighted(0.2, any_below(65)),
+        unpaid in prop::array::uniform2(prop_oneof![9 => Just(0u64), 1 => any::<u64>()]),
+        pool in prop_oneof![8 => Just(Some(POOL)), 1 => Just(Some(POOL + 1)), 1 => Just(None)], done: bool,
+    ) {
+        let [x, y] = reserves.map(|held| held.max(1));
+        let x_after = x_after.max(1);
+        // The least that keeps the product, and what is near it.
+        let least = (x * y).div_ceil(x_after) as i128 + y_beyond;
+        let y_after = far.map_or(least, |far| far as i128);
+        let mut steps = Steps::on(state());
+        let Cell::Pool(mut cell) = steps.state.cell(POOL) else { panic!("a pool") };
+        (cell.first.balance, cell.second.balance) = (x as u64, y as u64);
+        steps.put(POOL, Cell::Pool(cell));
+        let [unpaid_x, unpaid_y] = unpaid;
+        let tokens = [0, TOKEN].map(Token);
+        let session = exchange::Session { n: 1, d: 1, unpaid_x, unpaid_y, fee: 30 };
+        steps.registers.session = pool.map(|pool| OpenSession { pool: index(pool), tokens, session });
+        let lane = |token, value| Lane { token: Token(token), value };
+        let [dx, dy] = [x_after as i128 - x as i128, y_after - y as i128];
+        steps.registers.lanes = [lane(TOKEN, dy), lane(0, dx), Lane::default()];
+        let clear = record(Clear::NUMBER, POOL, if done { flag::DONE } else { 0 });
+        let cleared = assert_twins(&mut steps, clear, Limits::default(), &Guesses::new());
+        let fits = |held: i128| (1..1 << 63).contains(&held);
+        let keeps = fits(x_after as i128) && fits(y_after) && x_after * y_after as u128 >= x * y;
+        prop_assert_eq!(cleared.is_ok(), keeps && unpaid == [0, 0] && pool == Some(POOL));
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     step.range(left.clone() - Integer::constant(Pool::SHARES_LOCKED.into()), 64);
     step.relation("EXIT R3, reserves");
     let [first, second] = [step.amount(), step.second_amount()].map(|reserve| {
+        // A product of 128 bits, and as many of quotient and divisor.
         let factors = [given.expression(), reserve.expression()];
         let [part, _] = step.multiply_divide(factors, step.count(), 64, 64);
         reserve - part

@@ -2,12 +2,15 @@ use super::Exit;
 use crate::{
     exchange::ExitError,
     ops::Join,
-    step::{Fact, Lane, Limits, Refusal},
+    step::{Fact, Guesses, Lane, Limits, Refusal},
     testing::{
         operations::{Example, POOL, TOKEN, assert_operation, state},
+        state::index,
         steps::{Steps, record},
+        twins::{any_below, any_in_motion, assert_twins},
     },
 };
+use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use taproof_verifier::cell::{Cell, Holding, Pool, Token};
 
@@ -15,6 +18,11 @@ fn moving(shares: i128) -> Steps {
     let mut steps = Steps::on(state());
     steps.registers.lanes[0] = Lane { token: Token(POOL), value: shares };
     steps
+}
+
+fn fact() -> Fact {
+    let (cell, token) = (index(POOL), Token::BITCOIN);
+    Fact { cell, base: token, quote: token, average: 1, spot: 1, reserve: 1, height_blocks: 1 }
 }
 
 fn pool(steps: &Steps) -> Pool {
@@ -55,9 +63,7 @@ fn what_cannot_leave_is_refused() {
     assert_eq!(refused(&moving(given.into())), Err(Refusal::Exit(ExitError::Shares { shares, given })));
     assert!(matches!(refused(&moving(-1)), Err(Refusal::LaneValue { .. })), "trap 42");
     let mut noted = moving(5);
-    let (cell, token) = (crate::testing::state::index(POOL), Token::BITCOIN);
-    let fact = Fact { cell, base: token, quote: token, average: 1, spot: 1, reserve: 1, height_blocks: 1 };
-    noted.registers.fact = Some(fact);
+    noted.registers.fact = Some(fact());
     assert_eq!(refused(&noted), Err(Refusal::FactTaken), "trap 72");
 }
 
@@ -90,4 +96,37 @@ fn ten_thousand_round_trips_gain_nothing() {
         gained += 1;
     }
     assert!(gained > 9_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Rule and circuit agree on pools and shares of any size, and the circuit leaves no choice.
+    #[test]
+    fn twins_agree(
+        reserves in prop::array::uniform2(any_below(63)), shares in any_below(64), in_motion in any_in_motion(),
+        left in prop::option::of(998u64..1_003), is_noted in prop::bool::weighted(0.05),
+    ) {
+        let supply = (shares as u64).max(Pool::SHARES_LOCKED + 1);
+        // So many as leave about a thousand.
+        let mut steps = moving(left.map_or(in_motion, |left| i128::from(supply) - i128::from(left)));
+        let before = pool(&steps);
+        let [first, second] = reserves.map(|held| (held as u64).max(1));
+        let held = |holding: Holding, balance| Holding { balance, ..holding };
+        let before = Pool { supply, first: held(before.first, first), second: held(before.second, second), ..before };
+        steps.put(POOL, Cell::Pool(before));
+        steps.registers.fact = is_noted.then(fact);
+        let exited = assert_twins(&mut steps, record(Exit::NUMBER, POOL, 0), Limits::default(), &Guesses::new());
+        if let Ok(applied) = exited {
+            let Cell::Pool(after) = applied.cell else { panic!("a pool") };
+            prop_assert!(after.supply >= Pool::SHARES_LOCKED);
+            // Trap 2: no more than the shares' part of either reserve.
+            let given = u128::from(before.supply - after.supply);
+            for (before_held, after_held) in [(first, after.first.balance), (second, after.second.balance)] {
+                prop_assert!(after_held > 0);
+                let part = u128::from(before_held - after_held);
+                prop_assert!(part * u128::from(supply) <= given * u128::from(before_held));
+            }
+        }
+    }
 }

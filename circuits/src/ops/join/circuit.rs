@@ -19,7 +19,7 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     let minted = step.integer(64);
     let by_second = step.integer(1);
     let [of_first, of_second] = [(dx, step.amount()), (dy, step.second_amount())].map(|(paid, held)| {
-        // Products of 63 and 64 bits.
+        // Products of 127 and at most 128 bits.
         let whole = step.product(paid, step.count());
         let given = step.product(minted.clone(), held);
         whole - given

@@ -1,9 +1,13 @@
 use super::Join;
 use crate::{
     exchange::{JoinError, ReservesError},
-    step::{Fact, Lane, Limits, Refusal},
-    testing::operations::{Example, POOL, TOKEN, assert_operation, state},
-    testing::steps::{Steps, record},
+    step::{Fact, Guesses, Lane, Limits, Refusal},
+    testing::{
+        operations::{Example, POOL, TOKEN, assert_operation, state},
+        state::index,
+        steps::{Steps, record},
+        twins::{any_below, any_in_motion, assert_twins},
+    },
 };
 use proptest::prelude::*;
 use taproof_verifier::cell::{Cell, Holding, Pool, Token};
@@ -13,6 +17,11 @@ fn moving(x: i128, y: i128) -> Steps {
     let lane = |token, value| Lane { token: Token(token), value };
     steps.registers.lanes = [lane(0, x), lane(TOKEN, y), Lane::default()];
     steps
+}
+
+fn fact() -> Fact {
+    let (cell, token) = (index(POOL), Token::BITCOIN);
+    Fact { cell, base: token, quote: token, average: 1, spot: 1, reserve: 1, height_blocks: 1 }
 }
 
 fn pool(steps: &Steps) -> Pool {
@@ -60,31 +69,48 @@ fn what_cannot_join_is_refused() {
     assert!(matches!(refused(&moving(-1, 5)), Err(Refusal::LaneValue { .. })), "traps 26 and 43");
     assert!(matches!(refused(&moving(5, 1 << 64)), Err(Refusal::LaneValue { .. })), "trap 43");
     let mut noted = moving(5, 5);
-    let (cell, token) = (crate::testing::state::index(POOL), Token::BITCOIN);
-    let fact = Fact { cell, base: token, quote: token, average: 1, spot: 1, reserve: 1, height_blocks: 1 };
-    noted.registers.fact = Some(fact);
+    noted.registers.fact = Some(fact());
     assert_eq!(refused(&noted), Err(Refusal::FactTaken), "trap 72");
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+/// What a prover may say was minted.
+fn guesses(pool: &Pool, [dx, dy]: [i128; 2]) -> Guesses {
+    let proportion = |paid: i128, held: u64| match u64::try_from(paid) {
+        Ok(paid) => u128::from(paid) * u128::from(pool.supply) / u128::from(held),
+        Err(_) => 0,
+    };
+    let parts = [proportion(dx, pool.first.balance), proportion(dy, pool.second.balance)];
+    let near = parts.into_iter().flat_map(|part| [part.saturating_sub(1), part, part + 1]);
+    Guesses::from([(4, near.chain([0, u64::MAX.into()]).collect())])
+}
 
-    /// Rule and circuit make the same shares of pools of any size.
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Rule and circuit agree on pools and payments of any size, and the circuit leaves no choice.
     #[test]
     fn twins_agree(
-        x in 1u64..1 << 63, y in 1u64..1 << 63, shift in 0u32..62, shares in 1_001u64..1 << 63,
-        dx in 0u64..1 << 63, dy in 0u64..1 << 63,
+        reserves in prop::array::uniform2(any_below(63)), shares in any_below(64),
+        in_motion in prop::array::uniform2(any_in_motion()), is_noted in prop::bool::weighted(0.05),
     ) {
-        let mut steps = moving((dx >> shift).into(), (dy >> (shift / 2)).into());
-        let [first, second] = [(x >> shift).max(1), (y >> (shift / 3)).max(1)];
+        let mut steps = moving(in_motion[0], in_motion[1]);
         let before = pool(&steps);
+        let [first, second] = reserves.map(|held| (held as u64).max(1));
         let held = |holding: Holding, balance| Holding { balance, ..holding };
-        let before = Pool {
-            supply: shares, first: held(before.first, first), second: held(before.second, second), ..before
-        };
+        let supply = (shares as u64).max(Pool::SHARES_LOCKED + 1);
+        let before = Pool { supply, first: held(before.first, first), second: held(before.second, second), ..before };
         steps.put(POOL, Cell::Pool(before));
-        if steps.run(record(Join::NUMBER, POOL, 0)).is_ok() {
-            crate::testing::operations::assert_satisfied(&mut steps);
+        steps.registers.fact = is_noted.then(fact);
+        let guesses = guesses(&before, in_motion);
+        let joined = assert_twins(&mut steps, record(Join::NUMBER, POOL, 0), Limits::default(), &guesses);
+        // Trap 2: the lesser proportion, and S^2 / (x y) never grows.
+        if let Ok(applied) = joined {
+            let Cell::Pool(after) = applied.cell else { panic!("a pool") };
+            let minted = u128::from(after.supply - before.supply);
+            for (before_held, after_held) in [(first, after.first.balance), (second, after.second.balance)] {
+                let paid = u128::from(after_held - before_held);
+                prop_assert!(minted * u128::from(before_held) <= paid * u128::from(before.supply));
+            }
         }
     }
 }

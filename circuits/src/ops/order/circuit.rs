@@ -43,6 +43,7 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     let [numerator, denominator] = [place::NUMERATOR, place::DENOMINATOR].map(|place| step.register(place));
     let change = step.product(denominator.clone() - numerator.clone(), sells_second);
     let (bought, sold) = (numerator + change.clone(), denominator - change);
+    // N and D are below 2^79: products of 78 and 157 bits, and as many of quotient and divisor.
     let kept = step.product(step.a(), Expression::from(unit) - step.register(place::POOL_FEE));
     let [output, _] = step.multiply_divide([kept, bought], sold * unit, 64, 93);
     step.relation("ORDER R6, holdings");

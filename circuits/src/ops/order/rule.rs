@@ -35,9 +35,10 @@ pub(super) fn apply(step: &mut Step<'_>) -> Result<(), Refusal> {
     let refusal = FillError::Unexpected { amount, unpaid: *unpaid }.into();
     *unpaid = step.difference(*unpaid, amount.into(), refusal)?; // R4
     let (bought, sold) = if side == Side::Y { (session.d, session.n) } else { (session.n, session.d) };
-    let unit = u128::from(FEE_UNIT);
-    let kept = u128::from(amount) * (unit - u128::from(session.fee));
-    let output = step.multiply_divide([kept, bought], unit * sold, 64, 93)?; // R5
+    // Of a session that was opened neither is too large.
+    let kept = FEE_UNIT.checked_sub(session.fee).ok_or(FillError::Session)?;
+    let divisor = sold.checked_mul(FEE_UNIT.into()).ok_or(FillError::Session)?;
+    let output = step.multiply_divide([u128::from(amount) * u128::from(kept), bought], divisor, 64, 93)?; // R5
     let output = u64::try_from(output).expect("a quotient of 64 bits");
     let account = spend::spend(step, account, output)?; // R6
     step.demand(gets, output)?; // R7

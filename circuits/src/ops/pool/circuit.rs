@@ -2,7 +2,7 @@
 
 use crate::{
     exchange::{FEE_MAX, MEMORY_BLOCKS_MAX, Price},
-    step::{Expression, Integer, StepCircuit},
+    step::{Integer, StepCircuit},
 };
 use ark_bn254::Fr;
 use ark_ff::Field;
@@ -22,12 +22,14 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     // More than 1,000, so that neither reserve is zero. With x y = S^2 + d, 0 <= d <= 2 S.
     let more = step.integer(63);
     let shares = more + Integer::constant(u128::from(Pool::SHARES_LOCKED) + 1);
+    // Products of at most 127 and 126 bits.
     let square = step.product(shares.clone(), shares.clone());
     let product = step.product(x.clone(), y.clone());
     let beyond = step.range(product - square, 64);
     step.range(shares.clone() + shares.clone() - beyond, 64);
     let power = Fr::from(2u64).pow([48]);
     step.relation("POOL R3, average");
+    // A product of 111 bits; 96 bits of a quotient and 63 of a divisor make 159.
     let [spot, _] = step.multiply_divide([y.expression(), power.into()], x.clone(), 96, 63);
     let least = Integer::constant(Price::AVERAGE_MIN.bits());
     let is_low = step.integer(1);
@@ -52,7 +54,7 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     step.set_amount(x);
     step.set_second_amount(y);
     // An integer of 63 bits and 1,001 has 64, and S^2 <= x y keeps it below 2^63.
-    let shares: Expression = shares;
+    step.relation("POOL R2, shares");
     let shares = step.range(shares, 64);
     step.set_supply(shares);
 }

@@ -1,10 +1,14 @@
 use super::Pool;
 use crate::{
     exchange::{FoundError, ParametersError, PriceError, ReservesError},
-    step::{Lane, Limits, Refusal},
-    testing::operations::{EMPTY, Example, TOKEN, assert_operation, state},
-    testing::steps::{HEIGHT, Steps, record},
+    step::{Guesses, Lane, Limits, Refusal},
+    testing::{
+        operations::{EMPTY, Example, TOKEN, assert_operation, state},
+        steps::{HEIGHT, Steps, record},
+        twins::{any_below, any_in_motion, assert_twins},
+    },
 };
+use proptest::prelude::*;
 use taproof_verifier::{
     cell::{self, Cell, Holding, Token},
     record::StepRecord,
@@ -88,4 +92,52 @@ fn what_founds_no_pool_is_refused() {
     turned.registers.lanes.swap(0, 1);
     let refusal = turned.apply(&pool(PARAMETERS), Limits::default()).expect_err("tokens in the wrong order");
     assert_eq!(refusal.refusal, Refusal::TokenOrder(Token(TOKEN), Token(0)));
+}
+
+/// What a prover may say of the shares, all but the 1,001 that there are at least.
+fn guesses([x, y]: [i128; 2]) -> Guesses {
+    let amount = |value: i128| u128::from(u64::try_from(value).unwrap_or(0));
+    let shares = (amount(x) * amount(y)).isqrt();
+    let guesses = [1_000, 1_001, 1_002].map(|least| shares.saturating_sub(least));
+    Guesses::from([(3, guesses.into_iter().chain([0, (1 << 63) - 1]).collect())])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Rule and circuit agree on what is in motion and parameters of any size, and the circuit leaves no choice.
+    #[test]
+    fn twins_agree(
+        in_motion in prop::array::uniform2(any_in_motion()),
+        tokens in prop::array::uniform2(prop::sample::select(vec![0, TOKEN, u32::MAX])),
+        turned in prop::bool::weighted(0.2), third in prop::bool::weighted(0.1),
+        fee in prop_oneof![0u64..=1_001, Just(16_383)], weight in prop::sample::select(vec![1u64, 2, 1, 2, 0, 3]),
+        blocks in prop_oneof![6 => 1u64..=30, 1 => 0u64..1 << 16],
+        beyond in prop::sample::select(vec![0u64, 0, 0, 0, 1]),
+    ) {
+        let [x, y] = in_motion;
+        let mut steps = moving(x, y);
+        let [mut first, mut second] = tokens;
+        if (first > second) != turned {
+            (first, second) = (second, first);
+        }
+        steps.registers.lanes[0].token = Token(first);
+        steps.registers.lanes[1].token = Token(second);
+        if third {
+            steps.registers.lanes[2] = Lane { token: Token(9), value: 1 };
+        }
+        let c = fee | weight << 14 | blocks << 16 | beyond << 32;
+        let _ = assert_twins(&mut steps, pool(c), Limits::default(), &guesses(in_motion));
+    }
+
+    /// The same for what founds a pool, of any size and price.
+    #[test]
+    fn twins_agree_on_pools(x in any_below(63), y in any_below(63), fee in 0u64..=1_000, blocks in 1u64..=30) {
+        let in_motion = [x, y].map(|amount| amount as i128);
+        let c = fee | 1 << 14 | blocks << 16;
+        let mut steps = moving(in_motion[0], in_motion[1]);
+        let founded = assert_twins(&mut steps, pool(c), Limits::default(), &guesses(in_motion));
+        let is_pool = x * y >= 1_001 * 1_001 && (y << 48) / x.max(1) < 1 << 96;
+        prop_assert_eq!(founded.is_ok(), is_pool);
+    }
 }

@@ -19,11 +19,13 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     step.require_equal(step.own(1), Integer::pack([(average.clone(), 96), (last.clone(), 32)]));
     step.range(step.height() - last.clone() - Integer::constant(1), 32);
     step.relation("READ R2, average");
+    // A power of 2^96; 65 bits of a quotient and 96 of a divisor make 161.
     let [inverted, _] = step.multiply_divide([power(), power()], average.clone(), 65, 96);
     let average = step.select(&inverse, &inverted, &average);
     step.relation("READ R3, spot price");
     let quote = step.select(&inverse, &step.amount(), &step.second_amount());
     let base = step.amount() + step.second_amount() - quote.clone();
+    // A product of 112 bits; 112 bits of a quotient and 63 of a divisor make 175.
     let [spot, _] = step.multiply_divide([quote.expression(), power()], base, 112, 63);
     let spot = step.range(spot, 96);
     step.relation("READ R4, reserve");

@@ -1,13 +1,16 @@
 use super::Read;
 use crate::{
     exchange::{AverageError, PriceError},
-    step::{Fact, Limits, Refusal},
-    testing::operations::{Example, POOL, TOKEN, assert_operation, state},
+    ops::{Exit, Join, Session},
+    step::{Fact, Guesses, Lane, Limits, Refusal},
     testing::{
+        operations::{Example, POOL, TOKEN, assert_operation, state},
         state::index,
         steps::{HEIGHT, Steps, record},
+        twins::{any_below, assert_twins},
     },
 };
+use proptest::prelude::*;
 use taproof_verifier::cell::{Cell, Holding, Pool, Token};
 
 /// A state whose pool is altered.
@@ -52,6 +55,35 @@ fn prices_are_those_of_the_base_in_the_quote() {
     assert_eq!(fact(Read::INVERSE), inverse, "trap 52: the inverse price has the other base");
 }
 
+/// What joins a pool and is read at once does not count, and it cannot leave in the same transaction, nor can the pool
+/// trade.
+#[test]
+fn trap_72_what_has_joined_just_now_does_not_count() {
+    let mut steps = with(|_| ());
+    let lane = |token, value| Lane { token: Token(token), value };
+    steps.registers.lanes = [lane(0, 1 << 40), lane(TOKEN, 3 << 40), Lane::default()];
+    steps.run(record(Join::NUMBER, POOL, 0)).expect("it joins");
+    let Cell::Pool(pool) = steps.state.cell(POOL) else { panic!("a pool") };
+    assert_eq!(pool.second.balance, (3 << 40) + 3_000_000);
+    for (flags, reserve) in [(0, 2_999_900), (Read::INVERSE, 1_000_100)] {
+        let read = steps.apply(&record(Read::NUMBER, POOL, flags), Limits::default()).expect("it can be read");
+        assert_eq!(read.registers.fact.expect("a fact is noted").reserve, reserve);
+    }
+    steps.run(record(Read::NUMBER, POOL, 0)).expect("it can be read");
+    let refused = |operation| {
+        let refusal = steps.apply(&record(operation, POOL, 0), Limits::default());
+        refusal.expect_err("a fact is noted").refusal
+    };
+    assert_eq!(refused(Exit::NUMBER), Refusal::FactTaken);
+    assert_eq!(refused(Join::NUMBER), Refusal::FactTaken);
+    assert_eq!(refused(Read::NUMBER), Refusal::FactTaken);
+    assert!(matches!(refused(Session::NUMBER), Refusal::LaneValue { .. }));
+    let mut read = with(|_| ());
+    read.run(record(Read::NUMBER, POOL, 0)).expect("it can be read");
+    let refusal = read.apply(&record(Session::NUMBER, POOL, 0), Limits::default()).expect_err("a fact is noted");
+    assert_eq!(refusal.refusal, Refusal::FactTaken);
+}
+
 #[test]
 fn what_cannot_be_read_is_refused() {
     let refused = |steps: &Steps, flags| {
@@ -72,4 +104,31 @@ fn what_cannot_be_read_is_refused() {
     let mut noted = with(|_| ());
     noted.registers = noted.apply(&record(Read::NUMBER, POOL, 0), Limits::default()).expect("a pool").registers;
     assert_eq!(refused(&noted, 0), Err(Refusal::FactTaken));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Rule and circuit agree on pools of any size, price and age, and the circuit leaves no choice.
+    #[test]
+    fn twins_agree(
+        reserves in prop::array::uniform2(any_below(63)), after in prop::array::uniform2(any_below(63)),
+        average in any_below(96), age in prop_oneof![4 => 1..=HEIGHT, 1 => Just(0)], later: bool, inverse: bool,
+        is_noted in prop::bool::weighted(0.05),
+    ) {
+        let [[x, y], at_last_session] = [reserves, after].map(|held| held.map(|held| (held as u64).max(1)));
+        let mut steps = with(|pool| {
+            (pool.first.balance, pool.second.balance, pool.at_last_session) = (x, y, at_last_session);
+            pool.average = average.max(1 << 32);
+            pool.last_height = if age == 0 && later { u32::MAX } else { HEIGHT - age };
+        });
+        let (cell, base) = (index(POOL), Token::BITCOIN);
+        let fact = Fact { cell, base, quote: base, average: 1, spot: 1, reserve: 1, height_blocks: 1 };
+        steps.registers.fact = is_noted.then_some(fact);
+        let flags = if inverse { Read::INVERSE } else { 0 };
+        let read = assert_twins(&mut steps, record(Read::NUMBER, POOL, flags), Limits::default(), &Guesses::new());
+        let [base, quote] = if inverse { [y, x] } else { [x, y] };
+        let has_price = (u128::from(quote) << 48) / u128::from(base) < 1 << 96;
+        prop_assert_eq!(read.is_ok(), age > 0 && has_price && !is_noted);
+    }
 }

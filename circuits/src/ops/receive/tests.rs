@@ -36,9 +36,11 @@ fn each_relation_is_held_alone() {
     let examples = [
         Example::after(paid(0), receive(2, 0, 300), least(300)),
         Example::after(paid(0), receive(2, Receive::REST, 0), least(499)),
+        Example::after(paid(0), receive(2, 0, 0), least(0)),
         Example::after(paid(flag::SECOND), receive(2, flag::SECOND | Receive::REST, 0), least(0)),
     ];
-    assert_operation(&examples, &["RECEIVE R1, amount", "RECEIVE R2, holding", "RECEIVE R3, least"]);
+    let relations = ["RECEIVE R1, amount", "RECEIVE R2, holding", "RECEIVE R3, least", "RECEIVE R4, what is owed"];
+    assert_operation(&examples, &relations);
 }
 
 /// A set whose operations owe nothing carries no register for it, so that nothing can be owed in its circuit; the rule
@@ -56,6 +58,29 @@ fn what_is_owed_goes_to_its_account_in_its_token_alone() {
     let applied = steps.apply(&receive(3, due, 0), Limits::default()).expect("it is owed to account 3");
     assert_eq!(applied.cell.holdings()[0].balance, 1_000_070);
     assert_eq!(applied.registers.dues, [steps.registers.dues[1], None]);
+}
+
+#[test]
+fn trap_55_an_amount_and_a_flag_that_says_another_are_refused() {
+    let refused = |flags, a| {
+        let record = receive(2, flags, a);
+        paid(0).apply(&record, Limits::default()).map(drop).map_err(|error| error.refusal)
+    };
+    assert_eq!(refused(Receive::REST, 1), Err(Refusal::NotZero("the amount")));
+    assert_eq!(refused(Receive::REST, 0), Ok(()));
+}
+
+/// Whoever makes the transaction takes from the lane first, so that the rest falls short of what the signer gave: his
+/// clause says at least how much.
+#[test]
+fn trap_56_the_rest_is_no_less_than_the_signer_demands() {
+    let mut steps = Steps::on(state());
+    steps.run(receive(3, 0, 100)).expect("it may be taken before it is given");
+    let pay = StepRecord { a: 500, ..record(Pay::NUMBER, 1, 0) };
+    steps.run_within(pay, Limits { least: 0, until: HEIGHT }).expect("it can pay");
+    let rest = receive(2, Receive::REST | flag::END, 0);
+    let refusal = steps.apply(&rest, Limits { least: 500, until: 0 }).expect_err("100 are missing");
+    assert_eq!(refusal.refusal, Refusal::LimitNotMet { token: Token::BITCOIN, least: 500, given: 400 });
 }
 
 #[test]

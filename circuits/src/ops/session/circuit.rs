@@ -27,6 +27,7 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     step.relation("SESSION R4, terms");
     let unit = Fr::from(FEE_UNIT);
     let weight = step.product(weight, Expression::from(unit) - fee.clone());
+    // 16 bits and 64 make 80: N and D cannot wrap.
     let of_first = step.product(weight.clone(), step.a());
     let of_second = step.product(weight, step.b());
     let registers = [
@@ -77,6 +78,7 @@ fn held_price(step: &mut StepCircuit, average: &Integer, reach: &Integer) -> Exp
         let off_bound = step.product(bound.clone(), distance);
         step.require_zero(off_bound);
     }
+    // At most 9/8 of 2^96, times a reserve of 63 bits: 160 bits.
     let multiple = step.product(held.clone(), step.amount());
     let rest = step.second_amount() * Fr::from(2u64).pow([48]) - multiple;
     let turned = step.product(rest.clone() + rest.clone() + one(), is_below.clone());
@@ -99,6 +101,7 @@ fn advanced(
 ) -> Integer {
     step.relation("SESSION R3, average after");
     let one = || Integer::constant(1);
+    // Products of 112 and at most 114 bits; 97 bits of a quotient and 17 of the weights make 114.
     let of_past = step.product(average, memory.clone());
     let of_held = step.product(held, blocks.clone());
     let weights = memory + blocks;

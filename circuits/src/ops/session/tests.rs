@@ -2,19 +2,22 @@
 
 use super::Session;
 use crate::{
-    exchange::AverageError,
+    exchange::{AverageError, ClearError, ReservesError},
     ops::{Clear, Order, Pay, Receive},
-    step::{Lane, Limits, Refusal, flag},
+    step::{Fact, Guesses, Lane, Limits, Operation, Refusal, flag},
     testing::{
         assert_chunk_sound,
         operations::{Example, POOL, assert_operation, assert_satisfied, state},
+        state::index,
         steps::{HEIGHT, Steps, record},
+        twins::{any_below, any_in_motion, assert_twins},
     },
 };
 use ark_bn254::Fr;
 use proptest::prelude::*;
 use taproof_verifier::{
     cell::{Account, Cell, Holding, Pool, Token},
+    operation::Check,
     record::StepRecord,
 };
 
@@ -168,24 +171,139 @@ proptest! {
         prop_assert_eq!(got, expected);
         assert_satisfied(&mut steps);
     }
+}
 
-    /// Rule and circuit agree on sessions of pools of any size, price, age and terms.
+/// What a prover may say of the price that the average heeds, from the lower bound on.
+fn guesses(pool: &Pool) -> Guesses {
+    let reach = pool.average >> 3;
+    let spot = (u128::from(pool.second.balance) << 48) / u128::from(pool.first.balance);
+    let near = spot.saturating_sub(pool.average - reach);
+    Guesses::from([(9, vec![0, near.saturating_sub(1), near, near + 1, 2 * reach - 1, 2 * reach, 2 * reach + 1])])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Rule and circuit agree on sessions of pools of any size, price, age and terms, and the circuit leaves no choice.
     #[test]
     fn twins_agree(
-        x in 1u64..1 << 63, y in 1u64..1 << 63, shifts in [0u32..62, 0..62, 0..64], average in 1u128 << 32..1 << 96,
-        age in 0u32..200_000, fee in 0u16..=1_000, weight in 1u8..=2, blocks in 1u16..=30, a: u64, b: u64,
+        reserves in prop::array::uniform2(any_below(63)), average in prop_oneof![any_below(96), Just(0)],
+        is_near: bool, age in prop_oneof![4 => 1..200_000u32, 1 => Just(65_536), 1 => Just(HEIGHT), 1 => Just(0)],
+        later: bool, fee in 0u16..=1_000, weight in 1u8..=2, blocks in 1u16..=30,
+        payments in prop::array::uniform2(any_below(64)),
+        in_motion in prop_oneof![9 => Just(0i128), 1 => any_in_motion()], lane in 0usize..3,
+        is_noted in prop::bool::weighted(0.05),
     ) {
+        let [x, y] = reserves.map(|held| (held as u64).max(1));
+        let spot = (u128::from(y) << 48) / u128::from(x);
+        let average = if is_near { spot + (average % (spot / 4 + 1)) } else { average };
         let mut steps = with(|pool| {
-            held(&mut pool.first, (x >> shifts[0]).max(1));
-            held(&mut pool.second, (y >> shifts[1]).max(1));
-            pool.average = (average >> shifts[2]).max(1 << 32);
-            pool.last_height = HEIGHT - age;
+            (pool.first.balance, pool.second.balance) = (x, y);
+            pool.average = average.clamp(1 << 32, (1 << 96) - 1);
+            pool.last_height = if age == 0 && later { u32::MAX } else { HEIGHT - age };
             (pool.fee, pool.weight, pool.averaging_blocks) = (fee, weight, blocks);
         });
-        let opened = steps.run(session(a, b));
-        prop_assert_eq!(opened.is_ok(), age > 0);
-        if opened.is_ok() {
-            assert_satisfied(&mut steps);
+        steps.registers.lanes[lane].value = in_motion;
+        let (cell, base) = (index(POOL), Token::BITCOIN);
+        let fact = Fact { cell, base, quote: base, average: 1, spot: 1, reserve: 1, height_blocks: 1 };
+        steps.registers.fact = is_noted.then_some(fact);
+        let Cell::Pool(before) = steps.state.cell(POOL) else { panic!("a pool") };
+        let [a, b] = payments.map(|payment| payment as u64);
+        let opened = assert_twins(&mut steps, session(a, b), Limits::default(), &guesses(&before));
+        prop_assert_eq!(opened.is_ok(), age > 0 && in_motion == 0 && !is_noted);
+        // Trap 73: the average moves an eighth at most, however long the pool was idle.
+        if let Ok(applied) = opened {
+            let Cell::Pool(after) = applied.cell else { panic!("a pool") };
+            prop_assert!(after.average.abs_diff(before.average) <= before.average >> 3);
+        }
+    }
+}
+
+/// Trap 83: the verifier takes one session of a pool in a Bitcoin block, whatever heights its batches refer to.
+#[test]
+fn trap_83_a_pool_clears_once_in_a_block() {
+    assert_eq!(Session.description().check, Check::OncePerBlock);
+    // Trap 24: a session at a height that was left out cannot be made up for: the next one counts from its own height.
+    let steps = with(|pool| pool.last_height = HEIGHT - 100);
+    let applied = steps.apply(&session(0, 0), Limits::default()).expect("a session opens");
+    let Cell::Pool(pool) = applied.cell else { panic!("a pool") };
+    assert_eq!(pool.last_height, HEIGHT);
+}
+
+/// An order of a session that is made up: its account, whether it sells the token, how much of what is held, its fee.
+type AnyOrder = (bool, u128, u64, bool);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Sessions of any orders, cut into chunks anywhere: each can be proven, all clear, nothing is made or lost, the
+    /// product of the reserves does not fall, and orders of a side get what they get at one price.
+    #[test]
+    fn sessions_of_any_orders_clear_and_conserve(
+        reserves in prop::array::uniform2(any_below(61)), fee in 0u16..=1_000, weight in 1u8..=2,
+        orders in prop::collection::vec((any::<bool>(), any_below(58), 0u64..3, any::<bool>()), 0..6),
+        balances in prop::array::uniform2(any_below(58)),
+    ) {
+        let [x, y] = reserves.map(|held| (held as u64).max(1));
+        let mut steps = with(|pool| {
+            (pool.first.balance, pool.second.balance) = (x, y);
+            (pool.fee, pool.weight) = (fee, weight);
+        });
+        let orders: Vec<AnyOrder> = orders;
+        let [first, second] = balances.map(|balance| balance as u64);
+        for cell in 1..=orders.len() as u32 {
+            let account = steps.state.account(cell);
+            let second = Holding { balance: second, ..account.second };
+            steps.put(cell, Cell::Account(Account { balance: first.saturating_add(3), second, ..account }));
+        }
+        let sums = |steps: &Steps| {
+            let held: Vec<_> = (1..7).chain([POOL]).map(|cell| steps.state.cell(cell).holdings()).collect();
+            [0, 1].map(|holding| held.iter().map(|holdings| u128::from(holdings[holding].balance)).sum::<u128>())
+        };
+        let before = sums(&steps);
+        let pays = |(sells_second, amount, ..): &AnyOrder| {
+            (*amount as u64).min(if *sells_second { second } else { first })
+        };
+        let sum = |side| orders.iter().filter(|order| order.0 == side).map(pays).sum::<u64>();
+        steps.run(session(sum(false), sum(true))).expect("a session opens");
+        let mut filled = Vec::new();
+        for (number, order) in orders.iter().enumerate() {
+            let cell = number as u32 + 1;
+            let (sells_second, _, fee, cuts) = *order;
+            let flags = flag::END | if sells_second { flag::SECOND | Order::SELLS_SECOND } else { 0 };
+            let paid = StepRecord { a: pays(order), b: fee, c: POOL.into(), ..record(Order::NUMBER, cell, flags) };
+            let held = steps.state.cell(cell).holdings();
+            // What one gets may be more than 64 bits beside what one holds.
+            if steps.run_within(paid, Limits { least: 0, until: HEIGHT }).is_err() {
+                return Ok(());
+            }
+            let gets = usize::from(!sells_second);
+            let after = steps.state.cell(cell).holdings()[gets].balance;
+            let got = after + if sells_second { fee } else { 0 } - held[gets].balance;
+            filled.push((sells_second, u128::from(pays(order)), u128::from(got)));
+            if cuts {
+                assert_satisfied(&mut steps);
+            }
+        }
+        let cleared = steps.run(record(Clear::NUMBER, POOL, flag::DONE));
+        let Cell::Pool(pool) = steps.state.cell(POOL) else { panic!("a pool") };
+        if let Err(error) = cleared {
+            // 2^63 are too many.
+            let Refusal::Clear(ClearError::Reserves(ReservesError { held })) = error.refusal else { panic!("{error}") };
+            prop_assert!(held > 0);
+            return Ok(());
+        }
+        prop_assert!(steps.registers.are_zero());
+        assert_satisfied(&mut steps);
+        let after = sums(&steps);
+        prop_assert_eq!(after, before, "the operator has the fees");
+        let product = |x: u64, y: u64| u128::from(x) * u128::from(y);
+        prop_assert!(product(pool.first.balance, pool.second.balance) >= product(x, y));
+        for (one_side, one_paid, one_got) in &filled {
+            for (_, paid, got) in filled.iter().filter(|(side, ..)| side == one_side) {
+                // one_got / one_paid < (got + 1) / paid: no order of a side gets more for what it pays than another.
+                prop_assert!(*one_paid == 0 || one_got * paid < (got + 1) * one_paid, "{:?}", filled);
+            }
         }
     }
 }

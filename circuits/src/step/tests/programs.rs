@@ -260,7 +260,7 @@ fn the_rule_refuses_or_applies_whatever_it_is_given() {
             cell: index(0),
             a: wild(&mut rng),
             b: wild(&mut rng),
-            c: wild(&mut rng),
+            c: if rng.r#gen() { POOL.into() } else { wild(&mut rng) },
             word: Fr::from(wild(&mut rng)),
             ..StepRecord::new(0)
         };
