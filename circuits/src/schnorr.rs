@@ -8,6 +8,8 @@ use taproof_verifier::{
 };
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+pub mod together;
+
 pub use taproof_verifier::schnorr::{
     CHALLENGE_BITS, CHALLENGE_BOUND, Message, Signature, SignatureError, SignatureFormatError, challenge,
     challenge_hash, multiplier,

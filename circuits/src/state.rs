@@ -7,6 +7,7 @@ mod admission;
 mod cut;
 mod replay;
 mod sessions;
+mod signatures;
 mod slot;
 mod steps;
 

@@ -12,6 +12,7 @@ use super::{
     FeeError, State, StepsError, TransitionError,
     admission::Admission,
     sessions,
+    signatures::KnownSignatures,
     slot::SlotKind,
     steps::{FEE_TOKEN, StepPlan},
 };
@@ -254,6 +255,7 @@ impl State {
             rollup,
             plan,
             steps,
+            signatures: KnownSignatures::default(),
             operators: plan.operators.clone(),
             tree: &mut self.tree,
             chunks: Vec::new(),
@@ -294,6 +296,8 @@ pub(super) struct Cutter<'a> {
     pub(super) plan: &'a Plan,
     /// How steps are cut, where the plan has any.
     steps: Option<StepPlan>,
+    /// Those of clauses that hold.
+    pub(super) signatures: KnownSignatures,
     /// The plan's, but for an exit whose fee goes back.
     operators: BTreeMap<Token, CellIndex>,
     pub(super) tree: &'a mut Tree,
@@ -402,6 +406,9 @@ impl Cutter<'_> {
         let mut transfers: Queues<'_, Transfer> = BTreeMap::new();
         let mut withdraws: Queues<'_, Withdraw> = BTreeMap::new();
         let (mut steps, mut orders) = (Vec::new(), Vec::new());
+        if let Some(plan) = &self.steps {
+            self.signatures = KnownSignatures::of(&plan.machine, self.tree, transactions);
+        }
         for (position, transaction) in transactions.iter().enumerate() {
             if let Err(error) = self.plan.admission.check(transaction) {
                 self.rejected.push(Rejected { position, reason: error.into() });

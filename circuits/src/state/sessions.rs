@@ -214,7 +214,8 @@ impl Cutter<'_> {
         };
         let digest = clause.digest(&plan.machine, expected).map_err(|source| StepsError::Clause { part: 0, source })?;
         let message = clause_message(digest);
-        clause.signature.verify(&before.owner, &message).map_err(|error| refused(error.into()))?;
+        let verified = self.signatures.verify(&clause.signature, &before.owner, &message);
+        verified.map_err(|error| refused(error.into()))?;
         let pays_second = record.flags & flag::SECOND != 0;
         // What all orders of a session get together is below 2^63.
         let gained = if pays_second { before.balance } else { before.second.balance };

@@ -3,6 +3,7 @@
 use super::{
     FeeError, TransitionError,
     cut::{Cutter, Filling},
+    signatures::KnownSignatures,
 };
 use crate::{
     account::credit,
@@ -115,6 +116,7 @@ struct Room {
 struct Trial<'a> {
     plan: &'a StepPlan,
     tree: &'a Tree,
+    signatures: &'a KnownSignatures,
     cells: HashMap<CellIndex, Cell>,
     registers: Registers,
     room: Room,
@@ -134,7 +136,8 @@ impl Trial<'_> {
             machine.apply(context, &registers, &self.cell(record.cell), &record, Some(limits))?;
         let signature = match signed {
             Some((owner, message)) => {
-                signature.verify(&owner, &message).map_err(|error| StepFailure::Signature(error.into()))?;
+                let verified = self.signatures.verify(&signature, &owner, &message);
+                verified.map_err(|error| StepFailure::Signature(error.into()))?;
                 signature
             }
             None => known_signature(),
@@ -219,8 +222,9 @@ impl Cutter<'_> {
         let count = transaction.step_count();
         let slots = usize::from(plan.slots.get());
         let room = Room { slots: slots - filling.slots.len(), fees: filling.fees };
-        let (tree, tried) = (&*self.tree, Vec::with_capacity(count));
-        let mut trial = Trial { plan, tree, cells: HashMap::new(), registers: Registers::default(), room, tried };
+        let (tree, signatures, tried) = (&*self.tree, &self.signatures, Vec::with_capacity(count));
+        let (cells, registers) = (HashMap::new(), Registers::default());
+        let mut trial = Trial { plan, tree, signatures, cells, registers, room, tried };
         for (part, content) in transaction.parts.iter().enumerate() {
             let name = |record: &StepRecord| match plan.machine.get(record.operation) {
                 Some(operation) => operation.description().name,
