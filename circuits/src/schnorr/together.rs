@@ -121,7 +121,10 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(30))]
 
         #[test]
-        fn each_is_judged_as_by_itself(count in 1u64..40, wrong in prop::collection::vec((0usize..40, 0usize..4), 0..6)) {
+        fn each_is_judged_as_by_itself(
+            count in 1u64..40,
+            wrong in prop::collection::vec((0usize..40, 0usize..4), 0..6),
+        ) {
             let mut signed = signed(count);
             for (position, part) in wrong {
                 let position = position % signed.len();
