@@ -179,7 +179,7 @@ fn any_account() -> impl Strategy<Value = (bool, Account)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(800))]
 
     /// Rule and circuit agree on orders of any size, side, holding, nonce, ticket and limit, in sessions of any pool,
     /// and the circuit leaves no choice.
@@ -187,7 +187,7 @@ proptest! {
     fn twins_agree(
         session in any_session(), (turned, account) in any_account(), sells_second: bool,
         wrong_side in prop::bool::weighted(0.05), is_ticket: bool, fee_second in prop::bool::weighted(0.1),
-        endless in prop::bool::weighted(0.03), pays_all: bool, paid in any_below(64),
+        endless in prop::bool::weighted(0.15), pays_all: bool, paid in any_below(64),
         fee in prop_oneof![Just(0), any_below(12)],
         place in prop_oneof![8 => 0u64..64, 1 => 62u64..67, 1 => any::<u32>().prop_map(u64::from)],
         other_pool in prop::bool::weighted(0.05), other_token in prop::bool::weighted(0.05),
