@@ -25,9 +25,8 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     step.relation("READ R3, spot price");
     let quote = step.select(&inverse, &step.amount(), &step.second_amount());
     let base = step.amount() + step.second_amount() - quote.clone();
-    // A product of 112 bits; 112 bits of a quotient and 63 of a divisor make 175.
-    let [spot, _] = step.multiply_divide([quote.expression(), power()], base, 112, 63);
-    let spot = step.range(spot, 96);
+    // A product of 111 bits; 96 bits of a quotient and 63 of a divisor make 159.
+    let [spot, _] = step.multiply_divide([quote.expression(), power()], base, 96, 63);
     step.relation("READ R4, reserve");
     let then = step.select(&inverse, &x_then, &y_then);
     let is_then = step.integer(1);

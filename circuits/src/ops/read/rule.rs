@@ -2,7 +2,7 @@
 
 use super::Read;
 use crate::{
-    exchange::{AverageError, PriceError},
+    exchange::{AverageError, Price, Reserves},
     ops::pools,
     step::{Fact, Refusal, Step},
 };
@@ -27,11 +27,8 @@ pub(super) fn apply(step: &mut Step<'_>) -> Result<(), Refusal> {
     step.integer(height - last - 1, 32);
     let inverted = step.multiply_divide([1 << 48, 1 << 48], pool.average, 65, 96)?;
     let average = if inverse { inverted } else { pool.average }; // R2
-    let spot = step.multiply_divide([quote.balance.into(), 1 << 48], base.balance.into(), 112, 63)?;
-    if spot >> 96 != 0 {
-        return Err(PriceError::High(spot).into());
-    } // R3
-    step.integer(spot, 96);
+    Price::spot(Reserves::new(base.balance, quote.balance)?)?;
+    let spot = step.multiply_divide([quote.balance.into(), 1 << 48], base.balance.into(), 96, 63)?; // R3
     let reserve = quote.balance.min(quote_then);
     let is_then = quote_then < quote.balance;
     step.integer(is_then, 1);
