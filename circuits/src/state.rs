@@ -5,6 +5,7 @@
 
 mod admission;
 mod cut;
+mod outlook;
 mod replay;
 mod sessions;
 mod signatures;
@@ -29,6 +30,7 @@ use taproof_verifier::{
 
 pub use admission::{Admission, AdmissionError};
 pub use cut::{Batch, DepositsLeftOutError, ExitsLeftOutError, Plan, PlanError, Rejected, Slots, StepSlots};
+pub use outlook::Outlook;
 pub use replay::{PostedChunk, ReplayError};
 pub use steps::StepsError;
 

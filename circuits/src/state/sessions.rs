@@ -10,7 +10,7 @@
 use super::{
     Rejected, StepsError, TransitionError,
     cut::{Cutter, Filling},
-    steps::{StepPlan, check_number},
+    steps::{Ground, StepPlan, check_number},
 };
 use crate::{
     exchange::{
@@ -20,6 +20,7 @@ use crate::{
     ops::Order,
     step::{Lane, Limits, OpenSession, Refusal, Registers, StepError, clause_message, flag},
     transaction::{Clause, ClauseStep, Part, StepTransaction, closes_session, opens_session},
+    tree::Tree,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use taproof_verifier::{
@@ -38,8 +39,15 @@ pub(super) fn order_of(transaction: &StepTransaction) -> Option<&Clause> {
 }
 
 /// The pool that an order names, if there can be one of that index.
-fn pool_of(order: &Clause) -> CellIndex {
+pub(super) fn pool_of(order: &Clause) -> CellIndex {
     CellIndex::new(order.steps[0].record.c as u32).unwrap_or_default()
+}
+
+/// The refusal of an order.
+pub(super) fn refused(order: &Clause, refusal: Refusal) -> TransitionError {
+    let StepRecord { operation, cell, .. } = order.steps[0].record;
+    let source = StepError { operation, name: "ORDER", cell, refusal };
+    TransitionError::Steps(StepsError::Step { part: 0, step: 0, source })
 }
 
 /// An order that waits: its position, its transaction and its clause.
@@ -75,12 +83,7 @@ impl Cutter<'_> {
     ) -> Vec<WaitingOrder<'a>> {
         let clauses: HashMap<usize, &'a Clause> =
             orders.iter().map(|(position, _, clause)| (*position, *clause)).collect();
-        let refused = |clause: &Clause, refusal: Refusal| {
-            let StepRecord { operation, cell, .. } = clause.steps[0].record;
-            let source = StepError { operation, name: "ORDER", cell, refusal };
-            TransitionError::Steps(StepsError::Step { part: 0, step: 0, source })
-        };
-        let (pool, reserves, parameters) = match self.pool_that_clears(plan, index) {
+        let (pool, reserves, parameters) = match pool_that_clears(self.tree, plan, index) {
             Ok(found) => found,
             Err(refusal) => {
                 for (position, _, clause) in &orders {
@@ -102,7 +105,7 @@ impl Cutter<'_> {
                 waiting.push((position, transaction, clause));
                 continue;
             }
-            match self.check_order(plan, index, &pool, transaction, clause, &mut accounts) {
+            match check_order(self.ground(), plan, &pool, transaction, clause, &mut accounts) {
                 Ok(order) => {
                     if !clause.is_by_ticket() {
                         by_nonce.insert(clause.signer());
@@ -155,84 +158,79 @@ impl Cutter<'_> {
         }
         waiting
     }
+}
 
-    /// The pool of a session, if it can have one now.
-    fn pool_that_clears(&self, plan: &StepPlan, index: CellIndex) -> Result<(Pool, Reserves, Parameters), Refusal> {
-        let cell = if plan.context.depth.contains(index) { self.tree.get(index) } else { Cell::Empty };
-        let Cell::Pool(pool) = cell else {
-            return Err(Refusal::WrongCell { expected: Pool::KIND, found: cell.kind() });
-        };
-        let reserves = Reserves::new(pool.first.balance, pool.second.balance)?;
-        let parameters = Parameters::new(pool.fee, pool.weight, pool.averaging_blocks)?;
-        let average = exchange::Price::new(pool.average)?;
-        exchange::advance(average, reserves, &parameters, pool.last_height, plan.context.height_blocks)?;
-        Ok((pool, reserves, parameters))
-    }
+/// The pool of a session, if it can have one now.
+fn pool_that_clears(tree: &Tree, plan: &StepPlan, index: CellIndex) -> Result<(Pool, Reserves, Parameters), Refusal> {
+    let cell = if plan.context.depth.contains(index) { tree.get(index) } else { Cell::Empty };
+    let Cell::Pool(pool) = cell else {
+        return Err(Refusal::WrongCell { expected: Pool::KIND, found: cell.kind() });
+    };
+    let reserves = Reserves::new(pool.first.balance, pool.second.balance)?;
+    let parameters = Parameters::new(pool.fee, pool.weight, pool.averaging_blocks)?;
+    let average = exchange::Price::new(pool.average)?;
+    exchange::advance(average, reserves, &parameters, pool.last_height, plan.context.height_blocks)?;
+    Ok((pool, reserves, parameters))
+}
 
-    /// Checks an order by itself; takes what it pays from its account among `accounts`, and gives it nothing.
-    fn check_order(
-        &self,
-        plan: &StepPlan,
-        index: CellIndex,
-        pool: &Pool,
-        transaction: &StepTransaction,
-        clause: &Clause,
-        accounts: &mut HashMap<CellIndex, Account>,
-    ) -> Result<matching::Order, TransitionError> {
-        let expected = plan.context.chain_id;
-        if transaction.chain_id != expected {
-            return Err(StepsError::WrongChain { expected, found: transaction.chain_id }.into());
-        }
-        clause.check().map_err(|source| StepsError::Clause { part: 0, source })?;
-        let ClauseStep { record, limits } = clause.steps[0];
-        let refused = |refusal: Refusal| {
-            let (operation, cell) = (record.operation, record.cell);
-            let source = StepError { operation, name: "ORDER", cell, refusal };
-            TransitionError::Steps(StepsError::Step { part: 0, step: 0, source })
-        };
-        let cell = match accounts.get(&record.cell) {
-            Some(account) => Cell::Account(*account),
-            None if plan.context.depth.contains(record.cell) => self.tree.get(record.cell),
-            None => Cell::Empty,
-        };
-        check_number(&cell, clause).map_err(refused)?;
-        // A session at the pool's price, in which anything can be paid in.
-        let unit = u128::from(FEE_UNIT);
-        let [x, y] = [pool.first.balance, pool.second.balance].map(u128::from);
-        let session =
-            exchange::Session { n: unit * y, d: unit * x, unpaid_x: u64::MAX, unpaid_y: u64::MAX, fee: pool.fee };
-        let tokens = [pool.first.token, pool.second.token];
-        let lanes = [Lane { token: tokens[0], value: 0 }, Lane { token: tokens[1], value: 0 }, Lane::default()];
-        let session = Some(OpenSession { pool: index, tokens, session });
-        let registers = Registers { lanes, session, ..Registers::default() };
-        // Without its limit: the price is not yet known.
-        let without = Limits { least: 0, ..limits };
-        let applied = plan.machine.apply(&plan.context, &registers, &cell, &record, Some(without));
-        let applied = applied.map_err(|source| StepsError::Step { part: 0, step: 0, source })?;
-        let (Cell::Account(before), Cell::Account(after)) = (cell, applied.cell) else {
-            return Err(refused(Refusal::WrongCell { expected: Account::KIND, found: cell.kind() }));
-        };
-        let digest = clause.digest(&plan.machine, expected).map_err(|source| StepsError::Clause { part: 0, source })?;
-        let message = clause_message(digest);
-        let verified = self.signatures.verify(&clause.signature, &before.owner, &message);
-        verified.map_err(|error| refused(error.into()))?;
-        let pays_second = record.flags & flag::SECOND != 0;
-        // What all orders of a session get together is below 2^63.
-        let gained = if pays_second { before.balance } else { before.second.balance };
-        if gained >= RESERVE_END {
-            return Err(refused(Refusal::Overflow { what: "the balance", width_bits: 64 }));
-        }
-        let fee_second = record.flags & flag::FEE_SECOND != 0;
-        let fee = if fee_second == pays_second { 0 } else { record.b };
-        let token = if pays_second { before.token } else { before.second.token };
-        let insufficient = Refusal::Insufficient { token, balance: gained, needed: fee };
-        let kept = gained.checked_sub(fee).ok_or_else(|| refused(insufficient))?;
-        let mut without_gain = after;
-        *(if pays_second { &mut without_gain.balance } else { &mut without_gain.second.balance }) = kept;
-        accounts.insert(record.cell, without_gain);
-        let side = if record.flags & Order::SELLS_SECOND != 0 { Side::Y } else { Side::X };
-        Ok(matching::Order { side, amount: record.a, least: limits.least })
+/// Checks an order by itself; takes what it pays from its account among `accounts`, and gives it nothing.
+pub(super) fn check_order(
+    Ground { tree, signatures }: Ground<'_>,
+    plan: &StepPlan,
+    pool: &Pool,
+    transaction: &StepTransaction,
+    clause: &Clause,
+    accounts: &mut HashMap<CellIndex, Account>,
+) -> Result<matching::Order, TransitionError> {
+    let expected = plan.context.chain_id;
+    if transaction.chain_id != expected {
+        return Err(StepsError::WrongChain { expected, found: transaction.chain_id }.into());
     }
+    clause.check().map_err(|source| StepsError::Clause { part: 0, source })?;
+    let ClauseStep { record, limits } = clause.steps[0];
+    let refused = |refusal: Refusal| refused(clause, refusal);
+    let cell = match accounts.get(&record.cell) {
+        Some(account) => Cell::Account(*account),
+        None if plan.context.depth.contains(record.cell) => tree.get(record.cell),
+        None => Cell::Empty,
+    };
+    check_number(&cell, clause).map_err(refused)?;
+    // A session at the pool's price, in which anything can be paid in.
+    let unit = u128::from(FEE_UNIT);
+    let [x, y] = [pool.first.balance, pool.second.balance].map(u128::from);
+    let session =
+        exchange::Session { n: unit * y, d: unit * x, unpaid_x: u64::MAX, unpaid_y: u64::MAX, fee: pool.fee };
+    let tokens = [pool.first.token, pool.second.token];
+    let lanes = [Lane { token: tokens[0], value: 0 }, Lane { token: tokens[1], value: 0 }, Lane::default()];
+    let session = Some(OpenSession { pool: pool_of(clause), tokens, session });
+    let registers = Registers { lanes, session, ..Registers::default() };
+    // Without its limit: the price is not yet known.
+    let without = Limits { least: 0, ..limits };
+    let applied = plan.machine.apply(&plan.context, &registers, &cell, &record, Some(without));
+    let applied = applied.map_err(|source| StepsError::Step { part: 0, step: 0, source })?;
+    let (Cell::Account(before), Cell::Account(after)) = (cell, applied.cell) else {
+        return Err(refused(Refusal::WrongCell { expected: Account::KIND, found: cell.kind() }));
+    };
+    let digest = clause.digest(&plan.machine, expected).map_err(|source| StepsError::Clause { part: 0, source })?;
+    let message = clause_message(digest);
+    let verified = signatures.verify(&clause.signature, &before.owner, &message);
+    verified.map_err(|error| refused(error.into()))?;
+    let pays_second = record.flags & flag::SECOND != 0;
+    // What all orders of a session get together is below 2^63.
+    let gained = if pays_second { before.balance } else { before.second.balance };
+    if gained >= RESERVE_END {
+        return Err(refused(Refusal::Overflow { what: "the balance", width_bits: 64 }));
+    }
+    let fee_second = record.flags & flag::FEE_SECOND != 0;
+    let fee = if fee_second == pays_second { 0 } else { record.b };
+    let token = if pays_second { before.token } else { before.second.token };
+    let insufficient = Refusal::Insufficient { token, balance: gained, needed: fee };
+    let kept = gained.checked_sub(fee).ok_or_else(|| refused(insufficient))?;
+    let mut without_gain = after;
+    *(if pays_second { &mut without_gain.balance } else { &mut without_gain.second.balance }) = kept;
+    accounts.insert(record.cell, without_gain);
+    let side = if record.flags & Order::SELLS_SECOND != 0 { Side::Y } else { Side::X };
+    Ok(matching::Order { side, amount: record.a, least: limits.least })
 }
 
 impl From<LeftOutError> for TransitionError {

@@ -4,6 +4,7 @@ use super::{
     FeeError, TransitionError,
     cut::{Cutter, Filling},
     signatures::KnownSignatures,
+    slot::CellsAfter,
 };
 use crate::{
     account::credit,
@@ -119,7 +120,8 @@ struct Trial<'a> {
     signatures: &'a KnownSignatures,
     cells: HashMap<CellIndex, Cell>,
     registers: Registers,
-    room: Room,
+    /// None where nobody collects the fees.
+    room: Option<Room>,
     tried: Vec<TriedStep>,
 }
 
@@ -161,18 +163,20 @@ impl Trial<'_> {
     /// possible.
     fn collect(&mut self, fee: u64) -> Result<(), FeeError> {
         let StepPlan { slots, operator, context: StepContext { token, .. }, .. } = *self.plan;
-        self.room.fees = self.room.fees.checked_add(fee).ok_or(FeeError::SumOverflow)?;
-        self.room.slots -= 1;
+        let Some(mut room) = self.room else { return Ok(()) };
+        room.fees = room.fees.checked_add(fee).ok_or(FeeError::SumOverflow)?;
+        room.slots -= 1;
         let mut credited = None;
-        if self.room.fees > 0 {
+        if room.fees > 0 {
             let operator = operator.ok_or(FeeError::NoOperator(token))?;
-            let account = credit(operator, &self.cell(operator), token, self.room.fees)?;
+            let account = credit(operator, &self.cell(operator), token, room.fees)?;
             credited = Some((operator, Cell::Account(account)));
         }
-        if self.room.slots == 0 {
+        if room.slots == 0 {
             self.cells.extend(credited);
-            self.room = Room { slots: slots.get().into(), fees: 0 };
+            room = Room { slots: slots.get().into(), fees: 0 };
         }
+        self.room = Some(room);
         Ok(())
     }
 }
@@ -207,7 +211,76 @@ impl From<StepError> for StepFailure {
     }
 }
 
+/// What transactions are tried on: the cells, and the signatures that were checked before.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) signatures: &'a KnownSignatures,
+}
+
+/// Tries a transaction on cells laid over a tree; changes nothing. Where there is no room, nobody collects the fees.
+fn try_over(
+    Ground { tree, signatures }: Ground<'_>,
+    plan: &StepPlan,
+    room: Option<Room>,
+    transaction: &StepTransaction,
+) -> Result<Vec<TriedStep>, StepsError> {
+    let expected = plan.context.chain_id;
+    if transaction.chain_id != expected {
+        return Err(StepsError::WrongChain { expected, found: transaction.chain_id });
+    }
+    let count = transaction.step_count();
+    let tried = Vec::with_capacity(count);
+    let (cells, registers) = (HashMap::new(), Registers::default());
+    let mut trial = Trial { plan, tree, signatures, cells, registers, room, tried };
+    for (part, content) in transaction.parts.iter().enumerate() {
+        let name = |record: &StepRecord| match plan.machine.get(record.operation) {
+            Some(operation) => operation.description().name,
+            None => "step",
+        };
+        let refused = |step: usize, record: &StepRecord, refusal: Refusal| {
+            let (operation, cell) = (record.operation, record.cell);
+            StepsError::Step { part, step, source: StepError { operation, name: name(record), cell, refusal } }
+        };
+        let signature = match content {
+            Part::Clause(clause) => {
+                clause.check().map_err(|source| StepsError::Clause { part, source })?;
+                let first = &clause.steps[0].record;
+                let signer = trial.cell(clause.signer());
+                check_number(&signer, clause).map_err(|refusal| refused(0, first, refusal))?;
+                clause.signature
+            }
+            Part::Step(_) => known_signature(),
+        };
+        for (step, mut content) in content.steps().enumerate() {
+            let is_last = trial.tried.len() + 1 == count;
+            content.record.flags = content.record.flags & !flag::DONE | if is_last { flag::DONE } else { 0 };
+            trial.run(content, signature).map_err(|failure| match failure {
+                StepFailure::Step(source) => StepsError::Step { part, step, source },
+                StepFailure::Signature(refusal) => refused(step, &content.record, refusal),
+                StepFailure::Fee(source) => StepsError::Fee { part, source },
+            })?;
+        }
+    }
+    if trial.tried.is_empty() { Err(StepsError::Empty) } else { Ok(trial.tried) }
+}
+
+/// The cells that a transaction leaves behind, in the order of its steps, where nobody collects its fees.
+pub(super) fn cells_after(
+    ground: Ground<'_>,
+    plan: &StepPlan,
+    transaction: &StepTransaction,
+) -> Result<CellsAfter, StepsError> {
+    let tried = try_over(ground, plan, None, transaction)?;
+    Ok(tried.into_iter().map(|tried| (tried.record.cell, tried.after)).collect())
+}
+
 impl Cutter<'_> {
+    /// What the next transaction is tried on.
+    pub(super) fn ground(&self) -> Ground<'_> {
+        Ground { tree: self.tree, signatures: &self.signatures }
+    }
+
     /// Tries a transaction after what the chunk that is being filled has; changes nothing.
     pub(super) fn try_steps(
         &self,
@@ -215,46 +288,9 @@ impl Cutter<'_> {
         filling: &Filling<StepWitness>,
         transaction: &StepTransaction,
     ) -> Result<Vec<TriedStep>, StepsError> {
-        let expected = plan.context.chain_id;
-        if transaction.chain_id != expected {
-            return Err(StepsError::WrongChain { expected, found: transaction.chain_id });
-        }
-        let count = transaction.step_count();
         let slots = usize::from(plan.slots.get());
         let room = Room { slots: slots - filling.slots.len(), fees: filling.fees };
-        let (tree, signatures, tried) = (&*self.tree, &self.signatures, Vec::with_capacity(count));
-        let (cells, registers) = (HashMap::new(), Registers::default());
-        let mut trial = Trial { plan, tree, signatures, cells, registers, room, tried };
-        for (part, content) in transaction.parts.iter().enumerate() {
-            let name = |record: &StepRecord| match plan.machine.get(record.operation) {
-                Some(operation) => operation.description().name,
-                None => "step",
-            };
-            let refused = |step: usize, record: &StepRecord, refusal: Refusal| {
-                let (operation, cell) = (record.operation, record.cell);
-                StepsError::Step { part, step, source: StepError { operation, name: name(record), cell, refusal } }
-            };
-            let signature = match content {
-                Part::Clause(clause) => {
-                    clause.check().map_err(|source| StepsError::Clause { part, source })?;
-                    let first = &clause.steps[0].record;
-                    let signer = trial.cell(clause.signer());
-                    check_number(&signer, clause).map_err(|refusal| refused(0, first, refusal))?;
-                    clause.signature
-                }
-                Part::Step(_) => known_signature(),
-            };
-            for (step, mut content) in content.steps().enumerate() {
-                let is_last = trial.tried.len() + 1 == count;
-                content.record.flags = content.record.flags & !flag::DONE | if is_last { flag::DONE } else { 0 };
-                trial.run(content, signature).map_err(|failure| match failure {
-                    StepFailure::Step(source) => StepsError::Step { part, step, source },
-                    StepFailure::Signature(refusal) => refused(step, &content.record, refusal),
-                    StepFailure::Fee(source) => StepsError::Fee { part, source },
-                })?;
-            }
-        }
-        if trial.tried.is_empty() { Err(StepsError::Empty) } else { Ok(trial.tried) }
+        try_over(self.ground(), plan, Some(room), transaction)
     }
 
     /// How many steps more the batch has room for.
