@@ -198,8 +198,7 @@ pub(super) fn check_order(
     // A session at the pool's price, in which anything can be paid in.
     let unit = u128::from(FEE_UNIT);
     let [x, y] = [pool.first.balance, pool.second.balance].map(u128::from);
-    let session =
-        exchange::Session { n: unit * y, d: unit * x, unpaid_x: u64::MAX, unpaid_y: u64::MAX, fee: pool.fee };
+    let session = exchange::Session { n: unit * y, d: unit * x, unpaid_x: u64::MAX, unpaid_y: u64::MAX, fee: pool.fee };
     let tokens = [pool.first.token, pool.second.token];
     let lanes = [Lane { token: tokens[0], value: 0 }, Lane { token: tokens[1], value: 0 }, Lane::default()];
     let session = Some(OpenSession { pool: pool_of(clause), tokens, session });

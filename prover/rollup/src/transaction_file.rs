@@ -180,7 +180,7 @@ impl<'de> Deserialize<'de> for Alone {
                 let (mut count, mut is_kind) = (0, false);
                 while let Some((name, IgnoredAny)) = fields.next_entry::<Cow<'_, str>, IgnoredAny>()? {
                     count += 1;
-                    is_kind = ["transfer", "open", "withdraw"].contains(&name.as_ref());
+                    is_kind = ["transfer", "open", "withdraw", "steps"].contains(&name.as_ref());
                 }
                 Ok(Alone(count == 1 && is_kind))
             }
