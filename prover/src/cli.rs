@@ -5,6 +5,7 @@ mod anchor;
 mod batch;
 mod bench;
 mod bridge;
+mod clause;
 mod coins;
 mod completions;
 mod console;
@@ -22,12 +23,15 @@ mod in_line;
 mod input;
 mod inspect;
 mod join;
+mod known;
 mod light;
 mod node_advice;
 mod node_options;
+mod offer;
 mod output;
 mod overview;
 mod path_text;
+mod pool;
 mod prove;
 mod psbt;
 mod rapidsnark;
@@ -36,6 +40,8 @@ mod regtest;
 mod session;
 mod setup;
 mod shown_cell;
+mod swap;
+mod token;
 mod tx;
 mod upgrade;
 mod usage;
@@ -133,6 +139,10 @@ enum Command {
     Setup(Box<setup::Setup>),
     Join(join::Join),
     Tx(tx::TxCommand),
+    Token(Box<token::TokenCommand>),
+    Pool(Box<pool::PoolCommand>),
+    Swap(Box<swap::Swap>),
+    Offer(Box<offer::OfferCommand>),
     Batch(batch::BatchCommand),
     Prove(Box<prove::Prove>),
     Rapidsnark(rapidsnark::Rapidsnark),
@@ -180,6 +190,10 @@ pub fn main(machines: Machines) -> ExitCode {
         Command::Setup(command) => command.run(&global),
         Command::Join(command) => command.run(&global),
         Command::Tx(command) => command.run(&global),
+        Command::Token(command) => command.run(&global),
+        Command::Pool(command) => command.run(&global),
+        Command::Swap(command) => command.run(&global),
+        Command::Offer(command) => command.run(&global),
         Command::Batch(command) => command.run(&global),
         Command::Prove(command) => command.run(&global),
         Command::Rapidsnark(command) => command.run(&global),

@@ -254,7 +254,8 @@ fn fees_go_to_the_operators_own_cell_or_to_the_one_that_is_named() {
     assert_eq!((&report["applied"], &report["operator"]), (&1.into(), &Value::Null));
     // What says nothing of a fee pays what a batch takes.
     let made = scene.run(&[&paid[..], &user, &["--add-to", "least.json"]].concat());
-    assert!(made.status.success() && made.stderr.is_empty());
+    let told = String::from_utf8(made.stderr).unwrap();
+    assert!(made.status.success() && told.contains("pays 1 sat to account 1") && !told.contains("warning"), "{told}");
     let report = scene.report(&["batch", "--reference-depth", "1", "least.json", "--operator", "1"]);
     assert_eq!((&report["applied"], &report["operator"]), (&1.into(), &1.into()));
     scene.report(&[&paid[..], &user, &["--fee", "2", "--add-to", "named.json"]].concat());

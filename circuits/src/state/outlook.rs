@@ -9,14 +9,14 @@ use super::{
     sessions::{check_order, order_of, pool_of, refused},
     signatures::KnownSignatures,
     slot::{CellsAfter, SlotKind},
-    steps::{FEE_TOKEN, Ground, StepPlan, cells_after},
+    steps::{FEE_TOKEN, Ground, StepPlan, cells_after, registers_after},
 };
 use crate::{
     exchange::{
         Parameters, Reserves,
         matching::{self, Matching, match_orders},
     },
-    step::{Machine, Refusal, StepContext},
+    step::{Machine, Refusal, Registers, StepContext},
     transaction::{StepTransaction, Transaction},
 };
 use std::{collections::HashMap, num::NonZeroU16};
@@ -101,6 +101,16 @@ impl Outlook {
         let order = check_order(ground, plan, &pool, steps, clause, &mut accounts)?;
         self.orders.push((index, order));
         Ok(accounts.into_iter().map(|(index, account)| (index, Cell::Account(account))).collect())
+    }
+
+    /// What a part of a transaction leaves to the others: what is in motion, owed and noted after its last step.
+    ///
+    /// # Errors
+    /// Why no transaction that begins with it would be applied.
+    pub fn left_open(&self, part: &StepTransaction) -> Result<Registers, TransitionError> {
+        let plan = self.plan.as_ref().ok_or(StepsError::NoSteps)?;
+        let ground = Ground { tree: &self.state.tree, signatures: &KnownSignatures::default() };
+        Ok(registers_after(ground, plan, part)?)
     }
 
     fn pool(&self, index: CellIndex) -> Result<Pool, Refusal> {

@@ -219,11 +219,13 @@ pub(super) struct Ground<'a> {
 }
 
 /// Tries a transaction on cells laid over a tree; changes nothing. Where there is no room, nobody collects the fees.
+/// One that is a part of another is not done with its last step.
 fn try_over(
     Ground { tree, signatures }: Ground<'_>,
     plan: &StepPlan,
     room: Option<Room>,
     transaction: &StepTransaction,
+    is_part: bool,
 ) -> Result<Vec<TriedStep>, StepsError> {
     let expected = plan.context.chain_id;
     if transaction.chain_id != expected {
@@ -253,7 +255,7 @@ fn try_over(
             Part::Step(_) => known_signature(),
         };
         for (step, mut content) in content.steps().enumerate() {
-            let is_last = trial.tried.len() + 1 == count;
+            let is_last = trial.tried.len() + 1 == count && !is_part;
             content.record.flags = content.record.flags & !flag::DONE | if is_last { flag::DONE } else { 0 };
             trial.run(content, signature).map_err(|failure| match failure {
                 StepFailure::Step(source) => StepsError::Step { part, step, source },
@@ -271,8 +273,18 @@ pub(super) fn cells_after(
     plan: &StepPlan,
     transaction: &StepTransaction,
 ) -> Result<CellsAfter, StepsError> {
-    let tried = try_over(ground, plan, None, transaction)?;
+    let tried = try_over(ground, plan, None, transaction, false)?;
     Ok(tried.into_iter().map(|tried| (tried.record.cell, tried.after)).collect())
+}
+
+/// The registers that a transaction leaves behind which is a part of another.
+pub(super) fn registers_after(
+    ground: Ground<'_>,
+    plan: &StepPlan,
+    transaction: &StepTransaction,
+) -> Result<Registers, StepsError> {
+    let tried = try_over(ground, plan, None, transaction, true)?;
+    Ok(tried.last().map_or_else(Registers::default, |last| last.registers_after))
 }
 
 impl Cutter<'_> {
@@ -290,7 +302,7 @@ impl Cutter<'_> {
     ) -> Result<Vec<TriedStep>, StepsError> {
         let slots = usize::from(plan.slots.get());
         let room = Room { slots: slots - filling.slots.len(), fees: filling.fees };
-        try_over(self.ground(), plan, Some(room), transaction)
+        try_over(self.ground(), plan, Some(room), transaction, false)
     }
 
     /// How many steps more the batch has room for.

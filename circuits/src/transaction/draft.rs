@@ -273,6 +273,16 @@ impl Draft {
         &self.steps
     }
 
+    /// What it pays to the operator.
+    pub fn fee(&self) -> u64 {
+        self.steps.first().map_or(0, |step| step.record.b)
+    }
+
+    /// The clause as it will be, to be shown before anyone signs it: in place of the signature stands one of nothing.
+    pub fn unsigned(&self) -> Clause {
+        Clause { number: self.number, steps: self.steps.clone(), signature: crate::step::known_signature() }
+    }
+
     /// Signs the clause with the key of the account that begins it.
     ///
     /// # Errors

@@ -204,8 +204,8 @@ impl Purses {
         Ok(draws.iter().fold(begun, |draft, (purse, amount)| draft.draw(*purse, *amount)))
     }
 
-    /// Where a token can be put: where the key holds it already, the named account first; else where a second holding is
-    /// free; else in a new account, the n-th of those that the clause opens.
+    /// Where a token can be put: where the key holds it already, the named account first; else where a second holding
+    /// is free; else in a new account, the n-th of those that the clause opens.
     ///
     /// # Errors
     /// [`PurseError::Full`].

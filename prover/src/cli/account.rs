@@ -11,7 +11,7 @@ use super::{
     rebuild::rebuilt,
     session::{NodeOptions, Session, ledger_failure},
     shown_cell::ShownCell,
-    values::{cell, owner, root},
+    values::{self, owner, root},
     wallet::{KeyNumber, WalletOptions},
 };
 use crate::overview::ExitRow;
@@ -30,7 +30,7 @@ use taproof_rollup::{
 };
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::{CellIndex, MerklePath},
+    cell::{self, CellIndex, MerklePath, Token},
     exit::ScannedRequest,
     follow::{Follower, ScannedDeposit},
 };
@@ -104,6 +104,9 @@ struct Holding {
     token: u32,
     balance: u64,
     nonce: u32,
+    /// What it holds of another token, if it is open for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second: Option<cell::Holding>,
 }
 
 /// A deposit that no batch has come to.
@@ -142,9 +145,12 @@ impl fmt::Display for AccountReport {
         if self.cells.is_empty() {
             writeln!(f, "cells          none")?;
         }
-        for Holding { cell, token, balance, nonce } in &self.cells {
-            let unit = if *token == 0 { "sat".to_owned() } else { format!("of token {token}") };
-            writeln!(f, "cell {cell:<10}{balance} {unit}, nonce {nonce}")?;
+        for Holding { cell, token, balance, nonce, second } in &self.cells {
+            write!(f, "cell {cell:<10}{}", Token(*token).amount(*balance))?;
+            if let Some(second) = second {
+                write!(f, " and {}", second.token.amount(second.balance))?;
+            }
+            writeln!(f, ", nonce {nonce}")?;
         }
         for Waiting { amount_sat, height, is_void } in &self.deposits {
             let state = if *is_void == Some(true) { "void, its refund key takes it back" } else { "not credited yet" };
@@ -164,7 +170,7 @@ impl fmt::Display for AccountReport {
 #[command(after_help = "Example:\n  taproof prove-account 3 --out 3.account")]
 pub(crate) struct ProveAccount {
     /// The cell.
-    #[arg(value_parser = cell)]
+    #[arg(value_parser = values::cell)]
     cell: CellIndex,
     /// The file to write.
     #[arg(long, value_name = "FILE")]
@@ -215,11 +221,12 @@ fn text(report: &Report) -> String {
 
 fn holdings(state: &State, owner: &PublicKey) -> Vec<Holding> {
     let cells = state.accounts_of(owner);
-    let holding = |(cell, account): (CellIndex, taproof_verifier::cell::Account)| Holding {
+    let holding = |(cell, account): (CellIndex, cell::Account)| Holding {
         cell,
         token: account.token.0,
         balance: account.balance,
         nonce: account.nonce,
+        second: Some(account.second).filter(|second| *second != cell::Holding::default()),
     };
     cells.map(holding).collect()
 }

@@ -1,44 +1,42 @@
 //! `taproof tx`.
 
+mod addition;
 mod book;
+mod decode;
 mod exit;
+mod preview;
 
 use super::{
     Global,
     batch::FEE_MIN_SAT,
-    console::counted,
-    data_dir::DataDir,
     failure::{Exit, Failure, Result},
-    in_line::{APART, bring_up},
-    input::read_transactions,
-    output::{Output, Replaces, open_output},
-    path_text,
+    in_line::APART,
+    known::{Outset, not_asked},
     session::{NodeOptions, Session, ledger_failure, read_params},
     values::{address, cell, chain_id, of_network, owner},
     wallet::{KeyNumber, WalletOptions},
 };
 use bitcoin::{Address, Network, address::NetworkUnchecked};
-use book::Book;
 use clap::{Args, Subcommand};
-use std::path::{Path, PathBuf};
-use taproof_base::{
-    output_file::{Access, OutputFile},
-    shown::shown,
-    store_error::StoreError,
-};
+use std::path::PathBuf;
+use taproof_base::store_error::StoreError;
 use taproof_circuits::{
     state::Admission,
     transaction::{Open, Transaction, Transfer, UnsignedTransaction, Withdraw},
 };
 use taproof_rollup::{
     ledger::{Ledger, LedgerError},
-    transaction_file::{self, TransactionFile},
+    told::{Known, Told},
 };
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId, Token},
-    record::{DepositRecord, Destination},
+    record::Destination,
 };
+
+pub(super) use addition::Addition;
+pub(super) use book::Book;
+pub(super) use preview::{Fill, Preview};
 
 /// Makes and signs one transaction, and prints it or adds it to a file.
 #[derive(Debug, Args)]
@@ -53,7 +51,8 @@ Examples:
   taproof tx open --to 3 --owner $KEY --amount 7000 --add-to txs.json
   taproof tx withdraw --from 2 --nonce 0 --address bcrt1q... \\
     --amount 4000 --add-to txs.json
-  taproof tx exit --amount 4000 --address bcrt1q... --send")]
+  taproof tx exit --amount 4000 --address bcrt1q... --send
+  taproof tx decode txs.json")]
 pub(crate) struct TxCommand {
     #[command(subcommand)]
     body: BodyArgs,
@@ -61,6 +60,7 @@ pub(crate) struct TxCommand {
 
 #[derive(Debug, Subcommand)]
 enum BodyArgs {
+    Decode(decode::Decode),
     /// Pays from one account to another.
     Transfer {
         #[command(flatten)]
@@ -137,11 +137,17 @@ struct PaymentArgs {
     /// Adds the transaction to this file instead of printing it.
     #[arg(long, value_name = "FILE")]
     add_to: Option<PathBuf>,
+    /// Signs nothing and writes nothing: says what the transaction would do, and what the key would own after it.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl TxCommand {
     pub(crate) fn run(self, global: &Global) -> Result {
-        let payment = self.body.payment();
+        let payment = match &self.body {
+            BodyArgs::Decode(decode) => return decode.run(global),
+            body => body.payment().expect("all others pay"),
+        };
         let is_exit = matches!(self.body, BodyArgs::Exit { .. });
         if is_exit && payment.add_to.is_some() {
             let failure = Failure::new(Exit::Input, "an exit request goes to Bitcoin, not into a file of transactions");
@@ -151,14 +157,14 @@ impl TxCommand {
         let network = payment.network(global)?;
         let key = payment.key.secret_key(&payment.wallet.open(global)?)?;
         let chain_id = payment.chain_id(global)?;
-        let added = file.as_ref().map_or(&[][..], |file| &file.transactions);
+        let added = file.as_ref().map_or(&[][..], Addition::transactions);
         let book = match &self.body {
             BodyArgs::Exit { carrier, .. } => carrier.book(payment, chain_id, global)?,
             _ => payment.book(chain_id, added, global)?,
         };
         let from = match (payment.from, &book) {
             (Some(from), _) => from,
-            (None, Some(book)) => book.payer(key.public(), Token(payment.token), self.body.needed())?,
+            (None, Some(book)) => book.payer(key.public(), Token(payment.token), self.body.needed(payment))?,
             (None, None) => return Err(unknown("from")),
         };
         let nonce = match (payment.nonce, &book) {
@@ -166,23 +172,32 @@ impl TxCommand {
             (None, Some(book)) => book.next_nonce(from)?,
             (None, None) => return Err(unknown("nonce")),
         };
-        let transaction = self.body.unsigned(&Payer { network, chain_id, from, nonce })?.sign(&key);
+        let unsigned = self.body.unsigned(payment, &Payer { network, chain_id, from, nonce })?;
+        // Nobody gets to see the signature before these words are shown.
+        let transaction = unsigned.sign(&key);
+        let known = Known { state: book.as_ref().map(Book::state), network: Some(network) };
+        let told = Told::new(&transaction, &known);
+        told.lines().into_iter().filter(|_| !payment.dry_run).for_each(|line| global.console().note(line));
         payment.expect_opening(&transaction, chain_id, global)?;
         if let Some(book) = &book {
             payment.expect_passing(book, &transaction, key.public(), global)?;
         }
-        let (fee, least) = (self.body.fee(), self.body.least_fee());
+        let (fee, least) = (self.body.fee(payment), self.body.least_fee(payment));
         if fee < least {
             global.console().warn(format!(
                 "`taproof batch` takes no fee below {least} sat, unless told otherwise by its --fee-min, and rejects \
                  this"
             ));
         }
+        if payment.dry_run {
+            let preview = Preview::of(book, key.public(), vec![told], std::slice::from_ref(&transaction));
+            return global.console().produce(&preview, ToString::to_string);
+        }
         if let BodyArgs::Exit { carrier, payment, .. } = &self.body {
             return carrier.carry(&transaction, *key.public(), payment, global);
         }
         match file {
-            Some(file) => file.add(transaction, global),
+            Some(file) => file.add(vec![transaction], global),
             None => global.console().produce_json(&transaction),
         }
     }
@@ -233,20 +248,18 @@ impl PaymentArgs {
         let dir = global.data_dir();
         let is_ours = || read_params(&dir.params()).is_ok_and(|params| params.chain_id() == chain_id);
         if dir.ledger().exists() && dir.program().exists() && is_ours() && self.node.is_at_hand(&dir)? {
-            match self.brought(added, global) {
-                Ok(Some(book)) => return Ok(Some(book)),
+            let session = Session::open(global);
+            match session.and_then(|session| Outset::brought_up(&session, &self.node, global)) {
+                Ok(Some(outset)) => return Ok(Some(Book::new(outset, added))),
                 Ok(None) => global.console().warn(APART),
                 Err(failure) if failure.cause::<LedgerError>().is_some() => {}
-                Err(failure) => global.console().warn(format!(
-                    "the chain could not be asked, so this goes by the ledger as it is: {}",
-                    failure.message()
-                )),
+                Err(failure) => global.console().warn(not_asked(&failure)),
             }
         }
         let ledger = Ledger::open(&dir.ledger(), chain_id);
         let ledger = ledger.map(|ledger| ledger.with_machines(global.machines().clone()));
-        match ledger.and_then(|ledger| Book::new(&ledger, added)) {
-            Ok(book) => Ok(Some(book)),
+        match ledger.and_then(|ledger| Outset::of_ledger(&ledger, global)) {
+            Ok(outset) => Ok(Some(Book::new(outset, added))),
             Err(error) if self.from.is_some() && self.nonce.is_some() => {
                 global.console().warn(format!(
                     "{error}; --from and --nonce need none, so the transaction is signed, and whether a batch would \
@@ -259,20 +272,6 @@ impl PaymentArgs {
             Err(error) => Err(ledger_failure(error)
                 .advise("give --from and --nonce, the number of transactions that the account has sent")),
         }
-    }
-
-    /// What ledger and chain know together; none where batches that were made here are not the chain's.
-    fn brought(&self, added: &[Transaction], global: &Global) -> Result<Option<Book>> {
-        let session = Session::open(global)?;
-        let spinner = global.console().spinner("following the chain");
-        let brought = bring_up(&session, &session.source(&self.node)?)?;
-        spinner.finish_and_clear();
-        let Some((ledger, follower)) = brought else { return Ok(None) };
-        let exits: Vec<_> = follower.pending_exits().map(|exit| exit.request).collect();
-        let transactions = ledger.transactions().map_err(ledger_failure)?;
-        let program = follower.program_at(follower.scanned().height)?;
-        let book = Book::of_state(ledger.state().clone(), &exits, transactions, added);
-        Ok(Some(book.growing_to(program.depth_max())))
     }
 
     /// Fails if the transaction is an opening that no follower accepts, as far as the rollup's parameters are known;
@@ -309,36 +308,39 @@ impl PaymentArgs {
 }
 
 impl BodyArgs {
-    fn payment(&self) -> &PaymentArgs {
+    /// Who pays, and how much; none where nothing is paid.
+    fn payment(&self) -> Option<&PaymentArgs> {
         match self {
             Self::Transfer { payment, .. }
             | Self::Open { payment, .. }
             | Self::Exit { payment, .. }
-            | Self::Withdraw { payment, .. } => payment,
+            | Self::Withdraw { payment, .. } => Some(payment),
+            Self::Decode(_) => None,
         }
     }
 
     /// The fee that is given, or else the least.
-    fn fee(&self) -> u64 {
-        self.payment().fee.unwrap_or_else(|| self.least_fee())
+    fn fee(&self, payment: &PaymentArgs) -> u64 {
+        payment.fee.unwrap_or_else(|| self.least_fee(payment))
     }
 
     /// What a batch takes by default. An exit is served without a fee.
-    fn least_fee(&self) -> u64 {
-        let is_asked = !matches!(self, Self::Exit { .. }) && Token(self.payment().token) == Token::BITCOIN;
+    fn least_fee(&self, payment: &PaymentArgs) -> u64 {
+        let is_asked = !matches!(self, Self::Exit { .. }) && Token(payment.token) == Token::BITCOIN;
         if is_asked { FEE_MIN_SAT } else { 0 }
     }
 
-    fn needed(&self) -> u128 {
-        u128::from(self.payment().amount) + u128::from(self.fee())
+    fn needed(&self, payment: &PaymentArgs) -> u128 {
+        u128::from(payment.amount) + u128::from(self.fee(payment))
     }
 
-    fn unsigned(&self, payer: &Payer) -> Result<UnsignedTransaction> {
+    fn unsigned(&self, payment: &PaymentArgs, payer: &Payer) -> Result<UnsignedTransaction> {
         let Payer { network, chain_id, from, nonce } = *payer;
-        let PaymentArgs { amount, token, .. } = *self.payment();
-        let fee = self.fee();
+        let PaymentArgs { amount, token, .. } = *payment;
+        let fee = self.fee(payment);
         let token = Token(token);
         Ok(match self {
+            Self::Decode(_) => unreachable!("nothing is paid"),
             Self::Transfer { to, .. } => {
                 UnsignedTransaction::Transfer(Transfer { chain_id, token, from, nonce, to: *to, amount, fee })
             }
@@ -366,37 +368,5 @@ impl BodyArgs {
                 UnsignedTransaction::Withdraw(Withdraw { chain_id, token, from, nonce, amount, fee, destination })
             }
         })
-    }
-}
-
-/// A file that a transaction is added to, made if it does not exist.
-struct Addition {
-    path: PathBuf,
-    output: OutputFile,
-    deposits: Vec<DepositRecord>,
-    transactions: Vec<Transaction>,
-}
-
-impl Addition {
-    fn read(path: &Path, dir: &DataDir) -> Result<Self> {
-        let (format, replaces) = ("transactions", Replaces::WhatWasRead);
-        let output = open_output(dir, Output { path, access: Access::Public, format, replaces }, &[])?;
-        let TransactionFile { deposits, transactions, malformed } =
-            if path.exists() { read_transactions(path)? } else { TransactionFile::default() };
-        // A malformed entry would be lost by writing the file again.
-        if let Some(entry) = malformed.first().first() {
-            return Err(Failure::new(Exit::Input, format!("{}: {entry}", path.display())));
-        }
-        Ok(Self { path: path.to_owned(), output, deposits, transactions })
-    }
-
-    fn add(mut self, transaction: Transaction, global: &Global) -> Result {
-        self.transactions.push(transaction);
-        let console = global.console().beside([&self.output])?;
-        transaction_file::write_to(self.output, &self.deposits, &self.transactions)?;
-        let report =
-            serde_json::json!({ "file": path_text::text(&self.path), "transactions": self.transactions.len() });
-        let count = counted(self.transactions.len(), "transaction");
-        console.report(&report, |_| format!("{}: {count}", shown(self.path.display())))
     }
 }

@@ -10,9 +10,10 @@ use bitcoin::{
     bech32::primitives::decode::{SegwitHrpstring, SegwitHrpstringError},
 };
 use taproof_base::network_name::{NETWORKS, network_name};
+use taproof_rollup::amount::{AmountError, Decimal};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::{CellIndex, ChainId},
+    cell::{CellIndex, ChainId, Token, TokenName},
     field,
 };
 
@@ -54,6 +55,35 @@ pub(super) fn percent(text: &str) -> Parsed<f64> {
 pub(super) fn cell(text: &str) -> Parsed<CellIndex> {
     let index = text.parse().ok().and_then(CellIndex::new);
     index.ok_or_else(|| "a cell is a whole number below 2^30".to_owned())
+}
+
+/// Parses an amount, of whatever token.
+pub(super) fn amount(text: &str) -> Parsed<Decimal> {
+    text.parse().map_err(|error: AmountError| error.to_string())
+}
+
+/// Parses an amount of a token, TOKEN:AMOUNT.
+pub(super) fn token_amount(text: &str) -> Parsed<(Token, Decimal)> {
+    let (token, number) = text.split_once(':').ok_or("TOKEN:AMOUNT is wanted, as in 0:5000 for 5000 sat")?;
+    let token =
+        cell(token).map_err(|_| "TOKEN:AMOUNT is wanted, and TOKEN is the number of its cell, 0 for bitcoin")?;
+    Ok((Token(token.get()), amount(number)?))
+}
+
+/// Parses the name of a token.
+pub(super) fn token_name(text: &str) -> Parsed<TokenName> {
+    if text.is_empty() {
+        return Err("a name has at least one letter".to_owned());
+    }
+    TokenName::new(text).map_err(|error| error.to_string())
+}
+
+/// Parses a share in percent, in parts of 10,000.
+pub(super) fn parts(text: &str) -> Parsed<u16> {
+    let share = text.parse::<Decimal>().ok().and_then(|share| share.units(2).ok()).filter(|share| *share <= 10_000);
+    share.map(|share| share as u16).ok_or_else(|| {
+        "a share from 0 to 100 percent is wanted, with at most two digits after the point, such as 0.5".to_owned()
+    })
 }
 
 /// Parses an owner's key.

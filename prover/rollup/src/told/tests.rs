@@ -57,8 +57,8 @@ fn every_step_has_words_of_its_own() {
             "  puts exactly 8 of token 20 into account 5 (second holding)".to_owned(),
             "  puts all that is in motion, at least 9 of its token, into account 5 (first holding)".to_owned(),
             format!("  puts exactly 10 of token 20 into a new account of owner {owner} in an empty cell, now cell 6"),
-            "  makes token \"gold\" in an empty cell, now cell 20: at most 12.34 may ever exist, with 2 decimal places, \
-             and the signer's account alone can mint it"
+            "  makes token \"gold\" in an empty cell, now cell 20: at most 12.34 may ever exist, with 2 decimal \
+             places, and the signer's account alone can mint it"
                 .to_owned(),
             "  mints 11 of token 20, for the last time: nobody can mint it afterwards".to_owned(),
             "  burns 12 of token 20, for ever".to_owned(),

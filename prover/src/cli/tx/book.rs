@@ -1,26 +1,32 @@
 //! What the ledger, or else the chain, and the file that is added to know of the accounts that a transaction names.
 
-use crate::cli::failure::{Exit, Failure, Result};
+use crate::cli::{
+    failure::{Exit, Failure, Result},
+    known::Outset,
+};
 use std::{cell::OnceCell, collections::BTreeSet};
 use taproof_circuits::{
     account::{AccountError, PayerError, Rollup},
     open::rule::{self as open, OpenError},
-    state::{State, TransitionError},
-    transaction::{Transaction, Withdraw},
+    state::{Outlook, State, StepsError, TransitionError},
+    step::{Machine, Refusal},
+    transaction::{Part, Transaction, Withdraw},
     transfer::rule::{self as transfer, TransferError},
     withdraw::rule::{self as withdraw, WithdrawError},
 };
-use taproof_rollup::ledger::{Ledger, LedgerError};
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Account, Cell, CellIndex, Depth, Token},
-    exit::ExitRequest,
 };
 
 /// The state after the last batch, and what waits for the next.
-pub(super) struct Book {
-    state: State,
-    /// What waits in the ledger, the exit requests that the state can serve, and what is in the file.
+///
+/// Where the rollup has steps, all that waits and can be applied is applied, by the rules themselves: what a step
+/// leaves behind, nothing less than its rule tells. Where there are payments alone, sums do.
+pub(in crate::cli) struct Book {
+    outlook: Outlook,
+    /// What waits in the ledger, the exit requests that the state can serve, and what is in the file; without what the
+    /// outlook has applied.
     waiting: Vec<Waiting>,
     /// The deepest tree that the program in force has circuits for, where the chain was asked.
     depth_max: Option<Depth>,
@@ -41,10 +47,10 @@ impl Waiting {
 
 /// Why a batch would reject a transaction.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Objection {
-    pub(super) reason: String,
+pub(in crate::cli) struct Objection {
+    pub(in crate::cli) reason: String,
     /// Whether what else waits, or is yet to come, may make it pass.
-    pub(super) may_pass: bool,
+    pub(in crate::cli) may_pass: bool,
 }
 
 impl Objection {
@@ -54,38 +60,49 @@ impl Objection {
 }
 
 impl Book {
-    /// Takes a ledger, and what the file that is added to holds.
-    pub(super) fn new(ledger: &Ledger, added: &[Transaction]) -> std::result::Result<Self, LedgerError> {
-        let requests = ledger.requests()?;
-        let exits: Vec<_> = requests.iter().filter_map(|scanned| scanned.request.exit()).copied().collect();
-        Ok(Self::of_state(ledger.state().clone(), &exits, ledger.transactions()?, added))
-    }
-
-    /// Takes a state, the exit requests and transactions that wait for a batch after it, and what the file that is
-    /// added to holds.
-    pub(super) fn of_state(
-        state: State,
-        exits: &[ExitRequest],
-        transactions: Vec<Transaction>,
-        added: &[Transaction],
-    ) -> Self {
+    /// Takes what is known, and what the file that is added to holds.
+    pub(in crate::cli) fn new(outset: Outset, added: &[Transaction]) -> Self {
+        let Outset { state, exits, transactions, operations, height_blocks, depth_max } = outset;
         let servable = exits.iter().filter(|request| request.is_servable_by(&cell(&state, request.from()).elements()));
         let demanded = servable.map(|request| Transaction::Withdraw(Withdraw::demanded(request, state.chain_id())));
         let mut waiting: Vec<Transaction> = demanded.collect();
         waiting.extend(transactions);
         waiting.extend(added.iter().filter(|transaction| transaction.chain_id() == state.chain_id()).cloned());
-        Self { state, waiting: waiting.into_iter().map(Waiting::new).collect(), depth_max: None }
+        let mut outlook = Outlook::new(state, operations, height_blocks);
+        if outlook.machine().is_some() {
+            let refused: BTreeSet<usize> = outlook.apply_all(&waiting).into_iter().map(|(left, _)| left).collect();
+            let is_left = |(position, transaction)| refused.contains(&position).then_some(transaction);
+            waiting = waiting.into_iter().enumerate().filter_map(is_left).collect();
+        }
+        Self { outlook, waiting: waiting.into_iter().map(Waiting::new).collect(), depth_max }
     }
 
-    /// The same, under a program that has circuits for trees up to this depth.
-    pub(super) fn growing_to(self, depth_max: Depth) -> Self {
-        Self { depth_max: Some(depth_max), ..self }
+    /// The state with all that waits applied, as far as the rules were run.
+    pub(in crate::cli) fn state(&self) -> &State {
+        self.outlook.state()
+    }
+
+    /// The same, to try orders on.
+    pub(in crate::cli) fn outlook(&self) -> &Outlook {
+        &self.outlook
+    }
+
+    /// The machine of the rollup's steps.
+    pub(in crate::cli) fn machine(&self) -> Option<&Machine> {
+        self.outlook.machine()
+    }
+
+    /// Lets a transaction wait with the others.
+    pub(in crate::cli) fn add(&mut self, transaction: Transaction) {
+        if self.outlook.machine().is_none() || self.outlook.apply(&transaction).is_err() {
+            self.waiting.push(Waiting::new(transaction));
+        }
     }
 
     /// The account of a key: of several the first that can pay so much, or else the first.
-    pub(super) fn payer(&self, owner: &PublicKey, token: Token, needed: u128) -> Result<CellIndex> {
+    pub(in crate::cli) fn payer(&self, owner: &PublicKey, token: Token, needed: u128) -> Result<CellIndex> {
         let of_token = |(_, account): &(CellIndex, Account)| account.token == token;
-        let accounts: Vec<_> = self.state.accounts_of(owner).filter(of_token).collect();
+        let accounts: Vec<_> = self.state().accounts_of(owner).filter(of_token).collect();
         let able = accounts.iter().find(|(index, account)| u128::from(self.balance(*index, account)) >= needed);
         let found = able.or(accounts.first()).map(|(index, _)| *index);
         found.ok_or_else(|| {
@@ -99,8 +116,8 @@ impl Book {
     }
 
     /// The nonce that a payer's next transaction has: after what the ledger has applied and what waits.
-    pub(super) fn next_nonce(&self, from: CellIndex) -> Result<u32> {
-        let depth = self.state.depth();
+    pub(in crate::cli) fn next_nonce(&self, from: CellIndex) -> Result<u32> {
+        let depth = self.state().depth();
         if !depth.contains(from) {
             let count = depth.cell_count();
             let failure = Failure::new(Exit::Input, format!("cell {from} is outside a tree of {count} cells"));
@@ -119,15 +136,15 @@ impl Book {
     }
 
     /// Why a batch that applies all that waits before this transaction would reject it.
-    pub(super) fn objection(&self, transaction: &Transaction, signer: &PublicKey) -> Option<Objection> {
-        let payment = transaction.payment()?;
+    pub(in crate::cli) fn objection(&self, transaction: &Transaction, signer: &PublicKey) -> Option<Objection> {
+        let Some(payment) = transaction.payment() else { return self.objection_to_steps(transaction) };
         if let Some(account) = self.account(payment.from)
             && account.owner != *signer
         {
             let reason = format!("cell {} is owned by {}, and {signer} signs", payment.from, account.owner);
             return Some(Objection::lasting(reason));
         }
-        let state = &self.state;
+        let state = self.state();
         let rollup = Rollup { chain_id: state.chain_id(), depth: state.depth() };
         let from = self.payer_cell(payment.from);
         let refusal = match transaction {
@@ -166,30 +183,44 @@ impl Book {
         Some(Objection { reason: refusal.to_string(), may_pass: may_pass(&refusal) })
     }
 
+    /// The same of steps, whose signers are judged by the rule.
+    fn objection_to_steps(&self, transaction: &Transaction) -> Option<Objection> {
+        let refusal = self.outlook.clone().apply(transaction).err()?;
+        Some(Objection { reason: refusal.to_string(), may_pass: may_pass(&refusal) })
+    }
+
     /// The depth that the tree grows to for the next opening, where it has no cell left.
     fn grown(&self) -> Option<Depth> {
-        let levels = self.state.depth().levels() + 1;
-        Depth::new(levels).filter(|_| self.state.tree().is_full())
+        let levels = self.state().depth().levels() + 1;
+        Depth::new(levels).filter(|_| self.state().tree().is_full())
     }
 
     /// The first cell that is empty and that nothing which waits opens; in a tree that has none, the first of those
     /// that it grows by.
-    pub(super) fn vacant(&self) -> Option<CellIndex> {
+    pub(in crate::cli) fn vacant(&self) -> Option<CellIndex> {
         let opened: BTreeSet<CellIndex> =
             self.signed(|transaction| opened_by(transaction).is_some()).filter_map(opened_by).collect();
         let mut next = CellIndex::new(0);
-        while let Some(vacant) = next.and_then(|from| self.state.tree().vacant_from(from)) {
+        while let Some(vacant) = next.and_then(|from| self.state().tree().vacant_from(from)) {
             if !opened.contains(&vacant) {
                 return Some(vacant);
             }
             next = CellIndex::new(vacant.get() + 1);
         }
         let grown = self.grown().filter(|grown| self.depth_max.is_none_or(|depth_max| *grown <= depth_max));
-        grown.and_then(|_| CellIndex::new(self.state.depth().cell_count()))
+        grown.and_then(|_| CellIndex::new(self.state().depth().cell_count()))
     }
 
-    fn account(&self, index: CellIndex) -> Option<Account> {
-        match cell(&self.state, index) {
+    /// The cells of which something that waits speaks, and that may be filled by then.
+    pub(in crate::cli) fn is_spoken_for(&self, index: CellIndex) -> bool {
+        self.waiting.iter().any(|waiting| match &waiting.transaction {
+            Transaction::Steps(steps) => steps.parts.iter().flat_map(Part::steps).any(|step| step.record.cell == index),
+            transaction => opened_by(transaction) == Some(index),
+        })
+    }
+
+    pub(in crate::cli) fn account(&self, index: CellIndex) -> Option<Account> {
+        match cell(self.state(), index) {
             Cell::Account(account) => Some(account),
             _ => None,
         }
@@ -252,7 +283,7 @@ impl Book {
             Transaction::Open(signed) => Some(signed.body()),
             Transaction::Transfer(_) | Transaction::Withdraw(_) | Transaction::Steps(_) => None,
         });
-        match (cell(&self.state, index), opened) {
+        match (cell(self.state(), index), opened) {
             (Cell::Empty, Some(open)) => Cell::Account(Account::new(open.owner, open.token, open.amount)),
             (cell, _) => cell,
         }
@@ -269,6 +300,12 @@ fn may_pass(refusal: &TransitionError) -> bool {
             matches!(error, PayerError::Account(AccountError::EmptyCell { .. }) | PayerError::NonceTooHigh { .. })
         }
         TransitionError::Transfer(TransferError::Recipient(error)) => matches!(error, AccountError::EmptyCell { .. }),
+        TransitionError::Steps(StepsError::Step { source, .. }) => match source.refusal {
+            Refusal::Nonce { expected, found } => expected > found,
+            Refusal::WrongCell { found, .. } => found == 0,
+            Refusal::LimitNotMet { .. } | Refusal::Average(_) => true,
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -323,7 +360,11 @@ mod tests {
             let body = Open { chain_id, token, from: own, nonce: 1, to: vacant, amount: 500, fee: 1, owner };
             Transaction::Open(Signed::sign(body, key))
         };
-        let book = |added: &[Transaction]| Book::of_state(state.clone(), &[], Vec::new(), added);
+        let book = |added: &[Transaction]| {
+            let (exits, transactions) = (Vec::new(), Vec::new());
+            let (state, operations, depth_max) = (state.clone(), None, None);
+            Book::new(Outset { state, exits, transactions, operations, height_blocks: 0, depth_max }, added)
+        };
         let forged = [pays(&stranger, 4_000_000_000, 1), pays(&stranger, 0, u64::MAX), opens(&stranger)];
         let seen = |book: &Book| {
             let account = book.account(own).expect("it was deposited to");

@@ -6,9 +6,9 @@ use crate::cli::{
     bridge::{FeeOptions, FundingOptions},
     coins::{Use, coin_store_failure, explain, spend},
     failure::{Exit, Failure, Fallible, Result},
+    known::Outset,
     path_text,
     psbt::{PsbtVersion, open_psbt, write_psbt},
-    rebuild::rebuilt,
     session::{Session, Source, read_params},
 };
 use bitcoin::{
@@ -103,9 +103,7 @@ impl Carrier {
                             not checked",
             )
         };
-        let (follower, state) = rebuilt(&session, &payment.node, global).map_err(advise)?;
-        let exits: Vec<_> = follower.pending_exits().map(|exit| exit.request).collect();
-        Ok(Some(Book::of_state(state, &exits, Vec::new(), &[])))
+        Ok(Some(Book::new(Outset::of_chain(&session, &payment.node, global).map_err(advise)?, &[])))
     }
 
     /// Sends the request, or shows how it is sent.

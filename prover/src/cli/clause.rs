@@ -1,0 +1,317 @@
+//! How commands make clauses: by which key and account, with which nonce or ticket and fee, and where they go.
+
+use super::{
+    Global,
+    batch::FEE_MIN_SAT,
+    failure::{Exit, Failure, Fallible, Result},
+    known::Outset,
+    session::{NodeOptions, read_params},
+    tx::{Addition, Book, Fill, Preview},
+    values::cell,
+    wallet::{KeyNumber, WalletOptions},
+};
+use bitcoin::Network;
+use clap::Args;
+use std::path::PathBuf;
+use taproof_circuits::{
+    schnorr::SecretKey,
+    state::State,
+    transaction::{Clause, Draft, Number, Once, StepTransaction, Transaction},
+};
+use taproof_rollup::{
+    amount::Decimal,
+    purses::{Place, PurseError, Purses, Signer, ticket, vacant_cells},
+    told::{Known, Told},
+};
+use taproof_verifier::cell::{CellIndex, ChainId, Token};
+
+/// Who signs a clause, and what becomes of it.
+#[derive(Debug, Args)]
+pub(super) struct ClauseArgs {
+    #[command(flatten)]
+    wallet: WalletOptions,
+    #[command(flatten)]
+    key: KeyNumber,
+    /// The account that signs, and that pays the fee; without it, one that the key owns and that can.
+    #[arg(long, value_parser = cell, value_name = "CELL")]
+    pub(super) from: Option<CellIndex>,
+    /// How many transactions that account has sent; without it, counted from the ledger and from the file that is added
+    /// to.
+    #[arg(long, value_name = "N", conflicts_with = "ticket")]
+    nonce: Option<u32>,
+    /// Uses this ticket of the account in place of its nonce, so that it can be applied in any order, or never.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 33))]
+    ticket: Option<u64>,
+    /// The last height on Bitcoin that the batch may refer to; without it, there is no end.
+    #[arg(long, value_name = "HEIGHT")]
+    until: Option<u32>,
+    /// The fee for the operator; if not given, 1 sat for each step, the least that `taproof batch` takes by default.
+    #[arg(long, value_name = "SAT")]
+    fee: Option<u64>,
+    /// Signs what a batch would reject, too.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    node: NodeOptions,
+    /// Adds the transaction to this file instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    add_to: Option<PathBuf>,
+    /// Signs nothing and writes nothing: says what the transaction would do, and what the key would own after it.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Empty cells that a clause may want.
+const VACANT_MAX: usize = 4;
+
+/// Where clauses are made.
+pub(super) struct Desk<'a> {
+    args: &'a ClauseArgs,
+    global: &'a Global,
+    key: SecretKey,
+    chain_id: ChainId,
+    network: Network,
+    book: Book,
+    /// The height that the next batch could refer to.
+    height_blocks: u32,
+    /// The state before the transactions that are made here.
+    before: State,
+    file: Option<Addition>,
+    made: Vec<Transaction>,
+    told: Vec<Told>,
+    pub(super) fill: Option<Fill>,
+}
+
+impl<'a> Desk<'a> {
+    /// Reads the wallet, the file that is added to, and what is known of the rollup.
+    pub(super) fn open(args: &'a ClauseArgs, global: &'a Global) -> Result<Self> {
+        let file = args.add_to.as_deref().map(|path| Addition::read(path, &global.data_dir())).transpose()?;
+        let params = read_params(&global.data_dir().params())?;
+        let key = args.key.secret_key(&args.wallet.open(global)?)?;
+        let outset = Outset::find(&args.node, global)?;
+        let height_blocks = outset.height_blocks;
+        let added = file.as_ref().map_or(&[][..], Addition::transactions);
+        let book = Book::new(outset, added);
+        if book.machine().is_none() {
+            let failure = Failure::new(Exit::Input, "this rollup has payments alone: its program has no steps");
+            return Err(failure.advise("tokens and pools are on rollups that were founded with `setup --step-slots`"));
+        }
+        let before = book.state().clone();
+        let (chain_id, network) = (params.chain_id(), params.network);
+        let (made, told) = (Vec::new(), Vec::new());
+        Ok(Self { args, global, key, chain_id, network, book, height_blocks, before, file, made, told, fill: None })
+    }
+
+    /// The state after all that waits, and what was made here.
+    pub(super) fn state(&self) -> &State {
+        self.book.state()
+    }
+
+    pub(super) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// The height that the next batch could refer to.
+    pub(super) fn height_blocks(&self) -> u32 {
+        self.height_blocks
+    }
+
+    /// What tokens are called.
+    pub(super) fn known(&self) -> Known<'_> {
+        Known { state: Some(self.state()), network: Some(self.network) }
+    }
+
+    /// What the key owns.
+    pub(super) fn purses(&self) -> Purses {
+        let vacant = vacant_cells(self.state(), VACANT_MAX, |cell| self.book.is_spoken_for(cell));
+        Purses::new(self.state(), self.key.public(), vacant)
+    }
+
+    /// The cell that is named, or the first that is empty.
+    pub(super) fn empty_cell(&self, named: Option<CellIndex>) -> Result<CellIndex> {
+        if let Some(named) = named {
+            return Ok(named);
+        }
+        let vacant = vacant_cells(self.state(), 1, |cell| self.book.is_spoken_for(cell)).first().copied();
+        vacant.ok_or_else(|| purse_failure(PurseError::Full))
+    }
+
+    /// An amount of a token in its smallest unit.
+    pub(super) fn units(&self, token: Token, amount: Decimal) -> Result<u64> {
+        units(&self.known(), token, amount)
+    }
+
+    /// What makes a clause of an account run once.
+    fn once(&self, account: CellIndex) -> Result<Once> {
+        let number = match (self.args.ticket, self.args.nonce) {
+            (Some(_), _) => self.ticket(account)?,
+            (None, Some(nonce)) => Number::Nonce(nonce),
+            (None, None) => Number::Nonce(self.book.next_nonce(account)?),
+        };
+        Ok(Once { number, until: self.args.until.unwrap_or(u32::MAX) })
+    }
+
+    /// A ticket of an account: the one that is named, or the first that is not used.
+    fn ticket(&self, account: CellIndex) -> Result<Number> {
+        let holder = self.book.account(account);
+        let holder = holder.ok_or_else(|| purse_failure(PurseError::NotTheKeys(account)))?;
+        ticket(&holder, self.args.ticket).or_exit(Exit::Refuted).map_err(|failure| {
+            failure.advise(format!(
+                "give another --ticket, or new ones to the account: `taproof offer renew --from {account}`"
+            ))
+        })
+    }
+
+    /// Who signs with the nonce or ticket that is asked for.
+    pub(super) fn signer(&self, account: CellIndex, fee_sat: u64) -> Result<Signer> {
+        Ok(Signer { account, once: self.once(account)?, fee_sat })
+    }
+
+    /// Who signs with the next nonce in any case.
+    pub(super) fn signer_by_nonce(&self, account: CellIndex, fee_sat: u64) -> Result<Signer> {
+        let number = Number::Nonce(self.book.next_nonce(account)?);
+        Ok(Signer { account, once: Once { number, until: self.args.until.unwrap_or(u32::MAX) }, fee_sat })
+    }
+
+    /// Who signs with a ticket in any case.
+    pub(super) fn signer_by_ticket(&self, account: CellIndex, fee_sat: u64) -> Result<Signer> {
+        let once = Once { number: self.ticket(account)?, until: self.args.until.unwrap_or(u32::MAX) };
+        Ok(Signer { account, once, fee_sat })
+    }
+
+    /// The fee that is given, if one is.
+    pub(super) fn fee(&self) -> Option<u64> {
+        self.args.fee
+    }
+
+    /// A draft with the fee that is given, or else with the least for its steps and so many others.
+    pub(super) fn priced(&self, others: usize, build: impl Fn(u64) -> Result<Draft>) -> Result<Draft> {
+        if let Some(fee_sat) = self.args.fee {
+            let draft = build(fee_sat)?;
+            let least_sat = (draft.steps().len() + others) as u64 * FEE_MIN_SAT;
+            if fee_sat < least_sat {
+                self.global.console().warn(format!(
+                    "`taproof batch` takes no fee below {least_sat} sat for so many steps, unless told otherwise by \
+                     its --fee-min, and rejects this"
+                ));
+            }
+            return Ok(draft);
+        }
+        let mut fee_sat = (1 + others) as u64 * FEE_MIN_SAT;
+        loop {
+            let draft = build(fee_sat)?;
+            let least_sat = (draft.steps().len() + others) as u64 * FEE_MIN_SAT;
+            // A higher fee may take another purse, and so more steps, but never fewer.
+            if fee_sat >= least_sat {
+                return Ok(draft);
+            }
+            fee_sat = least_sat;
+        }
+    }
+
+    /// Signs a draft, after its words are shown.
+    pub(super) fn sign(&self, draft: Draft) -> Result<Clause> {
+        if !self.args.dry_run {
+            let told = Told::of_clause(self.chain_id, &draft.unsigned(), &self.known());
+            told.lines().into_iter().for_each(|line| self.global.console().note(line));
+        }
+        let machine = self.book.machine().expect("it was there when the desk was opened");
+        draft.sign(machine, self.chain_id, &self.key).or_exit(Exit::Input)
+    }
+
+    /// Takes a transaction of clauses, if a batch would.
+    pub(super) fn take(&mut self, clauses: impl IntoIterator<Item = Clause>) -> Result {
+        let transaction = Transaction::Steps(StepTransaction::of_clauses(self.chain_id, clauses));
+        if let Some(objection) = self.book.objection(&transaction, self.key.public()) {
+            if !objection.may_pass && !self.args.force {
+                let failure = Failure::new(Exit::Refuted, objection.reason);
+                return Err(failure.advise("nothing is written; --force signs it all the same"));
+            }
+            let unless = if objection.may_pass { ", unless that changes before" } else { "" };
+            self.global.console().warn(format!("a batch would reject this{unless}: {}", objection.reason));
+        }
+        self.told.push(Told::new(&transaction, &self.known()));
+        self.book.add(transaction.clone());
+        self.made.push(transaction);
+        Ok(())
+    }
+
+    /// Takes a clause that leaves something in motion, for another to complete.
+    pub(super) fn take_part(&mut self, clause: Clause) -> Result {
+        let part = StepTransaction::of_clauses(self.chain_id, [clause]);
+        if let Err(refusal) = self.book.outlook().left_open(&part) {
+            if !self.args.force {
+                let failure = Failure::of(Exit::Refuted, refusal);
+                return Err(failure.advise("nothing is written; --force signs it all the same"));
+            }
+            self.global.console().warn(format!("nobody could take this: {refusal}"));
+        }
+        let transaction = Transaction::Steps(part);
+        self.told.push(Told::new(&transaction, &self.known()));
+        self.made.push(transaction);
+        Ok(())
+    }
+
+    /// Where a token can be put by a clause that fills an empty cell itself.
+    pub(super) fn place_beside(
+        &self,
+        purses: &Purses,
+        token: Token,
+        near: CellIndex,
+        filled: CellIndex,
+    ) -> Result<Place> {
+        let place = (0..VACANT_MAX).map(|opened| purses.place(token, near, opened));
+        let mut place = place.filter(|place| *place != Ok(Place::Opened(filled)));
+        place.next().unwrap_or(Err(PurseError::Full)).map_err(purse_failure)
+    }
+
+    /// Signs a draft and takes it as a transaction.
+    pub(super) fn take_draft(&mut self, draft: Draft) -> Result {
+        let clause = self.sign(draft)?;
+        self.take([clause])
+    }
+
+    /// Adds what was made to the file, or prints it; or says what would come of it.
+    pub(super) fn finish(self) -> Result {
+        let Self { args, global, key, book, before, file, made, told, fill, .. } = self;
+        if args.dry_run {
+            let preview = Preview::between(&before, book.state(), key.public(), told, fill);
+            return global.console().produce(&preview, ToString::to_string);
+        }
+        if let Some(fill) = fill {
+            global.console().note(fill);
+        }
+        match file {
+            Some(file) => file.add(made, global),
+            None => made.iter().try_for_each(|transaction| global.console().produce_json(transaction)),
+        }
+    }
+}
+
+/// An amount of a token in its smallest unit.
+pub(super) fn units(known: &Known<'_>, token: Token, amount: Decimal) -> Result<u64> {
+    amount.units(known.decimals(token)).or_exit(Exit::Input).map_err(|failure| {
+        let decimals = known.decimals(token);
+        let failure = failure.context(format!("{amount} of {}", known.token(token)));
+        failure.advise(match decimals {
+            0 => "it is counted in whole numbers".to_owned(),
+            decimals => format!("it is counted with at most {decimals} digits after the point"),
+        })
+    })
+}
+
+/// What to do where a key's accounts do not do.
+pub(super) fn purse_failure(error: PurseError) -> Failure {
+    let advice = match error {
+        PurseError::Insufficient { .. } => {
+            "take less, or name another of the wallet's keys with --account and --index; what waits for a batch counts"
+        }
+        PurseError::NoSigner => {
+            "pay some bitcoin to an account of the key with `taproof tx open`; the account in cell 0 signs payments \
+             alone"
+        }
+        PurseError::NotTheKeys(_) => "leave --from out, or name the key that owns it with --account and --index",
+        _ => "wait until the tree has grown",
+    };
+    Failure::of(Exit::Refuted, error).advise(advice)
+}
