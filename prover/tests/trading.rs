@@ -139,3 +139,133 @@ fn liquidity_and_offers(scene: &Scene) {
     let token = scene.report(&["token", "show", GOLD]);
     assert_eq!((&token["supply"], &token["issuer"]), (&5_001_000.into(), &Value::Null));
 }
+
+/// Runs a command that must fail, and looks at what it says and advises.
+fn refused(scene: &Scene, exit_code: i32, arguments: &str, told: &str, advised: &str) {
+    let words: Vec<&str> = arguments.split(' ').collect();
+    let output = scene.run(&[&["--json"], words.as_slice()].concat());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(exit_code), "{arguments}: {stderr}");
+    assert!(output.stdout.is_empty(), "{arguments}");
+    let last: Value = serde_json::from_str(stderr.lines().next_back().unwrap()).unwrap();
+    let [error, advice] = [&last["error"], &last["advice"]].map(|text| text.as_str().unwrap_or_default());
+    assert!(error.contains(told) && advice.contains(advised), "{arguments}: {error}; {advice}");
+}
+
+#[test]
+fn every_wrong_input_is_refused_with_a_reason_and_advice() {
+    let scene = founded();
+    scene.report(&["batch", "--reference-depth", "1"]);
+    let make = |arguments: &str| {
+        let words: Vec<&str> = arguments.split(' ').collect();
+        scene.report(&[words.as_slice(), &["--index", "1", "--add-to", "make.json"]].concat());
+    };
+    make("token create --name gold --decimals 2 --cap 1000");
+    make("token mint --token 3 --amount 900");
+    make("pool create --put 3:160 --put 0:400000");
+    scene.report(&["batch", "--reference-depth", "1", "make.json"]);
+    let long = format!("token create --cap 1 --name {}", "x".repeat(32));
+    for (exit_code, arguments, told, advised) in [
+        (2, long.as_str(), "a name has at most 31 bytes", ""),
+        (2, "token create --name a --cap 1 --decimals 19", "a whole number from 0 to 18", ""),
+        (2, "token create --name a --cap x", "an amount is digits", ""),
+        (3, "token create --index 1 --name a --cap 1.5", "1 decimal places, where the token has 0", "more --decimals"),
+        (4, "token create --index 1 --name a --cap 1 --cell 2", "the cell is an account", "--force"),
+        (4, "token create --index 0 --name a --cap 1", "no account that can sign", "cell 0 takes part in payments"),
+        (4, "token create --index 9 --name a --cap 1", "no account that can sign", "taproof tx open"),
+        (4, "token create --index 1 --from 2 --name a --cap 1", "cell 2 is no account of the key", "--from"),
+        (4, "token mint --index 1 --token 9 --amount 1", "cell 9 is no token", "taproof token list"),
+        (3, "token mint --index 1 --token 3 --amount 0.125", "3 decimal places, where", "at most 2 digits"),
+        (4, "token mint --index 1 --token 3 --amount 100.01", "exceeds the cap", "--force"),
+        (4, "token mint --index 2 --token 3 --amount 1", "account 1 is the issuer", "--index"),
+        (4, "token mint --index 1 --token 3 --amount 1 --to 2", "cell 2 holds no token 3", "--owner"),
+        (4, "token burn --index 1 --token 3 --amount 999", "hold 74000 of token 3", "take less"),
+        (4, "token burn --index 1 --token 9 --amount 1", "cell 9 is no token", "taproof token list"),
+        (4, "token renounce --index 2 --token 3", "account 1 is the issuer", "--index"),
+        (4, "token show 9", "cell 9 is no token", "taproof token list"),
+        (3, "pool create --index 1 --put 0:1", "two tokens, and 1 are given", "twice"),
+        (3, "pool create --index 1 --put 0:1 --put 0:2", "both are token 0", "another token"),
+        (3, "pool create --index 1 --put 0:1 --put 3:2", "1000 are locked", "put more"),
+        (3, "pool create --index 1 --put 0:4000 --put 3:2 --pool-fee 11", "the fee is 1100", "10 percent"),
+        (2, "pool create --index 1 --put 0:4000 --put 3:2 --weight 3", "from 1 to 2", ""),
+        (2, "pool create --index 1 --put 0=4000", "TOKEN:AMOUNT is wanted", ""),
+        (4, "pool create --index 2 --put 0:4000 --put 3:20", "hold 0 of token 3", "take less"),
+        (4, "pool join --index 1 --pool 3 --amount 1", "cell 3 is no pool", "taproof pool list"),
+        (3, "pool join --index 1 --pool 4 --amount 1 --token 9", "pool 4 holds no token 9", "--token"),
+        (3, "pool join --index 1 --pool 4 --amount 0", "makes no share", "add more"),
+        (4, "pool join --index 2 --pool 4 --amount 1000", "hold 0 of token 3", "take less"),
+        (4, "pool exit --index 2 --pool 4", "owns no shares of pool 4", "--index"),
+        (4, "pool exit --index 1 --pool 4 --shares 999999999", "cannot leave", "fewer --shares"),
+        (4, "pool show 3", "cell 3 is no pool", "taproof pool list"),
+        (4, "swap --index 2 --pool 3 --amount 1", "cell 3 is no pool", "taproof pool list"),
+        (3, "swap --index 2 --pool 4 --amount 1 --token 9", "pool 4 holds no token 9", "--token"),
+        (3, "swap --index 2 --pool 4 --amount 1.5", "1 decimal places, where", "whole numbers"),
+        (4, "swap --index 2 --pool 4 --amount 0", "pays nothing", "--at-least"),
+        (4, "swap --index 2 --pool 4 --amount 1 --token 3", "hold 0 of token 3", "take less"),
+        (4, "swap --index 1 --pool 4 --amount 1000 --until 1", "it holds until height 1", "--force"),
+        (4, "swap --index 1 --pool 4 --amount 1000 --ticket 64", "none of the 64 from 0 on", "offer renew"),
+        (2, "swap --pool 4 --amount 1 --at-least 1 --slippage 1", "cannot be used with", ""),
+        (2, "swap --pool 4 --amount 1 --slippage 101", "from 0 to 100 percent", ""),
+        (2, "swap --pool 4 --amount 1 --nonce 1 --ticket 1", "cannot be used with", ""),
+        (3, "offer make --index 1 --give 3:1 --want 3:1", "token 3 is given and wanted", "for another"),
+        (3, "offer make --index 1 --give 3:1 --want 0:0", "gives something and wants something", "above 0"),
+        (4, "offer make --index 2 --give 3:1 --want 0:1", "hold 0 of token 3", "take less"),
+        (4, "offer make --index 1 --give 3:1 --want 0:1 --until 1", "it holds until height 1", "--force"),
+        (3, "offer take none.json", "none.json", "see that the file is there"),
+        (3, "offer take make.json --index 2", "an offer is one clause", "taproof tx decode"),
+        (3, "offer show rollup/params.json", "params.json", ""),
+        (3, "tx decode none.json", "none.json", "see that the file is there"),
+        (3, "tx decode rollup/params.json", "where a file of transactions is wanted", ""),
+    ] {
+        refused(&scene, exit_code, arguments, told, advised);
+    }
+    let payments = Scene::funded();
+    refused(&payments, 3, "token create --name a --cap 1", "payments alone", "--step-slots");
+}
+
+#[test]
+fn orders_can_be_prepared_by_other_accounts_and_dry_runs_leave_nothing() {
+    let scene = founded();
+    scene.report(&["batch", "--reference-depth", "1"]);
+    let make = |arguments: &str| {
+        let words: Vec<&str> = arguments.split(' ').collect();
+        scene.report(&[words.as_slice(), &["--index", "1", "--add-to", "make.json"]].concat())
+    };
+    make("token create --name gold --decimals 2 --cap 1000");
+    make("token mint --token 3 --amount 900");
+    make("token create --name silver --cap 1000");
+    // Account 1 holds bitcoin and gold: silver and, after it, shares of a pool need accounts of their own.
+    assert_eq!(make("token mint --token 4 --amount 800")["transactions"], 4);
+    make("pool create --put 4:500 --put 0:400000");
+    let dry = |arguments: &str| {
+        let words: Vec<&str> = arguments.split(' ').collect();
+        scene.report(&[words.as_slice(), &["--index", "1", "--add-to", "make.json", "--dry-run"]].concat())
+    };
+    // No account holds bitcoin and silver, so one is opened for the order.
+    let preview = dry("swap --pool 6 --token 4 --amount 100 --slippage 5");
+    let actions = preview["transactions"][0]["parts"][0]["actions"].as_array().unwrap();
+    let names: Vec<&str> = actions.iter().filter_map(|action| action["action"].as_str()).collect();
+    assert_eq!(names, ["pay", "draw", "open", "draw", "receive"], "{preview}");
+    assert_eq!(preview["transactions"][1]["parts"][0]["actions"][0]["action"], "order");
+    let before = std::fs::read(scene.path("make.json")).unwrap();
+    for arguments in [
+        "token burn --token 3 --amount 1",
+        "token renounce --token 3",
+        "pool join --pool 6 --amount 4000",
+        "offer make --give 3:1 --want 0:5",
+        "offer renew",
+        "tx transfer --to 2 --amount 5",
+    ] {
+        let preview = dry(arguments);
+        assert_eq!(preview["dry_run"], true, "{arguments}");
+    }
+    assert_eq!(std::fs::read(scene.path("make.json")).unwrap(), before);
+    let output = scene.run(&["token", "list", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(2), "what writes nothing knows no dry run");
+    let absent = ["swap", "--index", "1", "--pool", "6", "--amount", "5", "--dry-run", "--add-to", "absent.json"];
+    let error = scene.failure(4, &absent);
+    assert!(error.contains("cell 6 is no pool"), "{error}");
+    assert!(!scene.path("absent.json").exists());
+    let batch = scene.report(&["batch", "--reference-depth", "1", "make.json"]);
+    assert_eq!((&batch["applied"], &batch["rejected"]), (&5.into(), &serde_json::json!([])), "{batch}");
+}

@@ -334,15 +334,16 @@ fn trader(
     Some(Trader { account: index, pays_second, preparation: (!is_ready).then_some(preparation) })
 }
 
-/// A ticket of an account that is not used yet: the one that is asked for, or the first.
+/// A ticket of an account that is not used yet: the one that is asked for, or the first that nobody has signed with.
 ///
 /// # Errors
 /// [`TicketError`].
-pub fn ticket(account: &Account, asked: Option<u64>) -> Result<Number, TicketError> {
+pub fn ticket(account: &Account, asked: Option<u64>, signed_with: &[u64]) -> Result<Number, TicketError> {
     let (base, used) = (account.tickets.base, account.tickets.used);
     let is_used = |place: u8| used & 1 << place != 0;
+    let is_free = |place: &u8| !is_used(*place) && !signed_with.contains(&(u64::from(base) + u64::from(*place)));
     let place = match asked {
-        None => (0..64).find(|place| !is_used(*place)).ok_or(TicketError::AllUsed { base })?,
+        None => (0..64).find(is_free).ok_or(TicketError::AllUsed { base })?,
         Some(number) => {
             let place = number.checked_sub(base.into()).filter(|place| *place < 64);
             let place = place.ok_or(TicketError::Range { number, base })? as u8;
@@ -360,7 +361,7 @@ pub fn ticket(account: &Account, asked: Option<u64>) -> Result<Number, TicketErr
 #[non_exhaustive]
 pub enum TicketError {
     /// All are used.
-    #[error("all 64 tickets from {base} on are used")]
+    #[error("all 64 tickets from {base} on are used, or signed with in what waits")]
     AllUsed {
         /// The first of them.
         base: u32,
@@ -392,3 +393,6 @@ pub fn vacant_cells(state: &State, count: usize, is_taken: impl Fn(CellIndex) ->
     }
     vacant
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,7 +155,8 @@ impl<'a> Desk<'a> {
     fn ticket(&self, account: CellIndex) -> Result<Number> {
         let holder = self.book.account(account);
         let holder = holder.ok_or_else(|| purse_failure(PurseError::NotTheKeys(account)))?;
-        ticket(&holder, self.args.ticket).or_exit(Exit::Refuted).map_err(|failure| {
+        let signed_with = self.book.tickets_signed_with(account);
+        ticket(&holder, self.args.ticket, &signed_with).or_exit(Exit::Refuted).map_err(|failure| {
             failure.advise(format!(
                 "give another --ticket, or new ones to the account: `taproof offer renew --from {account}`"
             ))
@@ -177,6 +178,12 @@ impl<'a> Desk<'a> {
     pub(super) fn signer_by_ticket(&self, account: CellIndex, fee_sat: u64) -> Result<Signer> {
         let once = Once { number: self.ticket(account)?, until: self.args.until.unwrap_or(u32::MAX) };
         Ok(Signer { account, once, fee_sat })
+    }
+
+    /// An account that signs: the one that is named, or one that can pay the fee, which is this if none is given.
+    pub(super) fn account(&self, fee_sat: u64, pays: Option<(Token, u64)>) -> Result<CellIndex> {
+        let fee_sat = self.args.fee.unwrap_or(fee_sat);
+        self.purses().signer(self.args.from, fee_sat, pays).map_err(purse_failure)
     }
 
     /// The fee that is given, if one is.
@@ -304,11 +311,12 @@ pub(super) fn units(known: &Known<'_>, token: Token, amount: Decimal) -> Result<
 pub(super) fn purse_failure(error: PurseError) -> Failure {
     let advice = match error {
         PurseError::Insufficient { .. } => {
-            "take less, or name another of the wallet's keys with --account and --index; what waits for a batch counts"
+            "take less, or name another of the wallet's keys with --account and --index; what waits for a batch is \
+             counted, and what is in cell 0 is not, which takes part in payments alone"
         }
         PurseError::NoSigner => {
-            "pay some bitcoin to an account of the key with `taproof tx open`; the account in cell 0 signs payments \
-             alone"
+            "open an account of the key in another cell with `taproof tx open`, or name another key with --account and \
+             --index; the account in cell 0 takes part in payments alone"
         }
         PurseError::NotTheKeys(_) => "leave --from out, or name the key that owns it with --account and --index",
         _ => "wait until the tree has grown",

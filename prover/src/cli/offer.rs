@@ -170,7 +170,7 @@ impl OfferCommand {
             Action::Show { file, node } => show(&file, &node, global),
             Action::Renew { clause } => {
                 let mut desk = Desk::open(&clause, global)?;
-                let account = desk.purses().signer(clause.from, 2, None).map_err(purse_failure)?;
+                let account = desk.account(2, None)?;
                 let draft = desk.priced(0, |fee_sat| {
                     let signer = desk.signer(account, fee_sat)?;
                     Ok(desk.purses().begin(&signer, &[]).map_err(purse_failure)?.rebase(account))
@@ -195,7 +195,7 @@ fn make(give: (Token, Decimal), want: (Token, Decimal), clause: &ClauseArgs, glo
     }
     let fee_sat = desk.fee().unwrap_or(0);
     let purses = desk.purses();
-    let maker = purses.signer(clause.from, fee_sat, Some((give.0, given))).map_err(purse_failure)?;
+    let maker = desk.account(0, Some((give.0, given)))?;
     let signer = desk.signer_by_ticket(maker, fee_sat)?;
     let place = purses.place(want.0, maker, 0).map_err(purse_failure)?;
     let begun = purses.begin(&signer, &[(give.0, given)]).map_err(purse_failure)?;
@@ -215,7 +215,7 @@ fn take(file: &Path, clause: &ClauseArgs, global: &Global) -> Result {
     for line in Told::of_clause(offer.chain_id, &made, &desk.known()).lines() {
         global.console().note(format!("the offer: {line}"));
     }
-    let taker = desk.purses().signer(clause.from, 4, terms.wants.first().copied()).map_err(purse_failure)?;
+    let taker = desk.account(4, terms.wants.first().copied())?;
     let draft = desk.priced(made.steps.len(), |fee_sat| {
         let (signer, purses) = (desk.signer(taker, fee_sat)?, desk.purses());
         let mut draft = purses.begin(&signer, &terms.wants).map_err(purse_failure)?;

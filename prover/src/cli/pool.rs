@@ -264,7 +264,7 @@ fn create(
     let shares = founded.map_err(|failure| failure.advise("put more into it"))?.shares - Pool::SHARES_LOCKED;
     let cell = desk.empty_cell(cell)?;
     let token = Token(cell.get());
-    let founder = desk.purses().signer(clause.from, 6, Some(takes[0])).map_err(purse_failure)?;
+    let founder = desk.account(6, Some(takes[0]))?;
     let draft = desk.priced(0, |fee_sat| {
         let (signer, purses) = (desk.signer(founder, fee_sat)?, desk.purses());
         let founds = purses.begin(&signer, &takes).map_err(purse_failure)?.found_pool(cell, parameters);
@@ -302,7 +302,7 @@ fn join(
     }
     let takes = [(held[0].token, amounts[0]), (held[1].token, amounts[1])];
     let shares = Token(index.get());
-    let joiner = desk.purses().signer(clause.from, 6, Some(takes[0])).map_err(purse_failure)?;
+    let joiner = desk.account(6, Some(takes[0]))?;
     let draft = desk.priced(0, |fee_sat| {
         let (signer, purses) = (desk.signer(joiner, fee_sat)?, desk.purses());
         let joins = purses.begin(&signer, &takes).map_err(purse_failure)?.join(index);
@@ -326,7 +326,7 @@ fn exit(index: CellIndex, shares: Option<u64>, slippage: Slippage, clause: &Clau
     let exited = exchange::exit(reserves(&pool)?, pool.supply, shares).or_exit(Exit::Refuted);
     let exited = exited.map_err(|failure| failure.advise("give back fewer --shares"))?;
     let gets = [(pool.first.token, exited.x.amount()), (pool.second.token, exited.y.amount())];
-    let leaver = desk.purses().signer(clause.from, 6, Some((token, shares))).map_err(purse_failure)?;
+    let leaver = desk.account(6, Some((token, shares)))?;
     let draft = desk.priced(0, |fee_sat| {
         let (signer, purses) = (desk.signer(leaver, fee_sat)?, desk.purses());
         let mut draft = purses.begin(&signer, &[(token, shares)]).map_err(purse_failure)?.exit(index);

@@ -187,7 +187,7 @@ impl TokenCommand {
                 let cap =
                     cap.map_err(|failure| failure.context("--cap").advise("give more --decimals, or a lower cap"))?;
                 let cell = desk.empty_cell(cell)?;
-                let issuer = desk.purses().signer(clause.from, 2, None).map_err(purse_failure)?;
+                let issuer = desk.account(2, None)?;
                 let terms = TokenTerms { name, cap, decimals };
                 let draft = desk.priced(0, |fee_sat| {
                     let signer = desk.signer(issuer, fee_sat)?;
@@ -222,7 +222,7 @@ impl TokenCommand {
                 token_cell(desk.state(), named.token)?;
                 let token = Token(named.token.get());
                 let amount = desk.units(token, amount)?;
-                let holder = desk.purses().signer(clause.from, 3, Some((token, amount))).map_err(purse_failure)?;
+                let holder = desk.account(3, Some((token, amount)))?;
                 let draft = desk.priced(0, |fee_sat| {
                     let signer = desk.signer(holder, fee_sat)?;
                     Ok(desk.purses().begin(&signer, &[(token, amount)]).map_err(purse_failure)?.burn(token, amount))

@@ -219,6 +219,15 @@ impl Book {
         })
     }
 
+    /// The tickets of an account that clauses which wait for others are signed with.
+    pub(in crate::cli) fn tickets_signed_with(&self, index: CellIndex) -> Vec<u64> {
+        let clauses = self.waiting.iter().flat_map(|waiting| match &waiting.transaction {
+            Transaction::Steps(steps) => steps.clauses().collect(),
+            _ => Vec::new(),
+        });
+        clauses.filter(|clause| clause.is_by_ticket() && clause.signer() == index).map(|clause| clause.number).collect()
+    }
+
     pub(in crate::cli) fn account(&self, index: CellIndex) -> Option<Account> {
         match cell(self.state(), index) {
             Cell::Account(account) => Some(account),
