@@ -1,3 +1,4 @@
+mod outlook;
 mod steps;
 mod trading;
 

@@ -12,32 +12,32 @@ use crate::{
 };
 use taproof_verifier::cell::TokenName;
 
-const GOLD: u32 = 20;
-const POOL: u32 = 30;
+pub(super) const GOLD: u32 = 20;
+pub(super) const POOL: u32 = 30;
 const SHARES: u32 = 31;
 
-fn once(nonce: u32) -> Once {
+pub(super) fn once(nonce: u32) -> Once {
     Once { number: Number::Nonce(nonce), until: u32::MAX }
 }
 
-fn ticket(place: u8) -> Once {
+pub(super) fn ticket(place: u8) -> Once {
     Once { number: Number::Ticket { base: 0, place }, until: 800_000 }
 }
 
-fn fee(amount_sat: u64) -> Fee {
+pub(super) fn fee(amount_sat: u64) -> Fee {
     Fee { amount_sat, is_from_second: false }
 }
 
 /// The draft of an owner who pays nothing but a fee.
-fn begun(cell: u32, nonce: u32) -> Draft {
+pub(super) fn begun(cell: u32, nonce: u32) -> Draft {
     Draft::pay(Purse::first(index(cell)), 0, fee(3), once(nonce))
 }
 
-fn signed(number: u8, draft: Draft) -> Clause {
+pub(super) fn signed(number: u8, draft: Draft) -> Clause {
     draft.sign(&ops::standard(), CHAIN, &key(number)).expect("a clause")
 }
 
-fn alone(number: u8, draft: Draft) -> Transaction {
+pub(super) fn alone(number: u8, draft: Draft) -> Transaction {
     Transaction::Steps(StepTransaction::of_clauses(CHAIN, [signed(number, draft)]))
 }
 
@@ -55,7 +55,7 @@ fn accept_at(height_blocks: u32, state: &mut State, transactions: &[Transaction]
 }
 
 /// Makes, mints and pairs gold, and founds a pool of it with bitcoin.
-fn founded() -> State {
+pub(super) fn founded() -> State {
     let mut state = funded(&[1_000_000; 5]).with_machines(machines());
     let name = TokenName::new("gold").expect("a name");
     let terms = TokenTerms { name, cap: 50_000_000, decimals: 2 };
