@@ -14,7 +14,7 @@ const DIGITS_MAX: usize = 20;
 ///
 /// let amount: Decimal = "12.5".parse()?;
 /// assert_eq!(amount.units(2)?, 1_250);
-/// assert_eq!(decimal_text(1_250, 2), "12.50");
+/// assert_eq!(decimal_text(1_250u64, 2), "12.50");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,6 +43,9 @@ pub enum PurseError {
     /// The account is not one of them.
     #[error("cell {0} is no account of the key")]
     NotTheKeys(CellIndex),
+    /// It cannot hold both tokens of a pool.
+    #[error("account {0} holds another token beside those of the pool, or bitcoin would be in its second holding")]
+    CannotTrade(CellIndex),
     /// No cell is empty.
     #[error("no cell is left for a new account")]
     Full,
@@ -241,7 +244,7 @@ impl Purses {
     /// these rather one that needs no preparation; `fee_sat` is what the order pays beside.
     ///
     /// # Errors
-    /// [`PurseError::NotTheKeys`], [`PurseError::Insufficient`] and [`PurseError::Full`].
+    /// Each of [`PurseError`] but [`PurseError::NoSigner`].
     pub fn trader(
         &self,
         pool: &Pool,
@@ -268,6 +271,9 @@ impl Purses {
         };
         if let Some(found) = traders.min_by_key(effort) {
             return Ok(found);
+        }
+        if let Some(named) = named {
+            return Err(PurseError::CannotTrade(named));
         }
         let account = *self.vacant.first().ok_or(PurseError::Full)?;
         // Bitcoin can be in the first holding alone.

@@ -27,10 +27,11 @@ use taproof_circuits::{state::State, transaction::Transaction};
 use taproof_rollup::{
     ledger::{Ledger, LedgerError},
     state_proof::StateProof,
+    told::Known,
 };
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::{self, CellIndex, MerklePath, Token},
+    cell::{self, CellIndex, MerklePath},
     exit::ScannedRequest,
     follow::{Follower, ScannedDeposit},
 };
@@ -107,6 +108,8 @@ struct Holding {
     /// What it holds of another token, if it is open for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     second: Option<cell::Holding>,
+    /// What it holds, with the names and decimal places of the tokens.
+    words: String,
 }
 
 /// A deposit that no batch has come to.
@@ -145,12 +148,8 @@ impl fmt::Display for AccountReport {
         if self.cells.is_empty() {
             writeln!(f, "cells          none")?;
         }
-        for Holding { cell, token, balance, nonce, second } in &self.cells {
-            write!(f, "cell {cell:<10}{}", Token(*token).amount(*balance))?;
-            if let Some(second) = second {
-                write!(f, " and {}", second.token.amount(second.balance))?;
-            }
-            writeln!(f, ", nonce {nonce}")?;
+        for Holding { cell, nonce, words, .. } in &self.cells {
+            writeln!(f, "cell {cell:<10}{words}, nonce {nonce}")?;
         }
         for Waiting { amount_sat, height, is_void } in &self.deposits {
             let state = if *is_void == Some(true) { "void, its refund key takes it back" } else { "not credited yet" };
@@ -221,12 +220,14 @@ fn text(report: &Report) -> String {
 
 fn holdings(state: &State, owner: &PublicKey) -> Vec<Holding> {
     let cells = state.accounts_of(owner);
-    let holding = |(cell, account): (CellIndex, cell::Account)| Holding {
-        cell,
-        token: account.token.0,
-        balance: account.balance,
-        nonce: account.nonce,
-        second: Some(account.second).filter(|second| *second != cell::Holding::default()),
+    let known = Known { state: Some(state), network: None };
+    let holding = |(cell, account): (CellIndex, cell::Account)| {
+        let second = Some(account.second).filter(|second| *second != cell::Holding::default());
+        let mut words = known.amount(account.token, account.balance).to_string();
+        if let Some(second) = second {
+            words = format!("{words} and {}", known.amount(second.token, second.balance));
+        }
+        Holding { cell, token: account.token.0, balance: account.balance, nonce: account.nonce, second, words }
     };
     cells.map(holding).collect()
 }

@@ -45,7 +45,8 @@ pub(super) struct ClauseArgs {
     /// The last height on Bitcoin that the batch may refer to; without it, there is no end.
     #[arg(long, value_name = "HEIGHT")]
     until: Option<u32>,
-    /// The fee for the operator; if not given, 1 sat for each step, the least that `taproof batch` takes by default.
+    /// The fee for the operator, of each clause; if not given, 1 sat for each step, the least that `taproof batch`
+    /// takes by default.
     #[arg(long, value_name = "SAT")]
     fee: Option<u64>,
     /// Signs what a batch would reject, too.
@@ -191,17 +192,22 @@ impl<'a> Desk<'a> {
         self.args.fee
     }
 
+    /// Says on standard error if a batch takes no fee so low for so many steps.
+    pub(super) fn warn_of_fee(&self, fee_sat: u64, steps: usize) {
+        let least_sat = steps as u64 * FEE_MIN_SAT;
+        if fee_sat < least_sat {
+            self.global.console().warn(format!(
+                "`taproof batch` takes no fee below {least_sat} sat for so many steps, unless told otherwise by its \
+                 --fee-min, and rejects this"
+            ));
+        }
+    }
+
     /// A draft with the fee that is given, or else with the least for its steps and so many others.
     pub(super) fn priced(&self, others: usize, build: impl Fn(u64) -> Result<Draft>) -> Result<Draft> {
         if let Some(fee_sat) = self.args.fee {
             let draft = build(fee_sat)?;
-            let least_sat = (draft.steps().len() + others) as u64 * FEE_MIN_SAT;
-            if fee_sat < least_sat {
-                self.global.console().warn(format!(
-                    "`taproof batch` takes no fee below {least_sat} sat for so many steps, unless told otherwise by \
-                     its --fee-min, and rejects this"
-                ));
-            }
+            self.warn_of_fee(fee_sat, draft.steps().len() + others);
             return Ok(draft);
         }
         let mut fee_sat = (1 + others) as u64 * FEE_MIN_SAT;
@@ -289,7 +295,7 @@ impl<'a> Desk<'a> {
             global.console().note(fill);
         }
         match file {
-            Some(file) => file.add(made, global),
+            Some(file) => file.add(made, &told, global),
             None => made.iter().try_for_each(|transaction| global.console().produce_json(transaction)),
         }
     }
@@ -318,6 +324,7 @@ pub(super) fn purse_failure(error: PurseError) -> Failure {
             "open an account of the key in another cell with `taproof tx open`, or name another key with --account and \
              --index; the account in cell 0 takes part in payments alone"
         }
+        PurseError::CannotTrade(_) => "leave --from out: an account that can is found, or opened",
         PurseError::NotTheKeys(_) => "leave --from out, or name the key that owns it with --account and --index",
         _ => "wait until the tree has grown",
     };

@@ -139,16 +139,11 @@ impl Swap {
     /// What the order pays to the operator: nothing where its account holds no bitcoin to pay it with.
     fn fee(&self, desk: &Desk<'_>, trader: &Trader, global: &Global) -> u64 {
         let holds_bitcoin = desk.book().account(trader.account).is_some_and(|account| account.token == Token::BITCOIN);
-        match desk.fee() {
-            Some(fee_sat) => fee_sat,
-            None if holds_bitcoin => FEE_MIN_SAT,
-            None => {
-                global.console().warn(format!(
-                    "account {} holds no bitcoin, so the order pays no fee: a batch takes it with --fee-min 0 alone",
-                    trader.account
-                ));
-                0
-            }
+        let fee_sat = desk.fee().unwrap_or(if holds_bitcoin { FEE_MIN_SAT } else { 0 });
+        if !holds_bitcoin {
+            global.console().warn(format!("account {} holds no bitcoin to pay a fee with", trader.account));
         }
+        desk.warn_of_fee(fee_sat, 1);
+        fee_sat
     }
 }

@@ -197,7 +197,7 @@ impl TxCommand {
             return carrier.carry(&transaction, *key.public(), payment, global);
         }
         match file {
-            Some(file) => file.add(vec![transaction], global),
+            Some(file) => file.add(vec![transaction], &[told], global),
             None => global.console().produce_json(&transaction),
         }
     }

@@ -155,6 +155,8 @@ fn an_order_finds_an_account_that_holds_both_tokens_or_makes_one() {
         assert_eq!(holdings.map(|holding| holding.token), [Token::BITCOIN, SILVER]);
         assert_eq!(holdings.map(|holding| holding.balance), amounts);
     }
+    let of_account_1 = purses(&outlook).trader(&pool(Token::BITCOIN, SILVER), SILVER, 500, 1, Some(index(1)));
+    assert_eq!(of_account_1, Err(PurseError::CannotTrade(index(1))));
     let refused = purses(&outlook).trader(&pool(GOLD, SILVER), GOLD, 901, 1, None);
     assert_eq!(refused, Err(PurseError::Insufficient { token: GOLD, held: 900, needed: 901 }));
 }

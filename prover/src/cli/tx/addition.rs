@@ -15,7 +15,10 @@ use taproof_base::{
     shown::shown,
 };
 use taproof_circuits::transaction::Transaction;
-use taproof_rollup::transaction_file::{self, TransactionFile};
+use taproof_rollup::{
+    told::Told,
+    transaction_file::{self, TransactionFile},
+};
 use taproof_verifier::record::DepositRecord;
 
 /// A file that transactions are added to, made if it does not exist.
@@ -44,13 +47,13 @@ impl Addition {
         &self.transactions
     }
 
-    /// Adds transactions, and says how many there are now.
-    pub(in crate::cli) fn add(mut self, new: Vec<Transaction>, global: &Global) -> Result {
+    /// Adds transactions, and says how many there are now, and what was added.
+    pub(in crate::cli) fn add(mut self, new: Vec<Transaction>, told: &[Told], global: &Global) -> Result {
         self.transactions.extend(new);
         let console = global.console().beside([&self.output])?;
         transaction_file::write_to(self.output, &self.deposits, &self.transactions)?;
-        let report =
-            serde_json::json!({ "file": path_text::text(&self.path), "transactions": self.transactions.len() });
+        let (file, transactions) = (path_text::text(&self.path), self.transactions.len());
+        let report = serde_json::json!({ "file": file, "transactions": transactions, "added": told });
         let count = counted(self.transactions.len(), "transaction");
         console.report(&report, |_| format!("{}: {count}", shown(self.path.display())))
     }

@@ -99,6 +99,11 @@ impl Book {
         }
     }
 
+    /// Applies a transaction by its rule, or says why it is refused.
+    pub(in crate::cli) fn try_out(&mut self, transaction: &Transaction) -> Option<String> {
+        self.outlook.apply(transaction).err().map(|refusal| refusal.to_string())
+    }
+
     /// The account of a key: of several the first that can pay so much, or else the first.
     pub(in crate::cli) fn payer(&self, owner: &PublicKey, token: Token, needed: u128) -> Result<CellIndex> {
         let of_token = |(_, account): &(CellIndex, Account)| account.token == token;
