@@ -8,6 +8,7 @@ mod chain;
 mod chunk;
 mod following;
 mod kernels;
+mod market;
 mod stages;
 mod trapdoor;
 
@@ -50,6 +51,12 @@ pub enum Subject {
     /// From signed transfers to a verified proof, at depth 10: as many as fit 2^SIZE constraints, 15 to 20; by the
     /// payment
     Payments,
+    /// From 100 signed orders of one pool to verified proofs, at depth 10, in chunks of as many steps as fit 2^SIZE
+    /// constraints, 15 to 20, two proofs at once; by the order
+    Orders,
+    /// The native rule on 2^SIZE steps of sessions, 0 to 20, as whoever rebuilds a state applies them: without
+    /// signatures, digests and tree; one thread
+    Steps,
     /// The sum of 2^SIZE points of G1, 1 to 26, times random scalars
     MsmG1,
     /// The sum of 2^SIZE points of G2, 1 to 26, times random scalars
@@ -73,14 +80,15 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, points, values,
+    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, steps, points, values,
     /// states, blocks or anchors.
     pub fn sizes(self) -> RangeInclusive<u32> {
         match self {
             Self::Prove | Self::Setup => Chain::LOG_SIZE_MIN..=Chain::LOG_SIZE_MAX,
             Self::Verify => 0..=10,
-            Self::Witness | Self::Payments => chunk::LOG_SIZE_MIN..=chunk::LOG_SIZE_MAX,
+            Self::Witness | Self::Payments | Self::Orders => chunk::LOG_SIZE_MIN..=chunk::LOG_SIZE_MAX,
             Self::MsmG1 | Self::MsmG2 | Self::Transform | Self::ProductsFr | Self::ProductsFq => 1..=26,
+            Self::Steps => 0..=20,
             Self::Hash => 0..=22,
             Self::Scan | Self::Follow => 0..=8,
             Self::Anchors => 0..=12,
@@ -91,7 +99,8 @@ impl Subject {
     pub fn size_default(self) -> u32 {
         match self {
             Self::Prove | Self::MsmG1 | Self::Transform | Self::ProductsFr | Self::ProductsFq | Self::Witness => 16,
-            Self::Payments => 18,
+            Self::Payments | Self::Orders => 18,
+            Self::Steps => 12,
             Self::Setup | Self::MsmG2 => 14,
             Self::Verify => 0,
             Self::Hash => 10,
@@ -172,13 +181,13 @@ pub struct Measurement {
     pub backend: Backend,
     /// The binary logarithm of the size.
     pub size: u32,
-    /// The constraints, or the proofs, payments, points, values, states, kilobytes or anchors.
+    /// The constraints, or the proofs, payments, orders, steps, points, values, states, kilobytes or anchors.
     pub constraints: u64,
     /// The threads that it could use.
     pub threads: usize,
     /// How often it ran.
     pub rounds: usize,
-    /// The median over the rounds, in microseconds a constraint (or proof, payment, point, value, state, kilobyte,
+    /// The median over the rounds, in microseconds a constraint (or proof, payment, order, step, point, value, state, kilobyte,
     /// anchor).
     pub median_us_per_constraint: f64,
     /// The fastest round.
@@ -224,7 +233,7 @@ pub type Program = Box<dyn FnMut() -> Result<Duration, BenchError>>;
 
 /// A subject with its inputs made, ready to run as often as needed. Inputs depend on subject and size alone.
 pub struct Prepared {
-    /// The constraints, or the proofs, payments, points, values, states, kilobytes or anchors.
+    /// The constraints, or the proofs, payments, orders, steps, points, values, states, kilobytes or anchors.
     pub count: usize,
     /// Ours.
     pub ours: Program,
@@ -252,6 +261,8 @@ pub fn prepare(
         Subject::Verify => Ok(stages::verify(log_size, against_ark)),
         Subject::Witness => Ok(stages::witness(log_size)),
         Subject::Payments => stages::payments(log_size, progress),
+        Subject::Orders => stages::orders(log_size, progress),
+        Subject::Steps => Ok(stages::steps(log_size)),
         Subject::MsmG1 => Ok(kernels::msm::<G1>(log_size, against_ark)),
         Subject::MsmG2 => Ok(kernels::msm::<G2>(log_size, against_ark)),
         Subject::Transform => Ok(kernels::transform(log_size, against_ark)),
@@ -331,7 +342,13 @@ mod tests {
             let measurements = run(&request(*subject, log_size, true), &Silent).unwrap();
             let backends: Vec<_> = measurements.iter().map(|measurement| measurement.backend).collect();
             match subject {
-                Subject::Witness | Subject::Payments | Subject::Scan | Subject::Follow | Subject::Anchors => {
+                Subject::Witness
+                | Subject::Payments
+                | Subject::Orders
+                | Subject::Steps
+                | Subject::Scan
+                | Subject::Follow
+                | Subject::Anchors => {
                     assert_eq!(backends, [Backend::ours()]);
                 }
                 _ => assert_eq!(backends, [Backend::ours(), Backend::Ark]),

@@ -4,6 +4,7 @@ use super::{
     BenchError, Prepared, Program,
     chain::Chain,
     chunk::{self, Transfers},
+    market::{self, Market, ORDERS, Run},
     timed,
     trapdoor::Trapdoor,
 };
@@ -13,7 +14,7 @@ use ark_groth16::{Groth16, prepare_verifying_key};
 use bitcoin::Network;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use std::{hint::black_box, sync::Arc, time::Instant};
+use std::{hint::black_box, num::NonZeroUsize, sync::Arc, time::Instant};
 use taproof_base::progress::{Progress, Silent};
 use taproof_circuits::{
     chunk::{assign, shape},
@@ -146,6 +147,33 @@ pub(super) fn payments(log_size: u32, progress: &dyn Progress) -> Result<Prepare
         Ok(start.elapsed())
     };
     Ok(Prepared { count: slots.into(), ours: Box::new(ours), ark: None })
+}
+
+/// All that an operator does for a session of a pool before it is anchored.
+pub(super) fn orders(log_size: u32, progress: &dyn Progress) -> Result<Prepared, BenchError> {
+    let slots = market::steps_within(log_size);
+    let (market, machines) = (Market::new(Depth::MAX, slots), market::machines());
+    let circuit = taproof_circuits::ops::standard().circuit(Depth::MAX, slots);
+    let key = mapped_key(&shape(&machines, circuit).expect("a known machine"), circuit, progress)?;
+    let at_once = NonZeroUsize::new(2).expect("not zero");
+    let ours = move || {
+        let mut state = market.state().clone();
+        let start = Instant::now();
+        let chunks = market.clear(&mut state);
+        let key_of = |named| (named == circuit).then_some(&key);
+        for proven in prove::prove_batch(&machines, &chunks, key_of, at_once, &|_| (), &Silent) {
+            let _ = black_box(proven?);
+        }
+        Ok(start.elapsed())
+    };
+    Ok(Prepared { count: ORDERS.into(), ours: Box::new(ours), ark: None })
+}
+
+/// What replay does for a step, beside the tree.
+pub(super) fn steps(log_size: u32) -> Prepared {
+    let count = 1 << log_size;
+    let run = Run::new(count);
+    Prepared { count, ours: Box::new(move || Ok(timed(|| black_box(&run).apply()))), ark: None }
 }
 
 pub(super) fn witness(log_size: u32) -> Prepared {

@@ -38,9 +38,9 @@ pub(crate) struct Bench {
     /// What to measure.
     #[arg(required_unless_present = "baseline")]
     subject: Option<Subject>,
-    /// The binary logarithm of the number of constraints, proofs, points, values, states, blocks or anchors; if not
-    /// given 16, for setup and msm-g2 14, for payments 18, for hash 10, for verify 0, for scan and follow 5, for
-    /// anchors 6.
+    /// The binary logarithm of the number of constraints, proofs, steps, points, values, states, blocks or anchors; if
+    /// not given 16, for setup and msm-g2 14, for payments and orders 18, for steps 12, for hash 10, for verify 0, for
+    /// scan and follow 5, for anchors 6.
     #[arg(long, value_name = "LOG2", requires = "subject")]
     size: Option<u32>,
     /// What to measure beside.
