@@ -51,8 +51,8 @@ pub enum Subject {
     /// From signed transfers to a verified proof, at depth 10: as many as fit 2^SIZE constraints, 15 to 20; by the
     /// payment
     Payments,
-    /// From 100 signed orders of one pool to verified proofs, at depth 10, in chunks of as many steps as fit 2^SIZE
-    /// constraints, 15 to 20, two proofs at once; by the order
+    /// From 2^SIZE signed orders of one pool, 0 to 7, to verified proofs, at depth 10, in chunks of at most 2^18
+    /// constraints, two proofs at once; by the order
     Orders,
     /// The native rule on 2^SIZE steps of sessions, 0 to 20, as whoever rebuilds a state applies them: without
     /// signatures, digests and tree; one thread
@@ -80,14 +80,15 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, steps, points, values,
+    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, orders, steps, points, values,
     /// states, blocks or anchors.
     pub fn sizes(self) -> RangeInclusive<u32> {
         match self {
             Self::Prove | Self::Setup => Chain::LOG_SIZE_MIN..=Chain::LOG_SIZE_MAX,
             Self::Verify => 0..=10,
-            Self::Witness | Self::Payments | Self::Orders => chunk::LOG_SIZE_MIN..=chunk::LOG_SIZE_MAX,
+            Self::Witness | Self::Payments => chunk::LOG_SIZE_MIN..=chunk::LOG_SIZE_MAX,
             Self::MsmG1 | Self::MsmG2 | Self::Transform | Self::ProductsFr | Self::ProductsFq => 1..=26,
+            Self::Orders => 0..=market::LOG_SIZE_MAX,
             Self::Steps => 0..=20,
             Self::Hash => 0..=22,
             Self::Scan | Self::Follow => 0..=8,
@@ -99,7 +100,8 @@ impl Subject {
     pub fn size_default(self) -> u32 {
         match self {
             Self::Prove | Self::MsmG1 | Self::Transform | Self::ProductsFr | Self::ProductsFq | Self::Witness => 16,
-            Self::Payments | Self::Orders => 18,
+            Self::Payments => 18,
+            Self::Orders => 7,
             Self::Steps => 12,
             Self::Setup | Self::MsmG2 => 14,
             Self::Verify => 0,

@@ -15,8 +15,12 @@ use taproof_circuits::{
 };
 use taproof_verifier::cell::{CellIndex, ChainId, Depth, Token, TokenName};
 
-/// The orders of a session.
-pub(super) const ORDERS: u16 = 100;
+/// The greatest k: a session of 2^k orders.
+pub(super) const LOG_SIZE_MAX: u32 = 7;
+/// So many traders get their tokens in one clause, which has 128 steps at most.
+const FUNDED_AT_ONCE: usize = 100;
+/// The rows that a chunk has at most.
+const LOG_ROWS_MAX: u32 = 18;
 
 /// The account that issues the token and founds the pool. Steps refuse cell 0, which is somebody else's.
 const FOUNDER: u32 = 1;
@@ -29,16 +33,16 @@ const SHARES: u32 = 302;
 const HEIGHT_BLOCKS: u32 = 2;
 const CHAIN_ID: ChainId = ChainId::from_byte_array([1; 15]);
 
-/// How many steps the fullest chunk at the greatest depth with at most 2^`log_size` rows has.
-pub(super) fn steps_within(log_size: u32) -> u16 {
+/// How many steps the fullest chunk at the greatest depth has.
+pub(super) fn slots_max() -> u16 {
     let machines = machines();
     let rows = |slots| {
         let circuit = ops::standard().circuit(Depth::MAX, slots);
         shape(&machines, circuit).expect("a circuit of few slots").row_count()
     };
     let (one, two) = (rows(1), rows(2));
-    let more = ((1usize << log_size) - one) / (two - one);
-    u16::try_from(1 + more).expect("the range of sizes keeps the slots below 2^16")
+    let more = ((1usize << LOG_ROWS_MAX) - one) / (two - one);
+    u16::try_from(1 + more).expect("a slot has more than four rows")
 }
 
 /// The machine of all steps here.
@@ -77,8 +81,8 @@ fn begun(signer: u32, nonce: u32) -> Draft {
 }
 
 impl Market {
-    /// Founds the market, and signs an order of each trader, whose chunks have so many slots.
-    pub(super) fn new(depth: Depth, slots: u16) -> Self {
+    /// Founds the market, and signs an order of each trader; chunks have so many slots.
+    pub(super) fn new(depth: Depth, slots: u16, orders: u16) -> Self {
         let slots = NonZeroU16::new(slots).expect("a chunk has slots");
         let step = Some(StepSlots { operations: ops::standard().set().hash(), slots });
         let plan = Plan {
@@ -89,7 +93,7 @@ impl Market {
             admission: Default::default(),
         };
         let mut state = State::new(CHAIN_ID, depth).with_machines(machines());
-        let traders = TRADERS..TRADERS + u32::from(ORDERS);
+        let traders = TRADERS..TRADERS + u32::from(orders);
         let owners = 0..traders.end;
         let deposits: Vec<_> = owners.map(|cell| Deposit { amount_sat: 1 << 40, owner: *key(cell).public() }).collect();
         let before = Plan { height_blocks: HEIGHT_BLOCKS - 1, ..plan.clone() };
@@ -98,17 +102,22 @@ impl Market {
         let terms = TokenTerms { name: TokenName::new("gold").expect("a name"), cap: u64::MAX, decimals: 8 };
         let makes = begun(FOUNDER, 0).token(cell(TOKEN), terms);
         let pairs = traders.clone().map(|trader| signed(trader, begun(trader, 0).pair(cell(trader), token)));
-        let mints = begun(FOUNDER, 1).mint(token, 101 << 40, false).pair(cell(FOUNDER), token);
-        let mints = traders.clone().fold(mints.receive(Purse::second(cell(FOUNDER)), Taken::Exactly(1 << 40)), {
-            |draft, trader| draft.receive(Purse::second(cell(trader)), Taken::Exactly(1 << 40))
+        let all: Vec<_> = traders.clone().collect();
+        let each = 1 << 40;
+        let mints = all.chunks(FUNDED_AT_ONCE).zip(1..).map(|(traders, nonce)| {
+            let mints = begun(FOUNDER, nonce).mint(token, each * traders.len() as u64, false);
+            let receive =
+                |draft: Draft, trader: &u32| draft.receive(Purse::second(cell(*trader)), Taken::Exactly(each));
+            signed(FOUNDER, traders.iter().fold(mints, receive))
         });
+        let mints: Vec<_> = mints.collect();
+        let (reserve, next) = (1 << 39, 1 + mints.len() as u32);
         let parameters = Parameters::new(30, 2, 10).expect("parameters");
-        let founds = Draft::pay(Purse::first(cell(FOUNDER)), 1 << 39, Fee::default(), once(2))
-            .draw(Purse::second(cell(FOUNDER)), 1 << 39)
+        let founds = Draft::pay(Purse::first(cell(FOUNDER)), reserve, Fee::default(), once(next))
+            .mint(token, reserve, true)
             .found_pool(cell(POOL), &parameters)
             .open(cell(SHARES), Token(POOL), key(FOUNDER).public(), Taken::AllAtLeast(0));
-        let founding =
-            iter::once(signed(FOUNDER, makes)).chain(pairs).chain([signed(FOUNDER, mints), signed(FOUNDER, founds)]);
+        let founding = iter::once(signed(FOUNDER, makes)).chain(pairs).chain(mints).chain([signed(FOUNDER, founds)]);
         let founding: Vec<_> = founding.collect();
         let batch = state.apply(&before, &[], &founding).expect("a plan without operators");
         assert_eq!(batch.applied.len(), founding.len(), "{:?}", batch.rejected);
@@ -131,7 +140,7 @@ impl Market {
     /// Checks the orders, matches them and applies them to the state before them; cuts the chunks.
     pub(super) fn clear(&self, state: &mut State) -> Vec<ChunkWitness> {
         let batch = state.apply(&self.plan, &[], &self.orders).expect("a plan without operators");
-        assert_eq!(batch.applied.len(), usize::from(ORDERS), "{:?}", batch.rejected);
+        assert_eq!(batch.applied.len(), self.orders.len(), "{:?}", batch.rejected);
         batch.chunks
     }
 }
@@ -146,7 +155,8 @@ pub(super) struct Run {
 impl Run {
     /// The steps of sessions, again and again.
     pub(super) fn new(count: usize) -> Self {
-        let market = Market::new(Depth::MAX, ORDERS + 2);
+        let orders = 1 << LOG_SIZE_MAX;
+        let market = Market::new(Depth::MAX, orders + 2, orders);
         let chunks = market.clear(&mut market.state.clone());
         let steps = chunks.into_iter().flat_map(|chunk| match chunk.slots {
             SlotWitnesses::Step { slots, .. } => slots,

@@ -4,7 +4,7 @@ use super::{
     BenchError, Prepared, Program,
     chain::Chain,
     chunk::{self, Transfers},
-    market::{self, Market, ORDERS, Run},
+    market::{self, Market, Run},
     timed,
     trapdoor::Trapdoor,
 };
@@ -151,8 +151,10 @@ pub(super) fn payments(log_size: u32, progress: &dyn Progress) -> Result<Prepare
 
 /// All that an operator does for a session of a pool before it is anchored.
 pub(super) fn orders(log_size: u32, progress: &dyn Progress) -> Result<Prepared, BenchError> {
-    let slots = market::steps_within(log_size);
-    let (market, machines) = (Market::new(Depth::MAX, slots), market::machines());
+    let orders = 1 << log_size;
+    // With those that open and close the session.
+    let slots = market::slots_max().min(orders + 2);
+    let (market, machines) = (Market::new(Depth::MAX, slots, orders), market::machines());
     let circuit = taproof_circuits::ops::standard().circuit(Depth::MAX, slots);
     let key = mapped_key(&shape(&machines, circuit).expect("a known machine"), circuit, progress)?;
     let at_once = NonZeroUsize::new(2).expect("not zero");
@@ -166,7 +168,7 @@ pub(super) fn orders(log_size: u32, progress: &dyn Progress) -> Result<Prepared,
         }
         Ok(start.elapsed())
     };
-    Ok(Prepared { count: ORDERS.into(), ours: Box::new(ours), ark: None })
+    Ok(Prepared { count: orders.into(), ours: Box::new(ours), ark: None })
 }
 
 /// What replay does for a step, beside the tree.
