@@ -3,6 +3,7 @@
 mod forge;
 mod free;
 pub(crate) mod operations;
+pub(crate) mod owing;
 mod slots;
 pub(crate) mod state;
 pub(crate) mod steps;
@@ -32,14 +33,19 @@ pub(crate) fn machines() -> Machines {
     Machines::new(vec![ops::standard()])
 }
 
-/// [`chunk::assign`] with these machines.
-pub(crate) fn assign(witness: &ChunkWitness) -> Result<Assignment, AssignError> {
-    chunk::assign(&machines(), witness)
+/// These machines, and that of [`owing`](owing::owing).
+fn all_machines() -> Machines {
+    Machines::new(vec![ops::standard(), owing::owing()])
 }
 
-/// [`chunk::shape`] with these machines.
+/// [`chunk::assign`] with all of these machines.
+pub(crate) fn assign(witness: &ChunkWitness) -> Result<Assignment, AssignError> {
+    chunk::assign(&all_machines(), witness)
+}
+
+/// [`chunk::shape`] with all of these machines.
 pub(crate) fn shape(circuit: CircuitId) -> Result<Shape, NoCircuitError> {
-    chunk::shape(&machines(), circuit)
+    chunk::shape(&all_machines(), circuit)
 }
 
 /// A part of a circuit with the values it runs on.

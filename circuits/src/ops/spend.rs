@@ -47,7 +47,7 @@ pub(super) fn start(step: &mut Step<'_>, mut account: Account, place: u64) -> Re
     Ok(account)
 }
 
-/// The twin of [`start`].
+/// The twin of [`start`], the height apart.
 ///
 /// With p = 2^place, used = low + p bit + 2 p high and low < p, so bit is that of the ticket; low and high have 63
 /// bits, so no sum has more than 128. A ticket may have 33: nothing else starts a clause with the same number.
@@ -84,7 +84,6 @@ pub(super) fn start_in_circuit(step: &mut StepCircuit, place: impl FnOnce(&mut S
     let number = step.product(ticket, is_ticket.clone()) + step.count();
     step.start(number, is_ticket);
     place(step, ticket_place);
-    step.until();
 }
 
 /// Takes the amount that the record's flag says from a holding, and the fee from the one that the other flag says;

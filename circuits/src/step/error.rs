@@ -67,6 +67,7 @@ impl StepError {
             | Refusal::LaneValue { .. }
             | Refusal::LaneOpen { .. }
             | Refusal::Cap { .. }
+            | Refusal::TokenChanged
             | Refusal::Average(_)
             | Refusal::Reserves(_)
             | Refusal::NoSession(_) => true,

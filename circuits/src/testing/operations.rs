@@ -8,7 +8,7 @@
 use crate::{
     chunk::witness::{ChunkWitness, SlotWitnesses, StepWitness},
     exchange::Price,
-    step::{Applied, Limits, Registers, StepError, flag, known_signature},
+    step::{Applied, Due, Limits, Registers, StepError, flag, known_signature},
     testing::{
         assert_chunk_sound,
         state::{State, secret},
@@ -196,6 +196,15 @@ fn altered_registers(registers: &Registers) -> Vec<Registers> {
         let signer = crate::testing::state::index(clause.signer.get() + 1);
         with(&|registers| registers.clause = Some(crate::step::RunningClause { signer, ..clause }));
     }
+    for (number, due) in registers.dues.into_iter().enumerate() {
+        let Some(Due { account, token, amount }) = due else { continue };
+        let other = crate::testing::state::index(account.get() + 1);
+        let changes = [(other, token, amount), (account, Token(token.0 + 1), amount), (account, token, amount ^ 1)];
+        for (account, token, amount) in changes {
+            with(&|registers| registers.dues[number] = Some(Due { account, token, amount }));
+        }
+        with(&|registers| registers.dues[number] = None);
+    }
     if let Some(open) = registers.session {
         type Change<'a> = &'a dyn Fn(&mut crate::step::OpenSession);
         let changes: [Change<'_>; 8] = [
@@ -236,6 +245,12 @@ pub(crate) fn assert_satisfied(steps: &mut Steps) {
     let count = steps.count();
     let chunk = steps.chunk(count);
     crate::testing::assign(&chunk).expect("what the rule accepts, the circuit does");
+}
+
+/// Checks that the circuit accepts the steps that were run, each in its slot, and that no wire can change alone.
+pub(crate) fn assert_all_sound(steps: &mut Steps) {
+    let count = steps.count();
+    assert_chunk_sound(&steps.chunk(count));
 }
 
 /// Checks examples of one operation: they are sound, no wire of them can change alone, rule and circuit agree on what

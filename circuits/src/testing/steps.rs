@@ -11,12 +11,12 @@ use crate::{
         witness::{CellUpdate, ChunkWitness, SlotWitnesses, StepWitness},
     },
     schnorr::{SecretKey, Signature},
-    step::{Applied, Limits, Machine, PoolInteger, Registers, StepContext, StepError, known_secret, known_signature},
+    step::{Applied, Limits, Machine, PoolInteger, Registers, StepContext, StepError, known_signature},
 };
 use std::sync::Arc;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::{Account, Cell, Holding, Token},
+    cell::{Account, Cell},
     record::StepRecord,
 };
 
@@ -87,18 +87,16 @@ impl Steps {
         chunk
     }
 
-    /// A chunk of one step that the rule may refuse, with the integers that a prover gives the circuit, and the tokens
-    /// that he claims for the cell after.
+    /// A chunk of one step that the rule may refuse, with the integers that a prover gives the circuit, and an
+    /// account of the tokens and the owner that he claims for the cell after.
     pub(crate) fn forced(
         &mut self,
         record: StepRecord,
         limits: Limits,
         integers: Vec<PoolInteger>,
-        tokens_after: [Token; 2],
+        claimed: Account,
     ) -> (ChunkWitness, StepWitness) {
         let at = record.cell.get();
-        let [first, second] = tokens_after.map(|token| Holding { token, balance: 0 });
-        let claimed = Account { second, ..Account::new(*known_secret().public(), first.token, 0) };
         let after = if self.state.cell(at) == Cell::Empty { Cell::Account(claimed) } else { self.state.cell(at) };
         let update = self.state.update(at, self.state.cell(at));
         let cell = CellUpdate { after, ..update };

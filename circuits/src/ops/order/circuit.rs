@@ -18,6 +18,8 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
         let shifted = place_of_ticket * Fr::from(2u64).pow([Order::PLACE_BIT.into()]);
         step.require_equal(step.c(), step.register(place::POOL) + shifted);
     });
+    step.relation("ORDER R2, height");
+    step.until();
     let [second, sells_second] = [flag::SECOND, Order::SELLS_SECOND].map(|flag| step.flag(flag));
     step.relation("ORDER R3, tokens");
     let [first_token, second_token] = place::POOL_TOKENS.map(|place| step.register(place));

@@ -50,6 +50,7 @@ fn each_relation_is_held_alone() {
         "ORDER R1, clause of its own",
         "ORDER R1, pool",
         "ORDER R2, nonce or ticket",
+        "ORDER R2, height",
         "ORDER R3, tokens",
         "ORDER R4, what is to be paid in",
         "ORDER R5, what the order gets",

@@ -6,6 +6,8 @@ use crate::step::StepCircuit;
 pub(super) fn synthesize(step: &mut StepCircuit) {
     step.relation("PAY R1, nonce or ticket");
     spend::start_in_circuit(step, |step, place| step.require_equal(step.c(), place));
+    step.relation("PAY R3, height");
+    step.until();
     step.relation("PAY R2, holdings");
     spend::spend_in_circuit(step, None);
 }
