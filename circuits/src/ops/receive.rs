@@ -10,6 +10,8 @@
 //! - R3: the amount is no less than the signer demands.
 //! - R4: with DUE, the payment that is owed is to this account and in the holding's token; it is owed no longer, and
 //!   the next one takes its place. Without, what is owed stays.
+//! - R5: with SECOND, the second holding has a token other than bitcoin: its owner has set one. An exit would not find
+//!   bitcoin there.
 
 mod circuit;
 mod rule;

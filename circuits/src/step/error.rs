@@ -67,6 +67,7 @@ impl StepError {
             | Refusal::LaneValue { .. }
             | Refusal::LaneOpen { .. }
             | Refusal::Cap { .. }
+            | Refusal::NotPaired
             | Refusal::TokenChanged
             | Refusal::Average(_)
             | Refusal::Reserves(_)
@@ -205,6 +206,9 @@ pub enum Refusal {
     /// Two tokens are not in ascending order, or equal.
     #[error("tokens {} and {} are not in ascending order", .0.0, .1.0)]
     TokenOrder(Token, Token),
+    /// The second holding is credited, and its token is not set.
+    #[error("the account has no second holding: its owner has set no token for one")]
+    NotPaired,
     /// A holding's token changes while it holds something.
     #[error("the token of a holding changes while it holds something")]
     TokenChanged,

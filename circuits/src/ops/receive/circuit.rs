@@ -42,4 +42,6 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
             step.set_register(places[number], register + change);
         }
     }
+    step.relation("RECEIVE R5, second token");
+    step.range(step.second_token() - second, 32);
 }

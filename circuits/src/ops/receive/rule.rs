@@ -2,12 +2,15 @@
 
 use super::Receive;
 use crate::step::{Due, Refusal, Step, flag};
-use taproof_verifier::cell::Cell;
+use taproof_verifier::cell::{Cell, Token};
 
 pub(super) fn apply(step: &mut Step<'_>) -> Result<(), Refusal> {
     let mut account = step.account()?;
     let second = step.flag(flag::SECOND);
     let token = if second { account.second.token } else { account.token };
+    if second && token == Token::BITCOIN {
+        return Err(Refusal::NotPaired);
+    } // R5
     let amount = match (step.flag(Receive::REST), step.flag(Receive::DUE)) {
         (true, true) => return Err(Refusal::Flags(Receive::REST | Receive::DUE)),
         (false, false) => step.record().a,
@@ -22,12 +25,13 @@ pub(super) fn apply(step: &mut Step<'_>) -> Result<(), Refusal> {
     let balance = if second { &mut account.second.balance } else { &mut account.balance };
     *balance = step.sum(*balance, amount, "the balance")?; // R2
     step.demand(token, amount)?; // R3
+    step.integer(account.second.token.0 - u32::from(second), 32);
     step.put(Cell::Account(account));
     Ok(())
 }
 
 /// R4.
-fn take_due(step: &mut Step<'_>, token: taproof_verifier::cell::Token) -> Result<u64, Refusal> {
+fn take_due(step: &mut Step<'_>, token: Token) -> Result<u64, Refusal> {
     let cell = step.record().cell;
     match step.registers().dues[0] {
         Some(Due { account, token: owed, amount }) if account == cell && owed == token => {

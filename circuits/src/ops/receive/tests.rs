@@ -66,7 +66,13 @@ fn each_relation_is_held_alone() {
         Example::after(paid(second), receive(2, second | rest, 0), least(0)),
         Example::after(paid(second), receive(2, second, 1), least(0)),
     ];
-    let relations = ["RECEIVE R1, amount", "RECEIVE R2, holding", "RECEIVE R3, least", "RECEIVE R4, what is owed"];
+    let relations = [
+        "RECEIVE R1, amount",
+        "RECEIVE R2, holding",
+        "RECEIVE R3, least",
+        "RECEIVE R4, what is owed",
+        "RECEIVE R5, second token",
+    ];
     assert_operation(&examples, &relations);
     let examples = [
         Example::after(owing_two(), receive(3, due, 0), least(70)),
@@ -157,6 +163,20 @@ fn trap_42_receiving_from_nothing_leaves_a_lane_open() {
     assert_eq!(too_much, Err(Refusal::LaneValue { token: Token::BITCOIN, value: (1 << 64).into() }));
 }
 
+/// Trap 61: bitcoin stands in the first holding alone, where exits look for it. The owner alone gives the second one a
+/// token, and until then nobody can put anything there.
+#[test]
+fn trap_61_a_second_holding_has_the_token_that_its_owner_set() {
+    let (second, rest) = (flag::SECOND, Receive::REST);
+    for (flags, amount) in [(second, 1), (second, 0), (second | rest, 0)] {
+        // Account 8 has set none.
+        let found = received(&mut paid(0), receive(8, flags, amount), least(0));
+        assert_eq!(found, Err(Refusal::NotPaired));
+    }
+    let nothing = received(&mut paid(0), receive(2, second | rest, 0), least(0)).expect("nothing of the token");
+    assert_eq!(nothing.lanes[0].value, 500, "bitcoin stays in motion");
+}
+
 #[test]
 fn holdings_are_credited_up_to_64_bits() {
     let overflow = Err(Refusal::Overflow { what: "the balance", width_bits: 64 });
@@ -220,6 +240,7 @@ proptest! {
             if !by_flag {
                 prop_assert_eq!(amount, a);
             }
+            prop_assert!(!second || account.second.token != Token::BITCOIN);
         }
     }
 }
