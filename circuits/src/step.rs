@@ -52,8 +52,9 @@ pub use recording::{Expression, Integer, StepCircuit};
 pub use registers::{DUES, Due, Fact, Groups, LANES, Lane, OpenSession, REGISTERS_MAX, Registers, RunningClause};
 pub use rule::{Applied, PoolInteger, Step, StepContext};
 
-pub(crate) use clause::{clause_digest, clause_message, known_secret, known_signature};
+pub(crate) use clause::{clause_digest, clause_message, known_key, known_signature};
 pub(crate) use lanes::LaneWires;
+pub(crate) use machine::has_supply;
 #[cfg(test)]
 pub(crate) use recording::Guesses;
 pub(crate) use recording::Sums;

@@ -1,5 +1,6 @@
 //! What the tests of every circuit share: the back ends on one execution, and the search for wires that nothing holds.
 
+mod checker;
 mod forge;
 mod free;
 pub(crate) mod operations;
@@ -9,6 +10,7 @@ pub(crate) mod state;
 pub(crate) mod steps;
 pub(crate) mod twins;
 
+pub(crate) use checker::Checker;
 pub(crate) use forge::Lie;
 pub(crate) use free::{FreeWires, Freedom, free_wires, free_wires_of};
 pub(crate) use slots::{

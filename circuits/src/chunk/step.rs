@@ -15,14 +15,14 @@ use crate::{
     },
     step::{
         Authority, Description, LaneWires, Limits, MACHINE_VERSION, Machine, PoolInteger, REGISTERS_MAX, Registers,
-        Sums, flag, known_secret, known_signature, place,
+        Sums, flag, has_supply, known_key, known_signature, place,
     },
 };
 use ark_bn254::Fr;
 use ark_ff::Field;
 use taproof_verifier::{
     baby_jubjub::PublicKey,
-    cell::{Cell, CellIndex, ChainId, MerklePath, Pool, TokenCell},
+    cell::{Cell, CellIndex, ChainId, MerklePath, Pool},
     operation::Columns,
     poseidon2::WIDTH,
     record::{Kind, StepRecord},
@@ -75,9 +75,54 @@ impl SlotCircuit for StepSlot<'_> {
         &self,
         cs: &mut CS,
         globals: &Globals<CS::Var>,
-        SlotInput { active, registers }: SlotInput<'_, CS::Var>,
+        slot: SlotInput<'_, CS::Var>,
         witness: &StepWitness,
     ) -> SlotParts<CS::Var> {
+        cs.relation("S4, new owner's key");
+        let new_key = baby_jubjub::witness_key(cs, &new_owner(witness));
+        let UnsignedStep { record, before, after, fee, registers, key, message } =
+            self.unsigned(cs, globals, slot, witness, &new_key);
+        cs.relation("S3, signature");
+        let zero = CS::Var::zero;
+        schnorr::verify(cs, &witness.signature, &key, [message, zero(), zero(), zero()]);
+        cs.relation("S2, path of the cell");
+        let leaf = Replaced { before: before.hash(cs), after: after.hash(cs) };
+        let update = merkle::climb(cs, &record.index_bits, leaf, &witness.cell.path);
+        SlotParts {
+            updates: vec![SlotUpdate { relation: "S2, cell in the state", update }],
+            fee,
+            elements: vec![record.element, record.word],
+            registers: self.0.groups().all_places().into_iter().map(|place| registers[place].clone()).collect(),
+        }
+    }
+}
+
+/// A step without its signature and its place in the state: what these must be.
+pub(crate) struct UnsignedStep<V> {
+    record: RecordWires<V>,
+    before: FrameWires<V>,
+    /// The cell after.
+    pub(crate) after: FrameWires<V>,
+    /// The fee.
+    pub(crate) fee: V,
+    /// The registers after, of all groups.
+    pub(crate) registers: Vec<V>,
+    /// Who must have signed.
+    pub(crate) key: EdwardsPoint<V>,
+    /// What, in the first element of the message.
+    pub(crate) message: V,
+}
+
+impl StepSlot<'_> {
+    /// All of a step but the signature and the path: what the machine and its operations hold. `new_key` is a key.
+    pub(crate) fn unsigned<CS: ConstraintSystem>(
+        &self,
+        cs: &mut CS,
+        globals: &Globals<CS::Var>,
+        SlotInput { active, registers }: SlotInput<'_, CS::Var>,
+        witness: &StepWitness,
+        new_key: &EdwardsPoint<CS::Var>,
+    ) -> UnsignedStep<CS::Var> {
         let record = RecordWires::witness(cs, self.0, globals, active, &witness.record);
         let before = FrameWires::witness(cs, &record, &witness.cell.before);
         let registers = all_registers(self.0, registers);
@@ -92,8 +137,6 @@ impl SlotCircuit for StepSlot<'_> {
         let tokens_after = holdings_after.map(|holding| cs.witness(holding.token.0.into()));
         let [first_token, second_token] = &tokens_after;
         let in_motion = [&record.cell, first_token, second_token].map(|token| lanes.in_motion(cs, token));
-        cs.relation("S4, new owner's key");
-        let new_key = baby_jubjub::witness_key(cs, &new_owner(witness));
 
         let mut inputs = vec![CS::Var::one()];
         inputs.extend(record.flags.iter().map(|flag| flag.var().clone()));
@@ -115,9 +158,8 @@ impl SlotCircuit for StepSlot<'_> {
         }
 
         cs.relation("S4, new owner's key");
-        let known = known_secret();
         let unused = CS::Var::one() - sums.uses_key.clone();
-        for (coordinate, of_known) in [(&new_key.x, known.public().x()), (&new_key.y, known.public().y())] {
+        for (coordinate, of_known) in [(&new_key.x, known_key().x()), (&new_key.y, known_key().y())] {
             cs.enforce(&(coordinate.clone() - of_known.into()), &unused, &CS::Var::zero());
         }
         cs.relation("S5, what the cell holds after");
@@ -125,19 +167,10 @@ impl SlotCircuit for StepSlot<'_> {
         cs.enforce_equal(first_token, &after.fields[1]);
         cs.enforce_equal(second_token, &after.second_token);
         move_lanes(cs, globals, &record, &before, &after, &sums.fees, &mut lanes);
-        let running = clause.run(cs, globals, &record, &registers, &before, &sums, witness);
-        let registers_after = settle(cs, &record, &registers, &sums, lanes, running);
-
-        cs.relation("S2, path of the cell");
-        let leaf = Replaced { before: before.hash(cs), after: after.hash(cs) };
-        let update = merkle::climb(cs, &record.index_bits, leaf, &witness.cell.path);
+        let (running, key, message) = clause.run(cs, globals, &record, &registers, &before, &sums);
+        let registers = settle(cs, &record, &registers, &sums, lanes, running);
         let [first_fee, second_fee] = sums.fees;
-        SlotParts {
-            updates: vec![SlotUpdate { relation: "S2, cell in the state", update }],
-            fee: first_fee + second_fee,
-            elements: vec![record.element, record.word],
-            registers: self.0.groups().all_places().into_iter().map(|place| registers_after[place].clone()).collect(),
-        }
+        UnsignedStep { record, before, after, fee: first_fee + second_fee, registers, key, message }
     }
 }
 
@@ -145,7 +178,7 @@ impl SlotCircuit for StepSlot<'_> {
 fn new_owner(witness: &StepWitness) -> PublicKey {
     match (&witness.cell.before, &witness.cell.after) {
         (Cell::Empty, Cell::Account(account)) => account.owner,
-        _ => *known_secret().public(),
+        _ => *known_key(),
     }
 }
 
@@ -267,8 +300,9 @@ impl<V: Variable> RecordWires<V> {
 }
 
 /// A cell, its second holding apart.
-struct FrameWires<V> {
-    fields: [V; WIDTH],
+pub(crate) struct FrameWires<V> {
+    /// The cell's elements.
+    pub(crate) fields: [V; WIDTH],
     second_token: V,
     second_amount: V,
 }
@@ -315,7 +349,6 @@ fn move_lanes<CS: ConstraintSystem>(
     lanes: &mut LaneWires<CS::Var>,
 ) {
     cs.relation("S5, supply");
-    let has_supply = |kind: u8| [TokenCell::KIND, Pool::KIND].contains(&kind);
     let mints = record.is(|description| has_supply(description.kind_after));
     let minted = cs.product(&(after.fields[2].clone() - before.fields[2].clone()), mints.var());
     let founds = |description: &Description| description.kind_after == Pool::KIND && description.fills_empty();
@@ -373,8 +406,8 @@ impl<V: Variable> Clause<V> {
         Self { signer: own + signer.clone(), starts, runs }
     }
 
-    /// S4 and S6: absorbs the step, and checks the signature where the clause ends.
-    #[allow(clippy::too_many_arguments, reason = "a step is bound to all of its parts here")]
+    /// S4 and S6: absorbs the step. Gives the registers after, and by whom what must be signed: the digest by the
+    /// signer where the clause ends.
     fn run<CS: ConstraintSystem<Var = V>>(
         &self,
         cs: &mut CS,
@@ -383,8 +416,7 @@ impl<V: Variable> Clause<V> {
         registers: &[V],
         before: &FrameWires<V>,
         sums: &Sums<V>,
-        witness: &StepWitness,
-    ) -> RunningWires<V> {
+    ) -> (RunningWires<V>, EdwardsPoint<V>, V) {
         let Self { starts, runs, .. } = self;
         cs.relation("S4, digest");
         let digest_before = &registers[place::DIGEST];
@@ -416,10 +448,9 @@ impl<V: Variable> Clause<V> {
         let own_key = EdwardsPoint { x: before.fields[4].clone(), y: before.fields[5].clone() };
         let running_key = EdwardsPoint { x: registers[place::SIGNER_X].clone(), y: registers[place::SIGNER_Y].clone() };
         let key = EdwardsPoint::select(cs, starts, &own_key, &running_key);
-        let known = EdwardsPoint::constant(known_secret().public().point());
+        let known = EdwardsPoint::constant(known_key().point());
         let key = EdwardsPoint::select(cs, end, &key, &known);
         let message = cs.product(&absorbed, end.var());
-        schnorr::verify(cs, &witness.signature, &key, [message, zero(), zero(), zero()]);
 
         cs.relation("S4, clause after");
         let opens = starts.and(cs, &end.not());
@@ -433,7 +464,7 @@ impl<V: Variable> Clause<V> {
         let keeps = Bit::none_of_within(runs, &[end]);
         let kept = cs.product(&absorbed, keeps.var());
         let replaced = cs.product(digest_before, runs.var());
-        [signer, x, y, digest_before.clone() - replaced + kept]
+        ([signer, x, y, digest_before.clone() - replaced + kept], key, message)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Chunks as such: full, partly filled and empty ones, and what head, tail and carry refuse.
 
+mod step_counts;
+
 use super::{
     AssignError, NoCircuitError,
     witness::{ChunkWitness, SlotWitnesses},
@@ -7,8 +9,6 @@ use super::{
 use crate::{
     cap::MerkleCap,
     cs::{RowView, Segment},
-    ops,
-    step::{Authority, Description, Groups, Machine, Machines, Operation, Refusal, Step, StepCircuit, place},
     testing::{
         Freedom, assert_chunk_sound, assign, free_wires_of, machines, shape,
         state::{ALTERATIONS, OPERATOR, State, index},
@@ -16,10 +16,7 @@ use crate::{
 };
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashSet};
 use taproof_verifier::{
     cell::{Account, Cell, ChainId, Depth, MerklePath, Token},
     operation::OperationsHash,
@@ -314,47 +311,6 @@ fn circuits_stay_within_their_budgets() {
         let found =
             super::count(&machines(), CircuitId::new(kind, Depth::MAX, 1)).expect("a circuit").constraints_per_slot;
         assert!(found <= budget, "{kind} takes {found} constraints a slot");
-    }
-}
-
-/// The rows of a step: those of the operations that there are, and with as many more as docs/circuits.md foresees.
-#[test]
-fn a_step_stays_within_its_budget_and_has_room_for_more_operations() {
-    let rows = |machine: &Machine| {
-        let machines = Machines::new(vec![Arc::new(machine.clone())]);
-        super::count(&machines, machine.circuit(Depth::MAX, 1)).expect("a circuit").constraints_per_slot
-    };
-    assert!(rows(&ops::standard()) <= 12_500);
-    let foreseen = (100..118).map(|number| Arc::new(Foreseen(number)) as Arc<dyn Operation>);
-    let all = Machine::new(ops::operations().into_iter().chain(foreseen).collect()).expect("32 operations");
-    assert_eq!((all.descriptions().count(), all.pool_bits()), (32, 1_500));
-    assert!(rows(&all) <= 14_000, "{} rows with 32 operations", rows(&all));
-}
-
-/// An operation as wide as any that is foreseen: 1,500 bits, 60 rows of relations and all registers.
-#[derive(Debug)]
-struct Foreseen(u8);
-
-impl Operation for Foreseen {
-    fn description(&self) -> Description {
-        let account = ops::operations()[0].description();
-        let writes = Groups::ALL;
-        Description { number: self.0, name: "FORESEEN", authority: Authority::Either, writes, ..account }
-    }
-
-    fn apply(&self, _: &mut Step<'_>) -> Result<(), Refusal> {
-        Err(Refusal::Own("it is counted, not run"))
-    }
-
-    fn synthesize(&self, step: &mut StepCircuit) {
-        for _ in 0..25 {
-            let wide = step.range(step.a(), 60);
-            step.product(wide.clone(), wide);
-        }
-        for register in place::DUE_ACCOUNT.into_iter().chain(place::FACT) {
-            step.set_register(register, step.b());
-        }
-        step.require_zero(step.c());
     }
 }
 

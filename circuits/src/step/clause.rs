@@ -16,7 +16,9 @@ use crate::schnorr::{Message, SecretKey, Signature};
 use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;
 use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
 use taproof_verifier::{
+    baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId},
     field,
     poseidon2::compress,
@@ -102,12 +104,18 @@ pub(crate) fn clause_message(digest: Fr) -> Message {
     [digest, Fr::ZERO, Fr::ZERO, Fr::ZERO]
 }
 
-/// A key whose secret everyone knows, which signs what nobody has to.
-pub(crate) fn known_secret() -> SecretKey {
-    SecretKey::from_seed(&[0; 32])
+/// A key whose secret everyone knows, and its signature of nothing.
+static KNOWN: LazyLock<(PublicKey, Signature)> = LazyLock::new(|| {
+    let secret = SecretKey::from_seed(&[0; 32]);
+    (*secret.public(), secret.sign(&[Fr::ZERO; 4]))
+});
+
+/// The key that signs what nobody has to.
+pub(crate) fn known_key() -> &'static PublicKey {
+    &KNOWN.0
 }
 
 /// The signature of slots in which no clause ends: of nothing, by the known key.
 pub(crate) fn known_signature() -> Signature {
-    known_secret().sign(&[Fr::ZERO; 4])
+    KNOWN.1
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use std::sync::Arc;
 use taproof_verifier::{
-    cell::Depth,
+    cell::{Account, Depth, Pool, TokenCell},
     operation::{OperationSet, OperationSetError, OperationsHash},
     record::Kind,
     statement::CircuitId,
@@ -16,13 +16,13 @@ use taproof_verifier::{
 /// A set of operations: the rules of a rollup's steps, and their circuit.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    operations: Vec<Known>,
+    operations: Arc<[Known]>,
     set: Arc<OperationSet>,
     groups: Groups,
 }
 
 /// An operation with what is asked for again and again.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) description: Description,
     pub(crate) operation: Arc<dyn Operation>,
@@ -39,6 +39,14 @@ pub enum MachineError {
     /// What starts a clause is signed by the owner of an account.
     #[error("operation {0} starts clauses, and its cell is no account")]
     StartsWithoutAccount(u8),
+    /// What has a supply keeps its kind: the supply of another cell would be none.
+    #[error("operation {0} makes a cell with a supply of one that is not empty, or another cell of one with a supply")]
+    ChangesSupply(u8),
+}
+
+/// Whether cells of a kind mint the token of their own index.
+pub(crate) fn has_supply(kind: u8) -> bool {
+    [TokenCell::KIND, Pool::KIND].contains(&kind)
 }
 
 impl Machine {
@@ -53,15 +61,20 @@ impl Machine {
         let mut known = Vec::with_capacity(operations.len());
         for operation in operations {
             let description = operation.description();
-            if description.authority == Authority::Starts && description.kind_before != 1 {
-                return Err(MachineError::StartsWithoutAccount(description.number));
+            let Description { number, kind_before, kind_after, .. } = description;
+            if description.authority == Authority::Starts && kind_before != Account::KIND {
+                return Err(MachineError::StartsWithoutAccount(number));
+            }
+            let mints = has_supply(kind_before) || has_supply(kind_after);
+            if mints && kind_before != kind_after && !description.fills_empty() {
+                return Err(MachineError::ChangesSupply(number));
             }
             groups = groups.and(description.writes);
-            let mut circuit = StepCircuit::default();
+            let mut circuit = StepCircuit::new();
             operation.synthesize(&mut circuit);
             known.push(Known { description, operation, circuit });
         }
-        Ok(Self { operations: known, set: Arc::new(set), groups })
+        Ok(Self { operations: known.into(), set: Arc::new(set), groups })
     }
 
     /// What a verifier knows of the operations.

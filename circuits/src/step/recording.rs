@@ -6,8 +6,8 @@
 //!
 //! **Integers.** Amounts, tokens and supplies can be set to an [`Integer`] alone: a variable below a power of two. It
 //! has no other source than the slot's pool of bits, the record, the cell before, constants, and what is made of these
-//! without leaving the width. So whatever an operation does, no holding leaves its width, and the machine's one rule of
-//! conservation holds for it.
+//! without leaving the width, and nothing is set twice, which would add up. So whatever an operation does, no holding
+//! leaves its width, and the machine's one rule of conservation holds for it.
 //!
 //! **The pool.** All operations share the bits of the pool. Each takes them from its start on; what the selected one
 //! does not take is zero.
@@ -168,16 +168,18 @@ impl From<Integer> for Expression {
     }
 }
 
-/// Where an operation records its relations.
-#[derive(Clone, Debug)]
+/// Where an operation records its relations. The machine alone makes one: an integer of another circuit would be some
+/// variable of this one.
+#[derive(Debug)]
 pub struct StepCircuit {
     instructions: Vec<Instruction>,
     locals: usize,
     bits: usize,
 }
 
-impl Default for StepCircuit {
-    fn default() -> Self {
+impl StepCircuit {
+    /// Begins an operation.
+    pub(super) fn new() -> Self {
         Self { instructions: Vec::new(), locals: local::COUNT_OF_INPUTS, bits: 0 }
     }
 }
@@ -382,9 +384,11 @@ impl StepCircuit {
     }
 }
 
-/// Results.
+/// Results. Each is set once at most.
 impl StepCircuit {
     fn set(&mut self, target: Target, value: impl Into<Expression>) {
+        let is_same = |set: &Instruction| matches!(set, Instruction::Set(other, _) if *other == target);
+        assert!(!self.instructions.iter().any(is_same), "{target:?} is set twice");
         self.instructions.push(Instruction::Set(target, value.into()));
     }
 

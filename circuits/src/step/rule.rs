@@ -268,8 +268,11 @@ impl Step<'_> {
     /// Notes that the transaction owes a payment.
     ///
     /// # Errors
-    /// [`Refusal::DuesTaken`].
+    /// [`Refusal::DuesTaken`], and [`Refusal::Zero`] for a payment of nothing, which no register would tell from none.
     pub fn owe(&mut self, due: Due) -> Result<(), Refusal> {
+        if due.amount == 0 {
+            return Err(Refusal::Zero("what is owed"));
+        }
         let free = self.registers.dues.iter_mut().find(|due| due.is_none()).ok_or(Refusal::DuesTaken)?;
         *free = Some(due);
         Ok(())
@@ -367,6 +370,10 @@ impl Step<'_> {
         if let Some(width_bits) = self.too_wide {
             return Err(Refusal::Overflow { what: "an integer of the step", width_bits });
         }
+        let (expected, found) = (description.kind_after, self.after.kind());
+        if found != expected {
+            return Err(Refusal::WrongCell { expected, found });
+        }
         self.move_lanes()?;
         let signed = self.run_clause(description)?;
         if self.flag(flag::DONE) {
@@ -374,7 +381,7 @@ impl Step<'_> {
             self.registers = Registers::default();
         }
         let [first, second] = self.fees;
-        let fee = first + second;
+        let fee = first.checked_add(second).ok_or(Refusal::Overflow { what: "the fee", width_bits: 64 })?;
         let Self { after: cell, registers, integers, .. } = self;
         Ok(Applied { cell, registers, fee, signed, integers })
     }

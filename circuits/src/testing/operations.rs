@@ -93,6 +93,13 @@ impl Example {
         }
     }
 
+    /// The relations that a change violates, in the state that suits it.
+    pub(crate) fn violated_with(&self, change: impl FnOnce(&mut StepWitness)) -> BTreeSet<&'static str> {
+        let mut witness = self.witness().clone();
+        change(&mut witness);
+        self.violated(&witness)
+    }
+
     fn violated(&self, witness: &StepWitness) -> BTreeSet<&'static str> {
         violated_in_its_state(&self.steps.slot(), &self.chunk, witness)
     }

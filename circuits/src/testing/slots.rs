@@ -1,6 +1,6 @@
 //! Slots and chunks under test: sound ones, and ones in which a single relation is broken.
 
-use super::{Lie, assert_all_held, assert_conformance, assign, forge::Forge, shape, unsatisfied};
+use super::{Checker, Lie, assert_all_held, assert_conformance, assign, forge::Forge, shape, unsatisfied};
 use crate::{
     cap::MerkleCap,
     chunk::{AssignError, BegunSlot, Carry, Globals, SlotCircuit, begin_slot, end_slot, witness::ChunkWitness},
@@ -51,18 +51,13 @@ impl<'a, S: SlotCircuit> OneSlot<'a, S> {
         (shape, assignment)
     }
 
-    /// Runs the trace alone.
-    fn trace(&self, outline: &Outline) -> Assignment {
-        let zeros = |length| vec![Fr::ZERO; length];
-        let (wires, rows) = (outline.wire_count(), outline.row_count());
-        let mut assignment = Assignment { wires: zeros(wires), a: zeros(rows), b: zeros(rows), c: zeros(rows) };
-        let Assignment { wires, a, b, c } = &mut assignment;
-        let mut trace = Trace::new(wires, a, b, c);
-        let mut forge = Forge::new(&mut trace, self.lies);
+    /// The relations that some row violates, without the shape.
+    fn violated(&self) -> BTreeSet<&'static str> {
+        let mut checker = Checker::default();
+        let mut forge = Forge::new(&mut checker, self.lies);
         self.synthesize(&mut forge);
         forge.finish();
-        trace.finish();
-        assignment
+        checker.finish()
     }
 
     fn synthesize<CS: ConstraintSystem>(&self, cs: &mut CS) {
@@ -158,13 +153,9 @@ pub(crate) fn violated_by_lies<S: SlotCircuit>(
     lies: &[Lie],
 ) -> BTreeSet<&'static str> {
     let mut run = OneSlot::first(slot, chunk, active, witness, lies);
-    let mut outline = Outline::default();
-    run.synthesize(&mut outline);
-    run.trace(&outline);
+    run.violated();
     run.cap = run.cap_found.borrow().clone();
-    let Assignment { a, b, c, .. } = run.trace(&outline);
-    let rows = a.iter().zip(&b).zip(&c).enumerate();
-    rows.filter(|(_, ((a, b), c))| **a * **b != **c).map(|(row, _)| outline.relation_of(row)).collect()
+    run.violated()
 }
 
 /// Checks that a padding slot cannot post a record, change the cap, which has 64 nodes, or count a fee.

@@ -4,7 +4,7 @@
 use crate::{
     step::{
         Applied, Authority, Guesses, LANES, Lane, Limits, Registers, RunningClause, StepContext, StepError, flag,
-        known_secret,
+        known_key,
     },
     testing::{
         operations::{OTHER, POOL, TOKEN, assert_satisfied},
@@ -24,7 +24,7 @@ use taproof_verifier::{
 /// What a prover claims for the cell after, of which the circuit reads tokens and owner alone: for a cell that was
 /// empty what the record and the lanes say, else what was there.
 fn claimed(steps: &Steps, record: &StepRecord, kind_after: u8) -> Account {
-    let known = *known_secret().public();
+    let known = *known_key();
     let [first, second, _] = steps.registers.lanes;
     let (owner, tokens) = match (steps.state.cell(record.cell.get()), kind_after) {
         (Cell::Empty, Account::KIND) => {

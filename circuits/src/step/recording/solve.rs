@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn what_relations_fix_is_computed() {
         let none = Guesses::new();
-        let mut circuit = StepCircuit::default();
+        let mut circuit = StepCircuit::new();
         circuit.relation("a sum");
         circuit.range(circuit.b() - circuit.c(), 8);
         circuit.relation("a division");
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(circuit.relations(), BTreeSet::from(["a sum", "a division", "side by side"]));
         // 100 has 7 bits, 7 - 100 none.
         for (difference, width) in [(circuit.b().expression(), 6), (circuit.c() - circuit.b(), 8)] {
-            let mut circuit = StepCircuit::default();
+            let mut circuit = StepCircuit::new();
             circuit.range(difference, width);
             assert_eq!(values(&circuit, &none), [[]; 0] as [[u128; 0]; 0]);
         }
@@ -277,14 +277,14 @@ mod tests {
 
     #[test]
     fn what_nothing_holds_has_more_than_one_value() {
-        let mut circuit = StepCircuit::default();
+        let mut circuit = StepCircuit::new();
         let bit = circuit.integer(1);
         let wide = circuit.integer(8);
         let product = circuit.product(wide, bit);
         circuit.require_equal(product, circuit.c());
         let guesses = Guesses::from([(1, vec![6, 7, 8, 300])]);
         assert_eq!(values(&circuit, &guesses), [[1, 7]]);
-        let mut circuit = StepCircuit::default();
+        let mut circuit = StepCircuit::new();
         circuit.integer(1);
         assert_eq!(values(&circuit, &guesses), [[0], [1]]);
     }
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "integer 0 of 8 bits needs a guess")]
     fn a_remainder_below_nothing_leaves_a_choice() {
-        let mut circuit = StepCircuit::default();
+        let mut circuit = StepCircuit::new();
         let [quotient, remainder] = [8, 8].map(|width| circuit.integer(width));
         let multiple = circuit.product(quotient, circuit.c());
         circuit.require_equal(circuit.b(), multiple + remainder);

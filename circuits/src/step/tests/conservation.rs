@@ -1,11 +1,12 @@
 //! Conservation as a theorem: whatever an operation does, even a faulty one, no value of a token is made but by the
 //! cell of that token's index.
 
+use super::probes::{Owe, machine_with};
 use crate::{
     chunk::witness::StepWitness,
     step::{
-        Authority, Description, Groups, Integer, Limits, Machine, Operation, PoolInteger, Refusal, Registers, Step,
-        StepCircuit, StepContext,
+        Authority, Description, Groups, Integer, Limits, Machine, MachineError, Operation, PoolInteger, Refusal,
+        Registers, Step, StepCircuit, StepContext,
     },
     testing::operations::{POOL, TOKEN, state},
     testing::{
@@ -25,9 +26,9 @@ use taproof_verifier::{
 /// An operation that sets whatever it can to what the record says: tokens, amounts, nonce or supply, its own elements,
 /// a fee. Rule and circuit do the same, and check nothing.
 #[derive(Debug)]
-struct Faulty {
-    kind: u8,
-    number: u8,
+pub(super) struct Faulty {
+    pub(super) kind: u8,
+    pub(super) number: u8,
 }
 
 impl Operation for Faulty {
@@ -195,10 +196,105 @@ fn trap_1_nobody_mints_bitcoin() {
     assert_eq!(applied.registers.lanes[0].token, Token(TOKEN));
 }
 
+/// Sets an amount twice: the changes would add up to more than 64 bits, or to less than zero.
+#[test]
+#[should_panic(expected = "Amount is set twice")]
+fn nothing_is_set_twice() {
+    let mut circuit = StepCircuit::new();
+    circuit.set_amount(circuit.a());
+    circuit.set_amount(circuit.b());
+}
+
+/// A faulty operation that turns a cell into one of another kind.
+#[derive(Debug)]
+struct Turns([u8; 2], Cell);
+
+impl Operation for Turns {
+    fn description(&self) -> Description {
+        let faulty = Faulty { kind: Account::KIND, number: 200 };
+        let Self([kind_before, kind_after], _) = *self;
+        Description { kind_before, kind_after, ..faulty.description() }
+    }
+
+    fn apply(&self, step: &mut Step<'_>) -> Result<(), Refusal> {
+        step.put(self.1);
+        Ok(())
+    }
+
+    fn synthesize(&self, _: &mut StepCircuit) {}
+}
+
+/// The supply of a cell is what its flows are counted against: a cell that came to have one otherwise, or lost it,
+/// would have minted what nobody holds, or nothing of what is held.
+#[test]
+fn a_supply_stays_with_its_kind() {
+    let (account, token, pool) = (Account::KIND, TokenCell::KIND, Pool::KIND);
+    let made = |kinds| Machine::new(vec![Arc::new(Turns(kinds, Cell::Empty))]).map(drop);
+    for kinds in [[token, account], [account, token], [pool, token], [token, pool], [pool, 0], [token, 0]] {
+        assert_eq!(made(kinds), Err(MachineError::ChangesSupply(200)), "{kinds:?}");
+    }
+    for kinds in [[0, token], [0, pool], [token, token], [pool, pool], [0, account], [account, account], [account, 0]] {
+        assert_eq!(made(kinds), Ok(()), "{kinds:?}");
+    }
+    let starts = Machine::new(vec![Arc::new(Starts)]).map(drop);
+    assert_eq!(starts, Err(MachineError::StartsWithoutAccount(200)));
+}
+
+/// An operation that would start a clause of a token's owner, who is nobody.
+#[derive(Debug)]
+struct Starts;
+
+impl Operation for Starts {
+    fn description(&self) -> Description {
+        Description { authority: Authority::Starts, ..Faulty { kind: TokenCell::KIND, number: 200 }.description() }
+    }
+
+    fn apply(&self, _: &mut Step<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn synthesize(&self, _: &mut StepCircuit) {}
+}
+
+/// What a rule makes that the circuit could not: a cell of another kind than is said, fees beyond 64 bits, nothing
+/// owed.
+#[test]
+fn the_rule_refuses_what_no_circuit_has() {
+    let mut steps = Steps::on(state());
+    let turned = Turns([Account::KIND; 2], steps.state.cell(TOKEN));
+    steps.machine = Arc::new(Machine::new(vec![Arc::new(turned)]).expect("a set"));
+    let refusal = steps.apply(&record(200, 1, 0), Limits::default()).expect_err("a token is no account");
+    assert_eq!(refusal.refusal, Refusal::WrongCell { expected: Account::KIND, found: TokenCell::KIND });
+    steps.machine = Arc::new(Machine::new(vec![Arc::new(Overpays)]).expect("a set"));
+    let refusal = steps.apply(&record(200, 8, 0), Limits::default()).expect_err("2^64");
+    assert_eq!(refusal.refusal, Refusal::Overflow { what: "the fee", width_bits: 64 });
+    steps.machine = machine_with(vec![Arc::new(Owe)]);
+    let refusal = steps.apply(&Owe::record(2, 0, 0), Limits::default()).expect_err("nothing is owed");
+    assert_eq!(refusal.refusal, Refusal::Zero("what is owed"));
+}
+
+/// An operation whose fees are 2^64.
+#[derive(Debug)]
+struct Overpays;
+
+impl Operation for Overpays {
+    fn description(&self) -> Description {
+        Faulty { kind: Account::KIND, number: 200 }.description()
+    }
+
+    fn apply(&self, step: &mut Step<'_>) -> Result<(), Refusal> {
+        step.add_fee(0, u64::MAX);
+        step.add_fee(1, 1);
+        Ok(())
+    }
+
+    fn synthesize(&self, _: &mut StepCircuit) {}
+}
+
 #[test]
 #[should_panic(expected = "64 bits, not 65")]
 fn an_amount_is_an_integer_of_64_bits() {
-    let mut circuit = StepCircuit::default();
+    let mut circuit = StepCircuit::new();
     let wide = circuit.integer(65);
     circuit.set_amount(wide);
 }
@@ -206,7 +302,7 @@ fn an_amount_is_an_integer_of_64_bits() {
 #[test]
 #[should_panic(expected = "32 bits, not 64")]
 fn a_token_is_an_integer_of_32_bits() {
-    let mut circuit = StepCircuit::default();
+    let mut circuit = StepCircuit::new();
     let wide = circuit.a();
     circuit.set_token(wide);
 }
@@ -214,6 +310,6 @@ fn a_token_is_an_integer_of_32_bits() {
 #[test]
 #[should_panic(expected = "an integer of 64 bits in 32")]
 fn packed_integers_have_their_places() {
-    let circuit = StepCircuit::default();
+    let circuit = StepCircuit::new();
     let _ = Integer::pack([(circuit.a(), 32), (circuit.b(), 64)]);
 }
