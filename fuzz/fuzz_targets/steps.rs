@@ -133,7 +133,9 @@ fuzz_target!(|input: Input| {
     let fees = after.entry(token).or_default();
     *fees = fees.wrapping_add(applied.fee.into());
     let mut before_it = held(record.cell, &before, &registers.lanes);
-    [&mut before_it, &mut after].map(|sums| sums.retain(|_, sum| *sum != 0));
+    for sums in [&mut before_it, &mut after] {
+        sums.retain(|_, sum| *sum != 0);
+    }
     // Where the transaction ends, what was in motion is nothing.
     assert_eq!(before_it, after);
     let fits = |integer: &PoolInteger| integer.width_bits >= 128 || integer.value >> integer.width_bits == 0;

@@ -80,8 +80,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, orders, steps, points, values,
-    /// states, blocks or anchors.
+    /// The sizes that can be measured: binary logarithms of the number of constraints, proofs, orders, steps, points,
+    /// values, states, blocks or anchors.
     pub fn sizes(self) -> RangeInclusive<u32> {
         match self {
             Self::Prove | Self::Setup => Chain::LOG_SIZE_MIN..=Chain::LOG_SIZE_MAX,
@@ -189,8 +189,8 @@ pub struct Measurement {
     pub threads: usize,
     /// How often it ran.
     pub rounds: usize,
-    /// The median over the rounds, in microseconds a constraint (or proof, payment, order, step, point, value, state, kilobyte,
-    /// anchor).
+    /// The median over the rounds, in microseconds a constraint (or proof, payment, order, step, point, value, state,
+    /// kilobyte, anchor).
     pub median_us_per_constraint: f64,
     /// The fastest round.
     pub min_us_per_constraint: f64,

@@ -1,5 +1,5 @@
-//! The traps of the design that are the machine's, each as what somebody would try. Others are in the tests of what they
-//! are about: 1 with conservation, 8, 53, 54 and 57 with clauses, 12, 48, 85 and 86 with relations.
+//! The traps of the design that are the machine's, each as what somebody would try. Others are in the tests of what
+//! they are about: 1 with conservation, 8, 53, 54 and 57 with clauses, 12, 48, 85 and 86 with relations.
 
 use super::probes::{Idle, Owe, machine_with};
 use crate::{
@@ -272,8 +272,8 @@ fn trap_44_no_clause_begins_within_another() {
     }
 }
 
-/// While a session is open, nothing runs but orders of it and what closes it: so lanes are neither drained (4) nor given
-/// other tokens (3) before it clears, and no transaction ends (48).
+/// While a session is open, nothing runs but orders of it and what closes it: so lanes are neither drained (4) nor
+/// given other tokens (3) before it clears, and no transaction ends (48).
 #[test]
 fn traps_3_and_4_nothing_but_orders_runs_in_a_session() {
     let mut steps = Steps::on(state());
