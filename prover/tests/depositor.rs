@@ -215,7 +215,8 @@ fn accounts_and_exit_requests_are_shown_and_sent() {
     // However the key is written.
     for key in [owner.clone(), format!("\"{owner}\""), format!("owner 0/1      {owner}"), "0/1".to_owned()] {
         let seen = account(&[&key]);
-        assert_eq!(seen["cells"], json!([{ "cell": 0, "token": 0, "balance": 50_000, "nonce": 0 }]), "{key}");
+        let cell = json!({ "cell": 0, "token": 0, "balance": 50_000, "nonce": 0, "words": "50000 sat" });
+        assert_eq!(seen["cells"], json!([cell]), "{key}");
     }
     assert_eq!(account(&[])["owner"], scene.owner("0"));
     assert_eq!(account(&[])["cells"], json!([]));
