@@ -29,7 +29,10 @@ use taproof_verifier::{
 };
 
 pub use admission::{Admission, AdmissionError};
-pub use cut::{Batch, DepositsLeftOutError, ExitsLeftOutError, Plan, PlanError, Rejected, Slots, StepSlots};
+pub use cut::{
+    Batch, DepositsLeftOutError, ExitsLeftOutError, NoSizeError, Plan, PlanError, Rejected, SlotCounts, Slots,
+    StepSlots,
+};
 pub use outlook::Outlook;
 pub use replay::{PostedChunk, ReplayError};
 pub use steps::StepsError;

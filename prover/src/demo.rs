@@ -57,7 +57,7 @@ pub struct DemoOptions {
     pub fee_sat: u64,
     /// The depth of the tree.
     pub depth: Depth,
-    /// The slots of each kind's circuit.
+    /// The slots of each kind's circuits.
     pub slots: Slots,
     /// The folder of the keys, which are made if they are not there.
     pub keys: PathBuf,

@@ -45,7 +45,9 @@ impl Scene {
         scene.bitcoind.fund(8, &scene.poster());
         let (seed, final_depth) = ("11".repeat(32), FINAL_DEPTH_BLOCKS.to_string());
         let sizes = ["--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
-        scene.on_chain(&[&["setup", "--seed", &seed, "--final-depth", &final_depth], sizes.as_slice()].concat());
+        scene.on_chain(
+            &[&["setup", "--payments-only", "--seed", &seed, "--final-depth", &final_depth], sizes.as_slice()].concat(),
+        );
         let keys = scene.report(&["wallet", "keys"]);
         let owner = keys["owners"][0]["owner"].as_str().unwrap().to_owned();
         for batch in 0..batches {

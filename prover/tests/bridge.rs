@@ -59,7 +59,8 @@ impl Scene {
         scene.bitcoind.fund(8, &scene.poster());
         let [final_depth, delay] = [FINAL_DEPTH_BLOCKS, REFUND_DELAY_BLOCKS].map(|blocks| blocks.to_string());
         let seed = "11".repeat(32);
-        let mut setup = vec!["setup", "--seed", &seed, "--depth", "2", "--slots", "1", "--deposit-slots", "2"];
+        let mut setup =
+            vec!["setup", "--payments-only", "--seed", &seed, "--depth", "2", "--slots", "1", "--deposit-slots", "2"];
         setup.extend(["--withdraw-slots", "2", "--final-depth", &final_depth, "--refund-delay", &delay]);
         setup.extend(["--deposit-window", "6", "--deposit-expiry", "20", "--bridge-threshold", "2"]);
         signers.iter().for_each(|key| setup.extend(["--bridge-key", key]));

@@ -265,7 +265,8 @@ fn a_bridge_has_keys_a_threshold_and_deadlines_in_order() {
     let key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
     let psbt = scene.path("unfinished.psbt");
     fs::write(&psbt, UNFINISHED_PSBT).expect("our file");
-    let small = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+    let small =
+        ["setup", "--payments-only", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
     let failure = |options: &[&str]| scene.failure(3, &[&small, options].concat());
     assert!(failure(&["--network", "signet"]).contains("no default signers"));
     assert!(failure(&["--bridge-key", key]).contains("no threshold"));

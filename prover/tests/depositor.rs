@@ -30,8 +30,20 @@ fn founded() -> Scene {
     let seed = "11".repeat(32);
     let [depth, expiry, delay] =
         [FINAL_DEPTH_BLOCKS, EXPIRY_BLOCKS, REFUND_DELAY_BLOCKS].map(|blocks| blocks.to_string());
-    let slots =
-        ["setup", "--seed", &seed, "--depth", "2", "--slots", "1", "--deposit-slots", "2", "--withdraw-slots", "1"];
+    let slots = [
+        "setup",
+        "--payments-only",
+        "--seed",
+        &seed,
+        "--depth",
+        "2",
+        "--slots",
+        "1",
+        "--deposit-slots",
+        "2",
+        "--withdraw-slots",
+        "1",
+    ];
     let deadlines =
         ["--final-depth", &depth, "--deposit-window", "10", "--deposit-expiry", &expiry, "--refund-delay", &delay];
     scene.report(&[&slots[..], &deadlines].concat());

@@ -16,7 +16,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-const SETUP: [&str; 9] = ["setup", "--depth", "1", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+const SETUP: [&str; 10] =
+    ["setup", "--payments-only", "--depth", "1", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
 
 /// Runs a command that may write no file of more than so many kilobytes, and is killed or gets an error where it does.
 fn run_within(scene: &Scene, kilobytes: u32, is_killed: bool, arguments: &[&str]) -> Output {
@@ -82,7 +83,7 @@ fn damaged_keys_are_named_and_setup_makes_others() {
     }
     let seed = "11".repeat(32);
     let slots = ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"];
-    let output = scene.run(&[&["setup", "--seed", &seed], &slots[..]].concat());
+    let output = scene.run(&[&["setup", "--payments-only", "--seed", &seed], &slots[..]].concat());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     let named = format!("warning: {}: ", key.display());

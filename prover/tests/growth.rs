@@ -7,7 +7,7 @@ mod scene;
 use scene::Scene;
 use serde_json::{Value, json};
 
-const YOUNG: [&str; 7] = ["setup", "--depth", "1", "--full-depth", "2", "--slots", "1"];
+const YOUNG: [&str; 8] = ["setup", "--payments-only", "--depth", "1", "--full-depth", "2", "--slots", "1"];
 const SLOTS: [&str; 8] =
     ["--deposit-slots", "8", "--withdraw-slots", "1", "--deposit-min", "500", "--final-depth", "3"];
 
@@ -80,7 +80,10 @@ fn in_a_tree_that_cannot_grow_the_batch_says_that_it_has_withdrawals_alone() {
     let scene = Scene::new();
     scene.report(&["wallet", "new"]);
     scene.report(&["regtest", "mine", "110"]);
-    scene.report(&[&["setup", "--depth", "1", "--slots", "1"][..], &SLOTS, &["--seed", &"11".repeat(32)]].concat());
+    scene.report(
+        &[&["setup", "--payments-only", "--depth", "1", "--slots", "1"][..], &SLOTS, &["--seed", &"11".repeat(32)]]
+            .concat(),
+    );
     let deposit = |owner: u32| {
         let owner = scene.owner(&owner.to_string());
         scene.report(&["regtest", "deposit", "--owner", &owner, "--amount", "30000"]);

@@ -24,7 +24,8 @@ fn rollup() -> Scene {
     let scene = Scene::new();
     scene.report(&["wallet", "new"]);
     scene.report(&["regtest", "mine", "20"]);
-    let small = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+    let small =
+        ["setup", "--payments-only", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
     scene.report(&[&small[..], &["--seed", &"11".repeat(32)]].concat());
     scene
 }

@@ -25,7 +25,8 @@ use taproof_rollup::batch::{BatchFile, BatchHeader};
 
 /// The chain id of no rollup here.
 const OTHER_ROLLUP: &str = "090909090909090909090909090909";
-const SETUP: [&str; 9] = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+const SETUP: [&str; 10] =
+    ["setup", "--payments-only", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
 
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
@@ -70,7 +71,7 @@ fn a_rollup_starts_at_a_final_block() {
 fn what_no_payload_holds_is_refused_before_it_is_proven() {
     let scene = Scene::new();
     scene.report(&["wallet", "new"]);
-    let slots = ["setup", "--depth", "2", "--slots", "1", "--withdraw-slots", "2000"];
+    let slots = ["setup", "--payments-only", "--depth", "2", "--slots", "1", "--withdraw-slots", "2000"];
     assert!(scene.failure(3, &slots).contains("more than the 131072 of a payload"));
     scene.report(&SETUP);
     // So many chunks are too long without any record. No ledger makes such a batch.
@@ -504,8 +505,22 @@ fn a_batch_refers_to_a_block_within_the_rollups_window() {
     scene.report(&["regtest", "mine", "105"]);
     let window = ["--deposit-window", "4", "--deposit-expiry", "12"];
     scene.report(
-        &[&["setup", "--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"], &window[..]]
-            .concat(),
+        &[
+            &[
+                "setup",
+                "--payments-only",
+                "--depth",
+                "2",
+                "--slots",
+                "2",
+                "--deposit-slots",
+                "2",
+                "--withdraw-slots",
+                "1",
+            ],
+            &window[..],
+        ]
+        .concat(),
     );
     scene.report(&["regtest", "deposit", "--owner", &scene.owner("0"), "--amount", "50000"]);
     scene.report(&["regtest", "mine", "2"]);

@@ -24,7 +24,8 @@ fn growing() -> Scene {
     scene.report(&["regtest", "mine", "105"]);
     let key = scene.report(&["bridge", "keys"])["signer_key"].as_str().unwrap().to_owned();
     let seed = "11".repeat(32);
-    let setup = ["setup", "--seed", &seed, "--depth", "1", "--full-depth", "2", "--upgrade-key", &key];
+    let setup =
+        ["setup", "--payments-only", "--seed", &seed, "--depth", "1", "--full-depth", "2", "--upgrade-key", &key];
     scene.report(&[&setup[..], &["--upgrade-threshold", "1"], &SLOTS].concat());
     scene
 }
@@ -127,7 +128,7 @@ fn independent_wallets_sign_what_is_announced() {
     scene.report(&["regtest", "mine", "105"]);
     let keys = SEEDS.map(key_of);
     let seed = "11".repeat(32);
-    let mut setup = vec!["setup", "--seed", &seed, "--depth", "1", "--upgrade-threshold", "2"];
+    let mut setup = vec!["setup", "--payments-only", "--seed", &seed, "--depth", "1", "--upgrade-threshold", "2"];
     keys.iter().for_each(|key| setup.extend(["--upgrade-key", key]));
     scene.report(&[&setup[..], &SLOTS].concat());
     let address = scene.report(&["upgrade", "show"])["address"].as_str().unwrap().to_owned();

@@ -18,7 +18,8 @@ fn a_server_that_allows_150_requests_a_run_is_followed_in_the_end() {
     scene.report(&["wallet", "new"]);
     // More headers before the rollup's start than 150 answers hold, and more blocks after it.
     scene.report(&["regtest", "mine", "1600"]);
-    let small = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+    let small =
+        ["setup", "--payments-only", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
     scene.report(&[&small[..], &["--seed", &"11".repeat(32)]].concat());
     scene.report(&["regtest", "mine", "250"]);
     let node = EmbeddedNode::open(&scene.path("rollup/regtest.chain"), ScriptBuf::new()).expect("our own chain");
@@ -61,7 +62,8 @@ fn where_the_chain_is_read_is_said_by_options_first_and_what_was_forgotten_is_sa
     let scene = Scene::new();
     scene.report(&["wallet", "new"]);
     scene.report(&["regtest", "mine", "20"]);
-    let small = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+    let small =
+        ["setup", "--payments-only", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
     scene.report(&[&small[..], &["--seed", &"11".repeat(32)]].concat());
     let node = EmbeddedNode::open(&scene.path("rollup/regtest.chain"), ScriptBuf::new()).expect("our own chain");
     let server = esplora::Server::start(EmbeddedNode::new(node.chain().clone(), ScriptBuf::new()));
@@ -102,7 +104,8 @@ fn an_overview_shows_what_can_be_read_and_warns_of_the_rest() {
     let scene = Scene::new();
     scene.report(&["wallet", "new"]);
     scene.report(&["regtest", "mine", "20"]);
-    let small = ["setup", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
+    let small =
+        ["setup", "--payments-only", "--depth", "2", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"];
     scene.report(&[&small[..], &["--seed", &"11".repeat(32)]].concat());
     scene.report(&["regtest", "mine", "2"]);
     fs::copy(scene.path("rollup/regtest.chain"), scene.path("short.chain")).expect("our own chain");

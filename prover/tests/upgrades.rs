@@ -38,7 +38,7 @@ impl Upgradable {
         scene.report(&["regtest", "mine", "105"]);
         let keys = ["0", "1"].map(|index| scene.report(&["bridge", "keys", "--index", index])["signer_key"].clone());
         let seed = "11".repeat(32);
-        let mut setup = vec!["setup", "--seed", &seed, "--slots", "1", "--deposit-slots", "1"];
+        let mut setup = vec!["setup", "--payments-only", "--seed", &seed, "--slots", "1", "--deposit-slots", "1"];
         setup.extend(depths);
         setup.extend(["--withdraw-slots", "1", "--deposit-min", "500", "--final-depth", "3", "--deposit-window", "8"]);
         let notice = NOTICE_BLOCKS.to_string();

@@ -30,7 +30,8 @@ fn announcements_are_told_with_what_became_of_them() {
     scene.report(&["regtest", "mine", "105"]);
     let key = scene.report(&["bridge", "keys"])["signer_key"].as_str().unwrap().to_owned();
     let (seed, notice) = ("11".repeat(32), NOTICE_BLOCKS.to_string());
-    let setup = ["setup", "--seed", &seed, "--depth", "1", "--deposit-window", "8", "--final-depth", "3"];
+    let setup =
+        ["setup", "--payments-only", "--seed", &seed, "--depth", "1", "--deposit-window", "8", "--final-depth", "3"];
     let upgrades = ["--notice", &notice, "--upgrade-threshold", "1", "--upgrade-key", &key];
     scene.report(&[&setup[..], &upgrades, &SLOTS].concat());
     let address = scene.report(&["upgrade", "show"])["address"].as_str().unwrap().to_owned();
@@ -145,7 +146,7 @@ fn what_a_file_holds_is_found_in_its_block_when_its_outputs_are_spent() {
     let node = ["--node", &url, "--cookie", cookie.to_str().unwrap()];
     scene.report(&["wallet", "new"]);
     let seed = "11".repeat(32);
-    scene.report(&[&["setup", "--seed", &seed, "--depth", "1"], &SLOTS[..], &node].concat());
+    scene.report(&[&["setup", "--payments-only", "--seed", &seed, "--depth", "1"], &SLOTS[..], &node].concat());
 
     let spend = |outpoint: OutPoint, outputs: Vec<TxOut>| {
         let witness = Witness::from_slice(&[[0x51]]);

@@ -299,7 +299,18 @@ fn what_is_not_there_or_on_another_chain_is_told_with_what_to_do() {
     // A program that is another rollup's, or a later one.
     let other = Scene::new();
     other.report(&["wallet", "new"]);
-    other.report(&["setup", "--depth", "1", "--slots", "1", "--deposit-slots", "1", "--withdraw-slots", "1"]);
+    other.report(&[
+        "setup",
+        "--payments-only",
+        "--depth",
+        "1",
+        "--slots",
+        "1",
+        "--deposit-slots",
+        "1",
+        "--withdraw-slots",
+        "1",
+    ]);
     let program = other.path("rollup/program.bin").display().to_string();
     let (_, advice) = told(&scene, 3, &["join", "rollup/params.json", &program, "--dir", "new"]);
     assert!(advice.contains("of one data directory") && advice.contains("LATER-PROGRAM"), "{advice}");
@@ -321,7 +332,8 @@ fn mainnet_is_called_mainnet() {
         assert!(text.starts_with("network         mainnet\n"), "{text}");
         let seed = "07".repeat(32);
         let keys = ["--bridge-threshold", "1", "--bridge-key", &signer];
-        let (said, _) = told(&scene, 3, &[&["setup", "--seed", &seed, "--network", name], &keys[..]].concat());
+        let (said, _) =
+            told(&scene, 3, &[&["setup", "--payments-only", "--seed", &seed, "--network", name], &keys[..]].concat());
         assert!(!said.contains("bitcoin"), "{said}");
     }
     let scene = Scene::funded();

@@ -1,5 +1,8 @@
 //! Cutting deposits and transactions into chunks.
 //!
+//! Chunks are filled for the largest circuit of their kind. One that is closed with fewer records, because there are no
+//! more of its kind and token then, takes the smallest circuit that holds them.
+//!
 //! Exits that were demanded on Bitcoin come first: the state before the batch must be able to serve them. Deposits
 //! follow, in their order on Bitcoin. Then rounds over openings, transfers, steps and withdrawals follow, payments
 //! token by token; in the first of them, after the steps, each pool has its [session](super::sessions). A transaction
@@ -7,6 +10,9 @@
 //! waits when nothing moves any more is rejected with the reason it had last.
 
 mod exits;
+mod slots;
+
+pub use self::slots::{NoSizeError, SlotCounts, Slots, StepSlots};
 
 use super::{
     FeeError, State, StepsError, TransitionError,
@@ -34,9 +40,7 @@ use std::{
 use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{Cell, CellIndex, Depth, Token},
-    operation::OperationsHash,
     payload::SLOTS_MAX,
-    program::Program,
     record::{DepositRecord, Kind},
     statement::{self, CircuitId, Context, Statement},
 };
@@ -45,81 +49,13 @@ use taproof_verifier::{
 /// batch, so that no order of transactions costs more than this many looks at each.
 pub(super) const ROUNDS_MAX: usize = 16;
 
-/// The number of slots of the circuit of each kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Slots {
-    /// Slots of a deposit chunk.
-    pub deposit: NonZeroU16,
-    /// Slots of a transfer chunk.
-    pub transfer: NonZeroU16,
-    /// Slots of an open chunk.
-    pub open: NonZeroU16,
-    /// Slots of a withdraw chunk.
-    pub withdraw: NonZeroU16,
-    /// Slots of a chunk of steps, where the program has steps.
-    #[serde(default)]
-    pub step: Option<StepSlots>,
-}
-
-/// The circuit that steps are cut for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StepSlots {
-    /// The operations that they can be.
-    pub operations: OperationsHash,
-    /// Slots of a chunk.
-    pub slots: NonZeroU16,
-}
-
-impl Slots {
-    /// As many of every kind of payment, and no steps.
-    pub fn uniform(count: NonZeroU16) -> Self {
-        Self { deposit: count, transfer: count, open: count, withdraw: count, step: None }
-    }
-
-    /// The largest circuits of a program for a depth.
-    ///
-    /// # Errors
-    /// The kind that has none there.
-    pub fn of_program(program: &Program, depth: Depth) -> Result<Self, Kind> {
-        let slots = |kind: Kind| program.slots_max(kind, depth).and_then(NonZeroU16::new).ok_or(kind);
-        Ok(Self {
-            deposit: slots(Kind::Deposit)?,
-            transfer: slots(Kind::Transfer)?,
-            open: slots(Kind::Open)?,
-            withdraw: slots(Kind::Withdraw)?,
-            step: step_slots(program, depth),
-        })
-    }
-
-    /// The slots of a chunk of a kind; `None` for steps where there are none.
-    pub fn of(&self, kind: Kind) -> Option<NonZeroU16> {
-        match kind {
-            Kind::Deposit => Some(self.deposit),
-            Kind::Transfer => Some(self.transfer),
-            Kind::Open => Some(self.open),
-            Kind::Withdraw => Some(self.withdraw),
-            Kind::Step => self.step.map(|step| step.slots),
-        }
-    }
-}
-
-/// The largest circuit of steps of a program for a depth.
-fn step_slots(program: &Program, depth: Depth) -> Option<StepSlots> {
-    let is_step = |circuit: &CircuitId| circuit.kind == Kind::Step && circuit.depth == depth;
-    let circuits = program.circuits().map(|(circuit, _)| circuit).filter(is_step);
-    let largest = circuits.max_by_key(|circuit| circuit.slots)?;
-    Some(StepSlots { operations: largest.operations, slots: NonZeroU16::new(largest.slots)? })
-}
-
 /// How a batch is cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The height of the Bitcoin block that the batch refers to.
     pub height_blocks: u32,
-    /// The slots of each kind's circuit.
+    /// The slots of each kind's circuits.
     pub slots: Slots,
     /// The accounts that receive the fees, by token. Where there is none, a transaction must offer no fee.
     pub operators: BTreeMap<Token, CellIndex>,
@@ -239,10 +175,11 @@ impl State {
         }
         let root_before = self.root();
         let rollup = self.rollup();
-        let machine = plan.slots.step.and_then(|step| self.machines.get_shared(step.operations));
-        let steps = machine.zip(plan.slots.step).map(|(machine, step)| StepPlan {
+        let step = plan.slots.step.as_ref();
+        let machine = step.and_then(|step| self.machines.get_shared(step.operations));
+        let steps = machine.zip(step).map(|(machine, step)| StepPlan {
             machine,
-            slots: step.slots,
+            slots: step.slots.clone(),
             context: StepContext {
                 chain_id: rollup.chain_id,
                 depth,
@@ -357,7 +294,7 @@ impl Cutter<'_> {
             };
             filling.slots.push(slot);
             count += 1;
-            if filling.slots.len() == usize::from(self.plan.slots.deposit.get()) {
+            if filling.slots.len() == self.slots_of(Kind::Deposit) {
                 self.close_deposits(&mut filling);
             }
         }
@@ -394,7 +331,7 @@ impl Cutter<'_> {
     fn close_deposits(&mut self, filling: &mut Filling<DepositWitness>) {
         let Filling { cap, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
         if !slots.is_empty() {
-            let circuit = self.circuit_of(Kind::Deposit);
+            let circuit = self.circuit_of(Kind::Deposit, slots.len());
             let (token, operator) = (Token::BITCOIN, CellIndex::default());
             self.close(cap, circuit, token, operator, SlotWitnesses::Deposit(slots), None, statement::Registers::NONE);
         }
@@ -535,7 +472,7 @@ impl Cutter<'_> {
         let index = self.operators.get(&token).copied().unwrap_or_default();
         let operator = self.credit_operator(token, index, filling.fees);
         let Filling { cap, slots, .. } = std::mem::replace(filling, Filling::new(self.tree));
-        let circuit = self.circuit_of(K::KIND);
+        let circuit = self.circuit_of(K::KIND, slots.len());
         self.close(cap, circuit, token, index, K::slots(slots), Some(operator), statement::Registers::NONE);
     }
 
@@ -552,9 +489,9 @@ impl Cutter<'_> {
         self.tree.update(index, after).expect("the plan's operators lie in the tree")
     }
 
-    /// The circuit of a chunk of payments.
-    fn circuit_of(&self, kind: Kind) -> CircuitId {
-        let slots = self.plan.slots.of(kind).expect("a kind of payment");
+    /// The circuit of a chunk of so many payments: the smallest that holds them.
+    fn circuit_of(&self, kind: Kind, records: usize) -> CircuitId {
+        let slots = self.plan.slots.of(kind).expect("a kind of payment").fitting(records);
         CircuitId::new(kind, self.rollup.depth, slots.get())
     }
 
@@ -593,15 +530,15 @@ impl Cutter<'_> {
         self.chunks.len() >= self.plan.chunks_max || self.slots + self.slots_of(kind) > SLOTS_MAX
     }
 
-    /// The slots of a chunk of payments.
+    /// The slots of a full chunk of payments.
     fn slots_of(&self, kind: Kind) -> usize {
-        self.plan.slots.of(kind).expect("only payments are cut").get().into()
+        self.plan.slots.of(kind).expect("only payments are cut").largest().get().into()
     }
 }
 
 /// The steps that an empty batch has room for.
 pub(super) fn steps_max(plan: &Plan, steps: &StepPlan) -> usize {
-    let slots = usize::from(steps.slots.get());
+    let slots = usize::from(steps.slots.largest().get());
     (SLOTS_MAX / slots).min(plan.chunks_max) * slots
 }
 

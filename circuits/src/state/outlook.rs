@@ -42,7 +42,7 @@ impl Outlook {
         let machine = operations.and_then(|operations| state.machines.get_shared(operations));
         let (chain_id, depth) = (state.chain_id(), state.depth());
         let context = StepContext { chain_id, depth, height_blocks, token: FEE_TOKEN };
-        let plan = machine.map(|machine| StepPlan { machine, slots: NonZeroU16::MIN, context, operator: None });
+        let plan = machine.map(|machine| StepPlan { machine, slots: NonZeroU16::MIN.into(), context, operator: None });
         Self { state, plan, orders: Vec::new() }
     }
 

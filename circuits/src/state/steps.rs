@@ -2,7 +2,7 @@
 
 use super::{
     FeeError, TransitionError,
-    cut::{Cutter, Filling},
+    cut::{Cutter, Filling, SlotCounts},
     signatures::KnownSignatures,
     slot::CellsAfter,
 };
@@ -14,7 +14,7 @@ use crate::{
     transaction::{Clause, ClauseError, ClauseStep, Part, StepTransaction},
     tree::Tree,
 };
-use std::{collections::HashMap, num::NonZeroU16, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 use taproof_verifier::{
     cell::{Cell, CellIndex, ChainId, Token},
     record::StepRecord,
@@ -100,7 +100,7 @@ pub(super) struct TriedStep {
 #[derive(Clone)]
 pub(super) struct StepPlan {
     pub(super) machine: Arc<Machine>,
-    pub(super) slots: NonZeroU16,
+    pub(super) slots: SlotCounts,
     pub(super) context: StepContext,
     /// Who receives the fees, if anyone does.
     pub(super) operator: Option<CellIndex>,
@@ -162,19 +162,19 @@ impl Trial<'_> {
     /// Notes a fee, and credits the operator where the chunk is full. Wherever a chunk ends, the credit must be
     /// possible.
     fn collect(&mut self, fee: u64) -> Result<(), FeeError> {
-        let StepPlan { slots, operator, context: StepContext { token, .. }, .. } = *self.plan;
+        let StepPlan { slots, operator, context: StepContext { token, .. }, .. } = self.plan;
         let Some(mut room) = self.room else { return Ok(()) };
         room.fees = room.fees.checked_add(fee).ok_or(FeeError::SumOverflow)?;
         room.slots -= 1;
         let mut credited = None;
         if room.fees > 0 {
-            let operator = operator.ok_or(FeeError::NoOperator(token))?;
-            let account = credit(operator, &self.cell(operator), token, room.fees)?;
+            let operator = operator.ok_or(FeeError::NoOperator(*token))?;
+            let account = credit(operator, &self.cell(operator), *token, room.fees)?;
             credited = Some((operator, Cell::Account(account)));
         }
         if room.slots == 0 {
             self.cells.extend(credited);
-            room = Room { slots: slots.get().into(), fees: 0 };
+            room = Room { slots: slots.largest().get().into(), fees: 0 };
         }
         self.room = Some(room);
         Ok(())
@@ -300,16 +300,16 @@ impl Cutter<'_> {
         filling: &Filling<StepWitness>,
         transaction: &StepTransaction,
     ) -> Result<Vec<TriedStep>, StepsError> {
-        let slots = usize::from(plan.slots.get());
+        let slots = usize::from(plan.slots.largest().get());
         let room = Room { slots: slots - filling.slots.len(), fees: filling.fees };
         try_over(self.ground(), plan, Some(room), transaction, false)
     }
 
     /// How many steps more the batch has room for.
     pub(super) fn room_for_steps(&self, plan: &StepPlan, filling: &Filling<StepWitness>) -> usize {
-        let slots = usize::from(plan.slots.get());
+        let slots = usize::from(plan.slots.largest().get());
         // A chunk that is begun counts as none of the batch yet, and takes one of the places that are left.
-        self.chunks_left(plan.slots) * slots - filling.slots.len()
+        self.chunks_left(plan.slots.largest()) * slots - filling.slots.len()
     }
 
     /// Puts what was tried into slots, chunk after chunk.
@@ -319,7 +319,7 @@ impl Cutter<'_> {
             filling.slots.push(StepWitness { record, limits, registers, signature, cell, integers });
             filling.fees += fee;
             filling.registers = registers_after;
-            if filling.slots.len() == usize::from(plan.slots.get()) {
+            if filling.slots.len() == usize::from(plan.slots.largest().get()) {
                 self.close_steps(plan, filling);
             }
         }
@@ -335,8 +335,8 @@ impl Cutter<'_> {
         let index = operator.index;
         let next = Filling { registers: registers_after, ..Filling::new(self.tree) };
         let Filling { cap, slots: witnesses, .. } = std::mem::replace(filling, next);
+        let circuit = machine.circuit(context.depth, slots.fitting(witnesses.len()).get());
         let witnesses = SlotWitnesses::Step { operations: machine.set().clone(), slots: witnesses };
-        let circuit = machine.circuit(context.depth, slots.get());
         let registers = statement::Registers { before, after };
         self.close(cap, circuit, context.token, index, witnesses, Some(operator), registers);
     }

@@ -57,13 +57,15 @@ pub enum KeyRingError {
     Program(#[from] ProgramError),
 }
 
-/// The circuits of all kinds at a depth: those of payments, and that of steps where the slots say so and the machine is
+/// The circuits of all kinds and sizes at a depth: those of payments, and those of steps where the slots say so and the machine is
 /// known.
 pub fn circuits(machines: &Machines, depth: Depth, slots: &Slots) -> Vec<CircuitId> {
+    let sizes = |kind| slots.of(kind).into_iter().flat_map(|sizes| sizes.sizes()).map(|size| size.get());
     let payments =
-        Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, slots.of(kind).expect("a kind of payment").get()));
-    let steps = slots.step.and_then(|step| Some(machines.get(step.operations)?.circuit(depth, step.slots.get())));
-    payments.into_iter().chain(steps).collect()
+        Kind::PAYMENTS.into_iter().flat_map(|kind| sizes(kind).map(move |size| CircuitId::new(kind, depth, size)));
+    let machine = slots.step.as_ref().and_then(|step| machines.get(step.operations));
+    let steps = machine.into_iter().flat_map(|machine| sizes(Kind::Step).map(|size| machine.circuit(depth, size)));
+    payments.chain(steps).collect()
 }
 
 /// The file of a circuit's key in a folder.

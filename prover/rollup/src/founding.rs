@@ -13,14 +13,15 @@ pub struct TooManySlotsError {
 }
 
 /// Checks that circuits of so many slots can do in one batch what the rules can demand of it: the most deposits, in
-/// full chunks, and the most exits, each in a chunk of its own, as where the operator cannot take its fee.
+/// full chunks, and the most exits, each in a chunk of its own, as where the operator cannot take its fee. Room for the
+/// largest circuits is room for smaller ones.
 ///
 /// # Errors
 /// [`TooManySlotsError`].
 pub fn check_slots(slots: &Slots) -> Result<(), TooManySlotsError> {
-    let deposit = slots.deposit.get();
+    let deposit = slots.deposit.largest().get();
     let deposits = deposits_enough(deposit).next_multiple_of(usize::from(deposit));
-    let found = deposits + REQUESTS_ENOUGH * usize::from(slots.withdraw.get());
+    let found = deposits + REQUESTS_ENOUGH * usize::from(slots.withdraw.largest().get());
     if found > SLOTS_MAX { Err(TooManySlotsError { found }) } else { Ok(()) }
 }
 
@@ -28,12 +29,14 @@ pub fn check_slots(slots: &Slots) -> Result<(), TooManySlotsError> {
 mod tests {
     use super::*;
     use std::num::NonZeroU16;
+    use taproof_circuits::state::SlotCounts;
 
     #[test]
     fn slots_that_no_batch_could_use_for_what_it_must_hold_are_refused() {
         let check = |deposit, withdraw| {
             let [deposit, withdraw, one] = [deposit, withdraw, 1].map(|slots| NonZeroU16::new(slots).unwrap());
-            check_slots(&Slots { deposit, transfer: one, open: one, withdraw, step: None })
+            let [transfer, open] = [one, one].map(SlotCounts::from);
+            check_slots(&Slots { deposit: deposit.into(), transfer, open, withdraw: withdraw.into(), step: None })
         };
         assert_eq!(check(20, 6), Ok(()));
         // 64 exits in chunks of 1,984 slots leave room for 4,096 deposits in full chunks, and for no more.

@@ -316,7 +316,7 @@ pub fn expect_within_window(params: &Params, depth_blocks: u32) -> Result<(), Se
     Ok(())
 }
 
-/// The slots of a program's largest circuits at a depth.
+/// The slots of a program's circuits at a depth.
 ///
 /// # Errors
 /// [`SequencerError::NoCircuit`].

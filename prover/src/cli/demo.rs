@@ -106,7 +106,7 @@ impl Demo {
     }
 
     fn options(self) -> Result<DemoOptions> {
-        let (depth, slots) = self.sizes.sizes(&Sizes::FIRST)?;
+        let (depth, slots) = self.sizes.sizes(&Sizes::of_payments())?;
         Ok(DemoOptions {
             payments_max: self.payments,
             withdrawals_max: self.withdrawals,

@@ -47,11 +47,14 @@ The keys are made by this machine alone: whoever controls it can forge proofs. S
 networks, unless --allow-outside-test-networks is given. The rollup starts at the last block that is final, so that no \
 usual reorganisation can take its start away.
 
-If not given, --depth is 7 and --full-depth 10, or --depth if that is given; --slots is 8, --deposit-slots 20 and \
---withdraw-slots 6.
+If not given, --depth is 7 and --full-depth 10, or --depth if that is given; --slots is 8, --deposit-slots 20, \
+--withdraw-slots 6 and --step-slots 10,4. Of several sizes, full chunks have the largest, and the last chunk of a batch \
+has the smallest that holds what is left: a smaller proof, for one more key.
 
 Examples:
   taproof wallet new && taproof setup --depth 4 --slots 2
+  taproof setup --slots 16,4 --step-slots 22,10,4
+  taproof setup --payments-only
   taproof setup --network signet \\
     --node http://127.0.0.1:38332 --cookie ~/.bitcoin/signet/.cookie \\
     --bridge-threshold 2 --bridge-key $KEY1 \\

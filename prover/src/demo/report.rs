@@ -17,7 +17,6 @@ use taproof_verifier::{
     follow::VerifiedBatch,
     groth16::Proof,
     record::{Kind, Records},
-    statement::CircuitId,
 };
 
 /// The tree that existing accounts are scattered over: two million cells.
@@ -53,7 +52,7 @@ pub struct ChunkFigures {
     pub records: usize,
     /// Its chunks, a proof each.
     pub chunks: usize,
-    /// The slots of a chunk.
+    /// The slots of a full chunk.
     pub slots: u16,
     /// The constraints of all its chunks, padding slots included.
     pub constraints: usize,
@@ -192,16 +191,17 @@ impl Journey<'_> {
 
     fn kind(&self, kind: Kind) -> Option<ChunkFigures> {
         let chunks = self.batch.chunks.iter().filter(|chunk| chunk.statement.circuit.kind == kind);
-        let records: Vec<Records> = chunks.map(|chunk| chunk.records()).collect();
-        let slots = self.options.slots.of(kind)?.get();
-        let key = self.ring.key(CircuitId::new(kind, self.options.depth, slots))?;
+        let (records, rows): (Vec<Records>, Vec<usize>) = chunks
+            .filter_map(|chunk| Some((chunk.records(), self.ring.key(chunk.statement.circuit)?.header().row_count())))
+            .unzip();
+        let slots = self.options.slots.of(kind)?.largest().get();
         let count: usize = records.iter().map(Records::len).sum();
         (count > 0).then(|| ChunkFigures {
             kind: kind.name(),
             records: count,
             chunks: records.len(),
             slots,
-            constraints: records.len() * key.header().row_count(),
+            constraints: rows.iter().sum(),
             posted_bytes_per_record: posted_bytes(&records) as f64 / count as f64,
         })
     }

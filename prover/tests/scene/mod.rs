@@ -104,7 +104,7 @@ impl Scene {
         let seed = "11".repeat(32);
         let slots =
             ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1", "--deposit-min", "500"];
-        let setup = scene.report(&[&["setup", "--seed", &seed], slots.as_slice()].concat());
+        let setup = scene.report(&[&["setup", "--payments-only", "--seed", &seed], slots.as_slice()].concat());
         assert_eq!(setup["circuits"].as_array().map(Vec::len), Some(4));
         for (index, amount) in [("0", "50000"), ("1", "7000")] {
             scene.report(&["regtest", "deposit", "--owner", &scene.owner(index), "--amount", amount]);

@@ -21,7 +21,7 @@ impl Cutter<'_> {
                 break;
             }
             count += 1;
-            if filling.slots.len() == usize::from(self.plan.slots.withdraw.get()) {
+            if filling.slots.len() == self.slots_of(Kind::Withdraw) {
                 self.close_paid::<Withdraw>(Token::BITCOIN, &mut filling);
             }
         }

@@ -24,7 +24,7 @@ pub(super) fn machines() -> Machines {
 /// The plan of all tests, with chunks of three steps.
 pub(super) fn step_plan() -> Plan {
     let operations = ops::standard().set().hash();
-    let slots = NonZeroU16::new(3).expect("not zero");
+    let slots = NonZeroU16::new(3).expect("not zero").into();
     Plan { slots: Slots { step: Some(StepSlots { operations, slots }), ..plan().slots }, ..plan() }
 }
 

@@ -125,7 +125,7 @@ impl Ledger {
         transactions: &[Transaction],
     ) -> Result<Fitted, LedgerError> {
         // As many as the rules can ask for, which fit beside all exits that they can ask for.
-        let deposits = waiting.deposits.iter().take(deposits_enough(plan.slots.deposit.get()));
+        let deposits = waiting.deposits.iter().take(deposits_enough(plan.slots.deposit.largest().get()));
         let deposits: Vec<_> = deposits.map(|scanned| scanned.deposit).collect();
         // Transactions have half the payload to themselves.
         let length_max = if transactions.is_empty() { PAYLOAD_LENGTH_MAX } else { PAYLOAD_LENGTH_MAX / 2 };

@@ -178,12 +178,12 @@ impl<'a> Offer<'a> {
             if !self.passed_over[*position] {
                 let transaction = &self.transactions[*position];
                 // Without slots for its kind it is offered to be refused.
-                let slots_each = self.plan.slots.of(transaction.kind()).map_or(usize::MAX, |slots| slots.get().into());
                 let (records_of_it, token) = transaction.slots();
                 let records = records.entry((transaction.kind() as u8, token)).or_default();
-                if slots_each < usize::MAX {
-                    let chunks_of_it = (*records + records_of_it).div_ceil(slots_each) - records.div_ceil(slots_each);
-                    (chunks, slots) = (chunks + chunks_of_it, slots + chunks_of_it * slots_each);
+                if let Some(sizes) = self.plan.slots.of(transaction.kind()) {
+                    let [before, after] =
+                        [*records, *records + records_of_it].map(|count| sizes.chunks_and_slots(count));
+                    (chunks, slots) = (chunks + after.0 - before.0, slots + after.1 - before.1);
                     if chunks > chunks_max || slots > slots_max {
                         break;
                     }

@@ -72,7 +72,7 @@ impl Sequencer<'_> {
     /// The state once the batch's deposits are credited, which comes before fees.
     fn credited(&self, draft: &Draft) -> Result<State, LedgerError> {
         let due = self.ledger.deposits_due(draft.reference.height, draft.void_below)?;
-        let credited = due.iter().take(deposits_enough(draft.plan.slots.deposit.get()));
+        let credited = due.iter().take(deposits_enough(draft.plan.slots.deposit.largest().get()));
         let deposits: Vec<_> = credited.map(|scanned| scanned.deposit).collect();
         let mut state = self.state_at(draft.depth)?;
         if state.apply(&draft.plan, &deposits, &[])?.deposits_left_out == Some(DepositsLeftOutError::TreeFull) {

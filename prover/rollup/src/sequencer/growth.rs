@@ -34,7 +34,7 @@ impl Sequencer<'_> {
         let mut roomy = Some(depth);
         while let Some(candidate) = roomy {
             let slots = slots(self.follower.program_at(reference_height)?, candidate)?;
-            if cells_left(self.ledger.state(), candidate, asked(&due, slots.deposit.get())) >= 0 {
+            if cells_left(self.ledger.state(), candidate, asked(&due, slots.deposit.largest().get())) >= 0 {
                 return Ok(candidate);
             }
             roomy = next_depth(self.follower.program_at(reference_height)?, candidate);
@@ -47,7 +47,7 @@ impl Sequencer<'_> {
     pub(super) fn grown_for_openings(&self, draft: &Draft, new: &[Transaction]) -> Result<Draft, SequencerError> {
         let due = self.ledger.deposits_due(draft.reference.height, draft.void_below)?;
         let is_full = |draft: &Draft| {
-            let asked = asked(&due, draft.plan.slots.deposit.get());
+            let asked = asked(&due, draft.plan.slots.deposit.largest().get());
             cells_left(self.ledger.state(), draft.depth, asked) == 0
         };
         let mut grown = draft.clone();

@@ -7,7 +7,7 @@ use clap::Args;
 use std::num::NonZeroU16;
 use taproof_circuits::{
     chunk::counts,
-    state::{Slots, StepSlots},
+    state::{SlotCounts, Slots, StepSlots},
     step::Machines,
 };
 use taproof_kernel::key_ring;
@@ -18,9 +18,11 @@ use taproof_verifier::{cell::Depth, program::Program, record::Kind, statement::C
 const ROWS_MAX: usize = 1 << Fr::TWO_ADICITY;
 /// More rows than a slot of any kind has.
 const SLOT_ROWS_MAX: usize = 32_768;
+/// The most sizes of a kind. More would hardly save anything, and each is a key to make, to keep and to check.
+const SIZES_MAX: usize = 8;
 
 /// How large tree and circuits are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Sizes {
     /// The depths of a young tree and of a full one.
     pub(super) depths: [Depth; 2],
@@ -34,21 +36,39 @@ const fn depth(levels: u8) -> Depth {
     }
 }
 
-const fn slots(count: u16) -> NonZeroU16 {
-    match NonZeroU16::new(count) {
-        Some(slots) => slots,
-        None => panic!("a circuit has slots"),
-    }
+/// The depths of a new rollup, if nobody says otherwise.
+const FIRST_DEPTHS: [Depth; 2] = [depth(7), depth(10)];
+/// The slots of chunks of steps of a new rollup. A proof's cost goes with the power of two from its rows up: with so
+/// many, chunks of steps of a tree of 10 levels have just below 2^17 and 2^16 rows.
+const FIRST_STEP_SLOTS: [u16; 2] = [10, 4];
+
+fn sizes(counts: &[u16]) -> SlotCounts {
+    let sizes: Vec<_> = counts.iter().filter_map(|count| NonZeroU16::new(*count)).collect();
+    sizes.try_into().expect("not zero")
+}
+
+/// The circuits of so many steps, of all operations that are known.
+fn steps(machines: &Machines, slots: SlotCounts) -> Result<StepSlots> {
+    let machine = machines.iter().next();
+    let machine = machine.ok_or_else(|| Failure::new(Exit::Input, "no operations of steps are known here"))?;
+    Ok(StepSlots { operations: machine.set().hash(), slots })
 }
 
 impl Sizes {
-    /// Those of a new rollup, if nobody says otherwise.
-    pub(in crate::cli) const FIRST: Self = Self {
-        depths: [depth(7), depth(10)],
-        slots: Slots { deposit: slots(20), transfer: slots(8), open: slots(8), withdraw: slots(6), step: None },
-    };
+    /// Those of a new rollup, if nobody says otherwise, but for steps.
+    pub(in crate::cli) fn of_payments() -> Self {
+        let [deposit, transfer, open, withdraw] = [20, 8, 8, 6].map(|count| sizes(&[count]));
+        Self { depths: FIRST_DEPTHS, slots: Slots { deposit, transfer, open, withdraw, step: None } }
+    }
 
-    /// Those of a program: its least depth and its greatest, and the slots of the largest circuits for the first.
+    /// Those of a new rollup, if nobody says otherwise.
+    fn first(machines: &Machines) -> Result<Self> {
+        let payments = Self::of_payments();
+        let step = Some(steps(machines, sizes(&FIRST_STEP_SLOTS))?);
+        Ok(Self { slots: Slots { step, ..payments.slots }, ..payments })
+    }
+
+    /// Those of a program: its least depth and its greatest, and the slots of the circuits for the first.
     pub(in crate::cli) fn of(program: &Program) -> Self {
         let least = program.table().circuits().iter().map(|circuit| circuit.depth).min();
         let least = least.expect("a program has circuits");
@@ -72,9 +92,12 @@ impl Sizes {
 pub(in crate::cli) struct CircuitOptions {
     #[command(flatten)]
     sizes: SizeOptions,
-    /// The slots of a chunk of steps, which are tokens and the exchange; without it, the rollup has payments alone.
-    #[arg(long, value_name = "N")]
-    step_slots: Option<NonZeroU16>,
+    /// The slots of chunks of steps, which are tokens and the exchange.
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    step_slots: Vec<NonZeroU16>,
+    /// Has payments alone, and no steps: keys are made in less time.
+    #[arg(long, conflicts_with = "step_slots")]
+    payments_only: bool,
     /// The depth that the tree can grow to: keys are made for both depths.
     #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
     full_depth: Option<u8>,
@@ -83,8 +106,9 @@ pub(in crate::cli) struct CircuitOptions {
 impl CircuitOptions {
     /// The sizes of a new rollup. A tree whose first depth alone is given does not grow.
     pub(super) fn first(&self, machines: &Machines) -> Result<Sizes> {
-        let full = if self.sizes.depth.is_some() { depth(1) } else { Sizes::FIRST.depths[1] };
-        self.sizes(machines, &Sizes::FIRST, full)
+        let full = if self.sizes.depth.is_some() { depth(1) } else { FIRST_DEPTHS[1] };
+        let first = if self.payments_only { Sizes::of_payments() } else { Sizes::first(machines)? };
+        self.sizes(machines, &first, full)
     }
 
     /// The sizes of a program that comes after one of others, whose tree may have grown: what is not given is as there.
@@ -95,10 +119,11 @@ impl CircuitOptions {
     /// The sizes, with the full depth that there is at least if none is given.
     fn sizes(&self, machines: &Machines, others: &Sizes, full: Depth) -> Result<Sizes> {
         let (young, mut slots) = self.sizes.sizes(others)?;
-        if let Some(count) = self.step_slots {
-            let machine = machines.iter().next();
-            let machine = machine.ok_or_else(|| Failure::new(Exit::Input, "no operations of steps are known here"))?;
-            slots.step = Some(StepSlots { operations: machine.set().hash(), slots: count });
+        if let Ok(counts) = self.step_slots.clone().try_into() {
+            slots.step = Some(steps(machines, counts)?);
+        }
+        if self.payments_only {
+            slots.step = None;
         }
         let full = self.full_depth.map_or(full.max(young), depth);
         if full < young {
@@ -117,15 +142,15 @@ pub(in crate::cli) struct SizeOptions {
     /// The depth of the tree: 8^LEVELS cells.
     #[arg(long, value_name = "LEVELS", value_parser = clap::value_parser!(u8).range(1..=10))]
     depth: Option<u8>,
-    /// The slots of a transfer or open chunk.
-    #[arg(long, value_name = "N")]
-    slots: Option<NonZeroU16>,
-    /// The slots of a deposit chunk.
-    #[arg(long, value_name = "N")]
-    deposit_slots: Option<NonZeroU16>,
-    /// The slots of a withdraw chunk.
-    #[arg(long, value_name = "N")]
-    withdraw_slots: Option<NonZeroU16>,
+    /// The slots of transfer and open chunks: of full ones, and of smaller ones for the last of a batch.
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    slots: Vec<NonZeroU16>,
+    /// The slots of deposit chunks.
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    deposit_slots: Vec<NonZeroU16>,
+    /// The slots of withdraw chunks.
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    withdraw_slots: Vec<NonZeroU16>,
 }
 
 impl SizeOptions {
@@ -133,12 +158,15 @@ impl SizeOptions {
     /// `others`.
     pub(in crate::cli) fn sizes(&self, others: &Sizes) -> Result<(Depth, Slots)> {
         let young = self.depth.map_or(others.depths[0], depth);
+        let given = |counts: &[NonZeroU16], other: &SlotCounts| {
+            SlotCounts::try_from(counts.to_vec()).unwrap_or_else(|_| other.clone())
+        };
         let slots = Slots {
-            deposit: self.deposit_slots.unwrap_or(others.slots.deposit),
-            transfer: self.slots.unwrap_or(others.slots.transfer),
-            open: self.slots.unwrap_or(others.slots.open),
-            withdraw: self.withdraw_slots.unwrap_or(others.slots.withdraw),
-            step: others.slots.step,
+            deposit: given(&self.deposit_slots, &others.slots.deposit),
+            transfer: given(&self.slots, &others.slots.transfer),
+            open: given(&self.slots, &others.slots.open),
+            withdraw: given(&self.withdraw_slots, &others.slots.withdraw),
+            step: others.slots.step.clone(),
         };
         expect_possible(&Machines::default(), young, &slots)?;
         Ok((young, slots))
@@ -151,13 +179,22 @@ fn expect_possible(machines: &Machines, depth: Depth, slots: &Slots) -> Result {
         .or_exit(Exit::Input)
         .map_err(|failure| failure.advise("take fewer --withdraw-slots or --deposit-slots"))?;
     let kinds = Kind::PAYMENTS.into_iter().chain([Kind::Step]);
-    let most = kinds.filter_map(|kind| slots.of(kind)).max().map_or(0, NonZeroU16::get);
+    let of_kinds = kinds.filter_map(|kind| Some((kind, slots.of(kind)?)));
+    let mut most = 0;
+    for (kind, counts) in of_kinds {
+        let found = counts.sizes().len();
+        if found > SIZES_MAX {
+            let message = format!("{found} sizes of {kind} chunks, more than {SIZES_MAX}");
+            return Err(Failure::new(Exit::Input, message).advise("two or three do: a large one, and small ones"));
+        }
+        most = most.max(counts.largest().get());
+    }
     // So few are never too many, and need not be counted.
     if usize::from(most) <= ROWS_MAX / SLOT_ROWS_MAX {
         return Ok(());
     }
     for count in counts(machines, depth, 1)? {
-        let kind_slots = slots.of(count.kind).map_or(0, NonZeroU16::get);
+        let kind_slots = slots.of(count.kind).map_or(0, |counts| counts.largest().get());
         let rows = count.constraints_per_slot * usize::from(kind_slots);
         if rows > ROWS_MAX {
             let kind = count.kind;

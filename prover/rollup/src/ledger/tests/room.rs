@@ -16,7 +16,13 @@ use taproof_verifier::{
 fn slots(deposit: u16, transfer: u16, withdraw: u16) -> Slots {
     let [deposit, transfer, withdraw] =
         [deposit, transfer, withdraw].map(|slots| NonZeroU16::new(slots).expect("not zero"));
-    Slots { deposit, transfer, open: transfer, withdraw, step: None }
+    Slots {
+        deposit: deposit.into(),
+        transfer: transfer.into(),
+        open: transfer.into(),
+        withdraw: withdraw.into(),
+        step: None,
+    }
 }
 
 fn withdraw(number: u8, nonce: u32, amount: u64, fee: u64, program: [u8; 32]) -> Transaction {
