@@ -461,9 +461,14 @@ fn what_can_never_work_is_not_founded() {
     for found in [&["setup", "--depth", "10"][..], &["demo", "--depth", "10", "--dir", "demo"]] {
         let error = scene.failure(3, &[found, &["--slots", "65535"]].concat());
         assert!(error.contains("constraints, where a proof has 268435456"), "{error}");
-        let error = scene.failure(3, &[found, &["--withdraw-slots", "4000"]].concat());
+        let error = scene.failure(3, &[found, &["--slots", "1,2,3,4,5,6,7,8,9"]].concat());
+        assert!(error.contains("9 sizes of transfer chunks, more than 8"), "{error}");
+        let error = scene.failure(3, &[found, &["--withdraw-slots", "1,4000"]].concat());
         assert!(error.contains("more than the 131072 of a payload"), "{error}");
     }
+    let error = scene.failure(3, &["setup", "--step-slots", "4,65535"]);
+    assert!(error.contains("65535 slots of step have"), "{error}");
+    assert_eq!(scene.run(&["setup", "--payments-only", "--step-slots", "4"]).status.code(), Some(2));
     assert!(!scene.path("rollup/params.json").exists() && !scene.path("demo").exists());
 }
 

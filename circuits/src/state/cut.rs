@@ -5,7 +5,8 @@
 //!
 //! Exits that were demanded on Bitcoin come first: the state before the batch must be able to serve them. Deposits
 //! follow, in their order on Bitcoin. Then rounds over openings, transfers, steps and withdrawals follow, payments
-//! token by token; in the first of them, after the steps, each pool has its [session](super::sessions). A transaction
+//! token by token; in the first of them, after the steps, each pool has its [session](super::sessions), and
+//! then those that users put together themselves may follow. A transaction
 //! that may pass later, because a nonce before its own, an account or funds are missing, waits for the next pass; what
 //! waits when nothing moves any more is rejected with the reason it had last.
 
@@ -342,7 +343,7 @@ impl Cutter<'_> {
         let mut opens: Queues<'_, Open> = BTreeMap::new();
         let mut transfers: Queues<'_, Transfer> = BTreeMap::new();
         let mut withdraws: Queues<'_, Withdraw> = BTreeMap::new();
-        let (mut steps, mut orders) = (Vec::new(), Vec::new());
+        let (mut steps, mut orders, mut own_sessions) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(plan) = &self.steps {
             self.signatures = KnownSignatures::of(&plan.machine, self.tree, transactions);
         }
@@ -358,6 +359,7 @@ impl Cutter<'_> {
                 }
                 Transaction::Steps(transaction) => match sessions::order_of(transaction) {
                     Some(clause) => orders.push((position, transaction, clause)),
+                    None if sessions::opens_own_session(transaction) => own_sessions.push((position, transaction)),
                     None => steps.push((position, transaction)),
                 },
                 Transaction::Open(signed) => opens.entry(token).or_default().push_back((position, signed)),
@@ -374,12 +376,15 @@ impl Cutter<'_> {
             self.run_queues(&mut opens);
             self.run_queues(&mut transfers);
             if let Some(plan) = self.steps.clone() {
-                self.run_steps(&plan, &mut steps);
+                let mut filling = Filling::new(self.tree);
+                self.run_steps(&plan, &mut filling, &mut steps);
                 // Pools clear once, after all that could move before them.
                 if !has_cleared {
-                    orders = self.run_sessions(&plan, orders);
+                    orders = self.run_sessions(&plan, &mut filling, orders);
                     has_cleared = true;
                 }
+                self.run_steps(&plan, &mut filling, &mut own_sessions);
+                self.close_steps(&plan, &mut filling);
             }
             self.run_queues(&mut withdraws);
             is_moving = self.applied.len() > applied_before;
@@ -388,7 +393,7 @@ impl Cutter<'_> {
             }
         }
         let waiting = positions(&opens).chain(positions(&transfers)).chain(positions(&withdraws));
-        let waiting = waiting.chain(steps.iter().map(|(position, _)| *position));
+        let waiting = waiting.chain(steps.iter().chain(&own_sessions).map(|(position, _)| *position));
         let waiting = waiting.chain(orders.iter().map(|(position, ..)| *position));
         let mut left_over = Vec::new();
         for position in waiting {

@@ -82,6 +82,16 @@ impl StepsError {
             _ => false,
         }
     }
+
+    /// The part that it is about, and the same of a transaction that is that part alone.
+    pub(super) fn in_its_part(self) -> (usize, Self) {
+        match self {
+            Self::Clause { part, source } => (part, Self::Clause { part: 0, source }),
+            Self::Step { part, step, source } => (part, Self::Step { part: 0, step, source }),
+            Self::Fee { part, source } => (part, Self::Fee { part: 0, source }),
+            other => (0, other),
+        }
+    }
 }
 
 /// A step that was tried.
@@ -342,13 +352,17 @@ impl Cutter<'_> {
     }
 
     /// Passes over the transactions of steps until nothing moves.
-    pub(super) fn run_steps(&mut self, plan: &StepPlan, queue: &mut Vec<(usize, &StepTransaction)>) {
-        let mut filling = Filling::new(self.tree);
+    pub(super) fn run_steps(
+        &mut self,
+        plan: &StepPlan,
+        filling: &mut Filling<StepWitness>,
+        queue: &mut Vec<(usize, &StepTransaction)>,
+    ) {
         for _ in 0..super::cut::ROUNDS_MAX {
             let applied_before = self.applied.len();
             for (position, transaction) in std::mem::take(queue) {
                 let count = transaction.step_count();
-                if count > self.room_for_steps(plan, &filling) {
+                if count > self.room_for_steps(plan, filling) {
                     if count > super::cut::steps_max(self.plan, plan) {
                         let reason = StepsError::TooLong { found: count }.into();
                         self.rejected.push(super::Rejected { position, reason });
@@ -359,9 +373,9 @@ impl Cutter<'_> {
                     queue.push((position, transaction));
                     continue;
                 }
-                match self.try_steps(plan, &filling, transaction) {
+                match self.try_steps(plan, filling, transaction) {
                     Ok(tried) => {
-                        self.put_steps(plan, &mut filling, tried);
+                        self.put_steps(plan, filling, tried);
                         self.applied.push(position);
                     }
                     Err(reason) if reason.may_pass() => {
@@ -375,7 +389,6 @@ impl Cutter<'_> {
                 break;
             }
         }
-        self.close_steps(plan, &mut filling);
     }
 }
 

@@ -1,3 +1,4 @@
+mod cutting;
 mod outlook;
 mod steps;
 mod trading;

@@ -293,6 +293,8 @@ mod tests {
             (&["setup", "--depth", "0"], "'--depth <LEVELS>': a whole number from 1 to 10 is wanted"),
             (&["setup", "--depth", "99999999999999999999"], "a whole number from 1 to 10 is wanted"),
             (&["setup", "--slots", "0"], "a whole number from 1 to 65535 is wanted"),
+            (&["setup", "--step-slots", "10,0"], "a whole number from 1 to 65535 is wanted"),
+            (&["setup", "--withdraw-slots", "65536,1"], "a whole number from 1 to 65535 is wanted"),
             (&["setup", "--notice", "1000000000"], "a whole number from 1 to 525600 is wanted"),
             (&["prove", "x", "--at-once", "abc"], "a whole number from 1 to 18446744073709551615 is wanted"),
             (&["prove", "x", "--threads", "1025"], "'--threads <N>': a whole number from 1 to 1024 is wanted"),

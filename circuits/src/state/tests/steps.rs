@@ -13,9 +13,9 @@ use taproof_verifier::{
     record::StepRecord,
 };
 
-const HEIGHT: u32 = 800_000;
-const TOKEN: u32 = 20;
-const POOL: u32 = 30;
+pub(super) const HEIGHT: u32 = 800_000;
+pub(super) const TOKEN: u32 = 20;
+pub(super) const POOL: u32 = 30;
 
 pub(super) fn machines() -> Machines {
     Machines::new(vec![ops::standard()])
@@ -29,7 +29,7 @@ pub(super) fn step_plan() -> Plan {
 }
 
 /// Accounts 0 to `count` - 1 with 1,000,000 sat and as much of a token, which has a pool with bitcoin.
-fn traders(count: u8) -> State {
+pub(super) fn traders(count: u8) -> State {
     let mut state = funded(&vec![1_000_000; count.into()]).with_machines(machines());
     let held = Holding { token: Token(TOKEN), balance: 1_000_000 };
     for number in 0..count {
@@ -56,33 +56,33 @@ fn traders(count: u8) -> State {
     state
 }
 
-fn step(operation: u8, cell: u32, flags: u8, [a, b, c]: [u64; 3]) -> ClauseStep {
+pub(super) fn step(operation: u8, cell: u32, flags: u8, [a, b, c]: [u64; 3]) -> ClauseStep {
     let record = StepRecord { cell: index(cell), flags, a, b, c, ..StepRecord::new(operation) };
     ClauseStep { record, limits: Limits { least: 0, until: 0 } }
 }
 
-fn pay(cell: u32, amount: u64, fee: u64) -> ClauseStep {
+pub(super) fn pay(cell: u32, amount: u64, fee: u64) -> ClauseStep {
     let limits = Limits { least: 0, until: u32::MAX };
     ClauseStep { limits, ..step(Pay::NUMBER, cell, 0, [amount, fee, 0]) }
 }
 
-fn clause(number: u8, nonce: u64, steps: Vec<ClauseStep>) -> Clause {
+pub(super) fn clause(number: u8, nonce: u64, steps: Vec<ClauseStep>) -> Clause {
     Clause::sign(&ops::standard(), CHAIN, nonce, steps, &key(number)).expect("a clause")
 }
 
-fn run(parts: Vec<Part>) -> Transaction {
+pub(super) fn run(parts: Vec<Part>) -> Transaction {
     Transaction::Steps(StepTransaction { chain_id: CHAIN, parts })
 }
 
 /// A payment of two steps.
-fn pay_to(number: u8, nonce: u64, to: u32, amount: u64, fee: u64) -> Transaction {
+pub(super) fn pay_to(number: u8, nonce: u64, to: u32, amount: u64, fee: u64) -> Transaction {
     let signed = clause(number, nonce, vec![pay(number.into(), amount, fee)]);
     let received = step(Receive::NUMBER, to, Receive::REST, [0; 3]).record;
     run(vec![Part::Clause(signed), Part::Step(received)])
 }
 
 /// An order that sells bitcoin, or with `sells_second` the token.
-fn order(number: u8, nonce: u64, amount: u64, sells_second: bool, least: u64) -> Transaction {
+pub(super) fn order(number: u8, nonce: u64, amount: u64, sells_second: bool, least: u64) -> Transaction {
     let flags = if sells_second { flag::SECOND | Order::SELLS_SECOND } else { 0 };
     let order = step(Order::NUMBER, number.into(), flags, [amount, 1, POOL.into()]);
     let limits = Limits { least, until: HEIGHT };
@@ -110,12 +110,12 @@ pub(super) fn apply_steps(state: &mut State, plan: &Plan, transactions: &[Transa
     batch
 }
 
-fn holdings(state: &State, cell: u32) -> [u64; 2] {
+pub(super) fn holdings(state: &State, cell: u32) -> [u64; 2] {
     state.tree().get(index(cell)).holdings().map(|holding| holding.balance)
 }
 
 /// What exists of both tokens.
-fn sums(state: &State) -> [u64; 2] {
+pub(super) fn sums(state: &State) -> [u64; 2] {
     let held = |token: Token| {
         let holdings = state.tree().cells().flat_map(|(_, cell)| cell.holdings());
         holdings.filter(|holding| holding.token == token).map(|holding| holding.balance).sum()

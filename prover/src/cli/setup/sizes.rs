@@ -204,3 +204,24 @@ fn expect_possible(machines: &Machines, depth: Depth, slots: &Slots) -> Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taproof_circuits::ops;
+
+    /// The power of two that a proof of a chunk of so many steps is made over.
+    fn domain(slots: u16) -> usize {
+        let machines = Machines::new(vec![ops::standard()]);
+        let counts = counts(&machines, FIRST_DEPTHS[1], slots).expect("circuits");
+        let count = counts.iter().find(|count| count.kind == Kind::Step).expect("steps");
+        count.constraints.next_power_of_two()
+    }
+
+    #[test]
+    fn chunks_of_steps_use_their_domains_up() {
+        for (slots, used) in FIRST_STEP_SLOTS.into_iter().zip([1 << 17, 1 << 16]) {
+            assert_eq!([domain(slots), domain(slots + 1)], [used, 2 * used]);
+        }
+    }
+}
