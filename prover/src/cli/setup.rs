@@ -48,8 +48,8 @@ networks, unless --allow-outside-test-networks is given. The rollup starts at th
 usual reorganisation can take its start away.
 
 If not given, --depth is 7 and --full-depth 10, or --depth if that is given; --slots is 8, --deposit-slots 20, \
---withdraw-slots 6 and --step-slots 10,4. Of several sizes, full chunks have the largest, and the last chunk of a batch \
-has the smallest that holds what is left: a smaller proof, for one more key.
+--withdraw-slots 6 and --step-slots 10,4. Of several sizes, full chunks have the largest, and the last chunk of a \
+batch has the smallest that holds what is left: a smaller proof, for one more key.
 
 Examples:
   taproof wallet new && taproof setup --depth 4 --slots 2

@@ -158,9 +158,12 @@ fn besides(parts: Vec<Part>) -> Transaction {
     run([vec![Part::Clause(signed(5, sound))], parts].concat())
 }
 
+/// A transaction, the part and the step that are refused, and whether a reason is the right one.
+type Hostile = (Transaction, (usize, usize), fn(&Refusal) -> bool);
+
 /// Every kind of badness in the second part of a transaction, and in the third where it is no clause; and which step is
 /// named.
-fn hostile() -> Vec<(Transaction, (usize, usize), fn(&Refusal) -> bool)> {
+fn hostile() -> Vec<Hostile> {
     let pays = |once| Draft::pay(Purse::first(index(6)), 5, fee(1), once);
     let to = |cell: u32, taken| move |draft: Draft| draft.receive(Purse::first(index(cell)), taken);
     let sound = || to(2, Taken::Exactly(5))(pays(once(0)));
