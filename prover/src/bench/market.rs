@@ -84,7 +84,7 @@ impl Market {
     /// Founds the market, and signs an order of each trader; chunks have so many slots.
     pub(super) fn new(depth: Depth, slots: u16, orders: u16) -> Self {
         let slots = NonZeroU16::new(slots).expect("a chunk has slots");
-        let step = Some(StepSlots { operations: ops::standard().set().hash(), slots });
+        let step = Some(StepSlots { operations: ops::standard().set().hash(), slots: slots.into() });
         let plan = Plan {
             height_blocks: HEIGHT_BLOCKS,
             slots: Slots { step, ..Slots::uniform(NonZeroU16::new(32).expect("not zero")) },
