@@ -57,8 +57,8 @@ pub enum KeyRingError {
     Program(#[from] ProgramError),
 }
 
-/// The circuits of all kinds and sizes at a depth: those of payments, and those of steps where the slots say so and the machine is
-/// known.
+/// The circuits of all kinds and sizes at a depth: those of payments, and those of steps where the slots say so and the
+/// machine is known.
 pub fn circuits(machines: &Machines, depth: Depth, slots: &Slots) -> Vec<CircuitId> {
     let sizes = |kind| slots.of(kind).into_iter().flat_map(|sizes| sizes.sizes()).map(|size| size.get());
     let payments =
