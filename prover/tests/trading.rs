@@ -133,7 +133,11 @@ fn liquidity_and_offers(scene: &Scene) {
         preview["changes"].as_array().unwrap().iter().filter_map(|change| change["after"]["token"].as_u64()).collect();
     assert_eq!(changed, [0, 3, 5], "{preview}");
     let offer = ["offer", "make", "--index", "1", "--give", "3:1000.00", "--want", "0:25000", "--until", "900"];
-    scene.report(&[&offer[..], &["--add-to", "offer.json"]].concat());
+    let printed = scene.run(&offer);
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    fs::write(scene.path("offer.json"), printed.stdout).unwrap();
+    let inspected = scene.report(&["inspect", "offer.json"]);
+    assert_eq!((&inspected["format"], &inspected["steps"]), (&"transaction of the rollup".into(), &2.into()));
     let shown = scene.report(&["offer", "show", "offer.json"]);
     assert_eq!((&shown["gives"][0]["units"], &shown["wants"][0]["units"]), (&100_000.into(), &25_000.into()));
     assert_eq!((&shown["refused"], &shown["offer"]["parts"][0]["signed"]["ticket"]), (&Value::Null, &0.into()));

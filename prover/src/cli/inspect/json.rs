@@ -25,7 +25,7 @@ use taproof_rollup::transaction_file::TransactionFile;
 use taproof_verifier::cell::{Cell, Holding, Token};
 
 /// The names by which objects of JSON are told apart.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "transactions",
     "reveal",
     "founding",
@@ -36,6 +36,7 @@ const NAMES: [&str; 14] = [
     "transfer",
     "open",
     "withdraw",
+    "steps",
     "n8q",
     "X_2",
     "eval_a",
