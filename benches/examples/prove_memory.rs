@@ -1,8 +1,8 @@
-//! Prints, as lines of JSON, what a chunk of transfers takes: setup; then, each in a process of its own, key loading,
-//! witness generation on one thread and the proof with the peak of anonymous memory, which is all memory of the
-//! process but the mapped key; and the peak while several such chunks are proven at a time.
+//! Prints, as lines of JSON, what a chunk of transfers, or of orders of one pool, takes: setup; then, each in a process
+//! of its own, key loading, witness generation on one thread and the proof with the peak of anonymous memory, which is
+//! all memory of the process but the mapped key; and the peak while several such chunks are proven at a time.
 //!
-//! `cargo run --release -p taproof-benches --example prove_memory -- [SLOTS] [DEPTH] [AT_ONCE]`
+//! `cargo run --release -p taproof-benches --example prove_memory -- [SLOTS] [DEPTH] [AT_ONCE] [transfers|orders]`
 
 use std::{
     fs,
@@ -13,11 +13,12 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use taproof::bench::transfer_chunk;
+use taproof::bench::{order_chunk, transfer_chunk};
 use taproof_base::progress::Silent;
 use taproof_benches::key;
 use taproof_circuits::{
     chunk::{assign, shape, witness::ChunkWitness},
+    ops,
     step::Machines,
 };
 use taproof_kernel::{
@@ -57,24 +58,34 @@ fn peak_bytes_of(work: impl FnOnce()) -> u64 {
     peak.into_inner()
 }
 
+/// The operations of the circuits here.
+fn machines() -> Machines {
+    Machines::new(vec![ops::standard()])
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: u16| arguments.next().map_or(default, |text| text.parse().expect("a number"));
     let (slots, levels, at_once) = (argument(12), argument(10), argument(2));
     let depth = u8::try_from(levels).ok().and_then(Depth::new).expect("1 to 10 levels");
-    let chunk = transfer_chunk(depth, slots);
+    let what = arguments.next().unwrap_or_else(|| "transfers".into());
+    let chunk = match what.as_str() {
+        "transfers" => transfer_chunk(depth, slots),
+        "orders" => order_chunk(depth, slots),
+        _ => panic!("{what}: neither transfers nor orders"),
+    };
     match arguments.next() {
         None => {
             // The proof is made in a process of its own, in which nothing that the setup freed is counted or used
             // again.
             let folder = tempfile::tempdir().expect("a scratch folder");
-            let (shape, shape_s) = timed(|| shape(&Machines::default(), chunk.statement.circuit).expect("a circuit"));
+            let (shape, shape_s) = timed(|| shape(&machines(), chunk.statement.circuit).expect("a circuit"));
             let (_, setup_s) = timed(|| key(&shape, chunk.statement.circuit, folder.path()));
             println!("{}", serde_json::json!({ "shape_seconds": shape_s, "setup_seconds": setup_s }));
             let program = std::env::current_exe().expect("this program has a path");
             for at_once in [1, at_once] {
                 let sizes = [slots, levels, at_once].map(|size| size.to_string());
-                let status = Command::new(&program).args(sizes).arg(folder.path().join("key")).status();
+                let status = Command::new(&program).args(sizes).arg(&what).arg(folder.path().join("key")).status();
                 assert!(status.expect("this program starts again").success(), "the proof failed");
             }
         }
@@ -91,9 +102,8 @@ fn report_several(chunk: &ChunkWitness, path: &Path, at_once: usize) -> serde_js
     let mut prove_s = 0.0;
     let peak_bytes = peak_bytes_of(|| {
         let results;
-        (results, prove_s) =
-            timed(|| prove_batch(&Machines::default(), &chunks, |_| Some(&key), count, &|_| (), &Silent));
-        assert!(results.iter().all(Result::is_ok), "valid transfers");
+        (results, prove_s) = timed(|| prove_batch(&machines(), &chunks, |_| Some(&key), count, &|_| (), &Silent));
+        assert!(results.iter().all(Result::is_ok), "a valid chunk");
     });
     serde_json::json!({
         "at_once": at_once,
@@ -112,11 +122,10 @@ fn report(chunk: &ChunkWitness, path: &Path) -> serde_json::Value {
     let peak_bytes = peak_bytes_of(|| {
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
         let assignment;
-        (assignment, witness_s) =
-            timed(|| one_thread.install(|| assign(&Machines::default(), chunk).expect("valid transfers")));
+        (assignment, witness_s) = timed(|| one_thread.install(|| assign(&machines(), chunk).expect("a valid chunk")));
         let proven;
         (proven, prove_s) = timed(|| prove(&key, &chunk.statement, assignment, &Blinding::fresh()));
-        assert_eq!(*proven.expect("valid transfers").statement(), chunk.statement);
+        assert_eq!(*proven.expect("a valid chunk").statement(), chunk.statement);
     });
     serde_json::json!({
         "circuit": circuit.to_string(),

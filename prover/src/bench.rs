@@ -15,6 +15,7 @@ mod trapdoor;
 pub use baseline::{NoTimeError, check, merge, slowdown};
 pub use chunk::transfer_chunk;
 pub use following::{AnchorBlocks, FullBlocks};
+pub use market::order_chunk;
 pub use trapdoor::Trapdoor;
 
 use ark_bn254::{Fq, Fr};

@@ -145,6 +145,20 @@ impl Market {
     }
 }
 
+/// The first chunk, full, of a session that clears as many orders as have room in it, and one more.
+///
+/// # Panics
+/// If `slots` is zero or above 127, or the tree has less than five levels.
+pub fn order_chunk(depth: Depth, slots: u16) -> ChunkWitness {
+    assert!(
+        u32::from(slots) < 1 << LOG_SIZE_MAX,
+        "{slots} slots, with orders of {} traders at most",
+        1 << LOG_SIZE_MAX
+    );
+    let market = Market::new(depth, slots, slots + 1);
+    market.clear(&mut market.state.clone()).swap_remove(0)
+}
+
 /// Steps with the cells and registers that each finds, for the native rule alone.
 pub(super) struct Run {
     machine: Arc<Machine>,
