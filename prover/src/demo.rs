@@ -4,16 +4,19 @@
 //! parallel; the batch is anchored by a commit and a reveal on a regtest chain that checks every spend; the verifier
 //! follows that chain; and the state is rebuilt from the chain alone. Nothing is made up on the way: the verifier is
 //! given the rollup's parameters, the program and blocks.
+//!
+//! [`run`] makes payments and no more, in one batch. [`defi`] goes on from there, a batch an act.
 
+pub mod defi;
 mod report;
 mod rollup;
+mod stage;
 
-pub use report::{ChunkFigures, DemoReport, Seconds};
+pub use report::{ChunkFigures, DemoReport, RunFigures, Seconds};
 pub use rollup::Anchored;
 
-use bitcoin::Network;
-use rollup::DemoChain;
-use std::{io, num::NonZeroUsize, path::PathBuf, time::Instant};
+use stage::Stage;
+use std::{io, num::NonZeroUsize, path::PathBuf};
 use taproof_base::progress::Progress;
 use taproof_bitcoin::{
     anchor::{AnchorError, FeeRate},
@@ -22,23 +25,19 @@ use taproof_bitcoin::{
     regtest::{BlockError as ChainError, RegtestChain},
 };
 use taproof_circuits::{
-    state::{Batch, Slots, TransitionError},
+    chunk::NoCircuitError,
+    state::{Slots, TransitionError},
     step::Machines,
 };
-use taproof_kernel::{
-    key_ring::{self, KeyRing, KeyRingError},
-    prove::{ProveError, prove_batch},
-    proven::Proven,
-    setup::{Randomness, SetupOptions},
-};
+use taproof_kernel::{key_ring::KeyRingError, prove::ProveError};
 use taproof_rollup::{
     ledger::LedgerError,
-    rebuild::{RebuildError, rebuild},
-    sequencer::{MadeBatch, Sequencer, SequencerError, Terms},
-    workload::{BlockError, BlockPayments, PlanError, PlanParameters, Workload},
+    rebuild::RebuildError,
+    sequencer::SequencerError,
+    workload::{BlockError, BlockPayments, PlanError, PlanParameters, market::MarketError},
 };
 use taproof_verifier::{
-    cell::{CellIndex, ChainId, Depth},
+    cell::{ChainId, Depth},
     follow::{Params, RuleError, VerifiedBatch},
     payload::PayloadError,
     program::{Program, ProgramError},
@@ -49,8 +48,8 @@ use zeroize::Zeroizing;
 /// What the demo does.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
-    /// The most payments of the block that are made.
-    pub payments_max: usize,
+    /// The machines whose steps are known.
+    pub machines: Machines,
     /// How many accounts withdraw afterwards.
     pub withdrawals_max: usize,
     /// The fee of every transaction on the rollup.
@@ -78,9 +77,16 @@ pub struct DemoRollup {
     pub program: Program,
     /// The embedded chain.
     pub chain: RegtestChain,
-    /// The batch as it was made, proven and anchored.
+    /// The batches in their order.
+    pub batches: Vec<DemoBatch>,
+}
+
+/// A batch that the demo leaves.
+#[derive(Debug)]
+pub struct DemoBatch {
+    /// As it was made, proven and anchored.
     pub anchored: Anchored,
-    /// The batch as the verifier found it.
+    /// As the verifier found it.
     pub verified: VerifiedBatch,
 }
 
@@ -106,6 +112,15 @@ pub enum DemoError {
     /// The payments.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The block funds too few traders, or the tree has no room for their market.
+    #[error(transparent)]
+    Market(#[from] MarketError),
+    /// No operations of steps are known.
+    #[error("no operations of steps are known here, so there are no tokens and no orders")]
+    NoOperations,
+    /// There is no circuit of that size.
+    #[error(transparent)]
+    NoCircuit(#[from] NoCircuitError),
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeyRingError),
@@ -181,141 +196,37 @@ pub enum DemoError {
 }
 
 impl DemoOptions {
-    fn plan_parameters(&self, chain_id: ChainId) -> PlanParameters {
+    fn plan_parameters(&self, chain_id: ChainId, withdrawals_max: usize) -> PlanParameters {
         PlanParameters {
             chain_id,
             depth: self.depth,
             fee_sat: self.fee_sat,
             seed: Zeroizing::new(blake3::derive_key("taproof v1 demo", b"holders")),
-            withdrawals_max: self.withdrawals_max,
+            withdrawals_max,
             // The demo's rollup has no least amount, so that every payment of the block is made.
             opening_min_sat: 0,
         }
     }
 }
 
-/// Runs the demo over a consensus-encoded block, and gives what it measured and the rollup that it leaves.
+/// Runs the demo over the first payments of a consensus-encoded block, and gives what it measured and the rollup that
+/// it leaves.
 ///
 /// # Errors
 /// Each of [`DemoError`].
 pub fn run(
     block: &[u8],
+    payments_max: usize,
     options: &DemoOptions,
     observer: &dyn Observer,
 ) -> Result<(DemoReport, DemoRollup), DemoError> {
-    let started = Instant::now();
-    let mut seconds = Seconds::default();
     observer.begin("reading the block");
-    let payments = BlockPayments::from_block(block, options.payments_max)?;
-    if payments.payments().is_empty() {
-        return Err(DemoError::NoPayments);
-    }
-
-    let ring = timed(&mut seconds.keys, || open_keys(options, observer))?;
-    let (phrase, program) = (Phrase::generate()?, ring.program(&Machines::default())?);
-    let params = rollup::params(&phrase, &program, options)?;
-    observer.begin("signing transactions");
-    let workload = payments.plan(&options.plan_parameters(params.chain_id()))?;
-    let progress = observer.begin("mining coins, depositing");
-    let mut rollup =
-        timed(&mut seconds.chain, || DemoChain::found(&phrase, program, params, &workload, options, &*progress))?;
-    drop(progress);
-
-    observer.begin("applying transactions");
-    let made = timed(&mut seconds.apply, || make_batch(&mut rollup, &workload))?;
-    let batch = made.applied.batch;
-    let progress = observer.begin("proving chunks");
-    let proven = timed(&mut seconds.prove, || prove(&batch, &ring, options, &*progress))?;
-    drop(progress);
-
-    observer.begin("anchoring: commit and reveal");
-    let anchored = timed(&mut seconds.anchor, || rollup.anchor(made.applied.number, &proven, options))?;
-    observer.begin("following the chain");
-    let verified = timed(&mut seconds.follow, || rollup.follow())?;
-    observer.begin("rebuilding the state from the chain alone");
-    let rebuilt = timed(&mut seconds.rebuild, || {
-        let (params, programs) = (rollup.follower.params().clone(), rollup.follower.programs().clone());
-        rebuild(&rollup.node, params, programs, &Machines::default(), |_| ()).map_err(DemoError::from)
-    })?
-    .1;
-    seconds.total = started.elapsed().as_secs_f64();
-    let report = report::Journey {
-        options,
-        payments: &payments,
-        workload: &workload,
-        ring: &ring,
-        state: rollup.ledger.state(),
-        batch: &batch,
-        anchor: &anchored.anchor,
-        deposits_vsize_vb: rollup.deposits_vsize_vb,
-        verified: &verified,
-        rebuilt: &rebuilt,
-        seconds,
-        all_payments: BlockPayments::from_block(block, usize::MAX)?,
-    }
-    .report();
-    let params = rollup.follower.params().clone();
-    let program = rollup.follower.program_at(params.start.height).expect("it was founded with it").clone();
-    let chain = rollup.node.chain().clone();
-    Ok((report, DemoRollup { phrase, params, program, chain, anchored, verified }))
-}
-
-fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> Result<T, DemoError>) -> Result<T, DemoError> {
-    let started = Instant::now();
-    let result = work();
-    *seconds = started.elapsed().as_secs_f64();
-    result
-}
-
-fn open_keys(options: &DemoOptions, observer: &dyn Observer) -> Result<KeyRing, DemoError> {
-    let circuits = key_ring::circuits(&Machines::default(), options.depth, &options.slots);
-    let setup =
-        SetupOptions { network: Network::Regtest, allow_outside_test_networks: false, randomness: Randomness::Os };
-    observer.begin("opening keys");
-    let ring = KeyRing::open_or_make(&Machines::default(), &options.keys, &circuits, &setup, |circuit, fault| {
-        fault.into_iter().for_each(|fault| observer.found_unusable(fault));
-        observer.begin(&format!("making the key of {circuit}"))
-    })?;
-    Ok(ring)
-}
-
-/// Makes the one batch of the demo, which has to hold all deposits and transactions.
-fn make_batch(rollup: &mut DemoChain, workload: &Workload) -> Result<MadeBatch, DemoError> {
-    let terms = Terms {
-        reference_depth_blocks: Some(1),
-        depth_min: None,
-        chunks_max: usize::MAX,
-        admission: Default::default(),
-    };
-    let mut sequencer = Sequencer::new(&mut rollup.ledger, &rollup.follower)?;
-    let mut draft = sequencer.draft(&terms)?;
-    draft.pay_fees_to(CellIndex::default());
-    let made = sequencer.make(&draft, &workload.transactions).map_err(|error| match error {
-        SequencerError::Ledger(LedgerError::DepositsDoNotFit { .. } | LedgerError::DueDoesNotFit(_)) => {
-            DemoError::BatchFull
-        }
-        other => other.into(),
-    })?;
-    let batch = &made.applied.batch;
-    if let Some(rejected) = batch.rejected.first() {
-        return Err(DemoError::Rejected { position: rejected.position, reason: rejected.reason });
-    }
-    if !batch.left_over.is_empty() || made.deposits_waiting > 0 {
-        return Err(DemoError::BatchFull);
-    }
-    Ok(made)
-}
-
-fn prove(
-    batch: &Batch,
-    ring: &KeyRing,
-    options: &DemoOptions,
-    progress: &dyn Progress,
-) -> Result<Vec<Proven>, DemoError> {
-    let (machines, at_once) = (Machines::default(), options.proofs_at_once);
-    let results = prove_batch(&machines, &batch.chunks, |circuit| ring.key(circuit), at_once, &|_| (), progress);
-    let prove_error = |(chunk, result): (usize, Result<Proven, ProveError>)| {
-        result.map_err(|source| DemoError::Prove { chunk, source })
-    };
-    results.into_iter().enumerate().map(prove_error).collect()
+    let payments = BlockPayments::from_block(block, payments_max)?;
+    let (mut stage, workload) = Stage::open(&payments, options.withdrawals_max, options, observer)?;
+    stage.play_whole(&workload.transactions)?;
+    let figures = stage.finish(&payments, &workload)?;
+    let all_payments = BlockPayments::from_block(block, usize::MAX)?;
+    let batch = &stage.acts()[0].batch;
+    let report = report::of_payments(figures, options, (&payments, &all_payments), &workload, batch, stage.rebuilt());
+    Ok((report, stage.into_rollup()))
 }

@@ -3,7 +3,7 @@
 //! [`Overview`] is collected from a follower and its store, and where there are some from the anchoring service's
 //! jobs and a scan of the bridge. It is data alone: commands print it, [`Overview::to_html`] makes a page of it.
 
-mod html;
+pub(crate) mod html;
 mod queues;
 mod upgrades;
 

@@ -7,6 +7,7 @@
 
 mod existing;
 mod holder;
+pub mod market;
 mod plan;
 
 pub use holder::Holder;

@@ -101,6 +101,11 @@ impl DataDir {
         self.0.join("regtest.chain")
     }
 
+    /// The page of a market that was a demo.
+    pub(crate) fn defi_page(&self) -> PathBuf {
+        self.0.join("defi.html")
+    }
+
     /// The folder of the keys.
     pub(crate) fn keys(&self) -> PathBuf {
         self.0.join("keys")

@@ -1,5 +1,7 @@
 //! `taproof demo`.
 
+mod defi;
+
 use super::{
     Global,
     console::Stages,
@@ -10,20 +12,21 @@ use super::{
     overview::{self, Screen, entry},
     path_text,
     session::{Session, Source, ledger_failure},
-    setup::{SizeOptions, Sizes, another_key},
+    setup::{SizeOptions, Sizes, another_key, expect_possible},
 };
 use crate::{
-    demo::{self, DemoError, DemoOptions, DemoReport, DemoRollup, Observer, Seconds},
+    demo::{self, DemoBatch, DemoError, DemoOptions, DemoReport, DemoRollup, Observer, RunFigures, Seconds},
     overview::Overview,
 };
 use bitcoin::ScriptBuf;
-use clap::Args;
+use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use defi::Defi;
 use serde::Serialize;
 use std::{
     fs::{self, File, TryLockError},
     io,
-    num::NonZeroUsize,
+    num::{NonZeroU16, NonZeroUsize},
     path::{Path, PathBuf},
 };
 use taproof_base::{
@@ -33,29 +36,49 @@ use taproof_base::{
     progress::Progress,
 };
 use taproof_bitcoin::{anchor::FeeRate, node::EmbeddedNode, regtest::ChainFile};
+use taproof_circuits::state::StepSlots;
 use taproof_kernel::key_ring::{self, KeyRingError, key_path};
 use taproof_rollup::ledger::Ledger;
 use taproof_verifier::block::BLOCK_LENGTH_MAX;
 
 /// Takes real payments from a Bitcoin block to a verified root on an embedded Bitcoin chain.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 The keys are made once and kept; a second run is much shorter. The rollup is left as a data directory like any other: \
 in --dir, if that is given and empty, else in a folder of the user's cache that the next demo replaces. If not given, \
 --depth is 7, --slots 8, --deposit-slots 20 and --withdraw-slots 6.
 
 Examples:
   taproof demo
+  taproof demo defi
   taproof demo --dir demo && taproof --dir demo report
   taproof demo --payments 200 --fee-rate 5 --json
-  taproof demo --block block.raw --payments 100")]
+  taproof demo --block block.raw --payments 100"
+)]
 pub(crate) struct Demo {
-    /// A raw block to take payments from; mainnet block 702861 if not given.
-    #[arg(long, value_name = "FILE")]
-    block: Option<PathBuf>,
+    #[command(subcommand)]
+    scene: Option<Scene>,
     /// How many of its payments to make.
     #[arg(long, default_value_t = 32, value_name = "N")]
     payments: usize,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What is played beside payments.
+#[derive(Debug, Subcommand)]
+enum Scene {
+    Defi(Defi),
+}
+
+/// What all scenes can be told.
+#[derive(Debug, Args)]
+struct Options {
+    /// A raw block to take payments from; mainnet block 702861 if not given.
+    #[arg(long, value_name = "FILE")]
+    block: Option<PathBuf>,
     /// How many accounts withdraw afterwards.
     #[arg(long, default_value_t = 4, value_name = "N")]
     withdrawals: usize,
@@ -77,38 +100,42 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self, global: &Global) -> Result {
-        let block = match &self.block {
-            Some(path) => match elsewhere(path, "a Bitcoin block") {
-                Some(failure) => return Err(failure),
-                None => read_file(path, BLOCK_LENGTH_MAX as u64)?,
-            },
-            None => taproof_fixtures::MAINNET_BLOCK_702861.to_vec(),
-        };
-        let home = Home::choose(global)?;
-        let options = self.options()?;
-        let stages = Stages::new(global.console());
-        let (report, rollup) = demo::run(&block, &options, &stages).map_err(explain)?;
-        if !report.roots_agree() {
-            let DemoReport { root_proven, root_verified, root_rebuilt, .. } = &report;
-            let message =
-                format!("the roots differ: proven {root_proven}, verified {root_verified}, rebuilt {root_rebuilt}");
-            return Err(Failure::new(Exit::Refuted, message));
+        if let Some(Scene::Defi(defi)) = self.scene {
+            return defi.run(global);
         }
-        Observer::begin(&stages, "keeping the rollup");
-        home.keep(&rollup, &options)?;
-        drop(stages);
-        let session = Session::open(&home.global)?;
-        let source = Source::Embedded(EmbeddedNode::open(&home.dir.chain(), ScriptBuf::new())?);
-        let overview = overview::collect_from(&session, &source, &home.global)?;
-        drop(source);
-        let kept = Kept { report, dir: home.dir.path().to_owned() };
-        global.console().report(&kept, |kept| text(&kept.report, &overview, &home))
+        let block = self.options.block()?;
+        let home = Home::choose(global)?;
+        let options = self.options.demo(global, None)?;
+        let stages = Stages::new(global.console());
+        let (report, rollup) = demo::run(&block, self.payments, &options, &stages).map_err(explain)?;
+        let kept = home.leave(report, &rollup, &options, stages)?;
+        global.console().report(&kept, |kept| text(&kept.report, &kept.overview, &home))
+    }
+}
+
+impl Options {
+    /// The block that payments are taken from.
+    fn block(&self) -> Result<Vec<u8>> {
+        match &self.block {
+            Some(path) => match elsewhere(path, "a Bitcoin block") {
+                Some(failure) => Err(failure),
+                None => read_file(path, BLOCK_LENGTH_MAX as u64),
+            },
+            None => Ok(taproof_fixtures::MAINNET_BLOCK_702861.to_vec()),
+        }
     }
 
-    fn options(self) -> Result<DemoOptions> {
-        let (depth, slots) = self.sizes.sizes(&Sizes::of_payments())?;
+    /// The demo's own options, with steps in chunks of so many slots.
+    fn demo(self, global: &Global, step_slots: Option<NonZeroU16>) -> Result<DemoOptions> {
+        let (depth, mut slots) = self.sizes.sizes(&Sizes::FIRST)?;
+        let machines = global.machines().clone();
+        if let Some(count) = step_slots {
+            let machine = machines.iter().next().ok_or_else(|| explain(DemoError::NoOperations))?;
+            slots.step = Some(StepSlots { operations: machine.set().hash(), slots: count });
+            expect_possible(&machines, depth, &slots)?;
+        }
         Ok(DemoOptions {
-            payments_max: self.payments,
+            machines,
             withdrawals_max: self.withdrawals,
             fee_sat: self.fee,
             depth,
@@ -120,13 +147,15 @@ impl Demo {
     }
 }
 
-/// What the demo reports: its figures, and where the rollup is.
+/// What a demo reports: its figures, and where the rollup is.
 #[derive(Serialize)]
-struct Kept {
+struct Kept<R> {
     #[serde(flatten)]
-    report: DemoReport,
+    report: R,
     #[serde(serialize_with = "path_text::serialize")]
     dir: PathBuf,
+    #[serde(skip)]
+    overview: Overview,
 }
 
 /// Where the demo's rollup is left.
@@ -157,6 +186,30 @@ impl Home {
         Ok(Self { dir: global.data_dir(), global, is_replaced, _lock: lock })
     }
 
+    /// Keeps the rollup of a demo whose roots agree, and looks at it.
+    fn leave<R: AsRef<RunFigures>>(
+        &self,
+        report: R,
+        rollup: &DemoRollup,
+        options: &DemoOptions,
+        stages: Stages,
+    ) -> Result<Kept<R>> {
+        let run = report.as_ref();
+        if !run.roots_agree() {
+            let RunFigures { root_proven, root_verified, root_rebuilt, .. } = run;
+            let message =
+                format!("the roots differ: proven {root_proven}, verified {root_verified}, rebuilt {root_rebuilt}");
+            return Err(Failure::new(Exit::Refuted, message));
+        }
+        Observer::begin(&stages, "keeping the rollup");
+        self.keep(rollup, options)?;
+        drop(stages);
+        let session = Session::open(&self.global)?;
+        let source = Source::Embedded(EmbeddedNode::open(&self.dir.chain(), ScriptBuf::new())?);
+        let overview = overview::collect_from(&session, &source, &self.global)?;
+        Ok(Kept { report, dir: self.dir.path().to_owned(), overview })
+    }
+
     /// Writes the rollup as a data directory.
     fn keep(&self, rollup: &DemoRollup, options: &DemoOptions) -> Result {
         let dir = &self.dir;
@@ -173,15 +226,18 @@ impl Home {
         ChainFile::open(&dir.chain())?.0.save(&rollup.chain)?;
         write_file(&dir.program(), Access::Public, |file| file.write_all(&rollup.program.to_bytes()))?;
         let mut ledger = Ledger::create(&dir.ledger(), rollup.params.chain_id(), rollup.params.genesis_depth)
-            .map_err(ledger_failure)?;
-        ledger.take_over(&rollup.verified).map_err(ledger_failure)?;
-        let (number, anchored) = (rollup.verified.batch(), &rollup.anchored);
-        let files = [dir.batch(number), dir.proofs(number), dir.anchor(number)];
-        files.iter().try_for_each(|path| DataDir::create_parent(path))?;
-        let [batch, proofs, anchor] = &files;
-        artefact::write(batch, &anchored.batch)?;
-        artefact::write(proofs, &anchored.proofs)?;
-        write_file(anchor, Access::Public, |file| file.write_all(anchored.anchor.to_json().as_bytes()))?;
+            .map_err(ledger_failure)?
+            .with_machines(self.global.machines().clone());
+        for DemoBatch { anchored, verified } in &rollup.batches {
+            ledger.take_over(verified).map_err(ledger_failure)?;
+            let number = verified.batch();
+            let files = [dir.batch(number), dir.proofs(number), dir.anchor(number)];
+            files.iter().try_for_each(|path| DataDir::create_parent(path))?;
+            let [batch, proofs, anchor] = &files;
+            artefact::write(batch, &anchored.batch)?;
+            artefact::write(proofs, &anchored.proofs)?;
+            write_file(anchor, Access::Public, |file| file.write_all(anchored.anchor.to_json().as_bytes()))?;
+        }
         // The parameters come last, as in `taproof setup`: where they are, the rest is.
         let params = serde_json::to_string_pretty(&rollup.params)?;
         write_file(&dir.params(), Access::Public, |file| writeln!(file, "{params}"))?;
@@ -240,6 +296,10 @@ fn explain(error: DemoError) -> Failure {
     let (exit, advice) = match &error {
         DemoError::Block(_) => (Exit::Input, "give a raw block as `bitcoin-cli getblock HASH 0 | xxd -r -p` writes it"),
         DemoError::NoPayments => (Exit::Input, "give another block, or more --payments"),
+        DemoError::Market(_) => (Exit::Input, "take fewer --traders, a greater --depth or another block"),
+        DemoError::NoOperations | DemoError::NoCircuit(_) => {
+            (Exit::Input, "this program has no tokens and no exchange")
+        }
         DemoError::Plan(_) => (Exit::Input, "take fewer --payments, a greater --depth or a lower --fee"),
         DemoError::TooMuchMoney { .. } | DemoError::BatchFull | DemoError::Payload(_) => {
             (Exit::Input, "take fewer --payments")
@@ -264,10 +324,26 @@ impl Observer for Stages {
 }
 
 fn text(report: &DemoReport, overview: &Overview, home: &Home) -> String {
+    let DemoReport { payments, withdrawals, accounts, run, .. } = report;
+    let made = format!("{payments}, funded by {} deposits, followed by {withdrawals} withdrawals", run.deposits);
+    let header = [entry("block", &run.block), entry("payments", &made), entry("accounts", &accounts.to_string())];
+    let parts = [
+        header.join("\n"),
+        kinds(run),
+        payment_figures(report),
+        totals(run),
+        roots(run),
+        Screen(overview).to_string(),
+        home.next_steps(),
+    ];
+    parts.join("\n\n")
+}
+
+fn kinds(run: &RunFigures) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(["kind", "records", "chunks", "slots", "constraints", "posted bytes a record"]);
-    for kind in &report.kinds {
+    for kind in &run.kinds {
         table.add_row([
             kind.kind.to_owned(),
             kind.records.to_string(),
@@ -279,23 +355,14 @@ fn text(report: &DemoReport, overview: &Overview, home: &Home) -> String {
     }
     table.add_row([
         "all".to_owned(),
-        report.kinds.iter().map(|kind| kind.records).sum::<usize>().to_string(),
-        report.chunks.to_string(),
+        run.kinds.iter().map(|kind| kind.records).sum::<usize>().to_string(),
+        run.chunks.to_string(),
         String::new(),
-        report.constraints.to_string(),
+        run.constraints.to_string(),
         String::new(),
     ]);
     (1..6).for_each(|column| align_right(&mut table, column));
-    let parts = [
-        header(report),
-        table.to_string(),
-        payment_figures(report),
-        totals(report),
-        roots(report),
-        Screen(overview).to_string(),
-        home.next_steps(),
-    ];
-    parts.join("\n\n")
+    table.to_string()
 }
 
 fn align_right(table: &mut Table, column: usize) {
@@ -304,17 +371,11 @@ fn align_right(table: &mut Table, column: usize) {
     }
 }
 
-fn header(report: &DemoReport) -> String {
-    let DemoReport { payments, deposits, withdrawals, accounts, .. } = report;
-    let made = format!("{payments}, funded by {deposits} deposits, followed by {withdrawals} withdrawals");
-    [entry("block", &report.block), entry("payments", &made), entry("accounts", &accounts.to_string())].join("\n")
-}
-
 fn payment_figures(report: &DemoReport) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(["a payment", "Taproof", "layer 1"]);
-    let rate = report.fee_rate_sat_per_kvb as f64 / 1_000.0;
+    let rate = report.run.fee_rate_sat_per_kvb as f64 / 1_000.0;
     let with_openings = report.posted_bytes_per_payment_with_openings;
     let rows = [
         (
@@ -342,24 +403,24 @@ fn payment_figures(report: &DemoReport) -> String {
     table.to_string()
 }
 
-fn totals(report: &DemoReport) -> String {
-    let Seconds { keys, chain, apply, prove, anchor, follow, rebuild, total } = report.seconds;
+fn totals(run: &RunFigures) -> String {
+    let Seconds { keys, chain, apply, prove, anchor, follow, rebuild, total } = run.seconds;
     let posted = format!(
         "a payload of {} bytes, in a commit and a reveal of {} vB; deposits of {} vB, once",
-        report.payload_bytes, report.anchor_vsize_vb, report.deposits_vsize_vb
+        run.payload_bytes, run.anchor_vsize_vb, run.deposits_vsize_vb
     );
     let seconds = format!(
         "{total:.1} s: keys {keys:.1}, embedded chain {chain:.1}, apply {apply:.1}, prove {prove:.1}, \
          anchor {anchor:.1}, follow {follow:.1}, rebuild {rebuild:.1}"
     );
-    let proofs = format!("{}, of {} bytes in all", report.proofs, report.proof_bytes);
+    let proofs = format!("{}, of {} bytes in all", run.proofs, run.proof_bytes);
     [entry("proofs", &proofs), entry("posted", &posted), entry("time", &seconds)].join("\n")
 }
 
-fn roots(report: &DemoReport) -> String {
+fn roots(run: &RunFigures) -> String {
     format!(
         "root proven    {}\nroot verified  {}\nroot rebuilt   {}",
-        report.root_proven, report.root_verified, report.root_rebuilt
+        run.root_proven, run.root_verified, run.root_rebuilt
     )
 }
 

@@ -110,7 +110,8 @@ impl DemoChain {
             node.mine(1)?;
         }
         let folder = tempfile::tempdir().map_err(DemoError::Scratch)?;
-        let ledger = Ledger::create(&folder.path().join("ledger.redb"), params.chain_id(), params.genesis_depth)?;
+        let ledger = Ledger::create(&folder.path().join("ledger.redb"), params.chain_id(), params.genesis_depth)?
+            .with_machines(options.machines.clone());
         let follower = start(&node, params, program)?;
         let mut rollup = Self { node, follower, ledger, deposits_vsize_vb, wallet, _folder: folder };
         rollup.catch_up()?;

@@ -4,7 +4,8 @@ use super::{AnchorRow, Overview, UpgradesRow};
 use std::fmt::{self, Display, Write};
 use taproof_base::{network_name::network_name, shown};
 
-const STYLE: &str = "\
+/// The style of all pages.
+pub(crate) const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2024;--paper:#fff;--line:#d8dce0;--soft:#5c666f;
 --mark:#c8640a;--good:#16794a;--bad:#b3261e}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--paper:#15181b;--line:#363c42;--soft:#9aa4ad;
@@ -49,7 +50,7 @@ const HASH_TAIL: usize = 8;
 
 /// A hash on one line: where there is no room for all of it, its middle is left out, and whoever copies it has it
 /// whole.
-struct Hash<T>(T);
+pub(crate) struct Hash<T>(pub(crate) T);
 
 impl<T: Display> Display for Hash<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +61,7 @@ impl<T: Display> Display for Hash<T> {
 }
 
 /// Text with what HTML would take for markup written out.
-struct Text<T>(T);
+pub(crate) struct Text<T>(pub(crate) T);
 
 impl<T: Display> Display for Text<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,7 +80,7 @@ impl<T: Display> Display for Text<T> {
 }
 
 /// A number with spaces between thousands, or a dash.
-struct Number<T>(Option<T>);
+pub(crate) struct Number<T>(pub(crate) Option<T>);
 
 impl<T: Display> Display for Number<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

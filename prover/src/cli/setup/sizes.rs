@@ -174,7 +174,7 @@ impl SizeOptions {
 }
 
 /// Fails for slots with which no batch could be made, or no proof.
-fn expect_possible(machines: &Machines, depth: Depth, slots: &Slots) -> Result {
+pub(in crate::cli) fn expect_possible(machines: &Machines, depth: Depth, slots: &Slots) -> Result {
     check_slots(slots)
         .or_exit(Exit::Input)
         .map_err(|failure| failure.advise("take fewer --withdraw-slots or --deposit-slots"))?;
