@@ -687,6 +687,32 @@ fn the_demo_leaves_a_rollup(scene: &Scene, report: &Value) {
 }
 
 #[test]
+fn the_demo_of_a_market_leaves_a_rollup_and_a_page() {
+    let scene = Scene::new();
+    let slots = ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1", "--step-slots", "4"];
+    let demo = ["demo", "defi", "--traders", "2", "--withdrawals", "1", "--keys", "keys"];
+    let report = scene.report(&[demo.as_slice(), &slots].concat());
+    assert_eq!((&report["traders"], &report["batches"], &report["withdrawals"]), (&2.into(), &4.into(), &1.into()));
+    assert_eq!((&report["root_proven"], &report["root_verified"]), (&report["root_verified"], &report["root_rebuilt"]));
+    assert!(report["price"].as_f64().is_some_and(|price| (38_000.0..46_000.0).contains(&price)), "{report}");
+    for order in report["orders"].as_array().expect("orders") {
+        assert!(order["got"].is_u64() != order["left_out"].is_string(), "in, or out with a reason: {order}");
+    }
+    let status = scene.report(&["status"]);
+    assert_eq!((&status["batches"], &status["root_verified"]), (&4.into(), &report["root_verified"]));
+    assert_eq!(scene.report(&["rebuild"])["root_rebuilt"], report["root_rebuilt"]);
+    assert_eq!(scene.report(&["inspect", "rollup/defi.html"])["format"], "market page");
+    let page = fs::read_to_string(scene.path("rollup/defi.html")).expect("the page");
+    let price = format!("{:.2} dollars a bitcoin", report["price"].as_f64().expect("a price"));
+    assert!(page.contains("<svg class=\"clearing\"") && page.contains(&price));
+    assert!(scene.failure(3, &demo).contains("is not empty"), "a rollup is not overwritten");
+    let elsewhere = Scene::new();
+    let many = elsewhere.failure(3, &["demo", "defi", "--traders", "100000"]);
+    assert!(many.contains("holders have been paid 10000 sat or more, and 100003 are needed"), "{many}");
+    elsewhere.failure(2, &["demo", "--payments", "3", "defi"]);
+}
+
+#[test]
 fn the_demo_without_a_folder_leaves_one_in_the_cache_and_says_what_to_look_at() {
     let scene = Scene::new();
     let slots = ["--depth", "2", "--slots", "2", "--deposit-slots", "2", "--withdraw-slots", "1"];

@@ -12,7 +12,7 @@ use super::{
     overview::{self, Screen, entry},
     path_text,
     session::{Session, Source, ledger_failure},
-    setup::{SizeOptions, Sizes, another_key, expect_possible},
+    setup::{SizeOptions, Sizes, another_key, expect_possible, steps},
 };
 use crate::{
     demo::{self, DemoBatch, DemoError, DemoOptions, DemoReport, DemoRollup, Observer, RunFigures, Seconds},
@@ -26,7 +26,7 @@ use serde::Serialize;
 use std::{
     fs::{self, File, TryLockError},
     io,
-    num::{NonZeroU16, NonZeroUsize},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 use taproof_base::{
@@ -36,7 +36,7 @@ use taproof_base::{
     progress::Progress,
 };
 use taproof_bitcoin::{anchor::FeeRate, node::EmbeddedNode, regtest::ChainFile};
-use taproof_circuits::state::StepSlots;
+use taproof_circuits::state::SlotCounts;
 use taproof_kernel::key_ring::{self, KeyRingError, key_path};
 use taproof_rollup::ledger::Ledger;
 use taproof_verifier::block::BLOCK_LENGTH_MAX;
@@ -125,13 +125,12 @@ impl Options {
         }
     }
 
-    /// The demo's own options, with steps in chunks of so many slots.
-    fn demo(self, global: &Global, step_slots: Option<NonZeroU16>) -> Result<DemoOptions> {
-        let (depth, mut slots) = self.sizes.sizes(&Sizes::FIRST)?;
+    /// The demo's own options, with steps in chunks of so many slots, if it has any.
+    fn demo(self, global: &Global, step_slots: Option<SlotCounts>) -> Result<DemoOptions> {
+        let (depth, mut slots) = self.sizes.sizes(&Sizes::of_payments())?;
         let machines = global.machines().clone();
-        if let Some(count) = step_slots {
-            let machine = machines.iter().next().ok_or_else(|| explain(DemoError::NoOperations))?;
-            slots.step = Some(StepSlots { operations: machine.set().hash(), slots: count });
+        if let Some(counts) = step_slots {
+            slots.step = Some(steps(&machines, counts)?);
             expect_possible(&machines, depth, &slots)?;
         }
         Ok(DemoOptions {

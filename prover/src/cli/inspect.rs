@@ -190,7 +190,10 @@ fn text_file(bytes: &[u8], path: &Path) -> Result<Option<Finding>> {
         return json::file(text).map_err(|failure| failure.context(path.display()));
     }
     if text.starts_with("<!doctype html>") && text.contains("<h1>Rollup ") {
-        return report(text).map(Some);
+        return report(text, "report").map(Some);
+    }
+    if text.starts_with("<!doctype html>") && text.contains("<svg class=\"clearing\"") {
+        return report(text, "market page").map(Some);
     }
     if let Some(finding) = circom::text(text)? {
         return Ok(Some(finding));
@@ -211,9 +214,9 @@ fn words(phrase: &Phrase, path: &Path) -> Result<Finding> {
     Finding::new("wallet words", &report, lines)
 }
 
-/// The page that `taproof report` writes.
-fn report(html: &str) -> Result<Finding> {
+/// A page that `taproof report` or `taproof demo defi` writes.
+fn report(html: &str, format: &'static str) -> Result<Finding> {
     let title = html.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
     let title = title.map_or("", |(title, _)| title);
-    Finding::new("report", &serde_json::json!({ "title": title }), vec![("title", title.to_owned())])
+    Finding::new(format, &serde_json::json!({ "title": title }), vec![("title", title.to_owned())])
 }

@@ -17,7 +17,7 @@ use clap::Args;
 use governance::GovernanceOptions;
 pub(super) use governance::governance;
 use serde::Serialize;
-pub(super) use sizes::{CircuitOptions, SizeOptions, Sizes, expect_possible};
+pub(super) use sizes::{CircuitOptions, SizeOptions, Sizes, expect_possible, steps};
 use std::{ops::RangeInclusive, path::Path};
 use taproof_base::{
     network_name::network_name,

@@ -16,6 +16,7 @@ use taproof_verifier::{
     codec, field,
     groth16::Proof,
     record::{Kind, Records},
+    statement::CircuitId,
 };
 
 /// The tree that existing accounts are scattered over: two million cells.

@@ -26,7 +26,8 @@ const NAMED_MAX: usize = 3;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The traders are funded by as many payments of the block as that takes. Orders, shares and tokens are steps, in chunks \
-of --step-slots. The page defi.html in the data directory shows the clearing; all else is as for `taproof demo`.
+of --step-slots: 12 have just below 2^17 rows in a tree of 7 levels. The page defi.html in the data directory shows \
+the clearing; all else is as for `taproof demo`.
 
 Examples:
   taproof demo defi
@@ -35,9 +36,9 @@ pub(super) struct Defi {
     /// How many traders give an order each.
     #[arg(long, default_value_t = 100, value_name = "N")]
     traders: usize,
-    /// The slots of a chunk of steps.
-    #[arg(long, default_value = "14", value_name = "N")]
-    step_slots: NonZeroU16,
+    /// The slots of chunks of steps.
+    #[arg(long, default_value = "12", value_name = "N,...", value_delimiter = ',')]
+    step_slots: Vec<NonZeroU16>,
     #[command(flatten)]
     options: Options,
 }
@@ -46,7 +47,8 @@ impl Defi {
     pub(super) fn run(self, global: &Global) -> Result {
         let block = self.options.block()?;
         let home = Home::choose(global)?;
-        let options = self.options.demo(global, Some(self.step_slots))?;
+        // At least one: there is a default.
+        let options = self.options.demo(global, self.step_slots.try_into().ok())?;
         let stages = Stages::new(global.console());
         let (report, rollup) = defi::run(&block, self.traders, &options, &stages).map_err(explain)?;
         let html = report.to_html();
@@ -101,7 +103,9 @@ fn header(report: &DefiReport) -> String {
 /// Some of the orders that are left out, and why.
 fn left_out(report: &DefiReport) -> String {
     let told = |(order, reason): (&defi::OrderFigures, &str)| {
-        format!("  account {} pays {}:\n    {reason}", order.cell, order.pays_words())
+        let (does, beyond) = if order.buys_bitcoin { ("buys for", "less") } else { ("sells", "more") };
+        let (cell, pays, limit) = (order.cell, order.pays_words(), order.limit);
+        format!("  account {cell} {does} {pays} at {limit:.2} or {beyond}:\n    {reason}")
     };
     // Those that would bear the price come first, as few know why they are out.
     let mut left_out: Vec<_> = report.left_out().collect();

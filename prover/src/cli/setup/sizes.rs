@@ -48,7 +48,7 @@ fn sizes(counts: &[u16]) -> SlotCounts {
 }
 
 /// The circuits of so many steps, of all operations that are known.
-fn steps(machines: &Machines, slots: SlotCounts) -> Result<StepSlots> {
+pub(in crate::cli) fn steps(machines: &Machines, slots: SlotCounts) -> Result<StepSlots> {
     let machine = machines.iter().next();
     let machine = machine.ok_or_else(|| Failure::new(Exit::Input, "no operations of steps are known here"))?;
     Ok(StepSlots { operations: machine.set().hash(), slots })

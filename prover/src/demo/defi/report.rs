@@ -20,7 +20,7 @@ use taproof_rollup::{
 };
 use taproof_verifier::{
     cell::{Cell, CellIndex, Depth, Pool},
-    record::Records,
+    record::{Records, StepRecords},
     statement::CircuitId,
 };
 
@@ -111,7 +111,7 @@ pub struct DefiReport {
     pub liquidity: Vec<LiquidityFigures>,
     /// The steps of the session: its opening, the orders that are in, its clearing.
     pub session_steps: usize,
-    /// The constraints of its chunks, padding slots included.
+    /// Its share of the constraints of the chunks that it is in, by steps, empty slots included.
     pub session_constraints: usize,
     /// The same over the orders that are in.
     pub constraints_per_order: f64,
@@ -217,14 +217,29 @@ pub(super) struct Session {
     pub(super) machines: Machines,
 }
 
-/// A session's chunks: what they post, and what they are proven by.
+/// What a session posts, and its part of the chunks that prove it: other steps may stand beside its own.
 struct Chunks {
     records: Vec<Records>,
     steps: usize,
-    circuits: Vec<CircuitId>,
+    parts: Vec<Part>,
     constraints: usize,
     /// What the orders pay, as the session opened with it.
     paid: [u64; 2],
+}
+
+/// A session's part of one chunk.
+struct Part {
+    circuit: CircuitId,
+    steps: usize,
+    /// The steps of the chunk: the session's, and others.
+    of: usize,
+}
+
+impl Part {
+    /// Its share of so many rows; empty slots are shared as all else is.
+    fn share(&self, rows: usize) -> usize {
+        (rows * self.steps).div_ceil(self.of)
+    }
 }
 
 impl Session {
@@ -237,9 +252,9 @@ impl Session {
         let orders_in = orders.iter().filter(|order| order.got.is_some()).count();
         let per_order = |total: f64| total / orders_in as f64;
         let mut full_tree = 0;
-        for circuit in &chunks.circuits {
-            let slot = count(&self.machines, CircuitId { depth: FULL_DEPTH, slots: 1, ..*circuit })?;
-            full_tree += slot.constraints_per_slot * usize::from(circuit.slots);
+        for part in &chunks.parts {
+            let slot = count(&self.machines, CircuitId { depth: FULL_DEPTH, slots: 1, ..part.circuit })?;
+            full_tree += part.share(slot.constraints_per_slot * usize::from(part.circuit.slots));
         }
         let reserves = |pool: &Pool| [pool.first.balance, pool.second.balance];
         let spot = |[x, y]: [u64; 2]| dollars_a_bitcoin(y as f64 / x as f64);
@@ -297,24 +312,24 @@ impl Session {
     }
 
     fn chunks(&self) -> Chunks {
-        let mut found = Chunks { records: Vec::new(), steps: 0, circuits: Vec::new(), constraints: 0, paid: [0; 2] };
+        let mut found = Chunks { records: Vec::new(), steps: 0, parts: Vec::new(), constraints: 0, paid: [0; 2] };
         for (chunk, rows) in self.act.batch.chunks.iter().zip(&self.rows) {
-            let Records::Step(steps) = chunk.records() else { continue };
-            // A session begins with a chunk of its own, and the chunk that it ends in has nothing else.
+            let Records::Step(all) = chunk.records() else { continue };
             let is_part =
                 |operation| [ops::Session::NUMBER, ops::Order::NUMBER, ops::Clear::NUMBER].contains(&operation);
-            if !steps.records().iter().all(|record| is_part(record.operation)) {
+            let records = all.records().iter().filter(|record| is_part(record.operation));
+            let records: Vec<_> = records.cloned().collect();
+            if records.is_empty() {
                 continue;
             }
-            for record in steps.records() {
-                if record.operation == ops::Session::NUMBER {
-                    found.paid = [record.a, record.b];
-                }
-            }
-            found.steps += steps.records().len();
-            found.records.push(Records::Step(steps));
-            found.circuits.push(chunk.statement.circuit);
-            found.constraints += rows;
+            let opening = records.iter().find(|record| record.operation == ops::Session::NUMBER);
+            found.paid = opening.map_or(found.paid, |record| [record.a, record.b]);
+            let part = Part { circuit: chunk.statement.circuit, steps: records.len(), of: all.records().len() };
+            found.steps += part.steps;
+            found.constraints += part.share(*rows);
+            found.parts.push(part);
+            let operations = all.operations().clone();
+            found.records.push(Records::Step(StepRecords::new(operations, records).expect("they were a chunk's")));
         }
         found
     }

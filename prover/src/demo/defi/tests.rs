@@ -17,7 +17,7 @@ use taproof_circuits::{
 use taproof_kernel::key_ring::KeyRingError;
 use taproof_verifier::{
     cell::{Cell, CellIndex, Depth, Token},
-    record::Records,
+    record::{Records, StepRecords},
 };
 
 /// Watches nothing.
@@ -38,7 +38,7 @@ const TRADERS: usize = 6;
 fn played(keys: &std::path::Path) -> (Session, DemoRollup, DemoOptions) {
     let slots = |count| NonZeroU16::new(count).expect("not zero");
     let machines = Machines::new(vec![ops::standard()]);
-    let step = Some(StepSlots { operations: ops::standard().set().hash(), slots: slots(4) });
+    let step = Some(StepSlots { operations: ops::standard().set().hash(), slots: slots(4).into() });
     let options = DemoOptions {
         machines,
         withdrawals_max: 2,
@@ -162,11 +162,14 @@ fn the_table_is_computed_from_what_is_posted(report: &DefiReport, rollup: &DemoR
         let Records::Step(posted) = chunk.records() else { continue };
         let is_order = |number| number == ops::Order::NUMBER;
         let in_session = [ops::Session::NUMBER, ops::Order::NUMBER, ops::Clear::NUMBER];
-        if posted.records().iter().any(|record| in_session.contains(&record.operation)) {
-            rows += count(&options.machines, chunk.statement.circuit).expect("its circuit").constraints;
-            steps += posted.records().len();
-            orders += posted.records().iter().filter(|record| is_order(record.operation)).count();
-            records.push(Records::Step(posted));
+        let all = posted.records();
+        let own: Vec<_> = all.iter().filter(|record| in_session.contains(&record.operation)).cloned().collect();
+        if !own.is_empty() {
+            let constraints = count(&options.machines, chunk.statement.circuit).expect("its circuit").constraints;
+            rows += (constraints * own.len()).div_ceil(all.len());
+            steps += own.len();
+            orders += own.iter().filter(|record| is_order(record.operation)).count();
+            records.push(Records::Step(StepRecords::new(posted.operations().clone(), own).expect("its records")));
         }
     }
     let per_order = |total: usize| total as f64 / orders as f64;
@@ -181,10 +184,11 @@ fn the_table_is_computed_from_what_is_posted(report: &DefiReport, rollup: &DemoR
     assert_eq!(report.posted_bytes_per_order_all_in, per_order(anchor.payload().len()));
     // At 10 sat a virtual byte.
     assert_eq!(report.fee_sat_per_order, per_order(vsize_vb * 10));
-    assert_eq!((report.layer_1_vbytes_per_swap, report.layer_1_fee_sat_per_swap), (254.5, 2_545.0));
+    // Fees are paid for whole virtual bytes.
+    assert_eq!((report.layer_1_vbytes_per_swap, report.layer_1_fee_sat_per_swap), (254.5, 2_550.0));
     let rows = report.rows();
     assert!(rows.iter().any(|[name, here, there]| {
-        name.contains("10 sat/vB") && *here == format!("{:.0}", report.fee_sat_per_order) && there == "2545"
+        name.contains("10 sat/vB") && *here == format!("{:.0}", report.fee_sat_per_order) && there == "2550"
     }));
 }
 
@@ -257,7 +261,8 @@ fn the_picture_is_well_formed_and_tells_the_price(report: &DefiReport) {
     let html = report.to_html();
     assert!(html.contains(&svg) && html.contains(&price));
     for (order, reason) in report.left_out() {
-        assert!(html.contains(reason) && html.contains(&order.holder), "{reason}");
+        let written = reason.replace('\'', "&#39;");
+        assert!(html.contains(&written) && html.contains(&order.holder), "{reason}");
     }
     assert!(html.starts_with("<!doctype html>") && !html.contains("<script"));
 }

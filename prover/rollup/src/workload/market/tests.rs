@@ -26,7 +26,7 @@ fn parameters(depth: Depth) -> PlanParameters {
 
 fn apply(state: &mut State, height_blocks: u32, deposits: &[Deposit], transactions: &[Transaction]) -> Batch {
     let slots = NonZeroU16::new(14).unwrap();
-    let step = Some(StepSlots { operations: ops::standard().set().hash(), slots });
+    let step = Some(StepSlots { operations: ops::standard().set().hash(), slots: slots.into() });
     let plan = Plan {
         height_blocks,
         slots: Slots { step, ..Slots::uniform(slots) },
