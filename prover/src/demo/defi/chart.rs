@@ -16,8 +16,8 @@ const HEIGHT: f64 = 440.0;
 const MARGINS: [f64; 4] = [64.0, 24.0, 28.0, 56.0];
 /// Points of the pool's curve between two limits.
 const POINTS: usize = 4;
-/// Lines across the picture.
-const LINES: u32 = 4;
+/// Marks of an axis, at most.
+const MARKS_MAX: f64 = 6.0;
 
 /// Where prices and amounts lie in the picture.
 struct Frame {
@@ -93,8 +93,8 @@ impl Curves {
         let high = self.limits().fold(self.price, f64::max);
         let room = ((high - low) * 0.04).max(self.price * 1e-4);
         let prices = [low - room, high + room];
-        let total = |steps: &[(f64, f64)]| steps.iter().map(|(_, amount)| amount).sum::<f64>();
-        let most = total(&self.demand).max(total(&self.supply)).max(self.demand(self.price));
+        let [lowest, highest] = prices;
+        let most = self.demand(lowest).max(self.supply(highest)).max(self.supply(highest) + self.of_pool(highest));
         Frame { prices, most: most.max(f64::MIN_POSITIVE) * 1.08 }
     }
 
@@ -148,26 +148,23 @@ fn write_svg(report: &DefiReport, picture: &mut String) -> std::fmt::Result {
          <desc id=\"clearing-text\">{}</desc>",
         in_words(report, &curves)
     )?;
-    for line in 0..=LINES {
-        let part = f64::from(line) / f64::from(LINES);
-        let [low, high] = frame.prices;
-        let (at, marked) = (frame.most * part, low + (high - low) * part);
-        let (x, y) = (frame.x(marked), frame.y(at));
-        let anchor = if line == 0 {
-            "start"
-        } else if line == LINES {
-            "end"
-        } else {
-            "middle"
-        };
+    for (at, mark) in marks([0.0, frame.most]) {
+        let y = frame.y(at);
         writeln!(
             picture,
             "<path class=\"grid\" d=\"M{left} {y:.1}H{end}\"/>\n\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{at:.2}</text>\n\
-             <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{marked:.0}</text>",
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{mark}</text>",
             left - 8.0,
-            y + 5.0,
-            floor + 20.0
+            y + 5.0
+        )?;
+    }
+    for (at, mark) in marks(frame.prices) {
+        let x = frame.x(at);
+        writeln!(
+            picture,
+            "<path class=\"grid\" d=\"M{x:.1} {floor}v5\"/>\n\
+             <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{mark}</text>",
+            floor + 22.0
         )?;
     }
     let demand = curves.steps(&frame, &curves.demand, |price| curves.demand(price), true);
@@ -186,7 +183,7 @@ fn write_svg(report: &DefiReport, picture: &mut String) -> std::fmt::Result {
          <text x=\"{left}\" y=\"18\">bitcoin</text>\n\
          <text x=\"{end}\" y=\"{:.1}\" text-anchor=\"end\">dollars a bitcoin</text>\n</svg>",
         x + 8.0,
-        top + 12.0,
+        floor - 10.0,
         left + 8.0,
         frame.y(curves.demand(frame.prices[0])) - 8.0,
         end - 8.0,
@@ -195,6 +192,17 @@ fn write_svg(report: &DefiReport, picture: &mut String) -> std::fmt::Result {
         frame.y(curves.supply(frame.prices[1]) + curves.of_pool(frame.prices[1])) - 8.0,
         floor + 44.0,
     )
+}
+
+/// Round numbers in a range, 1, 2 or 5 times a power of ten apart, each with its digits.
+fn marks([low, high]: [f64; 2]) -> Vec<(f64, String)> {
+    let least = (high - low) / MARKS_MAX;
+    let power = 10f64.powf(least.log10().floor());
+    let apart = [1.0, 2.0, 5.0].map(|times| times * power).into_iter().find(|apart| *apart >= least);
+    let apart = apart.unwrap_or(10.0 * power);
+    let places = (-apart.log10().floor()).max(0.0) as usize;
+    let numbers = (low / apart).ceil() as i64..=(high / apart).floor() as i64;
+    numbers.map(|number| number as f64 * apart).map(|at| (at, format!("{at:.places$}"))).collect()
 }
 
 /// What the picture shows, for whoever does not see it.
@@ -211,4 +219,18 @@ fn in_words(report: &DefiReport, curves: &Curves) -> String {
         curves.supply(price),
         of_pool.abs()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_round_numbers_within_the_range() {
+        let texts = |range| marks(range).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        assert_eq!(texts([0.0, 0.86]), ["0.0", "0.2", "0.4", "0.6", "0.8"]);
+        assert_eq!(texts([40_348.0, 43_551.0]), ["41000", "42000", "43000"]);
+        assert_eq!(texts([0.0, 0.06]), ["0.00", "0.01", "0.02", "0.03", "0.04", "0.05", "0.06"]);
+        assert_eq!(texts([9.0, 20.0]), ["10", "12", "14", "16", "18", "20"]);
+    }
 }
