@@ -55,6 +55,7 @@ mod verified;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use params::{Deadlines, Founding, FoundingDigest, FoundingError, Params, StartError, Tip};
 pub use rules::{RuleError, deposits_enough};
+pub use steps::STEPS_WINDOW_BLOCKS;
 pub use upgrades::{ConnectError, UnknownProgramError};
 pub use verified::{Payout, ScannedDeposit, VerifiedBatch};
 

@@ -36,7 +36,7 @@ use taproof_circuits::{
 use taproof_verifier::{
     cell::{CellIndex, Depth, Token},
     exit::{Outcome, Request, ScannedRequest, SettledRequest},
-    follow::{Follower, Params},
+    follow::{Follower, Params, STEPS_WINDOW_BLOCKS},
     headers::BlockId,
     program::{Program, ProgramId},
 };
@@ -49,7 +49,8 @@ const REFERENCE_DEPTH_BLOCKS: u32 = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip. If `None`, it is
-    /// [`reference_depth_blocks`], or what the batch referred to before it was taken back, so that its proofs hold.
+    /// [`reference_depth_blocks`], or what the batch referred to before it was taken back, so that its proofs hold, as
+    /// long as half the window is left.
     pub reference_depth_blocks: Option<u32>,
     /// The tree grows to this depth first, if it is shallower. It grows further where deposits or openings find no
     /// cell.
@@ -64,6 +65,8 @@ pub struct Terms {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     reference: BlockId,
+    /// How many confirmations the next batch's would have, made on the same terms.
+    depth_blocks: u32,
     depth: Depth,
     program_id: ProgramId,
     void_below: u32,
@@ -149,14 +152,17 @@ impl<'a> Sequencer<'a> {
     }
 
     /// Takes deposits and requests over from the follower, and decides what the next batch refers to and which
-    /// circuits it is cut for. Nobody collects fees yet.
+    /// circuits it is cut for; `new` are the transactions that it will be made of beside those that wait. Nobody
+    /// collects fees yet.
     ///
     /// # Errors
-    /// [`SequencerError::NoReference`], [`SequencerError::Program`], [`SequencerError::NoCircuit`],
-    /// [`SequencerError::Ledger`].
-    pub fn draft(&mut self, terms: &Terms) -> Result<Draft, SequencerError> {
+    /// [`SequencerError::NoReference`], [`SequencerError::StepsTooDeep`], [`SequencerError::Program`],
+    /// [`SequencerError::NoCircuit`], [`SequencerError::Ledger`].
+    pub fn draft(&mut self, terms: &Terms, new: &[Transaction]) -> Result<Draft, SequencerError> {
         self.take_deposits()?;
-        let reference = self.reference(terms.reference_depth_blocks)?;
+        let window_blocks = self.window_blocks(terms, new)?;
+        let depth_blocks = terms.reference_depth_blocks.unwrap_or_else(|| default_depth_blocks(window_blocks));
+        let reference = self.reference(terms, depth_blocks, window_blocks)?;
         let program = self.follower.program_at(reference.height)?;
         // Where locks are not opened, claim requests are void: a batch has nothing to do about them.
         let counts = |scanned: &&ScannedRequest| program.table().opens_locks() || scanned.request.claim().is_none();
@@ -179,12 +185,12 @@ impl<'a> Sequencer<'a> {
                 ..terms.admission
             },
         };
-        Ok(Draft { reference, depth, program_id: program.id(), void_below, plan })
+        Ok(Draft { reference, depth_blocks, depth, program_id: program.id(), void_below, plan })
     }
 
-    /// Keeps new transactions, and makes a batch of all that waits; a transaction that waits already is not kept
-    /// twice. The ledger has the batch as a [`BatchFile`] from then on. Its tree is deeper than the draft's, if an
-    /// opening needs that.
+    /// Keeps new transactions, those that the draft is of, and makes a batch of all that waits; what waits already is
+    /// not kept twice. The ledger has the batch as a [`BatchFile`] from then on. Its tree is deeper than the draft's,
+    /// if an opening needs that.
     ///
     /// # Errors
     /// [`SequencerError::Ledger`], as [`Ledger::add_transactions`] and [`Ledger::apply`].
@@ -205,16 +211,15 @@ impl<'a> Sequencer<'a> {
     }
 
     /// The deposits and exit requests that lie above the block that a batch refers to, each with the number of blocks
-    /// that it takes until a batch made on the same terms refers to them.
-    pub fn too_young(&self, draft: &Draft, terms: &Terms) -> Vec<TooYoung> {
+    /// that it takes until a batch made on the draft's terms refers to them.
+    pub fn too_young(&self, draft: &Draft) -> Vec<TooYoung> {
         let tip_height = self.follower.scanned().height;
-        let depth_blocks = depth_blocks(self.follower.params(), terms.reference_depth_blocks);
         let too_young = |what, amount_sat, height: u32| TooYoung {
             what,
             amount_sat,
             height,
             // The next batch refers to a block of that many confirmations, and to none before that of this batch.
-            blocks: (height + depth_blocks - 1).saturating_sub(tip_height),
+            blocks: (height + draft.depth_blocks - 1).saturating_sub(tip_height),
         };
         let deposits = self.follower.pending_deposits().filter(|deposit| deposit.height > draft.reference.height);
         let deposits = deposits.map(|scanned| too_young(Demand::Deposit, scanned.deposit.amount_sat, scanned.height));
@@ -225,20 +230,33 @@ impl<'a> Sequencer<'a> {
 
     /// The block that the next batch refers to: so many confirmations deep, or the one that it referred to before it
     /// was taken back, but never before that of the batch before.
-    fn reference(&self, reference_depth_blocks: Option<u32>) -> Result<BlockId, SequencerError> {
-        let (follower, params) = (self.follower, self.follower.params());
+    fn reference(&self, terms: &Terms, depth_blocks: u32, window_blocks: u32) -> Result<BlockId, SequencerError> {
+        let follower = self.follower;
         let scanned = follower.scanned().height;
-        let deep = (scanned + 1).saturating_sub(depth_blocks(params, reference_depth_blocks));
-        let referred = match reference_depth_blocks {
+        let deep = (scanned + 1).saturating_sub(depth_blocks);
+        let referred = match terms.reference_depth_blocks {
             None => self.ledger.referred()?,
             Some(_) => None,
         };
         // A batch has to be in a block within the window: what is left of it must do for proofs and anchor.
-        let is_recent = |height: &u32| *height <= deep && scanned - height <= params.deposit_window_blocks / 2;
+        let is_recent = |height: &u32| *height <= deep && scanned - height <= window_blocks / 2;
         let height = referred.filter(is_recent).unwrap_or(deep);
         let height = height.max(follower.tip().reference.height).max(self.ledger.reference_height());
         let block = follower.headers().at(height).filter(|block| block.height <= scanned);
         block.ok_or(SequencerError::NoReference { height })
+    }
+
+    /// How many blocks below that of its anchor the next batch may refer to: less where it is to have steps.
+    fn window_blocks(&self, terms: &Terms, new: &[Transaction]) -> Result<u32, SequencerError> {
+        let is_steps = |transaction: &Transaction| matches!(transaction, Transaction::Steps(_));
+        let has_steps = new.iter().any(is_steps) || self.ledger.transactions()?.iter().any(is_steps);
+        let window_blocks = window_blocks(self.follower.params(), has_steps);
+        match terms.reference_depth_blocks {
+            Some(depth_blocks) if has_steps && depth_blocks > window_blocks => {
+                Err(SequencerError::StepsTooDeep { depth_blocks, window_blocks })
+            }
+            _ => Ok(window_blocks),
+        }
     }
 
     /// Brings the ledger's deposits up to those that the follower has found.
@@ -294,14 +312,19 @@ pub struct TooYoung {
     pub blocks: u32,
 }
 
-/// How many confirmations the block has that a batch refers to, if nobody says otherwise: six, or half the rollup's
-/// window if that is less. Half a window is left for proofs and anchor.
-pub fn reference_depth_blocks(params: &Params) -> u32 {
-    REFERENCE_DEPTH_BLOCKS.min((params.deposit_window_blocks / 2).max(1))
+/// How many confirmations the block has that a batch refers to, if nobody says otherwise: six, or half the window if
+/// that is less, as it is where the batch has steps. Half a window is left for proofs and anchor.
+pub fn reference_depth_blocks(params: &Params, has_steps: bool) -> u32 {
+    default_depth_blocks(window_blocks(params, has_steps))
 }
 
-fn depth_blocks(params: &Params, asked: Option<u32>) -> u32 {
-    asked.unwrap_or_else(|| reference_depth_blocks(params))
+fn default_depth_blocks(window_blocks: u32) -> u32 {
+    REFERENCE_DEPTH_BLOCKS.min((window_blocks / 2).max(1))
+}
+
+fn window_blocks(params: &Params, has_steps: bool) -> u32 {
+    let window_blocks = params.deposit_window_blocks;
+    if has_steps { window_blocks.min(STEPS_WINDOW_BLOCKS) } else { window_blocks }
 }
 
 /// Makes sure that a block can have an anchor of a batch that refers to a block so deep.

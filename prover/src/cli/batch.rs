@@ -67,9 +67,10 @@ pub(crate) struct BatchCommand {
     #[arg(long, value_name = "N")]
     take_back: Option<u64>,
     /// How many confirmations the Bitcoin block has that the batch refers to; 1 is the tip, and 6 is the default, or
-    /// half the rollup's window if that is less. If a reorganisation moves deposits up to that block, the batch must
-    /// be taken back and proven anew. Where it is not given, a batch that was taken back refers to the height that it
-    /// had, so that its proofs hold, unless that is more than half a window ago.
+    /// half the rollup's window if that is less, or 3 for a batch with steps, which has to be in a block within 6. If a
+    /// reorganisation moves deposits up to that block, the batch must be taken back and proven anew. Where it is not
+    /// given, a batch that was taken back refers to the height that it had, so that its proofs hold, unless that is
+    /// more than half a window ago.
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..=100))]
     reference_depth: Option<u32>,
     #[command(flatten)]
@@ -129,12 +130,12 @@ impl BatchCommand {
         };
         let depth_before = ledger.state().depth();
         let mut sequencer = Sequencer::new(ledger, &follower).map_err(sequencer_failure)?;
-        let mut draft = sequencer.draft(&terms).map_err(sequencer_failure)?;
+        let mut draft = sequencer.draft(&terms, &given.transactions).map_err(sequencer_failure)?;
         if let Some(cell) = self.collector(&sequencer, &draft, &given.transactions, global)? {
             draft.pay_fees_to(cell);
         }
         let made = sequencer.make(&draft, &given.transactions).map_err(sequencer_failure)?;
-        let waits = sequencer.too_young(&draft, &terms);
+        let waits = sequencer.too_young(&draft);
         let file = made.is_batch().then(|| write(session, ledger, made.applied.number)).transpose()?;
         let applied = &made.applied;
         let rejected = applied.rejected().map(|(transaction, reason)| Rejection::new(transaction, reason));

@@ -505,7 +505,7 @@ pub(crate) fn sequencer_failure(error: SequencerError) -> Failure {
         SequencerError::Anchored { .. } => {
             (Exit::Input, "it can be taken back once a reorganisation has taken its anchor away".to_owned())
         }
-        SequencerError::BeyondWindow { window_blocks, .. } => {
+        SequencerError::BeyondWindow { window_blocks, .. } | SequencerError::StepsTooDeep { window_blocks, .. } => {
             (Exit::Input, format!("give a --reference-depth of {} or less", (window_blocks / 2).max(1)))
         }
         SequencerError::NoCircuit { .. } => (

@@ -204,7 +204,7 @@ fn make_batch(
         admission: Default::default(),
     };
     let mut sequencer = Sequencer::new(&mut rollup.ledger, &rollup.follower)?;
-    let mut draft = sequencer.draft(&terms)?;
+    let mut draft = sequencer.draft(&terms, transactions)?;
     draft.pay_fees_to(CellIndex::default());
     let made = sequencer.make(&draft, transactions).map_err(|error| match error {
         SequencerError::Ledger(LedgerError::DepositsDoNotFit { .. } | LedgerError::DueDoesNotFit(_)) => {

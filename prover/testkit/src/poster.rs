@@ -163,7 +163,7 @@ impl Poster {
             admission: Default::default(),
         };
         let mut sequencer = Sequencer::new(&mut self.ledger, &self.follower).expect("in line with the chain");
-        let mut draft = match sequencer.draft(&terms) {
+        let mut draft = match sequencer.draft(&terms, &[]) {
             Err(SequencerError::NoReference { .. }) => return None,
             draft => draft.expect("room"),
         };

@@ -30,7 +30,7 @@ use bitcoin::{block::Header, consensus::deserialize};
 
 /// How many blocks below that of its anchor a batch with steps refers to at most. Steps read the height as the time, so
 /// none is to be true of a time that is long over.
-pub(super) const STEPS_WINDOW_BLOCKS: u32 = 6;
+pub const STEPS_WINDOW_BLOCKS: u32 = 6;
 
 /// Checks that a batch with steps does not come late.
 pub(super) fn check_reference_of_steps(block: BlockId, payload: &Payload) -> Result<(), RuleError> {

@@ -45,6 +45,17 @@ pub enum SequencerError {
         /// The rollup's window.
         window_blocks: u32,
     },
+    /// No block can have an anchor of a batch with steps that refers to a block so deep.
+    #[error(
+        "steps wait, and nobody accepts a batch with steps that refers to a block {depth_blocks} deep: {window_blocks} \
+         is the most"
+    )]
+    StepsTooDeep {
+        /// How many confirmations the block has.
+        depth_blocks: u32,
+        /// The most that it may have.
+        window_blocks: u32,
+    },
     /// The program in force is not known.
     #[error(transparent)]
     Program(#[from] UnknownProgramError),

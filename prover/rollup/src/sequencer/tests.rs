@@ -4,6 +4,7 @@ use taproof_bitcoin::{
     follow::{FollowError, catch_up, start},
     testing::toy_rollup::{FINAL_DEPTH_BLOCKS, ToyRollup, prove},
 };
+use taproof_circuits::transaction::StepTransaction;
 use taproof_verifier::{follow::VerifiedBatch, payload::Payload};
 use tempfile::TempDir;
 
@@ -63,7 +64,7 @@ impl Scene {
 
     fn make(&mut self, terms: &Terms) -> MadeBatch {
         let mut sequencer = self.sequencer();
-        let draft = sequencer.draft(terms).expect("circuits and blocks");
+        let draft = sequencer.draft(terms, &[]).expect("circuits and blocks");
         sequencer.make(&draft, &[]).expect("room")
     }
 
@@ -107,7 +108,7 @@ fn what_somebody_else_anchored_is_taken_over_and_what_is_final_is_settled() {
     let mut other = new_ledger(&scene.toy, &scene.folder, "other");
     let mut idle = new_ledger(&scene.toy, &scene.folder, "idle");
     let mut sequencer = Sequencer::new(&mut other, &scene.follower).expect("both are new");
-    let draft = sequencer.draft(&TERMS).expect("circuits and blocks");
+    let draft = sequencer.draft(&TERMS, &[]).expect("circuits and blocks");
     assert!(sequencer.make(&draft, &[]).expect("room").is_batch());
     scene.deposit(&[(1, 70_000)]);
     scene.make(&TERMS);
@@ -141,7 +142,7 @@ fn a_batch_refers_to_a_block_so_deep_and_to_none_before_that_of_the_batch_before
     scene.mine(10);
     let tip = scene.height();
     let reference = |scene: &mut Scene, reference_depth_blocks| {
-        let draft = scene.sequencer().draft(&Terms { reference_depth_blocks, ..TERMS });
+        let draft = scene.sequencer().draft(&Terms { reference_depth_blocks, ..TERMS }, &[]);
         draft.map(|draft| (draft.reference().height, scene.follower.headers().at(draft.reference().height)))
     };
     for (asked, height) in [(Some(1), tip), (Some(2), tip - 1), (Some(6), tip - 5), (None, tip - 5)] {
@@ -157,7 +158,7 @@ fn a_batch_refers_to_a_block_so_deep_and_to_none_before_that_of_the_batch_before
     // Who has read less has no such block.
     let behind = start(&scene.toy.node, scene.toy.params.clone(), scene.toy.program.clone()).expect("the chain");
     let mut sequencer = Sequencer::new(&mut scene.ledger, &behind).expect("no batch is anchored");
-    assert!(matches!(sequencer.draft(&TERMS), Err(SequencerError::NoReference { height }) if height == tip - 3));
+    assert!(matches!(sequencer.draft(&TERMS, &[]), Err(SequencerError::NoReference { height }) if height == tip - 3));
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn a_batch_that_is_made_again_refers_to_the_same_height_unless_that_is_long_ago(
     scene.mine(10);
     let height = |scene: &mut Scene, reference_depth_blocks| {
         let terms = Terms { reference_depth_blocks, ..TERMS };
-        scene.sequencer().draft(&terms).expect("there are blocks").reference().height
+        scene.sequencer().draft(&terms, &[]).expect("there are blocks").reference().height
     };
     assert_eq!(height(&mut scene, None), made_at);
     assert_eq!(height(&mut scene, Some(2)), made_at + 9);
@@ -179,6 +180,34 @@ fn a_batch_that_is_made_again_refers_to_the_same_height_unless_that_is_long_ago(
     assert_eq!(height(&mut scene, None), made_at);
     scene.mine(1);
     assert_eq!(height(&mut scene, None), scene.height() - 5);
+}
+
+#[test]
+fn a_batch_with_steps_refers_to_a_block_that_leaves_it_half_of_their_window() {
+    let mut scene = Scene::new();
+    scene.deposit(&[(0, 50_000)]);
+    let made_at = scene.height();
+    scene.make(&TERMS);
+    scene.sequencer().take_back(0).expect("it is not anchored");
+    let steps = [Transaction::Steps(StepTransaction { chain_id: scene.toy.params.chain_id(), parts: Vec::new() })];
+    let draft = |scene: &mut Scene, reference_depth_blocks, new: &[Transaction]| {
+        let terms = Terms { reference_depth_blocks, ..TERMS };
+        scene.sequencer().draft(&terms, new).map(|draft| draft.reference().height)
+    };
+    scene.mine(STEPS_WINDOW_BLOCKS / 2);
+    assert_eq!(draft(&mut scene, None, &steps).expect("a block"), made_at);
+    scene.mine(1);
+    // One that came too late would come too late again.
+    assert_eq!(draft(&mut scene, None, &steps).expect("a block"), scene.height() - 2);
+    scene.mine(3);
+    let tip = scene.height();
+    assert_eq!(draft(&mut scene, None, &[]).expect("a block"), made_at);
+    // Those that wait count as well.
+    scene.ledger.add_transactions(&steps).expect("room");
+    assert_eq!(draft(&mut scene, None, &[]).expect("a block"), tip - 2);
+    assert_eq!(draft(&mut scene, Some(STEPS_WINDOW_BLOCKS), &[]).expect("a block"), tip + 1 - STEPS_WINDOW_BLOCKS);
+    let too_deep = draft(&mut scene, Some(STEPS_WINDOW_BLOCKS + 1), &[]);
+    assert!(matches!(too_deep, Err(SequencerError::StepsTooDeep { depth_blocks: 7, window_blocks: 6 })));
 }
 
 #[test]
@@ -216,11 +245,11 @@ fn who_collects_fees_is_somebody_whom_the_batch_itself_may_credit() {
     scene.toy.state = scene.ledger.state().clone();
     let [paid, free] = [7, 0].map(|fee| scene.toy.transfer(0, 1, 1_000, fee));
     let mut sequencer = scene.sequencer();
-    let mut draft = sequencer.draft(&TERMS).expect("circuits and blocks");
+    let mut draft = sequencer.draft(&TERMS, &[]).expect("circuits and blocks");
     assert_eq!(sequencer.fees(&draft, std::slice::from_ref(&free)).expect("readable"), Fees::None);
     assert_eq!(sequencer.fees(&draft, &[free, paid.clone()]).expect("readable"), Fees::OfTransactions);
     let dear = Terms { admission: Admission { fee_min_sat: 8, ..FREE }, ..TERMS };
-    let dear = sequencer.draft(&dear).expect("circuits and blocks");
+    let dear = sequencer.draft(&dear, &[]).expect("circuits and blocks");
     assert_eq!(sequencer.fees(&dear, std::slice::from_ref(&paid)).expect("readable"), Fees::None, "it is not taken");
     for (cell, collects) in [(0, true), (1, true), (2, true), (3, false), (1 << 20, false)] {
         let cell = CellIndex::new(cell).expect("a small index");
@@ -246,7 +275,7 @@ fn a_transaction_that_waits_is_not_kept_twice() {
     scene.toy.state = scene.ledger.state().clone();
     let transfer = scene.toy.transfer(0, 1, 1_000, 0);
     let mut sequencer = scene.sequencer();
-    let no_room = sequencer.draft(&Terms { chunks_max: 0, ..TERMS }).expect("circuits and blocks");
+    let no_room = sequencer.draft(&Terms { chunks_max: 0, ..TERMS }, &[]).expect("circuits and blocks");
     for _ in 0..2 {
         assert!(!sequencer.make(&no_room, std::slice::from_ref(&transfer)).expect("nothing is due").is_batch());
         assert_eq!(sequencer.ledger().transactions().expect("readable"), std::slice::from_ref(&transfer));
@@ -259,13 +288,13 @@ fn what_is_too_young_is_told_with_the_blocks_that_it_takes() {
     scene.deposit(&[(0, 50_000), (1, 70_000), (2, 90_000)]);
     let tip = scene.height();
     let terms = Terms { reference_depth_blocks: Some(3), ..TERMS };
-    let draft = scene.sequencer().draft(&terms).expect("circuits and blocks");
+    let draft = scene.sequencer().draft(&terms, &[]).expect("circuits and blocks");
     let young = |amount_sat, height, blocks| TooYoung { what: Demand::Deposit, amount_sat, height, blocks };
     let expected = [young(70_000, tip - 1, 1), young(90_000, tip, 2)];
-    assert_eq!(scene.sequencer().too_young(&draft, &terms), expected);
+    assert_eq!(scene.sequencer().too_young(&draft), expected);
     scene.mine(2);
-    let draft = scene.sequencer().draft(&terms).expect("circuits and blocks");
-    assert_eq!(scene.sequencer().too_young(&draft, &terms), []);
+    let draft = scene.sequencer().draft(&terms, &[]).expect("circuits and blocks");
+    assert_eq!(scene.sequencer().too_young(&draft), []);
     assert_eq!(scene.make(&terms).applied.batch.deposits_applied, 3);
 }
 
@@ -277,12 +306,13 @@ fn depths_beyond_the_window_and_trees_without_circuits_are_refused() {
     assert!(expect_within_window(&params, window_blocks).is_ok());
     let refused = expect_within_window(&params, window_blocks + 1);
     assert!(matches!(refused, Err(SequencerError::BeyondWindow { depth_blocks, .. }) if depth_blocks > window_blocks));
-    for (window, depth) in [(100, 6), (12, 6), (11, 5), (2, 1), (1, 1)] {
+    for (window, depth, with_steps) in [(100, 6, 3), (12, 6, 3), (11, 5, 3), (5, 2, 2), (2, 1, 1), (1, 1, 1)] {
         let params = params.with(|founding| founding.deposit_window_blocks = window).expect("consistent parameters");
-        assert_eq!(reference_depth_blocks(&params), depth);
+        let depths = [false, true].map(|has_steps| reference_depth_blocks(&params, has_steps));
+        assert_eq!(depths, [depth, with_steps]);
     }
     let depth_min = Depth::new(4);
-    let refused = scene.sequencer().draft(&Terms { depth_min, ..TERMS });
+    let refused = scene.sequencer().draft(&Terms { depth_min, ..TERMS }, &[]);
     assert!(
         matches!(refused, Err(SequencerError::NoCircuit { kind: taproof_verifier::record::Kind::Deposit, .. })),
         "{refused:?}"
@@ -304,10 +334,10 @@ fn what_somebody_elses_batch_has_applied_brings_no_fees() {
     let paid = scene.toy.transfer(0, 1, 1_000, 7);
     let free = scene.toy.transfer(0, 1, 2_000, 0);
     let mut sequencer = scene.sequencer();
-    let draft = sequencer.draft(&TERMS).expect("circuits and blocks");
+    let draft = sequencer.draft(&TERMS, &[]).expect("circuits and blocks");
     assert_eq!(sequencer.fees(&draft, std::slice::from_ref(&paid)).expect("readable"), Fees::OfTransactions);
     // The payer's nonce is used, by whichever transaction.
     sequencer.make(&draft, &[free]).expect("room");
-    let draft = sequencer.draft(&TERMS).expect("circuits and blocks");
+    let draft = sequencer.draft(&TERMS, &[]).expect("circuits and blocks");
     assert_eq!(sequencer.fees(&draft, &[paid]).expect("readable"), Fees::None);
 }

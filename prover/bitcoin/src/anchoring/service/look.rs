@@ -169,6 +169,7 @@ fn advice(refusal: &RuleError) -> String {
         | RuleError::DepositCount { .. }
         | RuleError::RequestLeftOut(_)
         | RuleError::ReferenceTooOld { .. }
+        | RuleError::StepsTooLate { .. }
         | RuleError::RootBefore
         | RuleError::ReferenceGoesBack { .. } => {
             format!("{refusal}: take the batch back with `taproof batch --take-back`, and prove it again")

@@ -35,7 +35,7 @@ impl Scene {
     /// Makes a batch of what waits and of these, and anchors it.
     fn make_of(&mut self, new: &[Transaction]) -> MadeBatch {
         let mut sequencer = self.sequencer();
-        let mut draft = sequencer.draft(&TERMS).expect("circuits and blocks");
+        let mut draft = sequencer.draft(&TERMS, &[]).expect("circuits and blocks");
         draft.pay_fees_to(cell(0));
         let made = sequencer.make(&draft, new).expect("what is due fits");
         assert!(made.is_batch());
@@ -203,10 +203,10 @@ fn a_tree_grows_no_further_than_deposits_find_cells() {
     scene.make_of(&[]);
     let many: Vec<(u32, u64)> = (8..8 + 57).map(|owner| (owner, 500)).collect();
     scene.deposit(&many[..56]);
-    let draft = scene.sequencer().draft(&TERMS).expect("circuits and blocks");
+    let draft = scene.sequencer().draft(&TERMS, &[]).expect("circuits and blocks");
     assert_eq!(draft.depth.levels(), 2);
     scene.deposit(&many[56..]);
-    let draft = scene.sequencer().draft(&TERMS).expect("circuits and blocks");
+    let draft = scene.sequencer().draft(&TERMS, &[]).expect("circuits and blocks");
     assert_eq!(draft.depth.levels(), 4);
     let made = scene.make_of(&[]);
     assert_eq!((made.applied.batch.depth.levels(), made.applied.batch.deposits_applied), (4, 57));
