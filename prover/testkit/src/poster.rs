@@ -11,6 +11,7 @@ use taproof_bitcoin::{
     testing::rig::{ProvenBatches, Script, check_cap},
     testing::toy_rollup::prove,
 };
+use taproof_circuits::{ops, step::Machines};
 use taproof_rollup::{
     batch::BatchFile,
     ledger::{AppliedBatch, Ledger},
@@ -65,12 +66,13 @@ impl Poster {
         // is one.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a scratch folder");
         let ledger = Ledger::create(&folder.path().join("ledger.redb"), params.chain_id(), params.genesis_depth);
+        let machines = Machines::new(vec![ops::standard()]);
         let follower = follow::start(node, params.clone(), program.clone()).expect("the node's chain");
         Self {
             key,
             config,
             script: Script::default(),
-            ledger: ledger.expect("a new file"),
+            ledger: ledger.expect("a new file").with_machines(machines),
             proven: ProvenBatches::default(),
             troubles: Troubles::default(),
             params: params.clone(),
@@ -152,12 +154,14 @@ impl Poster {
     }
 
     /// Makes the next batch of what waits and proves it, if there is anything to apply.
-    pub fn make_batch(&mut self, reference_depth: u32, levels: u8) -> Option<AppliedBatch> {
+    ///
+    /// Without a depth of the reference, that is the sequencer's to choose.
+    pub fn make_batch(&mut self, reference_depth: impl Into<Option<u32>>, levels: u8) -> Option<AppliedBatch> {
         if self.ledger.next_batch() >= self.anchored.len() as u64 + AHEAD_MAX {
             return None;
         }
         let terms = Terms {
-            reference_depth_blocks: Some(reference_depth),
+            reference_depth_blocks: reference_depth.into(),
             depth_min: Depth::new(levels),
             chunks_max: 100,
             admission: Default::default(),

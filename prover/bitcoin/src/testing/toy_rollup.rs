@@ -14,6 +14,7 @@ use bitcoin::{Amount, Network, ScriptBuf, Transaction, TxOut};
 use std::collections::BTreeMap;
 use taproof_circuits::{
     chunk::witness::ChunkWitness,
+    ops,
     schnorr::SecretKey,
     state::{Plan, Slots, State},
     transaction as rollup,
@@ -26,6 +27,7 @@ use taproof_verifier::{
     follow::{Founding, Params, Tip},
     groth16::{Proof, VerifyingKey},
     headers::BlockId,
+    operation::OperationSet,
     payload::{Chunk, Header, Payload, PayloadHash},
     program::Program,
     quorum::Keys,
@@ -53,16 +55,33 @@ fn g2(scalar: Fr) -> ark_bn254::G2Affine {
     (G2Projective::generator() * scalar).into_affine()
 }
 
-/// A program of circuits with so many slots for trees of these numbers of levels.
+/// A program of circuits of payments with so many slots for trees of these numbers of levels.
 pub fn program(levels: &[u8], slots: u16) -> Program {
+    program_of(Vec::new(), payments(levels, slots))
+}
+
+/// The same with steps of the standard operations, in circuits of so many slots and of four times as many.
+pub fn program_with_steps(levels: &[u8], slots: u16) -> Program {
+    let machine = ops::standard();
+    let steps = depths(levels).flat_map(|depth| [slots, 4 * slots].map(|slots| machine.circuit(depth, slots)));
+    program_of(vec![(**machine.set()).clone()], payments(levels, slots).chain(steps))
+}
+
+fn depths(levels: &[u8]) -> impl Iterator<Item = Depth> {
+    levels.iter().map(|levels| Depth::new(*levels).expect("a few levels"))
+}
+
+fn payments(levels: &[u8], slots: u16) -> impl Iterator<Item = CircuitId> {
+    depths(levels).flat_map(move |depth| Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, slots)))
+}
+
+/// A program whose circuits have one key, that of all proofs here.
+fn program_of(sets: Vec<OperationSet>, circuits: impl Iterator<Item = CircuitId>) -> Program {
     let [alpha, ic_0, ic_1] = [ALPHA, IC[0], IC[1]].map(|scalar| g1(Fr::from(scalar)));
     let [beta, gamma, delta] = [BETA, GAMMA, DELTA].map(|scalar| g2(Fr::from(scalar)));
     let key = VerifyingKey::new(alpha, beta, gamma, delta, &[ic_0, ic_1]).expect("points of the groups");
-    let circuits = levels.iter().flat_map(|levels| {
-        let depth = Depth::new(*levels).expect("a few levels");
-        Kind::PAYMENTS.map(|kind| CircuitId::new(kind, depth, slots))
-    });
-    Program::new(circuits.map(|circuit| (circuit, key.clone()))).expect("known kinds and slots")
+    let circuits = circuits.map(|circuit| (circuit, key.clone()));
+    Program::with_operations(sets, circuits).expect("known kinds and slots")
 }
 
 /// Proves any statement: C is solved for, since every secret is known.

@@ -1,6 +1,6 @@
 //! A storm over everything together: users who deposit, pay, withdraw, demand exits and take back what nobody
-//! credited; two posters with ledgers and anchoring services; a federation that pays out; and a Bitcoin chain that is
-//! reorganised at any moment.
+//! credited, who make tokens, found pools and trade; two posters with ledgers and anchoring services; a federation that
+//! pays out; and a Bitcoin chain that is reorganised at any moment.
 //!
 //! After each event that moved the chain, this holds ([`truth`]):
 //!
@@ -11,12 +11,18 @@
 //! - deposited = waiting + void + balances + withdrawn and unpaid + paid + dust, to the satoshi, and the bridge holds
 //!   what it owes;
 //! - a batch serves every request that the state before it can pay, and refutes none of those;
+//! - no token is lost or made, and nobody gives what he did not sign: each order is filled once, at its limit or
+//!   better, in time, at the one price of its session ([`tokens`]);
 //! - no anchor pays more than the cap.
 //!
-//! In the calm at the end all that is valid becomes final, all that is due is paid, each void deposit is taken back,
-//! and the state that is rebuilt from blocks is that of both ledgers.
+//! In the calm at the end the rollup still moves, all that is valid becomes final, all that is due is paid, each void
+//! deposit is taken back, and the state that is rebuilt from blocks is that of both ledgers.
 
 mod federation;
+mod signed;
+mod tally;
+mod tokens;
+mod traders;
 mod truth;
 mod users;
 mod weather;
@@ -26,17 +32,18 @@ use federation::SIGNERS;
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha20Rng;
 use std::{collections::HashMap, thread};
+use tally::Tally;
 use taproof_bitcoin::{
     anchor::{Funding, pay},
     anchoring::{BumpOrder, Config, Job, Order},
     bridge::watch::BridgeWatch,
     node::EmbeddedNode,
     testing::rig::{Outlook, SeenNode, rate},
-    testing::toy_rollup::{ToyRollup, elsewhere},
+    testing::toy_rollup::{ToyRollup, elsewhere, program_with_steps},
 };
-use taproof_circuits::{schnorr::SecretKey, step::Machines};
+use taproof_circuits::{ops, schnorr::SecretKey, step::Machines, transaction::Transaction as RollupTransaction};
 use taproof_rollup::rebuild::rebuild;
-use taproof_testkit::poster::{Poster, Troubles};
+use taproof_testkit::poster::Poster;
 use taproof_verifier::{
     bridge::Federation,
     follow::{Founding, Params},
@@ -44,7 +51,9 @@ use taproof_verifier::{
     program::Program,
 };
 use taproof_wallet::PosterKey;
+use traders::{Offer, Waiting};
 use truth::{Books, Sums, Truth};
+use users::WAITING_MAX;
 
 /// Deeper than any reorganisation here.
 const FINAL_DEPTH_BLOCKS: u32 = 12;
@@ -54,11 +63,17 @@ const EXPIRY_BLOCKS: u32 = 42;
 const REFUND_DELAY_BLOCKS: u16 = 100;
 /// It pays for the transaction that takes it back.
 const DEPOSIT_MIN_SAT: u64 = 500;
-/// So many are mined in each storm, those that a reorganisation took away included.
+/// So many are mined in each storm, or more if that is asked for, those that a reorganisation took away included.
 const BLOCKS: u64 = 1_000;
+/// Asks for more, 5,000 at most: there are coins for no more.
+const BLOCKS_VARIABLE: &str = "TAPROOF_STORM_BLOCKS";
 const SEEDS: [u64; 2] = [1, 2];
 /// Names one seed more.
 const SEED_VARIABLE: &str = "TAPROOF_STORM_SEED";
+/// The slots of circuits of payments; of those of steps some have four times as many.
+const SLOTS: u16 = 4;
+/// How many give orders before each of the batches that are made in a hurry.
+const RUSHING: u32 = 8;
 /// How many events pass between two that read the chain from its start.
 const EVENTS_BETWEEN_READERS: u64 = 150;
 /// How often the calm brings a link or a refund on its way that others keep out of blocks.
@@ -70,39 +85,6 @@ const COIN_SAT: u64 = 9_000_000;
 struct Afloat {
     transaction: Transaction,
     since: u32,
-}
-
-/// What happened, counted.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    events: u64,
-    /// Blocks that were mined, lost ones included.
-    blocks: u64,
-    reorganisations: u64,
-    deepest: u64,
-    /// Transactions that a reorganisation took out of the chain, and those that the new branch did not have.
-    displaced: u64,
-    fell_out: u64,
-    copies: u64,
-    thefts: u64,
-    poster_outages: u64,
-    pools_lost: u64,
-    /// Batches with more than one reveal.
-    bumped: u64,
-    rival_links: u64,
-    refused_by_signers: u64,
-    /// Those who read the chain from its start.
-    readers: u64,
-    batches: u64,
-    served: u64,
-    refuted: u64,
-    void: u64,
-    links: u64,
-    payouts: u64,
-    dust_sat: u64,
-    deposited_sat: u64,
-    paid_sat: u64,
-    troubles: [Troubles; 2],
 }
 
 struct Storm {
@@ -124,6 +106,9 @@ struct Storm {
     /// The links that were signed for each place of the payout chain.
     links_for: HashMap<OutPoint, Vec<Txid>>,
     sea: Vec<Afloat>,
+    offers: Vec<Offer>,
+    /// What traders handed in last.
+    handed_in: Vec<RollupTransaction>,
     truth: Truth,
     books: Books,
     /// The tip of the last audit, and what it found.
@@ -132,6 +117,7 @@ struct Storm {
     asleep_until: u32,
     /// The second poster races below this height.
     racing_until: u32,
+    blocks_max: u64,
     tally: Tally,
 }
 
@@ -158,6 +144,7 @@ fn setting() -> (ToyRollup, [PosterKey; 3], Vec<Funding>) {
     let purse = chain.spendable_coins(&keys[2].script_pubkey());
     let purse = purse.into_iter().map(|(outpoint, coin)| Funding { outpoint, output: coin.output }).collect();
     let signers = toy.params.bridge().keys().to_vec();
+    toy.program = program_with_steps(&[2, 3], SLOTS);
     let params = Params::new(Founding {
         federation: Federation::new(2, signers, REFUND_DELAY_BLOCKS, DEPOSIT_MIN_SAT).expect("three keys"),
         deposit_window_blocks: WINDOW_BLOCKS,
@@ -165,6 +152,7 @@ fn setting() -> (ToyRollup, [PosterKey; 3], Vec<Funding>) {
         start: BlockId { height: chain.height(), hash: chain.tip_hash() },
         final_depth_blocks: FINAL_DEPTH_BLOCKS,
         opening_min_sat: 500,
+        program_id: toy.program.id(),
         ..toy.params.founding().clone()
     });
     toy.params = params.expect("consistent parameters");
@@ -172,7 +160,7 @@ fn setting() -> (ToyRollup, [PosterKey; 3], Vec<Funding>) {
 }
 
 impl Storm {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, blocks_max: u64) -> Self {
         let (toy, [first, second, purse_key], purse) = setting();
         let ToyRollup { node, params, program, wallet, .. } = toy;
         let node = EmbeddedNode::new(node.chain().clone(), elsewhere());
@@ -195,11 +183,14 @@ impl Storm {
             drafts: Vec::new(),
             links_for: HashMap::new(),
             sea: Vec::new(),
+            offers: Vec::new(),
+            handed_in: Vec::new(),
             truth,
             books: Books::new(params.clone()),
             audited: (params.start.hash, Sums::default()),
             asleep_until: 0,
             racing_until: 0,
+            blocks_max,
             tally: Tally::default(),
             node,
             params,
@@ -218,12 +209,17 @@ impl Storm {
     fn event(&mut self) {
         self.tally.events += 1;
         let tip = self.node.chain().tip_hash();
-        match self.rng.gen_range(0..100) {
-            0..10 => self.deposit(),
-            10..24 => {
-                let poster = usize::from(self.rng.gen_bool(0.1));
-                self.transact(poster);
+        // The second poster seldom hears of anything, unless it races.
+        let of_second = if self.height() < self.racing_until { 0.5 } else { 0.1 };
+        let poster = usize::from(self.rng.gen_bool(of_second));
+        match self.rng.gen_range(-60..100) {
+            ..0 => {
+                if self.posters[poster].ledger.transactions().expect("readable").len() < WAITING_MAX {
+                    self.trade(poster);
+                }
             }
+            0..10 => self.deposit(),
+            10..24 => self.transact(poster),
             24..30 => self.demand(),
             30..33 => self.take_back(),
             33..39 => self.draft(),
@@ -245,7 +241,7 @@ impl Storm {
 
     /// What befalls the posters.
     fn fault(&mut self) {
-        match self.rng.gen_range(0..14) {
+        match self.rng.gen_range(0..16) {
             0 => self.posters[0].restart(),
             1 | 2 => self.posters[0].script.stop_at = Some(self.rng.gen_range(0..12)),
             3 => self.outlook.answers.set(self.rng.gen_range(0..60)),
@@ -262,7 +258,8 @@ impl Storm {
             }
             8 => self.steal(),
             9 | 10 => self.copy(),
-            11 | 12 => self.racing_until = self.height() + self.rng.gen_range(4..12),
+            11 | 12 => self.rush(),
+            13 | 14 => self.racing_until = self.height() + self.rng.gen_range(4..12),
             _ if self.height() > self.asleep_until + 100 => {
                 self.asleep_until = self.height() + self.rng.gen_range(30..45);
                 self.tally.poster_outages += 1;
@@ -288,13 +285,13 @@ impl Storm {
             if is_racing && self.rng.gen_bool(0.5) {
                 continue;
             }
-            let poster = &mut self.posters[position];
-            poster.follow(&self.node);
+            self.posters[position].follow(&self.node);
             if (position == 0 || is_racing) && self.rng.gen_bool(0.4) {
-                let reference_depth = *[1, 2, 3, 6].choose(&mut self.rng).expect("depths");
-                let levels = if self.tally.blocks < BLOCKS / 2 { 2 } else { 3 };
-                poster.make_batch(reference_depth, levels);
+                let depths = [None, Some(1), Some(2), Some(3), Some(6)];
+                let reference_depth = *depths.choose(&mut self.rng).expect("depths");
+                self.make_batch(position, reference_depth);
             }
+            let poster = &mut self.posters[position];
             let clear = Outlook::default();
             let outlook = if position == 0 { &self.outlook } else { &clear };
             poster.tick(&SeenNode { node: &self.node, outlook });
@@ -303,6 +300,25 @@ impl Storm {
                 self.outlook.answers.set(u64::MAX);
             }
         }
+    }
+
+    fn make_batch(&mut self, poster: usize, reference_depth: Option<u32>) {
+        let levels = if self.tally.blocks < self.blocks_max / 2 { 2 } else { 3 };
+        if let Some(applied) = self.posters[poster].make_batch(reference_depth, levels) {
+            self.tally.note_refusals(applied.rejected().map(|(_, reason)| reason));
+        }
+    }
+
+    /// Traders hurry, the first poster makes two batches, each with sessions, and somebody anchors both in one block.
+    fn rush(&mut self) {
+        self.posters[0].follow(&self.node);
+        for reference_depth in [2, 1] {
+            for _ in 0..RUSHING {
+                self.order_somewhere(0);
+            }
+            self.make_batch(0, Some(reference_depth));
+        }
+        self.copy();
     }
 
     /// Reads the chain, and checks all that must hold.
@@ -349,6 +365,7 @@ impl Storm {
         let mut sums = self.calm(40);
         assert_eq!(sums.waiting_sat, 0, "every deposit is credited or void: {}", self.outlook_of_jobs());
         assert_eq!(self.truth.follower.pending_exits().count(), 0, "every request is served or refuted");
+        self.expect_motion();
         for _ in 0..ATTEMPTS_MAX {
             if self.pay_out() {
                 sums = self.calm(12);
@@ -369,10 +386,29 @@ impl Storm {
             let [served, refuted] = taproof_testkit::poster::settled(batch);
             (tally.served, tally.refuted) = (tally.served + served as u64, tally.refuted + refuted as u64);
         }
+        (tally.cleared_twice, tally.too_late) = (self.truth.cleared_twice, self.truth.too_late);
+        (tally.trades, tally.filled_anew) = (self.books.tokens.counts(), self.books.tokens.filled_anew());
         (tally.batches, tally.links) = (self.truth.batches.len() as u64, sums.links);
         (tally.void, tally.payouts) = (sums.void, sums.settled);
         (tally.deposited_sat, tally.paid_sat, tally.dust_sat) = (sums.deposited_sat, sums.paid_sat, sums.dust_sat);
         tally.troubles = self.posters.each_ref().map(|poster| poster.troubles);
+    }
+
+    /// The rollup still moves: a payment, an order and an exit get through.
+    fn expect_motion(&mut self) {
+        // One that meets a pool which has cleared at that height is given again.
+        let is_filled = (0..ATTEMPTS_MAX).any(|_| {
+            let Waiting { signer, nonce } = self.order_in_the_calm(0);
+            self.calm(20);
+            self.books.tokens.has_used(signer, false, nonce.into())
+        });
+        assert!(is_filled, "an order is filled");
+        let paid = self.pay_in_the_calm(0);
+        let demanded = self.demand_in_the_calm(paid.signer);
+        self.calm(20);
+        let nonce_after = |of| self.truth.rebuild.state().account(of).map(|account| account.nonce);
+        assert_eq!(nonce_after(paid.signer), Some(paid.nonce + 1), "a payment is made");
+        assert_eq!(nonce_after(demanded.signer), Some(demanded.nonce + 1), "an exit is served");
     }
 
     /// What the posters wait for.
@@ -390,9 +426,9 @@ impl Storm {
     /// All batches of both ledgers are final, and the state that blocks alone give is theirs.
     fn expect_final(&mut self) {
         assert_eq!(self.books.finals(), self.truth.batches.len());
+        let machines = Machines::new(vec![ops::standard()]);
         let (follower, state) =
-            rebuild(&self.node, self.params.clone(), self.program.clone(), &Machines::default(), |_| ())
-                .expect("posted whole");
+            rebuild(&self.node, self.params.clone(), self.program.clone(), &machines, |_| ()).expect("posted whole");
         for poster in &self.posters {
             assert_eq!(poster.ledger.next_batch(), follower.tip().batches);
             assert_eq!(poster.ledger.state().root(), state.root());
@@ -408,17 +444,17 @@ impl Storm {
     }
 }
 
-fn seeds() -> Vec<u64> {
-    let chosen = std::env::var(SEED_VARIABLE).ok().map(|seed| seed.parse().expect("a seed is a number"));
-    SEEDS.into_iter().chain(chosen).collect()
+fn number_in(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|number| number.parse().expect("a number"))
 }
 
 #[test]
 fn value_is_conserved_and_everything_valid_becomes_final_in_a_storm() {
+    let blocks_max = number_in(BLOCKS_VARIABLE).unwrap_or(BLOCKS).max(BLOCKS);
     let rage = |seed| {
         println!("seed {seed}");
-        let mut storm = Storm::new(seed);
-        while storm.tally.blocks < BLOCKS {
+        let mut storm = Storm::new(seed, blocks_max);
+        while storm.tally.blocks < blocks_max {
             storm.event();
         }
         storm.settle();
@@ -426,40 +462,9 @@ fn value_is_conserved_and_everything_valid_becomes_final_in_a_storm() {
         storm.tally
     };
     let tallies: Vec<Tally> = thread::scope(|scope| {
-        let storms: Vec<_> = seeds().into_iter().map(|seed| scope.spawn(move || rage(seed))).collect();
+        let seeds = SEEDS.into_iter().chain(number_in(SEED_VARIABLE));
+        let storms: Vec<_> = seeds.map(|seed| scope.spawn(move || rage(seed))).collect();
         storms.into_iter().map(|storm| storm.join().expect("its panic is printed")).collect()
     });
-    // The storms are worth the name: each of these happened.
-    let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum::<u64>();
-    let trouble = |count: fn(&Troubles) -> u32| {
-        tallies.iter().flat_map(|tally| &tally.troubles).map(|troubles| u64::from(count(troubles))).sum::<u64>()
-    };
-    let (displaced, fell_out) = (sum(|tally| tally.displaced), sum(|tally| tally.fell_out));
-    let counts = [
-        ("reorganisations", sum(|tally| tally.reorganisations), 100),
-        ("the deepest reorganisation", tallies[0].deepest, REORG_MAX_BLOCKS.into()),
-        ("transactions that fell out", fell_out, 100),
-        ("transactions that returned", displaced - fell_out, 100),
-        ("batches that became stale", trouble(|troubles| troubles.stale), 10),
-        ("batches that lost against another", trouble(|troubles| troubles.foreign), 5),
-        ("batches that were taken over", trouble(|troubles| troubles.taken_over), 20),
-        ("copies of batches", sum(|tally| tally.copies), 5),
-        ("stolen coins", sum(|tally| tally.thefts), 5),
-        ("crashes", trouble(|troubles| troubles.crashes), 2),
-        ("nodes that were down", trouble(|troubles| troubles.node_outages), 2),
-        ("posters that were down", sum(|tally| tally.poster_outages), 2),
-        ("lost pools", sum(|tally| tally.pools_lost), 2),
-        ("batches that were bumped", sum(|tally| tally.bumped), 5),
-        ("places with rival links", sum(|tally| tally.rival_links), 2),
-        ("links that signers refused", sum(|tally| tally.refused_by_signers), 10),
-        ("exits served", sum(|tally| tally.served), 20),
-        ("exits refuted", sum(|tally| tally.refuted), 20),
-        ("void deposits, all taken back", sum(|tally| tally.void), 4),
-        ("payouts", sum(|tally| tally.payouts), 60),
-        ("dust that was settled", sum(|tally| tally.dust_sat), 1),
-        ("batches", sum(|tally| tally.batches), 60),
-    ];
-    for (what, count, count_min) in counts {
-        assert!(count >= count_min, "{what}: {count}, where {count_min} are the least");
-    }
+    tally::expect_storms(&tallies);
 }

@@ -1,6 +1,6 @@
 //! What a follower makes of the chain, and what must hold of that, counted anew from blocks and records.
 
-use super::{EXPIRY_BLOCKS, FINAL_DEPTH_BLOCKS, WINDOW_BLOCKS};
+use super::{EXPIRY_BLOCKS, FINAL_DEPTH_BLOCKS, WINDOW_BLOCKS, tokens::TokenBooks};
 use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, Transaction, TxOut, Txid};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use taproof_bitcoin::{
@@ -12,14 +12,14 @@ use taproof_bitcoin::{
     node::{ChainSource, EmbeddedNode},
     regtest::RegtestChain,
 };
-use taproof_circuits::state::State;
+use taproof_circuits::{ops, state::State, step::Machines};
 use taproof_rollup::rebuild::Rebuild;
 use taproof_verifier::{
     bridge::OUTPUT_MIN_SAT,
-    cell::{Cell, CellIndex, Token},
+    cell::{CellIndex, Token},
     deposit::Deposit,
     exit::{ExitRequest, Outcome, ScannedExit},
-    follow::{Event, Follower, Params, Payout, VerifiedBatch},
+    follow::{Event, Follower, Params, Payout, RuleError, VerifiedBatch},
     headers::BlockId,
     payload::PayloadHash,
     program::Program,
@@ -36,13 +36,17 @@ pub(super) struct Truth {
     pub(super) batches: Vec<VerifiedBatch>,
     /// The payouts that ever fell due.
     pub(super) due: Vec<Payout>,
+    /// Batches that were ignored because a pool cleared a second time in a block, or because steps came too late.
+    pub(super) cleared_twice: u64,
+    pub(super) too_late: u64,
 }
 
 impl Truth {
     pub(super) fn start(node: &EmbeddedNode, params: &Params, program: &Program) -> Self {
         let follower = follow::start(node, params.clone(), program.clone()).expect("the node's chain");
-        let (scan, rebuild) = (BridgeScan::new(params.clone()), Rebuild::new(params));
-        Self { follower, scan, rebuild, batches: Vec::new(), due: Vec::new() }
+        let machines = Machines::new(vec![ops::standard()]);
+        let (scan, rebuild) = (BridgeScan::new(params.clone()), Rebuild::new(params).with_machines(machines));
+        Self { follower, scan, rebuild, batches: Vec::new(), due: Vec::new(), cleared_twice: 0, too_late: 0 }
     }
 
     /// Reads the chain to its tip.
@@ -68,6 +72,8 @@ impl Truth {
                 match event {
                     Event::Verified(batch) => self.batches.push(*batch),
                     Event::Due(payout) => self.due.push(payout),
+                    Event::Ignored { refusal: RuleError::ChangedTwice { .. }, .. } => self.cleared_twice += 1,
+                    Event::Ignored { refusal: RuleError::StepsTooLate { .. }, .. } => self.too_late += 1,
                     _ => {}
                 }
             }
@@ -206,11 +212,13 @@ pub(super) struct Books {
     /// The deposits that no final batch has credited, so that no link may move them.
     untouchable: HashSet<OutPoint>,
     last: Option<(BlockId, Vec<PayloadHash>)>,
+    pub(super) tokens: TokenBooks,
 }
 
 impl Books {
     pub(super) fn new(params: Params) -> Self {
-        Self { params, facts: HashMap::new(), finals: Vec::new(), untouchable: HashSet::new(), last: None }
+        let (facts, finals, untouchable) = (HashMap::new(), Vec::new(), HashSet::new());
+        Self { params, facts, finals, untouchable, last: None, tokens: TokenBooks::new() }
     }
 
     /// Signers signed this: it moves nothing whose credit can still be undone.
@@ -228,6 +236,7 @@ impl Books {
     /// Checks all that holds at every moment.
     pub(super) fn audit(&mut self, chain: &RegtestChain, truth: &Truth) -> Sums {
         self.check_order(chain, truth);
+        self.tokens.read(&truth.batches, truth.rebuild.state());
         let (params, finals) = (self.params.clone(), self.finals.len());
         let facts = self.read(chain);
         let mut entries = Vec::new();
@@ -398,6 +407,10 @@ fn check_outputs(chain: &RegtestChain, facts: &[(u32, &Facts)], entries: &[Entry
         assert_eq!(chain.coin(&entry.outpoint).is_some(), spender.is_none());
         let by_link = spender.is_some_and(|spender| links.contains(spender));
         match entry.fate {
+            // What nobody credited in time is its depositor's, though no batch has passed it over yet.
+            Fate::Waiting if entry.height + EXPIRY_BLOCKS < chain.height() => {
+                assert!(!by_link, "the federation took a deposit that waits");
+            }
             Fate::Waiting => assert_eq!(spender, None, "a deposit that waits was taken"),
             Fate::Credited => assert_eq!(spender.is_some(), by_link, "a credited deposit was taken back"),
             Fate::Void => {
@@ -409,12 +422,10 @@ fn check_outputs(chain: &RegtestChain, facts: &[(u32, &Facts)], entries: &[Entry
     }
 }
 
+/// All the bitcoin that accounts and pools hold.
 fn balances_sat(state: &State) -> u64 {
-    let balance = |(_, cell): (CellIndex, &Cell)| match cell {
-        Cell::Account(account) => account.balance,
-        _ => 0,
-    };
-    state.tree().cells().map(balance).sum()
+    let holdings = state.tree().cells().flat_map(|(_, cell)| cell.holdings());
+    holdings.filter(|holding| holding.token == Token::BITCOIN).map(|holding| holding.balance).sum()
 }
 
 /// The script of a destination, from the words of the protocol.

@@ -1,7 +1,7 @@
 //! Those who use the rollup: they deposit, pay each other, withdraw, demand exits on Bitcoin, and take back what
 //! nobody credited.
 
-use super::{Afloat, DEPOSIT_MIN_SAT, Storm, rate};
+use super::{Afloat, DEPOSIT_MIN_SAT, Storm, rate, traders::Waiting};
 use bitcoin::{OutPoint, Transaction, TxOut};
 use rand::{Rng, seq::SliceRandom};
 use taproof_bitcoin::{
@@ -22,7 +22,7 @@ use taproof_verifier::{
 };
 
 /// The most transactions that wait with one poster.
-const WAITING_MAX: usize = 12;
+pub(super) const WAITING_MAX: usize = 20;
 
 impl Storm {
     /// The accounts of the users in a state, each with who owns it.
@@ -69,7 +69,7 @@ impl Storm {
         }
     }
 
-    /// Signs a transaction on the rollup, by the state that a poster shows, and hands it to that poster. Some overdraw.
+    /// Signs a payment on the rollup, by the state that a poster shows, and hands it to that poster. Some overdraw.
     pub(super) fn transact(&mut self, poster: usize) {
         let ledger = &self.posters[poster].ledger;
         let waiting = ledger.transactions().expect("readable");
@@ -84,11 +84,13 @@ impl Storm {
         let nonce = account.nonce + queued;
         let overdraw = if self.rng.gen_bool(0.05) { account.balance } else { 0 };
         let amount = self.rng.gen_range(0..=account.balance / 3) + overdraw;
-        let fee = self.rng.gen_range(0..20);
-        let (chain_id, token) = (self.params.chain_id(), Token::BITCOIN);
+        let (chain_id, token) = (self.params.chain_id(), account.token);
+        // Nobody collects fees in other tokens.
+        let fee = if token == Token::BITCOIN { self.rng.gen_range(0..20) } else { 0 };
         let unsigned = match self.rng.gen_range(0..10) {
             0..5 => {
-                let (to, _, _) = *accounts.choose(&mut self.rng).expect("not empty");
+                let alike: Vec<_> = accounts.iter().filter(|(_, to, _)| to.token == token).collect();
+                let (to, _, _) = **alike.choose(&mut self.rng).expect("the payer's");
                 UnsignedTransaction::Transfer(Transfer { chain_id, token, from, nonce, to, amount, fee })
             }
             5..6 => {
@@ -103,7 +105,11 @@ impl Storm {
                 UnsignedTransaction::Withdraw(Withdraw { chain_id, token, from, nonce, amount, fee, destination })
             }
         };
-        let signed = unsigned.sign(&self.owners[owner]);
+        // Somebody signs who has no right to, now and then.
+        let signer = if self.rng.gen_bool(0.04) { self.rng.gen_range(0..self.owners.len()) } else { owner };
+        let key = &self.owners[signer];
+        self.books.tokens.signed.add_payment(key.public(), unsigned);
+        let signed = unsigned.sign(key);
         self.posters[poster].ledger.add_transactions(&[signed]).expect("room");
     }
 
@@ -111,8 +117,9 @@ impl Storm {
         let (chain_id, token, destination) = (self.params.chain_id(), Token::BITCOIN, self.destination());
         let amount = amount.max(destination.payout_min_sat());
         let body = Withdraw { chain_id, token, from, nonce, amount, fee: 0, destination };
-        let owner = *self.owners[owner].public();
-        Signed::sign(body, &self.owners[signer]).demand(owner).expect("bitcoin")
+        let (owner, signer) = (*self.owners[owner].public(), &self.owners[signer]);
+        self.books.tokens.signed.add_payment(signer.public(), UnsignedTransaction::Withdraw(body));
+        Signed::sign(body, signer).demand(owner).expect("bitcoin")
     }
 
     /// Demands on Bitcoin: what the chain's state can pay, what it cannot, and what makes no sense.
@@ -128,7 +135,8 @@ impl Storm {
             6 => vec![self.request(from, account.nonce, account.balance + 1, owner, owner)],
             7 => vec![self.request(from, account.nonce.saturating_sub(1), amount, owner, owner)],
             8 => {
-                let from = [from.get(), 40, 63, 100_000][self.rng.gen_range(0..4)];
+                // Tokens and pools among them.
+                let from = [from.get(), self.rng.gen_range(0..64), 63, 100_000][self.rng.gen_range(0..4)];
                 let from = CellIndex::new(from).expect("a small index");
                 vec![self.request(from, account.nonce, amount, stranger, stranger)]
             }
@@ -141,6 +149,30 @@ impl Storm {
         }
         let outputs = requests.iter().map(|request| request.output(self.params.chain_id())).collect();
         self.pay_outputs(outputs);
+    }
+
+    /// Pays from the richest account to itself, so that nothing is missing.
+    pub(super) fn pay_in_the_calm(&mut self, poster: usize) -> Waiting {
+        let ledger = &self.posters[poster].ledger;
+        let accounts = self.accounts(ledger.state());
+        let of_bitcoin = accounts.iter().filter(|(_, account, _)| account.token == Token::BITCOIN);
+        let (from, account, owner) = *of_bitcoin.max_by_key(|(_, account, _)| account.balance).expect("users");
+        let (chain_id, token, nonce) = (self.params.chain_id(), account.token, account.nonce);
+        let body = Transfer { chain_id, token, from, nonce, to: from, amount: account.balance / 2, fee: 0 };
+        let body = UnsignedTransaction::Transfer(body);
+        self.books.tokens.signed.add_payment(self.owners[owner].public(), body);
+        self.posters[poster].ledger.add_transactions(&[body.sign(&self.owners[owner])]).expect("room");
+        Waiting { signer: from, nonce }
+    }
+
+    /// Demands what the richest account has but one.
+    pub(super) fn demand_in_the_calm(&mut self, but: CellIndex) -> Waiting {
+        let accounts = self.accounts(self.truth.rebuild.state());
+        let others = accounts.iter().filter(|(index, account, _)| *index != but && account.token == Token::BITCOIN);
+        let (from, account, owner) = *others.max_by_key(|(_, account, _)| account.balance).expect("users");
+        let request = self.request(from, account.nonce, account.balance, owner, owner);
+        self.pay_outputs(vec![request.output(self.params.chain_id())]);
+        Waiting { signer: from, nonce: account.nonce }
     }
 
     /// A request that a batch served or refuted, be that final or not.

@@ -13,6 +13,7 @@ use taproof_bitcoin::{
     testing::toy_rollup::{elsewhere, other_proofs},
 };
 use taproof_testkit::poster::Poster;
+use taproof_verifier::payload::PayloadHash;
 
 /// How long a transaction may be mined after it was made.
 const AFLOAT_BLOCKS: u32 = 60;
@@ -91,7 +92,8 @@ impl Storm {
             candidates.extend(self.anchors());
         }
         let chosen = self.choose(after.clone(), candidates);
-        let mut position = 0;
+        // Now and then one block has it all: batches that were in many, with the sessions of the same pools.
+        let mut position = if self.rng.gen_bool(0.3) { branch.len() - 1 } else { 0 };
         for transaction in &chosen {
             position = self.rng.gen_range(position..branch.len().min(position + 3));
             branch[position].push(transaction.clone());
@@ -140,24 +142,35 @@ impl Storm {
         self.tally.thefts += 1;
     }
 
-    /// A stranger posts a copy of the first poster's next batch, with other proofs of the same.
+    /// A stranger posts copies of the first poster's next batches, with other proofs of the same, in one block.
     pub(super) fn copy(&mut self) {
-        let (tip, headers) = (self.truth.follower.tip(), self.truth.follower.headers());
-        let Some(proven) = self.posters[0].proven.0.borrow().get(&tip.batches).cloned() else { return };
-        let Some(reference) = headers.at(proven.payload().header().reference_height) else { return };
-        let copied = other_proofs(&proven).payload_on(tip.payload_hash, reference.hash).expect("as long as before");
-        if self.truth.follower.preview(&copied, self.purse_key.public()).is_err() {
-            return;
+        let tip = *self.truth.follower.tip();
+        let mut previous = tip.payload_hash;
+        let mut block = Vec::new();
+        for batch in tip.batches..tip.batches + 2 {
+            let Some(proven) = self.posters[0].proven.0.borrow().get(&batch).cloned() else { break };
+            let header = *proven.payload().header();
+            let Some(reference) = self.truth.follower.headers().at(header.reference_height) else { break };
+            let copied = other_proofs(&proven).payload_on(previous, reference.hash).expect("as long as before");
+            // Of the second nobody can tell before the first is there.
+            let is_first = block.is_empty();
+            if is_first && self.truth.follower.preview(&copied, self.purse_key.public()).is_err() {
+                break;
+            }
+            previous = PayloadHash::of(&copied);
+            let coin = self.coin();
+            let request = AnchorRequest {
+                payload: &copied,
+                fee_rate: rate("2"),
+                headroom: Amount::from_sat(1_000),
+                funding: &[coin],
+            };
+            let anchor = build(&request, &self.purse_key).expect("a coin is worth more");
+            block.extend([anchor.commit().clone(), anchor.reveal().clone()]);
+            self.tally.copies += 1;
         }
-        let coin = self.coin();
-        let request = AnchorRequest {
-            payload: &copied,
-            fee_rate: rate("2"),
-            headroom: Amount::from_sat(1_000),
-            funding: &[coin],
-        };
-        let anchor = build(&request, &self.purse_key).expect("a coin is worth more");
-        self.mine_only(&[anchor.commit().clone(), anchor.reveal().clone()]);
-        self.tally.copies += 1;
+        if !block.is_empty() {
+            self.mine_only(&block);
+        }
     }
 }
