@@ -1,5 +1,5 @@
-//! Those who make tokens and trade: they found pools, join and leave them, give orders that hold for a while, and make
-//! offers that others take.
+//! Those who make tokens and trade: they found pools, join and leave them, give orders that hold for a while, hold
+//! sessions of their own, and make offers that others take.
 //!
 //! Each signs by the state that a poster shows, which may be lost, with limits that may not be met, and hands some of
 //! it to both posters. Some of what is handed in was signed by somebody who has no right to, or is handed in again.
@@ -10,10 +10,15 @@ use taproof_circuits::{
     exchange::Parameters,
     ops,
     state::State,
-    transaction::{Clause, Draft, Fee, Number, Once, Purse, StepTransaction, Taken, TokenTerms, Trade, Transaction},
+    transaction::{
+        Clause, Draft, Fee, Number, Once, Part, Purse, StepTransaction, Taken, TokenTerms, Trade, Transaction,
+    },
 };
 use taproof_rollup::purses::{Place, Purses, Signer, Trader};
-use taproof_verifier::cell::{Account, Cell, CellIndex, Pool, Token, TokenCell, TokenName};
+use taproof_verifier::{
+    cell::{Account, Cell, CellIndex, Pool, Token, TokenCell, TokenName},
+    record::StepRecord,
+};
 
 const TOKENS_MAX: usize = 3;
 const POOLS_MAX: usize = 4;
@@ -129,7 +134,8 @@ impl Storm {
                 20..23 => self.burn(&mut desk),
                 23..32 => self.join(&mut desk),
                 32..38 => self.leave(&mut desk),
-                38..74 => self.order(&mut desk),
+                38..70 => self.order(&mut desk),
+                70..74 => self.hold_session(&mut desk),
                 74..80 => self.offer(&mut desk),
                 80..91 => self.take_offer(&mut desk),
                 91..96 => self.give(&mut desk),
@@ -184,9 +190,9 @@ impl Storm {
         Some(clause)
     }
 
-    /// Hands clauses to a poster as one transaction, and some to the other as well.
-    fn hand_in(&mut self, desk: &Desk, clauses: Vec<Clause>) {
-        let transaction = Transaction::Steps(StepTransaction::of_clauses(self.params.chain_id(), clauses));
+    /// Hands parts to a poster as one transaction, and some to the other as well.
+    fn hand_in(&mut self, desk: &Desk, parts: Vec<Part>) {
+        let transaction = Transaction::Steps(StepTransaction { chain_id: self.params.chain_id(), parts });
         self.posters[desk.poster].ledger.add_transactions(std::slice::from_ref(&transaction)).expect("room");
         if self.rng.gen_bool(0.2) {
             self.posters[1 - desk.poster].ledger.add_transactions(std::slice::from_ref(&transaction)).expect("room");
@@ -199,7 +205,7 @@ impl Storm {
 
     fn sign_and_hand_in(&mut self, desk: &Desk, draft: Draft) -> Option<()> {
         let clause = self.sign_clause(desk, draft)?;
-        self.hand_in(desk, vec![clause]);
+        self.hand_in(desk, vec![Part::Clause(clause)]);
         Some(())
     }
 
@@ -302,6 +308,24 @@ impl Storm {
 
     /// Gives an order, and prepares the account for it where that lacks something.
     fn order(&mut self, desk: &mut Desk) -> Option<()> {
+        let (_, clause) = self.sign_order(desk)?;
+        self.hand_in(desk, vec![Part::Clause(clause)]);
+        Some(())
+    }
+
+    /// Runs a session alone, which has all that it says, or not.
+    fn hold_session(&mut self, desk: &mut Desk) -> Option<()> {
+        let (trade, clause) = self.sign_order(desk)?;
+        let mut paid = [0; 2];
+        paid[usize::from(trade.sells_second)] = trade.amount;
+        paid[1] += u64::from(self.rng.gen_bool(0.1));
+        let session = StepRecord { cell: trade.pool, a: paid[0], b: paid[1], ..StepRecord::new(ops::Session::NUMBER) };
+        let clear = StepRecord { cell: trade.pool, ..StepRecord::new(ops::Clear::NUMBER) };
+        self.hand_in(desk, vec![Part::Step(session), Part::Clause(clause), Part::Step(clear)]);
+        Some(())
+    }
+
+    fn sign_order(&mut self, desk: &mut Desk) -> Option<(Trade, Clause)> {
         let (index, pool) = *desk.pools.choose(&mut self.rng)?;
         let sells_second = self.rng.gen_bool(0.5);
         let [pays, gets] = if sells_second { [pool.second, pool.first] } else { [pool.first, pool.second] };
@@ -318,7 +342,7 @@ impl Storm {
         let alone = u128::from(amount) * u128::from(gets.balance) / (u128::from(pays.balance) + u128::from(amount));
         let least = self.least(u64::try_from(alone).ok()?);
         let trade = Trade { pool: index, sells_second, amount, least };
-        self.sign_and_hand_in(desk, order(&trader, trade, fee_sat, once))
+        Some((trade, self.sign_clause(desk, order(&trader, trade, fee_sat, once))?))
     }
 
     fn prepare(&mut self, desk: &mut Desk, trader: &Trader) -> Option<()> {
@@ -357,7 +381,7 @@ impl Storm {
         let paid = desk.purses.begin(&signer, &[wants]).ok()?;
         let draft = desk.purses.put(paid, gives.0, place, Taken::AllAtLeast(gives.1));
         let clause = self.sign_clause(desk, draft)?;
-        self.hand_in(desk, vec![offered, clause]);
+        self.hand_in(desk, vec![Part::Clause(offered), Part::Clause(clause)]);
         Some(())
     }
 
@@ -408,7 +432,7 @@ impl Storm {
             let trade = Trade { pool: index, sells_second: false, amount, least: 0 };
             let once = Once { number: Number::Nonce(nonce), until: u32::MAX };
             let clause = self.sign_as(desk.owner, order(&trader, trade, 0, once)).expect("a clause");
-            self.hand_in(&desk, vec![clause]);
+            self.hand_in(&desk, vec![Part::Clause(clause)]);
             return Waiting { signer: trader.account, nonce };
         }
         panic!("nobody has what a pool trades");
