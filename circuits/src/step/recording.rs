@@ -377,6 +377,32 @@ impl StepCircuit {
         [quotient, remainder]
     }
 
+    /// Notes that the transaction owes a payment: so much of a token to an account, which RECEIVE makes with its flag
+    /// [`DUE`](crate::ops::Receive::DUE). Nothing is owed to nobody, and a transaction owes two payments at a time at
+    /// most. Takes 129 bits, nine rows. The operation writes [`Groups::DUES`](super::Groups::DUES).
+    ///
+    /// # Panics
+    /// If account or token are wider than 32 bits, or the amount than 64.
+    pub fn owe(&mut self, account: &Integer, token: &Integer, amount: &Integer) {
+        assert!(account.width_bits <= 32 && token.width_bits <= 32 && amount.width_bits <= 64, "a payment's widths");
+        let owed = place::DUE_AMOUNT.map(|place| self.register(place));
+        let is_first = self.integer(1);
+        let before_first = self.product(owed[0].clone(), is_first.clone());
+        self.require_zero(before_first);
+        self.range(owed[0].clone() - Expression::one() + is_first.clone(), 64);
+        let is_second = Expression::one() - is_first.clone();
+        let before_second = self.product(owed[1].clone(), is_second);
+        self.require_zero(before_second);
+        self.range(amount.clone() - Expression::one(), 64);
+        for (places, value) in [(place::DUE_ACCOUNT, account), (place::DUE_TOKEN, token), (place::DUE_AMOUNT, amount)] {
+            let [first, second] = places.map(|place| self.register(place));
+            // What is not owed is zeros.
+            let to_first = self.product(value.clone(), is_first.clone());
+            self.set_register(places[1], second + value.clone() - to_first.clone());
+            self.set_register(places[0], first + to_first);
+        }
+    }
+
     /// A point that is an owner's key, and posted as its x.
     pub fn new_key(&mut self) -> [Expression; 2] {
         self.set(Target::UsesKey, Expression::one());

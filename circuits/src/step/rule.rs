@@ -265,7 +265,8 @@ impl Step<'_> {
         self.fees[holding] = fee;
     }
 
-    /// Notes that the transaction owes a payment.
+    /// The twin of [`StepCircuit::owe`](super::StepCircuit::owe): notes that the transaction owes a payment, which
+    /// RECEIVE makes with its flag [`DUE`](crate::ops::Receive::DUE).
     ///
     /// # Errors
     /// [`Refusal::DuesTaken`], and [`Refusal::Zero`] for a payment of nothing, which no register would tell from none.
@@ -273,8 +274,12 @@ impl Step<'_> {
         if due.amount == 0 {
             return Err(Refusal::Zero("what is owed"));
         }
-        let free = self.registers.dues.iter_mut().find(|due| due.is_none()).ok_or(Refusal::DuesTaken)?;
-        *free = Some(due);
+        let place = self.registers.dues.iter().position(Option::is_none).ok_or(Refusal::DuesTaken)?;
+        let first = self.registers.dues[0].map_or(0, |due| due.amount);
+        self.integer(place == 0, 1);
+        self.integer(first.saturating_sub(1), 64);
+        self.integer(due.amount - 1, 64);
+        self.registers.dues[place] = Some(due);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! Conservation as a theorem: whatever an operation does, even a faulty one, no value of a token is made but by the
 //! cell of that token's index.
 
-use super::probes::{Owe, machine_with};
 use crate::{
     chunk::witness::StepWitness,
     step::{
@@ -10,6 +9,7 @@ use crate::{
     },
     testing::operations::{POOL, TOKEN, state},
     testing::{
+        owing::{Owe, owing},
         state::index,
         steps::{Steps, record},
         violated_in_its_state,
@@ -268,7 +268,7 @@ fn the_rule_refuses_what_no_circuit_has() {
     steps.machine = Arc::new(Machine::new(vec![Arc::new(Overpays)]).expect("a set"));
     let refusal = steps.apply(&record(200, 8, 0), Limits::default()).expect_err("2^64");
     assert_eq!(refusal.refusal, Refusal::Overflow { what: "the fee", width_bits: 64 });
-    steps.machine = machine_with(vec![Arc::new(Owe)]);
+    steps.machine = owing();
     let refusal = steps.apply(&Owe::record(2, 0, 0), Limits::default()).expect_err("nothing is owed");
     assert_eq!(refusal.refusal, Refusal::Zero("what is owed"));
 }

@@ -1,13 +1,10 @@
 //! Operations that hold next to nothing, so that a slot breaks what a test says and no more.
 
-use crate::step::{
-    Authority, Description, Due, Groups, Integer, Machine, Operation, Refusal, Step, StepCircuit, place,
-};
+use crate::step::{Authority, Description, Groups, Machine, Operation, Refusal, Step, StepCircuit};
 use std::sync::Arc;
 use taproof_verifier::{
-    cell::{Account, CellIndex, Token},
+    cell::{Account, Token},
     operation::{Check, Columns},
-    record::StepRecord,
 };
 
 /// The standard operations and others.
@@ -74,52 +71,5 @@ impl Operation for Limited {
         step.relation("LIMITED, limits");
         step.demand(step.a());
         step.until();
-    }
-}
-
-/// Makes the transaction owe an amount, a, to the account in the low half of c, in the token in its high half, if it
-/// owes nothing yet.
-#[derive(Debug)]
-pub(super) struct Owe;
-
-impl Owe {
-    pub(super) const NUMBER: u8 = 211;
-
-    /// The record of a step that owes.
-    pub(super) fn record(account: u32, token: u32, amount: u64) -> StepRecord {
-        let c = u64::from(account) | u64::from(token) << 32;
-        StepRecord { a: amount, c, ..crate::testing::steps::record(Self::NUMBER, 1, 0) }
-    }
-}
-
-impl Operation for Owe {
-    fn description(&self) -> Description {
-        Description { writes: Groups::DUES, ..leaves_all(Self::NUMBER, "OWE") }
-    }
-
-    fn apply(&self, step: &mut Step<'_>) -> Result<(), Refusal> {
-        let StepRecord { a: amount, c, .. } = *step.record();
-        let [account, token] = [c as u32, (c >> 32) as u32];
-        step.integer(account, 32);
-        step.integer(token, 32);
-        step.integer(amount.wrapping_sub(1), 64);
-        if step.registers().dues[0].is_some() {
-            return Err(Refusal::DuesTaken);
-        }
-        let account = CellIndex::new(account).ok_or(Refusal::Own("there is no such account"))?;
-        step.owe(Due { account, token: Token(token), amount })
-    }
-
-    fn synthesize(&self, step: &mut StepCircuit) {
-        let [account, token] = [32, 32].map(|width| step.integer(width));
-        step.relation("OWE, halves of c");
-        step.require_equal(step.c(), Integer::pack([(account.clone(), 32), (token.clone(), 32)]));
-        step.relation("OWE, amount");
-        step.range(step.a() - Integer::constant(1), 64);
-        step.relation("OWE, nothing owed yet");
-        step.require_zero(step.register(place::DUE_AMOUNT[0]));
-        step.set_register(place::DUE_ACCOUNT[0], account);
-        step.set_register(place::DUE_TOKEN[0], token);
-        step.set_register(place::DUE_AMOUNT[0], step.a());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     conservation::Faulty,
-    probes::{Idle, Limited, Owe, machine_with},
+    probes::{Idle, Limited, machine_with},
 };
 use crate::{
     chunk::{
@@ -16,6 +16,7 @@ use crate::{
     testing::{
         Lie, assert_breaks_alone, assert_lies_break,
         operations::{EMPTY, OTHER, POOL, TOKEN, state},
+        owing::{Owe, owing},
         state::{State, index, secret},
         steps::{HEIGHT, Steps, record},
         violated_by_lies, violated_in_its_state,
@@ -458,7 +459,7 @@ fn trap_48_s7_nothing_is_left_open() {
     let session = Slot::new(in_session(), order, UNTIL);
     assert_eq!(session.assert_alone(relation, done), Some(Refusal::SessionOpen(index(POOL))));
     let mut steps = Steps::on(state());
-    steps.machine = machine_with(vec![Arc::new(Owe)]);
+    steps.machine = owing();
     let owed = Slot::new(steps, Owe::record(2, 0, 70), Limits::default());
     let due = Refusal::DueOpen { account: index(2), token: Token::BITCOIN, amount: 70 };
     assert_eq!(owed.assert_alone(relation, done), Some(due));

@@ -1,7 +1,7 @@
 //! The traps of the design that are the machine's, each as what somebody would try. Others are in the tests of what
 //! they are about: 1 with conservation, 8, 53, 54 and 57 with clauses, 12, 48, 85 and 86 with relations.
 
-use super::probes::{Idle, Owe, machine_with};
+use super::probes::{Idle, machine_with};
 use crate::{
     chunk::{
         AssignError, assign,
@@ -9,17 +9,20 @@ use crate::{
     },
     ops::{Draw, Exit, Mint, Open, Order, Pay, Receive, Session, Token as TokenOperation},
     step::{
-        Authority, Description, Lane, Limits, Machine, Machines, OpenSession, Operation, Refusal, Step, StepCircuit,
-        flag, place,
+        Authority, Description, Due, Guesses, Lane, Limits, Machine, Machines, OpenSession, Operation, Refusal, Step,
+        StepCircuit, flag, place,
     },
     testing::{
-        operations::{EMPTY, Example, POOL, TOKEN, assert_satisfied, state},
+        operations::{EMPTY, Example, POOL, TOKEN, assert_operation, assert_satisfied, state},
+        owing::{Owe, owing},
         state::{State, index},
         steps::{HEIGHT, Steps, record},
+        twins::{any_below, assert_twins},
         violated_in_its_state,
     },
 };
 use ark_bn254::Fr;
+use proptest::prelude::*;
 use std::{collections::BTreeSet, sync::Arc};
 use taproof_verifier::{
     cell::{Account, Cell, CellIndex, Token, TokenCell},
@@ -101,13 +104,13 @@ fn trap_7_registers_are_neither_lost_nor_made_between_chunks() {
     assert_ne!(steps.registers.digest(steps.machine.groups()), outside);
 }
 
-/// What is owed is paid to its account, in its token, whole, and before the transaction is done; nothing else may be
-/// owed in its place meanwhile (45).
+/// What is owed is paid to its account, in its token, whole, in the order that it is owed in, and before the transaction
+/// is done; nothing else may be owed in its place meanwhile (45).
 #[test]
 fn traps_10_and_51_what_is_owed_goes_to_its_account_in_its_token_alone() {
-    let owing = || {
+    let owing_one = || {
         let mut steps = Steps::on(state());
-        steps.machine = machine_with(vec![Arc::new(Owe)]);
+        steps.machine = owing();
         let pay = StepRecord { a: 70, ..record(Pay::NUMBER, 1, flag::END) };
         steps.run_within(pay, UNTIL).expect("it can pay");
         steps.run(Owe::record(3, 0, 70)).expect("nothing is owed yet");
@@ -115,8 +118,7 @@ fn traps_10_and_51_what_is_owed_goes_to_its_account_in_its_token_alone() {
         steps
     };
     let receive = |cell, flags| record(Receive::NUMBER, cell, flags | Receive::DUE);
-    let mut steps = owing();
-    assert_eq!(refusal(&steps, Owe::record(4, 0, 1)), Some(Refusal::DuesTaken), "trap 45");
+    let mut steps = owing_one();
     for (cell, flags) in [(4, 0), (3, flag::SECOND), (1, 0)] {
         assert_eq!(refusal(&steps, receive(cell, flags)), Some(Refusal::NotDue));
     }
@@ -143,12 +145,60 @@ fn traps_10_and_51_what_is_owed_goes_to_its_account_in_its_token_alone() {
         due.token = Token(TOKEN);
     };
     assert_eq!(violated(&token), owed);
-    // A second one is not noted over the first.
-    let mut steps = owing();
-    steps.registers.dues = [None; 2];
-    let second = Example::after(steps, Owe::record(4, 0, 1), NONE);
-    let known = second.violated_with(|witness| witness.registers.dues = owing().registers.dues);
-    assert_eq!(known, BTreeSet::from(["OWE, nothing owed yet"]));
+}
+
+/// OWE stands for every operation that owes: each relation of [`StepCircuit::owe`](crate::step::StepCircuit::owe).
+#[test]
+fn what_is_owed_is_held() {
+    let owing_of = |count: u32| {
+        let mut steps = Steps::on(state());
+        steps.machine = owing();
+        (0..count).for_each(|number| steps.run(Owe::record(5 + number, TOKEN, 9)).expect("there is a place"));
+        let _ = steps.chunk(2);
+        steps
+    };
+    let examples = [0, 1].map(|count| Example::after(owing_of(count), Owe::record(3, TOKEN, 70), NONE));
+    assert_operation(&examples, &["OWE R1, account and token", "OWE R2, what is owed"]);
+    // A third is not noted over one of them.
+    let full = owing_of(2).registers.dues;
+    assert_eq!(refusal(&owing_of(2), Owe::record(4, 0, 1)), Some(Refusal::DuesTaken), "trap 45");
+    for example in &examples {
+        let known = example.violated_with(|witness| witness.registers.dues = full);
+        assert_eq!(known, BTreeSet::from(["OWE R2, what is owed"]));
+    }
+    // The first that is owed is the first that is paid.
+    let mut steps = owing_of(1);
+    steps.run(Owe::record(3, 0, 70)).expect("there is a place");
+    let owed = |account, token, amount| Some(Due { account: index(account), token: Token(token), amount });
+    assert_eq!(steps.registers.dues, [owed(5, TOKEN, 9), owed(3, 0, 70)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Rule and circuit agree on whatever is owed beside whatever is owed already, and the circuit leaves no choice.
+    #[test]
+    fn owing_twins_agree(
+        before in prop::collection::vec((1u32..9, any::<u32>(), 1u64..), 0..=2), account: u32, token: u32,
+        amount in any_below(64),
+    ) {
+        let mut steps = Steps::on(state());
+        steps.machine = owing();
+        for (place, (account, token, amount)) in before.iter().enumerate() {
+            steps.registers.dues[place] = Some(Due { account: index(*account), token: Token(*token), amount: *amount });
+        }
+        let dues = steps.registers.dues;
+        let record = Owe::record(account, token, amount as u64);
+        match assert_twins(&mut steps, record, NONE, &Guesses::new()) {
+            Ok(applied) => {
+                let due = Due { account: index(account), token: Token(token), amount: amount as u64 };
+                let mut expected = dues;
+                expected[before.len()] = Some(due);
+                prop_assert_eq!(applied.registers.dues, expected);
+            }
+            Err(_) => prop_assert!(before.len() == 2 || amount == 0 || account >= 1 << 30),
+        }
+    }
 }
 
 /// A signer's authority ends with his clause, and the next clause is its own signer's.
