@@ -42,10 +42,10 @@ pub mod witness;
 
 pub use assign::{AssignError, assign};
 pub use circuit::{CircuitCount, NoCircuitError, count, counts, shape};
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use segments::{BegunSlot, Carry, begin_slot, end_slot};
 pub(crate) use segments::{Globals, SlotCircuit, SlotInput, SlotParts, SlotRelations, SlotUpdate, blank_path};
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use step::StepSlot;
 #[cfg(test)]
 mod tests;

@@ -20,8 +20,8 @@ mod payer;
 pub mod schnorr;
 pub mod state;
 pub mod step;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transaction;
 pub mod transfer;
 pub mod tree;

@@ -55,7 +55,7 @@ pub use rule::{Applied, PoolInteger, Step, StepContext};
 pub(crate) use clause::{clause_digest, clause_message, known_key, known_signature};
 pub(crate) use lanes::LaneWires;
 pub(crate) use machine::has_supply;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use recording::Guesses;
 pub(crate) use recording::Sums;
 pub(crate) use registers::place;

@@ -1,5 +1,12 @@
 //! What the tests of every circuit share: the back ends on one execution, and the search for wires that nothing holds.
+//!
+//! With the feature `testing`, authors of operations of their own have what these are tested with: a [`Trial`] runs
+//! steps by rule and circuit side by side, and [`assert_operation`] violates each of an operation's relations alone.
 
+// Authors have a part of it; this crate's tests need the rest.
+#![cfg_attr(not(test), allow(dead_code, unused_imports))]
+
+mod author;
 mod checker;
 mod forge;
 mod free;
@@ -10,12 +17,15 @@ pub(crate) mod state;
 pub(crate) mod steps;
 pub(crate) mod twins;
 
+pub use author::Trial;
+pub use operations::{Example, assert_operation};
+
 pub(crate) use checker::Checker;
 pub(crate) use forge::Lie;
 pub(crate) use free::{FreeWires, Freedom, free_wires, free_wires_of};
 pub(crate) use slots::{
     assert_active_is_a_bit, assert_breaks_alone, assert_chunk_sound, assert_forgery_breaks, assert_lies_break,
-    assert_padding_holds, assert_padding_is_inert, violated_by_lies, violated_in_its_state,
+    assert_padding_holds, assert_padding_is_inert, assert_sound_with, violated_by_lies, violated_in_its_state,
 };
 
 use crate::{

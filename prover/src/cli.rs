@@ -40,6 +40,7 @@ mod regtest;
 mod session;
 mod setup;
 mod shown_cell;
+mod steps;
 mod swap;
 mod token;
 mod tx;
@@ -143,6 +144,7 @@ enum Command {
     Pool(Box<pool::PoolCommand>),
     Swap(Box<swap::Swap>),
     Offer(Box<offer::OfferCommand>),
+    Steps(Box<steps::Steps>),
     Batch(batch::BatchCommand),
     Prove(Box<prove::Prove>),
     Rapidsnark(rapidsnark::Rapidsnark),
@@ -194,6 +196,7 @@ pub fn main(machines: Machines) -> ExitCode {
         Command::Pool(command) => command.run(&global),
         Command::Swap(command) => command.run(&global),
         Command::Offer(command) => command.run(&global),
+        Command::Steps(command) => command.run(&global),
         Command::Batch(command) => command.run(&global),
         Command::Prove(command) => command.run(&global),
         Command::Rapidsnark(command) => command.run(&global),

@@ -288,3 +288,53 @@ fn orders_can_be_prepared_by_other_accounts_and_dry_runs_leave_nothing() {
     let batch = scene.report(&["batch", "--reference-depth", "1", "make.json"]);
     assert_eq!((&batch["applied"], &batch["rejected"]), (&5.into(), &serde_json::json!([])), "{batch}");
 }
+
+#[test]
+fn any_steps_are_made_from_a_file() {
+    let scene = founded();
+    scene.report(&["batch", "--reference-depth", "1"]);
+    let create = ["token", "create", "--index", "1", "--name", "gold", "--cap", "1000", "--add-to", "make.json"];
+    scene.report(&create);
+    scene.report(&["token", "mint", "--index", "1", "--token", GOLD, "--amount", "10", "--add-to", "make.json"]);
+    scene.report(&["batch", "--reference-depth", "1", "make.json"]);
+    let write = |name: &str, text: &str| fs::write(scene.path(name), text).unwrap();
+    write(
+        "plan.json",
+        r#"{"pay": {"amount": 700},
+            "steps": [{"operation": "mint", "cell": 3, "a": 50}, {"operation": 3, "cell": 1, "flags": 12, "least": 50}],
+            "then": [{"operation": "RECEIVE", "cell": 2, "a": 700}]}"#,
+    );
+    let preview = scene.report(&["steps", "plan.json", "--index", "1", "--dry-run"]);
+    let parts = preview["transactions"][0]["parts"].as_array().unwrap();
+    assert_eq!((parts.len(), &parts[0]["signed"]["fee"]["units"], &parts[1]["signed"]), (2, &4.into(), &Value::Null));
+    scene.report(&["steps", "plan.json", "--index", "1", "--add-to", "txs.json"]);
+    let told = words(&scene, "txs.json");
+    for line in [
+        "takes 700 sat from account 1 (first holding)",
+        "mints 50 of token 3 \"gold\"",
+        "puts all that is in motion, at least 50 of token 3 \"gold\", into account 1 (second holding)",
+        "anyone runs, and nobody signs:",
+        "puts exactly 700 sat into account 2 (first holding)",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    assert_eq!(scene.report(&["batch", "--reference-depth", "1", "txs.json"])["applied"], 1);
+    assert_eq!((cells(&scene, "2")[0].1, cells(&scene, "1")[0].3), (500_700, 60));
+    for (exit_code, text, told, advised) in [
+        (3, r#"{"steps": [{"operation": "GIVE", "cell": 3}]}"#, "operation \"GIVE\" is not known", "are PAY, DRAW"),
+        (3, r#"{"steps": [{"operation": 200, "cell": 3}]}"#, "operation 200 is not known", "are PAY, DRAW"),
+        (3, r#"{"steps": [{"operation": "BURN", "cell": 3, "flags": 1}]}"#, "number 0: flags 1", "set where they"),
+        (3, r#"{"steps": [{"operation": "BURN", "cell": 1073741824}]}"#, "no cell has the index", ""),
+        (3, r#"{"steps": [{"operation": "BURN", "cell": 3, "word": "00"}]}"#, "64 hexadecimal digits", ""),
+        (3, r#"{"then": [{"operation": "BURN", "cell": 3, "least": 1}]}"#, "then, number 0: nobody signs", ""),
+        (4, r#"{"then": [{"operation": "BURN", "cell": 3, "a": 1}]}"#, "BURN of cell 3", "--force"),
+        (3, r#"{"pay": {"amount": 7}}"#, "it has no steps", "--help"),
+        (4, r#"{"pay": {"amount": 7}, "steps": [{"operation": "MINT", "cell": 3}]}"#, "7", "--force"),
+        (3, r#"{"pays": {"amount": 7}}"#, "unknown field", ""),
+        (3, "[]", "it has no steps", "--help"),
+    ] {
+        write("plan.json", text);
+        refused(&scene, exit_code, "steps plan.json --index 1", told, advised);
+    }
+    refused(&scene, 3, "steps none.json", "none.json", "see that the file is there");
+}

@@ -5,9 +5,12 @@
 //! ([`Operation::synthesize`]) records the same relations once, and the machine runs them in the slots of every chunk,
 //! multiplied by the bit that says whether a slot is of this operation.
 
-use super::{error::Refusal, recording::StepCircuit, registers::Groups, rule::Step};
+use super::{Limits, error::Refusal, recording::StepCircuit, registers::Groups, rule::Step};
 use core::fmt::Debug;
-use taproof_verifier::operation::{self, Check, Columns};
+use taproof_verifier::{
+    operation::{self, Check, Columns},
+    record::StepRecord,
+};
 
 /// The flags of a record: two that the machine reads, one that says which holding, and five of the operation's own.
 pub mod flag {
@@ -87,4 +90,10 @@ pub trait Operation: Debug + Send + Sync {
 
     /// Records the same relations.
     fn synthesize(&self, step: &mut StepCircuit);
+
+    /// What a step does, in plain words that begin with a verb, for whoever is to sign it. Without, wallets show the
+    /// record. They have words of their own for the operations of [`ops`](crate::ops).
+    fn words(&self, _record: &StepRecord, _limits: &Limits) -> Option<String> {
+        None
+    }
 }

@@ -12,7 +12,7 @@
 //! **The pool.** All operations share the bits of the pool. Each takes them from its start on; what the selected one
 //! does not take is zero.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 mod solve;
 
 use super::registers::{REGISTERS_MAX, place};
@@ -24,7 +24,7 @@ use ark_bn254::Fr;
 use ark_ff::Field;
 use core::ops::{Add, Mul, Sub};
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use solve::Guesses;
 
 /// A linear combination of what a slot has.

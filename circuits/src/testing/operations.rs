@@ -6,11 +6,14 @@
 //! in a slot that violates it and no other.
 
 use crate::{
-    chunk::witness::{ChunkWitness, SlotWitnesses, StepWitness},
+    chunk::{
+        self,
+        witness::{ChunkWitness, SlotWitnesses, StepWitness},
+    },
     exchange::Price,
     step::{Applied, Due, Limits, Registers, StepError, flag, known_signature},
     testing::{
-        assert_chunk_sound,
+        assert_sound_with,
         state::{State, secret},
         steps::{HEIGHT, Steps},
         violated_in_its_state,
@@ -72,7 +75,7 @@ pub(crate) fn state() -> State {
 }
 
 /// A step where the rule accepts it.
-pub(crate) struct Example {
+pub struct Example {
     steps: Steps,
     chunk: ChunkWitness,
 }
@@ -251,19 +254,23 @@ fn altered_registers(registers: &Registers) -> Vec<Registers> {
 pub(crate) fn assert_satisfied(steps: &mut Steps) {
     let count = steps.count();
     let chunk = steps.chunk(count);
-    crate::testing::assign(&chunk).expect("what the rule accepts, the circuit does");
+    chunk::assign(&steps.machines(), &chunk).expect("what the rule accepts, the circuit does");
 }
 
 /// Checks that the circuit accepts the steps that were run, each in its slot, and that no wire can change alone.
 pub(crate) fn assert_all_sound(steps: &mut Steps) {
     let count = steps.count();
-    assert_chunk_sound(&steps.chunk(count));
+    let chunk = steps.chunk(count);
+    assert_sound_with(&steps.machines(), &chunk);
 }
 
 /// Checks examples of one operation: they are sound, no wire of them can change alone, rule and circuit agree on what
 /// is altered, and each of the relations, which are all that the operation holds, is violated alone by something that
 /// is altered.
-pub(crate) fn assert_operation(examples: &[Example], relations: &[&'static str]) {
+///
+/// # Panics
+/// If there is no example, or one of this does not hold.
+pub fn assert_operation(examples: &[Example], relations: &[&'static str]) {
     let operation = examples[0].witness().record.operation;
     let machine = examples[0].steps.machine.clone();
     let known = machine.operations().iter().find(|known| known.description.number == operation);
@@ -272,7 +279,7 @@ pub(crate) fn assert_operation(examples: &[Example], relations: &[&'static str])
     let mut alone: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for example in examples {
-        assert_chunk_sound(&example.chunk);
+        assert_sound_with(&example.steps.machines(), &example.chunk);
         let integers = &example.witness().integers;
         for altered in example.altered() {
             let violated = example.violated(&altered);

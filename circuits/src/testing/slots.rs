@@ -1,11 +1,14 @@
 //! Slots and chunks under test: sound ones, and ones in which a single relation is broken.
 
-use super::{Checker, Lie, assert_all_held, assert_conformance, assign, forge::Forge, shape, unsatisfied};
+use super::{
+    Checker, Lie, all_machines, assert_all_held, assert_conformance, assign, forge::Forge, shape, unsatisfied,
+};
 use crate::{
     cap::MerkleCap,
-    chunk::{AssignError, BegunSlot, Carry, Globals, SlotCircuit, begin_slot, end_slot, witness::ChunkWitness},
+    chunk::{self, AssignError, BegunSlot, Carry, Globals, SlotCircuit, begin_slot, end_slot, witness::ChunkWitness},
     cs::{Assignment, ConstraintSystem, Nothing, Outline, Segment, SegmentShape, Shape, Trace},
     gadgets::merkle::Cap,
+    step::Machines,
 };
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
@@ -178,8 +181,13 @@ pub(crate) fn assert_active_is_a_bit<S: SlotCircuit>(slot: &S, chunk: &ChunkWitn
 
 /// Checks a valid chunk: the circuit accepts it, both back ends agree on it, and no wire can change alone.
 pub(crate) fn assert_chunk_sound(chunk: &ChunkWitness) {
-    let assignment = assign(chunk).expect("a valid chunk");
-    let shape = shape(chunk.statement.circuit).expect("a circuit");
+    assert_sound_with(&all_machines(), chunk);
+}
+
+/// The same of a chunk of these machines.
+pub(crate) fn assert_sound_with(machines: &Machines, chunk: &ChunkWitness) {
+    let assignment = chunk::assign(machines, chunk).expect("a valid chunk");
+    let shape = chunk::shape(machines, chunk.statement.circuit).expect("a circuit");
     assert_conformance(&shape, &assignment);
     assert_eq!(shape.first_unsatisfied(&assignment.wires), None);
     assert_all_held(&shape, &assignment);

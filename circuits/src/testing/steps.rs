@@ -11,7 +11,7 @@ use crate::{
         witness::{CellUpdate, ChunkWitness, SlotWitnesses, StepWitness},
     },
     schnorr::{SecretKey, Signature},
-    step::{Applied, Limits, Machine, PoolInteger, Registers, StepContext, StepError, known_signature},
+    step::{Applied, Limits, Machine, Machines, PoolInteger, Registers, StepContext, StepError, known_signature},
 };
 use std::sync::Arc;
 use taproof_verifier::{
@@ -45,6 +45,11 @@ impl Steps {
     pub(crate) fn on(state: State) -> Self {
         let machine = machines().iter().next().expect("the standard machine").clone();
         Self { cap: state.cap(), state, registers: Registers::default(), machine, slots: Vec::new() }
+    }
+
+    /// What the steps are of, as chunks are proven with it.
+    pub(crate) fn machines(&self) -> Machines {
+        Machines::new(vec![self.machine.clone()])
     }
 
     /// What the steps read.

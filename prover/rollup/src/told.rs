@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use std::{collections::HashMap, fmt};
 use taproof_circuits::{
     state::State,
+    step::{Machines, Operation},
     transaction::{Clause, ClauseStep, Part, Transaction},
 };
 use taproof_verifier::{
@@ -46,6 +47,8 @@ pub struct Known<'a> {
     pub state: Option<&'a State>,
     /// The network that withdrawals are paid out on.
     pub network: Option<Network>,
+    /// The operations that have words of their own.
+    pub machines: Option<&'a Machines>,
 }
 
 impl Known<'_> {
@@ -53,6 +56,11 @@ impl Known<'_> {
     fn cell(&self, index: CellIndex) -> Option<Cell> {
         let state = self.state?;
         Some(if state.depth().contains(index) { state.tree().get(index) } else { Cell::Empty })
+    }
+
+    /// An operation of one of the machines.
+    fn operation(&self, number: u8) -> Option<&dyn Operation> {
+        self.machines?.iter().find_map(|machine| machine.get(number))
     }
 
     /// How many decimal places amounts of a token are shown with.

@@ -220,7 +220,7 @@ fn text(report: &Report) -> String {
 
 fn holdings(state: &State, owner: &PublicKey) -> Vec<Holding> {
     let cells = state.accounts_of(owner);
-    let known = Known { state: Some(state), network: None };
+    let known = Known { state: Some(state), ..Known::default() };
     let holding = |(cell, account): (CellIndex, cell::Account)| {
         let second = Some(account.second).filter(|second| *second != cell::Holding::default());
         let mut words = known.amount(account.token, account.balance).to_string();

@@ -16,7 +16,8 @@ use std::path::PathBuf;
 use taproof_circuits::{
     schnorr::SecretKey,
     state::State,
-    transaction::{Clause, Draft, Number, Once, StepTransaction, Transaction},
+    step::Machine,
+    transaction::{Clause, Draft, Number, Once, Part, StepTransaction, Transaction},
 };
 use taproof_rollup::{
     amount::Decimal,
@@ -108,6 +109,11 @@ impl<'a> Desk<'a> {
         self.book.state()
     }
 
+    /// The rollup's operations.
+    pub(super) fn machine(&self) -> &Machine {
+        self.book.machine().expect("it was there when the desk was opened")
+    }
+
     pub(super) fn book(&self) -> &Book {
         &self.book
     }
@@ -119,7 +125,7 @@ impl<'a> Desk<'a> {
 
     /// What tokens are called.
     pub(super) fn known(&self) -> Known<'_> {
-        Known { state: Some(self.state()), network: Some(self.network) }
+        Known { state: Some(self.state()), network: Some(self.network), machines: Some(self.global.machines()) }
     }
 
     /// What the key owns.
@@ -228,13 +234,17 @@ impl<'a> Desk<'a> {
             let told = Told::of_clause(self.chain_id, &draft.unsigned(), &self.known());
             told.lines().into_iter().for_each(|line| self.global.console().note(line));
         }
-        let machine = self.book.machine().expect("it was there when the desk was opened");
-        draft.sign(machine, self.chain_id, &self.key).or_exit(Exit::Input)
+        draft.sign(self.machine(), self.chain_id, &self.key).or_exit(Exit::Input)
     }
 
     /// Takes a transaction of clauses, if a batch would.
     pub(super) fn take(&mut self, clauses: impl IntoIterator<Item = Clause>) -> Result {
-        let transaction = Transaction::Steps(StepTransaction::of_clauses(self.chain_id, clauses));
+        self.take_parts(clauses.into_iter().map(Part::Clause).collect())
+    }
+
+    /// Takes a transaction of clauses and of steps that anyone runs, if a batch would.
+    pub(super) fn take_parts(&mut self, parts: Vec<Part>) -> Result {
+        let transaction = Transaction::Steps(StepTransaction { chain_id: self.chain_id, parts });
         if let Some(objection) = self.book.objection(&transaction, self.key.public()) {
             if !objection.may_pass && !self.args.force {
                 let failure = Failure::new(Exit::Refuted, objection.reason);

@@ -235,7 +235,7 @@ fn take(file: &Path, clause: &ClauseArgs, global: &Global) -> Result {
 fn show(file: &Path, node: &NodeOptions, global: &Global) -> Result {
     let (offer, made) = read(file)?;
     let book = Book::new(Outset::find(node, global)?, &[]);
-    let known = Known { state: Some(book.state()), network: None };
+    let known = Known { state: Some(book.state()), network: None, machines: Some(global.machines()) };
     let terms = Terms::of(&offer, book.outlook());
     let amounts = |of: &[(Token, u64)]| of.iter().map(|(token, amount)| known.amount(*token, *amount)).collect();
     let offer = Told::of_clause(offer.chain_id, &made, &known);

@@ -222,13 +222,13 @@ impl PoolCommand {
             Action::Exit { pool, shares, slippage, clause } => exit(pool, shares, slippage, &clause, global),
             Action::Show { pool, node } => {
                 let state = Outset::find(&node, global)?.state;
-                let known = Known { state: Some(&state), network: None };
+                let known = Known { state: Some(&state), ..Known::default() };
                 let shown = Shown::new(pool, &pool_cell(&state, pool)?, &known);
                 global.console().report(&shown, ToString::to_string)
             }
             Action::List { node } => {
                 let state = Outset::find(&node, global)?.state;
-                let known = Known { state: Some(&state), network: None };
+                let known = Known { state: Some(&state), ..Known::default() };
                 let pools = state.tree().cells().filter_map(|(index, cell)| match cell {
                     Cell::Pool(pool) => Some(Shown::new(index, pool, &known)),
                     _ => None,

@@ -175,7 +175,7 @@ impl TxCommand {
         let unsigned = self.body.unsigned(payment, &Payer { network, chain_id, from, nonce })?;
         // Nobody gets to see the signature before these words are shown.
         let transaction = unsigned.sign(&key);
-        let known = Known { state: book.as_ref().map(Book::state), network: Some(network) };
+        let known = Known { state: book.as_ref().map(Book::state), network: Some(network), machines: None };
         let told = Told::new(&transaction, &known);
         told.lines().into_iter().filter(|_| !payment.dry_run).for_each(|line| global.console().note(line));
         payment.expect_opening(&transaction, chain_id, global)?;

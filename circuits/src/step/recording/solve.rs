@@ -237,6 +237,7 @@ impl Search<'_> {
     }
 }
 
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::step::Integer;

@@ -188,10 +188,14 @@ pub enum Action {
         /// The pool.
         pool: CellIndex,
     },
-    /// An operation whose words are not known here.
+    /// An operation of a rollup's own.
     Other {
         /// Its number.
         operation: u8,
+        /// Its name, if it is known here.
+        name: Option<&'static str>,
+        /// Its own words, if it has any.
+        told: Option<String>,
         /// Its flags.
         flags: u8,
         /// The cell.
@@ -265,8 +269,12 @@ impl fmt::Display for Action {
             }
             Self::Clear { pool } => write!(f, "closes the session of pool {pool}"),
             Self::Read { pool } => write!(f, "reads the price of pool {pool}"),
-            Self::Other { operation, flags, cell, numbers: [a, b, c], word, least } => {
-                write!(f, "runs operation {operation}, whose words are not known here, on cell {cell}: ")?;
+            Self::Other { told: Some(told), .. } => f.write_str(told),
+            Self::Other { operation, name, told: None, flags, cell, numbers: [a, b, c], word, least } => {
+                match name {
+                    Some(name) => write!(f, "runs {name}, operation {operation}, on cell {cell}: ")?,
+                    None => write!(f, "runs operation {operation}, which is not known here, on cell {cell}: ")?,
+                }
                 write!(f, "flags {flags:#04x}, numbers {a}, {b} and {c}, word {word}, at least {least}")
             }
         }

@@ -79,8 +79,12 @@ impl Teller<'_> {
             Clear::NUMBER => Action::Clear { pool: cell },
             Read::NUMBER => Action::Read { pool: cell },
             _ => {
+                let known = self.known.operation(operation);
+                let name = known.map(|known| known.description().name);
+                let told =
+                    known.and_then(|known| known.words(record, limits)).map(|told| told.replace(char::is_control, " "));
                 let word = hex(&field::to_bytes(&word));
-                Action::Other { operation, flags, cell, numbers: [a, b, c], word, least: limits.least }
+                Action::Other { operation, name, told, flags, cell, numbers: [a, b, c], word, least: limits.least }
             }
         }
     }

@@ -83,7 +83,8 @@ impl Decode {
         let network = read_params(&global.data_dir().params()).ok().map(|params| params.network);
         let mut book = outset.map(|outset| Book::new(outset, &[]));
         let decode = |transaction: &Transaction| {
-            let told = Told::new(transaction, &Known { state: book.as_ref().map(Book::state), network });
+            let machines = Some(global.machines());
+            let told = Told::new(transaction, &Known { state: book.as_ref().map(Book::state), network, machines });
             let refused = book.as_mut().and_then(|book| book.try_out(transaction));
             Decoded { told, refused }
         };

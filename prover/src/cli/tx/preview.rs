@@ -77,7 +77,7 @@ impl Preview {
 }
 
 fn changes(before: &State, after: &State, owner: &PublicKey) -> Vec<Change> {
-    let known = Known { state: Some(after), network: None };
+    let known = Known { state: Some(after), ..Known::default() };
     let [before, after] = [before, after].map(|state| owned(state, owner));
     let tokens = before.keys().chain(after.keys()).copied().collect::<std::collections::BTreeSet<Token>>();
     let of = |owned: &BTreeMap<Token, u64>, token: Token| owned.get(&token).copied().unwrap_or(0);
