@@ -108,8 +108,24 @@ fn test(fuzz_s: u32) -> anyhow::Result<()> {
         run(cargo().args(["test", "--workspace"]).env("BITCOIND_EXE", node))?;
         built.join().expect("errors are returned")
     })?;
+    test_example()?;
     count::count(false)?;
     fuzz::run_briefly(fuzz_s)
+}
+
+/// Tests the crate outside of the workspace that has operations of its own, with the `taproof` of this one beside it.
+fn test_example() -> anyhow::Result<()> {
+    let manifest = root().join("examples/own-operation/Cargo.toml");
+    let taproof = tools::target_folder(&root()).join("debug/taproof");
+    let in_example = |arguments: &[&str]| {
+        let mut command = cargo();
+        command.args(arguments).arg("--manifest-path").arg(&manifest);
+        command
+    };
+    run(&mut in_example(&["fmt", "--check"]))?;
+    // In the workspace's folder what both need is there already.
+    let test = in_example(&["test", "--locked", "--target-dir"]);
+    run({ test }.arg(tools::target_folder(&root())).env("TAPROOF_EXE", taproof))
 }
 
 /// What others can depend on, each after those that it needs.

@@ -167,7 +167,7 @@ impl StepSlot<'_> {
         cs.enforce_equal(first_token, &after.fields[1]);
         cs.enforce_equal(second_token, &after.second_token);
         move_lanes(cs, globals, &record, &before, &after, &sums.fees, &mut lanes);
-        let (running, key, message) = clause.run(cs, globals, &record, &registers, &before, &sums);
+        let (running, key, message) = clause.run(cs, globals, self.0.element(), &record, &registers, &before, &sums);
         let registers = settle(cs, &record, &registers, &sums, lanes, running);
         let [first_fee, second_fee] = sums.fees;
         UnsignedStep { record, before, after, fee: first_fee + second_fee, registers, key, message }
@@ -412,6 +412,7 @@ impl<V: Variable> Clause<V> {
         &self,
         cs: &mut CS,
         globals: &Globals<V>,
+        operations: Fr,
         record: &RecordWires<V>,
         registers: &[V],
         before: &FrameWires<V>,
@@ -430,12 +431,10 @@ impl<V: Variable> Clause<V> {
         ]);
         let digest = starts.select(cs, &start, digest_before);
         let done = record.flag(flag::DONE).var().clone() * Fr::from(2u64).pow([9 + u64::from(flag::DONE.ilog2())]);
-        let fills_empty = record.is(|description| description.fills_empty());
-        let unsigned_cell = cs.product(&record.cell, fills_empty.var()) * Fr::from(2u64).pow([17]);
-        let signed = record.element.clone() - done - unsigned_cell;
+        let signed = record.element.clone() - done;
         let limits = pack([(sums.limit.clone(), 64), (sums.until.clone(), 32)]);
         let zero = V::zero;
-        let absorbed = [digest, signed, record.word.clone(), limits, zero(), zero(), zero(), zero()];
+        let absorbed = [digest, signed, record.word.clone(), limits, operations.into(), zero(), zero(), zero()];
         let absorbed = poseidon2::compress(cs, &absorbed);
 
         cs.relation("S6, limits");

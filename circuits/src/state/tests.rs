@@ -1,6 +1,7 @@
 mod cutting;
 mod outlook;
 mod steps;
+mod thieves;
 mod trading;
 
 use super::*;

@@ -5,13 +5,17 @@
 //! - start = pack(chain id: 120, [`Kind::Step`]: 8, version: 16, purpose: 8, cell: 32, number: 33), where the purpose
 //!   is 0 for a nonce and 1 for a ticket. A nonce, and a ticket, starts one clause of an account, so no start comes
 //!   twice.
-//! - digest' = compress(digest, signed record, word, pack(limit: 64, until: 32), 0, 0, 0, 0).
+//! - digest' = compress(digest, signed record, word, pack(limit: 64, until: 32), operations, 0, 0, 0), where the
+//!   operations are the first 31 bytes of the set's hash, as a little-endian integer.
 //!
-//! The signed record is the record's first element without [`flag::DONE`], which whoever makes the transaction sets,
-//! and without the cell where the operation fills an empty one, which somebody else may fill first. The message of the
-//! signature is the digest after the last step, and three zeros.
+//! The signed record is the record's first element without [`flag::DONE`], which whoever makes the transaction sets.
+//! The message of the signature is the digest after the last step, and three zeros.
+//!
+//! **What is not left to others.** An empty cell that a step fills is signed, although somebody else may fill it first
+//! and so void the clause: what the signer signs next may name that cell. A number means nothing without the set of
+//! operations, so a program with another set voids the clauses that were signed before.
 
-use super::operation::{Description, flag};
+use super::operation::flag;
 use crate::schnorr::{Message, SecretKey, Signature};
 use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;
@@ -21,6 +25,7 @@ use taproof_verifier::{
     baby_jubjub::PublicKey,
     cell::{CellIndex, ChainId},
     field,
+    operation::OperationsHash,
     poseidon2::compress,
     record::{Kind, Record, StepRecord},
 };
@@ -71,32 +76,34 @@ impl Start {
     }
 }
 
+/// The element that stands for a set of operations in what is signed.
+pub(super) fn operations_element(hash: OperationsHash) -> Fr {
+    field::from_short_bytes(&hash.to_byte_array()[..31])
+}
+
 /// The digest after one more step.
-pub(super) fn absorb(digest: Fr, description: &Description, record: &StepRecord, limits: Limits) -> Fr {
-    let mut signed = StepRecord { flags: record.flags & !flag::DONE, ..*record };
-    if description.fills_empty() {
-        signed.cell = CellIndex::default();
-    }
+pub(super) fn absorb(digest: Fr, operations: Fr, record: &StepRecord, limits: Limits) -> Fr {
+    let signed = StepRecord { flags: record.flags & !flag::DONE, ..*record };
     let mut elements = Vec::with_capacity(2);
     signed.write_elements(&mut elements);
     let [element, word] = elements[..] else { unreachable!("a step has two elements") };
     let zero = Fr::ZERO;
-    compress(&[digest, element, word, limits.element(), zero, zero, zero, zero])
+    compress(&[digest, element, word, limits.element(), operations, zero, zero, zero])
 }
 
-/// The digest of a whole clause: of an account's nonce or ticket, and of its steps with the descriptions of their
-/// operations.
+/// The digest of a whole clause: of an account's nonce or ticket, and of its steps, of these operations.
 pub(crate) fn clause_digest(
     chain_id: ChainId,
     signer: CellIndex,
     number: u64,
     is_ticket: bool,
-    steps: &[(Description, StepRecord, Limits)],
+    operations: Fr,
+    steps: impl IntoIterator<Item = (StepRecord, Limits)>,
 ) -> Fr {
     // A number of more bits starts no clause: the rule refuses it.
     let start = Start { number: number & ((1 << 33) - 1), is_ticket };
     let start = start.digest(chain_id, signer);
-    steps.iter().fold(start, |digest, (description, record, limits)| absorb(digest, description, record, *limits))
+    steps.into_iter().fold(start, |digest, (record, limits)| absorb(digest, operations, &record, limits))
 }
 
 /// The message of a clause's signature.

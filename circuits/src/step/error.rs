@@ -223,6 +223,14 @@ pub enum Refusal {
         /// The lane's value.
         value: InMotion,
     },
+    /// A clause begins where something is in motion, and its signer does not agree to that.
+    #[error("{value} of token {} are in motion where the clause begins, and its signer wants nothing to be", token.0)]
+    InMotion {
+        /// The token.
+        token: Token,
+        /// The lane's value.
+        value: InMotion,
+    },
     /// The transaction ends and a token is in motion.
     #[error("the transaction ends with {value} of token {} in motion", token.0)]
     LaneOpen {

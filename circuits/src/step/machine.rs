@@ -1,10 +1,12 @@
 //! A set of operations, ready to be applied and proven.
 
 use super::{
+    clause,
     operation::{Authority, Description, Operation},
     recording::StepCircuit,
     registers::Groups,
 };
+use ark_bn254::Fr;
 use std::sync::Arc;
 use taproof_verifier::{
     cell::{Account, Depth, Pool, TokenCell},
@@ -18,6 +20,8 @@ use taproof_verifier::{
 pub struct Machine {
     operations: Arc<[Known]>,
     set: Arc<OperationSet>,
+    /// What stands for the set in what is signed.
+    element: Fr,
     groups: Groups,
 }
 
@@ -74,12 +78,18 @@ impl Machine {
             operation.synthesize(&mut circuit);
             known.push(Known { description, operation, circuit });
         }
-        Ok(Self { operations: known.into(), set: Arc::new(set), groups })
+        let element = clause::operations_element(set.hash());
+        Ok(Self { operations: known.into(), set: Arc::new(set), element, groups })
     }
 
     /// What a verifier knows of the operations.
     pub fn set(&self) -> &Arc<OperationSet> {
         &self.set
+    }
+
+    /// What stands for the set of operations in what is signed.
+    pub(crate) fn element(&self) -> Fr {
+        self.element
     }
 
     /// The groups of registers that its circuits carry.

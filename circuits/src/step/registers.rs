@@ -186,6 +186,11 @@ impl Registers {
         *self == Self::default()
     }
 
+    /// What is in motion of the first token of which anything is.
+    pub fn in_motion(&self) -> Option<Lane> {
+        self.lanes.into_iter().find(|lane| lane.value != 0)
+    }
+
     /// The elements of some groups.
     pub fn elements(&self, groups: Groups) -> Vec<Fr> {
         let all = self.all_elements();

@@ -65,6 +65,8 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct Step<'a> {
     context: &'a StepContext,
+    /// What stands for the set of operations in what is signed.
+    operations: Fr,
     record: &'a StepRecord,
     /// `None` where a posted record is applied anew, whose limits nobody posted.
     limits: Option<Limits>,
@@ -321,6 +323,7 @@ impl Machine {
         let description = operation.description();
         let mut step = Step {
             context,
+            operations: self.element(),
             record,
             limits,
             flags_of_limits: [false; 2],
@@ -380,7 +383,7 @@ impl Step<'_> {
             return Err(Refusal::WrongCell { expected, found });
         }
         self.move_lanes()?;
-        let signed = self.run_clause(description)?;
+        let signed = self.run_clause()?;
         if self.flag(flag::DONE) {
             self.expect_settled()?;
             self.registers = Registers::default();
@@ -411,7 +414,7 @@ impl Step<'_> {
     }
 
     /// S4, S6: absorbs the step into the clause that runs; gives what its signer must have signed, where it ends.
-    fn run_clause(&mut self, description: &Description) -> Result<Option<(PublicKey, Message)>, Refusal> {
+    fn run_clause(&mut self) -> Result<Option<(PublicKey, Message)>, Refusal> {
         let limits = self.limits.unwrap_or_default();
         let [knows_least, knows_until] = self.flags_of_limits;
         if (limits.least != 0 && !knows_least) || (limits.until != 0 && !knows_until) {
@@ -432,7 +435,7 @@ impl Step<'_> {
             return if self.flag(flag::END) { Err(Refusal::NoClause) } else { Ok(None) };
         };
         digest = match self.limits {
-            Some(limits) => clause::absorb(digest, description, self.record, limits),
+            Some(limits) => clause::absorb(digest, self.operations, self.record, limits),
             None => Fr::ZERO,
         };
         if self.flag(flag::END) {
@@ -445,7 +448,7 @@ impl Step<'_> {
 
     /// S7: nothing is left open.
     fn expect_settled(&self) -> Result<(), Refusal> {
-        let Registers { lanes, clause, dues, session, .. } = self.registers;
+        let Registers { clause, dues, session, .. } = self.registers;
         if clause.is_some() {
             return Err(Refusal::ClauseOpen);
         }
@@ -455,7 +458,7 @@ impl Step<'_> {
         if let Some(session) = session {
             return Err(Refusal::SessionOpen(session.pool));
         }
-        match lanes.into_iter().find(|lane| lane.value != 0) {
+        match self.registers.in_motion() {
             Some(lane) => Err(Refusal::LaneOpen { token: lane.token, value: lane.value.into() }),
             None => Ok(()),
         }

@@ -261,6 +261,14 @@ impl Draft {
         self.step(StepRecord { cell: pool, ..StepRecord::new(Exit::NUMBER) }, Limits::default())
     }
 
+    /// Lets the clause begin where clauses of others have put something in motion: what is wanted for it or given for
+    /// it. It then takes exact amounts alone, as others can take of what is in motion what a limit leaves to them.
+    #[must_use]
+    pub fn joint(mut self) -> Self {
+        self.steps[0].record.flags |= Pay::JOINT;
+        self
+    }
+
     /// A step of any operation.
     #[must_use]
     pub fn step(mut self, record: StepRecord, limits: Limits) -> Self {

@@ -114,13 +114,12 @@ impl Clause {
     /// # Errors
     /// [`ClauseError::UnknownOperation`].
     pub fn digest(&self, machine: &Machine, chain_id: ChainId) -> Result<Fr, ClauseError> {
-        let steps = self.steps.iter().enumerate().map(|(step, ClauseStep { record, limits })| {
+        for (step, ClauseStep { record, .. }) in self.steps.iter().enumerate() {
             let operation = record.operation;
-            let known = machine.get(operation).ok_or(ClauseError::UnknownOperation { step, operation })?;
-            Ok((known.description(), *record, *limits))
-        });
-        let steps = steps.collect::<Result<Vec<_>, ClauseError>>()?;
-        Ok(clause_digest(chain_id, self.signer(), self.number, self.is_by_ticket(), &steps))
+            machine.get(operation).ok_or(ClauseError::UnknownOperation { step, operation })?;
+        }
+        let steps = self.steps.iter().map(|step| (step.record, step.limits));
+        Ok(clause_digest(chain_id, self.signer(), self.number, self.is_by_ticket(), machine.element(), steps))
     }
 }
 

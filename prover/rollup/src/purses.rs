@@ -385,13 +385,24 @@ pub enum TicketError {
     Used(u64),
 }
 
-/// The cells that are empty in a state, from cell 1 on, without those that are spoken for.
-pub fn vacant_cells(state: &State, count: usize, is_taken: impl Fn(CellIndex) -> bool) -> Vec<CellIndex> {
+/// The cells that are empty in a state, without those that are spoken for: from a cell on, and then from cell 1 on.
+pub fn vacant_cells(
+    state: &State,
+    from: CellIndex,
+    count: usize,
+    is_taken: impl Fn(CellIndex) -> bool,
+) -> Vec<CellIndex> {
     let mut vacant = Vec::new();
-    let mut next = CellIndex::new(1);
-    while vacant.len() < count
-        && let Some(cell) = next.and_then(|from| state.tree().vacant_from(from))
-    {
+    let (mut next, mut is_around) = (Some(from), false);
+    while vacant.len() < count {
+        let found = next.and_then(|from| state.tree().vacant_from(from));
+        let Some(cell) = found.filter(|cell| !is_around || *cell < from) else {
+            if is_around {
+                break;
+            }
+            (next, is_around) = (CellIndex::new(1), true);
+            continue;
+        };
         if !is_taken(cell) && state.tree().get(cell) == Cell::Empty {
             vacant.push(cell);
         }

@@ -12,19 +12,24 @@ use super::{
 };
 use bitcoin::Network;
 use clap::Args;
-use std::path::PathBuf;
+use rand::Rng;
+use std::{collections::BTreeSet, path::PathBuf};
 use taproof_circuits::{
+    ops::{Draw, Join, Open, Order},
     schnorr::SecretKey,
     state::State,
     step::Machine,
-    transaction::{Clause, Draft, Number, Once, Part, StepTransaction, Transaction},
+    transaction::{Clause, ClauseStep, Draft, Number, Once, Part, StepTransaction, Transaction},
 };
 use taproof_rollup::{
     amount::Decimal,
     purses::{Place, PurseError, Purses, Signer, ticket, vacant_cells},
     told::{Known, Told},
 };
-use taproof_verifier::cell::{CellIndex, ChainId, Token};
+use taproof_verifier::{
+    cell::{Cell, CellIndex, ChainId, Depth, Token},
+    record::StepRecord,
+};
 
 /// Who signs a clause, and what becomes of it.
 #[derive(Debug, Args)]
@@ -76,6 +81,10 @@ pub(super) struct Desk<'a> {
     book: Book,
     /// The height that the next batch could refer to.
     height_blocks: u32,
+    /// Where empty cells are looked for.
+    vacant_from: CellIndex,
+    /// The state without anything that waits.
+    settled: State,
     /// The state before the transactions that are made here.
     before: State,
     file: Option<Addition>,
@@ -91,7 +100,8 @@ impl<'a> Desk<'a> {
         let params = read_params(&global.data_dir().params())?;
         let key = args.key.secret_key(&args.wallet.open(global)?)?;
         let outset = Outset::find(&args.node, global)?;
-        let height_blocks = outset.height_blocks;
+        let (height_blocks, settled) = (outset.height_blocks, outset.state.clone());
+        let vacant_from = vacant_from(settled.depth());
         let added = file.as_ref().map_or(&[][..], Addition::transactions);
         let book = Book::new(outset, added);
         if book.machine().is_none() {
@@ -101,7 +111,22 @@ impl<'a> Desk<'a> {
         let before = book.state().clone();
         let (chain_id, network) = (params.chain_id(), params.network);
         let (made, told) = (Vec::new(), Vec::new());
-        Ok(Self { args, global, key, chain_id, network, book, height_blocks, before, file, made, told, fill: None })
+        Ok(Self {
+            args,
+            global,
+            key,
+            chain_id,
+            network,
+            book,
+            height_blocks,
+            vacant_from,
+            settled,
+            before,
+            file,
+            made,
+            told,
+            fill: None,
+        })
     }
 
     /// The state after all that waits, and what was made here.
@@ -130,7 +155,7 @@ impl<'a> Desk<'a> {
 
     /// What the key owns.
     pub(super) fn purses(&self) -> Purses {
-        let vacant = vacant_cells(self.state(), VACANT_MAX, |cell| self.book.is_spoken_for(cell));
+        let vacant = vacant_cells(self.state(), self.vacant_from, VACANT_MAX, |cell| self.book.is_spoken_for(cell));
         Purses::new(self.state(), self.key.public(), vacant)
     }
 
@@ -139,7 +164,8 @@ impl<'a> Desk<'a> {
         if let Some(named) = named {
             return Ok(named);
         }
-        let vacant = vacant_cells(self.state(), 1, |cell| self.book.is_spoken_for(cell)).first().copied();
+        let vacant = vacant_cells(self.state(), self.vacant_from, 1, |cell| self.book.is_spoken_for(cell));
+        let vacant = vacant.first().copied();
         vacant.ok_or_else(|| purse_failure(PurseError::Full))
     }
 
@@ -234,7 +260,30 @@ impl<'a> Desk<'a> {
             let told = Told::of_clause(self.chain_id, &draft.unsigned(), &self.known());
             told.lines().into_iter().for_each(|line| self.global.console().note(line));
         }
+        self.warn_of_what_waits(draft.steps());
         draft.sign(self.machine(), self.chain_id, &self.key).or_exit(Exit::Input)
+    }
+
+    /// Warns where steps name a token or a pool that only waits for a batch, unless the key issues the token: it is
+    /// named by its cell, in which whoever posts could put another.
+    fn warn_of_what_waits(&self, steps: &[ClauseStep]) {
+        let named = steps.iter().filter_map(|step| named_by(&step.record)).collect::<BTreeSet<_>>();
+        let is_own = |cell| match self.state().tree().get(cell) {
+            Cell::Token(token) => {
+                self.book.account(token.issuer).is_some_and(|issuer| issuer.owner == *self.key.public())
+            }
+            _ => false,
+        };
+        let waits = |cell: &CellIndex| {
+            let is_in = |state: &State| state.depth().contains(*cell) && state.tree().get(*cell) != Cell::Empty;
+            is_in(self.state()) && !is_in(&self.settled)
+        };
+        for cell in named.into_iter().filter(waits).filter(|cell| !is_own(*cell)) {
+            let called = self.known().token(Token(cell.get()));
+            self.global.console().warn(format!(
+                "{called} is in no batch yet: whoever makes the batch can put another token or pool in cell {cell} before"
+            ));
+        }
     }
 
     /// Takes a transaction of clauses, if a batch would.
@@ -308,6 +357,24 @@ impl<'a> Desk<'a> {
             Some(file) => file.add(made, &told, global),
             None => made.iter().try_for_each(|transaction| global.console().produce_json(transaction)),
         }
+    }
+}
+
+/// Where empty cells are looked for: in a tree of more than three levels somewhere, so that neither deposits, which fill
+/// the first ones, nor others who fill cells in the same batch come first.
+fn vacant_from(depth: Depth) -> CellIndex {
+    let cell = if depth.levels() > 3 { rand::thread_rng().gen_range(1..depth.cell_count()) } else { 1 };
+    CellIndex::new(cell).expect("a tree has fewer cells than there are indices")
+}
+
+/// The token or the pool that a step names beside what its signer owns.
+fn named_by(record: &StepRecord) -> Option<CellIndex> {
+    match record.operation {
+        Join::NUMBER => Some(record.cell),
+        Order::NUMBER => CellIndex::new(record.c as u32),
+        Open::NUMBER => u32::try_from(record.c).ok().and_then(CellIndex::new),
+        Draw::NUMBER if record.flags & Draw::PAIR != 0 => u32::try_from(record.c).ok().and_then(CellIndex::new),
+        _ => None,
     }
 }
 

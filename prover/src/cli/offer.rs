@@ -199,7 +199,7 @@ fn make(give: (Token, Decimal), want: (Token, Decimal), clause: &ClauseArgs, glo
     let signer = desk.signer_by_ticket(maker, fee_sat)?;
     let place = purses.place(want.0, maker, 0).map_err(purse_failure)?;
     let begun = purses.begin(&signer, &[(give.0, given)]).map_err(purse_failure)?;
-    let draft = purses.put(begun, want.0, place, Taken::Exactly(wanted));
+    let draft = purses.put(begun, want.0, place, Taken::Exactly(wanted)).joint();
     let clause = desk.sign(draft)?;
     desk.take_part(clause)?;
     desk.finish()
@@ -225,7 +225,7 @@ fn take(file: &Path, clause: &ClauseArgs, global: &Global) -> Result {
             opened += usize::from(matches!(place, Place::Opened(_)));
             draft = purses.put(draft, *token, place, Taken::Exactly(*amount));
         }
-        Ok(draft)
+        Ok(draft.joint())
     })?;
     let taken = desk.sign(draft)?;
     desk.take([made, taken])?;

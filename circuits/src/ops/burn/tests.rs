@@ -74,7 +74,7 @@ fn what_is_burnt_somebody_gave() {
     burnt(&mut steps, burn(0, 7)).expect("there is so much");
     assert_eq!(steps.registers.lanes[0], Lane { token: Token(TOKEN), value: -7 });
     assert_eq!(burnt(&mut steps, burn(flag::DONE, 0)), Err(open));
-    let pay = StepRecord { a: 7, ..record(Pay::NUMBER, 2, flag::SECOND | flag::END | flag::DONE) };
+    let pay = StepRecord { a: 7, ..record(Pay::NUMBER, 2, flag::SECOND | flag::END | flag::DONE | Pay::JOINT) };
     steps.run_within(pay, Limits { least: 0, until: HEIGHT }).expect("it gives what was burnt");
     assert!(steps.registers.are_zero());
 }

@@ -1,9 +1,9 @@
 use super::Pay;
 use crate::{
     ops::Receive,
-    step::{Guesses, Limits, Refusal, flag},
+    step::{Guesses, LANES, Lane, Limits, Refusal, flag},
     testing::{
-        operations::{Example, TOKEN, assert_all_sound, assert_operation, state},
+        operations::{Example, POOL, TOKEN, assert_all_sound, assert_operation, state},
         steps::{HEIGHT, Steps, record},
         twins::{any_account, any_below, any_flags, any_lanes, assert_twins},
         violated_in_its_state,
@@ -67,7 +67,26 @@ fn each_relation_is_held_alone() {
         example(with_fees_in_the_token(), 4, flag::FEE_SECOND | flag::END, [1_000_000, 5_000_000, 0]),
         example(with_fees_in_the_token(), 6, flag::SECOND | flag::FEE_SECOND | flag::TICKET, [4_999_999, 1, 1]),
     ];
-    assert_operation(&examples, &["PAY R1, nonce or ticket", "PAY R2, holdings", "PAY R3, height"]);
+    let joint = || {
+        let mut steps = usual();
+        steps.registers.lanes =
+            [(0, 0), (TOKEN, -7), (POOL, 0)].map(|(token, value)| Lane { token: Token(token), value });
+        example(steps, 1, Pay::JOINT, [500, 3, 0])
+    };
+    let examples = examples.into_iter().chain([joint()]).collect::<Vec<_>>();
+    let relations = ["PAY R1, nonce or ticket", "PAY R2, holdings", "PAY R3, height", "PAY R4, what is in motion"];
+    assert_operation(&examples, &relations);
+    // Each lane, and nothing but it.
+    for place in 0..LANES {
+        for value in [1, -1, 1 << 70] {
+            let violated = examples[0].violated_with(|witness| witness.registers.lanes[place].value = value);
+            assert_eq!(violated, BTreeSet::from(["PAY R4, what is in motion"]));
+            let mut steps = usual();
+            steps.registers.lanes[place] = Lane { token: Token(TOKEN), value };
+            let refused = Err(Refusal::InMotion { token: Token(TOKEN), value: value.into() });
+            assert_eq!(paid(steps, 0, [500, 3, 0]).map(drop), refused);
+        }
+    }
 }
 
 #[test]
@@ -76,12 +95,14 @@ fn every_combination_of_flags_is_sound() {
         let kinds = [0, flag::SECOND, flag::TICKET, flag::SECOND | flag::TICKET];
         for (place, kind) in (10..).zip(kinds) {
             let place = if kind & flag::TICKET == 0 { 0 } else { place };
-            let ended = pay(2, kind | from | flag::END, [500, 3, place]);
+            let ended = pay(2, kind | from | flag::END | Pay::JOINT, [500, 3, place]);
             steps.run_within(ended, until(HEIGHT)).expect("a clause of one step");
         }
         for (place, kind) in (20..).zip(kinds) {
             let place = if kind & flag::TICKET == 0 { 0 } else { place };
-            steps.run_within(pay(2, kind | from, [500, 3, place]), until(HEIGHT)).expect("a clause begins");
+            steps
+                .run_within(pay(2, kind | from | Pay::JOINT, [500, 3, place]), until(HEIGHT))
+                .expect("a clause begins");
             let last = if place == 23 { flag::DONE } else { 0 };
             let rest = Receive::REST | kind & flag::SECOND | flag::END | last;
             steps.run(record(Receive::NUMBER, 3, rest)).expect("what is in motion is received");

@@ -139,7 +139,7 @@ fn trap_56_the_rest_is_no_less_than_the_signer_demands() {
     for (taken, demanded) in [(0u64, 500), (0, 501), (1, 499), (1, 500), (499, 1), (500, 1), (500, 0)] {
         let mut steps = Steps::on(state());
         steps.run(receive(3, 0, taken)).expect("it may be taken before it is given");
-        let pay = StepRecord { a: 500, ..record(Pay::NUMBER, 1, 0) };
+        let pay = StepRecord { a: 500, ..record(Pay::NUMBER, 1, Pay::JOINT) };
         steps.run_within(pay, Limits { least: 0, until: HEIGHT }).expect("it can pay");
         let (given, rest) = (500 - taken, receive(2, Receive::REST | flag::END | flag::DONE, 0));
         let refused = Err(Refusal::LimitNotMet { token: Token::BITCOIN, least: demanded, given });

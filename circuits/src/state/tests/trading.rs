@@ -137,11 +137,13 @@ fn an_offer_signed_by_a_ticket_is_taken_once_and_by_whoever_pays_what_it_asks() 
         Draft::pay(Purse::first(index(3)), 0, fee(0), ticket(7))
             .draw(Purse::first(index(21)), 100_000)
             .receive(Purse::first(index(3)), Taken::Exactly(25_000))
+            .joint()
     };
     let takes = |nonce, paid| {
         Draft::pay(Purse::first(index(2)), paid, fee(4), once(nonce))
             .pair(index(2), Token(GOLD))
-            .receive(Purse::second(index(2)), Taken::AllAtLeast(100_000))
+            .receive(Purse::second(index(2)), Taken::Exactly(100_000))
+            .joint()
     };
     let both = |nonce, paid| {
         let clauses = [signed(3, offer()), signed(2, takes(nonce, paid))];

@@ -77,6 +77,9 @@ fn suit(rng: &mut StdRng, steps: &Steps, record: &mut StepRecord) {
         Pay::NUMBER => {
             record.b = rng.gen_range(0..5);
             record.c = if record.flags & flag::TICKET != 0 { rng.gen_range(0..65) } else { 0 };
+            if steps.registers.in_motion().is_some() && rng.gen_bool(0.9) {
+                record.flags |= Pay::JOINT;
+            }
         }
         Order::NUMBER => {
             let sells_second = rng.r#gen();

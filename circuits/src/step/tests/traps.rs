@@ -39,7 +39,13 @@ fn refusal(steps: &Steps, record: StepRecord) -> Option<Refusal> {
 
 /// A transaction in which account 1 has paid 500 sat.
 fn paid() -> Steps {
+    paid_by(crate::ops::standard())
+}
+
+/// The same by another machine.
+fn paid_by(machine: Arc<Machine>) -> Steps {
     let mut steps = Steps::on(state());
+    steps.machine = machine;
     let pay = StepRecord { a: 500, b: 3, ..record(Pay::NUMBER, 1, flag::END) };
     steps.run_within(pay, UNTIL).expect("it can pay");
     steps
@@ -222,7 +228,7 @@ fn trap_41_authority_ends_with_its_clause() {
         assert_eq!(refusal(&steps, record(known.number, cell, 0)), Some(Refusal::NoSigner), "{}", known.name);
     }
     // In the clause of account 2, nothing is the signer's that was account 1's.
-    steps.run_within(record(Pay::NUMBER, 2, 0), UNTIL).expect("another clause begins");
+    steps.run_within(record(Pay::NUMBER, 2, Pay::JOINT), UNTIL).expect("another clause begins");
     assert_eq!(refusal(&steps, draw(7)), Some(Refusal::NotTheSigners));
     assert_eq!(refusal(&steps, StepRecord { a: 1, ..record(Mint::NUMBER, TOKEN, 0) }), Some(Refusal::NotTheIssuer));
 }
@@ -251,8 +257,7 @@ impl Operation for WritesLane {
 /// No operation writes a lane: what a cell gains is taken from it, whatever the operation says.
 #[test]
 fn trap_42_lanes_move_by_cells_alone() {
-    let mut steps = paid();
-    steps.machine = machine_with(vec![Arc::new(WritesLane)]);
+    let mut steps = paid_by(machine_with(vec![Arc::new(WritesLane)]));
     steps.run(StepRecord { a: 1_000_000, b: 7, ..record(200, 2, 0) }).expect("it does nothing");
     let chunk = steps.chunk(2);
     assign(&Machines::new(vec![steps.machine.clone()]), &chunk).expect("what it writes is not looked at");
@@ -264,7 +269,7 @@ fn trap_42_lanes_move_by_cells_alone() {
     assert_eq!(refusal(&steps, receive), Some(Refusal::LaneOpen { token: Token::BITCOIN, value }));
     // What EXIT gives is added to what is in motion, and takes nothing's place.
     let mut exits = paid();
-    let shares = StepRecord { a: 5_000, ..record(Pay::NUMBER, 7, flag::SECOND | flag::END) };
+    let shares = StepRecord { a: 5_000, ..record(Pay::NUMBER, 7, flag::SECOND | flag::END | Pay::JOINT) };
     exits.run_within(shares, UNTIL).expect("it can pay shares");
     exits.run(record(Exit::NUMBER, POOL, 0)).expect("the shares are in motion");
     let bitcoin = exits.registers.lanes.iter().find(|lane| lane.token == Token::BITCOIN).expect("in motion");

@@ -39,7 +39,7 @@ fn outlook() -> Outlook {
 }
 
 fn purses(outlook: &Outlook) -> Purses {
-    Purses::new(outlook.state(), key().public(), vacant_cells(outlook.state(), 4, |_| false))
+    Purses::new(outlook.state(), key().public(), vacant_cells(outlook.state(), index(1), 4, |_| false))
 }
 
 fn signer(outlook: &Outlook, account: u32, fee_sat: u64) -> Signer {

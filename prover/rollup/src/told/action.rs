@@ -82,6 +82,8 @@ pub enum Action {
         holding: Holding,
         /// What it pays.
         amount: Amount,
+        /// Whether the clause may begin where others have put something in motion.
+        joint: bool,
     },
     /// DRAW.
     Draw {
@@ -217,10 +219,13 @@ impl fmt::Display for Action {
                 write!(f, "opens an account in cell {cell} for owner {owner}, with {amount}")
             }
             Self::Withdraw { amount, to } => write!(f, "withdraws {amount} to {to} on Bitcoin"),
-            Self::Pay { account, holding, amount } if amount.units == 0 => {
-                write!(f, "takes nothing from account {account} but the fee, if any ({holding})")
+            Self::Pay { account, holding, amount, joint } => {
+                match amount.units {
+                    0 => write!(f, "takes nothing from account {account} but the fee, if any ({holding})")?,
+                    _ => write!(f, "takes {amount} from account {account} ({holding})")?,
+                }
+                if *joint { f.write_str(", beside what others give and take in the same transaction") } else { Ok(()) }
             }
-            Self::Pay { account, holding, amount } => write!(f, "takes {amount} from account {account} ({holding})"),
             Self::Draw { account, holding, amount, pairs_with, renews_tickets } => {
                 let takes = (amount.units > 0).then(|| format!("takes {amount} from account {account} ({holding})"));
                 let pairs = pairs_with

@@ -20,7 +20,10 @@ impl Teller<'_> {
         let has = |flag: u8| flags & flag != 0;
         let holding = if has(flag::SECOND) { Holding::Second } else { Holding::First };
         match operation {
-            Pay::NUMBER => Action::Pay { account: cell, holding, amount: self.held(cell, holding, a) },
+            Pay::NUMBER => {
+                let (amount, joint) = (self.held(cell, holding, a), has(Pay::JOINT));
+                Action::Pay { account: cell, holding, amount, joint }
+            }
             Draw::NUMBER => {
                 let amount = self.held(cell, holding, a);
                 let paired = has(Draw::PAIR).then(|| u32::try_from(c).map(Token));

@@ -294,11 +294,14 @@ impl Market {
         let ticket = Once { number: Number::Ticket { base: 0, place: 0 }, until };
         let offered = Draft::pay(Purse::first(self.goldsmith.cell), 0, Fee::default(), ticket)
             .draw(Purse::second(self.goldsmith.cell), GOLD_SOLD)
-            .receive(Purse::first(self.goldsmith.cell), Taken::Exactly(GOLD_PRICE_SAT));
+            .receive(Purse::first(self.goldsmith.cell), Taken::Exactly(GOLD_PRICE_SAT))
+            .joint();
         let buyer = &self.traders[0];
         let (gold, owner) = (Token(self.gold.get()), buyer.key.public());
-        let bought =
-            act.begin_with(buyer, GOLD_PRICE_SAT).open(self.gold_account, gold, owner, Taken::AllAtLeast(GOLD_SOLD));
+        let bought = act
+            .begin_with(buyer, GOLD_PRICE_SAT)
+            .open(self.gold_account, gold, owner, Taken::Exactly(GOLD_SOLD))
+            .joint();
         act.together(vec![(self.goldsmith.key.clone(), offered), (buyer.key.clone(), bought)]);
         let mut orders = Vec::with_capacity(self.traders.len());
         for (place, trader) in self.traders.iter().enumerate() {
