@@ -363,7 +363,7 @@ impl Storm {
         let signer = self.signer(desk, None, 1.0)?;
         let place = desk.purses.place(wanted, signer.account, 0).ok()?;
         let given = desk.purses.begin(&signer, &[gives]).ok()?;
-        let draft = desk.purses.put(given, wanted, place, Taken::Exactly(wants.1));
+        let draft = desk.purses.put(given, wanted, place, Taken::Exactly(wants.1)).joint();
         let clause = self.sign_clause(desk, draft)?;
         self.offers.push(Offer { clause, gives, wants });
         if self.offers.len() > OFFERS_MAX {
@@ -379,7 +379,7 @@ impl Storm {
         let signer = self.signer(desk, None, 0.4)?;
         let place = desk.purses.place(gives.0, signer.account, 0).ok()?;
         let paid = desk.purses.begin(&signer, &[wants]).ok()?;
-        let draft = desk.purses.put(paid, gives.0, place, Taken::AllAtLeast(gives.1));
+        let draft = desk.purses.put(paid, gives.0, place, Taken::Exactly(gives.1)).joint();
         let clause = self.sign_clause(desk, draft)?;
         self.hand_in(desk, vec![Part::Clause(offered), Part::Clause(clause)]);
         Some(())
