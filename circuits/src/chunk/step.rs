@@ -126,7 +126,7 @@ impl StepSlot<'_> {
         let record = RecordWires::witness(cs, self.0, globals, active, &witness.record);
         let before = FrameWires::witness(cs, &record, &witness.cell.before);
         let registers = all_registers(self.0, registers);
-        let clause = Clause::place(cs, &record, active, &registers);
+        let clause = Clause::place(cs, &record, active, &registers, self.0.element());
         let mut lanes = LaneWires {
             tokens: place::LANE_TOKEN.map(|place| registers[place].clone()),
             values: place::LANE_VALUE.map(|place| registers[place].clone()),
@@ -167,7 +167,7 @@ impl StepSlot<'_> {
         cs.enforce_equal(first_token, &after.fields[1]);
         cs.enforce_equal(second_token, &after.second_token);
         move_lanes(cs, globals, &record, &before, &after, &sums.fees, &mut lanes);
-        let (running, key, message) = clause.run(cs, globals, self.0.element(), &record, &registers, &before, &sums);
+        let (running, key, message) = clause.run(cs, globals, &record, &registers, &before, &sums);
         let registers = settle(cs, &record, &registers, &sums, lanes, running);
         let [first_fee, second_fee] = sums.fees;
         UnsignedStep { record, before, after, fee: first_fee + second_fee, registers, key, message }
@@ -377,6 +377,8 @@ struct Clause<V> {
     runs: Bit<V>,
     /// Whose: 0 if none runs.
     signer: V,
+    /// What stands for the set of operations in what is signed.
+    operations: Fr,
 }
 
 /// What a slot leaves of the registers of a clause: signer, x, y, digest.
@@ -389,6 +391,7 @@ impl<V: Variable> Clause<V> {
         record: &RecordWires<V>,
         active: &Bit<V>,
         registers: &[V],
+        operations: Fr,
     ) -> Self {
         cs.relation("S3, place of the operation");
         let signer = &registers[place::SIGNER];
@@ -403,7 +406,7 @@ impl<V: Variable> Clause<V> {
         let continues = none_runs.not().and(cs, active);
         let runs = Bit::any_of(&[&starts, &continues]);
         let own = cs.product(&record.cell, starts.var());
-        Self { signer: own + signer.clone(), starts, runs }
+        Self { signer: own + signer.clone(), starts, runs, operations }
     }
 
     /// S4 and S6: absorbs the step. Gives the registers after, and by whom what must be signed: the digest by the
@@ -412,13 +415,12 @@ impl<V: Variable> Clause<V> {
         &self,
         cs: &mut CS,
         globals: &Globals<V>,
-        operations: Fr,
         record: &RecordWires<V>,
         registers: &[V],
         before: &FrameWires<V>,
         sums: &Sums<V>,
     ) -> (RunningWires<V>, EdwardsPoint<V>, V) {
-        let Self { starts, runs, .. } = self;
+        let Self { starts, runs, operations, .. } = self;
         cs.relation("S4, digest");
         let digest_before = &registers[place::DIGEST];
         let start = pack([
@@ -434,7 +436,7 @@ impl<V: Variable> Clause<V> {
         let signed = record.element.clone() - done;
         let limits = pack([(sums.limit.clone(), 64), (sums.until.clone(), 32)]);
         let zero = V::zero;
-        let absorbed = [digest, signed, record.word.clone(), limits, operations.into(), zero(), zero(), zero()];
+        let absorbed = [digest, signed, record.word.clone(), limits, (*operations).into(), zero(), zero(), zero()];
         let absorbed = poseidon2::compress(cs, &absorbed);
 
         cs.relation("S6, limits");

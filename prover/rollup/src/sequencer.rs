@@ -313,7 +313,7 @@ pub struct TooYoung {
 }
 
 /// How many confirmations the block has that a batch refers to, if nobody says otherwise: six, or half the window if
-/// that is less, as it is where the batch has steps. Half a window is left for proofs and anchor.
+/// that is less. So at least half a window is left for proofs and anchor.
 pub fn reference_depth_blocks(params: &Params, has_steps: bool) -> u32 {
     default_depth_blocks(window_blocks(params, has_steps))
 }

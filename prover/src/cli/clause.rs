@@ -281,7 +281,7 @@ impl<'a> Desk<'a> {
         for cell in named.into_iter().filter(waits).filter(|cell| !is_own(*cell)) {
             let called = self.known().token(Token(cell.get()));
             self.global.console().warn(format!(
-                "{called} is in no batch yet: whoever makes the batch can put another token or pool in cell {cell} before"
+                "{called} is in no batch yet: whoever makes the batch can put another in cell {cell} before"
             ));
         }
     }
@@ -360,8 +360,8 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// Where empty cells are looked for: in a tree of more than three levels somewhere, so that neither deposits, which fill
-/// the first ones, nor others who fill cells in the same batch come first.
+/// Where empty cells are looked for: in a tree of more than three levels somewhere, so that neither deposits, which
+/// fill the first ones, nor others who fill cells in the same batch come first.
 fn vacant_from(depth: Depth) -> CellIndex {
     let cell = if depth.levels() > 3 { rand::thread_rng().gen_range(1..depth.cell_count()) } else { 1 };
     CellIndex::new(cell).expect("a tree has fewer cells than there are indices")

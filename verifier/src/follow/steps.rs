@@ -29,8 +29,8 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use bitcoin::{block::Header, consensus::deserialize};
 
 /// How many blocks below that of its anchor a batch with steps refers to at most. Steps read the height as the time, so
-/// none is to be true of a time that is long over.
-pub const STEPS_WINDOW_BLOCKS: u32 = 6;
+/// none is to be true of a time that is long over; proofs and an anchor take their time, too.
+pub const STEPS_WINDOW_BLOCKS: u32 = 18;
 
 /// Checks that a batch with steps does not come late.
 pub(super) fn check_reference_of_steps(block: BlockId, payload: &Payload) -> Result<(), RuleError> {

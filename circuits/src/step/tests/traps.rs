@@ -110,8 +110,8 @@ fn trap_7_registers_are_neither_lost_nor_made_between_chunks() {
     assert_ne!(steps.registers.digest(steps.machine.groups()), outside);
 }
 
-/// What is owed is paid to its account, in its token, whole, in the order that it is owed in, and before the transaction
-/// is done; nothing else may be owed in its place meanwhile (45).
+/// What is owed is paid to its account, in its token, whole, in the order that it is owed in, and before the
+/// transaction is done; nothing else may be owed in its place meanwhile (45).
 #[test]
 fn traps_10_and_51_what_is_owed_goes_to_its_account_in_its_token_alone() {
     let owing_one = || {

@@ -198,16 +198,18 @@ fn a_batch_with_steps_refers_to_a_block_that_leaves_it_half_of_their_window() {
     assert_eq!(draft(&mut scene, None, &steps).expect("a block"), made_at);
     scene.mine(1);
     // One that came too late would come too late again.
-    assert_eq!(draft(&mut scene, None, &steps).expect("a block"), scene.height() - 2);
+    assert_eq!(draft(&mut scene, None, &steps).expect("a block"), scene.height() - 5);
     scene.mine(3);
     let tip = scene.height();
     assert_eq!(draft(&mut scene, None, &[]).expect("a block"), made_at);
     // Those that wait count as well.
     scene.ledger.add_transactions(&steps).expect("room");
-    assert_eq!(draft(&mut scene, None, &[]).expect("a block"), tip - 2);
+    assert_eq!(draft(&mut scene, None, &[]).expect("a block"), tip - 5);
+    scene.mine(STEPS_WINDOW_BLOCKS);
+    let tip = scene.height();
     assert_eq!(draft(&mut scene, Some(STEPS_WINDOW_BLOCKS), &[]).expect("a block"), tip + 1 - STEPS_WINDOW_BLOCKS);
     let too_deep = draft(&mut scene, Some(STEPS_WINDOW_BLOCKS + 1), &[]);
-    assert!(matches!(too_deep, Err(SequencerError::StepsTooDeep { depth_blocks: 7, window_blocks: 6 })));
+    assert!(matches!(too_deep, Err(SequencerError::StepsTooDeep { depth_blocks: 19, window_blocks: 18 })));
 }
 
 #[test]
@@ -306,7 +308,9 @@ fn depths_beyond_the_window_and_trees_without_circuits_are_refused() {
     assert!(expect_within_window(&params, window_blocks).is_ok());
     let refused = expect_within_window(&params, window_blocks + 1);
     assert!(matches!(refused, Err(SequencerError::BeyondWindow { depth_blocks, .. }) if depth_blocks > window_blocks));
-    for (window, depth, with_steps) in [(100, 6, 3), (12, 6, 3), (11, 5, 3), (5, 2, 2), (2, 1, 1), (1, 1, 1)] {
+    for (window, depth, with_steps) in
+        [(100, 6, 6), (18, 6, 6), (12, 6, 6), (11, 5, 5), (5, 2, 2), (2, 1, 1), (1, 1, 1)]
+    {
         let params = params.with(|founding| founding.deposit_window_blocks = window).expect("consistent parameters");
         let depths = [false, true].map(|has_steps| reference_depth_blocks(&params, has_steps));
         assert_eq!(depths, [depth, with_steps]);

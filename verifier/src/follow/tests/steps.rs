@@ -98,9 +98,11 @@ fn registers_are_zero_at_the_end_and_before_payments() {
 }
 
 #[test]
-fn batches_with_steps_refer_to_a_block_at_most_six_below() {
-    for age in 0..WINDOW_BLOCKS {
-        let mut branch = branch();
+fn batches_with_steps_refer_to_a_block_at_most_eighteen_below() {
+    let params = params_with(|founding| (founding.deposit_window_blocks, founding.deposit_expiry_blocks) = (40, 120));
+    for age in [0, 1, 16, 17, 18, 19, 30] {
+        let mut branch = Branch::of(params.clone());
+        (0..3).for_each(|_| drop(branch.mine(Vec::new())));
         let with_steps = payload_with(&branch, alloc::vec![(alloc::vec![plain()], 0)]);
         let without = payload_with(&branch, Vec::new());
         let reference = branch.follower.scanned.height;
@@ -108,8 +110,8 @@ fn batches_with_steps_refer_to_a_block_at_most_six_below() {
         // The anchor stands one block above the last.
         assert_eq!(branch.follower.preview(&without, signer(POSTER_SECRET)), Ok(()), "{age} blocks later");
         let expected = match age {
-            0..6 => Ok(()),
-            _ => Err(RuleError::StepsTooLate { min: reference + age + 1 - 6, found: reference }),
+            0..18 => Ok(()),
+            _ => Err(RuleError::StepsTooLate { min: reference + age + 1 - 18, found: reference }),
         };
         assert_eq!(branch.follower.preview(&with_steps, signer(POSTER_SECRET)), expected, "{age} blocks later");
     }
