@@ -21,7 +21,7 @@ use super::{
     sessions,
     signatures::KnownSignatures,
     slot::SlotKind,
-    steps::{FEE_TOKEN, StepPlan},
+    steps::{FEE_TOKEN, StepPlan, Tried},
 };
 use crate::{
     account::{Rollup, credit},
@@ -47,7 +47,8 @@ use taproof_verifier::{
 };
 
 /// The most rounds over the kinds, and the most passes over one kind in a round. What they leave waits for the next
-/// batch, so that no order of transactions costs more than this many looks at each.
+/// batch, so that no order of transactions costs more than the square of this many looks at each. Steps are not run at
+/// each look ([`Tried`]).
 pub(super) const ROUNDS_MAX: usize = 16;
 
 /// How a batch is cut.
@@ -200,6 +201,7 @@ impl State {
             applied: Vec::new(),
             rejected: Vec::new(),
             reasons: HashMap::new(),
+            tried: HashMap::new(),
             slots: 0,
             turned_away: false,
         };
@@ -244,6 +246,8 @@ pub(super) struct Cutter<'a> {
     pub(super) rejected: Vec<Rejected>,
     /// Why a transaction that waits was refused last.
     pub(super) reasons: HashMap<usize, TransitionError>,
+    /// How the transactions of steps that wait were tried.
+    pub(super) tried: HashMap<usize, Tried>,
     /// The slots of the chunks, used or not.
     slots: usize,
     /// Whether a transaction found no room.

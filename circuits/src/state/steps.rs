@@ -142,6 +142,8 @@ impl Trial<'_> {
 
     /// Runs one step; `signature` is that of its clause.
     fn run(&mut self, ClauseStep { record, limits }: ClauseStep, signature: Signature) -> Result<(), StepFailure> {
+        #[cfg(test)]
+        STEPS_RUN.set(STEPS_RUN.get() + 1);
         let StepPlan { machine, context, .. } = self.plan;
         let registers = self.registers;
         let Applied { cell, registers: registers_after, fee, signed, integers } =
@@ -297,6 +299,49 @@ pub(super) fn registers_after(
     Ok(tried.last().map_or_else(Registers::default, |last| last.registers_after))
 }
 
+#[cfg(test)]
+std::thread_local! {
+    /// The steps that this thread has run to try transactions.
+    pub(super) static STEPS_RUN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often a transaction of steps is tried in a batch at most, if each time the cells that it is about have changed
+/// since. So one that is never applied costs no more than this many that are, whatever else moves.
+const TRIES_MAX: usize = 16;
+
+/// How a transaction that waits was tried.
+#[derive(Default)]
+pub(super) struct Tried {
+    times: usize,
+    /// The cells of its steps, as they were last; empty where something else than cells was in its way.
+    cells: Vec<Cell>,
+}
+
+/// The cells that a transaction's steps are about, one for each step.
+fn cells_of<'a>(tree: &'a Tree, transaction: &'a StepTransaction) -> impl Iterator<Item = Cell> + 'a {
+    let steps = transaction.parts.iter().flat_map(Part::steps);
+    steps.map(|step| tree.get(step.record.cell))
+}
+
+impl Tried {
+    /// Notes why it waits.
+    fn add(&mut self, tree: &Tree, transaction: &StepTransaction, reason: &StepsError) {
+        match reason {
+            // A number that is not the next one is seen before any step is run.
+            StepsError::Step { source: StepError { refusal: Refusal::Nonce { .. }, .. }, .. } => {}
+            _ => self.times += 1,
+        }
+        // What an operator can be credited with depends on the fees of others.
+        let is_of_cells = !matches!(reason, StepsError::Fee { .. });
+        self.cells = if is_of_cells { cells_of(tree, transaction).collect() } else { Vec::new() };
+    }
+
+    /// Whether there is no use, or no more time, for trying again.
+    fn is_enough(&self, tree: &Tree, transaction: &StepTransaction) -> bool {
+        self.times >= TRIES_MAX || cells_of(tree, transaction).eq(self.cells.iter().copied())
+    }
+}
+
 impl Cutter<'_> {
     /// What the next transaction is tried on.
     pub(super) fn ground(&self) -> Ground<'_> {
@@ -373,12 +418,17 @@ impl Cutter<'_> {
                     queue.push((position, transaction));
                     continue;
                 }
+                if self.tried.get(&position).is_some_and(|tried| tried.is_enough(self.tree, transaction)) {
+                    queue.push((position, transaction));
+                    continue;
+                }
                 match self.try_steps(plan, filling, transaction) {
                     Ok(tried) => {
                         self.put_steps(plan, filling, tried);
                         self.applied.push(position);
                     }
                     Err(reason) if reason.may_pass() => {
+                        self.tried.entry(position).or_default().add(self.tree, transaction, &reason);
                         self.reasons.insert(position, TransitionError::Steps(reason));
                         queue.push((position, transaction));
                     }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     exchange::Parameters,
     ops::Receive,
-    state::StepsError,
+    state::{StepsError, steps::STEPS_RUN},
     step::{Refusal, flag},
     transaction::{Clause, Draft, Part, Purse, StepTransaction, Taken, TokenTerms},
 };
@@ -136,6 +136,37 @@ fn an_account_is_opened_where_its_owner_said() {
     let batch = apply_steps(&mut state, &step_plan(), &transactions);
     assert_eq!(batch.applied, [0]);
     assert_eq!(holdings(&state, 1), before);
+}
+
+/// The steps that are run to make a batch.
+fn steps_run(transactions: &[Transaction]) -> (usize, usize) {
+    let mut state = funded(&[1_000_000; 5]).with_machines(machines());
+    let before = STEPS_RUN.get();
+    let batch = state.apply(&step_plan(), &[], transactions).expect("a plan");
+    (STEPS_RUN.get() - before, batch.applied.len())
+}
+
+/// A transaction that fails in its last step, with a reason that may pass, pays nothing. It is not run again and again
+/// because others move, be it that they move a cell of its own.
+#[test]
+fn what_fails_is_run_as_often_as_what_it_is_about_changes_and_no_more_than_sixteen_times() {
+    let heavy = |receives: bool| {
+        let begun = Draft::pay(Purse::first(index(3)), 2, fee(42), once(0));
+        let opens =
+            (0..40).fold(begun, |draft, i| draft.open(index(10 + i), Token::BITCOIN, &owner(3), Taken::Exactly(0)));
+        let to = if receives { 2 } else { 3 };
+        // 1 sat stays in motion.
+        alone(&signed(3, opens.receive(Purse::first(index(to)), Taken::Exactly(1))))
+    };
+    let chain =
+        (0..300).rev().map(|nonce| alone(&signed(2, Draft::pay(Purse::first(index(2)), 0, fee(1), once(nonce)))));
+    let chain: Vec<_> = chain.collect();
+    let (of_chain, moved) = steps_run(&chain);
+    assert_eq!((of_chain, moved), (256, 256), "nonces are looked at before steps");
+    for (receives, times) in [(false, 1), (true, 16)] {
+        let (all, moved) = steps_run(&[vec![heavy(receives); 8], chain.clone()].concat());
+        assert_eq!((all - of_chain, moved), (8 * times * 42, 256), "{receives}");
+    }
 }
 
 fn holdings(state: &State, cell: u32) -> [u64; 2] {
