@@ -434,6 +434,9 @@ impl ChunkHeader {
         if !kind.pays_fee() && (self.token != Token::BITCOIN || self.operator != CellIndex::default()) {
             return Err(PayloadError::DepositContext { chunk });
         }
+        if kind == Kind::Step && self.token != Token::BITCOIN {
+            return Err(PayloadError::StepToken { chunk });
+        }
         Ok(())
     }
 

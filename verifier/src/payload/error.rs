@@ -97,6 +97,12 @@ pub enum PayloadError {
         /// The position of the chunk.
         chunk: usize,
     },
+    /// A chunk of steps names another token than bitcoin, in which their fees are.
+    #[error("chunk {chunk}: steps whose fees are in another token than bitcoin")]
+    StepToken {
+        /// The position of the chunk.
+        chunk: usize,
+    },
     /// A proof does not decode.
     #[error("chunk {chunk}: a point of the proof: {source}")]
     Proof {

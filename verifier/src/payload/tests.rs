@@ -47,8 +47,11 @@ fn header(root_after: Fr) -> Header {
 }
 
 fn chunk(records: Records, root: u64) -> Chunk {
-    let pays_fee = records.kind().pays_fee();
-    let (token, operator) = if pays_fee { (Token(4), index(9)) } else { (Token::BITCOIN, index(0)) };
+    let (token, operator) = match records.kind() {
+        Kind::Deposit => (Token::BITCOIN, index(0)),
+        Kind::Step => (Token::BITCOIN, index(9)),
+        _ => (Token(4), index(9)),
+    };
     let circuit = circuit(&records, records.len() as u16 + 1);
     let (root_after, registers_after) = (Fr::from(root), Fr::from(0u64));
     Chunk { circuit, token, operator, root_after, registers_after, records, proof: PROOF.clone() }
@@ -349,6 +352,9 @@ fn contradictory_parts_are_refused() {
         change(&mut chunks[0]);
         assert_eq!(payload_of(chunks), Err(PayloadError::DepositContext { chunk: 0 }));
     }
+    let of_token = |token| payload_of(vec![Chunk { token, operator: index(1), ..steps(1, 0) }]).map(drop);
+    assert_eq!(of_token(Token::BITCOIN), Ok(()));
+    assert_eq!(of_token(Token(4)), Err(PayloadError::StepToken { chunk: 0 }));
     let wide = |chunk: &mut Chunk| chunk.circuit.slots = u16::MAX;
     let mut chunks = vec![chunk(transfers(1), 1); 3];
     chunks.iter_mut().for_each(wide);
