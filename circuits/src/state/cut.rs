@@ -386,6 +386,8 @@ impl Cutter<'_> {
                 if !has_cleared {
                     orders = self.run_sessions(&plan, &mut filling, orders);
                     has_cleared = true;
+                    // What orders have let move goes into the same chunks.
+                    self.run_steps(&plan, &mut filling, &mut steps);
                 }
                 self.run_steps(&plan, &mut filling, &mut own_sessions);
                 self.close_steps(&plan, &mut filling);

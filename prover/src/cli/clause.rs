@@ -279,7 +279,10 @@ impl<'a> Desk<'a> {
             is_in(self.state()) && !is_in(&self.settled)
         };
         for cell in named.into_iter().filter(waits).filter(|cell| !is_own(*cell)) {
-            let called = self.known().token(Token(cell.get()));
+            let called = match self.state().tree().get(cell) {
+                Cell::Pool(_) => format!("pool {cell}"),
+                _ => self.known().token(Token(cell.get())),
+            };
             self.global.console().warn(format!(
                 "{called} is in no batch yet: whoever makes the batch can put another in cell {cell} before"
             ));

@@ -133,8 +133,8 @@ fn a_batch_mixes_payments_and_steps_that_depend_on_each_other_in_any_order() {
         {
             assert!(SIZES.iter().find(|size| usize::from(**size) >= used) == Some(&slots), "{used} in {slots}");
         }
-        // Before the session and after it.
-        assert_eq!(cut(&batch, Kind::Step).len(), 2);
+        // Two steps before the session, three of it, and two after it, in one run.
+        assert_eq!(cut(&batch, Kind::Step), [(5, 5), (2, 2)]);
     }
 }
 
