@@ -2,7 +2,8 @@
 //!
 //! Record: a is the amount. Flags: [`SECOND`](flag::SECOND) (the second holding is credited), [`REST`](Receive::REST)
 //! (all that is in motion of the holding's token is credited; then a is zero), [`DUE`](Receive::DUE) (what is owed to
-//! the account in that token, of the first payment that is owed; then a is zero).
+//! the account in that token, of the first payment that is owed; then a is zero), [`OWN`](Receive::OWN) (the account is
+//! of the signer's key).
 //!
 //! - R1: the amount is a, or with REST what is in motion of the holding's token, or with DUE what is owed. Not both
 //!   flags are set.
@@ -12,6 +13,8 @@
 //!   the next one takes its place. Without, what is owed stays.
 //! - R5: with SECOND, the second holding has a token other than bitcoin: its owner has set one. An exit would not find
 //!   bitcoin there.
+//! - R6: with OWN, the account's owner is the signer's: whoever came first into the cell that a clause names gets
+//!   nothing.
 
 mod circuit;
 mod rule;
@@ -35,6 +38,8 @@ impl Receive {
     pub const REST: u8 = 1 << 3;
     /// The flag that credits what is owed.
     pub const DUE: u8 = 1 << 4;
+    /// The flag that wants the account to be of the signer's key.
+    pub const OWN: u8 = 1 << 5;
 }
 
 impl Operation for Receive {
@@ -44,7 +49,7 @@ impl Operation for Receive {
             name: "RECEIVE",
             columns: Columns::FLAGS.and(Columns::CELL).and(Columns::A),
             check: Check::None,
-            flags: flag::SECOND | Self::REST | Self::DUE,
+            flags: flag::SECOND | Self::REST | Self::DUE | Self::OWN,
             kind_before: Account::KIND,
             kind_after: Account::KIND,
             authority: Authority::Either,

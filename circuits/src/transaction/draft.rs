@@ -206,6 +206,14 @@ impl Draft {
         self.step(StepRecord { flags, cell: to.cell, a, ..StepRecord::new(Receive::NUMBER) }, limits)
     }
 
+    /// The same, into an account that has to be of the signer's key.
+    #[must_use]
+    pub fn keep(self, to: Purse, taken: Taken) -> Self {
+        let mut kept = self.receive(to, taken);
+        kept.steps.last_mut().expect("the step before").record.flags |= Receive::OWN;
+        kept
+    }
+
     /// Puts what is in motion of a token into a new account in an empty cell.
     #[must_use]
     pub fn open(self, cell: CellIndex, token: Token, owner: &PublicKey, taken: Taken) -> Self {

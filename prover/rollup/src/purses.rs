@@ -233,9 +233,9 @@ impl Purses {
     /// Puts what is in motion of a token into a place of the key's.
     pub fn put(&self, draft: Draft, token: Token, place: Place, taken: Taken) -> Draft {
         match place {
-            Place::First(cell) => draft.receive(Purse::first(cell), taken),
-            Place::Second(cell) => draft.receive(Purse::second(cell), taken),
-            Place::Paired(cell) => draft.pair(cell, token).receive(Purse::second(cell), taken),
+            Place::First(cell) => draft.keep(Purse::first(cell), taken),
+            Place::Second(cell) => draft.keep(Purse::second(cell), taken),
+            Place::Paired(cell) => draft.pair(cell, token).keep(Purse::second(cell), taken),
             Place::Opened(cell) => draft.open(cell, token, &self.owner, taken),
         }
     }
@@ -302,13 +302,13 @@ impl Purses {
         if opens {
             draft = draft.open(account, tokens[0], &self.owner, Taken::Exactly(adds[0]));
         } else if adds[0] > 0 {
-            draft = draft.receive(Purse::first(account), Taken::Exactly(adds[0]));
+            draft = draft.keep(Purse::first(account), Taken::Exactly(adds[0]));
         }
         if pairs {
             draft = draft.pair(account, tokens[1]);
         }
         if adds[1] > 0 {
-            draft = draft.receive(Purse::second(account), Taken::Exactly(adds[1]));
+            draft = draft.keep(Purse::second(account), Taken::Exactly(adds[1]));
         }
         Ok(draft)
     }

@@ -44,4 +44,10 @@ pub(super) fn synthesize(step: &mut StepCircuit) {
     }
     step.relation("RECEIVE R5, second token");
     step.range(step.second_token() - second, 32);
+    step.relation("RECEIVE R6, signer's key");
+    let own = step.flag(Receive::OWN);
+    for (place, coordinate) in step.signer_key().into_iter().enumerate() {
+        let difference = step.product(step.own(place) - coordinate, own.clone());
+        step.require_zero(difference);
+    }
 }

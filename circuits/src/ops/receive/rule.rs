@@ -6,6 +6,9 @@ use taproof_verifier::cell::{Cell, Token};
 
 pub(super) fn apply(step: &mut Step<'_>) -> Result<(), Refusal> {
     let mut account = step.account()?;
+    if step.flag(Receive::OWN) && step.signer_key() != Some(account.owner) {
+        return Err(Refusal::NotTheSigners);
+    } // R6
     let second = step.flag(flag::SECOND);
     let token = if second { account.second.token } else { account.token };
     if second && token == Token::BITCOIN {

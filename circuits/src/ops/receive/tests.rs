@@ -65,6 +65,9 @@ fn each_relation_is_held_alone() {
         Example::after(paid(0), receive(2, 0, 0), least(0)),
         Example::after(paid(second), receive(2, second | rest, 0), least(0)),
         Example::after(paid(second), receive(2, second, 1), least(0)),
+        // Accounts 1 and 7 have the key of account 1, whose clause runs.
+        Example::after(paid(0), receive(1, Receive::OWN, 300), least(0)),
+        Example::after(paid(0), receive(7, Receive::OWN | rest, 0), least(0)),
     ];
     let relations = [
         "RECEIVE R1, amount",
@@ -72,6 +75,7 @@ fn each_relation_is_held_alone() {
         "RECEIVE R3, least",
         "RECEIVE R4, what is owed",
         "RECEIVE R5, second token",
+        "RECEIVE R6, signer's key",
     ];
     assert_operation(&examples, &relations);
     let examples = [
@@ -148,6 +152,18 @@ fn trap_56_the_rest_is_no_less_than_the_signer_demands() {
     }
 }
 
+/// What a clause puts into an account of its signer's key goes nowhere else, whoever came first into the cell.
+#[test]
+fn what_is_the_signers_own_is_put_into_accounts_of_his_key() {
+    for (cell, is_his) in [(1, true), (7, true), (2, false), (8, false)] {
+        let found = received(&mut paid(0), receive(cell, Receive::OWN, 300), least(0)).map(drop);
+        assert_eq!(found, if is_his { Ok(()) } else { Err(Refusal::NotTheSigners) });
+    }
+    // Outside of clauses there is no signer.
+    let found = received(&mut Steps::on(state()), receive(1, Receive::OWN, 300), least(0)).map(drop);
+    assert_eq!(found, Err(Refusal::NotTheSigners));
+}
+
 /// Trap 42: what nobody gave is missing, and the transaction does not end.
 #[test]
 fn trap_42_receiving_from_nothing_leaves_a_lane_open() {
@@ -207,7 +223,7 @@ proptest! {
     #[test]
     fn twins_agree(
         account in any_account(), lanes in any_lanes(), clause in any_clause(),
-        flags in any_flags(flag::SECOND | Receive::REST | Receive::DUE), amount in any_below(64),
+        flags in any_flags(flag::SECOND | Receive::REST | Receive::DUE | Receive::OWN), amount in any_below(64),
         posts in prop::bool::weighted(0.1),
         dues in prop::array::uniform2((1u32..3, prop::sample::select(vec![0, TOKEN, OTHER]), any_below(64))),
         owed in 0usize..=DUES, demanded in prop_oneof![2 => Just(0), 1 => any_below(64)],
@@ -241,6 +257,8 @@ proptest! {
                 prop_assert_eq!(amount, a);
             }
             prop_assert!(!second || account.second.token != Token::BITCOIN);
+            let signer = clause.map(|clause| clause.owner);
+            prop_assert!(flags & Receive::OWN == 0 || signer == Some(account.owner));
         }
     }
 }

@@ -106,6 +106,8 @@ pub enum Action {
         holding: Holding,
         /// How much.
         taken: Taken,
+        /// Whether the account has to be of the signer's key.
+        own: bool,
     },
     /// OPEN.
     Open {
@@ -239,7 +241,10 @@ impl fmt::Display for Action {
                     false => f.write_str(&parts.join(", and ")),
                 }
             }
-            Self::Receive { account, holding, taken } => write!(f, "puts {taken} into account {account} ({holding})"),
+            Self::Receive { account, holding, taken, own } => {
+                write!(f, "puts {taken} into account {account} ({holding})")?;
+                if *own { f.write_str(", if the signer's key owns it") } else { Ok(()) }
+            }
             Self::Open { cell, owner, taken } => {
                 write!(f, "puts {taken} into a new account of owner {owner} in an empty cell, now cell {cell}")
             }

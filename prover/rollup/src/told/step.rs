@@ -41,7 +41,7 @@ impl Teller<'_> {
                     (_, false) => Taken::AllAtLeast(self.held(cell, holding, limits.least)),
                     (_, true) => Taken::DueAtLeast(self.held(cell, holding, limits.least)),
                 };
-                Action::Receive { account: cell, holding, taken }
+                Action::Receive { account: cell, holding, taken, own: has(Receive::OWN) }
             }
             Open::NUMBER => {
                 let token = u32::try_from(c).map(Token).ok();

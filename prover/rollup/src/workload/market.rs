@@ -234,10 +234,7 @@ impl Market {
         act.alone(&self.founder, dollars);
         let grams = act.begin(&self.goldsmith).token(self.gold, terms("gold", 1_000 * GOLD_SOLD, GOLD_DECIMALS));
         let grams = grams.mint(gold, 10 * GOLD_SOLD, true).pair(self.goldsmith.cell, gold);
-        act.alone(
-            &self.goldsmith,
-            grams.receive(Purse::second(self.goldsmith.cell), Taken::AllAtLeast(10 * GOLD_SOLD)),
-        );
+        act.alone(&self.goldsmith, grams.keep(Purse::second(self.goldsmith.cell), Taken::AllAtLeast(10 * GOLD_SOLD)));
         for member in self.traders.iter().chain([&self.provider]) {
             let paired = act.begin(member).pair(member.cell, dollar);
             act.alone(member, paired);
@@ -255,7 +252,7 @@ impl Market {
             let mut draft = act.begin(&self.founder).mint(dollar, minted, false);
             if own > 0 {
                 let purse = Purse::second(self.founder.cell);
-                draft = draft.pair(self.founder.cell, dollar).receive(purse, Taken::Exactly(own));
+                draft = draft.pair(self.founder.cell, dollar).keep(purse, Taken::Exactly(own));
             }
             for (cell, amount) in handed {
                 draft = draft.receive(Purse::second(*cell), Taken::Exactly(*amount));
@@ -294,7 +291,7 @@ impl Market {
         let ticket = Once { number: Number::Ticket { base: 0, place: 0 }, until };
         let offered = Draft::pay(Purse::first(self.goldsmith.cell), 0, Fee::default(), ticket)
             .draw(Purse::second(self.goldsmith.cell), GOLD_SOLD)
-            .receive(Purse::first(self.goldsmith.cell), Taken::Exactly(GOLD_PRICE_SAT))
+            .keep(Purse::first(self.goldsmith.cell), Taken::Exactly(GOLD_PRICE_SAT))
             .joint();
         let buyer = &self.traders[0];
         let (gold, owner) = (Token(self.gold.get()), buyer.key.public());
@@ -327,8 +324,8 @@ impl Market {
         // A hundredth below what they are worth now: no more is lost where others move the pool before.
         let least = self.worth(state, shares).map(|worth| worth - worth / 100);
         let leaves = leaves
-            .receive(Purse::first(self.provider.cell), Taken::AllAtLeast(least[0]))
-            .receive(Purse::second(self.provider.cell), Taken::AllAtLeast(least[1]));
+            .keep(Purse::first(self.provider.cell), Taken::AllAtLeast(least[0]))
+            .keep(Purse::second(self.provider.cell), Taken::AllAtLeast(least[1]));
         act.alone(&self.provider, leaves);
         let mut transactions = act.sign()?;
         let mut traders: Vec<(usize, &Member)> = self.traders.iter().enumerate().collect();

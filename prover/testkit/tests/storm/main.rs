@@ -58,8 +58,8 @@ use users::WAITING_MAX;
 /// Deeper than any reorganisation here.
 const FINAL_DEPTH_BLOCKS: u32 = 12;
 const REORG_MAX_BLOCKS: u32 = 10;
-const WINDOW_BLOCKS: u32 = 14;
-const EXPIRY_BLOCKS: u32 = 42;
+const WINDOW_BLOCKS: u32 = 24;
+const EXPIRY_BLOCKS: u32 = 72;
 const REFUND_DELAY_BLOCKS: u16 = 100;
 /// It pays for the transaction that takes it back.
 const DEPOSIT_MIN_SAT: u64 = 500;
