@@ -406,7 +406,7 @@ impl Operation for Made {
 fn t1_no_operation_makes_value_of_another_cells_token() {
     let (mut accepted, mut refused, mut chunks) = (0, 0, 0);
     let mut places = BTreeSet::new();
-    for seed in 0..60 {
+    for seed in 0..70 {
         let mut rng = StdRng::seed_from_u64(20_000 + seed);
         let made: Vec<_> = (200..204).map(|number| Arc::new(Made::random(&mut rng, number))).collect();
         let mut steps = Steps::on(state());
