@@ -124,8 +124,8 @@ fn test_example() -> anyhow::Result<()> {
     };
     run(&mut in_example(&["fmt", "--check"]))?;
     // In the workspace's folder what both need is there already.
-    let test = in_example(&["test", "--locked", "--target-dir"]);
-    run({ test }.arg(tools::target_folder(&root())).env("TAPROOF_EXE", taproof))
+    let mut test = in_example(&["test", "--locked"]);
+    run(test.arg("--target-dir").arg(tools::target_folder(&root())).env("TAPROOF_EXE", taproof))
 }
 
 /// What others can depend on, each after those that it needs.
