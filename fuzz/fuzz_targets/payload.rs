@@ -190,7 +190,7 @@ impl Input<'_> {
             let operations = if *kind == Kind::Step { OPERATIONS.hash() } else { OperationsHash::NONE };
             Chunk {
                 circuit: CircuitId { operations, ..CircuitId::new(*kind, depth, 8) },
-                token: Token(if is_deposit { 0 } else { self.below(3) as u32 }),
+                token: Token(if is_deposit || *kind == Kind::Step { 0 } else { self.below(3) as u32 }),
                 operator: if is_deposit { CellIndex::default() } else { self.cell(depth) },
                 root_after: Fr::from(position as u64),
                 registers_after,
